@@ -1,0 +1,13 @@
+"""The Django app: it registers the system checks. The library works without being installed as one."""
+
+from django.apps import AppConfig
+
+
+class CachedecoConfig(AppConfig):
+    """Register what Django has to know."""
+
+    name = "cachedeco"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from cachedeco import checks  # noqa: F401, PLC0415 -- registers by being imported, once the apps are ready

@@ -1,0 +1,260 @@
+"""A cached function: what a call does, and the verbs."""
+
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from functools import partial, update_wrapper
+from time import time
+from typing import Any, Concatenate, Final, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, cast, overload
+
+from asgiref.sync import markcoroutinefunction, sync_to_async
+
+from cachedeco import conf, transactions
+from cachedeco.events import Stats, statistics
+from cachedeco.flights import Steps, Terms, arun, bypassed, obtained, run
+from cachedeco.namespaces import invalidate, unseal
+from cachedeco.recipe import Recipe
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+V = TypeVar("V")  # the value
+R = TypeVar("R")  # what a call returns: the value, or a coroutine that gives it
+S = TypeVar("S")
+
+
+class Missing(Enum):
+    """The type of `MISSING`, for annotations."""
+
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        """Return the name under which it is imported."""
+        return "cachedeco.MISSING"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> Literal[False]:
+        """Be false: nothing is there."""
+        return False
+
+
+MISSING: Final = Missing.MISSING
+
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+
+class CachedQuery(Generic[P, V, R]):
+    """
+    A cached function: call it as before, or use its verbs.
+
+    Each verb takes the arguments of a call, in any form that the function takes them, and has a twin for async code
+    with an "a" before its name. Reached through an instance (or a class, for a classmethod), it is bound to it as a
+    method is, verbs included. It may be used by many threads and tasks at once.
+    """
+
+    def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
+        """Wrap the recipe's function; *head* is what its calls are bound to."""
+        self._recipe = recipe
+        self._head = head
+        self._binding = recipe.source.binding
+        update_wrapper(self, recipe.source.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored value of this call, or compute it and store it."""
+        value, steps = self._served(args, kwargs)
+        return cast("R", run(steps, self._computation(args, kwargs)) if steps else value)
+
+    def _served(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Steps[V]]:
+        """Return the stored value, or else the steps that compute it. This is all that a hit does."""
+        admitted = self._admitted(args, kwargs)
+        if admitted is None:
+            return None, bypassed(self._recipe.name)
+        terms, keys = admitted
+        found = terms.store.get_many(keys)
+        entry = unseal(terms.store, keys, found)
+        if entry is not None and entry.expires > time():
+            terms.tell("hit", keys[0], seconds=entry.seconds)
+            return entry.value, None
+        terms.tell("miss", keys[0])
+        return None, obtained(terms, keys, found)
+
+    def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[Terms, list[str]] | None:
+        """Return the terms and the keys of a call; None where it goes past the cache."""
+        if conf.current_mode() != "on":
+            return None
+        terms, keys = self._recipe.located(self._head + args, kwargs)
+        # What this transaction has invalidated is old for itself already, though nobody else may know yet.
+        return None if transactions.waiting and transactions.touched(keys) else (terms, keys)
+
+    def _refreshed(self, args: Args, kwargs: Kwargs) -> Steps[V]:
+        """Return the steps that compute and store."""
+        admitted = self._admitted(args, kwargs)
+        if admitted is None:
+            return bypassed(self._recipe.name)
+        terms, keys = admitted
+        return obtained(terms, keys, terms.store.get_many(keys[1:]))
+
+    def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], Any]:
+        return partial(self._recipe.source.function, *self._head, *args, **kwargs)
+
+    # --- verbs ---
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """
+        Invalidate this call: every entry of it, whatever it varies on, and no other call's.
+
+        Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
+        invalidation that the cache does not acknowledge is logged at ERROR, and counted; this method does not raise.
+        """
+        if conf.current_mode() != "off":
+            invalidate(self._recipe.options.using, self._recipe.own_token(self._head + args, kwargs))
+
+    def invalidate_all(self) -> None:
+        """Invalidate every call of the function: one command, whatever their number. Otherwise as `invalidate()`."""
+        if conf.current_mode() != "off":
+            invalidate(self._recipe.options.using, self._recipe.function_token())
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> V:
+        """
+        Compute now, store, and return the value, whatever is stored.
+
+        Raises:
+            TypeError: The function is async, so that only `arefresh()` can await it.
+        """
+        return run(self._refreshed(args, kwargs), self._computation(args, kwargs))
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
+        """
+        Return the stored value, or `MISSING`; never compute, and count no hit or miss.
+
+        `MISSING` wherever a call would compute: past the timeout, invalidated, bypassed.
+        """
+        admitted = self._admitted(args, kwargs)
+        if admitted is None:
+            return MISSING
+        terms, keys = admitted
+        entry = unseal(terms.store, keys, terms.store.get_many(keys))
+        return MISSING if entry is None or entry.expires <= time() else entry.value
+
+    def put(self, value: V, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """
+        Store a value that the caller already has for this call.
+
+        It must not be older than the last invalidation: only a computation that cachedeco runs itself can be checked
+        for that. Stored as a computed value would be: not while bypassed, at commit inside `atomic()`, and not at all
+        where the transaction's snapshot may be old.
+        """
+        admitted = self._admitted(args, kwargs)
+        if admitted is not None:
+            terms, keys = admitted
+            run(obtained(terms, keys, terms.store.get_many(keys[1:])), lambda: value)
+
+    def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
+        return self._recipe.located(self._head + args, kwargs)[1][0]
+
+    def stats(self) -> Stats:
+        """Return what has happened to the function, all its calls together, in this process."""
+        return statistics(self._recipe.name)
+
+    @property
+    def uncached(self) -> Callable[P, R]:
+        """The plain function, bound as this is."""
+        function = self._recipe.source.function
+        return partial(function, *self._head) if self._head else function
+
+    # --- their twins ---
+
+    async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do as `invalidate()`, from async code."""
+        await sync_to_async(self.invalidate)(*args, **kwargs)
+
+    async def ainvalidate_all(self) -> None:
+        """Do as `invalidate_all()`, from async code."""
+        await sync_to_async(self.invalidate_all)()
+
+    async def arefresh(self, *args: P.args, **kwargs: P.kwargs) -> V:
+        """Do as `refresh()`, from async code; the only way for an async function."""
+        return await sync_to_async(self.refresh)(*args, **kwargs)
+
+    async def apeek(self, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
+        """Do as `peek()`, from async code."""
+        return await sync_to_async(self.peek)(*args, **kwargs)
+
+    async def aput(self, value: V, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do as `put()`, from async code."""
+        await sync_to_async(self.put)(value, *args, **kwargs)
+
+    async def akey_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Do as `key_for()`, from async code: a key may read an attribute that needs the database."""
+        return await sync_to_async(self.key_for)(*args, **kwargs)
+
+    # --- how it is reached ---
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(
+        self: "CachedQuery[Concatenate[S, Q], V, R]", instance: S, owner: type | None = None
+    ) -> "CachedQuery[Q, V, R]": ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind to the instance, or to the class where a classmethod is decorated."""
+        if self._binding == "none" or (self._binding == "instance" and instance is None):
+            return self
+        return self._bound(owner if self._binding == "class" else instance)
+
+    def for_class(self) -> Self:
+        """Return the same function as a classmethod is: it is bound to the class, not to an instance."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), _binding="class")
+        return twin
+
+    def _bound(self, first: object) -> Self:
+        bound = object.__new__(type(self))
+        vars(bound).update(vars(self), _head=(*self._head, first))
+        return bound
+
+    def __repr__(self) -> str:
+        """Show the name, and what it is bound to."""
+        bound = f" of {self._head[0]!r}" if self._head else ""
+        return f"<cached_query {self._recipe.name}{bound}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare as bound methods do: one function, bound to the same."""
+        if not isinstance(other, CachedQuery):
+            return NotImplemented
+        return self._recipe is other._recipe and self._head == other._head
+
+    def __hash__(self) -> int:
+        """Hash by function and what it is bound to."""
+        return hash((self._recipe, self._head))
+
+    def __reduce__(self) -> tuple[Any, ...] | str:
+        """Pickle by name, as functions and methods are."""
+        if self._head:
+            return getattr, (self._head[0], self._recipe.source.function.__name__)
+        return self._recipe.source.function.__qualname__
+
+
+class AsyncCachedQuery(CachedQuery[P, V, Coroutine[Any, Any, V]]):
+    """A cached async function. What talks to the cache or the database runs in the thread where Django keeps those."""
+
+    def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
+        """Wrap the recipe's function, and look like an async function."""
+        super().__init__(recipe, head)
+        markcoroutinefunction(self)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V:
+        """Return the stored value of this call, or compute it and store it."""
+        value, steps = await sync_to_async(self._served)(args, kwargs)
+        return cast("V", await arun(steps, self._computation(args, kwargs)) if steps else value)
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002 -- the signature of the verb
+        """Raise: only `arefresh()` can await the function."""
+        msg = f"{self._recipe.name}() is async, and refresh() would have to await it: use `await ....arefresh()`."
+        raise TypeError(msg)
+
+    async def arefresh(self, *args: P.args, **kwargs: P.kwargs) -> V:
+        """Compute now, store, and return the value, whatever is stored."""
+        steps = await sync_to_async(self._refreshed)(args, kwargs)
+        return await arun(steps, self._computation(args, kwargs))

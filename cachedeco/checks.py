@@ -1,0 +1,52 @@
+"""System checks: what can be wrong, said before it matters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.cache import caches
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from cachedeco import conf
+from cachedeco.recipe import recipes
+from cachedeco.store import SHORTEST_ROOM, Store
+
+
+@register("cachedeco")
+def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- Django's signature
+    """Check the dict `CACHEDECO`."""
+    try:
+        settings = conf.settings()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="See docs/reference.md, Settings.", id="cachedeco.E001")]
+    missing = [alias for alias in settings.CACHES if alias not in caches.settings]
+    if missing:
+        msg = f"CACHEDECO['CACHES'] names {missing[0]!r}, which is not in CACHES."
+        return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
+    return [
+        Error(
+            f"The key prefix of cache {alias!r} leaves {Store(alias).room()} of memcached's 250 bytes for keys.",
+            hint=f"Shorten its KEY_PREFIX, so that at least {SHORTEST_ROOM} are left.",
+            id="cachedeco.E003",
+        )
+        for alias in settings.CACHES
+        if Store(alias).room() < SHORTEST_ROOM
+    ]
+
+
+@register("cachedeco")
+def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+    """Check that every decorated function uses a cache that invalidations reach."""
+    try:
+        aliases = conf.settings().CACHES
+    except ImproperlyConfigured:
+        return []  # E001 says it
+    return [
+        Error(
+            f"{recipe.name}() uses cache={recipe.options.cache!r}, which is not in CACHEDECO['CACHES'].",
+            hint="Add the alias there: an invalidation of a namespace would not reach the function.",
+            id="cachedeco.E004",
+        )
+        for recipe in recipes()
+        if recipe.options.cache is not None and recipe.options.cache not in aliases
+    ]

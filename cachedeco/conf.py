@@ -1,0 +1,237 @@
+"""
+All global state: the settings and the mode.
+
+The settings are read once and kept until Django says that they changed, so `override_settings` takes effect
+at once. The mode in force is the innermost `mode()` or `bypass()` of this thread or task, else `MODE`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from enum import Enum
+from functools import wraps
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, get_args
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ModeName = Literal["on", "bypass", "off"]
+Seconds = float | int | timedelta | None
+
+MODES: Final = get_args(ModeName)
+
+
+class Unset(Enum):
+    """Tell "not given" from every value that can be given, None included."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        """Return what a signature in the documentation shows."""
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
+    """
+    Return a timeout as seconds, None for ever.
+
+    Raises:
+        TypeError: It is no number of seconds, no `timedelta` and not None.
+        ValueError: It is negative, or not a number.
+    """
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        msg = f"{what} is {timeout!r}; it takes seconds, a timedelta, or None for ever."
+        raise TypeError(msg)
+    if not 0 <= seconds < float("inf"):
+        msg = f"{what} is {timeout!r}; it takes 0 or more seconds, or None for ever."
+        raise ValueError(msg)
+    return float(seconds)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the dict `CACHEDECO` in Django's settings may hold, with the defaults."""
+
+    MODE: ModeName = "on"
+    CACHES: tuple[str, ...] = ("default",)
+    TIMEOUT: float | Unset | None = UNSET
+    VARY: tuple[Callable[[], object], ...] = ()
+    KEY_PREFIX: str = "cd"
+
+    @classmethod
+    def parse(cls, raw: object) -> Self:
+        """
+        Read the dict.
+
+        Raises:
+            ImproperlyConfigured: A name is unknown or a value is none that it takes. All faults are named.
+        """
+        if not isinstance(raw, Mapping):
+            msg = f"CACHEDECO is {raw!r}; it takes a dict."
+            raise ImproperlyConfigured(msg)
+        known = [field.name for field in fields(cls)]
+        faults = [f"CACHEDECO has no setting {name!r}; it has {', '.join(known)}." for name in raw if name not in known]
+        values: dict[str, Any] = {}
+        for name in raw:
+            if name in known:
+                try:
+                    values[name] = _PARSERS[name](raw[name])
+                except (TypeError, ValueError, ImportError) as error:
+                    faults.append(f"CACHEDECO[{name!r}]: {error}")
+        if faults:
+            raise ImproperlyConfigured(" ".join(faults))
+        return cls(**values)
+
+
+def _mode_of(value: object) -> ModeName:
+    if value not in MODES:
+        msg = f"the mode is {value!r}; it takes one of {', '.join(map(repr, MODES))}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # one of the literals, as just tested
+
+
+def _aliases_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(alias, str) for alias in value):
+        msg = f"the value is {value!r}; it takes a list of one or more aliases of Django's CACHES."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
+    if not isinstance(value, list | tuple):
+        msg = f"the value is {value!r}; it takes a list of callables or of their dotted paths."
+        raise TypeError(msg)
+    found = tuple(import_string(each) if isinstance(each, str) else each for each in value)
+    for each in found:
+        if not callable(each):
+            msg = f"{each!r} is not callable; it takes a list of callables or of their dotted paths."
+            raise TypeError(msg)
+    return found
+
+
+def _prefix_of(value: object) -> str:
+    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must find room beside it.
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
+        msg = f"the prefix is {value!r}; it takes at most 50 printable ASCII characters without spaces."
+        raise ValueError(msg)
+    return value
+
+
+_PARSERS: dict[str, Callable[[Any], object]] = {
+    "MODE": _mode_of,
+    "CACHES": _aliases_of,
+    "TIMEOUT": seconds_of,
+    "VARY": _vary_of,
+    "KEY_PREFIX": _prefix_of,
+}
+
+_settings: Settings | None = None
+_modes: ContextVar[tuple[ModeName, ...]] = ContextVar("cachedeco_modes", default=())
+
+
+def settings() -> Settings:
+    """
+    Return the settings in force: the same object until Django's settings change.
+
+    Raises:
+        ImproperlyConfigured: `CACHEDECO` has a fault.
+    """
+    global _settings  # noqa: PLW0603 -- this module is where global state lives
+    found = _settings
+    if found is None:
+        found = _settings = Settings.parse(getattr(django_settings, "CACHEDECO", {}))
+    return found
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    """Read the settings again at the next call; what was derived from CACHES goes with them."""
+    global _settings  # noqa: PLW0603 -- as above
+    if setting in {"CACHEDECO", "CACHES"}:
+        _settings = None
+
+
+setting_changed.connect(_forget, dispatch_uid="cachedeco.conf")
+
+
+def current_mode() -> ModeName:
+    """Return the mode in force for this thread or task."""
+    modes = _modes.get()
+    return modes[-1] if modes else settings().MODE
+
+
+class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"):`
+    """
+    Put a mode in force for a block or a function, sync or async, in this thread or task only.
+
+    ::
+
+        with mode("on"): ...      # cache, whatever the setting says
+        with mode("bypass"): ...  # compute always, store nothing; invalidations still go out
+        with mode("off"): ...     # the cache server is never touched
+
+    Blocks nest, the innermost counts, and each leaves what it found, also after an exception. Tasks and
+    `sync_to_async` calls started inside inherit the mode; a new `Thread` begins with the setting.
+
+    Raises:
+        ValueError: The name is none of the three.
+        TypeError: It decorates a generator function, whose body runs after the block.
+    """
+
+    def __init__(self, name: ModeName) -> None:
+        """Remember the mode; nothing is in force until the block begins."""
+        self._name = _mode_of(name)
+
+    def _chosen(self) -> ModeName:
+        return self._name
+
+    def __enter__(self) -> None:
+        """Put the mode in force."""
+        _modes.set((*_modes.get(), self._chosen()))
+
+    def __exit__(self, *_: object) -> None:
+        """Take it back. The stack lives in the context, so one object can be used again, or by many threads."""
+        _modes.set(_modes.get()[:-1])
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
+        """Decorate a function: the mode is in force while it runs."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            msg = f"{function!r} is a generator function: its body would run outside; use `with` inside it."
+            raise TypeError(msg)
+        if not inspect.iscoroutinefunction(function):
+            return super().__call__(function)
+
+        @wraps(function)
+        async def inside(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 -- whatever the function gives
+            with self:
+                return await function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value] # a coroutine function for a coroutine function
+
+
+class bypass(mode):  # noqa: N801 -- reads as a verb
+    """
+    Go past the cache for a block or a function: compute always, store nothing, still invalidate.
+
+    Inside "off" it stays off: code that bypasses must not reach a cache server from a test suite without one.
+    """
+
+    def __init__(self) -> None:
+        """Prepare the block."""
+        super().__init__("bypass")
+
+    def _chosen(self) -> ModeName:
+        return "off" if current_mode() == "off" else "bypass"

@@ -1,0 +1,151 @@
+"""The decorator, and its way into methods."""
+
+import inspect
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from types import FrameType
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from django.db import DEFAULT_DB_ALIAS
+
+from cachedeco.cached import AsyncCachedQuery, CachedQuery
+from cachedeco.conf import UNSET, Unset
+from cachedeco.keys import KeyOption, NamespaceOption
+from cachedeco.recipe import Options, Timeout, always, recipe_for
+
+P = ParamSpec("P")
+V = TypeVar("V")
+
+
+class Decorator(Protocol):
+    """What `cached_query(...)` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...
+    @overload
+    def __call__(self, function: Callable[P, V], /) -> CachedQuery[P, V, V]: ...
+
+
+@overload
+def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...
+@overload
+def cached_query(function: Callable[P, V], /) -> CachedQuery[P, V, V]: ...
+@overload
+def cached_query(
+    *,
+    timeout: Timeout | Unset = ...,
+    key: KeyOption = ...,
+    ignore: Sequence[str] = ...,
+    vary: Callable[..., object] | Sequence[Callable[..., object]] = ...,
+    namespace: NamespaceOption | Sequence[NamespaceOption] | None = ...,
+    cache: str | None = ...,
+    using: str = ...,
+    version: int | str | None = ...,
+    name: str | None = ...,
+    cache_if: Callable[[Any], object] = ...,
+) -> Decorator: ...
+def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
+    function: object = None,
+    /,
+    *,
+    timeout: Timeout | Unset = UNSET,
+    key: KeyOption = None,
+    ignore: Sequence[str] = (),
+    vary: Callable[..., object] | Sequence[Callable[..., object]] = (),
+    namespace: NamespaceOption | Sequence[NamespaceOption] | None = None,
+    cache: str | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+    version: int | str | None = None,
+    name: str | None = None,
+    cache_if: Callable[[Any], object] = always,
+) -> Any:
+    """
+    Cache what a function returns; `.invalidate()` and the other verbs are then methods of the function.
+
+    ::
+
+        @cached_query(timeout=3600, key="{club.pk}", namespace="club:{club.pk}")
+        def club_classes(club):
+            return ClubClass.objects.filter(club=club)
+
+        club_classes(club)             # computed once, then served
+        club_classes.invalidate(club)  # until this
+
+    Works on functions, async functions and methods, with or without parentheses. Needs no settings and touches no
+    cache until the first call. The cache never breaks a call; what the function raises is not cached, and is raised.
+
+    Args:
+        function: What is decorated, where there are no parentheses.
+
+        timeout: Fresh for so long: seconds, a timedelta, None for ever, or a callable of the value that gives one of
+            these (0: don't store). Default: the setting `TIMEOUT`, else the alias's own.
+
+        key: What distinguishes calls. None: every argument. A template, "{club.pk}:{page}". A callable that takes some
+            of the parameters by name, and gives any value that can be in a key.
+
+        ignore: Names of parameters, and of variables of the function around it, that do not change the value.
+
+        vary: What else the value depends on: a callable of nothing or of some of the parameters, or a sequence of
+            them. One `invalidate()` reaches all its variants.
+
+        namespace: What invalidates the entry along with others: a `Namespace`, a template, "club:{club.pk}", a callable
+            that gives a Namespace or several, or a sequence of these.
+
+        cache: Alias of the cache, one of the setting `CACHES`. Default: the first of them.
+
+        using: Alias of the database whose transaction invalidations wait for.
+
+        version: Change it when the meaning of the result changes: entries of another version are not seen.
+
+        name: Stable name for keys and statistics. Default: module and qualified name. Needed for a lambda.
+
+        cache_if: Callable of the value: store only where true. Default: always.
+
+    Raises:
+        TypeError: A parameter, or a variable of the function around it, is not accounted for by key, vary or ignore; an
+            option is of a wrong type; the function is a generator, or no function.
+        ValueError: A template is malformed, or the timeout is 0 or negative.
+    """
+    options = Options(timeout=timeout, cache=cache, using=using, version=version, cache_if=cache_if)
+
+    def decorate(given: object) -> CachedQuery[..., Any, Any]:
+        recipe = recipe_for(given, key=key, ignore=ignore, vary=vary, namespace=namespace, name=name, options=options)
+        kind: type[CachedQuery[..., Any, Any]] = CachedQuery
+        if inspect.iscoroutinefunction(recipe.source.function):
+            kind = AsyncCachedQuery
+        cached = kind(recipe, recipe.source.head)
+        _await_classmethod(cached, sys._getframe(1 if function is None else 2))  # noqa: SLF001 -- see there
+        return cached
+
+    return decorate if function is None else decorate(function)
+
+
+def _await_classmethod(cached: CachedQuery[..., Any, Any], frame: FrameType) -> None:
+    """
+    Prepare for a `@classmethod` above us: since Python 3.13 it asks nobody how to bind what it wraps.
+
+    `Club.total` is then a method object that calls us with the class, but `Club.total.invalidate` is looked up on us
+    with no trace of the class. So where the decorator stands in the body of a class, leave there a helper that puts
+    our own binding in the place of the classmethod's, once the class exists.
+    """
+    body, function = frame.f_locals, inspect.unwrap(cached)
+    if function.__qualname__ == f"{body.get('__qualname__')}.{function.__name__}" and body is not frame.f_globals:
+        body[f"_{function.__name__}_binding"] = _Binding(cached)
+
+
+class _Binding:
+    """Replace the classmethods around a cached function by the function itself, bound to classes."""
+
+    def __init__(self, cached: CachedQuery[..., Any, Any]) -> None:
+        self._cached = cached
+
+    def __get__(self, instance: object, owner: type) -> object:
+        """Be a descriptor, which no enum takes for a member."""
+        return self
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Do it as the class comes to be, and leave."""
+        delattr(owner, name)
+        for attribute, value in list(vars(owner).items()):
+            if isinstance(value, classmethod) and value.__func__ is self._cached:
+                setattr(owner, attribute, self._cached.for_class())

@@ -1,0 +1,157 @@
+"""What happened, and who is told: one Event, many hooks."""
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from threading import Lock
+from typing import Literal, NamedTuple
+
+logger = logging.getLogger("cachedeco")
+
+Kind = Literal[
+    "hit",  # a value was served; `seconds` is the time that it saved
+    "miss",  # nothing could be served: absent, expired, invalidated or unreadable
+    "stale",  # a value past its timeout was served
+    "bypassed",  # the mode, or this transaction's own invalidation, went past the cache
+    "computed",  # the function ran; `seconds` is the time that it took
+    "stored",  # an entry was sent to the cache
+    "unstored",  # a value was returned and not stored; `reason` says why
+    "invalidated",  # the cache acknowledged an invalidation
+    "lost",  # an invalidation that the cache did not acknowledge
+    "error",  # the cache, or a value, failed; the call went on without it
+]
+
+
+class Event(NamedTuple):
+    """
+    Tell one thing that happened to one call.
+
+    A new field may be added at the end in any release: read fields by name.
+    """
+
+    kind: Kind
+    function: str = ""  #: dotted name of the cached function; empty for a namespace
+    key: str = ""  #: cache key, without the prefix that Django adds
+    cache: str = ""  #: alias
+    seconds: float = 0.0
+    reason: str = ""
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """
+    Sum up what happened to a function in this process since it started.
+
+    Not shared between processes, and not persistent.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    bypassed: int = 0
+    errors: int = 0  #: failed commands, unreadable or unpicklable values, lost invalidations
+    computations: int = 0
+    seconds_saved: float = 0.0  #: what the computations behind the hits took when they ran
+
+
+Hook = Callable[[Event], object]
+
+_COUNTED: dict[str, str] = {
+    "hit": "hits",
+    "miss": "misses",
+    "stale": "stale",
+    "bypassed": "bypassed",
+    "error": "errors",
+    "lost": "errors",
+    "computed": "computations",
+}
+
+_lock = Lock()
+_counts: dict[str, dict[str, float]] = {}
+
+
+def count(event: Event) -> None:
+    """Add an event to the statistics of its function."""
+    field = _COUNTED.get(event.kind)
+    if field is None:
+        return
+    # `+=` on a shared number is a read and a write: two threads would lose counts without the lock.
+    with _lock:
+        counts = _counts.get(event.function)
+        if counts is None:
+            counts = _counts[event.function] = dict.fromkeys((f.name for f in fields(Stats)), 0)
+        counts[field] += 1
+        if event.kind == "hit":
+            counts["seconds_saved"] += event.seconds
+
+
+def log(event: Event) -> None:
+    """Log what somebody should look at: failures as warnings, lost invalidations as errors."""
+    if event.kind == "lost":
+        logger.error(
+            "Invalidation of %s in cache %r was not acknowledged: %s may serve old values until they time out.",
+            event.key,
+            event.cache,
+            event.function or "the functions under this namespace",
+            exc_info=event.error,
+        )
+    elif event.kind == "error":
+        logger.warning(
+            "%s (function %r, key %r, cache %r): %r",
+            event.reason,
+            event.function,
+            event.key,
+            event.cache,
+            event.error,
+        )
+
+
+_hooks: tuple[Hook, ...] = (count, log)
+
+
+def emit(event: Event) -> None:
+    """Tell every hook. A hook that fails is logged: it can't break a call."""
+    for hook in _hooks:
+        try:
+            hook(event)
+        except Exception:
+            logger.exception("The hook %r failed on %r.", hook, event)
+
+
+def add_hook(hook: Hook) -> None:
+    """
+    Call *hook* with every event of this process from now on.
+
+    It runs in the thread of the call that caused the event, between that call and its caller: keep it quick.
+    Adding a hook twice is the same as adding it once.
+    """
+    global _hooks  # noqa: PLW0603 -- an immutable tuple, swapped whole: emit() needs no lock
+    with _lock:
+        _hooks = (*(each for each in _hooks if each != hook), hook)
+
+
+def remove_hook(hook: Hook) -> None:
+    """Stop calling *hook*. Removing one that is not there does nothing."""
+    global _hooks  # noqa: PLW0603 -- as above
+    with _lock:
+        _hooks = tuple(each for each in _hooks if each != hook)
+
+
+@contextmanager
+def listening(hook: Hook) -> Generator[None]:
+    """Call *hook* with every event of this process until the block ends."""
+    add_hook(hook)
+    try:
+        yield
+    finally:
+        remove_hook(hook)
+
+
+def statistics(function: str) -> Stats:
+    """Return the counts of one function; of namespaces where *function* is empty."""
+    with _lock:
+        counts = dict(_counts.get(function, {}))
+    seconds = counts.pop("seconds_saved", 0.0)
+    return Stats(**{name: int(number) for name, number in counts.items()}, seconds_saved=seconds)

@@ -1,0 +1,175 @@
+"""
+Who computes: the steps of a call that could not be served, and the two drivers that take them.
+
+The steps are written once, as generators that yield what they want done: a callable that talks to the cache or to
+the database connection, or `COMPUTE`, the user's function. `run()` does it here and now; `arun()` awaits the function,
+and does the rest in the thread where Django keeps its connections.
+"""
+
+import inspect
+import pickle
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from math import inf
+from time import perf_counter, time
+from typing import Any, Final, Literal, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
+
+from cachedeco import transactions
+from cachedeco.events import Event, Kind, emit
+from cachedeco.namespaces import PICKLE_PROTOCOL, capture, seal
+from cachedeco.store import Store
+
+V = TypeVar("V")
+
+
+class Work(Enum):
+    """What a step may be, besides a callable."""
+
+    COMPUTE = "call the user's function"
+
+
+COMPUTE: Final = Work.COMPUTE
+Steps = Generator[Callable[[], Any] | Literal[Work.COMPUTE], Any, V]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On what terms the values of one function are kept: its options, under the settings in force."""
+
+    function: str
+    store: Store
+    using: str
+    timeout: Callable[[Any], float | None]  #: takes the value, gives seconds; 0 = do not store
+    cache_if: Callable[[Any], object]
+    lifetime: float | None  #: seconds that a call's own token lives
+
+    def tell(
+        self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: Exception | None = None
+    ) -> None:
+        """Emit an event about a call of this function."""
+        emit(Event(kind, self.function, key, self.store.alias, seconds, reason, error))
+
+
+# --- steps ---
+
+
+def bypassed(function: str, key: str = "") -> Steps[Any]:
+    """Compute, and store nothing."""
+    emit(Event("bypassed", function, key))
+    began = perf_counter()
+    value = yield COMPUTE
+    emit(Event("computed", function, key, seconds=perf_counter() - began))
+    return value
+
+
+def obtained(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | None) -> Steps[Any]:
+    """
+    Compute and store.
+
+    Args:
+        terms: Those of the function.
+
+        keys: The entry's key, then those of its tokens.
+
+        found: What was read of them; None where the cache could not be asked.
+    """
+    # Before the computation: an invalidation that arrives during it must find the entry dead at birth.
+    stamp = yield partial(stamped, terms, keys, found)
+    began = perf_counter()
+    value = yield COMPUTE
+    value = yield partial(settled, terms, value)
+    seconds = perf_counter() - began
+    terms.tell("computed", keys[0], seconds=seconds)
+    if stamp is not None:
+        yield partial(keep, terms, keys[0], stamp, seconds, value)
+    return value
+
+
+def stamped(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | None) -> bytes | None:
+    """Return the stamp for the entry to come; None where there is to be none."""
+    if transactions.snapshot_may_be_old(terms.using):
+        terms.tell("unstored", keys[0], reason="the transaction's snapshot may be older than the stamp")
+        return None
+    stamp = None if found is None else capture(terms.store, keys[1:], found, terms.lifetime)
+    if stamp is None:
+        terms.tell("unstored", keys[0], reason="the cache has no tokens for it")
+    return stamp
+
+
+def settled(terms: Terms, value: V) -> V:
+    """
+    Return the value once what it stands for is there: a QuerySet has its rows.
+
+    Raises:
+        TypeError: It can be gone through only once, so what one caller has read would be missing for the next.
+    """
+    if isinstance(value, Iterator) or inspect.isawaitable(value):
+        msg = f"{terms.function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
+        raise TypeError(msg)
+    if isinstance(value, QuerySet):
+        len(value)  # fetches the rows: an error of the database is the caller's, as without a cache
+    return value
+
+
+def keep(terms: Terms, key: str, stamp: bytes, seconds: float, value: object) -> None:
+    """
+    Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
+
+    A value that can't be stored is an event.
+    """
+    try:
+        if not terms.cache_if(value):
+            terms.tell("unstored", key, reason="cache_if says no")
+            return
+        timeout = terms.timeout(value)
+        pickled = pickle.dumps(value, PICKLE_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
+        terms.tell("error", key, reason="The value can't be stored", error=error)
+        return
+    if timeout == 0:
+        terms.tell("unstored", key, reason="its timeout is 0")
+        return
+    expires = inf if timeout is None else time() + timeout
+    sealed = seal(stamp, expires, seconds, pickled)
+    transactions.at_commit(terms.using, _write, partial(_write_one, terms, key, sealed, timeout))
+
+
+def _write(writes: Sequence[Callable[[], None]]) -> None:
+    for write in writes:
+        write()
+
+
+def _write_one(terms: Terms, key: str, sealed: bytes, timeout: float | None) -> None:
+    if terms.store.set(key, sealed, timeout):
+        terms.tell("stored", key)
+
+
+# --- drivers ---
+
+
+def run(steps: Steps[V], compute: Callable[[], V]) -> V:
+    """Take the steps here and now."""
+    answer: object = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return] # the generator's own V
+        # Outside the try: a StopIteration of the user's function is no end of the steps.
+        answer = compute() if step is COMPUTE else step()
+
+
+async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
+    """Take the steps, each but the computation in the thread where Django keeps its connections."""
+    answer: object = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return] # as above
+        answer = await compute() if step is COMPUTE else await sync_to_async(step)()

@@ -1,0 +1,245 @@
+"""What one function's decorator was told, and what that comes to under the settings in force."""
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple, Self
+from weakref import WeakSet
+
+from django.core.exceptions import ImproperlyConfigured
+
+from cachedeco import conf
+from cachedeco.conf import UNSET, Seconds, Unset, seconds_of
+from cachedeco.encoders import KeyTypeError
+from cachedeco.flights import Terms
+from cachedeco.keys import KeyOption, KeyPlan, Locators, Subject, free_variables, token_of_function
+from cachedeco.namespaces import Invalidation
+from cachedeco.store import Store, fit
+
+# A call's own token outlives its entries, or it would take them along. It is minted with a life of this many timeouts,
+# so that one entry in four at most ends early, and the server is rid of it soon after the last entry.
+TOKEN_TIMEOUTS: Final = 4
+SHORTEST_LIFETIME: Final = 60.0
+# With a callable, the timeout is not known when the token is minted: so long lives the token, and the longest entry.
+LIFETIME_WHEN_UNKNOWN: Final = timedelta(days=30).total_seconds()
+
+Timeout = Seconds | Callable[[Any], Seconds]
+
+
+def always(_value: object) -> bool:
+    """Store every value."""
+    return True
+
+
+class Ready(NamedTuple):
+    """A recipe under the settings in force."""
+
+    settings: conf.Settings
+    terms: Terms
+    locators: Locators
+    room: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `cached_query` was told of the values; what it was told of the keys is in a `KeyPlan`."""
+
+    timeout: Timeout | Unset
+    cache: str | None
+    using: str
+    version: int | str | None
+    cache_if: Callable[[Any], object]
+
+
+class Source(NamedTuple):
+    """What was decorated: the function within, and how it is reached."""
+
+    function: Callable[..., Any]
+    binding: Literal["instance", "class", "none"]
+    head: tuple[object, ...] = ()  #: arguments that a partial, or a bound method, has supplied
+
+    @classmethod
+    def of(cls, given: object) -> Self:
+        """
+        Find the function.
+
+        Raises:
+            TypeError: It is none that can be cached.
+        """
+        if isinstance(given, classmethod | staticmethod):
+            return cls(given.__func__, "class" if isinstance(given, classmethod) else "none")
+        head: tuple[object, ...] = ()
+        while isinstance(given, partial | types.MethodType):
+            if isinstance(given, partial) and given.keywords:
+                msg = f"{given!r} sets keyword arguments; decorate the function itself, or a def that calls it."
+                raise TypeError(msg)
+            given, head = (
+                (given.func, (*given.args, *head))
+                if isinstance(given, partial)
+                else (given.__func__, (given.__self__, *head))
+            )
+        if not isinstance(given, types.FunctionType):
+            msg = f"cached_query can't decorate {given!r}; it takes a function or method."
+            raise TypeError(msg)
+        if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
+            msg = f"{given.__qualname__}() is a generator: its values can be used only once. Return a list."
+            raise TypeError(msg)
+        return cls(given, "none" if head else "instance", head)
+
+
+class Recipe:
+    """
+    All that is known of one decorated function: checked at decoration, made ready at the first call.
+
+    Raises:
+        TypeError, ValueError: As `cached_query` says.
+    """
+
+    def __init__(self, source: Source, name: str, plan: KeyPlan, options: Options) -> None:
+        """Enter the function in the registry."""
+        self.source = source
+        self.name = name
+        self.options = options
+        self._plan = plan
+        self._ready: Ready | None = None
+        _alive.add(self)
+
+    def located(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[Terms, list[str]]:
+        """Return the terms in force, and the keys of a call: the entry's, its own token's, the other tokens'."""
+        ready = self.ready()
+        try:
+            return ready.terms, fit(ready.locators.keys(*args, **kwargs), ready.room)
+        except KeyTypeError as error:
+            raise self._plan.explain(error, args, kwargs) from None
+
+    def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
+        """Return what invalidates one call. Nothing that the call varies on is asked for."""
+        ready = self.ready()
+        try:
+            own = ready.locators.own(*args, **kwargs)
+        except KeyTypeError as error:
+            raise self._plan.explain(error, args, kwargs) from None
+        [key] = fit([own], ready.room)
+        return Invalidation(ready.terms.store, key, ready.terms.lifetime)
+
+    def function_token(self) -> Invalidation:
+        """Return what invalidates every call."""
+        ready = self.ready()
+        [key] = fit([token_of_function(ready.settings.KEY_PREFIX, self.name)], ready.room)
+        return Invalidation(ready.terms.store, key)
+
+    def ready(self) -> Ready:
+        """Return what the settings in force make of the options, worked out once for each change of them."""
+        settings = conf.settings()
+        ready = self._ready
+        if ready is None or ready.settings is not settings:
+            ready = self._ready = self._made_ready(settings)
+        return ready
+
+    def _made_ready(self, settings: conf.Settings) -> Ready:
+        options = self.options
+        alias = settings.CACHES[0] if options.cache is None else options.cache
+        if alias not in settings.CACHES:
+            msg = (
+                f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['CACHES'] = {list(settings.CACHES)!r}: "
+                "an invalidation of a namespace would not reach it. Add the alias there."
+            )
+            raise ImproperlyConfigured(msg)
+        store = Store(alias, self.name)
+        timeout, lifetime = self._timeouts(settings, store)
+        terms = Terms(self.name, store, options.using, timeout, options.cache_if, lifetime)
+        locators = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
+        return Ready(settings, terms, locators, store.room())
+
+    def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
+        """Return what gives the timeout of a value, and the lifetime of a call's own token."""
+        given = self.options.timeout
+        if callable(given):
+            return lambda value: seconds_of(given(value)), LIFETIME_WHEN_UNKNOWN
+        chosen = settings.TIMEOUT if given is UNSET else given
+        seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
+        if seconds is None:
+            return lambda _: None, None
+        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * seconds)
+
+
+# Weak: a function decorated again at each call of the one around it must not stay.
+_alive: WeakSet[Recipe] = WeakSet()
+# Where each name was first used: two functions of one name would answer for each other.
+_places: dict[str, tuple[object, ...]] = {}
+
+
+def recipes() -> list[Recipe]:
+    """Return the recipes of all decorated functions that are alive, by name."""
+    return sorted(_alive, key=lambda recipe: recipe.name)
+
+
+# --- from what the decorator was given ---
+
+
+def recipe_for(  # noqa: PLR0913 -- the decorator's own
+    given: object,
+    *,
+    key: KeyOption,
+    ignore: Sequence[str],
+    vary: object,
+    namespace: object,
+    name: str | None,
+    options: Options,
+) -> Recipe:
+    """Check what the decorator was given, and return the recipe."""
+    source = Source.of(given)
+    name = _name_of(source.function, name)
+    _check_options(name, options)
+    if isinstance(ignore, str):
+        msg = f"ignore={ignore!r} for {name}() is a text; it takes a sequence of names: ({ignore!r},)."
+        raise TypeError(msg)
+    subject = Subject(name, inspect.signature(source.function), free_variables(source.function))
+    plan = KeyPlan(subject, key, tuple(ignore), _several(vary), _several(namespace))
+    return Recipe(source, name, plan, options)
+
+
+def _several(option: object) -> tuple[object, ...]:
+    """Return an option that takes one or a sequence as a tuple."""
+    if option is None:
+        return ()
+    return tuple(option) if isinstance(option, list | tuple) else (option,)
+
+
+def _name_of(function: Callable[..., Any], name: str | None) -> str:
+    """Return the function's name in keys, and refuse one that stands for another function already."""
+    place: tuple[object, ...] = (function.__module__, function.__qualname__)
+    if function.__name__ == "<lambda>":
+        if name is None:
+            msg = f"A lambda has no name of its own ({function!r}): say name=, or write a def."
+            raise TypeError(msg)
+        place = (*place, function.__code__.co_firstlineno)
+    if name is None:
+        name = ".".join(map(str, place))
+    elif not isinstance(name, str) or not name or "(" in name:
+        msg = f"name={name!r} for {function.__qualname__}(); it takes a text without '('."
+        raise TypeError(msg)
+    if _places.setdefault(name, place) != place:
+        msg = f"name={name!r} is taken by {_places[name]}: the two functions would share entries. Choose another."
+        raise TypeError(msg)
+    return name
+
+
+def _check_options(name: str, options: Options) -> None:
+    if options.timeout is not UNSET and not callable(options.timeout) and seconds_of(options.timeout) == 0:
+        msg = f"timeout=0 for {name}() would store nothing; use bypass(), or a callable that gives 0 for some values."
+        raise ValueError(msg)
+    for option, value, kinds in (
+        ("cache", options.cache, (str, type(None))),
+        ("using", options.using, (str,)),
+        ("version", options.version, (int, str, type(None))),
+    ):
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            msg = f"{option}={value!r} for {name}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
+            raise TypeError(msg)
+    if not callable(options.cache_if):
+        msg = f"cache_if={options.cache_if!r} for {name}(); it takes a callable of the value."
+        raise TypeError(msg)

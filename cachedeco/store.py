@@ -1,0 +1,135 @@
+"""
+One guarded door to a Django cache: whatever happens behind it, the call goes on.
+
+Each method is one cache command. A failure is an event and an answer that the caller can act on, never an exception.
+"""
+
+from collections.abc import Collection, Mapping
+from hashlib import blake2b
+from math import ceil
+from typing import Final
+
+from django.core.cache import caches
+
+from cachedeco.events import Event, emit
+
+# memcached takes keys of up to 250 bytes (protocol.txt, "Keys"); Django warns of more on every backend.
+LONGEST_KEY: Final = 250
+# A digest of 20 bytes in hex, its "#", and a beginning to know it by.
+SHORTEST_ROOM: Final = 60
+
+
+class Store:
+    """
+    Guarded access to the Django cache of one alias.
+
+    Holds no connection: Django keeps one cache object for each thread and task, and each command asks for it. One
+    Store can be used by many threads.
+    """
+
+    __slots__ = ("alias", "function")
+
+    def __init__(self, alias: str, function: str = "") -> None:
+        """Remember the alias, and the function that failures are reported for; the cache is not touched."""
+        self.alias = alias
+        self.function = function
+
+    def get_many(self, keys: Collection[str]) -> dict[str, object] | None:
+        """Return what is there, or None where the cache could not be asked."""
+        try:
+            found = caches[self.alias].get_many(keys)
+        except Exception as error:  # noqa: BLE001 -- any failure to read is a miss
+            self._failed("Reading failed", next(iter(keys)), error)
+            return None
+        if isinstance(found, dict):
+            return found
+        self._failed(f"Reading gave {found!r} instead of a dict", next(iter(keys)), None)
+        return None
+
+    def add(self, key: str, value: bytes, timeout: float | None) -> bool:
+        """
+        Store where nothing is stored; tell whether this call did.
+
+        False is no proof of the contrary: pymemcache's HashClient says it of a server that is gone, too.
+        """
+        try:
+            return caches[self.alias].add(key, value, whole(timeout)) is True
+        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            self._failed("Adding failed", key, error)
+            return False
+
+    def set(self, key: str, value: bytes, timeout: float | None) -> bool:
+        """Send a value; tell whether that raised nothing, which on memcached is no proof that it arrived."""
+        try:
+            caches[self.alias].set(key, value, whole(timeout))
+        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            self._failed("Writing failed", key, error)
+            return False
+        return True
+
+    def set_many(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+        """
+        Store values and return the keys of those that the cache did not acknowledge.
+
+        The only write whose answer can be trusted on memcached: what failed is named, or the call raises.
+        """
+        try:
+            failed = caches[self.alias].set_many(dict(values), whole(timeout))
+        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            self._failed("Writing failed", next(iter(values)), error)
+            return list(values)
+        if failed is None or failed == []:  # django-redis returns None
+            return ()
+        if isinstance(failed, Collection) and not isinstance(failed, str):
+            return [key for key in values if key in failed] or list(values)
+        return list(values)
+
+    def room(self) -> int:
+        """Return how long a key may be before Django adds its prefix and version."""
+        return LONGEST_KEY - len(caches[self.alias].make_key("").encode())
+
+    def default_timeout(self) -> float | None:
+        """Return the alias's own timeout in seconds, None for ever."""
+        return caches[self.alias].default_timeout
+
+    def _failed(self, what: str, key: str, error: Exception | None) -> None:
+        emit(Event("error", self.function, key, self.alias, reason=what, error=error))
+
+
+def whole(timeout: float | None) -> int | None:
+    """
+    Return whole seconds, at least as many: what every backend takes.
+
+    Fractions are cut off by memcached and Redis, and half a second would be none. Memcached's clock ticks once a
+    second, so one more: an entry knows by itself to the fraction when it is due.
+    """
+    return None if timeout is None else ceil(timeout) + 1
+
+
+def fit(keys: list[str], room: int) -> list[str]:
+    """
+    Return the keys, each as it is where memcached takes it, else its digest behind a readable beginning.
+
+    *room* is what Django's prefix and version leave. The same settings give the same keys.
+    """
+    together = "".join(keys)
+    if len(together) <= room and is_plain(together):  # nearly always, and quicker than one by one
+        return keys
+    return [key if len(key) <= room and is_plain(key) else digest_of(key, room) for key in keys]
+
+
+def is_plain(key: str) -> bool:
+    """Tell whether memcached takes these characters: no spaces, no control characters, one byte each."""
+    return key.isascii() and key.isprintable() and " " not in key
+
+
+def digest_of(key: str, room: int) -> str:
+    """
+    Return a key of at most *room* characters for one that is too long or has characters that memcached refuses.
+
+    It ends in "#" and a digest. No key that is used as it is does: that of a namespace has no "#", any other one
+    ends in ")".
+    """
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    beginning = key[: max(0, min(room, 80) - len(digest) - 1)]
+    return "".join([char if is_plain(char) else "_" for char in beginning]) + "#" + digest
