@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Final, Generic, Literal, NoReturn, ParamSpe
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
-from cachedeco.events import Stats, statistics
+from cachedeco.events import Event, Stats, emit, statistics
 from cachedeco.flights import Steps, Terms, arun, bypassed, obtained, run
 from cachedeco.namespaces import invalidate, unseal
 from cachedeco.recipe import Recipe
@@ -73,7 +73,7 @@ class CachedQuery(Generic[P, V, R]):
         found = terms.store.get_many(keys)
         entry = unseal(terms.store, keys, found)
         if entry is not None and entry.expires > time():
-            terms.tell("hit", keys[0], seconds=entry.seconds)
+            emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
             return entry.value, None
         terms.tell("miss", keys[0])
         return None, obtained(terms, keys, found)

@@ -34,8 +34,16 @@ from django.utils.safestring import SafeString
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
 
-# Exact types: what derives from one of these may add something that its text would not tell.
-_encoders: dict[type, Encoder] = {}
+
+class _Table(dict[type, Encoder]):
+    """Exact types: what derives from one of these may add something that its text would not tell."""
+
+    def __missing__(self, cls: type) -> Encoder:
+        """Look further, and enter nothing: a class made at run time must not stay."""
+        return _encoder_for(cls)
+
+
+_encoders = _Table()
 # What users registered: for the class and for what derives from it, as they decide.
 _registered: dict[type, Encoder] = {}
 
@@ -57,9 +65,7 @@ def encode(value: object) -> str:
     Raises:
         KeyTypeError: The value has no text that could be right.
     """
-    cls = type(value)
-    encoder = _encoders.get(cls) or _encoder_for(cls)  # type: ignore[arg-type] # a class is hashable
-    return encoder(value)
+    return _encoders[type(value)](value)
 
 
 def encodes(*classes: type) -> Callable[[Encoder], Encoder]:

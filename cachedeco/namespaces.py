@@ -50,7 +50,7 @@ TOKEN_BYTES: Final = 16
 # Attempts to deliver an invalidation: a client that found its idle connection dead opens a new one for the second.
 ATTEMPTS: Final = 2
 # An entry of another format, or of another Django (whose models and QuerySets unpickle with a warning), is a miss.
-FORMAT: Final = f"cachedeco 1, Django {django.__version__}\n".encode()
+FORMAT: Final = f"\ncachedeco 1, Django {django.__version__}".encode()
 # Fixed rather than "highest": processes on an older Python must read what those on a newer one wrote.
 PICKLE_PROTOCOL: Final = 5
 
@@ -165,8 +165,12 @@ _times = Struct("<dd")
 
 
 def seal(stamp: bytes, expires: float, seconds: float, pickled: bytes) -> bytes:
-    """Return the bytes to store: format, stamp, times, value, in the order in which they are checked."""
-    return b"".join((FORMAT, stamp, _times.pack(expires, seconds), pickled))
+    """
+    Return the bytes to store: value, times, stamp, format.
+
+    What is checked first comes last, because a pickle knows where it ends: a hit need not cut it out.
+    """
+    return b"".join((pickled, _times.pack(expires, seconds), stamp, FORMAT))
 
 
 def unseal(store: Store, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
@@ -182,14 +186,14 @@ def unseal(store: Store, keys: Sequence[str], found: Mapping[str, object] | None
     """
     try:
         sealed: Any = found[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
-        head = FORMAT + stamp_of([found[key] for key in keys[1:]])  # type: ignore[index]
-        if not sealed.startswith(head):
+        tail = stamp_of([found[key] for key in keys[1:]]) + FORMAT  # type: ignore[index]
+        if not sealed.endswith(tail):
             return None
-        expires, seconds = _times.unpack_from(sealed, len(head))
+        expires, seconds = _times.unpack_from(sealed, len(sealed) - len(tail) - _times.size)
     except (KeyError, TypeError, AttributeError, StructError):
         return None  # absent, or bytes that are none of ours
     try:
-        value = pickle.loads(memoryview(sealed)[len(head) + _times.size :])  # noqa: S301 -- see docs/how-it-works.md
+        value = pickle.loads(sealed)  # noqa: S301 -- docs/how-it-works.md says what pickle means for trust
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
         emit(Event("error", store.function, keys[0], store.alias, reason="The entry can't be unpickled", error=error))
         return None
