@@ -99,11 +99,12 @@ def log(event: Event) -> None:
         )
     elif event.kind == "error":
         logger.warning(
-            "%s (function %r, key %r, cache %r): %r",
+            "%s (function %r, key %r, cache %r): %s: %s",
             event.reason,
             event.function,
             event.key,
             event.cache,
+            type(event.error).__name__,  # both, as some errors have no text, and redis-py's no telling repr
             event.error,
         )
 

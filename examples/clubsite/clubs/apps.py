@@ -1,0 +1,18 @@
+"""Connect what has to be connected once, when the site starts."""
+
+from importlib import import_module
+
+from cachedeco.events import add_hook
+from django.apps import AppConfig
+
+
+class ClubsConfig(AppConfig):
+    """The one app of the site."""
+
+    name = "clubs"
+
+    def ready(self) -> None:
+        """Connect the signal receivers, and count what the cache does for each request."""
+        import_module("clubs.invalidation")
+        tally = import_module("clubs.tally")
+        add_hook(tally.record)

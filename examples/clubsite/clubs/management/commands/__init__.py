@@ -1,0 +1,1 @@
+"""The commands of the site: one file each, named as it is typed."""

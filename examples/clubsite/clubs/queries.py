@@ -1,0 +1,99 @@
+"""What the pages ask for: every cached helper of the site, and nothing else."""
+
+from datetime import time, timedelta
+from typing import NamedTuple
+
+from cachedeco import cached_query
+from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet, Sum
+from django.utils import timezone
+
+from clubs.models import Closure, Club, ClubClass, Level
+
+# The signals of invalidation.py say when a value has changed; this only bounds how long an entry
+# that nobody asks for stays.
+A_DAY = timedelta(days=1)
+
+
+class Statistics(NamedTuple):
+    """How much a club does in a week."""
+
+    classes: int
+    trainers: int
+    hours: float
+
+
+class TimetableRow(NamedTuple):
+    """One class as the timetable shows it: a thousand of these are cheaper than as many models."""
+
+    start_time: time
+    end_time: time
+    title: str
+    level: str
+    club_pk: int
+    club_name: str
+    trainer_name: str
+
+    @property
+    def level_label(self) -> str:
+        """Return the level as a reader reads it."""
+        return str(Level(self.level).label)
+
+
+class ClubLink(NamedTuple):
+    """One club as the list of clubs shows it."""
+
+    pk: int
+    name: str
+    city: str
+
+
+@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}")
+def club_classes(club: Club) -> QuerySet[ClubClass]:
+    """Return the classes of *club* in the order of the week, with their trainers."""
+    classes = ClubClass.objects.filter(club=club).select_related("trainer")
+    return classes.order_by("weekday", "start_time", "pk")
+
+
+@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}")
+def club_statistics(club: Club) -> Statistics:
+    """Return how much *club* does in a week."""
+    length = ExpressionWrapper(F("end_time") - F("start_time"), output_field=DurationField())
+    sums = ClubClass.objects.filter(club=club).aggregate(
+        classes=Count("pk"),
+        trainers=Count("trainer", distinct=True),
+        length=Sum(length),
+    )
+    hours = (sums["length"] or timedelta()) / timedelta(hours=1)
+    return Statistics(sums["classes"], sums["trainers"], hours)
+
+
+@cached_query(timeout=A_DAY, key="{club.pk}", vary=timezone.localdate, namespace="club:{club.pk}")
+def next_closure(club: Club) -> Closure | None:
+    """Return the closure that *club* is in or has ahead of it, None if there is none planned."""
+    closures = Closure.objects.filter(club=club, last_day__gte=timezone.localdate())
+    return closures.order_by("first_day", "pk").first()
+
+
+@cached_query(timeout=A_DAY, namespace="timetable:{weekday}")
+def timetable(weekday: int, city: str | None = None) -> list[TimetableRow]:
+    """Return what all clubs, or those of *city*, give on *weekday*, in the order of the day."""
+    classes = ClubClass.objects.filter(weekday=weekday)
+    if city is not None:
+        classes = classes.filter(club__city=city)
+    rows = classes.order_by("start_time", "club__name", "pk").values_list(
+        "start_time",
+        "end_time",
+        "title",
+        "level",
+        "club_id",
+        "club__name",
+        "trainer__name",
+    )
+    return [TimetableRow(*row) for row in rows]
+
+
+@cached_query(timeout=A_DAY)
+def directory() -> list[ClubLink]:
+    """Return every club, by city and name."""
+    clubs = Club.objects.order_by("city", "name").values_list("pk", "name", "city")
+    return [ClubLink(*club) for club in clubs]

@@ -1,0 +1,92 @@
+"""Settings of the club site; a few environment variables change what a reader may want to change."""
+
+import os
+from pathlib import Path
+
+from clubsite.cache_url import cache_from_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# For development only: it is in the repository, so it protects nothing.
+SECRET_KEY = "clubsite-development-key-which-everyone-can-read"  # noqa: S105
+DEBUG = os.environ.get("CLUBSITE_DEBUG", "1") == "1"
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+INSTALLED_APPS = [
+    "clubs",  # before the admin, whose base template it extends
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "clubs.tally.tally_middleware",  # outermost, so that it also sees what the others do
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "clubs.tally.tally_of_this_request",
+            ],
+        },
+    },
+]
+
+ROOT_URLCONF = "clubsite.urls"
+WSGI_APPLICATION = "clubsite.wsgi.application"
+
+# No ATOMIC_REQUESTS: what is computed inside a SQLite transaction is read from its snapshot, which
+# may be older than the last invalidation, so cachedeco would return it and never store it.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("CLUBSITE_DB", BASE_DIR / "db.sqlite3"),
+        # A transaction takes the write lock when it begins: two writers queue, neither fails.
+        "OPTIONS": {"timeout": 10, "transaction_mode": "IMMEDIATE"},
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHES = {
+    "default": cache_from_url(
+        os.environ.get("CACHE_URL", "locmem://"),
+        key_prefix=os.environ.get("CLUBSITE_KEY_PREFIX", "clubsite"),
+    ),
+}
+
+# "off" is the site without a cache: CLUBSITE_CACHE_MODE=off shows what the caching is worth.
+CACHEDECO = {"MODE": os.environ.get("CLUBSITE_CACHE_MODE", "on")}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {
+        # A cache that fails breaks no page: the log is where it is seen.
+        "cachedeco": {"handlers": ["stderr"]},
+        # Without DEBUG, Django would mail the traceback of a broken page, and print nothing.
+        "django.request": {"handlers": [] if DEBUG else ["stderr"], "level": "ERROR"},
+    },
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+LOGIN_URL = "admin:login"

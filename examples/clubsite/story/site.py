@@ -1,0 +1,121 @@
+"""The site under observation: a database of its own, a server process of its own, gone afterwards."""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+from story import StoryError
+
+MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+
+# Generous: a slow machine needs a few seconds for each; they only end a wait that would never end.
+PREPARE_SECONDS = 120
+START_SECONDS = 30
+STOP_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the site listens, and how to get into its admin."""
+
+    port: int
+    admin_name: str
+    admin_password: str
+    log_path: Path
+
+    def last_log_lines(self) -> str:
+        """Return the end of what the server logged, empty if nothing went wrong there."""
+        return last_lines_of(self.log_path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def running_site() -> Iterator[Site]:
+    """Prepare a site in a temporary directory, serve it for the block, and remove every trace of it."""
+    password = secrets.token_urlsafe(12)
+    with TemporaryDirectory(prefix="clubsite-") as directory:
+        environment = {
+            **os.environ,
+            "CLUBSITE_ADMIN_PASSWORD": password,
+            "CLUBSITE_CACHE_MODE": "on",
+            "CLUBSITE_DB": str(Path(directory, "db.sqlite3")),
+            # As in production: DEBUG would keep every query.
+            "CLUBSITE_DEBUG": "0",
+            # The cache server may still be full from an earlier run. Nothing is flushed, since it may
+            # belong to somebody; this run has names of its own.
+            "CLUBSITE_KEY_PREFIX": f"demo-{secrets.token_hex(6)}",
+            "DJANGO_SETTINGS_MODULE": "clubsite.settings",
+            "PYTHONUNBUFFERED": "1",
+        }
+        prepare(environment)
+        log_path = Path(directory, "server.log")
+        with log_path.open("w", encoding="utf-8") as log:
+            server = subprocess.Popen(  # noqa: S603 -- this Python, this project's manage.py
+                [sys.executable, str(MANAGE), "serve_until_eof"],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+            try:
+                yield Site(port_of(server, log_path), "admin", password, log_path)
+            finally:
+                stop(server)
+
+
+def prepare(environment: dict[str, str]) -> None:
+    """Create the tables, the clubs and the administrator."""
+    done = subprocess.run(  # noqa: S603 -- as above
+        [sys.executable, str(MANAGE), "prepare"],
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=PREPARE_SECONDS,
+    )
+    if done.returncode:
+        msg = f"The site could not be prepared:\n{last_lines_of(done.stderr)}"
+        raise StoryError(msg)
+
+
+def port_of(server: subprocess.Popen[str], log_path: Path) -> int:
+    """Wait for the line in which the server says where it listens."""
+    lines: SimpleQueue[str] = SimpleQueue()
+    output = server.stdout
+    # In a thread, since reading from a pipe can't be given a time limit on every system.
+    Thread(target=lambda: lines.put(output.readline() if output else ""), daemon=True).start()
+    try:
+        address = lines.get(timeout=START_SECONDS).strip()
+    except Empty:
+        address = ""
+    if not address:
+        log = last_lines_of(log_path.read_text(encoding="utf-8"))
+        msg = f"The site did not start within {START_SECONDS} seconds:\n{log}"
+        raise StoryError(msg)
+    return int(address.rpartition(":")[2])
+
+
+def stop(server: subprocess.Popen[str]) -> None:
+    """Close the server's standard input, which ends it; kill it if that does not."""
+    if server.stdin:
+        server.stdin.close()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    if server.stdout:
+        server.stdout.close()
+
+
+def last_lines_of(log: str) -> str:
+    """Return the end of a log: the error itself, not all the frames that led to it."""
+    return "\n".join(log.splitlines()[-12:])
