@@ -1,0 +1,79 @@
+# Every target works on a machine that has only make and Python 3.11 or newer; what else it needs it installs.
+
+# The interpreter that the environment is made from, once: `make clean` before another one is used.
+PYTHON ?= python3
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+# -qq: what is wrong with an index is pip's to say only when nothing could be installed.
+INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --editable
+
+# Marks that an installation is complete and newer than pyproject.toml; more in one is more in all.
+LEAN := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help test servers lint types suite second-suite format demo serve bench clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: servers lint types suite second-suite  ## Check everything, as CI does
+
+lint: $(DEV)  ## Check style and format
+	@echo "== ruff"
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+
+types: $(DEV)  ## Check types, twice
+	@echo "== mypy"
+	@$(RUN) -m mypy
+	@echo "== pyright"
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright --pythonpath $(RUN)
+
+suite: $(DEV) servers  ## Run the tests, and measure their coverage
+	@echo "== pytest"
+	@$(RUN) -m coverage run -m pytest
+	@$(RUN) -m coverage report
+
+second-suite: $(DEV) servers  ## Run the tests on another Python and Django, where there is one
+	@scripts/second-suite.sh $(RUN)
+
+servers:  ## Install memcached and redis-server, if missing
+	@scripts/require-servers.sh
+
+format: $(DEV)  ## Rewrite the code in the project's format
+	@$(RUN) -m ruff check --fix --quiet || true
+	@$(RUN) -m ruff format
+
+demo: $(LEAN)  ## Show what the library does, on the example site
+	@$(RUN) examples/clubsite/demo.py
+
+serve: $(LEAN)  ## Serve the example site
+	@$(RUN) examples/clubsite/manage.py serve
+
+bench: $(BENCH) servers  ## Measure a hit, beside other libraries
+	@$(RUN) benchmarks/bench_hit.py
+
+clean:  ## Remove the environments and what the tools have left
+	rm -rf .venv .venv-second .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+
+$(RUN):
+	@scripts/make-venv.sh "$(PYTHON)" $(VENV)
+
+$(LEAN): pyproject.toml | $(RUN)
+	@echo "== installing cachedeco into $(VENV)"
+	@$(INSTALL) .
+	@touch $@
+
+$(DEV): pyproject.toml | $(RUN)
+	@echo "== installing cachedeco and the development tools into $(VENV)"
+	@$(INSTALL) '.[dev]'
+	@touch $(LEAN) $@
+
+$(BENCH): pyproject.toml | $(RUN)
+	@echo "== installing cachedeco and what it is compared to into $(VENV)"
+	@$(INSTALL) '.[bench]'
+	@touch $(LEAN) $@

@@ -1,0 +1,1 @@
+"""The tests of cachedeco, and a Django app whose models they cache."""

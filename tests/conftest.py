@@ -1,0 +1,150 @@
+"""What every test is given: a fresh cache; on request real servers, other backends, and the commands sent."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from pytest_django import DjangoDbBlocker, Settings
+
+from tests.backends import CACHE_TABLE, Commands, Kind, cache_entry, recorded, release_caches
+from tests.servers import Memcached, Redis, Server
+
+# A machine that runs two other things misses any deadline; what is slow shows elsewhere.
+hypothesis.settings.register_profile("cachedeco", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("cachedeco")
+
+CacheConfig = Callable[..., dict[str, Any]]
+UseCaches = Callable[..., None]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give a test that runs on the database backend the database, if it has not asked for it itself."""
+    callspec = getattr(item, "callspec", None)
+    on_database = callspec is not None and callspec.params.get("backend") == "database"
+    if on_database and item.get_closest_marker("django_db") is None:
+        item.add_marker(pytest.mark.django_db)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put each test database into a file: in memory, threads would share one connection's locks."""
+    directory = tmp_path_factory.mktemp("databases")
+    for alias in connections:
+        connections[alias].settings_dict["TEST"]["NAME"] = str(directory / f"{alias}.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:  # noqa: ARG001
+    """Make the table of the database cache beside those of the models."""
+    with django_db_blocker.unblock():
+        call_command("createcachetable", CACHE_TABLE, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def memcached_server() -> Iterator[Memcached]:
+    """Give the memcached that the tests share: leave it running, and leave others' keys alone."""
+    with Memcached() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """Give the redis that the tests share: leave it running, and leave others' keys alone."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def private_memcached() -> Iterator[Memcached]:
+    """Give a memcached of this test's own, to kill, pause, restart and flush."""
+    with Memcached() as server:
+        yield server
+
+
+@pytest.fixture
+def private_redis() -> Iterator[Redis]:
+    """Give a redis of this test's own, to kill, pause, restart and flush."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def cache_config(request: pytest.FixtureRequest, tmp_path: Path) -> CacheConfig:
+    """
+    Give the function that returns an entry of CACHES for a fresh cache.
+
+    `cache_config("memcached", server=private_memcached, OPTIONS={"timeout": 0.1})`: the server is the shared
+    one unless given; the rest is added to the entry.
+    """
+
+    def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:  # noqa: ANN401
+        match kind:
+            case "memcached" | "redis":
+                server = server or request.getfixturevalue(f"{kind}_server")
+                location: str | Path = server.location
+            case "file":
+                location = tmp_path / "cache"
+            case "database":
+                location = CACHE_TABLE
+            case _:
+                location = request.node.nodeid
+        return cache_entry(kind, location, **entry)
+
+    return config
+
+
+@pytest.fixture
+def use_caches(settings: Settings, cache_config: CacheConfig) -> UseCaches:
+    """
+    Give the function that sets CACHES, an alias each: a kind of cache, or an entry from `cache_config`.
+
+    `use_caches(default="memcached", other=cache_config("redis", TIMEOUT=1))`. To call it again within a test
+    makes fresh caches, and forgets the commands recorded.
+    """
+
+    def use(**aliases: Kind | dict[str, Any]) -> None:
+        settings.CACHES = {
+            alias: {**(config if isinstance(config, dict) else cache_config(config)), "ALIAS": alias}
+            for alias, config in aliases.items()
+        }
+        recorded.clear()
+
+    return use
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache(use_caches: UseCaches) -> Iterator[None]:
+    """Begin every test with an empty cache in this process's memory, and close what the test has opened."""
+    use_caches(default="locmem")
+    yield
+    release_caches()
+
+
+@pytest.fixture(params=["locmem", "memcached", "redis", "database", "file"])
+def backend(request: pytest.FixtureRequest, use_caches: UseCaches, _fresh_cache: None) -> Kind:
+    """Run the test once on every kind of cache that keeps what it is given; return the kind's name."""
+    use_caches(default=request.param)
+    kind: Kind = request.param
+    return kind
+
+
+@pytest.fixture
+def dummy_backend(use_caches: UseCaches, _fresh_cache: None) -> None:
+    """Run the test on Django's DummyCache, which keeps nothing."""
+    use_caches(default="dummy")
+
+
+@pytest.fixture
+def faulty_backend(use_caches: UseCaches, _fresh_cache: None) -> None:
+    """Run the test on a cache in memory that misbehaves as `tests.faults.faulty` says."""
+    use_caches(default="faulty")
+
+
+@pytest.fixture
+def commands(_fresh_cache: None) -> Commands:
+    """Give the commands that have reached the test's caches so far; `clear()` forgets them."""
+    return recorded
