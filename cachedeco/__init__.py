@@ -1,13 +1,15 @@
 """Caching decorators for Django: exact invalidation, one command a hit, and tests that never meet the cache."""
 
-from importlib.metadata import version as _version
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
 
-from cachedeco.cached import MISSING, CachedQuery, Missing
-from cachedeco.conf import bypass, mode
-from cachedeco.decorator import cached_query
-from cachedeco.encoders import register_key_type
-from cachedeco.events import Event, Stats
-from cachedeco.namespaces import Namespace
+if TYPE_CHECKING:
+    from cachedeco.cached import MISSING, CachedQuery, Missing
+    from cachedeco.conf import bypass, mode
+    from cachedeco.decorator import cached_query
+    from cachedeco.encoders import register_key_type
+    from cachedeco.events import Event, Stats
+    from cachedeco.namespaces import Namespace
 
 __all__ = [
     "MISSING",
@@ -22,10 +24,30 @@ __all__ = [
     "register_key_type",
 ]
 
+_ROOMS = {
+    "MISSING": "cached",
+    "CachedQuery": "cached",
+    "Event": "events",
+    "Missing": "cached",
+    "Namespace": "namespaces",
+    "Stats": "events",
+    "bypass": "conf",
+    "cached_query": "decorator",
+    "mode": "conf",
+    "register_key_type": "encoders",
+}
 
-def __getattr__(name: str) -> str:
-    """Return `__version__` from the installed package, so that the number is kept once."""
+
+def __getattr__(name: str) -> object:
+    """
+    Fetch a name when it is first asked for, and `__version__` from the installed package.
+
+    pytest imports this package in every project that has it installed, for its plugin: that must not import Django.
+    """
     if name == "__version__":
-        return _version("cachedeco")
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+        return metadata.version("cachedeco")
+    if name not in _ROOMS:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    found = globals()[name] = getattr(import_module(f"cachedeco.{_ROOMS[name]}"), name)
+    return found

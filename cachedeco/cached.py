@@ -54,10 +54,11 @@ class CachedQuery(Generic[P, V, R]):
 
     def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
         """Wrap the recipe's function; *head* is what its calls are bound to."""
+        # First: where the function wraps another CachedQuery, it brings that one's attributes along.
+        update_wrapper(self, recipe.source.function)
         self._recipe = recipe
         self._head = head
         self._binding = recipe.source.binding
-        update_wrapper(self, recipe.source.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored value of this call, or compute it and store it."""
@@ -211,7 +212,7 @@ class CachedQuery(Generic[P, V, R]):
 
     def _bound(self, first: object) -> Self:
         bound = object.__new__(type(self))
-        vars(bound).update(vars(self), _head=(*self._head, first))
+        vars(bound).update(vars(self), _head=(*self._head, first), _binding="none")
         return bound
 
     def __repr__(self) -> str:
@@ -223,11 +224,12 @@ class CachedQuery(Generic[P, V, R]):
         """Compare as bound methods do: one function, bound to the same."""
         if not isinstance(other, CachedQuery):
             return NotImplemented
-        return self._recipe is other._recipe and self._head == other._head
+        same = len(self._head) == len(other._head) and all(a is b for a, b in zip(self._head, other._head, strict=True))
+        return self._recipe is other._recipe and same
 
     def __hash__(self) -> int:
         """Hash by function and what it is bound to."""
-        return hash((self._recipe, self._head))
+        return hash((self._recipe, *map(id, self._head)))
 
     def __reduce__(self) -> tuple[Any, ...] | str:
         """Pickle by name, as functions and methods are."""

@@ -15,6 +15,7 @@ from enum import Enum
 from functools import wraps
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, get_args
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -140,7 +141,7 @@ _PARSERS: dict[str, Callable[[Any], object]] = {
 }
 
 _settings: Settings | None = None
-_modes: ContextVar[tuple[ModeName, ...]] = ContextVar("cachedeco_modes", default=())
+_modes: ContextVar[tuple[tuple["mode", ModeName], ...]] = ContextVar("cachedeco_modes", default=())
 
 
 def settings() -> Settings:
@@ -157,20 +158,24 @@ def settings() -> Settings:
     return found
 
 
-def _forget(*, setting: str, **_: object) -> None:
-    """Read the settings again at the next call; what was derived from CACHES goes with them."""
+def forget() -> None:
+    """Read the settings again at the next call, and derive again what followed from them and from CACHES."""
     global _settings  # noqa: PLW0603 -- as above
+    _settings = None
+
+
+def _follow(*, setting: str, **_: object) -> None:
     if setting in {"CACHEDECO", "CACHES"}:
-        _settings = None
+        forget()
 
 
-setting_changed.connect(_forget, dispatch_uid="cachedeco.conf")
+setting_changed.connect(_follow, dispatch_uid="cachedeco.conf")
 
 
 def current_mode() -> ModeName:
     """Return the mode in force for this thread or task."""
     modes = _modes.get()
-    return modes[-1] if modes else settings().MODE
+    return modes[-1][1] if modes else settings().MODE
 
 
 class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"):`
@@ -188,7 +193,7 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
 
     Raises:
         ValueError: The name is none of the three.
-        TypeError: It decorates a generator function, whose body runs after the block.
+        TypeError: It decorates a generator function, whose body runs after the block, or a class.
     """
 
     def __init__(self, name: ModeName) -> None:
@@ -200,18 +205,25 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
 
     def __enter__(self) -> None:
         """Put the mode in force."""
-        _modes.set((*_modes.get(), self._chosen()))
+        _modes.set((*_modes.get(), (self, self._chosen())))
 
     def __exit__(self, *_: object) -> None:
         """Take it back. The stack lives in the context, so one object can be used again, or by many threads."""
-        _modes.set(_modes.get()[:-1])
+        modes = _modes.get()
+        # Our own and nobody else's: blocks in generators may end in any order, and in another context.
+        mine = [n for n, (block, _) in enumerate(modes) if block is self]
+        if mine:
+            _modes.set(modes[: mine[-1]] + modes[mine[-1] + 1 :])
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
         """Decorate a function: the mode is in force while it runs."""
+        if inspect.isclass(function):
+            msg = f"{function!r} is a class, and would be a function then; decorate its methods, or use `with`."
+            raise TypeError(msg)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             msg = f"{function!r} is a generator function: its body would run outside; use `with` inside it."
             raise TypeError(msg)
-        if not inspect.iscoroutinefunction(function):
+        if not iscoroutinefunction(function):  # asgiref's: on Python 3.11 inspect's knows no marked callables
             return super().__call__(function)
 
         @wraps(function)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
+from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS
 
 from cachedeco.cached import AsyncCachedQuery, CachedQuery
@@ -111,7 +112,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
         recipe = recipe_for(given, key=key, ignore=ignore, vary=vary, namespace=namespace, name=name, options=options)
         kind: type[CachedQuery[..., Any, Any]] = CachedQuery
-        if inspect.iscoroutinefunction(recipe.source.function):
+        if iscoroutinefunction(recipe.source.function):
             kind = AsyncCachedQuery
         cached = kind(recipe, recipe.source.head)
         _await_classmethod(cached, sys._getframe(1 if function is None else 2))  # noqa: SLF001 -- see there

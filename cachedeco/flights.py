@@ -110,6 +110,8 @@ def settled(terms: Terms, value: V) -> V:
     """
     if isinstance(value, Iterator) or inspect.isawaitable(value):
         msg = f"{terms.function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
+        if inspect.iscoroutine(value):
+            value.close()  # or Python warns that nobody has awaited it
         raise TypeError(msg)
     if isinstance(value, QuerySet):
         len(value)  # fetches the rows: an error of the database is the caller's, as without a cache

@@ -78,10 +78,10 @@ class Store:
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Writing failed", next(iter(values)), error)
             return list(values)
-        if failed is None or failed == []:  # django-redis returns None
+        if failed is None:  # django-redis returns it
             return ()
-        if isinstance(failed, Collection) and not isinstance(failed, str):
-            return [key for key in values if key in failed] or list(values)
+        if isinstance(failed, list | tuple | set | frozenset):
+            return [key for key in values if key in failed] or (list(values) if failed else ())
         return list(values)
 
     def room(self) -> int:

@@ -9,9 +9,8 @@ The scope belongs to the process, not to a thread: the server thread of `LiveSer
 test must see what the test sees.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from functools import cache
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Any
@@ -29,6 +28,9 @@ from cachedeco.store import LONGEST_KEY
 SCOPE_BYTES = 8
 
 _scope = ""
+# Of the aliases on which the test has called clear(): each begins again, and nobody else's cache is emptied.
+_scopes: dict[str, str] = {}
+_classes: dict[str, type[BaseCache]] = {}
 _installed = 0
 
 
@@ -40,6 +42,7 @@ def fresh_scope() -> None:
     """
     global _scope  # noqa: PLW0603 -- one for the process, as said above
     _scope = token_hex(SCOPE_BYTES)
+    _scopes.clear()
 
 
 def install() -> None:
@@ -60,11 +63,12 @@ def uninstall() -> None:
     if not _installed:
         setting_changed.disconnect(dispatch_uid="cachedeco.testing")
         clear_cache_handlers(setting="CACHES")
+        _classes.clear()
         conf.forget()
 
 
 @contextmanager
-def isolated() -> Iterator[None]:
+def isolated() -> Generator[None]:
     """Isolate all caches of this process for a block."""
     install()
     try:
@@ -77,9 +81,42 @@ def _cover(*, setting: str, **_: object) -> None:
     """Have every cache made anew, of an isolated class: at the beginning, and after override_settings(CACHES=...)."""
     if setting == "CACHES":
         clear_cache_handlers(setting="CACHES")
-        caches.settings = {alias: _covered(options) for alias, options in caches.settings.items()}
+        caches.settings = {alias: _covered(alias, options) for alias, options in caches.settings.items()}
         conf.forget()
 
 
-def _covered(options: dict[str, Any]) -> dict[str, Any]:
-    return {**options, "BACKEND": f"{__name__}.{options['BACKEND'].replace('.', '_of_')}"}
+def _covered(alias: str, options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        backend = import_string(options["BACKEND"])
+    except (KeyError, ImportError):
+        return options  # Django will say what is wrong when somebody uses the alias
+    name = f"Isolated{len(_classes)}{backend.__name__}"
+    _classes[name] = type(name, (_Isolated, backend), {"_alias": alias, "__module__": __name__})
+    return {**options, "BACKEND": f"{__name__}.{name}"}
+
+
+def __getattr__(name: str) -> type[BaseCache]:
+    """Return an isolated class, for Django, which takes backends by dotted path."""
+    try:
+        return _classes[name]
+    except KeyError:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg) from None
+
+
+class _Isolated(BaseCache):
+    """The part that comes before the project's own backend class."""
+
+    _alias: str
+
+    def make_key(self, key: str, version: int | None = None) -> str:
+        """Put the scope before what the project's prefix, version and KEY_FUNCTION make of a key."""
+        made = f"{_scopes.get(self._alias, _scope)}:{super().make_key(key, version)}"
+        if len(made) <= LONGEST_KEY:
+            return made
+        # It fits without the scope, perhaps: then it must fit with it.
+        return f"{made[: 2 * SCOPE_BYTES]}:{blake2b(made.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    def clear(self) -> None:
+        """Forget what this test has stored, and leave alone what others have on the server."""
+        _scopes[self._alias] = token_hex(SCOPE_BYTES)

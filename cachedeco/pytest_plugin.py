@@ -1,0 +1,124 @@
+"""
+The pytest plugin: isolated caches for each test, where the ini option `cachedeco_tests` says so.
+
+pytest imports this in every run of every project that has cachedeco installed: nothing of Django is imported before
+the option is found to be set.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from cachedeco import Event
+    from cachedeco.conf import ModeName
+
+OPTION = "cachedeco_tests"
+CHOICES = ("isolated", "bypass", "off")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the ini option and its twin on the command line."""
+    text = f"caches of each test: {', '.join(CHOICES)} (isolated, and cachedeco in that mode); not set: as they are"
+    parser.addini(OPTION, text, default="")
+    parser.getgroup("cachedeco").addoption("--cachedeco", choices=CHOICES, help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and what does the work if it is wanted."""
+    config.addinivalue_line("markers", "cache_mode(name): run the test with cachedeco in a mode: on, bypass or off.")
+    choice = config.getoption("--cachedeco") or config.getini(OPTION)
+    if not choice:
+        return
+    if choice not in CHOICES:
+        msg = f"{OPTION} = {choice} in the ini file: it takes {', '.join(CHOICES)}."
+        raise pytest.UsageError(msg)
+    config.pluginmanager.register(Isolation(choice), "cachedeco-isolation")
+
+
+class Isolation:
+    """The work: registered only where the project wants it."""
+
+    def __init__(self, choice: str) -> None:
+        """Remember the choice."""
+        self._choice = choice
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Isolate the caches while tests run, and leave them as they were found."""
+        if session.config.pluginmanager.hasplugin("dsession"):  # pytest-xdist: the tests run in other processes
+            return (yield)
+        require_settings()
+        from cachedeco.testing import cache_mode, isolated  # noqa: PLC0415 -- imports Django
+
+        with isolated(), cache_mode(None if self._choice == "isolated" else self._choice):  # type: ignore[arg-type] # CHOICES
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Give the test a fresh scope, and its mode; leave a fresh one for what runs before the next."""
+        from cachedeco.testing import cache_mode, fresh_scope  # noqa: PLC0415 -- imports Django
+
+        marker = item.get_closest_marker("cache_mode")
+        fresh_scope()
+        with cache_mode(*marker.args, **marker.kwargs) if marker else nullcontext():
+            outcome = yield
+        fresh_scope()
+        return outcome
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """Let the test see nothing that a fixture of its class, module or session has cached (setUpClass is one)."""
+        from cachedeco.testing import fresh_scope  # noqa: PLC0415 -- imports Django
+
+        try:
+            return (yield)
+        finally:
+            if fixturedef.scope != "function":
+                fresh_scope()
+
+
+def require_settings() -> None:
+    """Refuse to isolate what is not configured."""
+    from django.conf import settings  # noqa: PLC0415 -- imports Django
+
+    if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
+        msg = f"{OPTION} is set, but Django has no settings: set DJANGO_SETTINGS_MODULE, or use pytest-django."
+        raise pytest.UsageError(msg)
+
+
+@pytest.fixture
+def cache_events() -> Iterator["list[Event]"]:
+    """Give the list of what happens to cached functions during the test, call by call."""
+    from cachedeco.testing import capture_events  # noqa: PLC0415 -- imports Django
+
+    with capture_events() as events:
+        yield events
+
+
+@pytest.fixture
+def cache_off() -> Iterator[None]:
+    """Run the test with cachedeco off."""
+    yield from _in_mode("off")
+
+
+@pytest.fixture
+def cache_bypass() -> Iterator[None]:
+    """Run the test with cachedeco bypassed."""
+    yield from _in_mode("bypass")
+
+
+@pytest.fixture
+def cache_on() -> Iterator[None]:
+    """Run the test with cachedeco on, whatever the settings say."""
+    yield from _in_mode("on")
+
+
+def _in_mode(name: "ModeName") -> Iterator[None]:
+    from cachedeco.testing import cache_mode  # noqa: PLC0415 -- imports Django
+
+    with cache_mode(name):
+        yield
