@@ -3,6 +3,8 @@
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from functools import partial, update_wrapper
+from inspect import Signature, signature
+from pickle import PicklingError
 from time import time
 from typing import Any, Concatenate, Final, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
@@ -10,7 +12,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
 from cachedeco.events import Event, Stats, emit, statistics
-from cachedeco.flights import Steps, Terms, arun, bypassed, obtained, run
+from cachedeco.flights import Steps, Terms, arun, bypassed, keep, looked_up, obtained, run, settled, stamped
 from cachedeco.namespaces import invalidate, unseal
 from cachedeco.recipe import Recipe
 
@@ -43,6 +45,16 @@ Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 
 
+class _Signature:
+    """What a cached function takes as it is bound: `__wrapped__` would tell of the `self` that it has already."""
+
+    def __get__(self, instance: "CachedQuery[Any, Any, Any] | None", owner: type) -> Signature:
+        """Return the signature of the plain function, bound alike."""
+        if instance is None:
+            raise AttributeError("__signature__")  # noqa: EM101 -- of the class, inspect is to find it itself
+        return signature(instance.uncached)
+
+
 class CachedQuery(Generic[P, V, R]):
     """
     A cached function: call it as before, or use its verbs.
@@ -52,15 +64,19 @@ class CachedQuery(Generic[P, V, R]):
     method is, verbs included. It may be used by many threads and tasks at once.
     """
 
+    __signature__ = _Signature()
+
     def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
         """Wrap the recipe's function; *head* is what its calls are bound to."""
         # First: where the function wraps another CachedQuery, it brings that one's attributes along.
         update_wrapper(self, recipe.source.function)
+        for verb in [name for name in vars(self) if not name.startswith("_") and hasattr(CachedQuery, name)]:
+            del vars(self)[verb]  # another library's: on us it is ours
         self._recipe = recipe
         self._head = head
         self._binding = recipe.source.binding
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored value of this call, or compute it and store it."""
         value, steps = self._served(args, kwargs)
         return cast("R", run(steps, self._computation(args, kwargs)) if steps else value)
@@ -71,7 +87,7 @@ class CachedQuery(Generic[P, V, R]):
         if admitted is None:
             return None, bypassed(self._recipe.name)
         terms, keys = admitted
-        found = terms.store.get_many(keys)
+        found = looked_up(terms, keys)
         entry = unseal(terms.store, keys, found)
         if entry is not None and entry.expires > time():
             emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
@@ -88,19 +104,19 @@ class CachedQuery(Generic[P, V, R]):
         return None if transactions.waiting and transactions.touched(keys) else (terms, keys)
 
     def _refreshed(self, args: Args, kwargs: Kwargs) -> Steps[V]:
-        """Return the steps that compute and store."""
+        """Return the steps that compute and store; what can't be stored invalidates, as what is stored is old."""
         admitted = self._admitted(args, kwargs)
         if admitted is None:
             return bypassed(self._recipe.name)
         terms, keys = admitted
-        return obtained(terms, keys, terms.store.get_many(keys[1:]))
+        return obtained(terms, keys, terms.store.get_many(keys[1:]), partial(self.invalidate, *args, **kwargs))
 
     def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], Any]:
         return partial(self._recipe.source.function, *self._head, *args, **kwargs)
 
     # --- verbs ---
 
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
         Invalidate this call: every entry of it, whatever it varies on, and no other call's.
 
@@ -115,16 +131,18 @@ class CachedQuery(Generic[P, V, R]):
         if conf.current_mode() != "off":
             invalidate(self._recipe.options.using, self._recipe.function_token())
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> V:
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """
         Compute now, store, and return the value, whatever is stored.
+
+        Where the value can't be stored, as inside `atomic()` on SQLite, what is stored is invalidated instead.
 
         Raises:
             TypeError: The function is async, so that only `arefresh()` can await it.
         """
         return run(self._refreshed(args, kwargs), self._computation(args, kwargs))
 
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
+    def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """
         Return the stored value, or `MISSING`; never compute, and count no hit or miss.
 
@@ -134,7 +152,7 @@ class CachedQuery(Generic[P, V, R]):
         if admitted is None:
             return MISSING
         terms, keys = admitted
-        entry = unseal(terms.store, keys, terms.store.get_many(keys))
+        entry = unseal(terms.store, keys, looked_up(terms, keys))
         return MISSING if entry is None or entry.expires <= time() else entry.value
 
     def put(self, value: V, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -143,14 +161,17 @@ class CachedQuery(Generic[P, V, R]):
 
         It must not be older than the last invalidation: only a computation that cachedeco runs itself can be checked
         for that. Stored as a computed value would be: not while bypassed, at commit inside `atomic()`, and not at all
-        where the transaction's snapshot may be old.
+        where the transaction's snapshot may be old. Where it can't be stored, what is stored is invalidated.
         """
         admitted = self._admitted(args, kwargs)
         if admitted is not None:
             terms, keys = admitted
-            run(obtained(terms, keys, terms.store.get_many(keys[1:])), lambda: value)
+            settled(terms, value)
+            stamp = stamped(terms, keys, terms.store.get_many(keys[1:]))
+            if stamp is None or not keep(terms, keys[0], stamp, 0.0, value):
+                self.invalidate(*args, **kwargs)
 
-    def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
         return self._recipe.located(self._head + args, kwargs)[1][0]
 
@@ -166,29 +187,29 @@ class CachedQuery(Generic[P, V, R]):
 
     # --- their twins ---
 
-    async def ainvalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+    async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
-        await sync_to_async(self.invalidate)(*args, **kwargs)
+        await sync_to_async(partial(self.invalidate, *args, **kwargs))()
 
     async def ainvalidate_all(self) -> None:
         """Do as `invalidate_all()`, from async code."""
         await sync_to_async(self.invalidate_all)()
 
-    async def arefresh(self, *args: P.args, **kwargs: P.kwargs) -> V:
+    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Do as `refresh()`, from async code; the only way for an async function."""
-        return await sync_to_async(self.refresh)(*args, **kwargs)
+        return await sync_to_async(partial(self.refresh, *args, **kwargs))()
 
-    async def apeek(self, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
+    async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """Do as `peek()`, from async code."""
-        return await sync_to_async(self.peek)(*args, **kwargs)
+        return await sync_to_async(partial(self.peek, *args, **kwargs))()
 
     async def aput(self, value: V, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `put()`, from async code."""
-        await sync_to_async(self.put)(value, *args, **kwargs)
+        await sync_to_async(partial(self.put, value, *args, **kwargs))()
 
-    async def akey_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    async def akey_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Do as `key_for()`, from async code: a key may read an attribute that needs the database."""
-        return await sync_to_async(self.key_for)(*args, **kwargs)
+        return await sync_to_async(partial(self.key_for, *args, **kwargs))()
 
     # --- how it is reached ---
 
@@ -204,7 +225,7 @@ class CachedQuery(Generic[P, V, R]):
             return self
         return self._bound(owner if self._binding == "class" else instance)
 
-    def for_class(self) -> Self:
+    def _for_class(self) -> Self:
         """Return the same function as a classmethod is: it is bound to the class, not to an instance."""
         twin = object.__new__(type(self))
         vars(twin).update(vars(self), _binding="class")
@@ -233,6 +254,9 @@ class CachedQuery(Generic[P, V, R]):
 
     def __reduce__(self) -> tuple[Any, ...] | str:
         """Pickle by name, as functions and methods are."""
+        if self._recipe.source.head:
+            msg = f"{self!r} can't be pickled: it is made of a partial or a bound method, which no name leads to."
+            raise PicklingError(msg)
         if self._head:
             return getattr, (self._head[0], self._recipe.source.function.__name__)
         return self._recipe.source.function.__qualname__
@@ -246,17 +270,17 @@ class AsyncCachedQuery(CachedQuery[P, V, Coroutine[Any, Any, V]]):
         super().__init__(recipe, head)
         markcoroutinefunction(self)
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V:
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
         value, steps = await sync_to_async(self._served)(args, kwargs)
         return cast("V", await arun(steps, self._computation(args, kwargs)) if steps else value)
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002 -- the signature of the verb
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002 -- the signature of the verb
         """Raise: only `arefresh()` can await the function."""
         msg = f"{self._recipe.name}() is async, and refresh() would have to await it: use `await ....arefresh()`."
         raise TypeError(msg)
 
-    async def arefresh(self, *args: P.args, **kwargs: P.kwargs) -> V:
+    async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Compute now, store, and return the value, whatever is stored."""
         steps = await sync_to_async(self._refreshed)(args, kwargs)
         return await arun(steps, self._computation(args, kwargs))

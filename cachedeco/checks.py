@@ -6,6 +6,7 @@ from typing import Any
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from cachedeco import conf
 from cachedeco.recipe import recipes
@@ -36,12 +37,21 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
 
 @register("cachedeco")
 def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
-    """Check that every decorated function uses a cache that invalidations reach."""
+    """Check that every decorated function uses a database there is, and a cache that invalidations reach."""
     try:
         aliases = conf.settings().CACHES
     except ImproperlyConfigured:
         return []  # E001 says it
-    return [
+    databases = [
+        Error(
+            f"{recipe.name}() uses using={recipe.options.using!r}, which is not in DATABASES.",
+            hint=f"DATABASES has {', '.join(connections)}.",
+            id="cachedeco.E005",
+        )
+        for recipe in recipes()
+        if recipe.options.using not in connections
+    ]
+    return databases + [
         Error(
             f"{recipe.name}() uses cache={recipe.options.cache!r}, which is not in CACHEDECO['CACHES'].",
             hint="Add the alias there: an invalidation of a namespace would not reach the function.",

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import Enum
 from functools import wraps
+from sys import float_info
+from threading import Lock
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, get_args
 
 from asgiref.sync import iscoroutinefunction
@@ -57,7 +59,9 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         msg = f"{what} is {timeout!r}; it takes seconds, a timedelta, or None for ever."
         raise TypeError(msg)
-    if not 0 <= seconds < float("inf"):
+    if (
+        not 0 <= seconds <= float_info.max
+    ):  # what is greater, infinity and an int of 400 digits, is no number of seconds
         msg = f"{what} is {timeout!r}; it takes 0 or more seconds, or None for ever."
         raise ValueError(msg)
     return float(seconds)
@@ -141,6 +145,8 @@ _PARSERS: dict[str, Callable[[Any], object]] = {
 }
 
 _settings: Settings | None = None
+_changes: object = None  # another one after each change
+_lock = Lock()
 _modes: ContextVar[tuple[tuple["mode", ModeName], ...]] = ContextVar("cachedeco_modes", default=())
 
 
@@ -153,15 +159,23 @@ def settings() -> Settings:
     """
     global _settings  # noqa: PLW0603 -- this module is where global state lives
     found = _settings
-    if found is None:
-        found = _settings = Settings.parse(getattr(django_settings, "CACHEDECO", {}))
+    while found is None:
+        before = _changes
+        found = Settings.parse(getattr(django_settings, "CACHEDECO", {}))
+        with _lock:
+            # They may have changed while we read them: another thread's override_settings() has ended, say.
+            if before is _changes:
+                _settings = found
+            else:
+                found = None
     return found
 
 
 def forget() -> None:
     """Read the settings again at the next call, and derive again what followed from them and from CACHES."""
-    global _settings  # noqa: PLW0603 -- as above
-    _settings = None
+    global _settings, _changes
+    with _lock:
+        _settings, _changes = None, object()
 
 
 def _follow(*, setting: str, **_: object) -> None:
@@ -198,7 +212,7 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
 
     def __init__(self, name: ModeName) -> None:
         """Remember the mode; nothing is in force until the block begins."""
-        self._name = _mode_of(name)
+        self._name: ModeName = _mode_of(name)
 
     def _chosen(self) -> ModeName:
         return self._name

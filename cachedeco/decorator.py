@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction
@@ -115,13 +115,21 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         if iscoroutinefunction(recipe.source.function):
             kind = AsyncCachedQuery
         cached = kind(recipe, recipe.source.head)
-        _await_classmethod(cached, sys._getframe(1 if function is None else 2))  # noqa: SLF001 -- see there
+        _expect_classmethod(cached)
         return cached
 
-    return decorate if function is None else decorate(function)
+    if function is None:
+        return lambda given: given if _is_trial(given) else decorate(given)
+    return decorate(function)
 
 
-def _await_classmethod(cached: CachedQuery[..., Any, Any], frame: FrameType) -> None:
+def _is_trial(given: object) -> bool:
+    """Tell the dummy on which Django's method_decorator() tries a decorator, for its attributes, before any call."""
+    code = getattr(given, "__code__", None)
+    return isinstance(code, CodeType) and code.co_qualname == "_update_method_wrapper.<locals>.dummy"
+
+
+def _expect_classmethod(cached: CachedQuery[..., Any, Any]) -> None:
     """
     Prepare for a `@classmethod` above us: since Python 3.13 it asks nobody how to bind what it wraps.
 
@@ -129,9 +137,14 @@ def _await_classmethod(cached: CachedQuery[..., Any, Any], frame: FrameType) -> 
     with no trace of the class. So where the decorator stands in the body of a class, leave there a helper that puts
     our own binding in the place of the classmethod's, once the class exists.
     """
-    body, function = frame.f_locals, inspect.unwrap(cached)
-    if function.__qualname__ == f"{body.get('__qualname__')}.{function.__name__}" and body is not frame.f_globals:
-        body[f"_{function.__name__}_binding"] = _Binding(cached)
+    function = inspect.unwrap(cached)
+    body, _, name = function.__qualname__.rpartition(".")
+    frame: FrameType | None = None if not body or body.endswith("<locals>") else sys._getframe(2)  # noqa: SLF001 -- CPython
+    while frame is not None:  # a decorator of the project's own may stand between us and the class
+        if frame.f_code.co_qualname == body and frame.f_globals["__name__"] == function.__module__:
+            frame.f_locals[f"_{name}_binding"] = _Binding(cached)
+            return
+        frame = frame.f_back
 
 
 class _Binding:
@@ -149,4 +162,4 @@ class _Binding:
         delattr(owner, name)
         for attribute, value in list(vars(owner).items()):
             if isinstance(value, classmethod) and value.__func__ is self._cached:
-                setattr(owner, attribute, self._cached.for_class())
+                setattr(owner, attribute, self._cached._for_class())  # noqa: SLF001 -- a part of it

@@ -53,9 +53,17 @@ class KeyTypeError(TypeError):
 
     def __init__(self, value: object, advice: str, *, shown: str = "") -> None:
         """Describe the value; *shown* stands for it where its repr would be costly."""
-        self.what = shown or repr(value)
+        self.what = shown or repr_of(value)
         self.advice = advice
         super().__init__(f"Can't encode {self.what} in a cache key; {advice}.")
+
+
+def repr_of(value: object) -> str:
+    """Return the repr for an error message, which must not fail: an unsaved row's may follow a relation not set."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 -- whatever a class does there
+        return object.__repr__(value)
 
 
 def encode(value: object) -> str:
@@ -120,9 +128,9 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
     for kind, encoder in _KINDS.items():
         if issubclass(cls, kind):
             return encoder
-    if path_of(cls) == "django.contrib.auth.models.AnonymousUser":  # not importable before the apps are ready
-        return lambda value: path_of(type(value))
-    if dataclasses.is_dataclass(cls):
+    if path_of(cls) in _BY_PATH:
+        return _BY_PATH[path_of(cls)]
+    if "__dataclass_fields__" in vars(cls):  # not inherited: what derives from a dataclass may add what is no field
         return _dataclass
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _namedtuple
@@ -131,8 +139,8 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
 
 def _refuse(value: object) -> str:
     # A class that derives from one in the table may add what the base's text does not tell (a currency, say).
-    advice = "register its type with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
-    raise KeyTypeError(value, advice)
+    how = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
+    raise KeyTypeError(value, f"register its type {path_of(type(value))} {how}")
 
 
 # --- what most keys are made of: the exact types, straight from the table ---
@@ -194,7 +202,8 @@ _tagged(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timede
 _tagged(lambda span: (span.start, span.stop, span.step), range, slice)
 _tagged(list, deque)
 _tagged(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
-_tagged(dict, defaultdict, types.MappingProxyType)
+_tagged(dict, types.MappingProxyType)
+_tagged(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
 
 
 @encodes(dt.datetime, dt.time)
@@ -205,7 +214,8 @@ def _moment(value: dt.datetime | dt.time) -> str:
 
 
 def _zone_name(zone: dt.tzinfo) -> str:
-    if type(zone).__str__ is object.__str__ and type(zone).__repr__ is object.__repr__:
+    nameless = type(zone).__str__ is object.__str__ and type(zone).__repr__ is object.__repr__
+    if nameless or (isinstance(zone, zoneinfo.ZoneInfo) and zone.key is None):  # read from a file, and not told a key
         raise KeyTypeError(zone, "pass datetimes whose zone is a zoneinfo.ZoneInfo or datetime.timezone")
     return str(zone)
 
@@ -221,6 +231,21 @@ def _lazy(value: Any) -> str:  # noqa: ANN401 -- any LazyObject
     if value._wrapped is empty:  # noqa: SLF001 -- as every subclass of LazyObject in Django does
         value._setup()  # noqa: SLF001
     return encode(value._wrapped)  # noqa: SLF001
+
+
+def _class(cls: type) -> str:
+    if "<locals>" not in cls.__qualname__:
+        return f"class:{path_of(cls)}()"
+    if issubclass(cls, Model):
+        return f"class:{cls._meta.label}:"
+    # A function may make several classes of one name: what they derive from, and what they hold, tells them apart.
+    held = {
+        name: value
+        for name, value in vars(cls).items()
+        if not name.startswith("_")
+        and (isinstance(value, type) or not (callable(value) or hasattr(type(value), "__get__")))
+    }
+    return f"class:{path_of(cls)}({encode((cls.__bases__, held))})"
 
 
 def _enum(member: enum.Enum) -> str:
@@ -260,7 +285,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     Model: _model,
     LazyObject: _lazy,
     enum.Enum: _enum,
-    type: lambda cls: f"class:{path_of(cls)}()",
+    type: _class,
     pathlib.PurePath: lambda path: f"{path_of(type(path))}({encode(str(path))})",
     zoneinfo.ZoneInfo: lambda zone: f"{path_of(type(zone))}({encode(_zone_name(zone))})",
     dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
@@ -268,4 +293,11 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     (QuerySet, Manager): _query,
     HttpRequest: _request,
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): _function,
+}
+
+# What can't be imported here: not before the apps are ready, or not at all where it is not installed.
+_BY_PATH: dict[str, Encoder] = {
+    "django.contrib.auth.models.AnonymousUser": lambda value: path_of(type(value)),
+    "freezegun.api.FakeDate": _encoders[dt.date],
+    "freezegun.api.FakeDatetime": _encoders[dt.datetime],
 }

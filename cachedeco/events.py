@@ -1,6 +1,7 @@
 """What happened, and who is told: one Event, many hooks."""
 
 import logging
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -72,6 +73,16 @@ _lock = Lock()
 _counts: dict[str, dict[str, float]] = {}
 
 
+def _renew_lock() -> None:
+    """Give a forked child a lock of its own: another thread may have held ours, and is not there to release it."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 def count(event: Event) -> None:
     """Add an event to the statistics of its function."""
     field = _COUNTED.get(event.kind)
@@ -109,6 +120,9 @@ def log(event: Event) -> None:
         )
 
 
+# Added by users, as often as they are to be removed; and all that are told, each once, in a tuple that is swapped
+# whole, so that emit() needs no lock.
+_added: list[Hook] = []
 _hooks: tuple[Hook, ...] = (count, log)
 
 
@@ -128,31 +142,39 @@ def add_hook(hook: Hook) -> None:
     It runs in the thread of the call that caused the event, between that call and its caller: keep it quick.
     Adding a hook twice is the same as adding it once.
     """
-    global _hooks  # noqa: PLW0603 -- an immutable tuple, swapped whole: emit() needs no lock
     with _lock:
-        _hooks = (*(each for each in _hooks if each != hook), hook)
+        _rearrange([hook] if hook not in _added else [], [])
 
 
 def remove_hook(hook: Hook) -> None:
     """Stop calling *hook*. Removing one that is not there does nothing."""
-    global _hooks  # noqa: PLW0603 -- as above
     with _lock:
-        _hooks = tuple(each for each in _hooks if each != hook)
+        _rearrange([], [each for each in _added if each == hook])
 
 
 @contextmanager
 def listening(hook: Hook) -> Generator[None]:
-    """Call *hook* with every event of this process until the block ends."""
-    add_hook(hook)
+    """Call *hook* with every event of this process until the block ends; blocks with the same hook nest."""
+    with _lock:
+        _rearrange([hook], [])
     try:
         yield
     finally:
-        remove_hook(hook)
+        with _lock:
+            _rearrange([], [hook] if hook in _added else [])
+
+
+def _rearrange(more: list[Hook], less: list[Hook]) -> None:
+    global _hooks  # noqa: PLW0603 -- swapped whole, as said above
+    _added.extend(more)
+    for hook in less:
+        _added.remove(hook)
+    _hooks = (count, log, *(each for n, each in enumerate(_added) if each not in _added[:n]))
 
 
 def statistics(function: str) -> Stats:
     """Return the counts of one function; of namespaces where *function* is empty."""
     with _lock:
         counts = dict(_counts.get(function, {}))
-    seconds = counts.pop("seconds_saved", 0.0)
+    seconds = float(counts.pop("seconds_saved", 0))
     return Stats(**{name: int(number) for name, number in counts.items()}, seconds_saved=seconds)

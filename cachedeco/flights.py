@@ -8,16 +8,17 @@ and does the rest in the thread where Django keeps its connections.
 
 import inspect
 import pickle
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from math import inf
 from time import perf_counter, time
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
+from django.db.models.query import RawQuerySet
 
 from cachedeco import transactions
 from cachedeco.events import Event, Kind, emit
@@ -67,7 +68,12 @@ def bypassed(function: str, key: str = "") -> Steps[Any]:
     return value
 
 
-def obtained(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | None) -> Steps[Any]:
+def obtained(
+    terms: Terms,
+    keys: Sequence[str],
+    found: Mapping[str, object] | None,
+    otherwise: Callable[[], None] | None = None,
+) -> Steps[Any]:
     """
     Compute and store.
 
@@ -77,6 +83,8 @@ def obtained(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | No
         keys: The entry's key, then those of its tokens.
 
         found: What was read of them; None where the cache could not be asked.
+
+        otherwise: Called where nothing can be stored.
     """
     # Before the computation: an invalidation that arrives during it must find the entry dead at birth.
     stamp = yield partial(stamped, terms, keys, found)
@@ -85,8 +93,9 @@ def obtained(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | No
     value = yield partial(settled, terms, value)
     seconds = perf_counter() - began
     terms.tell("computed", keys[0], seconds=seconds)
-    if stamp is not None:
-        yield partial(keep, terms, keys[0], stamp, seconds, value)
+    kept = stamp is not None and (yield partial(keep, terms, keys[0], stamp, seconds, value))
+    if otherwise and not kept:
+        yield otherwise
     return value
 
 
@@ -106,49 +115,68 @@ def settled(terms: Terms, value: V) -> V:
     Return the value once what it stands for is there: a QuerySet has its rows.
 
     Raises:
-        TypeError: It can be gone through only once, so what one caller has read would be missing for the next.
+        TypeError: It can be gone through only once, so what one caller has read would be missing for the next, or it
+            would fetch its rows at each hit.
     """
-    if isinstance(value, Iterator) or inspect.isawaitable(value):
+    if isinstance(value, Iterator | AsyncIterator) or inspect.isawaitable(value):
         msg = f"{terms.function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that nobody has awaited it
+        raise TypeError(msg)
+    if isinstance(value, RawQuerySet):
+        msg = f"{terms.function}() returned a RawQuerySet, which would query again at each hit; return list(...) of it."
         raise TypeError(msg)
     if isinstance(value, QuerySet):
         len(value)  # fetches the rows: an error of the database is the caller's, as without a cache
     return value
 
 
-def keep(terms: Terms, key: str, stamp: bytes, seconds: float, value: object) -> None:
+def keep(terms: Terms, key: str, stamp: bytes, seconds: float, value: object) -> bool:
     """
     Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
 
-    A value that can't be stored is an event.
+    Tell whether it was sent, or will be. A value that can't be stored is an event.
     """
     try:
         if not terms.cache_if(value):
             terms.tell("unstored", key, reason="cache_if says no")
-            return
+            return False
         timeout = terms.timeout(value)
         pickled = pickle.dumps(value, PICKLE_PROTOCOL)
     except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
         terms.tell("error", key, reason="The value can't be stored", error=error)
-        return
+        return False
     if timeout == 0:
         terms.tell("unstored", key, reason="its timeout is 0")
-        return
+        return False
     expires = inf if timeout is None else time() + timeout
     sealed = seal(stamp, expires, seconds, pickled)
-    transactions.at_commit(terms.using, _write, partial(_write_one, terms, key, sealed, timeout))
+    transactions.at_commit(terms.using, write, Write(terms, key, sealed, timeout))
+    return True
 
 
-def _write(writes: Sequence[Callable[[], None]]) -> None:
-    for write in writes:
-        write()
+class Write(NamedTuple):
+    """An entry on its way to the cache."""
+
+    terms: Terms
+    key: str
+    sealed: bytes
+    timeout: float | None
 
 
-def _write_one(terms: Terms, key: str, sealed: bytes, timeout: float | None) -> None:
-    if terms.store.set(key, sealed, timeout):
-        terms.tell("stored", key)
+def write(writes: Sequence[Write]) -> None:
+    """Send entries to the cache."""
+    for terms, key, sealed, timeout in writes:
+        if terms.store.set(key, sealed, timeout):
+            terms.tell("stored", key)
+
+
+def looked_up(terms: Terms, keys: Sequence[str]) -> dict[str, object] | None:
+    """Return what the cache holds of an entry and its tokens, or else what this transaction keeps for its commit."""
+    found = terms.store.get_many(keys)
+    if transactions.waiting and found is not None:
+        found |= {each.key: each.sealed for each in transactions.items_for(write) if each.key == keys[0]}
+    return found
 
 
 # --- drivers ---

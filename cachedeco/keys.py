@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from inspect import Parameter, Signature
 from itertools import accumulate
+from keyword import iskeyword
 from string import Formatter
 from types import CodeType
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ from cachedeco.namespaces import Namespace, part_of
 
 KeyOption = str | Callable[..., object] | None
 NamespaceOption = Namespace | str | Callable[..., object]
+
+# No value's text goes on with one of these where another's ends.
+ENDS = (",", ":", ";", "|", "/", " ")
 
 
 class Locators(NamedTuple):
@@ -39,12 +43,17 @@ class Expression(NamedTuple):
 class Subject:
     """The function that keys are made for: its name, its parameters, and the values that its sources refer to."""
 
-    def __init__(self, name: str, signature: Signature, free: Iterable[str]) -> None:
+    def __init__(self, name: str, key_name: str, signature: Signature, free: Iterable[str]) -> None:
         """Begin with the values that every source uses."""
         self.name = name
+        self.key_name = key_name
         self.signature = signature
         self.free = frozenset(free)
-        self.values: dict[str, Any] = {"__encode": encode, "__part": part_of, "__paths": paths_of}
+        self.ours = "__"  # how our names begin in the source, and no parameter's does
+        while any(name.startswith(self.ours) for name in signature.parameters):
+            self.ours += "_"
+        tools = {"encode": encode, "part": part_of, "paths": paths_of}
+        self.values: dict[str, Any] = {f"{self.ours}{name}": tool for name, tool in tools.items()}
 
     def has(self) -> str:
         """Say what there is, for an error message."""
@@ -54,7 +63,7 @@ class Subject:
     def attribute(self, path: str, option: str) -> Expression:
         """Read a template's field, `club.pk`."""
         root, *attributes = path.split(".")
-        if not all(part.isidentifier() for part in (root, *attributes)):
+        if not all(part.isidentifier() and not iskeyword(part) for part in (root, *attributes)):
             msg = f"{option}= has the field {{{path}}}; it takes a parameter's name, with attributes: {{club.pk}}."
             raise ValueError(msg)
         if root not in self.signature.parameters:
@@ -62,13 +71,17 @@ class Subject:
             raise TypeError(msg)
         return Expression(path, path, frozenset({root}))
 
+    def encoded(self, expression: Expression) -> str:
+        """Return what stands for the text of an expression inside an f-string."""
+        return f"{{{self.ours}encode({expression.source})}}"
+
     def call(self, function: object, option: str) -> Expression:
         """Call a function of the user's with those of the parameters that it names."""
         if not callable(function):
             msg = f"{option}= has {function!r} for {self.name}(); it takes a callable there."
             raise TypeError(msg)
         positional, named, spoken = self._arguments(function, option)
-        alias = f"__{option}{len(self.values)}"
+        alias = f"{self.ours}{option}{len(self.values)}"
         self.values[alias] = function
         source = f"{alias}({', '.join([*positional, *(f'{name}={name}' for name in named)])})"
         return Expression(f"what {option}= gave", source, frozenset({*positional, *named, *spoken}))
@@ -77,17 +90,21 @@ class Subject:
         own = self.signature.parameters
         positional: list[str] = []
         named: list[str] = []
-        spoken = [*free_variables(function)]
+        # Of the function's own free variables only: a parameter that has the name of one is not looked at by this.
+        spoken = [*free_variables(function) & self.free]
+        unfilled = False
         for parameter in _parameters(function):
-            name = parameter.name
+            name, by_position = parameter.name, parameter.kind is Parameter.POSITIONAL_ONLY
             if parameter.kind is Parameter.VAR_KEYWORD:
                 named += [each for each in own if each not in {*positional, *named}]
-            elif name in own:
-                (positional if parameter.kind is Parameter.POSITIONAL_ONLY else named).append(name)
-            elif parameter.default is not Parameter.empty:
+            elif name in own and not (by_position and unfilled):
+                (positional if by_position else named).append(name)
+            elif name not in own and parameter.default is not Parameter.empty:
                 spoken.append(name)  # lambda page=page: the idiom by which a default speaks for a free variable
+                unfilled = unfilled or by_position  # what comes after it by position would take its place
             elif parameter.kind is not Parameter.VAR_POSITIONAL:
-                msg = f"{option}= of {self.name}() asks for {name!r}, which that does not take; {self.has()}."
+                why = "by position, behind a default of its own" if name in own else "which that does not take"
+                msg = f"{option}= of {self.name}() asks for {name!r}, {why}; {self.has()}."
                 raise TypeError(msg)
         return positional, named, spoken
 
@@ -139,12 +156,15 @@ class KeyPlan:
         else:
             call = subject.call(key, "key")
             self.expressions.append(call)
-            return f"{{__encode({call.source})}}"
+            return subject.encoded(call)
         self.expressions += [field for _, field in pieces if field]
-        return "".join(
-            _braced(literal) + (f"{field.source}={{__encode({field.source})}}" if field else "")
-            for literal, field in pieces
-        )
+        inside, ended = "", True
+        for literal, field in pieces:
+            # A digit or a quote here could be read as more of the value before it.
+            inside += ("" if ended or literal.startswith(ENDS) else ",") + _braced(literal)
+            inside += f"{field.source}={subject.encoded(field)}" if field else ""
+            ended = field is None
+        return inside
 
     def _add_namespace(self, namespace: object) -> None:
         if isinstance(namespace, Namespace):
@@ -162,7 +182,7 @@ class KeyPlan:
         for literal, field in _template(self.subject, template, "namespace"):
             # Quoted piece by piece, which gives the same as quoting the whole: the path that Namespace() makes.
             inside += ":".join([_braced(part_of(part)) if part else "" for part in literal.split(":")])
-            inside += f"{{__part({field.source})}}" if field else ""
+            inside += f"{{{self.subject.ours}part({field.source})}}" if field else ""
         parts = inside.split(":")
         if not all(parts):
             msg = f"namespace={template!r} has an empty part; write it as 'club:{{club.pk}}'."
@@ -171,40 +191,23 @@ class KeyPlan:
 
     def compiled(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> Locators:
         """Return the functions for the settings in force: their key prefix, and what they vary on besides."""
-        subject = self.subject
-        varied = ",".join(
-            f"{{__encode({each.source})}}" for each in (*self.vary, *(subject.call(each, "vary") for each in vary))
-        )
+        # With values of its own: the next settings must find the plan as it was, and so must another thread.
+        subject = Subject(self.subject.name, self.subject.key_name, self.subject.signature, self.subject.free)
+        subject.values |= self.subject.values
+        ours = subject.ours
+        varied = ",".join(map(subject.encoded, (*self.vary, *(subject.call(each, "vary") for each in vary))))
         versioned = "" if version is None else "|" + _braced(encode(version))
-        start, name = _braced(prefix), _braced(subject.name)
-        own = _fstring(f"{start}:t:{name}({{__call}})")
+        start, name = _braced(prefix), _braced(subject.key_name)
+        own = _fstring(f"{start}:t:{name}({{{ours}call}})")
         keys = [
-            _fstring(f"{start}:e:{name}({{__call}}|{varied}{versioned})"),
+            _fstring(f"{start}:e:{name}({{{ours}call}}|{varied}{versioned})"),
             own,
-            repr(token_of_function(prefix, subject.name)),
+            repr(token_of_function(prefix, subject.key_name)),
             *(_fstring(f"{start}:n:{path}") for path in self.paths),
-            *(f"*__paths({prefix!r}, {each.source})" for each in self.dynamic),
+            *(f"*{ours}paths({prefix!r}, {each.source})" for each in self.dynamic),
         ]
-        body = f"{_plain(subject.signature)}:\n __call = {_fstring(self.call)}\n return "
-        return self._made(f"def __keys{body}[{', '.join(keys)}]\ndef __own{body}{own}\n")
-
-    def _made(self, source: str) -> Locators:
-        """Run the source, and give its functions the defaults and the name of ours: errors are then the same."""
-        values = self.subject.values
-        exec(_code(source), values)  # noqa: S102 -- from names that Python has parsed, as dataclasses do it
-        made = Locators(values["__keys"], values["__own"])
-        parameters = self.subject.signature.parameters.values()
-        for function in made:
-            function.__defaults__ = tuple(
-                each.default for each in parameters if _has_default(each) and each.kind is not Parameter.KEYWORD_ONLY
-            )
-            function.__kwdefaults__ = {
-                each.name: each.default
-                for each in parameters
-                if _has_default(each) and each.kind is Parameter.KEYWORD_ONLY
-            }
-            function.__qualname__ = self.subject.name.rpartition(".")[2]
-        return made
+        body = f"{_plain(subject.signature)}:\n {ours}call = {_fstring(self.call)}\n return "
+        return _made(subject, f"def __keys{body}[{', '.join(keys)}]\ndef __own{body}{own}\n")
 
     def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
         """Return an error that says which argument could not be in the key."""
@@ -219,6 +222,23 @@ class KeyPlan:
         return error
 
 
+def _made(subject: Subject, source: str) -> Locators:
+    """Run the source, and give its functions the defaults and the name of ours: errors are then the same."""
+    functions: dict[str, Any] = {}  # apart from what they refer to, or a closure in there would live in a cycle
+    exec(_code(source), subject.values, functions)  # noqa: S102 -- from names that Python has parsed
+    made = Locators(functions["__keys"], functions["__own"])
+    parameters = subject.signature.parameters.values()
+    for function in made:
+        function.__defaults__ = tuple(
+            each.default for each in parameters if _has_default(each) and each.kind is not Parameter.KEYWORD_ONLY
+        )
+        function.__kwdefaults__ = {
+            each.name: each.default for each in parameters if _has_default(each) and each.kind is Parameter.KEYWORD_ONLY
+        }
+        function.__qualname__ = subject.name.rpartition(".")[2]
+    return made
+
+
 def token_of_function(prefix: str, name: str) -> str:
     """Return the key of the token that all entries of a function depend on."""
     return f"{prefix}:f:{name}()"
@@ -230,7 +250,8 @@ def paths_of(prefix: str, given: object) -> list[str]:
     if isinstance(spaces, Iterable) and not isinstance(spaces, str):
         found = list(spaces)
         if all(isinstance(each, Namespace) for each in found):
-            return [name for each in found for name in each.token_names(prefix)]
+            # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
+            return sorted({name for each in found for name in each.token_names(prefix)})
     msg = f"the callable of namespace= gave {given!r}; it must give a Namespace, or several: Namespace('club', 7)."
     raise TypeError(msg)
 
@@ -241,8 +262,10 @@ def free_variables(function: Callable[..., object]) -> frozenset[str]:
     code = getattr(innermost, "__code__", None)
     if not isinstance(code, CodeType):
         return frozenset()
-    # A function that calls itself, or super(), reads nothing that could change.
-    return frozenset(code.co_freevars) - {code.co_name, "__class__"}
+    # A function that calls itself, or super(), reads nothing that could change. A method can't call itself so: that
+    # name is a variable of the function around the class.
+    itself = {code.co_name} if code.co_qualname.endswith(f"<locals>.{code.co_name}") else set()
+    return frozenset(code.co_freevars) - {*itself, "__class__"}
 
 
 def _check_accounted(subject: Subject, ignore: Sequence[str], seen: set[str]) -> None:

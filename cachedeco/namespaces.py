@@ -43,6 +43,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from cachedeco import conf, transactions
+from cachedeco.encoders import repr_of
 from cachedeco.events import Event, emit
 from cachedeco.store import Store, fit
 
@@ -136,7 +137,7 @@ def part_of(value: object) -> str:
     """Return the text of one part of a namespace's path, without a ":" or anything else that could forge one."""
     if isinstance(value, Model):
         if value.pk is None or value._state.adding:  # noqa: SLF001 -- Django documents _state for this
-            msg = f"{value!r} is not saved, so it names no namespace: save it first."
+            msg = f"{repr_of(value)} is not saved, so it names no namespace: save it first."
             raise TypeError(msg)
         return part_of(value.pk)
     if isinstance(value, Enum):
@@ -144,7 +145,8 @@ def part_of(value: object) -> str:
     if isinstance(value, date):
         return quote(value.isoformat(), safe="")
     if not isinstance(value, str | int | UUID):
-        msg = f"Namespace() can't take {value!r}; its parts are str, int, UUID, date, datetime, enum members or rows."
+        kinds = "str, int, UUID, date, datetime, enum members or rows"
+        msg = f"Namespace() can't take {repr_of(value)}; its parts are {kinds}."
         raise TypeError(msg)
     text = str(value)
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="surrogatepass")
@@ -232,27 +234,29 @@ def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], li
     absent = [key for key in tokens if not is_token(found.get(key))]
     if absent:
         lifetimes = dict.fromkeys(absent, None) | {tokens[0]: lifetime}
-        found = {**found, **_minted(store, {key: lifetimes[key] for key in absent}, found)}
+        found = {**found, **_minted(store, tokens[0], {key: lifetimes[key] for key in absent}, found)}
     standing = [found.get(key) for key in tokens]
     return stamp_of(standing) if all(map(is_token, standing)) else None
 
 
-def _minted(store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]) -> Mapping[str, object]:
+def _minted(
+    store: Store, own: str, absent: Mapping[str, float | None], found: Mapping[str, object]
+) -> Mapping[str, object]:
     """
     Mint tokens, and return those that stand: ours, or those of callers who were quicker.
 
-    One or two are minted with `add`, so that callers who race agree on the first. More are absent only on a server
-    that is new or was emptied, and so is what is no token: one `set_many` then, and racing callers may kill each
-    other's entries (a miss more), never revive one, since no token is written twice.
+    The call's own token and one more are minted with `add`, so that callers who race agree on the first. More are
+    absent only where much is new, or was evicted: one `set_many` for them then, to stay within four commands, and for
+    what is there but is no token. By that, callers who race may kill each other's entries (a miss more) and never
+    revive one, since no token is written twice.
     """
     fresh: dict[str, bytes] = {key: urandom(TOKEN_BYTES) for key in absent}
-    if len(absent) <= 2 and found.keys().isdisjoint(absent):  # noqa: PLR2004 -- get_many, add, add, set: four commands
-        won = [store.add(key, fresh[key], absent[key]) for key in absent]
-        if all(won):
-            return fresh
-    elif store.set_many(fresh, None):
+    shared = [key for key in absent if key != own]
+    crowd = {key: fresh[key] for key in absent if key in found or (key in shared and len(shared) > 1)}
+    if crowd and store.set_many(crowd, None):
         return {}
-    return store.get_many(list(absent)) or {}
+    won = [store.add(key, fresh[key], absent[key]) for key in absent if key not in crowd]
+    return fresh if all(won) else store.get_many(list(absent)) or {}
 
 
 # --- invalidation ---
@@ -272,23 +276,26 @@ def invalidate(using: str, invalidation: Invalidation) -> None:
 
 
 def deliver(invalidations: Sequence[Invalidation]) -> None:
-    """Write new tokens: one command for each cache. What is not acknowledged in the end is an event, "lost"."""
-    by_alias: dict[str, dict[str, Invalidation]] = defaultdict(dict)
+    """
+    Write new tokens: one command for each cache, and one more where some tokens live for ever and some do not.
+
+    What is not acknowledged in the end is an event, "lost".
+    """
+    together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
     for each in invalidations:
-        by_alias[each.store.alias][each.key] = each
-    for tokens in by_alias.values():
+        together[each.store.alias, each.lifetime is None][each.key] = each
+    for tokens in together.values():
         _deliver_to_one(tokens)
 
 
 def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> None:
-    lifetimes = [each.lifetime for each in tokens.values()]
-    longest = None if None in lifetimes else max(filter(None, lifetimes))
     store = next(iter(tokens.values())).store
+    lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
-        left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, longest))
+        left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
         if not left:
             break
-    for key, (where, _key, _lifetime) in tokens.items():
-        emit(Event("lost" if key in left else "invalidated", where.function, key, where.alias))
+    for key, each in tokens.items():
+        emit(Event("lost" if key in left else "invalidated", each.store.function, key, each.store.alias))

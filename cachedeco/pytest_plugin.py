@@ -1,8 +1,8 @@
 """
 The pytest plugin: isolated caches for each test, where the ini option `cachedeco_tests` says so.
 
-pytest imports this in every run of every project that has cachedeco installed: nothing of Django is imported before
-the option is found to be set.
+pytest imports this in every run of every project that has cachedeco installed: nothing of Django is imported, and no
+hook called for a test, before the option is found to be set.
 """
 
 import os
@@ -28,14 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and what does the work if it is wanted."""
-    config.addinivalue_line("markers", "cache_mode(name): run the test with cachedeco in a mode: on, bypass or off.")
+    """Register the marker and what does the work, if wanted: else pytest itself complains of the marker."""
     choice = config.getoption("--cachedeco") or config.getini(OPTION)
     if not choice:
         return
     if choice not in CHOICES:
         msg = f"{OPTION} = {choice} in the ini file: it takes {', '.join(CHOICES)}."
         raise pytest.UsageError(msg)
+    config.addinivalue_line("markers", "cache_mode(name): run the test with cachedeco in a mode: on, bypass or off.")
     config.pluginmanager.register(Isolation(choice), "cachedeco-isolation")
 
 
@@ -45,6 +45,16 @@ class Isolation:
     def __init__(self, choice: str) -> None:
         """Remember the choice."""
         self._choice = choice
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Refuse a marker that names no mode, before any test is run."""
+        from cachedeco.conf import MODES  # noqa: PLC0415 -- imports Django
+
+        for item in items:
+            marker = item.get_closest_marker("cache_mode")
+            if marker and (len(marker.args) != 1 or marker.args[0] not in MODES or marker.kwargs):
+                msg = f"{item.nodeid}: {marker!r} takes one of {', '.join(MODES)}."
+                raise pytest.UsageError(msg)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -59,33 +69,35 @@ class Isolation:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Give the test a fresh scope, and its mode; leave a fresh one for what runs before the next."""
-        from cachedeco.testing import cache_mode, fresh_scope  # noqa: PLC0415 -- imports Django
+        """Give the test empty caches, and its mode."""
+        from cachedeco.testing import cache_mode  # noqa: PLC0415 -- imports Django
+        from cachedeco.testing.isolation import own_scope  # noqa: PLC0415 -- imports Django
 
         marker = item.get_closest_marker("cache_mode")
+        with own_scope(), cache_mode(marker.args[0]) if marker else nullcontext():
+            return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Give a second attempt empty caches too: plugins that run a test again do it inside the protocol."""
+        from cachedeco.testing import fresh_scope  # noqa: PLC0415 -- imports Django
+
         fresh_scope()
-        with cache_mode(*marker.args, **marker.kwargs) if marker else nullcontext():
-            outcome = yield
-        fresh_scope()
-        return outcome
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
         """Let the test see nothing that a fixture of its class, module or session has cached (setUpClass is one)."""
-        from cachedeco.testing import fresh_scope  # noqa: PLC0415 -- imports Django
+        from cachedeco.testing.isolation import own_scope  # noqa: PLC0415 -- imports Django
 
-        try:
+        with nullcontext() if fixturedef.scope == "function" else own_scope():
             return (yield)
-        finally:
-            if fixturedef.scope != "function":
-                fresh_scope()
 
 
 def require_settings() -> None:
     """Refuse to isolate what is not configured."""
     from django.conf import settings  # noqa: PLC0415 -- imports Django
 
-    if not settings.configured and "DJANGO_SETTINGS_MODULE" not in os.environ:
+    if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         msg = f"{OPTION} is set, but Django has no settings: set DJANGO_SETTINGS_MODULE, or use pytest-django."
         raise pytest.UsageError(msg)
 

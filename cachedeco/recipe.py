@@ -69,8 +69,10 @@ class Source(NamedTuple):
         Raises:
             TypeError: It is none that can be cached.
         """
+        binding: Literal["instance", "class", "none"] = "instance"
         if isinstance(given, classmethod | staticmethod):
-            return cls(given.__func__, "class" if isinstance(given, classmethod) else "none")
+            binding = "class" if isinstance(given, classmethod) else "none"
+            given = given.__func__
         head: tuple[object, ...] = ()
         while isinstance(given, partial | types.MethodType):
             if isinstance(given, partial) and given.keywords:
@@ -87,7 +89,7 @@ class Source(NamedTuple):
         if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
             msg = f"{given.__qualname__}() is a generator: its values can be used only once. Return a list."
             raise TypeError(msg)
-        return cls(given, "none" if head else "instance", head)
+        return cls(given, "none" if head else binding, head)
 
 
 class Recipe:
@@ -128,7 +130,7 @@ class Recipe:
     def function_token(self) -> Invalidation:
         """Return what invalidates every call."""
         ready = self.ready()
-        [key] = fit([token_of_function(ready.settings.KEY_PREFIX, self.name)], ready.room)
+        [key] = fit([token_of_function(ready.settings.KEY_PREFIX, self._plan.subject.key_name)], ready.room)
         return Invalidation(ready.terms.store, key)
 
     def ready(self) -> Ready:
@@ -197,7 +199,8 @@ def recipe_for(  # noqa: PLR0913 -- the decorator's own
     if isinstance(ignore, str):
         msg = f"ignore={ignore!r} for {name}() is a text; it takes a sequence of names: ({ignore!r},)."
         raise TypeError(msg)
-    subject = Subject(name, inspect.signature(source.function), free_variables(source.function))
+    key_name = _key_name_of(source.function, name)
+    subject = Subject(name, key_name, inspect.signature(source.function), free_variables(source.function))
     plan = KeyPlan(subject, key, tuple(ignore), _several(vary), _several(namespace))
     return Recipe(source, name, plan, options)
 
@@ -210,22 +213,41 @@ def _several(option: object) -> tuple[object, ...]:
 
 
 def _name_of(function: Callable[..., Any], name: str | None) -> str:
-    """Return the function's name in keys, and refuse one that stands for another function already."""
-    place: tuple[object, ...] = (function.__module__, function.__qualname__)
-    if function.__name__ == "<lambda>":
-        if name is None:
-            msg = f"A lambda has no name of its own ({function!r}): say name=, or write a def."
-            raise TypeError(msg)
-        place = (*place, function.__code__.co_firstlineno)
+    """Return the function's name."""
+    if name is None and function.__name__ == "<lambda>":
+        msg = f"A lambda has no name of its own ({function!r}): say name=, or write a def."
+        raise TypeError(msg)
     if name is None:
-        name = ".".join(map(str, place))
-    elif not isinstance(name, str) or not name or "(" in name:
+        return f"{function.__module__}.{function.__qualname__}"
+    if not isinstance(name, str) or not name or "(" in name:
         msg = f"name={name!r} for {function.__qualname__}(); it takes a text without '('."
         raise TypeError(msg)
+    return name
+
+
+def _key_name_of(function: Callable[..., Any], name: str) -> str:
+    """Return the function's name in keys, and refuse one that stands for another function already."""
+    # What functools.wraps() was used on carries the name of what it wraps, and is another function.
+    wrappers: list[str] = []
+    inspect.unwrap(function, stop=lambda wrapper: wrappers.append(_own_name(wrapper)))
+    name = "@".join([name, *wrappers])
+    place: tuple[object, ...] = (function.__module__, function.__qualname__)
+    if "<" in function.__qualname__:  # lambdas, and functions inside another: two of one name can be there at once
+        # Of the innermost: a decorator's wrapper has one line for all that it wraps.
+        code = getattr(inspect.unwrap(function), "__code__", function.__code__)
+        place = (*place, code.co_firstlineno)
     if _places.setdefault(name, place) != place:
-        msg = f"name={name!r} is taken by {_places[name]}: the two functions would share entries. Choose another."
+        msg = (
+            f"The name {name!r} is taken by {_places[name]}: two functions would share entries. Choose another, name=."
+        )
         raise TypeError(msg)
     return name
+
+
+def _own_name(wrapper: object) -> str:
+    """Return the name that a wrapper had before functools.wraps() gave it another one."""
+    code = getattr(wrapper, "__code__", None)
+    return code.co_qualname if isinstance(code, types.CodeType) else type(wrapper).__qualname__
 
 
 def _check_options(name: str, options: Options) -> None:

@@ -5,20 +5,24 @@ Each method is one cache command. A failure is an event and an answer that the c
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from typing import Final
 
 from django.core.cache import caches
+from django.core.cache.backends.db import DatabaseCache
 
 from cachedeco.events import Event, emit
 
 # memcached takes keys of up to 250 bytes (protocol.txt, "Keys"); Django warns of more on every backend.
 LONGEST_KEY: Final = 250
+USUAL_ROOM: Final = 180
 # A digest of 20 bytes in hex, its "#", and a beginning to know it by.
 SHORTEST_ROOM: Final = 60
 
 
+@dataclass(frozen=True, slots=True)
 class Store:
     """
     Guarded access to the Django cache of one alias.
@@ -27,12 +31,8 @@ class Store:
     Store can be used by many threads.
     """
 
-    __slots__ = ("alias", "function")
-
-    def __init__(self, alias: str, function: str = "") -> None:
-        """Remember the alias, and the function that failures are reported for; the cache is not touched."""
-        self.alias = alias
-        self.function = function
+    alias: str
+    function: str = ""  #: the one that failures are reported for
 
     def get_many(self, keys: Collection[str]) -> dict[str, object] | None:
         """Return what is there, or None where the cache could not be asked."""
@@ -74,7 +74,12 @@ class Store:
         The only write whose answer can be trusted on memcached: what failed is named, or the call raises.
         """
         try:
-            failed = caches[self.alias].set_many(dict(values), whole(timeout))
+            cache = caches[self.alias]
+            failed = cache.set_many(dict(values), whole(timeout))
+            if isinstance(cache, DatabaseCache) and not failed:
+                # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: look.
+                found = cache.get_many(values)
+                failed = [key for key, value in values.items() if found.get(key) != value]
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Writing failed", next(iter(values)), error)
             return list(values)
@@ -85,8 +90,13 @@ class Store:
         return list(values)
 
     def room(self) -> int:
-        """Return how long a key may be before Django adds its prefix and version."""
-        return LONGEST_KEY - len(caches[self.alias].make_key("").encode())
+        """
+        Return how long a key may be before Django adds its prefix and version.
+
+        The same for all prefixes of usual length: a KEY_FUNCTION may make one of another length for each tenant, and
+        an invalidation must find the key that a reader has used.
+        """
+        return min(USUAL_ROOM, LONGEST_KEY - len(caches[self.alias].make_key("").encode()))
 
     def default_timeout(self) -> float | None:
         """Return the alias's own timeout in seconds, None for ever."""

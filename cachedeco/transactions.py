@@ -17,6 +17,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 T = TypeVar("T")
+Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
 # Ids of what waits anywhere in this process. Empty nearly always, and then a hit need not ask its connections.
 waiting: set[int] = set()
@@ -25,17 +26,17 @@ waiting: set[int] = set()
 class AtCommit(Generic[T]):
     """Deliver items when the transaction that they were handed to commits."""
 
-    def __init__(self, deliver: Callable[[list[T]], object], savepoint: str | None) -> None:
+    def __init__(self, deliver: Callable[[list[T]], object], block: Block | None) -> None:
         """Begin with nothing to deliver."""
         self.deliver = deliver
-        self.items: list[T] = []
+        self.items: dict[T, None] = {}  # in order, each once
         self.touched: set[str] = set()
-        self.savepoint = savepoint  # of the test's own outermost block, inside TestCase
+        self.block = block  # the test's own outermost one, inside TestCase
         waiting.add(id(self))
 
     def __call__(self) -> None:
         """Deliver, once: in a test this may have happened when Django calls it."""
-        items, self.items = self.items, []
+        items, self.items = list(self.items), {}
         self.touched.clear()
         waiting.discard(id(self))
         if items:
@@ -53,51 +54,49 @@ def at_commit(using: str, deliver: Callable[[list[T]], object], item: T, touches
     Items of one transaction that are delivered by the same function are delivered together. After a rollback, of the
     transaction or of the savepoint, nothing is delivered.
 
+    Where the caller manages transactions by hand, nobody may ever tell us of a commit: the item is delivered at once,
+    and once more if Django does.
+
     Args:
         using: Alias of the database.
 
         deliver: Takes the list of items. It must not raise.
 
-        item: What to deliver.
+        item: What to deliver; hashable, and delivered once however often it is handed over.
 
         touches: Keys for which `touched()` is to answer yes on this connection until then.
     """
     connection = connections[using]
-    blocks = _test_blocks(connection)
-    own = connection.savepoint_ids[blocks - 1] if 0 < blocks < len(connection.atomic_blocks) else None
-    if not connection.in_atomic_block or (blocks and own is None):
+    block, by_hand = _open_block(connection), _is_managed_by_hand(connection)
+    if block is None or by_hand:
         deliver([item])
+    if block is None and not by_hand:
         return
-    pending = _joinable(connection, deliver)
-    if pending is None:
-        pending = AtCommit(deliver, own)
-        hook: Any = (set(connection.savepoint_ids), pending, True)
-        # A hook of the user's that raises stops all that come after it: ours goes first, or an invalidation is lost.
-        # In a test it goes last, as captureOnCommitCallbacks() counts what stood in the list before.
-        connection.run_on_commit.insert(len(connection.run_on_commit) if blocks else 0, hook)
-    pending.items.append(item)
+    pending = _joinable(connection, deliver) or _joined(connection, deliver, block)
+    pending.items[item] = None
     pending.touched.update(touches)
 
 
-def _test_blocks(connection: BaseDatabaseWrapper) -> int:
-    """Count the outermost blocks that belong to TestCase."""
-    blocks: list[Any] = connection.atomic_blocks
-    return next((n for n, block in enumerate(blocks) if not block._from_testcase), len(blocks))  # noqa: SLF001
+def _joined(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object], block: Block | None) -> AtCommit[T]:
+    """Enter a new hook into Django's list."""
+    in_test = _is_in_test(connection)
+    pending = AtCommit(deliver, block if in_test else None)
+    hook: Any = (set(connection.savepoint_ids), pending, True)
+    # A hook of the user's that raises stops all that come after it: ours stand before those, or an invalidation is
+    # lost. In a test it goes last, as captureOnCommitCallbacks() counts what stood in the list before.
+    place = len(connection.run_on_commit) if in_test else len(_hooks_of(connection))
+    connection.run_on_commit.insert(place, hook)
+    return pending
 
 
 def _joinable(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object]) -> AtCommit[T] | None:
-    """Find what waits for the same commit, under the same savepoints, to be delivered by the same function."""
-    savepoints = set(connection.savepoint_ids)
-    for ids, hook in _hooks_of(connection):
-        if ids == savepoints and hook.deliver == deliver:
-            return hook
-    return None
+    """Find what waits last to be delivered by the same function, if it lies under the same savepoints."""
+    # Only the last: behind another one's items, what comes now would be delivered before them.
+    ids, hook = next((each for each in reversed(_hooks_of(connection)) if each[1].deliver == deliver), (set(), None))
+    return hook if ids == set(connection.savepoint_ids) else None
 
 
-def _hooks_of(connection: BaseDatabaseWrapper) -> list[tuple[set[str | None], AtCommit[Any]]]:
-    """Return what of ours waits for this connection's commit, with the savepoints that it lies under."""
-    hooks: list[Any] = connection.run_on_commit
-    return [(ids, hook) for ids, hook, _ in hooks if isinstance(hook, AtCommit) and id(hook) in waiting]
+# --- what waits here ---
 
 
 def touched(keys: Iterable[str]) -> bool:
@@ -110,21 +109,29 @@ def touched(keys: Iterable[str]) -> bool:
     return any(not wanted.isdisjoint(hook.touched) for hook in _waiting_here())
 
 
-def settle() -> None:
-    """Deliver what a test's own transactions, ended by now, have left waiting."""
-    if waiting:
-        _waiting_here()
+def items_for(deliver: Callable[[list[T]], object]) -> list[T]:
+    """Return what waits in this thread to be delivered by a function, the latest last."""
+    return [item for hook in _waiting_here() if hook.deliver == deliver for item in hook.items]
 
 
 def _waiting_here() -> list[AtCommit[Any]]:
-    still = []
+    still: list[AtCommit[Any]] = []
     for connection in connections.all(initialized_only=True):
         for _ids, hook in _hooks_of(connection):
-            if hook.savepoint is None or hook.savepoint in connection.savepoint_ids:
+            if hook.block is None or hook.block in _blocks(connection):
                 still.append(hook)
             else:
                 hook()
     return still
+
+
+def _hooks_of(connection: BaseDatabaseWrapper) -> list[tuple[set[str | None], AtCommit[Any]]]:
+    """Return what of ours waits for this connection's commit, with the savepoints that it lies under."""
+    hooks: list[Any] = connection.run_on_commit
+    return [(ids, hook) for ids, hook, _ in hooks if isinstance(hook, AtCommit) and id(hook) in waiting]
+
+
+# --- what kind of transaction is open ---
 
 
 def snapshot_may_be_old(using: str) -> bool:
@@ -135,16 +142,52 @@ def snapshot_may_be_old(using: str) -> bool:
     writer has committed, and invalidated, since the transaction began: such a value must not be stored.
     """
     connection = connections[using]
+    if _is_managed_by_hand(connection):
+        return True  # nobody tells us when one of these begins
+    return _open_block(connection) is not None and not _reads_committed(connection)
+
+
+def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the caller has taken autocommit off: an atomic() block then commits nothing when it ends."""
     if connection.in_atomic_block:
-        return _test_blocks(connection) < len(connection.atomic_blocks) and not _reads_committed(connection)
-    # Where the caller manages transactions by hand, nobody tells us when one begins or ends.
+        return not connection.commit_on_exit
     return connection.connection is not None and not connection.autocommit
+
+
+def _is_in_test(connection: BaseDatabaseWrapper) -> bool:
+    blocks: list[Any] = connection.atomic_blocks
+    return bool(blocks) and blocks[0]._from_testcase  # noqa: SLF001 -- Django's own mark, as its durable blocks use it
+
+
+def _open_block(connection: BaseDatabaseWrapper) -> Block | None:
+    """Return the outermost open block that is not TestCase's."""
+    return next((block for block in _blocks(connection) if not block[0]._from_testcase), None)  # noqa: SLF001
+
+
+def _blocks(connection: BaseDatabaseWrapper) -> list[Block]:
+    """Return the open blocks, the outermost first: `@atomic` is one object for all its calls, a savepoint is not."""
+    blocks: list[Any] = connection.atomic_blocks
+    savepoints: list[Any] = connection.savepoint_ids
+    return list(zip(blocks, [None] * (len(blocks) - len(savepoints)) + savepoints, strict=True))
 
 
 def _reads_committed(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether each statement sees all that was committed before it: READ COMMITTED, known for certain."""
-    if connection.vendor == "oracle":
-        return True  # its default, and Django offers no other
-    level = getattr(connection, "isolation_level", None)
-    name = getattr(level, "name", level)  # PostgreSQL's driver has an enum, MySQL's a text
-    return isinstance(name, str) and name.replace("_", " ").lower() == "read committed"
+    if connection.vendor == "postgresql":
+        return _isolation_on_postgresql(connection) == "read committed"
+    # MySQL, where Django sets the level that it names, for each session. Nothing that we know else.
+    return getattr(connection, "isolation_level", None) == "read committed"
+
+
+def _isolation_on_postgresql(connection: Any) -> str | None:  # noqa: ANN401 -- what is the driver's has no type here
+    """
+    Ask the server: Django names READ COMMITTED whatever the server's default, the role or SET TRANSACTION say.
+
+    One more round trip for a miss inside a transaction, past Django's log of queries: it is none of the caller's.
+    """
+    try:
+        with connection.connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            return str(cursor.fetchone()[0])
+    except connection.Database.Error:  # the transaction has failed already, say
+        return None
