@@ -1,37 +1,44 @@
 """
 Isolation without clearing: whatever goes through Django's caches gets keys that nobody else has.
 
-While isolation is installed, each cache that Django makes is of a class derived from its own, which puts the *scope*
-before every key. A scope is a random text. A fresh one for each test is all that it takes to begin with an empty
-cache: nothing is cleared, deleted or scanned for, and nothing of anybody else's can be met or harmed.
+While isolation is in force, each cache that Django has made or makes is of a class derived from its own, which puts
+the *scope* before every key. A scope is a random text. A fresh one for each test is all that it takes to begin with an
+empty cache: nothing is cleared, deleted or scanned for, and nothing of anybody else's can be met or harmed.
 
 The scope belongs to the process, not to a thread: the server thread of `LiveServerTestCase` and the tasks of an async
 test must see what the test sees.
+
+Out of reach: what asks a server past Django's cache objects (a client of its own, `cache._cache`), what ran before the
+isolation began (`AppConfig.ready()`), and a cache object that another thread has kept for itself since before.
 """
 
-from collections.abc import Generator
+from collections import defaultdict
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Any
 
+import django.test.signals  # noqa: F401 -- connects its receiver before ours: that one makes the handler read CACHES
+from asgiref.local import Local
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.test.signals import clear_cache_handlers
 from django.utils.module_loading import import_string
 
 from cachedeco import conf
 from cachedeco.store import LONGEST_KEY
 
+_handler: Any = caches  # whose type tells nothing of where it keeps them
+
 # 64 bits, new for each test: two tests of a million on one server share them once in 30 million such servers.
 SCOPE_BYTES = 8
+DIGEST_BYTES = 16
 
-_scope = ""
-# Of the aliases on which the test has called clear(): each begins again, and nobody else's cache is emptied.
-_scopes: dict[str, str] = {}
-_classes: dict[str, type[BaseCache]] = {}
-_installed = 0
+# By alias: one for all, save those on which clear() was called. Empty outside isolation. Swapped whole, so no lock.
+_scopes: defaultdict[str, str] = defaultdict(str)
+_classes: dict[tuple[str, type], type[BaseCache]] = {}
 
 
 def fresh_scope() -> None:
@@ -40,68 +47,91 @@ def fresh_scope() -> None:
 
     What was stored before is still on the server, under keys that nobody will ask for again.
     """
-    global _scope  # noqa: PLW0603 -- one for the process, as said above
-    _scope = token_hex(SCOPE_BYTES)
-    _scopes.clear()
+    global _scopes  # noqa: PLW0603 -- one for the process, as said above
+    scope = _new_scope()
+    _scopes = defaultdict(lambda: scope)
 
 
-def install() -> None:
-    """Isolate all caches of this process from now on. Each call needs an `uninstall()` of its own."""
-    global _installed  # noqa: PLW0603
+@contextmanager
+def own_scope() -> Generator[None]:
+    """Run a block with empty caches, in every thread; what was cached before it is there again after it."""
+    global _scopes  # noqa: PLW0603 -- as above
+    before = _scopes
     fresh_scope()
-    if not _installed:
-        # After Django's own receiver, which makes the handler read the new settings: django.test is imported above.
-        setting_changed.connect(_cover, dispatch_uid="cachedeco.testing")
-        _cover(setting="CACHES")
-    _installed += 1
-
-
-def uninstall() -> None:
-    """Leave the caches as they were found."""
-    global _installed  # noqa: PLW0603
-    _installed -= 1
-    if not _installed:
-        setting_changed.disconnect(dispatch_uid="cachedeco.testing")
-        clear_cache_handlers(setting="CACHES")
-        _classes.clear()
-        conf.forget()
+    try:
+        yield
+    finally:
+        _scopes = before
 
 
 @contextmanager
 def isolated() -> Generator[None]:
-    """Isolate all caches of this process for a block."""
-    install()
-    try:
-        yield
-    finally:
-        uninstall()
+    """
+    Isolate all caches of this process for a block, and leave them as they were found.
+
+    Nothing is sent to any cache server. A block inside another one has empty caches of its own.
+    """
+    with own_scope():
+        if _classes:
+            yield
+            return
+        settings, connections = caches.settings, _handler._connections  # noqa: SLF001 -- Django has no other way
+        # Modules keep some of these for good: `shelf = caches["shelf"]`.
+        made = {alias: caches[alias] for alias in caches if hasattr(connections, alias)}
+        classes = {alias: type(cache) for alias, cache in made.items()}
+        try:
+            _cover(setting="CACHES")
+            for alias, cache in made.items():
+                cache.__class__ = _isolated_class(alias, classes[alias])
+                caches[alias] = cache
+            setting_changed.connect(_cover, dispatch_uid=__name__)
+            yield
+        finally:
+            setting_changed.disconnect(dispatch_uid=__name__)
+            caches.close_all()
+            for alias, cache in made.items():
+                cache.__class__ = classes[alias]
+            caches.settings, _handler._connections = settings, connections  # noqa: SLF001 -- as above
+            _classes.clear()
+            conf.forget()
 
 
 def _cover(*, setting: str, **_: object) -> None:
     """Have every cache made anew, of an isolated class: at the beginning, and after override_settings(CACHES=...)."""
     if setting == "CACHES":
-        clear_cache_handlers(setting="CACHES")
         caches.settings = {alias: _covered(alias, options) for alias, options in caches.settings.items()}
+        # After the settings: another thread, quick enough to make a cache of the old ones, loses it again.
+        _handler._connections = Local(caches.thread_critical)  # noqa: SLF001 -- as Django's own receiver does
         conf.forget()
 
 
 def _covered(alias: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of CACHES with the isolated class as its backend."""
     try:
         backend = import_string(options["BACKEND"])
     except (KeyError, ImportError):
         return options  # Django will say what is wrong when somebody uses the alias
-    name = f"Isolated{len(_classes)}{backend.__name__}"
-    _classes[name] = type(name, (_Isolated, backend), {"_alias": alias, "__module__": __name__})
-    return {**options, "BACKEND": f"{__name__}.{name}"}
+    if not isinstance(backend, type) or not issubclass(backend, BaseCache):
+        msg = f"CACHES[{alias!r}] can't be isolated: its BACKEND, {backend!r}, is no subclass of Django's BaseCache."
+        raise ImproperlyConfigured(msg)
+    return {**options, "BACKEND": f"{__name__}.{_isolated_class(alias, backend).__name__}"}
+
+
+def _isolated_class(alias: str, backend: type[BaseCache]) -> type[BaseCache]:
+    """Return the class derived from a backend for an alias, the same one each time."""
+    if (alias, backend) not in _classes:
+        name = f"Isolated{len(_classes)}{backend.__name__}"
+        _classes[alias, backend] = type(name, (_Isolated, backend), {"_alias": alias, "__module__": __name__})
+    return _classes[alias, backend]
 
 
 def __getattr__(name: str) -> type[BaseCache]:
     """Return an isolated class, for Django, which takes backends by dotted path."""
-    try:
-        return _classes[name]
-    except KeyError:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg) from None
+    for made in _classes.values():
+        if made.__name__ == name:
+            return made
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
 
 
 class _Isolated(BaseCache):
@@ -110,13 +140,46 @@ class _Isolated(BaseCache):
     _alias: str
 
     def make_key(self, key: str, version: int | None = None) -> str:
-        """Put the scope before what the project's prefix, version and KEY_FUNCTION make of a key."""
-        made = f"{_scopes.get(self._alias, _scope)}:{super().make_key(key, version)}"
-        if len(made) <= LONGEST_KEY:
-            return made
-        # It fits without the scope, perhaps: then it must fit with it.
-        return f"{made[: 2 * SCOPE_BYTES]}:{blake2b(made.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        """Put the scope before the key that a backend makes in its own way, if it does."""
+        return _in_scope(self._alias, super().make_key(key, version))
+
+    @property
+    def key_func(self) -> Callable[[str, str, int], str]:
+        """Put the scope before what KEY_FUNCTION makes of a key: django-redis's client calls it past make_key()."""
+        made: Callable[..., str] = vars(self)["key_func"]
+        return lambda *args, **kwargs: _in_scope(self._alias, made(*args, **kwargs))
+
+    @key_func.setter
+    def key_func(self, function: Callable[[str, str, int], str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # Where it lies without us, too: the class of a cache that exists already is changed, and changed back.
+        vars(self)["key_func"] = function
 
     def clear(self) -> None:
         """Forget what this test has stored, and leave alone what others have on the server."""
-        _scopes[self._alias] = token_hex(SCOPE_BYTES)
+        if _scopes[self._alias]:
+            _scopes[self._alias] = _new_scope()
+        else:
+            super().clear()  # the isolation is over, and somebody has kept this cache
+
+    async def aclear(self) -> None:
+        """Do as `clear()`: no backend's own way past it."""
+        self.clear()
+
+
+def _new_scope() -> str:
+    # Glued to the project's prefix without a ":", as django-redis splits a key at its colons to get the caller's back.
+    return token_hex(SCOPE_BYTES) + "/"
+
+
+def _in_scope(alias: str, key: str) -> str:
+    """Return a key with the scope before it, once."""
+    scope = _scopes[alias]
+    if key.startswith(scope):
+        return key
+    scoped = scope + key
+    if len(scoped.encode("utf-8", "surrogatepass")) <= LONGEST_KEY:
+        return scoped
+    # A digest in place of the beginning, and as many characters as without us: a key that is too long without a scope
+    # must be so with one, and no other.
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
+    return scope + digest + key[len(scope) + len(digest) :]

@@ -1,11 +1,13 @@
 """The mode of a test, a test class or a run: for all threads of the process, as a test may have several."""
 
+from functools import wraps
 from typing import Any
+from unittest import TestCase
 
 from django.conf import settings
 from django.test.utils import TestContextDecorator, override_settings
 
-from cachedeco.conf import ModeName
+from cachedeco.conf import ModeName, mode
 
 
 class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_settings does
@@ -18,22 +20,48 @@ class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_setti
         class ClubPageTests(TestCase): ...
 
     `cachedeco.mode()` is for code, and concerns one thread or task; this is `override_settings` for one key of
-    `CACHEDECO`. None changes nothing.
+    `CACHEDECO`. The nearest counts: of a test, its class and the class's base, the test's own. On a class it is in
+    force from `setUp` on, not in `setUpTestData`. None changes nothing.
+
+    Raises:
+        ValueError: The name is none of the three.
     """
 
     def __init__(self, name: ModeName | None) -> None:
         """Remember the mode; nothing is in force until the block, or the test, begins."""
         super().__init__()
+        if name is not None:
+            mode(name)  # refuses a wrong name here, and not when the test is run
         self._name = name
         self._overrides: list[override_settings] = []
 
     def enable(self) -> None:
         """Put the mode in force."""
-        changed: dict[str, Any] = {} if self._name is None else {"MODE": self._name}
-        override = override_settings(CACHEDECO={**getattr(settings, "CACHEDECO", {}), **changed})
+        changed: dict[str, Any] = {}
+        if self._name is not None:
+            changed["CACHEDECO"] = {**getattr(settings, "CACHEDECO", {}), "MODE": self._name}
+        override = override_settings(**changed)
         override.enable()
         self._overrides.append(override)
 
     def disable(self) -> None:
         """Leave what was found."""
         self._overrides.pop().disable()
+
+    def decorate_class(self, cls: type) -> type:
+        """Put the mode in force for each test of a class, rather than that of the class's base."""
+        if not issubclass(cls, TestCase):
+            msg = f"{cls!r} is no unittest.TestCase; mark a class of pytest's with @pytest.mark.cache_mode(...)."
+            raise TypeError(msg)
+        inherited = cls.setUp
+
+        @wraps(inherited)
+        def with_mode(test: Any) -> None:  # noqa: ANN401 -- a test with the attribute below
+            nearest = type(test).cachedeco_mode
+            nearest.enable()
+            test.addCleanup(nearest.disable)
+            inherited(test)
+
+        cls.cachedeco_mode = self  # type: ignore[attr-defined] # ours
+        cls.setUp = with_mode  # type: ignore[assignment,method-assign] # as Django's decorators do
+        return cls

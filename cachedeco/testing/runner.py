@@ -18,12 +18,17 @@ class FreshScopes(unittest.TestResult):
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 -- unittest's name
         """Let the test see nothing that its class has cached."""
-        fresh_scope()
         super().startTest(test)
+        fresh_scope()
 
     def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802 -- unittest's name
-        """Let the next class see nothing that this test has cached."""
+        """Let nothing after it see what the test has cached."""
         super().stopTest(test)
+        fresh_scope()
+
+    def _setupStdout(self) -> None:  # noqa: N802 -- unittest's name
+        """Let each setUpClass, and its like, see nothing of the one before: the only call between two of them."""
+        super()._setupStdout()  # type: ignore[misc] # not in the stubs
         fresh_scope()
 
 
@@ -42,7 +47,7 @@ class IsolatedRemoteRunner:
         """Prepare the project's runner."""
         self._runner = base(**options)
         self._runner.resultclass = _with_fresh_scopes(self._runner.resultclass)
-        self._mode = mode
+        self._mode: ModeName | None = mode
 
     def run(self, test: unittest.TestSuite) -> Any:  # noqa: ANN401 -- the project's result
         """Run one class's tests."""

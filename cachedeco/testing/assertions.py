@@ -1,0 +1,264 @@
+"""Assertions about cached functions, in the style of `assertNumQueries`: a failure lists what happened."""
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, ParamSpec
+
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+
+from cachedeco.cached import MISSING, CachedQuery
+from cachedeco.conf import current_mode
+from cachedeco.events import Event, Kind, listening
+from cachedeco.namespaces import unseal
+
+P = ParamSpec("P")
+
+_PLURALS: Final = {"computation": "computations", "hit": "hits", "miss": "misses"}
+
+
+@contextmanager
+def capture_events(*functions: CachedQuery[..., Any, Any]) -> Generator[list[Event]]:
+    """
+    Give the list of what happens in a block, in every thread of the process, in its order.
+
+    Args:
+        functions: Only what happens to these; to all functions and namespaces where there are none.
+    """
+    names = set(map(name_of, functions))
+    events: list[Event] = []
+
+    def note(event: Event) -> None:
+        if not names or event.function in names:
+            events.append(event)
+
+    with listening(note):
+        yield events
+
+
+@contextmanager
+def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) -> Generator[list[Event]]:
+    """
+    Fail unless a cached function is computed so many times in a block, all its calls together, in every thread.
+
+    ::
+
+        with assert_computations(club_classes, 1):
+            self.client.get("/clubs/7/")
+            self.client.get("/clubs/7/")
+
+    Gives the list of what happens to the function in the block. A computation that raises is none.
+    """
+    with _counted("computed", "computation", function, number) as events:
+        yield events
+
+
+@contextmanager
+def assert_hits(function: CachedQuery[..., Any, Any], number: int, /) -> Generator[list[Event]]:
+    """Fail unless so many calls are served from the cache in a block; otherwise as `assert_computations()`."""
+    with _counted("hit", "hit", function, number) as events:
+        yield events
+
+
+@contextmanager
+def assert_misses(function: CachedQuery[..., Any, Any], number: int, /) -> Generator[list[Event]]:
+    """Fail unless so many calls find nothing to serve in a block; otherwise as `assert_computations()`."""
+    with _counted("miss", "miss", function, number) as events:
+        yield events
+
+
+def assert_invalidates(function: CachedQuery[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
+    """
+    Fail unless a block puts an end to the entry of one call: what was there is not served any more.
+
+    ::
+
+        with assert_invalidates(club_classes, club):
+            self.client.post("/classes/3/move/")
+
+    It does not matter whether the call, its function or a namespace was invalidated, or the entry replaced. Inside
+    `atomic()` an invalidation counts at once, for this connection. If nothing is stored, the call is computed first.
+    `async with` does the same in async code, and for async functions there.
+    """
+    return Watched(function, args, kwargs, ends=True)
+
+
+def assert_keeps(function: CachedQuery[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
+    """Fail if a block puts an end to the entry of one call: the opposite of `assert_invalidates()`."""
+    return Watched(function, args, kwargs, ends=False)
+
+
+class CacheAssertions:
+    """
+    The assertions as methods, for a `TestCase`.
+
+    ::
+
+        class ClubPageTests(CacheAssertions, TestCase):
+            def test_page_computes_once(self):
+                with self.assertComputations(club_classes, 1): ...
+    """
+
+    assertComputations = staticmethod(assert_computations)  # noqa: N815 -- unittest's way to write names
+    assertHits = staticmethod(assert_hits)  # noqa: N815
+    assertMisses = staticmethod(assert_misses)  # noqa: N815
+    assertInvalidates = staticmethod(assert_invalidates)  # noqa: N815
+    assertKeeps = staticmethod(assert_keeps)  # noqa: N815
+
+
+class Watched:
+    """A block in which the entry of one call must, or must not, come to its end."""
+
+    def __init__(
+        self, function: CachedQuery[..., Any, Any], args: Sequence[object], kwargs: Mapping[str, object], *, ends: bool
+    ) -> None:
+        """Remember the call; nothing is asked of the cache until the block begins."""
+        name_of(function)
+        self._function = function
+        self._args = tuple(args)
+        self._kwargs = dict(kwargs)
+        self._ends = ends
+        self._call = shown(function, args, kwargs)
+        self._capture = capture_events()
+        self._events: list[Event] = []
+        self._found: object = None
+
+    def __enter__(self) -> list[Event]:
+        """Have an entry, and give the list of what happens in the block."""
+        __tracebackhide__ = True
+        with capture_events(self._function) as events:
+            if self._function.peek(*self._args, **self._kwargs) is MISSING:
+                call_from_sync(self._function, self._args, self._kwargs)
+        self._found = self._entry()
+        if self._found is None:
+            msg = (
+                f"Nothing could be stored for {self._call}, so nothing can be invalidated.{_about_mode()} "
+                f"What happened:{_listed(events)}"
+            )
+            raise AssertionError(msg)
+        self._capture = capture_events()
+        self._events = self._capture.__enter__()
+        return self._events
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Look whether the entry is still there, unless the block has raised."""
+        __tracebackhide__ = True
+        self._capture.__exit__(None, None, None)
+        if kind is None and (self._entry() == self._found) is self._ends:
+            what = "still served" if self._ends else "not served any more"
+            told = [event for event in self._events if event.kind in {"invalidated", "lost", "error"}]
+            listed = f"Invalidated in the block:{_listed(told)}" if told else "Nothing was invalidated in the block."
+            msg = f"The entry of {self._call} is {what}. {listed}"
+            raise AssertionError(msg)
+
+    async def __aenter__(self) -> list[Event]:
+        """Do as `with`, where Django keeps its connections."""
+        return await sync_to_async(self.__enter__)()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do as `with`, where Django keeps its connections."""
+        await sync_to_async(self.__exit__)(kind, error, trace)
+
+    def _entry(self) -> object:
+        """Return the entry as it is stored, due or not; None where it is not valid for this connection."""
+        admitted = self._function._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
+        if admitted is None:
+            return None
+        terms, keys = admitted
+        found = terms.store.get_many(keys)
+        return found[keys[0]] if found and unseal(terms.store, keys, found) else None
+
+
+def name_of(function: object) -> str:
+    """
+    Return the name of a cached function in events.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(function, CachedQuery):
+        msg = f"{function!r} is no cached function; the assertions take one that cached_query decorates."
+        raise TypeError(msg)
+    return function._recipe.name  # noqa: SLF001 -- for these tools alone, so it has no public name
+
+
+def shown(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    """Return a call as one would type it."""
+    arguments = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+    return f"{getattr(function, '__name__', repr(function))}({', '.join(arguments)})"
+
+
+def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> Any:  # noqa: ANN401 -- whatever it gives
+    """
+    Call a function from sync code, and await it here if it is async.
+
+    Raises:
+        TypeError: It can't be awaited here.
+    """
+    if not iscoroutinefunction(function):
+        return function(*args, **kwargs)
+    refuse_in_task(function)
+
+    async def awaited() -> Any:  # noqa: ANN401 -- as above
+        return await function(*args, **kwargs)
+
+    return async_to_sync(awaited)()
+
+
+def refuse_in_task(function: Callable[..., object]) -> None:
+    """
+    Refuse to await an async function where the thread runs a loop already.
+
+    Raises:
+        TypeError: It does.
+    """
+    if iscoroutinefunction(function) and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the one that raises nothing
+        msg = (
+            f"{function!r} is async, and sync code can't await it inside a task: use `async with` and the `a` twins, "
+            "or `await sync_to_async(...)()` around a check."
+        )
+        raise TypeError(msg)
+
+
+# --- counting, and what a failure says ---
+
+
+@contextmanager
+def _counted(kind: Kind, word: str, function: CachedQuery[..., Any, Any], expected: int) -> Generator[list[Event]]:
+    __tracebackhide__ = True
+    name = name_of(function)
+    with capture_events(function) as events:
+        yield events
+    found = sum(event.kind == kind for event in events)
+    if found != expected:
+        what = word if found == 1 else _PLURALS[word]
+        happened = _listed(events) if events else " nothing happened to it."
+        msg = f"{found} {what} of {name}, {expected} expected:{happened}{_about_mode()}"
+        raise AssertionError(msg)
+
+
+def _about_mode() -> str:
+    mode = current_mode()
+    if mode == "on":
+        return ""
+    return f" (The mode is {mode!r} here, in which the cache serves nothing: run the test with cache_mode('on').)"
+
+
+def _listed(events: Sequence[Event]) -> str:
+    return "".join(f"\n{number}. {_line(event)}" for number, event in enumerate(events, 1))
+
+
+def _line(event: Event) -> str:
+    pieces = [f"{event.kind:<11} {event.key or event.function}"]
+    if event.seconds:
+        pieces.append(f"{'saved' if event.kind == 'hit' else 'took'} {event.seconds:.3g} s")
+    if event.reason:
+        pieces.append(event.reason)
+    if event.error is not None:
+        pieces.append(f"{type(event.error).__name__}: {event.error}")
+    return "; ".join(pieces)
