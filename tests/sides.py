@@ -43,7 +43,11 @@ class Side:
             return function(*args, **kwargs)
         if isinstance(function, MethodType):
             function = getattr(function.__self__, f"a{function.__name__}")
-        return async_to_sync(function)(*args, **kwargs)
+
+        async def awaited() -> object:
+            return await function(*args, **kwargs)
+
+        return async_to_sync(awaited)()
 
 
 SYNC = Side(is_async=False)

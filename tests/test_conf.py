@@ -1,0 +1,210 @@
+"""The settings: read once, in force at once, and every fault in them named."""
+
+from typing import Any, Literal
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from cachedeco import MISSING, cached_query, conf
+from cachedeco.conf import UNSET, Settings
+from tests.backends import Commands
+
+ModeName = Literal["on", "bypass", "off"]
+tenant = "one"
+
+
+def current_tenant() -> str:
+    """Return whose data is asked for."""
+    return tenant
+
+
+def test_settings_have_their_defaults() -> None:
+    """Without `CACHEDECO`, or with an empty one, everything has a default."""
+    expected = Settings(MODE="on", CACHES=("default",), TIMEOUT=UNSET, VARY=(), KEY_PREFIX="cd")
+
+    with override_settings(CACHEDECO={}):
+        empty = conf.settings()
+
+    assert [expected] * 2 == [empty, conf.settings()]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("MODE", "off", "off"),
+        ("MODE", "bypass", "bypass"),
+        ("CACHES", ["default", "slow"], ("default", "slow")),
+        ("CACHES", ("slow",), ("slow",)),
+        ("TIMEOUT", 60, 60.0),
+        ("TIMEOUT", 0, 0.0),
+        ("TIMEOUT", None, None),
+        ("VARY", [current_tenant], (current_tenant,)),
+        ("VARY", [f"{__name__}.current_tenant"], (current_tenant,)),
+        ("VARY", (), ()),
+        ("KEY_PREFIX", "shop", "shop"),
+        ("KEY_PREFIX", "", ""),
+        ("KEY_PREFIX", "p" * 50, "p" * 50),
+    ],
+)
+def test_setting_is_read(name: str, value: object, expected: object) -> None:
+    """Each setting takes what it says, and is given in one form."""
+    with override_settings(CACHEDECO={name: value}):
+        found = getattr(conf.settings(), name)
+
+    assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MODE", "of", "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),
+        ("MODE", None, "the mode is None"),
+        ("MODE", [], r"the mode is \[\]"),
+        ("CACHES", "default", "the value is 'default'; it takes a list"),
+        ("CACHES", [], "it takes a list of one or more aliases"),
+        ("CACHES", [7], "it takes a list of one or more aliases"),
+        ("TIMEOUT", "60", "timeout is '60'; it takes seconds"),
+        ("TIMEOUT", -1, "timeout is -1; it takes 0 or more seconds"),
+        ("TIMEOUT", True, "timeout is True"),
+        ("TIMEOUT", 10**400, "it takes 0 or more seconds"),
+        ("VARY", current_tenant, "it takes a list of callables or of their dotted paths"),
+        ("VARY", "path.to", "it takes a list of callables"),
+        ("VARY", [7], "7 is not callable"),
+        ("VARY", ["no.such.module"], "No module named 'no'"),
+        ("VARY", ["text"], "text doesn't look like a module path"),
+        ("KEY_PREFIX", "with space", "it takes at most 50 printable ASCII characters"),
+        ("KEY_PREFIX", "ü", "it takes at most 50 printable"),
+        ("KEY_PREFIX", "p" * 51, "it takes at most 50 printable"),
+        ("KEY_PREFIX", None, "it takes at most 50 printable"),
+        ("KEY_PREFIX", "\x7f", "it takes at most 50 printable"),
+        ("MODES", "on", "CACHEDECO has no setting 'MODES'; it has MODE, CACHES, "),
+        (7, "on", "CACHEDECO has no setting 7"),
+    ],
+)  # fmt: skip
+def test_setting_at_fault_is_named(name: Any, value: object, message: str) -> None:  # noqa: ANN401
+    """A fault is ImproperlyConfigured, says what was given and what is taken, and is raised again at each use."""
+    with override_settings(CACHEDECO={name: value}):
+        for _ in range(2):
+            with pytest.raises(ImproperlyConfigured, match=message):
+                conf.settings()
+
+
+def test_settings_name_all_faults_at_once() -> None:
+    """Who repairs one fault need not run the server again to learn of the next."""
+    with (
+        override_settings(CACHEDECO={"MODE": "of", "TIMEOUT": -1, "NONSENSE": 1}),
+        pytest.raises(ImproperlyConfigured) as caught,
+    ):
+        conf.settings()
+
+    assert all(part in str(caught.value) for part in ("'NONSENSE'", "CACHEDECO['MODE']", "CACHEDECO['TIMEOUT']"))
+
+
+@pytest.mark.parametrize("value", [None, [], "on", 7])
+def test_settings_that_are_no_dict_are_a_fault(value: object) -> None:
+    """The whole must be a dict."""
+    with override_settings(CACHEDECO=value), pytest.raises(ImproperlyConfigured, match="it takes a dict"):
+        conf.settings()
+
+
+def test_settings_are_the_same_object_until_they_change() -> None:
+    """What was derived from them may be kept by identity; other settings do not disturb it."""
+    before = conf.settings()
+    with override_settings(DEBUG=True):
+        unrelated = conf.settings()
+    with override_settings(CACHEDECO={}):
+        changed = conf.settings()
+
+    assert (True, False) == (before is unrelated, before is changed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "differs"),
+    [({"KEY_PREFIX": "other"}, True), ({"VARY": [current_tenant]}, True), ({"TIMEOUT": 7}, False)],
+    ids=["KEY_PREFIX", "VARY", "TIMEOUT"],
+)
+def test_override_of_settings_takes_effect_at_once(setting: dict[str, Any], *, differs: bool) -> None:
+    """A function that has been called already follows the settings, and comes back with them."""
+
+    @cached_query
+    def answer() -> int:
+        return 1
+
+    answer()
+    before = answer.key_for()
+
+    with override_settings(CACHEDECO=setting):
+        inside = answer.key_for()
+
+    assert (differs, before) == (inside != before, answer.key_for())
+
+
+def test_override_of_the_prefix_of_caches_takes_effect_at_once(settings: Any) -> None:  # noqa: ANN401
+    """How long a key may be follows from CACHES: when they change, keys follow."""
+
+    @cached_query(name="tests.conf.echo")
+    def answer(text: str) -> str:
+        return text
+
+    short = answer.key_for("x" * 130)
+
+    settings.CACHES = {"default": {**settings.CACHES["default"], "KEY_PREFIX": "p" * 100}}
+
+    assert (False, True) == ("#" in short, "#" in answer.key_for("x" * 130))
+
+
+def test_vary_of_the_settings_keeps_tenants_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the whole project varies on is said once."""
+
+    @cached_query
+    def whose() -> str:
+        return tenant
+
+    with override_settings(CACHEDECO={"VARY": [f"{__name__}.current_tenant"]}):
+        first = whose()
+        monkeypatch.setattr(f"{__name__}.tenant", "two")
+        second = whose(), whose()
+        whose.invalidate()
+        monkeypatch.setattr(f"{__name__}.tenant", "one")
+        found = whose.peek()
+
+    assert ("one", ("two", "two"), MISSING) == (first, second, found)
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [(7, 8), (None, None), (UNSET, 301)], ids=["given", "ever", "unset"])
+def test_timeout_of_the_settings_is_the_default(timeout: object, expected: int | None, commands: Commands) -> None:
+    """A function without a timeout has the setting's, and without that the alias's own, 300 seconds by Django."""
+
+    @cached_query
+    def answer() -> int:
+        return 1
+
+    with override_settings(CACHEDECO={} if timeout is UNSET else {"TIMEOUT": timeout}):
+        answer()
+
+    assert expected == commands[-1].timeout
+
+
+def test_timeout_zero_of_the_settings_stores_nothing() -> None:
+    """A project may turn storing off by its timeout, and say otherwise for some functions."""
+
+    @cached_query
+    def answer() -> int:
+        return 1
+
+    @cached_query(timeout=60)
+    def other() -> int:
+        return 2
+
+    with override_settings(CACHEDECO={"TIMEOUT": 0}):
+        answer()
+        other()
+        found = answer.peek(), other.peek()
+
+    assert (MISSING, 2) == found
+
+
+def test_unset_shows_its_name() -> None:
+    """Signatures in the documentation have a name that can be read."""
+    assert "UNSET" == repr(UNSET)

@@ -1,0 +1,169 @@
+"""Django's own objects in keys: rows, users, lazy objects, query strings."""
+
+import uuid
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import Model
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import SimpleLazyObject
+
+from cachedeco.encoders import KeyTypeError, encode
+from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, UuidThing
+
+
+@pytest.mark.django_db
+def test_row_is_its_model_and_primary_key() -> None:
+    """A row is told by what it is, not by how it is printed or what its fields hold now."""
+    club = Club.objects.create(name="Rowing")
+    renamed = Club.objects.get(pk=club.pk)
+    renamed.name = "Chess"
+
+    texts = {encode(club), encode(renamed), encode(Club.objects.only("pk").get())}
+
+    assert {f"tests.Club:{club.pk}"} == texts
+
+
+@pytest.mark.django_db
+def test_rows_that_print_alike_differ() -> None:
+    """Two rows of one name are two rows."""
+    first, second = Club.objects.create(name="Rowing"), Club.objects.create(name="Rowing")
+
+    texts = encode(first), encode(second)
+
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.django_db
+def test_rows_of_two_models_differ() -> None:
+    """The same primary key in two tables is two rows."""
+    club, member = Club.objects.create(pk=7, name="a"), Member.objects.create(pk=7, name="a")
+
+    texts = encode(club), encode(member), encode(7), encode("tests.Club:7")
+
+    assert 4 == len({*texts})
+
+
+@pytest.mark.django_db
+def test_proxy_is_the_row_that_it_stands_for() -> None:
+    """A proxy equals its row in Django, and is the same argument here."""
+    club = Club.objects.create(name="Rowing")
+    proxy = ProxyClub.objects.get(pk=club.pk)
+
+    texts = encode(club), encode(proxy)
+
+    assert club == proxy
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.django_db
+def test_multi_table_child_is_another_row_than_its_parent() -> None:
+    """A child does not equal its parent in Django, and is another argument here."""
+    child = SportsClub.objects.create(name="Rowing", sport="rowing")
+    parent = Club.objects.get(pk=child.pk)
+
+    texts = encode(child), encode(parent)
+
+    assert child != parent
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.django_db
+def test_row_with_a_key_of_its_own_is_refused_until_saved() -> None:
+    """A primary key that is there before the row is saved does not make it a row."""
+    thing = UuidThing(id=uuid.UUID(int=7), name="a")
+    with pytest.raises(KeyTypeError, match="not saved"):
+        encode(thing)
+    thing.save()
+
+    text = encode(thing)
+
+    assert f"tests.UuidThing:uuid.UUID(36'{uuid.UUID(int=7)})" == text
+
+
+@pytest.mark.django_db
+def test_deleted_row_is_refused() -> None:
+    """Django takes the primary key from a row that it deletes: nothing tells it from another one."""
+    club = Club.objects.create(name="Rowing")
+    club.delete()
+
+    with pytest.raises(KeyTypeError, match="not saved"):
+        encode(club)
+
+
+@pytest.mark.django_db
+def test_related_manager_is_refused() -> None:
+    """A manager of one row's relations is no value either."""
+    club = Club.objects.create(name="Rowing")
+
+    with pytest.raises(KeyTypeError, match="what selects the rows"):
+        encode(club.classes)
+
+
+@pytest.mark.django_db
+def test_lazy_user_is_the_user() -> None:
+    """`request.user` is the same argument as the user that it stands for, evaluated or not."""
+    user = get_user_model().objects.create_user("alice")
+    lazy = SimpleLazyObject(lambda: User.objects.get(pk=user.pk))
+
+    texts = [encode(lazy), encode(lazy), encode(user)]
+
+    assert [f"auth.User:{user.pk}"] * 3 == texts
+
+
+@pytest.mark.django_db
+def test_lazy_users_differ() -> None:
+    """Two users are two arguments, also where both come as `request.user`."""
+    alice, bob = (User.objects.create_user(name) for name in ("alice", "bob"))
+
+    texts = {encode(SimpleLazyObject(lambda user=user: user)) for user in (alice, bob)}
+
+    assert 2 == len(texts)
+
+
+def test_anonymous_user_is_one_value() -> None:
+    """Whoever is not logged in is the same argument, and no user that is saved."""
+    texts = {encode(AnonymousUser()), encode(SimpleLazyObject(AnonymousUser)), encode((AnonymousUser(),))[1:-1]}
+
+    assert {"django.contrib.auth.models.AnonymousUser"} == texts
+
+
+@pytest.mark.parametrize("value", [None, 7, "alice", ["a"]], ids=repr)
+def test_lazy_object_of_a_plain_value_is_the_value(value: object) -> None:
+    """A lazy object is unwrapped, whatever it holds."""
+    text = encode(SimpleLazyObject(lambda: value))
+
+    assert encode(value) == text
+
+
+def test_query_string_is_every_value_of_every_name() -> None:
+    """A QueryDict is all its lists: elsewhere only the last value of a name counted."""
+    texts = {encode(QueryDict(query)) for query in ("tag=a&tag=b", "tag=b", "tag=b&tag=a", "tag=a%26tag%3Db", "")}
+
+    assert 5 == len(texts)
+
+
+def test_query_string_order_of_names_does_not_matter() -> None:
+    """`?a=1&b=2` and `?b=2&a=1` are one argument, to be changed or not."""
+    texts = {encode(QueryDict("a=1&b=2")), encode(QueryDict("b=2&a=1")), encode(QueryDict("a=1&b=2", mutable=True))}
+
+    assert 1 == len(texts)
+
+
+def test_query_string_is_no_other_mapping() -> None:
+    """A QueryDict, a MultiValueDict and a dict of lists are three types."""
+    lists = {"a": ["1"]}
+
+    texts = {encode(QueryDict("a=1")), encode(MultiValueDict(lists)), encode(lists), encode({"a": "1"})}
+
+    assert 4 == len(texts)
+
+
+@pytest.mark.parametrize("model", [Club, ClubClass, ProxyClub], ids=lambda model: model.__name__)
+def test_model_class_is_a_value(model: type[Model]) -> None:
+    """A model itself, and not a row of it, can be an argument."""
+    text = encode(model)
+
+    assert f"class:tests.models.{model.__name__}()" == text

@@ -1,0 +1,201 @@
+"""check_key finds two calls that share a key and should not, tells the simplest, and passes what is right."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from cachedeco import cached_query
+from cachedeco.testing import call, check_key
+from tests.models import Club, ClubClass
+from tests.sides import Side, both
+
+numbers = st.integers(0, 5)
+quickly = hypothesis.settings(max_examples=20, derandomize=True, database=None, deadline=None)
+
+
+class Opaque:
+    """A value that has no == of its own."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the number."""
+        self.number = number
+
+
+@both
+def test_key_of_all_parameters_passes(side: Side) -> None:
+    """A key that tells every argument shares nothing."""
+
+    @side.cached()
+    def product(one: int, other: int = 1) -> int:
+        return one * other
+
+    check_key(product, st.tuples(numbers, numbers) | st.builds(call, numbers, other=numbers) | numbers)
+
+
+@both
+def test_key_that_forgets_a_parameter_fails_with_the_two_simplest_calls(side: Side) -> None:
+    """The bug of 2008, forced past the decorator by ignore, is found and told in two lines."""
+
+    @side.cached(key="club_page_classes", ignore=("club",))
+    def club_page_classes(club: int) -> int:
+        return club
+
+    with pytest.raises(AssertionError) as failure:
+        check_key(club_page_classes, st.integers())
+
+    name = f"{__name__}.{club_page_classes.__qualname__}"
+    assert [
+        f"Two calls of {name} share the key {club_page_classes.key_for(0)} and give different values:",
+        "1. club_page_classes(0) gives 0",
+        "2. club_page_classes(1) gives 1",
+    ] == str(failure.value).splitlines()
+
+
+def test_key_that_forgets_one_of_several_parameters_fails() -> None:
+    """Two calls that are equal in what the key tells and differ in the rest are found among many."""
+
+    @cached_query(key="{page}", ignore=("club",))
+    def classes_on_page(club: int, *, page: int) -> tuple[int, int]:
+        return club, page
+
+    with pytest.raises(AssertionError) as failure:
+        check_key(classes_on_page, st.builds(call, st.integers(), page=numbers))
+
+    assert [
+        "1. classes_on_page(0, page=0) gives (0, 0)",
+        "2. classes_on_page(1, page=0) gives (1, 0)",
+        "They differ in [0]: 0 and 1.",
+    ] == str(failure.value).splitlines()[1:]
+
+
+def test_key_that_ignores_what_does_not_matter_passes() -> None:
+    """A parameter that does not change the value may be ignored, values without == included."""
+
+    @cached_query(ignore=("request",))
+    def value_of(request: object, number: int) -> object:  # noqa: ARG001 -- ignored, and so not looked at
+        return number, Opaque(number), float("nan")
+
+    check_key(value_of, st.tuples(st.builds(object), numbers))
+
+
+def test_key_of_calls_that_raise_compares_what_they_raise() -> None:
+    """An exception is an outcome like a value: only another class of it, or a value, is another outcome."""
+
+    @cached_query(key="same", ignore=("number",))
+    def fails(number: int) -> None:
+        raise LookupError(number)
+
+    @cached_query(key="same", ignore=("number",))
+    def sometimes_fails(number: int) -> int:
+        return 1 // number
+
+    check_key(fails, numbers)
+    with pytest.raises(AssertionError, match=r"(?s)\(0\) raises ZeroDivisionError.*\(1\) gives 1"):
+        check_key(sometimes_fails, numbers)
+
+
+def test_key_check_goes_past_the_cache_and_leaves_nothing_there() -> None:
+    """What the function itself calls is computed too, so that an old value can't hide a difference."""
+
+    @cached_query(key="inner", ignore=("number",))
+    def inner(number: int) -> int:
+        return number
+
+    @cached_query(key="outer", ignore=("number", "inner"))
+    def outer(number: int) -> int:
+        return inner(number)
+
+    with pytest.raises(AssertionError, match="outer share the key"):
+        check_key(outer, numbers)
+
+    assert 7 == outer(7)
+
+
+def test_long_values_are_cut_in_the_message() -> None:
+    """A message stays readable."""
+
+    @cached_query(key="same", ignore=("number",))
+    def text(number: int) -> str:
+        return str(number) * 10_000
+
+    with pytest.raises(AssertionError, match=r"gives '0+\.\.\.\n2\. text\(1\) gives '1+\.\.\.$"):
+        check_key(text, numbers)
+
+
+def test_settings_of_hypothesis_are_taken() -> None:
+    """So many calls are tried as the settings say."""
+    tried = []
+
+    @cached_query(key="same", ignore=("number", "tried"))
+    def tries(number: int) -> None:
+        tried.append(number)
+
+    check_key(tries, numbers, settings=hypothesis.settings(max_examples=1, database=None))
+
+    assert len(tried) < 100
+
+
+def test_examples_are_the_same_in_each_run() -> None:
+    """Without settings a check that passes once passes again."""
+    runs: list[list[int]] = [[], []]
+    for tried in runs:
+
+        def note(number: int, tried: list[int] = tried) -> int:
+            tried.append(number)
+            return number
+
+        check_key(cached_query(ignore=("tried",), name="noted")(note), st.builds(call, st.integers()))
+
+    assert runs[0] == runs[1]
+
+
+# --- what values are compared by ---
+
+
+@pytest.mark.parametrize(
+    ("make", "differs"),
+    [
+        (lambda number: [{"a": (1, number)}], "[0]['a'][1]: 0 and 1"),
+        (lambda number: [0] * (number + 1), ""),
+        (lambda number: {number: 1}, ""),
+        (lambda number: [1, "1"][number], ""),
+        (lambda number: [Opaque(number)], "[0]: <"),
+        (lambda number: Club(pk=number), ""),
+        (lambda number: Club(name=str(number)), ".name: '0' and '1'"),
+        (lambda number: ClubClass(pk=1, club=Club(pk=1, name=str(number))), ".club.name: '0' and '1'"),
+        (lambda number: (_prefetched(str(number)),), "[0].classes[0].name: '0' and '1'"),
+    ],
+)
+def test_difference_is_found_and_placed(make: Callable[[int], Any], differs: str) -> None:
+    """Values are compared to their depth, and the message names the place."""
+
+    @cached_query(key="same", ignore=("number", "make"))
+    def made(number: int) -> object:
+        return make(number)
+
+    with pytest.raises(AssertionError) as failure:
+        check_key(made, st.integers(0, 1), settings=quickly)
+    check_key(made, st.just(1), settings=quickly)
+
+    *_, last = str(failure.value).partition("They differ in ")
+    assert last.startswith(differs)
+    assert bool(last) is bool(differs)
+
+
+def _prefetched(name: str) -> Club:
+    """Return a club with a class that holds it in turn."""
+    club = Club(pk=1)
+    club._prefetched_objects_cache = {"classes": [ClubClass(pk=1, club=club, name=name)]}  # type: ignore[attr-defined] # noqa: SLF001 -- as Django does
+    return club
+
+
+def test_kit_is_imported_without_hypothesis() -> None:
+    """Only who uses the checks needs it."""
+    source = "import sys; sys.modules['hypothesis'] = None; import cachedeco.testing"
+
+    subprocess.run([sys.executable, "-c", source], check=True)  # noqa: S603 -- our own code

@@ -1,0 +1,195 @@
+"""
+What type checkers know of the public face. Never run: mypy and pyright read it.
+
+Each wrong use carries a comment that silences both checkers, and both report a comment that silences nothing.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, assert_type
+
+from cachedeco import MISSING, CachedQuery, Event, Missing, Namespace, Stats, bypass, cached_query, mode
+from cachedeco import register_key_type as register
+from cachedeco.cached import AsyncCachedQuery
+from cachedeco.events import add_hook, listening, remove_hook
+
+
+@cached_query
+def bare(number: int, *, page: int = 1) -> str:
+    """Be decorated without parentheses."""
+    return f"{number} {page}"
+
+
+@cached_query(timeout=timedelta(hours=1), key="{number}", ignore=["page"], namespace=["a:{number}", Namespace("b")])
+def full(number: int, *, page: int = 1) -> str:
+    """Be decorated with options."""
+    return f"{number} {page}"
+
+
+@cached_query
+async def abare(number: int) -> list[str]:
+    """Be async, without parentheses."""
+    return [f"{number}"]
+
+
+@cached_query(timeout=None)
+async def afull(number: int) -> list[str]:
+    """Be async, with options."""
+    return [f"{number}"]
+
+
+class Club:
+    """Methods of each kind."""
+
+    @cached_query
+    def classes(self, page: int) -> list[str]:
+        """Be a method."""
+        return [f"{page}"]
+
+    @cached_query(timeout=60)
+    async def aclasses(self, page: int) -> list[str]:
+        """Be an async method."""
+        return [f"{page}"]
+
+    @staticmethod
+    @cached_query
+    def total(page: int) -> int:
+        """Be a staticmethod."""
+        return page
+
+    @property
+    @cached_query
+    def name(self) -> str:
+        """Be a property."""
+        return ""
+
+    @cached_property
+    @cached_query
+    def slug(self) -> str:
+        """Be a cached property."""
+        return ""
+
+
+def calls() -> None:
+    """Call, and use the verbs of, a sync function."""
+    assert_type(bare(1), str)
+    assert_type(bare(number=1, page=2), str)
+    assert_type(full(1, page=2), str)
+    assert_type(bare.refresh(1), str)
+    assert_type(bare.peek(1, page=2), str | Missing)
+    assert_type(bare.key_for(1), str)
+    assert_type(bare.stats(), Stats)
+    assert_type(bare.stats().seconds_saved, float)
+    assert_type(bare.uncached(1), str)
+    bare.put("value", 1, page=2)
+    bare.invalidate(1)
+    bare.invalidate_all()
+
+    found = bare.peek(1)
+    if found is not MISSING:
+        assert_type(found, str)
+
+
+async def awaits() -> None:
+    """Call, and use the verbs of, async functions, and the twins of a sync one."""
+    assert_type(await abare(1), list[str])
+    assert_type(await afull(number=1), list[str])
+    assert_type(await abare.arefresh(1), list[str])
+    assert_type(await abare.apeek(1), list[str] | Missing)
+    assert_type(abare.peek(1), list[str] | Missing)
+    assert_type(await abare.akey_for(1), str)
+    assert_type(await abare.uncached(1), list[str])
+    await abare.aput(["value"], 1)
+    abare.put(["value"], 1)
+    await abare.ainvalidate(1)
+    await abare.ainvalidate_all()
+    abare.invalidate(1)
+
+    assert_type(await bare.arefresh(1), str)
+    assert_type(await bare.apeek(1, page=2), str | Missing)
+    await bare.aput("value", 1)
+    await bare.ainvalidate(1)
+
+
+def methods(club: Club) -> None:
+    """Call methods, bound and unbound, with their verbs."""
+    assert_type(club.classes(1), list[str])
+    assert_type(Club.classes(club, 1), list[str])
+    assert_type(club.classes.peek(page=1), list[str] | Missing)
+    assert_type(club.classes.refresh(1), list[str])
+    assert_type(club.classes.uncached(1), list[str])
+    club.classes.put(["value"], 1)
+    club.classes.invalidate(1)
+    Club.classes.invalidate(club, 1)
+    club.classes.invalidate_all()
+
+    assert_type(Club.total(1), int)
+    assert_type(Club.total.peek(1), int | Missing)
+    Club.total.invalidate(1)
+    assert_type(club.name, str)
+    assert_type(club.slug, str)
+
+
+async def async_methods(club: Club) -> None:
+    """Await a method, bound, with its verbs."""
+    assert_type(await club.aclasses(1), list[str])
+    assert_type(await club.aclasses.arefresh(1), list[str])
+    assert_type(await club.aclasses.apeek(1), list[str] | Missing)
+    await club.aclasses.ainvalidate(1)
+
+
+def everything_else(event: Event) -> None:
+    """Use what is no cached function."""
+    assert_type(event.seconds, float)
+    assert_type(event.error, BaseException | None)
+    Namespace("club", 7).invalidate()
+    Namespace("club", 7).invalidate(using="other")
+    add_hook(print)
+    remove_hook(print)
+    with bypass(), mode("off"), listening(print):
+        pass
+    register(Club, lambda club: club.name)
+
+    @bypass()
+    def plain(number: int) -> str:
+        return f"{number}"
+
+    assert_type(plain(1), str)
+
+
+def handed_on(function: Callable[[int], str], other: Callable[[int], Coroutine[Any, Any, str]]) -> None:
+    """Decorate what came as an argument; hand a cached function to whoever wants a plain one."""
+    assert_type(cached_query(function)(1), str)
+    assert_type(cached_query(other), AsyncCachedQuery[[int], str])
+    takes(full)
+    takes(bare)
+
+
+def takes(function: Callable[[int], str]) -> CachedQuery[[int], str, str]:
+    """Want a plain function."""
+    return cached_query(function)
+
+
+def mistakes(club: Club) -> None:
+    """Make every mistake that a checker can see: each is seen by both."""
+    bare("1")  # type: ignore[arg-type]
+    bare(1, 2)  # type: ignore[call-arg]
+    bare()  # type: ignore[call-arg]
+    bare.invalidate("1")  # type: ignore[arg-type]
+    bare.invalidate()  # type: ignore[call-arg]
+    bare.invalidate_all(1)  # type: ignore[call-arg]
+    bare.peek(other=1)  # type: ignore[call-arg]
+    bare.put(7, 1)  # type: ignore[arg-type]
+    bare.put(value="value", number=1)  # type: ignore[call-arg]
+    abare.put("value", 1)  # type: ignore[arg-type]
+    club.classes.invalidate(club, 1)  # type: ignore[call-arg,arg-type]
+    club.classes("1")  # type: ignore[arg-type]
+    bare.clear(1)  # type: ignore[attr-defined]
+    cached_query(timeout="60")  # type: ignore[call-overload]
+    cached_query(nonsense=1)  # type: ignore[call-overload]
+    cached_query(60)  # type: ignore[call-overload]
+    mode("of")  # type: ignore[arg-type]
+    len(bare.peek(1))  # type: ignore[arg-type]
