@@ -65,7 +65,7 @@ $(RUN):
 
 $(LEAN): pyproject.toml | $(RUN)
 	@echo "== installing cachedeco into $(VENV)"
-	@$(INSTALL) .
+	@$(INSTALL) '.[memcached,redis]'  # so that CACHE_URL works
 	@touch $@
 
 $(DEV): pyproject.toml | $(RUN)

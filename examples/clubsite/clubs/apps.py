@@ -2,8 +2,9 @@
 
 from importlib import import_module
 
-from cachedeco.events import add_hook
 from django.apps import AppConfig
+
+from cachedeco.events import add_hook
 
 
 class ClubsConfig(AppConfig):

@@ -1,9 +1,9 @@
 """Which saved or deleted row invalidates what: the whole answer, in one place."""
 
-from cachedeco import Namespace
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 
+from cachedeco import Namespace
 from clubs.models import Closure, Club, ClubClass, Trainer
 from clubs.queries import club_classes, club_statistics, directory, next_closure
 

@@ -3,10 +3,10 @@
 from datetime import time, timedelta
 from typing import NamedTuple
 
-from cachedeco import cached_query
 from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet, Sum
 from django.utils import timezone
 
+from cachedeco import cached_query
 from clubs.models import Closure, Club, ClubClass, Level
 
 # The signals of invalidation.py say when a value has changed; this only bounds how long an entry

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from cachedeco.events import Event
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
+
+from cachedeco.events import Event
 
 # In the header even when they are 0, so that "none" and "not counted" can't be taken for each other.
 KINDS = (

@@ -6,13 +6,13 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Concatenate, ParamSpec
 
-from cachedeco import bypass
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from cachedeco import bypass
 from clubs.booking import DoubleBookingError, move_class
 from clubs.forms import MoveForm
 from clubs.models import Club, ClubClass, Weekday

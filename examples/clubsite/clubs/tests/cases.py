@@ -3,10 +3,10 @@
 from datetime import time
 from uuid import uuid4
 
+from clubsite.cache_url import cache_from_url
 from django.test import TestCase
 
 from clubs.models import Club, ClubClass, Trainer, Weekday
-from clubsite.cache_url import cache_from_url
 
 
 class ClubTestCase(TestCase):

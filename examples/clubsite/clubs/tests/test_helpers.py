@@ -2,7 +2,6 @@
 # ruff: noqa: PT009 -- Django's own test runner, without pytest
 
 from cachedeco import MISSING, bypass
-
 from clubs.models import Club
 from clubs.queries import club_classes, club_statistics, directory, next_closure
 from clubs.tests.cases import CachingTestCase

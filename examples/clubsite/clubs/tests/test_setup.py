@@ -4,12 +4,12 @@
 from io import StringIO
 from itertools import pairwise
 
+from clubsite.cache_url import cache_from_url
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import SimpleTestCase, TestCase, override_settings
 
 from clubs.models import Club, ClubClass, Trainer
-from clubsite.cache_url import cache_from_url
 
 
 @override_settings(CACHEDECO={"MODE": "off"})
