@@ -35,7 +35,9 @@ types: $(DEV)  ## Check types, twice
 
 suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@echo "== pytest"
-	@$(RUN) -m coverage run -m pytest
+	@rm -f .coverage .coverage.*
+	@$(RUN) -m coverage run -m pytest -n 2 --dist loadgroup
+	@$(RUN) -m coverage combine -q
 	@$(RUN) -m coverage report
 
 second-suite: $(DEV) servers  ## Run the tests on another Python and Django, where there is one

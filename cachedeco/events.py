@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from threading import Lock
 from typing import Literal, NamedTuple
@@ -79,7 +79,7 @@ def _renew_lock() -> None:
     _lock = Lock()
 
 
-if hasattr(os, "register_at_fork"):
+with suppress(AttributeError):  # on Windows nothing forks
     os.register_at_fork(after_in_child=_renew_lock)
 
 

@@ -1,5 +1,6 @@
 """The settings: read once, in force at once, and every fault in them named."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -208,3 +209,18 @@ def test_timeout_zero_of_the_settings_stores_nothing() -> None:
 def test_unset_shows_its_name() -> None:
     """Signatures in the documentation have a name that can be read."""
     assert "UNSET" == repr(UNSET)
+
+
+def test_settings_that_change_while_they_are_read_are_read_again(settings: Any) -> None:  # noqa: ANN401
+    """A change in the middle of reading, in another thread say, does not leave the old settings in force."""
+
+    class Changing(dict[str, object]):
+        """A setting whose reading is interrupted by a change."""
+
+        def __iter__(self) -> Iterator[str]:
+            settings.CACHEDECO = {"MODE": "bypass"}
+            return super().__iter__()
+
+    settings.CACHEDECO = Changing(MODE="off")
+
+    assert "bypass" == conf.settings().MODE

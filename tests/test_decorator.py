@@ -159,7 +159,7 @@ def test_two_functions_of_one_name_in_one_function_are_refused(*, wrapped: bool)
 
     chosen(first=True)
 
-    with pytest.raises(TypeError, match="the two functions would share entries"):
+    with pytest.raises(TypeError, match="two functions would share entries"):
         chosen(first=False)
 
 

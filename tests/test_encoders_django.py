@@ -167,3 +167,14 @@ def test_model_class_is_a_value(model: type[Model]) -> None:
     text = encode(model)
 
     assert f"class:tests.models.{model.__name__}()" == text
+
+
+def test_model_class_made_by_a_function_is_told_by_its_label() -> None:
+    """Django has one model of a label, wherever its class was made."""
+
+    class Guest(Club):
+        class Meta:
+            proxy = True
+            app_label = "tests"
+
+    assert "class:tests.Guest:" == encode(Guest)

@@ -87,7 +87,9 @@ def test_encode_what_cannot_be_right_is_refused_with_a_remedy(value: object, rem
     assert remedy in str(caught.value)
 
 
-@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"k": (value,)}, lambda value: {value}], ids=str)
+@pytest.mark.parametrize(
+    "wrap", [lambda value: [value], lambda value: {"k": (value,)}, lambda value: {value}], ids=["list", "dict", "set"]
+)
 def test_encode_refuses_inside_containers(wrap: Any) -> None:  # noqa: ANN401
     """A container is no way around a refusal."""
     with pytest.raises(KeyTypeError, match="register_key_type"):

@@ -210,7 +210,7 @@ def test_name_of_another_function_is_refused() -> None:
 
     cached_query(name="tests.options.twice")(answer)
 
-    with pytest.raises(TypeError, match="the two functions would share entries"):
+    with pytest.raises(TypeError, match="two functions would share entries"):
         cached_query(name="tests.options.twice")(other)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 import pytest
+from django.core.cache import cache
 from django.db import connection, connections, transaction
 
 from cachedeco import MISSING, Event, transactions
@@ -250,9 +251,14 @@ def test_isolation_on_postgresql_is_what_the_server_says(answer: str | None, *, 
 @pytest.mark.usefixtures("_by_hand")
 def test_value_computed_in_a_transaction_by_hand_is_not_stored(pk: int) -> None:
     """With autocommit off nobody tells when a transaction began: nothing is stored."""
-    name_of.invalidate(pk)
+    events: list[Event] = []
+    cache.delete(name_of.key_for(pk))
 
-    assert ("old", MISSING) == (name_of(pk), name_of.peek(pk))
+    with listening(events.append):
+        found = name_of(pk), name_of.peek(pk)
+
+    assert ("old", MISSING) == found
+    assert ["miss", "unstored", "computed"] == [event.kind for event in events]
 
 
 @pytest.mark.usefixtures("_by_hand")

@@ -35,7 +35,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @both
 @pytest.mark.parametrize(
-    "timeout", [60, 60.0, timedelta(minutes=1), lambda _value: 60, lambda _value: timedelta(minutes=1)], ids=repr
+    "timeout",
+    [60, 60.0, timedelta(minutes=1), lambda _value: 60, lambda _value: timedelta(minutes=1)],
+    ids=["int", "float", "timedelta", "gives int", "gives timedelta"],
 )
 @pytest.mark.parametrize(("passed", "is_served"), [(59.99, True), (60.0, False)])
 def test_timeout_in_any_form_is_kept_to_the_fraction(
@@ -59,7 +61,11 @@ def test_timeout_in_any_form_is_kept_to_the_fraction(
     assert is_served == (MISSING is not side.call(answer.peek))
 
 
-@pytest.mark.parametrize(("timeout", "expected"), [(0.4, 2), (60, 61), (None, None), (lambda _: 1.5, 3)], ids=repr)
+@pytest.mark.parametrize(
+    ("timeout", "expected"),
+    [(0.4, 2), (60, 61), (None, None), (lambda _: 1.5, 3)],
+    ids=["fraction", "whole", "ever", "callable"],
+)
 def test_timeout_that_the_cache_is_told_is_no_shorter(timeout: Any, expected: int | None, commands: Commands) -> None:  # noqa: ANN401
     """Caches cut fractions off, and memcached's clock ticks once a second: they keep an entry a little longer."""
 

@@ -3,12 +3,21 @@
 import abc
 import dataclasses
 import enum
+import functools
+import inspect
+import pickle
 from typing import Any
 
 import pytest
 
-from cachedeco import cached_query
+from cachedeco import CachedQuery, cached_query
+from cachedeco.decorator import _Binding
 from tests.models import Club
+
+
+def describe(name: str) -> str:
+    """Be decorated in several ways."""
+    return name
 
 
 def test_method_of_a_model_is_cached_for_its_row() -> None:
@@ -106,3 +115,31 @@ def test_classmethod_decorated_by_a_helper_is_bound() -> None:
     found = Clubs.title()
 
     assert ("Clubs", "Clubs") == (found, Clubs.title.peek())
+
+
+def test_helper_that_a_class_keeps_is_harmless() -> None:
+    """Where Python makes a class without telling its attributes their names, what the decorator left is just there."""
+
+    class Point:
+        pass
+
+    left = _Binding(cached_query(name="tests.unusual.left")(describe))
+    Point.left = left  # type: ignore[attr-defined]
+
+    assert left is Point.left  # type: ignore[attr-defined]
+
+
+def test_class_of_cached_functions_has_a_signature_of_its_own() -> None:
+    """`help()` and the like ask the class itself, which is bound to nothing."""
+    assert ["recipe", "head"] == list(inspect.signature(CachedQuery).parameters)
+
+
+@pytest.mark.parametrize(
+    "given", [functools.partial(describe, "a"), Club(name="a").full_clean], ids=["partial", "method"]
+)
+def test_function_that_no_name_leads_to_is_not_pickled(given: Any) -> None:  # noqa: ANN401
+    """What was made of a partial or a bound method would come back as something else: an error says so."""
+    cached = cached_query(name=f"tests.unusual.{type(given).__name__}")(given)
+
+    with pytest.raises(pickle.PicklingError, match="partial or a bound method"):
+        pickle.dumps(cached)

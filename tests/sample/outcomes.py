@@ -162,6 +162,7 @@ def printed(arguments: tuple[str, ...], environment: Mapping[str, str], director
         "PYTHONDONTWRITEBYTECODE": "1",
         "DJANGO_SETTINGS_MODULE": "settings",
         "COLUMNS": "300",  # pytest cuts its summary off at the margin
+        "PYTEST_DEBUG_TEMPROOT": directory,  # each run of pytest cleans up after older ones there
     }
     done = subprocess.run(  # noqa: S603 -- our own commands
         [sys.executable, *arguments],
