@@ -26,7 +26,7 @@ Not promised
 
 import pickle
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from itertools import accumulate
@@ -150,6 +150,18 @@ def part_of(value: object) -> str:
         raise TypeError(msg)
     text = str(value)
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="surrogatepass")
+
+
+def paths_of(prefix: str, given: object) -> list[str]:
+    """Return the keys of the tokens of the namespaces that a callable gave."""
+    spaces = [given] if isinstance(given, Namespace) else given
+    if isinstance(spaces, Iterable) and not isinstance(spaces, str):
+        found = list(spaces)
+        if all(isinstance(each, Namespace) for each in found):
+            # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
+            return sorted({name for each in found for name in each.token_names(prefix)})
+    msg = f"the callable of namespace= gave {given!r}; it must give a Namespace, or several: Namespace('club', 7)."
+    raise TypeError(msg)
 
 
 # --- entries ---

@@ -14,8 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from cachedeco import conf
 from cachedeco.conf import UNSET, Seconds, Unset, seconds_of
 from cachedeco.encoders import KeyTypeError
+from cachedeco.expressions import Subject, free_variables
 from cachedeco.flights import Terms
-from cachedeco.keys import KeyOption, KeyPlan, Locators, Subject, free_variables, token_of_function
+from cachedeco.keys import KeyOption, KeyPlan, Locators, token_of_function
 from cachedeco.namespaces import Invalidation
 from cachedeco.store import Store, fit
 
