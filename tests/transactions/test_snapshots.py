@@ -9,23 +9,13 @@ from django.db import connection, connections, transaction
 
 from cachedeco import MISSING, Event, transactions
 from cachedeco.events import listening
-from tests.clubs import Undone, assert_nothing_waits, made_club, name_of, names, other_name_of, rename
+from tests.clubs import Undone, name_of, names, other_name_of, rename
 from tests.threads import in_thread
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left_waiting() -> Iterator[None]:
-    """Fail a test after which something still waits for a commit."""
-    yield
-    assert_nothing_waits()
-
-
-@pytest.fixture
-def pk() -> int:
-    """Give the primary key of a club of the name "old", whose functions were called."""
-    return made_club()
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("_nothing_left_waiting"),
+]
 
 
 @pytest.fixture
@@ -68,7 +58,7 @@ class PostgreSQL:
 
 
 @pytest.fixture
-def _by_hand(pk: int) -> Iterator[None]:  # noqa: ARG001 -- the club is made before
+def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:  # noqa: ARG001 -- both come before
     """Manage the transactions of the default database by hand."""
     connection.ensure_connection()
     transaction.set_autocommit(False)

@@ -1,29 +1,18 @@
 """Transactions on several databases, and in several threads, keep apart."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from django.db import connections, transaction
 
 from cachedeco import MISSING, Namespace
-from tests.clubs import Undone, assert_nothing_waits, made_club, name_of, names, other_name_of, rename
+from tests.clubs import Undone, name_of, names, other_name_of, rename
 from tests.threads import Gate, in_thread, started
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left_waiting() -> Iterator[None]:
-    """Fail a test after which something still waits for a commit."""
-    yield
-    assert_nothing_waits()
-
-
-@pytest.fixture
-def pk() -> int:
-    """Give the primary key of a club of the name "old", whose functions were called."""
-    return made_club()
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("_nothing_left_waiting"),
+]
 
 
 # --- several databases ---

@@ -1,6 +1,6 @@
 """Commit hooks of the user's, and requests that are transactions, beside what waits for the commit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.db import connection, transaction
@@ -10,23 +10,13 @@ from django.urls import path
 from pytest_django import Settings
 
 from cachedeco import MISSING
-from tests.clubs import Undone, assert_nothing_waits, made_club, name_of, rename
+from tests.clubs import Undone, name_of, rename
 from tests.threads import in_thread
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left_waiting() -> Iterator[None]:
-    """Fail a test after which something still waits for a commit."""
-    yield
-    assert_nothing_waits()
-
-
-@pytest.fixture
-def pk() -> int:
-    """Give the primary key of a club of the name "old", whose functions were called."""
-    return made_club()
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("_nothing_left_waiting"),
+]
 
 
 def _fail() -> None:

@@ -8,26 +8,13 @@ from django.core.cache import caches
 from cachedeco import MISSING
 from tests.backends import Recording
 from tests.naive import Versioned
-from tests.sources import EVERY_WAY, READERS, Reader, Source, interfering, sync_reader, tokens_of
+from tests.sources import EVERY_WAY, Reader, Source, interfering, sync_reader, tokens_of
 from tests.threads import started
 
 pytestmark = [
     pytest.mark.usefixtures("backend"),
     pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True),
 ]
-
-
-@pytest.fixture
-def source() -> Source:
-    """Give a truth that is "old"."""
-    return Source()
-
-
-@pytest.fixture(params=READERS.values(), ids=READERS)
-def read(request: pytest.FixtureRequest, source: Source) -> Reader:
-    """Give a cached function over the source, sync and async."""
-    reader: Reader = request.param(source)
-    return reader
 
 
 @pytest.mark.parametrize("lost", range(5), ids=["own", "function", "parent", "namespace", "all"])

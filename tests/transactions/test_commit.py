@@ -1,6 +1,6 @@
 """An invalidation waits for the commit of the transaction that it was made in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
 
@@ -9,24 +9,14 @@ from django.db import IntegrityError, connection, transaction
 
 from cachedeco import MISSING, Namespace
 from tests.backends import Commands
-from tests.clubs import Undone, assert_nothing_waits, made_club, name_of, names, rename
+from tests.clubs import Undone, name_of, names, rename
 from tests.models import Club, ClubClass
 from tests.threads import in_thread
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left_waiting() -> Iterator[None]:
-    """Fail a test after which something still waits for a commit."""
-    yield
-    assert_nothing_waits()
-
-
-@pytest.fixture
-def pk() -> int:
-    """Give the primary key of a club of the name "old", whose functions were called."""
-    return made_club()
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("_nothing_left_waiting"),
+]
 
 
 WAYS: dict[str, Callable[[int], None]] = {

@@ -14,26 +14,13 @@ import pytest
 from cachedeco import MISSING, cached_query
 from tests.backends import Recording
 from tests.naive import DeleteAndSet, SharedByKey
-from tests.sources import EVERY_WAY, READERS, Reader, Source, interfering, sync_reader
+from tests.sources import EVERY_WAY, Reader, Source, interfering, sync_reader
 from tests.threads import in_thread, started
 
 pytestmark = [
     pytest.mark.usefixtures("backend"),
     pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True),
 ]
-
-
-@pytest.fixture
-def source() -> Source:
-    """Give a truth that is "old"."""
-    return Source()
-
-
-@pytest.fixture(params=READERS.values(), ids=READERS)
-def read(request: pytest.FixtureRequest, source: Source) -> Reader:
-    """Give a cached function over the source, sync and async."""
-    reader: Reader = request.param(source)
-    return reader
 
 
 # --- 1. the stamp is read before the computation ---

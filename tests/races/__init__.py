@@ -1,0 +1,1 @@
+"""Races of readers, writers and evictions, step by step."""

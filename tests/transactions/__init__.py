@@ -1,0 +1,1 @@
+"""Transactions: at commit, and never after a rollback."""
