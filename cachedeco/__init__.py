@@ -51,3 +51,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(msg)
     found = globals()[name] = getattr(import_module(f"cachedeco.{_ROOMS[name]}"), name)
     return found
+
+
+def __dir__() -> list[str]:
+    """List what there is to fetch, for those who complete names."""
+    return sorted({*globals(), *__all__})

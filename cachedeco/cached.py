@@ -12,7 +12,18 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
 from cachedeco.events import Event, Stats, emit, statistics
-from cachedeco.flights import Steps, Terms, arun, bypassed, keep, looked_up, obtained, run, settled, stamped
+from cachedeco.flights import (
+    Steps,
+    Terms,
+    arun,
+    keep,
+    looked_up,
+    run,
+    settled,
+    stamped,
+    steps_of_bypass,
+    steps_of_miss,
+)
 from cachedeco.namespaces import invalidate, unseal
 from cachedeco.recipe import Recipe
 
@@ -85,7 +96,7 @@ class CachedQuery(Generic[P, V, R]):
         """Return the stored value, or else the steps that compute it. This is all that a hit does."""
         admitted = self._admitted(args, kwargs)
         if admitted is None:
-            return None, bypassed(self._recipe.name)
+            return None, steps_of_bypass(self._recipe.name)
         terms, keys = admitted
         found = looked_up(terms, keys)
         entry = unseal(terms.store, keys, found)
@@ -93,7 +104,7 @@ class CachedQuery(Generic[P, V, R]):
             emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
             return entry.value, None
         terms.tell("miss", keys[0])
-        return None, obtained(terms, keys, found)
+        return None, steps_of_miss(terms, keys, found)
 
     def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[Terms, list[str]] | None:
         """Return the terms and the keys of a call; None where it goes past the cache."""
@@ -105,11 +116,12 @@ class CachedQuery(Generic[P, V, R]):
 
     def _refreshed(self, args: Args, kwargs: Kwargs) -> Steps[V]:
         """Return the steps that compute and store; what can't be stored invalidates, as what is stored is old."""
+        otherwise = partial(self.invalidate, *args, **kwargs)
         admitted = self._admitted(args, kwargs)
         if admitted is None:
-            return bypassed(self._recipe.name)
+            return steps_of_bypass(self._recipe.name, otherwise)
         terms, keys = admitted
-        return obtained(terms, keys, terms.store.get_many(keys[1:]), partial(self.invalidate, *args, **kwargs))
+        return steps_of_miss(terms, keys, terms.store.get_many(keys[1:]), otherwise)
 
     def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], Any]:
         return partial(self._recipe.source.function, *self._head, *args, **kwargs)
@@ -135,7 +147,9 @@ class CachedQuery(Generic[P, V, R]):
         """
         Compute now, store, and return the value, whatever is stored.
 
-        Where the value can't be stored, as inside `atomic()` on SQLite, what is stored is invalidated instead.
+        Where the value is not stored, as inside `atomic()` on SQLite or while bypassed, what is stored is invalidated
+        instead. A computation that began before is not stopped from storing what it has read: after a change of the
+        data, `invalidate()`.
 
         Raises:
             TypeError: The function is async, so that only `arefresh()` can await it.
@@ -161,15 +175,20 @@ class CachedQuery(Generic[P, V, R]):
 
         It must not be older than the last invalidation: only a computation that cachedeco runs itself can be checked
         for that. Stored as a computed value would be: not while bypassed, at commit inside `atomic()`, and not at all
-        where the transaction's snapshot may be old. Where it can't be stored, what is stored is invalidated.
+        where the transaction's snapshot may be old. Where it is not stored, what is stored is invalidated.
         """
+        otherwise = partial(self.invalidate, *args, **kwargs)
         admitted = self._admitted(args, kwargs)
-        if admitted is not None:
-            terms, keys = admitted
-            settled(terms, value)
-            stamp = stamped(terms, keys, terms.store.get_many(keys[1:]))
-            if stamp is None or not keep(terms, keys[0], stamp, 0.0, value):
-                self.invalidate(*args, **kwargs)
+        if admitted is None:
+            otherwise()
+            return
+        terms, keys = admitted
+        settled(terms, value)
+        stamp = stamped(terms, keys, terms.store.get_many(keys[1:]))
+        if stamp is None:
+            otherwise()
+        else:
+            keep(terms, keys[0], stamp, 0.0, value, otherwise)
 
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
@@ -277,7 +296,7 @@ class AsyncCachedQuery(CachedQuery[P, V, Coroutine[Any, Any, V]]):
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002 -- the signature of the verb
         """Raise: only `arefresh()` can await the function."""
-        msg = f"{self._recipe.name}() is async, and refresh() would have to await it: use `await ....arefresh()`."
+        msg = f"{self._recipe.name}() is async, and refresh() would have to await it: use arefresh()."
         raise TypeError(msg)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:

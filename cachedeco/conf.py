@@ -59,9 +59,8 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         msg = f"{what} is {timeout!r}; it takes seconds, a timedelta, or None for ever."
         raise TypeError(msg)
-    if (
-        not 0 <= seconds <= float_info.max
-    ):  # what is greater, infinity and an int of 400 digits, is no number of seconds
+    # What is greater, infinity and an int of 400 digits, is no number of seconds.
+    if not 0 <= seconds <= float_info.max:
         msg = f"{what} is {timeout!r}; it takes 0 or more seconds, or None for ever."
         raise ValueError(msg)
     return float(seconds)

@@ -142,7 +142,7 @@ def _expect_classmethod(cached: CachedQuery[..., Any, Any]) -> None:
     frame: FrameType | None = None if not body or body.endswith("<locals>") else sys._getframe(2)  # noqa: SLF001 -- CPython
     while frame is not None:  # a decorator of the project's own may stand between us and the class
         if frame.f_code.co_qualname == body and frame.f_globals["__name__"] == function.__module__:
-            frame.f_locals[f"_{name}_binding"] = _Binding(cached)
+            frame.f_locals[f"__cachedeco_{name}"] = _Binding(cached)
             return
         frame = frame.f_back
 

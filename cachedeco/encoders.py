@@ -116,6 +116,15 @@ def path_of(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
+def kind_of(first: object) -> str:
+    """Return the text of the class that a method was reached on: of a row, the label of its concrete model."""
+    cls = first if isinstance(first, type) else type(first)
+    if issubclass(cls, Model):
+        concrete: Any = cls._meta.concrete_model or cls
+        return str(concrete._meta.label)  # noqa: SLF001
+    return path_of(cls)
+
+
 # Bounded, so that classes made at run time can be collected in the end.
 @lru_cache(maxsize=1024)
 def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each rule, in their order
@@ -130,7 +139,8 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
             return encoder
     if path_of(cls) in _BY_PATH:
         return _BY_PATH[path_of(cls)]
-    if "__dataclass_fields__" in vars(cls):  # not inherited: what derives from a dataclass may add what is no field
+    # Not inherited: what derives from a dataclass may add what is no field, and what derives from a list has items.
+    if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
         return _dataclass
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _namedtuple
@@ -259,6 +269,8 @@ def _dataclass(value: Any) -> str:  # noqa: ANN401 -- an instance of any datacla
 
 
 def _namedtuple(value: tuple[object, ...]) -> str:
+    if getattr(value, "__dict__", None):
+        return _refuse(value)
     return f"{path_of(type(value))}({_joined(value)})"
 
 

@@ -109,14 +109,10 @@ def log(event: Event) -> None:
             exc_info=event.error,
         )
     elif event.kind == "error":
+        # Both name and text, as some errors have no text, and redis-py's have no telling repr.
+        why = f": {type(event.error).__name__}: {event.error}" if event.error else ""
         logger.warning(
-            "%s (function %r, key %r, cache %r): %s: %s",
-            event.reason,
-            event.function,
-            event.key,
-            event.cache,
-            type(event.error).__name__,  # both, as some errors have no text, and redis-py's no telling repr
-            event.error,
+            "%s (function %r, key %r, cache %r)%s", event.reason, event.function, event.key, event.cache, why
         )
 
 

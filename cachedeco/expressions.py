@@ -13,7 +13,7 @@ from string import Formatter
 from types import CodeType
 from typing import Any, NamedTuple
 
-from cachedeco.encoders import encode
+from cachedeco.encoders import encode, kind_of
 from cachedeco.namespaces import part_of, paths_of
 
 
@@ -28,8 +28,9 @@ class Expression(NamedTuple):
 class Subject:
     """The function that keys are made for: its name, its parameters, and the values that its sources refer to."""
 
-    def __init__(self, name: str, key_name: str, signature: Signature, free: Iterable[str]) -> None:
+    def __init__(self, name: str, key_name: str, signature: Signature, free: Iterable[str], *, is_method: bool) -> None:
         """Begin with the values that every source uses."""
+        self.is_method = is_method
         self.name = name
         self.key_name = key_name
         self.signature = signature
@@ -37,7 +38,7 @@ class Subject:
         self.mark = "__"  # how our own names begin in the sources, and no parameter's does
         while any(name.startswith(self.mark) for name in signature.parameters):
             self.mark += "_"
-        tools = {"encode": encode, "part": part_of, "paths": paths_of}
+        tools = {"encode": encode, "part": part_of, "paths": paths_of, "kind": kind_of}
         self.values: dict[str, Any] = {f"{self.mark}{name}": tool for name, tool in tools.items()}
 
     def has(self) -> str:

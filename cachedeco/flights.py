@@ -59,16 +59,18 @@ class Terms:
 # --- steps ---
 
 
-def bypassed(function: str, key: str = "") -> Steps[Any]:
-    """Compute, and store nothing."""
-    emit(Event("bypassed", function, key))
+def steps_of_bypass(function: str, otherwise: Callable[[], None] | None = None) -> Steps[Any]:
+    """Compute, and store nothing. *otherwise* is called then, as in `steps_of_miss`."""
+    emit(Event("bypassed", function))
     began = perf_counter()
     value = yield COMPUTE
-    emit(Event("computed", function, key, seconds=perf_counter() - began))
+    emit(Event("computed", function, seconds=perf_counter() - began))
+    if otherwise:
+        yield otherwise
     return value
 
 
-def obtained(
+def steps_of_miss(
     terms: Terms,
     keys: Sequence[str],
     found: Mapping[str, object] | None,
@@ -84,7 +86,7 @@ def obtained(
 
         found: What was read of them; None where the cache could not be asked.
 
-        otherwise: Called where nothing can be stored.
+        otherwise: Called where the value can't be stored, or does not arrive.
     """
     # Before the computation: an invalidation that arrives during it must find the entry dead at birth.
     stamp = yield partial(stamped, terms, keys, found)
@@ -93,8 +95,9 @@ def obtained(
     value = yield partial(settled, terms, value)
     seconds = perf_counter() - began
     terms.tell("computed", keys[0], seconds=seconds)
-    kept = stamp is not None and (yield partial(keep, terms, keys[0], stamp, seconds, value))
-    if otherwise and not kept:
+    if stamp is not None:
+        yield partial(keep, terms, keys[0], stamp, seconds, value, otherwise)
+    elif otherwise:
         yield otherwise
     return value
 
@@ -131,30 +134,6 @@ def settled(terms: Terms, value: V) -> V:
     return value
 
 
-def keep(terms: Terms, key: str, stamp: bytes, seconds: float, value: object) -> bool:
-    """
-    Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
-
-    Tell whether it was sent, or will be. A value that can't be stored is an event.
-    """
-    try:
-        if not terms.cache_if(value):
-            terms.tell("unstored", key, reason="cache_if says no")
-            return False
-        timeout = terms.timeout(value)
-        pickled = pickle.dumps(value, PICKLE_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
-        terms.tell("error", key, reason="The value can't be stored", error=error)
-        return False
-    if timeout == 0:
-        terms.tell("unstored", key, reason="its timeout is 0")
-        return False
-    expires = inf if timeout is None else time() + timeout
-    sealed = seal(stamp, expires, seconds, pickled)
-    transactions.at_commit(terms.using, write, Write(terms, key, sealed, timeout))
-    return True
-
-
 class Write(NamedTuple):
     """An entry on its way to the cache."""
 
@@ -162,13 +141,55 @@ class Write(NamedTuple):
     key: str
     sealed: bytes
     timeout: float | None
+    otherwise: Callable[[], None] | None
+
+
+def keep(  # noqa: PLR0913, PLR0917 -- what an entry is made of
+    terms: Terms, key: str, stamp: bytes, seconds: float, value: object, otherwise: Callable[[], None] | None = None
+) -> None:
+    """
+    Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
+
+    *otherwise* is called where that can't be, or where the cache does not acknowledge it.
+    """
+    sealed = sealed_value(terms, key, stamp, seconds, value)
+    if sealed is not None:
+        transactions.at_commit(terms.using, write, Write(terms, key, *sealed, otherwise))
+    elif otherwise:
+        otherwise()
+
+
+def sealed_value(
+    terms: Terms, key: str, stamp: bytes, seconds: float, value: object
+) -> tuple[bytes, float | None] | None:
+    """Return the bytes to store and their timeout. A value that can't be stored, or is not to be, is an event."""
+    try:
+        if not terms.cache_if(value):
+            terms.tell("unstored", key, reason="cache_if says no")
+            return None
+        timeout = terms.timeout(value)
+        pickled = pickle.dumps(value, PICKLE_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
+        terms.tell("error", key, reason="The value can't be stored", error=error)
+        return None
+    if timeout == 0:
+        terms.tell("unstored", key, reason="its timeout is 0")
+        return None
+    expires = inf if timeout is None else time() + timeout
+    return seal(stamp, expires, seconds, pickled), timeout
 
 
 def write(writes: Sequence[Write]) -> None:
     """Send entries to the cache."""
-    for terms, key, sealed, timeout in writes:
-        if terms.store.set(key, sealed, timeout):
+    for terms, key, sealed, timeout, otherwise in writes:
+        if otherwise is None:
+            arrived = terms.store.set(key, sealed, timeout)
+        else:  # what it replaces must not stay: set_many is the write that tells the truth
+            arrived = not terms.store.set_many({key: sealed}, timeout)
+        if arrived:
             terms.tell("stored", key)
+        elif otherwise:
+            otherwise()
 
 
 def looked_up(terms: Terms, keys: Sequence[str]) -> dict[str, object] | None:

@@ -6,6 +6,7 @@ arguments in their places, at its own speed: one returns the keys of a call, the
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from inspect import Parameter, Signature
 from itertools import accumulate
@@ -55,7 +56,7 @@ class KeyPlan:
         """Write the expressions, and refuse what can't be right."""
         self.subject = subject
         self.expressions: list[Expression] = []  # what the call's own text is made of
-        self.call = self._call_source(key, ignore)
+        self.call_text = self._call_source(key, ignore)
         self.vary = [subject.call(each, "vary") for each in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
         self.dynamic: list[Expression] = []  # callables that give namespaces
@@ -79,13 +80,25 @@ class KeyPlan:
             self.expressions.append(call)
             return subject.encoded(call)
         self.expressions += [field for _, field in pieces if field]
-        inside, ended = "", True
+        inside, ended = self._kind_source(), True
         for literal, field in pieces:
             # A digit or a quote here could be read as more of the value before it.
             inside += ("" if ended or literal.startswith(ENDS) else ",") + _braced(literal)
             inside += f"{field.source}={subject.encoded(field)}" if field else ""
             ended = field is None
         return inside
+
+    def _kind_source(self) -> str:
+        """
+        Return what tells the class of a method whose template tells only attributes of the instance.
+
+        A subclass inherits the method: `{self.pk}` of a club and of a member are two things.
+        """
+        first = next(iter(self.subject.signature.parameters), "")
+        looks = [each.source for each in self.expressions if each.source.partition(".")[0] == first]
+        if self.subject.is_method and looks and first not in looks:
+            return f"{{{self.subject.mark}kind({first})}}:"
+        return ""
 
     def _add_namespace(self, namespace: object) -> None:
         if isinstance(namespace, Namespace):
@@ -113,8 +126,8 @@ class KeyPlan:
     def compiled(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> Locators:
         """Return the functions for the settings in force: their key prefix, and what they vary on besides."""
         # With values of its own: the next settings must find the plan as it was, and so must another thread.
-        subject = Subject(self.subject.name, self.subject.key_name, self.subject.signature, self.subject.free)
-        subject.values |= self.subject.values
+        subject = copy(self.subject)
+        subject.values = dict(self.subject.values)
         mark = subject.mark
         varied = ",".join(map(subject.encoded, (*self.vary, *(subject.call(each, "vary") for each in vary))))
         versioned = "" if version is None else "|" + _braced(encode(version))
@@ -127,7 +140,7 @@ class KeyPlan:
             *(_fstring(f"{start}:n:{path}") for path in self.paths),
             *(f"*{mark}paths({prefix!r}, {each.source})" for each in self.dynamic),
         ]
-        body = f"{_plain(subject.signature)}:\n {mark}call = {_fstring(self.call)}\n return "
+        body = f"{_plain(subject.signature)}:\n {mark}call = {_fstring(self.call_text)}\n return "
         return _made(subject, f"def __keys{body}[{', '.join(keys)}]\ndef __own{body}{own}\n")
 
     def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
@@ -181,7 +194,7 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], seen: set[str]) ->
     for name in sorted(subject.free - seen):
         msg = (
             f"{subject.name}() reads {name!r} from the function around it, and its key does not tell. Make it a "
-            f"parameter, or say vary=lambda: {name}, or ignore=({name!r},) if it does not change the value."
+            f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."
         )
         raise TypeError(msg)
 

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from cachedeco.conf import ModeName
 
 OPTION = "cachedeco_tests"
-CHOICES = ("isolated", "bypass", "off")
+CHOICES = ("isolated", "on", "bypass", "off")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ini option and its twin on the command line."""
-    text = f"caches of each test: {', '.join(CHOICES)} (isolated, and cachedeco in that mode); not set: as they are"
+    text = (
+        f"isolates the caches of each test: {', '.join(CHOICES)} (the last three say cachedeco's mode too); not set: no"
+    )
     parser.addini(OPTION, text, default="")
     parser.getgroup("cachedeco").addoption("--cachedeco", choices=CHOICES, help=text)
 
@@ -86,11 +88,15 @@ class Isolation:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """Let the test see nothing that a fixture of its class, module or session has cached (setUpClass is one)."""
-        from cachedeco.testing.isolation import own_scope  # noqa: PLC0415 -- imports Django
+        """Keep apart what a test caches and what a fixture of its class, module or session does (setUpClass is one)."""
+        from cachedeco.testing.isolation import fresh_scope, own_scope  # noqa: PLC0415 -- imports Django
 
-        with nullcontext() if fixturedef.scope == "function" else own_scope():
+        if fixturedef.scope == "function":
             return (yield)
+        with own_scope():
+            result = yield
+        fixturedef.addfinalizer(fresh_scope)  # the last to come is called first: before the fixture's own end
+        return result
 
 
 def require_settings() -> None:

@@ -2,7 +2,8 @@
 
 import inspect
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -10,10 +11,11 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import LazyObject
 
 from cachedeco import conf
 from cachedeco.conf import UNSET, Seconds, Unset, seconds_of
-from cachedeco.encoders import KeyTypeError
+from cachedeco.encoders import KeyTypeError, encode
 from cachedeco.expressions import Subject, free_variables
 from cachedeco.flights import Terms
 from cachedeco.keys import KeyOption, KeyPlan, Locators, token_of_function
@@ -201,9 +203,15 @@ def recipe_for(  # noqa: PLR0913 -- the decorator's own
         msg = f"ignore={ignore!r} for {name}() is a text; it takes a sequence of names: ({ignore!r},)."
         raise TypeError(msg)
     key_name = _key_name_of(source.function, name)
-    subject = Subject(name, key_name, inspect.signature(source.function), free_variables(source.function))
+    signature, free = inspect.signature(source.function), free_variables(source.function)
+    subject = Subject(name, key_name, signature, free, is_method=_is_method(source))
     plan = KeyPlan(subject, key, tuple(ignore), _several(vary), _several(namespace))
     return Recipe(source, name, plan, options)
+
+
+def _is_method(source: Source) -> bool:
+    body = source.function.__qualname__.rpartition(".")[0]
+    return source.binding != "none" and bool(body) and not body.endswith("<locals>")
 
 
 def _several(option: object) -> tuple[object, ...]:
@@ -215,8 +223,9 @@ def _several(option: object) -> tuple[object, ...]:
 
 def _name_of(function: Callable[..., Any], name: str | None) -> str:
     """Return the function's name."""
-    if name is None and function.__name__ == "<lambda>":
-        msg = f"A lambda has no name of its own ({function!r}): say name=, or write a def."
+    if name is None and function.__name__ in {"<lambda>", "_"}:
+        what = "A lambda" if function.__name__ == "<lambda>" else "A function called _"
+        msg = f"{what} has no name of its own ({function!r}): say name=, or write a def that has."
         raise TypeError(msg)
     if name is None:
         return f"{function.__module__}.{function.__qualname__}"
@@ -229,26 +238,37 @@ def _name_of(function: Callable[..., Any], name: str | None) -> str:
 def _key_name_of(function: Callable[..., Any], name: str) -> str:
     """Return the function's name in keys, and refuse one that stands for another function already."""
     # What functools.wraps() was used on carries the name of what it wraps, and is another function.
-    wrappers: list[str] = []
-    inspect.unwrap(function, stop=lambda wrapper: wrappers.append(_own_name(wrapper)))
-    name = "@".join([name, *wrappers])
+    name = "@".join([name, *_wrappers_of(function)])
     place: tuple[object, ...] = (function.__module__, function.__qualname__)
     if "<" in function.__qualname__:  # lambdas, and functions inside another: two of one name can be there at once
         # Of the innermost: a decorator's wrapper has one line for all that it wraps.
         code = getattr(inspect.unwrap(function), "__code__", function.__code__)
         place = (*place, code.co_firstlineno)
     if _places.setdefault(name, place) != place:
-        msg = (
-            f"The name {name!r} is taken by {_places[name]}: two functions would share entries. Choose another, name=."
-        )
+        taken = " in ".join([str(part) for part in reversed(_places[name][:2])])
+        msg = f"The name {name!r} is taken by {taken}: two functions would share entries. Choose another, with name=."
         raise TypeError(msg)
     return name
 
 
-def _own_name(wrapper: object) -> str:
-    """Return the name that a wrapper had before functools.wraps() gave it another one."""
-    code = getattr(wrapper, "__code__", None)
-    return code.co_qualname if isinstance(code, types.CodeType) else type(wrapper).__qualname__
+def _wrappers_of(function: Any) -> Iterator[str]:  # noqa: ANN401 -- whatever decorators make
+    """Tell what functools.wraps() has put around a function, by their own names and what they were told."""
+    while hasattr(function, "__wrapped__"):
+        code = getattr(function, "__code__", None)
+        if isinstance(code, types.CodeType):
+            told = [f"{name}={text}" for name, text in _told(code.co_freevars, function.__closure__ or ())]
+            yield f"{code.co_qualname}[{','.join(told)}]"
+        else:
+            yield type(function).__qualname__
+        function = function.__wrapped__
+
+
+def _told(names: Sequence[str], cells: Sequence[types.CellType]) -> Iterator[tuple[str, str]]:
+    """Give what a decorator was told (`@times(3)`), as text; what has no text can't tell two of them apart."""
+    for name, cell in zip(names, cells, strict=True):
+        with suppress(ValueError, KeyTypeError):  # empty as yet, or a function, a logger, a lock
+            if not issubclass(type(cell.cell_contents), LazyObject):  # nothing is to be evaluated at decoration
+                yield name, encode(cell.cell_contents)
 
 
 def _check_options(name: str, options: Options) -> None:

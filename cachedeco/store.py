@@ -17,6 +17,7 @@ from cachedeco.events import Event, emit
 
 # memcached takes keys of up to 250 bytes (protocol.txt, "Keys"); Django warns of more on every backend.
 LONGEST_KEY: Final = 250
+LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 USUAL_ROOM: Final = 180
 # A digest of 20 bytes in hex, its "#", and a beginning to know it by.
 SHORTEST_ROOM: Final = 60
@@ -111,9 +112,10 @@ def whole(timeout: float | None) -> int | None:
     Return whole seconds, at least as many: what every backend takes.
 
     Fractions are cut off by memcached and Redis, and half a second would be none. Memcached's clock ticks once a
-    second, so one more: an entry knows by itself to the fraction when it is due.
+    second, so one more: an entry knows by itself to the fraction when it is due. For the same reason more than a year
+    may be for ever: memcached takes a moment as 32 bits, which end in 2038.
     """
-    return None if timeout is None else ceil(timeout) + 1
+    return None if timeout is None or timeout > LONGEST_TIMEOUT else ceil(timeout) + 1
 
 
 def fit(keys: list[str], room: int) -> list[str]:

@@ -231,7 +231,7 @@ def test_storing_verb_is_a_miss_without_its_hit(
 
     side.call(getattr(double, verb), *([8, 4] if verb == "put" else [4]))
 
-    assert (2 if known else 4, "get_many", "set") == (len(commands), commands.names[0], commands.names[-1])
+    assert (2 if known else 4, "get_many", "set_many") == (len(commands), commands.names[0], commands.names[-1])
     assert double.key_for(4) not in commands[0].keys
 
 
@@ -247,12 +247,28 @@ def test_call_past_the_cache_is_no_command(side: Side, name: Literal["bypass", "
     with mode(name):
         side.call(double, 4)
         side.call(double.peek, 4)
-        side.call(double.put, 8, 4)
-        side.call(double.refresh, 4)
         side.call(double.key_for, 4)
         double.stats()
 
     assert [] == commands
+
+
+@both
+@pytest.mark.parametrize(("name", "expected"), [("bypass", ["set_many", "set_many"]), ("off", [])])
+def test_storing_past_the_cache_invalidates_unless_it_is_off(
+    side: Side, name: Literal["bypass", "off"], expected: list[str], commands: Commands
+) -> None:
+    """What `put` and `refresh` do not store, they invalidate; what is off stays off."""
+
+    @side.cached(namespace="numbers")
+    def double(number: int) -> int:
+        return 2 * number
+
+    with mode(name):
+        side.call(double.put, 8, 4)
+        side.call(double.refresh, 4)
+
+    assert expected == commands.names
 
 
 @both

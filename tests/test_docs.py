@@ -24,7 +24,19 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 
 import cachedeco
-from cachedeco import CachedQuery, Event, Namespace, Stats, bypass, cached_query, checks, encoders, events, mode
+from cachedeco import (
+    CachedQuery,
+    Event,
+    Namespace,
+    Stats,
+    bypass,
+    cached_query,
+    checks,
+    encoders,
+    events,
+    mode,
+    testing,
+)
 from cachedeco.conf import UNSET, Settings
 from cachedeco.recipe import always
 from tests.backends import Commands
@@ -236,6 +248,13 @@ def test_types_section_names_every_type() -> None:
 def test_public_names_are_in_the_reference() -> None:
     """The reference names whatever `cachedeco` exports."""
     assert set(cachedeco.__all__) <= set(IN_QUOTES.findall(headings_of(REFERENCE)["Reference"]))
+
+
+def test_testing_table_is_what_the_kit_exports() -> None:
+    """The table of the test kit has whatever `cachedeco.testing` exports, in its order."""
+    [table] = tables_under(REFERENCE, "Testing")
+
+    assert testing.__all__ == [unquoted(name) for name, _ in table]
 
 
 def test_migrating_table_has_the_parameters_of_cache_memoize() -> None:

@@ -287,3 +287,20 @@ def test_timeout_that_is_none_does_not_keep_the_value_from_the_caller(side: Side
     found = side.call(answer)
 
     assert (1, MISSING) == (found, side.call(answer.peek))
+
+
+@both
+@pytest.mark.parametrize("verb", ["put", "refresh"])
+def test_storing_verb_whose_write_fails_leaves_nothing_old(side: Side, verb: str) -> None:
+    """Who refreshes or puts says that what is stored is old: if the new value does not arrive, it is invalidated."""
+
+    @side.cached()
+    def answer() -> int:
+        return 1
+
+    side.call(answer)
+
+    with faulty("set_many", raises=TimeoutError, times=1):
+        side.call(getattr(answer, verb), *([2] if verb == "put" else []))
+
+    assert MISSING is side.call(answer.peek)

@@ -72,7 +72,7 @@ def test_closure_that_nothing_speaks_for_is_refused(make: Make) -> None:
         make(1)
 
     assert "reads 'page' from the function around it, and its key does not tell" in str(caught.value)
-    assert "Make it a parameter, or say vary=lambda: page, or ignore=('page',)" in str(caught.value)
+    assert "Make it a parameter, or say vary=lambda: page if it is a value, or ignore=('page',)" in str(caught.value)
 
 
 def _vary(page: int) -> Any:  # noqa: ANN401

@@ -293,11 +293,22 @@ def test_call_past_the_cache_computes_and_stores_nothing(name: ModeName) -> None
     value_of("value")
     source["value"] = "new"
     with mode(name):
-        past = [value_of("value"), value_of.refresh("value"), value_of.peek("value")]
-        value_of.put("put", "value")
+        past = [value_of("value"), value_of.peek("value")]
 
-    assert ["new", "new", MISSING] == past
+    assert ["new", MISSING] == past
     assert "old" == value_of("value")
+
+
+@pytest.mark.parametrize("name", ["bypass", "off"])
+@pytest.mark.parametrize("verb", ["refresh", "put"])
+def test_storing_verb_past_the_cache_leaves_nothing_old(name: ModeName, verb: str) -> None:
+    """Who refreshes or puts says that what is stored is old: while bypassed that goes out, as invalidations do."""
+    value_of("value")
+    source["value"] = "new"
+    with mode(name):
+        value_of.put("put", "value") if verb == "put" else value_of.refresh("value")
+
+    assert (MISSING if name == "bypass" else "old") == value_of.peek("value")
 
 
 def test_async_call_past_the_cache_computes_and_stores_nothing() -> None:
@@ -307,12 +318,15 @@ def test_async_call_past_the_cache_computes_and_stores_nothing() -> None:
         await async_value_of("value")
         source["value"] = "new"
         with bypass():
-            past = [await async_value_of("value"), await async_value_of.arefresh("value")]
-            await async_value_of.aput("put", "value")
-            past.append(await async_value_of.apeek("value"))
+            past = [await async_value_of("value"), await async_value_of.apeek("value")]
 
-        assert ["new", "new", MISSING] == past
+        assert ["new", MISSING] == past
         assert "old" == await async_value_of("value")
+        with bypass():
+            past = [await async_value_of.arefresh("value"), await async_value_of.aput("put", "value")]
+
+        assert ["new", None] == past
+        assert MISSING is await async_value_of.apeek("value")
 
     asyncio.run(main())
 

@@ -141,3 +141,17 @@ def test_timeout_too_great_for_a_number_is_refused() -> None:
 
     with pytest.raises(ValueError, match="timeout"):
         cached_query(timeout=10**400)(answer)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("years", [1, 4, 10, 100])
+def test_timeout_of_years_is_one(years: int) -> None:
+    """A timeout, and the longer life of a token, may pass what a cache counts in: memcached's clock ends in 2038."""
+
+    @cached_query(name=f"tests.timeouts.years{years}", timeout=timedelta(days=365 * years))
+    def answer() -> int:
+        return 1
+
+    answer()
+
+    assert 1 == answer.peek()

@@ -79,7 +79,7 @@ def test_dataclass_with_cached_functions_has_its_fields_only(*, slots: bool) -> 
     found = Point(4).doubled(), Point(4).doubled.peek(), Point.title(), Point.title.peek()
 
     assert (["x"], (8, 8, "Point", "Point")) == ([each.name for each in dataclasses.fields(Point)], found)
-    assert [] == [name for name in vars(Point) if name.endswith("_binding")]
+    assert [] == [name for name in vars(Point) if name.startswith("__cachedeco")]
 
 
 @pytest.mark.parametrize("cached_on_top", [False, True])
