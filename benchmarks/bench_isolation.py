@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from django.conf import settings
 from django.core.cache import cache
-from django.test.runner import DiscoverRunner
 
 Contenders = dict[str, Callable[[], object]]
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "KEY_PREFIX": "site"}
@@ -41,10 +40,10 @@ class Nothing(unittest.TestCase):
         """Do nothing."""
 
 
-def a_test(runner: DiscoverRunner) -> Callable[[], object]:
-    """Return what a runner does around one test."""
+def a_test(results: type[unittest.TextTestResult]) -> Callable[[], object]:
+    """Return what a runner with results of this class does around one test."""
     stream = unittest.runner._WritelnDecorator(io.StringIO())  # noqa: SLF001 -- what unittest gives its results
-    result = (runner.get_resultclass() or unittest.TextTestResult)(stream, descriptions=False, verbosity=0)
+    result = results(stream, descriptions=False, verbosity=0)
     test = Nothing("test_nothing")
 
     def around() -> None:
@@ -61,10 +60,11 @@ def a_key() -> object:
 
 def measured(rounds: int, repeats: int) -> dict[str, list[float]]:
     """Return microseconds a call, for each round; the first round warms up and is thrown away."""
-    from cachedeco.testing import IsolatedCacheRunner, isolated
+    from cachedeco.testing import isolated
+    from cachedeco.testing.runner import with_fresh_scopes
 
-    plain = {"test": a_test(DiscoverRunner()), "key": a_key}
-    ours = {"test": a_test(IsolatedCacheRunner()), "key": a_key}
+    plain = {"test": a_test(unittest.TextTestResult), "key": a_key}
+    ours = {"test": a_test(with_fresh_scopes(unittest.TextTestResult)), "key": a_key}
     times: dict[str, list[float]] = {f"{name}, {where}": [] for name in plain for where in ("plain", "isolated")}
     for _ in range(rounds + 1):
         for label in random.sample(list(times), len(times)):

@@ -148,6 +148,66 @@ class OnAgainTests(OffTests):
     """A class in a mode other than its base's."""
 
 
+@cache_mode("off")
+class InModeTests(unittest.TestCase):
+    """A class in a mode."""
+
+    def look(self, place: str) -> None:
+        """Note the mode."""
+        seen.append((place, conf.current_mode()))
+
+
+class WithoutSuper(InModeTests):
+    """A class with fixtures of its own, which leave out super()."""
+
+    def setUp(self) -> None:
+        """Look, and look again at the end."""
+        self.addCleanup(self.look, "cleanup")
+        self.look("setUp")
+
+    def test_looks(self) -> None:
+        """Look."""
+        self.look("test")
+
+    def tearDown(self) -> None:
+        """Look."""
+        self.look("tearDown")
+
+
+@cache_mode("bypass")
+class Nearer(WithoutSuper):
+    """The same in a mode of its own."""
+
+
+class AsyncWithoutSuper(InModeTests, unittest.IsolatedAsyncioTestCase):
+    """The same in a loop."""
+
+    async def asyncSetUp(self) -> None:
+        """Look."""
+        self.look("setUp")
+
+    async def test_looks(self) -> None:
+        """Look, and look again at the end."""
+        self.addCleanup(self.look, "cleanup")
+        self.look("test")
+
+    async def asyncTearDown(self) -> None:
+        """Look."""
+        self.look("tearDown")
+
+
+@cache_mode("off")
+class OwnRun(WithoutSuper):
+    """A class in a mode that has a way of its own to run its tests."""
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        """Run the test and look."""
+        try:
+            return super().run(result)
+        finally:
+            self.look("run")
+
+
 def names_of(*classes: type[unittest.TestCase]) -> list[str]:
     """Return the labels that run these classes."""
     return [f"{__name__}.{cls.__name__}" for cls in classes]

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import TestCase
 
 from cachedeco import Event, Namespace, cached_query, events
@@ -19,9 +20,11 @@ from cachedeco.testing import (
     cache_mode,
     capture_events,
 )
+from tests.frames import files_in
 from tests.threads import in_thread
 
 Block = Callable[..., AbstractContextManager[list[Event]]]
+AsyncBlock = Callable[..., AbstractAsyncContextManager[list[Event]]]
 
 
 @cached_query(namespace="half:{number}")
@@ -141,6 +144,39 @@ def test_failure_lists_reasons_and_errors() -> None:
             unpicklable()
 
 
+def test_failure_lists_the_namespaces_that_were_invalidated_meanwhile() -> None:
+    """An invalidation without a function explains a miss; what befell other functions does not."""
+
+    def calls() -> None:
+        with assert_hits(half, 1) as heard:
+            half(7)
+            Namespace("half", 7).invalidate()
+            double(7)
+            double.invalidate(7)
+            half(7)
+        seen.extend(heard)
+
+    seen: list[Event] = []
+    with pytest.raises(AssertionError) as failure:
+        calls()
+
+    _, *lines = str(failure.value).splitlines()
+    assert ["miss", "computed", "stored", "invalidated", "miss", "computed", "stored"] == [
+        line.split()[1] for line in lines
+    ]
+    assert "4. invalidated cd:n:half:7" == lines[3]
+
+
+@pytest.mark.parametrize("kind", ["lost", "error"])
+def test_failure_lists_what_failed_without_a_function(kind: events.Kind) -> None:
+    """A namespace that could not be read or invalidated is in the list, and not in the block's events."""
+    with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:  # noqa: PT012 -- the message is of the whole block
+        half(1)
+        events.emit(Event(kind, key="cd:n:half", reason="down"))
+
+    assert ["miss", "computed", "stored"] == [event.kind for event in heard]
+
+
 def test_failure_where_nothing_happened_says_so() -> None:
     """An assertion about a function that nobody called says that."""
     with pytest.raises(AssertionError, match=r"half, 1 expected: nothing happened to it\.$"), assert_hits(half, 1):
@@ -154,10 +190,56 @@ def test_failure_past_the_cache_says_in_which_mode_the_test_runs(name: ModeName)
         half(1)
 
 
+@pytest.mark.parametrize("block", [assert_computations, assert_hits, assert_misses, assert_invalidates])
+def test_failure_shows_the_lines_of_the_test_alone(block: Block) -> None:
+    """Under pytest no frame of the kit's, or of what it is made with, stands around the message."""
+    with pytest.raises(AssertionError) as failure, block(half, 7):
+        """Nothing happens."""
+
+    assert [__file__] == files_in(failure)
+
+
+@pytest.mark.parametrize("block", [assert_computations, assert_hits, assert_misses, assert_invalidates])
+def test_failure_in_async_code_shows_the_lines_of_the_test_alone(block: AsyncBlock) -> None:
+    """The same holds for `async with`."""
+
+    async def check() -> list[str]:
+        with pytest.raises(AssertionError) as failure:
+            async with block(half, 7):
+                """Nothing happens."""
+        return files_in(failure)
+
+    assert [__file__] == async_to_sync(check)()
+
+
+def test_counts_in_async_code_do_the_same() -> None:
+    """`async with` counts as `with` does."""
+
+    async def check() -> list[Event]:
+        async with assert_misses(half, 1) as heard, assert_hits(half, 1):
+            half(1)
+            half(1)
+        return heard
+
+    assert ["miss", "computed", "stored", "hit"] == [event.kind for event in async_to_sync(check)()]
+
+
 def test_block_that_raises_is_not_counted() -> None:
     """The test's own failure comes first."""
     with pytest.raises(LookupError), assert_hits(half, 1):
         raise LookupError
+
+
+@pytest.mark.parametrize("block", [assert_hits, assert_invalidates])
+def test_block_in_async_code_that_raises_is_not_judged(block: AsyncBlock) -> None:
+    """The same holds for `async with`."""
+
+    async def check() -> None:
+        async with block(half, 1):
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        async_to_sync(check)()
 
 
 @pytest.mark.parametrize("function", [half.uncached, "half", None])

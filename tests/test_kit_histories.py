@@ -150,20 +150,6 @@ def test_check_leaves_the_cache_as_it_was() -> None:
     assert 2 == value(2)
 
 
-def test_errors_of_writes_are_raised() -> None:
-    """A write that fails is the test's mistake, not a difference."""
-
-    @cached_query
-    def value() -> int:
-        return 1
-
-    def write() -> None:
-        raise LookupError
-
-    with pytest.raises(LookupError):
-        check_transparent(value, st.just(()), mutate=st.just(write), settings=quickly)
-
-
 # --- rows ---
 
 

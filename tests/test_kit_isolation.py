@@ -191,6 +191,17 @@ def test_isolation_itself_sends_no_command(backend: Kind, commands: Commands, se
     assert [] == commands, backend
 
 
+def test_fresh_scope_outside_isolation_does_nothing() -> None:
+    """What a test framework does late, when the isolation has ended, leaves no trace."""
+    cache.set("key", "theirs")
+    before = traces()
+
+    fresh_scope()
+
+    assert before == traces()
+    assert "theirs" == cache.get("key")
+
+
 @pytest.mark.parametrize("end", [None, AssertionError, ZeroDivisionError, KeyboardInterrupt, SystemExit])
 def test_isolation_leaves_no_trace(end: type[BaseException] | None, use_caches: UseCaches) -> None:
     """Settings, caches, their classes and what they hold, receivers and mode are as before, however it ends."""
@@ -214,31 +225,6 @@ def test_aclear_of_a_backends_own_is_not_reached(use_caches: UseCaches, cache_co
     assert "theirs" == cache.get("key")
     asyncio.run(cache.aclear())
     assert cache.get("key") is None
-
-
-def test_clear_leaves_the_other_alias(use_caches: UseCaches) -> None:
-    """clear() on one alias is no concern of another."""
-    use_caches(default="locmem", other="memcached")
-
-    with isolated():
-        cache.set("key", 1)
-        caches["other"].set("key", 2)
-        cache.clear()
-
-        assert (None, 2) == (cache.get("key"), caches["other"].get("key"))
-
-
-def test_two_aliases_of_one_place_share_values_as_in_production(
-    use_caches: UseCaches, cache_config: CacheConfig
-) -> None:
-    """Where two aliases name one cache, isolation does not tear them apart."""
-    entry = cache_config("locmem")
-    use_caches(default=entry, brief={**entry, "TIMEOUT": 1})
-
-    with isolated():
-        cache.set("key", "shared")
-
-        assert "shared" == caches["brief"].get("key")
 
 
 def test_cache_that_a_module_keeps_is_isolated(use_caches: UseCaches) -> None:
@@ -285,12 +271,10 @@ def test_override_settings_inside_is_isolated(use_caches: UseCaches, cache_confi
 
 
 def test_classes_are_made_once(cache_config: CacheConfig) -> None:
-    """A run with many override_settings does not fill up with classes."""
-    entry = cache_config("locmem")
-
+    """A run with many override_settings, to as many places, does not fill up with classes."""
     with isolated():
-        for _ in range(5):
-            with override_settings(CACHES={"default": entry}):
+        for number in range(5):
+            with override_settings(CACHES={"default": cache_config("locmem", LOCATION=str(number))}):
                 cache.set("key", 1)
 
         assert 1 == len(isolation._classes)  # noqa: SLF001  what the test is about

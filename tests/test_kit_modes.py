@@ -57,6 +57,25 @@ def test_mode_of_a_class_and_of_a_test(cls: type[unittest.TestCase], of_class: s
     assert [of_class, "bypass"] == seen
 
 
+@pytest.mark.parametrize(
+    ("cls", "of_class"), [(cases.WithoutSuper, "off"), (cases.Nearer, "bypass"), (cases.AsyncWithoutSuper, "off")]
+)
+@pytest.mark.parametrize("way", ["run", "debug"])
+def test_mode_of_a_class_needs_no_super(cls: type[unittest.TestCase], of_class: str, way: str) -> None:
+    """A class's mode is in force from setUp() to the last cleanup, whatever a subclass leaves out, and no longer."""
+    getattr(cls("test_looks"), way)()
+
+    assert [(place, of_class) for place in ("setUp", "test", "tearDown", "cleanup")] == seen
+    assert "on" == conf.current_mode()
+
+
+def test_mode_of_a_class_covers_a_run_of_its_own() -> None:
+    """A class with a run() of its own keeps it, and runs it in its mode."""
+    cases.OwnRun("test_looks").run()
+
+    assert [(place, "off") for place in ("setUp", "test", "tearDown", "cleanup", "run")] == seen
+
+
 def test_cache_mode_refuses_what_is_no_mode() -> None:
     """A misspelt mode is an error where it is written."""
     with pytest.raises(ValueError, match="the mode is 'of'"):

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache, caches
+from django.test import override_settings
 
 import cachedeco.testing  # noqa: F401  pytester forgets what is imported first inside it
 from cachedeco import conf, pytest_plugin
+from cachedeco.testing import isolation
 from tests.sample.outcomes import PLUGIN
 
 pytest_plugins = ["pytester"]
@@ -43,14 +45,19 @@ def inner(pytester: pytest.Pytester) -> Inner:
     return run
 
 
+def traces() -> tuple[object, ...]:
+    """Return what the plugin touches."""
+    return caches.settings, caches["default"], isolation._scopes["default"], conf.current_mode()  # noqa: SLF001  ours
+
+
 @pytest.fixture(autouse=True)
 def _others_value() -> Iterator[None]:
     """Have somebody's value in the cache, which must stay; and find caches and mode as they were."""
     cache.set("key", "from outside")
-    found = caches.settings, caches["default"], conf.current_mode()
+    found = traces()
     yield
     assert "from outside" == cache.get("key")
-    assert found == (caches.settings, caches["default"], conf.current_mode())
+    assert found == traces()
 
 
 def test_tests_see_nothing_from_outside_nor_from_each_other(inner: Inner) -> None:
@@ -78,7 +85,7 @@ def test_tests_see_nothing_of_wider_fixtures(inner: Inner) -> None:
         def widest():
             assert look_and_leave() is None
             yield
-            look_and_leave()
+            assert look_and_leave() is None
 
         class TestClub(unittest.TestCase):
             @classmethod
@@ -93,7 +100,7 @@ def test_tests_see_nothing_of_wider_fixtures(inner: Inner) -> None:
 
             @classmethod
             def tearDownClass(cls):
-                look_and_leave()
+                assert look_and_leave() is None
     """)
 
     result.assert_outcomes(passed=2)
@@ -110,6 +117,57 @@ def test_wider_fixture_asked_for_late_takes_nothing_away(inner: Inner) -> None:
             cache.set("key", "mine")
             request.getfixturevalue("late")
             assert cache.get("key") == "mine"
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_end_of_a_fixture_of_the_tests_own_sees_what_the_test_has_cached(inner: Inner) -> None:
+    """Cleaning up after a test is part of it."""
+    result = inner("""
+        @pytest.fixture
+        def own():
+            yield
+            assert cache.get("key") == "the test's"
+
+        def test_leaves(own):
+            cache.set("key", "the test's")
+    """)
+
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(("ini", "seen"), [("on", "on"), ("isolated", "off")])
+def test_mode_on_comes_before_the_settings(ini: str, seen: str, inner: Inner) -> None:
+    """`on` switches cachedeco on in a project whose settings have it off; `isolated` leaves it to them."""
+    with override_settings(CACHEDECO={"MODE": "off"}):
+        result = inner(f"def test_looks(): assert conf.current_mode() == '{seen}'", ini=ini)
+
+    result.assert_outcomes(passed=1)
+
+
+def test_class_of_unittests_has_its_mode(inner: Inner) -> None:
+    """`@cache_mode` on a unittest class is in force for its tests, setUp() without super() and cleanups included."""
+    result = inner("""
+        from cachedeco.testing import cache_mode
+
+        def look():
+            assert conf.current_mode() == "off"
+
+        @cache_mode("off")
+        class Base(unittest.TestCase):
+            pass
+
+        class TestClub(Base):
+            def setUp(self):
+                self.addCleanup(look)
+                look()
+
+            def test_looks(self):
+                look()
+
+            def tearDown(self):
+                look()
     """)
 
     result.assert_outcomes(passed=1)
@@ -141,6 +199,10 @@ def test_failures_and_interruption_leave_no_trace(inner: Inner) -> None:
         def broken():
             raise ZeroDivisionError
 
+        @pytest.fixture(scope="session", autouse=True)
+        def widest():
+            yield  # ends when the isolation has ended already: pytest leaves the loop before it takes things down
+
         def test_fails():
             assert look_and_leave() == "the reason"
 
@@ -159,6 +221,7 @@ def test_failures_and_interruption_leave_no_trace(inner: Inner) -> None:
     ("ini", "option", "seen"),
     [
         ("isolated", None, "on"),
+        ("on", None, "on"),
         ("bypass", None, "bypass"),
         ("off", None, "off"),
         ("", "off", "off"),
@@ -252,7 +315,9 @@ def test_ini_value_that_is_none_is_refused(inner: Inner) -> None:
     """A misspelt choice is an error that lists the right ones."""
     result = inner("def test_looks(): pass", ini="isolate")
 
-    result.stderr.fnmatch_lines(["ERROR: cachedeco_tests = isolate in the ini file: it takes isolated, bypass, off."])
+    result.stderr.fnmatch_lines(
+        ["ERROR: cachedeco_tests = isolate in the ini file: it takes isolated, on, bypass, off."]
+    )
     assert pytest.ExitCode.USAGE_ERROR == result.ret
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cachedeco import cached_query
 from cachedeco.testing import call, check_key
+from tests.frames import files_in
 from tests.models import Club, ClubClass
 from tests.sides import Side, both
 
@@ -71,6 +72,66 @@ def test_key_that_forgets_one_of_several_parameters_fails() -> None:
         "2. classes_on_page(1, page=0) gives (1, 0)",
         "They differ in [0]: 0 and 1.",
     ] == str(failure.value).splitlines()[1:]
+
+
+@pytest.mark.parametrize("rest", [st.uuids(), st.integers(10**5, 10**9)])
+def test_key_that_forgets_a_parameter_fails_where_the_rest_never_comes_twice(rest: st.SearchStrategy[object]) -> None:
+    """Calls are crossed, so the strategy need not draw two that agree in all that the key tells."""
+
+    @cached_query(key="{one}:{two}:{three}", ignore=("club",))
+    def classes_of(club: int, one: object, two: object, *, three: object) -> int:  # noqa: ARG001 -- in the key
+        return club
+
+    with pytest.raises(AssertionError) as failure:
+        check_key(classes_of, st.builds(call, st.integers(), rest, rest, three=rest))
+
+    _, one, two = str(failure.value).splitlines()
+    assert one.endswith(" gives 0")
+    assert one.replace("_of(0,", "_of(1,")[2:-1] == two[2:-1]
+
+
+def test_key_that_forgets_two_parameters_that_count_together_fails() -> None:
+    """Each difference between two calls is tried by itself, whatever lies between them."""
+
+    @cached_query(key="{k}", ignore=("first", "second"))
+    def both_set(first: bool, k: object, second: bool) -> bool:  # noqa: ARG001, FBT001 -- in the key; flags
+        return first and second
+
+    with pytest.raises(AssertionError, match="share the key"):
+        check_key(both_set, st.tuples(st.booleans(), st.uuids(), st.booleans()))
+
+
+def test_crossed_calls_have_the_shape_of_a_drawn_one() -> None:
+    """An argument comes from its own place in a call of the same shape, so none is of a wrong kind."""
+    shapes = set()
+
+    @cached_query(key="same", ignore=("args", "kwargs", "shapes"))
+    def note(*args: object, **kwargs: object) -> None:
+        shapes.add((*map(type, args), *((name, type(value)) for name, value in sorted(kwargs.items()))))
+
+    long = st.builds(call, st.integers(), st.text(), page=st.booleans(), size=st.floats())
+    mixed = st.builds(call, st.text(), page=st.text())
+    check_key(note, long | mixed | st.tuples(st.text(), st.integers()), settings=quickly)
+
+    assert {
+        (int, str, ("page", bool), ("size", float)),
+        (str, int),
+        (str, ("page", str)),
+    } == shapes
+
+
+def test_arguments_that_depend_on_each_other_are_not_crossed_if_so_told() -> None:
+    """What follows from another argument may be ignored, as long as the strategy draws it so."""
+
+    @cached_query(key="{number}", ignore=("double",))
+    def value_of(number: int, double: int) -> int:  # noqa: ARG001 -- in the key
+        return double
+
+    pairs = st.integers().map(lambda number: (number, 2 * number))
+
+    check_key(value_of, pairs, independent=False)
+    with pytest.raises(AssertionError, match="share the key"):
+        check_key(value_of, pairs)
 
 
 def test_key_that_ignores_what_does_not_matter_passes() -> None:
@@ -138,6 +199,30 @@ def test_settings_of_hypothesis_are_taken() -> None:
     check_key(tries, numbers, settings=hypothesis.settings(max_examples=1, database=None))
 
     assert len(tried) < 100
+
+
+@pytest.mark.parametrize("chosen", [None, hypothesis.settings(deadline=1e-3, max_examples=5, database=None)])
+def test_examples_may_take_long(chosen: hypothesis.settings | None) -> None:
+    """A slow function is no failure, as the time of an example is mostly that of its queries and rollbacks."""
+
+    @cached_query
+    def slow(number: int) -> int:
+        return sum(range(10_000)) + number
+
+    check_key(slow, numbers, settings=chosen)
+
+
+def test_failure_shows_the_lines_of_the_test_alone() -> None:
+    """Under pytest no frame of the kit's, or of Hypothesis's, stands around the message."""
+
+    @cached_query(key="same", ignore=("number",))
+    def same(number: int) -> int:
+        return number
+
+    with pytest.raises(AssertionError) as failure:
+        check_key(same, numbers)
+
+    assert [__file__] == files_in(failure)
 
 
 def test_examples_are_the_same_in_each_run() -> None:

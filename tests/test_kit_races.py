@@ -11,6 +11,7 @@ from django.test import TestCase, TransactionTestCase
 
 from cachedeco import MISSING, cached_query, mode
 from cachedeco.testing import cache_mode, paused
+from tests.frames import files_in
 from tests.models import Club
 
 names = {}
@@ -165,6 +166,16 @@ def test_call_that_is_a_hit_fails_with_what_happened() -> None:
         computation.start(1)
 
 
+def test_failure_shows_the_lines_of_the_test_alone() -> None:
+    """Under pytest no frame of the kit's stands around the message."""
+    name_of(1)
+
+    with paused(name_of) as computation, pytest.raises(AssertionError) as failure:
+        computation.start(1)
+
+    assert [__file__] == files_in(failure)
+
+
 @pytest.mark.parametrize("name", ["bypass", "off"])
 def test_call_past_the_cache_fails_with_what_happened(name: str) -> None:
     """Where nothing is stored there is nothing to race with, and it could be mistaken for a race that was won."""
@@ -191,9 +202,11 @@ def test_call_that_does_not_come_to_its_end_fails_in_time() -> None:
     with paused(stuck, timeout=0.01) as computation:
         with pytest.raises(AssertionError, match=r"^stuck\(\) has not computed its value within 0\.01 seconds"):
             computation.start()
-        with pytest.raises(AssertionError, match=r"^stuck\(\) has not ended within 0\.01 seconds"):
+        with pytest.raises(AssertionError, match=r"^stuck\(\) has not ended within 0\.01 seconds") as failure:
             computation.finish()
         go.set()
+
+    assert [__file__] == files_in(failure)
 
 
 def test_start_twice_and_finish_without_start_are_refused() -> None:

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache, caches
-from django.test.runner import (
-    DebugSQLTextTestResult,
-    ParallelTestSuite,
-    PDBDebugResult,
-    RemoteTestResult,
-    RemoteTestRunner,
-)
+from django.test.runner import ParallelTestSuite, RemoteTestResult, RemoteTestRunner
 
 from cachedeco.testing import IsolatedCacheMixin, isolated
-from cachedeco.testing.runner import FreshScopes, IsolatedRemoteRunner
+from cachedeco.testing.runner import IsolatedRemoteRunner
 from tests import kit_cases as cases
 from tests.kit_cases import BareRunner, Runner, names_of, run, seen
 
@@ -83,15 +77,6 @@ def test_interruption_leaves_no_trace() -> None:
     """Control-C in a test gets through, and the caches are as before (the fixture looks)."""
     with pytest.raises(KeyboardInterrupt):
         run(cases.InterruptedTests)
-
-
-@pytest.mark.parametrize("option", ["debug_sql", "pdb"])
-def test_result_classes_of_django_stay_in_force(option: str) -> None:
-    """--debug-sql and --pdb do what they do."""
-    chosen = Runner(enable_faulthandler=False, **{option: True}).get_resultclass()
-
-    assert issubclass(chosen, FreshScopes)
-    assert issubclass(chosen, {"debug_sql": DebugSQLTextTestResult, "pdb": PDBDebugResult}[option])
 
 
 def test_debug_sql_prints_failures() -> None:
@@ -165,7 +150,13 @@ def test_command_line_has_both_options() -> None:
 
 
 class _OwnRemoteRunner(RemoteTestRunner):
-    """A project's runner in the workers."""
+    """A project's runner in the workers, which makes its result by itself."""
+
+    def run(self, test: unittest.TestSuite) -> RemoteTestResult:
+        """Run the tests."""
+        result = RemoteTestResult()
+        test.run(result)
+        return result
 
 
 class _OwnParallelSuite(ParallelTestSuite):

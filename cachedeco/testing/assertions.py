@@ -1,8 +1,9 @@
 """Assertions about cached functions, in the style of `assertNumQueries`: a failure lists what happened."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Final, ParamSpec
 
@@ -16,6 +17,7 @@ from cachedeco.namespaces import unseal
 P = ParamSpec("P")
 
 _PLURALS: Final = {"computation": "computations", "hit": "hits", "miss": "misses"}
+_ENDS: Final = frozenset[Kind]({"invalidated", "lost", "error"})
 
 
 @contextmanager
@@ -37,8 +39,7 @@ def capture_events(*functions: CachedQuery[..., Any, Any]) -> Generator[list[Eve
         yield events
 
 
-@contextmanager
-def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) -> Generator[list[Event]]:
+def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
     """
     Fail unless a cached function is computed so many times in a block, all its calls together, in every thread.
 
@@ -48,24 +49,20 @@ def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) ->
             self.client.get("/clubs/7/")
             self.client.get("/clubs/7/")
 
-    Gives the list of what happens to the function in the block. A computation that raises is none.
+    Gives the list of what happens to the function in the block. A computation that raises is none. `async with` does
+    the same.
     """
-    with _counted("computed", "computation", function, number) as events:
-        yield events
+    return Counted("computed", "computation", function, number)
 
 
-@contextmanager
-def assert_hits(function: CachedQuery[..., Any, Any], number: int, /) -> Generator[list[Event]]:
+def assert_hits(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
     """Fail unless so many calls are served from the cache in a block; otherwise as `assert_computations()`."""
-    with _counted("hit", "hit", function, number) as events:
-        yield events
+    return Counted("hit", "hit", function, number)
 
 
-@contextmanager
-def assert_misses(function: CachedQuery[..., Any, Any], number: int, /) -> Generator[list[Event]]:
+def assert_misses(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
     """Fail unless so many calls find nothing to serve in a block; otherwise as `assert_computations()`."""
-    with _counted("miss", "miss", function, number) as events:
-        yield events
+    return Counted("miss", "miss", function, number)
 
 
 def assert_invalidates(function: CachedQuery[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
@@ -107,62 +104,117 @@ class CacheAssertions:
     assertKeeps = staticmethod(assert_keeps)  # noqa: N815
 
 
-class Watched:
-    """A block in which the entry of one call must, or must not, come to its end."""
+class Block(ABC):
+    """A block that fails by what has happened in it. A class, so that none of its frames stand around the message."""
 
-    def __init__(
-        self, function: CachedQuery[..., Any, Any], args: Sequence[object], kwargs: Mapping[str, object], *, ends: bool
-    ) -> None:
-        """Remember the call; nothing is asked of the cache until the block begins."""
-        name_of(function)
+    def __init__(self, function: CachedQuery[..., Any, Any]) -> None:
+        """Remember the function; nothing is asked of the cache until the block begins."""
         self._function = function
-        self._args = tuple(args)
-        self._kwargs = dict(kwargs)
-        self._ends = ends
-        self._call = shown(function, args, kwargs)
-        self._capture = capture_events()
-        self._events: list[Event] = []
-        self._found: object = None
+        self._name = name_of(function)
+        self._listening = ExitStack()
+        self._happened: list[Event] = []
 
     def __enter__(self) -> list[Event]:
-        """Have an entry, and give the list of what happens in the block."""
+        """Begin, and give the list of what happens in the block."""
         __tracebackhide__ = True
-        with capture_events(self._function) as events:
-            if self._function.peek(*self._args, **self._kwargs) is MISSING:
-                call_from_sync(self._function, self._args, self._kwargs)
-        self._found = self._entry()
-        if self._found is None:
-            msg = (
-                f"Nothing could be stored for {self._call}, so nothing can be invalidated.{_about_mode()} "
-                f"What happened:{_listed(events)}"
-            )
-            raise AssertionError(msg)
-        self._capture = capture_events()
-        self._events = self._capture.__enter__()
-        return self._events
+        _fail_with(self._begin())
+        return self._listen()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Look whether the entry is still there, unless the block has raised."""
+        """Judge what has happened, unless the block has raised."""
         __tracebackhide__ = True
-        self._capture.__exit__(None, None, None)
-        if kind is None and (self._entry() == self._found) is self._ends:
-            what = "still served" if self._ends else "not served any more"
-            told = [event for event in self._events if event.kind in {"invalidated", "lost", "error"}]
-            listed = f"Invalidated in the block:{_listed(told)}" if told else "Nothing was invalidated in the block."
-            msg = f"The entry of {self._call} is {what}. {listed}"
-            raise AssertionError(msg)
+        self._listening.close()
+        if kind is None:
+            _fail_with(self._fault())
 
     async def __aenter__(self) -> list[Event]:
         """Do as `with`, where Django keeps its connections."""
-        return await sync_to_async(self.__enter__)()
+        __tracebackhide__ = True
+        _fail_with(await sync_to_async(self._begin)())
+        return self._listen()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Do as `with`, where Django keeps its connections."""
-        await sync_to_async(self.__exit__)(kind, error, trace)
+        __tracebackhide__ = True
+        self._listening.close()
+        if kind is None:
+            _fail_with(await sync_to_async(self._fault)())
+
+    def _begin(self) -> str:
+        """Do what comes before the block, and return why it can't begin, if so."""
+        return ""
+
+    def _listen(self) -> list[Event]:
+        self._happened = self._listening.enter_context(capture_events())
+        return self._happened
+
+    @abstractmethod
+    def _fault(self) -> str:
+        """Return what is wrong after the block, if anything is."""
+
+
+class Counted(Block):
+    """A block in which so many things of one kind must happen to a function."""
+
+    def __init__(self, kind: Kind, word: str, function: CachedQuery[..., Any, Any], expected: int) -> None:
+        """Remember what to count."""
+        super().__init__(function)
+        self._kind = kind
+        self._word = word
+        self._expected = expected
+
+    def _listen(self) -> list[Event]:
+        super()._listen()
+        return self._listening.enter_context(capture_events(self._function))
+
+    def _fault(self) -> str:
+        own = [event for event in self._happened if event.function == self._name]
+        found = sum(event.kind == self._kind for event in own)
+        if found == self._expected:
+            return ""
+        told = [event for event in self._happened if event.function == self._name or _explains(event)]
+        what = self._word if found == 1 else _PLURALS[self._word]
+        happened = _listed(told) if own else " nothing happened to it."
+        return f"{found} {what} of {self._name}, {self._expected} expected:{happened}{_about_mode()}"
+
+
+class Watched(Block):
+    """A block in which the entry of one call must, or must not, come to its end."""
+
+    def __init__(
+        self, function: CachedQuery[..., Any, Any], args: Sequence[object], kwargs: Mapping[str, object], *, ends: bool
+    ) -> None:
+        """Remember the call."""
+        super().__init__(function)
+        self._args = tuple(args)
+        self._kwargs = dict(kwargs)
+        self._ends = ends
+        self._call = shown(function, args, kwargs)
+        self._found: object = None
+
+    def _begin(self) -> str:
+        with capture_events(self._function) as events:
+            if self._function.peek(*self._args, **self._kwargs) is MISSING:
+                call_from_sync(self._function, self._args, self._kwargs)
+        self._found = self._entry()
+        if self._found is not None:
+            return ""
+        return (
+            f"Nothing could be stored for {self._call}, so nothing can be invalidated.{_about_mode()} "
+            f"What happened:{_listed(events)}"
+        )
+
+    def _fault(self) -> str:
+        if (self._entry() == self._found) is not self._ends:
+            return ""
+        what = "still served" if self._ends else "not served any more"
+        told = [event for event in self._happened if event.kind in _ENDS]
+        listed = f"Invalidated in the block:{_listed(told)}" if told else "Nothing was invalidated in the block."
+        return f"The entry of {self._call} is {what}. {listed}"
 
     def _entry(self) -> object:
         """Return the entry as it is stored, due or not; None where it is not valid for this connection."""
@@ -225,21 +277,18 @@ def refuse_in_task(function: Callable[..., object]) -> None:
         raise TypeError(msg)
 
 
-# --- counting, and what a failure says ---
+# --- what a failure says ---
 
 
-@contextmanager
-def _counted(kind: Kind, word: str, function: CachedQuery[..., Any, Any], expected: int) -> Generator[list[Event]]:
+def _fail_with(fault: str) -> None:
     __tracebackhide__ = True
-    name = name_of(function)
-    with capture_events(function) as events:
-        yield events
-    found = sum(event.kind == kind for event in events)
-    if found != expected:
-        what = word if found == 1 else _PLURALS[word]
-        happened = _listed(events) if events else " nothing happened to it."
-        msg = f"{found} {what} of {name}, {expected} expected:{happened}{_about_mode()}"
-        raise AssertionError(msg)
+    if fault:
+        raise AssertionError(fault)
+
+
+def _explains(event: Event) -> bool:
+    """Tell whether this befell a namespace, of which an event does not say whose it is: so a miss may come of it."""
+    return not event.function and event.kind in _ENDS
 
 
 def _about_mode() -> str:

@@ -23,6 +23,8 @@ import django.test.signals  # noqa: F401 -- connects its receiver before ours: t
 from asgiref.local import Local
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.core.cache.backends.filebased import FileBasedCache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -36,28 +38,28 @@ _handler: Any = caches  # whose type tells nothing of where it keeps them
 SCOPE_BYTES = 8
 DIGEST_BYTES = 16
 
-# By alias: one for all, save those on which clear() was called. Empty outside isolation. Swapped whole, so no lock.
+# By place: one for all, save those on which clear() was called. Empty outside isolation. Swapped whole, so no lock.
 _scopes: defaultdict[str, str] = defaultdict(str)
-_classes: dict[tuple[str, type], type[BaseCache]] = {}
+_classes: dict[type, type[BaseCache]] = {}
 
 
 def fresh_scope() -> None:
     """
     Begin with caches in which nothing is, for every thread of this process.
 
-    What was stored before is still on the server, under keys that nobody will ask for again.
+    What was stored before is still on the server, under keys that nobody will ask for again. Outside isolation this
+    does nothing.
     """
-    global _scopes  # noqa: PLW0603 -- one for the process, as said above
-    scope = _new_scope()
-    _scopes = defaultdict(lambda: scope)
+    if _classes:
+        _begin_scope()
 
 
 @contextmanager
 def own_scope() -> Generator[None]:
     """Run a block with empty caches, in every thread; what was cached before it is there again after it."""
-    global _scopes  # noqa: PLW0603 -- as above
+    global _scopes  # noqa: PLW0603 -- as below
     before = _scopes
-    fresh_scope()
+    _begin_scope()
     try:
         yield
     finally:
@@ -77,12 +79,13 @@ def isolated() -> Generator[None]:
             return
         settings, connections = caches.settings, _handler._connections  # noqa: SLF001 -- Django has no other way
         # Modules keep some of these for good: `shelf = caches["shelf"]`.
-        made = {alias: caches[alias] for alias in caches if hasattr(connections, alias)}
+        made: dict[str, Any] = {alias: caches[alias] for alias in caches if hasattr(connections, alias)}
         classes = {alias: type(cache) for alias, cache in made.items()}
         try:
             _cover(setting="CACHES")
             for alias, cache in made.items():
-                cache.__class__ = _isolated_class(alias, classes[alias])
+                cache.__class__ = _isolated_class(classes[alias])
+                cache._place = _place_of(cache, settings[alias].get("LOCATION", ""), settings[alias])  # noqa: SLF001 -- ours
                 caches[alias] = cache
             setting_changed.connect(_cover, dispatch_uid=__name__)
             yield
@@ -91,6 +94,7 @@ def isolated() -> Generator[None]:
             caches.close_all()
             for alias, cache in made.items():
                 cache.__class__ = classes[alias]
+                del cache._place  # noqa: SLF001 -- ours
             caches.settings, _handler._connections = settings, connections  # noqa: SLF001 -- as above
             _classes.clear()
             conf.forget()
@@ -114,15 +118,23 @@ def _covered(alias: str, options: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(backend, type) or not issubclass(backend, BaseCache):
         msg = f"CACHES[{alias!r}] can't be isolated: its BACKEND, {backend!r}, is no subclass of Django's BaseCache."
         raise ImproperlyConfigured(msg)
-    return {**options, "BACKEND": f"{__name__}.{_isolated_class(alias, backend).__name__}"}
+    return {**options, "BACKEND": f"{__name__}.{_isolated_class(backend).__name__}"}
 
 
-def _isolated_class(alias: str, backend: type[BaseCache]) -> type[BaseCache]:
-    """Return the class derived from a backend for an alias, the same one each time."""
-    if (alias, backend) not in _classes:
+def _isolated_class(backend: type[BaseCache]) -> type[BaseCache]:
+    """Return the class derived from a backend, the same one each time."""
+    if backend not in _classes:
+        first = _Uncut if issubclass(backend, FileBasedCache | BaseDatabaseCache) else _Isolated
         name = f"Isolated{len(_classes)}{backend.__name__}"
-        _classes[alias, backend] = type(name, (_Isolated, backend), {"_alias": alias, "__module__": __name__})
-    return _classes[alias, backend]
+        made: Any = type(name, (first, backend), {"__module__": __name__})
+        _classes[backend] = made
+    return _classes[backend]
+
+
+def _place_of(cache: BaseCache, location: object, params: dict[str, Any]) -> str:
+    """Return what two aliases have in common if the clear() of one empties the other: neither prefix nor timeout."""
+    number = params.get("OPTIONS", {}).get("db")  # where Redis may have that of the database
+    return repr((type(cache), location, number))
 
 
 def __getattr__(name: str) -> type[BaseCache]:
@@ -137,17 +149,22 @@ def __getattr__(name: str) -> type[BaseCache]:
 class _Isolated(BaseCache):
     """The part that comes before the project's own backend class."""
 
-    _alias: str
+    _place: str
+
+    def __init__(self, location: Any, params: dict[str, Any]) -> None:  # noqa: ANN401 -- as Django has it
+        """Remember the place, for `clear()`."""
+        self._place = _place_of(self, location, params)
+        super().__init__(location, params)  # type: ignore[call-arg] # of the project's class: BaseCache takes no location
 
     def make_key(self, key: str, version: int | None = None) -> str:
         """Put the scope before the key that a backend makes in its own way, if it does."""
-        return _in_scope(self._alias, super().make_key(key, version))
+        return _in_scope(self._place, super().make_key(key, version))
 
     @property
     def key_func(self) -> Callable[[str, str, int], str]:
         """Put the scope before what KEY_FUNCTION makes of a key: django-redis's client calls it past make_key()."""
         made: Callable[..., str] = vars(self)["key_func"]
-        return lambda *args, **kwargs: _in_scope(self._alias, made(*args, **kwargs))
+        return lambda *args, **kwargs: _in_scope(self._place, made(*args, **kwargs))
 
     @key_func.setter
     def key_func(self, function: Callable[[str, str, int], str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -156,8 +173,8 @@ class _Isolated(BaseCache):
 
     def clear(self) -> None:
         """Forget what this test has stored, and leave alone what others have on the server."""
-        if _scopes[self._alias]:
-            _scopes[self._alias] = _new_scope()
+        if _scopes[self._place]:
+            _scopes[self._place] = _new_scope()
         else:
             super().clear()  # the isolation is over, and somebody has kept this cache
 
@@ -166,14 +183,32 @@ class _Isolated(BaseCache):
         self.clear()
 
 
+class _Uncut(_Isolated):
+    """
+    The same for caches that count everybody's entries and, past MAX_ENTRIES, delete any of them.
+
+    Those of earlier tests would cost a test its own, as would those of the test the ones of other people.
+    """
+
+    def _cull(self, *args: Any) -> None:  # noqa: ANN401 -- differs from backend to backend
+        if not _scopes[self._place]:
+            super()._cull(*args)  # type: ignore[misc] # the isolation is over, and somebody has kept this cache
+
+
+def _begin_scope() -> None:
+    global _scopes  # noqa: PLW0603 -- one for the process, as said above
+    scope = _new_scope()
+    _scopes = defaultdict(lambda: scope)
+
+
 def _new_scope() -> str:
     # Glued to the project's prefix without a ":", as django-redis splits a key at its colons to get the caller's back.
     return token_hex(SCOPE_BYTES) + "/"
 
 
-def _in_scope(alias: str, key: str) -> str:
+def _in_scope(place: str, key: str) -> str:
     """Return a key with the scope before it, once."""
-    scope = _scopes[alias]
+    scope = _scopes[place]
     if key.startswith(scope):
         return key
     scoped = scope + key

@@ -1,5 +1,6 @@
 """The mode of a test, a test class or a run: for all threads of the process, as a test may have several."""
 
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from unittest import TestCase
@@ -53,15 +54,22 @@ class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_setti
         if not issubclass(cls, TestCase):
             msg = f"{cls!r} is no unittest.TestCase; mark a class of pytest's with @pytest.mark.cache_mode(...)."
             raise TypeError(msg)
-        inherited = cls.setUp
-
-        @wraps(inherited)
-        def with_mode(test: Any) -> None:  # noqa: ANN401 -- a test with the attribute below
-            nearest = type(test).cachedeco_mode
-            nearest.enable()
-            test.addCleanup(nearest.disable)
-            inherited(test)
-
         cls.cachedeco_mode = self  # type: ignore[attr-defined] # ours
-        cls.setUp = with_mode  # type: ignore[assignment,method-assign] # as Django's decorators do
+        # Not setUp, as Django's decorators do: a subclass that has its own and leaves out super() would lose the mode.
+        cls.run = _in_mode(cls, "run")  # type: ignore[method-assign]
+        cls.debug = _in_mode(cls, "debug")  # type: ignore[method-assign]
         return cls
+
+
+def _in_mode(cls: type[TestCase], name: str) -> Callable[..., Any]:
+    """Return a class's method such that it runs in the mode of the test's class, the nearest there is."""
+    own = vars(cls).get(name)
+
+    @wraps(getattr(cls, name))
+    def method(test: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- a test of a class in a mode
+        # Not what the class has inherited: a subclass may have another base, in between, whose run() is asyncio's.
+        run = own.__get__(test) if own else getattr(super(cls, test), name)
+        with type(test).cachedeco_mode:
+            return run(*args, **kwargs)
+
+    return method

@@ -135,6 +135,7 @@ class _Call:
         self._thread = Thread(target=copy_context().run, args=(self._run,), name=f"paused {self.text}", daemon=True)
 
     def begin(self, timeout: float) -> None:
+        __tracebackhide__ = True
         for connection in self._connections:
             connection.inc_thread_sharing()
         self._thread.start()
@@ -157,6 +158,7 @@ class _Call:
         self._thread.join(timeout)
 
     def end(self, timeout: float) -> Any:  # noqa: ANN401 -- whatever the function gives
+        __tracebackhide__ = True
         self.let_go(timeout)
         if self._thread.is_alive():
             msg = f"{self.text} has not ended within {timeout:g} seconds."

@@ -1,8 +1,10 @@
 """Django's test runner with isolated caches: a fresh scope for each test, in series and in parallel."""
 
 import unittest
+import warnings
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,27 +15,59 @@ from cachedeco.testing.isolation import fresh_scope, isolated
 from cachedeco.testing.modes import cache_mode
 
 
-class FreshScopes(unittest.TestResult):
-    """The part of a test result that gives each test, and whatever runs between two tests, empty caches."""
+class FreshScopes:
+    """
+    The part of a test result that gives each test, and whatever runs between two tests, empty caches.
+
+    No subclass of unittest's: some runners have results that only behave like one.
+    """
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 -- unittest's name
         """Let the test see nothing that its class has cached."""
-        super().startTest(test)
+        super().startTest(test)  # type: ignore[misc] # of the class that this is derived with
         fresh_scope()
 
     def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802 -- unittest's name
         """Let nothing after it see what the test has cached."""
-        super().stopTest(test)
+        super().stopTest(test)  # type: ignore[misc] # as above
         fresh_scope()
 
     def _setupStdout(self) -> None:  # noqa: N802 -- unittest's name
         """Let each setUpClass, and its like, see nothing of the one before: the only call between two of them."""
-        super()._setupStdout()  # type: ignore[misc] # not in the stubs
+        if hasattr(super(), "_setupStdout"):  # private to unittest, which can do without
+            super()._setupStdout()  # type: ignore[misc] # as above
         fresh_scope()
 
 
-def _with_fresh_scopes(base: type[Any]) -> type[Any]:
+def with_fresh_scopes(base: type[Any]) -> type[Any]:
+    """Return the class derived from one of results."""
     return type(f"FreshScopes{base.__name__}", (FreshScopes, base), {})
+
+
+@contextmanager
+def fresh_scopes_in(suite: unittest.TestSuite) -> Generator[list[object]]:
+    """
+    Give each test of a suite a fresh scope, whatever result the suite is run with in the block.
+
+    The suite and the result are left as they were found. The list is of the results that the suite has met.
+    """
+    met: list[object] = []
+    suite_run: Any = suite.run
+
+    def run(result: Any, *args: Any) -> Any:  # noqa: ANN401 -- as the suite's
+        met.append(result)
+        found = type(result)
+        result.__class__ = with_fresh_scopes(found)
+        try:
+            return suite_run(result, *args)
+        finally:
+            result.__class__ = found
+
+    suite.run = run  # type: ignore[assignment,method-assign] # of this one alone: every runner calls it with its result
+    try:
+        yield met
+    finally:
+        del suite.run
 
 
 class IsolatedRemoteRunner:
@@ -46,12 +80,11 @@ class IsolatedRemoteRunner:
     def __init__(self, base: type[RemoteTestRunner], mode: ModeName | None, **options: Any) -> None:  # noqa: ANN401 -- Django's
         """Prepare the project's runner."""
         self._runner = base(**options)
-        self._runner.resultclass = _with_fresh_scopes(self._runner.resultclass)
         self._mode: ModeName | None = mode
 
     def run(self, test: unittest.TestSuite) -> Any:  # noqa: ANN401 -- the project's result
         """Run one class's tests."""
-        with isolated(), cache_mode(self._mode):
+        with isolated(), cache_mode(self._mode), fresh_scopes_in(test):
             return self._runner.run(test)
 
 
@@ -66,6 +99,7 @@ class IsolatedCacheMixin:
 
     #: The mode for the run; None leaves it to the settings. `--cache-mode` on the command line comes first.
     cache_mode: ModeName | None = None
+    _isolates = False
 
     def __init__(self, *args: Any, cache_mode: ModeName | None = None, **kwargs: Any) -> None:  # noqa: ANN401 -- as the base
         """Take the command line's choice."""
@@ -82,7 +116,11 @@ class IsolatedCacheMixin:
         """Run the tests with isolated caches, and leave the caches as they were found, whatever happens."""
         with isolated(), cache_mode(self.cache_mode):
             failures: int = super().run_tests(test_labels, **kwargs)  # type: ignore[misc] # as above
-            return failures
+        if not self._isolates:
+            name = type(self).__name__
+            msg = f"{name} doesn't run the suite that run_suite() is given: its tests see one another's values."
+            warnings.warn(msg, RuntimeWarning, stacklevel=2)
+        return failures
 
     def build_suite(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:  # noqa: ANN401 -- as the base
         """Isolate the workers too, if there are to be any."""
@@ -92,10 +130,12 @@ class IsolatedCacheMixin:
             suite.runner_class = remote
         return suite
 
-    def get_resultclass(self) -> Any:  # noqa: ANN401 -- as the base
-        """Give each test a fresh scope, whatever class keeps the results."""
-        chosen = super().get_resultclass()  # type: ignore[misc] # as above
-        return _with_fresh_scopes(chosen or self.test_runner.resultclass)  # type: ignore[attr-defined] # as above
+    def run_suite(self, suite: unittest.TestSuite, **kwargs: Any) -> Any:  # noqa: ANN401 -- as the base
+        """Give each test a fresh scope, whatever result the project's runner runs the suite with."""
+        with fresh_scopes_in(suite) as met:
+            result = super().run_suite(suite, **kwargs)  # type: ignore[misc] # as above
+        self._isolates = bool(met)
+        return result
 
 
 class IsolatedCacheRunner(IsolatedCacheMixin, DiscoverRunner):
