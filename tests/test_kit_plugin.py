@@ -165,9 +165,6 @@ def test_class_of_unittests_has_its_mode(inner: Inner) -> None:
 
             def test_looks(self):
                 look()
-
-            def tearDown(self):
-                look()
     """)
 
     result.assert_outcomes(passed=1)

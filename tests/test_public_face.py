@@ -146,3 +146,8 @@ def test_importing_and_decorating_need_no_settings() -> None:
 def test_calling_needs_no_database() -> None:
     """A project without databases, and without our app, can use cached functions."""
     assert "well\n" == output_of(WITHOUT_DATABASES)
+
+
+def test_names_are_listed_before_they_are_fetched() -> None:
+    """Who completes names at a prompt sees the public ones."""
+    assert set(cachedeco.__all__) <= set(dir(cachedeco))

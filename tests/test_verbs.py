@@ -288,3 +288,20 @@ def test_verb_with_an_argument_that_has_no_key_names_it(side: Side, verb: str) -
 
     with pytest.raises(TypeError, match=r"argument|thing"):
         side.call(getattr(answer, verb), object())
+
+
+@both
+@pytest.mark.parametrize("verb", ["put", "refresh"])
+def test_storing_verb_whose_value_is_not_to_be_stored_leaves_nothing_old(side: Side, verb: str) -> None:
+    """Where `cache_if` declines the new value, the old one is not served for it."""
+    values = iter([1, 0])
+
+    @side.cached(cache_if=bool, ignore=("values",))
+    def answer() -> int:
+        return next(values)
+
+    side.call(answer)
+
+    side.call(getattr(answer, verb), *([0] if verb == "put" else []))
+
+    assert MISSING is side.call(answer.peek)
