@@ -11,21 +11,13 @@ from typing import Any, Concatenate, Final, Generic, Literal, NoReturn, ParamSpe
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
+from cachedeco.entries import unseal
 from cachedeco.events import Event, Stats, emit, statistics
-from cachedeco.flights import (
-    Steps,
-    Terms,
-    arun,
-    keep,
-    looked_up,
-    run,
-    settled,
-    stamped,
-    steps_of_bypass,
-    steps_of_miss,
-)
-from cachedeco.namespaces import invalidate, unseal
+from cachedeco.flights import steps_of_bypass, steps_of_miss
+from cachedeco.invalidation import invalidate
+from cachedeco.keeping import Terms, keep, looked_up, settled, stamped
 from cachedeco.recipe import Recipe
+from cachedeco.steps import Steps, arun, run
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

@@ -17,9 +17,9 @@ from cachedeco import conf
 from cachedeco.conf import UNSET, Seconds, Unset, seconds_of
 from cachedeco.encoders import KeyTypeError, encode
 from cachedeco.expressions import Subject, free_variables
-from cachedeco.flights import Terms
+from cachedeco.invalidation import Invalidation
+from cachedeco.keeping import Terms
 from cachedeco.keys import KeyOption, KeyPlan, Locators, token_of_function
-from cachedeco.namespaces import Invalidation
 from cachedeco.store import Store, fit
 
 # A call's own token outlives its entries, or it would take them along. It is minted with a life of this many timeouts,

@@ -116,7 +116,7 @@ def test_miss_after_the_timeout_is_two_commands(
     def answer() -> int:
         return 1
 
-    monkeypatch.setattr("cachedeco.flights.time", lambda: 1_000.0)
+    monkeypatch.setattr("cachedeco.keeping.time", lambda: 1_000.0)
     side.call(answer)
     commands.clear()
 

@@ -28,7 +28,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock by which entries are due."""
     clock = Clock()
-    for module in ("cached", "flights"):
+    for module in ("cached", "keeping"):
         monkeypatch.setattr(f"cachedeco.{module}.time", clock)
     return clock
 

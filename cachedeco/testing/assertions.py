@@ -11,8 +11,8 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from cachedeco.cached import MISSING, CachedQuery
 from cachedeco.conf import current_mode
+from cachedeco.entries import unseal
 from cachedeco.events import Event, Kind, listening
-from cachedeco.namespaces import unseal
 
 P = ParamSpec("P")
 
