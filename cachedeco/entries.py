@@ -54,16 +54,31 @@ class Entry(NamedTuple):
     seconds: float  #: what the computation took
 
 
-_times = Struct("<dd")
+Stamp = tuple[bytes, ...]  # tokens in the order of their keys
+
+_header = Struct("<ddI")  # expires, seconds, and the length of what stands before it: the names of inner tokens
 
 
-def seal(stamp: bytes, expires: float, seconds: float, pickled: bytes) -> bytes:
+def seal(stamp: Sequence[bytes], inner: Mapping[str, bytes], expires: float, seconds: float, pickled: bytes) -> bytes:
     """
-    Return the bytes to store: value, times, stamp, format.
+    Return the bytes to store: value, names of inner tokens, times, stamp, format.
 
     What is checked first comes last, because a pickle knows where it ends: a hit need not cut it out.
+
+    Args:
+        stamp: The tokens that the call itself depends on.
+
+        inner: The tokens that calls inside it depended on, by name.
+
+        expires: When it is due, in seconds since the epoch; infinity for never.
+
+        seconds: What the computation took.
+
+        pickled: The value.
     """
-    return b"".join((pickled, _times.pack(expires, seconds), stamp, FORMAT))
+    names = "\n".join(inner).encode()
+    tail = _tail((*stamp, *inner.values()))
+    return b"".join((pickled, names, _header.pack(expires, seconds, len(names)), tail))
 
 
 def unseal(store: Store, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
@@ -73,16 +88,16 @@ def unseal(store: Store, keys: Sequence[str], found: Mapping[str, object] | None
     Args:
         store: Where it comes from, for the event if it can't be unpickled.
 
-        keys: The entry's key, then those of its tokens.
+        keys: The entry's key, then those of its tokens, inner ones included.
 
         found: What the cache holds. Whatever it is, this does not raise.
     """
     try:
         sealed: Any = found[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
-        tail = stamp_of([found[key] for key in keys[1:]]) + FORMAT  # type: ignore[index]
+        tail = _tail([found[key] for key in keys[1:]])  # type: ignore[index, misc] # as above
         if not sealed.endswith(tail):
             return None
-        expires, seconds = _times.unpack_from(sealed, len(sealed) - len(tail) - _times.size)
+        expires, seconds, _ = _header.unpack_from(sealed, len(sealed) - len(tail) - _header.size)
     except (KeyError, TypeError, AttributeError, StructError):
         return None  # absent, or bytes that are none of ours
     try:
@@ -93,12 +108,39 @@ def unseal(store: Store, keys: Sequence[str], found: Mapping[str, object] | None
     return Entry(value, expires, seconds)
 
 
+def inner_names(keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
+    """
+    Return the names of the inner tokens of an entry; None where there is none, or where its own stamp is dead.
+
+    Args:
+        keys: The entry's key, then those of the tokens that the call itself depends on.
+
+        found: What the cache holds of them.
+    """
+    sealed = found.get(keys[0])
+    if not isinstance(sealed, bytes) or not sealed.endswith(FORMAT):
+        return None
+    try:
+        end = len(sealed) - len(FORMAT) - _number.size
+        start = end - TOKEN_BYTES * _number.unpack_from(sealed, end)[0]
+        own = b"".join([found[key] for key in keys[1:]])  # type: ignore[misc] # what is no bytes is caught
+        names_end = start - _header.size
+        length = _header.unpack_from(sealed, names_end)[2]
+        text = sealed[names_end - length : names_end].decode()
+    except (KeyError, TypeError, StructError, UnicodeDecodeError):
+        return None
+    return (text.split("\n") if text else []) if sealed.startswith(own, start) else None
+
+
 # --- tokens and stamps ---
 
 
-def stamp_of(tokens: Sequence[Any]) -> bytes:
-    """Return the stamp made of these tokens: their number, so that it has one reading, and they themselves."""
-    return len(tokens).to_bytes(2) + b"".join(tokens)
+_number = Struct("<H")
+
+
+def _tail(tokens: Sequence[bytes]) -> bytes:
+    """Return how an entry with this stamp ends: the tokens, their number, so that they have one reading, the format."""
+    return b"".join(tokens) + _number.pack(len(tokens)) + FORMAT
 
 
 def is_token(value: object) -> bool:
@@ -106,7 +148,7 @@ def is_token(value: object) -> bool:
     return isinstance(value, bytes) and len(value) == TOKEN_BYTES
 
 
-def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], lifetime: float | None) -> bytes | None:
+def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], lifetime: float | None) -> Stamp | None:
     """
     Return the stamp for a computation that begins after this call, minting the tokens that are absent.
 
@@ -125,26 +167,21 @@ def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], li
     absent = [key for key in tokens if not is_token(found.get(key))]
     if absent:
         lifetimes = dict.fromkeys(absent, None) | {tokens[0]: lifetime}
-        found = {**found, **_minted(store, tokens[0], {key: lifetimes[key] for key in absent}, found)}
-    standing = [found.get(key) for key in tokens]
-    return stamp_of(standing) if all(map(is_token, standing)) else None
+        found = {**found, **_minted(store, {key: lifetimes[key] for key in absent}, found)}
+    standing = tuple([found.get(key) for key in tokens])
+    return standing if all(map(is_token, standing)) else None  # type: ignore[return-value] # tokens, as just tested
 
 
-def _minted(
-    store: Store, own: str, absent: Mapping[str, float | None], found: Mapping[str, object]
-) -> Mapping[str, object]:
+def _minted(store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]) -> Mapping[str, object]:
     """
     Mint tokens, and return those that stand: ours, or those of callers who were quicker.
 
-    The call's own token and one more are minted with `add`, so that callers who race agree on the first. More are
-    absent only where much is new, or was evicted: one `set_many` for them then, to stay within four commands, and for
-    what is there but is no token. By that, callers who race may kill each other's entries (a miss more) and never
-    revive one, since no token is written twice.
+    With `add`, so that callers who race agree on the first: a `set_many` would cost one command for them all, and let
+    each kill the entries of the others. Only what is there and is no token has to be overwritten.
     """
-    fresh: dict[str, bytes] = {key: urandom(TOKEN_BYTES) for key in absent}
-    shared = [key for key in absent if key != own]
-    crowd = {key: fresh[key] for key in absent if key in found or (key in shared and len(shared) > 1)}
-    if crowd and store.set_many(crowd, None):
+    fresh = {key: urandom(TOKEN_BYTES) for key in absent}
+    spoiled = {key: fresh[key] for key in absent if key in found}
+    if spoiled and store.set_many(spoiled, None):
         return {}
-    won = [store.add(key, fresh[key], absent[key]) for key in absent if key not in crowd]
+    won = [store.add(key, fresh[key], absent[key]) for key in absent if key not in spoiled]
     return fresh if all(won) else store.get_many(list(absent)) or {}

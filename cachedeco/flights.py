@@ -1,53 +1,146 @@
-"""Who computes: the steps of a call that could not be served."""
+"""
+Flights: one computation, whoever asks.
 
-from collections.abc import Callable, Mapping, Sequence
+A *flight* is one computation under way, named by key and stamp: who arrives after an invalidation finds other tokens,
+and never joins a computation that began before it. In one process the others wait for the flight itself; between
+processes its leader holds a lease, and the leaders in other processes look again and again until the entry is there.
+
+Nobody waits without bound: at most `wait` seconds in all, and then they compute. Nobody waits inside a transaction,
+as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that there are no
+circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may see.
+"""
+
+import os
+import pickle
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from time import perf_counter
-from typing import Any
+from threading import Lock
+from time import monotonic
+from typing import Any, Literal, NamedTuple
 
-from cachedeco.events import Event, emit
-from cachedeco.keeping import Terms, keep, settled, stamped
-from cachedeco.steps import COMPUTE, Steps
+from cachedeco import nesting, transactions
+from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, is_servable, note, rescued
+from cachedeco.entries import Stamp
+from cachedeco.keeping import stamped
+from cachedeco.leases import FAILED, LANDED, Permit, granted
+from cachedeco.steps import Raised, Stepping, Steps, Value, Wait
 
-
-def steps_of_bypass(function: str, otherwise: Callable[[], None] | None = None) -> Steps[Any]:
-    """Compute, and store nothing. *otherwise* is called then, as in `steps_of_miss`."""
-    emit(Event("bypassed", function))
-    began = perf_counter()
-    value = yield COMPUTE
-    emit(Event("computed", function, seconds=perf_counter() - began))
-    if otherwise:
-        yield otherwise
-    return value
+Name = tuple[str, str, Stamp]  # alias, the entry's key, the tokens that the call itself depends on
 
 
-def steps_of_miss(
-    terms: Terms,
-    keys: Sequence[str],
-    found: Mapping[str, object] | None,
-    otherwise: Callable[[], None] | None = None,
-) -> Steps[Any]:
-    """
-    Compute and store.
+class Flight(NamedTuple):
+    """A computation under way in this process, or about to be."""
 
-    Args:
-        terms: Those of the function.
+    name: Name
+    future: "Future[Landing]"
 
-        keys: The entry's key, then those of its tokens.
+    def land(self, landing: Landing) -> None:
+        """Tell all who wait. Nobody joins from now on."""
+        with _lock:
+            if _flights.get(self.name) is self:  # it is not in a child that was forked meanwhile
+                del _flights[self.name]
+        self.future.set_result(landing)
 
-        found: What was read of them; None where the cache could not be asked.
 
-        otherwise: Called where the value can't be stored, or does not arrive.
-    """
-    # Before the computation: an invalidation that arrives during it must find the entry dead at birth.
-    stamp = yield partial(stamped, terms, keys, found)
-    began = perf_counter()
-    value = yield COMPUTE
-    value = yield partial(settled, terms, value)
-    seconds = perf_counter() - began
-    terms.tell("computed", keys[0], seconds=seconds)
-    if stamp is not None:
-        yield partial(keep, terms, keys[0], stamp, seconds, value, otherwise)
-    elif otherwise:
-        yield otherwise
-    return value
+_lock = Lock()
+_flights: dict[Name, Flight] = {}
+
+
+def board(call: Call, stamp: Stamp) -> tuple[Flight, bool]:
+    """Return the flight of a call, and whether it is the caller who leads it. Who leads must land it."""
+    name = (call.terms.store.alias, call.keys[0], stamp)
+    with _lock:
+        flight = _flights.get(name)
+        if flight is not None:
+            return flight, False
+        flight = _flights[name] = Flight(name, Future())
+        return flight, True
+
+
+def _begin_anew() -> None:
+    """Forget flights whose leaders a forked child does not have, and a lock that one of them may have held."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = Lock()
+    _flights.clear()
+
+
+with suppress(AttributeError):  # on Windows nothing forks
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+# --- steps ---
+
+
+def steps_of_miss(call: Call) -> Steps[Any]:
+    """Compute and store, or take what another caller computes."""
+    terms = call.terms
+    terms.tell("miss", call.keys[0])
+    stamp, is_alone = yield partial(_prepared, call)
+    deadline = monotonic() + terms.wait
+    while not is_alone and (left := deadline - monotonic()) > 0:
+        flight, leads = board(call, stamp)
+        if leads:
+            return (yield from _led(flight, call, stamp, deadline))
+        landing = yield Wait(flight.future, left)
+        if landing is None:
+            break
+        outcome = yield from _shared(call, stamp, landing)
+        if outcome is not None:
+            return outcome
+        # A value of which there can be no copies: to wait for one another would help nobody.
+        is_alone = landing is not ABANDONED and landing.pickled is None
+    return (yield from computed(call, stamp))[0]
+
+
+def _prepared(call: Call) -> tuple[Stamp | None, bool]:
+    """Return the stamp for the entry to come, and whether to compute alone."""
+    stamp = stamped(call.terms, call.keys, call.found)
+    return stamp, stamp is None or nesting.is_leading() or transactions.any_open()
+
+
+def _shared(call: Call, stamp: Stamp, landing: Landing) -> Stepping[Value[Any] | Raised | None]:
+    """Return what another caller's computation has come to for us; None where we must see for ourselves."""
+    if landing.error is not None:
+        return (yield from rescued(call, landing.error)) or Raised(copied(landing.error))
+    if landing.pickled is None:
+        return None
+    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
+    if landing.inner and landing.inner != (yield partial(nesting.asked, call.terms.store, list(landing.inner))):
+        return None
+    note(call, stamp, landing.inner)
+    call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
+    return Value(pickle.loads(landing.pickled))  # noqa: S301 -- made in this process, or checked by its stamp
+
+
+def _led(flight: Flight, call: Call, stamp: Stamp, deadline: float) -> Steps[Any]:
+    """Compute for all who join the flight, unless another process does."""
+    answer = None
+    try:
+        answer = yield from granted(call, stamp, deadline)
+    finally:
+        if not isinstance(answer, Permit):
+            flight.land(ABANDONED if answer is None else answer.landing)
+    return (yield from flown(flight, call, answer)) if isinstance(answer, Permit) else answer.value
+
+
+def flown(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
+    """Compute for all who have joined the flight, and end the lease."""
+    landing = ABANDONED
+    try:
+        outcome, landing = yield from computed(call, permit.stamp, leads=True)
+    finally:
+        # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
+        flight.land(landing)
+    if permit.lease is not None:
+        yield partial(permit.lease.end, _mark_of(call, landing))
+    return outcome
+
+
+def _mark_of(call: Call, landing: Landing) -> Literal[b"landed", b"failed"] | None:
+    """Return how the lease ended: it is free at once for others where the computation came to nothing."""
+    if landing is ABANDONED:
+        return None
+    if landing.error is not None:
+        return FAILED if is_servable(call) else None
+    return LANDED
