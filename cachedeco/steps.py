@@ -70,6 +70,7 @@ Steps = Stepping[Outcome[V]]
 def run(steps: Steps[V], compute: Callable[[], V]) -> V:
     """Take the steps here and now."""
     answer: object = None
+    outcome: Any = None
     with closing(steps):
         while True:
             try:
@@ -104,6 +105,7 @@ def _done(step: Step, compute: Callable[[], Any]) -> object:
 async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
     """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
     answer: object = None
+    outcome: Any = None
     with closing(steps):
         while True:
             try:
