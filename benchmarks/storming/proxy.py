@@ -72,13 +72,14 @@ class Proxy:
         task = asyncio.create_task(self._serve(requests, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also of one that is cancelled before it begins.
+        task.add_done_callback(lambda _: client.close())
 
     async def _serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         """Carry messages to and fro until one side, or the trouble, closes the connection."""
         try:
             answers, server = await asyncio.open_connection(HOST, self._target)
         except OSError:  # no server: the client is to see the connection closed
-            client.close()
             return
         ways = [
             asyncio.create_task(self._carry_requests(requests, server)),
@@ -89,8 +90,6 @@ class Proxy:
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            client.close()
             server.close()
 
     async def _carry_requests(self, requests: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
