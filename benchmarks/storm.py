@@ -3,7 +3,7 @@ Is anything old ever served, when many processes read and write at once and ever
 
     make storm                              # or: python benchmarks/storm.py: each storm, for a quarter of an hour
     python benchmarks/storm.py --short      # a few seconds each
-    python benchmarks/storm.py --only plain --backend memcached --reads 1000000 --seconds 900
+    python benchmarks/storm.py --only plain --backend memcached --reads 1000000
 
 Processes write new versions of a few rows to a PostgreSQL, and invalidate in the same transaction; others read the rows
 through the cache. A read is stale if its version is older than one that was acknowledged to its writer before the read
@@ -25,13 +25,17 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.storming.course import LONG, MODULES, SHORT, Result, machine, storm
+from benchmarks.storming.plan import Backend
 from benchmarks.storming.scenarios import SCENARIOS
 from tests.postgres import PostgreSQL
 
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+AS_LONG_AS_IT_TAKES = 24 * 3600.0
 CONTROLS = ("get_or_set", *MODULES)
 HEADS = ("reads", "writes", "hits", "computed", "faults", "longest", "stale", "slow", "stuck", "raised", "lost")
 
@@ -74,9 +78,11 @@ def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=SCENARIOS, help="this scenario; may be given again")
-    parser.add_argument("--backend", choices=("memcached", "redis", "both"), default="both")
+    parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
-    parser.add_argument("--seconds", type=float, help="of each storm at most; 40 unless given, 1.5 with --short")
+    parser.add_argument(
+        "--seconds", type=float, help=f"of each storm at most; {LONG.seconds:.0f}, or {SHORT.seconds:.0f} with --short"
+    )
     parser.add_argument("--reads", type=int, help="of cachedeco, after which a storm ends")
     parser.add_argument("--short", action="store_true", help="small storms, of a few seconds")
     parser.add_argument("--outbox", action="store_true", help="deliver invalidations by cachedeco.outbox")
@@ -88,8 +94,9 @@ def main() -> None:
     """Let the storms come, and print what they have shown."""
     chosen = options()
     size = SHORT if chosen.short else LONG
-    size = replace(size, seconds=chosen.seconds or size.seconds, reads=chosen.reads)
-    backends = ("memcached", "redis") if chosen.backend == "both" else (chosen.backend,)
+    seconds = chosen.seconds or (AS_LONG_AS_IT_TAKES if chosen.reads else size.seconds)
+    size = replace(size, seconds=seconds, reads=chosen.reads)
+    backends = BACKENDS if chosen.backend == "both" else (chosen.backend,)
     packages = ("Django", "psycopg", "pymemcache", "redis")
     print(f"{machine()}; {', '.join(f'{each} {version(each)}' for each in packages)}; seed {chosen.seed}")
     began, reads, faults = monotonic(), 0, []
@@ -100,8 +107,8 @@ def main() -> None:
                     name, backend, database, size, controls=CONTROLS, outbox=chosen.outbox, seed=chosen.seed
                 )
                 killed = f", {results[0].killed} writers killed" if results[0].killed else ""
-                title = f"{name}, {backend}, {results[0].seconds:.0f} s{killed}"
-                print(f"\n{title:25}" + "".join(f"{head:>10}" for head in HEADS))
+                print(f"\n{name} on {backend}, {results[0].seconds:.0f} s{killed}")
+                print(" " * 25 + "".join(f"{head:>10}" for head in HEADS))
                 print("\n".join(map(line, results)), flush=True)
                 reads += results[0].count.reads
                 faults += faults_of(results)

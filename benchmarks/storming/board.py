@@ -41,6 +41,7 @@ class Board:
         self._ready = words[slice(*places["ready"])]
         self.writes = words[slice(*places["writes"])]  #: by each writer
         self.lost = words[slice(*places["lost"])]  #: invalidations that the cache has not acknowledged, by each writer
+        self.killed = words[slice(*places["killed"])]  #: lives of each writer that have ended so
         self.failed_writes = words[slice(*places["failed_writes"])]  #: by each writer, of each contender
         self._times = times[slice(*places["times"])]
 
@@ -137,6 +138,7 @@ def _places(plan: Plan) -> dict[str, tuple[int, int]]:
         "ready": plan.readers + plan.writers,
         "writes": plan.writers,
         "lost": plan.writers,
+        "killed": plan.writers,
         "failed_writes": plan.writers * len(plan.contenders),
         "times": plan.rows * VERSIONS,
     }

@@ -47,7 +47,10 @@ class Contender(Protocol):
     """One way to cache."""
 
     computation: Computation
-    read: Callable[[int], int]  #: returns a row's version, cached
+
+    @property
+    def read(self) -> Callable[[int], int]:
+        """Takes a row and returns its version, cached."""
 
     def invalidate(self, row: int, turn: int) -> None:
         """Invalidate a row; the ways to do so take turns."""
@@ -94,8 +97,8 @@ class GetOrSet:
         """Return the row's version, cached."""
         from django.core.cache import cache
 
-        found: int = cache.get_or_set(f"get_or_set:{row}", lambda: self.computation(row), TIMEOUT)
-        return found
+        found: Any = cache.get_or_set(f"get_or_set:{row}", lambda: self.computation(row), TIMEOUT)
+        return int(found)
 
     def invalidate(self, row: int, _turn: int) -> None:
         """Delete what is stored."""

@@ -24,7 +24,7 @@ from tests.servers import Memcached, Redis
 # that does not answer can give up soon. Where every server answers, nothing is to be lost because the machine is busy.
 IMPATIENT = 0.2
 PATIENT = 10.0
-# Seconds of calm after each replay in which no read may be stale.
+# Seconds of calm after each fault; no read may be stale in it, once all that was lost has been replayed.
 CALM = 1.0
 # The controls that are to be installed, and what is imported of them.
 MODULES = {"django-cache-memoize": "cache_memoize", "dogpile.cache": "dogpile"}
@@ -113,7 +113,8 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
     scenario = SCENARIOS[name]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="cachedeco-storm-")))
-        server = stack.enter_context(Memcached() if backend == "memcached" else Redis())
+        server: Memcached | Redis = Memcached() if backend == "memcached" else Redis()
+        stack.enter_context(server)
         proxy = stack.enter_context(Proxy(server.port, seed=seed)) if scenario.through_proxy else None
         plan = Plan(
             scenario=name,
@@ -175,10 +176,8 @@ def _results(field: Field, scenario: Scenario) -> list[Result]:
     while not field.is_over():
         _befall(field, scenario)
     field.board.phase = Phase.QUIET
-    if field.plan.outbox:
-        field.crew.replay()
-        field.board.is_calm = True
-        field.wait(CALM)
+    if scenario.loses:
+        _calm_down(field)
     seconds = monotonic() - began
     counts = field.crew.ended()
     left = field.crew.aftermath()
@@ -194,6 +193,11 @@ def _befall(field: Field, scenario: Scenario) -> None:
     scenario.episode(field)
     # A write that began in it may still be losing its invalidation.
     field.crew.let_writers_finish()
+    _calm_down(field)
+
+
+def _calm_down(field: Field) -> None:
+    """Replay what was lost, where that can be done; leave time to all to get over it by themselves."""
     if field.plan.outbox:
         field.crew.replay()
         field.board.is_calm = True
@@ -217,7 +221,7 @@ def _result(
         count=total,
         writes=sum(board.writes),
         lost=sum(board.lost) if place == 0 else 0,
-        killed=field.crew.killed,
+        killed=sum(board.killed),
         failed_writes=sum(board.failed_writes[place :: len(plan.contenders)]),
         stuck=left[name]["stuck"],
         slow=left[name]["slow"],

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -82,7 +81,6 @@ class Crew:
         self._deliverer: Process | None = None
         self._readers = [Process.start("readers", self._text, str(number)) for number in range(plan.readers)]
         self._writers = [Process.start("writers", self._text, str(number)) for number in range(plan.writers)]
-        self.killed = 0  #: writers that have died on purpose
         deadline = monotonic() + LONGEST_START
         while not board.is_ready():
             self.look_after()
@@ -106,12 +104,7 @@ class Crew:
         return [*self._readers, *self._writers, *([self._deliverer] if self._deliverer else [])]
 
     def look_after(self) -> None:
-        """Replace the writers that were killed on purpose; fail if any other process has ended."""
-        for number, writer in enumerate(self._writers):
-            if writer.popen.poll() == -signal.SIGKILL:
-                writer.end()
-                self.killed += 1
-                self._writers[number] = Process.start("writers", self._text, str(number))
+        """Fail if any process has ended: none is to before the storm is over."""
         for process in self._all():
             if process.popen.poll() is not None:
                 raise StormError(process.complaint())

@@ -1,8 +1,8 @@
 """Keys dropped at random from a real server, as one does that needs the room: entries, tokens, whatever is there."""
 
 import socket
+from io import BufferedRWPair
 from random import Random
-from typing import IO
 from urllib.parse import unquote_to_bytes
 
 HOST = "127.0.0.1"
@@ -22,13 +22,13 @@ def evict_some(backend: str, port: int, random: Random) -> None:
                 _delete_any_in_redis(stream)
 
 
-def _ask(stream: IO[bytes], command: bytes) -> bytes:
+def _ask(stream: BufferedRWPair, command: bytes) -> bytes:
     stream.write(command + b"\r\n")
     stream.flush()
     return stream.readline().rstrip()
 
 
-def _keys_in_memcached(stream: IO[bytes]) -> list[bytes]:
+def _keys_in_memcached(stream: BufferedRWPair) -> list[bytes]:
     line = _ask(stream, b"lru_crawler metadump all")
     keys = []
     while line.startswith(b"key="):
@@ -37,7 +37,7 @@ def _keys_in_memcached(stream: IO[bytes]) -> list[bytes]:
     return keys  # none if the crawler was busy: then next time
 
 
-def _delete_any_in_redis(stream: IO[bytes]) -> None:
+def _delete_any_in_redis(stream: BufferedRWPair) -> None:
     length = int(_ask(stream, b"RANDOMKEY")[1:])
     if length < 0:
         return

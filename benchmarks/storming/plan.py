@@ -63,7 +63,12 @@ def cache_settings(plan: Plan) -> dict[str, Any]:
     """Return the entry of CACHES: Django's own backend, with a client that gives up soon and asks again at once."""
     if plan.backend == "memcached":
         # HashClient would hold a server for dead for a minute after it came back.
-        options = {"connect_timeout": plan.patience, "timeout": plan.patience, "retry_attempts": 0, "dead_timeout": 0}
+        options: dict[str, float | None] = {
+            "connect_timeout": plan.patience,
+            "timeout": plan.patience,
+            "retry_attempts": 0,
+            "dead_timeout": 0,
+        }
         name = "memcached.PyMemcacheCache"
     else:
         # redis-py would send a command that was not answered once more: the very token that is to be fresh.

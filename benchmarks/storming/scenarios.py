@@ -35,7 +35,7 @@ def restart(field: Field) -> None:
 def freeze(field: Field) -> None:
     """Keep the server from answering for a while."""
     field.server.pause()
-    field.wait(field.random.uniform(0.2, 0.8))
+    field.wait(field.random.uniform(0.3, 1.5))
     field.server.resume()
 
 

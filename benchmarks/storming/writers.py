@@ -3,10 +3,12 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from random import Random
 from time import sleep
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.utils import OperationalError
@@ -14,7 +16,7 @@ from django.db.utils import OperationalError
 from benchmarks.storming import rows
 from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
-from benchmarks.storming.plan import Plan, configure
+from benchmarks.storming.plan import Plan, configure, die_with_parent
 
 # Where writers are to be killed, one write in so many is a writer's last.
 LAST_WRITE = 8
@@ -78,7 +80,8 @@ class Writer:
             os.kill(os.getpid(), signal.SIGKILL)
 
         # Not on_commit(), which would put it after what is to be delivered.
-        connection.run_on_commit.insert(0, (set(connection.savepoint_ids), die, False))
+        hook: Any = (set(connection.savepoint_ids), die, False)
+        connection.run_on_commit.insert(0, hook)
 
     def storm(self) -> None:
         """Write until it is quiet; then read now and then, as a process does that has more to do than to write."""
@@ -100,13 +103,30 @@ def main() -> None:
     plan, number = Plan.from_json(sys.argv[1]), int(sys.argv[2])
     configure(plan)
     board = Board(plan)
-    writer = Writer(plan, board, number, contenders(plan))
-    if number == 0 and board.phase == Phase.STARTING:  # neither a second one nor one that replaces a killed one
+    if number == 0:
         rows.make(plan)
-    connection.ensure_connection()
+        connection.close()
     board.tell_ready(plan.readers + number)
     board.wait_for(Phase.STORM)
-    writer.storm()
+    while _ended_by_kill(plan, board, number):
+        board.killed[number] += 1
+
+
+def _ended_by_kill(plan: Plan, board: Board, number: int) -> bool:
+    """Write in a process of its own, forked as that is quick; return whether it was killed."""
+    child = os.fork()
+    if not child:
+        try:
+            die_with_parent()
+            Writer(plan, board, number, contenders(plan)).storm()
+        except BaseException:  # noqa: BLE001 -- what is raised must not run on in the copy
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code not in {0, -signal.SIGKILL}:
+        sys.exit(1)
+    return code != 0
 
 
 if __name__ == "__main__":
