@@ -65,7 +65,8 @@ def faults_of(results: Iterable[Result]) -> list[str]:
     place = f"{ours.scenario} on {ours.backend}"
     faults = []
     if ours.stale or ours.failures or not ours.count.reads or not ours.writes:
-        faults.append(f"{place}: cachedeco served {ours.stale} stale reads, and raised {ours.failures} times.")
+        raised = f"raised {ours.failures} times {ours.count.failure}"
+        faults.append(f"{place}: cachedeco served {ours.stale} stale reads in {ours.count.reads}, and {raised}")
     may_stick = SCENARIOS[ours.scenario].loses and not ours.outbox
     if ours.stuck and not may_stick:
         faults.append(f"{place}: cachedeco left {ours.stuck} old rows.")

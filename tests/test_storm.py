@@ -7,13 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import fields
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from benchmarks.storming.board import Board
 from benchmarks.storming.course import SHORT, storm
-from benchmarks.storming.plan import Backend
+from benchmarks.storming.plan import Backend, Plan
 from tests.postgres import PostgreSQL
 
 # One process of pytest-xdist, so that there is one PostgreSQL.
@@ -55,6 +59,45 @@ def test_nothing_old_is_served_and_the_control_is_caught(
 
     assert (0, 0, 0) == (ours.stale, ours.stuck, ours.failures), ours
     assert control.stale > 0, control
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """Give the memory that two writers share, on a clock that is an hour further at each look."""
+    hours = count(start=0, step=3600)
+    monkeypatch.setattr("benchmarks.storming.board.monotonic", lambda: next(hours))
+    options: dict[str, Any] = {field.name: 1 for field in fields(Plan)}
+    return Board.create(
+        Plan(**{**options, "board": str(tmp_path / "board"), "contenders": (), "rows": 2, "writers": 2})
+    )
+
+
+def test_newest_version_of_any_writer_is_what_was_acknowledged(board: Board) -> None:
+    """A writer that is told late of an older version takes nothing back, and rows are apart."""
+    board.acknowledge(writer=0, row=1, version=3)
+    board.acknowledge(writer=1, row=1, version=2)
+
+    assert [0, 3] == [board.acknowledged(row) for row in range(2)]
+
+
+def test_value_is_stale_since_the_first_newer_version(board: Board) -> None:
+    """What counts is when it began to be old, not when the newest version came."""
+    for version in (1, 2, 3):
+        board.acknowledge(0, 1, version)
+
+    seconds = board.seconds_stale(1, 1, 3)
+
+    assert 2 * 3600 == seconds
+
+
+def test_version_that_nobody_was_told_of_makes_nothing_stale(board: Board) -> None:
+    """A version whose writer was killed has no time, and the next one counts."""
+    for version in (1, 3):
+        board.acknowledge(0, 1, version)
+
+    seconds = board.seconds_stale(1, 1, 3)
+
+    assert 3600 == seconds
 
 
 def test_postgresql_killed_keeps_what_was_committed(postgresql: PostgreSQL) -> None:

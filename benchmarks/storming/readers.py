@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from random import Random
 from threading import Thread
 from typing import Any
@@ -36,14 +36,14 @@ class Count:
 
     def add(self, other: "Count") -> None:
         """Add what another thread, or process, has counted."""
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            total = max(mine, theirs) if field.name == "longest" else mine or theirs
-            setattr(self, field.name, total if field.name in {"longest", "failure"} else mine + theirs)
+        for name in ("reads", "stale_before", "stale_after", "failures", "hits", "computations"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.longest = max(self.longest, other.longest)
+        self.failure = self.failure or other.failure
 
 
 class Reader:
-    """One thread or task, or all of them in turn."""
+    """One thread, or one task."""
 
     def __init__(self, plan: Plan, board: Board, process: int, place: int, crew: dict[str, Contender]) -> None:
         """Read in an order of its own."""
