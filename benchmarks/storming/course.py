@@ -200,8 +200,6 @@ def _calm_down(field: Field) -> None:
     """Replay what was lost, where that can be done; leave time to all to get over it by themselves."""
     if field.plan.outbox:
         field.crew.replay()
-        # The deliverer that runs all the while may have had some of it in hand.
-        field.wait(CALM)
         field.board.is_calm = True
     field.wait(CALM)
 

@@ -89,7 +89,7 @@ class Crew:
                 raise StormError(msg)
             sleep(0.005)
         if plan.outbox:
-            self._deliverer = Process.start("deliverer", self._text, "loop")
+            self._deliverer = Process.start("deliverer", self._text, "deliver")
 
     def __enter__(self) -> Self:
         """Give the crew."""
@@ -118,8 +118,8 @@ class Crew:
             sleep(0.005)
 
     def replay(self) -> None:
-        """Return when all that the outbox holds has been delivered."""
-        self._once("deliverer", "once")
+        """Return when all that the outbox holds now has been delivered."""
+        self._once("deliverer", "wait")
 
     def ended(self) -> list[dict[str, Any]]:
         """End the storm, and return what the readers have counted."""
