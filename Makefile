@@ -15,7 +15,7 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test servers lint types suite second-suite format demo serve bench clean
+.PHONY: help test servers lint types suite second-suite format demo serve bench storm clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ suite: $(DEV) servers  ## Run the tests, and measure their coverage
 second-suite: $(DEV) servers  ## Run the tests on another Python and Django, where there is one
 	@scripts/second-suite.sh $(RUN)
 
-servers:  ## Install memcached and redis-server, if missing
+servers:  ## Install memcached, redis-server and PostgreSQL, if missing
 	@scripts/require-servers.sh
 
 format: $(DEV)  ## Rewrite the code in the project's format
@@ -58,6 +58,9 @@ serve: $(LEAN)  ## Serve the example site
 
 bench: $(BENCH) servers  ## Measure a hit, beside other libraries
 	@$(RUN) benchmarks/bench_hit.py
+
+storm: $(BENCH) servers  ## Look for anything old, where all fails that can
+	@$(RUN) benchmarks/storm.py
 
 clean:  ## Remove the environments and what the tools have left
 	rm -rf .venv .venv-second .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,5 +1,5 @@
 #!/bin/sh
-# See to it that the servers that the tests start are on PATH.
+# See to it that the servers that the tests start are installed.
 # usage: scripts/require-servers.sh
 set -eu
 
@@ -8,6 +8,8 @@ missing() {
     for program in memcached redis-server; do
         command -v "$program" >/dev/null || printf '%s ' "$program"
     done
+    # Debian keeps this one's programs in a directory for each version, off PATH.
+    command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || printf 'postgresql '
 }
 
 packages=$(missing)
@@ -16,6 +18,6 @@ packages=$(missing)
 "$(dirname "$0")/install-packages.sh" $packages
 still=$(missing)
 if [ -n "$still" ]; then
-    echo "Installed, and still not on PATH: $still" >&2
+    echo "Installed, and still not found: $still" >&2
     exit 1
 fi

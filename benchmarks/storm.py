@@ -1,0 +1,123 @@
+"""
+Is anything old ever served, when many processes read and write at once and everything fails that can?
+
+    make storm                              # or: python benchmarks/storm.py: each storm, for a quarter of an hour
+    python benchmarks/storm.py --short      # a few seconds each
+    python benchmarks/storm.py --only plain --backend memcached --reads 1000000
+
+Processes write new versions of a few rows to a PostgreSQL, and invalidate in the same transaction; others read the rows
+through the cache. A read is stale if its version is older than one that was acknowledged to its writer before the read
+began. The controls cache the same rows in the same processes by other means, and delete after the commit.
+
+In storms that can lose invalidations, "faults" are the stale reads from the beginning of a fault until all that it has
+lost was replayed; without an outbox nothing is ever replayed. "stale" are those that nothing excuses; it must be 0 in
+the lines of cachedeco, as must be "stuck" (rows that are old still in the end, for a fresh process) and "raised"
+(exceptions that reach a reader or a writer). "slow" tells whether a reader that was slower than a write, step by step,
+has left an old row. Ends with 1 where cachedeco has failed by these words, or where no control has: such a storm proves
+nothing.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import get_args
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.storming.course import LONG, MODULES, SHORT, Result, machine, storm
+from benchmarks.storming.plan import Backend
+from benchmarks.storming.scenarios import SCENARIOS
+from tests.postgres import PostgreSQL
+
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+AS_LONG_AS_IT_TAKES = 24 * 3600.0
+CONTROLS = ("get_or_set", *MODULES)
+HEADS = ("reads", "writes", "hits", "computed", "faults", "longest", "stale", "slow", "stuck", "raised", "lost")
+
+
+def line(result: Result) -> str:
+    """Return one line of the table."""
+    count = result.count
+    cells = {
+        "reads": f"{count.reads:,}",
+        "writes": f"{result.writes:,}",
+        "hits": f"{count.hits / max(1, count.reads):.0%}",
+        "computed": f"{count.computations:,}",
+        "faults": f"{count.stale_before:,}" if SCENARIOS[result.scenario].loses else "",
+        "longest": f"{count.longest:.2f} s" if count.longest else "",
+        "stale": f"{count.stale_after:,}",
+        "slow": "old" if result.slow else "fresh",
+        "stuck": f"{result.stuck}",
+        "raised": f"{result.failures:,}",
+        "lost": f"{result.lost:,}" if result.contender == "cachedeco" else "",
+    }
+    return f"    {result.contender:21}" + "".join(f"{cells[head]:>10}" for head in HEADS)
+
+
+def faults_of(results: Iterable[Result]) -> list[str]:
+    """Return what is wrong with one storm's results, in words."""
+    ours, *controls = results
+    place = f"{ours.scenario} on {ours.backend}"
+    faults = []
+    if ours.stale or ours.failures or not ours.count.reads or not ours.writes:
+        raised = f"raised {ours.failures} times {ours.count.failure}"
+        faults.append(f"{place}: cachedeco served {ours.stale} stale reads in {ours.count.reads}, and {raised}")
+    may_stick = SCENARIOS[ours.scenario].loses and not ours.outbox
+    if ours.stuck and not may_stick:
+        faults.append(f"{place}: cachedeco left {ours.stuck} old rows.")
+    if not any(control.stale for control in controls):
+        faults.append(f"{place}: no control has served anything old, so this storm proves nothing.")
+    return faults
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=SCENARIOS, help="this scenario; may be given again")
+    parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
+    parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument(
+        "--seconds", type=float, help=f"of each storm at most; {LONG.seconds:.0f}, or {SHORT.seconds:.0f} with --short"
+    )
+    parser.add_argument("--reads", type=int, help="of cachedeco, after which a storm ends")
+    parser.add_argument("--short", action="store_true", help="small storms, of a few seconds")
+    parser.add_argument("--outbox", action="store_true", help="deliver invalidations by cachedeco.outbox")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Let the storms come, and print what they have shown."""
+    chosen = options()
+    size = SHORT if chosen.short else LONG
+    seconds = chosen.seconds or (AS_LONG_AS_IT_TAKES if chosen.reads else size.seconds)
+    size = replace(size, seconds=seconds, reads=chosen.reads)
+    backends = BACKENDS if chosen.backend == "both" else (chosen.backend,)
+    packages = ("Django", "psycopg", "pymemcache", "redis")
+    print(f"{machine()}; {', '.join(f'{each} {version(each)}' for each in packages)}; seed {chosen.seed}")
+    began, reads, faults = monotonic(), 0, []
+    with nullcontext() if chosen.database == "sqlite" else PostgreSQL() as database:
+        for name in chosen.only or SCENARIOS:
+            for backend in backends:
+                results = storm(
+                    name, backend, database, size, controls=CONTROLS, outbox=chosen.outbox, seed=chosen.seed
+                )
+                killed = f", {results[0].killed} writers killed" if results[0].killed else ""
+                print(f"\n{name} on {backend}, {results[0].seconds:.0f} s{killed}")
+                print(" " * 25 + "".join(f"{head:>10}" for head in HEADS))
+                print("\n".join(map(line, results)), flush=True)
+                reads += results[0].count.reads
+                faults += faults_of(results)
+    print(f"\n{reads:,} reads of cachedeco in {monotonic() - began:.0f} seconds.")
+    if faults:
+        sys.exit("\n".join(faults))
+    print("None was older than it may be; every storm has caught a control.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The course of one storm, from its first process to what it has left, and the figures of it."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+from benchmarks.storming.board import Board, Phase
+from benchmarks.storming.crew import Crew
+from benchmarks.storming.field import Field
+from benchmarks.storming.plan import Backend, Plan
+from benchmarks.storming.proxy import HOST, Proxy
+from benchmarks.storming.readers import Count
+from benchmarks.storming.scenarios import SCENARIOS, Scenario
+from tests.postgres import DATABASE, USER, PostgreSQL
+from tests.servers import Memcached, Redis
+
+# Seconds that clients wait for the cache. Loopback answers in well under a millisecond, so that whoever meets a server
+# that does not answer can give up soon. Where every server answers, nothing is to be lost because the machine is busy.
+IMPATIENT = 0.2
+PATIENT = 10.0
+# Seconds of calm after each fault; no read may be stale in it, once all that was lost has been replayed.
+CALM = 1.0
+# The controls that are to be installed, and what is imported of them.
+MODULES = {"django-cache-memoize": "cache_memoize", "dogpile.cache": "dogpile"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much of everything."""
+
+    seconds: float
+    reads: int | None = None  #: end when there are so many
+    rows: int = 20
+    writers: int = 2
+    threaded_readers: int = 2
+    threads: int = 4
+    async_readers: int = 1
+    tasks: int = 8
+    computation: float = 0.002
+    pause: float = 0.01
+    control_share: int = 16
+
+
+LONG = Size(seconds=40)
+SHORT = Size(seconds=1.0, threaded_readers=1, tasks=4, control_share=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one storm has shown of one contender."""
+
+    scenario: str
+    backend: str
+    contender: str
+    outbox: bool
+    seconds: float
+    count: Count
+    writes: int
+    lost: int  #: invalidations that the cache has not acknowledged; cachedeco's alone, as nobody else notices
+    killed: int  #: writers
+    failed_writes: int  #: exceptions that reached a writer
+    stuck: int  #: rows that were old still in the end
+    slow: int  #: 1 where the slow reader has left an old row
+
+    @property
+    def stale(self) -> int:
+        """Stale reads that nothing excuses, the slow reader's among them."""
+        return self.count.stale_after + self.slow
+
+    @property
+    def failures(self) -> int:
+        """Exceptions that the cache has thrown at a caller."""
+        return self.count.failures + self.failed_writes
+
+
+def storm(  # noqa: PLR0913 -- what a storm is made of
+    name: str,
+    backend: Backend,
+    database: PostgreSQL | None,
+    size: Size,
+    *,
+    controls: tuple[str, ...] = ("get_or_set",),
+    outbox: bool = False,
+    seed: int = 0,
+) -> list[Result]:
+    """
+    Run one storm.
+
+    Args:
+        name: The scenario's.
+
+        backend: The kind of cache server; one is started.
+
+        database: A running PostgreSQL, or None for a file of SQLite's.
+
+        size: How much of everything.
+
+        controls: What is cached by other means beside cachedeco.
+
+        outbox: Deliver invalidations by `cachedeco.outbox`.
+
+        seed: Of what is random, as far as the machine lets it be repeated.
+
+    Raises:
+        StormError: A process has failed.
+    """
+    scenario = SCENARIOS[name]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="cachedeco-storm-")))
+        server: Memcached | Redis = Memcached() if backend == "memcached" else Redis()
+        stack.enter_context(server)
+        proxy = stack.enter_context(Proxy(server.port, seed=seed)) if scenario.through_proxy else None
+        plan = Plan(
+            scenario=name,
+            backend=backend,
+            cache_location=_location(backend, proxy.port if proxy else server.port),
+            patience=IMPATIENT if scenario.hangs else PATIENT,
+            database=_database_settings(database, directory, scenario),
+            board=str(directory / "board"),
+            contenders=("cachedeco", *(each for each in controls if _takes_part(each, backend, scenario))),
+            **_sizes(size),
+            atomic_reads=scenario.atomic_reads,
+            switches_mode=scenario.switches_mode,
+            outbox=outbox,
+            seed=seed,
+        )
+        board = Board.create(plan)
+        crew = stack.enter_context(Crew(plan, board))
+        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)  # noqa: S311
+        return _results(field, scenario)
+
+
+def _sizes(size: Size) -> dict[str, Any]:
+    names = ("rows", "writers", "threaded_readers", "threads", "async_readers", "tasks", "computation", "pause")
+    return {name: getattr(size, name) for name in (*names, "control_share")}
+
+
+def _location(backend: Backend, port: int) -> str:
+    return f"{HOST}:{port}" if backend == "memcached" else f"redis://{HOST}:{port}/0"
+
+
+def _database_settings(database: PostgreSQL | None, directory: Path, scenario: Scenario) -> dict[str, Any]:
+    if database is None:
+        options: dict[str, Any] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF",
+        }
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(directory / "database"), "OPTIONS": options}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": HOST,
+        "PORT": database.port,
+        "USER": USER,
+        "NAME": DATABASE,
+        "OPTIONS": {"isolation_level": scenario.isolation},
+    }
+
+
+def _takes_part(control: str, backend: Backend, scenario: Scenario) -> bool:
+    """Leave out what is not installed, and what would wait for ever for a server that does not answer."""
+    if control in MODULES and find_spec(MODULES[control]) is None:
+        return False
+    return not (scenario.hangs and backend == "memcached" and control == "dogpile.cache")
+
+
+def _results(field: Field, scenario: Scenario) -> list[Result]:
+    began = monotonic()
+    field.board.phase = Phase.STORM
+    while not field.is_over():
+        _befall(field, scenario)
+    field.board.phase = Phase.QUIET
+    if scenario.loses:
+        _calm_down(field)
+    seconds = monotonic() - began
+    counts = field.crew.ended()
+    left = field.crew.aftermath()
+    return [_result(field, place, seconds, counts, left) for place in range(len(field.plan.contenders))]
+
+
+def _befall(field: Field, scenario: Scenario) -> None:
+    """Go through one episode, and through the calm after it."""
+    if not scenario.loses:
+        scenario.episode(field)
+        return
+    field.board.is_calm = False
+    scenario.episode(field)
+    # A write that began in it may still be losing its invalidation.
+    field.crew.let_writers_finish()
+    _calm_down(field)
+
+
+def _calm_down(field: Field) -> None:
+    """Replay what was lost, where that can be done; leave time to all to get over it by themselves."""
+    if field.plan.outbox:
+        field.crew.replay()
+        field.board.is_calm = True
+    field.wait(CALM)
+
+
+def _result(
+    field: Field, place: int, seconds: float, counts: list[dict[str, Any]], left: dict[str, dict[str, int]]
+) -> Result:
+    plan, board = field.plan, field.board
+    name = plan.contenders[place]
+    total = Count()
+    for each in counts:
+        total.add(Count(**each[name]))
+    return Result(
+        scenario=plan.scenario,
+        backend=plan.backend,
+        contender=name,
+        outbox=plan.outbox,
+        seconds=seconds,
+        count=total,
+        writes=sum(board.writes),
+        lost=sum(board.lost) if place == 0 else 0,
+        killed=sum(board.killed),
+        failed_writes=sum(board.failed_writes[place :: len(plan.contenders)]),
+        stuck=left[name]["stuck"],
+        slow=left[name]["slow"],
+    )
+
+
+def machine() -> str:
+    """Return what the figures were measured on."""
+    import platform
+
+    return f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
