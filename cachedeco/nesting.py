@@ -34,7 +34,7 @@ class Computation:
         self.is_whole = True  #: False once an inner call had no stamp
 
 
-_current: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
+current: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
 
 
 @contextmanager
@@ -49,25 +49,25 @@ def computing(alias: str, *, collects: bool, leads: bool) -> Generator[Computati
 
         leads: Whether others may wait for the computation.
     """
-    before = _current.get()
+    before = current.get()
     computation = Computation(alias, collects=collects, is_leading=leads or is_leading())
-    _current.set(computation)
+    current.set(computation)
     try:
         yield computation
     finally:
         # Not by the variable's own reset(): a coroutine that nobody awaits any more is closed in another context.
-        _current.set(before)
+        current.set(before)
 
 
 def is_leading() -> bool:
     """Tell whether anybody may be waiting for what this thread or task computes: then it must wait for nobody."""
-    computation = _current.get()
+    computation = current.get()
     return computation is not None and computation.is_leading
 
 
 def note(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
     """Note the tokens that a call depended on, for the computation around it: *keys* but the first, with *found*."""
-    computation = _current.get()
+    computation = current.get()
     if computation is None or not computation.collects:
         return
     for key in keys[1:]:
@@ -82,7 +82,7 @@ def note(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
 
 def spoil() -> None:
     """Tell the computation around a call that it had no stamp: no invalidation of it could reach the entry to come."""
-    computation = _current.get()
+    computation = current.get()
     if computation is not None and computation.collects:
         computation.is_whole = False
 
