@@ -13,6 +13,7 @@ from django.db import connections
 
 from cachedeco.cached import CachedQuery
 from cachedeco.events import Event, listening
+from cachedeco.nesting import computing
 from cachedeco.testing.assertions import call_from_sync, name_of, shown
 
 P = ParamSpec("P")
@@ -34,7 +35,7 @@ class paused(Generic[P, V]):  # noqa: N801 -- reads as a verb: `with paused(club
             assert computation.finish() == old     # stores the value, which is dead already, and returns it
 
     The call has the context, and the database connections, of the test: only one of the two runs at a time. Other
-    calls of the function are not stopped. Two can be, in a block each. In async code use `async with`, `astart()` and
+    calls of the function are not stopped, and do not wait for this one. Two can be, in a block each. In async code use `async with`, `astart()` and
     `afinish()`. A block that ends early lets the call go.
 
     Args:
@@ -180,7 +181,8 @@ class _Call:
     def _called(self) -> object:
         # By the key, as a function may call itself with other arguments; here, as the key may ask the database.
         self._key = self._function.key_for(*self._args, **self._kwargs)
-        with listening(self._stop):
+        # As inside a computation that others wait for: alone, so that nobody waits for the one that is stopped.
+        with listening(self._stop), computing("", collects=False, leads=True):
             return call_from_sync(self._function, self._args, self._kwargs)
 
     def _stop(self, event: Event) -> None:
