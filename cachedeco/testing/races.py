@@ -35,8 +35,8 @@ class paused(Generic[P, V]):  # noqa: N801 -- reads as a verb: `with paused(club
             assert computation.finish() == old     # stores the value, which is dead already, and returns it
 
     The call has the context, and the database connections, of the test: only one of the two runs at a time. Other
-    calls of the function are not stopped, and do not wait for this one. Two can be, in a block each. In async code use `async with`, `astart()` and
-    `afinish()`. A block that ends early lets the call go.
+    calls of the function are not stopped, and do not wait for this one. Two can be, in a block each. In async code use
+    `async with`, `astart()` and `afinish()`. A block that ends early lets the call go.
 
     Args:
         function: The function, async or not, bound or not.
