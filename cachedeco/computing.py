@@ -92,15 +92,15 @@ def _vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) 
     if stamp is not None and not computation.is_whole:
         terms.tell("unstored", call.keys[0], reason="a cached call inside it went past the cache")
         stamp = None
-    if stamp is None:
-        nesting.spoil()
-    else:
-        note(call, stamp, computation.inner)
+    note(call, stamp, computation.inner)
     return stamp
 
 
-def note(call: Call, stamp: Stamp, inner: Mapping[str, bytes]) -> None:
+def note(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes]) -> None:
     """Note what a call depended on, for the computation around it."""
+    if stamp is None:
+        nesting.spoil()
+        return
     tokens = dict(zip(call.keys[1:], stamp, strict=True))
     nesting.note(call.terms.store.alias, [*call.keys, *inner], {**tokens, **inner})
 

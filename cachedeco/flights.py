@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, is_servable, note, rescued
@@ -26,14 +26,26 @@ from cachedeco.keeping import stamped
 from cachedeco.leases import FAILED, LANDED, Permit, granted
 from cachedeco.steps import Raised, Stepping, Steps, Value, Wait
 
-Name = tuple[str, str, Stamp]  # alias, the entry's key, the tokens that the call itself depends on
+# Alias, the entry's key, and the tokens that the call itself depends on; None where the cache could not tell them.
+Name = tuple[str, str, Stamp | None]
 
 
-class Flight(NamedTuple):
+class Flight:
     """A computation under way in this process, or about to be."""
 
-    name: Name
-    future: "Future[Landing]"
+    __slots__ = ("before", "future", "has_departed", "name")
+
+    def __init__(self, name: Name, before: "Flight | None") -> None:
+        """Prepare one for others to join."""
+        self.name = name
+        self.before = before  #: without a stamp: the one that had departed already
+        self.has_departed = False
+        self.future: Future[Landing] = Future()
+
+    def depart(self) -> None:
+        """Begin: from now on, who has no stamp does not join."""
+        with _lock:
+            self.before, self.has_departed = None, True
 
     def land(self, landing: Landing) -> None:
         """Tell all who wait. Nobody joins from now on."""
@@ -47,14 +59,19 @@ _lock = Lock()
 _flights: dict[Name, Flight] = {}
 
 
-def board(call: Call, stamp: Stamp) -> tuple[Flight, bool]:
-    """Return the flight of a call, and whether it is the caller who leads it. Who leads must land it."""
+def board(call: Call, stamp: Stamp | None) -> tuple[Flight, bool]:
+    """
+    Return the flight of a call, and whether it is the caller who leads it. Who leads must land it.
+
+    Without a stamp nothing tells whether there was an invalidation since a computation began. So nobody joins one that
+    has departed: all who come during it share the next.
+    """
     name = (call.terms.store.alias, call.keys[0], stamp)
     with _lock:
-        flight = _flights.get(name)
-        if flight is not None:
-            return flight, False
-        flight = _flights[name] = Flight(name, Future())
+        before = _flights.get(name)
+        if before is not None and not (stamp is None and before.has_departed):
+            return before, False
+        flight = _flights[name] = Flight(name, before)
         return flight, True
 
 
@@ -96,28 +113,34 @@ def steps_of_miss(call: Call) -> Steps[Any]:
 def _prepared(call: Call) -> tuple[Stamp | None, bool]:
     """Return the stamp for the entry to come, and whether to compute alone."""
     stamp = stamped(call.terms, call.keys, call.found)
-    return stamp, stamp is None or nesting.is_leading() or transactions.any_open()
+    return stamp, nesting.is_leading() or transactions.any_open()
 
 
-def _shared(call: Call, stamp: Stamp, landing: Landing) -> Stepping[Value[Any] | Raised | None]:
+def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[Value[Any] | Raised | None]:
     """Return what another caller's computation has come to for us; None where we must see for ourselves."""
     if landing.error is not None:
         return (yield from rescued(call, landing.error)) or Raised(copied(landing.error))
     if landing.pickled is None:
         return None
     # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
-    if landing.inner and landing.inner != (yield partial(nesting.asked, call.terms.store, list(landing.inner))):
+    inner = landing.inner if stamp is not None else {}
+    if inner and inner != (yield partial(nesting.asked, call.terms.store, list(inner))):
         return None
-    note(call, stamp, landing.inner)
+    note(call, stamp, inner)
     call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
     return Value(pickle.loads(landing.pickled))  # noqa: S301 -- made in this process, or checked by its stamp
 
 
-def _led(flight: Flight, call: Call, stamp: Stamp, deadline: float) -> Steps[Any]:
+def _led(flight: Flight, call: Call, stamp: Stamp | None, deadline: float) -> Steps[Any]:
     """Compute for all who join the flight, unless another process does."""
     answer = None
     try:
-        answer = yield from granted(call, stamp, deadline)
+        if stamp is not None:
+            answer = yield from granted(call, stamp, deadline)
+        else:
+            if flight.before is not None:  # it has departed, so that its leader waits for nobody
+                yield Wait(flight.before.future, max(0.0, deadline - monotonic()))
+            answer = Permit(None, None)
     finally:
         if not isinstance(answer, Permit):
             flight.land(ABANDONED if answer is None else answer.landing)
@@ -127,6 +150,7 @@ def _led(flight: Flight, call: Call, stamp: Stamp, deadline: float) -> Steps[Any
 def flown(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
     """Compute for all who have joined the flight, and end the lease."""
     landing = ABANDONED
+    flight.depart()
     try:
         outcome, landing = yield from computed(call, permit.stamp, leads=True)
     finally:
