@@ -75,6 +75,7 @@ class Settings:
     TIMEOUT: float | Unset | None = UNSET
     VARY: tuple[Callable[[], object], ...] = ()
     KEY_PREFIX: str = "cd"
+    OUTBOX_SECONDS: float = 600.0
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -127,6 +128,14 @@ def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
     return found
 
 
+def _some_seconds_of(value: Any) -> float:  # noqa: ANN401 -- whatever a setting holds
+    seconds = seconds_of(value, what="the value")
+    if seconds is None:
+        msg = "the value is None; it takes seconds, or a timedelta."
+        raise TypeError(msg)
+    return seconds
+
+
 def _prefix_of(value: object) -> str:
     # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must find room beside it.
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
@@ -141,6 +150,7 @@ _PARSERS: dict[str, Callable[[Any], object]] = {
     "TIMEOUT": seconds_of,
     "VARY": _vary_of,
     "KEY_PREFIX": _prefix_of,
+    "OUTBOX_SECONDS": _some_seconds_of,
 }
 
 _settings: Settings | None = None

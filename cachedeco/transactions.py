@@ -10,7 +10,7 @@ moment, so what waited is delivered at the next question asked of this connectio
 test can see the difference.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Generic, TypeVar
 
 from django.db import connections
@@ -114,6 +114,17 @@ def items_for(deliver: Callable[[list[T]], object]) -> list[T]:
     return [item for hook in _waiting_here() if hook.deliver == deliver for item in hook.items]
 
 
+def waiting_with(using: str, deliver: Callable[[list[T]], object]) -> list[Collection[T]]:
+    """
+    Return what waits on a connection to be delivered by a function, and is delivered whenever what comes now is.
+
+    In groups, the earliest first: of this savepoint, and of each that it lies under. They are views, not copies.
+    """
+    connection = connections[using]
+    open_now = set(connection.savepoint_ids)
+    return [hook.items.keys() for ids, hook in _hooks_of(connection) if hook.deliver == deliver and ids <= open_now]
+
+
 def _waiting_here() -> list[AtCommit[Any]]:
     still: list[AtCommit[Any]] = []
     for connection in connections.all(initialized_only=True):
@@ -145,6 +156,11 @@ def snapshot_may_be_old(using: str) -> bool:
     if _is_managed_by_hand(connection):
         return True  # nobody tells us when one of these begins
     return _open_block(connection) is not None and not _reads_committed(connection)
+
+
+def is_managed_by_hand(using: str) -> bool:
+    """Tell whether the caller has taken autocommit off, so that nobody may ever tell us of a commit."""
+    return _is_managed_by_hand(connections[using])
 
 
 def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
