@@ -1,10 +1,11 @@
 """Databases for the tests of the outbox, each under the alias "outbox", and what is cached in front of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from django.core.management import call_command
 from django.db import connections
@@ -12,6 +13,7 @@ from django.db.models import Model
 
 from cachedeco import cached_query
 from cachedeco.outbox.models import Row, rows
+from cachedeco.store import Store
 from tests.models import Club
 from tests.postgres import DATABASE, USER, PostgreSQL
 from tests.servers import HOST
@@ -107,3 +109,17 @@ def drop_table(model: type[Model]) -> None:
     """Drop the table of one model."""
     with connections[ALIAS].schema_editor() as editor:
         editor.delete_model(model)
+
+
+@contextmanager
+def refusing(*keys: str) -> Iterator[None]:
+    """Have every cache refuse to store these keys, and take all others."""
+    original = Store.set_many
+
+    def set_many(self: Store, values: Mapping[str, bytes], timeout: float | None) -> list[str]:
+        taken = {key: value for key, value in values.items() if key not in keys}
+        left = original(self, taken, timeout) if taken else ()
+        return [key for key in values if key in left or key not in taken]
+
+    with patch.object(Store, "set_many", set_many):
+        yield
