@@ -68,6 +68,7 @@ class Command(BaseCommand):
             # A server that is away is told of once, and not each second.
             if report != before and any(report):
                 self.stdout.write(_told(report))
+                self.stdout.flush()  # a pipe to somebody's log keeps it for hours, else
             before = report
             try:
                 stop.put(stop.get(timeout=every))
