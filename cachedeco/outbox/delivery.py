@@ -67,7 +67,7 @@ class Deliverer:
         """
         if conf.current_mode() == "off":
             return Report()
-        states = {alias: heart.beat() for alias, heart in self._hearts.items()}
+        states: dict[str, State] = {alias: heart.beat() for alias, heart in self._hearts.items()}
         reports = [self._run_on(using, states, replay=replay) for using in self._databases]
         return Report(*map(sum, zip(*reports, strict=True)))
 

@@ -8,7 +8,7 @@ from django.db import connections, models
 
 from cachedeco import conf
 
-# Django's own limit for the parameters of a query on SQLite is 999.
+# As many parameters as every database takes in one statement: Oracle 1000, an old SQLite 999.
 TOGETHER: Final = 500
 
 
@@ -45,7 +45,7 @@ def claimed(found: "Rows", using: str) -> "Rows":
     """
     Return rows that no other deliverer has before us, locked until the transaction ends.
 
-    A database that can't skip what is locked gives all: two deliverers may then deliver a row twice, which costs a miss.
+    A database that can't skip what is locked gives all: two may then deliver the same row, which costs a miss.
     """
     return found.select_for_update(skip_locked=True) if can_claim(using) else found
 

@@ -83,5 +83,7 @@ def _guarded(row: Row, new: Recorded) -> Row | None:
 
 def _failed(what: str, invalidation: Invalidation, error: Exception) -> None:
     emit(
-        Event("error", invalidation.store.function, invalidation.key, invalidation.store.alias, reason=what, error=error)
+        Event(
+            "error", invalidation.store.function, invalidation.key, invalidation.store.alias, reason=what, error=error
+        )
     )

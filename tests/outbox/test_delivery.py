@@ -147,7 +147,7 @@ def test_cache_that_is_away_keeps_no_other_waiting(
 
 
 def test_nothing_is_sent_while_the_mode_is_off(pk: int, clock: Clock, commands: Commands, settings: Settings) -> None:
-    """ "off" never touches a cache."""
+    """The mode "off" never touches a cache."""
     lose(*namespaces(pk))
     clock.pass_grace()
     settings.CACHEDECO = {"MODE": "off"}

@@ -50,10 +50,10 @@ def test_row_names_the_token_and_its_lifetime(pk: int) -> None:
 @pytest.mark.parametrize("nested", [False, True])
 def test_row_of_a_block_rolled_back_was_never_there(pk: int, *, nested: bool) -> None:
     """A rollback, of a savepoint too, leaves no row, and nothing is delivered."""
-    with suppress(Undone), transaction.atomic(using=ALIAS):
-        with suppress(Undone if nested else ()), transaction.atomic(using=ALIAS):
-            name_of.invalidate(pk)
-            raise Undone
+    inner = suppress(Undone if nested else ())
+    with suppress(Undone), transaction.atomic(using=ALIAS), inner, transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        raise Undone
 
     assert ((0, 0), "old") == (waiting_and_done(), name_of.peek(pk))
 
@@ -108,14 +108,13 @@ def test_row_is_deleted_at_once_where_nothing_is_to_be_replayed(pk: int, setting
     assert ([], MISSING) == (all_rows(), name_of.peek(pk))
 
 
-def test_many_rows_of_one_transaction_are_all_acknowledged(pk: int) -> None:
+def test_many_rows_of_one_transaction_are_all_acknowledged() -> None:
     """More rows than one statement takes are acknowledged by several."""
     with transaction.atomic(using=ALIAS):
         for number in range(501):
             Namespace("many", number).invalidate(using=ALIAS)
 
     assert (0, 501) == waiting_and_done()
-
 
 
 def test_statements_of_a_transaction(pk: int) -> None:
