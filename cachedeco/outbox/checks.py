@@ -22,7 +22,7 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[C
         CheckWarning(
             f"Database {alias!r} has no table {Row._meta.db_table!r}: its invalidations are not recorded.",  # noqa: SLF001 -- Django documents _meta
             hint="Run manage.py migrate; a router's allow_migrate() says which databases are to have it.",
-            id="cachedeco.W008",
+            id="cachedeco.W010",
         )
         for alias in databases or ()
         if alias in tables() and Row._meta.db_table not in connections[alias].introspection.table_names()  # noqa: SLF001

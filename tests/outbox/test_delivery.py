@@ -17,6 +17,7 @@ from tests.conftest import UseCaches
 from tests.faults import faulty
 from tests.outbox.conftest import Clock
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
+from tests.postgres import PostgreSQL
 from tests.threads import Gate, started
 
 pytestmark = pytest.mark.usefixtures("pk", "clock")
@@ -170,6 +171,20 @@ def test_database_that_fails_is_an_event(pk: int) -> None:
 
     assert (Report(), Report(replayed=1)) == (failed, report)
     assert ["The outbox of database 'outbox' can't be delivered"] == [each.reason for each in events if each.reason]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_database_that_was_restarted_is_connected_to_again(
+    pk: int, clock: Clock, postgresql_server: PostgreSQL
+) -> None:
+    """A loop lives longer than its connection: the run that finds it broken fails, and the next one does not."""
+    lose(*namespaces(pk))
+    clock.pass_grace()
+    deliverer = Deliverer()
+    connections[ALIAS].ensure_connection()
+    postgresql_server.restart()
+
+    assert [Report(), Report(delivered=1, replayed=1)] == [deliverer.run(), deliverer.run()]
 
 
 @pytest.mark.parametrize("replay", [False, True])

@@ -1,8 +1,10 @@
 """An invalidation is a row of the transaction that it was made in, and is acknowledged once a cache has it."""
 
+import asyncio
 from contextlib import suppress
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
@@ -243,6 +245,30 @@ def test_transaction_that_only_reads_is_not_broken(pk: int) -> None:
         value = name_of.uncached(pk)
 
     assert (["The outbox can't record an invalidation"], "old", MISSING) == (errors(events), value, name_of.peek(pk))
+
+
+def test_invalidation_from_async_code_is_recorded(pk: int) -> None:
+    """The twin records; the sync verb, which must not touch a database from a loop, invalidates all the same."""
+
+    async def invalidate() -> None:
+        await name_of.ainvalidate(pk)
+
+    async_to_sync(invalidate)()
+
+    assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_sync_verb_in_a_loop_invalidates_and_records_nothing(pk: int) -> None:
+    """Django allows no database in a loop: that is an event, and the invalidation is delivered as without an outbox."""
+
+    async def invalidate() -> None:
+        name_of.invalidate(pk)
+
+    with capture_events() as events:
+        asyncio.run(invalidate())
+
+    assert ["The outbox can't record an invalidation"] == errors(events)
+    assert ([], MISSING) == (all_rows(), name_of.peek(pk))
 
 
 def test_errors_are_database_errors(pk: int) -> None:
