@@ -114,15 +114,13 @@ def items_for(deliver: Callable[[list[T]], object]) -> list[T]:
     return [item for hook in _waiting_here() if hook.deliver == deliver for item in hook.items]
 
 
-def waiting_with(using: str, deliver: Callable[[list[T]], object]) -> list[Collection[T]]:
+def waiting_on(using: str, deliver: Callable[[list[T]], object]) -> list[Collection[T]]:
     """
-    Return what waits on a connection to be delivered by a function, and is delivered whenever what comes now is.
+    Return what waits on a connection to be delivered by a function: in groups, the earliest first; views, not copies.
 
-    In groups, the earliest first: of this savepoint, and of each that it lies under. They are views, not copies.
+    All of it is delivered whenever what comes now is: a savepoint that it lies under is open still, or was released.
     """
-    connection = connections[using]
-    open_now = set(connection.savepoint_ids)
-    return [hook.items.keys() for ids, hook in _hooks_of(connection) if hook.deliver == deliver and ids <= open_now]
+    return [hook.items.keys() for _ids, hook in _hooks_of(connections[using]) if hook.deliver == deliver]
 
 
 def _waiting_here() -> list[AtCommit[Any]]:

@@ -35,7 +35,7 @@ class Recorded:
 def record(using: str, invalidation: Invalidation) -> None:
     """Insert a row for an invalidation into the transaction open on a database, and deliver it when that commits."""
     new = Recorded(using, invalidation)
-    together = transactions.waiting_with(using, deliver)
+    together = transactions.waiting_on(using, deliver)
     if not any(new in group for group in together):
         first = next((each for group in together for each in group), None)
         new = Recorded(using, invalidation, _inserted(new, first))
