@@ -69,9 +69,9 @@ class PostgreSQL(Server):
         """End the server at once, as a power failure would: the next start repairs what has to be."""
         if self.is_running:
             process = self._running()
+            self._signal_all(signal.SIGCONT)  # a paused one would not see the next
             # SIGQUIT and not SIGKILL, which would leave its children, and a segment of shared memory, behind.
             process.send_signal(signal.SIGQUIT)
-            self._signal_all(signal.SIGCONT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
         super().stop()
