@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
@@ -60,3 +62,13 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
         for recipe in recipes()
         if recipe.options.cache is not None and recipe.options.cache not in aliases
     ]
+
+
+@register("cachedeco")
+def check_outbox(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+    """Check that nobody relies on an outbox that is not there."""
+    raw = getattr(django_settings, "CACHEDECO", {})
+    if not isinstance(raw, dict) or "OUTBOX_SECONDS" not in raw or apps.is_installed("cachedeco.outbox"):
+        return []
+    msg = "CACHEDECO has OUTBOX_SECONDS, and there is no outbox."
+    return [Error(msg, hint='Add "cachedeco.outbox" to INSTALLED_APPS, and migrate.', id="cachedeco.E007")]

@@ -113,6 +113,7 @@ class Settings:
     JITTER: float = 0.0
     WAIT: float = 5.0
     REFRESH: Refresher = "caller"
+    OUTBOX_SECONDS: float = 600.0
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -192,6 +193,7 @@ _PARSERS: dict[str, Callable[[Any], object]] = {
     "JITTER": partial(fraction_of, what="the jitter"),
     "WAIT": partial(span_of, what="the wait"),
     "REFRESH": _refresher_of,
+    "OUTBOX_SECONDS": partial(span_of, what="the value"),
 }
 
 _settings: Settings | None = None

@@ -1,7 +1,7 @@
 """To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
@@ -22,25 +22,44 @@ class Invalidation(NamedTuple):
     lifetime: float | None = None  #: seconds that the new token is to live, None for ever
 
 
+Recorder = Callable[[str, Invalidation], None]
+
+# Swapped whole by record_with(): the one door through which invalidations can be made to outlive this process.
+_recorder: Recorder | None = None
+
+
+def record_with(recorder: Recorder | None) -> None:
+    """
+    Hand every invalidation to a recorder from now on; None ends that.
+
+    It takes the alias of the database and the invalidation, before the transaction commits, and sees to it that the
+    invalidation is delivered.
+    """
+    global _recorder  # noqa: PLW0603 -- swapped whole, as said above
+    _recorder = recorder
+
+
 def invalidate(using: str, invalidation: Invalidation) -> None:
     """Replace a token when the transaction open on a database commits; at once where there is none."""
-    transactions.at_commit(using, deliver, invalidation, touches=(invalidation.key,))
+    if _recorder is None:
+        transactions.at_commit(using, deliver, invalidation, touches=(invalidation.key,))
+    else:
+        _recorder(using, invalidation)
 
 
-def deliver(invalidations: Sequence[Invalidation]) -> None:
+def deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """
     Write new tokens: one command for each cache, and one more where some tokens live for ever and some do not.
 
-    What is not acknowledged in the end is an event, "lost".
+    Return what is not acknowledged in the end: each is an event, "lost".
     """
     together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
     for each in invalidations:
         together[each.store.alias, each.lifetime is None][each.key] = each
-    for tokens in together.values():
-        _deliver_to_one(tokens)
+    return [lost for tokens in together.values() for lost in _deliver_to_one(tokens)]
 
 
-def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> None:
+def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
@@ -51,3 +70,4 @@ def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> None:
             break
     for key, each in tokens.items():
         emit(Event("lost" if key in left else "invalidated", each.store.function, key, each.store.alias))
+    return [tokens[key] for key in left]

@@ -10,7 +10,7 @@ moment, so what waited is delivered at the next question asked of this connectio
 test can see the difference.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Generic, TypeVar
 
 from django.db import connections
@@ -114,6 +114,15 @@ def items_for(deliver: Callable[[list[T]], object]) -> list[T]:
     return [item for hook in _waiting_here() if hook.deliver == deliver for item in hook.items]
 
 
+def waiting_on(using: str, deliver: Callable[[list[T]], object]) -> list[Collection[T]]:
+    """
+    Return what waits on a connection to be delivered by a function: in groups, the earliest first; views, not copies.
+
+    All of it is delivered whenever what comes now is: a savepoint that it lies under is open still, or was released.
+    """
+    return [hook.items.keys() for _ids, hook in _hooks_of(connections[using]) if hook.deliver == deliver]
+
+
 def _waiting_here() -> list[AtCommit[Any]]:
     still: list[AtCommit[Any]] = []
     for connection in connections.all(initialized_only=True):
@@ -162,6 +171,11 @@ def any_open() -> bool:
 def any_in_test() -> bool:
     """Tell whether this thread is inside the block of a TestCase, on any database."""
     return any(_is_in_test(connection) for connection in connections.all(initialized_only=True))
+
+
+def is_managed_by_hand(using: str) -> bool:
+    """Tell whether the caller has taken autocommit off, so that nobody may ever tell us of a commit."""
+    return _is_managed_by_hand(connections[using])
 
 
 def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:

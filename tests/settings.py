@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "cachedeco",
+    "cachedeco.outbox",  # conftest.py ends its recording: only the tests of the outbox want that
     "tests",
 ]
 DATABASES = {"default": _sqlite(), "other": _sqlite()}

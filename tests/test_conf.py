@@ -1,6 +1,7 @@
 """The settings: read once, in force at once, and every fault in them named."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
@@ -22,7 +23,7 @@ def current_tenant() -> str:
 
 def test_settings_have_their_defaults() -> None:
     """Without `CACHEDECO`, or with an empty one, everything has a default."""
-    expected = Settings(MODE="on", CACHES=("default",), TIMEOUT=UNSET, VARY=(), KEY_PREFIX="cd")
+    expected = Settings(MODE="on", CACHES=("default",), TIMEOUT=UNSET, VARY=(), KEY_PREFIX="cd", OUTBOX_SECONDS=600.0)
 
     with override_settings(CACHEDECO={}):
         empty = conf.settings()
@@ -44,6 +45,8 @@ def test_settings_have_their_defaults() -> None:
         ("VARY", [f"{__name__}.current_tenant"], (current_tenant,)),
         ("VARY", (), ()),
         ("KEY_PREFIX", "shop", "shop"),
+        ("OUTBOX_SECONDS", 0, 0.0),
+        ("OUTBOX_SECONDS", timedelta(hours=1), 3600.0),
         ("KEY_PREFIX", "", ""),
         ("KEY_PREFIX", "p" * 50, "p" * 50),
     ],
@@ -74,6 +77,8 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("VARY", [7], "7 is not callable"),
         ("VARY", ["no.such.module"], "No module named 'no'"),
         ("VARY", ["text"], "text doesn't look like a module path"),
+        ("OUTBOX_SECONDS", None, "it takes seconds, or a timedelta"),
+        ("OUTBOX_SECONDS", -1, "it takes 0 or more seconds"),
         ("KEY_PREFIX", "with space", "it takes at most 50 printable ASCII characters"),
         ("KEY_PREFIX", "ü", "it takes at most 50 printable"),
         ("KEY_PREFIX", "p" * 51, "it takes at most 50 printable"),

@@ -34,6 +34,7 @@ from cachedeco import (
     testing,
 )
 from cachedeco.conf import UNSET, Settings
+from cachedeco.outbox import checks as outbox_checks
 from cachedeco.recipe import always
 from tests.models import Club, ClubClass
 
@@ -210,8 +211,9 @@ def test_settings_table_is_the_settings() -> None:
 
 
 def test_checks_table_is_the_checks() -> None:
-    """The table of system checks has every id that checks.py can give."""
-    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", inspect.getsource(checks))))
+    """The table of system checks has every id that checks.py, or that of the outbox, can give."""
+    source = inspect.getsource(checks) + inspect.getsource(outbox_checks)
+    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", source)))
     [table] = tables_under(REFERENCE, "System checks")
 
     assert ids == [unquoted(name) for name, _ in table]

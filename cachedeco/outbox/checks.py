@@ -1,0 +1,29 @@
+"""The outbox's own system check."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Tags, register
+from django.core.checks import Warning as CheckWarning
+from django.db import connections
+
+from cachedeco.outbox.delivery import tables
+from cachedeco.outbox.models import Row
+
+
+@register(Tags.database)
+def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401 -- Django's signature
+    """
+    Check that the table is in each database whose invalidations are to be recorded.
+
+    A warning: `migrate` runs these checks before it makes the table, and stops at errors.
+    """
+    return [
+        CheckWarning(
+            f"Database {alias!r} has no table {Row._meta.db_table!r}: its invalidations are not recorded.",  # noqa: SLF001 -- Django documents _meta
+            hint="Run manage.py migrate; a router's allow_migrate() says which databases are to have it.",
+            id="cachedeco.W010",
+        )
+        for alias in databases or ()
+        if alias in tables() and Row._meta.db_table not in connections[alias].introspection.table_names()  # noqa: SLF001
+    ]

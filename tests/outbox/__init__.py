@@ -1,0 +1,1 @@
+"""The outbox: invalidations that survive."""

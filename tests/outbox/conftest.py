@@ -1,0 +1,87 @@
+"""Fixtures of the tests of the outbox: databases of each kind, and a clock."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import DjangoDbBlocker, Settings
+
+from cachedeco import invalidation, transactions
+from cachedeco.outbox import delivery, models, recording
+from tests.conftest import UseCaches
+from tests.models import Club
+from tests.outbox.sites import ALIAS, KINDS, connected, mariadb, migrate, name_of, postgresql_of, sqlite_at
+from tests.postgres import PostgreSQL
+
+
+class Clock:
+    """The time of day, which stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        """Begin some day."""
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def pass_grace(self) -> None:
+        """Go on until whoever commits has had the time to deliver by himself."""
+        self.now += delivery.GRACE + 0.5
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """Give the PostgreSQL that the tests of the outbox share."""
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the clock that the outbox reads."""
+    clock = Clock()
+    for module in (recording, models, delivery):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def _recording(settings: Settings) -> Iterator[None]:
+    """Record invalidations as an installed outbox does, in one database."""
+    settings.DATABASE_ROUTERS = ["tests.outbox.sites.OnlyThere"]
+    invalidation.record_with(recording.record)
+    yield
+    invalidation.record_with(None)
+    gc.collect()
+    assert set() == transactions.waiting
+
+
+@pytest.fixture(params=KINDS)
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker, _recording: None
+) -> Iterator[str]:
+    """Run the test once on every kind of database, empty but for the tables; return the kind."""
+    kind: str = request.param
+    if kind == "sqlite":
+        settings = sqlite_at(tmp_path / "outbox.sqlite3")
+    elif kind == "postgresql":
+        settings = postgresql_of(request.getfixturevalue("postgresql_server"))
+    else:
+        settings = mariadb()
+    with django_db_blocker.unblock(), connected(settings):
+        migrate()
+        for model in (models.Row, Club):
+            model._default_manager.using(ALIAS)._raw_delete(ALIAS)  # noqa: SLF001 -- delete() asks for children
+        yield kind
+
+
+@pytest.fixture
+def pk(database: str, use_caches: UseCaches) -> int:
+    """Give the primary key of a club of the name "old", whose function was called, on a cache that can misbehave."""
+    assert database
+    use_caches(default="faulty")
+    key: int = Club.objects.using(ALIAS).create(name="old").pk
+    assert "old" == name_of(key)
+    return key

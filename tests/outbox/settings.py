@@ -1,0 +1,11 @@
+"""The project of the tests in a process of its own: its outbox records, in the database that the environment names."""
+
+import json
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import DATABASES
+
+DATABASES["outbox"] = json.loads(os.environ["OUTBOX_DATABASE"])
+CACHES = {"default": json.loads(os.environ["OUTBOX_CACHE"])}
+DATABASE_ROUTERS = ["tests.outbox.sites.OnlyThere"]

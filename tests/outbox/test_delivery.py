@@ -1,0 +1,402 @@
+"""The deliverer delivers what waits, replays what a server forgot, and deletes what is old."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connections, transaction
+from pytest_django import Settings
+
+from cachedeco import Namespace, outbox
+from cachedeco.outbox import delivery
+from cachedeco.outbox.delivery import Deliverer, Report
+from cachedeco.outbox.models import Row, rows
+from cachedeco.testing import capture_events
+from tests.backends import Commands
+from tests.conftest import UseCaches
+from tests.faults import faulty
+from tests.outbox.conftest import Clock
+from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
+from tests.postgres import PostgreSQL
+from tests.threads import Gate, started
+
+pytestmark = pytest.mark.usefixtures("pk", "clock")
+
+HEARTBEAT = ":h:"
+
+
+def lose(*acts: Callable[[], object]) -> None:
+    """Do something while no cache can be reached."""
+    with faulty(unreachable=True):
+        for act in acts:
+            act()
+
+
+def namespaces(*numbers: int) -> list[Callable[[], object]]:
+    """Return what invalidates some namespaces."""
+    return [lambda number=number: Namespace("n", number).invalidate(using=ALIAS) for number in numbers]  # type: ignore[misc]
+
+
+def tokens_sent(commands: Commands) -> list[int]:
+    """Return how many tokens each command has written, without the heartbeats."""
+    sent = [[key for key in each.keys if HEARTBEAT not in key] for each in commands if each.name == "set_many"]
+    return [len(keys) for keys in sent if keys]
+
+
+# --- what waits ---
+
+
+def test_lost_invalidation_is_delivered_by_the_next_run(pk: int, clock: Clock) -> None:
+    """The old value is served until then, and not after it; the row is acknowledged."""
+    with faulty("set_many", unreachable=True), transaction.atomic(using=ALIAS):
+        rename(pk, "new")
+        name_of.invalidate(pk)
+    clock.pass_grace()
+    before = name_of(pk)
+
+    report = outbox.deliver()
+
+    assert ("old", Report(delivered=1), "new", (0, 1)) == (before, report, name_of(pk), waiting_and_done())
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(delivery.GRACE, 0), (delivery.GRACE + 0.001, 1)])
+def test_row_is_left_to_the_committing_process_at_first(pk: int, clock: Clock, seconds: float, expected: int) -> None:
+    """A row is taken once its own process has had its time, and not before."""
+    lose(*namespaces(pk))
+    clock.now += seconds
+
+    assert expected == outbox.deliver().delivered
+
+
+def test_rows_are_delivered_in_batches(clock: Clock, commands: Commands) -> None:
+    """Each batch is one command, and each row is tried once."""
+    lose(*namespaces(*range(5)))
+    clock.pass_grace()
+    commands.clear()
+
+    report = outbox.deliver(batch=2)
+
+    assert (Report(delivered=5), [2, 2, 1], (0, 5)) == (report, tokens_sent(commands), waiting_and_done())
+
+
+def test_rows_of_one_token_are_one_token(clock: Clock, commands: Commands) -> None:
+    """What was invalidated twice is written once, and both rows are acknowledged, or neither."""
+    lose(*namespaces(1, 1))
+    clock.pass_grace()
+    commands.clear()
+    with refusing("cd:n:n:1"):
+        failed = Deliverer([ALIAS]).run(replay=False)
+
+    report = outbox.deliver()
+
+    assert (Report(waiting=2), Report(delivered=2)) == (failed, report)
+
+
+def test_row_that_is_refused_keeps_none_from_delivery(clock: Clock) -> None:
+    """A server of several that is away holds up only its own."""
+    lose(*namespaces(*range(4)))
+    clock.pass_grace()
+
+    with refusing("cd:n:n:0"):
+        report = outbox.deliver(batch=1)
+
+    assert (Report(delivered=3, waiting=1), (1, 3)) == (report, waiting_and_done())
+
+
+def test_cache_that_can_not_be_reached_is_told_of_once(clock: Clock) -> None:
+    """While a cache is away its rows are counted and left alone: no row is an event each time."""
+    lose(*namespaces(*range(4)))
+    clock.pass_grace()
+
+    with capture_events() as events, faulty(unreachable=True):
+        report = outbox.deliver()
+
+    assert (Report(waiting=4), []) == (report, [event.kind for event in events])
+
+
+def test_cache_that_raises_is_not_reached(clock: Clock) -> None:
+    """Nor is one whose client raises, for reading or for writing."""
+    lose(*namespaces(1))
+    clock.pass_grace()
+
+    with faulty(raises=OSError()):
+        both = outbox.deliver()
+    with faulty("get_many", raises=OSError()):
+        reading = outbox.deliver()
+    with faulty("set_many", raises=OSError()):
+        writing = outbox.deliver()
+
+    assert [Report(waiting=1)] * 3 == [both, reading, writing]
+
+
+def test_cache_that_is_away_keeps_no_other_waiting(
+    pk: int, clock: Clock, use_caches: UseCaches, settings: Settings
+) -> None:
+    """Of two caches the one that is there gets what it is to have."""
+    use_caches(default="faulty", other="locmem")
+    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    with transaction.atomic(using=ALIAS):
+        Namespace("n", pk).invalidate(using=ALIAS)
+    rows(ALIAS).update(acknowledged=None)
+    clock.pass_grace()
+
+    with faulty(unreachable=True):
+        report = outbox.deliver()
+
+    assert Report(delivered=1, waiting=1) == report
+    assert ["default"] == [row.cache for row in all_rows() if row.acknowledged is None]
+
+
+def test_nothing_is_sent_while_the_mode_is_off(pk: int, clock: Clock, commands: Commands, settings: Settings) -> None:
+    """The mode "off" never touches a cache."""
+    lose(*namespaces(pk))
+    clock.pass_grace()
+    settings.CACHEDECO = {"MODE": "off"}
+    commands.clear()
+
+    assert (Report(), []) == (outbox.deliver(), commands)
+
+
+def test_database_that_fails_is_an_event(pk: int) -> None:
+    """Nothing is raised, and what could not be replayed is replayed by the next run."""
+    Namespace("n", pk).invalidate(using=ALIAS)
+    deliverer = Deliverer([ALIAS])
+    drop_table(Row)
+    with capture_events() as events:
+        failed = deliverer.run()
+    make_table(Row)
+    Namespace("n", pk).invalidate(using=ALIAS)
+
+    report = deliverer.run()
+
+    assert (Report(), Report(replayed=1)) == (failed, report)
+    assert ["The outbox of database 'outbox' can't be delivered"] == [each.reason for each in events if each.reason]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_database_that_was_restarted_is_connected_to_again(
+    pk: int, clock: Clock, postgresql_server: PostgreSQL
+) -> None:
+    """A loop lives longer than its connection: the run that finds it broken fails, and the next one does not."""
+    lose(*namespaces(pk))
+    clock.pass_grace()
+    deliverer = Deliverer()
+    connections[ALIAS].ensure_connection()
+    postgresql_server.restart()
+
+    with faulty(unreachable=True):  # so that no atomic() is begun, at whose end Django itself would notice
+        reports = [deliverer.run(), deliverer.run()]
+
+    assert [Report(), Report(waiting=1)] == reports
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_run_stops_between_batches(clock: Clock, *, replay: bool) -> None:
+    """A deliverer that is told to stop finishes the batch that it has in hand, and takes no other."""
+    lose(*namespaces(*range(6)))
+    clock.pass_grace()
+    asked: list[int] = []
+    deliverer = Deliverer([ALIAS], 2, lambda: asked.append(1) or len(asked) > 1)  # type: ignore[func-returns-value]
+
+    report = deliverer.run(replay=replay)
+
+    assert (Report(delivered=2), (4, 2)) == (report, waiting_and_done())
+
+
+def test_replay_that_is_stopped_is_begun_again() -> None:
+    """What a stopped replay has left out comes with the next."""
+    for act in namespaces(*range(4)):
+        act()
+    answers = iter([False, False, True, True, *[False] * 20])
+    deliverer = Deliverer([ALIAS], 2, lambda: next(answers))
+
+    reports = [deliverer.run(), deliverer.run(), deliverer.run()]
+
+    assert [Report(replayed=2), Report(replayed=4), Report()] == reports
+
+
+# --- several deliverers ---
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_row_in_the_hand_of_one_deliverer_is_skipped_by_another(clock: Clock) -> None:
+    """While one talks to the cache, another delivers the rest, and waits for nothing."""
+    lose(*namespaces(*range(3)))
+    clock.pass_grace()
+    gate = Gate()
+    first, second = Deliverer([ALIAS], 2), Deliverer([ALIAS], 2)
+    waits = iter([False, True])
+
+    def stop_at_the_tokens() -> None:
+        if next(waits, False):
+            gate.wait_to_pass()
+
+    gate.shut()
+    with (
+        capture_events() as events,  # among which there would be the gate's, had it waited in vain
+        faulty("set_many", before=stop_at_the_tokens),
+        started(lambda: first.run(replay=False)) as running,
+    ):
+        gate.wait_reached()
+        other = second.run(replay=False)
+        gate.open()
+
+    assert (Report(delivered=2), Report(delivered=1)) == (running.result(), other)
+    assert {"invalidated"} == {event.kind for event in events}
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_each_row_is_delivered_by_exactly_one_of_several(clock: Clock) -> None:
+    """Four deliverers at once come to as many deliveries as there are rows, and none is left."""
+    rows(ALIAS).bulk_create([Row(cache="default", key=f"cd:n:n:{n}", created=clock.now) for n in range(400)])
+    clock.pass_grace()
+
+    def run(_: int) -> Report:
+        try:
+            return Deliverer([ALIAS], 5).run(replay=False)
+        finally:
+            connections.close_all()
+
+    with capture_events() as events, ThreadPoolExecutor(4) as executor:
+        reports = list(executor.map(run, range(4)))
+
+    acknowledged = [event.key for event in events if event.kind == "invalidated"]
+    assert (400, 400, 400) == (sum(each.delivered for each in reports), len(acknowledged), len(set(acknowledged)))
+    assert (0, 400) == waiting_and_done()
+
+
+# --- the window ---
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(600, 1), (600.001, 0)])
+def test_row_is_kept_for_the_window(pk: int, clock: Clock, seconds: float, kept: int) -> None:
+    """What was acknowledged longer ago than OUTBOX_SECONDS is deleted."""
+    name_of.invalidate(pk)
+    clock.now += seconds
+
+    outbox.deliver()
+
+    assert kept == len(all_rows())
+
+
+def test_old_rows_are_deleted_in_batches(clock: Clock) -> None:
+    """As many as there are, some with each statement."""
+    with transaction.atomic(using=ALIAS):
+        for act in namespaces(*range(5)):
+            act()
+    clock.now += 601
+
+    outbox.deliver(batch=2)
+
+    assert [] == all_rows()
+
+
+def test_row_that_waits_is_never_too_old(pk: int, clock: Clock) -> None:
+    """What no cache has acknowledged is kept, however long that takes."""
+    lose(*namespaces(pk))
+    clock.now += 1_000_000
+    with faulty(unreachable=True):
+        outbox.deliver()
+
+    assert Report(delivered=1) == outbox.deliver()
+
+
+def test_row_of_a_cache_that_is_away_is_kept_past_the_window(pk: int, clock: Clock) -> None:
+    """When the cache returns with old memory, it is to be told what it had acknowledged before it went."""
+    name_of.invalidate(pk)
+    clock.now += 601
+
+    with faulty(unreachable=True):
+        outbox.deliver()
+    assert 1 == len(all_rows())
+
+    assert Report(replayed=1) == outbox.deliver(replay=True)
+
+
+# --- replay ---
+
+
+def test_replay_delivers_what_was_acknowledged(pk: int) -> None:
+    """A value that a server brings back with its old memory is dead after a replay."""
+    with faulty("set_many", drops=True), transaction.atomic(using=ALIAS):  # it says that it has it, and forgets it
+        rename(pk, "new")
+        name_of.invalidate(pk)
+    before = name_of(pk)
+
+    report = outbox.deliver(replay=True)
+
+    assert ("old", Report(replayed=1), "new") == (before, report, name_of(pk))
+
+
+def test_ordinary_run_replays_nothing(pk: int, commands: Commands) -> None:
+    """A single run can't know what was forgotten, and replays on demand only."""
+    name_of.invalidate(pk)
+    commands.clear()
+
+    assert (Report(), []) == (outbox.deliver(), tokens_sent(commands))
+
+
+def test_first_run_of_a_loop_replays(pk: int, commands: Commands) -> None:
+    """Nobody has watched the cache until now, so it may have forgotten something; a second run knows better."""
+    name_of.invalidate(pk)
+    deliverer = Deliverer()
+    commands.clear()
+
+    assert [Report(replayed=1), Report()] == [deliverer.run(), deliverer.run()]
+    assert [1] == tokens_sent(commands)
+
+
+def test_replay_takes_each_token_once_in_a_batch(pk: int, commands: Commands) -> None:
+    """However often something was invalidated, one token is enough."""
+    for _ in range(3):
+        name_of.invalidate(pk)
+    name_of.invalidate_all()
+    commands.clear()
+
+    report = outbox.deliver(replay=True)
+
+    # Two commands, as some tokens live for ever and some do not.
+    assert (Report(replayed=2), [1, 1]) == (report, sorted(tokens_sent(commands)))
+
+
+def test_replay_that_does_not_arrive_is_repeated(pk: int) -> None:
+    """The next run replays again, until all of it was acknowledged."""
+    name_of.invalidate(pk)
+    name_of.invalidate_all()
+    deliverer = Deliverer()
+    refused = [row.key for row in all_rows()][:1]
+
+    with refusing(*refused):
+        failed = deliverer.run()
+
+    assert [Report(replayed=1), Report(replayed=2), Report()] == [failed, deliverer.run(), deliverer.run()]
+
+
+@pytest.mark.parametrize("replay", [None, True])
+def test_cache_of_which_a_part_is_away_gets_what_it_can(
+    clock: Clock, use_caches: UseCaches, *, replay: bool | None
+) -> None:
+    """With one of two servers away rows are delivered, but nothing is replayed by itself or deleted."""
+    use_caches(default="faulty")
+    Namespace("n", 1).invalidate(using=ALIAS)
+    deliverer = Deliverer()
+    deliverer._hearts["default"]._keys = ["cd:h:0", "cd:h:1"]  # noqa: SLF001 -- of two servers
+    clock.now += 601
+
+    with refusing("cd:h:1"):
+        limping = [deliverer.run(replay=replay) for _ in range(2)]
+    whole = [deliverer.run() for _ in range(2)]
+
+    assert [Report(replayed=int(bool(replay)))] * 2 == limping
+    assert [Report(replayed=1), Report()] == whole
+    assert [] == all_rows()
+
+
+def test_entry_that_was_not_invalidated_is_served_still(pk: int, clock: Clock) -> None:
+    """A delivery reaches what it names and nothing else."""
+    lose(*namespaces(pk))
+    clock.pass_grace()
+
+    outbox.deliver(replay=True)
+
+    assert "old" == name_of.peek(pk)

@@ -1,0 +1,283 @@
+"""An invalidation is a row of the transaction that it was made in, and is acknowledged once a cache has it."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from cachedeco import MISSING, Event, Namespace
+from cachedeco.outbox.models import Row
+from cachedeco.testing import capture_events
+from tests.clubs import Undone
+from tests.faults import faulty
+from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
+from tests.threads import in_thread
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def errors(events: list[Event]) -> list[str]:
+    """Return the reasons of the events that are errors."""
+    return [event.reason.partition(":")[0] for event in events if event.kind == "error"]
+
+
+# --- rows of the transaction ---
+
+
+def test_row_is_seen_by_others_with_the_commit(pk: int) -> None:
+    """Until the commit nobody else sees the row; after it, it is there, and acknowledged."""
+    with transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        before = in_thread(waiting_and_done)
+
+    assert ((0, 0), (0, 1)) == (before, waiting_and_done())
+
+
+def test_row_names_the_token_and_its_lifetime(pk: int) -> None:
+    """The row of a call has its lifetime, that of a namespace lives for ever."""
+    with transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        Namespace("club", pk).invalidate(using=ALIAS)
+
+    call, namespace = all_rows()
+    assert ("default", "default", f"cd:n:club:{pk} in default") == (call.cache, namespace.cache, str(namespace))
+    assert (True, None) == ((call.lifetime or 0) > 0, namespace.lifetime)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_row_of_a_block_rolled_back_was_never_there(pk: int, *, nested: bool) -> None:
+    """A rollback, of a savepoint too, leaves no row, and nothing is delivered."""
+    inner = suppress(Undone if nested else ())
+    with suppress(Undone), transaction.atomic(using=ALIAS), inner, transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        raise Undone
+
+    assert ((0, 0), "old") == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_row_is_one_however_often_a_transaction_invalidates(pk: int) -> None:
+    """The same invalidation again, under savepoints too, is no further row."""
+    with transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        name_of.invalidate(pk)
+        with transaction.atomic(using=ALIAS):
+            name_of.invalidate(pk)
+
+    assert (0, 1) == waiting_and_done()
+
+
+def test_row_undone_with_a_savepoint_is_made_again(pk: int) -> None:
+    """What an undone savepoint has recorded does not stand for what comes after it."""
+    with transaction.atomic(using=ALIAS):
+        with suppress(Undone), transaction.atomic(using=ALIAS):
+            name_of.invalidate(pk)
+            raise Undone
+        name_of.invalidate(pk)
+
+    assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_row_of_a_savepoint_released_stands_for_what_comes_after_it(pk: int) -> None:
+    """What a savepoint has left is as safe as what comes after it, whatever becomes of another one."""
+    with transaction.atomic(using=ALIAS):
+        with transaction.atomic(using=ALIAS):
+            name_of.invalidate(pk)
+        name_of.invalidate(pk)
+        with suppress(Undone), transaction.atomic(using=ALIAS):
+            name_of.invalidate(pk)
+            raise Undone
+
+    assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_invalidation_outside_of_transactions_is_recorded(pk: int) -> None:
+    """In autocommit mode the row is a transaction of its own, and acknowledged at once."""
+    name_of.invalidate(pk)
+
+    assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_row_is_deleted_at_once_where_nothing_is_to_be_replayed(pk: int, settings: Settings) -> None:
+    """With OUTBOX_SECONDS at 0 what is acknowledged leaves no row."""
+    settings.CACHEDECO = {"OUTBOX_SECONDS": 0}
+
+    name_of.invalidate(pk)
+
+    assert ([], MISSING) == (all_rows(), name_of.peek(pk))
+
+
+def test_many_rows_of_one_transaction_are_all_acknowledged() -> None:
+    """More rows than one statement takes are acknowledged by several."""
+    with transaction.atomic(using=ALIAS):
+        for number in range(501):
+            Namespace("many", number).invalidate(using=ALIAS)
+
+    assert (0, 501) == waiting_and_done()
+
+
+def test_statements_of_a_transaction(pk: int) -> None:
+    """One savepoint, one INSERT for each token, and one UPDATE after the commit."""
+    with CaptureQueriesContext(connections[ALIAS]) as queries, transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        name_of.invalidate_all()
+
+    words = [query["sql"].split()[0] for query in queries if query["sql"].split()[0] not in {"BEGIN", "COMMIT"}]
+    assert ["SAVEPOINT", "INSERT", "RELEASE", "INSERT", "UPDATE"] == words
+
+
+# --- what does not arrive ---
+
+
+def test_row_of_a_lost_invalidation_waits(pk: int) -> None:
+    """What no cache has acknowledged is not acknowledged in the outbox either, and what arrived with it is."""
+    with refusing(f"cd:n:club:{pk}"), transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        Namespace("club", pk).invalidate(using=ALIAS)
+
+    assert (1, 1) == waiting_and_done()
+
+
+def test_table_that_is_missing_breaks_nothing(pk: int) -> None:
+    """Before `migrate` was run invalidations are delivered as without an outbox, and each transaction tells once."""
+    drop_table(Row)
+
+    with capture_events() as events, transaction.atomic(using=ALIAS):
+        rename(pk, "new")
+        name_of.invalidate(pk)
+        name_of.invalidate_all()
+
+    make_table(Row)
+    assert (["The outbox can't record an invalidation"], "new", []) == (errors(events), name_of(pk), all_rows())
+
+
+def test_insert_that_fails_later_fails_the_transaction(pk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the database fails after a first row, the caller is told, and neither data nor invalidation happens."""
+    original = QuerySet.bulk_create
+
+    def change() -> None:
+        with transaction.atomic(using=ALIAS):
+            rename(pk, "new")
+            name_of.invalidate(pk)
+            monkeypatch.setattr(QuerySet, "bulk_create", fail)
+            name_of.invalidate_all()
+
+    def fail(*_: object) -> None:
+        raise IntegrityError
+
+    with pytest.raises(IntegrityError):
+        change()
+    monkeypatch.setattr(QuerySet, "bulk_create", original)
+
+    assert ([], "old", "old") == (all_rows(), name_of.peek(pk), name_of.uncached(pk))
+
+
+def test_acknowledgement_that_fails_breaks_nothing(pk: int) -> None:
+    """A row that can't be acknowledged waits: it will be delivered again, which does no harm."""
+    with capture_events() as events, faulty("set_many", after=lambda: drop_table(Row)):
+        name_of.invalidate(pk)
+
+    make_table(Row)
+    assert (["The outbox can't note that an invalidation has arrived"], MISSING) == (errors(events), name_of.peek(pk))
+
+
+def test_row_without_a_key_is_left_to_the_deliverer(pk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that does not return the keys of what it inserts, as MySQL, is no fault."""
+    original = QuerySet.bulk_create
+
+    def forget(self: QuerySet[Row], made: list[Row]) -> None:
+        original(self, made)
+        made[0].pk = None
+
+    monkeypatch.setattr(QuerySet, "bulk_create", forget)
+
+    with transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        name_of.invalidate_all()
+
+    assert ((2, 0), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_block_that_will_roll_back_is_not_written_to(pk: int) -> None:
+    """In a block that an error has doomed nothing is recorded, as nothing can be."""
+    with capture_events() as events, transaction.atomic(using=ALIAS):
+        transaction.set_rollback(True, using=ALIAS)
+        name_of.invalidate(pk)
+
+    assert ([], [], "old") == (errors(events), all_rows(), name_of.peek(pk))
+
+
+def test_database_without_the_table_by_its_router_records_nothing(pk: int, settings: Settings) -> None:
+    """Where a router does not allow the table, invalidations are delivered as without an outbox."""
+    settings.DATABASE_ROUTERS = ["tests.outbox.sites.Nowhere"]
+
+    with capture_events() as events, transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+
+    assert ([], [], MISSING) == (errors(events), all_rows(), name_of.peek(pk))
+
+
+def test_row_of_a_transaction_by_hand_waits_until_django_tells(pk: int) -> None:
+    """What is delivered before the commit acknowledges nothing: the row commits with the data, and waits."""
+    transaction.set_autocommit(False, using=ALIAS)
+    try:
+        rename(pk, "new")
+        name_of.invalidate(pk)
+        before = in_thread(waiting_and_done)
+        transaction.commit(using=ALIAS)
+        after = in_thread(waiting_and_done)
+    finally:
+        transaction.set_autocommit(True, using=ALIAS)
+
+    assert ((0, 0), (1, 0), (0, 1)) == (before, after, waiting_and_done())
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_transaction_that_only_reads_is_not_broken(pk: int) -> None:
+    """Where PostgreSQL refuses to write, the invalidation is delivered as without an outbox."""
+    with capture_events() as events, transaction.atomic(using=ALIAS):
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+        name_of.invalidate(pk)
+        value = name_of.uncached(pk)
+
+    assert (["The outbox can't record an invalidation"], "old", MISSING) == (errors(events), value, name_of.peek(pk))
+
+
+def test_invalidation_from_async_code_is_recorded(pk: int) -> None:
+    """The twin records; the sync verb, which must not touch a database from a loop, invalidates all the same."""
+
+    async def invalidate() -> None:
+        await name_of.ainvalidate(pk)
+
+    async_to_sync(invalidate)()
+
+    assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_sync_verb_in_a_loop_invalidates_and_records_nothing(pk: int) -> None:
+    """Django allows no database in a loop: that is an event, and the invalidation is delivered as without an outbox."""
+
+    async def invalidate() -> None:
+        name_of.invalidate(pk)
+
+    with capture_events() as events:
+        asyncio.run(invalidate())
+
+    assert ["The outbox can't record an invalidation"] == errors(events)
+    assert ([], MISSING) == (all_rows(), name_of.peek(pk))
+
+
+def test_errors_are_database_errors(pk: int) -> None:
+    """What a missing table raises is what the guard around the first row has met."""
+    drop_table(Row)
+
+    with capture_events() as events:
+        name_of.invalidate(pk)
+
+    make_table(Row)
+    assert [True] == [isinstance(event.error, DatabaseError) for event in events if event.kind == "error"]
