@@ -1,11 +1,16 @@
-"""To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it."""
+"""
+To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it.
+
+What the cache does not acknowledge is noted in the journal, and delivered before this process trusts the cache again.
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
-from cachedeco import transactions
+from cachedeco import conf, journal, transactions
+from cachedeco.breaker import Debt
 from cachedeco.entries import TOKEN_BYTES
 from cachedeco.events import Event, emit
 from cachedeco.store import Store
@@ -22,25 +27,56 @@ class Invalidation(NamedTuple):
     lifetime: float | None = None  #: seconds that the new token is to live, None for ever
 
 
+class LostInvalidation(Exception):  # noqa: N818 -- as the setting has it
+    """
+    A cache did not acknowledge an invalidation, and the setting `ON_LOST_INVALIDATION` is `"raise"`.
+
+    The server's fault, not the caller's. The invalidation is noted: this process goes past that cache until it has
+    delivered it; others may serve old values until then. What was written to the database stays written: out of
+    `atomic()` this comes after the commit, and stops the commit hooks that stand behind it.
+    """
+
+    def __init__(self, invalidations: Sequence[Invalidation]) -> None:
+        """Name what was not acknowledged."""
+        self.keys = tuple(each.key for each in invalidations)  #: without the prefix that Django adds
+        caches = sorted({each.store.alias for each in invalidations})
+        super().__init__(
+            f"Not acknowledged by cache {', '.join(map(repr, caches))}: the invalidation of {', '.join(self.keys)}."
+            " It is noted, and this process will deliver it."
+        )
+
+
 def invalidate(using: str, invalidation: Invalidation) -> None:
-    """Replace a token when the transaction open on a database commits; at once where there is none."""
+    """
+    Replace a token when the transaction open on a database commits; at once where there is none.
+
+    Raises:
+        LostInvalidation: As `deliver()`; inside `atomic()` not here, but where that ends.
+    """
     transactions.at_commit(using, deliver, invalidation, touches=(invalidation.key,))
 
 
-def deliver(invalidations: Sequence[Invalidation]) -> None:
+def deliver(invalidations: Sequence[Invalidation]) -> Collection[Invalidation]:
     """
-    Write new tokens: one command for each cache, and one more where some tokens live for ever and some do not.
+    Write new tokens, and return those invalidations that were not acknowledged, which the journal has then.
 
-    What is not acknowledged in the end is an event, "lost".
+    One command for each cache, and one more where some tokens live for ever and some do not. While the breaker of a
+    cache is open nothing is sent.
+
+    Raises:
+        LostInvalidation: Something was not acknowledged, and the setting `ON_LOST_INVALIDATION` is "raise".
     """
     together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
     for each in invalidations:
         together[each.store.alias, each.lifetime is None][each.key] = each
-    for tokens in together.values():
-        _deliver_to_one(tokens)
+    left = [each for tokens in together.values() for each in _delivered_to_one(tokens)]
+    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
+        raise LostInvalidation(left)
+    return left
 
 
-def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> None:
+def _delivered_to_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
+    """Deliver to one cache; return what it did not acknowledge."""
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
@@ -49,5 +85,9 @@ def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> None:
         left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
         if not left:
             break
-    for key, each in tokens.items():
-        emit(Event("lost" if key in left else "invalidated", each.store.function, key, each.store.alias))
+    for key in [key for key in tokens if key not in set(left)]:
+        emit(Event("invalidated", tokens[key].store.function, key, store.alias))
+    if left:
+        debts = {key: Debt(tokens[key].store.function, tokens[key].lifetime) for key in left}
+        journal.note(store.alias, debts)
+    return [tokens[key] for key in left]

@@ -10,8 +10,8 @@ import cachedeco
 
 # From the ground up. A module may import those before it, and none after.
 FLOORS = [
-    "encoders", "events", "conf", "transactions", "store", "entries", "invalidation", "namespaces", "expressions",
-    "keys", "steps", "keeping", "flights", "recipe", "cached", "decorator", "__init__",
+    "encoders", "events", "conf", "transactions", "breaker", "store", "entries", "journal", "invalidation", "namespaces",
+    "expressions", "keys", "steps", "keeping", "flights", "recipe", "cached", "decorator", "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
 DOORS = ["apps", "checks"]
