@@ -65,12 +65,17 @@ def _delivered(store: Store, batch: Mapping[str, Debt], lifetime: float | None) 
         store.tell_failure("Delivering an invalidation failed", next(iter(batch)), error)
         if is_outage(error):
             return None
-    if len(batch) > 1:  # one may be refused, and the others with it
-        left = [_delivered(store, {key: debt}, lifetime) for key, debt in batch.items()]
-        return None if None in left else [key for each in left for key in each or ()]
-    [key] = batch
-    # A server without memory for a token may still remove one, and a token that is lost is an invalidation.
-    return () if store.remove(key) else (key,)
+    if len(batch) == 1:
+        [key] = batch
+        # A server without memory for a token may still remove one, and a token that is lost is an invalidation.
+        return () if store.remove(key) else (key,)
+    left: list[str] = []
+    for key, debt in batch.items():  # one may have been refused, and the others with it
+        refused = _delivered(store, {key: debt}, lifetime)
+        if refused is None:
+            return None
+        left += refused
+    return left
 
 
 def _is_refused(breaker: Breaker, debts: Mapping[str, Debt]) -> bool:
