@@ -32,6 +32,7 @@ from cachedeco import (
     bypass,
     cached_query,
     checks,
+    checks_caches,
     encoders,
     events,
     mode,
@@ -215,8 +216,9 @@ def test_settings_table_is_the_settings() -> None:
 
 
 def test_checks_table_is_the_checks() -> None:
-    """The table of system checks has every id that checks.py can give."""
-    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", inspect.getsource(checks))))
+    """The table of system checks has every id that our checks can give."""
+    sources = inspect.getsource(checks) + inspect.getsource(checks_caches)
+    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", sources)))
     [table] = tables_under(REFERENCE, "System checks")
 
     assert ids == [unquoted(name) for name, _ in table]
