@@ -37,13 +37,20 @@ class LostInvalidation(Exception):  # noqa: N818 -- as the setting has it
     """
 
     def __init__(self, invalidations: Sequence[Invalidation]) -> None:
-        """Name what was not acknowledged."""
-        self.keys = tuple(each.key for each in invalidations)  #: without the prefix that Django adds
-        caches = sorted({each.store.alias for each in invalidations})
-        super().__init__(
-            f"Not acknowledged by cache {', '.join(map(repr, caches))}: the invalidation of {', '.join(self.keys)}."
-            " It is noted, and this process will deliver it."
-        )
+        """Remember what was not acknowledged."""
+        super().__init__(invalidations)  # as Exception wants it, to be pickled by a parallel test runner
+        self.invalidations = tuple(invalidations)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the tokens that were not replaced, without the prefix that Django adds."""
+        return tuple(each.key for each in self.invalidations)
+
+    def __str__(self) -> str:
+        """Name caches and keys, and say what will happen."""
+        caches = ", ".join(sorted({repr(each.store.alias) for each in self.invalidations}))
+        keys = ", ".join(self.keys)
+        return f"Not acknowledged by cache {caches}: the invalidation of {keys}. It is noted, and will be delivered."
 
 
 def invalidate(using: str, invalidation: Invalidation) -> None:

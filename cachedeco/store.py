@@ -43,7 +43,7 @@ class Store:
 
     def get_many(self, keys: Collection[str]) -> dict[str, object] | None:
         """Return what is there, or None where the cache could not be asked."""
-        trouble = troubled.get(self.alias)
+        trouble = troubled.get(self.alias) if troubled else None  # nearly always empty: each hit comes by here
         if trouble is not None and not trouble.admits(self.answers):
             return None
         try:
@@ -69,10 +69,13 @@ class Store:
         if self._is_refused():
             return False
         try:
-            return caches[self.alias].add(key, value, whole(timeout)) is True
+            added = caches[self.alias].add(key, value, whole(timeout)) is True
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Adding failed", key, error)
             return False
+        if added:
+            self._succeeded()
+        return added
 
     def set(self, key: str, value: bytes, timeout: float | None) -> bool:
         """Send a value; tell whether that raised nothing, which on memcached is no proof that it arrived."""
@@ -98,9 +101,8 @@ class Store:
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Writing failed", next(iter(values)), error)
             return list(values)
-        trouble = troubled.get(self.alias)
-        if trouble is not None and not failed:
-            trouble.succeeded()
+        if not failed:
+            self._succeeded()
         return failed
 
     # --- past the breaker ---
@@ -173,6 +175,11 @@ class Store:
     def _is_refused(self) -> bool:
         trouble = troubled.get(self.alias)
         return trouble is not None and not trouble.admits(self.answers)
+
+    def _succeeded(self) -> None:
+        trouble = troubled.get(self.alias)
+        if trouble is not None:
+            trouble.succeeded()
 
     def _failed(self, what: str, key: str, error: Exception, *, reading: bool = False) -> None:
         self.tell_failure(what, key, error)

@@ -12,7 +12,9 @@ from django.db.transaction import TransactionManagementError
 from django.test import override_settings
 
 from cachedeco import MISSING, Event, Namespace, breaker, cached_query
+from cachedeco.breaker import Debt
 from cachedeco.events import listening
+from cachedeco.journal import settle
 from cachedeco.testing import fresh_scope, isolated
 from tests.backends import Commands
 from tests.conftest import UseCaches
@@ -91,6 +93,44 @@ def test_success_between_failures_begins_the_count_anew(commands: Commands) -> N
     for _ in range(5):
         fail(2)
         double(4)
+
+    assert HIT == sent(commands, lambda: double(4))
+
+
+def test_breaker_that_opens_between_the_commands_of_a_call_stops_the_rest(commands: Commands) -> None:
+    """What another thread has found out meanwhile counts for this call, too."""
+
+    def open_now() -> None:
+        breaker.owe("default", {"key": Debt("", None)}, settle)
+
+    commands.clear()
+    with faulty("get_many", after=open_now):
+        double(7)
+
+    assert HIT == commands.names
+
+
+def test_value_found_by_a_read_that_began_before_closes_nothing() -> None:
+    """The breaker opened while the read was under way: what it found is served, and proves nothing of now."""
+    double(4)
+    fail(1)
+
+    def open_now() -> None:
+        breaker.owe("default", {"key": Debt("", None)}, settle)
+
+    with faulty("get_many", after=open_now):
+        found = double(4)
+
+    assert (8, ["key"]) == (found, owed())
+
+
+def test_token_that_was_minted_begins_the_count_anew(commands: Commands) -> None:
+    """Where nothing is ever found, the tokens of new calls prove that the cache is well."""
+    double(4)
+
+    for number in range(10, 15):
+        fail(2)
+        double(number)
 
     assert HIT == sent(commands, lambda: double(4))
 

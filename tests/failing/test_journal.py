@@ -52,17 +52,17 @@ def failing_from(operation: str, first: int, monkeypatch: pytest.MonkeyPatch) ->
 class Refusing:
     """A cache that answers, and refuses to store tokens under some keys."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_removable: bool) -> None:
-        """Refuse none so far."""
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, remove: Callable[[], bool] | None = None) -> None:
+        """Refuse none so far; *remove* is what becomes of a delete."""
         self.keys: set[str] = set()
-        self._is_removable = is_removable
+        self._remove = remove
         monkeypatch.setattr(FaultyCache, "carry_out", lambda _cache, command, run: self._carried_out(command, run))
 
     def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as the command
         if command.name == "set_many" and self.keys.intersection(command.keys):
             raise redis.exceptions.OutOfMemoryError
-        if command.name == "delete" and not self._is_removable:
-            return False
+        if command.name == "delete" and self._remove:
+            return self._remove()
         return run()
 
 
@@ -252,7 +252,7 @@ def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> N
 def test_token_that_is_refused_is_removed(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server without memory for a token may still remove one: a token that is lost is an invalidation."""
     double(4)
-    cache = Refusing(monkeypatch, is_removable=True)
+    cache = Refusing(monkeypatch)
     cache.keys = {"cd:t:journal.double(number=4)"}
     double.invalidate(4)
     double.invalidate(5)
@@ -265,11 +265,17 @@ def test_token_that_is_refused_is_removed(clock: Clock, commands: Commands, monk
     assert [*PROBE, "set_many", "set_many", "delete", "set_many", *HIT] == commands.names
 
 
+def fail_to_remove() -> bool:
+    """Raise what a server may that refuses everything."""
+    raise redis.exceptions.NoPermissionError
+
+
+@pytest.mark.parametrize("remove", [lambda: False, fail_to_remove], ids=["not there", "raises"])
 def test_token_that_is_always_refused_is_lost_in_the_end(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    remove: Callable[[], bool], clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One key that the cache will not take does not keep this process from it for ever: it is given up, loudly."""
-    cache = Refusing(monkeypatch, is_removable=False)
+    cache = Refusing(monkeypatch, remove)
     cache.keys = {"cd:t:journal.double(number=4)"}
     double.invalidate(4)
     double.invalidate(5)
@@ -290,7 +296,7 @@ def test_token_that_is_refused_waits_for_the_next_pause(
     clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not tried again at each call, but by one probe in each pause, as after an outage."""
-    cache = Refusing(monkeypatch, is_removable=False)
+    cache = Refusing(monkeypatch, remove=lambda: False)
     cache.keys = {"cd:t:journal.double(number=4)"}
     double.invalidate(4)
     clock.advance(1)

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from cachedeco import breaker, cached_query
+from cachedeco import breaker, cached_query, journal
 from tests.backends import Commands
 from tests.failing.clocks import Clock, owed
 from tests.faults import faulty
@@ -84,6 +84,19 @@ def test_invalidation_during_a_probe_keeps_the_breaker_open(clock: Clock) -> Non
     double(5)
 
     assert (1, []) == (double.stats().computations - computed, owed())
+
+
+def test_fork_renews_the_lock_and_ends_the_probe() -> None:
+    """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
+    breaker.owe("default", {"key": breaker.Debt("", None)}, journal.settle)
+    state = breaker.troubled["default"]
+    state.probing = True
+    with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
+        breaker._begin_in_child()  # noqa: SLF001 -- as a fork calls it
+
+        breaker.forget()
+
+    assert (False, {}) == (state.probing, breaker.troubled)
 
 
 def in_child(work: Callable[[], int]) -> int:

@@ -1,11 +1,14 @@
 """The setting ON_LOST_INVALIDATION says whether the caller is told of an invalidation that was not acknowledged."""
 
+import pickle
 from typing import Any
 
 import pytest
 from django.db import transaction
 
 from cachedeco import LostInvalidation, Namespace, cached_query
+from cachedeco.invalidation import Invalidation
+from cachedeco.store import Store
 from tests.conftest import UseCaches
 from tests.failing.clocks import owed
 from tests.faults import faulty
@@ -43,11 +46,20 @@ def test_verb_raises_where_the_project_wants_to_know(side: Side) -> None:
     told: list[str] = []
     with faulty("set_many", raises=TimeoutError):
         for act in (lambda: side.call(triple.invalidate, 4), lambda: side.call(Namespace("numbers").invalidate)):
-            with pytest.raises(LostInvalidation, match=r"cache 'default': .*this process will deliver it") as failure:
+            with pytest.raises(LostInvalidation, match=r"cache 'default': .*It is noted, and will be") as failure:
                 act()
             told.extend(failure.value.keys)
 
     assert (2, told) == (len(told), owed())
+
+
+def test_exception_survives_its_way_between_processes() -> None:
+    """A test that fails in a worker is reported by another process."""
+    error = LostInvalidation([Invalidation(Store("default"), "cd:n:numbers")])
+
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- just pickled
+
+    assert (str(error), ("cd:n:numbers",)) == (str(copy), copy.keys)
 
 
 @pytest.mark.parametrize("cachedeco", [{}, {"ON_LOST_INVALIDATION": "log"}], ids=["default", "log"])
