@@ -165,6 +165,9 @@ def owe(alias: str, debts: Mapping[str, Debt], settle: Callable[[Breaker], bool]
     """
     with _lock:
         breaker = troubled.setdefault(alias, Breaker(alias))
+        for key, debt in debts.items():
+            if key in breaker.owed:  # or what is invalidated often, and always refused, would never be given up
+                debt.refusals = breaker.owed[key].refusals
         breaker.owed.update(debts)
         breaker.settle = settle
         opens = breaker.until is None

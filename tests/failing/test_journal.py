@@ -292,6 +292,21 @@ def test_token_that_is_always_refused_is_lost_in_the_end(
     assert {} == breaker.troubled
 
 
+def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is invalidated at every turn does not begin its count of refusals anew."""
+    cache = Refusing(monkeypatch, remove=lambda: False)
+    cache.keys = {"cd:t:journal.double(number=4)"}
+
+    for _ in range(journal.REFUSALS):
+        double.invalidate(4)
+        clock.advance(30)
+        double.peek(4)
+
+    assert [] == owed()
+
+
 def test_token_that_is_refused_waits_for_the_next_pause(
     clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
