@@ -98,17 +98,40 @@ def test_success_between_failures_begins_the_count_anew(commands: Commands) -> N
     assert HIT == sent(commands, lambda: double(4))
 
 
-def test_breaker_that_opens_between_the_commands_of_a_call_stops_the_rest(commands: Commands) -> None:
+@cached_query(name="failing.bare")
+def bare(number: int) -> int:
+    """Return a number: in no namespace, so that its tokens are minted one by one."""
+    return number
+
+
+@pytest.mark.parametrize("function", [double, bare])
+def test_breaker_that_opens_between_the_commands_of_a_call_stops_the_rest(
+    function: Callable[[int], int], commands: Commands
+) -> None:
     """What another thread has found out meanwhile counts for this call, too."""
 
     def open_now() -> None:
         breaker.owe("default", {"key": Debt("", None)}, settle)
 
-    commands.clear()
     with faulty("get_many", after=open_now):
-        double(7)
+        function(7)
 
     assert HIT == commands.names
+
+
+def test_probe_that_ends_after_all_was_forgotten_changes_nothing(clock: Clock) -> None:
+    """What a test has begun in another thread does not reach into the state of the next one."""
+    fail(3)
+    clock.advance(1)
+
+    def begin_anew() -> None:
+        breaker.forget()
+        breaker.owe("default", {"key": Debt("", None)}, settle)
+
+    with faulty("set_many", after=begin_anew, times=1):
+        double(4)
+
+    assert ["key"] == owed()
 
 
 def test_value_found_by_a_read_that_began_before_closes_nothing() -> None:
@@ -127,11 +150,6 @@ def test_value_found_by_a_read_that_began_before_closes_nothing() -> None:
 
 def test_token_that_was_minted_begins_the_count_anew(commands: Commands) -> None:
     """Where nothing is ever found, the tokens of new calls prove that the cache is well."""
-
-    @cached_query(name="failing.bare")
-    def bare(number: int) -> int:
-        return number
-
     for number in range(5):
         fail(2)
         caches["default"].clear()
@@ -394,6 +412,16 @@ def test_nothing_leaks_into_the_next_test(begin: Callable[[UseCaches], None], us
     begin(use_caches)
 
     assert {} == breaker.troubled
+
+
+def test_other_settings_have_no_say(commands: Commands) -> None:
+    """An override in the middle of a test, of anything else, leaves the breaker as it is."""
+    fail(3)
+
+    with override_settings(DEBUG=True):
+        names = sent(commands, lambda: double(4))
+
+    assert [] == names
 
 
 OUTAGES = [
