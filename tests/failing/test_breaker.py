@@ -1,15 +1,11 @@
-"""A cache that fails a few times in a row is left alone for a while, and then asked by one caller."""
+"""A cache that fails a few times in a row is left alone for a while."""
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
-import pymemcache.exceptions
 import pytest
-import redis.exceptions
 from django.core.cache import caches
-from django.db import InterfaceError, OperationalError, ProgrammingError
-from django.db.transaction import TransactionManagementError
 from django.test import override_settings
 
 from cachedeco import MISSING, Event, Namespace, breaker, cached_query
@@ -19,34 +15,12 @@ from cachedeco.journal import settle
 from cachedeco.testing import fresh_scope, isolated
 from tests.backends import Commands
 from tests.conftest import UseCaches
+from tests.failing.calls import HIT, bare, double, fail, sent
 from tests.failing.clocks import Clock, owed
 from tests.faults import faulty
 from tests.sides import Side, both
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
-
-PROBE = ["set_many", "get_many"]
-HIT = ["get_many"]
-
-
-@cached_query(name="failing.double", namespace="numbers:{number}")
-def double(number: int) -> int:
-    """Return twice a number."""
-    return 2 * number
-
-
-def fail(times: int) -> None:
-    """Have reading fail so many times in a row."""
-    with faulty(raises=TimeoutError):
-        for _ in range(times):
-            double(4)
-
-
-def sent(commands: Commands, act: Callable[[], object]) -> list[str]:
-    """Return the commands that something sends."""
-    commands.clear()
-    act()
-    return commands.names
 
 
 @both
@@ -98,12 +72,6 @@ def test_success_between_failures_begins_the_count_anew(commands: Commands) -> N
     assert HIT == sent(commands, lambda: double(4))
 
 
-@cached_query(name="failing.bare")
-def bare(number: int) -> int:
-    """Return a number: in no namespace, so that its tokens are minted one by one."""
-    return number
-
-
 @pytest.mark.parametrize("function", [double, bare])
 def test_breaker_that_opens_between_the_commands_of_a_call_stops_the_rest(
     function: Callable[[int], int], commands: Commands
@@ -117,21 +85,6 @@ def test_breaker_that_opens_between_the_commands_of_a_call_stops_the_rest(
         function(7)
 
     assert HIT == commands.names
-
-
-def test_probe_that_ends_after_all_was_forgotten_changes_nothing(clock: Clock) -> None:
-    """What a test has begun in another thread does not reach into the state of the next one."""
-    fail(3)
-    clock.advance(1)
-
-    def begin_anew() -> None:
-        breaker.forget()
-        breaker.owe("default", {"key": Debt("", None)}, settle)
-
-    with faulty("set_many", after=begin_anew, times=1):
-        double(4)
-
-    assert ["key"] == owed()
 
 
 def test_value_found_by_a_read_that_began_before_closes_nothing() -> None:
@@ -220,132 +173,6 @@ def test_value_computed_while_the_breaker_opens_is_not_sent(commands: Commands) 
     assert [] == commands.names
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.99, []), (1.0, [*PROBE, *HIT])])
-def test_pause_over_is_a_probe(seconds: float, expected: list[str], clock: Clock, commands: Commands) -> None:
-    """Until the pause is over nothing is sent; then a write and its reading back, and the call goes on as ever."""
-    double(4)
-    fail(3)
-
-    clock.advance(seconds)
-
-    assert expected == sent(commands, lambda: double(4))
-
-
-def test_setting_says_how_long_the_first_pause_is(clock: Clock, commands: Commands, settings: Any) -> None:  # noqa: ANN401
-    """The pause is what the project says, also where that is more than the longest one that it grows to."""
-    settings.CACHEDECO = {"BREAKER_SECONDS": 40}
-    fail(3)
-
-    clock.advance(39)
-    before = sent(commands, lambda: double(4))
-    clock.advance(1)
-
-    assert ([], PROBE) == (before, sent(commands, lambda: double(4))[:2])
-
-
-def test_pauses_grow_up_to_the_longest(clock: Clock) -> None:
-    """Each probe that fails doubles the pause, up to half a minute."""
-    fail(3)
-    pauses = []
-
-    with faulty(raises=TimeoutError) as fault:
-        for _ in range(7):
-            began, probes = clock.now, len(fault.met)
-            while len(fault.met) == probes:
-                clock.advance(0.5)
-                double(4)
-            pauses.append(clock.now - began)
-
-    assert [1, 2, 4, 8, 16, 30, 30] == pauses
-
-
-def test_pause_after_a_recovery_is_the_first_again(clock: Clock, commands: Commands) -> None:
-    """What the cache did before it was well again is forgotten."""
-    fail(3)
-    for _ in range(3):
-        clock.advance(30)
-        fail(1)
-    clock.advance(30)
-    double(4)
-    fail(3)
-
-    clock.advance(1)
-
-    assert PROBE == sent(commands, lambda: double(4))[:2]
-
-
-def test_pause_is_jittered(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pause may be shorter by a quarter, so that processes that failed together do not probe together."""
-    monkeypatch.setattr(breaker, "uniform", lambda low, _high: low)
-    fail(3)
-
-    clock.advance(0.74)
-    before = sent(commands, lambda: double(4))
-    clock.advance(0.01)
-
-    assert ([], PROBE) == (before, sent(commands, lambda: double(4))[:2])
-
-
-def test_probe_that_fails_costs_one_command(clock: Clock, commands: Commands) -> None:
-    """The caller that probes waits for one command and no more; those after it for none."""
-    fail(3)
-    clock.advance(1)
-
-    with faulty(raises=TimeoutError):
-        names = sent(commands, lambda: [double(number) for number in range(50)])
-
-    assert ["set_many"] == names
-
-
-@pytest.mark.parametrize("answer", [{"unreachable": True}, {"returns": ["nonsense"]}], ids=["HashClient", "nonsense"])
-def test_probe_that_is_not_acknowledged_closes_nothing(
-    answer: dict[str, Any], clock: Clock, commands: Commands
-) -> None:
-    """A client that answers for a dead server without raising does not pass for one that is well."""
-    fail(3)
-    clock.advance(1)
-
-    with faulty(**answer):
-        double(4)
-
-    assert [] == sent(commands, lambda: double(4))
-
-
-def test_probe_that_is_refused_is_an_answer(clock: Clock, commands: Commands) -> None:
-    """A server without memory left for writes is there, and is read from."""
-    double(4)
-    fail(3)
-    clock.advance(1)
-
-    with faulty("set_many", raises=redis.exceptions.OutOfMemoryError):
-        names = sent(commands, lambda: double(4))
-
-    assert ["set_many", *HIT] == names
-
-
-def test_probe_whose_reading_fails_closes_nothing(clock: Clock, commands: Commands) -> None:
-    """A server that takes writes and does not answer reads is not used."""
-    fail(3)
-    clock.advance(1)
-
-    with faulty("get_many", raises=TimeoutError):
-        double(4)
-
-    assert [] == sent(commands, lambda: double(4))
-
-
-def test_probe_that_is_interrupted_is_followed_by_another_one(clock: Clock, commands: Commands) -> None:
-    """Control-C in a probe does not leave the breaker waiting for it for ever."""
-    fail(3)
-    clock.advance(1)
-    with faulty(raises=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        double(4)
-
-    clock.advance(2)
-
-    assert PROBE == sent(commands, lambda: double(4))[:2]
-
-
 def test_opening_and_closing_are_one_event_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A warning says when the cache is left alone, and a line that it is used again; nothing between them."""
     caplog.set_level(logging.INFO, "cachedeco")
@@ -422,79 +249,3 @@ def test_other_settings_have_no_say(commands: Commands) -> None:
         names = sent(commands, lambda: double(4))
 
     assert [] == names
-
-
-OUTAGES = [
-    ConnectionRefusedError(),
-    TimeoutError(),
-    OSError(),
-    OperationalError(),
-    InterfaceError(),
-    pymemcache.exceptions.MemcacheError(),
-    pymemcache.exceptions.MemcacheUnknownError(),
-    pymemcache.exceptions.MemcacheUnexpectedCloseError(),
-    redis.exceptions.ConnectionError(),
-    redis.exceptions.TimeoutError(),
-    redis.exceptions.BusyLoadingError(),
-    redis.exceptions.AuthenticationError(),
-]
-# Django unpickles inside get_many: what a class does there says nothing of the server.
-OTHERS = [
-    AttributeError(), EOFError(), ImportError(), KeyError(), ValueError(), ModuleNotFoundError(), ProgrammingError(),
-    TransactionManagementError(),
-]  # fmt: skip
-REFUSALS = [
-    pymemcache.exceptions.MemcacheClientError(),
-    pymemcache.exceptions.MemcacheIllegalInputError(),
-    pymemcache.exceptions.MemcacheServerError(),
-    redis.exceptions.ResponseError(),
-    redis.exceptions.OutOfMemoryError(),
-    redis.exceptions.ReadOnlyError(),
-]
-
-
-def name_of(error: object) -> str:
-    """Name a parameter."""
-    return f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
-
-
-@pytest.mark.parametrize(
-    ("error", "reading", "expected"),
-    [
-        *[(error, reading, True) for error in OUTAGES for reading in (True, False)],
-        *[(error, reading, False) for error in OTHERS for reading in (True, False)],
-        *[(error, reading, reading) for error in REFUSALS for reading in (True, False)],
-    ],
-    ids=lambda value: str(value) if isinstance(value, bool) else name_of(value),
-)
-def test_class_of_the_exception_says_whether_the_server_is_out(
-    error: Exception,
-    reading: bool,  # noqa: FBT001
-    expected: bool,  # noqa: FBT001
-) -> None:
-    """What the connection or the client raises counts; a failed unpickling, or a refused write, does not."""
-    assert expected is breaker.is_outage(error, reading=reading)
-
-
-@pytest.mark.parametrize(("operation", "expected"), [("get_many", []), ("set", HIT)])
-def test_refusal_counts_where_something_is_read(operation: str, expected: list[str], commands: Commands) -> None:
-    """Values too large to be stored open nothing; a proxy that refuses every read, for its dead server, does."""
-    double(4)
-
-    with faulty(operation, raises=pymemcache.exceptions.MemcacheServerError):
-        for number in (4, 5, 6, 7, 8):
-            double(number)
-    double(4)
-
-    assert expected == sent(commands, lambda: double(4))
-
-
-def test_nonsense_read_opens_the_breaker(commands: Commands) -> None:
-    """A cache that answers what no cache should is left alone as one that fails."""
-    double(4)
-
-    with faulty("get_many", returns="nonsense"):
-        for _ in range(3):
-            double(4)
-
-    assert [] == sent(commands, lambda: double(4))

@@ -1,43 +1,24 @@
 """What a cache has not acknowledged is delivered before this process trusts it again."""
 
-import logging
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import redis.exceptions
 from django.db import transaction
 
 from cachedeco import MISSING, Event, Namespace, breaker, cached_query, journal
 from cachedeco.events import listening
 from cachedeco.invalidation import Invalidation, deliver
 from cachedeco.store import Store
-from tests.backends import Command, Commands, Kind
+from tests.backends import Commands, Kind
 from tests.conftest import UseCaches
+from tests.failing.calls import HIT, PROBE, double, lose
 from tests.failing.clocks import Clock, owed
-from tests.faults import FaultyCache, faulty
-from tests.servers import free_port
+from tests.faults import faulty
 from tests.sides import Side, both
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
-
-PROBE = ["set_many", "get_many"]
-HIT = ["get_many"]
-
-
-@cached_query(name="journal.double", namespace="numbers:{number}", timeout=300)
-def double(number: int) -> int:
-    """Return twice a number."""
-    return 2 * number
-
-
-def lose(invalidate: Callable[[], object]) -> None:
-    """Have an invalidation not be acknowledged."""
-    with faulty("set_many", raises=TimeoutError):
-        invalidate()
 
 
 @contextmanager
@@ -47,23 +28,6 @@ def failing_from(operation: str, first: int, monkeypatch: pytest.MonkeyPatch) ->
     with faulty(operation, raises=TimeoutError) as fault, monkeypatch.context() as patch:
         patch.setattr(fault, "meet", lambda command: command.name == operation and next(count) >= first)
         yield
-
-
-class Refusing:
-    """A cache that answers, and refuses to store tokens under some keys."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, remove: Callable[[], bool] | None = None) -> None:
-        """Refuse none so far; *remove* is what becomes of a delete."""
-        self.keys: set[str] = set()
-        self._remove = remove
-        monkeypatch.setattr(FaultyCache, "carry_out", lambda _cache, command, run: self._carried_out(command, run))
-
-    def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as the command
-        if command.name == "set_many" and self.keys.intersection(command.keys):
-            raise redis.exceptions.OutOfMemoryError
-        if command.name == "delete" and self._remove:
-            return self._remove()
-        return run()
 
 
 @both
@@ -143,7 +107,7 @@ def test_delivery_is_told_as_an_invalidation_of_its_function(clock: Clock) -> No
     told = {kind: {event[1:4] for event in seen if event.kind == kind} for kind in ("delayed", "invalidated")}
 
     assert told["delayed"] == told["invalidated"]
-    assert {"journal.double", ""} == {function for function, _, _ in told["delayed"]}
+    assert {"failing.double", ""} == {function for function, _, _ in told["delayed"]}
 
 
 def test_invalidation_that_is_acknowledged_in_part_delays_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,102 +210,7 @@ def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> N
     with faulty(raises=TimeoutError):
         double(4)
 
-    assert ["cd:f:journal.double()"] == owed()
-
-
-def test_token_that_is_refused_is_removed(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server without memory for a token may still remove one: a token that is lost is an invalidation."""
-    double(4)
-    cache = Refusing(monkeypatch)
-    cache.keys = {"cd:t:journal.double(number=4)"}
-    double.invalidate(4)
-    double.invalidate(5)
-    clock.advance(1)
-    commands.clear()
-
-    found = double.peek(4)
-
-    assert (MISSING, []) == (found, owed())
-    assert [*PROBE, "set_many", "set_many", "delete", "set_many", *HIT] == commands.names
-
-
-def fail_to_remove() -> bool:
-    """Raise what a server may that refuses everything."""
-    raise redis.exceptions.NoPermissionError
-
-
-@pytest.mark.parametrize("remove", [lambda: False, fail_to_remove], ids=["not there", "raises"])
-def test_token_that_is_always_refused_is_lost_in_the_end(
-    remove: Callable[[], bool], clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One key that the cache will not take does not keep this process from it for ever: it is given up, loudly."""
-    cache = Refusing(monkeypatch, remove)
-    cache.keys = {"cd:t:journal.double(number=4)"}
-    double.invalidate(4)
-    double.invalidate(5)
-    debts = []
-
-    for _ in range(journal.REFUSALS):
-        clock.advance(30)
-        double.peek(4)
-        debts.append(owed())
-    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-
-    assert [["cd:t:journal.double(number=4)"]] * (journal.REFUSALS - 1) + [[]] == debts
-    assert (3, True) == (len(errors), "(number=4) in cache 'default' was never acknowledged" in errors[-1])
-    assert {} == breaker.troubled
-
-
-def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is invalidated at every turn does not begin its count of refusals anew."""
-    cache = Refusing(monkeypatch, remove=lambda: False)
-    cache.keys = {"cd:t:journal.double(number=4)"}
-
-    for _ in range(journal.REFUSALS):
-        double.invalidate(4)
-        clock.advance(30)
-        double.peek(4)
-
-    assert [] == owed()
-
-
-def test_token_that_is_refused_waits_for_the_next_pause(
-    clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is not tried again at each call, but by one probe in each pause, as after an outage."""
-    cache = Refusing(monkeypatch, remove=lambda: False)
-    cache.keys = {"cd:t:journal.double(number=4)"}
-    double.invalidate(4)
-    clock.advance(1)
-    double(5)
-    commands.clear()
-
-    clock.advance(1.99)
-    double(5)
-
-    assert [] == commands.names
-
-
-def test_outage_while_one_by_one_is_delivered_ends_it(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a refusal each key goes by itself; the first that finds the server gone is the last."""
-    for number in range(3):
-        lose(lambda number=number: double.invalidate(number))
-    errors = iter([redis.exceptions.ResponseError(), TimeoutError(), TimeoutError(), TimeoutError()])
-    sent = []
-
-    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> list[str]:
-        sent.append(list(values))
-        if "cd:probe" not in values:
-            raise next(errors)
-        return []
-
-    monkeypatch.setattr(Store, "write_many", write_many)
-    clock.advance(1)
-    double(4)
-
-    assert ([1, 3, 1], 3) == ([len(keys) for keys in sent], len(owed()))
+    assert ["cd:f:failing.double()"] == owed()
 
 
 @pytest.mark.django_db
@@ -367,53 +236,3 @@ def test_debt_is_not_paid_where_a_rollback_would_undo_it(
     double(4)
 
     assert (expected, 0) == (inside, len(owed()))
-
-
-# --- at the exit ---
-
-
-@pytest.mark.parametrize(("fault", "kind"), [({"after": lambda: None}, "invalidated"), ({"raises": OSError}, "lost")])
-def test_last_attempt_is_made_at_the_exit(fault: dict[str, Any], kind: str) -> None:
-    """What is owed when the process ends is delivered, pause or not, or told to be lost."""
-    lose(lambda: double.invalidate(4))
-    with faulty(raises=TimeoutError):
-        double(4)
-    seen: list[Event] = []
-
-    with faulty(**fault), listening(seen.append):
-        journal.deliver_at_exit()
-
-    assert ([kind], []) == ([event.kind for event in seen if event.kind in {"invalidated", "lost"}], owed())
-
-
-def test_exit_that_owes_nothing_sends_nothing(commands: Commands) -> None:
-    """A cache that failed and is owed nothing is not waited for once more."""
-    with faulty(raises=TimeoutError):
-        for _ in range(3):
-            double(4)
-    commands.clear()
-
-    journal.deliver_at_exit()
-
-    assert [] == commands.names
-
-
-SCRIPT = """
-import django
-from django.conf import settings
-location = "127.0.0.1:{port}"
-backend = "django.core.cache.backends.memcached.PyMemcacheCache"
-settings.configure(CACHES={{"default": {{"BACKEND": backend, "LOCATION": location}}}})
-django.setup()
-from cachedeco import Namespace
-Namespace("numbers").invalidate()
-"""
-
-
-def test_process_that_ends_tells_what_is_lost() -> None:
-    """A process that could not deliver an invalidation says so before it is gone."""
-    done = subprocess.run(  # noqa: S603 -- our own script
-        [sys.executable, "-c", SCRIPT.format(port=free_port())], capture_output=True, text=True, check=True
-    )
-
-    assert "Invalidation of cd:n:numbers in cache 'default' was never acknowledged" in done.stderr
