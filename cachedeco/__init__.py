@@ -9,12 +9,14 @@ if TYPE_CHECKING:
     from cachedeco.decorator import cached_query
     from cachedeco.encoders import register_key_type
     from cachedeco.events import Event, Stats
+    from cachedeco.invalidation import LostInvalidation
     from cachedeco.namespaces import Namespace
 
 __all__ = [
     "MISSING",
     "CachedQuery",
     "Event",
+    "LostInvalidation",
     "Missing",
     "Namespace",
     "Stats",
@@ -28,6 +30,7 @@ _ROOMS = {
     "MISSING": "cached",
     "CachedQuery": "cached",
     "Event": "events",
+    "LostInvalidation": "invalidation",
     "Missing": "cached",
     "Namespace": "namespaces",
     "Stats": "events",

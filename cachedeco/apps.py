@@ -10,4 +10,4 @@ class CachedecoConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks."""
-        from cachedeco import checks  # noqa: F401, PLC0415 -- registers by being imported, once the apps are ready
+        from cachedeco import checks, checks_caches  # noqa: F401, PLC0415 -- register by being imported, with the apps

@@ -114,6 +114,9 @@ class Settings:
     WAIT: float = 5.0
     REFRESH: Refresher = "caller"
     OUTBOX_SECONDS: float = 600.0
+    BREAKER_FAILURES: int = 3
+    BREAKER_SECONDS: float = 1.0
+    ON_LOST_INVALIDATION: Literal["log", "raise"] = "log"
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -184,6 +187,28 @@ def _refresher_of(value: object) -> Refresher:
     return value  # type: ignore[return-value] # as above
 
 
+def _failures_of(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"the value is {value!r}; it takes a whole number of failures in a row, or 0 for no breaker."
+        raise ValueError(msg)
+    return value
+
+
+def _pause_of(value: Seconds) -> float:
+    seconds = seconds_of(value, what="the pause")
+    if not seconds:
+        msg = f"the pause is {value!r}; it takes more than 0 seconds."
+        raise ValueError(msg)
+    return seconds
+
+
+def _on_lost_of(value: object) -> object:
+    if value not in ("log", "raise"):
+        msg = f"the value is {value!r}; it takes 'log' or 'raise'."
+        raise ValueError(msg)
+    return value
+
+
 _PARSERS: dict[str, Callable[[Any], object]] = {
     "MODE": _mode_of,
     "CACHES": _aliases_of,
@@ -194,6 +219,9 @@ _PARSERS: dict[str, Callable[[Any], object]] = {
     "WAIT": partial(span_of, what="the wait"),
     "REFRESH": _refresher_of,
     "OUTBOX_SECONDS": partial(span_of, what="the value"),
+    "BREAKER_FAILURES": _failures_of,
+    "BREAKER_SECONDS": _pause_of,
+    "ON_LOST_INVALIDATION": _on_lost_of,
 }
 
 _settings: Settings | None = None

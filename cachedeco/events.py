@@ -20,8 +20,11 @@ Kind = Literal[
     "stored",  # an entry was sent to the cache
     "unstored",  # a value was returned and not stored; `reason` says why
     "invalidated",  # the cache acknowledged an invalidation
-    "lost",  # an invalidation that the cache did not acknowledge
+    "delayed",  # the cache did not acknowledge an invalidation; it is delivered before this process trusts it again
+    "lost",  # an invalidation that was delayed, and that nobody will deliver any more
     "error",  # the cache, or a value, failed; the call went on without it
+    "opened",  # a cache failed too often: this process goes past it from now on; `reason` says why
+    "closed",  # the cache answers again, and has every invalidation that was delayed
 ]
 
 
@@ -53,7 +56,7 @@ class Stats:
     misses: int = 0
     stale: int = 0
     bypassed: int = 0
-    errors: int = 0  #: failed commands, unreadable or unpicklable values, lost invalidations
+    errors: int = 0  #: failed commands, unreadable or unpicklable values, invalidations delayed or lost
     computations: int = 0
     seconds_saved: float = 0.0  #: what the computations behind the hits took when they ran
 
@@ -66,6 +69,7 @@ _COUNTED: dict[str, str] = {
     "stale": "stale",
     "bypassed": "bypassed",
     "error": "errors",
+    "delayed": "errors",
     "lost": "errors",
     "computed": "computations",
 }
@@ -99,16 +103,24 @@ def count(event: Event) -> None:
             counts["seconds_saved"] += event.seconds
 
 
+# What is said of an invalidation that was not acknowledged: its key, its cache, and what depends on it.
+_UNACKNOWLEDGED: dict[str, str] = {
+    "delayed": "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
+    " until this one has delivered it.",
+    "lost": "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
+    " until they time out.",
+}
+
+
 def log(event: Event) -> None:
-    """Log what somebody should look at: failures as warnings, lost invalidations as errors."""
-    if event.kind == "lost":
-        logger.error(
-            "Invalidation of %s in cache %r was not acknowledged: %s may serve old values until they time out.",
-            event.key,
-            event.cache,
-            event.function or "the functions under this namespace",
-            exc_info=event.error,
-        )
+    """Log what somebody should look at: failures as warnings, invalidations delayed or lost as errors."""
+    if event.kind in _UNACKNOWLEDGED:
+        whose = event.function or "the functions under this namespace"
+        logger.error(_UNACKNOWLEDGED[event.kind], event.key, event.cache, whose, exc_info=event.error)
+    elif event.kind == "opened":
+        logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)
+    elif event.kind == "closed":
+        logger.info("Cache %r answers again, and is used.", event.cache)
     elif event.kind == "error":
         # Both name and text, as some errors have no text, and redis-py's have no telling repr.
         why = f": {type(event.error).__name__}: {event.error}" if event.error else ""

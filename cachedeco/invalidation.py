@@ -1,11 +1,16 @@
-"""To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it."""
+"""
+To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it.
+
+What the cache does not acknowledge is noted in the journal, and delivered before this process trusts the cache again.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
-from cachedeco import transactions
+from cachedeco import conf, journal, transactions
+from cachedeco.breaker import Debt
 from cachedeco.entries import TOKEN_BYTES
 from cachedeco.events import Event, emit
 from cachedeco.store import Store
@@ -20,6 +25,32 @@ class Invalidation(NamedTuple):
     store: Store
     key: str
     lifetime: float | None = None  #: seconds that the new token is to live, None for ever
+
+
+class LostInvalidation(Exception):  # noqa: N818 -- as the setting has it
+    """
+    A cache did not acknowledge an invalidation, and the setting `ON_LOST_INVALIDATION` is `"raise"`.
+
+    The server's fault, not the caller's. The invalidation is noted: this process goes past that cache until it has
+    delivered it; others may serve old values until then. What was written to the database stays written: out of
+    `atomic()` this comes after the commit, and stops the commit hooks that stand behind it.
+    """
+
+    def __init__(self, invalidations: Sequence[Invalidation]) -> None:
+        """Remember what was not acknowledged."""
+        super().__init__(invalidations)  # as Exception wants it, to be pickled by a parallel test runner
+        self.invalidations = tuple(invalidations)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the tokens that were not replaced, without the prefix that Django adds."""
+        return tuple(each.key for each in self.invalidations)
+
+    def __str__(self) -> str:
+        """Name caches and keys, and say what will happen."""
+        caches = ", ".join(sorted({repr(each.store.alias) for each in self.invalidations}))
+        keys = ", ".join(self.keys)
+        return f"Not acknowledged by cache {caches}: the invalidation of {keys}. It is noted, and will be delivered."
 
 
 Recorder = Callable[[str, Invalidation], None]
@@ -40,26 +71,54 @@ def record_with(recorder: Recorder | None) -> None:
 
 
 def invalidate(using: str, invalidation: Invalidation) -> None:
-    """Replace a token when the transaction open on a database commits; at once where there is none."""
+    """
+    Replace a token when the transaction open on a database commits; at once where there is none.
+
+    Raises:
+        LostInvalidation: As `deliver()`; inside `atomic()` not here, but where that ends.
+    """
     if _recorder is None:
         transactions.at_commit(using, deliver, invalidation, touches=(invalidation.key,))
     else:
         _recorder(using, invalidation)
 
 
-def deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+def deliver(invalidations: Sequence[Invalidation]) -> None:
     """
-    Write new tokens: one command for each cache, and one more where some tokens live for ever and some do not.
+    Write new tokens.
 
-    Return what is not acknowledged in the end: each is an event, "lost".
+    Raises:
+        LostInvalidation: Something was not acknowledged, and the setting `ON_LOST_INVALIDATION` is "raise".
+    """
+    tell_lost(attempted(invalidations))
+
+
+def tell_lost(left: Sequence[Invalidation]) -> None:
+    """
+    Tell the caller of what was not acknowledged, if the caller is to know.
+
+    Raises:
+        LostInvalidation: There is something, and the setting `ON_LOST_INVALIDATION` is "raise".
+    """
+    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
+        raise LostInvalidation(left)
+
+
+def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+    """
+    Write new tokens, and return those invalidations that were not acknowledged, which the journal has then.
+
+    One command for each cache, and one more where some tokens live for ever and some do not. While the breaker of a
+    cache is open nothing is sent.
     """
     together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
     for each in invalidations:
         together[each.store.alias, each.lifetime is None][each.key] = each
-    return [lost for tokens in together.values() for lost in _deliver_to_one(tokens)]
+    return [each for tokens in together.values() for each in _attempted_at_one(tokens)]
 
 
-def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
+def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
+    """Deliver to one cache; return what it did not acknowledge."""
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
@@ -68,6 +127,9 @@ def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
         left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
         if not left:
             break
-    for key, each in tokens.items():
-        emit(Event("lost" if key in left else "invalidated", each.store.function, key, each.store.alias))
+    for key in [key for key in tokens if key not in set(left)]:
+        emit(Event("invalidated", tokens[key].store.function, key, store.alias))
+    if left:
+        debts = {key: Debt(tokens[key].store.function, tokens[key].lifetime) for key in left}
+        journal.note(store.alias, debts)
     return [tokens[key] for key in left]

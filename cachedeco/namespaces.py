@@ -73,10 +73,15 @@ class Namespace:
         Invalidate every entry under this namespace, in every cache of the setting `CACHES`: one command for each.
 
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
-        invalidation that a cache does not acknowledge is logged at ERROR, and counted; this method does not raise.
+        invalidation that a cache does not acknowledge is logged at ERROR, counted, and delivered before this process
+        reads from that cache again.
 
         Args:
             using: Alias of the database whose transaction to wait for.
+
+        Raises:
+            LostInvalidation: A cache did not acknowledge it, and the setting `ON_LOST_INVALIDATION` is "raise". Inside
+                `atomic()` not here, but where that ends, once it has committed.
         """
         if conf.current_mode() == "off":
             return

@@ -2,17 +2,22 @@
 One guarded door to a Django cache: whatever happens behind it, the call goes on.
 
 Each method is one cache command. A failure is an event and an answer that the caller can act on, never an exception.
+While the breaker is open nothing is sent, and the answer is that of a failure, without an event.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
+from os import urandom
 from typing import Final
 
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
+from django.db import router
 
+from cachedeco import breaker, conf, transactions
+from cachedeco.breaker import is_outage, troubled
 from cachedeco.events import Event, emit
 
 # memcached takes keys of up to 250 bytes (protocol.txt, "Keys"); Django warns of more on every backend.
@@ -21,6 +26,7 @@ LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 USUAL_ROOM: Final = 180
 # A digest of 20 bytes in hex, its "#", and a beginning to know it by.
 SHORTEST_ROOM: Final = 60
+PROBE_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +43,21 @@ class Store:
 
     def get_many(self, keys: Collection[str]) -> dict[str, object] | None:
         """Return what is there, or None where the cache could not be asked."""
+        trouble = troubled.get(self.alias) if troubled else None  # nearly always empty: each hit comes by here
+        if trouble is not None and not trouble.admits(self.answers):
+            return None
         try:
             found = caches[self.alias].get_many(keys)
         except Exception as error:  # noqa: BLE001 -- any failure to read is a miss
-            self._failed("Reading failed", next(iter(keys)), error)
+            self._failed("Reading failed", next(iter(keys)), error, reading=True)
             return None
         if isinstance(found, dict):
+            # Nothing found is no success: pymemcache's HashClient says it of a server that is gone, too.
+            if trouble is not None and found:
+                trouble.succeeded()
             return found
-        self._failed(f"Reading gave {found!r} instead of a dict", next(iter(keys)), None)
+        self.tell_failure(f"Reading gave {found!r} instead of a dict", next(iter(keys)))
+        breaker.failed(self.alias)
         return None
 
     def add(self, key: str, value: bytes, timeout: float | None) -> bool:
@@ -53,14 +66,21 @@ class Store:
 
         False is no proof of the contrary: pymemcache's HashClient says it of a server that is gone, too.
         """
+        if self._is_refused():
+            return False
         try:
-            return caches[self.alias].add(key, value, whole(timeout)) is True
+            added = caches[self.alias].add(key, value, whole(timeout)) is True
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Adding failed", key, error)
             return False
+        if added:
+            self._succeeded()
+        return added
 
     def set(self, key: str, value: bytes, timeout: float | None) -> bool:
         """Send a value; tell whether that raised nothing, which on memcached is no proof that it arrived."""
+        if self._is_refused():
+            return False
         try:
             caches[self.alias].set(key, value, whole(timeout))
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
@@ -74,16 +94,27 @@ class Store:
 
         The only write whose answer can be trusted on memcached: what failed is named, or the call raises.
         """
+        if self._is_refused():
+            return list(values)
         try:
-            cache = caches[self.alias]
-            failed = cache.set_many(dict(values), whole(timeout))
-            if isinstance(cache, DatabaseCache) and not failed:
-                # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: look.
-                found = cache.get_many(values)
-                failed = [key for key, value in values.items() if found.get(key) != value]
+            failed = self.write_many(values, timeout)
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Writing failed", next(iter(values)), error)
             return list(values)
+        if not failed:
+            self._succeeded()
+        return failed
+
+    # --- past the breaker ---
+
+    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+        """Do as `set_many()`, whether the breaker is open or not, and raise what the cache raises."""
+        cache = caches[self.alias]
+        failed = cache.set_many(dict(values), whole(timeout))
+        if isinstance(cache, DatabaseCache) and not failed:
+            # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: look.
+            found = cache.get_many(values)
+            failed = [key for key, value in values.items() if found.get(key) != value]
         if failed is None:  # django-redis returns it
             return ()
         if isinstance(failed, list | tuple | set | frozenset):
@@ -92,10 +123,46 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete what nobody relies on to be gone."""
+        if self._is_refused():
+            return
         try:
             caches[self.alias].delete(key)
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Deleting failed", key, error)
+
+    def remove(self, key: str) -> bool:
+        """Remove a key, whether the breaker is open or not; True is proof that it was there and is gone."""
+        try:
+            return caches[self.alias].delete(key) is True
+        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            self.tell_failure("Removing failed", key, error)
+            return False
+
+    def answers(self) -> bool:
+        """
+        Ask the cache whether it is well, whether the breaker is open or not: by a write, and by reading it back.
+
+        What is read tells nothing by itself, since pymemcache's HashClient says "not there" of a server that is gone.
+        A write that the server refuses is an answer.
+        """
+        key = f"{conf.settings().KEY_PREFIX}:probe"
+        reading = False
+        try:
+            failed = self.write_many({key: urandom(1)}, PROBE_SECONDS)
+            reading = True
+            return not failed and isinstance(caches[self.alias].get_many([key]), dict)
+        except Exception as error:  # noqa: BLE001 -- any failure is an event
+            self.tell_failure("The cache was asked whether it is well, and failed", key, error)
+            return not is_outage(error, reading=reading)
+
+    # --- what is known without a command ---
+
+    def is_in_transaction(self) -> bool:
+        """Tell whether a rollback would undo what is written now: on the database cache, inside `atomic()`."""
+        cache = caches[self.alias]
+        if not isinstance(cache, DatabaseCache):
+            return False
+        return transactions.is_open(router.db_for_write(cache.cache_model_class))
 
     def room(self) -> int:
         """
@@ -110,8 +177,23 @@ class Store:
         """Return the alias's own timeout in seconds, None for ever."""
         return caches[self.alias].default_timeout
 
-    def _failed(self, what: str, key: str, error: Exception | None) -> None:
+    def tell_failure(self, what: str, key: str, error: Exception | None = None) -> None:
+        """Emit the event of a command that failed."""
         emit(Event("error", self.function, key, self.alias, reason=what, error=error))
+
+    def _is_refused(self) -> bool:
+        trouble = troubled.get(self.alias)
+        return trouble is not None and not trouble.admits(self.answers)
+
+    def _succeeded(self) -> None:
+        trouble = troubled.get(self.alias)
+        if trouble is not None:
+            trouble.succeeded()
+
+    def _failed(self, what: str, key: str, error: Exception, *, reading: bool = False) -> None:
+        self.tell_failure(what, key, error)
+        if is_outage(error, reading=reading):
+            breaker.failed(self.alias)
 
 
 def whole(timeout: float | None) -> int | None:

@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco import conf
+
 T = TypeVar("T")
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
@@ -60,7 +62,7 @@ def at_commit(using: str, deliver: Callable[[list[T]], object], item: T, touches
     Args:
         using: Alias of the database.
 
-        deliver: Takes the list of items. It must not raise.
+        deliver: Takes the list of items. It raises nothing but what the setting `ON_LOST_INVALIDATION` asks for.
 
         item: What to deliver; hashable, and delivered once however often it is handed over.
 
@@ -68,20 +70,21 @@ def at_commit(using: str, deliver: Callable[[list[T]], object], item: T, touches
     """
     connection = connections[using]
     block, by_hand = _open_block(connection), _is_managed_by_hand(connection)
+    if block is not None or by_hand:
+        pending = _joinable(connection, deliver) or _joined(connection, deliver, block)
+        pending.items[item] = None
+        pending.touched.update(touches)
     if block is None or by_hand:
         deliver([item])
-    if block is None and not by_hand:
-        return
-    pending = _joinable(connection, deliver) or _joined(connection, deliver, block)
-    pending.items[item] = None
-    pending.touched.update(touches)
 
 
 def _joined(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object], block: Block | None) -> AtCommit[T]:
     """Enter a new hook into Django's list."""
     in_test = _is_in_test(connection)
     pending = AtCommit(deliver, block if in_test else None)
-    hook: Any = (set(connection.savepoint_ids), pending, True)
+    # Django logs what a robust hook raises. Where the project wants to know, it must reach who ends the atomic() block.
+    is_robust = conf.settings().ON_LOST_INVALIDATION != "raise"
+    hook: Any = (set(connection.savepoint_ids), pending, is_robust)
     # A hook of the user's that raises stops all that come after it: ours stand before those, or an invalidation is
     # lost. In a test it goes last, as captureOnCommitCallbacks() counts what stood in the list before.
     place = len(connection.run_on_commit) if in_test else len(_hooks_of(connection))
@@ -141,6 +144,12 @@ def _hooks_of(connection: BaseDatabaseWrapper) -> list[tuple[set[str | None], At
 
 
 # --- what kind of transaction is open ---
+
+
+def is_open(using: str) -> bool:
+    """Tell whether a rollback could still undo what is written on this connection now."""
+    connection = connections[using]
+    return _open_block(connection) is not None or _is_managed_by_hand(connection)
 
 
 def snapshot_may_be_old(using: str) -> bool:

@@ -23,7 +23,20 @@ def current_tenant() -> str:
 
 def test_settings_have_their_defaults() -> None:
     """Without `CACHEDECO`, or with an empty one, everything has a default."""
-    expected = Settings(MODE="on", CACHES=("default",), TIMEOUT=UNSET, VARY=(), KEY_PREFIX="cd", OUTBOX_SECONDS=600.0)
+    expected = Settings(
+        MODE="on",
+        CACHES=("default",),
+        TIMEOUT=UNSET,
+        VARY=(),
+        KEY_PREFIX="cd",
+        JITTER=0.0,
+        WAIT=5.0,
+        REFRESH="caller",
+        OUTBOX_SECONDS=600.0,
+        BREAKER_FAILURES=3,
+        BREAKER_SECONDS=1.0,
+        ON_LOST_INVALIDATION="log",
+    )
 
     with override_settings(CACHEDECO={}):
         empty = conf.settings()
@@ -49,6 +62,12 @@ def test_settings_have_their_defaults() -> None:
         ("OUTBOX_SECONDS", timedelta(hours=1), 3600.0),
         ("KEY_PREFIX", "", ""),
         ("KEY_PREFIX", "p" * 50, "p" * 50),
+        ("BREAKER_FAILURES", 0, 0),
+        ("BREAKER_FAILURES", 7, 7),
+        ("BREAKER_SECONDS", 0.5, 0.5),
+        ("BREAKER_SECONDS", timedelta(minutes=1), 60.0),
+        ("ON_LOST_INVALIDATION", "log", "log"),
+        ("ON_LOST_INVALIDATION", "raise", "raise"),
     ],
 )
 def test_setting_is_read(name: str, value: object, expected: object) -> None:
@@ -84,6 +103,16 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("KEY_PREFIX", "p" * 51, "it takes at most 50 printable"),
         ("KEY_PREFIX", None, "it takes at most 50 printable"),
         ("KEY_PREFIX", "\x7f", "it takes at most 50 printable"),
+        ("BREAKER_FAILURES", -1, "the value is -1; it takes a whole number of failures"),
+        ("BREAKER_FAILURES", True, "the value is True"),
+        ("BREAKER_FAILURES", 1.5, r"the value is 1\.5"),
+        ("BREAKER_FAILURES", None, "the value is None"),
+        ("BREAKER_SECONDS", 0, "the pause is 0; it takes more than 0 seconds"),
+        ("BREAKER_SECONDS", None, "the pause is None; it takes more"),
+        ("BREAKER_SECONDS", -1, "the pause is -1; it takes 0 or more seconds"),
+        ("BREAKER_SECONDS", "1", "the pause is '1'; it takes seconds"),
+        ("ON_LOST_INVALIDATION", "ignore", "the value is 'ignore'; it takes 'log' or 'raise'"),
+        ("ON_LOST_INVALIDATION", [], r"the value is \[\]"),
         ("MODES", "on", "CACHEDECO has no setting 'MODES'; it has MODE, CACHES, "),
         (7, "on", "CACHEDECO has no setting 7"),
     ],

@@ -29,6 +29,7 @@ from cachedeco import (
     Stats,
     cached_query,
     checks,
+    checks_caches,
     encoders,
     events,
     testing,
@@ -211,9 +212,9 @@ def test_settings_table_is_the_settings() -> None:
 
 
 def test_checks_table_is_the_checks() -> None:
-    """The table of system checks has every id that checks.py, or that of the outbox, can give."""
-    source = inspect.getsource(checks) + inspect.getsource(outbox_checks)
-    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", source)))
+    """The table of system checks has every id that our checks can give."""
+    sources = "".join(map(inspect.getsource, (checks, checks_caches, outbox_checks)))
+    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", sources)))
     [table] = tables_under(REFERENCE, "System checks")
 
     assert ids == [unquoted(name) for name, _ in table]

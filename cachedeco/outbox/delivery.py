@@ -9,7 +9,7 @@ from django.db import connections, router, transaction
 
 from cachedeco import conf
 from cachedeco.events import Event, emit
-from cachedeco.invalidation import Invalidation, deliver
+from cachedeco.invalidation import Invalidation, attempted
 from cachedeco.outbox.heartbeat import Heartbeat, State
 from cachedeco.outbox.models import Row, acknowledge, can_claim, claimed, delete, rows
 from cachedeco.store import Store
@@ -102,7 +102,7 @@ class Deliverer:
                 found = list(claimed(due.filter(pk__gt=last)[: self._batch], using))
                 if not found:
                     break
-                left = set(deliver([_invalidation_of(row) for row in found]))
+                left = set(attempted([_invalidation_of(row) for row in found]))
                 # By name: of two rows with one name only the later one's lifetime was delivered.
                 names = {(each.store.alias, each.key) for each in left}
                 arrived = [row.pk for row in found if (row.cache, row.key) not in names]
@@ -120,7 +120,7 @@ class Deliverer:
             if not found:
                 return replayed
             names = {_invalidation_of(row) for row in found}
-            lost = deliver(list(names))
+            lost = attempted(list(names))
             replayed, last = replayed + len(names) - len(lost), found[-1].pk
             if lost:
                 break

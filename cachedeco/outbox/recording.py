@@ -44,7 +44,8 @@ def record(using: str, invalidation: Invalidation) -> None:
 
 def deliver(items: list[Recorded]) -> None:
     """Deliver what one transaction has recorded, and acknowledge what has arrived: one UPDATE, or DELETE."""
-    lost = set(invalidations.deliver([each.invalidation for each in items]))
+    left = invalidations.attempted([each.invalidation for each in items])
+    lost = set(left)
     using = items[0].using
     # Without a pk where the database does not return it. By hand: no commit yet, or none that we may follow with an
     # UPDATE of our own, as that begins a transaction which nobody ends. A deliverer sees to both.
@@ -54,6 +55,7 @@ def deliver(items: list[Recorded]) -> None:
             acknowledge(using, arrived)
         except Exception as error:  # noqa: BLE001 -- what is not acknowledged is delivered again, which does no harm
             _failed("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
+    invalidations.tell_lost(left)
 
 
 def _inserted(new: Recorded, first: Recorded | None) -> Row | None:

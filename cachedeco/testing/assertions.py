@@ -17,7 +17,7 @@ from cachedeco.keeping import looked_up
 P = ParamSpec("P")
 
 _PLURALS: Final = {"computation": "computations", "hit": "hits", "miss": "misses"}
-_ENDS: Final = frozenset[Kind]({"invalidated", "lost", "error"})
+_ENDS: Final = frozenset[Kind]({"invalidated", "delayed", "lost", "error"})
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from cachedeco import conf
+from cachedeco import breaker, conf
 from cachedeco.store import LONGEST_KEY
 
 _handler: Any = caches  # whose type tells nothing of where it keeps them
@@ -64,6 +64,7 @@ def own_scope() -> Generator[None]:
         yield
     finally:
         _scopes = before
+        breaker.forget()
 
 
 @contextmanager
@@ -199,6 +200,7 @@ def _begin_scope() -> None:
     global _scopes  # noqa: PLW0603 -- one for the process, as said above
     scope = _new_scope()
     _scopes = defaultdict(lambda: scope)
+    breaker.forget()  # what failed was another test's
 
 
 def _new_scope() -> str:

@@ -1,0 +1,162 @@
+"""Real servers that hang and come back with their memory: what they cost meanwhile, and what is read from them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pymemcache.client.hash
+import pytest
+import redis
+
+from cachedeco import breaker, cached_query
+from tests.backends import Commands
+from tests.conftest import CacheConfig, UseCaches
+from tests.failing.clocks import Clock, owed
+from tests.servers import Memcached, Redis, Server
+from tests.test_dying_servers import CLIENTS, PATIENCE
+
+CALLS = 50
+# One that asks the server every time: what HashClient spares us is not to be counted as ours.
+eager = pytest.mark.parametrize("client", ["memcached eager", "redis"])
+
+
+@cached_query(name="hanging.double", timeout=300)
+def double(number: int) -> int:
+    """Return twice a number."""
+    return 2 * number
+
+
+@pytest.fixture
+def server(client: str, request: pytest.FixtureRequest, cache_config: CacheConfig, use_caches: UseCaches) -> Server:
+    """Give a server of this test's own, behind the default cache."""
+    kind: Any = client.partition(" ")[0]
+    private: Server = request.getfixturevalue(f"private_{kind}")
+    use_caches(default=cache_config(kind, server=private, OPTIONS=CLIENTS[client]))
+    return private
+
+
+@eager
+def test_server_that_hangs_costs_one_timeout_in_each_pause(server: Server, clock: Clock, commands: Commands) -> None:
+    """Fifty calls wait three times for it, and fifty more after each pause once."""
+    double(4)
+    server.pause()
+    spent = []
+
+    for _ in range(4):
+        commands.clear()
+        assert [2 * number for number in range(CALLS)] == [double(number) for number in range(CALLS)]
+        spent.append(len(commands))
+        clock.advance(30)
+
+    assert [3, 1, 1, 1] == spent
+
+
+@eager
+def test_server_that_hangs_is_used_again_when_it_answers(server: Server, clock: Clock, commands: Commands) -> None:
+    """After the pause one probe is enough."""
+    double(4)
+    server.pause()
+    for _ in range(3):
+        double(4)
+    server.resume()
+    double(4)
+    clock.advance(1)
+    double(4)
+    double(4)
+    commands.clear()
+
+    found = double(4)
+
+    assert (8, ["get_many"], {}) == (found, commands.names, breaker.troubled)
+
+
+@eager
+def test_invalidations_of_a_server_that_hangs_cost_two_timeouts_in_all(
+    server: Server, clock: Clock, commands: Commands
+) -> None:
+    """The first one is tried twice; those that follow are noted, and reach the server with the next probe."""
+    double(4)
+    server.pause()
+    commands.clear()
+
+    for number in range(CALLS):
+        double.invalidate(number)
+    spent = list(commands.names)
+    server.resume()
+    clock.advance(1)
+    double(4)
+
+    assert (["set_many"] * 2, []) == (spent, owed())
+
+
+def truth_behind(alias_config: dict[str, Any], use_caches: UseCaches) -> tuple[Any, list[str]]:
+    """Return a function that has stored "old", and the truth, which is "new" since."""
+    use_caches(default=alias_config)
+    truth = ["old"]
+
+    @cached_query(ignore=("truth",), name="hanging.read", timeout=300)
+    def read() -> str:
+        return truth[0]
+
+    read()
+    truth[0] = "new"
+    return read, truth
+
+
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 -- the fixtures
+    has_journal: bool,  # noqa: FBT001
+    private_memcached: Memcached,
+    cache_config: CacheConfig,
+    use_caches: UseCaches,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old value is there, and without the journal it is served; this process never reads it."""
+    # HashClient keeps a server for dead until its clock says otherwise: what we invalidate is not sent.
+    monkeypatch.setattr(pymemcache.client.hash, "time", SimpleNamespace(time=clock))
+    config = cache_config("memcached", server=private_memcached, OPTIONS={"timeout": PATIENCE})
+    read, _ = truth_behind(config, use_caches)
+    private_memcached.pause()
+    read()
+    read.invalidate()
+    private_memcached.resume()
+    assert 1 == len(owed())
+    if not has_journal:
+        breaker.forget()
+
+    found = []
+    for _ in range(3):
+        found.append(read())
+        clock.advance(100)
+
+    assert has_journal is (["new"] * 3 == found)
+    assert has_journal is not ("old" in found)
+
+
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_redis_that_comes_back_with_its_memory(
+    has_journal: bool,  # noqa: FBT001
+    private_redis: Redis,
+    cache_config: CacheConfig,
+    use_caches: UseCaches,
+    clock: Clock,
+) -> None:
+    """The same of a Redis that takes no connections for a while."""
+    config = cache_config("redis", server=private_redis, OPTIONS=CLIENTS["redis"])
+    read, _ = truth_behind(config, use_caches)
+    with redis.Redis(port=private_redis.port) as admin:
+        admin.config_set("maxclients", 1)
+        admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        read.invalidate()
+        admin.config_set("maxclients", 100)
+    assert 1 == len(owed())
+    if not has_journal:
+        breaker.forget()
+
+    found = []
+    for _ in range(3):
+        found.append(read())
+        clock.advance(100)
+
+    assert has_journal is (["new"] * 3 == found)
+    assert has_journal is not ("old" in found)

@@ -1,0 +1,137 @@
+"""Threads, tasks and processes that find the pause over at the same time: one probes, nobody waits for it."""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from cachedeco import breaker, cached_query, journal
+from tests.backends import Commands
+from tests.failing.clocks import Clock, owed
+from tests.faults import faulty
+from tests.threads import PATIENCE_SECONDS, Gate, started
+
+pytestmark = pytest.mark.usefixtures("faulty_backend")
+
+THREADS = 16
+
+
+@cached_query(name="race.double")
+def double(number: int) -> int:
+    """Return twice a number."""
+    return 2 * number
+
+
+def open_breaker(clock: Clock) -> None:
+    """Have the cache fail, and let the pause pass."""
+    with faulty(raises=TimeoutError):
+        for _ in range(3):
+            double(4)
+    clock.advance(1)
+
+
+def test_exactly_one_thread_probes(clock: Clock, commands: Commands) -> None:
+    """Of sixteen threads that call at the same moment one asks the cache, which is still out."""
+    open_breaker(clock)
+    together = Barrier(THREADS)
+    commands.clear()
+
+    def call(number: int) -> int:
+        together.wait(PATIENCE_SECONDS)
+        return double(number)
+
+    with faulty(raises=TimeoutError), ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(call, range(THREADS)))
+
+    assert ([2 * number for number in range(THREADS)], ["set_many"]) == (found, commands.names)
+
+
+def test_nobody_waits_for_the_one_who_probes(clock: Clock, commands: Commands) -> None:
+    """While a probe hangs others go on without the cache, and their invalidations are noted."""
+    gate = Gate()
+    open_breaker(clock)
+    commands.clear()
+    gate.shut()
+
+    with faulty("set_many", before=gate.wait_to_pass, times=1), started(lambda: double(4)) as probing:
+        gate.wait_reached()
+        found = double(5)
+        double.invalidate(5)
+        meanwhile = list(commands.names), len(owed())
+        gate.open()
+        probing.result(PATIENCE_SECONDS)
+
+    assert (10, (["set_many"], 1)) == (found, meanwhile)
+
+
+def test_invalidation_during_a_probe_keeps_the_breaker_open(clock: Clock) -> None:
+    """A probe that succeeds does not make this process trust what it was told is old in the meantime."""
+    gate = Gate()
+    double(5)
+    open_breaker(clock)
+    gate.shut()
+
+    with faulty("get_many", before=gate.wait_to_pass, times=1), started(lambda: double(4)) as probing:
+        gate.wait_reached()
+        double.invalidate(5)
+        gate.open()
+        probing.result(PATIENCE_SECONDS)
+
+    computed = double.stats().computations
+    double(5)
+
+    assert (1, []) == (double.stats().computations - computed, owed())
+
+
+def test_fork_renews_the_lock_and_ends_the_probe() -> None:
+    """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
+    breaker.owe("default", {"key": breaker.Debt("", None)}, journal.settle)
+    state = breaker.troubled["default"]
+    state.probing = True
+    with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
+        breaker._begin_in_child()  # noqa: SLF001 -- as a fork calls it
+
+        breaker.forget()
+
+    assert (False, {}) == (state.probing, breaker.troubled)
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """Return what some work gives in a forked child."""
+    child = os.fork()
+    if not child:
+        os._exit(work())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that there are threads is the point
+def test_forked_child_does_not_wait_for_a_thread_that_is_not_there(clock: Clock) -> None:
+    """A child whose parent's other thread was probing, with the lock in its hand, probes itself, and delivers too."""
+    with faulty("set_many", raises=TimeoutError):
+        double.invalidate(4)
+    clock.advance(1)
+    state = breaker.troubled["default"]
+    state.probing = True
+    held = threading.Event()
+
+    def work() -> int:
+        double.peek(4)
+        return len(owed())
+
+    def hold() -> None:
+        with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
+            held.set()
+            gate.wait_to_pass()
+
+    gate = Gate()
+    gate.shut()
+    with started(hold):
+        held.wait(PATIENCE_SECONDS)
+        left_in_child = in_child(work)
+        gate.open()
+    state.probing = False
+
+    assert (0, 1) == (left_in_child, len(owed()))
