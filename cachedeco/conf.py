@@ -75,6 +75,7 @@ class Settings:
     TIMEOUT: float | Unset | None = UNSET
     VARY: tuple[Callable[[], object], ...] = ()
     KEY_PREFIX: str = "cd"
+    MODULES: tuple[str, ...] = ("queries",)
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -135,12 +136,22 @@ def _prefix_of(value: object) -> str:
     return value
 
 
+def _modules_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(each, str) and all(part.isidentifier() for part in each.split(".")) for each in value
+    ):
+        msg = f"the value is {value!r}; it takes a list of names of modules inside your apps, such as 'queries'."
+        raise TypeError(msg)
+    return tuple(value)
+
+
 _PARSERS: dict[str, Callable[[Any], object]] = {
     "MODE": _mode_of,
     "CACHES": _aliases_of,
     "TIMEOUT": seconds_of,
     "VARY": _vary_of,
     "KEY_PREFIX": _prefix_of,
+    "MODULES": _modules_of,
 }
 
 _settings: Settings | None = None
