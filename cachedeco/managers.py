@@ -53,7 +53,7 @@ class InvalidatingQuerySet(QuerySet[M]):
             Namespace.for_model(model).invalidate(using=using)
 
 
-class InvalidatingManager(Manager.from_queryset(InvalidatingQuerySet)[M]):  # type: ignore[misc] # made at run time
+class InvalidatingManager(Manager[M]):
     """
     A manager whose bulk writes invalidate.
 
@@ -67,3 +67,5 @@ class InvalidatingManager(Manager.from_queryset(InvalidatingQuerySet)[M]):  # ty
 
     A QuerySet of your own gets it from `InvalidatingQuerySet`, and its manager from `as_manager()`.
     """
+
+    _queryset_class = InvalidatingQuerySet

@@ -170,7 +170,8 @@ def _on_post_delete(sender: ModelClass, instance: Model, using: str, **_: object
     """Invalidate what depends on the model, and on what the row was."""
     before = _before.pop(instance._state, None)
     for watched in _by_sender.get(sender, ()):
-        _invalidate(watched, before, [] if isinstance(instance, watched.model) else [None], using)
+        if isinstance(instance, watched.model):  # a deleted parent takes its children along, and each is told
+            _invalidate(watched, before, [], using)
 
 
 def _on_target_deleted(sender: ModelClass, using: str, **_: object) -> None:

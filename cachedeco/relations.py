@@ -69,7 +69,10 @@ def silent_targets_of(model: ModelClass) -> set[ModelClass]:
     found: set[ModelClass] = set()
     for through in throughs_of(model):
         if through._meta.auto_created:
-            found |= {target for target, _ in _pointed_at(through)}
+            sides = [target for target, _ in _pointed_at(through)]
+            if model in sides:
+                sides.remove(model)  # of its own deleted row it is told; left in where both sides are this model
+            found.update(sides)
     ahead: list[ModelClass] = [model]
     seen = {model}
     while ahead:

@@ -11,8 +11,8 @@ import cachedeco
 # From the ground up. A module may import those before it, and none after.
 FLOORS = [
     "encoders", "events", "conf", "transactions", "store", "entries", "invalidation", "rows", "namespaces",
-    "relations", "receivers", "expressions", "dependencies", "keys", "steps", "keeping", "flights", "recipe", "cached", "decorator",
-    "__init__",
+    "relations", "receivers", "expressions", "dependencies", "keys", "steps", "keeping", "flights", "recipe", "cached",
+    "decorator", "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
 DOORS = ["apps", "checks", "managers"]
