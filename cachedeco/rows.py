@@ -48,10 +48,10 @@ def model_of(reference: ModelReference) -> type[Model]:
     if not isinstance(model, type) or not issubclass(model, Model):
         msg = f"{reference!r} is no model; it takes a model class or its name, 'app_label.Model'."
         raise TypeError(msg)
-    concrete: type[Model] | None = model._meta.concrete_model
-    if concrete is None:
+    if model._meta.abstract:
         msg = f"{reference!r} is abstract and has no rows; name the models that are made of it."
         raise TypeError(msg)
+    concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment] # which only an abstract one lacks
     return concrete
 
 
