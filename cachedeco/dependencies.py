@@ -33,7 +33,7 @@ class Dependency:
         self.field: str | None
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
-        parts = given if isinstance(given, tuple) else (given,)
+        parts: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
         if len(parts) not in {1, 2, 3} or not all(isinstance(each, str) for each in parts[1:]):
             msg = (
                 f"{self._label} has {given!r}; it takes a model, 'app_label.Model', (Model, 'field'), or "

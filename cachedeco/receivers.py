@@ -44,6 +44,8 @@ class Watched:
         return {Namespace(*self.rows.path.split(":"), value) for value in values}
 
 
+WatchedFields = list[tuple[Watched, "Field[Any, Any]"]]
+
 # By what a signal names: the class that was saved or deleted; and, by the class whose row was deleted, those of whose
 # rows Django says nothing then.
 _by_sender: dict[ModelClass, list[Watched]] = {}
@@ -132,8 +134,9 @@ class_prepared.connect(_on_class_prepared, weak=False, dispatch_uid=UID)
 
 def _on_pre_save(sender: ModelClass, instance: Model, using: str, **_: object) -> None:
     """Remember what the row is in the database, as long as it is there."""
-    if _has_fields(sender) and current_mode() != "off":
-        _before[instance._state] = _stored_rows(sender, instance, using)
+    fields = _fields_for(sender, instance)
+    if fields and current_mode() != "off":
+        _before[instance._state] = _stored_rows(fields, sender, instance, using)
 
 
 def _on_post_save(
@@ -152,17 +155,15 @@ def _on_post_save(
 
 def _on_pre_delete(sender: ModelClass, instance: Model, using: str, origin: object = None, **_: object) -> None:
     """Remember what the row is."""
-    if not _has_fields(sender) or current_mode() == "off":
+    fields = _fields_for(sender, instance)
+    if not fields or current_mode() == "off":
         return
     # What Django has fetched in order to delete it is as good as what we would fetch; what the caller brought is not.
     if isinstance(origin, Model) and isinstance(origin, sender) and origin.pk == instance.pk:
-        _before[instance._state] = _stored_rows(sender, instance, using)
+        _before[instance._state] = _stored_rows(fields, sender, instance, using)
     else:
         _before[instance._state] = {
-            (watched, text_of(field, getattr(instance, name)))
-            for watched in _by_sender[sender]
-            if isinstance(instance, watched.model)
-            for name, field in watched.fields.items()
+            (watched, text_of(field, getattr(instance, field.attname))) for watched, field in fields
         }
 
 
@@ -212,11 +213,13 @@ def _invalidate(
         name.invalidate(using=using)
 
 
-def _has_fields(sender: ModelClass) -> bool:
-    return any(watched.fields for watched in _by_sender.get(sender, ()))
+def _fields_for(sender: ModelClass, instance: Model) -> WatchedFields:
+    """Return the fields of an instance by which somebody depends on a part of its model, or of a parent of that."""
+    watched = [each for each in _by_sender.get(sender, ()) if isinstance(instance, each.model)]
+    return [(each, field) for each in watched for field in each.fields.values()]
 
 
-def _stored_rows(sender: ModelClass, instance: Model, using: str) -> set[tuple[Watched, str]]:
+def _stored_rows(fields: WatchedFields, sender: ModelClass, instance: Model, using: str) -> set[tuple[Watched, str]]:
     """
     Return what the row is in the database now; nothing where it is not there.
 
@@ -226,14 +229,6 @@ def _stored_rows(sender: ModelClass, instance: Model, using: str) -> set[tuple[W
     pk = instance.pk
     if pk is None or hasattr(pk, "resolve_expression"):
         return set()
-    wanted = [
-        (watched, field)
-        for watched in _by_sender[sender]
-        if isinstance(instance, watched.model)
-        for field in watched.fields.values()
-    ]
-    if not wanted:
-        return set()
     # None of the model's managers: one may leave rows out.
     rows: QuerySet[Model] = QuerySet(sender, using=using).filter(pk=pk)
     connection = connections[using]
@@ -241,8 +236,8 @@ def _stored_rows(sender: ModelClass, instance: Model, using: str) -> set[tuple[W
         # Two that move the row at once: the second must see where the first has put it. Each is about to take this
         # lock for its own UPDATE anyway, so take no stronger one.
         rows = rows.select_for_update(no_key=connection.features.has_select_for_no_key_update)
-    stored = next(iter(rows.values_list(*[field.attname for _, field in wanted])), None)
-    texts = () if stored is None else zip(wanted, stored, strict=True)
+    stored = next(iter(rows.values_list(*[field.attname for _, field in fields])), None)
+    texts = () if stored is None else zip(fields, stored, strict=True)
     return {(watched, text_of(field, value)) for (watched, field), value in texts}
 
 

@@ -70,21 +70,16 @@ def silent_targets_of(model: ModelClass) -> set[ModelClass]:
     for through in throughs_of(model):
         if through._meta.auto_created:
             sides = [target for target, _ in _pointed_at(through)]
-            if model in sides:
-                sides.remove(model)  # of its own deleted row it is told; left in where both sides are this model
+            # Of its own deleted rows it is told; but where it is both sides, not of the others' relations.
+            sides.remove(next(side for side in sides if issubclass(model, side)))
             found.update(sides)
-    ahead: list[ModelClass] = [model]
-    seen = {model}
-    while ahead:
-        each = ahead.pop()
+    ahead = [model]
+    for each in ahead:  # which grows meanwhile
         for target, on_delete in _pointed_at(each):
-            if each is model and (on_delete not in TOLD or model._meta.auto_created):
+            unseen = on_delete in UNSEEN
+            if unseen or (each is model and (on_delete not in TOLD or model._meta.auto_created)):
                 found.add(target)
-            if on_delete in UNSEEN:
-                found.add(target)
-                if target not in seen:
-                    seen.add(target)
-                    ahead.append(target)
+            ahead += [target] if unseen and target not in ahead else []
     return found
 
 

@@ -195,6 +195,7 @@ class Scarf(models.Model):
     """A model whose rows the database deletes after those of another one."""
 
     fan = models.ForeignKey(Fan, on_delete=UNSEEN, db_constraint=UNSEEN is not models.DO_NOTHING, related_name="+")
+    twin = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
 
     def __str__(self) -> str:
         """Return the number."""

@@ -296,6 +296,26 @@ def test_row_that_the_database_deletes_invalidates(squad: Squad, model: type[Mod
     assert not is_kept(number)
 
 
+def test_deletion_of_what_its_own_rows_point_to_is_told_once(squad: Squad, commands: Commands) -> None:
+    """A row that others of the same model point to invalidates them all as it is: once."""
+    scarf = Scarf.objects.create(fan=Fan.objects.create(squad=squad))
+
+    @cached_query(depends_on=[Scarf], name="tests.dependencies.twins")
+    def twins() -> int:
+        return 0
+
+    twins()
+    commands.clear()
+
+    with atomic():
+        scarf.delete()
+    twins()
+
+    assert ["cd:n:model.tests.scarf"] == [
+        key for command in commands if command.name == "set_many" for key in command.keys
+    ]
+
+
 @pytest.mark.usefixtures("squad")
 def test_deletion_of_what_nobody_points_to_leaves_it_alone() -> None:
     """What depends on the rows that point is invalidated, and what depends on others is not."""

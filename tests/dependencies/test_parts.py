@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
+from enum import Enum
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from django.db.models import F
 from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 
-from cachedeco import Namespace, mode
+from cachedeco import MISSING, Namespace, cached_query, mode
 from tests.dependencies.roster import (
     fellow_pupils,
     kept,
@@ -27,6 +28,12 @@ from tests.dependencies.roster import (
 from tests.models import League, Lineup, Match, Player, Skill, Squad, Trainee, YouthSquad
 
 pytestmark = pytest.mark.django_db
+
+
+class Number(Enum):
+    """A number under a name."""
+
+    ZERO = 0
 
 
 @pytest.fixture
@@ -119,6 +126,23 @@ def test_value_of_a_template_is_the_call_s() -> None:
     assert pupils[1:] == kept(fellow_pupils, *pupils)
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"), [("{prefix}-{number}", []), ("a-1", []), ("", ["a", 1])], ids=["fields", "text", "empty"]
+)
+def test_template_may_be_made_of_several_pieces(template: str, expected: list[object]) -> None:
+    """The pieces of a template are put together as text."""
+
+    @cached_query(depends_on=[(Skill, "name", template)], name="tests.dependencies.pieces")
+    def pieces(prefix: str, number: int) -> bool:
+        return Skill.objects.filter(name=f"{prefix}-{number}").exists()
+
+    pieces("a", 1)
+
+    Skill.objects.create(name="a-1")
+
+    assert expected == ([] if pieces.peek("a", 1) is MISSING else ["a", 1])
+
+
 def test_primary_key_makes_a_part_of_one_row() -> None:
     """What depends on one row is left alone by all others."""
     north, east = made_squad("North"), made_squad("East")
@@ -139,13 +163,14 @@ def test_value_in_another_form_is_the_same(pks: list[int]) -> None:
     """What a parameter, a URL and an instance hold need not be of one type."""
     day = date(2024, 5, 1)
     matches_on(day)
+    with_number(Number.ZERO)
     player = player_of(pks[0])
     player.squad_id = str(pks[1])  # type: ignore[assignment] # as from a form
 
     Match.objects.create(day="2024-05-01")
     player.save()
 
-    assert ([], pks[2:]) == (kept(matches_on, day), kept(players_of, *pks))
+    assert ([], [], pks[2:]) == (kept(matches_on, day), kept(with_number, Number.ZERO), kept(players_of, *pks))
 
 
 # --- what the instance does not know ---

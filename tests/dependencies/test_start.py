@@ -112,6 +112,17 @@ def test_model_that_is_defined_later_is_watched_too(monkeypatch: pytest.MonkeyPa
     assert receivers._by_sender[LateSquad] == receivers._by_sender[Squad]  # noqa: SLF001 -- where signals lead
 
 
+def test_abstract_model_sends_no_signals() -> None:
+    """What is abstract has no rows, also where it derives from what has."""
+
+    class AnySquad(Squad):
+        class Meta:
+            app_label = "tests"
+            abstract = True
+
+    assert AnySquad not in senders_of(Squad)
+
+
 def test_model_of_another_registry_is_not_watched() -> None:
     """A migration's models are no models of ours."""
     registry: Any = type(apps)()
