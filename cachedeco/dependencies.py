@@ -33,14 +33,15 @@ class Dependency:
         self.field: str | None
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
-        parts: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
+        parts = given if isinstance(given, tuple) else (given,)
         if len(parts) not in {1, 2, 3} or not all(isinstance(each, str) for each in parts[1:]):
             msg = (
                 f"{self._label} has {given!r}; it takes a model, 'app_label.Model', (Model, 'field'), or "
                 "(Model, 'field', '{template}')."
             )
             raise TypeError(msg)
-        self.reference, self.field, template = (*parts, None, None)[:3]
+        padded: tuple[Any, ...] = (*parts, None, None)
+        self.reference, self.field, template = padded[:3]
         if apps.models_ready or not isinstance(self.reference, str):
             self.resolved()
         if template is not None:

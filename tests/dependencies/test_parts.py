@@ -30,7 +30,7 @@ from tests.models import League, Lineup, Match, Player, Skill, Squad, Trainee, Y
 pytestmark = pytest.mark.django_db
 
 
-class Number(Enum):
+class Number(int, Enum):
     """A number under a name."""
 
     ZERO = 0
