@@ -16,7 +16,6 @@ from cachedeco import MISSING, Namespace, cached_query, mode
 from tests.dependencies.roster import (
     fellow_pupils,
     kept,
-    lineup,
     made_squad,
     matches_on,
     name_of,
@@ -25,7 +24,7 @@ from tests.dependencies.roster import (
     with_number,
     youths_of,
 )
-from tests.models import League, Lineup, Match, Player, Skill, Squad, Trainee, YouthSquad
+from tests.models import League, Match, Player, Skill, Squad, Trainee, YouthSquad
 
 pytestmark = pytest.mark.django_db
 
@@ -341,14 +340,3 @@ def test_mode_off_asks_and_sends_nothing(pks: list[int], change: Callable[[Playe
         True,
         kept(players_of, *pks),
     )
-
-
-def test_custom_relation_tells_parts() -> None:
-    """The model between two others has parts like any other."""
-    match, other = [Match.objects.create(day=date(2024, 5, 1)) for _ in range(2)]
-    lineup(match.pk)
-    lineup(other.pk)
-
-    Lineup.objects.create(player=Player.objects.create(name="Ann"), match=match)
-
-    assert [other.pk] == kept(lineup, match.pk, other.pk)
