@@ -9,8 +9,9 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS
 
+from cachedeco.accepted import UNSET, Seconds, Unset
 from cachedeco.cached import AsyncCachedQuery, CachedQuery
-from cachedeco.conf import UNSET, Seconds, Unset
+from cachedeco.dependencies import DependsOn
 from cachedeco.keys import KeyOption, NamespaceOption
 from cachedeco.recipe import Options, Timeout, always, recipe_for
 
@@ -39,6 +40,7 @@ def cached_query(
     ignore: Sequence[str] = ...,
     vary: Callable[..., object] | Sequence[Callable[..., object]] = ...,
     namespace: NamespaceOption | Sequence[NamespaceOption] | None = ...,
+    depends_on: Sequence[DependsOn] = ...,
     cache: str | None = ...,
     using: str = ...,
     version: int | str | None = ...,
@@ -60,6 +62,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     ignore: Sequence[str] = (),
     vary: Callable[..., object] | Sequence[Callable[..., object]] = (),
     namespace: NamespaceOption | Sequence[NamespaceOption] | None = None,
+    depends_on: Sequence[DependsOn] = (),
     cache: str | None = None,
     using: str = DEFAULT_DB_ALIAS,
     version: int | str | None = None,
@@ -77,12 +80,12 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
 
     ::
 
-        @cached_query(timeout=3600, key="{club.pk}", namespace="club:{club.pk}")
+        @cached_query(timeout=3600, key="{club.pk}", depends_on=[ClubClass])
         def club_classes(club):
             return ClubClass.objects.filter(club=club)
 
         club_classes(club)             # computed once, then served
-        club_classes.invalidate(club)  # until this
+        club_classes.invalidate(club)  # until this, or until a class is saved
 
     Works on functions, async functions and methods, with or without parentheses. Needs no settings and touches no
     cache until the first call. The cache never breaks a call; what the function raises is not cached, and is raised.
@@ -103,6 +106,10 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
 
         namespace: What invalidates the entry along with others: a `Namespace`, a template, "club:{club.pk}", a callable
             that gives a Namespace or several, or a sequence of these.
+
+        depends_on: Models whose saved, deleted or m2m-changed rows invalidate the entry: each the class, or its name,
+            "app_label.Model". (ClubClass, "club_id"): only the rows that have, or had, this call's value there, which
+            is the parameter `club_id` or `club`, or what a template gives, (ClubClass, "club_id", "{team.club_id}").
 
         cache: Alias of the cache, one of the setting `CACHES`. Default: the first of them.
 
@@ -133,8 +140,10 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
 
     Raises:
         TypeError: A parameter, or a variable of the function around it, is not accounted for by key, vary or ignore; an
-            option is of a wrong type; the function is a generator, or no function.
-        ValueError: A template is malformed, the timeout is 0, or a number is out of bounds.
+            option is of a wrong type; depends_on names no model, or a field of which nothing gives the value; the
+            function is a generator, or no function.
+        ValueError: A template is malformed, or the timeout is 0, or a number is out of bounds.
+        ImproperlyConfigured: depends_on is used, and "cachedeco" is not in INSTALLED_APPS.
     """
     options = Options(
         timeout=timeout,
@@ -151,7 +160,9 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     )
 
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
-        recipe = recipe_for(given, key=key, ignore=ignore, vary=vary, namespace=namespace, name=name, options=options)
+        recipe = recipe_for(
+            given, options, key=key, ignore=ignore, vary=vary, namespace=namespace, depends_on=depends_on, name=name
+        )
         kind: type[CachedQuery[..., Any, Any]] = CachedQuery
         if iscoroutinefunction(recipe.source.function):
             kind = AsyncCachedQuery

@@ -13,6 +13,7 @@ from itertools import accumulate
 from types import CodeType
 from typing import Any, NamedTuple
 
+from cachedeco.dependencies import Dependency
 from cachedeco.encoders import KeyTypeError, encode
 from cachedeco.expressions import Expression, Subject, pieces_of
 from cachedeco.namespaces import Namespace, part_of
@@ -38,7 +39,8 @@ class KeyPlan:
     Args:
         subject: The function.
 
-        key, ignore, vary, namespace: As `cached_query` takes them, as sequences.
+        key, ignore, vary, namespace: As `cached_query` takes them, as sequences; what `depends_on` says stands among
+            the namespaces.
 
     Raises:
         TypeError: A parameter or a free variable is not accounted for, or a name is not the function's.
@@ -60,8 +62,10 @@ class KeyPlan:
         self.vary = [subject.call(each, "vary") for each in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
         self.dynamic: list[Expression] = []  # callables that give namespaces
+        self.dependencies = [each for each in namespace if isinstance(each, Dependency)]
         for each in namespace:
-            self._add_namespace(each)
+            if not isinstance(each, Dependency):  # which may name models that are not loaded as yet
+                self._add_namespace(each)
         seen = {*ignore}.union(*(each.reads for each in (*self.expressions, *self.vary)))
         _check_accounted(subject, ignore, seen)
 
@@ -132,12 +136,13 @@ class KeyPlan:
         varied = ",".join(map(subject.encoded, (*self.vary, *(subject.call(each, "vary") for each in vary))))
         versioned = "" if version is None else "|" + _braced(encode(version))
         start, name = _braced(prefix), _braced(subject.key_name)
+        paths = dict.fromkeys([*self.paths, *(path for each in self.dependencies for path in each.paths(subject))])
         own = _fstring(f"{start}:t:{name}({{{mark}call}})")
         keys = [
             _fstring(f"{start}:e:{name}({{{mark}call}}|{varied}{versioned})"),
             own,
             repr(token_of_function(prefix, subject.key_name)),
-            *(_fstring(f"{start}:n:{path}") for path in self.paths),
+            *(_fstring(f"{start}:n:{path}") for path in paths),
             *(f"*{mark}paths({prefix!r}, {each.source})" for each in self.dynamic),
         ]
         body = f"{_plain(subject.signature)}:\n {mark}call = {_fstring(self.call_text)}\n return "

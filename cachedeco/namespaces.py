@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import date
 from enum import Enum
 from itertools import accumulate
+from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,7 +15,14 @@ from django.db.models import Model
 from cachedeco import conf
 from cachedeco.encoders import repr_of
 from cachedeco.invalidation import Invalidation, invalidate
+from cachedeco.rows import ModelReference, check_telling, field_of, label_of, model_of, text_of
 from cachedeco.store import Store, fit
+
+# What depends on a model has one token, rewritten with each row that changes. What depends on some rows of it has two:
+# that of those rows, and above it one that is rewritten where nobody can tell which rows have changed. So a saved row
+# leaves alone what depends on others, and a hit reads one token for a model and two for a part of one.
+MODEL: Final = "model"
+ROWS: Final = "rows"
 
 
 class Namespace:
@@ -47,6 +55,37 @@ class Namespace:
             msg = "Namespace() takes one or more parts, such as Namespace('club', 7)."
             raise TypeError(msg)
         self.path = ":".join([part_of(part) for part in parts])
+
+    @classmethod
+    def for_model(cls, model: ModelReference, /, **value: object) -> "Namespace":
+        """
+        Name what depends on a model: to invalidate it by hand, after a write that sends no signal.
+
+        ::
+
+            Namespace.for_model(ClubClass).invalidate()             # what has depends_on=[ClubClass], or a part of it
+            Namespace.for_model(ClubClass, club_id=7).invalidate()  # of the parts by club_id, that of club 7 only
+
+        Args:
+            model: A model, or its name, "app_label.Model". A proxy is the model that it stands for.
+
+            value: A field of the model and its value, where only such rows have changed. What depends on the whole
+                model is invalidated as well, and what depends on the same rows by another field is not.
+
+        Raises:
+            TypeError: It is no model, or the field is none that `depends_on` takes.
+        """
+        found = model_of(model)
+        every, rows = Namespace(f"{MODEL}.{label_of(found)}"), Namespace(f"{ROWS}.{label_of(found)}")
+        if not value:
+            return _ModelNamespace(every, rows)
+        if len(value) > 1:
+            msg = f"Namespace.for_model() takes one field, not {', '.join(value)}."
+            raise TypeError(msg)
+        [(name, given)] = value.items()
+        field = field_of(found, name)
+        check_telling(field)
+        return _ModelNamespace(Namespace(f"{ROWS}.{label_of(found)}", text_of(field, given)), every)
 
     def token_name(self, prefix: str) -> str:
         """Return the key of this namespace's own token."""
@@ -94,6 +133,21 @@ class Namespace:
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
         await sync_to_async(self.invalidate)(using=using)
+
+
+class _ModelNamespace(Namespace):
+    """A namespace that is invalidated together with another one, which an entry in it does not depend on."""
+
+    __slots__ = ("other",)
+
+    def __init__(self, namespace: Namespace, other: Namespace) -> None:
+        self.path = namespace.path
+        self.other = other
+
+    def invalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
+        """Invalidate both, each as `Namespace.invalidate()` does."""
+        super().invalidate(using=using)
+        self.other.invalidate(using=using)
 
 
 def part_of(value: object) -> str:

@@ -15,7 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import LazyObject
 
 from cachedeco import conf
-from cachedeco.conf import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
+from cachedeco.accepted import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
+from cachedeco.dependencies import DependsOn, dependencies_of
 from cachedeco.encoders import KeyTypeError, encode
 from cachedeco.expressions import Subject, free_variables
 from cachedeco.invalidation import Invalidation
@@ -117,6 +118,9 @@ class Recipe:
         self.options = options
         self._plan = plan
         self._ready: Ready | None = None
+        self.dependencies = plan.dependencies
+        for each in self.dependencies:
+            each.watch()
         _alive.add(self)
 
     def located(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[Terms, list[str]]:
@@ -209,13 +213,14 @@ def recipes() -> list[Recipe]:
 
 def recipe_for(  # noqa: PLR0913 -- the decorator's own
     given: object,
+    options: Options,
     *,
     key: KeyOption,
     ignore: Sequence[str],
     vary: object,
     namespace: object,
+    depends_on: Sequence[DependsOn],
     name: str | None,
-    options: Options,
 ) -> Recipe:
     """Check what the decorator was given, and return the recipe."""
     source = Source.of(given)
@@ -227,7 +232,8 @@ def recipe_for(  # noqa: PLR0913 -- the decorator's own
     key_name = _key_name_of(source.function, name)
     signature, free = inspect.signature(source.function), free_variables(source.function)
     subject = Subject(name, key_name, signature, free, is_method=_is_method(source))
-    plan = KeyPlan(subject, key, tuple(ignore), _several(vary), _several(namespace))
+    spaces = (*_several(namespace), *dependencies_of(subject, depends_on))
+    plan = KeyPlan(subject, key, tuple(ignore), _several(vary), spaces)
     return Recipe(source, name, plan, options)
 
 

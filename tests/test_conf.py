@@ -9,7 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from cachedeco import MISSING, cached_query, conf
-from cachedeco.conf import UNSET, Settings
+from cachedeco.accepted import UNSET
+from cachedeco.conf import Settings
 from tests.backends import Commands
 
 ModeName = Literal["on", "bypass", "off"]

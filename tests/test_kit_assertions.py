@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.test import TestCase
 
 from cachedeco import Event, Namespace, cached_query, events
-from cachedeco.conf import ModeName
+from cachedeco.accepted import ModeName
 from cachedeco.testing import (
     CacheAssertions,
     assert_computations,

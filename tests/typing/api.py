@@ -11,6 +11,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, assert_type
 
+from django.contrib.auth.models import User
+
 from cachedeco import MISSING, CachedQuery, Event, Missing, Namespace, Stats, bypass, cached_query, mode
 from cachedeco import register_key_type as register
 from cachedeco.cached import AsyncCachedQuery
@@ -27,6 +29,12 @@ def bare(number: int, *, page: int = 1) -> str:
 def full(number: int, *, page: int = 1) -> str:
     """Be decorated with options."""
     return f"{number} {page}"
+
+
+@cached_query(depends_on=[User, "auth.Group", (User, "pk"), ("auth.User", "id", "{pk}")])
+def dependent(pk: int) -> str:
+    """Depend on models, and on parts of them."""
+    return f"{pk}"
 
 
 @cached_query
@@ -147,6 +155,8 @@ def everything_else(event: Event) -> None:
     assert_type(event.error, BaseException | None)
     Namespace("club", 7).invalidate()
     Namespace("club", 7).invalidate(using="other")
+    assert_type(Namespace.for_model(User), Namespace)
+    Namespace.for_model("auth.User", pk=7).invalidate(using="other")
     add_hook(print)
     remove_hook(print)
     with bypass(), mode("off"), listening(print):
@@ -189,6 +199,8 @@ def mistakes(club: Club) -> None:
     club.classes("1")  # type: ignore[arg-type]
     bare.clear(1)  # type: ignore[attr-defined]
     cached_query(timeout="60")  # type: ignore[call-overload]
+    cached_query(depends_on=[1])  # type: ignore[list-item]
+    cached_query(depends_on=User)  # type: ignore[call-overload]
     cached_query(nonsense=1)  # type: ignore[call-overload]
     cached_query(60)  # type: ignore[call-overload]
     mode("of")  # type: ignore[arg-type]

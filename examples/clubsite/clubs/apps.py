@@ -13,7 +13,7 @@ class ClubsConfig(AppConfig):
     name = "clubs"
 
     def ready(self) -> None:
-        """Connect the signal receivers, and count what the cache does for each request."""
+        """Connect the signal receiver, and count what the cache does for each request."""
         import_module("clubs.invalidation")
         tally = import_module("clubs.tally")
         add_hook(tally.record)

@@ -7,10 +7,9 @@ from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySe
 from django.utils import timezone
 
 from cachedeco import cached_query
-from clubs.models import Closure, Club, ClubClass, Level
+from clubs.models import Closure, Club, ClubClass, Level, Trainer
 
-# The signals of invalidation.py say when a value has changed; this only bounds how long an entry
-# that nobody asks for stays.
+# depends_on says when a value has changed; this only bounds how long an entry that nobody asks for stays.
 A_DAY = timedelta(days=1)
 
 
@@ -47,14 +46,14 @@ class ClubLink(NamedTuple):
     city: str
 
 
-@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}")
+@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[(ClubClass, "club"), Trainer])
 def club_classes(club: Club) -> QuerySet[ClubClass]:
     """Return the classes of *club* in the order of the week, with their trainers."""
     classes = ClubClass.objects.filter(club=club).select_related("trainer")
     return classes.order_by("weekday", "start_time", "pk")
 
 
-@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}")
+@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[(ClubClass, "club")])
 def club_statistics(club: Club) -> Statistics:
     """Return how much *club* does in a week."""
     length = ExpressionWrapper(F("end_time") - F("start_time"), output_field=DurationField())
@@ -67,14 +66,20 @@ def club_statistics(club: Club) -> Statistics:
     return Statistics(sums["classes"], sums["trainers"], hours)
 
 
-@cached_query(timeout=A_DAY, key="{club.pk}", vary=timezone.localdate, namespace="club:{club.pk}")
+@cached_query(
+    timeout=A_DAY,
+    key="{club.pk}",
+    vary=timezone.localdate,
+    namespace="club:{club.pk}",
+    depends_on=[(Closure, "club")],
+)
 def next_closure(club: Club) -> Closure | None:
     """Return the closure that *club* is in or has ahead of it, None if there is none planned."""
     closures = Closure.objects.filter(club=club, last_day__gte=timezone.localdate())
     return closures.order_by("first_day", "pk").first()
 
 
-@cached_query(timeout=A_DAY, namespace="timetable:{weekday}")
+@cached_query(timeout=A_DAY, depends_on=[(ClubClass, "weekday"), Club, Trainer])
 def timetable(weekday: int, city: str | None = None) -> list[TimetableRow]:
     """Return what all clubs, or those of *city*, give on *weekday*, in the order of the day."""
     classes = ClubClass.objects.filter(weekday=weekday)
@@ -92,7 +97,7 @@ def timetable(weekday: int, city: str | None = None) -> list[TimetableRow]:
     return [TimetableRow(*row) for row in rows]
 
 
-@cached_query(timeout=A_DAY)
+@cached_query(timeout=A_DAY, depends_on=[Club])
 def directory() -> list[ClubLink]:
     """Return every club, by city and name."""
     clubs = Club.objects.order_by("city", "name").values_list("pk", "name", "city")

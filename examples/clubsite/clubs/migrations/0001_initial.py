@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("last_day__gte", models.F("first_day"))),
@@ -119,6 +120,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "base_manager_name": "objects",
                 "verbose_name": "class",
                 "verbose_name_plural": "classes",
                 "constraints": [

@@ -9,7 +9,7 @@ from random import Random
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from clubs.invalidation import invalidate_everything
+from cachedeco import Namespace
 from clubs.models import Closure, Club, ClubClass, Level, Trainer, Weekday
 
 CITIES = (
@@ -139,9 +139,10 @@ class Command(BaseCommand):
             raise CommandError(msg)
         with transaction.atomic():
             make_clubs(Random(seed), clubs, classes)  # noqa: S311
-            # bulk_create() sends no signals. The database may be new while the cache server is not:
-            # what it kept for the clubs of an earlier database must not be shown for these.
-            invalidate_everything()
+            # The database may be new while the cache server is not: what it kept for the clubs of an
+            # earlier database must not be shown for these, even where none of a kind were made.
+            for model in (Club, Trainer, ClubClass, Closure):
+                Namespace.for_model(model).invalidate()
         self.stdout.write(f"Made {clubs} clubs with {classes} classes.")
 
 

@@ -1,0 +1,185 @@
+"""What settings and parameters take, and what is said where they are given something else."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from enum import Enum
+from functools import partial
+from sys import float_info
+from typing import Any, Final, Literal, get_args
+
+import django
+from django.utils.module_loading import import_string
+
+ModeName = Literal["on", "bypass", "off"]
+Refresher = Literal["caller", "thread", "task"]
+Seconds = float | int | timedelta | None
+
+MODES: Final = get_args(ModeName)
+REFRESHERS: Final = get_args(Refresher)
+
+
+class Unset(Enum):
+    """Tell "not given" from every value that can be given, None included."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        """Return what a signature in the documentation shows."""
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
+    """
+    Return a timeout as seconds, None for ever.
+
+    Raises:
+        TypeError: It is no number of seconds, no `timedelta` and not None.
+        ValueError: It is negative, or not a number.
+    """
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        msg = f"{what} is {timeout!r}; it takes seconds, a timedelta, or None for ever."
+        raise TypeError(msg)
+    # What is greater, infinity and an int of 400 digits, is no number of seconds.
+    if not 0 <= seconds <= float_info.max:
+        msg = f"{what} is {timeout!r}; it takes 0 or more seconds, or None for ever."
+        raise ValueError(msg)
+    return float(seconds)
+
+
+def span_of(span: Seconds, *, what: str) -> float:
+    """
+    Return a span of time as seconds. It has an end.
+
+    Raises:
+        TypeError: It is no number of seconds and no `timedelta`.
+        ValueError: It is negative, or not a number.
+    """
+    seconds = seconds_of(span, what=what)
+    if seconds is None:
+        msg = f"{what} is None; it takes seconds or a timedelta."
+        raise TypeError(msg)
+    return seconds
+
+
+def fraction_of(value: object, *, what: str) -> float:
+    """
+    Return a fraction: 0 or more, and less than 1.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{what} is {value!r}; it takes a fraction, such as 0.1."
+        raise TypeError(msg)
+    if not 0 <= value < 1:
+        msg = f"{what} is {value!r}; it takes 0 or more, and less than 1."
+        raise ValueError(msg)
+    return float(value)
+
+
+# --- settings ---
+
+
+def mode_of(value: object) -> ModeName:
+    """
+    Return the name of a mode.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if value not in MODES:
+        msg = f"the mode is {value!r}; it takes one of {', '.join(map(repr, MODES))}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # one of the literals, as just tested
+
+
+def _aliases_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(alias, str) for alias in value):
+        msg = f"the value is {value!r}; it takes a list of one or more aliases of Django's CACHES."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
+    if not isinstance(value, list | tuple):
+        msg = f"the value is {value!r}; it takes a list of callables or of their dotted paths."
+        raise TypeError(msg)
+    found = tuple(import_string(each) if isinstance(each, str) else each for each in value)
+    for each in found:
+        if not callable(each):
+            msg = f"{each!r} is not callable; it takes a list of callables or of their dotted paths."
+            raise TypeError(msg)
+    return found
+
+
+def _prefix_of(value: object) -> str:
+    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must find room beside it.
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
+        msg = f"the prefix is {value!r}; it takes at most 50 printable ASCII characters without spaces."
+        raise ValueError(msg)
+    return value
+
+
+def _refresher_of(value: object) -> Refresher:
+    if value not in REFRESHERS:
+        msg = f"the value is {value!r}; it takes one of {', '.join(map(repr, REFRESHERS))}."
+        raise ValueError(msg)
+    if value == "task" and django.VERSION < (6,):
+        msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # as above
+
+
+def _failures_of(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"the value is {value!r}; it takes a whole number of failures in a row, or 0 for no breaker."
+        raise ValueError(msg)
+    return value
+
+
+def _pause_of(value: Seconds) -> float:
+    seconds = seconds_of(value, what="the pause")
+    if not seconds:
+        msg = f"the pause is {value!r}; it takes more than 0 seconds."
+        raise ValueError(msg)
+    return seconds
+
+
+def _on_lost_of(value: object) -> object:
+    if value not in ("log", "raise"):
+        msg = f"the value is {value!r}; it takes 'log' or 'raise'."
+        raise ValueError(msg)
+    return value
+
+
+def _modules_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(each, str) and all(part.isidentifier() for part in each.split(".")) for each in value
+    ):
+        msg = f"the value is {value!r}; it takes a list of names of modules inside your apps, such as 'queries'."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+PARSERS: dict[str, Callable[[Any], object]] = {
+    "MODE": mode_of,
+    "CACHES": _aliases_of,
+    "TIMEOUT": seconds_of,
+    "VARY": _vary_of,
+    "KEY_PREFIX": _prefix_of,
+    "JITTER": partial(fraction_of, what="the jitter"),
+    "WAIT": partial(span_of, what="the wait"),
+    "REFRESH": _refresher_of,
+    "OUTBOX_SECONDS": partial(span_of, what="the value"),
+    "BREAKER_FAILURES": _failures_of,
+    "BREAKER_SECONDS": _pause_of,
+    "ON_LOST_INVALIDATION": _on_lost_of,
+    "MODULES": _modules_of,
+}

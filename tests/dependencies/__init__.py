@@ -1,0 +1,1 @@
+"""What depends on models is invalidated when their rows change."""
