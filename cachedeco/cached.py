@@ -158,7 +158,12 @@ class CachedQuery(Generic[P, V, R]):
         Invalidate this call: every entry of it, whatever it varies on, and no other call's.
 
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
-        invalidation that the cache does not acknowledge is logged at ERROR, and counted; this method does not raise.
+        invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
+        process reads from that cache again.
+
+        Raises:
+            LostInvalidation: The cache did not acknowledge it, and the setting `ON_LOST_INVALIDATION` is "raise".
+                Inside `atomic()` not here, but where that ends.
         """
         if conf.current_mode() != "off":
             invalidate(self._recipe.options.using, self._recipe.own_token(self._head + args, kwargs))

@@ -85,28 +85,17 @@ def invalidate(using: str, invalidation: Invalidation) -> None:
 
 def deliver(invalidations: Sequence[Invalidation]) -> None:
     """
-    Write new tokens.
+    Write new tokens; what the cache does not acknowledge is delayed.
 
     Raises:
-        LostInvalidation: Something was not acknowledged, and the setting `ON_LOST_INVALIDATION` is "raise".
+        LostInvalidation: As `delay()`.
     """
-    tell_lost(attempted(invalidations))
-
-
-def tell_lost(left: Sequence[Invalidation]) -> None:
-    """
-    Tell the caller of what was not acknowledged, if the caller is to know.
-
-    Raises:
-        LostInvalidation: There is something, and the setting `ON_LOST_INVALIDATION` is "raise".
-    """
-    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
-        raise LostInvalidation(left)
+    delay(attempted(invalidations))
 
 
 def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """
-    Write new tokens, and return those invalidations that were not acknowledged, which the journal has then.
+    Write new tokens, and return those invalidations that were not acknowledged.
 
     One command for each cache, and one more where some tokens live for ever and some do not. While the breaker of a
     cache is open nothing is sent.
@@ -118,7 +107,6 @@ def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
 
 
 def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
-    """Deliver to one cache; return what it did not acknowledge."""
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
@@ -127,9 +115,22 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
         left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
         if not left:
             break
-    for key in [key for key in tokens if key not in set(left)]:
+    for key in [key for key in tokens if key not in left]:
         emit(Event("invalidated", tokens[key].store.function, key, store.alias))
-    if left:
-        debts = {key: Debt(tokens[key].store.function, tokens[key].lifetime) for key in left}
-        journal.note(store.alias, debts)
     return [tokens[key] for key in left]
+
+
+def delay(left: Sequence[Invalidation]) -> None:
+    """
+    Note what was not acknowledged: this process goes past the cache until it has delivered it.
+
+    Raises:
+        LostInvalidation: There is something, and the setting `ON_LOST_INVALIDATION` is "raise".
+    """
+    debts: dict[str, dict[str, Debt]] = defaultdict(dict)
+    for each in left:
+        debts[each.store.alias][each.key] = Debt(each.store.function, each.lifetime)
+    for alias, owed in debts.items():
+        journal.note(alias, owed)
+    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
+        raise LostInvalidation(left)

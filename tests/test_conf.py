@@ -97,7 +97,7 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("VARY", [7], "7 is not callable"),
         ("VARY", ["no.such.module"], "No module named 'no'"),
         ("VARY", ["text"], "text doesn't look like a module path"),
-        ("OUTBOX_SECONDS", None, "it takes seconds, or a timedelta"),
+        ("OUTBOX_SECONDS", None, "it takes seconds or a timedelta"),
         ("OUTBOX_SECONDS", -1, "it takes 0 or more seconds"),
         ("KEY_PREFIX", "with space", "it takes at most 50 printable ASCII characters"),
         ("KEY_PREFIX", "ü", "it takes at most 50 printable"),

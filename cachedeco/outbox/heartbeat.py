@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from django.core.cache import caches
 
-from cachedeco import conf
+from cachedeco import breaker, conf
 from cachedeco.store import Store
 
 State = Literal[
@@ -43,6 +43,9 @@ class Heartbeat:
     def beat(self) -> State:
         """Tell how the cache is, and leave a new value with it."""
         before, self._written = self._written, None
+        trouble = breaker.troubled.get(self._store.alias)
+        if trouble is not None:
+            trouble.end_pause()  # to ask again and again is what we are for, however long others leave the cache alone
         found = self._store.get_many(self._keys)
         fresh = {key: urandom(16) for key in self._keys}
         # HashClient says of a server that is gone that it has no keys: only the write tells.

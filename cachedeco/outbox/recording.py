@@ -55,7 +55,7 @@ def deliver(items: list[Recorded]) -> None:
             acknowledge(using, arrived)
         except Exception as error:  # noqa: BLE001 -- what is not acknowledged is delivered again, which does no harm
             _failed("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
-    invalidations.tell_lost(left)
+    invalidations.delay(left)
 
 
 def _inserted(new: Recorded, first: Recorded | None) -> Row | None:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from cachedeco import MISSING, Event, Namespace, breaker, cached_query, journal
 from cachedeco.events import listening
-from cachedeco.invalidation import Invalidation, deliver
+from cachedeco.invalidation import Invalidation, attempted, delay
 from cachedeco.store import Store
 from tests.backends import Commands, Kind
 from tests.conftest import UseCaches
@@ -51,7 +51,7 @@ def test_old_value_is_never_read_again(side: Side, way: str, clock: Clock, comma
     after = side.call(read), side.call(read.peek)
 
     assert (("new", MISSING, []), ("new", "new")) == (before, after)
-    assert [*PROBE, "set_many", *HIT, "set", *HIT] == commands.names
+    assert [*PROBE, "set_many", *HIT, "add", "set", "set", *HIT] == commands.names
 
 
 def test_old_value_would_be_read_without_the_journal() -> None:
@@ -114,14 +114,15 @@ def test_invalidation_that_is_acknowledged_in_part_delays_the_rest(monkeypatch: 
     """What the cache names as failed is owed, and no more."""
     monkeypatch.setattr(Store, "set_many", lambda _store, values, _timeout: [key for key in values if key == "b"])
 
-    left = deliver([Invalidation(Store("default"), key) for key in "abc"])
+    left = attempted([Invalidation(Store("default"), key) for key in "abc"])
+    delay(left)
 
     assert ([Invalidation(Store("default"), "b")], ["b"]) == (left, owed())
 
 
 def test_delivery_gives_nothing_back_where_all_is_acknowledged() -> None:
     """Nothing is left, nothing is owed."""
-    assert ([], []) == (deliver([Invalidation(Store("default"), "a")]), owed())
+    assert ([], []) == (attempted([Invalidation(Store("default"), "a")]), owed())
 
 
 def test_each_attempt_has_a_token_of_its_own(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
