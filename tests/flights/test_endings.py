@@ -70,9 +70,7 @@ def ends(side: Side, boarding: Boarding, error: BaseException, followers: int = 
     with ExitStack() as threads:
         leader = threads.enter_context(started(lambda: raised(lambda: side.call(value))))
         gate.wait_reached()
-        others = [
-            threads.enter_context(started(lambda: raised(lambda: side.call(value)))) for _ in range(followers)
-        ]
+        others = [threads.enter_context(started(lambda: raised(lambda: side.call(value)))) for _ in range(followers)]
         boarding.wait_for_followers(followers)
         gate.open()
     return [each.result() for each in (leader, *others)]
