@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cachedeco import events, flights
+from cachedeco import events, flights, leases
 from cachedeco.events import Event
+from cachedeco.steps import COMPUTE, Pause, Value, Wait
 from tests.threads import PATIENCE_SECONDS
 
 
@@ -62,3 +63,57 @@ def kinds(told: list[Event], function: Callable[..., Any]) -> list[str]:
 def reasons(told: list[Event], kind: str) -> list[str]:
     """Return the reasons of the events of one kind, in order."""
     return [event.reason for event in told if event.kind == kind]
+
+
+class ByHand:
+    """One call of a cached sync function, taken step by step; it waits for nothing, as the clock is the test's."""
+
+    def __init__(self, cached: Any, clock: "Clock") -> None:  # noqa: ANN401 -- a cached function
+        """Make the call, up to its first step."""
+        value, steps = cached._served((), {})  # noqa: SLF001 -- what the drivers are given
+        assert steps is not None, f"a hit: {value!r}"
+        self._steps = steps
+        self._compute = cached.uncached
+        self._clock = clock
+        self.outcome: Any = None
+        self.waited: list[float] = []  # seconds that it was to wait, or to pause
+        self._take(None)
+
+    def _take(self, answer: object) -> None:
+        try:
+            self.step: Any = self._steps.send(answer)
+        except StopIteration as end:
+            self.step, self.outcome = None, end.value
+
+    def go_on(self, answer: object = None) -> None:
+        """Take one step, with this answer if it is to wait."""
+        self._take(self.done() if not isinstance(self.step, Wait | Pause) else self.wait(answer))
+
+    def done(self) -> object:
+        """Do what the step wants done, and return the answer without giving it."""
+        return Value(self._compute()) if self.step is COMPUTE else self.step()
+
+    def wait(self, answer: object) -> object:
+        """Let the time pass."""
+        self.waited.append(self.step.seconds)
+        self._clock.now += self.step.seconds
+        return answer
+
+    def answer(self, answer: object) -> None:
+        """Give an answer to the step."""
+        self._take(answer)
+
+    def until(self, kind: type[Wait | Pause] | None) -> None:
+        """Go on to the next step of a kind, or to the end."""
+        while self.step is not None and (kind is None or not isinstance(self.step, kind)):
+            self.go_on()
+
+
+class Clock:
+    """The time of flights and leases, which stands still."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        """Begin at 1000 seconds."""
+        self.now = 1000.0
+        for module in (flights, leases):
+            patch.setattr(module, "monotonic", lambda: self.now)

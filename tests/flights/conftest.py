@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from cachedeco import flights, nesting
-from tests.flights.callers import Boarding
+from tests.flights.callers import Boarding, Clock
 from tests.sources import READERS, Reader, Source
 
 
@@ -21,6 +21,12 @@ def _nothing_left() -> Iterator[None]:
 def boarding(monkeypatch: pytest.MonkeyPatch) -> Boarding:
     """Count those who board."""
     return Boarding(monkeypatch)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the time of flights and leases."""
+    return Clock(monkeypatch)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -40,7 +40,7 @@ class Keyworded(Exception):  # noqa: N818 -- as above
 class Alone(Exception):  # noqa: N818 -- as above
     """Can't be made anew at all."""
 
-    def __new__(cls, *, secret: str, **_: Any) -> "Alone":  # noqa: ANN401
+    def __new__(cls, *, secret: str, **_: Any) -> Self:  # noqa: ANN401
         """Refuse to be made without it."""
         return super().__new__(cls, secret)
 

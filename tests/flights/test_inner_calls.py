@@ -152,7 +152,7 @@ def _grouped(inner: Any) -> Any:  # noqa: ANN401 -- as above
 
 
 def _begun_by_another(inner: Any) -> Any:  # noqa: ANN401 -- as above
-    """A task that an inner computation has begun, and that outlives it."""
+    """Have an inner computation begin a task that outlives it."""
     tasks: list[asyncio.Task[list[str]]] = []
 
     @cached_query(ignore=("inner", "tasks"))
