@@ -29,7 +29,7 @@ from cachedeco.events import Event, Stats, emit, statistics
 from cachedeco.flights import steps_of_miss
 from cachedeco.invalidation import invalidate
 from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
-from cachedeco.nesting import current, note
+from cachedeco.nesting import innermost, note
 from cachedeco.recipe import Recipe
 from cachedeco.refreshing import ahead, enqueue, steps_of_due
 from cachedeco.steps import Raised, Steps, Value, arun, run
@@ -123,7 +123,7 @@ class CachedQuery(Generic[P, V, R]):
         terms, keys = admitted
         asked, found, entry = looked_up(terms, keys)
         if entry is not None and entry.expires > (ahead(entry, terms.early) if terms.early else time()):
-            if current.get() is not None:
+            if innermost.get() is not None:
                 note(terms.store.alias, asked, found)
             emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
             return entry.value, None

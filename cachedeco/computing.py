@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter, time
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -80,19 +81,23 @@ def computed(
             return outcome, ABANDONED
         return (yield from rescued(call, outcome.error)) or outcome, Landing(error=outcome.error)
     terms.tell("computed", key, seconds=seconds)
-    stamp = _vouched(call, stamp, computation)
-    draft = Draft(terms, key, stamp, computation.inner, seconds)
-    pickled = yield partial(keep, draft, outcome.value, otherwise)
-    return outcome, Landing(pickled, computation.inner, seconds)
+    inner = dict(computation.inner)  # a task that was begun inside may still be noting
+    stamp = _vouched(call, stamp, inner, is_whole=computation.is_whole)
+    pickled = yield partial(keep, Draft(terms, key, stamp, inner, seconds), outcome.value, otherwise)
+    return outcome, Landing(pickled, inner, seconds)
 
 
-def _vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) -> Stamp | None:
+def _vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_whole: bool) -> Stamp | None:
     """Return the stamp if it can vouch for the calls inside too, and tell the computation around this one."""
-    terms = call.terms
-    if stamp is not None and not computation.is_whole:
-        terms.tell("unstored", call.keys[0], reason="a cached call inside it went past the cache")
+    problem = None
+    if not is_whole:
+        problem = "a cached call inside it went past the cache"
+    elif len(inner) > nesting.MOST_TOKENS:
+        problem = f"the calls inside it depend on more than {nesting.MOST_TOKENS} tokens; nested=False ignores them"
+    if stamp is not None and problem:
+        call.terms.tell("unstored", call.keys[0], reason=problem)
         stamp = None
-    note(call, stamp, computation.inner)
+    note(call, stamp, inner)
     return stamp
 
 
@@ -134,10 +139,28 @@ def served_old(call: Call) -> Value[Any]:
 def copied(error: Exception) -> Exception:
     """Return an error for one more caller to raise: raised by several threads, one error would mix their tracebacks."""
     try:
-        twin = copy.copy(error)
+        twin = _twin_of(error)
     except Exception:  # noqa: BLE001 -- a class of the user's that can't be made anew
         return error
-    return twin.with_traceback(error.__traceback__) if type(twin) is type(error) else error
+    # What copy() leaves out, or does not copy.
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    if hasattr(error, "__notes__"):
+        twin.__notes__ = [*error.__notes__]
+    return twin.with_traceback(error.__traceback__)
+
+
+def _twin_of(error: Exception) -> Exception:
+    kind = type(error)
+    with suppress(Exception):
+        twin = copy.copy(error)
+        if type(twin) is kind and [*map(id, twin.args)] == [*map(id, error.args)]:
+            return twin
+    # Its __init__ takes something else than it hands on.
+    twin = kind.__new__(kind, *error.args)
+    twin.args = error.args
+    vars(twin).update(vars(error))
+    return twin
 
 
 # --- steps of calls that share with nobody ---

@@ -24,7 +24,7 @@ from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, is_s
 from cachedeco.entries import Stamp
 from cachedeco.keeping import stamped
 from cachedeco.leases import FAILED, LANDED, Permit, granted
-from cachedeco.steps import Raised, Stepping, Steps, Value, Wait
+from cachedeco.steps import Outcome, Raised, Stepping, Steps, Value, Wait
 
 # Alias, the entry's key, and the tokens that the call itself depends on; None where the cache could not tell them.
 Name = tuple[str, str, Stamp | None]
@@ -50,8 +50,9 @@ class Flight:
     def land(self, landing: Landing) -> None:
         """Tell all who wait. Nobody joins from now on."""
         with _lock:
-            if _flights.get(self.name) is self:  # it is not in a child that was forked meanwhile
-                del _flights[self.name]
+            if _flights.get(self.name) is not self:  # in a child that was forked meanwhile: nobody waits there
+                return
+            del _flights[self.name]
         self.future.set_result(landing)
 
 
@@ -102,11 +103,9 @@ def steps_of_miss(call: Call) -> Steps[Any]:
         landing = yield Wait(flight.future, left)
         if landing is None:
             break
-        outcome = yield from _shared(call, stamp, landing)
+        outcome, is_alone = yield from _shared(call, stamp, landing)
         if outcome is not None:
             return outcome
-        # A value of which there can be no copies: to wait for one another would help nobody.
-        is_alone = landing is not ABANDONED and landing.pickled is None
     return (yield from computed(call, stamp))[0]
 
 
@@ -116,19 +115,30 @@ def _prepared(call: Call) -> tuple[Stamp | None, bool]:
     return stamp, nesting.is_leading() or transactions.any_open()
 
 
-def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[Value[Any] | Raised | None]:
-    """Return what another caller's computation has come to for us; None where we must see for ourselves."""
+def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple[Outcome[Any] | None, bool]]:
+    """Return what another caller's computation has come to for us, if anything; and if not, whether to wait no more."""
+    if landing is ABANDONED:
+        return None, False
     if landing.error is not None:
-        return (yield from rescued(call, landing.error)) or Raised(copied(landing.error))
-    if landing.pickled is None:
-        return None
+        return (yield from rescued(call, landing.error)) or Raised(copied(landing.error)), True
+    if landing.pickled is None:  # to wait for one another would help nobody
+        return None, True
+    return (yield partial(_copy_of, call, stamp, landing, landing.pickled))  # type: ignore[no-any-return] # as it says
+
+
+def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) -> tuple[Value[Any] | None, bool]:
     # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
     inner = landing.inner if stamp is not None else {}
-    if inner and inner != (yield partial(nesting.asked, call.terms.store, list(inner))):
-        return None
+    if inner and inner != nesting.asked(call.terms.store, list(inner)):
+        return None, False
+    try:
+        value = pickle.loads(pickled)  # noqa: S301 -- made in this process, or checked by its stamp
+    except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
+        call.terms.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
+        return None, True
     note(call, stamp, inner)
     call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
-    return Value(pickle.loads(landing.pickled))  # noqa: S301 -- made in this process, or checked by its stamp
+    return Value(value), False
 
 
 def _led(flight: Flight, call: Call, stamp: Stamp | None, deadline: float) -> Steps[Any]:

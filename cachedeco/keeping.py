@@ -76,22 +76,25 @@ def looked_up(terms: Terms, keys: Sequence[str], also: Sequence[str] = ()) -> Lo
         The keys of all that the entry depends on; what the cache holds of them, or else what this transaction keeps
         for its commit (None: it could not be asked); the entry, whatever its age, if its stamp is alive.
     """
-    inner = nesting.remembered.get(keys[0]) if nesting.remembered else None
-    if inner is None:
-        found = terms.store.get_many([*also, *keys] if also else keys)
+    inner = nesting.remembered.get(keys[0], ()) if nesting.remembered else ()
+    own = keys
+    if inner:
+        keys = [*own, *inner]
+        found = nesting.asked(terms.store, [*also, *keys])
     else:
-        found = nesting.asked(terms.store, [*also, *keys, *inner])
-        keys = [*keys, *inner]
+        found = terms.store.get_many([*also, *keys] if also else keys)
     if transactions.waiting and found is not None:
         found |= {each.draft.key: each.sealed for each in transactions.items_for(write) if each.draft.key == keys[0]}
     entry = unseal(terms.store, keys, found)
-    if found and (inner is not None or entry is None):
-        return _looked_inside(terms, keys[: len(keys) - len(inner or ())], found, entry)
+    if found and (inner or entry is None):
+        return _looked_inside(terms, own, inner, found, entry)
     return keys, found, entry
 
 
-def _looked_inside(terms: Terms, keys: Sequence[str], found: dict[str, object], entry: Entry | None) -> Look:
-    """Look the entry up again where it depends on more than was asked for."""
+def _looked_inside(
+    terms: Terms, keys: Sequence[str], inner: tuple[str, ...], found: dict[str, object], entry: Entry | None
+) -> Look:
+    """Look the entry up again where it depends on other names than were asked for."""
     names = inner_names(keys, found)
     if names is None:
         return keys, found, None
@@ -101,7 +104,7 @@ def _looked_inside(terms: Terms, keys: Sequence[str], found: dict[str, object], 
     if transactions.waiting and transactions.touched([name.rpartition(" ")[2] for name in names]):
         return keys, found, None
     missing = [name for name in names if name not in found]
-    if entry is None and names:
+    if entry is None and names != [*inner]:
         found |= (nesting.asked(terms.store, missing) if missing else None) or {}
         entry = unseal(terms.store, every, found)
     return every, found, entry

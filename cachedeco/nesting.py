@@ -8,8 +8,9 @@ one `get_many` can ask for them all. A process that meets an entry for the first
 A token in another cache than the entry has its alias before its name.
 """
 
+import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from threading import Lock
 from typing import Final
@@ -18,23 +19,35 @@ from cachedeco.store import Store
 
 # Entries whose inner names are remembered: some hundred bytes each.
 LONGEST_MEMORY: Final = 10_000
+# Tokens of calls inside that one entry may depend on: each hit asks for all of them.
+MOST_TOKENS: Final = 1_000
 
 
 class Computation:
     """A computation under way, and what the cached calls inside it depended on so far."""
 
-    __slots__ = ("alias", "collects", "inner", "is_leading", "is_whole")
+    __slots__ = ("alias", "around", "collects", "inner", "is_leading", "is_over", "is_whole")
 
-    def __init__(self, alias: str, *, collects: bool, is_leading: bool) -> None:
+    def __init__(self, alias: str, around: "Computation | None", *, collects: bool, is_leading: bool) -> None:
         """Begin with nothing."""
         self.alias = alias
+        self.around = around
         self.collects = collects
         self.is_leading = is_leading  #: others wait for it, or for one around it: it may wait for nobody
+        self.is_over = False
         self.inner: dict[str, bytes] = {}
         self.is_whole = True  #: False once an inner call had no stamp
 
 
-current: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
+innermost: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
+
+
+def _current() -> Computation | None:
+    """Return the computation that this thread or task is inside of: a task may outlive those that it was begun in."""
+    computation = innermost.get()
+    while computation is not None and computation.is_over:
+        computation = computation.around
+    return computation
 
 
 @contextmanager
@@ -49,40 +62,39 @@ def computing(alias: str, *, collects: bool, leads: bool) -> Generator[Computati
 
         leads: Whether others may wait for the computation.
     """
-    before = current.get()
-    computation = Computation(alias, collects=collects, is_leading=leads or is_leading())
-    current.set(computation)
+    around = _current()
+    computation = Computation(alias, around, collects=collects, is_leading=leads or is_leading())
+    innermost.set(computation)
     try:
         yield computation
     finally:
-        # Not by the variable's own reset(): a coroutine that nobody awaits any more is closed in another context.
-        current.set(before)
+        computation.is_over = True
+        # A coroutine that nobody awaits any more is closed in whatever context, and there another one may be current.
+        if innermost.get() is computation:
+            innermost.set(around)
 
 
 def is_leading() -> bool:
     """Tell whether anybody may be waiting for what this thread or task computes: then it must wait for nobody."""
-    computation = current.get()
+    computation = _current()
     return computation is not None and computation.is_leading
 
 
 def note(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
     """Note the tokens that a call depended on, for the computation around it: *keys* but the first, with *found*."""
-    computation = current.get()
+    computation = _current()
     if computation is None or not computation.collects:
         return
     for key in keys[1:]:
-        name = key
-        if alias != computation.alias and " " not in key:
-            name = f"{alias} {key}"
-        elif " " in key and key.startswith(f"{computation.alias} "):
-            name = key.rpartition(" ")[2]
+        there, _, token = key.rpartition(" ")
+        name = token if (there or alias) == computation.alias else f"{there or alias} {token}"
         # The first that was seen: what was invalidated in between must find the entry dead at birth.
         computation.inner.setdefault(name, found[key])  # type: ignore[arg-type] # tokens, as the caller has tested
 
 
 def spoil() -> None:
     """Tell the computation around a call that it had no stamp: no invalidation of it could reach the entry to come."""
-    computation = current.get()
+    computation = _current()
     if computation is not None and computation.collects:
         computation.is_whole = False
 
@@ -98,8 +110,8 @@ _lock = Lock()
 def remember(key: str, names: Iterable[str]) -> None:
     """Remember the inner names of an entry for the next call; forget them where there are none."""
     names = tuple(names)
-    if not names and not remembered:
-        return
+    if names == remembered.get(key, ()):
+        return  # as nearly always, and without the lock
     # Under a lock: two threads would drop the same oldest one.
     with _lock:
         remembered.pop(key, None)
@@ -107,6 +119,16 @@ def remember(key: str, names: Iterable[str]) -> None:
             remembered[key] = names
         if len(remembered) > LONGEST_MEMORY:
             del remembered[next(iter(remembered))]
+
+
+def _renew_lock() -> None:
+    """Give a forked child a lock of its own: another thread may have held ours, and is not there to release it."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = Lock()
+
+
+with suppress(AttributeError):  # on Windows nothing forks
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:

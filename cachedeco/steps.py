@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import closing, suppress
 from enum import Enum
+from threading import TIMEOUT_MAX
 from time import sleep
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
@@ -69,18 +70,20 @@ Steps = Stepping[Outcome[V]]
 
 def run(steps: Steps[V], compute: Callable[[], V]) -> V:
     """Take the steps here and now."""
+    # Raised here and not below: no error of the user's is to have our StopIteration behind it.
+    return _given(_taken(steps, compute))
+
+
+def _taken(steps: Steps[V], compute: Callable[[], V]) -> Outcome[V]:
     answer: object = None
-    outcome: Any = None
     with closing(steps):
         while True:
             try:
                 step = steps.send(answer)
             except StopIteration as end:
-                outcome = end.value
-                break
+                answer = None  # or an error in it and this frame would keep each other alive
+                return end.value  # type: ignore[no-any-return] # the generator's own V
             answer = _done(step, compute)
-    # Here and not above: no error of the user's is to have our StopIteration behind it.
-    return _given(outcome)  # type: ignore[no-any-return] # the generator's own V
 
 
 def _done(step: Step, compute: Callable[[], Any]) -> object:
@@ -91,7 +94,7 @@ def _done(step: Step, compute: Callable[[], Any]) -> object:
             except BaseException as error:  # noqa: BLE001 -- raised again, once the steps have tidied up
                 return Raised(error)
         case Wait(future, seconds):
-            wait((future,), seconds)
+            wait((future,), min(seconds, TIMEOUT_MAX))
             return future.result() if future.done() else None
         case Pause(seconds):
             sleep(seconds)
@@ -104,20 +107,44 @@ def _done(step: Step, compute: Callable[[], Any]) -> object:
 
 async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
     """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
+    return _given(await _ataken(steps, compute))
+
+
+async def _ataken(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> Outcome[V]:
     answer: object = None
-    outcome: Any = None
+    cancelled: Raised | None = None
     with closing(steps):
         while True:
             try:
                 step = steps.send(answer)
             except StopIteration as end:
-                outcome = end.value
-                break
-            answer = await _adone(step, compute)
-    return _given(outcome)  # type: ignore[no-any-return] # as above
+                answer = None  # as above
+                return cancelled or end.value
+            if cancelled and isinstance(step, Wait | Pause):
+                return cancelled
+            if callable(step):
+                answer, cancelled = await _undisturbed(step, cancelled)
+            else:
+                answer = cancelled if cancelled and step is COMPUTE else await _adone(step, compute)
 
 
-async def _adone(step: Step, compute: Callable[[], Awaitable[Any]]) -> object:
+async def _undisturbed(step: Callable[[], Any], cancelled: Raised | None) -> tuple[object, Raised | None]:
+    """
+    Take a step to its end, though we may be cancelled meanwhile: its thread goes on anyway, and may take a lease.
+
+    Returns:
+        The answer, and what is to be raised once the steps have tidied up.
+    """
+    work = asyncio.ensure_future(sync_to_async(step)())
+    try:
+        return await asyncio.shield(work), cancelled
+    except asyncio.CancelledError as error:
+        return await work, Raised(error)
+
+
+async def _adone(
+    step: Literal[Work.COMPUTE] | Wait | Pause | Handover, compute: Callable[[], Awaitable[Any]]
+) -> object:
     match step:
         case Work.COMPUTE:
             try:
@@ -134,8 +161,6 @@ async def _adone(step: Step, compute: Callable[[], Awaitable[Any]]) -> object:
             return None
         case Handover(steps):
             return background.start(arun(steps, compute))
-        case _:
-            return await sync_to_async(step)()
 
 
 async def _until_done(future: "Future[Any]", seconds: float) -> None:
@@ -152,10 +177,10 @@ async def _until_done(future: "Future[Any]", seconds: float) -> None:
             await done.wait()
 
 
-def _given(outcome: Any) -> Any:  # noqa: ANN401 -- the generator's own V
+def _given(outcome: Outcome[V]) -> V:
     if isinstance(outcome, Value):
-        return outcome.value
+        return outcome.value  # type: ignore[no-any-return] # as above
     try:
         raise outcome.error
     finally:
-        del outcome  # or error and frame would keep each other alive
+        del outcome  # as above

@@ -1,0 +1,42 @@
+"""Fixtures of the tests of flights: who boards, a clock that nobody waits for, and no memory of other tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cachedeco import flights, nesting
+from tests.flights.callers import Boarding, Clock
+from tests.sources import READERS, Reader, Source
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Begin without remembered names; fail a test after which a flight is still under way."""
+    nesting.remembered.clear()
+    yield
+    assert {} == flights._flights  # noqa: SLF001 -- what a leak would fill
+
+
+@pytest.fixture
+def boarding(monkeypatch: pytest.MonkeyPatch) -> Boarding:
+    """Count those who board."""
+    return Boarding(monkeypatch)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the time of flights and leases."""
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def source() -> Source:
+    """Give a truth that is "old"."""
+    return Source()
+
+
+@pytest.fixture(params=READERS.values(), ids=READERS)
+def read(request: pytest.FixtureRequest, source: Source) -> Reader:
+    """Give a cached function over the source, sync and async: each call in a loop of its own."""
+    reader: Reader = request.param(source)
+    return reader

@@ -1,0 +1,443 @@
+"""What a call depended on, the call around it depends on too."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.cache import caches
+from django.db import transaction
+
+from cachedeco import MISSING, Namespace, bypass, cached_query, nesting
+from tests.backends import Commands
+from tests.clubs import Undone
+from tests.conftest import UseCaches
+from tests.flights.callers import Boarding, heard, reasons
+from tests.flights.floors import Floors, around
+from tests.sides import ASYNC, SYNC, Side, both
+from tests.threads import Gate, started
+
+OLD = ("top middle old", [])
+NEW = ("top middle new", ["top", "middle", "bottom"])
+
+WAYS: dict[str, Callable[[Floors], None]] = {
+    "invalidate": lambda floors: floors.side.call(floors.bottom.invalidate),
+    "invalidate_all": lambda floors: floors.side.call(floors.bottom.invalidate_all),
+    "namespace": lambda _: Namespace("bottom", 1).invalidate(),
+    "parent namespace": lambda _: Namespace("bottom").invalidate(),
+}
+every_way = pytest.mark.parametrize("invalidate", WAYS.values(), ids=WAYS)
+
+
+@pytest.mark.usefixtures("backend")
+@both
+@every_way
+def test_outer_calls_depend_on_the_inner_one(side: Side, invalidate: Callable[[Floors], None]) -> None:
+    """Whatever invalidates the innermost call invalidates those around it, however deep."""
+    floors = Floors(side)
+    floors.call()
+    assert OLD == floors.call()
+
+    floors.change()
+    invalidate(floors)
+
+    assert NEW == floors.call()
+    assert ("top middle new", []) == floors.call()
+
+
+@both
+@pytest.mark.parametrize("warm", ["bottom", "middle"])
+def test_outer_calls_depend_on_what_was_served(side: Side, warm: str) -> None:
+    """An inner call that was a hit counts like one that was computed, and so does what that one depends on."""
+    floors = Floors(side)
+    floors.call(warm)
+    floors.call()
+
+    floors.change()
+    side.call(floors.bottom.invalidate)
+
+    assert NEW == floors.call()
+
+
+@both
+@every_way
+def test_process_that_meets_an_entry_first_knows_what_it_depends_on(
+    side: Side, invalidate: Callable[[Floors], None]
+) -> None:
+    """What another process has computed is invalidated by the inner call, too."""
+    floors = Floors(side)
+    floors.call()
+    floors.change()
+    nesting.remembered.clear()
+    invalidate(floors)
+    nesting.remembered.clear()
+
+    assert NEW == floors.call()
+
+
+@both
+def test_other_calls_of_the_inner_function_do_not_count(side: Side) -> None:
+    """Only what was called is depended on."""
+    floors = Floors(side)
+    floors.call()
+
+    side.call(floors.bottom.invalidate, 2)
+    Namespace("bottom", 2).invalidate()
+
+    assert OLD == floors.call()
+
+
+def test_peeked_call_counts() -> None:
+    """A value that the computation has only looked at is depended on as one that it called for."""
+    floors = Floors(SYNC)
+    floors.call("bottom")
+
+    @cached_query(ignore=("floors",))
+    def looking() -> object:
+        return floors.bottom.peek()
+
+    assert "old" == looking()
+    floors.bottom.invalidate()
+
+    assert MISSING is looking()
+
+
+@both
+def test_shared_call_counts(side: Side, boarding: Boarding) -> None:
+    """A value that another caller computed meanwhile is depended on as one of its own, with all that it depends on."""
+    gate = Gate()
+    floors = Floors(side)
+
+    @side.cached(ignore=("gate",))
+    def slow() -> str:
+        gate.wait_to_pass()
+        return "slow"
+
+    outer = around(side, "outer", floors.middle, slow)
+    outermost = around(side, "outermost", outer, wait=0)  # it leads nothing, so that what it calls may wait
+
+    gate.shut()
+    with heard() as told, started(lambda: side.call(outer)):
+        gate.wait_reached()
+        with started(lambda: side.call(outermost)) as follower:
+            boarding.wait_for_followers(1)
+            gate.open()
+    assert ("middle old slow", 1) == (follower.result(), [event.kind for event in told].count("shared"))
+    floors.change()
+    side.call(floors.bottom.invalidate)
+
+    assert "middle new slow" == side.call(outermost)
+
+
+# --- however it is called ---
+
+
+def _gathered(inner: Any) -> Any:  # noqa: ANN401 -- cached functions
+    @cached_query(ignore=("inner",))
+    async def outer() -> list[str]:
+        return list(await asyncio.gather(inner(1), inner(2)))
+
+    return outer
+
+
+def _grouped(inner: Any) -> Any:  # noqa: ANN401 -- as above
+    @cached_query(ignore=("inner",))
+    async def outer() -> list[str]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(inner(number)) for number in (1, 2)]
+        return [task.result() for task in tasks]
+
+    return outer
+
+
+def _begun_by_another(inner: Any) -> Any:  # noqa: ANN401 -- as above
+    """Have an inner computation begin a task that outlives it."""
+    tasks: list[asyncio.Task[list[str]]] = []
+
+    @cached_query(ignore=("inner", "tasks"))
+    async def beginning() -> str:
+        go_on = asyncio.Event()
+
+        async def both_numbers() -> list[str]:
+            await go_on.wait()
+            return [await inner(1), await inner(2)]
+
+        tasks.append(asyncio.create_task(both_numbers()))
+        asyncio.get_running_loop().call_later(0, go_on.set)
+        return "begun"
+
+    @cached_query(ignore=("beginning", "tasks"))
+    async def outer() -> list[str]:
+        await beginning()
+        return await tasks[-1]
+
+    return outer
+
+
+ASYNC_WAYS = {"gather": _gathered, "TaskGroup": _grouped, "task of an inner call": _begun_by_another}
+
+
+@pytest.mark.parametrize("outer_of", ASYNC_WAYS.values(), ids=ASYNC_WAYS)
+@pytest.mark.parametrize("number", [1, 2])
+def test_calls_in_tasks_count(outer_of: Callable[[Any], Any], number: int) -> None:
+    """An inner call counts in whichever task the computation makes it."""
+    floors = Floors(ASYNC)
+    outer = outer_of(floors.bottom)
+    assert ["old", "old"] == ASYNC.call(outer) == ASYNC.call(outer.peek)
+
+    ASYNC.call(floors.bottom.invalidate, number)
+
+    assert MISSING is ASYNC.call(outer.peek)
+
+
+@pytest.mark.parametrize("thread_sensitive", [True, False])
+def test_sync_call_in_an_async_one_counts(thread_sensitive: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+    """An inner call counts in the thread to which `sync_to_async` takes it."""
+    floors = Floors(SYNC)
+
+    @cached_query(ignore=("floors", "thread_sensitive"))
+    async def outer() -> str:
+        return await sync_to_async(floors.middle, thread_sensitive=thread_sensitive)()
+
+    ASYNC.call(outer)
+    floors.change()
+    floors.bottom.invalidate()
+
+    assert "middle new" == ASYNC.call(outer)
+
+
+def test_async_call_in_a_sync_one_counts() -> None:
+    """An inner call counts in the loop to which `async_to_sync` takes it."""
+    floors = Floors(ASYNC)
+
+    @cached_query(ignore=("floors",))
+    def outer() -> str:
+        return str(async_to_sync(floors.middle.__call__)())
+
+    outer()
+    floors.change()
+    ASYNC.call(floors.bottom.invalidate)
+
+    assert "middle new" == outer()
+
+
+@both
+@pytest.mark.parametrize("where", ["top", "middle", "bottom"])
+@every_way
+def test_call_in_another_cache_counts(
+    side: Side,
+    where: str,
+    invalidate: Callable[[Floors], None],
+    use_caches: UseCaches,
+    settings: Any,  # noqa: ANN401
+) -> None:
+    """Wherever the entries of the three lie: the tokens are asked for where they are."""
+    use_caches(default="locmem", other="locmem")
+    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    floors = Floors(side, **{where: {"cache": "other"}})
+    floors.call()
+    nesting.remembered.clear()
+    assert OLD == floors.call()
+    assert OLD == floors.call()
+
+    floors.change()
+    invalidate(floors)
+
+    assert NEW == floors.call()
+
+
+def test_each_alias_is_its_own_where_one_begins_like_another(use_caches: UseCaches, settings: Any) -> None:  # noqa: ANN401
+    """Aliases are Django's to allow: spaces in one do not lead to another."""
+    use_caches(default="locmem", **{"a": "locmem", "a b": "locmem"})
+    settings.CACHEDECO = {"CACHES": ["default", "a", "a b"]}
+    floors = Floors(SYNC, top={"cache": "a"}, middle={"cache": "default"}, bottom={"cache": "a b"})
+    floors.call()
+    assert OLD == floors.call()
+
+    floors.change()
+    floors.bottom.invalidate()
+
+    assert NEW == floors.call()
+
+
+# --- what opts out ---
+
+
+@both
+def test_not_nested_call_depends_on_itself_alone(side: Side) -> None:
+    """With `nested=False` an entry stays what it is, and is stored though a call inside went past the cache."""
+    floors = Floors(side, top={"nested": False})
+    floors.call()
+
+    floors.change()
+    side.call(floors.bottom.invalidate)
+
+    assert OLD == floors.call()
+    assert ("middle new", ["middle", "bottom"]) == floors.call("middle")
+
+
+@both
+def test_plain_function_inside_notes_nothing_of_its_own(side: Side) -> None:
+    """Of `uncached` only what it calls counts."""
+    floors = Floors(side)
+    outer = around(side, "outer", floors.middle.uncached)
+
+    side.call(outer)
+    floors.change()
+    side.call(floors.middle.invalidate)
+    assert "middle old" == side.call(outer)
+
+    side.call(floors.bottom.invalidate)
+    assert "middle new" == side.call(outer)
+
+
+@both
+def test_call_that_went_past_the_cache_keeps_those_around_it_out(side: Side) -> None:
+    """An inner call that nothing can invalidate makes an outer value that nothing could: it is not stored."""
+    floors = Floors(side)
+
+    outer = around(side, "outer", floors.middle, how=bypass)
+    outermost = around(side, "outermost", outer)
+
+    with heard() as told:
+        side.call(outermost)
+
+    assert (MISSING, MISSING) == (side.call(outer.peek), side.call(outermost.peek))
+    assert ["a cached call inside it went past the cache"] * 2 == reasons(told, "unstored")
+
+
+# --- verbs ---
+
+
+@both
+def test_refreshed_value_depends_on_the_inner_calls(side: Side) -> None:
+    """What `refresh()` stores is as what a call stores."""
+    floors = Floors(side)
+    side.call(floors.top.refresh)
+    assert OLD == floors.call()
+
+    floors.change()
+    side.call(floors.bottom.invalidate)
+
+    assert NEW == floors.call()
+
+
+@both
+def test_put_value_depends_on_itself_alone(side: Side) -> None:
+    """Of a value that somebody else has made nobody knows what it depends on: only the call itself invalidates it."""
+    floors = Floors(side)
+    floors.call()
+    side.call(floors.top.put, "put")
+
+    side.call(floors.bottom.invalidate)
+    assert ("put", []) == floors.call()
+
+    side.call(floors.top.invalidate)
+    assert "top middle old" == floors.call()[0]
+
+
+# --- transactions ---
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inner_call_invalidated_in_a_transaction_that_commits() -> None:
+    """Inside, the outer call computes and stores nothing; after the commit, everybody's does."""
+    floors = Floors(SYNC)
+    floors.call()
+    floors.change()
+
+    with transaction.atomic():
+        floors.bottom.invalidate()
+        assert NEW == floors.call()
+        nesting.remembered.clear()
+        assert NEW == floors.call()
+        with started(floors.top) as elsewhere:
+            assert "top middle old" == elsewhere.result()
+
+    assert NEW == floors.call()
+    assert ("top middle new", []) == floors.call()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inner_call_invalidated_in_a_transaction_that_rolls_back() -> None:
+    """After a rollback nothing has happened."""
+    floors = Floors(SYNC)
+    floors.call()
+
+    with pytest.raises(Undone), transaction.atomic():  # noqa: PT012 -- both happen inside
+        floors.bottom.invalidate()
+        floors.call()
+        raise Undone
+
+    assert OLD == floors.call()
+
+
+@pytest.mark.django_db
+def test_inner_call_invalidated_inside_the_block_of_a_testcase() -> None:
+    """That block is no transaction to wait for."""
+    floors = Floors(SYNC)
+    floors.call()
+    floors.change()
+
+    floors.bottom.invalidate()
+
+    assert NEW == floors.call()
+    assert ("top middle new", []) == floors.call()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inner_call_whose_transaction_is_too_old_keeps_the_outer_one_out() -> None:
+    """An inner value that may be older than its stamp is not stored, nor what was made of it."""
+    floors = Floors(SYNC)
+
+    @cached_query(ignore=("floors",))
+    def outer() -> str:
+        with transaction.atomic():
+            return str(floors.bottom())
+
+    outer()
+
+    assert MISSING is outer.peek()
+
+
+# --- keys ---
+
+
+def test_keys_that_need_digests() -> None:
+    """Names that memcached does not take are asked for as they are stored."""
+    floors = Floors(SYNC)
+
+    @cached_query(ignore=("floors",), namespace="ü {text}")
+    def inner(text: str) -> str:  # noqa: ARG001 -- only the key tells it
+        return floors.value
+
+    @cached_query(ignore=("inner",))
+    def outer(text: str) -> str:
+        return f"outer {inner(text)}"
+
+    text = "long and ü " * 50
+    outer(text)
+    nesting.remembered.clear()
+    assert "outer old" == outer(text)
+    floors.change()
+    Namespace(f"ü {text}").invalidate()
+
+    assert "outer new" == outer(text)
+
+
+def test_evicted_inner_token_is_a_miss(commands: Commands) -> None:
+    """A token that is not there any more vouches for nothing, whichever it is."""
+    floors = Floors(SYNC)
+    floors.call()
+    commands.clear()
+    floors.call()
+    [command] = commands
+    tokens = command.keys[1:]
+    assert len(tokens) == len(set(tokens))
+
+    for token in tokens:
+        floors.call()
+        caches["default"].delete(token)
+
+        assert "top" in floors.call()[1], token
