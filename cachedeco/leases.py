@@ -58,10 +58,9 @@ class Lease(NamedTuple):
 
     def end(self, mark: Literal[b"landed", b"failed"] | None) -> None:
         """Say how it ended; with None, give it back as if nobody had had it."""
-        if mark is None:
+        # A cache that is full takes no mark: then nobody is to wait for us, who have ended.
+        if mark is None or not self.store.set(self.key, mark, MARK_SECONDS):
             self.store.delete(self.key)
-        else:
-            self.store.set(self.key, mark, MARK_SECONDS)
 
 
 def lease_of(call: Call, stamp: Stamp) -> Lease:
