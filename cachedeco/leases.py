@@ -68,7 +68,7 @@ def lease_of(call: Call, stamp: Stamp) -> Lease:
     entry, store = call.entry, call.terms.store
     found: Any = call.found or {}
     # A dead entry still names the calls inside: one of those may have been invalidated, which is not in the stamp.
-    replaced = entry and entry.expires, [found.get(name) for name in call.asked[len(call.keys) :]]
+    replaced = entry and entry.expires, [found[name] for name in call.asked[len(call.keys) :] if name in found]
     name = blake2b(b"".join(stamp) + repr(replaced).encode(), digest_size=8).hexdigest()
     lifetime = USUAL_LIFETIME
     if entry is not None:

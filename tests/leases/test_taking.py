@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cachedeco import Namespace, cached_query
+from cachedeco import Namespace, cached_query, nesting
 from cachedeco.leases import FAILED, LANDED, Lease
 from tests.backends import Command, Commands
 from tests.clocks import Clock
@@ -72,6 +72,19 @@ def test_name_of_a_lease_fits_memcached(lease_for: LeaseFor) -> None:
 
     assert all(len(lease.key) <= 180 for lease in leases)
     assert 4 == len({lease.key for lease in leases})
+
+
+def test_lease_does_not_depend_on_what_a_process_remembers(
+    lease_for: LeaseFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an empty server a process that knows which calls are inside asks for the same lease as one that doesn't."""
+    read, _ = reader(SYNC)
+    keys = read._recipe.located((1,), {})[1]  # noqa: SLF001 -- as the call itself
+    with monkeypatch.context() as patch:
+        patch.setitem(nesting.remembered, keys[0], ("cd:t:another()",))
+        with_memory = lease_for(read, 1).key
+
+    assert with_memory == lease_for(read, 1).key
 
 
 @both
