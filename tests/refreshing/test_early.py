@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
-from cachedeco import refreshing
+from cachedeco import Event, flights, refreshing
 from cachedeco.entries import Entry
+from cachedeco.events import listening
 from cachedeco.refreshing import ahead
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.refreshing.conftest import Truth, lease_for
 from tests.sides import Side, both
+from tests.threads import in_thread
 
 RATE = 1000  # requests a second
 SECONDS = 0.2  # that a computation takes
-EXPIRIES = 1500
+EXPIRIES = 600
 
 
 @pytest.fixture
@@ -28,18 +30,18 @@ def random(monkeypatch: pytest.MonkeyPatch) -> Random:
     return random
 
 
-def fired(clock: Clock, beta: float, random: Random) -> tuple[float, int]:
+def fired(clock: Clock, beta: float) -> tuple[float, int]:
     """
     Return how long before its timeout an entry was first refreshed, and by how many callers until one had done it.
 
     Each caller decides for itself, as there is no lease. Those who come long before the timeout do so for certain
-    in vain, with a chance of e^-12, and are left out.
+    in vain, with a chance of e^-8 for all of them, and are left out.
     """
     entry = Entry(None, 1_000_000_060.0, SECONDS)
-    begin = entry.expires - SECONDS * beta * (log(RATE * SECONDS * beta) + 12)
+    begin = entry.expires - SECONDS * beta * (log(RATE * SECONDS * beta) + 8)
     first, count = None, 0
     for number in range(ceil(RATE * (entry.expires + 1 - begin))):
-        clock.now = begin + (number + random.random()) / RATE
+        clock.now = begin + number / RATE
         if first is not None and clock.now >= first + SECONDS:
             break
         if ahead(entry, beta) >= entry.expires:
@@ -49,23 +51,23 @@ def fired(clock: Clock, beta: float, random: Random) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("beta", [1, 1.5, 2])
-def test_callers_without_a_lease_would_refresh_as_often_as_the_theory_says(
-    clock: Clock, random: Random, beta: float
-) -> None:
+@pytest.mark.usefixtures("random")
+def test_callers_without_a_lease_would_refresh_as_often_as_the_theory_says(clock: Clock, beta: float) -> None:
     """
     e^(1/beta) computations for each timeout, whatever the rate; the first beta * seconds * (ln(rate...) + gamma) early.
 
     An unprotected entry would be computed by 200 callers: all who come while the first one computes.
     """
-    seen = [fired(clock, beta, random) for _ in range(EXPIRIES)]
+    seen = [fired(clock, beta) for _ in range(EXPIRIES)]
 
     assert e ** (1 / beta) == pytest.approx(mean(count for _, count in seen), rel=0.1)
     early = beta * SECONDS * (log(RATE * SECONDS * beta) + 0.5772)
     assert early == pytest.approx(mean(before for before, _ in seen), rel=0.05)
 
 
-def test_chance_of_an_early_refresh_is_exponential(clock: Clock, random: Random) -> None:
-    """A call so many computations before the timeout refreshes with the chance e^-that; ten times as far, with none."""
+@pytest.mark.usefixtures("random")
+def test_chance_of_an_early_refresh_is_exponential(clock: Clock) -> None:
+    """A call one computation's time before the timeout refreshes with the chance 1/e; 25 times as far, with none."""
     entry = Entry(None, clock.now, 0.4)
     clock.now -= 0.4
 
@@ -74,7 +76,6 @@ def test_chance_of_an_early_refresh_is_exponential(clock: Clock, random: Random)
     assert 1 / e == pytest.approx(refreshes / 20_000, rel=0.03)
     clock.now -= 9.6
     assert not any(ahead(entry, 1) >= entry.expires for _ in range(20_000))
-    assert random
 
 
 def test_time_is_never_taken_for_earlier(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,28 +91,34 @@ def test_time_is_never_taken_for_earlier(clock: Clock, monkeypatch: pytest.Monke
 
 @both
 @pytest.mark.usefixtures("random")
-def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(side: Side, clock: Clock, truth: Truth) -> None:
-    """
-    A hundred callers a second, and the holder computing for a fifth: one computation for each timeout, before it.
+@pytest.mark.parametrize("is_apart", [True, False], ids=["processes", "threads"])
+def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(
+    side: Side, clock: Clock, truth: Truth, monkeypatch: pytest.MonkeyPatch, *, is_apart: bool
+) -> None:
+    """However many call while one computes, in this process or in others: one computation for each timeout, before it."""
 
-    Each call comes while the last computation may still be under way in another process, whose lease stands.
-    """
-    truth.meanwhile = lambda: setattr(clock, "now", clock.now + SECONDS)
-    read = truth.cached(side, early=1, timeout=10)
-    computed_at: list[float] = []
+    def call_meanwhile() -> None:
+        with monkeypatch.context() as patch:
+            if is_apart:
+                patch.setattr(flights, "_flights", {})
+            for _ in range(5):
+                clock.now += SECONDS / 5
+                found.append(in_thread(lambda: side.call(read, 1)))
+
+    read, found = truth.cached(side, early=1, timeout=10), []
     side.call(read, 1)
-    start = clock.now
-    calls = 300 if side.is_async else 1500
+    truth.meanwhile = call_meanwhile
+    start, computed_at = clock.now, []
 
-    for number in range(calls):
-        clock.now = max(clock.now, start + number * 40 / calls)
+    while clock.now < start + 35:
+        clock.now += 1 / 25
         before = truth.read_count
         side.call(read, 1)
         computed_at += [clock.now] * (truth.read_count - before)
 
     between = [later - earlier for earlier, later in zip([start, *computed_at], computed_at, strict=False)]
-    assert 4 <= len(between) <= 5
-    assert all(8 < gap <= 10 + SECONDS for gap in between)
+    assert (3, ["old"] * 15) == (len(between), found)
+    assert all(7 < gap < 10.3 for gap in between)
 
 
 @both
@@ -126,12 +133,14 @@ def test_early_refresh_leaves_others_to_the_entry(
     clock.now += 30
 
     assert lease_for(read, 1).take()
+    events: list[Event] = []
     commands.clear()
 
-    found = side.call(read, 1)
+    with listening(events.append):
+        found = side.call(read, 1)
 
     assert ("old", 1, ["get_many", "add"]) == (found, truth.read_count, commands.names)
-    assert (0, 1) == (read.stats().stale, read.stats().misses)
+    assert ["hit"] == [each.kind for each in events]
 
 
 @both
