@@ -39,32 +39,33 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
         TypeError: It is no number of seconds, no `timedelta` and not None.
         ValueError: It is negative, or not a number.
     """
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        msg = f"{what} is {timeout!r}; it takes seconds, a timedelta, or None for ever."
-        raise TypeError(msg)
-    # What is greater, infinity and an int of 400 digits, is no number of seconds.
-    if not 0 <= seconds <= float_info.max:
-        msg = f"{what} is {timeout!r}; it takes 0 or more seconds, or None for ever."
-        raise ValueError(msg)
-    return float(seconds)
+    return None if timeout is None else span_of(timeout, what=what, otherwise=", or None for ever")
 
 
-def span_of(span: Seconds, *, what: str) -> float:
+def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
     """
     Return a span of time as seconds. It has an end.
+
+    Args:
+        span: The span.
+
+        what: What it is, for the error.
+
+        otherwise: What else is taken in its place, for the error.
 
     Raises:
         TypeError: It is no number of seconds and no `timedelta`.
         ValueError: It is negative, or not a number.
     """
-    seconds = seconds_of(span, what=what)
-    if seconds is None:
-        msg = f"{what} is None; it takes seconds or a timedelta."
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        msg = f"{what} is {span!r}; it takes seconds or a timedelta{otherwise}."
         raise TypeError(msg)
-    return seconds
+    # What is greater, infinity and an int of 400 digits, is no number of seconds.
+    if not 0 <= seconds <= float_info.max:
+        msg = f"{what} is {span!r}; it takes 0 or more seconds{otherwise}."
+        raise ValueError(msg)
+    return float(seconds)
 
 
 def fraction_of(value: object, *, what: str) -> float:

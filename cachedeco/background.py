@@ -13,6 +13,7 @@ from contextvars import Context, copy_context
 from threading import BoundedSemaphore
 from typing import Any, Final
 
+from django.core.cache import caches
 from django.db import connections
 
 THREADS: Final = 2
@@ -54,10 +55,21 @@ def _threads() -> ThreadPoolExecutor:
 def _worked(places: BoundedSemaphore, context: Context, work: Callable[[], object]) -> None:
     with suppress(Exception):  # the steps have told of it
         try:
-            context.run(work)
+            context.run(_alone, work)
         finally:
             places.release()
             connections.close_all()
+
+
+def _alone(work: Callable[[], object]) -> None:
+    """Work with cache objects of our own: some asgiref hand over the caller's, and most clients are of one thread."""
+    for alias in caches:
+        with suppress(AttributeError):
+            del caches[alias]
+    try:
+        work()
+    finally:
+        caches.close_all()
 
 
 def start(work: Coroutine[Any, Any, object]) -> bool:

@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from cachedeco import nesting, transactions
-from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, is_servable, note, rescued
+from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, note, rescued
 from cachedeco.entries import Stamp
 from cachedeco.keeping import stamped
 from cachedeco.leases import FAILED, LANDED, Permit, granted
@@ -167,14 +167,14 @@ def flown(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
         # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
         flight.land(landing)
     if permit.lease is not None:
-        yield partial(permit.lease.end, _mark_of(call, landing))
+        yield partial(permit.lease.end, _mark_of(outcome, landing))
     return outcome
 
 
-def _mark_of(call: Call, landing: Landing) -> Literal[b"landed", b"failed"] | None:
+def _mark_of(outcome: Value[Any] | Raised, landing: Landing) -> Literal[b"landed", b"failed"] | None:
     """Return how the lease ended: it is free at once for others where the computation came to nothing."""
     if landing is ABANDONED:
         return None
     if landing.error is not None:
-        return FAILED if is_servable(call) else None
+        return FAILED if isinstance(outcome, Value) else None  # an old one
     return LANDED

@@ -2,9 +2,9 @@
 Leases: between processes, one caller computes and the others know.
 
 A lease is a key in the cache, taken with `add`, with an owner and a lifetime: a holder that dies is replaced. Its name
-tells the entry, the stamp, and the entry that is to be replaced: an invalidation begins a new one, and so does each
-timeout. After Facebook's leases (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, 3.2.1), which the
-server itself would hand out.
+tells the entry, the stamp, and what is to be replaced: an invalidation begins a new one, of a call inside too, and so
+does each timeout. After Facebook's leases (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, 3.2.1), which
+the server itself would hand out.
 
 At the end the holder writes over it how it ended, for a while: who has looked for the entry before it was stored, and
 is late with its `add`, must not compute once more; and where nothing was stored nobody is to wait in a row for others
@@ -50,6 +50,7 @@ class Lease(NamedTuple):
     key: str
     owner: bytes
     lifetime: float  #: seconds
+    stamp: Stamp
 
     def take(self) -> bool:
         """Take it; False where another has it, or had it lately, or where the cache can't be asked."""
@@ -57,23 +58,24 @@ class Lease(NamedTuple):
 
     def end(self, mark: Literal[b"landed", b"failed"] | None) -> None:
         """Say how it ended; with None, give it back as if nobody had had it."""
-        if mark is None:
+        # A cache that is full takes no mark: then nobody is to wait for us, who have ended.
+        if mark is None or not self.store.set(self.key, mark, MARK_SECONDS):
             self.store.delete(self.key)
-        else:
-            self.store.set(self.key, mark, MARK_SECONDS)
 
 
 def lease_of(call: Call, stamp: Stamp) -> Lease:
     """Return the lease for a computation under a stamp, of the tokens that the call itself depends on."""
     entry, store = call.entry, call.terms.store
-    replaced = "" if entry is None else repr(entry.expires)
-    name = blake2b(b"".join(stamp) + replaced.encode(), digest_size=8).hexdigest()
+    found: Any = call.found or {}
+    # A dead entry still names the calls inside: one of those may have been invalidated, which is not in the stamp.
+    replaced = entry and entry.expires, [found[name] for name in call.asked[len(call.keys) :] if name in found]
+    name = blake2b(b"".join(stamp) + repr(replaced).encode(), digest_size=8).hexdigest()
     lifetime = USUAL_LIFETIME
     if entry is not None:
         lifetime = min(max(SHORTEST_LIFETIME, LIFETIMES_OF_COMPUTATION * entry.seconds), LONGEST_LIFETIME)
     # It ends in "@" and a digest, as no other key does.
     [fitted] = fit([f"{call.keys[0]}@{name}"], store.room())
-    return Lease(store, fitted, urandom(8), lifetime)
+    return Lease(store, fitted, urandom(8), lifetime, stamp)
 
 
 # --- to wait for the one who has it ---
@@ -103,33 +105,31 @@ def granted(call: Call, stamp: Stamp, deadline: float) -> Stepping[Permit | Arri
     if (yield lease.take):
         return Permit(stamp, lease)
     pause, refusals = FIRST_PAUSE, 0
-    while refusals < REFUSALS:
+    while True:
         asked, found, entry = yield partial(looked_up, call.terms, call.keys, [lease.key])
         call = call._replace(asked=asked, found=found, entry=entry)
-        answer = _answered(call, stamp, lease)
-        if answer is not None:
+        answer = _answered(call, lease) or (yield from _contended(call, lease))
+        if not isinstance(answer, Lease):
             return answer
-        is_dead, is_gone = standing(call) != stamp, lease.key not in found
-        if is_dead:  # by an invalidation: what the holder computes is dead at birth
-            stamp = yield partial(stamped, call.terms, call.keys, found)
-            if stamp is None:
-                break
-            lease = yield partial(lease_of, call, stamp)
-        if (is_dead or is_gone) and (yield lease.take):
-            return Permit(stamp, lease)
-        refusals = refusals + 1 if is_gone and not is_dead else 0
+        lease = answer
+        if lease.key in found:
+            refusals = 0
+        elif (yield lease.take):
+            return Permit(lease.stamp, lease)
+        else:
+            refusals += 1
         left = deadline - monotonic()
-        if left <= 0:
-            break
+        if left <= 0 or refusals == REFUSALS:
+            return Permit(lease.stamp, None)
         yield Pause(min(left, pause * uniform(0.5, 1)))  # noqa: S311 -- no secret
         pause = min(pause * GROWTH, LONGEST_PAUSE)
-    return Permit(stamp, None)
 
 
-def _answered(call: Call, stamp: Stamp, lease: Lease) -> Permit | Arrival | None:
-    """Return what entry, tokens and lease say, as they were just read, if they say anything but to go on waiting."""
+def _answered(call: Call, lease: Lease) -> Permit | Arrival | None:
+    """Return what the cache, as it was just read, says of the computation, if it says anything."""
     entry, found = call.entry, call.found
-    if found is None:  # the cache can't be asked
+    if found is None:
+        call.terms.tell("unstored", call.keys[0], reason="the cache could not be asked")
         return Permit(None, None)
     if entry is not None and entry.expires > time():
         note(call.terms.store.alias, call.asked, found)
@@ -137,12 +137,24 @@ def _answered(call: Call, stamp: Stamp, lease: Lease) -> Permit | Arrival | None
         return Arrival(Value(entry.value), _landing(call))
     mark = found.get(lease.key)
     if mark == lease.owner:  # it was taken, though we were told that it was not
-        return Permit(stamp, lease)
-    if standing(call) != stamp:
-        return None
+        return Permit(lease.stamp, lease)
     if mark == FAILED and is_servable(call):
         return Arrival(served_old(call), _landing(call))
-    return Permit(stamp, None) if mark in {LANDED, FAILED} else None
+    return None
+
+
+def _contended(call: Call, lease: Lease) -> Stepping[Lease | Permit]:
+    """Return the lease to wait for; the permit to compute without, where nothing is to come."""
+    found: Any = call.found
+    stamp: Stamp | None = lease.stamp
+    if standing(call) != stamp:  # by an invalidation: what the holder computes is dead at birth
+        stamp = yield partial(stamped, call.terms, call.keys, found)
+    elif found.get(lease.key) not in (LANDED, FAILED):
+        return lease
+    if stamp is None:
+        return Permit(None, None)
+    fresh = yield partial(lease_of, call, stamp)
+    return Permit(stamp, None) if fresh.key == lease.key else fresh
 
 
 def _landing(call: Call) -> Landing:

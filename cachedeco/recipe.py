@@ -323,6 +323,9 @@ def _check_options(name: str, options: Options) -> None:
     if not 0 <= options.early <= float_info.max:
         msg = f"early={options.early!r} for {name}(); it takes 0 or more."
         raise ValueError(msg)
+    if not isinstance(options.nested, bool):
+        msg = f"nested={options.nested!r} for {name}(); it takes True or False."
+        raise TypeError(msg)
     if not callable(options.cache_if):
         msg = f"cache_if={options.cache_if!r} for {name}(); it takes a callable of the value."
         raise TypeError(msg)

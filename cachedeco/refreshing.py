@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core import signing
 
-from cachedeco import transactions
+from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, served_old, standing
 from cachedeco.entries import PICKLE_PROTOCOL, Entry
 from cachedeco.flights import Flight, board, flown
@@ -45,7 +45,9 @@ def steps_of_due(call: Call) -> Steps[Any]:
             call.terms.tell("miss", call.keys[0])
             return (yield from flown(flight, call, permit))
         if permit:
-            yield from _begun(flight, call, permit, way)
+            # What it depends on, the computation around us does not: that goes on with the old value.
+            with nesting.computing(call.terms.store.alias, collects=False, leads=False):
+                yield from _begun(flight, call, permit, way)
     return served_old(call)
 
 
@@ -83,14 +85,18 @@ def _begun(flight: Flight, call: Call, permit: Permit, way: Literal["thread", "t
 
 def _apart(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
     """Refresh in the background, if the call has the same key there."""
-    problem = yield partial(_problem, call)
-    if problem is None:
+    is_same = False
+    try:
+        problem = yield partial(_problem, call)
+        is_same = problem is None
+    finally:  # a loop may end, and cancel us, before we have begun
+        if not is_same:
+            flight.land(ABANDONED)
+    if is_same:
         outcome = yield from flown(flight, call, permit)
         problem = outcome.error if isinstance(outcome, Raised) else None
-    else:
-        flight.land(ABANDONED)
-        if permit.lease:
-            yield partial(permit.lease.end, FAILED)
+    elif permit.lease:
+        yield partial(permit.lease.end, FAILED)
     if problem is not None:
         call.terms.tell("error", call.keys[0], reason="The refresh failed", error=problem)
     return Value(None)

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Namespace
 from cachedeco.events import listening
@@ -41,6 +42,12 @@ FAULTS = {**RAISED, **NONSENSE, **DEAD, "None": {"returns": None}, "empty": {"re
 operations = pytest.mark.parametrize("operation", ["get_many", "add", "set", "set_many", "everything"])
 faults = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 losses = pytest.mark.parametrize("fault", [*RAISED.values(), *NONSENSE.values(), *DEAD.values()])
+
+
+@pytest.fixture(autouse=True)
+def _short_wait(settings: Settings) -> None:
+    """Wait little for a lease whose end a cache has acknowledged, and not noted."""
+    settings.CACHEDECO = {"WAIT": 0.05}
 
 
 def names_of(operation: str) -> tuple[str, ...]:

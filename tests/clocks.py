@@ -1,0 +1,55 @@
+"""A clock that stands still until a test, or a pause of a caller who waits, sets it forward."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from tests.threads import in_thread
+
+Act = Callable[[], object]
+
+START = 1_000_000_000.0
+# Whatever of cachedeco reads the time of day.
+READERS = ("cached", "computing", "keeping", "leases", "refreshing")
+
+
+class Clock:
+    """
+    A clock that stands still until it is set forward.
+
+    Pauses set it, and are noted in `pauses`. What others do meanwhile is in `meanwhile`: one callable for each pause,
+    in their order, run in a thread of its own.
+    """
+
+    def __init__(self) -> None:
+        """Begin at a round second."""
+        self.now = START
+        self.pauses: list[float] = []
+        self.meanwhile: list[Act] = []
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, and others act."""
+        self.now += seconds
+        self.pauses.append(seconds)
+        if self.meanwhile:
+            in_thread(self.meanwhile.pop(0))
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Become the clock of cachedeco, on the wall and on the stopwatch, and what its pauses take."""
+
+        async def apause(seconds: float) -> None:
+            self.pause(seconds)
+
+        for module in READERS:
+            monkeypatch.setattr(f"cachedeco.{module}.time", self)
+        for module in ("flights", "leases"):
+            monkeypatch.setattr(f"cachedeco.{module}.monotonic", self)
+        monkeypatch.setattr("cachedeco.computing.perf_counter", self)
+        monkeypatch.setattr("cachedeco.steps.sleep", self.pause)
+        monkeypatch.setattr("cachedeco.steps.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": apause}))

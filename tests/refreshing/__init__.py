@@ -1,0 +1,1 @@
+"""Entries past their timeout, or nearly: who refreshes them, and what everybody else is served."""

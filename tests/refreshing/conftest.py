@@ -1,0 +1,85 @@
+"""Fixtures of the tests of refreshing: a clock, a truth, and the end of what is done in the background."""
+
+from collections.abc import Callable
+from threading import Semaphore
+from typing import Any
+
+import django
+import pytest
+
+from cachedeco import CachedQuery, background
+from cachedeco.computing import Call, standing
+from cachedeco.keeping import looked_up
+from cachedeco.leases import Lease, lease_of
+from tests.clocks import Clock
+from tests.sides import Side
+
+# There is nothing to be tested where there are no tasks; what the setting says then is tested in test_tasks_setting.py.
+collect_ignore = ["test_tasks.py"] if django.VERSION < (6,) else []
+
+Cached = CachedQuery[..., Any, Any]
+Act = Callable[[], object]
+
+
+class Truth:
+    """What a cached function reads, and how often it did."""
+
+    def __init__(self) -> None:
+        """Say "old", and fail never."""
+        self.value: object = "old"
+        self.error: Exception | None = None
+        self.read_count = 0
+        self.meanwhile: Act = lambda: None
+
+    def read(self) -> object:
+        """Return the value, or raise, after what happens meanwhile."""
+        self.read_count += 1
+        value, error = self.value, self.error
+        self.meanwhile()
+        if error:
+            raise error
+        return value
+
+    def cached(self, side: Side, **options: Any) -> Cached:  # noqa: ANN401 -- as cached_query takes them
+        """Return a cached function that reads it, with a timeout of 60 seconds unless told otherwise."""
+
+        @side.cached(**{"timeout": 60, "ignore": ("self",), **options})
+        def read(number: int = 1) -> object:  # noqa: ARG001 -- only the key tells it
+            return self.read()
+
+        return read
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the clock by which entries are due and callers wait."""
+    clock = Clock()
+    clock.install(monkeypatch)
+    return clock
+
+
+@pytest.fixture
+def truth() -> Truth:
+    """Give a truth that is "old"."""
+    return Truth()
+
+
+@pytest.fixture
+def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
+    """Give what can be acquired once for each thing that was done in the background."""
+    done, work = Semaphore(0), background._worked  # noqa: SLF001 -- there is no other end to see
+
+    def worked(*args: Any) -> None:  # noqa: ANN401 -- as above
+        work(*args)
+        done.release()
+
+    monkeypatch.setattr(background, "_worked", worked)
+    return done
+
+
+def lease_for(cached: Cached, *args: object) -> Lease:
+    """Return the lease of another process, which finds the entry of a call due now."""
+    terms, keys = cached._recipe.located(args, {})  # noqa: SLF001 -- as the call itself
+    asked, found, entry = looked_up(terms, keys)
+    call = Call(terms, keys, found, asked, entry)
+    return lease_of(call, standing(call))
