@@ -1,7 +1,6 @@
 """The two drivers: what they do with a step, and that they leave no generator in the middle."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -95,14 +94,13 @@ def test_steps_are_closed_when_one_raises(side: Side) -> None:
 @both
 def test_steps_that_are_handed_over_are_taken_in_the_background(side: Side) -> None:
     """The caller goes on, and is told that they were taken on."""
-    there = threading.Event()
-    handed = Taken(COMPUTE, there.set)
-    seen = Taken(Handover(handed.generator()), *([] if not side.is_async else [there.wait]))
+    there: Future[str] = Future()
+    handed = Taken(COMPUTE, lambda: there.set_result("there"))
+    taken = Taken(Handover(handed.generator()), Wait(there, PATIENCE_SECONDS))
 
-    driven(side, seen)
+    assert "there" == driven(side, taken)
 
-    assert seen.answers[0] is True
-    assert there.wait(PATIENCE_SECONDS)
+    assert [True, "there"] == taken.answers
     assert Value("computed") == handed.answers[0]
 
 
