@@ -159,8 +159,7 @@ async def _adone(
         case Pause(seconds):
             await asyncio.sleep(seconds)
             return None
-        case Handover(steps):
-            return background.start(arun(steps, compute))
+    return background.start(arun(step.steps, compute))
 
 
 async def _until_done(future: "Future[Any]", seconds: float) -> None:
