@@ -1,6 +1,7 @@
 """The settings: read once, in force at once, and every fault in them named."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
@@ -22,7 +23,9 @@ def current_tenant() -> str:
 
 def test_settings_have_their_defaults() -> None:
     """Without `CACHEDECO`, or with an empty one, everything has a default."""
-    expected = Settings(MODE="on", CACHES=("default",), TIMEOUT=UNSET, VARY=(), KEY_PREFIX="cd")
+    expected = Settings(
+        MODE="on", CACHES=("default",), TIMEOUT=UNSET, VARY=(), KEY_PREFIX="cd", JITTER=0, WAIT=5, REFRESH="caller"
+    )
 
     with override_settings(CACHEDECO={}):
         empty = conf.settings()
@@ -46,6 +49,12 @@ def test_settings_have_their_defaults() -> None:
         ("KEY_PREFIX", "shop", "shop"),
         ("KEY_PREFIX", "", ""),
         ("KEY_PREFIX", "p" * 50, "p" * 50),
+        ("JITTER", 0, 0.0),
+        ("JITTER", 0.99, 0.99),
+        ("WAIT", 0, 0.0),
+        ("WAIT", timedelta(seconds=2), 2.0),
+        ("REFRESH", "caller", "caller"),
+        ("REFRESH", "thread", "thread"),
     ],
 )
 def test_setting_is_read(name: str, value: object, expected: object) -> None:
@@ -79,6 +88,17 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("KEY_PREFIX", "p" * 51, "it takes at most 50 printable"),
         ("KEY_PREFIX", None, "it takes at most 50 printable"),
         ("KEY_PREFIX", "\x7f", "it takes at most 50 printable"),
+        ("JITTER", None, "the jitter is None; it takes a fraction, such as 0.1"),
+        ("JITTER", 1, "the jitter is 1; it takes 0 or more, and less than 1"),
+        ("JITTER", -0.1, "the jitter is -0.1"),
+        ("JITTER", True, "the jitter is True"),
+        ("WAIT", None, r"the wait is None; it takes seconds or a timedelta\."),
+        ("WAIT", -1, r"the wait is -1; it takes 0 or more seconds\."),
+        ("WAIT", float("nan"), "the wait is nan"),
+        ("WAIT", True, "the wait is True"),
+        ("REFRESH", "threads", "the value is 'threads'; it takes one of 'caller', 'thread', 'task'"),
+        ("REFRESH", None, "the value is None; it takes one of"),
+        ("REFRESH", [], r"the value is \[\]"),
         ("MODES", "on", "CACHEDECO has no setting 'MODES'; it has MODE, CACHES, "),
         (7, "on", "CACHEDECO has no setting 7"),
     ],
