@@ -47,6 +47,7 @@ class Landing(NamedTuple):
     inner: Mapping[str, bytes] = {}  #: the tokens of the calls inside, by name
     seconds: float = 0.0
     error: Exception | None = None  #: what it raised
+    is_whole: bool = True  #: False where a call inside went past the cache
 
 
 # It did not end: its caller was cancelled, say. The others see for themselves.
@@ -83,7 +84,7 @@ def computed(
     stamp = _vouched(call, stamp, computation)
     draft = Draft(terms, key, stamp, computation.inner, seconds)
     pickled = yield partial(keep, draft, outcome.value, otherwise)
-    return outcome, Landing(pickled, computation.inner, seconds)
+    return outcome, Landing(pickled, computation.inner, seconds, is_whole=computation.is_whole)
 
 
 def _vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) -> Stamp | None:

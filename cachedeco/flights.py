@@ -109,6 +109,8 @@ def _shared(call: Call, stamp: Stamp, landing: Landing) -> Stepping[Value[Any] |
     if landing.inner and landing.inner != (yield partial(nesting.asked, call.terms.store, list(landing.inner))):
         return None
     note(call, stamp, landing.inner)
+    if not landing.is_whole:
+        nesting.spoil()
     call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
     return Value(pickle.loads(landing.pickled))  # noqa: S301 -- made in this process, or checked by its stamp
 
