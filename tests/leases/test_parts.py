@@ -32,8 +32,9 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
         return middle()
 
     def boarded(*args: object) -> object:
+        boarding = board(*args)  # type: ignore[arg-type] # whatever it is given
         joined.set()
-        return board(*args)  # type: ignore[arg-type] # whatever it is given
+        return boarding
 
     with started(middle) as leader:
         assert begun.wait(10)
