@@ -48,6 +48,7 @@ class Landing(NamedTuple):
     inner: Mapping[str, bytes] = {}  #: the tokens of the calls inside, by name
     seconds: float = 0.0
     error: Exception | None = None  #: what it raised
+    is_whole: bool = True  #: False where a call inside went past the cache
 
 
 # It did not end: its caller was cancelled, say. The others see for themselves.
@@ -82,9 +83,9 @@ def computed(
         return (yield from rescued(call, outcome.error)) or outcome, Landing(error=outcome.error)
     terms.tell("computed", key, seconds=seconds)
     inner = dict(computation.inner)  # a task that was begun inside may still be noting
-    stamp = _vouched(call, stamp, inner, is_whole=computation.is_whole)
-    pickled = yield partial(keep, Draft(terms, key, stamp, inner, seconds), outcome.value, otherwise)
-    return outcome, Landing(pickled, inner, seconds)
+    vouched = _vouched(call, stamp, inner, is_whole=computation.is_whole)
+    pickled = yield partial(keep, Draft(terms, key, vouched, inner, seconds), outcome.value, otherwise)
+    return outcome, Landing(pickled, inner, seconds, is_whole=vouched is not None)
 
 
 def _vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_whole: bool) -> Stamp | None:

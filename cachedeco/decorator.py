@@ -130,7 +130,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         jitter: Fraction by which each entry's timeout may be shortened at random. Default: the setting `JITTER`.
 
         wait: Longest that a caller waits, in seconds or as a timedelta, for what another one computes, before it
-            computes itself. With 0 there are no leases, and callers who miss at once each compute. Default: the
+            computes itself. With 0 a miss takes no lease, and callers who miss at once each compute. Default: the
             setting `WAIT`.
 
         nested: Whether the entry depends on the cached calls inside the computation: an invalidation of one of them

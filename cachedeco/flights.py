@@ -136,7 +136,7 @@ def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) 
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
         call.terms.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
         return None, True
-    note(call, stamp, inner)
+    note(call, stamp if landing.is_whole else None, inner)
     call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
     return Value(value), False
 

@@ -16,16 +16,16 @@ from importlib import import_module
 from math import log
 from random import random
 from time import time
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core import signing
 
 from cachedeco import nesting, transactions
-from cachedeco.computing import ABANDONED, Call, served_old, standing
+from cachedeco.computing import ABANDONED, Again, Call, served_old, standing
 from cachedeco.entries import PICKLE_PROTOCOL, Entry
 from cachedeco.flights import Flight, board, flown
-from cachedeco.leases import FAILED, Permit, lease_of
+from cachedeco.leases import FAILED, Lease, Permit, lease_of
 from cachedeco.steps import Handover, Raised, Stepping, Steps, Value
 
 
@@ -40,14 +40,14 @@ def steps_of_due(call: Call) -> Steps[Any]:
     way = yield partial(_way, call)
     if way is not None:
         flight, leads = board(call, standing(call))
-        permit = (yield from _permitted(flight, call)) if leads else None
-        if permit and way == "caller":
+        lease = (yield from _taken(flight, call)) if leads else None
+        if lease and way == "caller":
             call.terms.tell("miss", call.keys[0])
-            return (yield from flown(flight, call, permit))
-        if permit:
+            return (yield from flown(flight, call, Permit(lease.stamp, lease)))
+        if lease:
             # What it depends on, the computation around us does not: that goes on with the old value.
             with nesting.computing(call.terms.store.alias, collects=False, leads=False):
-                yield from _begun(flight, call, permit, way)
+                yield from _begun(flight, call, lease, way)
     return served_old(call)
 
 
@@ -59,31 +59,31 @@ def _way(call: Call) -> Literal["caller", "thread", "task"] | None:
     return "caller" if transactions.any_in_test() else call.terms.refresh
 
 
-def _permitted(flight: Flight, call: Call) -> Stepping[Permit | None]:
+def _taken(flight: Flight, call: Call) -> Stepping[Lease | None]:
     """Take the lease; where another has it, nobody is to wait for us."""
-    permit = None
+    taken = None
     try:
         lease = yield partial(lease_of, call, standing(call))
-        permit = Permit(standing(call), lease) if (yield lease.take) else None
+        taken = lease if (yield lease.take) else None
     finally:
-        if permit is None:
+        if taken is None:
             flight.land(ABANDONED)
-    return permit
+    return taken
 
 
 # --- elsewhere ---
 
 
-def _begun(flight: Flight, call: Call, permit: Permit, way: Literal["thread", "task"]) -> Stepping[None]:
+def _begun(flight: Flight, call: Call, lease: Lease, way: Literal["thread", "task"]) -> Stepping[None]:
     """Have it refreshed elsewhere; where that can't be, leave it to the next caller."""
-    if way == "thread" and (yield Handover(_apart(flight, call, permit))):
+    if way == "thread" and (yield Handover(_apart(flight, call, lease))):
         return
     flight.land(ABANDONED)
-    if (way == "thread" or not (yield partial(_enqueued, call))) and permit.lease:
-        yield partial(permit.lease.end, None)
+    if way == "thread" or not (yield partial(_enqueued, call)):
+        yield partial(lease.end, None)
 
 
-def _apart(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
+def _apart(flight: Flight, call: Call, lease: Lease) -> Steps[Any]:
     """Refresh in the background, if the call has the same key there."""
     is_same = False
     try:
@@ -93,10 +93,10 @@ def _apart(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
         if not is_same:
             flight.land(ABANDONED)
     if is_same:
-        outcome = yield from flown(flight, call, permit)
+        outcome = yield from flown(flight, call, Permit(lease.stamp, lease))
         problem = outcome.error if isinstance(outcome, Raised) else None
-    elif permit.lease:
-        yield partial(permit.lease.end, FAILED)
+    else:
+        yield partial(lease.end, FAILED)
     if problem is not None:
         call.terms.tell("error", call.keys[0], reason="The refresh failed", error=problem)
     return Value(None)
@@ -113,8 +113,7 @@ def _problem(call: Call) -> Exception | None:
 
 def _enqueued(call: Call) -> bool:
     try:
-        if call.again:
-            call.again.enqueue(call.keys[0])
+        cast("Again", call.again).enqueue(call.keys[0])  # a call that is due came through the function itself
     except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or whatever a queue does
         call.terms.tell("error", call.keys[0], reason="The refresh can't be enqueued", error=error)
         return False

@@ -35,7 +35,7 @@ from cachedeco import (
     receivers,
     testing,
 )
-from cachedeco.accepted import UNSET
+from cachedeco.accepted import REFRESHERS, UNSET
 from cachedeco.conf import Settings
 from cachedeco.outbox import checks as outbox_checks
 from cachedeco.recipe import always
@@ -45,6 +45,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 REFERENCE = ROOT / "docs" / "reference.md"
 HOW_IT_WORKS = ROOT / "docs" / "how-it-works.md"
+STAMPEDES = ROOT / "docs" / "stampedes.md"
 MIGRATING = ROOT / "docs" / "migrating.md"
 
 FENCE = re.compile(r"^ *```(\w*)$")
@@ -195,6 +196,18 @@ def test_decorator_table_is_the_signature() -> None:
     [table] = tables_under(REFERENCE, "Parameters of the decorator")
 
     assert signature == [(unquoted(name), evaluated(default)) for name, _, default in table]
+
+
+def test_stampedes_tables_are_the_signature_and_the_setting() -> None:
+    """The page on stampedes gives the defaults of the signature, and each value of the setting `REFRESH`."""
+    parameters = inspect.signature(cached_query).parameters
+    [advice] = tables_under(STAMPEDES, "Parameters")
+    [refreshers] = tables_under(STAMPEDES, "Who refreshes")
+
+    assert {unquoted(name): evaluated(default) for name, _, default in advice} == {
+        unquoted(name): parameters[unquoted(name)].default for name, _, _ in advice
+    }
+    assert list(REFRESHERS) == [evaluated(name) for name, _, _ in refreshers]
 
 
 def test_verbs_table_is_the_public_methods() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -250,6 +251,19 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"namespace": [7]}, "namespace= has 7 for "),
         ({"key": 7}, "key= has 7 for "),
         ({"key": "constant"}, "takes 'number', which its key never looks at"),
+        ({"stale": None}, r"stale for .* is None; it takes seconds or a timedelta\."),
+        ({"stale": "60"}, r"stale for .* is '60'; it takes seconds or a timedelta\."),
+        ({"stale": True}, "stale for .* is True"),
+        ({"stale_on_error": None}, "stale_on_error for .* is None; it takes seconds or a timedelta"),
+        ({"wait": None}, "wait for .* is None; it takes seconds or a timedelta"),
+        ({"wait": []}, "wait for "),
+        ({"jitter": None}, r"jitter for .* is None; it takes a fraction, such as 0\.1"),
+        ({"jitter": "0.1"}, "jitter for .* is '0.1'"),
+        ({"jitter": True}, "jitter for .* is True"),
+        ({"early": None}, "early=None for .* it takes XFetch's beta: 0 for never, 1 to begin with"),
+        ({"early": True}, "early=True for "),
+        ({"nested": None}, "nested=None for .* it takes True or False"),
+        ({"nested": 1}, "nested=1 for "),
         ({"nonsense": 1}, "unexpected keyword argument 'nonsense'"),
     ],
     ids=lambda value: next(iter(value.items()))[0] if isinstance(value, dict) else "",
@@ -263,6 +277,48 @@ def test_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str
 
     with pytest.raises(TypeError, match=message):
         cached_query(**options)(double if nested else outside)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stale": -1}, r"stale for .* is -1; it takes 0 or more seconds\."),
+        ({"stale": float("inf")}, "stale for .* is inf"),
+        ({"stale": timedelta(seconds=-1)}, "stale for "),
+        ({"stale_on_error": -0.1}, "stale_on_error for .* is -0.1"),
+        ({"stale_on_error": float("nan")}, "stale_on_error for .* is nan"),
+        ({"wait": -1}, r"wait for .* is -1; it takes 0 or more seconds\."),
+        ({"wait": float("inf")}, "wait for .* is inf"),
+        ({"jitter": -0.1}, "jitter for .* is -0.1; it takes 0 or more, and less than 1"),
+        ({"jitter": 1}, "jitter for .* is 1"),
+        ({"jitter": float("nan")}, "jitter for .* is nan"),
+        ({"early": -1}, "early=-1 for .* it takes 0 or more"),
+        ({"early": float("nan")}, "early=nan for "),
+        ({"early": float("inf")}, "early=inf for "),
+        ({"early": 10**400}, "early=1000"),
+    ],
+    ids=lambda value: " ".join(map(str, *value.items()))[:20] if isinstance(value, dict) else "",
+)
+def test_number_out_of_bounds_is_refused(options: dict[str, Any], message: str) -> None:
+    """A number that can't be meant is an error when the function is decorated: it says what the bounds are."""
+    with pytest.raises(ValueError, match=message):
+        cached_query(**options)(outside)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stale": 0, "stale_on_error": 0, "wait": 0, "jitter": 0, "early": 0},
+        {"stale": timedelta(days=1), "stale_on_error": 0.5, "wait": timedelta(seconds=1), "jitter": 0.99, "early": 1.5},
+        {"nested": False},
+    ],
+    ids=["least", "usual", "not nested"],
+)
+def test_number_within_bounds_is_taken(options: dict[str, Any]) -> None:
+    """What is within bounds, in each form, is taken, and does not keep a value from being served."""
+    double = cached_query(name="tests.options.double", **options)(lambda number: 2 * number)
+
+    assert (4, 4) == (double(2), double.peek(2))
 
 
 @pytest.mark.parametrize("template", ["{number", "{number!r}", "{number:03}", "{}", "{0}", "{number[0]}"])

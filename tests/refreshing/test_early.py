@@ -95,7 +95,7 @@ def test_time_is_never_taken_for_earlier(clock: Clock, monkeypatch: pytest.Monke
 def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(
     side: Side, clock: Clock, truth: Truth, monkeypatch: pytest.MonkeyPatch, *, is_apart: bool
 ) -> None:
-    """However many call while one computes, in this process or in others: one computation for each timeout, before it."""
+    """However many call while one computes, in this process or in others: one computation for each timeout."""
 
     def call_meanwhile() -> None:
         with monkeypatch.context() as patch:
@@ -105,7 +105,7 @@ def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(
                 clock.now += SECONDS / 5
                 found.append(in_thread(lambda: side.call(read, 1)))
 
-    read, found = truth.cached(side, early=1, timeout=10), []
+    read, found = truth.cached(side, early=1, timeout=10, stale=60), []
     side.call(read, 1)
     truth.meanwhile = call_meanwhile
     start, computed_at = clock.now, []

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event
-from cachedeco.events import listening
+from cachedeco import Event, events
 from cachedeco.leases import FAILED
 from cachedeco.store import Store
 from tests.backends import Commands
@@ -50,13 +49,13 @@ def test_error_that_was_rescued_is_an_event(side: Side, clock: Clock, truth: Tru
     side.call(read, 1)
     clock.now += 60
     truth.error = ZeroDivisionError("broken")
-    events: list[Event] = []
+    seen: list[Event] = []
 
-    with listening(events.append):
+    with events.listening(seen.append):
         side.call(read, 1)
 
-    assert ["miss", "error", "stale"] == [each.kind for each in events]
-    assert (truth.error, "The computation failed, and the old value was served") == (events[1].error, events[1].reason)
+    assert ["miss", "error", "stale"] == [each.kind for each in seen]
+    assert (truth.error, "The computation failed, and the old value was served") == (seen[1].error, seen[1].reason)
 
 
 @both
@@ -139,12 +138,12 @@ def test_newer_value_of_another_process_is_served_in_place_of_the_error(side: Si
     side.call(read, 1)
     clock.now += 60
     truth.error, truth.meanwhile = ZeroDivisionError("broken"), lambda: read.put("theirs", 1)
-    events: list[Event] = []
+    seen: list[Event] = []
 
-    with listening(events.append):
+    with events.listening(seen.append):
         found = side.call(read, 1)
 
-    assert ("theirs", "hit") == (found, events[-1].kind)
+    assert ("theirs", "hit") == (found, seen[-1].kind)
 
 
 @both
@@ -172,13 +171,13 @@ def test_early_refresh_that_raises_does_not_reach_the_caller(side: Side, clock: 
     read = truth.cached(side, early=1e9)
     side.call(read, 1)
     truth.error = ZeroDivisionError("broken")
-    events: list[Event] = []
+    seen: list[Event] = []
 
-    with listening(events.append):
+    with events.listening(seen.append):
         found = side.call(read, 1), side.call(read, 1)
 
     assert (("old", "old"), 2) == (found, truth.read_count)
-    assert ["miss", "error", "hit", "hit"] == [each.kind for each in events]
+    assert ["miss", "error", "hit", "hit"] == [each.kind for each in seen]
 
 
 @both

@@ -212,6 +212,24 @@ def test_transaction_is_served_the_old_value_and_refreshes_nothing(
 
 
 @both
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_has_invalidated_an_inner_call_is_not_served(side: Side, clock: Clock, truth: Truth) -> None:
+    """What this transaction has invalidated is old for itself at once, where it is part of another value too."""
+    inner = Truth().cached(SYNC, name="tests.stale.inner", timeout=None)
+    truth.meanwhile = lambda: inner(7)
+    read = truth.cached(side, stale=60)
+    side.call(read, 1)
+    clock.now += 60
+    truth.value = "new"
+
+    with transaction.atomic():
+        inner.invalidate(7)
+        found = side.call(read, 1)
+
+    assert "new" == found
+
+
+@both
 @pytest.mark.django_db
 @pytest.mark.parametrize("refresh", ["caller", "thread"])
 def test_testcase_refreshes_in_the_caller(

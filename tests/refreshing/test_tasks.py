@@ -1,0 +1,56 @@
+"""The setting REFRESH = "task" with Django's own backends of tasks. Collected with Django 6 only."""
+
+import pytest
+from django.tasks import default_task_backend
+from pytest_django import Settings
+
+from cachedeco import Event, cached_query
+from cachedeco.events import listening
+from tests.clocks import Clock
+from tests.sides import Side, both
+
+computed: list[int] = []
+
+
+@cached_query(timeout=60, stale=60)
+def read() -> int:
+    """Count."""
+    computed.append(1)
+    return len(computed)
+
+
+@cached_query(timeout=60, stale=60)
+async def aread() -> int:
+    """Count."""
+    computed.append(1)
+    return len(computed)
+
+
+@pytest.fixture(params=["immediate.ImmediateBackend", "dummy.DummyBackend"])
+def is_immediate(request: pytest.FixtureRequest, settings: Settings) -> bool:
+    """Refresh by tasks of each of Django's backends; tell whether they are run at once."""
+    settings.TASKS = {"default": {"BACKEND": f"django.tasks.backends.{request.param}"}}
+    settings.CACHEDECO = {"REFRESH": "task"}
+    computed.clear()
+    immediate: bool = request.param.startswith("immediate")
+    return immediate
+
+
+@both
+def test_task_refreshes(side: Side, clock: Clock, *, is_immediate: bool) -> None:
+    """The caller is served the old value; the new one is there as soon as the task was run."""
+    cached = aread if side.is_async else read
+    side.call(cached)
+    clock.now += 60
+    seen: list[Event] = []
+
+    with listening(seen.append):
+        found = side.call(cached), side.call(cached)
+
+    assert (1, 2 if is_immediate else 1) == found
+    assert [] == [each for each in seen if each.kind == "error"]
+    if not is_immediate:
+        [result] = default_task_backend.results  # type: ignore[attr-defined] # the dummy's own
+        assert "cachedeco.tasks.refresh" == result.task.module_path
+        result.task.call(*result.args)
+        assert 2 == side.call(cached)
