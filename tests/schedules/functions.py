@@ -1,0 +1,54 @@
+"""Cached functions over the rows of the world."""
+
+from cachedeco import Namespace, cached_query
+from tests.schedules.acts import counted
+from tests.schedules.world import LONGEST_WAIT
+
+TIMEOUT = 60.0
+
+
+@cached_query(name="f", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def plain() -> dict[str, int]:
+    """Return a row."""
+    return counted("row")
+
+
+@cached_query(name="g", namespace="ns", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def spaced() -> dict[str, int]:
+    """Return a row, in a namespace."""
+    return counted("row")
+
+
+@cached_query(name="s", timeout=TIMEOUT, stale=TIMEOUT, wait=LONGEST_WAIT)
+def stale() -> dict[str, int]:
+    """Return a row, that may be old in years but not invalidated."""
+    return counted("row")
+
+
+@cached_query(name="e", timeout=TIMEOUT, stale_on_error=TIMEOUT, wait=LONGEST_WAIT)
+def rescued() -> dict[str, int]:
+    """Return a row, or the last one where it can't be read."""
+    return counted("row")
+
+
+@cached_query(name="i", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def inner() -> dict[str, int]:
+    """Return a row, for another one."""
+    return counted("in")
+
+
+@cached_query(name="o", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def outer() -> dict[str, int]:
+    """Return a row, and what a cached function inside gives."""
+    return inner() | counted("out")
+
+
+@cached_query(name="x", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def late() -> dict[str, int]:
+    """Return a row, and then what a cached function inside gives."""
+    return counted("out") | inner()
+
+
+def invalidate_namespace() -> None:
+    """Invalidate the namespace of `spaced`."""
+    Namespace("ns").invalidate()
