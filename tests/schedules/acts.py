@@ -70,6 +70,13 @@ def passes(seconds: float) -> Act:
     return lambda: step("command", ("the clock goes on by", seconds), go_on)
 
 
+def forgets() -> None:
+    """Lose entries and leases, and keep the tokens."""
+    held = world().cache
+    for key in [key for key in held if key.startswith("cd:e:")]:
+        del held[key]
+
+
 def only_once() -> None:
     """Fail if more than one computation was made."""
     if world().computed > 1:

@@ -97,7 +97,7 @@ class Stage:
     def wait(self, kind: Kind, what: tuple[object, ...], seconds: float, future: "Future[Any] | None" = None) -> None:
         """Wait until so much time has passed in the world, or until the future is done."""
         world, actor = self.world, self.world.running
-        assert actor is not None, "nobody is there who could end this wait"
+        assert actor is not None
         began = world.clock
         until = began + seconds
         self._stop(actor, Pending(kind, what, until, future))
@@ -110,7 +110,7 @@ class Stage:
     def spawn(self, act: Callable[[], object]) -> bool:
         """Add an actor of the same process: it goes on with what the running one has begun."""
         parent = self.world.running
-        assert parent is not None, "nobody is there who could go on in the background"
+        assert parent is not None
         name = f"{parent.name}'"
         self.world.actors.append(Actor(name, parent.process, act, copy_context()))
         return True

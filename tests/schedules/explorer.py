@@ -21,7 +21,7 @@ class Scenario:
 
     name: str
     cast: Mapping[str, Callable[[], object]]  #: acts by actor; "A@p" is actor A in the process p
-    finally_: Sequence[Callable[[], object]]  #: what is done when all have ended, by each process
+    looks: Sequence[Callable[[], object]]  #: what is done when all have ended, by each process
     before: Sequence[Callable[[], object]] = ()  #: what is done before they begin
     budget: Mapping[str, int] = field(default_factory=dict)  #: how often each disturbance may happen
     settings: Mapping[str, object] = field(default_factory=dict)  #: of CACHEDECO
@@ -152,7 +152,7 @@ def _played(scenario: Scenario, start: World, strategy: Strategy, crew: Crew) ->
         return world, bool(world.violation)
     try:
         for world.alone in world.processes.values():
-            for look in scenario.finally_:
+            for look in scenario.looks:
                 look()
     except Violation as violation:
         world.violation = str(violation)

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.cache import caches
 
 from tests.schedules.acts import counted
-from tests.schedules.simulation import step, wait, world
+from tests.schedules.simulation import FLIGHTS, wait, world
 from tests.schedules.world import LONGEST_WAIT
 
 Value = dict[str, int]
@@ -135,15 +135,14 @@ class SharedByKey(Stamped):
         if "value" in found and self.is_valid(found["value"][1], found.get("stamp")):
             return dict(found["value"][0])
         stamp = self.stamp(found.get("stamp"))
-        flights = world().process.flights
-        flight = step("flight", ("look for a flight",), lambda: flights.get("value"))
+        flight = FLIGHTS.get(("by key alone", "value"))
         if flight is not None:
             wait((flight,), LONGEST_WAIT)
             return dict(flight.result())
-        flight = flights["value"] = Future()
+        flight = FLIGHTS["by key alone", "value"] = Future()
         value = counted("row")
         cache().set("value", (tuple(value.items()), stamp))
-        del flights["value"]
+        del FLIGHTS["by key alone", "value"]
         flight.set_result(tuple(value.items()))
         return value
 

@@ -1,5 +1,6 @@
 """The library in a world: its clocks, dice, waits, threads and registries are the world's while the block runs."""
 
+import logging
 from collections.abc import Callable, Collection, Iterator, MutableMapping
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -65,6 +66,9 @@ class Flights(MutableMapping[Any, Any]):
         return len(world().process.flights)
 
 
+FLIGHTS = Flights()
+
+
 class _Found:
     """What was found, as the history of an actor has it: whether a flight was there."""
 
@@ -102,19 +106,25 @@ class Remembered(MutableMapping[str, tuple[str, ...]]):
         return len(world().process.remembered)
 
 
-def _stage() -> Stage:
-    assert _Now.stage is not None, "nobody is there who could end this wait"
-    return _Now.stage
-
-
 def wait(futures: Collection["Future[Any]"], seconds: float) -> None:
     """Wait for a future, at most so many seconds of the world."""
     [future] = futures
-    _stage().wait("wait", ("wait for the flight",), seconds, future)
+    _wait("wait", ("wait for the flight",), seconds, future)
 
 
 def _sleep(seconds: float) -> None:
-    _stage().wait("pause", ("pause", seconds), seconds)
+    _wait("pause", ("pause", seconds), seconds)
+
+
+def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: "Future[Any] | None" = None) -> None:
+    if _Now.stage is not None:
+        _Now.stage.wait(kind, what, seconds, future)
+    else:  # nobody is there who could end it
+        _Now.world.clock += seconds
+
+
+def _submit(work: Callable[[], object]) -> bool:
+    return _Now.stage is not None and _Now.stage.spawn(work)
 
 
 def _time() -> float:
@@ -130,8 +140,8 @@ REPLACED: dict[str, Any] = {
     "leases.uniform": lambda low, high: (low + high) / 2,
     "steps.wait": wait,
     "steps.sleep": _sleep,
-    "background.submit": lambda work: _stage().spawn(work),
-    "flights._flights": Flights(),
+    "background.submit": _submit,
+    "flights._flights": FLIGHTS,
     # One thread runs at a time, and may stop while it holds it.
     "flights._lock": nullcontext(),
     "nesting.remembered": Remembered(),
@@ -142,6 +152,8 @@ REPLACED: dict[str, Any] = {
 def simulated(**settings: Any) -> Iterator[None]:  # noqa: ANN401 -- of CACHEDECO
     """Put the library into the world until the block ends."""
     with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):
+        # Not a word about the errors that the world makes.
+        patch.setattr(logging.getLogger("cachedeco"), "disabled", True)
         for name, replacement in REPLACED.items():
             patch.setattr(f"cachedeco.{name}", replacement)
         try:

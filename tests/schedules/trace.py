@@ -12,7 +12,8 @@ DISTURBANCES: dict[str, Callable[[Any], str]] = {
     "crash": lambda name: f"{name} is abandoned",
     "kill": lambda name: f"process {name} is killed",
     "fail": lambda name: f"{name} is told that the row can't be read",
-    "wake": lambda seconds: f"time passes, to {seconds:.3f} s",
+    "poll": lambda seconds: f"time passes, to {seconds:.3f} s",
+    "timeout": lambda seconds: f"time passes, to {seconds:.3f} s",
 }
 
 

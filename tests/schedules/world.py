@@ -14,8 +14,9 @@ START = 1_000_000.0
 LONGEST_WAIT = 5.0
 
 Kind = Literal["command", "row", "flight", "wait", "pause", "begin"]
-Deed = Literal["step", "wake", "evict", "crash", "kill", "fail", "end"]
-# What a scenario has a budget of: by how many "wake" a pause may end, or a wait be given up, while others could go on.
+Deed = Literal["step", "poll", "timeout", "evict", "crash", "kill", "fail", "end"]
+# What may happen at any time, as often as the scenario has it. So may the end of a pause ("poll") and that of a wait
+# ("timeout"), which come as time passes anyway when nobody can go on.
 DISTURBANCES: tuple[Deed, ...] = ("evict", "crash", "kill", "fail")
 
 
@@ -173,8 +174,8 @@ class World:
                 message = f"{', '.join(each.name for each in waiting)} wait for ever"
                 raise Violation(message)
             waiting = [each for each in waiting if each.pending.until == soonest]
-        if not ready or self.left["wake"]:
-            found += [Choice("wake", each.name) for each in waiting]
+        ends = [Choice("poll" if each.pending.kind == "pause" else "timeout", each.name) for each in waiting]
+        found += [choice for choice in ends if self.left[choice.deed] or not ready]
         disturbances = [choice for deed in DISTURBANCES if self.left[deed] for choice in self._disturbances(deed, living)]
         return found + disturbances if found or not disturbances else [Choice("end"), *disturbances]
 
@@ -203,16 +204,18 @@ class World:
                 for each in self.actors:
                     if each.process.name == target:
                         self.end(each)
+                self.processes[target].flights.clear()
+                self.processes[target].remembered.clear()
                 return None
         actor = next(each for each in self.actors if each.name == target)
         if deed == "crash":
             self.end(actor)
             return None
-        if deed == "wake":
+        if deed in {"poll", "timeout"}:
             if any(each.pending.is_ready(self.clock) for each in self.actors if not each.is_done):
-                self.left["wake"] -= 1
+                self.left[deed] -= 1
             self.clock = max(self.clock, actor.pending.until)
-            self.trace.append(("*", ("wake", self.clock - START), None))
+            self.trace.append(("*", (deed, self.clock - START), None))
         actor.fails = deed == "fail"
         return actor
 
