@@ -28,7 +28,8 @@ def reads(function: Callable[[], Versions], times: int = 1) -> Act:
         for _ in range(times):
             if actor := world().running:
                 actor.floor, actor.waited = None, 0.0
-            world().check(function())
+            value = function()
+            world().check(value, len(value))
 
     return act
 

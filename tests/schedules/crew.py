@@ -61,6 +61,7 @@ class Stage:
         self._strategy = strategy
         self._over = _closed()
         self._is_beginning = True
+        self._error: Exception | None = None  # the explorer's own
         self.is_given_up = False
 
     def play(self, actors: list[Actor]) -> None:
@@ -73,6 +74,8 @@ class Stage:
         self._resume_next(None)
         self._wait(self._over)
         self.world.running = None
+        if self._error:
+            raise self._error
 
     # --- what the actors call ---
 
@@ -94,7 +97,7 @@ class Stage:
         world.trace.append((actor.name, what, result))
         return result
 
-    def wait(self, kind: Kind, what: tuple[object, ...], seconds: float, future: "Future[Any] | None" = None) -> None:
+    def wait(self, kind: Kind, what: tuple[object, ...], seconds: float, future: Future[Any] | None = None) -> None:
         """Wait until so much time has passed in the world, or until the future is done."""
         world, actor = self.world, self.world.running
         assert actor is not None
@@ -111,7 +114,7 @@ class Stage:
         """Add an actor of the same process: it goes on with what the running one has begun."""
         parent = self.world.running
         assert parent is not None
-        name = f"{parent.name}'"
+        name = f"{parent.name}{len(self.world.actors)}"
         self.world.actors.append(Actor(name, parent.process, act, copy_context()))
         return True
 
@@ -150,6 +153,10 @@ class Stage:
                 choice = self._strategy.choose(world, choices) if choices else Choice("end")
             except Violation as violation:
                 self._found(str(violation))
+                continue
+            except Exception as error:  # noqa: BLE001 -- the library would take it for one of the cache
+                self._error = error
+                self._give_up()
                 continue
             if choice is None:
                 self._give_up()

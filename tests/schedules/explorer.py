@@ -74,8 +74,9 @@ class Exhaustive:
     whatever follows from it has been seen. The schedules are counted all the same.
     """
 
-    def __init__(self) -> None:
-        """Begin at the beginning."""
+    def __init__(self, *, cuts: bool = True) -> None:
+        """Begin at the beginning; without cuts, run every schedule to its end."""
+        self.cuts = cuts
         self.path: list[_Node] = []
         self.schedules_from: dict[int, int] = {}
         self.schedules = 0
@@ -90,7 +91,7 @@ class Exhaustive:
             assert node.choices == choices, "the same choices have led to another state"
         else:
             state = world.fingerprint()
-            if state in self.schedules_from:
+            if self.cuts and state in self.schedules_from:
                 self._add(self.schedules_from[state])
                 return None
             node = _Node(state, choices)
@@ -167,9 +168,9 @@ def _prepared(scenario: Scenario) -> World:
     return world
 
 
-def explore(scenario: Scenario) -> Explored:
-    """Run every schedule of a scenario, as far as it differs from those before."""
-    explored, strategy = Explored(scenario.name), Exhaustive()
+def explore(scenario: Scenario, *, cuts: bool = True) -> Explored:
+    """Run every schedule of a scenario; with cuts, only as far as it differs from those before."""
+    explored, strategy = Explored(scenario.name), Exhaustive(cuts=cuts)
     with simulated(**scenario.settings), Crew(LARGEST_CAST) as crew:
         start = _prepared(scenario)
         goes_on = True

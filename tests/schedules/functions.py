@@ -49,6 +49,12 @@ def late() -> dict[str, int]:
     return counted("out") | inner()
 
 
+@cached_query(name="w", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def twice() -> dict[str, int]:
+    """Return the older of what a cached function inside gives at two times."""
+    return min(inner(), inner(), key=lambda versions: versions["in"])
+
+
 def invalidate_namespace() -> None:
     """Invalidate the namespace of `spaced`."""
     Namespace("ns").invalidate()

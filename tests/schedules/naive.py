@@ -145,4 +145,3 @@ class SharedByKey(Stamped):
         del FLIGHTS["by key alone", "value"]
         flight.set_result(tuple(value.items()))
         return value
-

@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 from tests.schedules.acts import Act, forgets, only_once, passes, puts, reads, writes
 from tests.schedules.explorer import Scenario
-from tests.schedules.functions import TIMEOUT, inner, invalidate_namespace, late, outer, plain, rescued, spaced, stale
+from tests.schedules.functions import (
+    TIMEOUT,
+    inner,
+    invalidate_namespace,
+    late,
+    outer,
+    plain,
+    rescued,
+    spaced,
+    stale,
+    twice,
+)
 
 PAST_ITS_TIMEOUT = passes(TIMEOUT + 1)
 # Longer than it is remembered how a lease ended.
@@ -52,7 +63,9 @@ def _of_one_process() -> list[Scenario]:
             cast={"A": reads(plain, times=2), **a_writer, "V": writes("row", plain.invalidate_all)},
             looks=[reads(plain)],
         ),
-        Scenario(name="three readers compute once", before=_missing(plain), cast=_readers(plain, *"ABC"), looks=[only_once]),
+        Scenario(
+            name="three readers compute once", before=_missing(plain), cast=_readers(plain, *"ABC"), looks=[only_once]
+        ),
         Scenario(name="two cold readers compute once", cast=_readers(plain, *"AB"), looks=[only_once]),
         Scenario(
             name="followers who give up",
@@ -133,7 +146,20 @@ def _of_calls_inside() -> list[Scenario]:
                 cast=_readers(function, "A@p", "B@q") | a_writer,
                 looks=[reads(function)],
             ),
+            Scenario(
+                name=f"a call inside a call, {function.__name__}, in two processes that have nothing",
+                before=_missing(function),
+                cast=_readers(function, "A@p", "B@q") | a_writer,
+                looks=[reads(function)],
+            ),
         ]
+    ] + [
+        Scenario(
+            name="a call inside a call twice",
+            before=_missing(twice),
+            cast=_readers(twice, "A") | a_writer,
+            looks=[reads(twice)],
+        )
     ]
 
 
@@ -206,10 +232,12 @@ def _of_time() -> list[Scenario]:
     ]
 
 
+# Explored to their end.
 SMALL = [*_of_one_process(), *_of_evictions(), *_of_calls_inside(), *_of_several_processes(), *_of_time()]
 
 TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1}
 
+# Of more schedules than could ever be run.
 LARGE = [
     Scenario(
         name="many of everything",

@@ -135,7 +135,9 @@ REPLACED: dict[str, Any] = {
     **{f"{module}.time": _time for module in ("cached", "keeping", "computing", "leases", "refreshing")},
     **{f"{module}.monotonic": _time for module in ("leases", "flights")},
     "computing.perf_counter": _time,
-    **{f"{module}.urandom": lambda size: world().random_bytes(size) for module in ("entries", "invalidation", "leases")},
+    **{
+        f"{module}.urandom": lambda size: world().random_bytes(size) for module in ("entries", "invalidation", "leases")
+    },
     **{f"{module}.random": lambda: 0.5 for module in ("keeping", "refreshing")},
     "leases.uniform": lambda low, high: (low + high) / 2,
     "steps.wait": wait,

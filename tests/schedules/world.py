@@ -51,6 +51,11 @@ class Pending(NamedTuple):
         """Tell whether nothing has to be waited for any more."""
         return self.until <= clock or (self.future is not None and self.future.done())
 
+    def looked_at(self) -> tuple[object, ...]:
+        """Return the keys of which it matters to the step what is there."""
+        name, *about = self.what or ("",)
+        return tuple(about) if name == "get_many" else tuple(about[:1]) if name in {"get", "add", "incr"} else ()
+
     def fingerprint(self) -> tuple[object, ...]:
         """Return what tells the step from others that the actor might be about to take."""
         landed = repr(self.future.result()) if self.future is not None and self.future.done() else None
@@ -153,10 +158,7 @@ class World:
         """Return what two states have in common from which the same may follow."""
         actors = [(a.history, *a.pending.fingerprint(), a.is_dead, a.is_done) for a in self.actors]
         cached = frozenset((key, hash(held)) for key, held in self.cache.items())
-        processes = [
-            (frozenset(each.flights), tuple(each.remembered.items()))
-            for each in self.processes.values()
-        ]
+        processes = [(frozenset(each.flights), tuple(each.remembered.items())) for each in self.processes.values()]
         shared = (self.clock, cached, tuple(self.rows.items()), tuple(self.acked.items()), self.has_failed)
         return hash((tuple(actors), shared, tuple(processes), tuple(self.left.items())))
 
@@ -176,13 +178,16 @@ class World:
             waiting = [each for each in waiting if each.pending.until == soonest]
         ends = [Choice("poll" if each.pending.kind == "pause" else "timeout", each.name) for each in waiting]
         found += [choice for choice in ends if self.left[choice.deed] or not ready]
-        disturbances = [choice for deed in DISTURBANCES if self.left[deed] for choice in self._disturbances(deed, living)]
+        disturbances = [
+            choice for deed in DISTURBANCES if self.left[deed] for choice in self._disturbances(deed, living)
+        ]
         return found + disturbances if found or not disturbances else [Choice("end"), *disturbances]
 
     def _disturbances(self, deed: Deed, living: list[Actor]) -> list[Choice]:
         match deed:
-            case "evict":
-                return [Choice(deed, key) for key in self.cache if self.standing(key) is not None]
+            case "evict":  # just before somebody would notice it: sooner is all the same
+                noticed = {key for each in living for key in each.pending.looked_at()} if living else set(self.cache)
+                return [Choice(deed, key) for key in self.cache if key in noticed and self.standing(key) is not None]
             case "crash":  # where an exception may reach a thread: in what it asks another machine for
                 return [Choice(deed, each.name) for each in living if each.pending.kind in {"command", "row"}]
             case "fail":
@@ -226,8 +231,15 @@ class World:
 
     # --- what must never be seen ---
 
-    def check(self, value: Mapping[str, int]) -> None:
-        """Fail if a read has returned versions older than those acknowledged when it began."""
+    def check(self, value: Mapping[str, int], calls: int = 1) -> None:
+        """
+        Fail if a read has returned versions older than those acknowledged when it began, or has waited too long.
+
+        Args:
+            value: Versions by row.
+
+            calls: How many cached calls it was, one in another: each may wait.
+        """
         actor = self.running
         floor = (actor.floor or {}) if actor else self.acked
         for row, version in value.items():
@@ -235,6 +247,6 @@ class World:
                 who = f"{actor.name} has read" if actor else f"a later read in {self.alone.name} gives"
                 message = f"{who} version {version} of {row}, and {floor[row]} was acknowledged before it began"
                 raise Violation(message)
-        if actor and actor.waited > LONGEST_WAIT + 1e-6:
+        if actor and actor.waited > calls * LONGEST_WAIT + 1e-6:
             message = f"{actor.name} has waited for {actor.waited} seconds"
             raise Violation(message)
