@@ -1,6 +1,6 @@
 """The Django cache of a schedule: each command is one step, and what it keeps is the world's."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -21,14 +21,15 @@ class SteppedCache(BaseCache):
         found = _step("get", (key,), lambda: simulation.world().standing(key))
         return default if found is None else found
 
-    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return what is there of several."""
+        wanted = tuple(keys)
 
         def carry_out() -> dict[str, Any]:
-            there = {key: simulation.world().standing(key) for key in keys}
+            there = {key: simulation.world().standing(key) for key in wanted}
             return {key: value for key, value in there.items() if value is not None}
 
-        found: dict[str, Any] = _step("get_many", tuple(keys), carry_out)
+        found: dict[str, Any] = _step("get_many", wanted, carry_out)
         return dict(found)
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ANN401, ARG002

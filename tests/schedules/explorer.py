@@ -152,7 +152,8 @@ def _played(scenario: Scenario, start: World, strategy: Strategy, crew: Crew) ->
     if stage.is_given_up:
         return world, bool(world.violation)
     try:
-        for world.alone in world.processes.values():
+        for process in world.processes.values():
+            world.alone = process
             for look in scenario.looks:
                 look()
     except Violation as violation:
@@ -168,8 +169,17 @@ def _prepared(scenario: Scenario) -> World:
     return world
 
 
-def explore(scenario: Scenario, *, cuts: bool = True) -> Explored:
-    """Run every schedule of a scenario; with cuts, only as far as it differs from those before."""
+def explore(scenario: Scenario, *, cuts: bool = True, is_one_enough: bool = False) -> Explored:
+    """
+    Run every schedule of a scenario.
+
+    Args:
+        scenario: The scenario.
+
+        cuts: Run each only as far as it differs from those before.
+
+        is_one_enough: Stop at the first violation, rather than look for the shortest.
+    """
     explored, strategy = Explored(scenario.name), Exhaustive(cuts=cuts)
     with simulated(**scenario.settings), Crew(LARGEST_CAST) as crew:
         start = _prepared(scenario)
@@ -180,7 +190,7 @@ def explore(scenario: Scenario, *, cuts: bool = True) -> Explored:
                 explored.note(world)
             explored.runs += 1
             assert len(strategy.schedules_from) < MOST_STATES, f"{scenario.name} has too many states"
-            goes_on = strategy.turn(has_ended=has_ended)
+            goes_on = strategy.turn(has_ended=has_ended) and not (is_one_enough and explored.violation)
     explored.schedules, explored.states = strategy.schedules, len(strategy.schedules_from)
     return explored
 

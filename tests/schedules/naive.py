@@ -94,7 +94,7 @@ class Counter(Stamped):
 
 
 class Timestamp(Stamped):
-    """The stamp is the time of the last invalidation: the value must have been begun after it. The clock never rests."""
+    """What stands is the time of the last invalidation: a value is to be younger. The clock never rests."""
 
     def is_valid(self, stamp: Any, standing: Any) -> bool:  # noqa: ANN401
         """Compare."""

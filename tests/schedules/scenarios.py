@@ -30,6 +30,9 @@ invalidates: dict[str, tuple[Callable[[], dict[str, int]], Callable[[], None]]] 
 }
 
 
+CALLS_INSIDE = {"first": outer, "last": late}
+
+
 def _missing(function: Callable[[], dict[str, int]]) -> list[Callable[[], object]]:
     """Return what leaves the tokens there, and neither entries nor leases."""
     return [function, forgets]
@@ -111,13 +114,13 @@ def _of_evictions() -> list[Scenario]:
         ),
         *[
             Scenario(
-                name=f"a call inside a call, {function.__name__}, any key evicted",
+                name=f"a call inside a call, {name}, any key evicted",
                 before=[function],
                 cast=_readers(function, "A") | {"W": writes("in", inner.invalidate)},
                 looks=[reads(function), reads(inner)],
                 budget={"evict": 1},
             )
-            for function in (outer, late)
+            for name, function in CALLS_INSIDE.items()
         ],
     ]
 
@@ -126,28 +129,28 @@ def _of_calls_inside() -> list[Scenario]:
     a_writer = {"W": writes("in", inner.invalidate)}
     return [
         each
-        for function in (outer, late)
+        for name, function in CALLS_INSIDE.items()
         for each in [
             Scenario(
-                name=f"a call inside a call, {function.__name__}",
+                name=f"a call inside a call, {name}",
                 before=_missing(function),
                 cast=_readers(function, *"AB") | a_writer,
                 looks=[reads(function)],
             ),
             Scenario(
-                name=f"a call inside a call, {function.__name__}, and beside it",
+                name=f"a call inside a call, {name}, and beside it",
                 before=_missing(function),
                 cast=_readers(function, "A") | _readers(inner, "B") | a_writer,
                 looks=[reads(function), reads(inner)],
             ),
             Scenario(
-                name=f"a call inside a call, {function.__name__}, in two processes",
+                name=f"a call inside a call, {name}, in two processes",
                 before=[function],
                 cast=_readers(function, "A@p", "B@q") | a_writer,
                 looks=[reads(function)],
             ),
             Scenario(
-                name=f"a call inside a call, {function.__name__}, in two processes that have nothing",
+                name=f"a call inside a call, {name}, in two processes that have nothing",
                 before=_missing(function),
                 cast=_readers(function, "A@p", "B@q") | a_writer,
                 looks=[reads(function)],
@@ -254,7 +257,7 @@ LARGE = [
     ),
     *[
         Scenario(
-            name=f"many calls inside calls, {function.__name__}",
+            name=f"many calls inside calls, {name}",
             before=[function],
             cast={
                 "A@p": reads(function, times=2),
@@ -267,7 +270,7 @@ LARGE = [
             looks=[PAST_A_LEASE, reads(function), reads(inner)],
             budget=TROUBLE,
         )
-        for function in (outer, late)
+        for name, function in CALLS_INSIDE.items()
     ],
     *[
         Scenario(

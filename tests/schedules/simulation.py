@@ -106,7 +106,7 @@ class Remembered(MutableMapping[str, tuple[str, ...]]):
         return len(world().process.remembered)
 
 
-def wait(futures: Collection["Future[Any]"], seconds: float) -> None:
+def wait(futures: Collection[Future[Any]], seconds: float) -> None:
     """Wait for a future, at most so many seconds of the world."""
     [future] = futures
     _wait("wait", ("wait for the flight",), seconds, future)
@@ -116,7 +116,7 @@ def _sleep(seconds: float) -> None:
     _wait("pause", ("pause", seconds), seconds)
 
 
-def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: "Future[Any] | None" = None) -> None:
+def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: Future[Any] | None = None) -> None:
     if _Now.stage is not None:
         _Now.stage.wait(kind, what, seconds, future)
     else:  # nobody is there who could end it
@@ -127,6 +127,10 @@ def _submit(work: Callable[[], object]) -> bool:
     return _Now.stage is not None and _Now.stage.spawn(work)
 
 
+def _random_bytes(size: int) -> bytes:
+    return world().random_bytes(size)
+
+
 def _time() -> float:
     return world().clock
 
@@ -135,9 +139,7 @@ REPLACED: dict[str, Any] = {
     **{f"{module}.time": _time for module in ("cached", "keeping", "computing", "leases", "refreshing")},
     **{f"{module}.monotonic": _time for module in ("leases", "flights")},
     "computing.perf_counter": _time,
-    **{
-        f"{module}.urandom": lambda size: world().random_bytes(size) for module in ("entries", "invalidation", "leases")
-    },
+    **{f"{module}.urandom": _random_bytes for module in ("entries", "invalidation", "leases")},
     **{f"{module}.random": lambda: 0.5 for module in ("keeping", "refreshing")},
     "leases.uniform": lambda low, high: (low + high) / 2,
     "steps.wait": wait,

@@ -76,6 +76,6 @@ def test_library_without_one_line_of_defence_is_found_out(name: str, monkeypatch
     target, replacement, missed_in = WEAKENED[name]
     monkeypatch.setattr(f"cachedeco.{target}", replacement)
 
-    explored = explore(scenario(missed_in))
+    explored = explore(scenario(missed_in), is_one_enough=True)
 
     assert explored.violation

@@ -14,7 +14,7 @@ SEEDS = int(os.environ.get("CACHEDECO_SCHEDULES", "400"))
 @pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)
 def test_no_schedule_breaks_a_promise(scenario: Scenario) -> None:
     """Nothing invalidated is read, nothing is stuck, nobody fails or waits for ever, one computes: in any order."""
-    explored = explore(scenario)
+    explored = explore(scenario, is_one_enough=True)
 
     assert "" == explored.violation
 

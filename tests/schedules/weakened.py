@@ -44,8 +44,8 @@ WEAKENED: dict[str, tuple[str, Any, str]] = {
         lambda call, _stamp: _board(call, ()),
         "two readers, one writer, own token",
     ),
-    "followers who do not look inside": ("flights.nesting", _blind, "a call inside a call, late"),
-    "calls inside that are not noted": ("computing.note", lambda *_: None, "a call inside a call, outer"),
+    "followers who do not look inside": ("flights.nesting", _blind, "a call inside a call, last"),
+    "calls inside that are not noted": ("computing.note", lambda *_: None, "a call inside a call, first"),
     "calls inside noted by the last token": ("nesting.note", _note_the_last, "a call inside a call twice"),
     "leases without a mark": (
         "leases.Lease.end",

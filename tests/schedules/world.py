@@ -45,7 +45,7 @@ class Pending(NamedTuple):
     kind: Kind
     what: tuple[object, ...]
     until: float = -inf  #: the time at which a wait ends by itself
-    future: "Future[Any] | None" = None
+    future: Future[Any] | None = None
 
     def is_ready(self, clock: float) -> bool:
         """Tell whether nothing has to be waited for any more."""
@@ -60,6 +60,9 @@ class Pending(NamedTuple):
         """Return what tells the step from others that the actor might be about to take."""
         landed = repr(self.future.result()) if self.future is not None and self.future.done() else None
         return self.kind, self.what, self.until, landed
+
+
+BEGINNING = Pending("begin", ())
 
 
 @dataclass(eq=False)
@@ -80,7 +83,7 @@ class Actor:
     act: Callable[[], object]
     context: Context = field(default_factory=Context)
     baton: Lock = field(default_factory=Lock)
-    pending: Pending = Pending("begin", ())
+    pending: Pending = BEGINNING
     history: int = 0  #: stands for all that the actor has seen: with equal ones it will do the same
     is_started: bool = False
     is_dead: bool = False
