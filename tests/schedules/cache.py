@@ -1,4 +1,8 @@
-"""The Django cache of a schedule: each command is one step, and what it keeps is the world's."""
+"""
+The Django cache of a schedule: each command is one step, and what it keeps is the world's.
+
+The world knows a key by the cache's prefix and what the caller writes.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -10,7 +14,7 @@ from tests.schedules import simulation
 
 
 class SteppedCache(BaseCache):
-    """A cache as Django knows it. Keys are as the caller writes them."""
+    """A cache as Django knows it."""
 
     def __init__(self, _location: str, params: dict[str, Any]) -> None:
         """Read the entry in CACHES."""
@@ -18,7 +22,7 @@ class SteppedCache(BaseCache):
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ANN401, ARG002
         """Return what is there."""
-        found = _step("get", (key,), lambda: simulation.world().standing(key))
+        found = _step("get", (self._named(key),), lambda: self._standing(key))
         return default if found is None else found
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
@@ -26,26 +30,26 @@ class SteppedCache(BaseCache):
         wanted = tuple(keys)
 
         def carry_out() -> dict[str, Any]:
-            there = {key: simulation.world().standing(key) for key in wanted}
+            there = {key: self._standing(key) for key in wanted}
             return {key: value for key, value in there.items() if value is not None}
 
-        found: dict[str, Any] = _step("get_many", wanted, carry_out)
+        found: dict[str, Any] = _step("get_many", tuple(map(self._named, wanted)), carry_out)
         return dict(found)
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ANN401, ARG002
         """Store where nothing is."""
 
         def carry_out() -> bool:
-            if simulation.world().standing(key) is not None:
+            if self._standing(key) is not None:
                 return False
             self._store(key, value, timeout)
             return True
 
-        return bool(_step("add", (key, value), carry_out))
+        return bool(_step("add", (self._named(key), value), carry_out))
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # noqa: ANN401, ARG002
         """Store."""
-        _step("set", (key, value), lambda: self._store(key, value, timeout))
+        _step("set", (self._named(key), value), lambda: self._store(key, value, timeout))
 
     def set_many(
         self,
@@ -59,27 +63,36 @@ class SteppedCache(BaseCache):
             for key, value in data.items():
                 self._store(key, value, timeout)
 
-        _step("set_many", tuple(data.items()), carry_out)
+        _step("set_many", tuple((self._named(key), value) for key, value in data.items()), carry_out)
         return []
 
     def delete(self, key: str, version: int | None = None) -> bool:  # noqa: ARG002
         """Delete."""
-        return bool(_step("delete", (key,), lambda: simulation.world().cache.pop(key, None) is not None))
+        return bool(_step("delete", (self._named(key),), lambda: self._popped(key)))
 
     def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:  # noqa: ARG002
         """Count on, from 0 where nothing is."""
 
         def carry_out() -> int:
-            count = (simulation.world().standing(key) or 0) + delta
+            count = (self._standing(key) or 0) + delta
             self._store(key, count, None)
             return int(count)
 
-        return int(_step("incr", (key,), carry_out))
+        return int(_step("incr", (self._named(key),), carry_out))
+
+    def _named(self, key: str) -> str:
+        return self.key_prefix + key
+
+    def _standing(self, key: str) -> Any:  # noqa: ANN401 -- whatever was stored
+        return simulation.world().standing(self._named(key))
+
+    def _popped(self, key: str) -> bool:
+        return simulation.world().cache.pop(self._named(key), None) is not None
 
     def _store(self, key: str, value: object, timeout: Any) -> None:  # noqa: ANN401 -- as Django has it
         world = simulation.world()
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
-        world.cache[key] = (value, inf if seconds is None else world.clock + seconds)
+        world.cache[self._named(key)] = (value, inf if seconds is None else world.clock + seconds)
 
 
 def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:  # noqa: ANN401 -- what is there

@@ -49,6 +49,24 @@ def late() -> dict[str, int]:
     return counted("out") | inner()
 
 
+@cached_query(name="t", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def outermost() -> dict[str, int]:
+    """Return what a cached function inside gives, in which there is another one."""
+    return outer() | counted("top")
+
+
+@cached_query(name="d", cache="other", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def distant() -> dict[str, int]:
+    """Return what a cached function in another cache gives."""
+    return inner() | counted("out")
+
+
+@cached_query(name="a", timeout=TIMEOUT, stale=TIMEOUT, wait=LONGEST_WAIT)
+def aging() -> dict[str, int]:
+    """Return what a cached function inside gives: it may be old in years, but not invalidated."""
+    return inner() | counted("out")
+
+
 @cached_query(name="w", timeout=TIMEOUT, wait=LONGEST_WAIT)
 def twice() -> dict[str, int]:
     """Return the older of what a cached function inside gives at two times."""

@@ -6,10 +6,13 @@ from tests.schedules.acts import Act, forgets, only_once, passes, puts, reads, w
 from tests.schedules.explorer import Scenario
 from tests.schedules.functions import (
     TIMEOUT,
+    aging,
+    distant,
     inner,
     invalidate_namespace,
     late,
     outer,
+    outermost,
     plain,
     rescued,
     spaced,
@@ -30,7 +33,7 @@ invalidates: dict[str, tuple[Callable[[], dict[str, int]], Callable[[], None]]] 
 }
 
 
-CALLS_INSIDE = {"first": outer, "last": late}
+CALLS_INSIDE = {"first": outer, "last": late, "elsewhere": distant}
 
 
 def _missing(function: Callable[[], dict[str, int]]) -> list[Callable[[], object]]:
@@ -127,42 +130,63 @@ def _of_evictions() -> list[Scenario]:
 
 def _of_calls_inside() -> list[Scenario]:
     a_writer = {"W": writes("in", inner.invalidate)}
-    return [
-        each
-        for name, function in CALLS_INSIDE.items()
-        for each in [
+    found = []
+    for name, function in CALLS_INSIDE.items():
+        in_processes = _readers(function, "A@p", "B@q") | {"W@r": a_writer["W"]}
+        looks = [reads(function)]
+        found += [
             Scenario(
                 name=f"a call inside a call, {name}",
                 before=_missing(function),
                 cast=_readers(function, *"AB") | a_writer,
-                looks=[reads(function)],
+                looks=looks,
             ),
+            Scenario(
+                name=f"a call inside a call, {name}, in two processes",
+                before=[function],
+                cast=in_processes,
+                looks=looks,
+            ),
+            Scenario(
+                name=f"a call inside a call, {name}, in two processes that have nothing",
+                before=_missing(function),
+                cast=in_processes,
+                looks=looks,
+            ),
+        ]
+    return [
+        *found,
+        *[
             Scenario(
                 name=f"a call inside a call, {name}, and beside it",
                 before=_missing(function),
                 cast=_readers(function, "A") | _readers(inner, "B") | a_writer,
                 looks=[reads(function), reads(inner)],
-            ),
+            )
+            for name, function in (("first", outer), ("last", late))
+        ],
+        Scenario(
+            name="a call inside a call inside a call",
+            before=_missing(outermost),
+            cast=_readers(outermost, "A") | {"V": writes("out", outer.invalidate)} | a_writer,
+            looks=[reads(outermost), reads(outer)],
+        ),
+        *[
             Scenario(
-                name=f"a call inside a call, {name}, in two processes",
-                before=[function],
-                cast=_readers(function, "A@p", "B@q") | a_writer,
-                looks=[reads(function)],
-            ),
-            Scenario(
-                name=f"a call inside a call, {name}, in two processes that have nothing",
-                before=_missing(function),
-                cast=_readers(function, "A@p", "B@q") | a_writer,
-                looks=[reads(function)],
-            ),
-        ]
-    ] + [
+                name=f"a call inside a call is due, refreshed by {who}",
+                before=[aging, PAST_ITS_TIMEOUT],
+                cast=_readers(aging, *"AB") | a_writer,
+                looks=[reads(aging)],
+                settings={"REFRESH": who},
+            )
+            for who in ("caller", "thread")
+        ],
         Scenario(
             name="a call inside a call twice",
             before=_missing(twice),
             cast=_readers(twice, "A") | a_writer,
             looks=[reads(twice)],
-        )
+        ),
     ]
 
 
@@ -210,7 +234,7 @@ def _of_time() -> list[Scenario]:
         Scenario(
             name=f"an entry is due, {readers}, refreshed by {who}",
             before=[stale, PAST_ITS_TIMEOUT],
-            cast=_readers(stale, *readers.split()) | a_writer,
+            cast=_readers(stale, *readers.split()) | {"W@r": a_writer["W"]},
             looks=[reads(stale)],
             settings={"REFRESH": who},
         )

@@ -12,7 +12,8 @@ from django.test import override_settings
 from tests.schedules.crew import Stage
 from tests.schedules.world import Kind, World
 
-CACHES = {"default": {"BACKEND": "tests.schedules.cache.SteppedCache", "TIMEOUT": 300}}
+BACKEND = "tests.schedules.cache.SteppedCache"
+CACHES = {"default": {"BACKEND": BACKEND}, "other": {"BACKEND": BACKEND, "KEY_PREFIX": "other/"}}
 
 
 class _Now:
@@ -155,6 +156,7 @@ REPLACED: dict[str, Any] = {
 @contextmanager
 def simulated(**settings: Any) -> Iterator[None]:  # noqa: ANN401 -- of CACHEDECO
     """Put the library into the world until the block ends."""
+    settings["CACHES"] = list(CACHES)
     with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):
         # Not a word about the errors that the world makes.
         patch.setattr(logging.getLogger("cachedeco"), "disabled", True)

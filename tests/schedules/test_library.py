@@ -8,7 +8,7 @@ from tests.schedules.explorer import Scenario, explore, throw
 from tests.schedules.scenarios import LARGE, SMALL
 
 # Random schedules of each large scenario; `python -m tests.schedules --random 100000` throws more.
-SEEDS = int(os.environ.get("CACHEDECO_SCHEDULES", "400"))
+SEEDS = int(os.environ.get("CACHEDECO_SCHEDULES", "250"))
 
 
 @pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)

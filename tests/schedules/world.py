@@ -172,7 +172,7 @@ class World:
         living = [each for each in self.actors if not each.is_done]
         ready = [each for each in living if each.pending.is_ready(self.clock)]
         waiting = [each for each in living if each not in ready]
-        found = [Choice("step", each.name) for each in ready]
+        found = [Choice("step", each.name) for n, each in enumerate(ready) if not self._is_twin_of_any(each, ready[:n])]
         if waiting and not ready:
             soonest = min(each.pending.until for each in waiting)
             if soonest == inf:
@@ -185,6 +185,23 @@ class World:
             choice for deed in DISTURBANCES if self.left[deed] for choice in self._disturbances(deed, living)
         ]
         return found + disturbances if found or not disturbances else [Choice("end"), *disturbances]
+
+    def _is_twin_of_any(self, actor: Actor, others: list[Actor]) -> bool:
+        """Tell whether another one is about to do the same, after the same: then whoever does it, the rest follows."""
+        return any(
+            each.history == actor.history
+            and each.act is actor.act
+            and each.pending.what == actor.pending.what
+            and (each.process is actor.process or self._are_twins(each.process, actor.process))
+            for each in others
+        )
+
+    def _are_twins(self, *processes: Process) -> bool:
+        """Tell whether two processes have one actor each, and hold the same."""
+        one, other = processes
+        crews = Counter(each.process for each in self.actors)
+        is_alone = crews[one] == crews[other] == 1
+        return is_alone and one.flights.keys() == other.flights.keys() and one.remembered == other.remembered
 
     def _disturbances(self, deed: Deed, living: list[Actor]) -> list[Choice]:
         match deed:
