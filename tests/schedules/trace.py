@@ -21,7 +21,8 @@ def told(world: World, scenario: str, seed: int | None) -> str:
     """Return what was seen, and the steps that led there."""
     thrown = "" if seed is None else f", seed {seed}"
     lines = [f"{number:3}. {_line(*step)}" for number, step in enumerate(world.trace, 1)]
-    return "\n".join([f"{scenario}{thrown}: {world.violation}", *lines])
+    text = "\n".join([f"{scenario}{thrown}: {world.violation}", *lines])
+    return text.replace("schedules.", "")  # of the functions' names
 
 
 def _line(who: str, what: tuple[object, ...], result: object) -> str:
@@ -37,6 +38,8 @@ def shown(what: object) -> str:
     if isinstance(what, bytes):
         if what.endswith(FORMAT):
             return f"entry {pickle.loads(what)}"  # noqa: S301 -- the explorer's own
+        if what.startswith(pickle.PROTO):
+            return f"value {pickle.loads(what)}"  # noqa: S301 -- as above
         return what.decode("ascii", "replace").rstrip(".")
     if isinstance(what, dict):
         return "{" + ", ".join(f"{key}: {shown(value)}" for key, value in what.items()) + "}" if what else "nothing"
