@@ -36,11 +36,7 @@ def _line(who: str, what: tuple[object, ...], result: object) -> str:
 def shown(what: object) -> str:
     """Return a text for what is sent or found: tokens by their names, entries by their values."""
     if isinstance(what, bytes):
-        if what.endswith(FORMAT):
-            return f"entry {pickle.loads(what)}"  # noqa: S301 -- the explorer's own
-        if what.startswith(pickle.PROTO):
-            return f"value {pickle.loads(what)}"  # noqa: S301 -- as above
-        return what.decode("ascii", "replace").rstrip(".")
+        return _shown_bytes(what)
     if isinstance(what, dict):
         return "{" + ", ".join(f"{key}: {shown(value)}" for key, value in what.items()) + "}" if what else "nothing"
     if isinstance(what, tuple):
@@ -48,3 +44,10 @@ def shown(what: object) -> str:
     if isinstance(what, float) and what > START / 2:
         return f"{what - START:.3f} s"
     return str(what)
+
+
+def _shown_bytes(what: bytes) -> str:
+    if what.startswith(pickle.PROTO):
+        kind = "entry" if what.endswith(FORMAT) else "value"
+        return f"{kind} {pickle.loads(what)}"  # noqa: S301 -- the explorer's own
+    return what.decode("ascii", "replace").rstrip(".")
