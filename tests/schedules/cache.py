@@ -1,0 +1,99 @@
+"""
+The Django cache of a schedule: each command is one step, and what it keeps is the world's.
+
+The world knows a key by the cache's prefix and what the caller writes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from tests.schedules import simulation
+
+
+class SteppedCache(BaseCache):
+    """A cache as Django knows it."""
+
+    def __init__(self, _location: str, params: dict[str, Any]) -> None:
+        """Read the entry in CACHES."""
+        super().__init__(params)
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ANN401, ARG002
+        """Return what is there."""
+        found = _step("get", (self._named(key),), lambda: self._standing(key))
+        return default if found is None else found
+
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Return what is there of several."""
+        wanted = tuple(keys)
+
+        def carry_out() -> dict[str, Any]:
+            there = {key: self._standing(key) for key in wanted}
+            return {key: value for key, value in there.items() if value is not None}
+
+        found: dict[str, Any] = _step("get_many", tuple(map(self._named, wanted)), carry_out)
+        return dict(found)
+
+    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ANN401, ARG002
+        """Store where nothing is."""
+
+        def carry_out() -> bool:
+            if self._standing(key) is not None:
+                return False
+            self._store(key, value, timeout)
+            return True
+
+        return bool(_step("add", (self._named(key), value), carry_out))
+
+    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # noqa: ANN401, ARG002
+        """Store."""
+        _step("set", (self._named(key), value), lambda: self._store(key, value, timeout))
+
+    def set_many(
+        self,
+        data: Mapping[str, Any],
+        timeout: Any = DEFAULT_TIMEOUT,  # noqa: ANN401 -- as Django has it
+        version: int | None = None,  # noqa: ARG002
+    ) -> list[str]:
+        """Store several."""
+
+        def carry_out() -> None:
+            for key, value in data.items():
+                self._store(key, value, timeout)
+
+        _step("set_many", tuple((self._named(key), value) for key, value in data.items()), carry_out)
+        return []
+
+    def delete(self, key: str, version: int | None = None) -> bool:  # noqa: ARG002
+        """Delete."""
+        return bool(_step("delete", (self._named(key),), lambda: self._popped(key)))
+
+    def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:  # noqa: ARG002
+        """Count on, from 0 where nothing is."""
+
+        def carry_out() -> int:
+            count = (self._standing(key) or 0) + delta
+            self._store(key, count, None)
+            return int(count)
+
+        return int(_step("incr", (self._named(key),), carry_out))
+
+    def _named(self, key: str) -> str:
+        return self.key_prefix + key
+
+    def _standing(self, key: str) -> Any:  # noqa: ANN401 -- whatever was stored
+        return simulation.world().standing(self._named(key))
+
+    def _popped(self, key: str) -> bool:
+        return simulation.world().cache.pop(self._named(key), None) is not None
+
+    def _store(self, key: str, value: object, timeout: Any) -> None:  # noqa: ANN401 -- as Django has it
+        world = simulation.world()
+        seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+        world.cache[self._named(key)] = (value, inf if seconds is None else world.clock + seconds)
+
+
+def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:  # noqa: ANN401 -- what is there
+    return simulation.step("command", (name, *about), carry_out)

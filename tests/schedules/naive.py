@@ -1,0 +1,147 @@
+"""Schemes as they are usually written, for controls: a schedule must be found that breaks each of them."""
+
+from concurrent.futures import Future
+from typing import Any
+
+from django.core.cache import caches
+
+from tests.schedules.acts import counted
+from tests.schedules.simulation import FLIGHTS, wait, world
+from tests.schedules.world import LONGEST_WAIT
+
+Value = dict[str, int]
+# As the cache keeps it: hashable, as the world wants it.
+Frozen = tuple[tuple[str, int], ...]
+
+
+def cache() -> Any:  # noqa: ANN401 -- the cache of the schedule
+    """Return the cache."""
+    return caches["default"]
+
+
+class DeleteAndSet:
+    """Look, compute, set; to invalidate, delete."""
+
+    def __call__(self) -> Value:
+        """Read."""
+        found = cache().get("value")
+        if found is not None:
+            return dict(found)
+        value = counted("row")
+        self.store(tuple(value.items()))
+        return value
+
+    def store(self, value: Frozen) -> None:
+        """Store."""
+        cache().set("value", value)
+
+    def invalidate(self) -> None:
+        """Delete."""
+        cache().delete("value")
+
+
+class DeleteAndAdd(DeleteAndSet):
+    """The same with `add`, as Django's `get_or_set` has it."""
+
+    def store(self, value: Frozen) -> None:
+        """Store, if nobody else was quicker."""
+        cache().add("value", value)
+
+
+class Stamped:
+    """A value with the stamp under which it was computed; how stamps are made is what differs."""
+
+    def __call__(self) -> Value:
+        """Read."""
+        found = cache().get_many(["value", "stamp"])
+        if "value" in found and self.is_valid(found["value"][1], found.get("stamp")):
+            return dict(found["value"][0])
+        stamp = self.stamp(found.get("stamp"))
+        value = counted("row")
+        cache().set("value", (tuple(value.items()), stamp))
+        return value
+
+    def is_valid(self, stamp: object, standing: object) -> bool:
+        """Compare the stamp of the value with that which stands."""
+        return stamp == standing
+
+    def stamp(self, standing: Any) -> Any:  # noqa: ANN401 -- whatever stamps are
+        """Return the stamp of the value to come."""
+        if standing is None:
+            cache().add("stamp", world().random_bytes(16))
+            standing = cache().get("stamp")
+        return standing
+
+    def invalidate(self) -> None:
+        """Replace the stamp."""
+        cache().set("stamp", world().random_bytes(16))
+
+
+class Counter(Stamped):
+    """The stamp is a number; one that is lost is 0."""
+
+    def is_valid(self, stamp: object, standing: object) -> bool:
+        """Compare."""
+        return stamp == (standing or 0)
+
+    def stamp(self, standing: Any) -> Any:  # noqa: ANN401
+        """Return what stands."""
+        return standing or 0
+
+    def invalidate(self) -> None:
+        """Count on."""
+        cache().incr("stamp")
+
+
+class Timestamp(Stamped):
+    """What stands is the time of the last invalidation: a value is to be younger. The clock never rests."""
+
+    def is_valid(self, stamp: Any, standing: Any) -> bool:  # noqa: ANN401
+        """Compare."""
+        return standing is None or stamp > standing
+
+    def stamp(self, _standing: Any) -> Any:  # noqa: ANN401
+        """Return the time."""
+        return self._now()
+
+    def invalidate(self) -> None:
+        """Write down the time."""
+        cache().set("stamp", self._now())
+
+    def _now(self) -> float:
+        world().clock += 0.001
+        return world().clock
+
+
+class StampedAfter(Stamped):
+    """The stamp is read when the value has been computed."""
+
+    def __call__(self) -> Value:
+        """Read."""
+        found = cache().get_many(["value", "stamp"])
+        if "value" in found and self.is_valid(found["value"][1], found.get("stamp")):
+            return dict(found["value"][0])
+        value = counted("row")
+        cache().set("value", (tuple(value.items()), self.stamp(cache().get("stamp"))))
+        return value
+
+
+class SharedByKey(Stamped):
+    """The stamp is right, and a computation under way is joined by whoever asks for the same key."""
+
+    def __call__(self) -> Value:
+        """Read."""
+        found = cache().get_many(["value", "stamp"])
+        if "value" in found and self.is_valid(found["value"][1], found.get("stamp")):
+            return dict(found["value"][0])
+        stamp = self.stamp(found.get("stamp"))
+        flight = FLIGHTS.get(("by key alone", "value"))
+        if flight is not None:
+            wait((flight,), LONGEST_WAIT)
+            return dict(flight.result())
+        flight = FLIGHTS["by key alone", "value"] = Future()
+        value = counted("row")
+        cache().set("value", (tuple(value.items()), stamp))
+        del FLIGHTS["by key alone", "value"]
+        flight.set_result(tuple(value.items()))
+        return value

@@ -1,0 +1,168 @@
+"""The library in a world: its clocks, dice, waits, threads and registries are the world's while the block runs."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, MutableMapping
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from tests.schedules.crew import Stage
+from tests.schedules.world import Kind, World
+
+BACKEND = "tests.schedules.cache.SteppedCache"
+CACHES = {"default": {"BACKEND": BACKEND}, "other": {"BACKEND": BACKEND, "KEY_PREFIX": "other/"}}
+
+
+class _Now:
+    """The world of the schedule under way. Schedules run one after another."""
+
+    world = World()
+    stage: Stage | None = None
+
+
+def world() -> World:
+    """Return the world of now."""
+    return _Now.world
+
+
+def enter(entered: World, stage: Stage | None = None) -> None:
+    """Have all that follows happen in a world: on a stage, or with nobody else there."""
+    _Now.world, _Now.stage = entered, stage
+
+
+def step(kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:  # noqa: ANN401 -- its result
+    """Take a step."""
+    return operation() if _Now.stage is None else _Now.stage.step(kind, what, operation)
+
+
+class Flights(MutableMapping[Any, Any]):
+    """The flights of the process of whoever asks. To look for one is a step."""
+
+    def __getitem__(self, name: Any) -> Any:  # noqa: ANN401
+        """Look for a flight."""
+        return step("flight", ("look for a flight", name[1:]), lambda: world().process.flights[name])
+
+    def get(self, name: Any, default: Any = None) -> Any:  # noqa: ANN401
+        """Look for a flight, which may not be there."""
+        flight = step("flight", ("look for a flight", *name[1:]), lambda: _Found(world().process.flights.get(name)))
+        return default if flight.flight is None else flight.flight
+
+    def __setitem__(self, name: Any, flight: Any) -> None:  # noqa: ANN401
+        """Begin one."""
+        world().process.flights[name] = flight
+
+    def __delitem__(self, name: Any) -> None:  # noqa: ANN401
+        """End one."""
+        del world().process.flights[name]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give the names."""
+        return iter(world().process.flights)
+
+    def __len__(self) -> int:
+        """Count."""
+        return len(world().process.flights)
+
+
+FLIGHTS = Flights()
+
+
+class _Found:
+    """What was found, as the history of an actor has it: whether a flight was there."""
+
+    def __init__(self, flight: Any) -> None:  # noqa: ANN401
+        self.flight = flight
+
+    def __hash__(self) -> int:
+        return hash(self.flight is None)
+
+    def __repr__(self) -> str:
+        return "none" if self.flight is None else "one"
+
+
+class Remembered(MutableMapping[str, tuple[str, ...]]):
+    """The inner names that the process of whoever asks remembers."""
+
+    def __getitem__(self, key: str) -> tuple[str, ...]:
+        """Remember."""
+        return world().process.remembered[key]
+
+    def __setitem__(self, key: str, names: tuple[str, ...]) -> None:
+        """Note."""
+        world().process.remembered[key] = names
+
+    def __delitem__(self, key: str) -> None:
+        """Forget."""
+        del world().process.remembered[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the keys."""
+        return iter(world().process.remembered)
+
+    def __len__(self) -> int:
+        """Count."""
+        return len(world().process.remembered)
+
+
+def wait(futures: Collection[Future[Any]], seconds: float) -> None:
+    """Wait for a future, at most so many seconds of the world."""
+    [future] = futures
+    _wait("wait", ("wait for the flight",), seconds, future)
+
+
+def _sleep(seconds: float) -> None:
+    _wait("pause", ("pause", seconds), seconds)
+
+
+def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: Future[Any] | None = None) -> None:
+    if _Now.stage is not None:
+        _Now.stage.wait(kind, what, seconds, future)
+    else:  # nobody is there who could end it
+        _Now.world.clock += seconds
+
+
+def _submit(work: Callable[[], object]) -> bool:
+    return _Now.stage is not None and _Now.stage.spawn(work)
+
+
+def _random_bytes(size: int) -> bytes:
+    return world().random_bytes(size)
+
+
+def _time() -> float:
+    return world().clock
+
+
+REPLACED: dict[str, Any] = {
+    **{f"{module}.time": _time for module in ("cached", "keeping", "computing", "leases", "refreshing")},
+    **{f"{module}.monotonic": _time for module in ("leases", "flights")},
+    "computing.perf_counter": _time,
+    **{f"{module}.urandom": _random_bytes for module in ("entries", "invalidation", "leases")},
+    **{f"{module}.random": lambda: 0.5 for module in ("keeping", "refreshing")},
+    "leases.uniform": lambda low, high: (low + high) / 2,
+    "steps.wait": wait,
+    "steps.sleep": _sleep,
+    "background.submit": _submit,
+    "flights._flights": FLIGHTS,
+    # One thread runs at a time, and may stop while it holds it.
+    "flights._lock": nullcontext(),
+    "nesting.remembered": Remembered(),
+}
+
+
+@contextmanager
+def simulated(**settings: Any) -> Iterator[None]:  # noqa: ANN401 -- of CACHEDECO
+    """Put the library into the world until the block ends."""
+    settings["CACHES"] = list(CACHES)
+    with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):
+        # Not a word about the errors that the world makes.
+        patch.setattr(logging.getLogger("cachedeco"), "disabled", True)
+        for name, replacement in REPLACED.items():
+            patch.setattr(f"cachedeco.{name}", replacement)
+        try:
+            yield
+        finally:
+            enter(World())

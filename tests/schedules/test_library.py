@@ -1,0 +1,27 @@
+"""What the library promises, in every order of every step; and in some thousands of many more."""
+
+import os
+
+import pytest
+
+from tests.schedules.explorer import Scenario, explore, throw
+from tests.schedules.scenarios import LARGE, SMALL
+
+# Random schedules of each large scenario; `python -m tests.schedules --random 100000` throws more.
+SEEDS = int(os.environ.get("CACHEDECO_SCHEDULES", "250"))
+
+
+@pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)
+def test_no_schedule_breaks_a_promise(scenario: Scenario) -> None:
+    """Nothing invalidated is read, nothing is stuck, nobody fails or waits for ever, one computes: in any order."""
+    explored = explore(scenario, is_one_enough=True)
+
+    assert "" == explored.violation
+
+
+@pytest.mark.parametrize("scenario", LARGE, ids=lambda scenario: scenario.name)
+def test_no_random_schedule_breaks_a_promise(scenario: Scenario) -> None:
+    """The same holds for six actors in three processes, with evictions, crashes, failures and time that passes."""
+    explored = throw(scenario, range(SEEDS))
+
+    assert "" == explored.violation

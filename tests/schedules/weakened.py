@@ -1,0 +1,61 @@
+"""The library with one line of defence taken away: a schedule must be found in which it is missed."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from cachedeco import flights, nesting
+from cachedeco.computing import Call
+from cachedeco.keeping import stamped
+from tests.schedules import scenarios
+from tests.schedules.explorer import Scenario
+
+
+class _Anything:
+    """Equal to whatever it is compared with."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _stamped_late(call: Call, _stamp: object, _computation: object) -> Any:  # noqa: ANN401 -- a stamp
+    return stamped(call.terms, call.keys, call.terms.store.get_many(call.keys[1:]))
+
+
+def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -- as nesting.note()
+    computation = nesting.current.get()
+    if computation is not None and computation.collects:
+        assert alias == computation.alias
+        computation.inner |= {key: found[key] for key in keys[1:]}
+
+
+_board = flights.board
+_blind = SimpleNamespace(is_leading=nesting.is_leading, asked=lambda _store, _names: _Anything())
+
+# What is replaced in cachedeco, by what, and where it is missed.
+WEAKENED: dict[str, tuple[str, Any, str]] = {
+    "stamp read after the computation": ("computing._vouched", _stamped_late, "two readers, one writer, own token"),
+    "flights named by key alone": (
+        "flights.board",
+        lambda call, _stamp: _board(call, ()),
+        "two readers, one writer, own token",
+    ),
+    "followers who do not look inside": ("flights.nesting", _blind, "a call inside a call, last"),
+    "calls inside that are not noted": ("computing.note", lambda *_: None, "a call inside a call, first"),
+    "calls inside noted by the last token": ("nesting.note", _note_the_last, "a call inside a call twice"),
+    "leases without a mark": (
+        "leases.Lease.end",
+        lambda lease, _mark: lease.store.delete(lease.key),
+        "two processes compute once",
+    ),
+    "no leases": ("leases.Lease.take", lambda _lease: True, "two processes compute once"),
+}
+
+
+def scenario(name: str) -> Scenario:
+    """Return the small scenario of a name."""
+    return next(each for each in scenarios.SMALL if each.name == name)
