@@ -1,11 +1,8 @@
 """What do callers under constant load notice of an expiry?"""
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
-from typing import NamedTuple
 
+from stampeding.callers import Load
 from stampeding.contenders import SHORT, STALE, Backend, contenders
 from stampeding.fleet import Fleet, Job, Report
 from stampeding.source import Computation, Source
@@ -22,74 +19,38 @@ TOGETHER = SHORT / 2
 CONTENDERS = ("cachedeco, stale", "cachedeco, no stale", "dogpile.cache, short")
 
 
-class Timed(NamedTuple):
-    """One call: when it began, and how long it took."""
-
-    began: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one caller does: call, pause, and again."""
-
-    seconds: float
-
-    def __call__(self, call: Callable[[], int]) -> list[Timed]:
-        """Call until the time is up."""
-        calls = []
-        end = time.monotonic() + self.seconds
-        while (began := time.monotonic()) < end:
-            call()
-            calls.append(Timed(began, time.monotonic() - began))
-            time.sleep(PAUSE)
-        return calls
-
-
 def run(backend: Backend) -> None:
     """Measure on one server, and print the table."""
     title = f"{backend.name}: {PROCESSES * THREADS} callers, each with a pause of {PAUSE * 1000:g} ms between calls, of"
     title += f" one key with a timeout of {SHORT:g} s (stale: {STALE:g} s) and {COMPUTATION:g} s a computation"
-    heads = (
-        "contender",
-        "expiries",
-        "computations",
-        "around it p50",
-        "p99",
-        "max",
-        "waiting",
-        "quiet p50",
-        "p99",
-        "max",
-    )
-    table = Table(title, heads)
+    heads = "contender,expiries,computations,around it p50,p99,max,waiting,quiet p50,p99,max,errors"
+    table = Table(title, heads.split(","))
     with Fleet(backend, Source(PROCESSES), PROCESSES, THREADS) as fleet:
         ours = contenders(backend, Computation(fleet.source, 0))
         for name in CONTENDERS:
             fleet.source.seconds = COMPUTATION
-            fleet.round(Job(name, "connected", Load(0.0)))
+            fleet.round(Job(name, "connected", Load(0.0, PAUSE)))
             ours[name].call("load")  # or the beginning would look like an expiry
-            table.add(name, *cells(fleet.round(Job(name, "load", Load(SECONDS)))))
+            table.add(name, *cells(fleet.round(Job(name, "load", Load(SECONDS, PAUSE)))))
     table.show()
-    print(
-        "Around it: calls that began while a window around an expiry was open. Waiting: those of them, for each expiry,"
-    )
-    print("that took longer than half a computation.")
+    print("Around it: calls that began while a window around an expiry was open.")
+    print("Waiting: those of them, for each expiry, that took longer than half a computation.")
 
 
 def cells(reports: list[Report]) -> list[str]:
     """Return what the table tells of one contender."""
     calls = [call for report in reports for caller in report.answers for call in caller]
     groups = expiries([began for report in reports for began in report.began])
+    errors = str(sum(bool(call.error) for call in calls))
     if not groups:
-        return ["0"] + [""] * 8
+        return ["0", *[""] * 8, errors]
     windows = [(group[0] - BEFORE, group[0] + AFTER) for group in groups]
     around = [call.seconds for call in calls if any(low <= call.began < high for low, high in windows)]
     quiet = [call.seconds for call in calls if not any(low <= call.began < high for low, high in windows)]
     counts = sorted(map(len, groups))
-    waiting = sum(seconds > COMPUTATION / 2 for seconds in around) / len(groups)
     sizes = f"{counts[0]} / {median(counts):g} / {counts[-1]}"
-    return [str(len(groups)), sizes, *spread(around), f"{waiting:.1f}", *spread(quiet)]
+    waiting = sum(seconds > COMPUTATION / 2 for seconds in around) / len(groups)
+    return [str(len(groups)), sizes, *spread(around), f"{waiting:.1f}", *spread(quiet), errors]
 
 
 def expiries(began: list[float]) -> list[list[float]]:

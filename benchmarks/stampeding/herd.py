@@ -1,13 +1,11 @@
 """How many computations does a herd cause, and how long does anybody wait?"""
 
 import random
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
-from typing import NamedTuple
 
+from stampeding.callers import Answer, ask
 from stampeding.contenders import Backend, Contender, contenders
 from stampeding.fleet import Fleet, Job
 from stampeding.source import Computation, Source
@@ -16,25 +14,6 @@ from stampeding.tables import Table, milliseconds, percentile
 COMPUTATION = 0.2  # seconds
 SITUATIONS = ("cold", "invalidated")
 HEADS = ("contender", "situation", "rounds", "computations", "exactly one", "median", "p99", "max", "errors", "stale")
-
-
-class Answer(NamedTuple):
-    """What became of one call."""
-
-    began: float
-    seconds: float
-    value: int | None
-    error: str = ""
-
-
-def ask(call: Callable[[], int]) -> Answer:
-    """Call once, as one caller of a herd."""
-    began = time.monotonic()
-    try:
-        value = call()
-    except Exception as error:  # noqa: BLE001 -- what a contender raises is what is counted
-        return Answer(began, time.monotonic() - began, None, f"{type(error).__name__}: {error}"[:120])
-    return Answer(began, time.monotonic() - began, value)
 
 
 @dataclass

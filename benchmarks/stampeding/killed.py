@@ -3,9 +3,9 @@
 import time
 from statistics import median
 
+from stampeding.callers import Answer, ask
 from stampeding.contenders import Backend
 from stampeding.fleet import Fleet, Job
-from stampeding.herd import Answer, ask
 from stampeding.source import Source
 from stampeding.tables import Table, milliseconds
 
