@@ -6,26 +6,33 @@ from functools import partial, update_wrapper
 from inspect import Signature, signature
 from pickle import PicklingError
 from time import time
-from typing import Any, Concatenate, Final, Generic, Literal, NoReturn, ParamSpec, Self, TypeVar, cast, overload
+from typing import (
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
+from cachedeco.computing import Call, steps_of_bypass, steps_of_refresh
 from cachedeco.events import Event, Stats, emit, statistics
-from cachedeco.flights import (
-    Steps,
-    Terms,
-    arun,
-    keep,
-    looked_up,
-    run,
-    settled,
-    stamped,
-    steps_of_bypass,
-    steps_of_miss,
-)
-from cachedeco.namespaces import invalidate, unseal
+from cachedeco.flights import steps_of_miss
+from cachedeco.invalidation import invalidate
+from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
+from cachedeco.nesting import note
 from cachedeco.recipe import Recipe
+from cachedeco.refreshing import ahead, enqueue, steps_of_due
+from cachedeco.steps import Raised, Steps, Value, arun, run
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -66,6 +73,22 @@ class _Signature:
         return signature(instance.uncached)
 
 
+class _Again(NamedTuple):
+    """How a call is repeated elsewhere."""
+
+    cached: "CachedQuery[Any, Any, Any]"
+    args: Args
+    kwargs: Kwargs
+
+    def located(self) -> list[str]:
+        """Return the keys of the call as they are here and now."""
+        return self.cached._recipe.located(self.cached._head + self.args, self.kwargs)[1]  # noqa: SLF001 -- ours
+
+    def enqueue(self, key: str) -> None:
+        """Enqueue a task that refreshes the entry of this key."""
+        enqueue(tuple(self), key)
+
+
 class CachedQuery(Generic[P, V, R]):
     """
     A cached function: call it as before, or use its verbs.
@@ -93,18 +116,19 @@ class CachedQuery(Generic[P, V, R]):
         return cast("R", run(steps, self._computation(args, kwargs)) if steps else value)
 
     def _served(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Steps[V]]:
-        """Return the stored value, or else the steps that compute it. This is all that a hit does."""
+        """Return the stored value, or else the steps that give one. This is all that a hit does."""
         admitted = self._admitted(args, kwargs)
         if admitted is None:
             return None, steps_of_bypass(self._recipe.name)
         terms, keys = admitted
-        found = looked_up(terms, keys)
-        entry = unseal(terms.store, keys, found)
-        if entry is not None and entry.expires > time():
+        asked, found, entry = looked_up(terms, keys)
+        if entry is not None and entry.expires > (ahead(entry, terms.early) if terms.early else time()):
+            note(terms.store.alias, asked, found)
             emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
             return entry.value, None
-        terms.tell("miss", keys[0])
-        return None, steps_of_miss(terms, keys, found)
+        call = Call(terms, keys, found, asked, entry, _Again(self, args, kwargs))
+        is_due = entry is not None and entry.expires + terms.stale > time()
+        return None, (steps_of_due if is_due else steps_of_miss)(call)
 
     def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[Terms, list[str]] | None:
         """Return the terms and the keys of a call; None where it goes past the cache."""
@@ -121,7 +145,7 @@ class CachedQuery(Generic[P, V, R]):
         if admitted is None:
             return steps_of_bypass(self._recipe.name, otherwise)
         terms, keys = admitted
-        return steps_of_miss(terms, keys, terms.store.get_many(keys[1:]), otherwise)
+        return steps_of_refresh(Call(terms, keys, terms.store.get_many(keys[1:])), otherwise)
 
     def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], Any]:
         return partial(self._recipe.source.function, *self._head, *args, **kwargs)
@@ -165,9 +189,11 @@ class CachedQuery(Generic[P, V, R]):
         admitted = self._admitted(args, kwargs)
         if admitted is None:
             return MISSING
-        terms, keys = admitted
-        entry = unseal(terms.store, keys, looked_up(terms, keys))
-        return MISSING if entry is None or entry.expires <= time() else entry.value
+        asked, found, entry = looked_up(*admitted)
+        if entry is None or entry.expires <= time():
+            return MISSING
+        note(admitted[0].store.alias, asked, found)
+        return cast("V", entry.value)
 
     def put(self, value: V, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
@@ -183,12 +209,11 @@ class CachedQuery(Generic[P, V, R]):
             otherwise()
             return
         terms, keys = admitted
-        settled(terms, value)
+        outcome = settled(terms, Value(value))
+        if isinstance(outcome, Raised):
+            raise outcome.error
         stamp = stamped(terms, keys, terms.store.get_many(keys[1:]))
-        if stamp is None:
-            otherwise()
-        else:
-            keep(terms, keys[0], stamp, 0.0, value, otherwise)
+        keep(Draft(terms, keys[0], stamp, {}, 0.0), value, otherwise)
 
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""

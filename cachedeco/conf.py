@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from sys import float_info
 from threading import Lock
 from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, get_args
 
+import django
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -27,9 +28,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ModeName = Literal["on", "bypass", "off"]
+Refresher = Literal["caller", "thread", "task"]
 Seconds = float | int | timedelta | None
 
 MODES: Final = get_args(ModeName)
+REFRESHERS: Final = get_args(Refresher)
 
 
 class Unset(Enum):
@@ -66,6 +69,38 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
     return float(seconds)
 
 
+def span_of(span: Seconds, *, what: str) -> float:
+    """
+    Return a span of time as seconds. It has an end.
+
+    Raises:
+        TypeError: It is no number of seconds and no `timedelta`.
+        ValueError: It is negative, or not a number.
+    """
+    seconds = seconds_of(span, what=what)
+    if seconds is None:
+        msg = f"{what} is None; it takes seconds or a timedelta."
+        raise TypeError(msg)
+    return seconds
+
+
+def fraction_of(value: object, *, what: str) -> float:
+    """
+    Return a fraction: 0 or more, and less than 1.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{what} is {value!r}; it takes a fraction, such as 0.1."
+        raise TypeError(msg)
+    if not 0 <= value < 1:
+        msg = f"{what} is {value!r}; it takes 0 or more, and less than 1."
+        raise ValueError(msg)
+    return float(value)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the dict `CACHEDECO` in Django's settings may hold, with the defaults."""
@@ -75,6 +110,9 @@ class Settings:
     TIMEOUT: float | Unset | None = UNSET
     VARY: tuple[Callable[[], object], ...] = ()
     KEY_PREFIX: str = "cd"
+    JITTER: float = 0.0
+    WAIT: float = 5.0
+    REFRESH: Refresher = "caller"
 
     @classmethod
     def parse(cls, raw: object) -> Self:
@@ -135,12 +173,25 @@ def _prefix_of(value: object) -> str:
     return value
 
 
+def _refresher_of(value: object) -> Refresher:
+    if value not in REFRESHERS:
+        msg = f"the value is {value!r}; it takes one of {', '.join(map(repr, REFRESHERS))}."
+        raise ValueError(msg)
+    if value == "task" and django.VERSION < (6,):
+        msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # as above
+
+
 _PARSERS: dict[str, Callable[[Any], object]] = {
     "MODE": _mode_of,
     "CACHES": _aliases_of,
     "TIMEOUT": seconds_of,
     "VARY": _vary_of,
     "KEY_PREFIX": _prefix_of,
+    "JITTER": partial(fraction_of, what="the jitter"),
+    "WAIT": partial(span_of, what="the wait"),
+    "REFRESH": _refresher_of,
 }
 
 _settings: Settings | None = None

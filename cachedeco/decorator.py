@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS
 
 from cachedeco.cached import AsyncCachedQuery, CachedQuery
-from cachedeco.conf import UNSET, Unset
+from cachedeco.conf import UNSET, Seconds, Unset
 from cachedeco.keys import KeyOption, NamespaceOption
 from cachedeco.recipe import Options, Timeout, always, recipe_for
 
@@ -43,6 +43,12 @@ def cached_query(
     using: str = ...,
     version: int | str | None = ...,
     name: str | None = ...,
+    stale: Seconds = ...,
+    stale_on_error: Seconds = ...,
+    early: float = ...,
+    jitter: float | Unset = ...,
+    wait: Seconds | Unset = ...,
+    nested: bool = ...,
     cache_if: Callable[[Any], object] = ...,
 ) -> Decorator: ...
 def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
@@ -58,6 +64,12 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     using: str = DEFAULT_DB_ALIAS,
     version: int | str | None = None,
     name: str | None = None,
+    stale: Seconds = 0,
+    stale_on_error: Seconds = 0,
+    early: float = 0,
+    jitter: float | Unset = UNSET,
+    wait: Seconds | Unset = UNSET,
+    nested: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> Any:
     """
@@ -100,14 +112,43 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
 
         name: Stable name for keys and statistics. Default: module and qualified name. Needed for a lambda.
 
+        stale: Seconds, or a timedelta, past the timeout in which the old value may be served while one caller
+            refreshes it. What was invalidated is never served.
+
+        stale_on_error: Seconds, or a timedelta, past the timeout in which the old value may be served when the
+            computation raises.
+
+        early: XFetch's beta: how eagerly an entry is refreshed before its timeout. 0 is never, 1 the usual.
+
+        jitter: Fraction by which each entry's timeout may be shortened at random. Default: the setting `JITTER`.
+
+        wait: Longest that a caller waits, in seconds or as a timedelta, for what another one computes, before it
+            computes itself. With 0 there are no leases, and callers who miss at once each compute. Default: the
+            setting `WAIT`.
+
+        nested: Whether the entry depends on the cached calls inside the computation: an invalidation of one of them
+            then makes it a miss too.
+
         cache_if: Callable of the value: store only where true. Default: always.
 
     Raises:
         TypeError: A parameter, or a variable of the function around it, is not accounted for by key, vary or ignore; an
             option is of a wrong type; the function is a generator, or no function.
-        ValueError: A template is malformed, or the timeout is 0 or negative.
+        ValueError: A template is malformed, the timeout is 0, or a number is out of bounds.
     """
-    options = Options(timeout=timeout, cache=cache, using=using, version=version, cache_if=cache_if)
+    options = Options(
+        timeout=timeout,
+        cache=cache,
+        using=using,
+        version=version,
+        cache_if=cache_if,
+        stale=stale,
+        stale_on_error=stale_on_error,
+        early=early,
+        jitter=jitter,
+        wait=wait,
+        nested=nested,
+    )
 
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
         recipe = recipe_for(given, key=key, ignore=ignore, vary=vary, namespace=namespace, name=name, options=options)

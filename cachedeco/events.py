@@ -14,6 +14,7 @@ Kind = Literal[
     "hit",  # a value was served; `seconds` is the time that it saved
     "miss",  # nothing could be served: absent, expired, invalidated or unreadable
     "stale",  # a value past its timeout was served
+    "shared",  # what another caller computed meanwhile was served; `seconds` is the time that it took
     "bypassed",  # the mode, or this transaction's own invalidation, went past the cache
     "computed",  # the function ran; `seconds` is the time that it took
     "stored",  # an entry was sent to the cache

@@ -1,226 +1,146 @@
 """
-Who computes: the steps of a call that could not be served, and the two drivers that take them.
+Flights: one computation, whoever asks.
 
-The steps are written once, as generators that yield what they want done: a callable that talks to the cache or to
-the database connection, or `COMPUTE`, the user's function. `run()` does it here and now; `arun()` awaits the function,
-and does the rest in the thread where Django keeps its connections.
+A *flight* is one computation under way, named by key and stamp: who arrives after an invalidation finds other tokens,
+and never joins a computation that began before it. In one process the others wait for the flight itself; between
+processes its leader holds a lease, and the leaders in other processes look again and again until the entry is there.
+
+Nobody waits without bound: at most `wait` seconds in all, and then they compute. Nobody waits inside a transaction,
+as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that there are no
+circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may see.
 """
 
-import inspect
+import os
 import pickle
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from math import inf
-from time import perf_counter, time
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from threading import Lock
+from time import monotonic
+from typing import Any, Literal, NamedTuple
 
-from asgiref.sync import sync_to_async
-from django.db.models import QuerySet
-from django.db.models.query import RawQuerySet
+from cachedeco import nesting, transactions
+from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, is_servable, note, rescued
+from cachedeco.entries import Stamp
+from cachedeco.keeping import stamped
+from cachedeco.leases import FAILED, LANDED, Permit, granted
+from cachedeco.steps import Raised, Stepping, Steps, Value, Wait
 
-from cachedeco import transactions
-from cachedeco.events import Event, Kind, emit
-from cachedeco.namespaces import PICKLE_PROTOCOL, capture, seal
-from cachedeco.store import Store
-
-V = TypeVar("V")
+Name = tuple[str, str, Stamp]  # alias, the entry's key, the tokens that the call itself depends on
 
 
-class Work(Enum):
-    """What a step may be, besides a callable."""
+class Flight(NamedTuple):
+    """A computation under way in this process, or about to be."""
 
-    COMPUTE = "call the user's function"
+    name: Name
+    future: "Future[Landing]"
+
+    def land(self, landing: Landing) -> None:
+        """Tell all who wait. Nobody joins from now on."""
+        with _lock:
+            if _flights.get(self.name) is self:  # it is not in a child that was forked meanwhile
+                del _flights[self.name]
+        self.future.set_result(landing)
 
 
-COMPUTE: Final = Work.COMPUTE
-Steps = Generator[Callable[[], Any] | Literal[Work.COMPUTE], Any, V]
+_lock = Lock()
+_flights: dict[Name, Flight] = {}
 
 
-@dataclass(frozen=True)
-class Terms:
-    """On what terms the values of one function are kept: its options, under the settings in force."""
+def board(call: Call, stamp: Stamp) -> tuple[Flight, bool]:
+    """Return the flight of a call, and whether it is the caller who leads it. Who leads must land it."""
+    name = (call.terms.store.alias, call.keys[0], stamp)
+    with _lock:
+        flight = _flights.get(name)
+        if flight is not None:
+            return flight, False
+        flight = _flights[name] = Flight(name, Future())
+        return flight, True
 
-    function: str
-    store: Store
-    using: str
-    timeout: Callable[[Any], float | None]  #: takes the value, gives seconds; 0 = do not store
-    cache_if: Callable[[Any], object]
-    lifetime: float | None  #: seconds that a call's own token lives
 
-    def tell(
-        self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: Exception | None = None
-    ) -> None:
-        """Emit an event about a call of this function."""
-        emit(Event(kind, self.function, key, self.store.alias, seconds, reason, error))
+def _begin_anew() -> None:
+    """Forget flights whose leaders a forked child does not have, and a lock that one of them may have held."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = Lock()
+    _flights.clear()
+
+
+with suppress(AttributeError):  # on Windows nothing forks
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 # --- steps ---
 
 
-def steps_of_bypass(function: str, otherwise: Callable[[], None] | None = None) -> Steps[Any]:
-    """Compute, and store nothing. *otherwise* is called then, as in `steps_of_miss`."""
-    emit(Event("bypassed", function))
-    began = perf_counter()
-    value = yield COMPUTE
-    emit(Event("computed", function, seconds=perf_counter() - began))
-    if otherwise:
-        yield otherwise
-    return value
+def steps_of_miss(call: Call) -> Steps[Any]:
+    """Compute and store, or take what another caller computes."""
+    terms = call.terms
+    terms.tell("miss", call.keys[0])
+    stamp, is_alone = yield partial(_prepared, call)
+    deadline = monotonic() + terms.wait
+    while not is_alone and (left := deadline - monotonic()) > 0:
+        flight, leads = board(call, stamp)
+        if leads:
+            return (yield from _led(flight, call, stamp, deadline))
+        landing = yield Wait(flight.future, left)
+        if landing is None:
+            break
+        outcome = yield from _shared(call, stamp, landing)
+        if outcome is not None:
+            return outcome
+        # A value of which there can be no copies: to wait for one another would help nobody.
+        is_alone = landing is not ABANDONED and landing.pickled is None
+    return (yield from computed(call, stamp))[0]
 
 
-def steps_of_miss(
-    terms: Terms,
-    keys: Sequence[str],
-    found: Mapping[str, object] | None,
-    otherwise: Callable[[], None] | None = None,
-) -> Steps[Any]:
-    """
-    Compute and store.
-
-    Args:
-        terms: Those of the function.
-
-        keys: The entry's key, then those of its tokens.
-
-        found: What was read of them; None where the cache could not be asked.
-
-        otherwise: Called where the value can't be stored, or does not arrive.
-    """
-    # Before the computation: an invalidation that arrives during it must find the entry dead at birth.
-    stamp = yield partial(stamped, terms, keys, found)
-    began = perf_counter()
-    value = yield COMPUTE
-    value = yield partial(settled, terms, value)
-    seconds = perf_counter() - began
-    terms.tell("computed", keys[0], seconds=seconds)
-    if stamp is not None:
-        yield partial(keep, terms, keys[0], stamp, seconds, value, otherwise)
-    elif otherwise:
-        yield otherwise
-    return value
+def _prepared(call: Call) -> tuple[Stamp | None, bool]:
+    """Return the stamp for the entry to come, and whether to compute alone."""
+    stamp = stamped(call.terms, call.keys, call.found)
+    return stamp, stamp is None or nesting.is_leading() or transactions.any_open()
 
 
-def stamped(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | None) -> bytes | None:
-    """Return the stamp for the entry to come; None where there is to be none."""
-    if transactions.snapshot_may_be_old(terms.using):
-        terms.tell("unstored", keys[0], reason="the transaction's snapshot may be older than the stamp")
+def _shared(call: Call, stamp: Stamp, landing: Landing) -> Stepping[Value[Any] | Raised | None]:
+    """Return what another caller's computation has come to for us; None where we must see for ourselves."""
+    if landing.error is not None:
+        return (yield from rescued(call, landing.error)) or Raised(copied(landing.error))
+    if landing.pickled is None:
         return None
-    stamp = None if found is None else capture(terms.store, keys[1:], found, terms.lifetime)
-    if stamp is None:
-        terms.tell("unstored", keys[0], reason="the cache has no tokens for it")
-    return stamp
+    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
+    if landing.inner and landing.inner != (yield partial(nesting.asked, call.terms.store, list(landing.inner))):
+        return None
+    note(call, stamp, landing.inner)
+    call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
+    return Value(pickle.loads(landing.pickled))  # noqa: S301 -- made in this process, or checked by its stamp
 
 
-def settled(terms: Terms, value: V) -> V:
-    """
-    Return the value once what it stands for is there: a QuerySet has its rows.
-
-    Raises:
-        TypeError: It can be gone through only once, so what one caller has read would be missing for the next, or it
-            would fetch its rows at each hit.
-    """
-    if isinstance(value, Iterator | AsyncIterator) or inspect.isawaitable(value):
-        msg = f"{terms.function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
-        if inspect.iscoroutine(value):
-            value.close()  # or Python warns that nobody has awaited it
-        raise TypeError(msg)
-    if isinstance(value, RawQuerySet):
-        msg = f"{terms.function}() returned a RawQuerySet, which would query again at each hit; return list(...) of it."
-        raise TypeError(msg)
-    if isinstance(value, QuerySet):
-        len(value)  # fetches the rows: an error of the database is the caller's, as without a cache
-    return value
-
-
-class Write(NamedTuple):
-    """An entry on its way to the cache."""
-
-    terms: Terms
-    key: str
-    sealed: bytes
-    timeout: float | None
-    otherwise: Callable[[], None] | None
-
-
-def keep(  # noqa: PLR0913, PLR0917 -- what an entry is made of
-    terms: Terms, key: str, stamp: bytes, seconds: float, value: object, otherwise: Callable[[], None] | None = None
-) -> None:
-    """
-    Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
-
-    *otherwise* is called where that can't be, or where the cache does not acknowledge it.
-    """
-    sealed = sealed_value(terms, key, stamp, seconds, value)
-    if sealed is not None:
-        transactions.at_commit(terms.using, write, Write(terms, key, *sealed, otherwise))
-    elif otherwise:
-        otherwise()
-
-
-def sealed_value(
-    terms: Terms, key: str, stamp: bytes, seconds: float, value: object
-) -> tuple[bytes, float | None] | None:
-    """Return the bytes to store and their timeout. A value that can't be stored, or is not to be, is an event."""
+def _led(flight: Flight, call: Call, stamp: Stamp, deadline: float) -> Steps[Any]:
+    """Compute for all who join the flight, unless another process does."""
+    answer = None
     try:
-        if not terms.cache_if(value):
-            terms.tell("unstored", key, reason="cache_if says no")
-            return None
-        timeout = terms.timeout(value)
-        pickled = pickle.dumps(value, PICKLE_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
-        terms.tell("error", key, reason="The value can't be stored", error=error)
+        answer = yield from granted(call, stamp, deadline)
+    finally:
+        if not isinstance(answer, Permit):
+            flight.land(ABANDONED if answer is None else answer.landing)
+    return (yield from flown(flight, call, answer)) if isinstance(answer, Permit) else answer.value
+
+
+def flown(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
+    """Compute for all who have joined the flight, and end the lease."""
+    landing = ABANDONED
+    try:
+        outcome, landing = yield from computed(call, permit.stamp, leads=True)
+    finally:
+        # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
+        flight.land(landing)
+    if permit.lease is not None:
+        yield partial(permit.lease.end, _mark_of(call, landing))
+    return outcome
+
+
+def _mark_of(call: Call, landing: Landing) -> Literal[b"landed", b"failed"] | None:
+    """Return how the lease ended: it is free at once for others where the computation came to nothing."""
+    if landing is ABANDONED:
         return None
-    if timeout == 0:
-        terms.tell("unstored", key, reason="its timeout is 0")
-        return None
-    expires = inf if timeout is None else time() + timeout
-    return seal(stamp, expires, seconds, pickled), timeout
-
-
-def write(writes: Sequence[Write]) -> None:
-    """Send entries to the cache."""
-    for terms, key, sealed, timeout, otherwise in writes:
-        if otherwise is None:
-            arrived = terms.store.set(key, sealed, timeout)
-        else:  # what it replaces must not stay: set_many is the write that tells the truth
-            arrived = not terms.store.set_many({key: sealed}, timeout)
-        if arrived:
-            terms.tell("stored", key)
-        elif otherwise:
-            otherwise()
-
-
-def looked_up(terms: Terms, keys: Sequence[str]) -> dict[str, object] | None:
-    """Return what the cache holds of an entry and its tokens, or else what this transaction keeps for its commit."""
-    found = terms.store.get_many(keys)
-    if transactions.waiting and found is not None:
-        found |= {each.key: each.sealed for each in transactions.items_for(write) if each.key == keys[0]}
-    return found
-
-
-# --- drivers ---
-
-
-def run(steps: Steps[V], compute: Callable[[], V]) -> V:
-    """Take the steps here and now."""
-    answer: object = None
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return] # the generator's own V
-        # Outside the try: a StopIteration of the user's function is no end of the steps.
-        answer = compute() if step is COMPUTE else step()
-
-
-async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
-    """Take the steps, each but the computation in the thread where Django keeps its connections."""
-    answer: object = None
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return] # as above
-        answer = await compute() if step is COMPUTE else await sync_to_async(step)()
+    if landing.error is not None:
+        return FAILED if is_servable(call) else None
+    return LANDED

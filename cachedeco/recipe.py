@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from sys import float_info
 from typing import Any, Final, Literal, NamedTuple, Self
 from weakref import WeakSet
 
@@ -14,12 +15,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import LazyObject
 
 from cachedeco import conf
-from cachedeco.conf import UNSET, Seconds, Unset, seconds_of
+from cachedeco.conf import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
 from cachedeco.encoders import KeyTypeError, encode
 from cachedeco.expressions import Subject, free_variables
-from cachedeco.flights import Terms
+from cachedeco.invalidation import Invalidation
+from cachedeco.keeping import Terms
 from cachedeco.keys import KeyOption, KeyPlan, Locators, token_of_function
-from cachedeco.namespaces import Invalidation
 from cachedeco.store import Store, fit
 
 # A call's own token outlives its entries, or it would take them along. It is minted with a life of this many timeouts,
@@ -55,6 +56,12 @@ class Options:
     using: str
     version: int | str | None
     cache_if: Callable[[Any], object]
+    stale: Seconds
+    stale_on_error: Seconds
+    early: float
+    jitter: float | Unset
+    wait: Seconds | Unset
+    nested: bool
 
 
 class Source(NamedTuple):
@@ -155,7 +162,21 @@ class Recipe:
             raise ImproperlyConfigured(msg)
         store = Store(alias, self.name)
         timeout, lifetime = self._timeouts(settings, store)
-        terms = Terms(self.name, store, options.using, timeout, options.cache_if, lifetime)
+        terms = Terms(
+            function=self.name,
+            store=store,
+            using=options.using,
+            timeout=timeout,
+            cache_if=options.cache_if,
+            lifetime=lifetime,
+            stale=span_of(options.stale, what="stale"),
+            stale_on_error=span_of(options.stale_on_error, what="stale_on_error"),
+            early=options.early,
+            jitter=settings.JITTER if options.jitter is UNSET else options.jitter,
+            wait=settings.WAIT if options.wait is UNSET else span_of(options.wait, what="wait"),
+            nested=options.nested,
+            refresh=settings.REFRESH,
+        )
         locators = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
         return Ready(settings, terms, locators, store.room())
 
@@ -168,7 +189,8 @@ class Recipe:
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
         if seconds is None:
             return lambda _: None, None
-        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * seconds)
+        grace = max(span_of(each, what="stale") for each in (self.options.stale, self.options.stale_on_error))
+        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * (seconds + grace))
 
 
 # Weak: a function decorated again at each call of the one around it must not stay.
@@ -283,6 +305,18 @@ def _check_options(name: str, options: Options) -> None:
         if not isinstance(value, kinds) or isinstance(value, bool):
             msg = f"{option}={value!r} for {name}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
             raise TypeError(msg)
+    span_of(options.stale, what=f"stale for {name}()")
+    span_of(options.stale_on_error, what=f"stale_on_error for {name}()")
+    if options.wait is not UNSET:
+        span_of(options.wait, what=f"wait for {name}()")
+    if options.jitter is not UNSET:
+        fraction_of(options.jitter, what=f"jitter for {name}()")
+    if isinstance(options.early, bool) or not isinstance(options.early, int | float):
+        msg = f"early={options.early!r} for {name}(); it takes XFetch's beta: 0 for never, 1 to begin with."
+        raise TypeError(msg)
+    if not 0 <= options.early <= float_info.max:
+        msg = f"early={options.early!r} for {name}(); it takes 0 or more."
+        raise ValueError(msg)
     if not callable(options.cache_if):
         msg = f"cache_if={options.cache_if!r} for {name}(); it takes a callable of the value."
         raise TypeError(msg)

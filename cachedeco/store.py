@@ -90,6 +90,13 @@ class Store:
             return [key for key in values if key in failed] or (list(values) if failed else ())
         return list(values)
 
+    def delete(self, key: str) -> None:
+        """Delete what nobody relies on to be gone."""
+        try:
+            caches[self.alias].delete(key)
+        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            self._failed("Deleting failed", key, error)
+
     def room(self) -> int:
         """
         Return how long a key may be before Django adds its prefix and version.

@@ -147,6 +147,23 @@ def snapshot_may_be_old(using: str) -> bool:
     return _open_block(connection) is not None and not _reads_committed(connection)
 
 
+def any_open() -> bool:
+    """
+    Tell whether a transaction is open in this thread, on any database.
+
+    What it has locked may be what another caller waits for, and what it has written nobody else may see.
+    """
+    return any(
+        _open_block(connection) is not None or _is_managed_by_hand(connection)
+        for connection in connections.all(initialized_only=True)
+    )
+
+
+def any_in_test() -> bool:
+    """Tell whether this thread is inside the block of a TestCase, on any database."""
+    return any(_is_in_test(connection) for connection in connections.all(initialized_only=True))
+
+
 def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether the caller has taken autocommit off: an atomic() block then commits nothing when it ends."""
     if connection.in_atomic_block:

@@ -10,13 +10,14 @@ import cachedeco
 
 # From the ground up. A module may import those before it, and none after.
 FLOORS = [
-    "encoders", "events", "conf", "transactions", "store", "namespaces", "expressions", "keys", "flights", "recipe",
+    "encoders", "events", "conf", "transactions", "store", "entries", "invalidation", "namespaces", "expressions",
+    "keys", "nesting", "background", "steps", "keeping", "computing", "leases", "flights", "refreshing", "recipe",
     "cached", "decorator", "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
-DOORS = ["apps", "checks"]
+DOORS = ["apps", "checks", "tasks"]
 LONGEST_FILE = 350
-LONGEST_FUNCTION = 35
+LONGEST_FUNCTION = 30
 
 PACKAGE = Path(cachedeco.__file__).parent
 TREES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
@@ -49,13 +50,12 @@ def functions(module: str) -> list[Function]:
 
 
 def code_lines(module: str, function: Function) -> int:
-    """Count a function's lines from `def` to its end, without docstring, comments and blank lines."""
+    """Count the lines of a function's body, without docstring, comments and blank lines."""
     nodes = function.body[1:] if ast.get_docstring(function) else function.body
     if not nodes:
         return 0
-    signature = range(function.lineno, function.body[0].lineno)
     body = range(nodes[0].lineno, (function.end_lineno or 0) + 1)
-    lines = [SOURCES[module][n - 1].strip() for n in (*signature, *body)]
+    lines = [SOURCES[module][n - 1].strip() for n in body]
     return sum(bool(line) and not line.startswith("#") for line in lines)
 
 

@@ -42,7 +42,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Give the function that makes seconds pass, for this library and for the cache in memory."""
     now = [1_000_000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
-    for module in ("cached", "flights"):
+    for module in ("cached", "keeping"):
         monkeypatch.setattr(f"cachedeco.{module}.time", lambda: now[0])
 
     def seconds_pass(seconds: float) -> None:

@@ -201,7 +201,7 @@ def test_value_of_another_django_is_a_miss(side: Side, monkeypatch: pytest.Monke
         return 1
 
     with monkeypatch.context() as older:
-        older.setattr("cachedeco.namespaces.FORMAT", b"cachedeco 1, Django 4.2\n")
+        older.setattr("cachedeco.entries.FORMAT", b"cachedeco 1, Django 4.2\n")
         side.call(answer.put, 0)
 
     with listening(seen.append):

@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from cachedeco.cached import MISSING, CachedQuery
 from cachedeco.conf import current_mode
 from cachedeco.events import Event, Kind, listening
-from cachedeco.namespaces import unseal
+from cachedeco.keeping import looked_up
 
 P = ParamSpec("P")
 
@@ -221,9 +221,8 @@ class Watched(Block):
         admitted = self._function._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
         if admitted is None:
             return None
-        terms, keys = admitted
-        found = terms.store.get_many(keys)
-        return found[keys[0]] if found and unseal(terms.store, keys, found) else None
+        asked, found, entry = looked_up(*admitted)
+        return found[asked[0]] if found and entry else None
 
 
 def name_of(function: object) -> str:

@@ -1,0 +1,162 @@
+"""To compute: what happens around the user's function, whoever waits for it."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from time import perf_counter, time
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+from cachedeco import nesting
+from cachedeco.entries import Entry, Stamp
+from cachedeco.events import Event, emit
+from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
+from cachedeco.steps import COMPUTE, Raised, Stepping, Steps, Value
+
+
+class Again(Protocol):
+    """How a call is repeated elsewhere, to refresh its entry."""
+
+    def located(self) -> list[str]:
+        """Return the keys of the call as they are there."""
+
+    def enqueue(self, key: str) -> None:
+        """Enqueue a task that refreshes the entry of this key."""
+
+
+class Call(NamedTuple):
+    """One call that can't simply be served."""
+
+    terms: Terms
+    keys: list[str]  #: the entry's key, then those of the tokens that the call itself depends on
+    found: Mapping[str, object] | None  #: what was read of them; None where the cache could not be asked
+    asked: Sequence[str] = ()  #: the keys of all that the entry there depends on
+    entry: Entry | None = None  #: what is there under a living stamp, past its timeout or nearly
+    again: Again | None = None
+
+
+def standing(call: Call) -> Stamp:
+    """Return the tokens as they were read; what is no token is None, which no stamp has."""
+    found: Mapping[str, Any] = call.found or {}
+    return tuple([found.get(key) for key in call.keys[1:]])  # type: ignore[misc] # as just said
+
+
+class Landing(NamedTuple):
+    """How a computation ended, for those who waited for it."""
+
+    pickled: bytes | None = None  #: its value; None where that can't be pickled, so that nobody else can have it
+    inner: Mapping[str, bytes] = {}  #: the tokens of the calls inside, by name
+    seconds: float = 0.0
+    error: Exception | None = None  #: what it raised
+
+
+# It did not end: its caller was cancelled, say. The others see for themselves.
+ABANDONED: Final = Landing()
+
+
+def computed(
+    call: Call, stamp: Stamp | None, *, leads: bool = False, otherwise: Callable[[], None] | None = None
+) -> Stepping[tuple[Value[Any] | Raised, Landing]]:
+    """
+    Compute and store; give what the caller gets, and what those get who waited for it.
+
+    Args:
+        call: The call.
+
+        stamp: That of the entry to come; None where none is to come.
+
+        leads: Whether anybody may be waiting.
+
+        otherwise: Called where the value can't be stored, or does not arrive.
+    """
+    terms, key = call.terms, call.keys[0]
+    began = perf_counter()
+    with nesting.computing(terms.store.alias, collects=terms.nested, leads=leads) as computation:
+        outcome: Value[Any] | Raised = yield COMPUTE
+        if isinstance(outcome, Value):
+            outcome = yield partial(settled, terms, outcome)
+    seconds = perf_counter() - began
+    if isinstance(outcome, Raised):
+        if not isinstance(outcome.error, Exception):
+            return outcome, ABANDONED
+        return (yield from rescued(call, outcome.error)) or outcome, Landing(error=outcome.error)
+    terms.tell("computed", key, seconds=seconds)
+    stamp = _vouched(call, stamp, computation)
+    draft = Draft(terms, key, stamp, computation.inner, seconds)
+    pickled = yield partial(keep, draft, outcome.value, otherwise)
+    return outcome, Landing(pickled, computation.inner, seconds)
+
+
+def _vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) -> Stamp | None:
+    """Return the stamp if it can vouch for the calls inside too, and tell the computation around this one."""
+    terms = call.terms
+    if stamp is not None and not computation.is_whole:
+        terms.tell("unstored", call.keys[0], reason="a cached call inside it went past the cache")
+        stamp = None
+    if stamp is None:
+        nesting.spoil()
+    else:
+        note(call, stamp, computation.inner)
+    return stamp
+
+
+def note(call: Call, stamp: Stamp, inner: Mapping[str, bytes]) -> None:
+    """Note what a call depended on, for the computation around it."""
+    tokens = dict(zip(call.keys[1:], stamp, strict=True))
+    nesting.note(call.terms.store.alias, [*call.keys, *inner], {**tokens, **inner})
+
+
+def rescued(call: Call, error: Exception) -> Stepping[Value[Any] | None]:
+    """Return the old value where it may be served though the computation has raised; None where it may not."""
+    terms, keys = call.terms, call.keys
+    if not is_servable(call):
+        return None
+    # What was invalidated while the computation ran is not served, whatever has become of the computation.
+    asked, found, entry = yield partial(looked_up, terms, keys)
+    if entry is None:
+        return None
+    terms.tell("error", keys[0], reason="The computation failed, and the old value was served", error=error)
+    return served_old(call._replace(asked=asked, found=found, entry=entry))
+
+
+def is_servable(call: Call) -> bool:
+    """Tell whether the entry that is there may be served if the computation fails."""
+    return call.entry is not None and call.entry.expires + call.terms.grace > time()
+
+
+def served_old(call: Call) -> Value[Any]:
+    """Serve the entry that is there, due or nearly."""
+    value, expires, seconds = cast("Entry", call.entry)
+    nesting.note(call.terms.store.alias, call.asked, call.found or {})
+    call.terms.tell("hit" if expires > time() else "stale", call.keys[0], seconds=seconds)
+    return Value(value)
+
+
+def copied(error: Exception) -> Exception:
+    """Return an error for one more caller to raise: raised by several threads, one error would mix their tracebacks."""
+    try:
+        twin = copy.copy(error)
+    except Exception:  # noqa: BLE001 -- a class of the user's that can't be made anew
+        return error
+    return twin.with_traceback(error.__traceback__) if type(twin) is type(error) else error
+
+
+# --- steps of calls that share with nobody ---
+
+
+def steps_of_bypass(function: str, otherwise: Callable[[], None] | None = None) -> Steps[Any]:
+    """Compute, and store nothing; call *otherwise* then."""
+    emit(Event("bypassed", function))
+    nesting.spoil()
+    began = perf_counter()
+    outcome: Value[Any] | Raised = yield COMPUTE
+    if isinstance(outcome, Value):
+        emit(Event("computed", function, seconds=perf_counter() - began))
+        if otherwise:
+            yield otherwise
+    return outcome
+
+
+def steps_of_refresh(call: Call, otherwise: Callable[[], None]) -> Steps[Any]:
+    """Compute and store, whoever else may be doing so; *otherwise* is called where the value does not arrive."""
+    stamp = yield partial(stamped, call.terms, call.keys, call.found)
+    return (yield from computed(call, stamp, otherwise=otherwise))[0]

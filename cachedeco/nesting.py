@@ -1,0 +1,124 @@
+"""
+Calls inside calls: what a cached call depended on, the cached call around it depends on too.
+
+While a computation runs, each cached call inside it notes its tokens here; they become part of the stamp of the entry
+to come. The names of such inner tokens stand in the entry, and each process remembers them by the entry's key, so that
+one `get_many` can ask for them all. A process that meets an entry for the first time has to ask twice.
+
+A token in another cache than the entry has its alias before its name.
+"""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import Final
+
+from cachedeco.store import Store
+
+# Entries whose inner names are remembered: some hundred bytes each.
+LONGEST_MEMORY: Final = 10_000
+
+
+class Computation:
+    """A computation under way, and what the cached calls inside it depended on so far."""
+
+    __slots__ = ("alias", "collects", "inner", "is_leading", "is_whole")
+
+    def __init__(self, alias: str, *, collects: bool, is_leading: bool) -> None:
+        """Begin with nothing."""
+        self.alias = alias
+        self.collects = collects
+        self.is_leading = is_leading  #: others wait for it, or for one around it: it may wait for nobody
+        self.inner: dict[str, bytes] = {}
+        self.is_whole = True  #: False once an inner call had no stamp
+
+
+_current: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
+
+
+@contextmanager
+def computing(alias: str, *, collects: bool, leads: bool) -> Generator[Computation]:
+    """
+    Collect what is noted while the block runs.
+
+    Args:
+        alias: The cache of the entry to come.
+
+        collects: Whether the entry is to depend on the calls inside at all.
+
+        leads: Whether others may wait for the computation.
+    """
+    before = _current.get()
+    computation = Computation(alias, collects=collects, is_leading=leads or is_leading())
+    _current.set(computation)
+    try:
+        yield computation
+    finally:
+        # Not by the variable's own reset(): a coroutine that nobody awaits any more is closed in another context.
+        _current.set(before)
+
+
+def is_leading() -> bool:
+    """Tell whether anybody may be waiting for what this thread or task computes: then it must wait for nobody."""
+    computation = _current.get()
+    return computation is not None and computation.is_leading
+
+
+def note(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
+    """Note the tokens that a call depended on, for the computation around it: *keys* but the first, with *found*."""
+    computation = _current.get()
+    if computation is None or not computation.collects:
+        return
+    for key in keys[1:]:
+        name = key
+        if alias != computation.alias and " " not in key:
+            name = f"{alias} {key}"
+        elif " " in key and key.startswith(f"{computation.alias} "):
+            name = key.rpartition(" ")[2]
+        # The first that was seen: what was invalidated in between must find the entry dead at birth.
+        computation.inner.setdefault(name, found[key])  # type: ignore[arg-type] # tokens, as the caller has tested
+
+
+def spoil() -> None:
+    """Tell the computation around a call that it had no stamp: no invalidation of it could reach the entry to come."""
+    computation = _current.get()
+    if computation is not None and computation.collects:
+        computation.is_whole = False
+
+
+# --- what is remembered of entries ---
+
+
+# By the entry's key. Empty nearly always, and then a hit need not look.
+remembered: dict[str, tuple[str, ...]] = {}
+_lock = Lock()
+
+
+def remember(key: str, names: Iterable[str]) -> None:
+    """Remember the inner names of an entry for the next call; forget them where there are none."""
+    names = tuple(names)
+    if not names and not remembered:
+        return
+    # Under a lock: two threads would drop the same oldest one.
+    with _lock:
+        remembered.pop(key, None)
+        if names:
+            remembered[key] = names
+        if len(remembered) > LONGEST_MEMORY:
+            del remembered[next(iter(remembered))]
+
+
+def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
+    """Return what is there of keys with and without an alias before them; None where a cache could not be asked."""
+    apart: dict[str, list[str]] = {}
+    for key in keys:
+        apart.setdefault(key.rpartition(" ")[0] or store.alias, []).append(key)
+    found: dict[str, object] = {}
+    for alias, names in apart.items():
+        by_key = {name.rpartition(" ")[2]: name for name in names}
+        there = Store(alias, store.function).get_many(list(by_key))
+        if there is None:
+            return None
+        found |= {name: there[key] for key, name in by_key.items() if key in there}
+    return found

@@ -1,0 +1,160 @@
+"""
+To refresh an entry while it is still served: past its timeout, or a little before.
+
+One caller refreshes, the one who gets the lease; the others are served what is there, at once. An entry that was
+invalidated never comes here: its stamp is dead.
+
+Before its timeout an entry is refreshed by chance, the sooner the longer its computation takes: XFetch (Vattani,
+Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", PVLDB 8(8), 2015). A call takes the time
+for later than it is, by an amount that is distributed exponentially with the mean of beta times the seconds that the
+computation took. Without a lease e^(1/beta) callers would refresh, whatever their number.
+"""
+
+import pickle
+from functools import partial
+from importlib import import_module
+from math import log
+from random import random
+from time import time
+from typing import Any, Final, Literal
+
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.core import signing
+
+from cachedeco import transactions
+from cachedeco.computing import ABANDONED, Call, served_old, standing
+from cachedeco.entries import PICKLE_PROTOCOL, Entry
+from cachedeco.flights import Flight, board, flown
+from cachedeco.leases import FAILED, Permit, lease_of
+from cachedeco.steps import Handover, Raised, Stepping, Steps, Value
+
+
+def ahead(entry: Entry, beta: float) -> float:
+    """Return the time, in seconds since the epoch, that a call takes it for: XFetch."""
+    # 1 - random() is never 0, of which there is no logarithm.
+    return time() - entry.seconds * beta * log(1 - random())  # noqa: S311 -- no secret
+
+
+def steps_of_due(call: Call) -> Steps[Any]:
+    """Serve an entry that is due, or nearly, unless it is this caller who refreshes it."""
+    way = yield partial(_way, call)
+    if way is not None:
+        flight, leads = board(call, standing(call))
+        permit = (yield from _permitted(flight, call)) if leads else None
+        if permit and way == "caller":
+            call.terms.tell("miss", call.keys[0])
+            return (yield from flown(flight, call, permit))
+        if permit:
+            yield from _begun(flight, call, permit, way)
+    return served_old(call)
+
+
+def _way(call: Call) -> Literal["caller", "thread", "task"] | None:
+    """Return who is to refresh, if this caller sees to it: not inside a transaction, of which nothing is shared."""
+    if transactions.any_open():
+        return None
+    # What the block of a TestCase has written no other connection can see.
+    return "caller" if transactions.any_in_test() else call.terms.refresh
+
+
+def _permitted(flight: Flight, call: Call) -> Stepping[Permit | None]:
+    """Take the lease; where another has it, nobody is to wait for us."""
+    permit = None
+    try:
+        lease = yield partial(lease_of, call, standing(call))
+        permit = Permit(standing(call), lease) if (yield lease.take) else None
+    finally:
+        if permit is None:
+            flight.land(ABANDONED)
+    return permit
+
+
+# --- elsewhere ---
+
+
+def _begun(flight: Flight, call: Call, permit: Permit, way: Literal["thread", "task"]) -> Stepping[None]:
+    """Have it refreshed elsewhere; where that can't be, leave it to the next caller."""
+    if way == "thread" and (yield Handover(_apart(flight, call, permit))):
+        return
+    flight.land(ABANDONED)
+    if (way == "thread" or not (yield partial(_enqueued, call))) and permit.lease:
+        yield partial(permit.lease.end, None)
+
+
+def _apart(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
+    """Refresh in the background, if the call has the same key there."""
+    problem = yield partial(_problem, call)
+    if problem is None:
+        outcome = yield from flown(flight, call, permit)
+        problem = outcome.error if isinstance(outcome, Raised) else None
+    else:
+        flight.land(ABANDONED)
+        if permit.lease:
+            yield partial(permit.lease.end, FAILED)
+    if problem is not None:
+        call.terms.tell("error", call.keys[0], reason="The refresh failed", error=problem)
+    return Value(None)
+
+
+def _problem(call: Call) -> Exception | None:
+    """Return what speaks against computing here: a tenant, say, that only the caller's own connection knows."""
+    try:
+        here = call.again.located() if call.again else call.keys
+    except Exception as error:  # noqa: BLE001 -- whatever the user's vary does in another thread
+        return error
+    return None if here == call.keys else RuntimeError(OTHER_KEY.format(call.keys[0], here[0]))
+
+
+def _enqueued(call: Call) -> bool:
+    try:
+        if call.again:
+            call.again.enqueue(call.keys[0])
+    except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or whatever a queue does
+        call.terms.tell("error", call.keys[0], reason="The refresh can't be enqueued", error=error)
+        return False
+    return True
+
+
+OTHER_KEY: Final = (
+    "In the background the call of {0} is that of {1}: what it varies on is not known there. "
+    'Say CACHEDECO["REFRESH"] = "caller".'
+)
+
+
+class Pickles:
+    """Serializer for signed messages, as Django's signing takes it."""
+
+    def dumps(self, what: object) -> bytes:
+        """Pickle."""
+        return pickle.dumps(what, PICKLE_PROTOCOL)
+
+    def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- what was pickled
+        """Unpickle what was signed with this project's SECRET_KEY: Django checks that first."""
+        return pickle.loads(data)  # noqa: S301 -- as just said
+
+
+SALT: Final = "cachedeco.refresh"
+
+
+def enqueue(call: tuple[Any, ...], key: str) -> None:
+    """
+    Enqueue a task that refreshes one entry.
+
+    Args:
+        call: The cached function, its arguments and its keyword arguments.
+
+        key: The entry's.
+    """
+    tasks = import_module("cachedeco.tasks")  # needs Django 6, as the setting's own check says
+    tasks.refresh.enqueue(signing.dumps((call, key), salt=SALT, serializer=Pickles, compress=True))
+
+
+def refresh_from(message: str) -> None:
+    """Refresh the entry that a message of `enqueue()` names, in whatever process this is."""
+    (cached, args, kwargs), key = signing.loads(message, salt=SALT, serializer=Pickles)
+    if cached.key_for(*args, **kwargs) != key:
+        raise RuntimeError(OTHER_KEY.format(key, cached.key_for(*args, **kwargs)))
+    if iscoroutinefunction(cached):
+        async_to_sync(cached.arefresh)(*args, **kwargs)
+    else:
+        cached.refresh(*args, **kwargs)
