@@ -81,9 +81,6 @@ def cachedeco(name: str, compute: Computation, **options: Any) -> Contender:  # 
     """Return cachedeco, every option but those given left alone."""
     from cachedeco import cached_query
 
-    # BEFORE THE MERGE: today's decorator has no `stale`. Remove this line when it has.
-    options.pop("stale", None)
-
     @cached_query(name=name, ignore=["compute"], **options)
     def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()

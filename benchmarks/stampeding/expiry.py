@@ -11,7 +11,7 @@ from stampeding.tables import Table, milliseconds, percentile
 COMPUTATION = 0.2  # seconds
 PROCESSES, THREADS = 4, 5
 PAUSE = 0.01  # between two calls of a caller: the load is to leave the machine some room
-SECONDS = 12.0
+SECONDS = 10.5
 # A window around an expiry reaches from a little before its first computation to twice the time that it takes.
 BEFORE, AFTER = 0.05, 2 * COMPUTATION
 # Computations that begin within so long belong to one expiry: well under the timeout, well over a herd's spread.
