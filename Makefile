@@ -15,7 +15,7 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test servers lint types suite second-suite format demo serve bench storm clean
+.PHONY: help test servers lint types suite second-suite format demo serve bench bench-stampede storm clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ serve: $(LEAN)  ## Serve the example site
 
 bench: $(BENCH) servers  ## Measure a hit, beside other libraries
 	@$(RUN) benchmarks/bench_hit.py
+
+bench-stampede: $(BENCH) servers  ## Measure herds, beside other libraries
+	@$(RUN) benchmarks/bench_stampede.py
 
 storm: $(BENCH) servers  ## Look for anything old, where all fails that can
 	@$(RUN) benchmarks/storm.py

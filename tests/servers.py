@@ -181,6 +181,11 @@ class Memcached(Server):
 
     program = "memcached"
 
+    def __init__(self, *options: str) -> None:
+        """Make a server that is not started yet; *options* are more of its command line, `-c 4096` for one."""
+        super().__init__()
+        self._options = options
+
     @property
     def location(self) -> str:
         """The server's address as Django's CACHES want it."""
@@ -192,7 +197,7 @@ class Memcached(Server):
 
     def _arguments(self, port: int) -> list[str]:
         user = ["-u", "root"] if os.geteuid() == 0 else []
-        return ["-U", "0", "-l", HOST, "-p", str(port), "-m", "64", *user]
+        return ["-U", "0", "-l", HOST, "-p", str(port), "-m", "64", *user, *self._options]
 
     def _answering_pid(self, port: int) -> int:
         return int(self._stats(port).get("pid", 0))

@@ -1,0 +1,133 @@
+"""
+How many computations does an expiry cause where callers refresh early, at random?
+
+Simulated by a clock that stands still between calls: one entry, calls at random moments, and nothing that the machine
+does counts. Without a lease only the decision of each call is cachedeco's, and who decides to refresh does. "As it is"
+is cachedeco as it runs, on a cache in memory: who calls while somebody computes does so from another thread.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from math import e, inf, sqrt
+from statistics import mean, stdev
+from unittest import mock
+
+from django.test.utils import override_settings
+
+from stampeding.tables import Table
+
+COMPUTATION = 0.2  # seconds
+RATE = 1000.0  # calls a second
+BETAS = (1.0, 1.5, 2.0)
+EXPIRIES = 1000
+# Each call is one of cachedeco's here, some forty times as dear as its decision.
+EXPIRIES_AS_IT_IS = 20
+# In computations and betas before the expiry: one call in e^15 is early by more, so three expiries in ten thousand.
+HORIZON = 15
+TIMEOUT = 60.0  # seconds
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+CLOCKED = {
+    "cached": ("time",),
+    "computing": ("time", "perf_counter"),
+    "keeping": ("time",),
+    "leases": ("time",),
+    "refreshing": ("time",),
+}
+
+Expiry = tuple[int, float]  #: how many computations it caused, and how many seconds before it the first began
+
+
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Have cachedeco read this clock."""
+        with ExitStack() as stack:
+            for module, names in CLOCKED.items():
+                for name in names:
+                    stack.enter_context(mock.patch(f"cachedeco.{module}.{name}", self))
+            yield
+
+    def calls_until(self, end: Callable[[], float], call: Callable[[], object]) -> None:
+        """Call at random moments until the end."""
+        while (moment := self.now + random.expovariate(RATE)) < end():
+            self.now = moment
+            call()
+        self.now = end()
+
+
+def run() -> None:
+    """Simulate, and print the table."""
+    clock = Clock()
+    title = f"Simulated, {RATE:g} calls a second, {COMPUTATION:g} s a computation: computations for each expiry"
+    heads = "beta,expiries,no lease,e^(1/beta),first begun before,expiries,as it is,first begun before"
+    table = Table(title, heads.split(","))
+    with clock.read(), override_settings(CACHES={"default": LOCMEM}):
+        for beta in BETAS:
+            alone = [without_lease(clock, beta) for _ in range(EXPIRIES)]
+            expiries, counts, before = cells(alone)
+            table.add(f"{beta:g}", expiries, counts, f"{e ** (1 / beta):.2f}", before, *cells(as_it_is(clock, beta)))
+    table.show()
+
+
+def cells(expiries: list[Expiry]) -> list[str]:
+    """Return how many there were, the mean of their computations and its standard error, and when they began."""
+    counts = [count for count, _ in expiries]
+    error = stdev(counts) / sqrt(len(counts))
+    return [str(len(counts)), f"{mean(counts):.2f} ± {error:.2f}", f"{mean(before for _, before in expiries):.2f} s"]
+
+
+def without_lease(clock: Clock, beta: float) -> Expiry:
+    """Let everybody compute who decides to."""
+    from cachedeco.entries import Entry
+    from cachedeco.refreshing import ahead
+
+    entry = Entry(None, clock.now + HORIZON * beta * COMPUTATION, COMPUTATION)
+    begun: list[float] = []
+
+    def call() -> None:
+        if ahead(entry, beta) >= entry.expires:
+            begun.append(clock.now)
+
+    clock.calls_until(lambda: begun[0] + COMPUTATION if begun else inf, call)
+    return len(begun), entry.expires - begun[0]
+
+
+def as_it_is(clock: Clock, beta: float) -> list[Expiry]:
+    """Call a cached function through its expiries, one after the other."""
+    from cachedeco import cached_query
+
+    begun: list[float] = []
+    is_filled = False
+
+    def compute() -> None:
+        begun.append(clock.now)
+        if is_filled:
+            clock.calls_until(lambda: begun[0] + COMPUTATION, lambda: others.submit(value).result())
+        else:
+            clock.now += COMPUTATION
+
+    @cached_query(name=f"early {beta:g}", timeout=TIMEOUT, early=beta, ignore=["compute"])
+    def value() -> None:
+        compute()
+
+    expiries = []
+    with ThreadPoolExecutor(1) as others:
+        value()
+        is_filled = True
+        for _ in range(EXPIRIES_AS_IT_IS):
+            begun.clear()
+            expires = clock.now + TIMEOUT
+            clock.now = expires - HORIZON * beta * COMPUTATION
+            clock.calls_until(lambda: clock.now if begun else inf, value)
+            expiries.append((len(begun), expires - begun[0]))
+    return expiries
