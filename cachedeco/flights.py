@@ -33,13 +33,14 @@ Name = tuple[str, str, Stamp | None]
 class Flight:
     """A computation under way in this process, or about to be."""
 
-    __slots__ = ("before", "future", "has_departed", "name")
+    __slots__ = ("before", "future", "has_departed", "name", "process")
 
     def __init__(self, name: Name, before: "Flight | None") -> None:
         """Prepare one for others to join."""
         self.name = name
         self.before = before  #: without a stamp: the one that had departed already
         self.has_departed = False
+        self.process = os.getpid()
         self.future: Future[Landing] = Future()
 
     def depart(self) -> None:
@@ -49,10 +50,11 @@ class Flight:
 
     def land(self, landing: Landing) -> None:
         """Tell all who wait. Nobody joins from now on."""
+        if self.process != os.getpid():  # a child that was forked meanwhile: nobody waits there
+            return
         with _lock:
-            if _flights.get(self.name) is not self:  # in a child that was forked meanwhile: nobody waits there
-                return
-            del _flights[self.name]
+            if _flights.get(self.name) is self:  # without a stamp, the next one may have the name by now
+                del _flights[self.name]
         self.future.set_result(landing)
 
 
