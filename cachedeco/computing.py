@@ -73,20 +73,20 @@ def computed(
     with nesting.computing(terms.store.alias, collects=terms.nested, leads=leads) as computation:
         outcome: Value[Any] | Raised = yield COMPUTE
         if isinstance(outcome, Value):
-            outcome = yield partial(settled, terms, outcome)
+            outcome = yield partial(settled, terms.function, outcome)
     seconds = perf_counter() - began
     if isinstance(outcome, Raised):
         if not isinstance(outcome.error, Exception):
             return outcome, ABANDONED
         return (yield from rescued(call, outcome.error)) or outcome, Landing(error=outcome.error)
     terms.tell("computed", key, seconds=seconds)
-    stamp = _vouched(call, stamp, computation)
+    stamp = vouched(call, stamp, computation)
     draft = Draft(terms, key, stamp, computation.inner, seconds)
     pickled = yield partial(keep, draft, outcome.value, otherwise)
     return outcome, Landing(pickled, computation.inner, seconds)
 
 
-def _vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) -> Stamp | None:
+def vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) -> Stamp | None:
     """Return the stamp if it can vouch for the calls inside too, and tell the computation around this one."""
     terms = call.terms
     if stamp is not None and not computation.is_whole:

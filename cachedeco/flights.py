@@ -12,6 +12,7 @@ circles. Nor does anybody share what was computed inside a transaction: it may h
 
 import os
 import pickle
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -43,6 +44,21 @@ class Flight(NamedTuple):
         self.future.set_result(landing)
 
 
+class Fleet(NamedTuple):
+    """Flights of one computation."""
+
+    flights: Mapping[Name, Flight]
+    future: "Future[Landing]"
+
+    def land(self) -> None:
+        """Tell all who wait to see for themselves. Nobody joins from now on."""
+        with _lock:
+            for name, flight in self.flights.items():
+                if _flights.get(name) is flight:  # as above
+                    del _flights[name]
+        self.future.set_result(ABANDONED)
+
+
 _lock = Lock()
 _flights: dict[Name, Flight] = {}
 
@@ -56,6 +72,21 @@ def board(call: Call, stamp: Stamp) -> tuple[Flight, bool]:
             return flight, False
         flight = _flights[name] = Flight(name, Future())
         return flight, True
+
+
+def board_each(names: Iterable[Name]) -> tuple[Fleet, list["Future[Landing]"]]:
+    """Lead the flights of these names that nobody leads yet; return them, and the futures of the others."""
+    future: Future[Landing] = Future()
+    led: dict[Name, Flight] = {}
+    others: dict[Future[Landing], None] = {}
+    with _lock:
+        for name in names:
+            flight = _flights.get(name)
+            if flight is None:
+                led[name] = _flights[name] = Flight(name, future)
+            elif flight.future is not future:
+                others[flight.future] = None
+    return Fleet(led, future), list(others)
 
 
 def _begin_anew() -> None:

@@ -1,7 +1,7 @@
 """To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
@@ -27,6 +27,18 @@ def invalidate(using: str, invalidation: Invalidation) -> None:
     transactions.at_commit(using, deliver, invalidation, touches=(invalidation.key,))
 
 
+def invalidate_each(using: str, invalidations: Iterable[Invalidation]) -> None:
+    """Replace several tokens together: otherwise as `invalidate()`."""
+    every = tuple(invalidations)
+    if every:
+        transactions.at_commit(using, deliver_each, every, touches=[each.key for each in every])
+
+
+def deliver_each(together: Sequence[Sequence[Invalidation]]) -> None:
+    """Write new tokens as `deliver()` does."""
+    deliver([each for every in together for each in every])
+
+
 def deliver(invalidations: Sequence[Invalidation]) -> None:
     """
     Write new tokens: one command for each cache, and one more where some tokens live for ever and some do not.
@@ -37,7 +49,8 @@ def deliver(invalidations: Sequence[Invalidation]) -> None:
     for each in invalidations:
         together[each.store.alias, each.lifetime is None][each.key] = each
     for tokens in together.values():
-        _deliver_to_one(tokens)
+        for some in next(iter(tokens.values())).store.chunks(list(tokens)):
+            _deliver_to_one({key: tokens[key] for key in some})
 
 
 def _deliver_to_one(tokens: Mapping[str, Invalidation]) -> None:

@@ -65,14 +65,30 @@ class Lease(NamedTuple):
 
 def lease_of(call: Call, stamp: Stamp) -> Lease:
     """Return the lease for a computation under a stamp, of the tokens that the call itself depends on."""
-    entry, store = call.entry, call.terms.store
+    entry = call.entry
     replaced = "" if entry is None else repr(entry.expires)
-    name = blake2b(b"".join(stamp) + replaced.encode(), digest_size=8).hexdigest()
+    told = b"".join(stamp) + replaced.encode()
+    return lease_named(call.terms.store, call.keys[0], told, None if entry is None else entry.seconds)
+
+
+def lease_named(store: Store, key: str, told: bytes, seconds: float | None) -> Lease:
+    """
+    Return the lease of a name.
+
+    Args:
+        store: The cache.
+
+        key: That of the entry, or of the first of several.
+
+        told: What else tells the computation from others of the same key.
+
+        seconds: What it took the last time; None where that is not known.
+    """
     lifetime = USUAL_LIFETIME
-    if entry is not None:
-        lifetime = min(max(SHORTEST_LIFETIME, LIFETIMES_OF_COMPUTATION * entry.seconds), LONGEST_LIFETIME)
+    if seconds is not None:
+        lifetime = min(max(SHORTEST_LIFETIME, LIFETIMES_OF_COMPUTATION * seconds), LONGEST_LIFETIME)
     # It ends in "@" and a digest, as no other key does.
-    [fitted] = fit([f"{call.keys[0]}@{name}"], store.room())
+    [fitted] = fit([f"{key}@{blake2b(told, digest_size=8).hexdigest()}"], store.room())
     return Lease(store, fitted, urandom(8), lifetime)
 
 

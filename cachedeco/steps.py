@@ -2,8 +2,8 @@
 What a call wants done, one step at a time, and the two drivers that do it: one for sync code and one for async.
 
 The steps are written once, as generators that yield what they want done: a callable that talks to the cache or to
-the database connection; `COMPUTE`, the user's function; or to wait, to pause, or to go on in the background. `run()`
-does it here and now; `arun()` awaits what can be awaited, and does the rest in the thread where Django keeps its
+the database connection; to call the user's function; to wait, to pause, or to go on in the background. `run()` does it
+here and now; `arun()` awaits what can be awaited, and does the rest in the thread where Django keeps its
 connections. The generator gives an outcome, which the driver returns or raises.
 """
 
@@ -11,9 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import closing, suppress
-from enum import Enum
 from time import sleep
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -22,10 +21,10 @@ from cachedeco import background
 V = TypeVar("V")
 
 
-class Work(Enum):
-    """What a step may be, besides a callable."""
+class Compute(NamedTuple):
+    """Call the user's function: what the driver was given, with these arguments. The answer is an outcome."""
 
-    COMPUTE = "call the user's function"
+    arguments: tuple[Any, ...] = ()
 
 
 class Wait(NamedTuple):
@@ -59,15 +58,15 @@ class Raised(NamedTuple):
     error: BaseException
 
 
-COMPUTE: Final = Work.COMPUTE
+COMPUTE: Final = Compute()
 Outcome = Value[V] | Raised
-Step = Callable[[], Any] | Literal[Work.COMPUTE] | Wait | Pause | Handover
+Step = Callable[[], Any] | Compute | Wait | Pause | Handover
 # What gives a T in the end. What a driver takes gives an outcome.
 Stepping = Generator[Step, Any, V]
 Steps = Stepping[Outcome[V]]
 
 
-def run(steps: Steps[V], compute: Callable[[], V]) -> V:
+def run(steps: Steps[V], compute: Callable[..., Any]) -> V:
     """Take the steps here and now."""
     answer: object = None
     outcome: Any = None
@@ -83,11 +82,11 @@ def run(steps: Steps[V], compute: Callable[[], V]) -> V:
     return _given(outcome)  # type: ignore[no-any-return] # the generator's own V
 
 
-def _done(step: Step, compute: Callable[[], Any]) -> object:
+def _done(step: Step, compute: Callable[..., Any]) -> object:
     match step:
-        case Work.COMPUTE:
+        case Compute(arguments):
             try:
-                return Value(compute())
+                return Value(compute(*arguments))
             except BaseException as error:  # noqa: BLE001 -- raised again, once the steps have tidied up
                 return Raised(error)
         case Wait(future, seconds):
@@ -102,7 +101,7 @@ def _done(step: Step, compute: Callable[[], Any]) -> object:
             return step()
 
 
-async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
+async def arun(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> V:
     """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
     answer: object = None
     outcome: Any = None
@@ -117,11 +116,11 @@ async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
     return _given(outcome)  # type: ignore[no-any-return] # as above
 
 
-async def _adone(step: Step, compute: Callable[[], Awaitable[Any]]) -> object:
+async def _adone(step: Step, compute: Callable[..., Awaitable[Any]]) -> object:
     match step:
-        case Work.COMPUTE:
+        case Compute(arguments):
             try:
-                return Value(await compute())
+                return Value(await compute(*arguments))
             except GeneratorExit:  # nobody awaits us any more, and nothing can be awaited any more
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after tidying up

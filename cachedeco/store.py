@@ -4,7 +4,7 @@ One guarded door to a Django cache: whatever happens behind it, the call goes on
 Each method is one cache command. A failure is an event and an answer that the caller can act on, never an exception.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -19,6 +19,11 @@ from cachedeco.events import Event, emit
 LONGEST_KEY: Final = 250
 LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 USUAL_ROOM: Final = 180
+# Keys in one command. Memcached and Redis take 100 000 (measured: memcached 1.6 through pymemcache 4, redis-server 7),
+# but nobody else is served meanwhile, and a client's timeout is for one command: 2000 take some 40 milliseconds.
+MOST_KEYS: Final = 2000
+# Parameters in one query: SQLite before 3.32 takes 999, and a list on Oracle 1000.
+MOST_KEYS_IN_DATABASE: Final = 999
 # A digest of 20 bytes in hex, its "#", and a beginning to know it by.
 SHORTEST_ROOM: Final = 60
 
@@ -96,6 +101,13 @@ class Store:
             caches[self.alias].delete(key)
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Deleting failed", key, error)
+
+    def chunks(self, keys: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Give keys in chunks of a size that one command takes."""
+        if len(keys) <= MOST_KEYS_IN_DATABASE:
+            return iter((keys,))
+        most = MOST_KEYS_IN_DATABASE if isinstance(caches[self.alias], DatabaseCache) else MOST_KEYS
+        return (keys[start : start + most] for start in range(0, len(keys), most))
 
     def room(self) -> int:
         """

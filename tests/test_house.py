@@ -11,8 +11,8 @@ import cachedeco
 # From the ground up. A module may import those before it, and none after.
 FLOORS = [
     "encoders", "events", "conf", "transactions", "store", "entries", "invalidation", "namespaces", "expressions",
-    "keys", "nesting", "background", "steps", "keeping", "computing", "leases", "flights", "refreshing", "recipe",
-    "cached", "decorator", "__init__",
+    "keys", "nesting", "background", "steps", "keeping", "batch", "computing", "leases", "flights", "refreshing",
+    "bulk", "recipe", "reach", "cached", "many", "decorator", "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
 DOORS = ["apps", "checks", "tasks"]

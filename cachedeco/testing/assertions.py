@@ -13,6 +13,7 @@ from cachedeco.cached import MISSING, CachedQuery
 from cachedeco.conf import current_mode
 from cachedeco.events import Event, Kind, listening
 from cachedeco.keeping import looked_up
+from cachedeco.reach import Reached
 
 P = ParamSpec("P")
 
@@ -232,7 +233,7 @@ def name_of(function: object) -> str:
     Raises:
         TypeError: It is none.
     """
-    if not isinstance(function, CachedQuery):
+    if not isinstance(function, Reached):
         msg = f"{function!r} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
     return function._recipe.name  # noqa: SLF001 -- for these tools alone, so it has no public name
