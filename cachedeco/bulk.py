@@ -72,7 +72,9 @@ def steps_of_refresh_each(batch: Batch, otherwise: Otherwise) -> Steps[Values]:
 
 
 def steps_of_bypass_each(function: str, ids: Ids, otherwise: Callable[[], None] | None = None) -> Steps[Values]:
-    """Compute, and store nothing; call *otherwise* then."""
+    """Compute, and store nothing; call *otherwise* then. For no ids, nothing at all."""
+    if not ids:
+        return Value({})
     for _ in ids:
         emit(Event("bypassed", function))
     nesting.spoil()

@@ -7,7 +7,7 @@ from time import perf_counter, time
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from cachedeco import nesting
-from cachedeco.entries import Entry, Stamp
+from cachedeco.entries import MOST_TOKENS, Entry, Stamp
 from cachedeco.events import Event, emit
 from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
 from cachedeco.steps import COMPUTE, Raised, Stepping, Steps, Value
@@ -91,6 +91,9 @@ def vouched(call: Call, stamp: Stamp | None, computation: nesting.Computation) -
     terms = call.terms
     if stamp is not None and not computation.is_whole:
         terms.tell("unstored", call.keys[0], reason="a cached call inside it went past the cache")
+        stamp = None
+    if stamp is not None and len(stamp) + len(computation.inner) > MOST_TOKENS:
+        terms.tell("unstored", call.keys[0], reason=f"the calls inside it depend on more than {MOST_TOKENS} tokens")
         stamp = None
     if stamp is None:
         nesting.spoil()

@@ -146,6 +146,7 @@ def inner_names(keys: Sequence[str], found: Mapping[str, object]) -> list[str] |
 
 
 _number = Struct("<H")
+MOST_TOKENS: Final = 0xFFFF  # whose number that can tell
 
 
 def _tail(tokens: Sequence[bytes]) -> bytes:

@@ -157,8 +157,7 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
         call = self._placed(args, kwargs)
         admitted = self._admitted(call)
         if admitted is None:
-            bypass = steps_of_bypass_each(self._recipe.name, call.ids)
-            return (None, (bypass, self._compute(call))) if call.ids else ({}, None)
+            return None, (steps_of_bypass_each(self._recipe.name, call.ids), self._compute(call))
         terms, rows, bypassed = admitted
         values: Values = {}
         due: dict[Any, Call] = {}
