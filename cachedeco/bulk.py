@@ -30,6 +30,7 @@ Ids = Sequence[Hashable]
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function does not know
 Calls = Mapping[Hashable, Call]  # by id, in the order asked
 Otherwise = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
+Stamps = dict[Hashable, Stamp | None]  # by id; None where no entry is to come
 Mark = Literal[b"landed", b"failed"] | None  # how a lease ends
 
 
@@ -67,7 +68,8 @@ def steps_of_refresh_each(batch: Batch, otherwise: Otherwise) -> Steps[Values]:
     """Compute and store for all that is missing, whoever else may be doing so."""
     for each in batch.bypassed:
         batch.terms.tell("bypassed", batch.missing[each].keys[0])
-    outcome, _ = yield from _computed(batch.terms, batch.missing, batch.bypassed, otherwise=otherwise)
+    stamps = yield partial(stamps_of, batch.terms, batch.missing, batch.bypassed)
+    outcome, _ = yield from _computed(batch.terms, batch.missing, stamps, otherwise=otherwise)
     return outcome if isinstance(outcome, Raised) else Value(given(batch.ids, outcome.value))
 
 
@@ -105,7 +107,8 @@ def _missed(batch: Batch) -> Steps[Values]:
             return outcome
         values = outcome.value
     if left:
-        outcome, _ = yield from _computed(terms, left, batch.bypassed)
+        stamps = yield partial(stamps_of, terms, left, batch.bypassed)
+        outcome, _ = yield from _computed(terms, left, stamps)
         return outcome if isinstance(outcome, Raised) else Value(values | outcome.value)
     return Value(values)
 
@@ -146,17 +149,41 @@ def _led(fleet: Fleet, terms: Terms, calls: Calls, deadline: float) -> Steps[Val
     left, lease = calls, None
     outcome: Outcome[Values] = Value({})
     mark: Mark = None
+    leases: list[Lease] = []
     try:
         if calls:
             values, left, lease = yield from _granted(terms, calls, deadline)
         if left:
-            outcome, mark = yield from _computed(terms, left, leads=True)
+            leases = [lease] if lease else []
+            stamps = yield partial(_stamps_led, fleet, terms, left, leases)
+            outcome, mark = yield from _computed(terms, left, stamps, leads=True)
     finally:
         # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
         fleet.land()
-    if lease:
-        yield partial(lease.end, mark)
+    for each in leases:
+        yield partial(each.end, mark)
     return outcome if isinstance(outcome, Raised) else Value(values | outcome.value)
+
+
+def _stamps_led(fleet: Fleet, terms: Terms, calls: Calls, leases: list[Lease]) -> Stamps:
+    """
+    Return the stamps for the entries to come.
+
+    Who comes now finds the tokens that were minted for them: flights and lease get a second name, of these.
+    """
+    stamps = stamps_of(terms, calls)
+    stamped = {
+        each: calls[each]._replace(found=dict(zip(calls[each].keys[1:], stamp, strict=True)))
+        for each, stamp in stamps.items()
+        if stamp is not None
+    }
+    renamed = [_name_of(call) for each, call in stamped.items() if standing(call) != standing(calls[each])]
+    if renamed:
+        fleet.rename(renamed)
+        second = _lease_of(terms, stamped)
+        if leases and second.take():
+            leases.append(second)
+    return stamps
 
 
 def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Values, Calls, Lease | None]]:
@@ -228,14 +255,13 @@ def _seen(terms: Terms, calls: Calls, also: Sequence[str] = ()) -> tuple[Values,
 def _computed(
     terms: Terms,
     calls: Calls,
-    bypassed: AbstractSet[Hashable] = frozenset(),
+    stamps: Stamps,
     *,
     leads: bool = False,
     otherwise: Otherwise = None,
 ) -> Stepping[tuple[Outcome[Values], Mark]]:
     """Compute and store; give what the caller gets, and how that is to be remembered."""
     ids = list(calls)
-    stamps = yield partial(stamps_of, terms, calls, bypassed)
     began = perf_counter()
     with nesting.computing(terms.store.alias, collects=terms.nested, leads=leads) as computation:
         outcome: Outcome[Any] = yield Compute((ids,))
@@ -255,9 +281,9 @@ def _computed(
     return outcome, LANDED
 
 
-def stamps_of(terms: Terms, calls: Calls, bypassed: AbstractSet[Hashable]) -> dict[Hashable, Stamp | None]:
+def stamps_of(terms: Terms, calls: Calls, bypassed: AbstractSet[Hashable] = frozenset()) -> Stamps:
     """Return the stamps for the entries to come; none for what this transaction has invalidated."""
-    stamps: dict[Hashable, Stamp | None] = dict.fromkeys(bypassed)
+    stamps: Stamps = dict.fromkeys(bypassed)
     rest = {each: call for each, call in calls.items() if each not in bypassed}
     if rest:
         rows = [call.keys for call in rest.values()]
@@ -296,7 +322,8 @@ def _refreshed(batch: Batch) -> Steps[Values]:
             if lease:
                 for call in led.values():
                     terms.tell("miss", call.keys[0])
-                outcome, mark = yield from _computed(terms, led, leads=True)
+                stamps = yield partial(stamps_of, terms, led)
+                outcome, mark = yield from _computed(terms, led, stamps, leads=True)
         finally:
             fleet.land()
         if lease:

@@ -12,7 +12,7 @@ circles. Nor does anybody share what was computed inside a transaction: it may h
 
 import os
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -47,8 +47,14 @@ class Flight(NamedTuple):
 class Fleet(NamedTuple):
     """Flights of one computation."""
 
-    flights: Mapping[Name, Flight]
+    flights: dict[Name, Flight]
     future: "Future[Landing]"
+
+    def rename(self, names: Iterable[Name]) -> None:
+        """Let those board, too, who know the flights by these names, as their tokens are there now."""
+        with _lock:
+            for name in names:
+                self.flights[name] = _flights.setdefault(name, Flight(name, self.future))
 
     def land(self) -> None:
         """Tell all who wait to see for themselves. Nobody joins from now on."""

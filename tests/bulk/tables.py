@@ -35,7 +35,7 @@ class Table:
         """Begin with some rows."""
         self.rows = dict(rows)
         self.asked: list[list[Any]] = []
-        self.error: Exception | None = None
+        self.error: Exception | None = None  # raised once, by the next who has passed the gate
         self.gate = Gate()
 
     def read(self, ids: list[Any]) -> dict[Any, Any]:
@@ -43,8 +43,9 @@ class Table:
         self.asked.append(ids)
         rows = {each: self.rows[each] for each in ids if each in self.rows}
         self.gate.wait_to_pass()
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
         return rows
 
     def cached(self, side: Side = SYNC, **options: Any) -> Any:  # noqa: ANN401 -- a cached function of either side

@@ -127,6 +127,5 @@ def test_error_of_the_function_is_raised_and_nothing_is_stored(side: Side, table
 
     with pytest.raises(LookupError, match="down"):
         side.call(many, [1, 2])
-    table.error = None
 
     assert {1: "row 1"} == side.call(many, [1])
