@@ -135,7 +135,7 @@ def test_racing_caller_between_any_two_commands_gets_what_is_right(
     assert 1 not in many([1, 2, 3])
 
 
-def _race(many: Many) -> Any:
+def _race(many: Many) -> dict[int, str]:
     return many.refresh([2, 1])
 
 
