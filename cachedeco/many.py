@@ -83,10 +83,9 @@ class Admitted(NamedTuple):
     def looks(self) -> Iterator[tuple[Any, Call]]:
         """Look up all that is not bypassed."""
         rows = {each: row for each, row in self.rows.items() if each not in self.bypassed}
-        if rows:
-            looks = looked_up_each(self.terms, list(rows.values()))
-            for (each, row), (asked, found, entry) in zip(rows.items(), looks, strict=True):
-                yield each, Call(self.terms, row, found, asked, entry)
+        looks = looked_up_each(self.terms, list(rows.values()))
+        for (each, row), (asked, found, entry) in zip(rows.items(), looks, strict=True):
+            yield each, Call(self.terms, row, found, asked, entry)
 
     def calls(self) -> dict[Any, Call]:
         """Return the calls to compute for all ids, with their tokens as they are now."""

@@ -22,7 +22,7 @@ _ENDS: Final = frozenset[Kind]({"invalidated", "lost", "error"})
 
 
 @contextmanager
-def capture_events(*functions: CachedQuery[..., Any, Any]) -> Generator[list[Event]]:
+def capture_events(*functions: Reached[..., Any]) -> Generator[list[Event]]:
     """
     Give the list of what happens in a block, in every thread of the process, in its order.
 
@@ -40,7 +40,7 @@ def capture_events(*functions: CachedQuery[..., Any, Any]) -> Generator[list[Eve
         yield events
 
 
-def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
+def assert_computations(function: Reached[..., Any], number: int, /) -> "Counted":
     """
     Fail unless a cached function is computed so many times in a block, all its calls together, in every thread.
 
@@ -56,12 +56,12 @@ def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) ->
     return Counted("computed", "computation", function, number)
 
 
-def assert_hits(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
+def assert_hits(function: Reached[..., Any], number: int, /) -> "Counted":
     """Fail unless so many calls are served from the cache in a block; otherwise as `assert_computations()`."""
     return Counted("hit", "hit", function, number)
 
 
-def assert_misses(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
+def assert_misses(function: Reached[..., Any], number: int, /) -> "Counted":
     """Fail unless so many calls find nothing to serve in a block; otherwise as `assert_computations()`."""
     return Counted("miss", "miss", function, number)
 
@@ -108,7 +108,7 @@ class CacheAssertions:
 class Block(ABC):
     """A block that fails by what has happened in it. A class, so that none of its frames stand around the message."""
 
-    def __init__(self, function: CachedQuery[..., Any, Any]) -> None:
+    def __init__(self, function: Reached[..., Any]) -> None:
         """Remember the function; nothing is asked of the cache until the block begins."""
         self._function = function
         self._name = name_of(function)
@@ -161,7 +161,7 @@ class Block(ABC):
 class Counted(Block):
     """A block in which so many things of one kind must happen to a function."""
 
-    def __init__(self, kind: Kind, word: str, function: CachedQuery[..., Any, Any], expected: int) -> None:
+    def __init__(self, kind: Kind, word: str, function: Reached[..., Any], expected: int) -> None:
         """Remember what to count."""
         super().__init__(function)
         self._kind = kind
@@ -191,6 +191,7 @@ class Watched(Block):
     ) -> None:
         """Remember the call."""
         super().__init__(function)
+        self._cached = function
         self._args = tuple(args)
         self._kwargs = dict(kwargs)
         self._ends = ends
@@ -198,9 +199,9 @@ class Watched(Block):
         self._found: object = None
 
     def _begin(self) -> str:
-        with capture_events(self._function) as events:
-            if self._function.peek(*self._args, **self._kwargs) is MISSING:
-                call_from_sync(self._function, self._args, self._kwargs)
+        with capture_events(self._cached) as events:
+            if self._cached.peek(*self._args, **self._kwargs) is MISSING:
+                call_from_sync(self._cached, self._args, self._kwargs)
         self._found = self._entry()
         if self._found is not None:
             return ""
@@ -219,7 +220,7 @@ class Watched(Block):
 
     def _entry(self) -> object:
         """Return the entry as it is stored, due or not; None where it is not valid for this connection."""
-        admitted = self._function._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
+        admitted = self._cached._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
         if admitted is None:
             return None
         asked, found, entry = looked_up(*admitted)

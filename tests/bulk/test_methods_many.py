@@ -142,6 +142,6 @@ def test_attributes_of_a_cached_function_below_are_not_taken_over() -> None:
 
 def test_assertions_of_the_kit_take_it() -> None:
     """A test can say how often it may be computed."""
-    with assert_computations(plain, 1):  # type: ignore[arg-type]
+    with assert_computations(plain, 1):
         plain([71, 72])
         plain([72, 71])

@@ -120,3 +120,16 @@ def test_old_snapshot_stores_nothing(table: Table) -> None:
         found = many([1, 2])
 
     assert ({1: "row 1", 2: "row 2"}, {}) == (found, many.peek([1, 2]))
+
+
+def test_function_that_was_invalidated_here_is_computed_for_all(table: Table, commands: list[object]) -> None:
+    """Where the transaction has invalidated every id, nothing is read, and the other verbs still work."""
+    many = table.cached()
+    many([1, 2])
+    commands.clear()
+
+    with transaction.atomic():
+        many.invalidate_all()
+        found = many([2, 1]), many.peek([1])
+
+    assert (({2: "row 2", 1: "row 1"}, {}), 1) == (found, len(commands))

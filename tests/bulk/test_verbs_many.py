@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from pytest_django import Settings
 
 from cachedeco import CachedQueryMany, bypass, mode
 from cachedeco.testing import capture_events
 from tests.bulk.tables import Clock, Table
+from tests.faults import faulty
 from tests.sides import Side, both
 
 EVERYWHERE = pytest.mark.usefixtures("backend")
@@ -251,3 +253,39 @@ def test_it_is_public(table: Table) -> None:
 
     assert isinstance(many, CachedQueryMany)
     assert "<cached_query_many many.shown>" == repr(many)
+
+
+@pytest.mark.parametrize("verb", ["put", "refresh"])
+@pytest.mark.usefixtures("faulty_backend")
+def test_id_whose_entry_does_not_arrive_is_invalidated(table: Table, verb: str) -> None:
+    """What the cache has not acknowledged may still be the old value: it must not be served."""
+    many = table.cached()
+    many([1, 2])
+    table.rows = {1: "new", 2: "row 2"}
+    lost = many.keys_for([1])[1]
+
+    with faulty("set_many", returns=[lost], times=1):
+        many.put(table.rows, [1, 2]) if verb == "put" else many.refresh([1, 2])
+
+    assert table.rows == many([1, 2])
+    assert (1, 1) == (many.stats().hits, many.stats().misses - 2)
+
+
+@both
+def test_error_in_bypass_is_raised(side: Side, table: Table) -> None:
+    """The function's own error reaches the caller there too, and a refresh then invalidates nothing."""
+    many = table.cached(side)
+    side.call(many, [1])
+    table.error = LookupError("down")
+
+    with bypass(), pytest.raises(LookupError, match="down"):
+        side.call(many.refresh, [1])
+
+    assert {1: "row 1"} == side.call(many.peek, [1])
+
+
+def test_sync_function_is_refreshed_from_async_code(table: Table) -> None:
+    """The twin exists whether the function is async or not."""
+    many = table.cached()
+
+    assert {1: "row 1"} == async_to_sync(many.arefresh)([1]) == async_to_sync(many.apeek)([1])
