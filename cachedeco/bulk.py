@@ -14,12 +14,12 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from random import uniform
 from time import monotonic, perf_counter, time
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from cachedeco import nesting, transactions
 from cachedeco.batch import keep_each, looked_up_each, settled_each, stamped_each
 from cachedeco.computing import Call, is_servable, served_old, standing, vouched
-from cachedeco.entries import ABSENT, Stamp
+from cachedeco.entries import ABSENT, Stamp, is_token
 from cachedeco.events import Event, emit
 from cachedeco.flights import Fleet, Name, board_each
 from cachedeco.keeping import Draft, Terms
@@ -30,6 +30,8 @@ Ids = Sequence[Hashable]
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function does not know
 Calls = Mapping[Hashable, Call]  # by id, in the order asked
 Otherwise = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
+# How often a caller computes with others, before he computes alone: what they have stored may be dead by then.
+ROUNDS: Final = 2
 Stamps = dict[Hashable, Stamp | None]  # by id; None where no entry is to come
 Mark = Literal[b"landed", b"failed"] | None  # how a lease ends
 
@@ -102,10 +104,14 @@ def _missed(batch: Batch) -> Steps[Values]:
         terms.tell("bypassed" if each in batch.bypassed else "miss", call.keys[0])
     values: Values = {}
     if left and (yield partial(_may_share, batch)):
-        outcome, left = yield from _shared(terms, left)
-        if isinstance(outcome, Raised):
-            return outcome
-        values = outcome.value
+        deadline = monotonic() + terms.wait
+        for _ in range(ROUNDS):
+            outcome, left = yield from _shared(terms, left, deadline)
+            if isinstance(outcome, Raised):
+                return outcome
+            values |= outcome.value
+            if not left:
+                return Value(values)
     if left:
         stamps = yield partial(stamps_of, terms, left, batch.bypassed)
         outcome, _ = yield from _computed(terms, left, stamps)
@@ -119,9 +125,8 @@ def _may_share(batch: Batch) -> bool:
     return can_be_asked and batch.terms.wait > 0 and not nesting.is_leading() and not transactions.any_open()
 
 
-def _shared(terms: Terms, calls: Calls) -> Stepping[tuple[Outcome[Values], Calls]]:
+def _shared(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Outcome[Values], Calls]]:
     """Compute for what nobody computes yet, then wait for the others; give what has come of it, and what is left."""
-    deadline = monotonic() + terms.wait
     fleet, others = board_each(map(_name_of, calls.values()))
     outcome = yield from _led(fleet, terms, _led_by(fleet, calls), deadline)
     if isinstance(outcome, Raised):
@@ -136,7 +141,13 @@ def _shared(terms: Terms, calls: Calls) -> Stepping[tuple[Outcome[Values], Calls
 
 
 def _name_of(call: Call) -> Name:
-    return call.terms.store.alias, call.keys[0], standing(call)
+    return call.terms.store.alias, call.keys[0], _known(call)
+
+
+def _known(call: Call) -> Stamp:
+    """Return the tokens as they were read; none where one is absent, as another caller may be minting them."""
+    tokens = standing(call)
+    return tokens if all(map(is_token, tokens)) else ()
 
 
 def _led_by(fleet: Fleet, calls: Calls) -> Calls:
@@ -177,7 +188,7 @@ def _stamps_led(fleet: Fleet, terms: Terms, calls: Calls, leases: list[Lease]) -
         for each, stamp in stamps.items()
         if stamp is not None
     }
-    renamed = [_name_of(call) for each, call in stamped.items() if standing(call) != standing(calls[each])]
+    renamed = [_name_of(call) for each, call in stamped.items() if not _known(calls[each])]
     if renamed:
         fleet.rename(renamed)
         second = _lease_of(terms, stamped)
@@ -228,7 +239,7 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
 
 def _lease_of(terms: Terms, calls: Calls) -> Lease:
     """Return the lease for a computation, of the ids that are missing, under the tokens that were read."""
-    told = [(call.keys[0], standing(call), call.entry and call.entry.expires) for call in calls.values()]
+    told = [(call.keys[0], _known(call), call.entry and call.entry.expires) for call in calls.values()]
     seconds = [call.entry.seconds for call in calls.values() if call.entry]
     first = next(iter(calls.values())).keys[0]
     return lease_named(terms.store, first, repr(told).encode(), sum(seconds) if len(seconds) == len(calls) else None)
@@ -318,7 +329,8 @@ def _refreshed(batch: Batch) -> Steps[Values]:
         lease, mark = None, None
         outcome: Outcome[Values] = Value({})
         try:
-            lease = (yield from _taken(terms, led)) if led else None
+            lease = (yield partial(_lease_of, terms, led)) if led else None
+            lease = lease if lease and (yield lease.take) else None
             if lease:
                 for call in led.values():
                     terms.tell("miss", call.keys[0])
@@ -332,9 +344,3 @@ def _refreshed(batch: Batch) -> Steps[Values]:
             return outcome
         values = outcome.value
     return Value(values | {each: served_old(call).value for each, call in due.items() if each not in values})
-
-
-def _taken(terms: Terms, calls: Calls) -> Stepping[Lease | None]:
-    """Take the lease; None where another has it."""
-    lease = yield partial(_lease_of, terms, calls)
-    return lease if (yield lease.take) else None
