@@ -3,14 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from cachedeco import cached_query, cached_query_many, flights, leases
+from cachedeco import batch, cached_query, cached_query_many, flights, leases
 from cachedeco.store import Store
 from cachedeco.testing import capture_events
 from tests.bulk.tables import Clock, Table
@@ -137,6 +137,43 @@ def test_error_reaches_who_computed_and_the_others_see_for_themselves(
             table.gate.open()
 
     assert ({1: "row 1"}, [[1, 2], [1]]) == (second.result(), table.asked)
+
+
+def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tokens that are being minted he finds some, and waits for the same computation all the same."""
+    many = table.cached(namespace="row:{ids}")
+    minted = batch.minted
+
+    with ExitStack() as stack:
+        found = []
+
+        def meanwhile(*args: Any) -> Any:  # noqa: ANN401 -- as minted()
+            standing = minted(*args)
+            monkeypatch.setattr(batch, "minted", minted)
+            found.append(stack.enter_context(waiting(monkeypatch, many, [1, 2], SYNC)))
+            return standing
+
+        monkeypatch.setattr(batch, "minted", meanwhile)
+        first = many([1, 2])
+
+    assert first == found[0].result() == {1: "row 1", 2: "row 2"}
+    assert [[1, 2]] == table.asked
+
+
+def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an invalidation in the middle of a computation those who wait for it compute once, not each for himself."""
+    many = table.cached()
+    table.gate.shut()
+
+    with started(lambda: many([1, 2])):
+        table.gate.wait_reached()
+        with waiting(monkeypatch, many, [1, 2], SYNC) as second, waiting(monkeypatch, many, [1, 2], SYNC) as third:
+            many.invalidate([1, 2])
+            table.rows = {1: "new"}
+            table.gate.open()
+
+    assert {1: "new"} == second.result() == third.result()
+    assert [[1, 2], [1, 2]] == table.asked
 
 
 def str_of(ids: object) -> str:
