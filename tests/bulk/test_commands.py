@@ -146,9 +146,9 @@ def test_due_ids_are_refreshed_by_one_command_each_way(table: Table, commands: C
 
 def test_longest_timeout_is_that_of_the_command(table: Table, commands: Commands) -> None:
     """Entries of several timeouts are held for as long as the longest; each knows when it is due."""
-    many = table.cached(timeout={"row 1": 50, "row 2": 100}.get, wait=0)
+    many = table.cached(timeout={"row 1": 50, "row 2": 100, "row 3": 70}.get, wait=0)
     many([1, 2])
-    many([1, 3])
+    many([1, 3, 4])
     stored = [command for command in commands if command.name == "set_many" and ":e:" in command.keys[0]]
 
     assert [106, None] == [command.timeout for command in stored]

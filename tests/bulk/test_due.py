@@ -158,6 +158,19 @@ def test_error_is_raised_where_one_id_has_no_old_value(side: Side, table: Table,
         side.call(many, [1, 2])
 
 
+def test_error_is_raised_where_one_old_value_is_too_old(table: Table, clock: Clock) -> None:
+    """Past stale_on_error an old value is none."""
+    many = table.cached(timeout=100, stale_on_error=100)
+    many([1])
+    clock.pass_(60)
+    many([2])
+    clock.pass_(150)
+    table.error = LookupError("down")
+
+    with pytest.raises(LookupError, match="down"):
+        many([1, 2])
+
+
 def test_error_of_a_refresh_serves_what_is_due(table: Table, clock: Clock) -> None:
     """What is served while it is refreshed is served too when that fails; then the error is remembered for a while."""
     many = table.cached(timeout=100, stale=100)

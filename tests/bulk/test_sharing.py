@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from cachedeco import batch, cached_query, cached_query_many, flights, leases
+from cachedeco import batch, bulk, cached_query, cached_query_many, flights, leases
 from cachedeco.store import Store
 from cachedeco.testing import capture_events
 from tests.bulk.tables import Clock, Table
@@ -163,6 +163,16 @@ def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypat
 def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an invalidation in the middle of a computation those who wait for it compute once, not each for himself."""
     many = table.cached()
+    seen, looked = bulk._seen, threading.Barrier(2, timeout=PATIENCE_SECONDS)  # noqa: SLF001 -- a moment in between
+    looks = iter([True, True])
+
+    def see_together(*args: Any) -> Any:  # noqa: ANN401 -- as it
+        answer = seen(*args)
+        if next(looks, False):
+            looked.wait()
+        return answer
+
+    monkeypatch.setattr(bulk, "_seen", see_together)
     table.gate.shut()
 
     with started(lambda: many([1, 2])):
@@ -194,7 +204,7 @@ def test_two_ids_of_one_entry_do_not_wait_for_each_other(table: Table) -> None:
 
 def test_caller_whom_others_wait_for_waits_for_nobody(table: Table) -> None:
     """Inside a computation that others may join, what another caller computes is computed again."""
-    many = table.cached()
+    many = table.cached(wait=60)
 
     @cached_query(ignore=("many",))
     def around() -> dict[int, str]:
@@ -210,10 +220,30 @@ def test_caller_whom_others_wait_for_waits_for_nobody(table: Table) -> None:
     assert ({1: "row 1"}, {1: "row 1"}, 2) == (found, slow.result(), len(table.asked))
 
 
+def test_computation_that_others_wait_for_waits_for_nobody(table: Table) -> None:
+    """Inside a computation for many ids, what another caller computes is computed again."""
+
+    @cached_query(ignore=("table",), wait=60)
+    def inner() -> int:
+        return len(table.read([]))
+
+    def rows_of(ids: list[int]) -> dict[int, int]:
+        return dict.fromkeys(ids, inner())
+
+    many = table.over(rows_of)
+    table.gate.shut()
+    with started(inner):
+        table.gate.wait_reached()
+        found = in_thread(lambda: many([1, 2]))
+        table.gate.open()
+
+    assert ({1: 0, 2: 0}, 2) == (found, len(table.asked))
+
+
 @pytest.mark.django_db(transaction=True)
 def test_nobody_waits_inside_a_transaction(table: Table) -> None:
     """A transaction may hold what the computation needs."""
-    many = table.cached()
+    many = table.cached(wait=1)
     table.gate.shut()
 
     with started(lambda: many([1])) as slow:
