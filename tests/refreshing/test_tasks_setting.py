@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, cached_query, conf, refreshing
+from cachedeco import MISSING, Event, accepted, cached_query, conf, refreshing
 from cachedeco.events import listening
 from cachedeco.store import Store
 from tests.clocks import Clock
@@ -47,7 +47,7 @@ def messages(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     tasks: Any = ModuleType("cachedeco.tasks")
     tasks.refresh = SimpleNamespace(enqueue=queue.append)
     monkeypatch.setitem(sys.modules, "cachedeco.tasks", tasks)
-    monkeypatch.setattr(conf, "django", SimpleNamespace(VERSION=(6, 0), __version__="6.0"))
+    monkeypatch.setattr(accepted, "django", SimpleNamespace(VERSION=(6, 0), __version__="6.0"))
     settings.CACHEDECO = {"REFRESH": "task"}
     computed.clear()
     return queue
@@ -131,7 +131,7 @@ def test_call_that_can_not_be_pickled_is_an_event(side: Side, clock: Clock) -> N
 @pytest.mark.parametrize("version", [(5, 2, 0), (6, 0, 0)])
 def test_setting_needs_django_6(monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...]) -> None:
     """On an older Django the setting is a fault that says what it needs."""
-    monkeypatch.setattr(conf, "django", SimpleNamespace(VERSION=version, __version__="its version"))
+    monkeypatch.setattr(accepted, "django", SimpleNamespace(VERSION=version, __version__="its version"))
     with override_settings(CACHEDECO={"REFRESH": "task"}):
         if version >= (6,):
             assert "task" == conf.settings().REFRESH
