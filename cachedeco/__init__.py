@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cachedeco.cached import MISSING, CachedQuery, Missing
     from cachedeco.conf import bypass, mode
-    from cachedeco.decorator import cached_query
+    from cachedeco.decorator import cached_query, cached_query_many
     from cachedeco.encoders import register_key_type
     from cachedeco.events import Event, Stats
     from cachedeco.invalidation import LostInvalidation
+    from cachedeco.many import CachedQueryMany
     from cachedeco.namespaces import Namespace
 
 __all__ = [
     "MISSING",
     "CachedQuery",
+    "CachedQueryMany",
     "Event",
     "LostInvalidation",
     "Missing",
@@ -22,6 +24,7 @@ __all__ = [
     "Stats",
     "bypass",
     "cached_query",
+    "cached_query_many",
     "mode",
     "register_key_type",
 ]
@@ -29,6 +32,7 @@ __all__ = [
 _ROOMS = {
     "MISSING": "cached",
     "CachedQuery": "cached",
+    "CachedQueryMany": "many",
     "Event": "events",
     "LostInvalidation": "invalidation",
     "Missing": "cached",
@@ -36,6 +40,7 @@ _ROOMS = {
     "Stats": "events",
     "bypass": "conf",
     "cached_query": "decorator",
+    "cached_query_many": "decorator",
     "mode": "conf",
     "register_key_type": "encoders",
 }

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from functools import partial, update_wrapper
-from inspect import Signature, signature
-from pickle import PicklingError
+from functools import partial
 from time import time
 from typing import (
     Any,
@@ -25,11 +23,12 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
 from cachedeco.computing import Call, steps_of_bypass, steps_of_refresh
-from cachedeco.events import Event, Stats, emit, statistics
+from cachedeco.events import Event, emit
 from cachedeco.flights import steps_of_miss
 from cachedeco.invalidation import invalidate
 from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
 from cachedeco.nesting import innermost, note
+from cachedeco.reach import Args, Kwargs, Reached
 from cachedeco.recipe import Recipe
 from cachedeco.refreshing import ahead, enqueue, steps_of_due
 from cachedeco.steps import Raised, Steps, Value, arun, run
@@ -59,19 +58,6 @@ class Missing(Enum):
 
 MISSING: Final = Missing.MISSING
 
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
-
-
-class _Signature:
-    """What a cached function takes as it is bound: `__wrapped__` would tell of the `self` that it has already."""
-
-    def __get__(self, instance: "CachedQuery[Any, Any, Any] | None", owner: type) -> Signature:
-        """Return the signature of the plain function, bound alike."""
-        if instance is None:
-            raise AttributeError("__signature__")  # noqa: EM101 -- of the class, inspect is to find it itself
-        return signature(instance.uncached)
-
 
 class _Again(NamedTuple):
     """How a call is repeated elsewhere."""
@@ -89,7 +75,7 @@ class _Again(NamedTuple):
         enqueue(tuple(self), key)
 
 
-class CachedQuery(Generic[P, V, R]):
+class CachedQuery(Reached[P, R], Generic[P, V, R]):
     """
     A cached function: call it as before, or use its verbs.
 
@@ -97,18 +83,6 @@ class CachedQuery(Generic[P, V, R]):
     with an "a" before its name. Reached through an instance (or a class, for a classmethod), it is bound to it as a
     method is, verbs included. It may be used by many threads and tasks at once.
     """
-
-    __signature__ = _Signature()
-
-    def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
-        """Wrap the recipe's function; *head* is what its calls are bound to."""
-        # First: where the function wraps another CachedQuery, it brings that one's attributes along.
-        update_wrapper(self, recipe.source.function)
-        for verb in [name for name in vars(self) if not name.startswith("_") and hasattr(CachedQuery, name)]:
-            del vars(self)[verb]  # another library's: on us it is ours
-        self._recipe = recipe
-        self._head = head
-        self._binding = recipe.source.binding
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored value of this call, or compute it and store it."""
@@ -168,11 +142,6 @@ class CachedQuery(Generic[P, V, R]):
         if conf.current_mode() != "off":
             invalidate(self._recipe.options.using, self._recipe.own_token(self._head + args, kwargs))
 
-    def invalidate_all(self) -> None:
-        """Invalidate every call of the function: one command, whatever their number. Otherwise as `invalidate()`."""
-        if conf.current_mode() != "off":
-            invalidate(self._recipe.options.using, self._recipe.function_token())
-
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """
         Compute now, store, and return the value, whatever is stored.
@@ -215,7 +184,7 @@ class CachedQuery(Generic[P, V, R]):
             otherwise()
             return
         terms, keys = admitted
-        outcome = settled(terms, Value(value))
+        outcome = settled(terms.function, Value(value))
         if isinstance(outcome, Raised):
             raise outcome.error
         stamp = stamped(terms, keys, terms.store.get_many(keys[1:]))
@@ -225,25 +194,11 @@ class CachedQuery(Generic[P, V, R]):
         """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
         return self._recipe.located(self._head + args, kwargs)[1][0]
 
-    def stats(self) -> Stats:
-        """Return what has happened to the function, all its calls together, in this process."""
-        return statistics(self._recipe.name)
-
-    @property
-    def uncached(self) -> Callable[P, R]:
-        """The plain function, bound as this is."""
-        function = self._recipe.source.function
-        return partial(function, *self._head) if self._head else function
-
     # --- their twins ---
 
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
         await sync_to_async(partial(self.invalidate, *args, **kwargs))()
-
-    async def ainvalidate_all(self) -> None:
-        """Do as `invalidate_all()`, from async code."""
-        await sync_to_async(self.invalidate_all)()
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Do as `refresh()`, from async code; the only way for an async function."""
@@ -271,45 +226,7 @@ class CachedQuery(Generic[P, V, R]):
     ) -> "CachedQuery[Q, V, R]": ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to the instance, or to the class where a classmethod is decorated."""
-        if self._binding == "none" or (self._binding == "instance" and instance is None):
-            return self
-        return self._bound(owner if self._binding == "class" else instance)
-
-    def _for_class(self) -> Self:
-        """Return the same function as a classmethod is: it is bound to the class, not to an instance."""
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self), _binding="class")
-        return twin
-
-    def _bound(self, first: object) -> Self:
-        bound = object.__new__(type(self))
-        vars(bound).update(vars(self), _head=(*self._head, first), _binding="none")
-        return bound
-
-    def __repr__(self) -> str:
-        """Show the name, and what it is bound to."""
-        bound = f" of {self._head[0]!r}" if self._head else ""
-        return f"<cached_query {self._recipe.name}{bound}>"
-
-    def __eq__(self, other: object) -> bool:
-        """Compare as bound methods do: one function, bound to the same."""
-        if not isinstance(other, CachedQuery):
-            return NotImplemented
-        same = len(self._head) == len(other._head) and all(a is b for a, b in zip(self._head, other._head, strict=True))
-        return self._recipe is other._recipe and same
-
-    def __hash__(self) -> int:
-        """Hash by function and what it is bound to."""
-        return hash((self._recipe, *map(id, self._head)))
-
-    def __reduce__(self) -> tuple[Any, ...] | str:
-        """Pickle by name, as functions and methods are."""
-        if self._recipe.source.head:
-            msg = f"{self!r} can't be pickled: it is made of a partial or a bound method, which no name leads to."
-            raise PicklingError(msg)
-        if self._head:
-            return getattr, (self._head[0], self._recipe.source.function.__name__)
-        return self._recipe.source.function.__qualname__
+        return super().__get__(instance, owner)
 
 
 class AsyncCachedQuery(CachedQuery[P, V, Coroutine[Any, Any, V]]):

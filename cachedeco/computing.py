@@ -8,7 +8,7 @@ from time import perf_counter, time
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 from cachedeco import nesting
-from cachedeco.entries import Entry, Stamp
+from cachedeco.entries import MOST_TOKENS, Entry, Stamp
 from cachedeco.events import Event, emit
 from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
 from cachedeco.steps import COMPUTE, Raised, Stepping, Steps, Value
@@ -75,7 +75,7 @@ def computed(
     with nesting.computing(terms.store.alias, collects=terms.nested, leads=leads) as computation:
         outcome: Value[Any] | Raised = yield COMPUTE
         if isinstance(outcome, Value):
-            outcome = yield partial(settled, terms, outcome)
+            outcome = yield partial(settled, terms.function, outcome)
     seconds = perf_counter() - began
     if isinstance(outcome, Raised):
         if not isinstance(outcome.error, Exception):
@@ -83,18 +83,20 @@ def computed(
         return (yield from rescued(call, outcome.error)) or outcome, Landing(error=outcome.error)
     terms.tell("computed", key, seconds=seconds)
     inner = dict(computation.inner)  # a task that was begun inside may still be noting
-    vouched = _vouched(call, stamp, inner, is_whole=computation.is_whole)
-    pickled = yield partial(keep, Draft(terms, key, vouched, inner, seconds), outcome.value, otherwise)
-    return outcome, Landing(pickled, inner, seconds, is_whole=vouched is not None)
+    stamp = vouched(call, stamp, inner, is_whole=computation.is_whole)
+    pickled = yield partial(keep, Draft(terms, key, stamp, inner, seconds), outcome.value, otherwise)
+    return outcome, Landing(pickled, inner, seconds, is_whole=stamp is not None)
 
 
-def _vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_whole: bool) -> Stamp | None:
+def vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_whole: bool) -> Stamp | None:
     """Return the stamp if it can vouch for the calls inside too, and tell the computation around this one."""
     problem = None
     if not is_whole:
         problem = "a cached call inside it went past the cache"
     elif len(inner) > nesting.MOST_TOKENS:
         problem = f"the calls inside it depend on more than {nesting.MOST_TOKENS} tokens; nested=False ignores them"
+    elif len(stamp or ()) + len(inner) > MOST_TOKENS:
+        problem = f"it depends on more than {MOST_TOKENS} tokens"
     if stamp is not None and problem:
         call.terms.tell("unstored", call.keys[0], reason=problem)
         stamp = None

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import CodeType, FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -12,11 +12,14 @@ from django.db import DEFAULT_DB_ALIAS
 from cachedeco.accepted import UNSET, Seconds, Unset
 from cachedeco.cached import AsyncCachedQuery, CachedQuery
 from cachedeco.dependencies import DependsOn
+from cachedeco.entries import ABSENT
 from cachedeco.keys import KeyOption, NamespaceOption
+from cachedeco.many import AsyncCachedQueryMany, CachedQueryMany, ManyVerbs, check_over
 from cachedeco.recipe import Options, Timeout, always, recipe_for
 
 P = ParamSpec("P")
 V = TypeVar("V")
+K = TypeVar("K")
 
 
 class Decorator(Protocol):
@@ -175,13 +178,99 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     return decorate(function)
 
 
+class ManyDecorator(Protocol):
+    """What `cached_query_many(...)` returns."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, Mapping[K, V]]], /
+    ) -> AsyncCachedQueryMany[P, K, V]: ...
+    @overload
+    def __call__(self, function: Callable[P, Mapping[K, V]], /) -> CachedQueryMany[P, K, V]: ...
+
+
+def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
+    *,
+    over: str,
+    timeout: Timeout | Unset = UNSET,
+    key: KeyOption = None,
+    ignore: Sequence[str] = (),
+    vary: Callable[..., object] | Sequence[Callable[..., object]] = (),
+    namespace: NamespaceOption | Sequence[NamespaceOption] | None = None,
+    depends_on: Sequence[DependsOn] = (),
+    cache: str | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+    version: int | str | None = None,
+    name: str | None = None,
+    stale: Seconds = 0,
+    stale_on_error: Seconds = 0,
+    early: float = 0,
+    jitter: float | Unset = UNSET,
+    wait: Seconds | Unset = UNSET,
+    nested: bool = True,
+    cache_if: Callable[[Any], object] = always,
+) -> ManyDecorator:
+    """
+    Cache what a function returns for each of many ids: it is called only for those that are missing, all at once.
+
+    ::
+
+        @cached_query_many(over="ids", timeout=3600, namespace="club:{ids}")
+        def clubs_by_id(ids):
+            return Club.objects.in_bulk(ids)
+
+        clubs_by_id([3, 1, 2])         # {3: ..., 1: ..., 2: ...}: one command where all are stored
+        clubs_by_id.invalidate([1])    # the others stay
+
+    The function gets a list, and returns a mapping; an id that is not in it is remembered as absent. Each id has an
+    entry of its own, so what is said of a call in `cached_query` is here said of an id: in key, vary and namespace the
+    parameter's name stands for one id, and timeout and cache_if are asked about one value. They are not asked about an
+    id that is absent: it is kept for the timeout, where that is a callable for the setting `TIMEOUT`. What is due is
+    refreshed by one of the callers, whatever the setting `REFRESH` says.
+
+    *over* names the parameter that takes the ids, any collection of them; all else is as in `cached_query`.
+
+
+    Raises:
+        TypeError: There is no such parameter, or it takes no collection; otherwise as `cached_query`.
+        ValueError: As `cached_query`.
+    """
+    options = Options(
+        timeout=timeout,
+        cache=cache,
+        using=using,
+        version=version,
+        cache_if=(lambda value: value is ABSENT or cache_if(value)) if callable(cache_if) else cache_if,
+        stale=stale,
+        stale_on_error=stale_on_error,
+        early=early,
+        jitter=jitter,
+        wait=wait,
+        nested=nested,
+    )
+
+    def decorate(given: Any) -> Any:  # noqa: ANN401 -- as ManyDecorator says
+        if _is_trial(given):
+            return given
+        recipe = recipe_for(
+            given, options, key=key, ignore=ignore, vary=vary, namespace=namespace, depends_on=depends_on, name=name
+        )
+        check_over(recipe, over, ignore)
+        kind = AsyncCachedQueryMany if iscoroutinefunction(recipe.source.function) else CachedQueryMany
+        cached: ManyVerbs[..., Any, Any, Any] = kind(recipe, recipe.source.head, over)
+        _expect_classmethod(cached)
+        return cached
+
+    return decorate
+
+
 def _is_trial(given: object) -> bool:
     """Tell the dummy on which Django's method_decorator() tries a decorator, for its attributes, before any call."""
     code = getattr(given, "__code__", None)
     return isinstance(code, CodeType) and code.co_qualname == "_update_method_wrapper.<locals>.dummy"
 
 
-def _expect_classmethod(cached: CachedQuery[..., Any, Any]) -> None:
+def _expect_classmethod(cached: Any) -> None:  # noqa: ANN401 -- a cached function of any class
     """
     Prepare for a `@classmethod` above us: since Python 3.13 it asks nobody how to bind what it wraps.
 
@@ -202,7 +291,7 @@ def _expect_classmethod(cached: CachedQuery[..., Any, Any]) -> None:
 class _Binding:
     """Replace the classmethods around a cached function by the function itself, bound to classes."""
 
-    def __init__(self, cached: CachedQuery[..., Any, Any]) -> None:
+    def __init__(self, cached: Any) -> None:  # noqa: ANN401 -- as above
         self._cached = cached
 
     def __get__(self, instance: object, owner: type) -> object:
@@ -212,6 +301,9 @@ class _Binding:
     def __set_name__(self, owner: type, name: str) -> None:
         """Do it as the class comes to be, and leave."""
         delattr(owner, name)
-        for attribute, value in list(vars(owner).items()):
-            if isinstance(value, classmethod) and value.__func__ is self._cached:
-                setattr(owner, attribute, self._cached._for_class())  # noqa: SLF001 -- a part of it
+        cached: object = self._cached
+        ours = [
+            each for each, value in vars(owner).items() if isinstance(value, classmethod) and value.__func__ is cached
+        ]
+        for attribute in ours:
+            setattr(owner, attribute, self._cached._for_class())  # noqa: SLF001 -- a part of it

@@ -26,6 +26,7 @@ Not promised
 
 import pickle
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from os import urandom
 from struct import Struct
 from struct import error as StructError  # noqa: N812 -- a class with the name of a variable
@@ -44,6 +45,15 @@ PICKLE_PROTOCOL: Final = 5
 
 
 # --- entries ---
+
+
+class Absent(Enum):
+    """What an entry holds where there is no value: a function over many ids does not know this one."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
 
 
 class Entry(NamedTuple):
@@ -136,6 +146,7 @@ def inner_names(keys: Sequence[str], found: Mapping[str, object]) -> list[str] |
 
 
 _number = Struct("<H")
+MOST_TOKENS: Final = 0xFFFF  # whose number that can tell
 
 
 def _tail(tokens: Sequence[bytes]) -> bytes:
@@ -167,12 +178,12 @@ def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], li
     absent = [key for key in tokens if not is_token(found.get(key))]
     if absent:
         lifetimes = dict.fromkeys(absent, None) | {tokens[0]: lifetime}
-        found = {**found, **_minted(store, {key: lifetimes[key] for key in absent}, found)}
+        found = {**found, **minted(store, {key: lifetimes[key] for key in absent}, found)}
     standing = tuple([found.get(key) for key in tokens])
     return standing if all(map(is_token, standing)) else None  # type: ignore[return-value] # tokens, as just tested
 
 
-def _minted(store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]) -> Mapping[str, object]:
+def minted(store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]) -> Mapping[str, object]:
     """
     Mint tokens, and return those that stand: ours, or those of callers who were quicker.
 

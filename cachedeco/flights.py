@@ -12,12 +12,13 @@ circles. Nor does anybody share what was computed inside a transaction: it may h
 
 import os
 import pickle
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, note, rescued
@@ -35,13 +36,13 @@ class Flight:
 
     __slots__ = ("before", "future", "has_departed", "name", "process")
 
-    def __init__(self, name: Name, before: "Flight | None") -> None:
+    def __init__(self, name: Name, before: "Flight | None" = None, future: "Future[Landing] | None" = None) -> None:
         """Prepare one for others to join."""
         self.name = name
         self.before = before  #: without a stamp: the one that had departed already
         self.has_departed = False
         self.process = os.getpid()
-        self.future: Future[Landing] = Future()
+        self.future: Future[Landing] = Future() if future is None else future  #: that of a fleet is one for all
 
     def depart(self) -> None:
         """Begin: from now on, who has no stamp does not join."""
@@ -56,6 +57,27 @@ class Flight:
             if _flights.get(self.name) is self:  # without a stamp, the next one may have the name by now
                 del _flights[self.name]
         self.future.set_result(landing)
+
+
+class Fleet(NamedTuple):
+    """Flights of one computation."""
+
+    flights: dict[Name, Flight]
+    future: "Future[Landing]"
+
+    def rename(self, names: Iterable[Name]) -> None:
+        """Let those board, too, who know the flights by these names, as their tokens are there now."""
+        with _lock:
+            for name in names:
+                self.flights[name] = _flights.setdefault(name, Flight(name, future=self.future))
+
+    def land(self) -> None:
+        """Tell all who wait to see for themselves. Nobody joins from now on."""
+        with _lock:
+            for name, flight in self.flights.items():
+                if _flights.get(name) is flight:  # not in a child that was forked meanwhile
+                    del _flights[name]
+        self.future.set_result(ABANDONED)
 
 
 _lock = Lock()
@@ -76,6 +98,21 @@ def board(call: Call, stamp: Stamp | None) -> tuple[Flight, bool]:
             return before, False
         flight = _flights[name] = Flight(name, before)
         return flight, True
+
+
+def board_each(names: Iterable[Name]) -> tuple[Fleet, list["Future[Landing]"]]:
+    """Lead the flights of these names that nobody leads yet; return them, and the futures of the others."""
+    future: Future[Landing] = Future()
+    led: dict[Name, Flight] = {}
+    others: dict[Future[Landing], None] = {}
+    with _lock:
+        for name in names:
+            flight = _flights.get(name)
+            if flight is None:
+                led[name] = _flights[name] = Flight(name, future=future)
+            elif flight.future is not future:
+                others[flight.future] = None
+    return Fleet(led, future), list(others)
 
 
 def _begin_anew() -> None:
@@ -145,7 +182,7 @@ def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) 
 
 def _led(flight: Flight, call: Call, stamp: Stamp | None, deadline: float) -> Steps[Any]:
     """Compute for all who join the flight, unless another process does."""
-    answer = None
+    landing: Landing | None = ABANDONED
     try:
         if stamp is not None:
             answer = yield from granted(call, stamp, deadline)
@@ -153,9 +190,10 @@ def _led(flight: Flight, call: Call, stamp: Stamp | None, deadline: float) -> St
             if flight.before is not None:  # it has departed, so that its leader waits for nobody
                 yield Wait(flight.before.future, max(0.0, deadline - monotonic()))
             answer = Permit(None, None)
+        landing = None if isinstance(answer, Permit) else answer.landing
     finally:
-        if not isinstance(answer, Permit):
-            flight.land(ABANDONED if answer is None else answer.landing)
+        if landing is not None:
+            flight.land(landing)
     return (yield from flown(flight, call, answer)) if isinstance(answer, Permit) else answer.value
 
 

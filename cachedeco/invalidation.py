@@ -5,7 +5,7 @@ What the cache does not acknowledge is noted in the journal, and delivered befor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
@@ -83,6 +83,21 @@ def invalidate(using: str, invalidation: Invalidation) -> None:
         _recorder(using, invalidation)
 
 
+def invalidate_each(using: str, invalidations: Iterable[Invalidation]) -> None:
+    """Replace several tokens together: otherwise as `invalidate()`."""
+    every = tuple(invalidations)
+    if _recorder is not None:
+        for each in every:
+            _recorder(using, each)
+    elif every:
+        transactions.at_commit(using, deliver_each, every, touches=[each.key for each in every])
+
+
+def deliver_each(together: Sequence[Sequence[Invalidation]]) -> None:
+    """Write new tokens as `deliver()` does."""
+    deliver([each for every in together for each in every])
+
+
 def deliver(invalidations: Sequence[Invalidation]) -> None:
     """
     Write new tokens; what the cache does not acknowledge is delayed.
@@ -103,7 +118,12 @@ def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
     for each in invalidations:
         together[each.store.alias, each.lifetime is None][each.key] = each
-    return [each for tokens in together.values() for each in _attempted_at_one(tokens)]
+    return [
+        each
+        for tokens in together.values()
+        for some in next(iter(tokens.values())).store.chunks(list(tokens))
+        for each in _attempted_at_one({key: tokens[key] for key in some})
+    ]
 
 
 def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:

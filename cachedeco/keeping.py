@@ -124,15 +124,15 @@ def stamped(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | Non
 # --- to store ---
 
 
-def settled(terms: Terms, outcome: Value[Any]) -> Outcome[Any]:
+def settled(function: str, outcome: Value[Any]) -> Outcome[Any]:
     """Return the value once what it stands for is there, or what that raised."""
     try:
-        return Value(_settled(terms, outcome.value))
+        return Value(_settled(function, outcome.value))
     except Exception as error:  # noqa: BLE001 -- the driver raises it
         return Raised(error)
 
 
-def _settled(terms: Terms, value: V) -> V:
+def _settled(function: str, value: V) -> V:
     """
     Return the value once what it stands for is there: a QuerySet has its rows.
 
@@ -141,12 +141,12 @@ def _settled(terms: Terms, value: V) -> V:
             would fetch its rows at each hit.
     """
     if isinstance(value, Iterator | AsyncIterator) or inspect.isawaitable(value):
-        msg = f"{terms.function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
+        msg = f"{function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that nobody has awaited it
         raise TypeError(msg)
     if isinstance(value, RawQuerySet):
-        msg = f"{terms.function}() returned a RawQuerySet, which would query again at each hit; return list(...) of it."
+        msg = f"{function}() returned a RawQuerySet, which would query again at each hit; return list(...) of it."
         raise TypeError(msg)
     if isinstance(value, QuerySet):
         len(value)  # fetches the rows: an error of the database is the caller's, as without a cache
@@ -185,18 +185,24 @@ def keep(draft: Draft, value: object, otherwise: Callable[[], None] | None = Non
     Returns:
         The pickled value, of which others who wait for it make copies of their own; None if it can't be pickled.
     """
+    pickled, sealed_ = prepared(draft, value)
+    if sealed_:
+        transactions.at_commit(draft.terms.using, write, Write(draft, *sealed_, otherwise))
+    elif otherwise:
+        otherwise()
+    return pickled
+
+
+def prepared(draft: Draft, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
+    """Return the pickled value, and the bytes to store with how long the cache is to hold them; None what can't be."""
     timeout, is_kept = _timeout_of(draft, value)
     try:
         pickled = pickle.dumps(value, PICKLE_PROTOCOL)
     except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
         if is_kept:
             draft.terms.tell("error", draft.key, reason="The value can't be stored", error=error)
-        pickled, is_kept = None, False
-    if is_kept and pickled is not None:
-        transactions.at_commit(draft.terms.using, write, Write(draft, *sealed(draft, pickled, timeout), otherwise))
-    elif otherwise:
-        otherwise()
-    return pickled
+        return None, None
+    return pickled, sealed(draft, pickled, timeout) if is_kept else None
 
 
 def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:

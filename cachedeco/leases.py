@@ -65,16 +65,33 @@ class Lease(NamedTuple):
 
 def lease_of(call: Call, stamp: Stamp) -> Lease:
     """Return the lease for a computation under a stamp, of the tokens that the call itself depends on."""
-    entry, store = call.entry, call.terms.store
-    found: Any = call.found or {}
+    entry, found = call.entry, call.found or {}
     # A dead entry still names the calls inside: one of those may have been invalidated, which is not in the stamp.
     replaced = entry and entry.expires, [found[name] for name in call.asked[len(call.keys) :] if name in found]
-    name = blake2b(b"".join(stamp) + repr(replaced).encode(), digest_size=8).hexdigest()
+    told = b"".join(stamp) + repr(replaced).encode()
+    return lease_named(call.terms.store, call.keys[0], told, None if entry is None else entry.seconds, stamp)
+
+
+def lease_named(store: Store, key: str, told: bytes, seconds: float | None, stamp: Stamp = ()) -> Lease:
+    """
+    Return the lease of a name.
+
+    Args:
+        store: The cache.
+
+        key: That of the entry, or of the first of several.
+
+        told: What else tells the computation from others of the same key.
+
+        seconds: What it took the last time; None where that is not known.
+
+        stamp: That of the entry to come, where there is one entry.
+    """
     lifetime = USUAL_LIFETIME
-    if entry is not None:
-        lifetime = min(max(SHORTEST_LIFETIME, LIFETIMES_OF_COMPUTATION * entry.seconds), LONGEST_LIFETIME)
+    if seconds is not None:
+        lifetime = min(max(SHORTEST_LIFETIME, LIFETIMES_OF_COMPUTATION * seconds), LONGEST_LIFETIME)
     # It ends in "@" and a digest, as no other key does.
-    [fitted] = fit([f"{call.keys[0]}@{name}"], store.room())
+    [fitted] = fit([f"{key}@{blake2b(told, digest_size=8).hexdigest()}"], store.room())
     return Lease(store, fitted, urandom(8), lifetime, stamp)
 
 

@@ -20,7 +20,7 @@ from cachedeco.store import Store
 # Entries whose inner names are remembered: some hundred bytes each.
 LONGEST_MEMORY: Final = 10_000
 # Tokens of calls inside that one entry may depend on: each hit asks for all of them.
-MOST_TOKENS: Final = 1_000
+MOST_TOKENS: Final = 2_000
 
 
 class Computation:
@@ -139,8 +139,19 @@ def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
     found: dict[str, object] = {}
     for alias, names in apart.items():
         by_key = {name.rpartition(" ")[2]: name for name in names}
-        there = Store(alias, store.function).get_many(list(by_key))
+        there = _gathered(Store(alias, store.function), list(by_key))
         if there is None:
             return None
         found |= {name: there[key] for key, name in by_key.items() if key in there}
+    return found
+
+
+def _gathered(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
+    """Return what is there of any number of keys, by as many commands as that takes."""
+    found: dict[str, object] = {}
+    for some in store.chunks(keys):
+        there = store.get_many(some)
+        if there is None:
+            return None
+        found |= there
     return found

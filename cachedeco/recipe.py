@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from cachedeco import conf
 from cachedeco.accepted import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
 from cachedeco.dependencies import DependsOn, dependencies_of
 from cachedeco.encoders import KeyTypeError, encode
+from cachedeco.entries import ABSENT
 from cachedeco.expressions import Subject, free_variables
 from cachedeco.invalidation import Invalidation
 from cachedeco.keeping import Terms
@@ -131,6 +132,19 @@ class Recipe:
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
 
+    def located_each(
+        self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
+    ) -> tuple[Terms, list[list[str]]]:
+        """Return the terms in force, and for each of several calls what `located()` does."""
+        ready = self.ready()
+        return ready.terms, [self._keys(ready, *call) for call in calls]
+
+    def _keys(self, ready: Ready, args: Sequence[object], kwargs: dict[str, object]) -> list[str]:
+        try:
+            return fit(ready.locators.keys(*args, **kwargs), ready.room)
+        except KeyTypeError as error:
+            raise self._plan.explain(error, args, kwargs) from None
+
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return what invalidates one call. Nothing that the call varies on is asked for."""
         ready = self.ready()
@@ -187,10 +201,10 @@ class Recipe:
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
         """Return what gives the timeout of a value, and the lifetime of a call's own token."""
         given = self.options.timeout
-        if callable(given):
-            return lambda value: seconds_of(given(value)), LIFETIME_WHEN_UNKNOWN
-        chosen = settings.TIMEOUT if given is UNSET else given
+        chosen = settings.TIMEOUT if given is UNSET or callable(given) else given
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
+        if callable(given):
+            return lambda value: seconds if value is ABSENT else seconds_of(given(value)), LIFETIME_WHEN_UNKNOWN
         if seconds is None:
             return lambda _: None, None
         grace = max(span_of(each, what="stale") for each in (self.options.stale, self.options.stale_on_error))

@@ -2,8 +2,8 @@
 What a call wants done, one step at a time, and the two drivers that do it: one for sync code and one for async.
 
 The steps are written once, as generators that yield what they want done: a callable that talks to the cache or to
-the database connection; `COMPUTE`, the user's function; or to wait, to pause, or to go on in the background. `run()`
-does it here and now; `arun()` awaits what can be awaited, and does the rest in the thread where Django keeps its
+the database connection; to call the user's function; to wait, to pause, or to go on in the background. `run()` does it
+here and now; `arun()` awaits what can be awaited, and does the rest in the thread where Django keeps its
 connections. The generator gives an outcome, which the driver returns or raises.
 """
 
@@ -11,10 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future, wait
 from contextlib import closing, suppress
-from enum import Enum
 from threading import TIMEOUT_MAX
 from time import sleep
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -23,10 +22,10 @@ from cachedeco import background
 V = TypeVar("V")
 
 
-class Work(Enum):
-    """What a step may be, besides a callable."""
+class Compute(NamedTuple):
+    """Call the user's function: what the driver was given, with these arguments. The answer is an outcome."""
 
-    COMPUTE = "call the user's function"
+    arguments: tuple[Any, ...] = ()
 
 
 class Wait(NamedTuple):
@@ -60,21 +59,21 @@ class Raised(NamedTuple):
     error: BaseException
 
 
-COMPUTE: Final = Work.COMPUTE
+COMPUTE: Final = Compute()
 Outcome = Value[V] | Raised
-Step = Callable[[], Any] | Literal[Work.COMPUTE] | Wait | Pause | Handover
+Step = Callable[[], Any] | Compute | Wait | Pause | Handover
 # What gives a T in the end. What a driver takes gives an outcome.
 Stepping = Generator[Step, Any, V]
 Steps = Stepping[Outcome[V]]
 
 
-def run(steps: Steps[V], compute: Callable[[], V]) -> V:
+def run(steps: Steps[V], compute: Callable[..., Any]) -> V:
     """Take the steps here and now."""
     # Raised here and not below: no error of the user's is to have our StopIteration behind it.
     return _given(_taken(steps, compute))
 
 
-def _taken(steps: Steps[V], compute: Callable[[], V]) -> Outcome[V]:
+def _taken(steps: Steps[V], compute: Callable[..., Any]) -> Outcome[V]:
     answer: object = None
     with closing(steps):
         while True:
@@ -86,11 +85,11 @@ def _taken(steps: Steps[V], compute: Callable[[], V]) -> Outcome[V]:
             answer = _done(step, compute)
 
 
-def _done(step: Step, compute: Callable[[], Any]) -> object:
+def _done(step: Step, compute: Callable[..., Any]) -> object:
     match step:
-        case Work.COMPUTE:
+        case Compute(arguments):
             try:
-                return Value(compute())
+                return Value(compute(*arguments))
             except BaseException as error:  # noqa: BLE001 -- raised again, once the steps have tidied up
                 return Raised(error)
         case Wait(future, seconds):
@@ -105,12 +104,12 @@ def _done(step: Step, compute: Callable[[], Any]) -> object:
             return step()
 
 
-async def arun(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> V:
+async def arun(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> V:
     """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
     return _given(await _ataken(steps, compute))
 
 
-async def _ataken(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> Outcome[V]:
+async def _ataken(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     answer: object = None
     cancelled: Raised | None = None
     with closing(steps):
@@ -125,7 +124,7 @@ async def _ataken(steps: Steps[V], compute: Callable[[], Awaitable[V]]) -> Outco
             if callable(step):
                 answer, cancelled = await _undisturbed(step, cancelled)
             else:
-                answer = cancelled if cancelled and step is COMPUTE else await _adone(step, compute)
+                answer = cancelled if cancelled and isinstance(step, Compute) else await _adone(step, compute)
 
 
 async def _undisturbed(step: Callable[[], Any], cancelled: Raised | None) -> tuple[object, Raised | None]:
@@ -142,13 +141,11 @@ async def _undisturbed(step: Callable[[], Any], cancelled: Raised | None) -> tup
         return await work, Raised(error)
 
 
-async def _adone(
-    step: Literal[Work.COMPUTE] | Wait | Pause | Handover, compute: Callable[[], Awaitable[Any]]
-) -> object:
+async def _adone(step: Compute | Wait | Pause | Handover, compute: Callable[..., Awaitable[Any]]) -> object:
     match step:
-        case Work.COMPUTE:
+        case Compute(arguments):
             try:
-                return Value(await compute())
+                return Value(await compute(*arguments))
             except GeneratorExit:  # nobody awaits us any more, and nothing can be awaited any more
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after tidying up

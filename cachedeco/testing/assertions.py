@@ -13,6 +13,7 @@ from cachedeco.cached import MISSING, CachedQuery
 from cachedeco.conf import current_mode
 from cachedeco.events import Event, Kind, listening
 from cachedeco.keeping import looked_up
+from cachedeco.reach import Reached
 
 P = ParamSpec("P")
 
@@ -21,7 +22,7 @@ _ENDS: Final = frozenset[Kind]({"invalidated", "delayed", "lost", "error"})
 
 
 @contextmanager
-def capture_events(*functions: CachedQuery[..., Any, Any]) -> Generator[list[Event]]:
+def capture_events(*functions: Reached[..., Any]) -> Generator[list[Event]]:
     """
     Give the list of what happens in a block, in every thread of the process, in its order.
 
@@ -39,7 +40,7 @@ def capture_events(*functions: CachedQuery[..., Any, Any]) -> Generator[list[Eve
         yield events
 
 
-def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
+def assert_computations(function: Reached[..., Any], number: int, /) -> "Counted":
     """
     Fail unless a cached function is computed so many times in a block, all its calls together, in every thread.
 
@@ -55,12 +56,12 @@ def assert_computations(function: CachedQuery[..., Any, Any], number: int, /) ->
     return Counted("computed", "computation", function, number)
 
 
-def assert_hits(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
+def assert_hits(function: Reached[..., Any], number: int, /) -> "Counted":
     """Fail unless so many calls are served from the cache in a block; otherwise as `assert_computations()`."""
     return Counted("hit", "hit", function, number)
 
 
-def assert_misses(function: CachedQuery[..., Any, Any], number: int, /) -> "Counted":
+def assert_misses(function: Reached[..., Any], number: int, /) -> "Counted":
     """Fail unless so many calls find nothing to serve in a block; otherwise as `assert_computations()`."""
     return Counted("miss", "miss", function, number)
 
@@ -107,7 +108,7 @@ class CacheAssertions:
 class Block(ABC):
     """A block that fails by what has happened in it. A class, so that none of its frames stand around the message."""
 
-    def __init__(self, function: CachedQuery[..., Any, Any]) -> None:
+    def __init__(self, function: Reached[..., Any]) -> None:
         """Remember the function; nothing is asked of the cache until the block begins."""
         self._function = function
         self._name = name_of(function)
@@ -160,7 +161,7 @@ class Block(ABC):
 class Counted(Block):
     """A block in which so many things of one kind must happen to a function."""
 
-    def __init__(self, kind: Kind, word: str, function: CachedQuery[..., Any, Any], expected: int) -> None:
+    def __init__(self, kind: Kind, word: str, function: Reached[..., Any], expected: int) -> None:
         """Remember what to count."""
         super().__init__(function)
         self._kind = kind
@@ -190,6 +191,7 @@ class Watched(Block):
     ) -> None:
         """Remember the call."""
         super().__init__(function)
+        self._cached = function
         self._args = tuple(args)
         self._kwargs = dict(kwargs)
         self._ends = ends
@@ -197,9 +199,9 @@ class Watched(Block):
         self._found: object = None
 
     def _begin(self) -> str:
-        with capture_events(self._function) as events:
-            if self._function.peek(*self._args, **self._kwargs) is MISSING:
-                call_from_sync(self._function, self._args, self._kwargs)
+        with capture_events(self._cached) as events:
+            if self._cached.peek(*self._args, **self._kwargs) is MISSING:
+                call_from_sync(self._cached, self._args, self._kwargs)
         self._found = self._entry()
         if self._found is not None:
             return ""
@@ -218,7 +220,7 @@ class Watched(Block):
 
     def _entry(self) -> object:
         """Return the entry as it is stored, due or not; None where it is not valid for this connection."""
-        admitted = self._function._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
+        admitted = self._cached._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
         if admitted is None:
             return None
         asked, found, entry = looked_up(*admitted)
@@ -232,7 +234,7 @@ def name_of(function: object) -> str:
     Raises:
         TypeError: It is none.
     """
-    if not isinstance(function, CachedQuery):
+    if not isinstance(function, Reached):
         msg = f"{function!r} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
     return function._recipe.name  # noqa: SLF001 -- for these tools alone, so it has no public name

@@ -224,7 +224,7 @@ def test_more_calls_inside_than_a_stamp_can_count() -> None:
     with heard() as told:
         assert "value" == outer()
 
-    assert ["the calls inside it depend on more than 1000 tokens; nested=False ignores them"] == reasons(
+    assert ["the calls inside it depend on more than 2000 tokens; nested=False ignores them"] == reasons(
         told, "unstored"
     )
 

@@ -6,14 +6,26 @@ Each wrong use carries a comment that silences both checkers, and both report a 
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, assert_type
 
 from django.contrib.auth.models import User
 
-from cachedeco import MISSING, CachedQuery, Event, Missing, Namespace, Stats, bypass, cached_query, mode
+from cachedeco import (
+    MISSING,
+    CachedQuery,
+    CachedQueryMany,
+    Event,
+    Missing,
+    Namespace,
+    Stats,
+    bypass,
+    cached_query,
+    cached_query_many,
+    mode,
+)
 from cachedeco import register_key_type as register
 from cachedeco.cached import AsyncCachedQuery
 from cachedeco.events import add_hook, listening, remove_hook
@@ -49,8 +61,30 @@ async def afull(number: int) -> list[str]:
     return [f"{number}"]
 
 
+@cached_query_many(over="ids", timeout=60, namespace="club:{ids}")
+def many(ids: Iterable[int], lang: str = "en") -> Mapping[int, str]:
+    """Be over many ids."""
+    return dict.fromkeys(ids, lang)
+
+
+@cached_query_many(over="ids")
+async def amany(ids: list[int]) -> dict[int, str]:
+    """Be async, and over many ids."""
+    return dict.fromkeys(ids, "")
+
+
 class Club:
     """Methods of each kind."""
+
+    @cached_query_many(over="ids")
+    def prices(self, ids: Iterable[str]) -> dict[str, int]:
+        """Be a method over many ids."""
+        return dict.fromkeys(ids, 1)
+
+    @cached_query_many(over="ids")
+    async def aprices(self, ids: Iterable[str]) -> dict[str, int]:
+        """Be an async method over many ids."""
+        return dict.fromkeys(ids, 1)
 
     @cached_query
     def classes(self, page: int) -> list[str]:
@@ -149,6 +183,36 @@ async def async_methods(club: Club) -> None:
     await club.aclasses.ainvalidate(1)
 
 
+async def many_at_once(club: Club) -> None:
+    """Call, and use the verbs of, functions over many ids."""
+    assert_type(many([1], "de"), dict[int, str])
+    assert_type(many(ids=(1, 2), lang="de"), dict[int, str])
+    assert_type(many.peek({1}), dict[int, str])
+    assert_type(many.refresh([1]), dict[int, str])
+    assert_type(many.keys_for([1]), dict[int, str])
+    assert_type(many.uncached([1]), Mapping[int, str])
+    assert_type(many.stats(), Stats)
+    many.put({1: "one"}, [1], lang="de")
+    many.invalidate([1])
+    many.invalidate_all()
+
+    assert_type(await amany([1]), dict[int, str])
+    assert_type(await amany.arefresh([1]), dict[int, str])
+    assert_type(await amany.apeek([1]), dict[int, str])
+    assert_type(amany.peek([1]), dict[int, str])
+    assert_type(await amany.akeys_for([1]), dict[int, str])
+    assert_type(await many.arefresh([1]), dict[int, str])
+    await amany.aput({1: "one"}, [1])
+    await amany.ainvalidate([1])
+
+    assert_type(club.prices(["a"]), dict[str, int])
+    assert_type(Club.prices(club, ["a"]), dict[str, int])
+    assert_type(club.prices.peek(["a"]), dict[str, int])
+    assert_type(await club.aprices(["a"]), dict[str, int])
+    assert_type(await club.aprices.apeek(["a"]), dict[str, int])
+    club.prices.invalidate(["a"])
+
+
 def everything_else(event: Event) -> None:
     """Use what is no cached function."""
     assert_type(event.seconds, float)
@@ -183,6 +247,12 @@ def takes(function: Callable[[int], str]) -> CachedQuery[[int], str, str]:
     return cached_query(function)
 
 
+def takes_many(function: Callable[[list[int]], dict[int, str]]) -> CachedQueryMany[[list[int]], int, str]:
+    """Want a plain function."""
+    takes_many(many)
+    return cached_query_many(over="ids")(function)
+
+
 def mistakes(club: Club) -> None:
     """Make every mistake that a checker can see: each is seen by both."""
     bare("1")  # type: ignore[arg-type]
@@ -195,6 +265,13 @@ def mistakes(club: Club) -> None:
     bare.put(7, 1)  # type: ignore[arg-type]
     bare.put(value="value", number=1)  # type: ignore[call-arg]
     abare.put("value", 1)  # type: ignore[arg-type]
+    many(["1"])  # type: ignore[list-item]
+    many.invalidate()  # type: ignore[call-arg]
+    many.put({1: 1}, [1])  # type: ignore[dict-item]
+    many.put({1: "one"})  # type: ignore[call-arg]
+    club.prices([1])  # type: ignore[list-item]
+    cached_query_many(timeout=60)  # type: ignore[call-arg]
+    cached_query_many(over="ids")(bare)  # type: ignore[arg-type]
     club.classes.invalidate(club, 1)  # type: ignore[call-arg,arg-type]
     club.classes("1")  # type: ignore[arg-type]
     bare.clear(1)  # type: ignore[attr-defined]

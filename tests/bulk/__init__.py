@@ -1,0 +1,1 @@
+"""Tests of cached functions over many ids."""
