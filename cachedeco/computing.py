@@ -19,9 +19,11 @@ class Again(Protocol):
 
     def located(self) -> list[str]:
         """Return the keys of the call as they are there."""
+        ...
 
     def enqueue(self, key: str) -> None:
         """Enqueue a task that refreshes the entry of this key."""
+        ...
 
 
 class Call(NamedTuple):

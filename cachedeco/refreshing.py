@@ -129,9 +129,9 @@ OTHER_KEY: Final = (
 class Pickles:
     """Serializer for signed messages, as Django's signing takes it."""
 
-    def dumps(self, what: object) -> bytes:
+    def dumps(self, obj: object) -> bytes:
         """Pickle."""
-        return pickle.dumps(what, PICKLE_PROTOCOL)
+        return pickle.dumps(obj, PICKLE_PROTOCOL)
 
     def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- what was pickled
         """Unpickle what was signed with this project's SECRET_KEY: Django checks that first."""
