@@ -1,13 +1,13 @@
 """The number of cache commands on each path: what a library costs, and what the next change must not make dearer."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.db import transaction
 
-from cachedeco import Namespace, bypass, cached_query, mode
+from cachedeco import Namespace, cached_query
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.servers import Memcached
@@ -23,8 +23,6 @@ namespaces = pytest.mark.parametrize("spaces", NAMESPACES.values(), ids=NAMESPAC
 
 # Django's DatabaseCache does not say whether a write succeeded, so that a read has to follow.
 LOOKS_AGAIN = {"database": ["get_many"]}
-
-MODES: list[Literal["bypass", "off"]] = ["bypass", "off"]
 
 
 @both
@@ -256,75 +254,6 @@ def test_storing_verb_is_a_miss_without_its_hit(
 
     assert ["get_many", *([] if known else ["add"] * TOKENS[spaces]), "set_many"] == commands.names
     assert double.key_for(4) not in commands[0].keys
-
-
-@both
-@pytest.mark.parametrize("name", MODES)
-def test_call_past_the_cache_is_no_command(side: Side, name: Literal["bypass", "off"], commands: Commands) -> None:
-    """Bypassed or off, a call and what looks and stores leave the cache alone."""
-
-    @side.cached(namespace="numbers")
-    def double(number: int) -> int:
-        return 2 * number
-
-    with mode(name):
-        side.call(double, 4)
-        side.call(double.peek, 4)
-        side.call(double.key_for, 4)
-        double.stats()
-
-    assert [] == commands
-
-
-@both
-@pytest.mark.parametrize(("name", "expected"), [("bypass", ["set_many", "set_many"]), ("off", [])])
-def test_storing_past_the_cache_invalidates_unless_it_is_off(
-    side: Side, name: Literal["bypass", "off"], expected: list[str], commands: Commands
-) -> None:
-    """What `put` and `refresh` do not store, they invalidate; what is off stays off."""
-
-    @side.cached(namespace="numbers")
-    def double(number: int) -> int:
-        return 2 * number
-
-    with mode(name):
-        side.call(double.put, 8, 4)
-        side.call(double.refresh, 4)
-
-    assert expected == commands.names
-
-
-@both
-@pytest.mark.parametrize(("name", "expected"), [("bypass", ["set_many"] * 3), ("off", [])])
-def test_invalidation_goes_out_while_bypassed_and_not_while_off(
-    side: Side, name: Literal["bypass", "off"], expected: list[str], commands: Commands
-) -> None:
-    """Who bypasses the cache writes rows that others cache; where it is off, no server may be reached."""
-
-    @side.cached()
-    def double(number: int) -> int:
-        return 2 * number
-
-    with mode(name):
-        side.call(double.invalidate, 4)
-        side.call(double.invalidate_all)
-        side.call(Namespace("numbers").invalidate)
-
-    assert expected == commands.names
-
-
-def test_bypass_inside_off_reaches_no_server(commands: Commands) -> None:
-    """Code that bypasses does not make a test suite without a server look for one."""
-
-    @cached_query
-    def answer() -> int:
-        return 1
-
-    with mode("off"), bypass():
-        answer()
-        answer.invalidate()
-
-    assert [] == commands
 
 
 def test_decorating_is_no_command(commands: Commands) -> None:
