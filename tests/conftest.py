@@ -10,7 +10,6 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker, Settings
 
-from cachedeco.invalidation import record_with
 from tests.backends import CACHE_TABLE, Commands, Kind, cache_entry, recorded, release_caches
 from tests.servers import Memcached, Redis, Server
 
@@ -43,12 +42,6 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     """Make the table of the database cache beside those of the models."""
     with django_db_blocker.unblock():
         call_command("createcachetable", CACHE_TABLE, verbosity=0)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_outbox() -> None:
-    """Record no invalidations, though the outbox is installed: its own tests switch that on."""
-    record_with(None)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "cachedeco",
-    "cachedeco.outbox",  # conftest.py ends its recording: only the tests of the outbox want that
+    "tests.outbox.apps.QuietOutboxConfig",
     "tests",
 ]
 DATABASES = {"default": _sqlite(), "other": _sqlite()}

@@ -22,10 +22,10 @@ LATE = 5
 def test_late_callers_share_one_computation_that_begins_after_they_came(
     side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One computes; five who come meanwhile get what is true by then, by one computation more."""
+    """One computes; five who come meanwhile get what is true by then, by one computation more, once it is there."""
     source, waiting = Source(), Semaphore(0)
 
-    @side.cached(ignore=("source",))
+    @side.cached(ignore=("source",), wait=2 * PATIENCE_SECONDS)
     def read() -> str:
         return source.read()
 

@@ -4,8 +4,9 @@ import json
 import os
 
 from tests.settings import *  # noqa: F403
-from tests.settings import DATABASES
+from tests.settings import DATABASES, INSTALLED_APPS
 
+INSTALLED_APPS = [app if "outbox" not in app else "cachedeco.outbox" for app in INSTALLED_APPS]
 DATABASES["outbox"] = json.loads(os.environ["OUTBOX_DATABASE"])
 CACHES = {"default": json.loads(os.environ["OUTBOX_CACHE"])}
 DATABASE_ROUTERS = ["tests.outbox.sites.OnlyThere"]

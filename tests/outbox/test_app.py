@@ -3,11 +3,12 @@
 from typing import ClassVar
 
 import pytest
-from django.apps import apps
+from django.apps import AppConfig, apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Tags, run_checks
 from django.core.management import call_command
 from django.db import transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from pytest_django import Settings
 
 from cachedeco import invalidation
@@ -23,9 +24,15 @@ def test_app_that_is_ready_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """To install the app is all that it takes."""
     monkeypatch.setattr(invalidation, "_recorder", None)
 
-    apps.get_app_config("cachedeco_outbox").ready()
+    AppConfig.create("cachedeco.outbox").ready()  # as Django does for each of INSTALLED_APPS
 
     assert record is invalidation._recorder  # noqa: SLF001 -- nothing else tells
+
+
+@override_settings(INSTALLED_APPS=settings.INSTALLED_APPS)
+def test_apps_that_are_ready_again_record_nothing_here() -> None:
+    """A test that changes INSTALLED_APPS leaves the other tests as they were."""
+    assert invalidation._recorder is None  # noqa: SLF001 -- as above
 
 
 @pytest.mark.django_db
@@ -70,9 +77,9 @@ def test_table_is_not_missed_where_nobody_wants_it() -> None:
     assert [] == found
 
 
-def errors_of(settings: Settings, **cachedeco: object) -> list[str]:
+def errors_of(changed: Settings, **cachedeco: object) -> list[str]:
     """Return the ids of what is wrong with the settings of the outbox."""
-    settings.CACHEDECO = cachedeco
+    changed.CACHEDECO = cachedeco
     return [each.id or "" for each in run_checks(tags=["cachedeco"]) if each.id == "cachedeco.E007"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.schedules.simulation import step, world
-from tests.schedules.world import Violation
+from tests.schedules.world import START, Violation
 
 Act = Callable[[], None]
 Versions = Mapping[str, int]
@@ -76,6 +76,18 @@ def forgets() -> None:
     held = world().cache
     for key in [key for key in held if "cd:e:" in key]:
         del held[key]
+
+
+def can_not_be_read() -> None:
+    """Have each attempt to read the cache fail from now on."""
+    world().is_unreadable = True
+
+
+def at_once() -> None:
+    """Fail if anybody has waited until his patience was over."""
+    if world().clock != START:
+        message = f"somebody has waited for {world().clock - START} seconds"
+        raise Violation(message)
 
 
 def only_once() -> None:

@@ -28,6 +28,8 @@ class SteppedCache(BaseCache):
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return what is there of several."""
         wanted = tuple(keys)
+        if simulation.world().is_unreadable:
+            raise OSError
 
         def carry_out() -> dict[str, Any]:
             there = {key: self._standing(key) for key in wanted}

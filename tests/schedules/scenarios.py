@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.schedules.acts import Act, forgets, only_once, passes, puts, reads, writes
+from tests.schedules.acts import Act, at_once, can_not_be_read, forgets, only_once, passes, puts, reads, writes
 from tests.schedules.explorer import Scenario
 from tests.schedules.functions import (
     TIMEOUT,
@@ -228,6 +228,27 @@ def _of_several_processes() -> list[Scenario]:
     ]
 
 
+def _of_caches_that_fail() -> list[Scenario]:
+    # Nothing tells a reader of invalidations then: what was written before it came is in what it gets.
+    without_breaker = {"BREAKER_FAILURES": 0}
+    return [
+        Scenario(
+            name="three readers of a cache that can't be read, one writer",
+            before=[plain, can_not_be_read],
+            cast=_readers(plain, *"ABC") | {"W": writes("row")},
+            looks=[reads(plain)],
+            settings=without_breaker,
+        ),
+        Scenario(
+            name="three readers of a cache that can't be read do not wait in vain",
+            before=[can_not_be_read],
+            cast=_readers(plain, *"ABC"),
+            looks=[at_once],
+            settings=without_breaker,
+        ),
+    ]
+
+
 def _of_time() -> list[Scenario]:
     a_writer = {"W": writes("row", stale.invalidate)}
     due = [
@@ -260,7 +281,14 @@ def _of_time() -> list[Scenario]:
 
 
 # Explored to their end.
-SMALL = [*_of_one_process(), *_of_evictions(), *_of_calls_inside(), *_of_several_processes(), *_of_time()]
+SMALL = [
+    *_of_one_process(),
+    *_of_evictions(),
+    *_of_calls_inside(),
+    *_of_several_processes(),
+    *_of_caches_that_fail(),
+    *_of_time(),
+]
 
 TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1}
 

@@ -47,12 +47,15 @@ class Flights(MutableMapping[Any, Any]):
 
     def get(self, name: Any, default: Any = None) -> Any:  # noqa: ANN401
         """Look for a flight, which may not be there."""
-        flight = step("flight", ("look for a flight", *name[1:]), lambda: _Found(world().process.flights.get(name)))
-        return default if flight.flight is None else flight.flight
+        found = step("flight", ("look for a flight", *name[1:]), lambda: _Found(world().process.flights.get(name)))
+        return default if found.flight is None else found.flight
 
     def __setitem__(self, name: Any, flight: Any) -> None:  # noqa: ANN401
         """Begin one."""
-        world().process.flights[name] = flight
+        here = world()
+        here.process.flights[name] = flight
+        if name[-1] is None and here.running:  # several at a time may have this name
+            here.leaders[flight] = f"{here.running.name}{len(here.leaders)}"
 
     def __delitem__(self, name: Any) -> None:  # noqa: ANN401
         """End one."""
@@ -71,13 +74,13 @@ FLIGHTS = Flights()
 
 
 class _Found:
-    """What was found, as the history of an actor has it: whether a flight was there."""
+    """What was found, as the history of an actor has it: whether a flight was there, and which of those of a name."""
 
     def __init__(self, flight: Any) -> None:  # noqa: ANN401
         self.flight = flight
 
     def __hash__(self) -> int:
-        return hash(self.flight is None)
+        return hash((self.flight is None, world().leaders.get(self.flight)))
 
     def __repr__(self) -> str:
         return "none" if self.flight is None else "one"

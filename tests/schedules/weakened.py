@@ -4,7 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from cachedeco import flights, nesting
-from cachedeco.computing import Call
+from cachedeco.computing import Call, Landing
+from cachedeco.flights import Flight
 from cachedeco.keeping import stamped
 from tests.schedules import scenarios
 from tests.schedules.explorer import Scenario
@@ -22,15 +23,20 @@ class _Anything:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _stamped_late(call: Call, _stamp: object, _computation: object) -> Any:  # noqa: ANN401 -- a stamp
+def _stamped_late(call: Call, *_: object, **__: object) -> Any:  # noqa: ANN401 -- a stamp
     return stamped(call.terms, call.keys, call.terms.store.get_many(call.keys[1:]))
 
 
 def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -- as nesting.note()
-    computation = nesting.current.get()
+    computation = nesting.innermost.get()
     if computation is not None and computation.collects:
         assert alias == computation.alias
         computation.inner |= {key: found[key] for key in keys[1:]}
+
+
+def _land_by_name(flight: Flight, landing: Landing) -> None:
+    if flights._flights.pop(flight.name, None) is flight:  # noqa: SLF001 -- as the library itself
+        flight.future.set_result(landing)
 
 
 _board = flights.board
@@ -47,6 +53,16 @@ WEAKENED: dict[str, tuple[str, Any, str]] = {
     "followers who do not look inside": ("flights.nesting", _blind, "a call inside a call, last"),
     "calls inside that are not noted": ("computing.note", lambda *_: None, "a call inside a call, first"),
     "calls inside noted by the last token": ("nesting.note", _note_the_last, "a call inside a call twice"),
+    "flights without a stamp that do not depart": (
+        "flights.Flight.depart",
+        lambda _flight: None,
+        "three readers of a cache that can't be read, one writer",
+    ),
+    "flights that land by their name": (
+        "flights.Flight.land",
+        _land_by_name,
+        "three readers of a cache that can't be read do not wait in vain",
+    ),
     "leases without a mark": (
         "leases.Lease.end",
         lambda lease, _mark: lease.store.delete(lease.key),

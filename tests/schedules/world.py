@@ -118,12 +118,14 @@ class World:
         self.rows: dict[str, int] = {}
         self.acked: dict[str, int] = {}  #: the versions of which a writer has been told that they are seen from now on
         self.processes = {name: Process(name) for name in processes}
+        self.leaders: dict[object, str] = {}  #: who began a flight, and which of his it is
         self.actors: list[Actor] = []
         self.running: Actor | None = None
         self.alone = next(iter(self.processes.values()))  #: whose turn it is while no actor runs
         self.left = Counter(budget or {})
         self.trace: list[Step] = []
         self.computed = 0
+        self.is_unreadable = False  #: each attempt to read the cache fails
         self.serial = 0
         self.has_failed = False
         self.violation = ""
@@ -131,7 +133,7 @@ class World:
     def twin(self, budget: Mapping[str, int]) -> "World":
         """Return a world that begins as this one is, for one schedule."""
         world = World(self.processes, budget)
-        world.clock, world.serial = self.clock, self.serial
+        world.clock, world.serial, world.is_unreadable = self.clock, self.serial, self.is_unreadable
         world.cache, world.rows, world.acked = dict(self.cache), dict(self.rows), dict(self.acked)
         for name, process in self.processes.items():
             world.processes[name].remembered = dict(process.remembered)
