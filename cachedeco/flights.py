@@ -12,7 +12,7 @@ circles. Nor does anybody share what was computed inside a transaction: it may h
 
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -34,7 +34,7 @@ Name = tuple[str, str, Stamp | None]
 class Flight:
     """A computation under way in this process, or about to be."""
 
-    __slots__ = ("before", "future", "has_departed", "name")
+    __slots__ = ("before", "future", "has_departed", "lock", "name")
 
     def __init__(self, name: Name, before: "Flight | None" = None, future: "Future[Landing] | None" = None) -> None:
         """Prepare one for others to join."""
@@ -42,6 +42,7 @@ class Flight:
         self.before = before  #: without a stamp: the one that had departed already
         self.has_departed = False
         self.future: Future[Landing] = Future() if future is None else future  #: that of a fleet is one for all
+        self.lock = _lock  #: tells the process
 
     def depart(self) -> None:
         """Begin: from now on, who has no stamp does not join."""
@@ -50,11 +51,7 @@ class Flight:
 
     def land(self, landing: Landing) -> None:
         """Tell all who wait. Nobody joins from now on."""
-        with _lock:
-            if _flights.get(self.name) is not self:  # in a child that was forked meanwhile: nobody waits there
-                return
-            del _flights[self.name]
-        self.future.set_result(landing)
+        _land((self,), self.future, landing)
 
 
 class Fleet(NamedTuple):
@@ -67,19 +64,27 @@ class Fleet(NamedTuple):
         """Let those board, too, who know the flights by these names, as their tokens are there now."""
         with _lock:
             for name in names:
-                self.flights[name] = _flights.setdefault(name, Flight(name, future=self.future))
+                flight = Flight(name, future=self.future)
+                if _flights.setdefault(name, flight) is flight:  # and nobody else was quicker
+                    self.flights[name] = flight
 
     def land(self) -> None:
         """Tell all who wait to see for themselves. Nobody joins from now on."""
-        with _lock:
-            for name, flight in self.flights.items():
-                if _flights.get(name) is flight:  # as above
-                    del _flights[name]
-        self.future.set_result(ABANDONED)
+        _land(self.flights.values(), self.future, ABANDONED)
 
 
 _lock = Lock()
 _flights: dict[Name, Flight] = {}
+
+
+def _land(flights: Collection[Flight], future: "Future[Landing]", landing: Landing) -> None:
+    with _lock:
+        if any(flight.lock is not _lock for flight in flights):
+            return  # in a child that was forked meanwhile: nobody waits there
+        for flight in flights:
+            if _flights.get(flight.name) is flight:  # without a stamp, the next may be there
+                del _flights[flight.name]
+    future.set_result(landing)
 
 
 def board(call: Call, stamp: Stamp | None) -> tuple[Flight, bool]:
