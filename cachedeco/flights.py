@@ -145,6 +145,9 @@ def steps_of_miss(call: Call) -> Steps[Any]:
         landing = yield Wait(flight.future, left)
         if landing is None:
             break
+        if stamp is not None and not landing.is_whole:  # an invalidation before we came may not be in the stamp
+            stamp = None
+            continue
         outcome, is_alone = yield from _shared(call, stamp, landing)
         if outcome is not None:
             return outcome
@@ -159,7 +162,9 @@ def _prepared(call: Call) -> tuple[Stamp | None, bool]:
 
 def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple[Outcome[Any] | None, bool]]:
     """Return what another caller's computation has come to for us, if anything; and if not, whether to wait no more."""
-    if landing is ABANDONED:
+    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
+    inner = list(landing.inner) if stamp is not None else []
+    if landing is ABANDONED or (inner and landing.inner != (yield partial(nesting.asked, call.terms.store, inner))):
         return None, False
     if landing.error is not None:
         return (yield from rescued(call, landing.error)) or Raised(copied(landing.error)), True
@@ -169,16 +174,12 @@ def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple
 
 
 def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) -> tuple[Value[Any] | None, bool]:
-    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
-    inner = landing.inner if stamp is not None else {}
-    if inner and inner != nesting.asked(call.terms.store, list(inner)):
-        return None, False
     try:
         value = pickle.loads(pickled)  # noqa: S301 -- made in this process, or checked by its stamp
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
         call.terms.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
         return None, True
-    note(call, stamp if landing.is_whole else None, inner)
+    note(call, stamp, landing.inner)
     call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
     return Value(value), False
 
