@@ -18,13 +18,13 @@ from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, note, rescued
 from cachedeco.entries import Stamp
 from cachedeco.keeping import stamped
-from cachedeco.leases import FAILED, LANDED, Permit, granted
+from cachedeco.leases import FAILED, LANDED, Mark, Permit, granted
 from cachedeco.steps import Outcome, Raised, Stepping, Steps, Value, Wait
 
 # Alias, the entry's key, and the tokens that the call itself depends on; None where the cache could not tell them.
@@ -214,7 +214,7 @@ def flown(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
     return outcome
 
 
-def _mark_of(outcome: Value[Any] | Raised, landing: Landing) -> Literal[b"landed", b"failed"] | None:
+def _mark_of(outcome: Value[Any] | Raised, landing: Landing) -> Mark:
     """Return how the lease ended: it is free at once for others where the computation came to nothing."""
     if landing is ABANDONED:
         return None
