@@ -94,8 +94,10 @@ def vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_w
     problem = None
     if not is_whole:
         problem = "a cached call inside it went past the cache"
-    elif len(inner) > nesting.MOST_TOKENS:
-        problem = f"the calls inside it depend on more than {nesting.MOST_TOKENS} tokens; nested=False ignores them"
+    elif len(inner) > nesting.MOST_INNER_TOKENS:
+        problem = (
+            f"the calls inside it depend on more than {nesting.MOST_INNER_TOKENS} tokens; nested=False ignores them"
+        )
     elif len(stamp or ()) + len(inner) > MOST_TOKENS:
         problem = f"it depends on more than {MOST_TOKENS} tokens"
     if stamp is not None and problem:

@@ -2,12 +2,14 @@
 Flights: one computation, whoever asks.
 
 A *flight* is one computation under way, named by key and stamp: who arrives after an invalidation finds other tokens,
-and never joins a computation that began before it. In one process the others wait for the flight itself; between
-processes its leader holds a lease, and the leaders in other processes look again and again until the entry is there.
+and never joins a computation that began before it. Where no stamp can be had, nobody joins one that has begun. In one
+process the others wait for the flight itself; between processes its leader holds a lease, and the leaders in other
+processes look again and again until the entry is there.
 
-Nobody waits without bound: at most `wait` seconds in all, and then they compute. Nobody waits inside a transaction,
-as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that there are no
-circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may see.
+Nobody waits without bound: at most `wait` seconds in each call, and then they compute. Nobody waits inside a
+transaction, as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that
+there are no circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may
+see.
 """
 
 import os
