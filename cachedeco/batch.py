@@ -144,6 +144,11 @@ def _settled_each(function: str, given: object, ids: Sequence[Any]) -> dict[Any,
     return values
 
 
+def given(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what the caller gets: in the order of the ids, without those that the function does not know."""
+    return {each: values[each] for each in ids if values[each] is not ABSENT}
+
+
 TWIN: Final = (
     "{0}() was asked for {1!r} and returned {2!r}, which is another id. Call it with ids of the type that it returns, "
     "or let it return the ids that it was asked for."

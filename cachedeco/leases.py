@@ -28,6 +28,7 @@ from cachedeco.store import Store, fit
 # How it ended: what there is to store is stored; or the computation has raised, and its old value is served on.
 LANDED: Final = b"landed"
 FAILED: Final = b"failed"
+Mark = Literal[b"landed", b"failed"] | None  # None: it came to nothing
 # Seconds that it is remembered how a lease ended: for callers who are late, and between attempts after a failure.
 MARK_SECONDS: Final = 5.0
 # A holder that lives longer than this is taken for dead: ten times what the last computation took, within bounds.
@@ -59,7 +60,7 @@ class Lease(NamedTuple):
         """Take it; False where another has it, or had it lately, or where the cache can't be asked."""
         return self.store.add(self.key, self.owner, self.lifetime)
 
-    def end(self, mark: Literal[b"landed", b"failed"] | None) -> None:
+    def end(self, mark: Mark) -> None:
         """Say how it ended; with None, give it back as if nobody had had it."""
         # A cache that is full takes no mark: then nobody is to wait for us, who have ended.
         if mark is None or not self.store.set(self.key, mark, MARK_SECONDS):

@@ -10,11 +10,10 @@ from typing import Any, Concatenate, Generic, NamedTuple, NoReturn, ParamSpec, S
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, nesting, transactions
-from cachedeco.batch import keep_each, looked_up_each, settled_each
+from cachedeco.batch import given, keep_each, looked_up_each, settled_each
 from cachedeco.bulk import (
     Batch,
     Values,
-    given,
     stamps_of,
     steps_of_batch,
     steps_of_bypass_each,
