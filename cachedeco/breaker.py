@@ -114,9 +114,10 @@ class Breaker:
                 _discard(self)
 
     def end_pause(self) -> None:
-        """Have the next command probe."""
+        """Have the next command probe, if this is open."""
         with _lock:
-            self.until = monotonic()
+            if self.until is not None:
+                self.until = monotonic()
 
     def paid(self, debts: Mapping[str, Debt]) -> None:
         """Owe these no longer. What was invalidated again meanwhile is another debt, and stays."""
