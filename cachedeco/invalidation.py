@@ -10,7 +10,7 @@ from os import urandom
 from typing import Final, NamedTuple
 
 from cachedeco import conf, journal, transactions
-from cachedeco.breaker import Debt
+from cachedeco.breaker import Debt, troubled
 from cachedeco.entries import TOKEN_BYTES
 from cachedeco.events import Event, emit
 from cachedeco.store import Store
@@ -129,6 +129,9 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
+    trouble = troubled.get(store.alias)
+    if trouble is not None:
+        trouble.hurry()
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
         left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
