@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from os import urandom
 from typing import Any, Final, NamedTuple
 
@@ -144,6 +145,11 @@ def _settled_each(function: str, given: object, ids: Sequence[Any]) -> dict[Any,
     return values
 
 
+def given(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what the caller gets: in the order of the ids, without those that the function does not know."""
+    return {each: values[each] for each in ids if values[each] is not ABSENT}
+
+
 TWIN: Final = (
     "{0}() was asked for {1!r} and returned {2!r}, which is another id. Call it with ids of the type that it returns, "
     "or let it return the ids that it was asked for."
@@ -171,20 +177,21 @@ def keep_each(drafts: Sequence[tuple[Draft, object]], otherwise: Callable[[Seque
         else:
             writes.append(Write(draft, *sealed, None))
     if writes:
-        transactions.at_commit(writes[0].draft.terms.using, write_each, Together(tuple(writes), otherwise))
+        transactions.at_commit(writes[0].draft.terms.using, write_each, [Together(tuple(writes), otherwise)])
     if left and otherwise:
         otherwise(left)
 
 
 def write_each(batches: Sequence[Together]) -> None:
     """Send entries to the cache, those of a batch together: held for as long as the longest of them."""
-    for writes, otherwise in batches:
-        terms = writes[0].draft.terms
-        timeouts = [each.timeout for each in writes if each.timeout is not None]
-        longest = max(timeouts) if len(timeouts) == len(writes) else None
-        refused = _sent(terms, {each.draft.key: each.sealed for each in writes}, longest)
-        for each in writes:
-            if each.draft.key not in refused:
-                terms.tell("stored", each.draft.key)
-        if refused and otherwise:
-            otherwise(sorted(refused))
+    with ExitStack() as left:  # calls each of them, though one raises
+        for writes, otherwise in batches:
+            terms = writes[0].draft.terms
+            timeouts = [each.timeout for each in writes if each.timeout is not None]
+            longest = max(timeouts) if len(timeouts) == len(writes) else None
+            refused = _sent(terms, {each.draft.key: each.sealed for each in writes}, longest)
+            for each in writes:
+                if each.draft.key not in refused:
+                    terms.tell("stored", each.draft.key)
+            if refused and otherwise:
+                left.callback(otherwise, sorted(refused))

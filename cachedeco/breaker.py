@@ -36,6 +36,8 @@ CLIENTS: Final = frozenset({"pymemcache", "pylibmc", "memcache", "redis", "valke
 REFUSALS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
 # It is a MemcacheServerError by its base, and none by what happened.
 NO_REFUSALS: Final = frozenset({"MemcacheUnexpectedCloseError"})
+# Nobody is there, which takes no time to find out: redis-py has a ConnectionError of its own.
+GONE: Final = frozenset({"ConnectionError", *NO_REFUSALS})
 
 
 @dataclass(eq=False, slots=True)
@@ -60,13 +62,15 @@ class Debt:
 class Breaker:
     """What is known of the trouble with the cache of one alias."""
 
-    __slots__ = ("alias", "failures", "owed", "pause", "probing", "settle", "until")
+    __slots__ = ("alias", "failures", "is_gone", "owed", "pause", "probing", "resume", "settle", "until")
 
     def __init__(self, alias: str) -> None:
         """Begin closed."""
         self.alias = alias
         self.failures = 0
         self.until: float | None = None  # when the pause ends; None while closed
+        self.resume: float | None = None  # when it was to end, had nobody been in a hurry
+        self.is_gone = False  # whether it refused at once, the last time
         self.pause = 0.0
         self.probing = False
         self.owed: dict[str, Debt] = {}
@@ -95,6 +99,7 @@ class Breaker:
     def _probed(self, *, answers: bool) -> None:
         with _lock:
             self.probing = False
+            resume, self.resume = self.resume, None
             self.owed = {key: debt for key, debt in self.owed.items() if not debt.is_over()}
             closes = answers and not self.owed
             if closes:
@@ -102,6 +107,8 @@ class Breaker:
                 _discard(self)
             elif answers:  # and more has been invalidated meanwhile
                 self.until = monotonic()
+            elif resume is not None:
+                self.until = resume
             else:
                 self._wait()
         if closes:
@@ -114,9 +121,21 @@ class Breaker:
                 _discard(self)
 
     def end_pause(self) -> None:
-        """Have the next command probe."""
+        """Have the next command probe, if this is open."""
         with _lock:
-            self.until = monotonic()
+            if self.until is not None:
+                self.until = monotonic()
+
+    def hurry(self) -> None:
+        """
+        Have the next command probe where that takes no time: for an invalidation.
+
+        A server that was started again is empty, and others use it at once. What is invalidated from then on, and
+        waits for the end of our pause, they would go on serving. A server that hangs costs a timeout, and has to wait.
+        """
+        with _lock:
+            if self.is_gone and self.until is not None and self.until > monotonic():
+                self.resume, self.until = self.until, monotonic()
 
     def paid(self, debts: Mapping[str, Debt]) -> None:
         """Owe these no longer. What was invalidated again meanwhile is another debt, and stays."""
@@ -137,7 +156,7 @@ _lock = Lock()
 troubled: dict[str, Breaker] = {}
 
 
-def failed(alias: str) -> None:
+def failed(alias: str, error: Exception | None = None) -> None:
     """Count a failure of a cache: the breaker opens at so many in a row as the settings say."""
     most = conf.settings().BREAKER_FAILURES
     if not most:
@@ -145,6 +164,7 @@ def failed(alias: str) -> None:
     with _lock:
         breaker = troubled.setdefault(alias, Breaker(alias))
         breaker.failures += 1
+        breaker.is_gone = error is not None and is_refused_at_once(error)
         opens = breaker.until is None and breaker.failures >= most
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
@@ -189,6 +209,12 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
     lineage = [cls for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS]
     names = {cls.__name__ for cls in lineage}
     return bool(lineage) and (reading or not names & REFUSALS or bool(names & NO_REFUSALS))
+
+
+def is_refused_at_once(error: Exception) -> bool:
+    """Tell whether an exception says that nobody is there, and not that somebody was waited for."""
+    names = {cls.__name__ for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS}
+    return isinstance(error, ConnectionError) or bool(names & GONE)
 
 
 def forget() -> None:

@@ -14,16 +14,16 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from random import uniform
 from time import monotonic, perf_counter, time
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cachedeco import nesting, transactions
-from cachedeco.batch import keep_each, looked_up_each, settled_each, stamped_each
+from cachedeco.batch import given, keep_each, looked_up_each, settled_each, stamped_each
 from cachedeco.computing import Call, is_servable, served_old, standing, vouched
-from cachedeco.entries import ABSENT, Stamp, is_token
+from cachedeco.entries import Stamp, is_token
 from cachedeco.events import Event, emit
 from cachedeco.flights import Fleet, Name, board_each
 from cachedeco.keeping import Draft, Terms
-from cachedeco.leases import FAILED, FIRST_PAUSE, GROWTH, LANDED, LONGEST_PAUSE, REFUSALS, Lease, lease_named
+from cachedeco.leases import FAILED, FIRST_PAUSE, GROWTH, LANDED, LONGEST_PAUSE, REFUSALS, Lease, Mark, lease_named
 from cachedeco.steps import Compute, Outcome, Pause, Raised, Stepping, Steps, Value, Wait
 
 Ids = Sequence[Hashable]
@@ -33,7 +33,6 @@ Otherwise = Callable[[Sequence[str]], None] | None  # called with the keys of en
 # How often a caller computes with others, before he computes alone: what they have stored may be dead by then.
 ROUNDS: Final = 2
 Stamps = dict[Hashable, Stamp | None]  # by id; None where no entry is to come
-Mark = Literal[b"landed", b"failed"] | None  # how a lease ends
 
 
 class Batch(NamedTuple):
@@ -45,11 +44,6 @@ class Batch(NamedTuple):
     due: Calls  #: whose entry may still be served
     missing: Calls  #: all others
     bypassed: AbstractSet[Hashable]  #: those of them that this transaction has invalidated
-
-
-def given(ids: Ids, values: Mapping[Hashable, Any]) -> Values:
-    """Return what the caller gets: in the order of the ids, without those that the function does not know."""
-    return {each: values[each] for each in ids if values[each] is not ABSENT}
 
 
 # --- steps of a call ---
@@ -211,22 +205,22 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
         return values, calls, lease
     pause, refusals = FIRST_PAUSE, 0
     while refusals < REFUSALS:
-        seen, calls, found = yield partial(_seen, terms, calls, [lease.key])
+        before, (seen, calls, found) = calls, (yield partial(_seen, terms, calls, [lease.key]))
         values |= seen
         mark = found.get(lease.key) if found else None
         if not calls or found is None:
             break
         if mark == lease.owner:  # it was taken, though we were told that it was not
             return values, calls, lease
-        ended = mark in {LANDED, FAILED}
+        is_over = mark in {LANDED, FAILED} or _are_dead(before, calls)
         if mark == FAILED and all(map(is_servable, calls.values())):
             return values | {each: served_old(call).value for each, call in calls.items()}, {}, None
-        if ended:  # and for these nothing was stored that lives: by an invalidation, or it can't be stored
+        if is_over:  # and for these nothing was stored that lives: by an invalidation, or it can't be stored
             after = yield partial(_lease_of, terms, calls)
             if after.key == lease.key:
                 break
             lease = after
-        if (ended or mark is None) and (yield lease.take):
+        if (is_over or mark is None) and (yield lease.take):
             return values, calls, lease
         refusals = refusals + 1 if mark is None else 0
         left = deadline - monotonic()
@@ -235,6 +229,11 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
         yield Pause(min(left, pause * uniform(0.5, 1)))  # noqa: S311 -- no secret
         pause = min(pause * GROWTH, LONGEST_PAUSE)
     return values, calls, None
+
+
+def _are_dead(before: Calls, now: Calls) -> bool:
+    """Tell whether tokens that were there have changed: what the holder computes of their entries is dead at birth."""
+    return any(_known(before[each]) not in {(), _known(call)} for each, call in now.items())
 
 
 def _lease_of(terms: Terms, calls: Calls) -> Lease:

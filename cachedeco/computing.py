@@ -79,15 +79,16 @@ def computed(
         if isinstance(outcome, Value):
             outcome = yield partial(settled, terms.function, outcome)
     seconds = perf_counter() - began
+    inner, is_whole = dict(computation.inner), computation.is_whole  # a task that was begun inside may still be noting
     if isinstance(outcome, Raised):
         if not isinstance(outcome.error, Exception):
             return outcome, ABANDONED
-        return (yield from rescued(call, outcome.error)) or outcome, Landing(error=outcome.error)
+        landing = Landing(None, inner, seconds, outcome.error, is_whole)
+        return (yield from rescued(call, outcome.error)) or outcome, landing
     terms.tell("computed", key, seconds=seconds)
-    inner = dict(computation.inner)  # a task that was begun inside may still be noting
-    stamp = vouched(call, stamp, inner, is_whole=computation.is_whole)
+    stamp = vouched(call, stamp, inner, is_whole=is_whole)
     pickled = yield partial(keep, Draft(terms, key, stamp, inner, seconds), outcome.value, otherwise)
-    return outcome, Landing(pickled, inner, seconds, is_whole=stamp is not None)
+    return outcome, Landing(pickled, inner, seconds, is_whole=is_whole)
 
 
 def vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_whole: bool) -> Stamp | None:
@@ -95,8 +96,10 @@ def vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_w
     problem = None
     if not is_whole:
         problem = "a cached call inside it went past the cache"
-    elif len(inner) > nesting.MOST_TOKENS:
-        problem = f"the calls inside it depend on more than {nesting.MOST_TOKENS} tokens; nested=False ignores them"
+    elif len(inner) > nesting.MOST_INNER_TOKENS:
+        problem = (
+            f"the calls inside it depend on more than {nesting.MOST_INNER_TOKENS} tokens; nested=False ignores them"
+        )
     elif len(stamp or ()) + len(inner) > MOST_TOKENS:
         problem = f"it depends on more than {MOST_TOKENS} tokens"
     if stamp is not None and problem:

@@ -2,29 +2,31 @@
 Flights: one computation, whoever asks.
 
 A *flight* is one computation under way, named by key and stamp: who arrives after an invalidation finds other tokens,
-and never joins a computation that began before it. In one process the others wait for the flight itself; between
-processes its leader holds a lease, and the leaders in other processes look again and again until the entry is there.
+and never joins a computation that began before it. Where no stamp can be had, nobody joins one that has begun. In one
+process the others wait for the flight itself; between processes its leader holds a lease, and the leaders in other
+processes look again and again until the entry is there.
 
-Nobody waits without bound: at most `wait` seconds in all, and then they compute. Nobody waits inside a transaction,
-as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that there are no
-circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may see.
+Nobody waits without bound: at most `wait` seconds in each call, and then they compute. Nobody waits inside a
+transaction, as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that
+there are no circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may
+see.
 """
 
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, note, rescued
 from cachedeco.entries import Stamp
 from cachedeco.keeping import stamped
-from cachedeco.leases import FAILED, LANDED, Permit, granted
+from cachedeco.leases import FAILED, LANDED, Mark, Permit, granted
 from cachedeco.steps import Outcome, Raised, Stepping, Steps, Value, Wait
 
 # Alias, the entry's key, and the tokens that the call itself depends on; None where the cache could not tell them.
@@ -34,15 +36,15 @@ Name = tuple[str, str, Stamp | None]
 class Flight:
     """A computation under way in this process, or about to be."""
 
-    __slots__ = ("before", "future", "has_departed", "name", "process")
+    __slots__ = ("before", "future", "has_departed", "lock", "name")
 
     def __init__(self, name: Name, before: "Flight | None" = None, future: "Future[Landing] | None" = None) -> None:
         """Prepare one for others to join."""
         self.name = name
         self.before = before  #: without a stamp: the one that had departed already
         self.has_departed = False
-        self.process = os.getpid()
         self.future: Future[Landing] = Future() if future is None else future  #: that of a fleet is one for all
+        self.lock = _lock  #: tells the process
 
     def depart(self) -> None:
         """Begin: from now on, who has no stamp does not join."""
@@ -51,12 +53,7 @@ class Flight:
 
     def land(self, landing: Landing) -> None:
         """Tell all who wait. Nobody joins from now on."""
-        if self.process != os.getpid():  # a child that was forked meanwhile: nobody waits there
-            return
-        with _lock:
-            if _flights.get(self.name) is self:  # without a stamp, the next one may have the name by now
-                del _flights[self.name]
-        self.future.set_result(landing)
+        _land((self,), self.future, landing)
 
 
 class Fleet(NamedTuple):
@@ -69,19 +66,27 @@ class Fleet(NamedTuple):
         """Let those board, too, who know the flights by these names, as their tokens are there now."""
         with _lock:
             for name in names:
-                self.flights[name] = _flights.setdefault(name, Flight(name, future=self.future))
+                flight = Flight(name, future=self.future)
+                if _flights.setdefault(name, flight) is flight:  # and nobody else was quicker
+                    self.flights[name] = flight
 
     def land(self) -> None:
         """Tell all who wait to see for themselves. Nobody joins from now on."""
-        with _lock:
-            for name, flight in self.flights.items():
-                if _flights.get(name) is flight:  # not in a child that was forked meanwhile
-                    del _flights[name]
-        self.future.set_result(ABANDONED)
+        _land(self.flights.values(), self.future, ABANDONED)
 
 
 _lock = Lock()
 _flights: dict[Name, Flight] = {}
+
+
+def _land(flights: Collection[Flight], future: "Future[Landing]", landing: Landing) -> None:
+    with _lock:
+        if any(flight.lock is not _lock for flight in flights):
+            return  # in a child that was forked meanwhile: nobody waits there
+        for flight in flights:
+            if _flights.get(flight.name) is flight:  # without a stamp, the next may be there
+                del _flights[flight.name]
+    future.set_result(landing)
 
 
 def board(call: Call, stamp: Stamp | None) -> tuple[Flight, bool]:
@@ -142,6 +147,9 @@ def steps_of_miss(call: Call) -> Steps[Any]:
         landing = yield Wait(flight.future, left)
         if landing is None:
             break
+        if stamp is not None and not landing.is_whole:  # an invalidation before we came may not be in the stamp
+            stamp = None
+            continue
         outcome, is_alone = yield from _shared(call, stamp, landing)
         if outcome is not None:
             return outcome
@@ -156,7 +164,9 @@ def _prepared(call: Call) -> tuple[Stamp | None, bool]:
 
 def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple[Outcome[Any] | None, bool]]:
     """Return what another caller's computation has come to for us, if anything; and if not, whether to wait no more."""
-    if landing is ABANDONED:
+    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
+    inner = list(landing.inner) if stamp is not None else []
+    if landing is ABANDONED or (inner and landing.inner != (yield partial(nesting.asked, call.terms.store, inner))):
         return None, False
     if landing.error is not None:
         return (yield from rescued(call, landing.error)) or Raised(copied(landing.error)), True
@@ -166,16 +176,12 @@ def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple
 
 
 def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) -> tuple[Value[Any] | None, bool]:
-    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
-    inner = landing.inner if stamp is not None else {}
-    if inner and inner != nesting.asked(call.terms.store, list(inner)):
-        return None, False
     try:
         value = pickle.loads(pickled)  # noqa: S301 -- made in this process, or checked by its stamp
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
         call.terms.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
         return None, True
-    note(call, stamp if landing.is_whole else None, inner)
+    note(call, stamp, landing.inner)
     call.terms.tell("shared", call.keys[0], seconds=landing.seconds)
     return Value(value), False
 
@@ -211,7 +217,7 @@ def flown(flight: Flight, call: Call, permit: Permit) -> Steps[Any]:
     return outcome
 
 
-def _mark_of(outcome: Value[Any] | Raised, landing: Landing) -> Literal[b"landed", b"failed"] | None:
+def _mark_of(outcome: Value[Any] | Raised, landing: Landing) -> Mark:
     """Return how the lease ended: it is free at once for others where the computation came to nothing."""
     if landing is ABANDONED:
         return None

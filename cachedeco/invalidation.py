@@ -5,12 +5,12 @@ What the cache does not acknowledge is noted in the journal, and delivered befor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
 from cachedeco import conf, journal, transactions
-from cachedeco.breaker import Debt
+from cachedeco.breaker import Debt, troubled
 from cachedeco.entries import TOKEN_BYTES
 from cachedeco.events import Event, emit
 from cachedeco.store import Store
@@ -53,7 +53,7 @@ class LostInvalidation(Exception):  # noqa: N818 -- as the setting has it
         return f"Not acknowledged by cache {caches}: the invalidation of {keys}. It is noted, and will be delivered."
 
 
-Recorder = Callable[[str, Invalidation], None]
+Recorder = Callable[[str, Sequence[Invalidation]], None]
 
 # Swapped whole by record_with(): the one door through which invalidations can be made to outlive this process.
 _recorder: Recorder | None = None
@@ -63,39 +63,29 @@ def record_with(recorder: Recorder | None) -> None:
     """
     Hand every invalidation to a recorder from now on; None ends that.
 
-    It takes the alias of the database and the invalidation, before the transaction commits, and sees to it that the
-    invalidation is delivered.
+    It takes the alias of the database and invalidations, before the transaction commits, and sees to it that they are
+    delivered.
     """
     global _recorder  # noqa: PLW0603 -- swapped whole, as said above
     _recorder = recorder
 
 
-def invalidate(using: str, invalidation: Invalidation) -> None:
+def invalidate(using: str, *invalidations: Invalidation) -> None:
     """
-    Replace a token when the transaction open on a database commits; at once where there is none.
+    Replace tokens together when the transaction open on a database commits; at once where there is none.
+
+    One command for each cache. What belongs together must come together: where one is not acknowledged and that raises,
+    those that came after it would never be tried.
 
     Raises:
         LostInvalidation: As `deliver()`; inside `atomic()` not here, but where that ends.
     """
+    if not invalidations:
+        return
     if _recorder is None:
-        transactions.at_commit(using, deliver, invalidation, touches=(invalidation.key,))
+        transactions.at_commit(using, deliver, invalidations, touches=[each.key for each in invalidations])
     else:
-        _recorder(using, invalidation)
-
-
-def invalidate_each(using: str, invalidations: Iterable[Invalidation]) -> None:
-    """Replace several tokens together: otherwise as `invalidate()`."""
-    every = tuple(invalidations)
-    if _recorder is not None:
-        for each in every:
-            _recorder(using, each)
-    elif every:
-        transactions.at_commit(using, deliver_each, every, touches=[each.key for each in every])
-
-
-def deliver_each(together: Sequence[Sequence[Invalidation]]) -> None:
-    """Write new tokens as `deliver()` does."""
-    deliver([each for every in together for each in every])
+        _recorder(using, invalidations)
 
 
 def deliver(invalidations: Sequence[Invalidation]) -> None:
@@ -105,7 +95,16 @@ def deliver(invalidations: Sequence[Invalidation]) -> None:
     Raises:
         LostInvalidation: As `delay()`.
     """
-    delay(attempted(invalidations))
+    delay(tried(invalidations))
+
+
+def tried(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+    """Do as `attempted()`, and note all of them if that is interrupted: nobody knows then what has arrived."""
+    try:
+        return attempted(invalidations)
+    except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; what the cache raises is caught by the store
+        _note(invalidations)
+        raise
 
 
 def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
@@ -130,6 +129,9 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
+    trouble = troubled.get(store.alias)
+    if trouble is not None:
+        trouble.hurry()
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
         left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
@@ -147,10 +149,14 @@ def delay(left: Sequence[Invalidation]) -> None:
     Raises:
         LostInvalidation: There is something, and the setting `ON_LOST_INVALIDATION` is "raise".
     """
+    _note(left)
+    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
+        raise LostInvalidation(left)
+
+
+def _note(left: Sequence[Invalidation]) -> None:
     debts: dict[str, dict[str, Debt]] = defaultdict(dict)
     for each in left:
         debts[each.store.alias][each.key] = Debt(each.store.function, each.lifetime)
     for alias, owed in debts.items():
         journal.note(alias, owed)
-    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
-        raise LostInvalidation(left)

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
 from random import random
@@ -187,7 +188,7 @@ def keep(draft: Draft, value: object, otherwise: Callable[[], None] | None = Non
     """
     pickled, sealed_ = prepared(draft, value)
     if sealed_:
-        transactions.at_commit(draft.terms.using, write, Write(draft, *sealed_, otherwise))
+        transactions.at_commit(draft.terms.using, write, [Write(draft, *sealed_, otherwise)])
     elif otherwise:
         otherwise()
     return pickled
@@ -238,13 +239,14 @@ def sealed(draft: Draft, pickled: bytes, timeout: float | None) -> tuple[bytes, 
 
 def write(writes: Sequence[Write]) -> None:
     """Send entries to the cache."""
-    for draft, bytes_, timeout, otherwise in writes:
-        store = draft.terms.store
-        if otherwise is None:
-            arrived = store.set(draft.key, bytes_, timeout)
-        else:  # what it replaces must not stay: set_many is the write that tells the truth
-            arrived = not store.set_many({draft.key: bytes_}, timeout)
-        if arrived:
-            draft.terms.tell("stored", draft.key)
-        elif otherwise:
-            otherwise()
+    with ExitStack() as left:  # calls each of them, though one raises
+        for draft, bytes_, timeout, otherwise in writes:
+            store = draft.terms.store
+            if otherwise is None:
+                arrived = store.set(draft.key, bytes_, timeout)
+            else:  # what it replaces must not stay: set_many is the write that tells the truth
+                arrived = not store.set_many({draft.key: bytes_}, timeout)
+            if arrived:
+                draft.terms.tell("stored", draft.key)
+            elif otherwise:
+                left.callback(otherwise)

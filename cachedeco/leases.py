@@ -28,6 +28,7 @@ from cachedeco.store import Store, fit
 # How it ended: what there is to store is stored; or the computation has raised, and its old value is served on.
 LANDED: Final = b"landed"
 FAILED: Final = b"failed"
+Mark = Literal[b"landed", b"failed"] | None  # None: it came to nothing
 # Seconds that it is remembered how a lease ended: for callers who are late, and between attempts after a failure.
 MARK_SECONDS: Final = 5.0
 # A holder that lives longer than this is taken for dead: ten times what the last computation took, within bounds.
@@ -41,6 +42,8 @@ GROWTH: Final = 1.6
 LONGEST_PAUSE: Final = 0.1
 # How often a lease may be refused that is not there: a cache that is not well says "no" to each `add`.
 REFUSALS: Final = 2
+# For this fraction of their wait callers take the holder for alive. Then one of them takes a lease of its own.
+PATIENCE: Final = 0.6
 
 
 class Lease(NamedTuple):
@@ -51,25 +54,27 @@ class Lease(NamedTuple):
     owner: bytes
     lifetime: float  #: seconds
     stamp: Stamp
+    is_late: bool = False  #: taken because the holder of the other one may be dead
 
     def take(self) -> bool:
         """Take it; False where another has it, or had it lately, or where the cache can't be asked."""
         return self.store.add(self.key, self.owner, self.lifetime)
 
-    def end(self, mark: Literal[b"landed", b"failed"] | None) -> None:
+    def end(self, mark: Mark) -> None:
         """Say how it ended; with None, give it back as if nobody had had it."""
         # A cache that is full takes no mark: then nobody is to wait for us, who have ended.
         if mark is None or not self.store.set(self.key, mark, MARK_SECONDS):
             self.store.delete(self.key)
 
 
-def lease_of(call: Call, stamp: Stamp) -> Lease:
+def lease_of(call: Call, stamp: Stamp, *, is_late: bool = False) -> Lease:
     """Return the lease for a computation under a stamp, of the tokens that the call itself depends on."""
     entry, found = call.entry, call.found or {}
     # A dead entry still names the calls inside: one of those may have been invalidated, which is not in the stamp.
     replaced = entry and entry.expires, [found[name] for name in call.asked[len(call.keys) :] if name in found]
-    told = b"".join(stamp) + repr(replaced).encode()
-    return lease_named(call.terms.store, call.keys[0], told, None if entry is None else entry.seconds, stamp)
+    told = b"".join(stamp) + repr((replaced, is_late)).encode()
+    lease = lease_named(call.terms.store, call.keys[0], told, None if entry is None else entry.seconds, stamp)
+    return lease._replace(is_late=is_late)
 
 
 def lease_named(store: Store, key: str, told: bytes, seconds: float | None, stamp: Stamp = ()) -> Lease:
@@ -138,6 +143,10 @@ def granted(call: Call, stamp: Stamp, deadline: float) -> Stepping[Permit | Arri
         left = deadline - monotonic()
         if left <= 0 or refusals == REFUSALS:
             return Permit(lease.stamp, None)
+        if not lease.is_late and left <= (1 - PATIENCE) * call.terms.wait:
+            # Its holder may be dead. One who computes in its place now spares all others, whose time ends together.
+            lease = yield partial(lease_of, call, lease.stamp, is_late=True)
+            continue
         yield Pause(min(left, pause * uniform(0.5, 1)))  # noqa: S311 -- no secret
         pause = min(pause * GROWTH, LONGEST_PAUSE)
 
@@ -170,7 +179,7 @@ def _contended(call: Call, lease: Lease) -> Stepping[Lease | Permit]:
         return lease
     if stamp is None:
         return Permit(None, None)
-    fresh = yield partial(lease_of, call, stamp)
+    fresh = yield partial(lease_of, call, stamp, is_late=lease.is_late)
     return Permit(stamp, None) if fresh.key == lease.key else fresh
 
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from django.db.models import Manager, Model, QuerySet
 
-from cachedeco.namespaces import Namespace
+from cachedeco.namespaces import Namespace, invalidate_namespaces
 from cachedeco.relations import relatives_of
 
 M = TypeVar("M", bound=Model)
@@ -49,8 +49,7 @@ class InvalidatingQuerySet(QuerySet[M]):
     _raw_delete.alters_data = True  # type: ignore[attr-defined] # as above
 
     def _invalidate(self, using: str) -> None:
-        for model in relatives_of(self.model):
-            Namespace.for_model(model).invalidate(using=using)
+        invalidate_namespaces(using, [Namespace.for_model(model) for model in relatives_of(self.model)])
 
 
 class InvalidatingManager(Manager[M]):

@@ -10,11 +10,10 @@ from typing import Any, Concatenate, Generic, NamedTuple, NoReturn, ParamSpec, S
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, nesting, transactions
-from cachedeco.batch import keep_each, looked_up_each, settled_each
+from cachedeco.batch import given, keep_each, looked_up_each, settled_each
 from cachedeco.bulk import (
     Batch,
     Values,
-    given,
     stamps_of,
     steps_of_batch,
     steps_of_bypass_each,
@@ -23,7 +22,7 @@ from cachedeco.bulk import (
 from cachedeco.computing import Call
 from cachedeco.entries import ABSENT, Entry
 from cachedeco.events import Event, emit
-from cachedeco.invalidation import Invalidation, invalidate_each
+from cachedeco.invalidation import Invalidation, invalidate
 from cachedeco.keeping import Draft, Terms
 from cachedeco.reach import Args, Kwargs, Reached
 from cachedeco.recipe import Recipe
@@ -97,7 +96,7 @@ class Admitted(NamedTuple):
         """Invalidate the ids whose entries have these keys."""
         own = {row[0]: row[1] for row in self.rows.values()}
         store, lifetime = self.terms.store, self.terms.lifetime
-        invalidate_each(self.terms.using, [Invalidation(store, own[key], lifetime) for key in keys])
+        invalidate(self.terms.using, *[Invalidation(store, own[key], lifetime) for key in keys])
 
 
 class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
@@ -187,7 +186,7 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
     def _invalidate(self, call: Placed) -> None:
         if conf.current_mode() != "off":
             tokens = [self._recipe.own_token(*call.taking(each)) for each in call.ids]
-            invalidate_each(self._recipe.options.using, tokens)
+            invalidate(self._recipe.options.using, *tokens)
 
     # --- verbs ---
 

@@ -20,7 +20,7 @@ from cachedeco.store import Store
 # Entries whose inner names are remembered: some hundred bytes each.
 LONGEST_MEMORY: Final = 10_000
 # Tokens of calls inside that one entry may depend on: each hit asks for all of them.
-MOST_TOKENS: Final = 2_000
+MOST_INNER_TOKENS: Final = 2_000
 
 
 class Computation:

@@ -22,7 +22,7 @@ from django.db.models import Field, Model, QuerySet
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from cachedeco.conf import current_mode
-from cachedeco.namespaces import MODEL, ROWS, Namespace
+from cachedeco.namespaces import MODEL, ROWS, Namespace, invalidate_namespaces
 from cachedeco.relations import ModelClass, senders_of, silent_targets_of, throughs_of, with_proxies
 from cachedeco.rows import ModelReference, check_telling, field_of, label_of, model_of, text_of
 
@@ -144,13 +144,15 @@ def _on_post_save(
 ) -> None:
     """Invalidate what depends on the model, on what the row was, and on what it is now."""
     before = _before.pop(instance._state, None)
+    changed: list[Namespace] = []
     for watched in _by_sender.get(sender, ()):
         now = [
             _written(instance, field)
             for field in watched.fields.values()
             if update_fields is None or not update_fields.isdisjoint({field.name, field.attname})
         ]
-        _invalidate(watched, before, now if isinstance(instance, watched.model) else [None], using)
+        changed += _changed(watched, before, now if isinstance(instance, watched.model) else [None])
+    invalidate_namespaces(using, changed)
 
 
 def _on_pre_delete(sender: ModelClass, instance: Model, using: str, origin: object = None, **_: object) -> None:
@@ -170,16 +172,18 @@ def _on_pre_delete(sender: ModelClass, instance: Model, using: str, origin: obje
 def _on_post_delete(sender: ModelClass, instance: Model, using: str, **_: object) -> None:
     """Invalidate what depends on the model, and on what the row was."""
     before = _before.pop(instance._state, None)
-    for watched in _by_sender.get(sender, ()):
-        if isinstance(instance, watched.model):  # a deleted parent takes its children along, and each is told
-            _invalidate(watched, before, [], using)
+    # A deleted parent takes its children along, and each is told.
+    concerned = [each for each in _by_sender.get(sender, ()) if isinstance(instance, each.model)]
+    invalidate_namespaces(using, [name for each in concerned for name in _changed(each, before, [])])
 
 
 def _on_target_deleted(sender: ModelClass, using: str, **_: object) -> None:
     """Invalidate the models with rows that pointed to the deleted one: Django has changed them, and says nothing."""
-    for watched in _by_deleted.get(sender, ()):
-        if watched.fields or watched not in _by_sender.get(sender, ()):  # else it is done already
-            _invalidate(watched, None, [None], using)
+    told = _by_sender.get(sender, ())
+    silent = [
+        each for each in _by_deleted.get(sender, ()) if each.fields or each not in told
+    ]  # else it is done already
+    invalidate_namespaces(using, [name for each in silent for name in _changed(each, None, [None])])
 
 
 def _on_m2m_changed(  # noqa: PLR0913 -- what the signal brings
@@ -196,21 +200,17 @@ def _on_m2m_changed(  # noqa: PLR0913 -- what the signal brings
     if not action.startswith("post_") or (pk_set is not None and not pk_set):
         return
     sides = [*_by_sender.get(sender, ()), *_by_sender.get(type(instance), ()), *_by_sender.get(model, ())]
-    for watched in dict.fromkeys(sides):
-        _invalidate(watched, None, [None], using)
+    invalidate_namespaces(using, [name for each in dict.fromkeys(sides) for name in _changed(each, None, [None])])
 
 
-def _invalidate(
-    watched: Watched, before: set[tuple[Watched, str]] | None, now: Iterable[str | None], using: str
-) -> None:
-    """Invalidate a watched model; of its parts all of them where it is not known which rows were, or are, concerned."""
+def _changed(watched: Watched, before: set[tuple[Watched, str]] | None, now: Iterable[str | None]) -> list[Namespace]:
+    """Return what to invalidate of a model: all parts of it where it is not known which are concerned."""
     names = {watched.every}
     if watched.fields:
         texts = [*now] if before is None else [*now, *(text for each, text in before if each is watched)]
         known = before is not None and None not in texts
         names |= watched.names_of(filter(None, texts)) if known else {watched.rows}
-    for name in sorted(names, key=lambda each: each.path):
-        name.invalidate(using=using)
+    return sorted(names, key=lambda each: each.path)
 
 
 def _fields_for(sender: ModelClass, instance: Model) -> WatchedFields:

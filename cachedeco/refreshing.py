@@ -93,7 +93,9 @@ def _apart(flight: Flight, call: Call, lease: Lease) -> Steps[Any]:
         if not is_same:
             flight.land(ABANDONED)
     if is_same:
-        outcome = yield from flown(flight, call, Permit(lease.stamp, lease))
+        # As where it was begun, which goes on beside us.
+        with nesting.computing(call.terms.store.alias, collects=False, leads=False):
+            outcome = yield from flown(flight, call, Permit(lease.stamp, lease))
         problem = outcome.error if isinstance(outcome, Raised) else None
     else:
         yield partial(lease.end, FAILED)

@@ -158,6 +158,9 @@ class Store:
             return not failed and isinstance(caches[self.alias].get_many([key]), dict)
         except Exception as error:  # noqa: BLE001 -- any failure is an event
             self.tell_failure("The cache was asked whether it is well, and failed", key, error)
+            trouble = troubled.get(self.alias)
+            if trouble is not None:
+                trouble.is_gone = breaker.is_refused_at_once(error)
             return not is_outage(error, reading=reading)
 
     # --- what is known without a command ---
@@ -205,7 +208,7 @@ class Store:
     def _failed(self, what: str, key: str, error: Exception, *, reading: bool = False) -> None:
         self.tell_failure(what, key, error)
         if is_outage(error, reading=reading):
-            breaker.failed(self.alias)
+            breaker.failed(self.alias, error)
 
 
 def whole(timeout: float | None) -> int | None:

@@ -11,7 +11,9 @@ test can see the difference.
 """
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
+from weakref import ref
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,6 +36,8 @@ class AtCommit(Generic[T]):
         self.items: dict[T, None] = {}  # in order, each once
         self.touched: set[str] = set()
         self.block = block  # the test's own outermost one, inside TestCase
+        # Weakly, as a rollback is to drop them.
+        self.behind: list[ref[AtCommit[Any]]] = []
         waiting.add(id(self))
 
     def __call__(self) -> None:
@@ -41,30 +45,39 @@ class AtCommit(Generic[T]):
         items, self.items = list(self.items), {}
         self.touched.clear()
         waiting.discard(id(self))
-        if items:
-            self.deliver(items)
+        try:
+            if items:
+                self.deliver(items)
+        except BaseException:
+            # Django calls no hook behind one that raises: what waits in ours would be lost.
+            for hook in filter(None, [each() for each in self.behind]):
+                with suppress(Exception):
+                    hook()
+            raise
 
     def __del__(self) -> None:
         """Stop waiting after a rollback: Django has dropped us."""
         waiting.discard(id(self))
 
 
-def at_commit(using: str, deliver: Callable[[list[T]], object], item: T, touches: Iterable[str] = ()) -> None:
+def at_commit(
+    using: str, deliver: Callable[[list[T]], object], items: Collection[T], touches: Iterable[str] = ()
+) -> None:
     """
-    Deliver an item when the transaction open on a database commits; at once where there is none.
+    Deliver items when the transaction open on a database commits; at once where there is none.
 
     Items of one transaction that are delivered by the same function are delivered together. After a rollback, of the
     transaction or of the savepoint, nothing is delivered.
 
-    Where the caller manages transactions by hand, nobody may ever tell us of a commit: the item is delivered at once,
-    and once more if Django does.
+    Where the caller manages transactions by hand, nobody may ever tell us of a commit: the items are delivered at
+    once, and once more if Django does.
 
     Args:
         using: Alias of the database.
 
         deliver: Takes the list of items. It raises nothing but what the setting `ON_LOST_INVALIDATION` asks for.
 
-        item: What to deliver; hashable, and delivered once however often it is handed over.
+        items: What to deliver; hashable, each delivered once however often it is handed over.
 
         touches: Keys for which `touched()` is to answer yes on this connection until then.
     """
@@ -72,22 +85,25 @@ def at_commit(using: str, deliver: Callable[[list[T]], object], item: T, touches
     block, by_hand = _open_block(connection), _is_managed_by_hand(connection)
     if block is not None or by_hand:
         pending = _joinable(connection, deliver) or _joined(connection, deliver, block)
-        pending.items[item] = None
+        pending.items |= dict.fromkeys(items)
         pending.touched.update(touches)
     if block is None or by_hand:
-        deliver([item])
+        deliver(list(items))
 
 
 def _joined(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object], block: Block | None) -> AtCommit[T]:
     """Enter a new hook into Django's list."""
     in_test = _is_in_test(connection)
     pending = AtCommit(deliver, block if in_test else None)
+    ours = _hooks_of(connection)
+    for _ids, each in ours:
+        each.behind.append(ref(pending))
     # Django logs what a robust hook raises. Where the project wants to know, it must reach who ends the atomic() block.
     is_robust = conf.settings().ON_LOST_INVALIDATION != "raise"
     hook: Any = (set(connection.savepoint_ids), pending, is_robust)
     # A hook of the user's that raises stops all that come after it: ours stand before those, or an invalidation is
     # lost. In a test it goes last, as captureOnCommitCallbacks() counts what stood in the list before.
-    place = len(connection.run_on_commit) if in_test else len(_hooks_of(connection))
+    place = len(connection.run_on_commit) if in_test else len(ours)
     connection.run_on_commit.insert(place, hook)
     return pending
 

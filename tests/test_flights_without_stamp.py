@@ -25,7 +25,7 @@ def test_late_callers_share_one_computation_that_begins_after_they_came(
     """One computes; five who come meanwhile get what is true by then, by one computation more, once it is there."""
     source, waiting = Source(), Semaphore(0)
 
-    @side.cached(ignore=("source",), wait=2 * PATIENCE_SECONDS)
+    @side.cached(ignore=("source",), wait=10 * PATIENCE_SECONDS)
     def read() -> str:
         return source.read()
 

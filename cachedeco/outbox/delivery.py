@@ -75,12 +75,12 @@ class Deliverer:
         """Do all for one database; what goes wrong with it is an event, and keeps none from the others."""
         reached = [alias for alias, state in states.items() if state != "unreachable"]
         forgetful = [alias for alias in reached if replay or (replay is None and states[alias] == "forgetful")]
-        whole = [alias for alias in reached if states[alias] != "limping"]
         try:
             waiting = self._waiting(using, set(states).difference(reached))
             delivered, lost = self._deliver(using, reached)
             replayed = sum(self._replay(using, alias) for alias in forgetful)
-            self._prune(using, whole)
+            # Nothing of a cache that is still to be caught up: what it could not be told again is for the next run.
+            self._prune(using, [alias for alias in reached if self._hearts[alias].is_trusted()])
         except Exception as error:  # noqa: BLE001 -- the database comes back, or another run tells the same
             emit(Event("error", reason=f"The outbox of database {using!r} can't be delivered", error=error))
             connections[using].close_if_unusable_or_obsolete()
@@ -127,10 +127,10 @@ class Deliverer:
         self._doubt([alias])
         return replayed
 
-    def _prune(self, using: str, whole: Sequence[str]) -> None:
+    def _prune(self, using: str, trusted: Sequence[str]) -> None:
         """Delete what was acknowledged before the window, but nothing of a cache that may want it when it returns."""
         before = time() - conf.settings().OUTBOX_SECONDS
-        old = rows(using).filter(acknowledged__lt=before, cache__in=whole).order_by("pk")
+        old = rows(using).filter(acknowledged__lt=before, cache__in=trusted).order_by("pk")
         while not self._stopping():
             with self._claiming(using):
                 ids = [row.pk for row in claimed(old, using)[: self._batch]]

@@ -55,6 +55,10 @@ class Heartbeat:
         self._written = fresh
         return "well" if found == before else "forgetful"
 
+    def is_trusted(self) -> bool:
+        """Tell whether the cache has all that it acknowledged, as far as anybody knows."""
+        return self._written is not None
+
     def doubt(self) -> None:
         """Take the cache for forgetful the next time, as what it forgot could not be replayed."""
         self._written = None

@@ -11,6 +11,7 @@ trips more for each, and on PostgreSQL a transaction of more than 64 that have w
 Where one of them fails, the database is in trouble, and the error is the caller's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import time
 
@@ -32,19 +33,21 @@ class Recorded:
     row: Row | None = field(default=None, compare=False)  #: None where it could not be recorded
 
 
-def record(using: str, invalidation: Invalidation) -> None:
-    """Insert a row for an invalidation into the transaction open on a database, and deliver it when that commits."""
-    new = Recorded(using, invalidation)
+def record(using: str, several: Sequence[Invalidation]) -> None:
+    """Insert a row for each invalidation into the transaction open on a database, and deliver when that commits."""
     together = transactions.waiting_on(using, deliver)
-    if not any(new in group for group in together):
-        first = next((each for group in together for each in group), None)
-        new = Recorded(using, invalidation, _inserted(new, first))
-    transactions.at_commit(using, deliver, new, touches=(invalidation.key,))
+    first = next((each for group in together for each in group), None)
+    items = {one: one for one in [Recorded(using, each) for each in several]}
+    new = [one for one in items if not any(one in group for group in together)]
+    items |= {
+        one: Recorded(using, one.invalidation, row) for one, row in zip(new, _inserted(using, new, first), strict=True)
+    }
+    transactions.at_commit(using, deliver, list(items.values()), touches=[each.key for each in several])
 
 
 def deliver(items: list[Recorded]) -> None:
     """Deliver what one transaction has recorded, and acknowledge what has arrived: one UPDATE, or DELETE."""
-    left = invalidations.attempted([each.invalidation for each in items])
+    left = invalidations.tried([each.invalidation for each in items])
     lost = set(left)
     using = items[0].using
     # Without a pk where the database does not return it. By hand: no commit yet, or none that we may follow with an
@@ -58,29 +61,32 @@ def deliver(items: list[Recorded]) -> None:
     invalidations.delay(left)
 
 
-def _inserted(new: Recorded, first: Recorded | None) -> Row | None:
-    """Insert a row; *first* is what this transaction has recorded first, and None if this is it."""
-    using, invalidation = new.using, new.invalidation
-    if not router.allow_migrate_model(using, Row) or connections[using].needs_rollback:
-        return None  # the table is not to be there, or nothing of this transaction will
-    row = Row(cache=invalidation.store.alias, key=invalidation.key, lifetime=invalidation.lifetime, created=time())
+def _inserted(using: str, new: Sequence[Recorded], first: Recorded | None) -> Sequence[Row | None]:
+    """Insert rows; *first* is what this transaction has recorded first, and None if these are."""
+    none = [None] * len(new)
+    if not new or not router.allow_migrate_model(using, Row) or connections[using].needs_rollback:
+        return none  # the table is not to be there, or nothing of this transaction will
+    made = [
+        Row(cache=each.store.alias, key=each.key, lifetime=each.lifetime, created=time())
+        for each in [one.invalidation for one in new]
+    ]
     if first is None:
-        return _guarded(row, new)
+        return made if _guarded(using, made, new[0].invalidation) else none
     if first.row is None:
-        return None  # what failed once in this transaction is not tried again
-    rows(using).bulk_create([row])
-    return row
+        return none  # what failed once in this transaction is not tried again
+    rows(using).bulk_create(made)
+    return made
 
 
-def _guarded(row: Row, new: Recorded) -> Row | None:
-    """Insert a row, and leave the transaction as it was where that fails."""
+def _guarded(using: str, made: Sequence[Row], invalidation: Invalidation) -> bool:
+    """Insert rows, and leave the transaction as it was where that fails; tell whether they are there."""
     try:
-        with transaction.atomic(using=new.using):
-            rows(new.using).bulk_create([row])  # it sends no signals
+        with transaction.atomic(using=using):
+            rows(using).bulk_create(made)  # it sends no signals
     except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
-        _failed("The outbox can't record an invalidation: if it is lost, nothing repeats it", new.invalidation, error)
-        return None
-    return row
+        _failed("The outbox can't record an invalidation: if it is lost, nothing repeats it", invalidation, error)
+        return False
+    return True
 
 
 def _failed(what: str, invalidation: Invalidation, error: Exception) -> None:

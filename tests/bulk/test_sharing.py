@@ -390,6 +390,26 @@ def test_lease_that_has_become_free_is_taken(table: Table, monkeypatch: pytest.M
     assert ({1: "row 1"}, leases.LANDED) == (found, caches["default"].get(holder.leases[0].key))
 
 
+def test_holder_of_what_was_invalidated_meanwhile_is_not_waited_for(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it computes would be dead at birth: who sees new tokens takes the lease that these name."""
+    many = table.cached(wait=60)
+    many([1, 2])
+    many.invalidate([1, 2])
+    take, holder = leases.Lease.take, Holder(many, [1, 2], monkeypatch)
+    monkeypatch.setattr(holder, "then", lambda _: invalidate_and_let_take())
+
+    def invalidate_and_let_take() -> None:
+        assert holder.looks == 1, "it goes on waiting"
+        many.invalidate([2])
+        monkeypatch.setattr(leases.Lease, "take", take)
+
+    found = many([1, 2])
+
+    assert ({1: "row 1", 2: "row 2"}, [[1, 2]] * 2, 1) == (found, table.asked, holder.looks)
+
+
 def test_lease_that_was_taken_though_the_cache_said_no_is_ours(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that was lost on the way is found out by looking."""
     many = table.cached()

@@ -204,7 +204,7 @@ def test_entry_depends_on_so_many_at_most(
     own = len(names)
 
     # The outermost depends on two more: the tokens of the outer one.
-    monkeypatch.setattr(nesting, "MOST_TOKENS", own + 2 * (fewer == 0) - fewer)
+    monkeypatch.setattr(nesting, "MOST_INNER_TOKENS", own + 2 * (fewer == 0) - fewer)
     with heard() as told:
         assert "old" == side.call(outermost)
 

@@ -5,6 +5,7 @@ from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco.outbox.heartbeat import Heartbeat
+from cachedeco.store import Store
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.faults import faulty
@@ -24,6 +25,17 @@ def test_cache_is_forgetful_until_it_was_heard_twice(heart: Heartbeat) -> None:
 
 def test_beat_is_two_commands(heart: Heartbeat, commands: Commands) -> None:
     """The old value is read, and a new one written."""
+    heart.beat()
+
+    assert ["get_many", "set_many"] == commands.names
+
+
+def test_cache_that_failed_once_is_asked_as_ever(heart: Heartbeat, commands: Commands) -> None:
+    """Where the breaker is closed there is no pause to end, and nothing to probe."""
+    with faulty("get_many", raises=OSError(), times=1):
+        Store("default").get_many(["key"])
+    commands.clear()
+
     heart.beat()
 
     assert ["get_many", "set_many"] == commands.names

@@ -62,6 +62,19 @@ def test_row_of_a_cache_that_is_away_is_kept_past_the_window(pk: int, clock: Clo
     assert Report(replayed=1) == outbox.deliver(replay=True)
 
 
+def test_row_that_could_not_be_replayed_is_kept_past_the_window(pk: int, clock: Clock) -> None:
+    """A cache that returns, and is gone again in the middle of the replay, is to be told the rest when it can."""
+    name_of.invalidate(pk)
+    name_of.invalidate_all()
+    clock.now += 601
+    refused = [row.key for row in all_rows()][:1]
+
+    with refusing(*refused):
+        Deliverer().run()
+
+    assert 2 == len(all_rows())
+
+
 # --- replay ---
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from threading import BoundedSemaphore, Semaphore
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from django.core.cache import caches
 from pytest_django import Settings
 
-from cachedeco import Event, background, cached_query, flights, refreshing
+from cachedeco import Event, background, bypass, cached_query, flights, refreshing
 from cachedeco.events import listening
 from cachedeco.leases import FAILED, LANDED
 from cachedeco.store import Store
@@ -192,6 +193,48 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
     outer(1)
 
     assert (["old", "new"], 2) == (given, outer_truth.read_count)
+
+
+@pytest.mark.parametrize("past_the_cache", [False, True], ids=["invalidated", "past the cache"])
+def test_outer_computation_is_not_told_by_a_thread_that_is_late(
+    clock: Clock, truth: Truth, worked: Semaphore, *, past_the_cache: bool
+) -> None:
+    """
+    Nor what the thread depends on, nor that it went past the cache, once the caller goes on beside it.
+
+    The defect: what kept the thread from telling was over as soon as the caller went on.
+    """
+    inner, go_on = Truth().cached(SYNC, name="tests.elsewhere.inner", timeout=None), Semaphore(0)
+
+    def read_late() -> None:
+        assert go_on.acquire(timeout=10)
+        with bypass() if past_the_cache else nullcontext():
+            inner(7)
+
+    inner(7)
+    truth.meanwhile = lambda: inner(7)
+    middle = truth.cached(SYNC, stale=60, name="tests.elsewhere.middle")
+    middle(1)
+    clock.now += 60
+    truth.value, truth.meanwhile = "new", read_late
+    outer_truth, given, served = Truth(), [], refreshing.served_old
+    outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
+
+    def serve_late(call: Any) -> Any:  # noqa: ANN401
+        if not past_the_cache:
+            inner.invalidate(7)
+        go_on.release()
+        assert worked.acquire(timeout=10)
+        return served(call)
+
+    outer_truth.meanwhile = lambda: given.append(middle(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refreshing, "served_old", serve_late)
+        outer(1)
+
+    outer(1)
+
+    assert (["old"] if past_the_cache else ["old", "new"]) == given
 
 
 # --- async functions ---
