@@ -44,7 +44,7 @@ _blind = SimpleNamespace(is_leading=nesting.is_leading, asked=lambda _store, _na
 
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[str, Any, str]] = {
-    "stamp read after the computation": ("computing._vouched", _stamped_late, "two readers, one writer, own token"),
+    "stamp read after the computation": ("computing.vouched", _stamped_late, "two readers, one writer, own token"),
     "flights named by key alone": (
         "flights.board",
         lambda call, _stamp: _board(call, ()),
