@@ -36,7 +36,7 @@ types: $(DEV)  ## Check types, twice
 suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@echo "== pytest"
 	@rm -f .coverage .coverage.*
-	@$(RUN) -m coverage run -m pytest -n 2 --dist loadgroup
+	@$(RUN) -m coverage run -m pytest -n 2
 	@$(RUN) -m coverage combine -q
 	@$(RUN) -m coverage report
 

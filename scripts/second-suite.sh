@@ -45,4 +45,4 @@ if [ "$wanted" != "$(cat "$mark" 2>/dev/null || true)" ]; then
     echo "$wanted" >"$mark"
 fi
 echo "== pytest, again: $(version_of "$venv/bin/python")"
-"$venv/bin/python" -m pytest -p no:cacheprovider -n 2 --dist loadgroup
+"$venv/bin/python" -m pytest -p no:cacheprovider -n 2

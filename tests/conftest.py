@@ -17,8 +17,25 @@ from tests.servers import Memcached, Redis, Server
 hypothesis.settings.register_profile("cachedeco", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("cachedeco")
 
+# What their fixtures make takes half a minute, or is a PostgreSQL: one process of pytest-xdist runs all of a file.
+TOGETHER = {"tests/test_kit_sample.py", "tests/test_storm.py"}
+
 CacheConfig = Callable[..., dict[str, Any]]
 UseCaches = Callable[..., None]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 -- as pytest-xdist has it
+    """Hand the tests out one by one, but for files that are to stay together: those first, as they take longest."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 -- only here is it sure to be installed
+
+    class Scheduling(LoadScopeScheduling):
+        # Not by xdist_group: pytest 9.2 does not look at the names that pytest-xdist 3.8 gives to tests of a group.
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return path if path in TOGETHER else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -7,9 +7,6 @@ import pytest
 from tests.sample.outcomes import RUNS, Outcomes, Run, asking, measured
 from tests.servers import Memcached
 
-# One process runs them all: the runs are made once, and take half a minute.
-pytestmark = pytest.mark.xdist_group("sample")
-
 YESTERDAY = '"Yesterday\'s class"'
 
 # What the developer's memcached makes of each test with a runner that doesn't isolate.

@@ -20,9 +20,6 @@ from benchmarks.storming.course import SHORT, storm
 from benchmarks.storming.plan import Backend, Plan
 from tests.postgres import PostgreSQL
 
-# One process of pytest-xdist, so that there is one PostgreSQL.
-pytestmark = pytest.mark.xdist_group("storm")
-
 ROOT = Path(__file__).parent.parent
 # Tells the server's process id and where its data are, and waits to be killed.
 PARENT = """
