@@ -45,9 +45,9 @@ if [ "$wanted" != "$(cat "$mark" 2>/dev/null || true)" ]; then
     echo "$wanted" >"$mark"
 fi
 echo "== pytest, again: $(version_of "$venv/bin/python")"
-# Without what depends on neither Python nor Django, or is the same on all of them, and takes long: the explorer of
-# schedules, the storm, faults of wires, counts of commands on five backends, and suites that run suites.
+# What may differ between Pythons and Djangos. The rest is the same on all of them, and would take as long again: suites
+# that run suites, the explorer of schedules, the storm, faults of wires, and counts of commands on five backends.
 "$venv/bin/python" -m pytest -p no:cacheprovider -n 2 --dist loadgroup \
-    --ignore tests/schedules --ignore tests/test_fault_matrix.py --ignore tests/test_storm.py \
-    --ignore tests/test_proxy.py --ignore tests/test_commands.py --ignore tests/test_key_properties.py \
-    --ignore-glob 'tests/test_servers*.py' --ignore-glob 'tests/test_kit_*.py' --ignore tests/outbox/test_processes.py
+    tests/dependencies tests/flights tests/refreshing tests/transactions tests/test_decorator.py tests/test_encoders*.py \
+    tests/test_key*.py tests/test_methods.py tests/test_mode*.py tests/test_namespaces.py tests/test_options.py \
+    tests/test_querysets.py tests/test_unusual_classes.py tests/test_values.py tests/test_verbs.py
