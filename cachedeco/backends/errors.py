@@ -1,0 +1,63 @@
+"""What is raised where a memcached server could not be asked: by what happened, naming server and operation."""
+
+from socket import gaierror
+from typing import Final
+
+from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
+
+# What comes out of a connection that broke, or on which something else came than an answer: a ValueError where a line
+# can't be taken apart, a LookupError where the value of a key came that nobody has asked for.
+_BROKEN: Final = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError, ValueError, LookupError)
+# Both have waited: for an answer, and for the server of names.
+_WAITED: Final = (TimeoutError, gaierror)
+
+
+class MemcachedError(OSError):
+    """
+    A memcached server could not be asked; nobody knows whether a write was carried out.
+
+    The fault of server or network, and none of the caller's. What the server has answered and refused is none of
+    these: it is what the method returns, or one of pymemcache's `MemcacheServerError` and `MemcacheClientError`.
+    """
+
+    server: str = ""  #: as `LOCATION` names it, with its port
+    operation: str = ""  #: `"set"`, `"delete_many"` ...
+
+
+class MemcachedConnectionError(MemcachedError, ConnectionError):
+    """Nobody is there, or the connection broke: it took no time to find that out."""
+
+
+class MemcachedTimeoutError(MemcachedError, TimeoutError):
+    """Somebody was waited for, in vain."""
+
+
+def is_failure(error: Exception, *, writes: bool) -> bool:
+    """
+    Tell whether a command failed, rather than being refused by the server, or wrong from the beginning.
+
+    A refusal to read counts as failure: a proxy says so of the server behind it.
+    """
+    if isinstance(error, MemcacheServerError) and not isinstance(error, MemcacheUnexpectedCloseError):
+        return not writes
+    return isinstance(error, (*_BROKEN, MemcacheServerError))
+
+
+def waited(error: Exception) -> bool:
+    """Tell whether a failure took time: a server that hangs, and not one that is gone."""
+    return isinstance(error, _WAITED)
+
+
+def failure(server: str, operation: str, error: Exception) -> MemcachedError:
+    """
+    Return what to raise for a failed command.
+
+    Its text has no keys: those of sessions are as good as passwords, and this ends up in logs.
+    """
+    kind = MemcachedTimeoutError if waited(error) else MemcachedConnectionError
+    failed = kind(
+        f"{operation} failed, as memcached server {server} is out of reach ({type(error).__name__}: {error}). Start it,"
+        " or mend the way to it; where lost writes do no harm, say ignore_exc=True in OPTIONS, and they are logged."
+    )
+    failed.server, failed.operation = server, operation
+    return failed

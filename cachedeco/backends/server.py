@@ -1,0 +1,201 @@
+"""
+One memcached server, as this process knows it: its connections, and whether it is out of reach.
+
+A server that fails is left alone for a pause: what is read from it counts as missing, at once. When the pause is over
+the next command is sent, and one caller waits for it; a failure makes the next pause longer. So a server that hangs
+costs one caller one timeout in each pause.
+
+A write is tried during a pause, too, where the server refused connections, since that takes no time to find out: one
+that was started again is used by others at once, and what is deleted or invalidated must be so there. Of one that
+hangs, writes wait for the end of the pause, and fail until then.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from random import uniform
+from threading import Lock
+from time import monotonic
+from typing import Any, Final, Literal, TypeVar
+
+from django.core.signals import setting_changed
+from pymemcache.exceptions import MemcacheUnexpectedCloseError
+
+from cachedeco.backends.errors import failure, is_failure, waited
+from cachedeco.backends.pool import Connection, Pool
+
+logger = logging.getLogger("cachedeco")
+
+T = TypeVar("T")
+Address = tuple[str, int] | str  # of a Unix socket: its path
+Command = Callable[[Connection], T]
+
+# Seconds. What was only slow, once, is asked again soon; one that stays away costs little after a while.
+FIRST_PAUSE: Final = 0.25
+GROWTH: Final = 2
+# Short, as writes to a server that hung, and is well again, fail until it ends.
+LONGEST_PAUSE: Final = 10.0
+# Processes that saw one server die together must not all ask it together.
+JITTER: Final = 0.25
+
+
+class Outage:
+    """The time from the failure that found a server out of reach to its next answer."""
+
+    __slots__ = ("began", "error", "pause", "probing", "until")
+
+    def __init__(self, error: Exception) -> None:
+        """Begin with a first pause."""
+        self.began = monotonic()
+        self.pause = FIRST_PAUSE / GROWTH
+        self.probing = False
+        self.lengthen(error)
+
+    def lengthen(self, error: Exception) -> None:
+        """Begin a pause, longer than the last one."""
+        self.error = error
+        self.pause = min(self.pause * GROWTH, LONGEST_PAUSE)
+        self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
+
+    def admits(self, *, writes: bool) -> Literal["probe", "try"] | None:
+        """Tell whether a command may be sent, and whether others wait for what becomes of it."""
+        with _lock:
+            if monotonic() >= self.until and not self.probing:
+                self.probing = True
+                return "probe"
+        return "try" if writes and not waited(self.error) else None
+
+
+class Server:
+    """One server. Safe across threads, and after a fork."""
+
+    def __init__(self, name: str, pool: Pool) -> None:
+        """Believe it to be well; nothing is sent."""
+        self.name = name
+        self.pool = pool
+        self._outage: Outage | None = None
+
+    def run(self, operation: str, command: Command[T], *, writes: bool) -> T:
+        """
+        Carry out a command on a connection of its own.
+
+        What is written is sent once; what is read is asked for again where the connection was lost.
+
+        Raises:
+            MemcachedError: The server can't be asked, or its answer did not come.
+        """
+        outage = self._outage
+        way = None if outage is None else outage.admits(writes=writes)
+        if outage is not None and way is None:
+            raise failure(self.name, operation, outage.error)
+        try:
+            result = self._carried_out(command, again=not writes)
+        except Exception as error:
+            if not is_failure(error, writes=writes):
+                raise
+            self._failed(error, is_probe=way == "probe")
+            raise failure(self.name, operation, error) from error
+        finally:
+            if outage is not None and way == "probe":
+                outage.probing = False
+        if outage is not None:
+            self._answered(outage)
+        return result
+
+    def forget(self) -> None:
+        """Close what nobody uses, and believe the server to be well again."""
+        self.pool.clear()
+        self._outage = None
+
+    def _carried_out(self, command: Command[T], *, again: bool) -> T:
+        connection = self.pool.take()
+        try:
+            if connection is None:
+                again = False
+                connection = self.pool.connection()
+            result = command(connection)
+        except BaseException as error:  # half an answer may be on it: also after a KeyboardInterrupt
+            if connection is not None:
+                connection.close()
+            # The server was started again just now: the answer of the new one is as good.
+            if again and isinstance(error, ConnectionError | MemcacheUnexpectedCloseError):
+                self.pool.clear()
+                return self._carried_out(command, again=False)
+            raise
+        if connection.sock is not None:
+            self.pool.put(connection)
+        return result
+
+    def _failed(self, error: Exception, *, is_probe: bool) -> None:
+        with _lock:
+            outage = self._outage
+            if outage is None:
+                self._outage = Outage(error)
+            elif is_probe or (waited(error) and not waited(outage.error)):
+                outage.lengthen(error)
+        if outage is None:
+            logger.warning(
+                "memcached server %s is out of reach: %s: %s. What is read from it counts as missing until it answers.",
+                self.name,
+                type(error).__name__,
+                error,
+            )
+
+    def _answered(self, outage: Outage) -> None:
+        with _lock:
+            ends = self._outage is outage
+            if ends:
+                self._outage = None
+        if ends:
+            logger.info("memcached server %s answers again, after %.1f s.", self.name, monotonic() - outage.began)
+
+
+_lock = Lock()
+# By address and options: the caches that Django makes for each thread, and each task, share them.
+_servers: dict[tuple[object, ...], Server] = {}
+
+
+def server_at(name: str, address: Address, options: Mapping[str, Any], *, most: int, seconds: float) -> Server:
+    """Return the server at an address, the same for the same options; as `Pool` takes them."""
+    given = [(option, _identity(value)) for option, value in sorted(options.items())]
+    key = (address, most, seconds, *given)
+    known = _servers.get(key)
+    # Of two threads that make it at once, both get that of the first.
+    return known or _servers.setdefault(key, Server(name, Pool(address, options, most, seconds)))
+
+
+def forget_servers() -> None:
+    """Close every connection that nobody is using, and forget what is known of any server."""
+    servers = list(_servers.values())
+    _servers.clear()
+    for server in servers:
+        server.forget()
+
+
+def _identity(value: object) -> object:
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)  # which stays its own: the pool keeps the options
+    return value
+
+
+def _follow(*, setting: str, **_: object) -> None:
+    if setting == "CACHES":
+        forget_servers()
+
+
+setting_changed.connect(_follow, dispatch_uid="cachedeco.backends")
+
+
+def _begin_in_child() -> None:
+    """Leave the parent's connections alone, and renew the lock, which another thread of the parent may have held."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = Lock()
+    for server in _servers.values():
+        server.forget()
+
+
+with suppress(AttributeError):  # on Windows nothing forks
+    os.register_at_fork(after_in_child=_begin_in_child)
