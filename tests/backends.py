@@ -24,7 +24,14 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
-Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "redis"]
+from cachedeco.backends.memcached import MemcachedCache
+from cachedeco.backends.server import forget_servers
+
+# "memcached" is Django's backend for it, "ours" is our own.
+Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "ours", "redis"]
+
+# The server behind those that have one.
+PROGRAMS: dict[str, str] = {"memcached": "memcached", "ours": "memcached", "redis": "redis"}
 
 # conftest.py makes it beside the tables of the models.
 CACHE_TABLE = "tests_cache"
@@ -186,6 +193,14 @@ class RecordingMemcached(Recording, PyMemcacheCache):
                 client.close()
 
 
+class RecordingOurs(Recording, MemcachedCache):
+    """Our backend for memcached, recording."""
+
+    def release(self) -> None:
+        """Close the connections, which are the process's."""
+        forget_servers()
+
+
 class RecordingRedis(Recording, RedisCache):
     """Django's RedisCache, recording."""
 
@@ -221,11 +236,12 @@ def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any
         "file": "tests.backends.RecordingFile",
         "locmem": "tests.backends.RecordingLocMem",
         "memcached": "tests.backends.RecordingMemcached",
+        "ours": "tests.backends.RecordingOurs",
         "redis": "tests.backends.RecordingRedis",
     }
     options: dict[str, Any]
     match kind:
-        case "memcached":
+        case "memcached" | "ours":
             options = {"connect_timeout": SOCKET_SECONDS, "timeout": SOCKET_SECONDS}
         case "redis":
             options = {"socket_connect_timeout": SOCKET_SECONDS, "socket_timeout": SOCKET_SECONDS}

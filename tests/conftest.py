@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker, Settings
 
-from tests.backends import CACHE_TABLE, Commands, Kind, cache_entry, recorded, release_caches
+from tests.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
 from tests.servers import Memcached, Redis, Server
 
 # A machine that runs two other things misses any deadline; what is slow shows elsewhere.
@@ -100,8 +100,8 @@ def cache_config(request: pytest.FixtureRequest, tmp_path: Path) -> CacheConfig:
 
     def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:  # noqa: ANN401
         match kind:
-            case "memcached" | "redis":
-                server = server or request.getfixturevalue(f"{kind}_server")
+            case "memcached" | "ours" | "redis":
+                server = server or request.getfixturevalue(f"{PROGRAMS[kind]}_server")
                 location: str | Path = server.location
             case "file":
                 location = tmp_path / "cache"
@@ -141,7 +141,7 @@ def _fresh_cache(use_caches: UseCaches) -> Iterator[None]:
     release_caches()
 
 
-@pytest.fixture(params=["locmem", "memcached", "redis", "database", "file"])
+@pytest.fixture(params=["locmem", "memcached", "ours", "redis", "database", "file"])
 def backend(request: pytest.FixtureRequest, use_caches: UseCaches, _fresh_cache: None) -> Kind:
     """Run the test once on every kind of cache that keeps what it is given; return the kind's name."""
     use_caches(default=request.param)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cachedeco import MISSING, Namespace
+from tests.backends import PROGRAMS
 from tests.conftest import CacheConfig, UseCaches
 from tests.servers import Server
 from tests.sides import Side, both
@@ -17,17 +18,18 @@ PATIENCE = 0.2
 CLIENTS: dict[str, dict[str, Any]] = {
     "memcached": {"timeout": PATIENCE, "connect_timeout": PATIENCE},
     "memcached eager": {"timeout": PATIENCE, "connect_timeout": PATIENCE, "retry_attempts": 0, "dead_timeout": 0},
+    "ours": {"timeout": PATIENCE, "connect_timeout": PATIENCE},
     "redis": {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, "retry": None},
 }
 clients = pytest.mark.parametrize("client", CLIENTS)
-forgetting = pytest.mark.parametrize("client", ["memcached eager", "redis"])
+forgetting = pytest.mark.parametrize("client", ["memcached eager", "ours", "redis"])
 
 
 @pytest.fixture
 def server(client: str, request: pytest.FixtureRequest, cache_config: CacheConfig, use_caches: UseCaches) -> Server:
     """Give a server of this test's own, behind the default cache."""
     kind: Any = client.partition(" ")[0]
-    private: Server = request.getfixturevalue(f"private_{kind}")
+    private: Server = request.getfixturevalue(f"private_{PROGRAMS[kind]}")
     use_caches(default=cache_config(kind, server=private, OPTIONS=CLIENTS[client]))
     return private
 

@@ -14,7 +14,7 @@ import pytest
 
 from cachedeco import MISSING, CachedQuery, Namespace, breaker
 from cachedeco.events import Event, listening
-from tests.backends import Kind
+from tests.backends import PROGRAMS, Kind
 from tests.conftest import CacheConfig, UseCaches
 from tests.faults import faulty
 from tests.sides import Side, both
@@ -32,6 +32,7 @@ CLIENTS: dict[str, Callable[[float], dict[str, Any]]] = {
         "retry_attempts": 0,
         "dead_timeout": 0,
     },
+    "ours": lambda seconds: {"timeout": seconds, "connect_timeout": seconds},
     "redis": lambda seconds: {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": None},
 }
 # What a backend that is none of Django's may do. To set_many, None is how django-redis says that all went well.
@@ -150,7 +151,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 @pytest.fixture
 def wire(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Wire]:
     """Give the wire to a server that the tests share."""
-    with Wire(request.getfixturevalue(f"{kind}_server")) as wire:
+    with Wire(request.getfixturevalue(f"{PROGRAMS[kind]}_server")) as wire:
         yield wire
 
 

@@ -20,4 +20,4 @@ class Pickles(PickleSerde):
         """Return what was stored; raise what unpickling raises."""
         if flags & FLAG_PICKLE and not flags & _PLAIN:
             return pickle.loads(value)  # noqa: S301 -- who can write to the server is trusted, as docs/memcached.md says
-        return python_memcache_deserializer(key, value, flags)  # type: ignore[no-untyped-call] -- as pymemcache has it
+        return python_memcache_deserializer(key, value, flags)  # type: ignore[no-untyped-call]
