@@ -9,7 +9,7 @@ Nothing is locked, since a deque needs no lock to be pushed and popped, so a for
 
 import select
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from socket import socket
 from time import monotonic
 from typing import Any, Final
@@ -17,9 +17,14 @@ from typing import Any, Final
 from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheUnknownError
 
-# What the server says of one value that it does not store.
-REFUSALS: Final = (b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR")
 _SET_EACH: Final = b"set_each"
+# What may be the answer to a command; pymemcache takes any other for one that says no.
+_ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
+    b"delete": (b"DELETED", b"NOT_FOUND"),
+    b"touch": (b"TOUCHED", b"NOT_FOUND"),
+    b"flush_all": (b"OK",),
+    _SET_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
+}
 
 Stored = tuple[Any, int]  # what a serde has made of a value, and its flags
 
@@ -57,10 +62,21 @@ class Connection(Client):
         if failed:
             # After a refusal a server may say more than one line of it.
             self.close()
-        for line in lines:
-            if line != b"STORED" and not line.startswith(REFUSALS):
-                raise MemcacheUnknownError(line[:32])
         return failed
+
+    def _misc_cmd(
+        self,
+        cmds: Iterable[bytes],
+        cmd_name: bytes,
+        noreply: bool | None,  # noqa: FBT001 -- as pymemcache has it
+        end_tokens: bytes | None = None,
+    ) -> list[bytes]:
+        lines: list[bytes] = super()._misc_cmd(cmds, cmd_name, noreply, end_tokens)
+        for line in lines:
+            if not line.startswith(_ANSWERS.get(cmd_name, line)):
+                self.close()
+                raise MemcacheUnknownError(line[:32])
+        return lines
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
         if name != _SET_EACH:

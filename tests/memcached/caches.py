@@ -1,0 +1,44 @@
+"""Our backend on servers of a test's own, and what the servers have to say about it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pymemcache.client.base import Client
+
+from cachedeco.backends.memcached import MemcachedCache, MemcachedError
+from tests.servers import HOST, Memcached
+
+# Seconds: long for a server on loopback, short for one that hangs.
+PATIENCE = 0.1
+WAITS = {"connect_timeout": PATIENCE, "timeout": PATIENCE}
+
+
+def cache_at(*locations: str, **options: Any) -> MemcachedCache:  # noqa: ANN401 -- what OPTIONS takes
+    """Return a cache on some servers, with some options."""
+    return MemcachedCache(list(locations), {"OPTIONS": options})
+
+
+def cache_on(*servers: Memcached, **options: Any) -> MemcachedCache:  # noqa: ANN401 -- as above
+    """Return a cache on some servers; it does not wait long for one that hangs."""
+    return cache_at(*[server.location for server in servers], **{**WAITS, **options})
+
+
+def held_by(server: Memcached, cache: MemcachedCache, keys: Iterable[str]) -> set[str]:
+    """Return those of some keys that a server holds, whichever client put them there."""
+    made = {cache.make_key(key).encode(): key for key in keys}
+    client = Client((HOST, server.port), timeout=1, connect_timeout=1)
+    try:
+        return {made[name] for name in client.get_many(list(made))}
+    finally:
+        client.close()
+
+
+def lost(cache: MemcachedCache, operation: str, keys: Iterable[str], *arguments: object) -> set[str]:
+    """Do something with each key, and return the keys of which it is reported that it failed."""
+    failed = set()
+    for key in keys:
+        try:
+            getattr(cache, operation)(key, *arguments)
+        except MemcachedError:
+            failed.add(key)
+    return failed
