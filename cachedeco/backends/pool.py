@@ -26,7 +26,7 @@ _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     _SET_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
 }
 
-Stored = tuple[Any, int]  # what a serde has made of a value, and its flags
+Stored = tuple[bytes, int]  # what a serde has made of a value, and its flags
 
 
 class _AsItIs:
@@ -53,8 +53,7 @@ class Connection(Client):
         """Do as `set_many()`, but return the keys that the server refused where that raises for all of them."""
         expires = self._check_integer(expire, "expire")
         commands = []
-        for key, (given, flags) in values.items():
-            data = given if isinstance(given, bytes) else str(given).encode(self.encoding)
+        for key, (data, flags) in values.items():
             name = self.check_key(key, self.key_prefix)
             commands.append(b"set %b %d %b %d\r\n%b\r\n" % (name, flags, expires, len(data), data))
         lines = self._misc_cmd(commands, _SET_EACH, noreply=False)

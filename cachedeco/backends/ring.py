@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 from pymemcache.client.base import check_key_helper, normalize_server_spec
-from pymemcache.exceptions import MemcacheClientError, MemcacheError
+from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 from pymemcache.serde import LegacyWrappingSerde
 
 from cachedeco.backends.errors import MemcachedError
@@ -44,7 +44,7 @@ class Hasher(Protocol):
 class Serde(Protocol):
     """What makes bytes of values: pymemcache's, or the option `serde`."""
 
-    def serialize(self, key: bytes, value: Any, /) -> Stored:  # noqa: ANN401 -- any value
+    def serialize(self, key: bytes, value: Any, /) -> tuple[object, int]:  # noqa: ANN401 -- any value
         """Return what is to be stored, and flags of 16 bits."""
         ...
 
@@ -79,10 +79,8 @@ class Ring:
             self._servers[name] = server_at(name, address, connection, most=most, seconds=seconds)
             self._hasher.add_node(name)
         self._only = next(iter(self._servers.values())) if len(self._servers) == 1 else None
-        legacy = options["serializer"] or options["deserializer"]
-        self._serde = (
-            LegacyWrappingSerde(options["serializer"], options["deserializer"]) if legacy else options["serde"]
-        )
+        self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
+        self._encoding = options["encoding"]
         self._ignores = bool(options["ignore_exc"])
         prefix = options["key_prefix"]
         self._prefix = prefix.encode("ascii") if isinstance(prefix, str) else prefix
@@ -224,6 +222,12 @@ class Ring:
         """Return what is to be stored, before any connection is taken: what is wrong with a value is not its fault."""
         name = check_key_helper(key, self._unicode, self._prefix)
         data, flags = self._serde.serialize(name, value)
+        if not isinstance(data, bytes):
+            try:
+                data = str(data).encode(self._encoding)
+            except UnicodeEncodeError as error:
+                msg = f"Can't store this value as {self._encoding}: {error}. Say encoding='utf-8' in OPTIONS."
+                raise MemcacheIllegalInputError(msg) from error
         return data, flags
 
     def _loaded(self, found: Mapping[str, Stored]) -> dict[str, Any]:

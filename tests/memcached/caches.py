@@ -1,5 +1,6 @@
 """Our backend on servers of a test's own, and what the servers have to say about it."""
 
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,11 @@ def cache_on(*servers: Memcached, **options: Any) -> MemcachedCache:  # noqa: AN
     return cache_at(*[server.location for server in servers], **{**WAITS, **options})
 
 
+def cache_apart(server: Memcached, **options: Any) -> MemcachedCache:  # noqa: ANN401 -- as above
+    """Do as `cache_on()`, in a place of its own on a server that others use as well."""
+    return MemcachedCache(server.location, {"OPTIONS": {**WAITS, **options}, "KEY_PREFIX": uuid.uuid4().hex[:8]})
+
+
 def held_by(server: Memcached, cache: MemcachedCache, keys: Iterable[str]) -> set[str]:
     """Return those of some keys that a server holds, whichever client put them there."""
     made = {cache.make_key(key).encode(): key for key in keys}
@@ -42,3 +48,12 @@ def lost(cache: MemcachedCache, operation: str, keys: Iterable[str], *arguments:
         except MemcachedError:
             failed.add(key)
     return failed
+
+
+def opened_by(cache: MemcachedCache, *, connects: bool = True) -> Client:
+    """Return a connection of a cache's only server: the one that it used, or one that is not open yet."""
+    [server] = cache._cache._servers.values()  # noqa: SLF001 -- looked at, only
+    if not connects:
+        return server.pool.connection()
+    cache.get("key")
+    return server.pool._idle[-1][0]  # noqa: SLF001 -- as above

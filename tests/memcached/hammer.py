@@ -16,15 +16,17 @@ import socket
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from threading import Thread, current_thread
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from tests.memcached.interrupts import SocketModule
 from tests.servers import Memcached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OPERATIONS, PROCESSES, THREADS = 100_000, 8, 64
 SHARED = {f"shared-{number}": f"value of {number}" * 20 for number in range(10)}
@@ -46,6 +48,7 @@ class RiskySocket(socket.socket):
         """Begin well."""
         super().__init__(*args, **kwargs)
         self.is_spoiled = False
+        self.owner = os.getpid()
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Read; or read a little, and raise."""
@@ -58,6 +61,7 @@ class RiskySocket(socket.socket):
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 -- any bytes
         """Count what should not be sent."""
         counts["sent on an interrupted connection"] += self.is_spoiled
+        counts["sent on another process's connection"] += self.owner != os.getpid()
         super().sendall(data, flags)
 
 
