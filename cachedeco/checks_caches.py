@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from cachedeco import conf
 from cachedeco.recipe import recipes
 
+OURS: Final = "cachedeco.backends.memcached.MemcachedCache"
 PYMEMCACHE: Final = "django.core.cache.backends.memcached.PyMemcacheCache"
 PYLIBMC: Final = "django.core.cache.backends.memcached.PyLibMCCache"
 REDIS: Final = "django.core.cache.backends.redis.RedisCache"
@@ -77,12 +78,13 @@ def timeouts(cache: Cache) -> Iterator[CheckMessage]:
 
 
 def swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
-    """Warn of a client that says that lost writes have arrived."""
-    for backend, name in ((PYMEMCACHE, "ignore_exc"), (DJANGO_REDIS, "IGNORE_EXCEPTIONS")):
+    """Warn of a client that keeps to itself that a write was lost."""
+    for backend, name in ((OURS, "ignore_exc"), (PYMEMCACHE, "ignore_exc"), (DJANGO_REDIS, "IGNORE_EXCEPTIONS")):
         if cache.is_one_of(backend) and cache.options.get(name):
             yield Warning(
-                f"The client of cache {cache.alias!r} has {name}=True: it says of a lost invalidation that it arrived.",
-                hint=f"Remove {name}: cachedeco itself keeps the call going when a cache fails.",
+                f"The client of cache {cache.alias!r} has {name}=True: a lost write passes for one that arrived.",
+                hint=f"Remove {name}: cachedeco itself keeps the call going when a cache fails. What nobody misses,"
+                " such as template fragments, can have an alias of its own.",
                 id="cachedeco.W004",
             )
 
@@ -93,7 +95,7 @@ def several_memcached(cache: Cache) -> Iterator[CheckMessage]:
         yield Warning(
             f"Cache {cache.alias!r} has {len(cache.servers)} servers: when one is out of reach, each process moves its"
             " keys to another one by itself, and what is invalidated there is old when the server is back.",
-            hint="Use one server for each alias; cached functions take theirs with cache=.",
+            hint=f"Use {OURS} as BACKEND, which leaves each key where it is; or one server for each alias.",
             id="cachedeco.W005",
         )
 

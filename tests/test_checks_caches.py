@@ -18,6 +18,7 @@ from tests.backends import cache_entry
 from tests.conftest import UseCaches
 from tests.servers import Memcached
 
+OURS = "cachedeco.backends.memcached.MemcachedCache"
 PYMEMCACHE = "django.core.cache.backends.memcached.PyMemcacheCache"
 REDIS = "django.core.cache.backends.redis.RedisCache"
 WAITS = {"connect_timeout": 0.5, "timeout": 0.5}
@@ -71,6 +72,7 @@ def test_app_registers_the_checks() -> None:
         ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": {"timeout": 0.5}}, ["W003"]),
         ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": {"connect_timeout": 0.5}}, ["W003"]),
         ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": WAITS}, []),
+        ({"BACKEND": OURS, "LOCATION": ONE}, []),
         ({"BACKEND": REDIS, "LOCATION": URL}, ["W003"]),
         ({"BACKEND": REDIS, "LOCATION": URL, "OPTIONS": SOCKET_WAITS}, []),
         ({"BACKEND": REDIS, "LOCATION": f"{URL}?socket_connect_timeout=1&socket_timeout=1"}, []),
@@ -110,6 +112,8 @@ def test_client_of_pylibmc_says_its_waits_among_the_behaviors(settings: Any) -> 
     [
         (PYMEMCACHE, {"ignore_exc": True}, ["W004"]),
         (PYMEMCACHE, {"ignore_exc": False}, []),
+        (OURS, {"ignore_exc": True}, ["W004"]),
+        (OURS, {"ignore_exc": False}, []),
         (DJANGO_REDIS, {"IGNORE_EXCEPTIONS": True}, ["W004"]),
         (DJANGO_REDIS, {"IGNORE_EXCEPTIONS": False}, []),
     ],
@@ -151,6 +155,15 @@ def test_client_that_swallows_errors_lies(
 def test_several_memcached_servers_are_w005(location: object, expected: list[str], settings: Any) -> None:  # noqa: ANN401
     """However they are written; one server is none to fail over from."""
     assert expected == found(settings, BACKEND=PYMEMCACHE, LOCATION=location, OPTIONS=WAITS)
+
+
+def test_several_servers_of_ours_are_none(settings: Any) -> None:  # noqa: ANN401
+    """It moves no key, and is what W005 tells to use."""
+    location = [ONE, "127.0.0.1:11212"]
+
+    assert [] == found(settings, BACKEND=OURS, LOCATION=location)
+    settings.CACHES = {"default": {"BACKEND": PYMEMCACHE, "LOCATION": location, "OPTIONS": WAITS}}
+    assert [OURS in (message.hint or "") for message in check_caches()] == [True]
 
 
 @pytest.mark.parametrize(

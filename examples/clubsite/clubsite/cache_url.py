@@ -24,7 +24,7 @@ def cache_from_url(url: str, *, key_prefix: str = "") -> dict[str, Any]:
         }
     elif parts.scheme == "memcached" and parts.netloc:
         cache = {
-            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "BACKEND": "cachedeco.backends.memcached.MemcachedCache",
             "LOCATION": [_with_port(server) for server in parts.netloc.split(",")],
             "OPTIONS": {"connect_timeout": SERVER_SECONDS, "timeout": SERVER_SECONDS},
         }

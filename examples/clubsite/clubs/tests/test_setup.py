@@ -41,8 +41,8 @@ class CacheAddressTests(SimpleTestCase):
         """Each scheme names a backend, and servers are given where there are any."""
         cases = {
             "locmem://": ("LocMemCache", ""),
-            "memcached://127.0.0.1": ("PyMemcacheCache", ["127.0.0.1:11211"]),
-            "memcached://a:1,b:2": ("PyMemcacheCache", ["a:1", "b:2"]),
+            "memcached://127.0.0.1": ("MemcachedCache", ["127.0.0.1:11211"]),
+            "memcached://a:1,b:2": ("MemcachedCache", ["a:1", "b:2"]),
             "redis://127.0.0.1:6379/0": ("RedisCache", "redis://127.0.0.1:6379/0"),
         }
         for url, (backend, location) in cases.items():

@@ -1,0 +1,62 @@
+"""The rooms of the backend: imports run downwards, functions are short, and who does not use it does not pay for it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from cachedeco import backends
+from tests.test_house import LONGEST_FUNCTION, Function, imports
+from tests.test_public_face import output_of
+
+# From the ground up.
+ROOMS = ["errors", "pickles", "pool", "options", "server", "ring", "memcached"]
+PACKAGE = Path(backends.__file__).parent
+SOURCES = {path.stem: path.read_text() for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+
+rooms = pytest.mark.parametrize("room", ROOMS)
+
+WITHOUT_PYMEMCACHE = """
+import sys
+sys.modules["pymemcache"] = None
+import cachedeco, cachedeco.checks, cachedeco.backends
+from django.conf import settings
+settings.configure(CACHES={"default": {"BACKEND": "cachedeco.backends.memcached.MemcachedCache"}})
+from django.core.cache import InvalidCacheBackendError, caches
+try:
+    caches["default"]
+except InvalidCacheBackendError as error:
+    print(error)
+"""
+
+
+def test_every_room_is_there() -> None:
+    """The list names what exists."""
+    assert set(ROOMS) == set(SOURCES)
+
+
+@rooms
+def test_imports_of_a_room_run_downwards(room: str) -> None:
+    """It imports what lies below it here, and of the house nothing but the ground."""
+    below = {f"cachedeco.backends.{name}" for name in ROOMS[: ROOMS.index(room)]}
+    tree = ast.parse(SOURCES[room])
+    named = {node.module for node, _ in imports(tree) if isinstance(node, ast.ImportFrom)}
+
+    assert set() == named - below
+
+
+@rooms
+def test_functions_of_a_room_are_short(room: str) -> None:
+    """A function is seen at one glance."""
+    functions = [node for node in ast.walk(ast.parse(SOURCES[room])) if isinstance(node, Function)]
+    long = [each.name for each in functions if (each.end_lineno or 0) - each.body[0].lineno > LONGEST_FUNCTION]
+
+    assert [] == long
+
+
+def test_cachedeco_does_without_pymemcache() -> None:
+    """It is an optional extra, and Django says what is missing where the backend is used."""
+    printed = output_of(WITHOUT_PYMEMCACHE)
+
+    assert "Could not find backend 'cachedeco.backends.memcached.MemcachedCache'" in printed
+    assert "pymemcache" in printed
