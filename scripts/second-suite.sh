@@ -50,4 +50,5 @@ echo "== pytest, again: $(version_of "$venv/bin/python")"
 "$venv/bin/python" -m pytest -p no:cacheprovider -n 2 \
     tests/dependencies tests/flights tests/refreshing tests/transactions tests/test_decorator.py tests/test_encoders*.py \
     tests/test_key*.py tests/test_methods.py tests/test_mode*.py tests/test_namespaces.py tests/test_options.py \
-    tests/test_querysets.py tests/test_unusual_classes.py tests/test_values.py tests/test_verbs.py
+    tests/test_querysets.py tests/test_unusual_classes.py tests/test_values.py tests/test_verbs.py \
+    tests/memcached/test_many_callers.py tests/memcached/test_promises.py tests/memcached/test_sites.py

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from cachedeco import Namespace, cached_query
-from tests.backends import Commands
+from tests.backends import Commands, Kind
 from tests.conftest import CacheConfig, UseCaches
 from tests.servers import Memcached
 from tests.sides import Side, both
@@ -269,18 +269,20 @@ def test_decorating_is_no_command(commands: Commands) -> None:
 
 
 @both
+@pytest.mark.parametrize("kind", ["memcached", "ours"])
 @pytest.mark.parametrize(("spaces", "keys", "cold"), [((), 3, 5), (("numbers:{number}",), 5, 7)], ids=["no", "two"])
 def test_memcached_itself_counts_as_many(  # noqa: PLR0913, PLR0917 -- it sets up a server of its own
     side: Side,
     spaces: tuple[str, ...],
     keys: int,
     cold: int,
+    kind: Kind,
     private_memcached: Memcached,
     use_caches: UseCaches,
     cache_config: CacheConfig,
 ) -> None:
     """By memcached's own statistics a hit reads each key once and writes nothing, and an invalidation writes one."""
-    use_caches(default=cache_config("memcached", server=private_memcached))
+    use_caches(default=cache_config(kind, server=private_memcached))
 
     def spent(work: Callable[..., object], *args: object) -> tuple[int, int]:
         before = private_memcached.stats()

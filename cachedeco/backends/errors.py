@@ -48,15 +48,22 @@ def waited(error: Exception) -> bool:
     return isinstance(error, _WAITED)
 
 
-def failure(server: str, operation: str, error: Exception) -> MemcachedError:
+def described(error: Exception) -> str:
     """
-    Return what to raise for a failed command.
+    Return what happened, as operating system, TLS or server have it.
 
-    Its text has no keys: those of sessions are as good as passwords, and this ends up in logs.
+    What came instead of an answer is left out, as keys may be in it: those of sessions are as good as passwords.
     """
+    name = type(error).__name__
+    has_text = isinstance(error, OSError | MemcacheServerError) and str(error)
+    return f"{name}: {error}" if has_text else name
+
+
+def failure(server: str, operation: str, error: Exception) -> MemcachedError:
+    """Return what to raise for a failed command. Its text has no keys, as it ends up in logs."""
     kind = MemcachedTimeoutError if waited(error) else MemcachedConnectionError
     failed = kind(
-        f"{operation} failed, as memcached server {server} is out of reach ({type(error).__name__}: {error}). Start it,"
+        f"{operation} failed, as memcached server {server} is out of reach ({described(error)}). Start it,"
         " or mend the way to it; where lost writes do no harm, say ignore_exc=True in OPTIONS, and they are logged."
     )
     failed.server, failed.operation = server, operation

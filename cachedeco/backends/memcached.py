@@ -101,7 +101,7 @@ class MemcachedCache(BaseMemcachedCache):
             MemcachedError: Nobody knows whether there is.
         """
         version = self.version if version is None else version
-        value = self._cache.demand(self.make_and_validate_key(key, version=version), self._missing_key)
+        value = self._cache.demand("incr_version", self.make_and_validate_key(key, version=version), self._missing_key)
         if value is self._missing_key:
             msg = f"Key {key!r} not found"
             raise ValueError(msg)

@@ -92,10 +92,10 @@ class Ring:
         """Return a value, or *default* where there is none, it can't be read, or the server is out of reach."""
         return self._loaded(self._read("get", self._server_of(key), [key])).get(key, default)
 
-    def demand(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 -- as above
-        """Do as `get()`, but raise where the server is out of reach: for whoever says what is not there."""
+    def demand(self, operation: str, key: str, default: Any = None) -> Any:  # noqa: ANN401 -- as above
+        """Do as `get()`, but raise where the server is out of reach: for an operation that tells what is not there."""
         nothing: dict[str, Stored] = {}
-        found = self._write("get", self._server_of(key), lambda one: one.stored([key]), lost=nothing)
+        found = self._write(operation, self._server_of(key), lambda one: one.stored([key]), lost=nothing)
         return self._loaded(found).get(key, default)
 
     def get_multi(self, keys: Iterable[str]) -> dict[str, Any]:

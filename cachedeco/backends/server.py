@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeVar
 from django.core.signals import setting_changed
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
-from cachedeco.backends.errors import failure, is_failure, waited
+from cachedeco.backends.errors import described, failure, is_failure, waited
 from cachedeco.backends.pool import Connection, Pool
 
 logger = logging.getLogger("cachedeco")
@@ -109,17 +109,14 @@ class Server:
         self._outage = None
 
     def _carried_out(self, command: Command[T], *, again: bool) -> T:
-        connection = self.pool.take()
+        known = self.pool.take()
+        connection = known or self.pool.connection()
         try:
-            if connection is None:
-                again = False
-                connection = self.pool.connection()
             result = command(connection)
         except BaseException as error:  # half an answer may be on it: also after a KeyboardInterrupt
-            if connection is not None:
-                connection.close()
+            connection.close()
             # The server was started again just now: the answer of the new one is as good.
-            if again and isinstance(error, ConnectionError | MemcacheUnexpectedCloseError):
+            if again and known and isinstance(error, ConnectionError | MemcacheUnexpectedCloseError):
                 self.pool.clear()
                 return self._carried_out(command, again=False)
             raise
@@ -136,10 +133,9 @@ class Server:
                 outage.lengthen(error)
         if outage is None:
             logger.warning(
-                "memcached server %s is out of reach: %s: %s. What is read from it counts as missing until it answers.",
+                "memcached server %s is out of reach: %s. What is read from it counts as missing until it answers.",
                 self.name,
-                type(error).__name__,
-                error,
+                described(error),
             )
 
     def _answered(self, outage: Outage) -> None:

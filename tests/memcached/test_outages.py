@@ -298,6 +298,7 @@ def test_error_tells_what_happened(
     assert cause is caught.value.__cause__
     assert ("there:1", "set") == (caught.value.server, caught.value.operation)
     assert type(cause).__name__ in str(caught.value)
+    assert "nobody asked for" not in str(caught.value), "keys of sessions must not be in logs"
 
 
 def test_refusal_to_write_is_no_outage(asked: Asked) -> None:
