@@ -73,7 +73,6 @@ class Connection(Client):
         lines: list[bytes] = super()._misc_cmd(cmds, cmd_name, noreply, end_tokens)
         for line in lines:
             if not line.startswith(_ANSWERS.get(cmd_name, line)):
-                self.close()
                 raise MemcacheUnknownError(line[:32])
         return lines
 

@@ -201,7 +201,7 @@ def test_proxy_that_has_no_server_is_out_of_reach() -> None:
 
 
 def test_set_many_that_is_answered_by_errors_names_the_keys() -> None:
-    """Each key has an answer of its own, whatever kind of refusal it is; anything else is none."""
+    """Each key has an answer of its own, whatever kind of refusal it is; anything else is none. More may follow it."""
     answers = b"STORED\r\nSERVER_ERROR out of memory\r\nCLIENT_ERROR bad data chunk\r\nNOT_STORED\r\n"
 
     with Scripted([answers], [b"STORED\r\nERROR\r\n"]) as server:
@@ -210,6 +210,7 @@ def test_set_many_that_is_answered_by_errors_names_the_keys() -> None:
         unknown = cache.set_many(dict.fromkeys("ab", 1))
 
     assert (["b", "c", "d"], ["a", "b"]) == (refused, unknown)
+    assert [1, 1] == [len(commands) for commands in server.heard]
 
 
 def test_values_that_are_no_bytes_are_encoded(memcached_server: Memcached) -> None:
