@@ -12,11 +12,9 @@ there are no circles. Nor does anybody share what was computed inside a transact
 see.
 """
 
-import os
 import pickle
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -25,6 +23,7 @@ from typing import Any, NamedTuple
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, note, rescued
 from cachedeco.entries import Stamp
+from cachedeco.forks import in_each_child
 from cachedeco.keeping import stamped
 from cachedeco.leases import FAILED, LANDED, Mark, Permit, granted
 from cachedeco.steps import Outcome, Raised, Stepping, Steps, Value, Wait
@@ -120,15 +119,12 @@ def board_each(names: Iterable[Name]) -> tuple[Fleet, list["Future[Landing]"]]:
     return Fleet(led, future), list(others)
 
 
+@in_each_child
 def _begin_anew() -> None:
     """Forget flights whose leaders a forked child does not have, and a lock that one of them may have held."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
     _flights.clear()
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_begin_anew)
 
 
 # --- steps ---

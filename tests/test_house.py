@@ -10,10 +10,10 @@ import cachedeco
 
 # From the ground up. A module may import those before it, and none after.
 FLOORS = [
-    "encoders", "events", "accepted", "conf", "transactions", "breaker", "store", "entries", "journal", "invalidation",
-    "rows", "namespaces", "relations", "receivers", "expressions", "dependencies", "keys", "nesting", "background",
-    "steps", "keeping", "batch", "computing", "leases", "flights", "refreshing", "bulk", "recipe", "reach", "cached",
-    "many", "decorator", "__init__",
+    "forks", "encoders", "events", "accepted", "conf", "transactions", "breaker", "store", "entries", "journal",
+    "invalidation", "rows", "namespaces", "relations", "receivers", "expressions", "dependencies", "keys", "nesting",
+    "background", "steps", "keeping", "batch", "computing", "leases", "flights", "refreshing", "bulk", "recipe",
+    "reach", "cached", "many", "decorator", "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
 DOORS = ["apps", "checks", "checks_caches", "management", "managers", "outbox", "tasks"]
