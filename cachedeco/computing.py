@@ -128,7 +128,7 @@ def rescued(call: Call, error: Exception) -> Stepping[Value[Any] | None]:
     if entry is None:
         return None
     terms.tell("error", keys[0], reason="The computation failed, and the old value was served", error=error)
-    return served_old(call._replace(asked=asked, found=found, entry=entry))
+    return served(call._replace(asked=asked, found=found, entry=entry))
 
 
 def is_servable(call: Call) -> bool:
@@ -136,8 +136,8 @@ def is_servable(call: Call) -> bool:
     return call.entry is not None and call.entry.expires + call.terms.grace > time()
 
 
-def served_old(call: Call) -> Value[Any]:
-    """Serve the entry that is there, due or nearly."""
+def served(call: Call) -> Value[Any]:
+    """Serve the entry that is there: fresh, or due."""
     value, expires, seconds = cast("Entry", call.entry)
     nesting.note(call.terms.store.alias, call.asked, call.found or {})
     call.terms.tell("hit" if expires > time() else "stale", call.keys[0], seconds=seconds)

@@ -22,7 +22,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core import signing
 
 from cachedeco import nesting, transactions
-from cachedeco.computing import ABANDONED, Again, Call, served_old, standing
+from cachedeco.computing import ABANDONED, Again, Call, served, standing
 from cachedeco.entries import PICKLE_PROTOCOL, Entry
 from cachedeco.flights import Flight, board, flown
 from cachedeco.leases import FAILED, Lease, Permit, lease_of
@@ -48,7 +48,7 @@ def steps_of_due(call: Call) -> Steps[Any]:
             # What it depends on, the computation around us does not: that goes on with the old value.
             with nesting.computing(call.terms.store.alias, collects=False, leads=False):
                 yield from _begun(flight, call, lease, way)
-    return served_old(call)
+    return served(call)
 
 
 def _way(call: Call) -> Literal["caller", "thread", "task"] | None:
