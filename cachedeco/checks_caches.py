@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from cachedeco import conf
 from cachedeco.recipe import recipes
+from cachedeco.store import servers_of
 
 PYMEMCACHE: Final = "django.core.cache.backends.memcached.PyMemcacheCache"
 PYLIBMC: Final = "django.core.cache.backends.memcached.PyLibMCCache"
@@ -41,8 +42,7 @@ class Cache:
         """Read the entry; one whose backend can't be imported is of no kind, and Django says what is wrong."""
         self.alias = alias
         self.options: Mapping[str, Any] = entry.get("OPTIONS") or {}
-        location = entry.get("LOCATION", "")
-        self.servers: list[str] = re.split("[;,]", location) if isinstance(location, str) else list(location)
+        self.servers = servers_of(entry)
         # Django takes it beside the options, too.
         self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
         try:

@@ -5,12 +5,13 @@ Each method is one cache command. A failure is an event and an answer that the c
 While the breaker is open nothing is sent, and the answer is that of a failure, without an event.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from os import urandom
-from typing import Final
+from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
@@ -209,6 +210,12 @@ class Store:
         self.tell_failure(what, key, error)
         if is_outage(error, reading=reading):
             breaker.failed(self.alias, error)
+
+
+def servers_of(entry: Mapping[str, Any]) -> list[str]:
+    """Return the servers that an entry of Django's CACHES names, as Django's memcached and Redis backends take them."""
+    location = entry.get("LOCATION", "")
+    return re.split("[;,]", location) if isinstance(location, str) else list(location)
 
 
 def whole(timeout: float | None) -> int | None:
