@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from cachedeco import nesting, transactions
 from cachedeco.entries import ABSENT, TOKEN_BYTES, Stamp, inner_names, is_token, minted, unseal
-from cachedeco.keeping import Draft, Look, Terms, Write, prepared, settled
+from cachedeco.keeping import NO_TOKENS, OLD_SNAPSHOT, Draft, Look, Terms, Write, prepared, settled
 from cachedeco.steps import Outcome, Raised, Value
 
 Row = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
@@ -63,9 +63,9 @@ def _look_inside(terms: Terms, rows: Sequence[Row], looks: list[Look], doubtful:
 
 def stamped_each(terms: Terms, rows: Sequence[Row], found: Mapping[str, object] | None) -> list[Stamp | None]:
     """Return the stamps for the entries to come; None for each of which there is to be none."""
-    reason = "the cache has no tokens for it"
+    reason = NO_TOKENS
     if transactions.snapshot_may_be_old(terms.using):
-        reason, found = "the transaction's snapshot may be older than the stamp", None
+        reason, found = OLD_SNAPSHOT, None
     elif found is not None:
         found = {**found, **_minted_each(terms, rows, found)}
     stamps: list[Stamp | None] = []

@@ -25,6 +25,10 @@ V = TypeVar("V")
 # refreshes it is told from who did so last time.
 RETENTION: Final = 5.0
 
+# Why an entry has no stamp.
+OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
+NO_TOKENS: Final = "the cache has no tokens for it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -114,11 +118,11 @@ def _looked_inside(
 def stamped(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | None) -> Stamp | None:
     """Return the stamp for the entry to come; None where there is to be none."""
     if transactions.snapshot_may_be_old(terms.using):
-        terms.tell("unstored", keys[0], reason="the transaction's snapshot may be older than the stamp")
+        terms.tell("unstored", keys[0], reason=OLD_SNAPSHOT)
         return None
     stamp = None if found is None else capture(terms.store, keys[1:], found, terms.lifetime)
     if stamp is None:
-        terms.tell("unstored", keys[0], reason="the cache has no tokens for it")
+        terms.tell("unstored", keys[0], reason=NO_TOKENS)
     return stamp
 
 

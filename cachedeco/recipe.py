@@ -136,14 +136,7 @@ class Recipe:
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
     ) -> tuple[Terms, list[list[str]]]:
         """Return the terms in force, and for each of several calls what `located()` does."""
-        ready = self.ready()
-        return ready.terms, [self._keys(ready, *call) for call in calls]
-
-    def _keys(self, ready: Ready, args: Sequence[object], kwargs: dict[str, object]) -> list[str]:
-        try:
-            return fit(ready.locators.keys(*args, **kwargs), ready.room)
-        except KeyTypeError as error:
-            raise self._plan.explain(error, args, kwargs) from None
+        return self.ready().terms, [self.located(*call)[1] for call in calls]
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return what invalidates one call. Nothing that the call varies on is asked for."""
