@@ -12,7 +12,6 @@ there are no circles. Nor does anybody share what was computed inside a transact
 see.
 """
 
-import pickle
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future
 from functools import partial
@@ -166,14 +165,14 @@ def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple
         return None, False
     if landing.error is not None:
         return (yield from rescued(call, landing.error)) or Raised(copied(landing.error)), True
-    if landing.pickled is None:  # to wait for one another would help nobody
+    if landing.packed is None:  # to wait for one another would help nobody
         return None, True
-    return (yield partial(_copy_of, call, stamp, landing, landing.pickled))  # type: ignore[no-any-return] # as it says
+    return (yield partial(_copy_of, call, stamp, landing, landing.packed))  # type: ignore[no-any-return] # as it says
 
 
-def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) -> tuple[Value[Any] | None, bool]:
+def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, packed: bytes) -> tuple[Value[Any] | None, bool]:
     try:
-        value = pickle.loads(pickled)  # noqa: S301 -- made in this process, or checked by its stamp
+        value = call.terms.shelf.form.unpack(packed)  # made in this process, or of an entry that was unsealed
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
         call.terms.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
         return None, True

@@ -20,7 +20,7 @@ from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
 from cachedeco.computing import Call, Landing, is_servable, served, standing
-from cachedeco.entries import Stamp
+from cachedeco.entries import Stamp, packed_of
 from cachedeco.keeping import looked_up, stamped
 from cachedeco.nesting import note
 from cachedeco.steps import Pause, Stepping, Value
@@ -197,4 +197,5 @@ def _landing(call: Call) -> Landing:
     """Return what those get who wait for us: they make copies of their own of the entry."""
     found: Any = call.found
     inner = {name: found[name] for name in call.asked[len(call.keys) :]}
-    return Landing(found[call.keys[0]], inner, call.entry.seconds if call.entry else 0.0)
+    packed = packed_of(call.terms.shelf.form, found[call.keys[0]])
+    return Landing(packed, inner, call.entry.seconds if call.entry else 0.0)

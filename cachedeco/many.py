@@ -20,7 +20,7 @@ from cachedeco.bulk import (
     steps_of_refresh_each,
 )
 from cachedeco.computing import Call, served
-from cachedeco.entries import ABSENT
+from cachedeco.formats import ABSENT
 from cachedeco.invalidation import Invalidation, invalidate
 from cachedeco.keeping import Draft, Terms
 from cachedeco.reach import Args, Kwargs, Reached

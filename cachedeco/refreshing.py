@@ -23,8 +23,9 @@ from django.core import signing
 
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Again, Call, served, standing
-from cachedeco.entries import PICKLE_PROTOCOL, Entry
+from cachedeco.entries import Entry
 from cachedeco.flights import Flight, board, flown
+from cachedeco.formats import to_pickle
 from cachedeco.leases import FAILED, Lease, Permit, lease_of
 from cachedeco.steps import Handover, Raised, Stepping, Steps, Value
 
@@ -133,7 +134,7 @@ class Pickles:
 
     def dumps(self, obj: object) -> bytes:
         """Pickle."""
-        return pickle.dumps(obj, PICKLE_PROTOCOL)
+        return to_pickle(obj)
 
     def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- what was pickled
         """Unpickle what was signed with this project's SECRET_KEY: Django checks that first."""

@@ -189,6 +189,10 @@ class Store:
         """
         return min(USUAL_ROOM, LONGEST_KEY - len(caches[self.alias].make_key("").encode()))
 
+    def whole_key(self, key: str) -> str:
+        """Return a key as the server gets it, with what Django puts before it."""
+        return caches[self.alias].make_key(key)
+
     def default_timeout(self) -> float | None:
         """Return the alias's own timeout in seconds, None for ever."""
         return caches[self.alias].default_timeout

@@ -37,8 +37,8 @@ from cachedeco import (
 )
 from cachedeco.accepted import REFRESHERS, UNSET
 from cachedeco.conf import Settings
+from cachedeco.options import always
 from cachedeco.outbox import checks as outbox_checks
-from cachedeco.recipe import always
 from tests.models import Club, ClubClass
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +131,7 @@ def anchor_of(heading: str) -> str:
 def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page shows runs, with the output that it shows, and its settings are ones that cachedeco takes."""
     module = ModuleType(f"docs_{page.stem.lower().replace('-', '_')}")
-    vars(module).update(Club=Club, ClubClass=ClubClass)
+    vars(module).update(Club=Club, ClubClass=ClubClass, SECRET_KEY="x" * 50, SECRET_KEY_FALLBACKS=["y" * 50])
     # Values of classes that a page defines are pickled by the name of their module.
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # A page that fails half-way must not leave its hooks behind.

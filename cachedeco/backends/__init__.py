@@ -1,0 +1,1 @@
+"""Django cache backends, and what they can be given: nothing inside the package imports them."""
