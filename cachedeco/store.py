@@ -35,6 +35,12 @@ SHORTEST_ROOM: Final = 60
 PROBE_SECONDS: Final = 60
 
 
+class Left(list[str]):
+    """Keys of what a cache has not acknowledged."""
+
+    error: Exception | None = None  #: why, where one of its servers is out of reach and the backend tells
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """
@@ -103,17 +109,19 @@ class Store:
         if self._is_refused():
             return list(values)
         try:
-            failed = self.write_many(values, timeout)
+            left = self.write_many(values, timeout)
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Writing failed", next(iter(values)), error)
             return list(values)
-        if not failed:
+        if left.error is not None:
+            self._failed("Writing failed", left[0], left.error)
+        elif not left:
             self._succeeded()
-        return failed
+        return left
 
     # --- past the breaker ---
 
-    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> Left:
         """Do as `set_many()`, whether the breaker is open or not, and raise what the cache raises."""
         cache = caches[self.alias]
         failed = cache.set_many(dict(values), whole(timeout))
@@ -122,10 +130,13 @@ class Store:
             found = cache.get_many(values)
             failed = [key for key, value in values.items() if found.get(key) != value]
         if failed is None:  # django-redis returns it
-            return ()
-        if isinstance(failed, list | tuple | set | frozenset):
-            return [key for key in values if key in failed] or (list(values) if failed else ())
-        return list(values)
+            return Left()
+        known = isinstance(failed, list | tuple | set | frozenset)
+        left = Left([key for key in values if key in failed] if known else [])
+        if not left and (failed or not known):  # whatever that names
+            left = Left(values)
+        left.error = getattr(failed, "error", None)
+        return left
 
     def delete(self, key: str) -> None:
         """Delete what nobody relies on to be gone."""
@@ -151,12 +162,15 @@ class Store:
         What is read tells nothing by itself, since pymemcache's HashClient says "not there" of a server that is gone.
         A write that the server refuses is an answer.
         """
-        key = f"{conf.settings().KEY_PREFIX}:probe"
+        # Another key each time: of several servers it need not be the one that is gone.
+        key = f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"
         reading = False
         try:
-            failed = self.write_many({key: urandom(1)}, PROBE_SECONDS)
+            left = self.write_many({key: urandom(1)}, PROBE_SECONDS)
+            if left.error is not None:
+                raise left.error  # noqa: TRY301 -- as a cache of one server would have
             reading = True
-            return not failed and isinstance(caches[self.alias].get_many([key]), dict)
+            return not left and isinstance(caches[self.alias].get_many([key]), dict)
         except Exception as error:  # noqa: BLE001 -- any failure is an event
             self.tell_failure("The cache was asked whether it is well, and failed", key, error)
             trouble = troubled.get(self.alias)
