@@ -53,3 +53,11 @@ class Clock:
         monkeypatch.setattr("cachedeco.computing.perf_counter", self)
         monkeypatch.setattr("cachedeco.steps.sleep", self.pause)
         monkeypatch.setattr("cachedeco.steps.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": apause}))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the clock by which entries are due and callers wait."""
+    clock = Clock()
+    clock.install(monkeypatch)
+    return clock

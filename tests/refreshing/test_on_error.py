@@ -10,7 +10,8 @@ from cachedeco.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.faults import faulty
-from tests.refreshing.conftest import Truth, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Truth
 from tests.sides import Side, both
 
 either = pytest.mark.parametrize(
