@@ -7,8 +7,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.contrib.contenttypes.management import create_contenttypes
 from django.core.management import call_command
 from django.db import connections
+from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
 from tests.backends import CACHE_TABLE, Commands, Kind, cache_entry, recorded, release_caches
@@ -69,7 +71,14 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:  # noqa: ARG001
-    """Make the table of the database cache beside those of the models."""
+    """
+    Make the table of the database cache beside those of the models.
+
+    Content types and permissions, which nobody here asks for, are not made anew each time that a test has emptied the
+    tables.
+    """
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    post_migrate.disconnect(create_contenttypes)
     with django_db_blocker.unblock():
         call_command("createcachetable", CACHE_TABLE, verbosity=0)
 

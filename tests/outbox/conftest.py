@@ -1,14 +1,14 @@
 """Fixtures of the tests of the outbox: databases of each kind, and a clock."""
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pytest_django import DjangoDbBlocker, Settings
 
-from cachedeco import invalidation, transactions
+from cachedeco import invalidation
 from cachedeco.outbox import delivery, models, recording
+from tests.clubs import assert_nothing_waits
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.outbox.sites import ALIAS, KINDS, connected, mariadb, migrate, name_of, postgresql_of, sqlite_at
@@ -54,8 +54,7 @@ def _recording(settings: Settings) -> Iterator[None]:
     invalidation.record_with(recording.record)
     yield
     invalidation.record_with(None)
-    gc.collect()
-    assert set() == transactions.waiting
+    assert_nothing_waits()
 
 
 @pytest.fixture(params=KINDS)
