@@ -155,6 +155,14 @@ def use_caches(settings: Settings, cache_config: CacheConfig) -> UseCaches:
     return use
 
 
+@pytest.fixture(scope="module")
+def _unmeasured_processes() -> Iterator[None]:
+    """Start processes without coverage.py, which doubles what they take: what they reach is reached in this one too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _fresh_cache(use_caches: UseCaches) -> Iterator[None]:
     """Begin every test with an empty cache in this process's memory, and close what the test has opened."""
