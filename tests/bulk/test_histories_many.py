@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cachedeco import Namespace, bypass, cached_query_many
 from tests.bulk.tables import Clock, Table
+from tests.clocks import replace_time
 from tests.machines import run_machine
 from tests.sides import ASYNC, SYNC
 
@@ -113,8 +114,7 @@ class Histories(RuleBasedStateMachine):
 def run(machine: type[Histories], examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
     """Run a machine on its own clock."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("bulk", "computing", "keeping", "many", "refreshing"):
-            patch.setattr(f"cachedeco.{module}.time", _clock)
+        replace_time(patch, _clock)
         run_machine(machine, examples=examples, **more)
 
 
