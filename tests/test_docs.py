@@ -25,6 +25,7 @@ from asgiref.sync import async_to_sync
 import cachedeco
 from cachedeco import (
     CachedQuery,
+    CachedQueryMany,
     Event,
     Stats,
     cached_query,
@@ -210,10 +211,13 @@ def test_stampedes_tables_are_the_signature_and_the_setting() -> None:
     assert list(REFRESHERS) == [evaluated(name) for name, _, _ in refreshers]
 
 
-def test_verbs_table_is_the_public_methods() -> None:
-    """The table of verbs has every public method of `CachedQuery`, and beside each its twin."""
-    public = {name for name in dir(CachedQuery) if not name.startswith("_")}
-    [table] = tables_under(REFERENCE, "Verbs")
+@pytest.mark.parametrize(
+    ("cls", "heading"), [(CachedQuery, "Verbs"), (CachedQueryMany, "Functions over many ids")], ids=["one", "many"]
+)
+def test_verbs_table_is_the_public_methods(cls: type, heading: str) -> None:
+    """The table of verbs has every public method of a cached function, and beside each its twin."""
+    public = {name for name in dir(cls) if not name.startswith("_")}
+    [table] = tables_under(REFERENCE, heading)
     verbs = [unquoted(verb) for verb, _, _ in table]
     twins = [unquoted(twin) for _, twin, _ in table]
 

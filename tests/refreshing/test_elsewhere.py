@@ -15,7 +15,8 @@ from cachedeco.events import listening
 from cachedeco.leases import FAILED, LANDED
 from cachedeco.store import Store
 from tests.clocks import Clock
-from tests.refreshing.conftest import Cached, Truth, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Cached, Truth
 from tests.sides import SYNC
 
 local = threading.local()
