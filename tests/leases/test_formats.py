@@ -1,6 +1,5 @@
 """What another caller has computed is shared in every format, signed or not."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,9 +7,10 @@ from pytest_django import Settings
 
 from cachedeco import cached_query
 from cachedeco.entries import packed_of
-from cachedeco.leases import LANDED, Lease
+from cachedeco.leases import LANDED
 from tests.clocks import Clock
 from tests.flights.callers import Boarding
+from tests.leases.elsewhere import held_lease
 from tests.threads import Gate, started
 
 KEY = "a key of the tests, long enough"
@@ -51,9 +51,7 @@ def test_threads_share_a_value(form: str, keys: list[str], settings: Settings, m
 
 @formats
 @signed
-def test_value_of_another_process_is_shared(
-    form: str, keys: list[str], settings: Settings, clock: Clock, held_lease: Callable[..., Lease]
-) -> None:
+def test_value_of_another_process_is_shared(form: str, keys: list[str], settings: Settings, clock: Clock) -> None:
     """Who waits for another process gets what that one stores, and so does who waits for him."""
     settings.CACHEDECO = {"SIGNING_KEYS": keys}
     read = cached_in(form, Gate())
