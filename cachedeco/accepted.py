@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, get_args
 import django
 from django.utils.module_loading import import_string
 
+from cachedeco.signing import secrets_of
+
 ModeName = Literal["on", "bypass", "off"]
 Refresher = Literal["caller", "thread", "task"]
 Seconds = float | int | timedelta | None
@@ -169,6 +171,10 @@ def _modules_of(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _signing_keys_of(value: object) -> tuple[bytes, ...]:
+    return secrets_of(value) if value else ()
+
+
 PARSERS: dict[str, Callable[[Any], object]] = {
     "MODE": mode_of,
     "CACHES": _aliases_of,
@@ -183,4 +189,5 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "BREAKER_SECONDS": _pause_of,
     "ON_LOST_INVALIDATION": _on_lost_of,
     "MODULES": _modules_of,
+    "SIGNING_KEYS": _signing_keys_of,
 }

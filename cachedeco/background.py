@@ -5,7 +5,6 @@ What finds no place is refused: to refresh an entry is worth doing soon, and not
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +14,8 @@ from typing import Any, Final
 
 from django.core.cache import caches
 from django.db import connections
+
+from cachedeco.forks import in_each_child
 
 THREADS: Final = 2
 # Of each kind, those under way included.
@@ -94,12 +95,9 @@ def _ended(task: asyncio.Task[Any]) -> None:
         task.exception()  # looked at: the steps have told of it, and asyncio need not
 
 
+@in_each_child
 def _begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
     global _places, _pool
     _places, _pool = BoundedSemaphore(LONGEST_QUEUE), None
     _tasks.clear()
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_begin_anew)

@@ -7,8 +7,9 @@ from os import urandom
 from typing import Any, Final, NamedTuple
 
 from cachedeco import nesting, transactions
-from cachedeco.entries import ABSENT, TOKEN_BYTES, Stamp, inner_names, is_token, minted, unseal
-from cachedeco.keeping import Draft, Look, Terms, Write, prepared, settled
+from cachedeco.entries import TOKEN_BYTES, Stamp, inner_names, is_token, minted, unseal
+from cachedeco.formats import ABSENT
+from cachedeco.keeping import NO_TOKENS, OLD_SNAPSHOT, Draft, Look, Terms, Write, prepared, settled
 from cachedeco.steps import Outcome, Raised, Value
 
 Row = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
@@ -30,7 +31,7 @@ def looked_up_each(terms: Terms, rows: Sequence[Row], also: Iterable[str] = ()) 
         return [(row, None, None) for row in rows]
     if transactions.waiting:
         found |= {one.draft.key: one.sealed for each in transactions.items_for(write_each) for one in each.writes}
-    looks: list[Look] = [(keys, found, unseal(terms.store, keys, found)) for keys in asked]
+    looks: list[Look] = [(keys, found, unseal(terms.shelf, keys, found)) for keys in asked]
     doubtful = [
         n
         for n, (row, (keys, _, entry)) in enumerate(zip(rows, looks, strict=True))
@@ -44,7 +45,7 @@ def looked_up_each(terms: Terms, rows: Sequence[Row], also: Iterable[str] = ()) 
 def _look_inside(terms: Terms, rows: Sequence[Row], looks: list[Look], doubtful: Sequence[int]) -> None:
     """Look entries up again that depend on more than was asked for."""
     found: dict[str, object] = looks[0][1]
-    inside = {n: inner_names(rows[n], found) for n in doubtful}
+    inside = {n: inner_names(terms.shelf, rows[n], found) for n in doubtful}
     missing = {name for names in inside.values() for name in names or () if name not in found}
     if missing:
         found |= nesting.asked(terms.store, sorted(missing)) or {}
@@ -58,14 +59,14 @@ def _look_inside(terms: Terms, rows: Sequence[Row], looks: list[Look], doubtful:
         if transactions.waiting and transactions.touched([name.rpartition(" ")[2] for name in names]):
             continue
         every = [*row, *names]
-        looks[n] = every, found, (unseal(terms.store, every, found) if entry is None and names else entry)
+        looks[n] = every, found, (unseal(terms.shelf, every, found) if entry is None and names else entry)
 
 
 def stamped_each(terms: Terms, rows: Sequence[Row], found: Mapping[str, object] | None) -> list[Stamp | None]:
     """Return the stamps for the entries to come; None for each of which there is to be none."""
-    reason = "the cache has no tokens for it"
+    reason = NO_TOKENS
     if transactions.snapshot_may_be_old(terms.using):
-        reason, found = "the transaction's snapshot may be older than the stamp", None
+        reason, found = OLD_SNAPSHOT, None
     elif found is not None:
         found = {**found, **_minted_each(terms, rows, found)}
     stamps: list[Stamp | None] = []

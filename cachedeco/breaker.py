@@ -9,9 +9,7 @@ What the cache has not acknowledged of our invalidations is *owed* to it. A cach
 was invalidated, so it stays open, to this process, until the probe has delivered it.
 """
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from random import uniform
 from threading import Lock
@@ -23,6 +21,7 @@ from django.db import InterfaceError, OperationalError
 
 from cachedeco import conf
 from cachedeco.events import Event, emit
+from cachedeco.forks import in_each_child
 
 GROWTH: Final = 2
 # Seconds. Long enough that a probe of each process does not matter to a server in trouble; short enough to wait for.
@@ -206,15 +205,18 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
     """
     if isinstance(error, OSError | OperationalError | InterfaceError):
         return True
-    lineage = [cls for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS]
-    names = {cls.__name__ for cls in lineage}
-    return bool(lineage) and (reading or not names & REFUSALS or bool(names & NO_REFUSALS))
+    names = _names_of(error)
+    return bool(names) and (reading or not names & REFUSALS or bool(names & NO_REFUSALS))
 
 
 def is_refused_at_once(error: Exception) -> bool:
     """Tell whether an exception says that nobody is there, and not that somebody was waited for."""
-    names = {cls.__name__ for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS}
-    return isinstance(error, ConnectionError) or bool(names & GONE)
+    return isinstance(error, ConnectionError) or bool(_names_of(error) & GONE)
+
+
+def _names_of(error: Exception) -> set[str]:
+    """Return what a client calls its exception, and the bases of that; nothing where it is no client's."""
+    return {cls.__name__ for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS}
 
 
 def forget() -> None:
@@ -236,13 +238,10 @@ def _follow(*, setting: str, **_: object) -> None:
 setting_changed.connect(_follow, dispatch_uid="cachedeco.breaker")
 
 
+@in_each_child
 def _begin_in_child() -> None:
     """Renew the lock in a forked child, and end the probe of a thread that is not there."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
     for breaker in troubled.values():
         breaker.probing = False
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_begin_in_child)

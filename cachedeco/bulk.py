@@ -12,19 +12,18 @@ the same ids. Callers in several processes whose lists overlap may each compute 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from random import uniform
 from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple
 
 from cachedeco import nesting, transactions
 from cachedeco.batch import given, keep_each, looked_up_each, settled_each, stamped_each
-from cachedeco.computing import Call, is_servable, served_old, standing, vouched
+from cachedeco.computing import Call, is_servable, served, standing, vouched
 from cachedeco.entries import Stamp, is_token
 from cachedeco.events import Event, emit
 from cachedeco.flights import Fleet, Name, board_each
 from cachedeco.keeping import Draft, Terms
-from cachedeco.leases import FAILED, FIRST_PAUSE, GROWTH, LANDED, LONGEST_PAUSE, REFUSALS, Lease, Mark, lease_named
-from cachedeco.steps import Compute, Outcome, Pause, Raised, Stepping, Steps, Value, Wait
+from cachedeco.leases import FAILED, LANDED, REFUSALS, Lease, Mark, lease_named, pauses_until
+from cachedeco.steps import Compute, Outcome, Raised, Stepping, Steps, Value, Wait
 
 Ids = Sequence[Hashable]
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function does not know
@@ -203,7 +202,7 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
     lease = yield partial(_lease_of, terms, calls)
     if (yield lease.take):
         return values, calls, lease
-    pause, refusals = FIRST_PAUSE, 0
+    pauses, refusals = pauses_until(deadline), 0
     while refusals < REFUSALS:
         before, (seen, calls, found) = calls, (yield partial(_seen, terms, calls, [lease.key]))
         values |= seen
@@ -214,7 +213,7 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
             return values, calls, lease
         is_over = mark in {LANDED, FAILED} or _are_dead(before, calls)
         if mark == FAILED and all(map(is_servable, calls.values())):
-            return values | {each: served_old(call).value for each, call in calls.items()}, {}, None
+            return values | {each: served(call).value for each, call in calls.items()}, {}, None
         if is_over:  # and for these nothing was stored that lives: by an invalidation, or it can't be stored
             after = yield partial(_lease_of, terms, calls)
             if after.key == lease.key:
@@ -223,11 +222,10 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
         if (is_over or mark is None) and (yield lease.take):
             return values, calls, lease
         refusals = refusals + 1 if mark is None else 0
-        left = deadline - monotonic()
-        if left <= 0:
+        pause = next(pauses, None)
+        if pause is None:
             break
-        yield Pause(min(left, pause * uniform(0.5, 1)))  # noqa: S311 -- no secret
-        pause = min(pause * GROWTH, LONGEST_PAUSE)
+        yield pause
     return values, calls, None
 
 
@@ -312,7 +310,7 @@ def _rescued(terms: Terms, calls: Calls, error: Exception) -> Stepping[Value[Val
     first = next(iter(calls.values())).keys[0]
     terms.tell("error", first, reason="The computation failed, and the old values were served", error=error)
     again = [call._replace(asked=a, found=f, entry=e) for call, (a, f, e) in zip(calls.values(), looks, strict=True)]
-    return Value({each: served_old(call).value for each, call in zip(calls, again, strict=True)})
+    return Value({each: served(call).value for each, call in zip(calls, again, strict=True)})
 
 
 # --- to refresh what is still served ---
@@ -342,4 +340,4 @@ def _refreshed(batch: Batch) -> Steps[Values]:
         if isinstance(outcome, Raised):
             return outcome
         values = outcome.value
-    return Value(values | {each: served_old(call).value for each, call in due.items() if each not in values})
+    return Value(values | {each: served(call).value for each, call in due.items() if each not in values})

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from cachedeco import conf
 from cachedeco.recipe import recipes
+from cachedeco.store import servers_of
 
 OURS: Final = "cachedeco.backends.memcached.MemcachedCache"
 PYMEMCACHE: Final = "django.core.cache.backends.memcached.PyMemcacheCache"
@@ -30,6 +31,11 @@ TIMEOUTS: Final = {
     REDIS: ("socket_connect_timeout", "socket_timeout"),
     DJANGO_REDIS: ("SOCKET_CONNECT_TIMEOUT", "SOCKET_TIMEOUT"),
 }
+# The option that says what unpickles, and what is known to look at a signature first.
+SERIALIZERS: Final = {
+    "serde": "cachedeco.backends.serializers.SignedSerde",
+    "serializer": "cachedeco.backends.serializers.SignedSerializer",
+}
 RETRIES: Final = ("retry_on_timeout", "retry_on_error", "retry")
 FEW_ENTRIES: Final = 1000
 DEFAULT_ENTRIES: Final = 300  # Django's own
@@ -42,15 +48,14 @@ class Cache:
         """Read the entry; one whose backend can't be imported is of no kind, and Django says what is wrong."""
         self.alias = alias
         self.options: Mapping[str, Any] = entry.get("OPTIONS") or {}
-        location = entry.get("LOCATION", "")
-        self.servers: list[str] = re.split("[;,]", location) if isinstance(location, str) else list(location)
+        self.servers = servers_of(entry)
         # Django takes it beside the options, too.
         self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
         try:
             backend = import_string(entry["BACKEND"])
         except (KeyError, ImportError):
             backend = object
-        self._names = [f"{each.__module__}.{each.__qualname__}" for each in backend.__mro__]
+        self._names = names_of(backend)
 
     def is_one_of(self, *backends: str) -> bool:
         """Tell whether the backend is one of these, or derived from one."""
@@ -63,6 +68,11 @@ class Cache:
             found[1] for found in (re.search(rf"[?&]{option.lower()}=([^&]*)", url) for url in self.servers) if found
         ]
         return next((place[option] for place in places if option in place), in_urls[0] if in_urls else None)
+
+
+def names_of(cls: type) -> list[str]:
+    """Return where a class is found, and its bases."""
+    return [f"{each.__module__}.{each.__qualname__}" for each in cls.__mro__]
 
 
 def timeouts(cache: Cache) -> Iterator[CheckMessage]:
@@ -144,8 +154,33 @@ def few_entries(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
+def unpickling(cache: Cache) -> Iterator[CheckMessage]:
+    """Warn of a backend that unpickles whatever it finds, before anybody can look at a signature."""
+    if not conf.settings().SIGNING_KEYS or cache.is_one_of(LOCMEM, DUMMY):
+        return
+    name, ours = next(((name, ours) for name, ours in SERIALIZERS.items() if name in cache.options), ("", ""))
+    given: Any = cache.options.get(name)
+    given = import_string(given) if isinstance(given, str) else given
+    if not ours or ours not in names_of(given if isinstance(given, type) else type(given)):
+        yield Warning(
+            f"The backend of cache {cache.alias!r} unpickles whatever it finds, before SIGNING_KEYS can matter.",
+            hint=(
+                'Give it "serde": SignedSerde([SECRET_KEY]) in its OPTIONS for memcached, "serializer": '
+                "SignedSerializer([SECRET_KEY]) for Redis, from cachedeco.backends.serializers; others have none."
+            ),
+            id="cachedeco.W011",
+        )
+
+
 Check = Callable[[Cache], Iterator[CheckMessage]]
-ALWAYS: Final[Sequence[Check]] = (replicas, timeouts, swallowed_errors, several_memcached, repeated_writes)
+ALWAYS: Final[Sequence[Check]] = (
+    replicas,
+    timeouts,
+    swallowed_errors,
+    several_memcached,
+    repeated_writes,
+    unpickling,
+)
 BEFORE_DEPLOYMENT: Final[Sequence[Check]] = (own_memory, few_entries)
 
 

@@ -46,7 +46,7 @@ def standing(call: Call) -> Stamp:
 class Landing(NamedTuple):
     """How a computation ended, for those who waited for it."""
 
-    pickled: bytes | None = None  #: its value; None where that can't be pickled, so that nobody else can have it
+    packed: bytes | None = None  #: its value; None where that can't be packed, so that nobody else can have it
     inner: Mapping[str, bytes] = {}  #: the tokens of the calls inside, by name
     seconds: float = 0.0
     error: Exception | None = None  #: what it raised
@@ -87,8 +87,8 @@ def computed(
         return (yield from rescued(call, outcome.error)) or outcome, landing
     terms.tell("computed", key, seconds=seconds)
     stamp = vouched(call, stamp, inner, is_whole=is_whole)
-    pickled = yield partial(keep, Draft(terms, key, stamp, inner, seconds), outcome.value, otherwise)
-    return outcome, Landing(pickled, inner, seconds, is_whole=is_whole)
+    packed = yield partial(keep, Draft(terms, key, stamp, inner, seconds), outcome.value, otherwise)
+    return outcome, Landing(packed, inner, seconds, is_whole=is_whole)
 
 
 def vouched(call: Call, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_whole: bool) -> Stamp | None:
@@ -128,7 +128,7 @@ def rescued(call: Call, error: Exception) -> Stepping[Value[Any] | None]:
     if entry is None:
         return None
     terms.tell("error", keys[0], reason="The computation failed, and the old value was served", error=error)
-    return served_old(call._replace(asked=asked, found=found, entry=entry))
+    return served(call._replace(asked=asked, found=found, entry=entry))
 
 
 def is_servable(call: Call) -> bool:
@@ -136,8 +136,8 @@ def is_servable(call: Call) -> bool:
     return call.entry is not None and call.entry.expires + call.terms.grace > time()
 
 
-def served_old(call: Call) -> Value[Any]:
-    """Serve the entry that is there, due or nearly."""
+def served(call: Call) -> Value[Any]:
+    """Serve the entry that is there: fresh, or due."""
     value, expires, seconds = cast("Entry", call.entry)
     nesting.note(call.terms.store.alias, call.asked, call.found or {})
     call.terms.tell("hit" if expires > time() else "stale", call.keys[0], seconds=seconds)

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ContextDecorator
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import wraps
 from threading import Lock
 from typing import Any, Literal, ParamSpec, Self, TypeVar
@@ -42,6 +42,7 @@ class Settings:
     BREAKER_SECONDS: float = 1.0
     ON_LOST_INVALIDATION: Literal["log", "raise"] = "log"
     MODULES: tuple[str, ...] = ("queries",)
+    SIGNING_KEYS: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod
     def parse(cls, raw: object) -> Self:

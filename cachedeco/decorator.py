@@ -12,10 +12,11 @@ from django.db import DEFAULT_DB_ALIAS
 from cachedeco.accepted import UNSET, Seconds, Unset
 from cachedeco.cached import AsyncCachedQuery, CachedQuery
 from cachedeco.dependencies import DependsOn
-from cachedeco.entries import ABSENT
+from cachedeco.formats import ABSENT, FormatName
 from cachedeco.keys import KeyOption, NamespaceOption
 from cachedeco.many import AsyncCachedQueryMany, CachedQueryMany, ManyVerbs, check_over
-from cachedeco.recipe import Options, Timeout, always, recipe_for
+from cachedeco.options import Options, Timeout, always
+from cachedeco.recipe import recipe_for
 
 P = ParamSpec("P")
 V = TypeVar("V")
@@ -54,6 +55,7 @@ def cached_query(
     jitter: float | Unset = ...,
     wait: Seconds | Unset = ...,
     nested: bool = ...,
+    format: FormatName = ...,
     cache_if: Callable[[Any], object] = ...,
 ) -> Decorator: ...
 def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
@@ -76,6 +78,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     jitter: float | Unset = UNSET,
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
+    format: FormatName = "pickle",  # noqa: A002 -- as users would call it
     cache_if: Callable[[Any], object] = always,
 ) -> Any:
     """
@@ -139,6 +142,9 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         nested: Whether the entry depends on the cached calls inside the computation: an invalidation of one of them
             then makes it a miss too.
 
+        format: How values are stored: "pickle" takes nearly everything. "json" takes plain data only (None, bool, int,
+            float, str, lists, dicts with str for keys), and reading it back runs no code, whoever wrote it.
+
         cache_if: Callable of the value: store only where true. Default: always.
 
     Raises:
@@ -160,6 +166,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         jitter=jitter,
         wait=wait,
         nested=nested,
+        format=format,
     )
 
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
@@ -208,6 +215,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
     jitter: float | Unset = UNSET,
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
+    format: FormatName = "pickle",  # noqa: A002 -- as users would call it
     cache_if: Callable[[Any], object] = always,
 ) -> ManyDecorator:
     """
@@ -247,6 +255,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
         jitter=jitter,
         wait=wait,
         nested=nested,
+        format=format,
     )
 
     def decorate(given: Any) -> Any:  # noqa: ANN401 -- as ManyDecorator says

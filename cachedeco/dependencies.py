@@ -9,9 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Field, Model
 
 from cachedeco.expressions import Expression, Subject, pieces_of
-from cachedeco.namespaces import MODEL, ROWS, Namespace
+from cachedeco.namespaces import every_row_of, some_rows_of
 from cachedeco.receivers import watch
-from cachedeco.rows import ModelReference, check_telling, field_of, label_of, model_of, text_of
+from cachedeco.rows import ModelReference, check_telling, field_of, model_of, text_of
 
 DependsOn = ModelReference | tuple[ModelReference, str] | tuple[ModelReference, str, str]
 
@@ -89,8 +89,8 @@ class Dependency:
         """Return the paths of a call's namespaces, as insides of f-strings over the values of the subject."""
         model, field = self.resolved()
         if field is None:
-            return [Namespace(f"{MODEL}.{label_of(model)}").path]
-        rows = Namespace(f"{ROWS}.{label_of(model)}").path
+            return [every_row_of(model).path]
+        rows = some_rows_of(model).path
         mark, alias = subject.mark, f"{subject.mark}rows{len(subject.values)}"
         subject.values[alias] = partial(text_of, field)
         return [rows, f"{rows}:{{{mark}part({alias}({self._value_source()}))}}"]

@@ -24,36 +24,19 @@ Not promised
     a database replica that lags: until the entry's timeout, these may let an old value be read.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from os import urandom
 from struct import Struct
 from struct import error as StructError  # noqa: N812 -- a class with the name of a variable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-import django
-
-from cachedeco.events import Event, emit
+from cachedeco.formats import Format
 from cachedeco.store import Store
 
 TOKEN_BYTES: Final = 16
-# An entry of another format, or of another Django (whose models and QuerySets unpickle with a warning), is a miss.
-FORMAT: Final = f"\ncachedeco 1, Django {django.__version__}".encode()
-# Fixed rather than "highest": processes on an older Python must read what those on a newer one wrote.
-PICKLE_PROTOCOL: Final = 5
 
 
 # --- entries ---
-
-
-class Absent(Enum):
-    """What an entry holds where there is no value: a function over many ids does not know this one."""
-
-    ABSENT = "absent"
-
-
-ABSENT: Final = Absent.ABSENT
 
 
 class Entry(NamedTuple):
@@ -66,80 +49,141 @@ class Entry(NamedTuple):
 
 Stamp = tuple[bytes, ...]  # tokens in the order of their keys
 
+
+class Shelf(NamedTuple):
+    """Where the entries of a function lie, and in which format."""
+
+    store: Store
+    form: Format
+
+    def signature(self, key: str, head: bytes, tail: bytes) -> bytes:
+        """Return the signature of an entry under a key; empty where the format has none."""
+        return self.form.signer.sign(self._signed(key, head, tail)) if self.form.signer else b""
+
+    def accepts(self, key: str, sealed: bytes, end: int, tail: bytes) -> bool:
+        """Tell whether the entry was signed, for this key; where it was not, that is an event."""
+        signer = self.form.signer
+        signature = sealed[end : end + self.form.signature_bytes]
+        if signer is None or signer.accepts(signature, self._signed(key, sealed[:end], tail)):
+            return True
+        self.store.tell_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
+        return False
+
+    def _signed(self, key: str, head: bytes, tail: bytes) -> bytes:
+        # With the whole key, as another site's entry is not to be put under it either. No key has a line break in it.
+        return b"".join((self.store.whole_key(key).encode(), b"\n", head, tail))
+
+
 _header = Struct("<ddI")  # expires, seconds, and the length of what stands before it: the names of inner tokens
 
 
-def seal(stamp: Sequence[bytes], inner: Mapping[str, bytes], expires: float, seconds: float, pickled: bytes) -> bytes:
+def seal(shelf: Shelf, key: str, stamp: Sequence[bytes], inner: Mapping[str, bytes], entry: Entry) -> bytes:
     """
-    Return the bytes to store: value, names of inner tokens, times, stamp, format.
+    Return the bytes to store: value, names of inner tokens, times, signature if there is one, stamp, format.
 
     What is checked first comes last, because a pickle knows where it ends: a hit need not cut it out.
 
     Args:
+        shelf: Where it goes.
+
+        key: That of the entry.
+
         stamp: The tokens that the call itself depends on.
 
         inner: The tokens that calls inside it depended on, by name.
 
-        expires: When it is due, in seconds since the epoch; infinity for never.
-
-        seconds: What the computation took.
-
-        pickled: The value.
+        entry: What it is, with the value packed.
     """
     names = "\n".join(inner).encode()
-    tail = _tail((*stamp, *inner.values()))
-    return b"".join((pickled, names, _header.pack(expires, seconds, len(names)), tail))
+    head = b"".join((entry.value, names, _header.pack(entry.expires, entry.seconds, len(names))))
+    tail = _tail((*stamp, *inner.values()), shelf.form.mark)
+    return b"".join((head, shelf.signature(key, head, tail), tail))
 
 
-def unseal(store: Store, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
+def unseal(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
     """
     Return the entry if its stamp is what the tokens are now.
 
     Args:
-        store: Where it comes from, for the event if it can't be unpickled.
+        shelf: Where it comes from.
 
         keys: The entry's key, then those of its tokens, inner ones included.
 
         found: What the cache holds. Whatever it is, this does not raise.
     """
+    form = shelf.form
     try:
         sealed: Any = found[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
-        tail = _tail([found[key] for key in keys[1:]])  # type: ignore[index, misc] # as above
+        tail = _tail([found[key] for key in keys[1:]], form.mark)  # type: ignore[index, misc] # as above
         if not sealed.endswith(tail):
             return None
-        expires, seconds, _ = _header.unpack_from(sealed, len(sealed) - len(tail) - _header.size)
+        end = len(sealed) - len(tail) - form.signature_bytes
+        expires, seconds, length = _header.unpack_from(sealed, end - _header.size)
     except (KeyError, TypeError, AttributeError, StructError):
         return None  # absent, or bytes that are none of ours
+    if form.signer and not shelf.accepts(keys[0], sealed, end, tail):
+        return None
     try:
-        value = pickle.loads(sealed)  # noqa: S301 -- docs/how-it-works.md says what pickle means for trust
+        value = form.unpack(sealed if form.knows_its_end else sealed[: end - _header.size - length])
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
-        emit(Event("error", store.function, keys[0], store.alias, reason="The entry can't be unpickled", error=error))
+        shelf.store.tell_failure("The entry can't be unpickled", keys[0], error)
         return None
     return Entry(value, expires, seconds)
 
 
-def inner_names(keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
+class _Parts(NamedTuple):
+    """Where what ends in an entry."""
+
+    value: int
+    names: int
+    head: int
+    signature: int  #: and the stamp begins
+
+    @classmethod
+    def of(cls, form: Format, sealed: bytes) -> Self:
+        """
+        Find the parts of an entry.
+
+        Raises:
+            StructError: It is too short to be one.
+        """
+        number = len(sealed) - len(form.mark) - _number.size
+        signature = number - TOKEN_BYTES * _number.unpack_from(sealed, number)[0]
+        head = signature - form.signature_bytes
+        names = head - _header.size
+        return cls(names - _header.unpack_from(sealed, names)[2], names, head, signature)
+
+
+def inner_names(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
     """
     Return the names of the inner tokens of an entry; None where there is none, or where its own stamp is dead.
 
     Args:
+        shelf: Where it comes from.
+
         keys: The entry's key, then those of the tokens that the call itself depends on.
 
         found: What the cache holds of them.
     """
     sealed = found.get(keys[0])
-    if not isinstance(sealed, bytes) or not sealed.endswith(FORMAT):
+    if not isinstance(sealed, bytes) or not sealed.endswith(shelf.form.mark):
         return None
     try:
-        end = len(sealed) - len(FORMAT) - _number.size
-        start = end - TOKEN_BYTES * _number.unpack_from(sealed, end)[0]
         own = b"".join([found[key] for key in keys[1:]])  # type: ignore[misc] # what is no bytes is caught
-        names_end = start - _header.size
-        length = _header.unpack_from(sealed, names_end)[2]
-        text = sealed[names_end - length : names_end].decode()
+        parts = _Parts.of(shelf.form, sealed)
+        text = sealed[parts.value : parts.names].decode()
     except (KeyError, TypeError, StructError, UnicodeDecodeError):
         return None
-    return (text.split("\n") if text else []) if sealed.startswith(own, start) else None
+    if not sealed.startswith(own, parts.signature):
+        return None
+    if not shelf.accepts(keys[0], sealed, parts.head, sealed[parts.signature :]):
+        return None  # what stands in it would be keys to ask for
+    return text.split("\n") if text else []
+
+
+def packed_of(form: Format, sealed: bytes) -> bytes:
+    """Return the packed value of an entry that unseal() has found to be one."""
+    return sealed[: _Parts.of(form, sealed).value]
 
 
 # --- tokens and stamps ---
@@ -149,9 +193,9 @@ _number = Struct("<H")
 MOST_TOKENS: Final = 0xFFFF  # whose number that can tell
 
 
-def _tail(tokens: Sequence[bytes]) -> bytes:
+def _tail(tokens: Sequence[bytes], mark: bytes) -> bytes:
     """Return how an entry with this stamp ends: the tokens, their number, so that they have one reading, the format."""
-    return b"".join(tokens) + _number.pack(len(tokens)) + FORMAT
+    return b"".join(tokens) + _number.pack(len(tokens)) + mark
 
 
 def is_token(value: object) -> bool:

@@ -1,12 +1,13 @@
 """What happened, and who is told: one Event, many hooks."""
 
 import logging
-import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from threading import Lock
 from typing import Literal, NamedTuple
+
+from cachedeco.forks import in_each_child
 
 logger = logging.getLogger("cachedeco")
 
@@ -78,14 +79,11 @@ _lock = Lock()
 _counts: dict[str, dict[str, float]] = {}
 
 
+@in_each_child
 def _renew_lock() -> None:
     """Give a forked child a lock of its own: another thread may have held ours, and is not there to release it."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def count(event: Event) -> None:

@@ -12,11 +12,8 @@ there are no circles. Nor does anybody share what was computed inside a transact
 see.
 """
 
-import os
-import pickle
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -25,6 +22,7 @@ from typing import Any, NamedTuple
 from cachedeco import nesting, transactions
 from cachedeco.computing import ABANDONED, Call, Landing, computed, copied, note, rescued
 from cachedeco.entries import Stamp
+from cachedeco.forks import in_each_child
 from cachedeco.keeping import stamped
 from cachedeco.leases import FAILED, LANDED, Mark, Permit, granted
 from cachedeco.steps import Outcome, Raised, Stepping, Steps, Value, Wait
@@ -120,15 +118,12 @@ def board_each(names: Iterable[Name]) -> tuple[Fleet, list["Future[Landing]"]]:
     return Fleet(led, future), list(others)
 
 
+@in_each_child
 def _begin_anew() -> None:
     """Forget flights whose leaders a forked child does not have, and a lock that one of them may have held."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
     _flights.clear()
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_begin_anew)
 
 
 # --- steps ---
@@ -170,14 +165,14 @@ def _shared(call: Call, stamp: Stamp | None, landing: Landing) -> Stepping[tuple
         return None, False
     if landing.error is not None:
         return (yield from rescued(call, landing.error)) or Raised(copied(landing.error)), True
-    if landing.pickled is None:  # to wait for one another would help nobody
+    if landing.packed is None:  # to wait for one another would help nobody
         return None, True
-    return (yield partial(_copy_of, call, stamp, landing, landing.pickled))  # type: ignore[no-any-return] # as it says
+    return (yield partial(_copy_of, call, stamp, landing, landing.packed))  # type: ignore[no-any-return] # as it says
 
 
-def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, pickled: bytes) -> tuple[Value[Any] | None, bool]:
+def _copy_of(call: Call, stamp: Stamp | None, landing: Landing, packed: bytes) -> tuple[Value[Any] | None, bool]:
     try:
-        value = pickle.loads(pickled)  # noqa: S301 -- made in this process, or checked by its stamp
+        value = call.terms.shelf.form.unpack(packed)  # made in this process, or of an entry that was unsealed
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
         call.terms.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
         return None, True

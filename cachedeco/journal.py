@@ -13,7 +13,7 @@ from typing import Final
 from cachedeco.breaker import Breaker, Debt, is_outage, owe, troubled
 from cachedeco.entries import TOKEN_BYTES
 from cachedeco.events import Event, Kind, emit
-from cachedeco.store import Store
+from cachedeco.store import Left, Store
 
 # One command's worth: a server that is slow to take a hundred thousand must not look like one that hangs.
 BATCH: Final = 1000
@@ -60,22 +60,26 @@ def _batches(owed: dict[str, Debt]) -> Iterator[tuple[dict[str, Debt], float | N
 def _delivered(store: Store, batch: Mapping[str, Debt], lifetime: float | None) -> Collection[str] | None:
     """Return the keys that the cache answered for and did not take; None where it does not answer."""
     try:
-        return store.write_many({key: urandom(TOKEN_BYTES) for key in batch}, lifetime)
-    except Exception as error:  # noqa: BLE001 -- any failure is an event
-        store.tell_failure("Delivering an invalidation failed", next(iter(batch)), error)
-        if is_outage(error):
-            return None
+        left = store.write_many({key: urandom(TOKEN_BYTES) for key in batch}, lifetime)
+        error = left.error  # of one server of several: what the others have taken, they are told again
+    except Exception as raised:  # noqa: BLE001 -- any failure is an event
+        left, error = Left(batch), raised
+    if error is None:
+        return left
+    store.tell_failure("Delivering an invalidation failed", next(iter(batch)), error)
+    if is_outage(error):
+        return None
     if len(batch) == 1:
         [key] = batch
         # A server without memory for a token may still remove one, and a token that is lost is an invalidation.
         return () if store.remove(key) else (key,)
-    left: list[str] = []
+    rest: list[str] = []
     for key, debt in batch.items():  # one may have been refused, and the others with it
         refused = _delivered(store, {key: debt}, lifetime)
         if refused is None:
             return None
-        left += refused
-    return left
+        rest += refused
+    return rest
 
 
 def _is_refused(breaker: Breaker, debts: Mapping[str, Debt]) -> bool:

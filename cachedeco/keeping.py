@@ -1,7 +1,6 @@
 """On what terms values are kept: what becomes of a computed value on its way into the cache, and how it is read."""
 
 import inspect
-import pickle
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from cachedeco import nesting, transactions
-from cachedeco.entries import PICKLE_PROTOCOL, Entry, Stamp, capture, inner_names, seal, unseal
+from cachedeco.entries import Entry, Shelf, Stamp, capture, inner_names, seal, unseal
 from cachedeco.events import Event, Kind, emit
 from cachedeco.steps import Outcome, Raised, Value
 from cachedeco.store import Store
@@ -25,6 +24,10 @@ V = TypeVar("V")
 # refreshes it is told from who did so last time.
 RETENTION: Final = 5.0
 
+# Why an entry has no stamp.
+OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
+NO_TOKENS: Final = "the cache has no tokens for it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -32,6 +35,7 @@ class Terms:
 
     function: str
     store: Store
+    shelf: Shelf
     using: str
     timeout: Callable[[Any], float | None]  #: takes the value; None = for ever, 0 = do not store
     cache_if: Callable[[Any], object]
@@ -86,7 +90,7 @@ def looked_up(terms: Terms, keys: Sequence[str], also: Sequence[str] = ()) -> Lo
         found = terms.store.get_many([*also, *keys] if also else keys)
     if transactions.waiting and found is not None:
         found |= {each.draft.key: each.sealed for each in transactions.items_for(write) if each.draft.key == keys[0]}
-    entry = unseal(terms.store, keys, found)
+    entry = unseal(terms.shelf, keys, found)
     if found and (inner or entry is None):
         return _looked_inside(terms, own, inner, found, entry)
     return keys, found, entry
@@ -96,7 +100,7 @@ def _looked_inside(
     terms: Terms, keys: Sequence[str], inner: tuple[str, ...], found: dict[str, object], entry: Entry | None
 ) -> Look:
     """Look the entry up again where it depends on other names than were asked for."""
-    names = inner_names(keys, found)
+    names = inner_names(terms.shelf, keys, found)
     if names is None:
         return keys, found, None
     nesting.remember(keys[0], names)
@@ -107,18 +111,18 @@ def _looked_inside(
     missing = [name for name in names if name not in found]
     if entry is None and names != [*inner]:
         found |= (nesting.asked(terms.store, missing) if missing else None) or {}
-        entry = unseal(terms.store, every, found)
+        entry = unseal(terms.shelf, every, found)
     return every, found, entry
 
 
 def stamped(terms: Terms, keys: Sequence[str], found: Mapping[str, object] | None) -> Stamp | None:
     """Return the stamp for the entry to come; None where there is to be none."""
     if transactions.snapshot_may_be_old(terms.using):
-        terms.tell("unstored", keys[0], reason="the transaction's snapshot may be older than the stamp")
+        terms.tell("unstored", keys[0], reason=OLD_SNAPSHOT)
         return None
     stamp = None if found is None else capture(terms.store, keys[1:], found, terms.lifetime)
     if stamp is None:
-        terms.tell("unstored", keys[0], reason="the cache has no tokens for it")
+        terms.tell("unstored", keys[0], reason=NO_TOKENS)
     return stamp
 
 
@@ -184,26 +188,26 @@ def keep(draft: Draft, value: object, otherwise: Callable[[], None] | None = Non
     *otherwise* is called where that can't be, or where the cache does not acknowledge it.
 
     Returns:
-        The pickled value, of which others who wait for it make copies of their own; None if it can't be pickled.
+        The packed value, of which others who wait for it make copies of their own; None if it can't be packed.
     """
-    pickled, sealed_ = prepared(draft, value)
+    packed, sealed_ = prepared(draft, value)
     if sealed_:
         transactions.at_commit(draft.terms.using, write, [Write(draft, *sealed_, otherwise)])
     elif otherwise:
         otherwise()
-    return pickled
+    return packed
 
 
 def prepared(draft: Draft, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
-    """Return the pickled value, and the bytes to store with how long the cache is to hold them; None what can't be."""
+    """Return the packed value, and the bytes to store with how long the cache is to hold them; None what can't be."""
     timeout, is_kept = _timeout_of(draft, value)
     try:
-        pickled = pickle.dumps(value, PICKLE_PROTOCOL)
+        packed = draft.terms.shelf.form.pack(value)
     except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
         if is_kept:
             draft.terms.tell("error", draft.key, reason="The value can't be stored", error=error)
         return None, None
-    return pickled, sealed(draft, pickled, timeout) if is_kept else None
+    return packed, sealed(draft, packed, timeout) if is_kept else None
 
 
 def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:
@@ -226,7 +230,7 @@ def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:
     return None, False
 
 
-def sealed(draft: Draft, pickled: bytes, timeout: float | None) -> tuple[bytes, float | None]:
+def sealed(draft: Draft, packed: bytes, timeout: float | None) -> tuple[bytes, float | None]:
     """Return the bytes to store, and how long the cache is to hold them."""
     if timeout is None:
         expires, held = inf, None
@@ -234,7 +238,8 @@ def sealed(draft: Draft, pickled: bytes, timeout: float | None) -> tuple[bytes, 
         # Entries that were written together are not to be due together.
         timeout *= 1 - draft.terms.jitter * random() if draft.terms.jitter else 1  # noqa: S311 -- no secret
         expires, held = time() + timeout, timeout + max(draft.terms.grace, RETENTION)
-    return seal(draft.stamp or (), draft.inner, expires, draft.seconds, pickled), held
+    entry = Entry(packed, expires, draft.seconds)
+    return seal(draft.terms.shelf, draft.key, draft.stamp or (), draft.inner, entry), held
 
 
 def write(writes: Sequence[Write]) -> None:

@@ -11,6 +11,7 @@ is late with its `add`, must not compute once more; and where nothing was stored
 who store nothing either.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from hashlib import blake2b
 from os import urandom
@@ -18,8 +19,8 @@ from random import uniform
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
-from cachedeco.computing import Call, Landing, is_servable, served_old, standing
-from cachedeco.entries import Stamp
+from cachedeco.computing import Call, Landing, is_servable, served, standing
+from cachedeco.entries import Stamp, packed_of
 from cachedeco.keeping import looked_up, stamped
 from cachedeco.nesting import note
 from cachedeco.steps import Pause, Stepping, Value
@@ -126,7 +127,7 @@ def granted(call: Call, stamp: Stamp, deadline: float) -> Stepping[Permit | Arri
     lease = yield partial(lease_of, call, stamp)
     if (yield lease.take):
         return Permit(stamp, lease)
-    pause, refusals = FIRST_PAUSE, 0
+    pauses, refusals = pauses_until(deadline), 0
     while True:
         asked, found, entry = yield partial(looked_up, call.terms, call.keys, [lease.key])
         call = call._replace(asked=asked, found=found, entry=entry)
@@ -140,15 +141,24 @@ def granted(call: Call, stamp: Stamp, deadline: float) -> Stepping[Permit | Arri
             return Permit(lease.stamp, lease)
         else:
             refusals += 1
-        left = deadline - monotonic()
-        if left <= 0 or refusals == REFUSALS:
+        if refusals == REFUSALS:
             return Permit(lease.stamp, None)
-        if not lease.is_late and left <= (1 - PATIENCE) * call.terms.wait:
+        if not lease.is_late and 0 < deadline - monotonic() <= (1 - PATIENCE) * call.terms.wait:
             # Its holder may be dead. One who computes in its place now spares all others, whose time ends together.
             lease = yield partial(lease_of, call, lease.stamp, is_late=True)
             continue
-        yield Pause(min(left, pause * uniform(0.5, 1)))  # noqa: S311 -- no secret
-        pause = min(pause * GROWTH, LONGEST_PAUSE)
+        pause = next(pauses, None)
+        if pause is None:
+            return Permit(lease.stamp, None)
+        yield pause
+
+
+def pauses_until(deadline: float) -> Iterator[Pause]:
+    """Give the pauses between two looks, growing and with jitter."""
+    seconds = FIRST_PAUSE
+    while (left := deadline - monotonic()) > 0:
+        yield Pause(min(left, seconds * uniform(0.5, 1)))  # noqa: S311 -- no secret
+        seconds = min(seconds * GROWTH, LONGEST_PAUSE)
 
 
 def _answered(call: Call, lease: Lease) -> Permit | Arrival | None:
@@ -165,7 +175,7 @@ def _answered(call: Call, lease: Lease) -> Permit | Arrival | None:
     if mark == lease.owner:  # it was taken, though we were told that it was not
         return Permit(lease.stamp, lease)
     if mark == FAILED and is_servable(call):
-        return Arrival(served_old(call), _landing(call))
+        return Arrival(served(call), _landing(call))
     return None
 
 
@@ -187,4 +197,5 @@ def _landing(call: Call) -> Landing:
     """Return what those get who wait for us: they make copies of their own of the entry."""
     found: Any = call.found
     inner = {name: found[name] for name in call.asked[len(call.keys) :]}
-    return Landing(found[call.keys[0]], inner, call.entry.seconds if call.entry else 0.0)
+    packed = packed_of(call.terms.shelf.form, found[call.keys[0]])
+    return Landing(packed, inner, call.entry.seconds if call.entry else 0.0)

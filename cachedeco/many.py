@@ -19,9 +19,8 @@ from cachedeco.bulk import (
     steps_of_bypass_each,
     steps_of_refresh_each,
 )
-from cachedeco.computing import Call
-from cachedeco.entries import ABSENT, Entry
-from cachedeco.events import Event, emit
+from cachedeco.computing import Call, served
+from cachedeco.formats import ABSENT
 from cachedeco.invalidation import Invalidation, invalidate
 from cachedeco.keeping import Draft, Terms
 from cachedeco.reach import Args, Kwargs, Reached
@@ -167,7 +166,7 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
             elif entry.expires <= (ahead(entry, terms.early) if terms.early else time()):
                 due[each] = one
             else:
-                values[each] = hit(one)
+                values[each] = served(one).value
         if len(values) == len(rows):
             return cast("dict[K, V]", given(call.ids, values)), None
         missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
@@ -261,14 +260,6 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
     async def akeys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Do as `keys_for()`, from async code: a key may read an attribute that needs the database."""
         return await sync_to_async(partial(self.keys_for, *args, **kwargs))()
-
-
-def hit(call: Call) -> object:
-    """Serve the entry that is there."""
-    terms, entry = call.terms, cast("Entry", call.entry)
-    nesting.note(terms.store.alias, call.asked, call.found or {})
-    emit(Event("hit", terms.function, call.keys[0], terms.store.alias, entry.seconds))
-    return entry.value
 
 
 class CachedQueryMany(ManyVerbs[P, K, V, Mapping[K, V]], Generic[P, K, V]):

@@ -76,16 +76,16 @@ class Namespace:
             TypeError: It is no model, or the field is none that `depends_on` takes.
         """
         found = model_of(model)
-        every, rows = Namespace(f"{MODEL}.{label_of(found)}"), Namespace(f"{ROWS}.{label_of(found)}")
+        every = every_row_of(found)
         if not value:
-            return _ModelNamespace(every, rows)
+            return _ModelNamespace(every, some_rows_of(found))
         if len(value) > 1:
             msg = f"Namespace.for_model() takes one field, not {', '.join(value)}."
             raise TypeError(msg)
         [(name, given)] = value.items()
         field = field_of(found, name)
         check_telling(field)
-        return _ModelNamespace(Namespace(f"{ROWS}.{label_of(found)}", text_of(field, given)), every)
+        return _ModelNamespace(some_rows_of(found, text_of(field, given)), every)
 
     def token_name(self, prefix: str) -> str:
         """Return the key of this namespace's own token."""
@@ -137,6 +137,16 @@ class _ModelNamespace(Namespace):
     def __init__(self, namespace: Namespace, other: Namespace) -> None:
         self.path = namespace.path
         self.other = other
+
+
+def every_row_of(model: type[Model]) -> Namespace:
+    """Return the namespace of what depends on a model."""
+    return Namespace(f"{MODEL}.{label_of(model)}")
+
+
+def some_rows_of(model: type[Model], *value: str) -> Namespace:
+    """Return the namespace of what depends on any part of a model; on that of one value, as `text_of()` gives it."""
+    return Namespace(f"{ROWS}.{label_of(model)}", *value)
 
 
 def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:

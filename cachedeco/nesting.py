@@ -8,13 +8,13 @@ one `get_many` can ask for them all. A process that meets an entry for the first
 A token in another cache than the entry has its alias before its name.
 """
 
-import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 from typing import Final
 
+from cachedeco.forks import in_each_child
 from cachedeco.store import Store
 
 # Entries whose inner names are remembered: some hundred bytes each.
@@ -121,14 +121,11 @@ def remember(key: str, names: Iterable[str]) -> None:
             del remembered[next(iter(remembered))]
 
 
+@in_each_child
 def _renew_lock() -> None:
     """Give a forked child a lock of its own: another thread may have held ours, and is not there to release it."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:

@@ -22,9 +22,9 @@ from django.db.models import Field, Model, QuerySet
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from cachedeco.conf import current_mode
-from cachedeco.namespaces import MODEL, ROWS, Namespace, invalidate_namespaces
+from cachedeco.namespaces import Namespace, every_row_of, invalidate_namespaces, some_rows_of
 from cachedeco.relations import ModelClass, senders_of, silent_targets_of, throughs_of, with_proxies
-from cachedeco.rows import ModelReference, check_telling, field_of, label_of, model_of, text_of
+from cachedeco.rows import ModelReference, check_telling, field_of, model_of, text_of
 
 UID: Final = "cachedeco"
 
@@ -36,12 +36,12 @@ class Watched:
         """Begin without fields."""
         self.model = model
         self.fields: dict[str, Field[Any, Any]] = {}
-        self.every = Namespace(f"{MODEL}.{label_of(model)}")
-        self.rows = Namespace(f"{ROWS}.{label_of(model)}")
+        self.every = every_row_of(model)
+        self.rows = some_rows_of(model)
 
     def names_of(self, values: Iterable[str]) -> set[Namespace]:
         """Return the namespaces of the rows that have these values, as `text_of()` gives them."""
-        return {Namespace(*self.rows.path.split(":"), value) for value in values}
+        return {some_rows_of(self.model, value) for value in values}
 
 
 WatchedFields = list[tuple[Watched, "Field[Any, Any]"]]

@@ -4,10 +4,8 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from sys import float_info
 from typing import Any, Final, Literal, NamedTuple, Self
 from weakref import WeakSet
 
@@ -15,14 +13,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import LazyObject
 
 from cachedeco import conf
-from cachedeco.accepted import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
+from cachedeco.accepted import UNSET, seconds_of, span_of
 from cachedeco.dependencies import DependsOn, dependencies_of
 from cachedeco.encoders import KeyTypeError, encode
-from cachedeco.entries import ABSENT
+from cachedeco.entries import Shelf
 from cachedeco.expressions import Subject, free_variables
+from cachedeco.formats import ABSENT, format_of
 from cachedeco.invalidation import Invalidation
 from cachedeco.keeping import Terms
 from cachedeco.keys import KeyOption, KeyPlan, Locators, token_of_function
+from cachedeco.options import Options
 from cachedeco.store import Store, fit
 
 # A call's own token outlives its entries, or it would take them along. It is minted with a life of this many timeouts,
@@ -32,13 +32,6 @@ SHORTEST_LIFETIME: Final = 60.0
 # With a callable, the timeout is not known when the token is minted: so long lives the token, and the longest entry.
 LIFETIME_WHEN_UNKNOWN: Final = timedelta(days=30).total_seconds()
 
-Timeout = Seconds | Callable[[Any], Seconds]
-
-
-def always(_value: object) -> bool:
-    """Store every value."""
-    return True
-
 
 class Ready(NamedTuple):
     """A recipe under the settings in force."""
@@ -47,23 +40,6 @@ class Ready(NamedTuple):
     terms: Terms
     locators: Locators
     room: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `cached_query` was told of the values; what it was told of the keys is in a `KeyPlan`."""
-
-    timeout: Timeout | Unset
-    cache: str | None
-    using: str
-    version: int | str | None
-    cache_if: Callable[[Any], object]
-    stale: Seconds
-    stale_on_error: Seconds
-    early: float
-    jitter: float | Unset
-    wait: Seconds | Unset
-    nested: bool
 
 
 class Source(NamedTuple):
@@ -136,14 +112,7 @@ class Recipe:
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
     ) -> tuple[Terms, list[list[str]]]:
         """Return the terms in force, and for each of several calls what `located()` does."""
-        ready = self.ready()
-        return ready.terms, [self._keys(ready, *call) for call in calls]
-
-    def _keys(self, ready: Ready, args: Sequence[object], kwargs: dict[str, object]) -> list[str]:
-        try:
-            return fit(ready.locators.keys(*args, **kwargs), ready.room)
-        except KeyTypeError as error:
-            raise self._plan.explain(error, args, kwargs) from None
+        return self.ready().terms, [self.located(*call)[1] for call in calls]
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return what invalidates one call. Nothing that the call varies on is asked for."""
@@ -183,6 +152,7 @@ class Recipe:
         terms = Terms(
             function=self.name,
             store=store,
+            shelf=Shelf(store, format_of(options.format, settings.SIGNING_KEYS)),
             using=options.using,
             timeout=timeout,
             cache_if=options.cache_if,
@@ -239,7 +209,7 @@ def recipe_for(  # noqa: PLR0913 -- the decorator's own
     """Check what the decorator was given, and return the recipe."""
     source = Source.of(given)
     name = _name_of(source.function, name)
-    _check_options(name, options)
+    options.check(name)
     if isinstance(ignore, str):
         msg = f"ignore={ignore!r} for {name}() is a text; it takes a sequence of names: ({ignore!r},)."
         raise TypeError(msg)
@@ -311,35 +281,3 @@ def _told(names: Sequence[str], cells: Sequence[types.CellType]) -> Iterator[tup
         with suppress(ValueError, KeyTypeError):  # empty as yet, or a function, a logger, a lock
             if not issubclass(type(cell.cell_contents), LazyObject):  # nothing is to be evaluated at decoration
                 yield name, encode(cell.cell_contents)
-
-
-def _check_options(name: str, options: Options) -> None:
-    if options.timeout is not UNSET and not callable(options.timeout) and seconds_of(options.timeout) == 0:
-        msg = f"timeout=0 for {name}() would store nothing; use bypass(), or a callable that gives 0 for some values."
-        raise ValueError(msg)
-    for option, value, kinds in (
-        ("cache", options.cache, (str, type(None))),
-        ("using", options.using, (str,)),
-        ("version", options.version, (int, str, type(None))),
-    ):
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            msg = f"{option}={value!r} for {name}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
-            raise TypeError(msg)
-    span_of(options.stale, what=f"stale for {name}()")
-    span_of(options.stale_on_error, what=f"stale_on_error for {name}()")
-    if options.wait is not UNSET:
-        span_of(options.wait, what=f"wait for {name}()")
-    if options.jitter is not UNSET:
-        fraction_of(options.jitter, what=f"jitter for {name}()")
-    if isinstance(options.early, bool) or not isinstance(options.early, int | float):
-        msg = f"early={options.early!r} for {name}(); it takes XFetch's beta: 0 for never, 1 to begin with."
-        raise TypeError(msg)
-    if not 0 <= options.early <= float_info.max:
-        msg = f"early={options.early!r} for {name}(); it takes 0 or more."
-        raise ValueError(msg)
-    if not isinstance(options.nested, bool):
-        msg = f"nested={options.nested!r} for {name}(); it takes True or False."
-        raise TypeError(msg)
-    if not callable(options.cache_if):
-        msg = f"cache_if={options.cache_if!r} for {name}(); it takes a callable of the value."
-        raise TypeError(msg)

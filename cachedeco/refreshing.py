@@ -22,9 +22,10 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core import signing
 
 from cachedeco import nesting, transactions
-from cachedeco.computing import ABANDONED, Again, Call, served_old, standing
-from cachedeco.entries import PICKLE_PROTOCOL, Entry
+from cachedeco.computing import ABANDONED, Again, Call, served, standing
+from cachedeco.entries import Entry
 from cachedeco.flights import Flight, board, flown
+from cachedeco.formats import to_pickle
 from cachedeco.leases import FAILED, Lease, Permit, lease_of
 from cachedeco.steps import Handover, Raised, Stepping, Steps, Value
 
@@ -48,7 +49,7 @@ def steps_of_due(call: Call) -> Steps[Any]:
             # What it depends on, the computation around us does not: that goes on with the old value.
             with nesting.computing(call.terms.store.alias, collects=False, leads=False):
                 yield from _begun(flight, call, lease, way)
-    return served_old(call)
+    return served(call)
 
 
 def _way(call: Call) -> Literal["caller", "thread", "task"] | None:
@@ -133,7 +134,7 @@ class Pickles:
 
     def dumps(self, obj: object) -> bytes:
         """Pickle."""
-        return pickle.dumps(obj, PICKLE_PROTOCOL)
+        return to_pickle(obj)
 
     def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- what was pickled
         """Unpickle what was signed with this project's SECRET_KEY: Django checks that first."""

@@ -5,12 +5,13 @@ Each method is one cache command. A failure is an event and an answer that the c
 While the breaker is open nothing is sent, and the answer is that of a failure, without an event.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from os import urandom
-from typing import Final
+from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
@@ -32,6 +33,12 @@ MOST_KEYS_IN_DATABASE: Final = 999
 # A digest of 20 bytes in hex, its "#", and a beginning to know it by.
 SHORTEST_ROOM: Final = 60
 PROBE_SECONDS: Final = 60
+
+
+class Left(list[str]):
+    """Keys of what a cache has not acknowledged."""
+
+    error: Exception | None = None  #: why, where one of its servers is out of reach and the backend tells
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +109,19 @@ class Store:
         if self._is_refused():
             return list(values)
         try:
-            failed = self.write_many(values, timeout)
+            left = self.write_many(values, timeout)
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
             self._failed("Writing failed", next(iter(values)), error)
             return list(values)
-        if not failed:
+        if left.error is not None:
+            self._failed("Writing failed", left[0], left.error)
+        elif not left:
             self._succeeded()
-        return failed
+        return left
 
     # --- past the breaker ---
 
-    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> Left:
         """Do as `set_many()`, whether the breaker is open or not, and raise what the cache raises."""
         cache = caches[self.alias]
         failed = cache.set_many(dict(values), whole(timeout))
@@ -123,10 +132,13 @@ class Store:
         if isinstance(error := getattr(failed, "error", None), Exception):
             raise error  # our own backend tells of a server out of reach what others raise
         if failed is None:  # django-redis returns it
-            return ()
-        if isinstance(failed, list | tuple | set | frozenset):
-            return [key for key in values if key in failed] or (list(values) if failed else ())
-        return list(values)
+            return Left()
+        known = isinstance(failed, list | tuple | set | frozenset)
+        left = Left([key for key in values if key in failed] if known else [])
+        if not left and (failed or not known):  # whatever that names
+            left = Left(values)
+        left.error = getattr(failed, "error", None)
+        return left
 
     def delete(self, key: str) -> None:
         """Delete what nobody relies on to be gone."""
@@ -152,12 +164,15 @@ class Store:
         What is read tells nothing by itself, since pymemcache's HashClient says "not there" of a server that is gone.
         A write that the server refuses is an answer.
         """
-        key = f"{conf.settings().KEY_PREFIX}:probe"
+        # Another key each time: of several servers it need not be the one that is gone.
+        key = f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"
         reading = False
         try:
-            failed = self.write_many({key: urandom(1)}, PROBE_SECONDS)
+            left = self.write_many({key: urandom(1)}, PROBE_SECONDS)
+            if left.error is not None:
+                raise left.error  # noqa: TRY301 -- as a cache of one server would have
             reading = True
-            return not failed and isinstance(caches[self.alias].get_many([key]), dict)
+            return not left and isinstance(caches[self.alias].get_many([key]), dict)
         except Exception as error:  # noqa: BLE001 -- any failure is an event
             self.tell_failure("The cache was asked whether it is well, and failed", key, error)
             trouble = troubled.get(self.alias)
@@ -190,6 +205,10 @@ class Store:
         """
         return min(USUAL_ROOM, LONGEST_KEY - len(caches[self.alias].make_key("").encode()))
 
+    def whole_key(self, key: str) -> str:
+        """Return a key as the server gets it, with what Django puts before it."""
+        return caches[self.alias].make_key(key)
+
     def default_timeout(self) -> float | None:
         """Return the alias's own timeout in seconds, None for ever."""
         return caches[self.alias].default_timeout
@@ -211,6 +230,12 @@ class Store:
         self.tell_failure(what, key, error)
         if is_outage(error, reading=reading):
             breaker.failed(self.alias, error)
+
+
+def servers_of(entry: Mapping[str, Any]) -> list[str]:
+    """Return the servers that an entry of Django's CACHES names, as Django's memcached and Redis backends take them."""
+    location = entry.get("LOCATION", "")
+    return re.split("[;,]", location) if isinstance(location, str) else list(location)
 
 
 def whole(timeout: float | None) -> int | None:

@@ -12,7 +12,13 @@ Act = Callable[[], object]
 
 START = 1_000_000_000.0
 # Whatever of cachedeco reads the time of day.
-READERS = ("cached", "computing", "keeping", "leases", "refreshing")
+READERS = ("bulk", "cached", "computing", "keeping", "leases", "many", "refreshing")
+
+
+def replace_time(patch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
+    """Have cachedeco go by another clock; the cache itself goes by its own."""
+    for module in READERS:
+        patch.setattr(f"cachedeco.{module}.time", clock)
 
 
 class Clock:
@@ -46,10 +52,17 @@ class Clock:
         async def apause(seconds: float) -> None:
             self.pause(seconds)
 
-        for module in READERS:
-            monkeypatch.setattr(f"cachedeco.{module}.time", self)
+        replace_time(monkeypatch, self)
         for module in ("flights", "leases"):
             monkeypatch.setattr(f"cachedeco.{module}.monotonic", self)
         monkeypatch.setattr("cachedeco.computing.perf_counter", self)
         monkeypatch.setattr("cachedeco.steps.sleep", self.pause)
         monkeypatch.setattr("cachedeco.steps.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": apause}))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the clock by which entries are due and callers wait."""
+    clock = Clock()
+    clock.install(monkeypatch)
+    return clock

@@ -1,13 +1,16 @@
 """What every test is given: a fresh cache; on request real servers, other backends, and the commands sent."""
 
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from django.contrib.contenttypes.management import create_contenttypes
 from django.core.management import call_command
 from django.db import connections
+from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
 from tests.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
@@ -44,6 +47,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     on_database = callspec is not None and callspec.params.get("backend") == "database"
     if on_database and item.get_closest_marker("django_db") is None:
         item.add_marker(pytest.mark.django_db)
+    _give_context(item)
+
+
+def _give_context(item: pytest.Item) -> None:
+    """
+    Have a test run in a context of its own.
+
+    Whenever CACHES is set, Django keeps its caches in another ContextVar, and asgiref compares all there are at each
+    change of sides: by the end of the suite those of thousands of tests, which made an async call ten times as slow.
+    """
+    run = item.runtest
+    item.runtest = lambda: copy_context().run(run)  # type: ignore[method-assign] # pytest has no hook around it
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +71,14 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:  # noqa: ARG001
-    """Make the table of the database cache beside those of the models."""
+    """
+    Make the table of the database cache beside those of the models.
+
+    Content types and permissions, which nobody here asks for, are not made anew each time that a test has emptied the
+    tables.
+    """
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    post_migrate.disconnect(create_contenttypes)
     with django_db_blocker.unblock():
         call_command("createcachetable", CACHE_TABLE, verbosity=0)
 
@@ -131,6 +153,14 @@ def use_caches(settings: Settings, cache_config: CacheConfig) -> UseCaches:
         recorded.clear()
 
     return use
+
+
+@pytest.fixture(scope="module")
+def _unmeasured_processes() -> Iterator[None]:
+    """Start processes without coverage.py, which doubles what they take: what they reach is reached in this one too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -116,3 +116,19 @@ def interfering(at: int, do: Callable[[], object], *, after: bool) -> Callable[.
         return result
 
     return carry_out
+
+
+# --- fixtures, for the conftest.py of the packages that want them ---
+
+
+@pytest.fixture
+def source() -> Source:
+    """Give a truth that is "old"."""
+    return Source()
+
+
+@pytest.fixture(params=READERS.values(), ids=READERS)
+def read(request: pytest.FixtureRequest, source: Source) -> Reader:
+    """Give a cached function over the source, sync and async: each call in a loop of its own."""
+    reader: Reader = request.param(source)
+    return reader

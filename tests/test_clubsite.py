@@ -9,6 +9,8 @@ import pytest
 
 from tests.servers import Memcached, Redis
 
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
+
 SITE = Path(__file__).parent.parent / "examples" / "clubsite"
 
 

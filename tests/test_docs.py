@@ -25,6 +25,7 @@ from asgiref.sync import async_to_sync
 import cachedeco
 from cachedeco import (
     CachedQuery,
+    CachedQueryMany,
     Event,
     Stats,
     cached_query,
@@ -37,8 +38,8 @@ from cachedeco import (
 )
 from cachedeco.accepted import REFRESHERS, UNSET
 from cachedeco.conf import Settings
+from cachedeco.options import always
 from cachedeco.outbox import checks as outbox_checks
-from cachedeco.recipe import always
 from tests.models import Club, ClubClass
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +132,7 @@ def anchor_of(heading: str) -> str:
 def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page shows runs, with the output that it shows, and its settings are ones that cachedeco takes."""
     module = ModuleType(f"docs_{page.stem.lower().replace('-', '_')}")
-    vars(module).update(Club=Club, ClubClass=ClubClass)
+    vars(module).update(Club=Club, ClubClass=ClubClass, SECRET_KEY="x" * 50, SECRET_KEY_FALLBACKS=["y" * 50])
     # Values of classes that a page defines are pickled by the name of their module.
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # A page that fails half-way must not leave its hooks behind.
@@ -210,10 +211,13 @@ def test_stampedes_tables_are_the_signature_and_the_setting() -> None:
     assert list(REFRESHERS) == [evaluated(name) for name, _, _ in refreshers]
 
 
-def test_verbs_table_is_the_public_methods() -> None:
-    """The table of verbs has every public method of `CachedQuery`, and beside each its twin."""
-    public = {name for name in dir(CachedQuery) if not name.startswith("_")}
-    [table] = tables_under(REFERENCE, "Verbs")
+@pytest.mark.parametrize(
+    ("cls", "heading"), [(CachedQuery, "Verbs"), (CachedQueryMany, "Functions over many ids")], ids=["one", "many"]
+)
+def test_verbs_table_is_the_public_methods(cls: type, heading: str) -> None:
+    """The table of verbs has every public method of a cached function, and beside each its twin."""
+    public = {name for name in dir(cls) if not name.startswith("_")}
+    [table] = tables_under(REFERENCE, heading)
     verbs = [unquoted(verb) for verb, _, _ in table]
     twins = [unquoted(twin) for _, twin, _ in table]
 

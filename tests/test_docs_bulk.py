@@ -1,22 +1,11 @@
-"""The page about many ids, and the reference of it, held to the code."""
+"""The page about many ids, and its decorator, held to the code."""
 
 import inspect
 
-from cachedeco import CachedQueryMany, cached_query, cached_query_many
-from tests.test_docs import REFERENCE, ROOT, tables_under, unquoted
+from cachedeco import cached_query, cached_query_many
+from tests.test_docs import ROOT, tables_under
 
 BULK = ROOT / "docs" / "bulk.md"
-
-
-def test_verbs_table_is_the_public_methods() -> None:
-    """The table of verbs has every public method of `CachedQueryMany`, and beside each its twin."""
-    public = {name for name in dir(CachedQueryMany) if not name.startswith("_")}
-    [table] = tables_under(REFERENCE, "Functions over many ids")
-    verbs = [unquoted(verb) for verb, _, _ in table]
-    twins = [unquoted(twin) for _, twin, _ in table]
-
-    assert public == {*verbs, *filter(None, twins)}
-    assert [f"a{verb}" if f"a{verb}" in public else "" for verb in verbs] == twins
 
 
 def test_parameters_are_those_of_cached_query_and_over() -> None:

@@ -15,6 +15,7 @@ import pytest
 from cachedeco import MISSING, CachedQuery, Namespace, breaker
 from cachedeco.events import Event, listening
 from tests.backends import PROGRAMS, Kind
+from tests.clocks import replace_time
 from tests.conftest import CacheConfig, UseCaches
 from tests.faults import faulty
 from tests.sides import Side, both
@@ -101,8 +102,7 @@ Meeting = Callable[[Callable[[], object]], AbstractContextManager[object]]
 def check(side: Side, verb: Verb, patch: pytest.MonkeyPatch, meeting: Meeting) -> None:
     """Do something under a fault; check what it gives, and what is there when all is well again."""
     truth = Truth(side)
-    for module in ("cached", "keeping", "computing", "leases", "refreshing"):
-        patch.setattr(f"cachedeco.{module}.time", lambda: truth.now)
+    replace_time(patch, lambda: truth.now)
     read = truth.functions[verb.entry]
     if verb.entry != "absent":
         side.call(read, 1)

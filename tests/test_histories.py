@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import Phase
 
 from tests.histories import ConcurrentHistories, Functions, Histories
+from tests.machines import run_machine
 from tests.naive import DeleteAndSet
 from tests.threads import Gate
 
@@ -17,20 +17,9 @@ ON_BOTH = pytest.mark.parametrize("backend", ["locmem", "memcached"], indirect=T
 
 
 def run(machine: type[Histories], level: str | None, *, examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
-    """Run a machine, the same histories each time, at an isolation level."""
+    """Run a machine at an isolation level."""
     at_level = type(machine.__name__, (machine,), {"isolation_level": level})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call] # hypothesis leaves it so
-        at_level,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            **more,
-        ),
-    )
+    run_machine(at_level, examples=examples, **more)
 
 
 @pytest.mark.usefixtures("backend")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
+
 PROGRAM = """
 import datetime, decimal, enum, pathlib, uuid, zoneinfo
 import django

@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from tests.sample.outcomes import PLUGIN
+
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "testing.md"
@@ -45,12 +48,6 @@ def output_of(directory: Path, environment: dict[str, str], *arguments: str) -> 
     return done.stdout + done.stderr
 
 
-def plugin_arguments() -> list[str]:
-    """Return what names the plugin to pytest where the package is not installed, as on a path alone."""
-    installed = any(each.value == "cachedeco.pytest_plugin" for each in entry_points(group="pytest11"))
-    return [] if installed else ["-p", "cachedeco.pytest_plugin"]
-
-
 @pytest.mark.parametrize(("heading", "number"), [(OFF, 2), (ISOLATED, 3), (ALONE, 5)])
 def test_part_passes_in_djangos_runner(heading: str, number: int, tmp_path: Path) -> None:
     """With the setting that the guide shows, its tests pass."""
@@ -69,6 +66,6 @@ def test_part_passes_in_pytest(heading: str, option: str, number: int, tmp_path:
     (tmp_path / "pytest.ini").write_text(f"[pytest]\ncachedeco_tests = {option}\n")
     environment = written(tmp_path, heading)
 
-    said = output_of(tmp_path, environment, "pytest", "-p", "no:cacheprovider", *plugin_arguments())
+    said = output_of(tmp_path, environment, "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *PLUGIN)
 
     assert f"{number} passed" in said

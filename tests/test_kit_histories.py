@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from functools import partial
 
-import hypothesis
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.cache import cache
@@ -15,12 +14,10 @@ from hypothesis import strategies as st
 
 from cachedeco import cached_query
 from cachedeco.testing import check_transparent
+from tests.kit_checks import numbers, quickly
 from tests.models import Club, ClubClass
 from tests.sides import Side, both
 
-numbers = st.integers(0, 5)
-# Enough to try each step in each place, where every example costs a transaction.
-quickly = hypothesis.settings(max_examples=20, derandomize=True, database=None, deadline=None)
 source = {"value": 0}
 
 

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from cachedeco import cached_query
 from cachedeco.testing import call, check_key
 from tests.frames import files_in
+from tests.kit_checks import numbers, quickly
 from tests.models import Club, ClubClass
 from tests.sides import Side, both
-
-numbers = st.integers(0, 5)
-quickly = hypothesis.settings(max_examples=20, derandomize=True, database=None, deadline=None)
 
 
 class Opaque:

@@ -1,28 +1,18 @@
 """The front door of the test kit: what can be imported from `cachedeco.testing`, and at what cost."""
 
-import ast
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cachedeco.testing
 from cachedeco import testing
-from tests.test_public_face import output_of
+from tests.test_public_face import exports_of, output_of
 
 OF_TESTS = ("asgiref", "django", "hypothesis", "pytest", "unittest")
 
 
 def test_all_is_sorted_and_says_all() -> None:
     """`__all__` names, in ruff's order, what type checkers see and what can be fetched, from the same modules."""
-    seen = {
-        alias.name: (statement.module or "").removeprefix("cachedeco.testing.")
-        for block in ast.parse(Path(testing.__file__).read_text()).body
-        if isinstance(block, ast.If)
-        for statement in block.body
-        if isinstance(statement, ast.ImportFrom)
-        for alias in statement.names
-    }
+    seen = exports_of(testing)
 
     assert sorted(seen, key=lambda name: (not name[0].isupper(), name)) == testing.__all__
     assert seen == testing._ROOMS  # noqa: SLF001  the two lists must agree
@@ -35,7 +25,7 @@ def test_each_name_is_there() -> None:
 
 def test_name_that_is_not_there_is_an_attribute_error() -> None:
     """A name that the kit lacks is refused as by any module."""
-    package: Any = cachedeco.testing
+    package: Any = testing
 
     with pytest.raises(AttributeError, match=r"module 'cachedeco\.testing' has no attribute 'fresh_prefixes'"):
         _ = package.fresh_prefixes

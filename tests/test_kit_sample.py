@@ -27,7 +27,7 @@ TESTS = len(POLLUTED) + 1  # the one that clears everybody's cache
 
 
 @pytest.fixture(scope="module")
-def found() -> Iterator[Outcomes]:
+def found(_unmeasured_processes: None) -> Iterator[Outcomes]:
     """Make all runs once."""
     with measured() as outcomes:
         yield outcomes

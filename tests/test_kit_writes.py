@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from cachedeco import MISSING, cached_query
 from cachedeco.testing import check_transparent
 from tests.frames import files_in
+from tests.kit_checks import numbers, quickly
 from tests.sides import Side, both
 
-numbers = st.integers(0, 5)
-quickly = hypothesis.settings(max_examples=20, derandomize=True, database=None, deadline=None)
 source = {"value": 0}
 
 

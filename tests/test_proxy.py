@@ -8,7 +8,8 @@ from threading import Event, Thread
 
 import pytest
 
-from benchmarks.storming.proxy import HOST, Proxy, Trouble
+from benchmarks.storming.proxy import Proxy, Trouble
+from tests.servers import HOST
 
 # Seconds: far more than loopback takes, and only a test that fails waits so long.
 PATIENCE = 20

@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from cachedeco import MISSING, Namespace, bypass, cached_query
+from tests.clocks import replace_time
 from tests.conftest import UseCaches
 from tests.servers import Memcached
 
@@ -42,8 +43,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Give the function that makes seconds pass, for this library and for the cache in memory."""
     now = [1_000_000.0]
     monkeypatch.setattr("time.time", lambda: now[0])
-    for module in ("cached", "keeping"):
-        monkeypatch.setattr(f"cachedeco.{module}.time", lambda: now[0])
+    replace_time(monkeypatch, lambda: now[0])
 
     def seconds_pass(seconds: float) -> None:
         now[0] += seconds

@@ -20,6 +20,8 @@ from benchmarks.storming.course import SHORT, storm
 from benchmarks.storming.plan import Backend, Plan
 from tests.postgres import PostgreSQL
 
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
+
 ROOT = Path(__file__).parent.parent
 # Tells the server's process id and where its data are, and waits to be killed.
 PARENT = """

@@ -7,6 +7,7 @@ import pytest
 
 from cachedeco import MISSING, cached_query
 from tests.backends import Commands
+from tests.clocks import replace_time
 from tests.sides import Side, both
 
 START = 1_000_000_000.0
@@ -28,8 +29,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock by which entries are due."""
     clock = Clock()
-    for module in ("cached", "keeping"):
-        monkeypatch.setattr(f"cachedeco.{module}.time", clock)
+    replace_time(monkeypatch, clock)
     return clock
 
 

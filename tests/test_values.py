@@ -2,13 +2,15 @@
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 
-from cachedeco import MISSING, Event, cached_query
+from cachedeco import MISSING, Event, cached_query, conf
 from cachedeco.events import listening
+from cachedeco.formats import FORMATS
 from tests.sides import Side, both
 
 ALSO_VALUES = [None, False, 0, 0.0, "", b"", (), [], {}, set(), "MISSING", b"cachedeco 1", MISSING, NotImplemented, ...]
@@ -201,8 +203,10 @@ def test_value_of_another_django_is_a_miss(side: Side, monkeypatch: pytest.Monke
         return 1
 
     with monkeypatch.context() as older:
-        older.setattr("cachedeco.entries.FORMAT", b"cachedeco 1, Django 4.2\n")
+        older.setitem(FORMATS, "pickle", replace(FORMATS["pickle"], mark=b"\ncachedeco 1, Django 4.2"))
+        conf.forget()
         side.call(answer.put, 0)
+    conf.forget()
 
     with listening(seen.append):
         found = side.call(answer)

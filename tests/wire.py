@@ -13,9 +13,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from struct import pack
-from threading import Event, Thread
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
+from tests.relay import CHUNK, Relay
 from tests.servers import HOST, Server
 from tests.threads import PATIENCE_SECONDS
 
@@ -23,30 +23,26 @@ Fault = Literal["refused", "timeout", "reset", "garbage", "truncated", "slow"]
 
 # Longer than a client here waits for an answer, and shorter than a test.
 SLOW_SECONDS: Final = 0.15
-CHUNK: Final = 65536
 GARBAGE: Final = b"\xde\xad\xbe\xef\x00 nonsense\r\n"
 # To close a connection such that the other side sees it reset: wait for nothing, for 0 seconds.
 RESETTING: Final = pack("ii", 1, 0)
 
 
-class Wire:
+class Wire(Relay):
     """Stands between clients and a server, from the beginning of the block to its end."""
 
     def __init__(self, server: Server) -> None:
         """Take a port, and keep it also while nobody listens on it."""
+        super().__init__(server.port)
         self._server = server
         self._fault: Fault | None = None
         self._kept = self._bound(0)
-        self._port: int = self._kept.getsockname()[1]
-        self._listener: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ready = Event()
-        self._thread = Thread(target=lambda: asyncio.run(self._main()), name="wire")
+        self.port = self._kept.getsockname()[1]
 
     @property
     def location(self) -> str:
         """The address for Django's CACHES."""
-        return self._server.location.replace(str(self._server.port), str(self._port))
+        return self._server.location.replace(str(self._server.port), str(self.port))
 
     @contextmanager
     def faulty(self, fault: Fault) -> Iterator[None]:
@@ -57,16 +53,9 @@ class Wire:
         finally:
             self._do(None)
 
-    def __enter__(self) -> Self:
-        """Begin to listen."""
-        self._thread.start()
-        assert self._ready.wait(PATIENCE_SECONDS)
-        return self
-
     def __exit__(self, *exception: object) -> None:
         """Close every connection."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(PATIENCE_SECONDS)
+        super().__exit__(*exception)
         self._kept.close()
 
     # --- in the loop ---
@@ -87,37 +76,10 @@ class Wire:
             self._listener.close()
             self._listener = None
         elif fault is None and self._listener is None:
-            self._listener = await asyncio.start_server(self._connected, sock=self._bound(self._port))
+            self._listener = await asyncio.start_server(self._connected, sock=self._bound(self.port))
 
-    async def _main(self) -> None:
-        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+    async def _listen(self) -> None:
         await self._set(None)
-        self._ready.set()
-        await self._ended.wait()
-        if self._listener:
-            self._listener.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _connected(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(requests, client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: client.close())
-
-    async def _serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        answers, server = await asyncio.open_connection(HOST, self._server.port)
-        ways = [
-            asyncio.create_task(self._carry_requests(requests, client, server)),
-            asyncio.create_task(self._carry_answers(answers, client)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            server.close()
 
     async def _carry_requests(
         self, requests: asyncio.StreamReader, client: asyncio.StreamWriter, server: asyncio.StreamWriter

@@ -14,11 +14,11 @@ from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.crew import Crew
 from benchmarks.storming.field import Field
 from benchmarks.storming.plan import Backend, Plan
-from benchmarks.storming.proxy import HOST, Proxy
+from benchmarks.storming.proxy import Proxy
 from benchmarks.storming.readers import Count
 from benchmarks.storming.scenarios import SCENARIOS, Scenario
 from tests.postgres import DATABASE, USER, PostgreSQL
-from tests.servers import Memcached, Redis
+from tests.servers import HOST, Memcached, Redis
 
 # Seconds that clients wait for the cache. Loopback answers in well under a millisecond, so that whoever meets a server
 # that does not answer can give up soon. Where every server answers, nothing is to be lost because the machine is busy.

@@ -13,11 +13,8 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from threading import Event, Thread
-from typing import Final, Self
 
-HOST: Final = "127.0.0.1"
-CHUNK: Final = 65536
+from tests.relay import CHUNK, Relay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,67 +29,22 @@ class Trouble:
     seconds: float = 0.1  #: the longest delay
 
 
-class Proxy:
+class Proxy(Relay):
     """Stands between clients and a server on this machine, from the beginning of the block to its end."""
 
     def __init__(self, target: int, *, seed: int = 0) -> None:
         """Make a proxy for the server on a port."""
+        super().__init__(target)
         self.trouble = Trouble()
         self.met = 0  #: messages that something has happened to
-        self.port = 0
-        self._target = target
         self._random = Random(seed)  # noqa: S311 -- to be repeated, not to be kept secret
-        self._ready = Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = Thread(target=lambda: asyncio.run(self._main()), name="proxy")
 
-    def __enter__(self) -> Self:
-        """Begin to listen."""
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Close every connection."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
-
-    async def _main(self) -> None:
-        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._connected, HOST, 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._ended.wait()
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _connected(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(requests, client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # Also of one that is cancelled before it begins.
-        task.add_done_callback(lambda _: client.close())
-
-    async def _serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        """Carry messages to and fro until one side, or the trouble, closes the connection."""
-        try:
-            answers, server = await asyncio.open_connection(HOST, self._target)
-        except OSError:  # no server: the client is to see the connection closed
-            return
-        ways = [
-            asyncio.create_task(self._carry_requests(requests, server)),
-            asyncio.create_task(self._carry_answers(answers, client)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            server.close()
-
-    async def _carry_requests(self, requests: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+    async def _carry_requests(
+        self,
+        requests: asyncio.StreamReader,
+        client: asyncio.StreamWriter,  # noqa: ARG002 -- what other relays close
+        server: asyncio.StreamWriter,
+    ) -> None:
         with suppress(OSError):
             while message := await requests.read(CHUNK):
                 if self._meets(self.trouble.drop):

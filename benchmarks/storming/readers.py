@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from random import Random
 from threading import Thread
@@ -83,17 +83,8 @@ class Reader:
         if self._atomic:
             read = _in_transaction(read)
         for row in self._order():
-            expected = self._board.acknowledged(row)
-            # After the other: what was acknowledged in calm weather has been delivered, or was replayed.
-            calm = self._board.is_calm
-            try:
-                found = read(row)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is counted
-                count.failures += 1
-                count.failure = repr(error)
-                continue
-            if found < expected:
-                self._count_stale(count, row, found, expected, calm)
+            with self._judging(count, row) as tell:
+                tell(read(row))
         count.reads += self._plan.rows
 
     async def astorm(self, read: Callable[[int], Any]) -> None:
@@ -102,25 +93,31 @@ class Reader:
         for turn in self._passes():
             with self._mode(turn):
                 for row in self._order():
-                    expected = self._board.acknowledged(row)
-                    calm = self._board.is_calm
-                    try:
-                        found = await read(row)
-                    except Exception as error:  # noqa: BLE001 -- as above
-                        count.failures += 1
-                        count.failure = repr(error)
-                        continue
-                    if found < expected:
-                        self._count_stale(count, row, found, expected, calm)
+                    with self._judging(count, row) as tell:
+                        tell(await read(row))
             count.reads += self._plan.rows
 
     def _order(self) -> list[int]:
         return self._random.sample(range(self._plan.rows), self._plan.rows)
 
-    def _count_stale(self, count: Count, row: int, found: int, expected: int, calm: bool) -> None:  # noqa: FBT001
-        count.stale_after += calm
-        count.stale_before += not calm
-        count.longest = max(count.longest, self._board.seconds_stale(row, found, expected))
+    @contextmanager
+    def _judging(self, count: Count, row: int) -> Iterator[Callable[[int], None]]:
+        """Give what is to be told the version found; count it if it is older than what was acknowledged before."""
+        expected = self._board.acknowledged(row)
+        # After the other: what was acknowledged in calm weather has been delivered, or was replayed.
+        calm = self._board.is_calm
+        told: list[int] = []
+        try:
+            yield told.append
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is counted
+            count.failures += 1
+            count.failure = repr(error)
+            return
+        [found] = told
+        if found < expected:
+            count.stale_after += calm
+            count.stale_before += not calm
+            count.longest = max(count.longest, self._board.seconds_stale(row, found, expected))
 
 
 def _in_transaction(read: Callable[[int], int]) -> Callable[[int], int]:

@@ -1,1 +1,1 @@
-"""Cache backends for Django's `CACHES`: each is a module that `BACKEND` names, and imports its client by itself."""
+"""Django cache backends, and what they can be given: nothing inside the package imports them."""

@@ -11,9 +11,7 @@ hangs, writes wait for the end of the pause, and fail until then.
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from random import uniform
 from threading import Lock
 from time import monotonic
@@ -24,6 +22,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends.errors import described, failure, is_failure, waited
 from cachedeco.backends.pool import Connection, Pool
+from cachedeco.forks import in_each_child
 
 logger = logging.getLogger("cachedeco")
 
@@ -185,13 +184,10 @@ def _follow(*, setting: str, **_: object) -> None:
 setting_changed.connect(_follow, dispatch_uid="cachedeco.backends")
 
 
+@in_each_child
 def _begin_in_child() -> None:
     """Leave the parent's connections alone, and renew the lock, which another thread of the parent may have held."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
     for server in _servers.values():
         server.forget()
-
-
-with suppress(AttributeError):  # on Windows nothing forks
-    os.register_at_fork(after_in_child=_begin_in_child)

@@ -6,14 +6,13 @@ restored dump, say, or a node that was out of reach. What can't be told: that a 
 after the last value.
 """
 
-import re
 from os import urandom
 from typing import Final, Literal
 
 from django.core.cache import caches
 
 from cachedeco import breaker, conf
-from cachedeco.store import Store
+from cachedeco.store import Store, servers_of
 
 State = Literal[
     "unreachable",
@@ -35,9 +34,9 @@ class Heartbeat:
     def __init__(self, alias: str) -> None:
         """Know nothing yet: at first every cache is forgetful, as nobody watched it."""
         self._store = Store(alias)
-        servers = _number_of_servers(alias)
+        servers = len(servers_of(caches.settings[alias]))
         own = f"{conf.settings().KEY_PREFIX}:h:{urandom(8).hex()}"
-        self._keys = [f"{own}:{n}" for n in range(1 if servers == 1 else KEYS_PER_SERVER * servers)]
+        self._keys = [f"{own}:{n}" for n in range(KEYS_PER_SERVER * servers if servers > 1 else 1)]
         self._written: dict[str, bytes] | None = None
 
     def beat(self) -> State:
@@ -62,9 +61,3 @@ class Heartbeat:
     def doubt(self) -> None:
         """Take the cache for forgetful the next time, as what it forgot could not be replayed."""
         self._written = None
-
-
-def _number_of_servers(alias: str) -> int:
-    location = caches.settings[alias].get("LOCATION", "")
-    # As Django's memcached backends take it.
-    return len(re.split("[;,]", location)) if isinstance(location, str) else max(1, len(location))

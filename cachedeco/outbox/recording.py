@@ -19,7 +19,6 @@ from django.db import connections, router, transaction
 
 from cachedeco import invalidation as invalidations
 from cachedeco import transactions
-from cachedeco.events import Event, emit
 from cachedeco.invalidation import Invalidation
 from cachedeco.outbox.models import Row, acknowledge, rows
 
@@ -57,7 +56,7 @@ def deliver(items: list[Recorded]) -> None:
         try:
             acknowledge(using, arrived)
         except Exception as error:  # noqa: BLE001 -- what is not acknowledged is delivered again, which does no harm
-            _failed("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
+            _tell_failure("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
     invalidations.delay(left)
 
 
@@ -84,14 +83,10 @@ def _guarded(using: str, made: Sequence[Row], invalidation: Invalidation) -> boo
         with transaction.atomic(using=using):
             rows(using).bulk_create(made)  # it sends no signals
     except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
-        _failed("The outbox can't record an invalidation: if it is lost, nothing repeats it", invalidation, error)
+        _tell_failure("The outbox can't record an invalidation: if it is lost, nothing repeats it", invalidation, error)
         return False
     return True
 
 
-def _failed(what: str, invalidation: Invalidation, error: Exception) -> None:
-    emit(
-        Event(
-            "error", invalidation.store.function, invalidation.key, invalidation.store.alias, reason=what, error=error
-        )
-    )
+def _tell_failure(what: str, invalidation: Invalidation, error: Exception) -> None:
+    invalidation.store.tell_failure(what, invalidation.key, error)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.bulk.tables import Clock, Table
+from tests.clocks import replace_time
 
 
 @pytest.fixture
@@ -17,8 +18,7 @@ def table() -> Table:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock by which entries are due; the cache itself goes by another one."""
     clock = Clock()
-    for module in ("bulk", "computing", "keeping", "many", "refreshing"):
-        monkeypatch.setattr(f"cachedeco.{module}.time", clock)
+    replace_time(monkeypatch, clock)
     return clock
 
 

@@ -93,7 +93,7 @@ def test_what_was_invalidated_is_never_served(table: Table, clock: Clock, monkey
     many.invalidate([2])
     table.rows = dict.fromkeys(table.rows, "new")
     monkeypatch.setattr(leases.Lease, "take", lambda _: False)
-    monkeypatch.setattr("cachedeco.bulk.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("cachedeco.leases.uniform", lambda *_: 0.0)
 
     assert {1: "row 1", 2: "new"} == many([1, 2])
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cachedeco import Namespace, bypass, cached_query_many
 from tests.bulk.tables import Clock, Table
+from tests.clocks import replace_time
+from tests.machines import run_machine
 from tests.sides import ASYNC, SYNC
 
 NUMBERS = range(4)
@@ -110,22 +112,10 @@ class Histories(RuleBasedStateMachine):
 
 
 def run(machine: type[Histories], examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
-    """Run a machine, the same histories each time."""
+    """Run a machine on its own clock."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("bulk", "computing", "keeping", "many", "refreshing"):
-            patch.setattr(f"cachedeco.{module}.time", _clock)
-        run_state_machine_as_test(  # type: ignore[no-untyped-call] # hypothesis leaves it so
-            machine,
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=30,
-                derandomize=True,
-                database=None,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-                **more,
-            ),
-        )
+        replace_time(patch, _clock)
+        run_machine(machine, examples=examples, **more)
 
 
 @pytest.mark.usefixtures("backend")

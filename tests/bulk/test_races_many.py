@@ -120,7 +120,7 @@ def test_racing_caller_between_any_two_commands_gets_what_is_right(
     after: bool,
 ) -> None:
     """Another process that asks for the same ids meanwhile, and mints tokens of its own, costs a miss at most."""
-    monkeypatch.setattr("cachedeco.bulk.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("cachedeco.leases.uniform", lambda *_: 0.0)
     monkeypatch.setattr("cachedeco.bulk.board_each", _alone)
     found: list[Any] = []
 

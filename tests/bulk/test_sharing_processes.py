@@ -45,7 +45,7 @@ def test_processes_share_one_computation_of_one_list(
     with started(lambda: side.call(many, [1, 2, 404])) as first:
         table.gate.wait_reached()
         with another_process(monkeypatch), monkeypatch.context() as patch, capture_events(many) as events:
-            patch.setattr("cachedeco.bulk.uniform", lambda *_: table.gate.open() or 0)
+            patch.setattr("cachedeco.leases.uniform", lambda *_: table.gate.open() or 0)
             found = side.call(many, [1, 2, 404])
 
     assert {1: "row 1", 2: "row 2"} == found == first.result()
@@ -74,7 +74,7 @@ class Holder:
 
         self.many, self.ids = many, ids
         patch.setattr(leases.Lease, "take", refuse)
-        patch.setattr("cachedeco.bulk.uniform", pause)
+        patch.setattr("cachedeco.leases.uniform", pause)
 
     def then(self, lease: leases.Lease) -> None:
         """Do what the other process does while we pause."""
@@ -182,7 +182,8 @@ def test_waiting_for_another_process_has_a_bound(table: Table, monkeypatch: pyte
     ticks = iter([0.0, 3.0, 6.0, 9.0, 12.0])
     many = table.cached(wait=10)
     holder = Holder(many, [1], monkeypatch)
-    monkeypatch.setattr("cachedeco.bulk.monotonic", lambda: next(ticks))
+    for module in ("bulk", "leases"):
+        monkeypatch.setattr(f"cachedeco.{module}.monotonic", lambda: next(ticks))
 
     found = many([1])
 
@@ -207,7 +208,7 @@ def test_cache_that_dies_while_a_caller_waits_is_not_waited_for(
             fault.behaviour = dead
             return 0.0
 
-        monkeypatch.setattr("cachedeco.bulk.uniform", die)
+        monkeypatch.setattr("cachedeco.leases.uniform", die)
         found = many([1])
 
     assert ({1: "row 1"}, [1]) == (found, holder_looks)

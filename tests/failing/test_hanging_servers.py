@@ -10,28 +10,17 @@ import redis
 from cachedeco import breaker, cached_query
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
+from tests.failing.clients import CLIENTS, PATIENCE, eager
 from tests.failing.clocks import Clock, owed
 from tests.servers import Memcached, Redis, Server
-from tests.test_dying_servers import CLIENTS, PATIENCE
 
 CALLS = 50
-# One that asks the server every time: what HashClient spares us is not to be counted as ours.
-eager = pytest.mark.parametrize("client", ["memcached eager", "redis"])
 
 
 @cached_query(name="hanging.double", timeout=300)
 def double(number: int) -> int:
     """Return twice a number."""
     return 2 * number
-
-
-@pytest.fixture
-def server(client: str, request: pytest.FixtureRequest, cache_config: CacheConfig, use_caches: UseCaches) -> Server:
-    """Give a server of this test's own, behind the default cache."""
-    kind: Any = client.partition(" ")[0]
-    private: Server = request.getfixturevalue(f"private_{kind}")
-    use_caches(default=cache_config(kind, server=private, OPTIONS=CLIENTS[client]))
-    return private
 
 
 @eager
@@ -88,8 +77,8 @@ def test_invalidations_of_a_server_that_hangs_cost_two_timeouts_in_all(
     assert (["set_many"] * 2, []) == (spent, owed())
 
 
-def truth_behind(alias_config: dict[str, Any], use_caches: UseCaches) -> tuple[Any, list[str]]:
-    """Return a function that has stored "old", and the truth, which is "new" since."""
+def outdated(alias_config: dict[str, Any], use_caches: UseCaches) -> Any:  # noqa: ANN401 -- a cached function
+    """Return a function that has stored "old", and whose truth is "new" since."""
     use_caches(default=alias_config)
     truth = ["old"]
 
@@ -99,7 +88,16 @@ def truth_behind(alias_config: dict[str, Any], use_caches: UseCaches) -> tuple[A
 
     read()
     truth[0] = "new"
-    return read, truth
+    return read
+
+
+def found_by_and_by(read: Any, clock: Clock) -> list[str]:  # noqa: ANN401 -- a cached function
+    """Return what it gives now, after a pause, and after another one."""
+    found = []
+    for _ in range(3):
+        found.append(read())
+        clock.advance(100)
+    return found
 
 
 @pytest.mark.parametrize("has_journal", [True, False])
@@ -115,7 +113,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
     # HashClient keeps a server for dead until its clock says otherwise: what we invalidate is not sent.
     monkeypatch.setattr(pymemcache.client.hash, "time", SimpleNamespace(time=clock))
     config = cache_config("memcached", server=private_memcached, OPTIONS={"timeout": PATIENCE})
-    read, _ = truth_behind(config, use_caches)
+    read = outdated(config, use_caches)
     private_memcached.pause()
     read()
     read.invalidate()
@@ -124,10 +122,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
     if not has_journal:
         breaker.forget()
 
-    found = []
-    for _ in range(3):
-        found.append(read())
-        clock.advance(100)
+    found = found_by_and_by(read, clock)
 
     assert has_journal is (["new"] * 3 == found)
     assert has_journal is not ("old" in found)
@@ -143,7 +138,7 @@ def test_redis_that_comes_back_with_its_memory(
 ) -> None:
     """The same of a Redis that takes no connections for a while."""
     config = cache_config("redis", server=private_redis, OPTIONS=CLIENTS["redis"])
-    read, _ = truth_behind(config, use_caches)
+    read = outdated(config, use_caches)
     with redis.Redis(port=private_redis.port) as admin:
         admin.config_set("maxclients", 1)
         admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -153,10 +148,7 @@ def test_redis_that_comes_back_with_its_memory(
     if not has_journal:
         breaker.forget()
 
-    found = []
-    for _ in range(3):
-        found.append(read())
-        clock.advance(100)
+    found = found_by_and_by(read, clock)
 
     assert has_journal is (["new"] * 3 == found)
     assert has_journal is not ("old" in found)

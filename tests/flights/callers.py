@@ -103,6 +103,11 @@ class ByHand:
         """Give an answer to the step."""
         self._take(answer)
 
+    def land(self) -> None:
+        """Go on to the end, as a follower of a flight that has landed."""
+        self.answer(self.step.future.result())
+        self.until(None)
+
     def until(self, kind: type[Wait | Pause] | None) -> None:
         """Go on to the next step of a kind, or to the end."""
         while self.step is not None and (kind is None or not isinstance(self.step, kind)):

@@ -6,7 +6,7 @@ import pytest
 
 from cachedeco import flights, nesting
 from tests.flights.callers import Boarding, Clock
-from tests.sources import READERS, Reader, Source
+from tests.sources import read, source  # noqa: F401 -- fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +29,3 @@ def boarding(monkeypatch: pytest.MonkeyPatch) -> Boarding:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stop the time of flights and leases."""
     return Clock(monkeypatch)
-
-
-@pytest.fixture
-def source() -> Source:
-    """Give a truth that is "old"."""
-    return Source()
-
-
-@pytest.fixture(params=READERS.values(), ids=READERS)
-def read(request: pytest.FixtureRequest, source: Source) -> Reader:
-    """Give a cached function over the source, sync and async: each call in a loop of its own."""
-    reader: Reader = request.param(source)
-    return reader

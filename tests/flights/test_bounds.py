@@ -94,8 +94,7 @@ def test_leader_waits_so_long_in_all_for_another_process(clock: Clock) -> None:
     follower = ByHand(value, clock)
     follower.until(Wait)
     leader.until(None)
-    follower.answer(follower.step.future.result())
-    follower.until(None)
+    follower.land()
 
     assert (3, Value("value")) == (pytest.approx(sum(leader.waited)), leader.outcome)
     assert ([], Value("value")) == (follower.waited, follower.outcome)

@@ -101,8 +101,7 @@ def test_leader_that_waits_for_another_process_sees_the_invalidation(clock: Cloc
     newcomer = ByHand(floors.bottom, clock)
     newcomer.until(None)
     leader.until(None)
-    follower.answer(follower.step.future.result())
-    follower.until(None)
+    follower.land()
 
     assert [Value("new")] * 3 == [each.outcome for each in (newcomer, leader, follower)]
     assert [] == newcomer.waited
@@ -125,8 +124,7 @@ def test_value_of_another_process_is_compared_too(clock: Clock) -> None:
 
     leader.answer(found)
     leader.until(None)
-    follower.answer(follower.step.future.result())
-    follower.until(None)
+    follower.land()
 
     assert (Value("middle old"), Value("middle new")) == (leader.outcome, follower.outcome)
     assert "middle new" == floors.middle.peek()
@@ -145,8 +143,7 @@ def test_value_of_another_process_is_shared_by_followers(clock: Clock) -> None:
 
     with heard() as told:
         leader.until(None)
-        follower.answer(follower.step.future.result())
-        follower.until(None)
+        follower.land()
 
     assert [Value("middle old")] * 2 == [leader.outcome, follower.outcome]
     assert ([], ["shared", "shared"]) == (floors.computed, [event.kind for event in told])

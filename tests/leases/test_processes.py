@@ -8,7 +8,7 @@ from tests.leases.crowd import PROCESSES, THREADS, Crowd
 CALLERS = PROCESSES * THREADS
 
 
-@pytest.mark.usefixtures("backend")
+@pytest.mark.usefixtures("_unmeasured_processes", "backend")
 @pytest.mark.parametrize("backend", ["memcached", "redis"], indirect=True)
 def test_many_processes_compute_once_and_outlive_the_one_who_computes() -> None:
     """

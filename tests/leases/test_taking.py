@@ -12,11 +12,9 @@ from cachedeco.leases import FAILED, LANDED, Lease
 from tests.backends import Command, Commands
 from tests.clocks import Clock
 from tests.faults import faulty
+from tests.leases.elsewhere import held_lease, lease_for, left_of
 from tests.leases.readers import Cached, reader
 from tests.sides import ASYNC, SYNC, Side, both
-
-LeaseFor = Callable[..., Lease]
-LeasesLeft = Callable[[Lease], object]
 
 
 def lease_commands(commands: Commands) -> list[Command]:
@@ -37,9 +35,7 @@ WAYS: dict[str, Callable[[Cached, Clock], object]] = {
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_what_ends_an_entry_begins_another_lease(
-    way: Callable[[Cached, Clock], object], clock: Clock, lease_for: LeaseFor
-) -> None:
+def test_what_ends_an_entry_begins_another_lease(way: Callable[[Cached, Clock], object], clock: Clock) -> None:
     """Each invalidation, and each timeout, has a lease of its own: nobody waits for who began before it."""
     read, _ = reader(SYNC, namespace="leases:{number}")
     before = lease_for(read, 1).key, lease_for(read, 1).key
@@ -52,7 +48,7 @@ def test_what_ends_an_entry_begins_another_lease(
     assert before[0] != after
 
 
-def test_two_calls_have_two_leases_and_owners_are_never_the_same(lease_for: LeaseFor) -> None:
+def test_two_calls_have_two_leases_and_owners_are_never_the_same() -> None:
     """What another call holds is no reason to wait; each claim is known by its owner."""
     read, _ = reader(SYNC)
 
@@ -61,7 +57,7 @@ def test_two_calls_have_two_leases_and_owners_are_never_the_same(lease_for: Leas
     assert (2, 3) == (len({lease.key for lease in leases}), len({lease.owner for lease in leases}))
 
 
-def test_name_of_a_lease_fits_memcached(lease_for: LeaseFor) -> None:
+def test_name_of_a_lease_fits_memcached() -> None:
     """A call whose key leaves no room for a lease's has one all the same, and of its own."""
 
     @cached_query
@@ -74,9 +70,7 @@ def test_name_of_a_lease_fits_memcached(lease_for: LeaseFor) -> None:
     assert 4 == len({lease.key for lease in leases})
 
 
-def test_lease_does_not_depend_on_what_a_process_remembers(
-    lease_for: LeaseFor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lease_does_not_depend_on_what_a_process_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     """On an empty server a process that knows which calls are inside asks for the same lease as one that doesn't."""
     read, _ = reader(SYNC)
     keys = read._recipe.located((1,), {})[1]  # noqa: SLF001 -- as the call itself
@@ -88,9 +82,7 @@ def test_lease_does_not_depend_on_what_a_process_remembers(
 
 
 @both
-def test_inner_invalidation_begins_another_lease(
-    side: Side, clock: Clock, held_lease: LeaseFor, leases_left: LeasesLeft
-) -> None:
+def test_inner_invalidation_begins_another_lease(side: Side, clock: Clock) -> None:
     """
     An entry that an inner call's invalidation has killed is computed once between processes, like any other.
 
@@ -106,13 +98,11 @@ def test_inner_invalidation_begins_another_lease(
 
     found = side.call(read, 1)
 
-    assert ("ours", [1, 1], 1, LANDED) == (found, ran, len(clock.pauses), leases_left(lease))
+    assert ("ours", [1, 1], 1, LANDED) == (found, ran, len(clock.pauses), left_of(lease))
 
 
 @both
-def test_entry_dead_at_birth_by_an_inner_invalidation_is_contended_for(
-    side: Side, clock: Clock, held_lease: LeaseFor, lease_for: LeaseFor, leases_left: LeasesLeft
-) -> None:
+def test_entry_dead_at_birth_by_an_inner_invalidation_is_contended_for(side: Side, clock: Clock) -> None:
     """Where the holder's entry is dead when it arrives, as a call inside was invalidated, the waiters elect another."""
     inner, _ = reader(SYNC)
     read, ran = reader(side, work=lambda: inner(2))
@@ -132,7 +122,7 @@ def test_entry_dead_at_birth_by_an_inner_invalidation_is_contended_for(
     new = lease_for(read, 1)
     assert ("ours", [1, 1, 1], 1) == (found, ran, len(clock.pauses))
     assert "ours" == side.call(read.peek, 1)
-    assert (LANDED, True) == (leases_left(lease), new.key != lease.key)
+    assert (LANDED, True) == (left_of(lease), new.key != lease.key)
 
 
 # --- its lifetime ---
@@ -179,15 +169,13 @@ def test_lease_of_an_unknown_computation_lives_ten_seconds(side: Side, clock: Cl
     [({}, "a value"), ({"cache_if": lambda _: False}, "a value"), ({"timeout": lambda _: 0}, 1), ({}, lambda: None)],
     ids=["stored", "cache_if", "timeout", "unpicklable"],
 )
-def test_lease_is_held_while_computing_and_marked_as_landed(
-    side: Side, lease_for: LeaseFor, leases_left: LeasesLeft, options: dict[str, Any], value: object
-) -> None:
+def test_lease_is_held_while_computing_and_marked_as_landed(side: Side, options: dict[str, Any], value: object) -> None:
     """While the function runs its owner stands there; then, whatever became of the value, that there is no more."""
     held: list[object] = []
 
-    @side.cached(**{"timeout": 60, "ignore": ("held", "lease", "leases_left", "value"), **options})
+    @side.cached(**{"timeout": 60, "ignore": ("held", "lease", "value"), **options})
     def read() -> object:
-        held.append(leases_left(lease))
+        held.append(left_of(lease))
         return value
 
     lease = lease_for(read)
@@ -196,13 +184,11 @@ def test_lease_is_held_while_computing_and_marked_as_landed(
 
     [owner] = held
     assert (value, bytes, 8) == (found, type(owner), len(owner))  # type: ignore[arg-type] # as just said
-    assert LANDED == leases_left(lease)
+    assert LANDED == left_of(lease)
 
 
 @both
-def test_lease_is_given_back_when_nothing_can_be_served(
-    side: Side, clock: Clock, lease_for: LeaseFor, leases_left: LeasesLeft
-) -> None:
+def test_lease_is_given_back_when_nothing_can_be_served(side: Side, clock: Clock) -> None:
     """After an exception without an old value the next caller computes at once, in whatever process."""
     read, ran = reader(side, work=lambda: 1 // 0)
     lease = lease_for(read, 1)
@@ -211,13 +197,11 @@ def test_lease_is_given_back_when_nothing_can_be_served(
         with pytest.raises(ZeroDivisionError):
             side.call(read, 1)
 
-    assert ([1, 1], [], None) == (ran, clock.pauses, leases_left(lease))
+    assert ([1, 1], [], None) == (ran, clock.pauses, left_of(lease))
 
 
 @both
-def test_lease_is_marked_as_failed_only_where_the_old_value_is_served(
-    side: Side, clock: Clock, lease_for: LeaseFor, leases_left: LeasesLeft
-) -> None:
+def test_lease_is_marked_as_failed_only_where_the_old_value_is_served(side: Side, clock: Clock) -> None:
     """
     An exception after an invalidation is nobody's to be throttled by: there is no old value to serve meanwhile.
 
@@ -235,10 +219,10 @@ def test_lease_is_marked_as_failed_only_where_the_old_value_is_served(
     with pytest.raises(ZeroDivisionError):
         side.call(read, 1)
 
-    assert None is leases_left(new[0])
+    assert None is left_of(new[0])
 
 
-def test_lease_of_a_cancelled_computation_is_given_back(lease_for: LeaseFor, leases_left: LeasesLeft) -> None:
+def test_lease_of_a_cancelled_computation_is_given_back() -> None:
     """A request that is broken off keeps nobody waiting for it."""
 
     @cached_query(ignore=("begun",))
@@ -258,7 +242,7 @@ def test_lease_of_a_cancelled_computation_is_given_back(lease_for: LeaseFor, lea
 
     ASYNC.call(cancelled)
 
-    assert (None, {}) == (leases_left(lease), caches["default"].get_many([lease.key]))
+    assert (None, {}) == (left_of(lease), caches["default"].get_many([lease.key]))
 
 
 @both
@@ -277,7 +261,7 @@ def test_lease_that_can_not_be_marked_is_given_back(side: Side, clock: Clock) ->
     assert (["ours"] * 3, [1, 1, 1], []) == (found, ran, clock.pauses)
 
 
-def test_marks_are_two(lease_for: LeaseFor) -> None:
+def test_marks_are_two() -> None:
     """The two ends differ from each other, and from every owner."""
     read, _ = reader(SYNC)
 

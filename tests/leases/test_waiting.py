@@ -16,10 +16,10 @@ from cachedeco.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.faults import faulty
+from tests.leases.elsewhere import held_lease, lease_for, left_of
 from tests.leases.readers import Cached, reader
 from tests.sides import SYNC, Side, both
 
-LeaseFor = Callable[..., Lease]
 shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
 
 
@@ -32,7 +32,7 @@ def store_theirs(cached: Cached, lease: Lease) -> None:
 @both
 @shared_backends
 @pytest.mark.usefixtures("backend")
-def test_waiter_gets_what_the_holder_stores(side: Side, clock: Clock, held_lease: LeaseFor) -> None:
+def test_waiter_gets_what_the_holder_stores(side: Side, clock: Clock) -> None:
     """A cold call whose lease another process holds gives that one's value as soon as it is there, and runs nothing."""
     read, ran = reader(side)
     lease = held_lease(read, 1)
@@ -47,9 +47,7 @@ def test_waiter_gets_what_the_holder_stores(side: Side, clock: Clock, held_lease
 
 
 @both
-def test_pauses_grow_with_jitter_and_end_at_wait(
-    side: Side, clock: Clock, held_lease: LeaseFor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pauses_grow_with_jitter_and_end_at_wait(side: Side, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses grow from 5 to 100 ms, each shortened at random to half of it at most, and come to `wait` together."""
     bounds: list[tuple[float, float]] = []
 
@@ -75,7 +73,6 @@ def test_pauses_grow_with_jitter_and_end_at_wait(
 def test_waiter_computes_and_stores_after_wait(
     side: Side,
     clock: Clock,
-    held_lease: LeaseFor,
     settings: Settings,
     *,
     option: bool,
@@ -95,7 +92,7 @@ def test_waiter_computes_and_stores_after_wait(
 @both
 @shared_backends
 @pytest.mark.usefixtures("backend")
-def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Clock, lease_for: LeaseFor) -> None:
+def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Clock) -> None:
     """A holder who never ends is replaced after three fifths of `wait`, so that the others need not all compute."""
     read, ran = reader(side, wait=5)
     late = lease_for(read, 1, is_late=True)
@@ -110,7 +107,7 @@ def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Cl
 
 
 @both
-def test_wait_zero_asks_for_no_lease(side: Side, clock: Clock, held_lease: LeaseFor, commands: Commands) -> None:
+def test_wait_zero_asks_for_no_lease(side: Side, clock: Clock, commands: Commands) -> None:
     """With `wait=0` a caller computes though another process holds the lease."""
     read, ran = reader(side, wait=0)
     held_lease(read, 1)
@@ -125,7 +122,7 @@ def test_wait_zero_asks_for_no_lease(side: Side, clock: Clock, held_lease: Lease
 @shared_backends
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("again", [1, 2])
-def test_invalidation_revokes_the_lease(side: Side, clock: Clock, held_lease: LeaseFor, *, again: int) -> None:
+def test_invalidation_revokes_the_lease(side: Side, clock: Clock, *, again: int) -> None:
     """What the holder computes is dead once the call was invalidated: the waiter goes on under the new stamp."""
     read, ran = reader(side)
     held_lease(read, 1)
@@ -141,9 +138,7 @@ def test_invalidation_revokes_the_lease(side: Side, clock: Clock, held_lease: Le
 @both
 @shared_backends
 @pytest.mark.usefixtures("backend")
-def test_lease_given_back_is_taken(
-    side: Side, clock: Clock, held_lease: LeaseFor, leases_left: Callable[[Lease], object]
-) -> None:
+def test_lease_given_back_is_taken(side: Side, clock: Clock) -> None:
     """A waiter takes the lease once its holder has given it back, or it has expired with a holder who died."""
     read, ran = reader(side)
     lease = held_lease(read, 1)
@@ -151,7 +146,7 @@ def test_lease_given_back_is_taken(
 
     found = side.call(read, 1)
 
-    assert ("ours", [1], 1, LANDED) == (found, ran, len(clock.pauses), leases_left(lease))
+    assert ("ours", [1], 1, LANDED) == (found, ran, len(clock.pauses), left_of(lease))
 
 
 @both
@@ -159,9 +154,7 @@ def test_lease_given_back_is_taken(
 def test_lease_that_ended_in_nothing_stops_the_wait(
     side: Side,
     clock: Clock,
-    held_lease: LeaseFor,
     mark: Any,  # noqa: ANN401 -- a literal
-    leases_left: Callable[[Lease], object],
 ) -> None:
     """Where the holder has ended and nothing is there, the waiter computes at once, and nobody waits in a row."""
     read, ran = reader(side, cache_if=lambda _: False)
@@ -170,15 +163,13 @@ def test_lease_that_ended_in_nothing_stops_the_wait(
 
     found = side.call(read, 1), side.call(read, 1), side.call(read, 1)
 
-    assert (("ours",) * 3, [1, 1, 1], 1, mark) == (found, ran, len(clock.pauses), leases_left(lease))
+    assert (("ours",) * 3, [1, 1, 1], 1, mark) == (found, ran, len(clock.pauses), left_of(lease))
 
 
 @both
 @shared_backends
 @pytest.mark.usefixtures("backend")
-def test_late_caller_does_not_compute_again(
-    side: Side, clock: Clock, lease_for: LeaseFor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_caller_does_not_compute_again(side: Side, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has found nothing, and asks for the lease when the holder has stored and marked it, looks once more."""
     read, ran = reader(side)
     theirs = lease_for(read, 1)
@@ -195,9 +186,7 @@ def test_late_caller_does_not_compute_again(
     assert ("theirs", [], []) == (found, ran, clock.pauses)
 
 
-def test_control_without_a_mark_late_caller_computes_again(
-    clock: Clock, lease_for: LeaseFor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_control_without_a_mark_late_caller_computes_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: were the lease deleted at its end, as leases usually are, a late caller would compute again."""
     read, ran = reader(SYNC)
     theirs = lease_for(read, 1)
@@ -215,7 +204,7 @@ def test_control_without_a_mark_late_caller_computes_again(
 
 @both
 def test_those_who_wait_for_the_waiter_get_the_value_too(
-    side: Side, clock: Clock, held_lease: LeaseFor, monkeypatch: pytest.MonkeyPatch
+    side: Side, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one process one caller looks for what another process computes, and the others wait for that one."""
     read, ran = reader(side)
@@ -248,7 +237,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
 
 @both
 @pytest.mark.usefixtures("faulty_backend")
-def test_lease_refused_that_nobody_holds_costs_one_pause(side: Side, clock: Clock, lease_for: LeaseFor) -> None:
+def test_lease_refused_that_nobody_holds_costs_one_pause(side: Side, clock: Clock) -> None:
     """A node that says "no" to each `add` looks like a holder; the lease that is not there gives it away."""
     read, ran = reader(side)
     lease_for(read, 1)
@@ -262,9 +251,7 @@ def test_lease_refused_that_nobody_holds_costs_one_pause(side: Side, clock: Cloc
 
 @both
 @pytest.mark.usefixtures("faulty_backend")
-def test_refusals_count_only_in_a_row(
-    side: Side, clock: Clock, lease_for: LeaseFor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusals_count_only_in_a_row(side: Side, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many who find the lease given back one gets it: who was refused then, and sees it held, waits on."""
     read, ran = reader(side)
     first, second = lease_for(read, 1), lease_for(read, 1)
@@ -305,9 +292,7 @@ def test_lease_taken_though_refused_is_ours(side: Side, clock: Clock, monkeypatc
 @both
 @pytest.mark.usefixtures("faulty_backend")
 @pytest.mark.parametrize("way", [{"raises": OSError()}, {"unreachable": True}], ids=["raises", "unreachable"])
-def test_cache_that_fails_while_we_wait_ends_the_wait(
-    side: Side, clock: Clock, held_lease: LeaseFor, way: dict[str, Any]
-) -> None:
+def test_cache_that_fails_while_we_wait_ends_the_wait(side: Side, clock: Clock, way: dict[str, Any]) -> None:
     """Where the cache can't be asked any more the waiter computes at once, and stores nothing without a stamp."""
     read, ran = reader(side)
     held_lease(read, 1)
@@ -330,9 +315,7 @@ def test_cache_that_fails_while_we_wait_ends_the_wait(
 
 @both
 @pytest.mark.parametrize("nonsense", [["a list"], "text", b"", 7], ids=repr)
-def test_nonsense_under_a_lease_is_waited_for_and_no_more(
-    side: Side, clock: Clock, lease_for: LeaseFor, nonsense: object
-) -> None:
+def test_nonsense_under_a_lease_is_waited_for_and_no_more(side: Side, clock: Clock, nonsense: object) -> None:
     """Whatever lies under the name of a lease is somebody's: it costs `wait`, and raises nothing."""
     read, ran = reader(side, wait=1)
     lease = lease_for(read, 1)

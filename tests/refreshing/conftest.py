@@ -8,10 +8,7 @@ import django
 import pytest
 
 from cachedeco import CachedQuery, background
-from cachedeco.computing import Call, standing
-from cachedeco.keeping import looked_up
-from cachedeco.leases import Lease, lease_of
-from tests.clocks import Clock
+from tests.clocks import clock  # noqa: F401 -- a fixture
 from tests.sides import Side
 
 # There is nothing to be tested where there are no tasks; what the setting says then is tested in test_tasks_setting.py.
@@ -51,14 +48,6 @@ class Truth:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give the clock by which entries are due and callers wait."""
-    clock = Clock()
-    clock.install(monkeypatch)
-    return clock
-
-
-@pytest.fixture
 def truth() -> Truth:
     """Give a truth that is "old"."""
     return Truth()
@@ -75,11 +64,3 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
 
     monkeypatch.setattr(background, "_worked", worked)
     return done
-
-
-def lease_for(cached: Cached, *args: object) -> Lease:
-    """Return the lease of another process, which finds the entry of a call due now."""
-    terms, keys = cached._recipe.located(args, {})  # noqa: SLF001 -- as the call itself
-    asked, found, entry = looked_up(terms, keys)
-    call = Call(terms, keys, found, asked, entry)
-    return lease_of(call, standing(call))

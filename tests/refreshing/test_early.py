@@ -14,7 +14,8 @@ from cachedeco.events import listening
 from cachedeco.refreshing import ahead
 from tests.backends import Commands
 from tests.clocks import Clock
-from tests.refreshing.conftest import Truth, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Truth
 from tests.sides import Side, both
 from tests.threads import in_thread
 

@@ -15,7 +15,8 @@ from cachedeco.events import listening
 from cachedeco.leases import FAILED, LANDED
 from cachedeco.store import Store
 from tests.clocks import Clock
-from tests.refreshing.conftest import Cached, Truth, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Cached, Truth
 from tests.sides import SYNC
 
 local = threading.local()
@@ -217,7 +218,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
     middle(1)
     clock.now += 60
     truth.value, truth.meanwhile = "new", read_late
-    outer_truth, given, served = Truth(), [], refreshing.served_old
+    outer_truth, given, served = Truth(), [], refreshing.served
     outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
 
     def serve_late(call: Any) -> Any:  # noqa: ANN401
@@ -229,7 +230,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
 
     outer_truth.meanwhile = lambda: given.append(middle(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refreshing, "served_old", serve_late)
+        patch.setattr(refreshing, "served", serve_late)
         outer(1)
 
     outer(1)

@@ -10,7 +10,8 @@ from cachedeco.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.faults import faulty
-from tests.refreshing.conftest import Truth, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Cached, Truth
 from tests.sides import Side, both
 
 either = pytest.mark.parametrize(
@@ -20,6 +21,15 @@ either = pytest.mark.parametrize(
 )
 
 
+def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:  # noqa: ANN401
+    """Return a cached function that has stored "old" so many seconds ago, and can't be computed any more."""
+    read = truth.cached(side, **options)
+    side.call(read, 1)
+    clock.now += passed
+    truth.error = ZeroDivisionError("broken")
+    return read
+
+
 @both
 @either
 @pytest.mark.parametrize(("passed", "is_served"), [(60, True), (159.99, True), (160, False)])
@@ -27,10 +37,7 @@ def test_error_is_kept_from_the_caller_within_bounds(  # noqa: PLR0913 -- the fi
     side: Side, clock: Clock, truth: Truth, options: dict[str, Any], *, passed: float, is_served: bool
 ) -> None:
     """From the timeout on, and for so long, the old value is served where the computation raises; then it is raised."""
-    read = truth.cached(side, **options)
-    side.call(read, 1)
-    clock.now += passed
-    truth.error = ZeroDivisionError("broken")
+    read = due_and_broken(side, clock, truth, passed, **options)
     found: list[object] = []
 
     try:
@@ -45,10 +52,7 @@ def test_error_is_kept_from_the_caller_within_bounds(  # noqa: PLR0913 -- the fi
 @either
 def test_error_that_was_rescued_is_an_event(side: Side, clock: Clock, truth: Truth, options: dict[str, Any]) -> None:
     """Nobody sees the exception, so an event has it; the value that is served is a stale one."""
-    read = truth.cached(side, **options)
-    side.call(read, 1)
-    clock.now += 60
-    truth.error = ZeroDivisionError("broken")
+    read = due_and_broken(side, clock, truth, **options)
     seen: list[Event] = []
 
     with events.listening(seen.append):
@@ -64,10 +68,7 @@ def test_attempts_after_an_error_are_throttled(
     side: Side, clock: Clock, truth: Truth, commands: Commands, options: dict[str, Any]
 ) -> None:
     """For five seconds nobody else tries, nor waits: what fails is not made worse."""
-    read = truth.cached(side, **options)
-    side.call(read, 1)
-    clock.now += 60
-    truth.error = ZeroDivisionError("broken")
+    read = due_and_broken(side, clock, truth, **options)
     lease = lease_for(read, 1)
     side.call(read, 1)
     [mark] = [each for each in commands if each.name == "set" and each.keys == (lease.key,)]
@@ -82,10 +83,7 @@ def test_attempts_after_an_error_are_throttled(
 @either
 def test_attempts_go_on_after_the_throttle(side: Side, clock: Clock, truth: Truth, options: dict[str, Any]) -> None:
     """Once the mark is gone one caller tries again, and what it computes is served."""
-    read = truth.cached(side, **options)
-    side.call(read, 1)
-    clock.now += 60
-    truth.error = ZeroDivisionError("broken")
+    read = due_and_broken(side, clock, truth, **options)
     lease = lease_for(read, 1)
     side.call(read, 1)
     truth.value, truth.error = "new", None
@@ -118,10 +116,7 @@ def test_error_is_raised_where_nobody_can_tell_whether_the_value_was_invalidated
     side: Side, clock: Clock, truth: Truth
 ) -> None:
     """A cache that can't be asked after the failure might hold an invalidation: the old value is not served."""
-    read = truth.cached(side, stale_on_error=100)
-    side.call(read, 1)
-    clock.now += 60
-    truth.error = ZeroDivisionError("broken")
+    read = due_and_broken(side, clock, truth, stale_on_error=100)
     fault = faulty("get_many", raises=OSError)
     truth.meanwhile = fault.__enter__
 

@@ -14,7 +14,8 @@ from cachedeco.leases import LANDED
 from cachedeco.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
-from tests.refreshing.conftest import Cached, Truth, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Cached, Truth
 from tests.sides import SYNC, Side, both
 from tests.threads import Gate, started
 

@@ -14,7 +14,8 @@ from cachedeco import MISSING, Event, accepted, cached_query, conf, refreshing
 from cachedeco.events import listening
 from cachedeco.store import Store
 from tests.clocks import Clock
-from tests.refreshing.conftest import Cached, lease_for
+from tests.leases.elsewhere import lease_for
+from tests.refreshing.conftest import Cached
 from tests.sides import Side, both
 
 tenant = "one"

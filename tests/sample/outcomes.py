@@ -39,6 +39,8 @@ PYTEST = (
     *PLUGIN,
     "-p",
     "no:cacheprovider",
+    "-p",
+    "no:hypothesispytest",  # takes longer to import than all the rest to run
     "--color=no",
     "-rfE",
     f"-c{SAMPLE / 'pytest.ini'}",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from tests.clocks import READERS
 from tests.schedules.crew import Stage
 from tests.schedules.world import Kind, World
 
@@ -140,7 +141,7 @@ def _time() -> float:
 
 
 REPLACED: dict[str, Any] = {
-    **{f"{module}.time": _time for module in ("cached", "keeping", "computing", "leases", "refreshing")},
+    **{f"{module}.time": _time for module in READERS},
     **{f"{module}.monotonic": _time for module in ("leases", "flights")},
     "computing.perf_counter": _time,
     **{f"{module}.urandom": _random_bytes for module in ("entries", "invalidation", "leases")},

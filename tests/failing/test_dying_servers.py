@@ -1,37 +1,15 @@
 """Real servers that die, hang and come back in the middle, behind the clients that Django has for them."""
 
 import logging
-from typing import Any
 
 import pytest
 
 from cachedeco import MISSING, Namespace
-from tests.backends import PROGRAMS
-from tests.conftest import CacheConfig, UseCaches
+from tests.failing.clients import CLIENTS, returning
 from tests.servers import Server
 from tests.sides import Side, both
 
-# Seconds: long for a server on loopback, short for one that hangs.
-PATIENCE = 0.2
-
-# HashClient as Django has it keeps quiet about a dead server for a minute; "eager", it asks it again at once.
-CLIENTS: dict[str, dict[str, Any]] = {
-    "memcached": {"timeout": PATIENCE, "connect_timeout": PATIENCE},
-    "memcached eager": {"timeout": PATIENCE, "connect_timeout": PATIENCE, "retry_attempts": 0, "dead_timeout": 0},
-    "ours": {"timeout": PATIENCE, "connect_timeout": PATIENCE},
-    "redis": {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, "retry": None},
-}
 clients = pytest.mark.parametrize("client", CLIENTS)
-forgetting = pytest.mark.parametrize("client", ["memcached eager", "ours", "redis"])
-
-
-@pytest.fixture
-def server(client: str, request: pytest.FixtureRequest, cache_config: CacheConfig, use_caches: UseCaches) -> Server:
-    """Give a server of this test's own, behind the default cache."""
-    kind: Any = client.partition(" ")[0]
-    private: Server = request.getfixturevalue(f"private_{PROGRAMS[kind]}")
-    use_caches(default=cache_config(kind, server=private, OPTIONS=CLIENTS[client]))
-    return private
 
 
 @both
@@ -135,7 +113,7 @@ def test_invalidation_of_a_server_that_hangs_is_logged_as_an_error(
 
 
 @both
-@forgetting
+@returning
 def test_call_after_the_server_came_back_is_stored_again(side: Side, server: Server) -> None:
     """An empty server in the place of the dead one is used as soon as the client asks it."""
 
@@ -156,7 +134,7 @@ def test_call_after_the_server_came_back_is_stored_again(side: Side, server: Ser
 
 
 @both
-@forgetting
+@returning
 def test_call_after_an_unseen_restart_is_computed(side: Side, server: Server) -> None:
     """Connections that a restart has cut are opened again within the calls that meet them, and nothing is raised."""
 

@@ -1,0 +1,69 @@
+"""What vouches for bytes that come back from where others can write: HMAC (RFC 2104) with SHA-256."""
+
+from collections.abc import Sequence
+from hmac import compare_digest, digest
+from typing import Final
+
+SIGNATURE_BYTES: Final = 32
+HASH: Final = "sha256"
+# OWASP's least for a secret is 64 bits from a good source; a text of so many characters may be one.
+SHORTEST_KEY: Final = 16
+
+
+class Signer:
+    """
+    Sign messages with the first of several keys, and accept the signatures of all.
+
+    Two signers with different purposes do not accept each other's signatures, though they have the same keys. May be
+    used by many threads at once.
+
+    Args:
+        keys: Texts or bytes. The first one signs. To change it, put a new one before it, and remove the old one once
+            everything that it has signed has timed out.
+
+        purpose: What is signed.
+
+    Raises:
+        TypeError: A key is neither text nor bytes, or *keys* is a single one.
+        ValueError: There is no key, or one is shorter than sixteen bytes.
+    """
+
+    def __init__(self, keys: Sequence[str | bytes], purpose: str) -> None:
+        """Derive keys of our own, so that no other use of the same secret gives away a signature."""
+        self._keys = [digest(secret, purpose.encode(), HASH) for secret in secrets_of(keys)]
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature."""
+        return digest(self._keys[0], message, HASH)
+
+    def accepts(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether one of the keys has signed this message."""
+        return any(compare_digest(digest(key, message, HASH), signature) for key in self._keys)
+
+
+def secrets_of(keys: object) -> tuple[bytes, ...]:
+    """
+    Return keys as bytes.
+
+    Raises:
+        TypeError, ValueError: As `Signer` says.
+    """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
+        msg = f"keys to sign with are a {type(keys).__name__}; it takes a list: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
+        raise TypeError(msg)
+    if not keys:
+        msg = "keys to sign with are none; it takes one or more: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
+        raise ValueError(msg)
+    return tuple([_secret_of(key) for key in keys])
+
+
+def _secret_of(key: object) -> bytes:
+    # Nothing here shows a key: what is raised ends up in logs.
+    if not isinstance(key, str | bytes):
+        msg = f"a key to sign with is a {type(key).__name__}; it takes text or bytes."
+        raise TypeError(msg)
+    secret = key.encode() if isinstance(key, str) else key
+    if len(secret) < SHORTEST_KEY:
+        msg = f"a key to sign with has {len(secret)} bytes; it takes {SHORTEST_KEY} or more, chosen at random."
+        raise ValueError(msg)
+    return secret

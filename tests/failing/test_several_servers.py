@@ -1,0 +1,128 @@
+"""A cache of two servers of which one is away: the backend names the keys that it could not store, and says why."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cachedeco import MISSING
+from cachedeco.journal import REFUSALS
+from cachedeco.testing import capture_events
+from tests.backends import Command
+from tests.failing.calls import double
+from tests.failing.clocks import Clock, owed
+from tests.faults import FaultyCache
+
+pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
+
+# By the key of the call's own token.
+AWAY, HERE = 4, 5
+TOKEN = f"cd:t:failing.double(number={AWAY})"
+
+
+class NotStored(list[str]):
+    """What `set_many()` returns: keys, and why."""
+
+    error: Exception | None = None
+
+
+class TwoServers:
+    """A cache whose one server has a single key, and is away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception, key: Callable[[str], bool]) -> None:
+        """Take the server away."""
+        self.error: Exception | None = error
+        self._is_its = key
+
+        def carry_out(cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- its own
+            return self._carried_out(cache, command, run)
+
+        monkeypatch.setattr(FaultyCache, "carry_out", carry_out)
+
+    def _carried_out(self, cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401
+        found = run()
+        its = [key for key in command.keys if self._is_its(key)]
+        if self.error is None or not its:
+            return found
+        match command.name:
+            case "get_many":
+                return {key: value for key, value in found.items() if key not in its}
+            case "set_many":
+                cache.evict(its)
+                left = NotStored(its)
+                left.error = self.error
+                return left
+            case _:
+                raise self.error
+
+
+@pytest.fixture(params=[ConnectionRefusedError(), TimeoutError()], ids=["gone", "hangs"])
+def servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoServers]:
+    """Give the two servers, after calls of which each has stored something."""
+    double(AWAY)
+    double(HERE)
+    return TwoServers(monkeypatch, request.param, lambda key: key == TOKEN)
+
+
+def test_invalidation_of_a_server_that_is_away_is_not_given_up(servers: TwoServers, clock: Clock) -> None:
+    """What could not be told to a server that is away is no refusal: it is told to it when it is back."""
+    with capture_events() as events:
+        double.invalidate(AWAY)
+        for _ in range(2 * REFUSALS):
+            clock.advance(60)
+            double(HERE)
+        before = owed()
+        servers.error = None
+        clock.advance(60)
+        found = double.peek(AWAY)
+
+    assert ([TOKEN], [], MISSING) == (before, owed(), found)
+    assert ["delayed", "invalidated"] == [
+        each.kind for each in events if each.kind in {"delayed", "invalidated", "lost"}
+    ]
+
+
+def test_invalidation_of_the_other_server_arrives(servers: TwoServers) -> None:
+    """One server that is away keeps nothing from another."""
+    with capture_events() as events:
+        double.invalidate(HERE)
+
+    assert (["invalidated"], []) == ([each.kind for each in events], owed())
+    assert servers.error
+
+
+def test_failure_says_what_has_happened(servers: TwoServers) -> None:
+    """The event has the error of the server that is away."""
+    with capture_events() as events:
+        double.invalidate(AWAY)
+
+    assert {servers.error} == {each.error for each in events if each.kind == "error"}
+
+
+def test_server_that_is_back_has_the_next_invalidation_at_once(servers: TwoServers) -> None:
+    """As a cache of one server does: who refused connections is asked again at each invalidation, who hangs is not."""
+    refused = isinstance(servers.error, ConnectionError)
+    double.invalidate(AWAY)
+    servers.error = None
+
+    double.invalidate(HERE)
+
+    assert ([] if refused else [TOKEN, TOKEN.replace(str(AWAY), str(HERE))]) == owed()
+
+
+def test_cache_that_can_not_take_the_probe_is_not_well(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """A probe may be for the server that is away; then the next one may be for another."""
+    servers = TwoServers(monkeypatch, TimeoutError(), lambda _: True)
+    for _ in range(3):
+        double.invalidate(HERE)
+
+    with capture_events() as events:
+        clock.advance(1)
+        double(HERE)
+    servers.error = None
+    clock.advance(60)
+    double(HERE)
+
+    reasons = [each.reason for each in events if each.kind == "error"]
+    assert ["The cache was asked whether it is well, and failed"] == reasons
+    assert [] == owed()

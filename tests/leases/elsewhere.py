@@ -1,0 +1,30 @@
+"""What other processes have to do with the leases of a call: they look for the same entry, and hold them."""
+
+from django.core.cache import caches
+
+from cachedeco import CachedQuery
+from cachedeco.computing import Call
+from cachedeco.keeping import looked_up, stamped
+from cachedeco.leases import Lease, lease_of
+
+
+def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: bool = False) -> Lease:
+    """Return the lease of another process, which looks for the entry of a call now, and misses it or finds it due."""
+    terms, keys = cached._recipe.located(args, {})  # noqa: SLF001 -- as the call itself
+    asked, found, entry = looked_up(terms, keys)
+    stamp = stamped(terms, keys, found)
+    assert stamp is not None
+    return lease_of(Call(terms, keys, found, asked, entry), stamp, is_late=is_late)
+
+
+def held_lease(cached: CachedQuery[..., object, object], *args: object) -> Lease:
+    """Return the lease of another process, which has just taken it; a third one is to take over if that one dies."""
+    lease = lease_for(cached, *args)
+    assert lease.take()
+    assert lease_for(cached, *args, is_late=True).take()
+    return lease
+
+
+def left_of(lease: Lease) -> object:
+    """Return what the cache holds under a lease's key."""
+    return caches["default"].get(lease.key)

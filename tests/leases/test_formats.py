@@ -1,0 +1,78 @@
+"""What another caller has computed is shared in every format, signed or not."""
+
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from cachedeco import cached_query
+from cachedeco.entries import packed_of
+from cachedeco.leases import LANDED
+from tests.clocks import Clock
+from tests.flights.callers import Boarding
+from tests.leases.elsewhere import held_lease
+from tests.threads import Gate, started
+
+KEY = "a key of the tests, long enough"
+
+formats = pytest.mark.parametrize("form", ["pickle", "json"])
+signed = pytest.mark.parametrize("keys", [[], [KEY]], ids=["unsigned", "signed"])
+
+
+def cached_in(form: Any, gate: Gate) -> Any:  # noqa: ANN401 -- a cached function
+    """Return a cached function of a format, which stops at a gate."""
+
+    @cached_query(format=form, ignore=("gate",), timeout=60)
+    def read() -> list[Any]:
+        gate.wait_to_pass()
+        return ["value", 1.5, None]
+
+    return read
+
+
+@formats
+@signed
+def test_threads_share_a_value(form: str, keys: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a computation of this process gets a copy of his own."""
+    settings.CACHEDECO = {"SIGNING_KEYS": keys}
+    gate, boarding = Gate(), Boarding(monkeypatch)
+    read = cached_in(form, gate)
+    gate.shut()
+
+    with started(read) as leader:
+        gate.wait_reached()
+        with started(read) as follower:
+            boarding.wait_for_followers(1)
+            gate.open()
+
+    assert leader.result() == follower.result() == ["value", 1.5, None]
+    assert leader.result() is not follower.result()
+
+
+@formats
+@signed
+def test_value_of_another_process_is_shared(form: str, keys: list[str], settings: Settings, clock: Clock) -> None:
+    """Who waits for another process gets what that one stores, and so does who waits for him."""
+    settings.CACHEDECO = {"SIGNING_KEYS": keys}
+    read = cached_in(form, Gate())
+    lease = held_lease(read)
+    clock.meanwhile = [lambda: (read.put(["theirs"]), lease.end(LANDED))]
+
+    found = read()
+
+    assert ["theirs"] == found
+
+
+@formats
+@signed
+def test_packed_value_is_cut_out_of_an_entry(form: str, keys: list[str], settings: Settings) -> None:
+    """Names, times, signature and stamp do not belong to it."""
+    settings.CACHEDECO = {"SIGNING_KEYS": keys}
+    read = cached_in(form, Gate())
+    read()
+    terms, where = read._recipe.located((), {})  # noqa: SLF001 -- as the call itself
+    [sealed] = terms.store.get_many(where[:1]).values()
+
+    packed = packed_of(terms.shelf.form, sealed)
+
+    assert terms.shelf.form.pack(["value", 1.5, None]) == packed
