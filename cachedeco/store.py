@@ -129,8 +129,6 @@ class Store:
             # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: look.
             found = cache.get_many(values)
             failed = [key for key, value in values.items() if found.get(key) != value]
-        if isinstance(error := getattr(failed, "error", None), Exception):
-            raise error  # our own backend tells of a server out of reach what others raise
         if failed is None:  # django-redis returns it
             return Left()
         known = isinstance(failed, list | tuple | set | frozenset)
