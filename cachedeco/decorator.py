@@ -54,6 +54,7 @@ def cached_query(
     jitter: float | Unset = ...,
     wait: Seconds | Unset = ...,
     nested: bool = ...,
+    audit: bool = ...,
     cache_if: Callable[[Any], object] = ...,
 ) -> Decorator: ...
 def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
@@ -76,6 +77,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     jitter: float | Unset = UNSET,
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
+    audit: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> Any:
     """
@@ -139,6 +141,9 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         nested: Whether the entry depends on the cached calls inside the computation: an invalidation of one of them
             then makes it a miss too.
 
+        audit: Whether hits may be audited, as the setting `AUDIT` says. False where the value changes by itself, and
+            only the timeout ends it: one that tells the time of day, or draws lots.
+
         cache_if: Callable of the value: store only where true. Default: always.
 
     Raises:
@@ -160,6 +165,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         jitter=jitter,
         wait=wait,
         nested=nested,
+        audit=audit,
     )
 
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
@@ -208,6 +214,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
     jitter: float | Unset = UNSET,
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
+    audit: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> ManyDecorator:
     """
@@ -247,6 +254,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
         jitter=jitter,
         wait=wait,
         nested=nested,
+        audit=audit,
     )
 
     def decorate(given: Any) -> Any:  # noqa: ANN401 -- as ManyDecorator says

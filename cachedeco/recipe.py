@@ -64,6 +64,7 @@ class Options:
     jitter: float | Unset
     wait: Seconds | Unset
     nested: bool
+    audit: bool
 
 
 class Source(NamedTuple):
@@ -117,6 +118,8 @@ class Recipe:
         self.source = source
         self.name = name
         self.options = options
+        # Whether only an invalidation lets a call give another value.
+        self.is_certain = options.audit and options.nested
         self._plan = plan
         self._ready: Ready | None = None
         self.dependencies = plan.dependencies
@@ -187,6 +190,7 @@ class Recipe:
             wait=settings.WAIT if options.wait is UNSET else span_of(options.wait, what="wait"),
             nested=options.nested,
             refresh=settings.REFRESH,
+            audit=settings.AUDIT if options.audit else 0.0,
         )
         locators = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
         return Ready(settings, terms, locators, store.room())
@@ -330,9 +334,14 @@ def _check_options(name: str, options: Options) -> None:
     if not 0 <= options.early <= float_info.max:
         msg = f"early={options.early!r} for {name}(); it takes 0 or more."
         raise ValueError(msg)
-    if not isinstance(options.nested, bool):
-        msg = f"nested={options.nested!r} for {name}(); it takes True or False."
-        raise TypeError(msg)
+    _check_flags(name, nested=options.nested, audit=options.audit)
     if not callable(options.cache_if):
         msg = f"cache_if={options.cache_if!r} for {name}(); it takes a callable of the value."
         raise TypeError(msg)
+
+
+def _check_flags(name: str, **flags: object) -> None:
+    for option, flag in flags.items():
+        if not isinstance(flag, bool):
+            msg = f"{option}={flag!r} for {name}(); it takes True or False."
+            raise TypeError(msg)

@@ -12,8 +12,8 @@ import cachedeco
 FLOORS = [
     "forks", "encoders", "events", "accepted", "conf", "transactions", "breaker", "store", "entries", "journal",
     "invalidation", "rows", "namespaces", "relations", "receivers", "expressions", "dependencies", "keys", "nesting",
-    "background", "steps", "keeping", "batch", "computing", "leases", "flights", "refreshing", "bulk", "recipe",
-    "reach", "cached", "many", "decorator", "__init__",
+    "values", "background", "steps", "keeping", "batch", "computing", "leases", "flights", "refreshing", "auditing",
+    "bulk", "recipe", "reach", "cached", "many", "decorator", "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
 DOORS = ["apps", "checks", "checks_caches", "management", "managers", "outbox", "tasks"]
