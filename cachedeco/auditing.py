@@ -17,6 +17,7 @@ What does not count
     calls inside which may change without an invalidation: functions with `audit=False` or `nested=False`.
 """
 
+import reprlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -75,7 +76,7 @@ class Sample(NamedTuple):
         """Emit an event about one of the hits."""
         self.terms.tell(kind, self.seen[each].keys[0], seconds=seconds, reason=reason)
 
-    def tell_failure(self, error: BaseException, each: Hashable) -> None:
+    def tell_failure(self, error: Exception, each: Hashable) -> None:
         """Emit the event of an audit that can't be made."""
         self.terms.tell("error", self.seen[each].keys[0], reason="The audit failed", error=error)
 
@@ -162,7 +163,8 @@ def _looked_at(sample: Sample) -> Stepping[Mapping[Hashable, str]]:
         began = perf_counter()
         outcome, is_certain = yield from _computed_anew(sample)
     if isinstance(outcome, Raised):
-        yield partial(sample.tell_failure, outcome.error, next(iter(sample.seen)))
+        if isinstance(outcome.error, Exception):  # or else its loop has ended
+            yield partial(sample.tell_failure, outcome.error, next(iter(sample.seen)))
         return {}
     differing = yield partial(_differing, sample, outcome.value, perf_counter() - began)
     if differing and not is_certain:
@@ -219,6 +221,8 @@ def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -
             continue
         try:
             where = difference(entry.value, values[each])
+            if where == "":  # as a whole
+                where = f"{reprlib.repr(entry.value)} and {reprlib.repr(values[each])}"
         except Exception as error:  # noqa: BLE001 -- whatever a class does when it is compared, or told
             sample.tell_failure(error, each)
             continue
@@ -260,7 +264,7 @@ def _reported(sample: Sample, differing: Mapping[Hashable, str]) -> None:
     for each, where in differing.items():
         seconds, age = _age(sample.terms, sample.seen[each])
         where = where if len(where) <= LONGEST_DIFFERENCE else f"{where[:LONGEST_DIFFERENCE]}..."  # noqa: PLW2901
-        reason = f"it differs from what is computed now{where and f' at {where}'}; {age}; {_told(sample.seen[each])}"
+        reason = f"it differs from what is computed now: {where}; {age}; {_told(sample.seen[each])}"
         sample.tell("inconsistent", each, seconds, reason)
 
 

@@ -123,7 +123,11 @@ def log(event: Event) -> None:
         logger.error(_UNACKNOWLEDGED[event.kind], event.key, event.cache, whose, exc_info=event.error)
     elif event.kind == "inconsistent":
         logger.error(
-            "A call of %r was served an old value from cache %r: %s.", event.function, event.cache, event.reason
+            "A call of %r was served what has changed, and was not invalidated: %s (key %r, cache %r).",
+            event.function,
+            event.reason,
+            event.key,
+            event.cache,
         )
     elif event.kind == "opened":
         logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)

@@ -12,7 +12,7 @@ Act = Callable[[], object]
 
 START = 1_000_000_000.0
 # Whatever of cachedeco reads the time of day.
-READERS = ("cached", "computing", "keeping", "leases", "refreshing")
+READERS = ("auditing", "cached", "computing", "keeping", "leases", "refreshing")
 
 
 class Clock:
@@ -48,7 +48,7 @@ class Clock:
 
         for module in READERS:
             monkeypatch.setattr(f"cachedeco.{module}.time", self)
-        for module in ("flights", "leases"):
+        for module in ("auditing", "flights", "leases"):
             monkeypatch.setattr(f"cachedeco.{module}.monotonic", self)
         monkeypatch.setattr("cachedeco.computing.perf_counter", self)
         monkeypatch.setattr("cachedeco.steps.sleep", self.pause)
