@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from threading import BoundedSemaphore, Condition, Thread
+from threading import TIMEOUT_MAX, BoundedSemaphore, Condition, Thread
 from time import monotonic
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ class _Later:
                 seconds = self._waiting[0][0] - monotonic()
                 if seconds <= 0:
                     return heappop(self._waiting)[-1]
-                self._changed.wait(seconds)
+                self._changed.wait(min(seconds, TIMEOUT_MAX))
             self._is_running = False
         return None
 

@@ -106,6 +106,20 @@ def test_work_that_finds_no_room_is_refused(
     hourglass.turn(60)
 
 
+def test_work_may_be_for_the_end_of_time(hourglass: Hourglass) -> None:
+    """
+    What is further away than a thread can wait at once is waited for all the same.
+
+    The defect that this is about: the thread that waits for all would end by an error, and nothing be done later.
+    """
+    came = Event()
+    background.submit(came.set, 1e12)
+
+    hourglass.turn(1e13)
+
+    assert came.wait(PATIENCE_SECONDS)
+
+
 def test_work_waits_for_a_place_when_it_is_time(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was taken on is not given up because the threads are busy; and before its time it takes no place."""
     places, came = BoundedSemaphore(), Event()
