@@ -52,19 +52,22 @@ def submit(work: Work, after: float = 0.0) -> bool:
         Whether there was a place for it.
     """
     if after:
+        # In its time it needs no place: those who come now would take each one before it.
         return _later.add(after, partial(_begun, copy_context(), work))
-    return _begun(copy_context(), work, waits=False)
-
-
-def _begun(context: Context, work: Work, *, waits: bool = True) -> bool:
-    """Hand some work to the threads, once there is a place for it or at once; tell whether they took it."""
     places = _places
-    if not places.acquire(blocking=waits):
+    if not places.acquire(blocking=False):
         return False
+    if not _begun(copy_context(), work, places):
+        places.release()
+        return False
+    return True
+
+
+def _begun(context: Context, work: Work, places: BoundedSemaphore | None = None) -> bool:
+    """Hand some work to the threads; tell whether they took it."""
     try:
         _threads().submit(_worked, places, context, work)
     except RuntimeError:  # the interpreter is ending
-        places.release()
         return False
     return True
 
@@ -119,12 +122,13 @@ def _threads() -> ThreadPoolExecutor:
     return _pool
 
 
-def _worked(places: BoundedSemaphore, context: Context, work: Callable[[], object]) -> None:
+def _worked(places: BoundedSemaphore | None, context: Context, work: Callable[[], object]) -> None:
     with suppress(Exception):  # the steps have told of it
         try:
             context.run(_alone, work)
         finally:
-            places.release()
+            if places is not None:
+                places.release()
             connections.close_all()
 
 

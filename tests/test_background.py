@@ -120,15 +120,18 @@ def test_work_may_be_for_the_end_of_time(hourglass: Hourglass) -> None:
     assert came.wait(PATIENCE_SECONDS)
 
 
-def test_work_waits_for_a_place_when_it_is_time(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was taken on is not given up because the threads are busy; and before its time it takes no place."""
+def test_work_needs_no_place_when_it_is_time(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What was taken on is not given up because others fill the queue; and before its time it takes no place.
+
+    The defect: who waited for a place, among many who took it or left it, never got one.
+    """
     places, came = BoundedSemaphore(), Event()
     monkeypatch.setattr(background, "_places", places)
     background.submit(came.set, 60)
     before = places.acquire(blocking=False)
-    hourglass.turn(60)
 
-    places.release()
+    hourglass.turn(60)
 
     assert (True, True) == (before, came.wait(PATIENCE_SECONDS))
 
@@ -154,23 +157,24 @@ def test_one_thread_waits_for_all_and_the_interpreter_for_none(hourglass: Hourgl
 
 
 def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the threads take nothing any more, work that was due is dropped, and its place is free."""
-    ended, asked = ThreadPoolExecutor(1), Event()
+    """Where the threads take nothing any more, work is refused, or dropped when it is due; what waits goes on."""
+    ended, asked = ThreadPoolExecutor(1), Semaphore(0)
     ended.shutdown()
 
     def threads() -> ThreadPoolExecutor:
-        asked.set()
+        asked.release()
         return ended
 
-    monkeypatch.setattr(background, "_threads", threads)
     places = BoundedSemaphore()
+    monkeypatch.setattr(background, "_threads", threads)
     monkeypatch.setattr(background, "_places", places)
-    background.submit(str, 60)
+    for after in (60, 61):
+        background.submit(str, after)
 
-    hourglass.turn(60)
+    hourglass.turn(61)
 
-    assert asked.wait(PATIENCE_SECONDS)
-    assert places.acquire(timeout=PATIENCE_SECONDS)
+    assert [True] * 2 == [asked.acquire(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    assert (False, True) == (background.submit(str), places.acquire(blocking=False))
 
 
 def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,8 @@ class Writer:
         while self._board.phase == Phase.STORM:
             turn = self._board.writes[self._number]
             past = self._plan.switches_mode and self._number == 0 and turn // WRITES_PER_MODE % 2
-            if self._plan.hide and self._number == 0 and turn % self._plan.hide == 0:
+            hides = self._plan.hide and self._number == 0 and turn % self._plan.hide == 0
+            if hides and self._board.has_begun():  # what was written before anybody has read it is not old
                 self._hide()
             with bypass() if past else mode("on"):
                 self.write(self._random.randrange(self._plan.rows))

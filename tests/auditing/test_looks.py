@@ -207,6 +207,20 @@ def test_invalidation_explains_it(  # noqa: PLR0913 -- each way at each moment
 
 
 @both
+def test_second_look_that_is_explained_computes_nothing(
+    side: Side, later: Background, truth: Truth, told: Told
+) -> None:
+    """Where the tokens have changed already there is nothing to be computed for."""
+    read = planted(side, truth)
+    later.look()
+    side.call(read.invalidate, 1)
+
+    later.look()
+
+    assert ([("audited", INVALIDATED)], 2) == (told.reasons, truth.read_count)
+
+
+@both
 def test_value_that_is_right_again_is_audited(side: Side, later: Background, truth: Truth, told: Told) -> None:
     """What the second look finds as it was served was between two commits, or read from a replica that lagged."""
     planted(side, truth)
