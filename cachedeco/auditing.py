@@ -113,9 +113,7 @@ def _handed_over(sample: Sample) -> Stepping[None]:
     """Have hits audited in the background; where there is no place, not at all: others will be."""
     sample = yield partial(_admitted, sample)
     if sample.seen:
-        # What the audit asks for, a computation around the caller does not depend on.
-        with nesting.computing(sample.terms.store.alias, collects=False, leads=False):
-            yield Handover(_first_look(sample))
+        yield Handover(_first_look(sample))
 
 
 def _admitted(sample: Sample) -> Sample:
@@ -156,7 +154,7 @@ def _second_look(sample: Sample) -> Steps[None]:
 
 def _looked_at(sample: Sample) -> Stepping[Mapping[Hashable, str]]:
     """Compute anew; give by id where the values differ that nothing explains."""
-    # As where it was begun, which goes on beside us.
+    # A computation around the caller, which may still go on, does not depend on what is asked for here.
     with nesting.computing(sample.terms.store.alias, collects=False, leads=False):
         if not (yield _may_look) or (yield partial(_is_another, sample)):
             return {}

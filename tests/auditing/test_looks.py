@@ -317,3 +317,16 @@ def test_age_is_told_where_the_timeout_can_not_be(side: Side, later: Background,
     later.look()
 
     assert "its age is 60 s at least" in told[0].reason
+
+
+@both
+def test_age_is_no_less_than_the_time_of_the_audit(side: Side, later: Background, truth: Truth, told: Told) -> None:
+    """Where the timeout is another by now, what was seen is what counts."""
+    seconds = [TIMEOUT]
+    planted(side, truth, timeout=lambda _: seconds[0])
+    seconds[0] = 1
+
+    later.look()
+    later.look()
+
+    assert AUDIT_SECONDS == told[0].seconds

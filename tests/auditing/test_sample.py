@@ -46,6 +46,32 @@ def test_computation_around_depends_on_an_audited_hit(side: Side, later: Backgro
 
 
 @both
+def test_computation_around_does_not_depend_on_what_the_audit_asks_for(
+    side: Side, later: Background, truth: Truth
+) -> None:
+    """A computation that still runs while a hit inside it is audited learns nothing of what the audit calls."""
+    other = Truth().cached(SYNC, timeout=TIMEOUT, name=f"tests.other.{side.is_async}")
+    is_elsewhere: list[bool] = []
+    inner = truth.cached(SYNC, timeout=TIMEOUT, vary=lambda: is_elsewhere and other(1) and None)
+    inner(1)
+    outer_truth = Truth()
+
+    def call_inside() -> None:
+        inner(1)
+        is_elsewhere.append(True)
+        later.look()
+
+    outer_truth.meanwhile = call_inside
+    outer = outer_truth.cached(side, timeout=TIMEOUT)
+    side.call(outer)
+
+    other.invalidate(1)
+    side.call(outer)
+
+    assert 1 == outer_truth.read_count
+
+
+@both
 def test_full_background_is_no_matter(side: Side, later: Background, truth: Truth, told: Told) -> None:
     """Where there is no place the caller is served, nothing is told, and another hit may find one."""
     later.has_room = False
