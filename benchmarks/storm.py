@@ -4,6 +4,7 @@ Is anything old ever served, when many processes read and write at once and ever
     make storm                              # or: python benchmarks/storm.py: each storm, for a quarter of an hour
     python benchmarks/storm.py --short      # a few seconds each
     python benchmarks/storm.py --only plain --backend memcached --reads 1000000
+    python benchmarks/storm.py --only plain --audit 0.01 --hide 50 --seconds 300
 
 Processes write new versions of a few rows to a PostgreSQL, and invalidate in the same transaction; others read the rows
 through the cache. A read is stale if its version is older than one that was acknowledged to its writer before the read
@@ -15,6 +16,11 @@ the lines of cachedeco, as must be "stuck" (rows that are old still in the end, 
 (exceptions that reach a reader or a writer). "slow" tells whether a reader that was slower than a write, step by step,
 has left an old row. Ends with 1 where cachedeco has failed by these words, or where no control has: such a storm proves
 nothing.
+
+With --audit cachedeco audits a share of its hits. "accused" are those that it has reported though every write was
+announced: 0 where no invalidation is lost, and with an outbox where AUDIT_SECONDS is longer than any delivery takes.
+With --hide one write in so many is of a row of its own, and is announced to nobody: each audit of such a row has to
+report it, and each of these rows has to be reported.
 """
 
 import argparse
@@ -29,7 +35,7 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.storming.course import LONG, MODULES, SHORT, Result, machine, storm
+from benchmarks.storming.course import LONG, MODULES, SHORT, Audit, Result, machine, storm
 from benchmarks.storming.plan import Backend
 from benchmarks.storming.scenarios import SCENARIOS
 from tests.postgres import PostgreSQL
@@ -38,6 +44,8 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 AS_LONG_AS_IT_TAKES = 24 * 3600.0
 CONTROLS = ("get_or_set", *MODULES)
 HEADS = ("reads", "writes", "hits", "computed", "faults", "longest", "stale", "slow", "stuck", "raised", "lost")
+# Longer than the outbox takes to deliver what was lost in a fault.
+LONGEST_DELIVERY = 30.0
 
 
 def line(result: Result) -> str:
@@ -70,9 +78,32 @@ def faults_of(results: Iterable[Result]) -> list[str]:
     may_stick = SCENARIOS[ours.scenario].loses and not ours.outbox
     if ours.stuck and not may_stick:
         faults.append(f"{place}: cachedeco left {ours.stuck} old rows.")
+    faults += faults_of_audits(ours, place)
     if not any(control.stale for control in controls):
         faults.append(f"{place}: no control has served anything old, so this storm proves nothing.")
     return faults
+
+
+def faults_of_audits(ours: Result, place: str) -> list[str]:
+    """Return what is wrong with what the auditor has said, in words."""
+    said, faults = ours.verdicts, []
+    # What was lost for longer than the auditor waits is rightly reported.
+    is_delivered = not SCENARIOS[ours.scenario].loses or (ours.outbox and ours.audit_seconds >= LONGEST_DELIVERY)
+    if said.accused and is_delivered:
+        faults.append(f"{place}: the auditor has accused {said.accused} hits, such as {said.accusation}")
+    if said.missed or len(said.rows) < ours.hidden:
+        faults.append(
+            f"{place}: the auditor has missed {said.missed} audits, and found {len(said.rows)} of {ours.hidden}"
+        )
+    return faults
+
+
+def line_of_audits(ours: Result) -> str:
+    """Return what the auditor has said, in one line."""
+    said = ours.verdicts
+    hidden = f"; of hidden writes {said.found:,} audits found, {said.missed:,} missed" if ours.hides else ""
+    rows = f", {len(said.rows)} rows of {ours.hidden} at least" if ours.hides else ""
+    return f"    auditor: {said.audited:,} audited, {said.accused:,} accused{hidden}{rows}"
 
 
 def options() -> argparse.Namespace:
@@ -87,8 +118,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--reads", type=int, help="of cachedeco, after which a storm ends")
     parser.add_argument("--short", action="store_true", help="small storms, of a few seconds")
     parser.add_argument("--outbox", action="store_true", help="deliver invalidations by cachedeco.outbox")
+    parser.add_argument("--audit", type=float, default=0.0, metavar="SHARE", help="audit this share of the hits")
+    parser.add_argument("--audit-seconds", type=float, default=60.0, help="between the two looks of an audit; 60")
+    parser.add_argument("--hide", type=int, default=0, metavar="N", help="hide one write in N, for the auditor to find")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.hide and (chosen.only != ["plain"] or not chosen.audit):
+        parser.error("--hide goes with --only plain and --audit: elsewhere an entry may be computed anew by chance")
+    return chosen
 
 
 def main() -> None:
@@ -98,6 +135,7 @@ def main() -> None:
     seconds = chosen.seconds or (AS_LONG_AS_IT_TAKES if chosen.reads else size.seconds)
     size = replace(size, seconds=seconds, reads=chosen.reads)
     backends = BACKENDS if chosen.backend == "both" else (chosen.backend,)
+    audit = Audit(share=chosen.audit, seconds=chosen.audit_seconds, hide=chosen.hide) if chosen.audit else None
     packages = ("Django", "psycopg", "pymemcache", "redis")
     print(f"{machine()}; {', '.join(f'{each} {version(each)}' for each in packages)}; seed {chosen.seed}")
     began, reads, faults = monotonic(), 0, []
@@ -105,12 +143,21 @@ def main() -> None:
         for name in chosen.only or SCENARIOS:
             for backend in backends:
                 results = storm(
-                    name, backend, database, size, controls=CONTROLS, outbox=chosen.outbox, seed=chosen.seed
+                    name,
+                    backend,
+                    database,
+                    size,
+                    controls=CONTROLS,
+                    outbox=chosen.outbox,
+                    audit=audit,
+                    seed=chosen.seed,
                 )
                 killed = f", {results[0].killed} writers killed" if results[0].killed else ""
                 print(f"\n{name} on {backend}, {results[0].seconds:.0f} s{killed}")
                 print(" " * 25 + "".join(f"{head:>10}" for head in HEADS))
                 print("\n".join(map(line, results)), flush=True)
+                if audit:
+                    print(line_of_audits(results[0]), flush=True)
                 reads += results[0].count.reads
                 faults += faults_of(results)
     print(f"\n{reads:,} reads of cachedeco in {monotonic() - began:.0f} seconds.")

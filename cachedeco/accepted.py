@@ -90,6 +90,16 @@ def fraction_of(value: object, *, what: str) -> float:
 # --- settings ---
 
 
+def _share_of(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"the share is {value!r}; it takes a number, such as 0.001 for one hit in a thousand."
+        raise TypeError(msg)
+    if not 0 <= value <= 1:
+        msg = f"the share is {value!r}; it takes 0, for none, to 1, for every hit."
+        raise ValueError(msg)
+    return float(value)
+
+
 def mode_of(value: object) -> ModeName:
     """
     Return the name of a mode.
@@ -184,6 +194,8 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "JITTER": partial(fraction_of, what="the jitter"),
     "WAIT": partial(span_of, what="the wait"),
     "REFRESH": _refresher_of,
+    "AUDIT": _share_of,
+    "AUDIT_SECONDS": _pause_of,
     "OUTBOX_SECONDS": partial(span_of, what="the value"),
     "BREAKER_FAILURES": _failures_of,
     "BREAKER_SECONDS": _pause_of,

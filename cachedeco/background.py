@@ -1,7 +1,8 @@
 """
 Work that nobody waits for: a few threads with a short queue, and tasks in the caller's own loop.
 
-What finds no place is refused: to refresh an entry is worth doing soon, and not worth a queue.
+What finds no place is refused: to refresh an entry is worth doing soon, and not worth a queue. What is to be done
+later takes none of these places before its time has come.
 """
 
 import asyncio
@@ -9,7 +10,11 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
-from threading import BoundedSemaphore
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from threading import TIMEOUT_MAX, BoundedSemaphore, Condition, Thread
+from time import monotonic
 from typing import Any, Final
 
 from django.core.cache import caches
@@ -20,29 +25,93 @@ from cachedeco.forks import in_each_child
 THREADS: Final = 2
 # Of each kind, those under way included.
 LONGEST_QUEUE: Final = 64
+# Of each kind, what is to be done later: each may hold an entry.
+MOST_LATER: Final = 1000
+
+Work = Callable[[], object]
 
 _places = BoundedSemaphore(LONGEST_QUEUE)
 _pool: ThreadPoolExecutor | None = None
 _tasks: set[asyncio.Task[Any]] = set()
+_sleepers: set[asyncio.Task[Any]] = set()
 
 
-def submit(work: Callable[[], object]) -> bool:
+def submit(work: Work, after: float = 0.0) -> bool:
     """
     Do some work in a thread of ours, with the context of the caller and database connections of its own.
 
-    What it raises is lost. Threads are begun as they are needed, and at its end the interpreter waits for them.
+    What it raises is lost. Threads are begun as they are needed, and at its end the interpreter waits for them, but
+    not for what was to be done later.
+
+    Args:
+        work: The work.
+
+        after: Seconds from now before it is begun.
 
     Returns:
         Whether there was a place for it.
     """
-    if not _places.acquire(blocking=False):
+    if after:
+        # In its time it needs no place: those who come now would take each one before it.
+        return _later.add(after, partial(_begun, copy_context(), work))
+    places = _places
+    if not places.acquire(blocking=False):
         return False
-    try:
-        _threads().submit(_worked, _places, copy_context(), work)
-    except RuntimeError:  # the interpreter is ending
-        _places.release()
+    if not _begun(copy_context(), work, places):
+        places.release()
         return False
     return True
+
+
+def _begun(context: Context, work: Work, places: BoundedSemaphore | None = None) -> bool:
+    """Hand some work to the threads; tell whether they took it."""
+    try:
+        _threads().submit(_worked, places, context, work)
+    except RuntimeError:  # the interpreter is ending
+        return False
+    return True
+
+
+class _Later:
+    """What is to be done later, and one thread that waits until it is time."""
+
+    def __init__(self) -> None:
+        """Begin with nothing, and without the thread."""
+        self._changed = Condition()
+        self._waiting: list[tuple[float, int, Work]] = []  # a heap: the first is the next
+        self._number = count()  # tells apart what is due at once
+        self._is_running = False
+
+    def add(self, after: float, work: Work) -> bool:
+        """Do some work after so many seconds; tell whether there was a place for it."""
+        with self._changed:
+            if len(self._waiting) >= MOST_LATER:
+                return False
+            heappush(self._waiting, (monotonic() + after, next(self._number), work))
+            if not self._is_running:
+                # A daemon: the end of the interpreter is not to wait a minute for what was to be done then.
+                Thread(target=self._run, name="cachedeco-later", daemon=True).start()
+                self._is_running = True
+            self._changed.notify()
+        return True
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            work()
+
+    def _next(self) -> Work | None:
+        """Return the next work when it is time; None where nothing is left, and the thread ends."""
+        with self._changed:
+            while self._waiting:
+                seconds = self._waiting[0][0] - monotonic()
+                if seconds <= 0:
+                    return heappop(self._waiting)[-1]
+                self._changed.wait(min(seconds, TIMEOUT_MAX))
+            self._is_running = False
+        return None
+
+
+_later = _Later()
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -53,12 +122,13 @@ def _threads() -> ThreadPoolExecutor:
     return _pool
 
 
-def _worked(places: BoundedSemaphore, context: Context, work: Callable[[], object]) -> None:
+def _worked(places: BoundedSemaphore | None, context: Context, work: Callable[[], object]) -> None:
     with suppress(Exception):  # the steps have told of it
         try:
             context.run(_alone, work)
         finally:
-            places.release()
+            if places is not None:
+                places.release()
             connections.close_all()
 
 
@@ -73,24 +143,37 @@ def _alone(work: Callable[[], object]) -> None:
         caches.close_all()
 
 
-def start(work: Coroutine[Any, Any, object]) -> bool:
+def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
     """
     Go on with a coroutine in a task of the running loop, as what it awaits may belong to that loop.
+
+    Args:
+        work: The coroutine.
+
+        after: Seconds from now before it is begun. Where the loop ends before, it never is.
 
     Returns:
         Whether there was a place for it.
     """
-    if len(_tasks) >= LONGEST_QUEUE:
+    crowd, most = (_sleepers, MOST_LATER) if after else (_tasks, LONGEST_QUEUE)
+    if len(crowd) >= most:
         work.close()
         return False
-    task = asyncio.get_running_loop().create_task(work)
-    _tasks.add(task)  # a loop keeps only weak references to its tasks
-    task.add_done_callback(_ended)
+    task = asyncio.get_running_loop().create_task(_after(after, work))
+    crowd.add(task)  # a loop keeps only weak references to its tasks
+    task.add_done_callback(partial(_ended, crowd, work))
     return True
 
 
-def _ended(task: asyncio.Task[Any]) -> None:
-    _tasks.discard(task)
+async def _after(seconds: float, work: Coroutine[Any, Any, object]) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
+    await work
+
+
+def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], task: asyncio.Task[Any]) -> None:
+    crowd.discard(task)
+    work.close()  # cancelled before it began, it would be missed by Python
     if not task.cancelled():
         task.exception()  # looked at: the steps have told of it, and asyncio need not
 
@@ -98,6 +181,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 @in_each_child
 def _begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
-    global _places, _pool
-    _places, _pool = BoundedSemaphore(LONGEST_QUEUE), None
+    global _places, _pool, _later
+    _places, _pool, _later = BoundedSemaphore(LONGEST_QUEUE), None, _Later()
     _tasks.clear()
+    _sleepers.clear()

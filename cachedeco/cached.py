@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from functools import partial
+from random import random
 from time import time
 from typing import (
     Any,
@@ -22,12 +23,13 @@ from typing import (
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, transactions
+from cachedeco.auditing import steps_of_audited_hit
 from cachedeco.computing import Call, steps_of_bypass, steps_of_refresh
 from cachedeco.events import Event, emit
 from cachedeco.flights import steps_of_miss
 from cachedeco.invalidation import invalidate
 from cachedeco.keeping import Draft, Terms, keep, looked_up, settled, stamped
-from cachedeco.nesting import innermost, note
+from cachedeco.nesting import doubt, innermost, note
 from cachedeco.reach import Args, Kwargs, Reached
 from cachedeco.recipe import Recipe
 from cachedeco.refreshing import ahead, enqueue, steps_of_due
@@ -97,6 +99,9 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
         terms, keys = admitted
         asked, found, entry = looked_up(terms, keys)
         if entry is not None and entry.expires > (ahead(entry, terms.early) if terms.early else time()):
+            if terms.audit and random() < terms.audit:  # noqa: S311 -- no secret
+                call = Call(terms, keys, found, asked, entry, _Again(self, args, kwargs))
+                return None, steps_of_audited_hit(call)
             if innermost.get() is not None:
                 note(terms.store.alias, asked, found)
             emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
@@ -108,6 +113,8 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
     def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[Terms, list[str]] | None:
         """Return the terms and the keys of a call; None where it goes past the cache."""
         if conf.current_mode() != "on":
+            if not self._recipe.is_certain:
+                doubt()
             return None
         terms, keys = self._recipe.located(self._head + args, kwargs)
         # What this transaction has invalidated is old for itself already, though nobody else may know yet.
@@ -163,6 +170,7 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
         """
         admitted = self._admitted(args, kwargs)
         if admitted is None:
+            doubt()  # where it is audited, what is there is not looked at
             return MISSING
         asked, found, entry = looked_up(*admitted)
         if entry is None or entry.expires <= time():

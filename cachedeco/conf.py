@@ -37,6 +37,8 @@ class Settings:
     JITTER: float = 0.0
     WAIT: float = 5.0
     REFRESH: Refresher = "caller"
+    AUDIT: float = 0.0
+    AUDIT_SECONDS: float = 60.0
     OUTBOX_SECONDS: float = 600.0
     BREAKER_FAILURES: int = 3
     BREAKER_SECONDS: float = 1.0

@@ -56,6 +56,7 @@ def cached_query(
     wait: Seconds | Unset = ...,
     nested: bool = ...,
     format: FormatName = ...,
+    audit: bool = ...,
     cache_if: Callable[[Any], object] = ...,
 ) -> Decorator: ...
 def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
@@ -79,6 +80,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
     format: FormatName = "pickle",  # noqa: A002 -- as users would call it
+    audit: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> Any:
     """
@@ -145,6 +147,9 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         format: How values are stored: "pickle" takes nearly everything. "json" takes plain data only (None, bool, int,
             float, str, lists, dicts with str for keys), and reading it back runs no code, whoever wrote it.
 
+        audit: Whether hits may be audited, as the setting `AUDIT` says. False where the value changes by itself, and
+            only the timeout ends it: one that tells the time of day, or draws lots.
+
         cache_if: Callable of the value: store only where true. Default: always.
 
     Raises:
@@ -167,6 +172,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
         wait=wait,
         nested=nested,
         format=format,
+        audit=audit,
     )
 
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
@@ -216,6 +222,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
     format: FormatName = "pickle",  # noqa: A002 -- as users would call it
+    audit: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> ManyDecorator:
     """
@@ -256,6 +263,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
         wait=wait,
         nested=nested,
         format=format,
+        audit=audit,
     )
 
     def decorate(given: Any) -> Any:  # noqa: ANN401 -- as ManyDecorator says

@@ -26,6 +26,8 @@ Kind = Literal[
     "error",  # the cache, or a value, failed; the call went on without it
     "opened",  # a cache failed too often: this process goes past it from now on; `reason` says why
     "closed",  # the cache answers again, and has every invalidation that was delayed
+    "audited",  # a hit was computed anew, and is what it should be; `reason` says why where the values differ
+    "inconsistent",  # ... and is not: the value has changed, and nobody has invalidated the call; `reason` says how
 ]
 
 
@@ -60,6 +62,8 @@ class Stats:
     errors: int = 0  #: failed commands, unreadable or unpicklable values, invalidations delayed or lost
     computations: int = 0
     seconds_saved: float = 0.0  #: what the computations behind the hits took when they ran
+    audited: int = 0  #: hits that were computed anew, and are what they should be
+    inconsistent: int = 0  #: hits that were computed anew, and are not
 
 
 Hook = Callable[[Event], object]
@@ -73,6 +77,8 @@ _COUNTED: dict[str, str] = {
     "delayed": "errors",
     "lost": "errors",
     "computed": "computations",
+    "audited": "audited",
+    "inconsistent": "inconsistent",
 }
 
 _lock = Lock()
@@ -115,6 +121,14 @@ def log(event: Event) -> None:
     if event.kind in _UNACKNOWLEDGED:
         whose = event.function or "the functions under this namespace"
         logger.error(_UNACKNOWLEDGED[event.kind], event.key, event.cache, whose, exc_info=event.error)
+    elif event.kind == "inconsistent":
+        logger.error(
+            "A call of %r was served what has changed, and was not invalidated: %s (key %r, cache %r).",
+            event.function,
+            event.reason,
+            event.key,
+            event.cache,
+        )
     elif event.kind == "opened":
         logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)
     elif event.kind == "closed":

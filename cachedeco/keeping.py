@@ -47,6 +47,7 @@ class Terms:
     wait: float  #: how long a caller waits for another one's computation
     nested: bool  #: whether an entry depends on the cached calls inside its computation
     refresh: Literal["caller", "thread", "task"]  #: who refreshes an entry while others are served the old value
+    audit: float = 0.0  #: how likely a hit is to be audited
 
     @property
     def grace(self) -> float:

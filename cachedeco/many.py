@@ -4,12 +4,14 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from collections.abc import Set as AbstractSet
 from functools import partial
 from inspect import Parameter, signature
+from random import random
 from time import time
 from typing import Any, Concatenate, Generic, NamedTuple, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco import conf, nesting, transactions
+from cachedeco.auditing import Sample, seen_in, steps_with_audit
 from cachedeco.batch import given, keep_each, looked_up_each, settled_each
 from cachedeco.bulk import (
     Batch,
@@ -142,6 +144,8 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
     def _admitted(self, call: Placed) -> Admitted | None:
         """Return the terms and the keys of a call; None where it goes past the cache, or is for no ids."""
         if not call.ids or conf.current_mode() != "on":
+            if not self._recipe.is_certain:
+                nesting.doubt()
             return None
         terms, rows = self._recipe.located_each(map(call.taking, call.ids))
         bypassed: set[Any] = set()
@@ -158,6 +162,7 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
         terms, rows, bypassed = admitted
         values: Values = {}
         due: dict[Any, Call] = {}
+        sampled: dict[Any, Call] = {}
         missing = {each: Call(terms, rows[each], None) for each in bypassed}
         for each, one in admitted.looks():
             entry = one.entry
@@ -167,10 +172,20 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
                 due[each] = one
             else:
                 values[each] = served(one).value
-        if len(values) == len(rows):
+                if terms.audit and random() < terms.audit:  # noqa: S311 -- no secret
+                    sampled[each] = one
+        if len(values) == len(rows) and not sampled:
             return cast("dict[K, V]", given(call.ids, values)), None
         missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
-        return None, (steps_of_batch(Batch(terms, call.ids, values, due, missing, bypassed)), self._compute(call))
+        steps = steps_of_batch(Batch(terms, call.ids, values, due, missing, bypassed))
+        return None, (self._audited(call, sampled, steps) if sampled else steps, self._compute(call))
+
+    def _audited(self, call: Placed, sampled: Mapping[Any, Call], steps: Steps[Values]) -> Steps[Values]:
+        def located(ids: Sequence[Any]) -> list[list[str]]:
+            return self._recipe.located_each(map(call.taking, ids))[1]
+
+        terms = next(iter(sampled.values())).terms
+        return steps_with_audit(Sample(terms, seen_in(sampled), located, over_ids=True), steps)
 
     def _refreshed(self, args: Args, kwargs: Kwargs) -> Work:
         """Return the steps that compute and store; what can't be stored is invalidated, as what is stored is old."""
@@ -207,6 +222,8 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
         call = self._placed(args, kwargs)
         admitted = self._admitted(call)
         values: Values = dict.fromkeys(call.ids, ABSENT)
+        if admitted is None:
+            nesting.doubt()  # where it is audited, what is there is not looked at
         for each, one in admitted.looks() if admitted else ():
             if one.entry is not None and one.entry.expires > time():
                 nesting.note(one.terms.store.alias, one.asked, one.found or {})

@@ -26,7 +26,7 @@ MOST_INNER_TOKENS: Final = 2_000
 class Computation:
     """A computation under way, and what the cached calls inside it depended on so far."""
 
-    __slots__ = ("alias", "around", "collects", "inner", "is_leading", "is_over", "is_whole")
+    __slots__ = ("alias", "around", "collects", "inner", "is_certain", "is_leading", "is_over", "is_whole")
 
     def __init__(self, alias: str, around: "Computation | None", *, collects: bool, is_leading: bool) -> None:
         """Begin with nothing."""
@@ -37,6 +37,7 @@ class Computation:
         self.is_over = False
         self.inner: dict[str, bytes] = {}
         self.is_whole = True  #: False once an inner call had no stamp
+        self.is_certain = True  #: False once an inner call may give another value though nothing was invalidated
 
 
 innermost: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
@@ -97,6 +98,13 @@ def spoil() -> None:
     computation = _current()
     if computation is not None and computation.collects:
         computation.is_whole = False
+
+
+def doubt() -> None:
+    """Tell the computation around a call that this may give another value though nothing was invalidated."""
+    computation = _current()
+    if computation is not None:
+        computation.is_certain = False
 
 
 # --- what is remembered of entries ---

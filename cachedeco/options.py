@@ -31,6 +31,7 @@ class Options:
     jitter: float | Unset
     wait: Seconds | Unset
     nested: bool
+    audit: bool
     format: FormatName
 
     def check(self, name: str) -> None:
@@ -60,9 +61,10 @@ class Options:
             if not isinstance(value, kinds) or isinstance(value, bool):
                 msg = f"{option}={value!r} for {name}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
                 raise TypeError(msg)
-        if not isinstance(self.nested, bool):
-            msg = f"nested={self.nested!r} for {name}(); it takes True or False."
-            raise TypeError(msg)
+        for option, flag in (("nested", self.nested), ("audit", self.audit)):
+            if not isinstance(flag, bool):
+                msg = f"{option}={flag!r} for {name}(); it takes True or False."
+                raise TypeError(msg)
         if not callable(self.cache_if):
             msg = f"cache_if={self.cache_if!r} for {name}(); it takes a callable of the value."
             raise TypeError(msg)

@@ -93,6 +93,8 @@ class Recipe:
         self.source = source
         self.name = name
         self.options = options
+        # Whether only an invalidation lets a call give another value.
+        self.is_certain = options.audit and options.nested
         self._plan = plan
         self._ready: Ready | None = None
         self.dependencies = plan.dependencies
@@ -164,6 +166,7 @@ class Recipe:
             wait=settings.WAIT if options.wait is UNSET else span_of(options.wait, what="wait"),
             nested=options.nested,
             refresh=settings.REFRESH,
+            audit=settings.AUDIT if options.audit else 0.0,
         )
         locators = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
         return Ready(settings, terms, locators, store.room())

@@ -11,6 +11,7 @@ computation took. Without a lease e^(1/beta) callers would refresh, whatever the
 """
 
 import pickle
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from math import log
@@ -88,7 +89,7 @@ def _apart(flight: Flight, call: Call, lease: Lease) -> Steps[Any]:
     """Refresh in the background, if the call has the same key there."""
     is_same = False
     try:
-        problem = yield partial(_problem, call)
+        problem = yield partial(problem_elsewhere, call.keys, call.again.located if call.again else None, REMEDY)
         is_same = problem is None
     finally:  # a loop may end, and cancel us, before we have begun
         if not is_same:
@@ -105,13 +106,22 @@ def _apart(flight: Flight, call: Call, lease: Lease) -> Steps[Any]:
     return Value(None)
 
 
-def _problem(call: Call) -> Exception | None:
-    """Return what speaks against computing here: a tenant, say, that only the caller's own connection knows."""
+def problem_elsewhere(keys: list[str], located: Callable[[], list[str]] | None, remedy: str) -> Exception | None:
+    """
+    Return what speaks against computing here: a tenant, say, that only the caller's own connection knows.
+
+    Args:
+        keys: Those of the call, where it was called.
+
+        located: Returns them as they are here. None: nobody can tell.
+
+        remedy: What can be done about it, for the error.
+    """
     try:
-        here = call.again.located() if call.again else call.keys
+        here = located() if located else keys
     except Exception as error:  # noqa: BLE001 -- whatever the user's vary does in another thread
         return error
-    return None if here == call.keys else RuntimeError(OTHER_KEY.format(call.keys[0], here[0]))
+    return None if here == keys else RuntimeError(OTHER_KEY.format(keys[0], here[0], remedy))
 
 
 def _enqueued(call: Call) -> bool:
@@ -123,10 +133,8 @@ def _enqueued(call: Call) -> bool:
     return True
 
 
-OTHER_KEY: Final = (
-    "In the background the call of {0} is that of {1}: what it varies on is not known there. "
-    'Say CACHEDECO["REFRESH"] = "caller".'
-)
+OTHER_KEY: Final = "In the background the call of {0} is that of {1}: what it varies on is not known there. {2}"
+REMEDY: Final = 'Say CACHEDECO["REFRESH"] = "caller".'
 
 
 class Pickles:
@@ -161,7 +169,7 @@ def refresh_from(message: str) -> None:
     """Refresh the entry that a message of `enqueue()` names, in whatever process this is."""
     (cached, args, kwargs), key = signing.loads(message, salt=SALT, serializer=Pickles)
     if cached.key_for(*args, **kwargs) != key:
-        raise RuntimeError(OTHER_KEY.format(key, cached.key_for(*args, **kwargs)))
+        raise RuntimeError(OTHER_KEY.format(key, cached.key_for(*args, **kwargs), REMEDY))
     if iscoroutinefunction(cached):
         async_to_sync(cached.arefresh)(*args, **kwargs)
     else:

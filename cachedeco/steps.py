@@ -42,9 +42,10 @@ class Pause(NamedTuple):
 
 
 class Handover(NamedTuple):
-    """Take these steps in the background. The answer tells whether they were taken on."""
+    """Take these steps in the background, after so many seconds. The answer tells whether they were taken on."""
 
     steps: "Steps[Any]"
+    after: float = 0.0
 
 
 class Value(NamedTuple, Generic[V]):
@@ -98,8 +99,8 @@ def _done(step: Step, compute: Callable[..., Any]) -> object:
         case Pause(seconds):
             sleep(seconds)
             return None
-        case Handover(steps):
-            return background.submit(lambda: run(steps, compute))
+        case Handover(steps, after):
+            return background.submit(lambda: run(steps, compute), after)
         case _:
             return step()
 
@@ -156,7 +157,7 @@ async def _adone(step: Compute | Wait | Pause | Handover, compute: Callable[...,
         case Pause(seconds):
             await asyncio.sleep(seconds)
             return None
-    return background.start(arun(step.steps, compute))
+    return background.start(arun(step.steps, compute), step.after)
 
 
 async def _until_done(future: "Future[Any]", seconds: float) -> None:

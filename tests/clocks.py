@@ -12,7 +12,7 @@ Act = Callable[[], object]
 
 START = 1_000_000_000.0
 # Whatever of cachedeco reads the time of day.
-READERS = ("bulk", "cached", "computing", "keeping", "leases", "many", "refreshing")
+READERS = ("auditing", "bulk", "cached", "computing", "keeping", "leases", "many", "refreshing")
 
 
 def replace_time(patch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
@@ -53,7 +53,7 @@ class Clock:
             self.pause(seconds)
 
         replace_time(monkeypatch, self)
-        for module in ("flights", "leases"):
+        for module in ("auditing", "flights", "leases"):
             monkeypatch.setattr(f"cachedeco.{module}.monotonic", self)
         monkeypatch.setattr("cachedeco.computing.perf_counter", self)
         monkeypatch.setattr("cachedeco.steps.sleep", self.pause)

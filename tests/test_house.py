@@ -12,8 +12,9 @@ import cachedeco
 FLOORS = [
     "forks", "signing", "encoders", "events", "accepted", "conf", "transactions", "breaker", "store", "formats",
     "entries", "journal", "invalidation", "rows", "namespaces", "relations", "receivers", "expressions",
-    "dependencies", "keys", "nesting", "background", "steps", "keeping", "batch", "computing", "leases", "flights",
-    "refreshing", "bulk", "options", "recipe", "reach", "cached", "many", "decorator", "__init__",
+    "dependencies", "keys", "nesting", "values", "background", "steps", "keeping", "batch", "computing", "leases",
+    "flights", "refreshing", "auditing", "bulk", "options", "recipe", "reach", "cached", "many", "decorator",
+    "__init__",
 ]  # fmt: skip
 # They are taken away by deleting a file: nothing inside may need them.
 DOORS = ["apps", "backends", "checks", "checks_caches", "management", "managers", "outbox", "tasks"]

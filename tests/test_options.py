@@ -264,6 +264,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"early": True}, "early=True for "),
         ({"nested": None}, "nested=None for .* it takes True or False"),
         ({"nested": 1}, "nested=1 for "),
+        ({"audit": None}, "audit=None for .* it takes True or False"),
         ({"nonsense": 1}, "unexpected keyword argument 'nonsense'"),
     ],
     ids=lambda value: next(iter(value.items()))[0] if isinstance(value, dict) else "",

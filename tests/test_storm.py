@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from benchmarks.storming.board import Board
-from benchmarks.storming.course import SHORT, storm
+from benchmarks.storming.course import SHORT, Audit, storm
 from benchmarks.storming.plan import Backend, Plan
 from tests.postgres import PostgreSQL
 
@@ -58,6 +58,17 @@ def test_nothing_old_is_served_and_the_control_is_caught(
 
     assert (0, 0, 0) == (ours.stale, ours.stuck, ours.failures), ours
     assert control.stale > 0, control
+
+
+def test_auditor_finds_each_hidden_write_and_accuses_nobody_else(postgresql: PostgreSQL) -> None:
+    """Where one write in three is told to nobody, every audit of such a row reports it, and none of another row."""
+    audit = Audit(share=0.2, seconds=1.0, hide=3)
+
+    [ours] = storm("plain", "memcached", postgresql, replace(SHORT, seconds=5.0), controls=(), audit=audit)
+
+    assert (0, 0) == (ours.verdicts.missed, ours.verdicts.accused), ours.verdicts
+    assert ours.verdicts.found >= len(ours.verdicts.rows) > 0
+    assert ours.verdicts.audited > 0
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from enum import IntEnum
 from pathlib import Path
 from time import monotonic, sleep
 
-from benchmarks.storming.plan import READERS_PER_PROCESS, Plan
+from benchmarks.storming.plan import HIDING_ROWS, READERS_PER_PROCESS, Plan
 
 # Times kept of each row: as many versions as a long storm may write of one.
 VERSIONS = 1 << 15
@@ -44,6 +44,7 @@ class Board:
         self.killed = words[slice(*places["killed"])]  #: lives of each writer that have ended so
         self.failed_writes = words[slice(*places["failed_writes"])]  #: by each writer, of each contender
         self._times = times[slice(*places["times"])]
+        self._hidden = times[slice(*places["hidden"])]
 
     @classmethod
     def create(cls, plan: Plan) -> "Board":
@@ -70,6 +71,14 @@ class Board:
         # Zero: that version is committed, and its writer was killed or has not been told.
         times = (self._times[row * VERSIONS + each % VERSIONS] for each in after)
         return max((now - each for each in times if each), default=0.0)
+
+    def hide(self, place: int) -> None:
+        """Tell that a write is committed, and hidden from everybody, of one of the rows for that."""
+        self._hidden[place] = self._hidden[place] or monotonic()
+
+    def hidden_since(self, place: int) -> float:
+        """Return when the first write of such a row was hidden, by the clock of `time.monotonic()`; 0 for never."""
+        return self._hidden[place]
 
     # --- how much was done ---
 
@@ -141,6 +150,7 @@ def _places(plan: Plan) -> dict[str, tuple[int, int]]:
         "killed": plan.writers,
         "failed_writes": plan.writers * len(plan.contenders),
         "times": plan.rows * VERSIONS,
+        "hidden": HIDING_ROWS,
     }
     places, begin = {}, 0
     for name, size in sizes.items():

@@ -70,9 +70,13 @@ class Cachedeco:
             return await computation.awaited(row)
 
         options: dict[str, Any] = {"namespace": "row:{row}", "timeout": TIMEOUT, "ignore": ("computation",)}
+        hiding = {**options, "namespace": None}
         self.computation = computation
         self.read: Any = cached_query(name="storm.read", **options)(read)
         self.aread: Any = cached_query(name="storm.aread", **options)(aread)
+        # Of rows of which writes are hidden: nothing invalidates them.
+        self.hiding: Any = cached_query(name="storm.hiding", **hiding)(read)
+        self.ahiding: Any = cached_query(name="storm.ahiding", **hiding)(aread)
         self._namespace = Namespace
 
     def invalidate(self, row: int, turn: int) -> None:

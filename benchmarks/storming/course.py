@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
+from benchmarks.storming.audits import LONGEST_EVENT, Verdicts
 from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.crew import Crew
 from benchmarks.storming.field import Field
-from benchmarks.storming.plan import Backend, Plan
+from benchmarks.storming.plan import HIDING_ROWS, Backend, Plan
 from benchmarks.storming.proxy import Proxy
 from benchmarks.storming.readers import Count
 from benchmarks.storming.scenarios import SCENARIOS, Scenario
@@ -52,6 +53,15 @@ SHORT = Size(seconds=1.0, threaded_readers=1, tasks=4, control_share=4)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Audit:
+    """How cachedeco's hits are audited."""
+
+    share: float
+    seconds: float  #: between the two looks
+    hide: int = 0  #: one write in so many is hidden, for the auditor to find; 0 for none
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What one storm has shown of one contender."""
 
@@ -67,6 +77,10 @@ class Result:
     failed_writes: int  #: exceptions that reached a writer
     stuck: int  #: rows that were old still in the end
     slow: int  #: 1 where the slow reader has left an old row
+    audit_seconds: float
+    hides: bool  #: writes were hidden
+    verdicts: Verdicts  #: of the auditor; cachedeco's alone
+    hidden: int  #: rows of which a write was hidden, long enough ago to be found
 
     @property
     def stale(self) -> int:
@@ -87,6 +101,7 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
     *,
     controls: tuple[str, ...] = ("get_or_set",),
     outbox: bool = False,
+    audit: Audit | None = None,
     seed: int = 0,
 ) -> list[Result]:
     """
@@ -104,6 +119,8 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
         controls: What is cached by other means beside cachedeco.
 
         outbox: Deliver invalidations by `cachedeco.outbox`.
+
+        audit: How cachedeco's hits are audited; None for not at all.
 
         seed: Of what is random, as far as the machine lets it be repeated.
 
@@ -128,6 +145,9 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
             atomic_reads=scenario.atomic_reads,
             switches_mode=scenario.switches_mode,
             outbox=outbox,
+            audit=audit.share if audit else 0.0,
+            audit_seconds=audit.seconds if audit else 60.0,
+            hide=audit.hide if audit else 0,
             seed=seed,
         )
         board = Board.create(plan)
@@ -209,9 +229,11 @@ def _result(
 ) -> Result:
     plan, board = field.plan, field.board
     name = plan.contenders[place]
-    total = Count()
+    total, verdicts = Count(), Verdicts()
     for each in counts:
         total.add(Count(**each[name]))
+        if place == 0:
+            verdicts.add(Verdicts(**each["verdicts"]))
     return Result(
         scenario=plan.scenario,
         backend=plan.backend,
@@ -225,7 +247,17 @@ def _result(
         failed_writes=sum(board.failed_writes[place :: len(plan.contenders)]),
         stuck=left[name]["stuck"],
         slow=left[name]["slow"],
+        audit_seconds=plan.audit_seconds,
+        hides=bool(plan.hide),
+        verdicts=verdicts,
+        hidden=_hidden_long_ago(plan, board) if plan.hide else 0,
     )
+
+
+def _hidden_long_ago(plan: Plan, board: Board) -> int:
+    """Return of how many rows a write was hidden so long ago that both looks can be over."""
+    latest = monotonic() - 2 * plan.audit_seconds - LONGEST_EVENT
+    return sum(0 < board.hidden_since(place) < latest for place in range(HIDING_ROWS))
 
 
 def machine() -> str:

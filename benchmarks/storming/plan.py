@@ -13,6 +13,7 @@ Backend = Literal["memcached", "redis"]
 
 # Seconds that an entry lives: longer than any storm, so that what is old stays old until it is invalidated.
 TIMEOUT = 3600
+HIDING_ROWS = 20  # rows behind the others, of which writes are hidden, where any are
 READERS_PER_PROCESS = 8  # places on the board for the threads of a process
 
 
@@ -41,7 +42,15 @@ class Plan:
         bool  #: the first writer goes past the cache at times, and the first thread or task of a reader turns it off
     )
     outbox: bool
+    audit: float  #: the share of cachedeco's hits that is audited
+    audit_seconds: float
+    hide: int  #: one write in so many of the first writer is hidden: it is of a row of its own, and invalidates nothing
     seed: int
+
+    @property
+    def all_rows(self) -> int:
+        """The number of rows, with those of which writes are hidden."""
+        return self.rows + (HIDING_ROWS if self.hide else 0)
 
     @property
     def readers(self) -> int:
@@ -85,6 +94,7 @@ def configure(plan: Plan) -> None:
     outbox = ["cachedeco.outbox"] if plan.outbox else []
     settings.configure(
         CACHES={"default": cache_settings(plan)},
+        CACHEDECO={"AUDIT": plan.audit, "AUDIT_SECONDS": plan.audit_seconds},
         DATABASES={"default": plan.database},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["cachedeco", *outbox],

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from benchmarks.storming import rows
+from benchmarks.storming.audits import listened
 from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import Plan, configure
@@ -60,6 +61,8 @@ class Reader:
         for turn in self._passes():
             with self._mode(turn):
                 self._pass(ours)
+                for row in self._hiding():
+                    self._crew[ours].hiding(row)  # type: ignore[attr-defined] # ours has it
             if controls and turn % share == 0:
                 self._pass(controls[turn // share % len(controls)])
 
@@ -87,7 +90,7 @@ class Reader:
                 tell(read(row))
         count.reads += self._plan.rows
 
-    async def astorm(self, read: Callable[[int], Any]) -> None:
+    async def astorm(self, read: Callable[[int], Any], hiding: Callable[[int], Any]) -> None:
         """Read until the storm is over, from async code, ours only."""
         count = next(iter(self.counts.values()))
         for turn in self._passes():
@@ -95,7 +98,13 @@ class Reader:
                 for row in self._order():
                     with self._judging(count, row) as tell:
                         tell(await read(row))
+                for row in self._hiding():
+                    await hiding(row)
             count.reads += self._plan.rows
+
+    def _hiding(self) -> range:
+        """Return the rows of which writes are hidden, to be read and not to be counted."""
+        return range(self._plan.rows, self._plan.all_rows)
 
     def _order(self) -> list[int]:
         return self._random.sample(range(self._plan.rows), self._plan.rows)
@@ -150,10 +159,10 @@ def with_threads(plan: Plan, board: Board, process: int, crew: dict[str, Contend
 def with_tasks(plan: Plan, board: Board, process: int, crew: dict[str, Contender]) -> list[Reader]:
     """Read by several tasks."""
     readers = [Reader(plan, board, process, place, crew) for place in range(plan.tasks)]
-    aread = crew["cachedeco"].aread  # type: ignore[attr-defined] # ours has it
+    ours: Any = crew["cachedeco"]
 
     async def work() -> None:
-        await asyncio.gather(*(reader.astorm(aread) for reader in readers))
+        await asyncio.gather(*(reader.astorm(ours.aread, ours.ahiding) for reader in readers))
 
     asyncio.run(work())
     return readers
@@ -165,6 +174,7 @@ def main() -> None:
     configure(plan)
     board = Board(plan)
     crew = contenders(plan)
+    verdicts = listened(plan, board)
     board.tell_ready(process)
     board.wait_for(Phase.STORM)
     by_threads = process < plan.threaded_readers
@@ -178,7 +188,7 @@ def main() -> None:
         total.hits = total.reads - total.failures - total.computations
     ours: Any = crew["cachedeco"]
     totals["cachedeco"].hits = (ours.read if by_threads else ours.aread).stats().hits
-    print(json.dumps({name: asdict(total) for name, total in totals.items()}))
+    print(json.dumps({**{name: asdict(total) for name, total in totals.items()}, "verdicts": asdict(verdicts)}))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def make(plan: Plan) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS storm_row")
         cursor.execute("CREATE TABLE storm_row (id integer PRIMARY KEY, version integer NOT NULL)")
-        cursor.executemany("INSERT INTO storm_row VALUES (%s, 1)", [(row,) for row in range(plan.rows)])
+        cursor.executemany("INSERT INTO storm_row VALUES (%s, 1)", [(row,) for row in range(plan.all_rows)])
 
 
 def version(row: int) -> int:

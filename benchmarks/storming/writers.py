@@ -16,7 +16,7 @@ from django.db.utils import OperationalError
 from benchmarks.storming import rows
 from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
-from benchmarks.storming.plan import Plan, configure, die_with_parent
+from benchmarks.storming.plan import HIDING_ROWS, Plan, configure, die_with_parent
 
 # Where writers are to be killed, one write in so many is a writer's last.
 LAST_WRITE = 8
@@ -83,6 +83,12 @@ class Writer:
         hook: Any = (set(connection.savepoint_ids), die, False)
         connection.run_on_commit.insert(0, hook)
 
+    def _hide(self) -> None:
+        """Write a row, and tell nobody but the board."""
+        place = self._random.randrange(HIDING_ROWS)
+        rows.next_version(self._plan.rows + place)
+        self._board.hide(place)
+
     def storm(self) -> None:
         """Write until it is quiet; then read now and then, as a process does that has more to do than to write."""
         from cachedeco import bypass, mode
@@ -90,6 +96,9 @@ class Writer:
         while self._board.phase == Phase.STORM:
             turn = self._board.writes[self._number]
             past = self._plan.switches_mode and self._number == 0 and turn // WRITES_PER_MODE % 2
+            hides = self._plan.hide and self._number == 0 and turn % self._plan.hide == 0
+            if hides and self._board.has_begun():  # what was written before anybody has read it is not old
+                self._hide()
             with bypass() if past else mode("on"):
                 self.write(self._random.randrange(self._plan.rows))
             sleep(self._plan.pause)

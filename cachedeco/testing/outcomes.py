@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from cachedeco.cached import CachedQuery
 from cachedeco.conf import bypass
 from cachedeco.testing.assertions import call_from_sync, shown
-from cachedeco.testing.values import difference
+from cachedeco.values import difference
 
 LONGEST_REPR: Final = 500
 

@@ -2,7 +2,18 @@
 
 from collections.abc import Callable
 
-from tests.schedules.acts import Act, at_once, can_not_be_read, forgets, only_once, passes, puts, reads, writes
+from tests.schedules.acts import (
+    Act,
+    at_once,
+    can_not_be_read,
+    forgets,
+    nobody_is_accused,
+    only_once,
+    passes,
+    puts,
+    reads,
+    writes,
+)
 from tests.schedules.explorer import Scenario
 from tests.schedules.functions import (
     TIMEOUT,
@@ -280,6 +291,49 @@ def _of_time() -> list[Scenario]:
     ]
 
 
+def _of_audits() -> list[Scenario]:
+    # A pause of the world ends when nobody else can go on: by the second look each invalidation has arrived.
+    audits = {"AUDIT": 1.0, "AUDIT_SECONDS": TIMEOUT / 2}
+    found = [
+        Scenario(
+            name=f"a hit is audited, {way}",
+            before=[function],
+            cast=_readers(function, "A") | {"W": writes("row", invalidate)},
+            looks=[nobody_is_accused],
+            settings=audits,
+        )
+        for way, (function, invalidate) in invalidates.items()
+    ]
+    return [
+        *found,
+        Scenario(
+            name="a hit is audited, any key evicted",
+            before=[plain],
+            cast=_readers(plain, "A") | {"W": writes("row", plain.invalidate)},
+            looks=[nobody_is_accused],
+            budget={"evict": 1},
+            settings=audits,
+        ),
+        Scenario(
+            name="two hits are audited, two writers",
+            before=[plain],
+            cast=_readers(plain, "A@p", "B@q") | {"W@r": writes("row", plain.invalidate, times=2)},
+            looks=[nobody_is_accused],
+            settings=audits,
+        ),
+        *[
+            Scenario(
+                name=f"a call inside a call is audited, {name}",
+                before=[function],
+                cast=_readers(function, "A") | {"W": writes("in", inner.invalidate)},
+                looks=[nobody_is_accused],
+                settings=audits,
+            )
+            for name, function in CALLS_INSIDE.items()
+        ],
+    ]
+
+
 # Explored to their end.
 SMALL = [
     *_of_one_process(),
@@ -288,6 +342,7 @@ SMALL = [
     *_of_several_processes(),
     *_of_caches_that_fail(),
     *_of_time(),
+    *_of_audits(),
 ]
 
 TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from cachedeco.events import Event, listening
 from tests.clocks import READERS
 from tests.schedules.crew import Stage
 from tests.schedules.world import Kind, World
@@ -111,6 +112,30 @@ class Remembered(MutableMapping[str, tuple[str, ...]]):
         return len(world().process.remembered)
 
 
+class Suspects(MutableMapping[tuple[str, str], float]):
+    """What the process of whoever asks is to audit a second time."""
+
+    def __getitem__(self, name: tuple[str, str]) -> float:
+        """Give the time until which it is known."""
+        return world().process.suspects[name]
+
+    def __setitem__(self, name: tuple[str, str], until: float) -> None:
+        """Enter one."""
+        world().process.suspects[name] = until
+
+    def __delitem__(self, name: tuple[str, str]) -> None:
+        """Forget one."""
+        del world().process.suspects[name]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Give the names."""
+        return iter(world().process.suspects)
+
+    def __len__(self) -> int:
+        """Count."""
+        return len(world().process.suspects)
+
+
 def wait(futures: Collection[Future[Any]], seconds: float) -> None:
     """Wait for a future, at most so many seconds of the world."""
     [future] = futures
@@ -128,8 +153,12 @@ def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: Future[A
         _Now.world.clock += seconds
 
 
-def _submit(work: Callable[[], object]) -> bool:
-    return _Now.stage is not None and _Now.stage.spawn(work)
+def _submit(work: Callable[[], object], after: float = 0.0) -> bool:
+    def later() -> None:
+        _sleep(after)
+        work()
+
+    return _Now.stage is not None and _Now.stage.spawn(later if after else work)
 
 
 def _random_bytes(size: int) -> bytes:
@@ -142,8 +171,8 @@ def _time() -> float:
 
 REPLACED: dict[str, Any] = {
     **{f"{module}.time": _time for module in READERS},
-    **{f"{module}.monotonic": _time for module in ("leases", "flights")},
-    "computing.perf_counter": _time,
+    **{f"{module}.monotonic": _time for module in ("auditing", "leases", "flights")},
+    **{f"{module}.perf_counter": _time for module in ("auditing", "computing")},
     **{f"{module}.urandom": _random_bytes for module in ("entries", "invalidation", "leases")},
     **{f"{module}.random": lambda: 0.5 for module in ("keeping", "refreshing")},
     "leases.uniform": lambda low, high: (low + high) / 2,
@@ -154,9 +183,15 @@ REPLACED: dict[str, Any] = {
     # One thread runs at a time, and may stop while it holds it.
     "flights._lock": nullcontext(),
     "nesting.remembered": Remembered(),
+    "auditing._suspects": Suspects(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
     "invalidation._note": lambda _: None,
 }
+
+
+def _hear(event: Event) -> None:
+    if event.kind == "inconsistent":
+        world().accusation = event.reason
 
 
 @contextmanager
@@ -169,6 +204,7 @@ def simulated(**settings: Any) -> Iterator[None]:  # noqa: ANN401 -- of CACHEDEC
         for name, replacement in REPLACED.items():
             patch.setattr(f"cachedeco.{name}", replacement)
         try:
-            yield
+            with listening(_hear):
+                yield
         finally:
             enter(World())

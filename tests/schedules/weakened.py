@@ -1,12 +1,14 @@
 """The library with one line of defence taken away: a schedule must be found in which it is missed."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from cachedeco import flights, nesting
+from cachedeco import auditing, flights, nesting
 from cachedeco.computing import Call, Landing
 from cachedeco.flights import Flight
 from cachedeco.keeping import stamped
+from cachedeco.steps import Value
 from tests.schedules import scenarios
 from tests.schedules.explorer import Scenario
 
@@ -39,6 +41,12 @@ def _land_by_name(flight: Flight, landing: Landing) -> None:
         flight.future.set_result(landing)
 
 
+def _accused_at_once(sample: auditing.Sample) -> Any:  # noqa: ANN401 -- steps
+    differing = yield from auditing._looked_at(sample)  # noqa: SLF001 -- as the library itself
+    yield partial(auditing._reported, sample, differing)  # noqa: SLF001
+    return Value(None)
+
+
 _board = flights.board
 _blind = SimpleNamespace(is_leading=nesting.is_leading, asked=lambda _store, _names: _Anything())
 
@@ -67,6 +75,12 @@ WEAKENED: dict[str, tuple[str, Any, str]] = {
         "leases.Lease.end",
         lambda lease, _mark: lease.store.delete(lease.key),
         "two processes compute once",
+    ),
+    "audits that look once": ("auditing._first_look", _accused_at_once, "a hit is audited, own token"),
+    "audits that do not look at the tokens": (
+        "auditing._unexplained",
+        lambda _sample, ids: list(ids),
+        "a hit is audited, own token",
     ),
     "no leases": ("leases.Lease.take", lambda _lease: True, "two processes compute once"),
 }

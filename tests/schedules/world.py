@@ -72,6 +72,7 @@ class Process:
     name: str
     flights: dict[Any, Any] = field(default_factory=dict)
     remembered: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    suspects: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -128,6 +129,7 @@ class World:
         self.is_unreadable = False  #: each attempt to read the cache fails
         self.serial = 0
         self.has_failed = False
+        self.accusation = ""  #: what the auditor has called inconsistent
         self.violation = ""
 
     def twin(self, budget: Mapping[str, int]) -> "World":
@@ -163,8 +165,12 @@ class World:
         """Return what two states have in common from which the same may follow."""
         actors = [(a.history, *a.pending.fingerprint(), a.is_dead, a.is_done) for a in self.actors]
         cached = frozenset((key, hash(held)) for key, held in self.cache.items())
-        processes = [(frozenset(each.flights), tuple(each.remembered.items())) for each in self.processes.values()]
-        shared = (self.clock, cached, tuple(self.rows.items()), tuple(self.acked.items()), self.has_failed)
+        processes = [
+            (frozenset(each.flights), tuple(each.remembered.items()), tuple(each.suspects.items()))
+            for each in self.processes.values()
+        ]
+        known = (self.has_failed, bool(self.accusation))
+        shared = (self.clock, cached, tuple(self.rows.items()), tuple(self.acked.items()), *known)
         return hash((tuple(actors), shared, tuple(processes), tuple(self.left.items())))
 
     # --- what may happen next ---
@@ -233,6 +239,7 @@ class World:
                         self.end(each)
                 self.processes[target].flights.clear()
                 self.processes[target].remembered.clear()
+                self.processes[target].suspects.clear()
                 return None
         actor = next(each for each in self.actors if each.name == target)
         if deed == "crash":

@@ -1,0 +1,1 @@
+"""The auditor: it finds what nobody has invalidated, and accuses nobody else."""

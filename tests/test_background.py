@@ -1,0 +1,253 @@
+"""What is to be done later: in its order, when it is time, without a place before that; and no end waits for it."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from threading import BoundedSemaphore, Event, Semaphore
+from types import SimpleNamespace
+
+import pytest
+
+from cachedeco import background
+from tests.threads import PATIENCE_SECONDS
+
+here: ContextVar[str] = ContextVar("here", default="nowhere")
+
+
+class Hourglass:
+    """A clock that stands still, and wakes who waits for it when it is turned."""
+
+    def __init__(self, later: background._Later) -> None:
+        """Begin at zero."""
+        self.now = 0.0
+        self._later = later
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def turn(self, seconds: float) -> None:
+        """Let some time pass."""
+        with self._later._changed:  # noqa: SLF001 -- there is no other end to it
+            self.now += seconds
+            self._later._changed.notify_all()  # noqa: SLF001
+
+
+@pytest.fixture
+def hourglass(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hourglass]:
+    """Give the clock of what is to be done later, of which there is nothing yet; leave nothing waiting."""
+    later = background._Later()  # noqa: SLF001 -- one of this test's own
+    glass = Hourglass(later)
+    monkeypatch.setattr(background, "_later", later)
+    monkeypatch.setattr(background, "monotonic", glass)
+    yield glass
+    glass.turn(1e9)
+
+
+def waiters() -> list[threading.Thread]:
+    """Return the threads that wait until it is time."""
+    return [each for each in threading.enumerate() if each.name == "cachedeco-later"]
+
+
+def test_work_is_done_when_it_is_time_and_in_its_order(hourglass: Hourglass) -> None:
+    """What comes first is done first, whatever was said first; nothing is done before its time."""
+    done: list[str] = []
+    came = Semaphore(0)
+
+    def work(name: str) -> None:
+        done.append(name)
+        came.release()
+
+    for name, after in (("second", 60), ("third", 61), ("first", 30)):
+        assert background.submit(lambda name=name: work(name), after)  # type: ignore[misc] # a default
+    seen = [[*done]]
+    for seconds, count in ((30, 1), (29, 0), (1, 1), (100, 1)):
+        hourglass.turn(seconds)
+        for _ in range(count):
+            assert came.acquire(timeout=PATIENCE_SECONDS)
+        seen.append([*done])
+
+    names = ["first", "second", "third"]
+    assert [[], names[:1], names[:1], names[:2], names] == seen
+
+
+def test_work_has_the_context_of_who_asked_for_it(hourglass: Hourglass) -> None:
+    """It is that of the moment of asking, in one of the threads of the background."""
+    seen: list[tuple[str, str]] = []
+    came = Event()
+
+    def work() -> None:
+        seen.append((here.get(), threading.current_thread().name.partition("_")[0]))
+        came.set()
+
+    token = here.set("there")
+    background.submit(work, 1)
+    here.reset(token)
+    hourglass.turn(1)
+
+    assert came.wait(PATIENCE_SECONDS)
+    assert [("there", "cachedeco")] == seen
+
+
+@pytest.mark.parametrize(("most", "is_taken"), [(1, False), (2, True)])
+def test_work_that_finds_no_room_is_refused(
+    hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch, *, most: int, is_taken: bool
+) -> None:
+    """So much may wait, and no more."""
+    monkeypatch.setattr(background, "MOST_LATER", most)
+    background.submit(str, 60)
+
+    taken = background.submit(str, 60)
+
+    assert is_taken == taken
+    hourglass.turn(60)
+
+
+def test_work_may_be_for_the_end_of_time(hourglass: Hourglass) -> None:
+    """
+    What is further away than a thread can wait at once is waited for all the same.
+
+    The defect that this is about: the thread that waits for all would end by an error, and nothing be done later.
+    """
+    came = Event()
+    background.submit(came.set, 1e12)
+
+    hourglass.turn(1e13)
+
+    assert came.wait(PATIENCE_SECONDS)
+
+
+def test_work_needs_no_place_when_it_is_time(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What was taken on is not given up because others fill the queue; and before its time it takes no place.
+
+    The defect: who waited for a place, among many who took it or left it, never got one.
+    """
+    places, came = BoundedSemaphore(), Event()
+    monkeypatch.setattr(background, "_places", places)
+    background.submit(came.set, 60)
+    before = places.acquire(blocking=False)
+
+    hourglass.turn(60)
+
+    assert (True, True) == (before, came.wait(PATIENCE_SECONDS))
+
+
+def test_one_thread_waits_for_all_and_the_interpreter_for_none(hourglass: Hourglass) -> None:
+    """It is a daemon, which ends where nothing is left to wait for."""
+    came = Semaphore(0)
+    before = len(waiters())
+    for _ in range(3):
+        background.submit(came.release, 60)
+    during = waiters()
+
+    hourglass.turn(60)
+    for _ in range(3):
+        assert came.acquire(timeout=PATIENCE_SECONDS)
+
+    [mine] = during[before:]
+    mine.join(PATIENCE_SECONDS)
+    assert (True, False) == (mine.daemon, mine.is_alive())
+    background.submit(came.release, 60)
+    hourglass.turn(60)
+    assert came.acquire(timeout=PATIENCE_SECONDS)
+
+
+def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the threads take nothing any more, work is refused, or dropped when it is due; what waits goes on."""
+    ended, asked = ThreadPoolExecutor(1), Semaphore(0)
+    ended.shutdown()
+
+    def threads() -> ThreadPoolExecutor:
+        asked.release()
+        return ended
+
+    places = BoundedSemaphore()
+    monkeypatch.setattr(background, "_threads", threads)
+    monkeypatch.setattr(background, "_places", places)
+    for after in (60, 61):
+        background.submit(str, after)
+
+    hourglass.turn(61)
+
+    assert [True] * 2 == [asked.acquire(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    assert (False, True) == (background.submit(str), places.acquire(blocking=False))
+
+
+def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child has neither the thread that waits, nor what it waits for, nor its lock."""
+    for name in ("_places", "_pool", "_later"):
+        monkeypatch.setattr(background, name, getattr(background, name))
+    later = background._later  # noqa: SLF001 -- that of the parent
+
+    with later._changed:  # noqa: SLF001 -- another thread of the parent holds it
+        background._begin_anew()  # noqa: SLF001 -- as a fork calls it
+
+    assert background._later is not later  # noqa: SLF001
+    assert [] == background._later._waiting  # noqa: SLF001
+
+
+# --- in a loop ---
+
+
+def test_task_sleeps_first_and_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coroutine is begun after so many seconds; meanwhile there is room for what is to be done now."""
+    slept: list[float] = []
+    woken = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await woken.wait()
+
+    done: list[str] = []
+
+    async def work(name: str) -> None:
+        done.append(name)
+
+    async def calls() -> list[bool]:
+        taken = [background.start(work("later"), 60), background.start(work("now"))]
+        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        done.append("woken")
+        woken.set()
+        await asyncio.gather(*background._sleepers)  # noqa: SLF001
+        return taken
+
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 1)
+    monkeypatch.setattr(background, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+
+    assert [True, True] == asyncio.run(calls())
+    assert ([60], ["now", "woken", "later"], set()) == (slept, done, background._sleepers)  # noqa: SLF001
+
+
+@pytest.mark.parametrize(("most", "is_taken"), [(1, False), (2, True)])
+def test_task_that_finds_no_room_is_refused(monkeypatch: pytest.MonkeyPatch, *, most: int, is_taken: bool) -> None:
+    """So many may sleep, and no more."""
+    monkeypatch.setattr(background, "MOST_LATER", most)
+
+    async def work() -> None:
+        """Do nothing."""
+
+    async def calls() -> bool:
+        background.start(work(), 60)
+        return background.start(work(), 60)
+
+    assert is_taken == asyncio.run(calls())
+
+
+def test_loop_that_ends_takes_along_what_has_not_begun() -> None:
+    """Python does not complain of coroutines that nobody has awaited; warnings are errors here."""
+
+    async def work() -> None:
+        pytest.fail("begun")
+
+    async def calls() -> None:
+        background.start(work(), 60)
+        background.start(work())
+
+    asyncio.run(calls())
+    gc.collect()
+
+    assert (set(), set()) == (background._tasks, background._sleepers)  # noqa: SLF001
