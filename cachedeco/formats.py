@@ -35,17 +35,16 @@ class Format:
     unpack: Callable[[bytes], Any]
     knows_its_end: bool  #: whether unpack() stops by itself, whatever follows
     signer: Signer | None = None
-
-    @property
-    def signature_bytes(self) -> int:
-        """How long a signature is; 0 where there is none."""
-        return SIGNATURE_BYTES if self.signer else 0
+    signature_bytes: int = 0  #: how long a signature is, where there is one
 
 
 def format_of(name: FormatName, keys: Sequence[bytes]) -> Format:
     """Return a format, signed where there are keys."""
     plain = FORMATS[name]
-    return replace(plain, mark=plain.mark + b", signed", signer=Signer(keys, "cachedeco.entries")) if keys else plain
+    if not keys:
+        return plain
+    signer = Signer(keys, "cachedeco.entries")
+    return replace(plain, mark=plain.mark + b", signed", signer=signer, signature_bytes=SIGNATURE_BYTES)
 
 
 # --- pickle ---
