@@ -103,15 +103,18 @@ def _looked_inside(
     names = inner_names(terms.shelf, keys, found)
     if names is None:
         return keys, found, None
-    nesting.remember(keys[0], names)
     every = [*keys, *names]
     # What this transaction has invalidated is old for itself, though nobody else may know yet.
     if transactions.waiting and transactions.touched([name.rpartition(" ")[2] for name in names]):
         return keys, found, None
     missing = [name for name in names if name not in found]
     if entry is None and names != [*inner]:
-        found |= (nesting.asked(terms.store, missing) if missing else None) or {}
+        there = nesting.asked(terms.store, missing) if missing else {}
+        if there is None:
+            return keys, found, None  # and whoever remembers names that can't be asked for can't ask for anything
+        found |= there
         entry = unseal(terms.shelf, every, found)
+    nesting.remember(keys[0], names)
     return every, found, entry
 
 
