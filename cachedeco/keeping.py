@@ -206,11 +206,11 @@ def prepared(draft: Draft, value: object) -> tuple[bytes | None, tuple[bytes, fl
     timeout, is_kept = _timeout_of(draft, value)
     try:
         packed = draft.terms.shelf.form.pack(value)
+        return packed, sealed(draft, packed, timeout) if is_kept else None
     except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
         if is_kept:
             draft.terms.tell("error", draft.key, reason="The value can't be stored", error=error)
         return None, None
-    return packed, sealed(draft, packed, timeout) if is_kept else None
 
 
 def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:
