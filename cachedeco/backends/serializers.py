@@ -93,7 +93,8 @@ class SignedSerde:
     def deserialize(self, key: str | bytes, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what was stored under a key; None where that was not signed."""
         # Not by the flags, which anybody can set: they are not signed.
-        return _whole_number(value) if flags == PLAIN_FLAG else self._sealer.unseal(_encoded(key), value)
+        number = _whole_number(value) if flags == PLAIN_FLAG else None
+        return self._sealer.unseal(_encoded(key), value) if number is None else number
 
 
 class SignedSerializer:
@@ -124,7 +125,8 @@ class SignedSerializer:
 
     def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what was stored; None where that was not signed."""
-        return self._sealer.unseal(b"", data) if data.startswith(_BEGINNING) else _whole_number(data)
+        number = None if data.startswith(_BEGINNING) else _whole_number(data)
+        return self._sealer.unseal(b"", data) if number is None else number
 
 
 def _encoded(key: str | bytes) -> bytes:
