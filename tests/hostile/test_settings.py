@@ -6,6 +6,7 @@ from pytest_django import Settings
 
 from cachedeco import cached_query
 from cachedeco.conf import Settings as Parsed
+from cachedeco.formats import FormatName
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
 
@@ -45,6 +46,26 @@ def test_fault_in_the_settings_shows_no_key() -> None:
 def test_settings_show_no_key() -> None:
     """Nor does what is made of them."""
     assert KEY not in repr(Parsed.parse({"SIGNING_KEYS": [KEY]}))
+
+
+@pytest.mark.parametrize("form", ["pickle", "json"])
+@pytest.mark.parametrize("before", [[], [KEY]], ids=["begin", "stop"])
+def test_to_begin_or_to_stop_is_a_miss(before: list[str], form: FormatName, settings: Settings) -> None:
+    """What was stored before is of another format: nobody is told that somebody had forged it."""
+
+    @cached_query(format=form)
+    def answer() -> list[int]:
+        return [42]
+
+    settings.CACHEDECO = {"SIGNING_KEYS": before}
+    answer()
+    settings.CACHEDECO = {"SIGNING_KEYS": [] if before else [KEY]}
+
+    with capture_events(answer) as events:
+        found = [answer(), answer()]
+
+    assert [[42], [42]] == found
+    assert ["miss", "computed", "stored", "hit"] == [each.kind for each in events]
 
 
 @pytest.mark.parametrize("keys", [[], [KEY]], ids=["unsigned", "signed"])

@@ -1,5 +1,8 @@
-"""Where the signature of an entry lies is told by what is signed, and by nothing that somebody else can write."""
+"""What of an entry is signed, and where the signature lies: nothing of that can be changed."""
 
+from itertools import count
+from math import inf
+from struct import Struct
 from typing import Any
 
 import pytest
@@ -10,6 +13,8 @@ from cachedeco import cached_query
 from cachedeco.formats import FormatName
 from cachedeco.signing import SIGNATURE_BYTES, bound
 
+TIMES = Struct("<ddI")  # when it is due, what it took, and how much stands before
+numbers = count(1)
 KEY = "a key of the tests, long enough"
 # What a visitor has uploaded, say. Its last bytes, as many as a signature has, are a pickle; where an entry were to end
 # before them, "~~~~~~~~" would be when it is due: never.
@@ -39,6 +44,49 @@ def test_signature_moved_into_the_value_is_a_miss(form: FormatName, settings: Se
     found = upload()
 
     assert value == found
+
+
+@cached_query(timeout=60)
+def balance(account: int) -> list[int]:
+    """Return what is not always the same."""
+    return [account, next(numbers)]
+
+
+def test_old_value_under_the_stamp_of_now_is_a_miss(settings: Settings) -> None:
+    """Nobody can undo an invalidation by giving an old value the tokens of now."""
+    settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
+    old = balance(7)
+    key = balance.key_for(7)
+    before, token = cache.get(key), own_token(7)
+    balance.invalidate(7)
+    new = balance(7)
+    cache.set(key, before.replace(token, own_token(7)))
+
+    found = balance(7)
+
+    assert found not in (old, new)
+
+
+def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
+    """Nobody can have a value served for longer."""
+    settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
+    old = balance(8)
+    key = balance.key_for(8)
+    sealed = cache.get(key)
+    expires = sealed.index(own_token(8)) - SIGNATURE_BYTES - TIMES.size
+    _, seconds, length = TIMES.unpack_from(sealed, expires)
+    cache.set(key, sealed[:expires] + TIMES.pack(inf, seconds, length) + sealed[expires + TIMES.size :])
+
+    found = balance(8)
+
+    assert old != found
+
+
+def own_token(account: int) -> bytes:
+    """Return the token of one call as it stands."""
+    token = cache.get(balance._recipe.located((account,), {})[1][1])  # noqa: SLF001 -- as the call itself
+    assert isinstance(token, bytes)
+    return token
 
 
 def test_places_and_what_lies_there_do_not_run_together() -> None:
