@@ -143,7 +143,8 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
             then makes it a miss too.
 
         format: How values are stored: "pickle" takes nearly everything. "json" takes plain data only (None, bool, int,
-            float, str, lists, dicts with str for keys), and reading it back runs no code, whoever wrote it.
+            float, str, lists, dicts with str for keys), and we unpickle nothing to read it; docs/trust.md has what else
+            it takes for that to matter.
 
         cache_if: Callable of the value: store only where true. Default: always.
 
