@@ -182,7 +182,8 @@ def _modules_of(value: object) -> tuple[str, ...]:
 
 
 def _signing_keys_of(value: object) -> tuple[bytes, ...]:
-    return secrets_of(value) if value else ()
+    # Only what says "none": an environment variable that is not set must not turn signatures off.
+    return () if value in ([], ()) else secrets_of(value)
 
 
 PARSERS: dict[str, Callable[[Any], object]] = {

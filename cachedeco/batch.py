@@ -48,7 +48,9 @@ def _look_inside(terms: Terms, rows: Sequence[Row], looks: list[Look], doubtful:
     inside = {n: inner_names(terms.shelf, rows[n], found) for n in doubtful}
     missing = {name for names in inside.values() for name in names or () if name not in found}
     if missing:
-        found |= nesting.asked(terms.store, sorted(missing)) or {}
+        there = nesting.asked(terms.store, sorted(missing))
+        inside = dict.fromkeys(inside) if there is None else inside  # as keeping.looked_up() does
+        found |= there or {}
     for n, names in inside.items():
         row, entry = rows[n], looks[n][2]
         looks[n] = row, found, None

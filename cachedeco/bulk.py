@@ -211,7 +211,7 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
             break
         if mark == lease.owner:  # it was taken, though we were told that it was not
             return values, calls, lease
-        is_over = mark in {LANDED, FAILED} or _are_dead(before, calls)
+        is_over = mark in (LANDED, FAILED) or _are_dead(before, calls)
         if mark == FAILED and all(map(is_servable, calls.values())):
             return values | {each: served(call).value for each, call in calls.items()}, {}, None
         if is_over:  # and for these nothing was stored that lives: by an invalidation, or it can't be stored

@@ -51,11 +51,7 @@ class Cache:
         self.servers = servers_of(entry)
         # Django takes it beside the options, too.
         self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
-        try:
-            backend = import_string(entry["BACKEND"])
-        except (KeyError, ImportError):
-            backend = object
-        self._names = names_of(backend)
+        self._names = names_of(imported(entry.get("BACKEND", "")))
 
     def is_one_of(self, *backends: str) -> bool:
         """Tell whether the backend is one of these, or derived from one."""
@@ -68,6 +64,14 @@ class Cache:
             found[1] for found in (re.search(rf"[?&]{option.lower()}=([^&]*)", url) for url in self.servers) if found
         ]
         return next((place[option] for place in places if option in place), in_urls[0] if in_urls else None)
+
+
+def imported(given: Any) -> Any:  # noqa: ANN401 -- whatever a setting has
+    """Return what a setting gives by itself or by its path; a class of nothing where it can't be imported."""
+    try:
+        return import_string(given) if isinstance(given, str) else given
+    except ImportError:
+        return object
 
 
 def names_of(cls: type) -> list[str]:
@@ -159,9 +163,8 @@ def unpickling(cache: Cache) -> Iterator[CheckMessage]:
     if not conf.settings().SIGNING_KEYS or cache.is_one_of(LOCMEM, DUMMY):
         return
     name, ours = next(((name, ours) for name, ours in SERIALIZERS.items() if name in cache.options), ("", ""))
-    given: Any = cache.options.get(name)
-    given = import_string(given) if isinstance(given, str) else given
-    if not ours or ours not in names_of(given if isinstance(given, type) else type(given)):
+    given = imported(cache.options.get(name))
+    if ours not in names_of(given if isinstance(given, type) else type(given)):
         yield Warning(
             f"The backend of cache {cache.alias!r} unpickles whatever it finds, before SIGNING_KEYS can matter.",
             hint=(

@@ -55,7 +55,8 @@ class Settings:
             ImproperlyConfigured: A name is unknown or a value is none that it takes. All faults are named.
         """
         if not isinstance(raw, Mapping):
-            msg = f"CACHEDECO is {raw!r}; it takes a dict."
+            # Not what it is: a comma behind the dict makes it a tuple, and there may be keys in it.
+            msg = f"CACHEDECO is a {type(raw).__name__}; it takes a dict."
             raise ImproperlyConfigured(msg)
         known = [field.name for field in fields(cls)]
         faults = [f"CACHEDECO has no setting {name!r}; it has {', '.join(known)}." for name in raw if name not in known]

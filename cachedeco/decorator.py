@@ -145,7 +145,8 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
             then makes it a miss too.
 
         format: How values are stored: "pickle" takes nearly everything. "json" takes plain data only (None, bool, int,
-            float, str, lists, dicts with str for keys), and reading it back runs no code, whoever wrote it.
+            float, str, lists, dicts with str for keys), and we unpickle nothing to read it; docs/trust.md has what else
+            it takes for that to matter.
 
         audit: Whether hits may be audited, as the setting `AUDIT` says. False where the value changes by itself, and
             only the timeout ends it: one that tells the time of day, or draws lots.

@@ -31,6 +31,7 @@ from struct import error as StructError  # noqa: N812 -- a class with the name o
 from typing import Any, Final, NamedTuple, Self
 
 from cachedeco.formats import Format
+from cachedeco.signing import bound
 from cachedeco.store import Store
 
 TOKEN_BYTES: Final = 16
@@ -60,18 +61,17 @@ class Shelf(NamedTuple):
         """Return the signature of an entry under a key; empty where the format has none."""
         return self.form.signer.sign(self._signed(key, head, tail)) if self.form.signer else b""
 
-    def accepts(self, key: str, sealed: bytes, end: int, tail: bytes) -> bool:
-        """Tell whether the entry was signed, for this key; where it was not, that is an event."""
-        signer = self.form.signer
-        signature = sealed[end : end + self.form.signature_bytes]
-        if signer is None or signer.accepts(signature, self._signed(key, sealed[:end], tail)):
+    def accepts(self, key: str, sealed: bytes, end: int) -> bool:
+        """Tell whether an entry whose head ends there was signed, for this key; where it was not, that is an event."""
+        signer, stamp = self.form.signer, end + self.form.signature_bytes
+        if signer is None or signer.accepts(sealed[end:stamp], self._signed(key, sealed[:end], sealed[stamp:])):
             return True
         self.store.tell_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
         return False
 
     def _signed(self, key: str, head: bytes, tail: bytes) -> bytes:
-        # With the whole key, as another site's entry is not to be put under it either. No key has a line break in it.
-        return b"".join((self.store.whole_key(key).encode(), b"\n", head, tail))
+        # With the whole key, as another site's entry is not to be put under it either.
+        return bound(self.store.whole_key(key).encode(), head, tail)
 
 
 _header = Struct("<ddI")  # expires, seconds, and the length of what stands before it: the names of inner tokens
@@ -114,14 +114,13 @@ def unseal(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object] | None
     form = shelf.form
     try:
         sealed: Any = found[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
-        tail = _tail([found[key] for key in keys[1:]], form.mark)  # type: ignore[index, misc] # as above
-        if not sealed.endswith(tail):
+        if not sealed.endswith(_tail([found[key] for key in keys[1:]], form.mark)):  # type: ignore[index, misc] # as above
             return None
-        end = len(sealed) - len(tail) - form.signature_bytes
+        end = _end(form, sealed, len(keys) - 1)
         expires, seconds, length = _header.unpack_from(sealed, end - _header.size)
     except (KeyError, TypeError, AttributeError, StructError):
         return None  # absent, or bytes that are none of ours
-    if form.signer and not shelf.accepts(keys[0], sealed, end, tail):
+    if form.signer and not shelf.accepts(keys[0], sealed, end):
         return None
     try:
         value = form.unpack(sealed if form.knows_its_end else sealed[: end - _header.size - length])
@@ -148,10 +147,9 @@ class _Parts(NamedTuple):
             StructError: It is too short to be one.
         """
         number = len(sealed) - len(form.mark) - _number.size
-        signature = number - TOKEN_BYTES * _number.unpack_from(sealed, number)[0]
-        head = signature - form.signature_bytes
+        head = _end(form, sealed, _number.unpack_from(sealed, number)[0])
         names = head - _header.size
-        return cls(names - _header.unpack_from(sealed, names)[2], names, head, signature)
+        return cls(names - _header.unpack_from(sealed, names)[2], names, head, head + form.signature_bytes)
 
 
 def inner_names(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
@@ -176,7 +174,7 @@ def inner_names(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object]) 
         return None
     if not sealed.startswith(own, parts.signature):
         return None
-    if not shelf.accepts(keys[0], sealed, parts.head, sealed[parts.signature :]):
+    if not shelf.accepts(keys[0], sealed, parts.head):
         return None  # what stands in it would be keys to ask for
     return text.split("\n") if text else []
 
@@ -196,6 +194,16 @@ MOST_TOKENS: Final = 0xFFFF  # whose number that can tell
 def _tail(tokens: Sequence[bytes], mark: bytes) -> bytes:
     """Return how an entry with this stamp ends: the tokens, their number, so that they have one reading, the format."""
     return b"".join(tokens) + _number.pack(len(tokens)) + mark
+
+
+def _end(form: Format, sealed: bytes, number: int) -> int:
+    """
+    Return where the head of an entry ends that has so many tokens, and its signature begins.
+
+    By their number alone, which is signed: where the lengths of what lies under their names now could move it, somebody
+    could have us take a signature out of the middle of a value, and run the rest of that.
+    """
+    return len(sealed) - len(form.mark) - _number.size - TOKEN_BYTES * number - form.signature_bytes
 
 
 def is_token(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, Literal
@@ -35,17 +35,16 @@ class Format:
     unpack: Callable[[bytes], Any]
     knows_its_end: bool  #: whether unpack() stops by itself, whatever follows
     signer: Signer | None = None
-
-    @property
-    def signature_bytes(self) -> int:
-        """How long a signature is; 0 where there is none."""
-        return SIGNATURE_BYTES if self.signer else 0
+    signature_bytes: int = 0  #: how long a signature is, where there is one
 
 
 def format_of(name: FormatName, keys: Sequence[bytes]) -> Format:
     """Return a format, signed where there are keys."""
     plain = FORMATS[name]
-    return replace(plain, mark=plain.mark + b", signed", signer=Signer(keys, "cachedeco.entries")) if keys else plain
+    if not keys:
+        return plain
+    signer = Signer(keys, "cachedeco.entries")
+    return replace(plain, mark=plain.mark + b", signed", signer=signer, signature_bytes=SIGNATURE_BYTES)
 
 
 # --- pickle ---
@@ -73,9 +72,18 @@ def to_json(value: object) -> bytes:
     """
     if value is ABSENT:
         return _NOTHING
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    _check_plain(value, "the value")
-    return text.encode()
+    # What is not plain passes here, and is refused by us, who can say where it is. As it is rather than escaped: two
+    # halves of one character, which are two characters to Python, would come back as one.
+    text = json.dumps(
+        value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), skipkeys=True, default=lambda _: None
+    )
+    if flaw := _flaw_of(value):
+        msg = (
+            f"the value{flaw}, and format='json' keeps only what JSON gives back as it was: None, bool, int, float,"
+            " str, list, and dict with str for keys. Return these, or leave the format out."
+        )
+        raise TypeError(msg)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def from_json(packed: bytes) -> Any:  # noqa: ANN401 -- whatever was packed
@@ -83,22 +91,22 @@ def from_json(packed: bytes) -> Any:  # noqa: ANN401 -- whatever was packed
     return ABSENT if packed == _NOTHING else json.loads(packed)
 
 
-def _check_plain(value: object, where: str) -> None:
-    if type(value) in _PLAIN:
-        return
-    if type(value) is list:
-        for n, each in enumerate(value):
-            _check_plain(each, f"{where}[{n}]")
-    elif type(value) is dict and all(type(key) is str for key in value):
-        for key, each in value.items():
-            _check_plain(each, f"{where}[{key!r}]")
+def _flaw_of(value: Any) -> str:  # noqa: ANN401 -- whatever a function gives
+    """Say where in a value something is not plain, and what; nothing where all of it is."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return ""
+    parts: Iterable[tuple[object, object]]
+    if kind is list:
+        parts = enumerate(value)
+    elif kind is dict and all(type(key) is str for key in value):
+        parts = value.items()
     else:
-        what = "dict with keys that are no str" if type(value) is dict else type(value).__qualname__
-        msg = (
-            f"{where} is a {what}, and format='json' keeps only what JSON gives back as it was: None, bool, int, float,"
-            " str, list, and dict with str for keys. Return these, or leave the format out."
-        )
-        raise TypeError(msg)
+        return " is a dict with keys that are no str" if kind is dict else f" is a {kind.__qualname__}"
+    for place, each in parts:
+        if flaw := _flaw_of(each):
+            return f"[{place!r}]{flaw}"
+    return ""
 
 
 # The mark of pickles names Django: models and QuerySets of another version unpickle with a warning.

@@ -104,15 +104,18 @@ def _looked_inside(
     names = inner_names(terms.shelf, keys, found)
     if names is None:
         return keys, found, None
-    nesting.remember(keys[0], names)
     every = [*keys, *names]
     # What this transaction has invalidated is old for itself, though nobody else may know yet.
     if transactions.waiting and transactions.touched([name.rpartition(" ")[2] for name in names]):
         return keys, found, None
     missing = [name for name in names if name not in found]
     if entry is None and names != [*inner]:
-        found |= (nesting.asked(terms.store, missing) if missing else None) or {}
+        there = nesting.asked(terms.store, missing) if missing else {}
+        if there is None:
+            return keys, found, None  # and whoever remembers names that can't be asked for can't ask for anything
+        found |= there
         entry = unseal(terms.shelf, every, found)
+    nesting.remember(keys[0], names)
     return every, found, entry
 
 
@@ -204,11 +207,11 @@ def prepared(draft: Draft, value: object) -> tuple[bytes | None, tuple[bytes, fl
     timeout, is_kept = _timeout_of(draft, value)
     try:
         packed = draft.terms.shelf.form.pack(value)
+        return packed, sealed(draft, packed, timeout) if is_kept else None
     except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
         if is_kept:
             draft.terms.tell("error", draft.key, reason="The value can't be stored", error=error)
         return None, None
-    return packed, sealed(draft, packed, timeout) if is_kept else None
 
 
 def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Final
 
+from django.core.cache import caches
+
 from cachedeco.forks import in_each_child
 from cachedeco.store import Store
 
@@ -143,6 +145,8 @@ def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
         apart.setdefault(key.rpartition(" ")[0] or store.alias, []).append(key)
     found: dict[str, object] = {}
     for alias, names in apart.items():
+        if alias not in caches.settings:
+            continue  # as the name of a cache, or in an entry that somebody else has made up
         by_key = {name.rpartition(" ")[2]: name for name in names}
         there = _gathered(Store(alias, store.function), list(by_key))
         if there is None:

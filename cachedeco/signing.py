@@ -41,6 +41,11 @@ class Signer:
         return any(compare_digest(digest(key, message, HASH), signature) for key in self._keys)
 
 
+def bound(place: bytes, *parts: bytes) -> bytes:
+    """Return a message that says where its parts lie; the length of the place keeps it apart from them."""
+    return b"".join((len(place).to_bytes(4), place, *parts))
+
+
 def secrets_of(keys: object) -> tuple[bytes, ...]:
     """
     Return keys as bytes.

@@ -135,7 +135,7 @@ class Store:
         left = Left([key for key in values if key in failed] if known else [])
         if not left and (failed or not known):  # whatever that names
             left = Left(values)
-        left.error = getattr(failed, "error", None)
+        left.error = getattr(failed, "error", None) if left else None
         return left
 
     def delete(self, key: str) -> None:
@@ -163,7 +163,7 @@ class Store:
         A write that the server refuses is an answer.
         """
         # Another key each time: of several servers it need not be the one that is gone.
-        key = f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"
+        [key] = fit([f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"], SHORTEST_ROOM)
         reading = False
         try:
             left = self.write_many({key: urandom(1)}, PROBE_SECONDS)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cachedeco.formats import to_pickle
-from cachedeco.signing import SIGNATURE_BYTES, Signer
+from cachedeco.signing import SIGNATURE_BYTES, Signer, bound
 
 logger = logging.getLogger("cachedeco")
 
@@ -41,13 +41,13 @@ class _Sealer:
         else:
             data = to_pickle(value)
         head = _BEGINNING + kind
-        return b"".join((head, self._signer.sign(_message(place, head, data)), data))
+        return b"".join((head, self._signer.sign(bound(place, head, data)), data))
 
     def unseal(self, place: bytes, sealed: bytes) -> Any:  # noqa: ANN401 -- whatever was signed
         """Return the value; None where it was not signed for this place, or can't be unpickled."""
         head, data = sealed[:_LENGTH], sealed[_LENGTH + SIGNATURE_BYTES :]
         signature = sealed[_LENGTH : _LENGTH + SIGNATURE_BYTES]
-        if not self._signer.accepts(signature, _message(place, head, data)):
+        if not self._signer.accepts(signature, bound(place, head, data)):
             logger.error("What the cache holds under %r was not signed by one of our keys: it is not read.", place)
             return None
         kind = head[-1:]
@@ -60,11 +60,6 @@ class _Sealer:
         except Exception:
             logger.warning("What the cache holds under %r can't be unpickled.", place, exc_info=True)
             return None
-
-
-def _message(place: bytes, head: bytes, data: bytes) -> bytes:
-    # With the length of the first, so that no part of it can pass for one of the next.
-    return b"".join((len(place).to_bytes(4), place, head, data))
 
 
 class SignedSerde:
@@ -98,7 +93,8 @@ class SignedSerde:
     def deserialize(self, key: str | bytes, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what was stored under a key; None where that was not signed."""
         # Not by the flags, which anybody can set: they are not signed.
-        return _whole_number(value) if flags == PLAIN_FLAG else self._sealer.unseal(_encoded(key), value)
+        number = _whole_number(value) if flags == PLAIN_FLAG else None
+        return self._sealer.unseal(_encoded(key), value) if number is None else number
 
 
 class SignedSerializer:
@@ -129,7 +125,8 @@ class SignedSerializer:
 
     def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what was stored; None where that was not signed."""
-        return self._sealer.unseal(b"", data) if data.startswith(_BEGINNING) else _whole_number(data)
+        number = None if data.startswith(_BEGINNING) else _whole_number(data)
+        return self._sealer.unseal(b"", data) if number is None else number
 
 
 def _encoded(key: str | bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from django.core.cache import caches
 
 from cachedeco import breaker, conf
-from cachedeco.store import Store, servers_of
+from cachedeco.store import SHORTEST_ROOM, Store, fit, servers_of
 
 State = Literal[
     "unreachable",
@@ -36,7 +36,8 @@ class Heartbeat:
         self._store = Store(alias)
         servers = len(servers_of(caches.settings[alias]))
         own = f"{conf.settings().KEY_PREFIX}:h:{urandom(8).hex()}"
-        self._keys = [f"{own}:{n}" for n in range(KEYS_PER_SERVER * servers if servers > 1 else 1)]
+        number = KEYS_PER_SERVER * servers if servers > 1 else 1
+        self._keys = fit([f"{own}:{n}" for n in range(number)], SHORTEST_ROOM)
         self._written: dict[str, bytes] | None = None
 
     def beat(self) -> State:

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from cachedeco import MISSING
 from cachedeco.journal import REFUSALS
+from cachedeco.store import LONGEST_KEY, SHORTEST_ROOM, Store
 from cachedeco.testing import capture_events
-from tests.backends import Command
+from tests.backends import Command, Commands
+from tests.conftest import CacheConfig, UseCaches
 from tests.failing.calls import double
 from tests.failing.clocks import Clock, owed
 from tests.faults import FaultyCache
@@ -108,6 +111,39 @@ def test_server_that_is_back_has_the_next_invalidation_at_once(servers: TwoServe
     double.invalidate(HERE)
 
     assert ([] if refused else [TOKEN, TOKEN.replace(str(AWAY), str(HERE))]) == owed()
+
+
+def test_error_without_a_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all is stored nothing has failed, whatever else the backend has met."""
+    stored = NotStored()
+    stored.error = ConnectionRefusedError()
+    monkeypatch.setattr(FaultyCache, "set_many", lambda *_, **__: stored)
+
+    with capture_events() as events:
+        double.invalidate(HERE)
+
+    assert ["invalidated"] == [each.kind for each in events]
+
+
+def test_each_probe_has_a_key_of_its_own(commands: Commands) -> None:
+    """Or it would always be the same server that is asked."""
+    commands.clear()
+
+    answers = [Store("default").answers() for _ in range(2)]
+
+    assert [True, True] == answers
+    assert 2 == len({key for command in commands for key in command.keys})
+
+
+def test_probe_fits_where_keys_do(settings: Settings, use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """With the longest prefixes that the checks allow a cache can still be asked whether it is well."""
+    settings.CACHEDECO = {"KEY_PREFIX": "x" * 50}
+    use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SHORTEST_ROOM)))
+
+    with capture_events() as events:
+        answers = Store("default").answers()
+
+    assert (SHORTEST_ROOM, True, []) == (Store("default").room(), answers, events)
 
 
 def test_cache_that_can_not_take_the_probe_is_not_well(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:

@@ -31,6 +31,7 @@ class OurSerializer(SignedSerializer):
         (MEMCACHED, {"serde": SignedSerde([KEY])}, 0),
         (REDIS, {}, 1),
         (REDIS, {"serializer": "django.core.cache.backends.redis.RedisSerializer"}, 1),
+        (REDIS, {"serializer": "no.such.Serializer"}, 1),
         (REDIS, {"serializer": SignedSerializer([KEY])}, 0),
         (REDIS, {"serializer": OurSerializer}, 0),
         (REDIS, {"serializer": f"{__name__}.OurSerializer"}, 0),

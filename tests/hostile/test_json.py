@@ -18,13 +18,14 @@ from cachedeco.testing import capture_events
 from tests.hostile.rawness import Bomb, exploded
 from tests.sides import Side, both
 
+text = st.text(st.characters())  # halves of characters too
 plain = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**30), 10**30)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(), inside, max_size=4),
+    | text,
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(text, inside, max_size=4),
     max_leaves=12,
 )
 
@@ -41,12 +42,21 @@ def test_plain_data_comes_back_as_it_was(value: Any) -> None:  # noqa: ANN401 --
     assert repr(value) == repr(from_json(to_json(value)))
 
 
+def test_two_halves_of_a_character_stay_two() -> None:
+    """What Python takes for two characters does not come back as one."""
+    value = ["\ud83d\ude00"]
+
+    assert value == from_json(to_json(value))
+
+
 @pytest.mark.parametrize(
     ("value", "what"),
     [
         ((1, 2), "the value is a tuple"),
         ([{"a": (1,)}], r"the value\[0\]\['a'\] is a tuple"),
         ({1: "a"}, "the value is a dict with keys that are no str"),
+        ([1, Decimal(1)], r"the value\[1\] is a Decimal"),
+        ({"a": {(1, 2): "b"}}, r"the value\['a'\] is a dict with keys that are no str"),
         ([Colour.RED], r"the value\[0\] is a Colour"),
         ([mark_safe("<b>")], r"the value\[0\] is a SafeString"),
     ],

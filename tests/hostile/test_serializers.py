@@ -99,10 +99,11 @@ def test_value_of_one_serializer_is_none_to_the_other() -> None:
     assert SignedSerializer([KEY]).loads(SignedSerde([KEY]).serialize(b"", "value")[0]) is None
 
 
-def test_number_that_is_none_is_none() -> None:
-    """Numbers are not signed; what claims to be one and is none is not there."""
+def test_number_that_is_none_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Numbers are not signed; what claims to be one and is none is not there, and the log tells."""
     assert SignedSerde([KEY]).deserialize("k", b"seven", PLAIN_FLAG) is None
     assert SignedSerializer([KEY]).loads(b"seven") is None
+    assert [logging.ERROR] * 2 == [record.levelno for record in caplog.records]
 
 
 def test_value_whose_class_is_gone_is_none(caplog: pytest.LogCaptureFixture) -> None:

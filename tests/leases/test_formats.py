@@ -1,5 +1,6 @@
 """What another caller has computed is shared in every format, signed or not."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from cachedeco import cached_query
 from cachedeco.entries import packed_of
 from cachedeco.leases import LANDED
 from tests.clocks import Clock
-from tests.flights.callers import Boarding
+from tests.flights.callers import Boarding, heard
 from tests.leases.elsewhere import held_lease
 from tests.threads import Gate, started
 
@@ -39,7 +40,7 @@ def test_threads_share_a_value(form: str, keys: list[str], settings: Settings, m
     read = cached_in(form, gate)
     gate.shut()
 
-    with started(read) as leader:
+    with heard() as events, started(read) as leader:
         gate.wait_reached()
         with started(read) as follower:
             boarding.wait_for_followers(1)
@@ -47,20 +48,29 @@ def test_threads_share_a_value(form: str, keys: list[str], settings: Settings, m
 
     assert leader.result() == follower.result() == ["value", 1.5, None]
     assert leader.result() is not follower.result()
+    assert ["shared"] == [each.kind for each in events if each.kind in {"shared", "error"}]
 
 
 @formats
 @signed
-def test_value_of_another_process_is_shared(form: str, keys: list[str], settings: Settings, clock: Clock) -> None:
+def test_value_of_another_process_is_shared(
+    form: str, keys: list[str], settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waits for another process gets what that one stores, and so does who waits for him."""
     settings.CACHEDECO = {"SIGNING_KEYS": keys}
-    read = cached_in(form, Gate())
+    read, boarding = cached_in(form, Gate()), Boarding(monkeypatch)
     lease = held_lease(read)
-    clock.meanwhile = [lambda: (read.put(["theirs"]), lease.end(LANDED))]
+    with ThreadPoolExecutor(1) as threads, heard() as events:
+        followers: list[Future[Any]] = []
+        clock.meanwhile = [
+            lambda: (followers.append(threads.submit(read)), boarding.wait_for_followers(1)),
+            lambda: (read.put(["theirs"]), lease.end(LANDED)),
+        ]
 
-    found = read()
+        found = [read(), *[each.result() for each in followers]]
 
-    assert ["theirs"] == found
+    assert [["theirs"]] * 2 == found
+    assert ["shared"] * 2 == [each.kind for each in events if each.kind in {"shared", "error"}]
 
 
 @formats

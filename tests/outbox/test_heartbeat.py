@@ -5,7 +5,7 @@ from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco.outbox.heartbeat import Heartbeat
-from cachedeco.store import Store
+from cachedeco.store import LONGEST_KEY, SHORTEST_ROOM, Store
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.faults import faulty
@@ -100,6 +100,14 @@ def test_each_server_has_keys(
     Heartbeat("default").beat()
 
     assert [expected] * 2 == [len(each.keys) for each in commands]
+
+
+def test_keys_fit_where_others_do(settings: Settings, use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """With the longest prefixes that the checks allow a cache is not taken for unreachable."""
+    settings.CACHEDECO = {"KEY_PREFIX": "x" * 50}
+    use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SHORTEST_ROOM)))
+
+    assert "forgetful" == Heartbeat("default").beat()
 
 
 def test_keys_begin_with_the_prefix_of_the_settings(heart: Heartbeat, commands: Commands, settings: Settings) -> None:
