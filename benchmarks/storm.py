@@ -1,7 +1,7 @@
 """
 Is anything old ever served, when many processes read and write at once and everything fails that can?
 
-    make storm                              # or: python benchmarks/storm.py: each storm, for a quarter of an hour
+    make storm                              # or: python benchmarks/storm.py: each storm, some twenty minutes
     python benchmarks/storm.py --short      # a few seconds each
     python benchmarks/storm.py --only plain --backend memcached --reads 1000000
     python benchmarks/storm.py --only plain --audit 0.01 --hide 50 --seconds 300
@@ -110,7 +110,7 @@ def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=SCENARIOS, help="this scenario; may be given again")
-    parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
+    parser.add_argument("--backend", choices=(*BACKENDS, "all"), default="all")
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument(
         "--seconds", type=float, help=f"of each storm at most; {LONG.seconds:.0f}, or {SHORT.seconds:.0f} with --short"
@@ -134,7 +134,7 @@ def main() -> None:
     size = SHORT if chosen.short else LONG
     seconds = chosen.seconds or (AS_LONG_AS_IT_TAKES if chosen.reads else size.seconds)
     size = replace(size, seconds=seconds, reads=chosen.reads)
-    backends = BACKENDS if chosen.backend == "both" else (chosen.backend,)
+    backends = BACKENDS if chosen.backend == "all" else (chosen.backend,)
     audit = Audit(share=chosen.audit, seconds=chosen.audit_seconds, hide=chosen.hide) if chosen.audit else None
     packages = ("Django", "psycopg", "pymemcache", "redis")
     print(f"{machine()}; {', '.join(f'{each} {version(each)}' for each in packages)}; seed {chosen.seed}")

@@ -48,6 +48,7 @@ def postgresql() -> Iterator[PostgreSQL]:
         ("eviction", "redis"),
         ("restart", "memcached"),
         ("restart", "redis"),
+        ("restart", "two-memcached"),
     ],
 )
 def test_nothing_old_is_served_and_the_control_is_caught(

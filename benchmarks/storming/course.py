@@ -110,7 +110,7 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
     Args:
         name: The scenario's.
 
-        backend: The kind of cache server; one is started.
+        backend: The kind of cache server; one is started, or two.
 
         database: A running PostgreSQL, or None for a file of SQLite's.
 
@@ -130,13 +130,14 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
     scenario = SCENARIOS[name]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="cachedeco-storm-")))
-        server: Memcached | Redis = Memcached() if backend == "memcached" else Redis()
-        stack.enter_context(server)
+        servers = [stack.enter_context(each) for each in _servers(backend)]
+        server = servers[-1]
         proxy = stack.enter_context(Proxy(server.port, seed=seed)) if scenario.through_proxy else None
+        ports = [each.port for each in servers[:-1]] + [proxy.port if proxy else server.port]
         plan = Plan(
             scenario=name,
             backend=backend,
-            cache_location=_location(backend, proxy.port if proxy else server.port),
+            cache_location=";".join([_location(backend, port) for port in ports]),
             patience=IMPATIENT if scenario.hangs else PATIENT,
             database=_database_settings(database, directory, scenario),
             board=str(directory / "board"),
@@ -161,8 +162,15 @@ def _sizes(size: Size) -> dict[str, Any]:
     return {name: getattr(size, name) for name in (*names, "control_share")}
 
 
+def _servers(backend: Backend) -> list[Memcached] | list[Redis]:
+    """Return the servers of a kind; what befalls one befalls the last."""
+    if backend == "redis":
+        return [Redis()]
+    return [Memcached() for _ in range(2 if backend == "two-memcached" else 1)]
+
+
 def _location(backend: Backend, port: int) -> str:
-    return f"{HOST}:{port}" if backend == "memcached" else f"redis://{HOST}:{port}/0"
+    return f"redis://{HOST}:{port}/0" if backend == "redis" else f"{HOST}:{port}"
 
 
 def _database_settings(database: PostgreSQL | None, directory: Path, scenario: Scenario) -> dict[str, Any]:
@@ -184,10 +192,11 @@ def _database_settings(database: PostgreSQL | None, directory: Path, scenario: S
 
 
 def _takes_part(control: str, backend: Backend, scenario: Scenario) -> bool:
-    """Leave out what is not installed, and what would wait for ever for a server that does not answer."""
+    """Leave out what is not installed, and what has no several servers, or would wait for ever for one that hangs."""
     if control in MODULES and find_spec(MODULES[control]) is None:
         return False
-    return not (scenario.hangs and backend == "memcached" and control == "dogpile.cache")
+    waits = backend == "two-memcached" or (scenario.hangs and backend == "memcached")
+    return not (waits and control == "dogpile.cache")
 
 
 def _results(field: Field, scenario: Scenario) -> list[Result]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 
 from django.conf import settings
 
-Backend = Literal["memcached", "redis"]
+# The last is our own backend on two servers, of which what befalls one does not befall the other.
+Backend = Literal["memcached", "redis", "two-memcached"]
 
 # Seconds that an entry lives: longer than any storm, so that what is old stays old until it is invalidated.
 TIMEOUT = 3600
@@ -69,21 +70,19 @@ class Plan:
 
 
 def cache_settings(plan: Plan) -> dict[str, Any]:
-    """Return the entry of CACHES: Django's own backend, with a client that gives up soon and asks again at once."""
-    if plan.backend == "memcached":
+    """Return the entry of CACHES: Django's own backend, or ours, with a client that gives up soon and asks again."""
+    name = "django.core.cache.backends.memcached.PyMemcacheCache"
+    options: dict[str, float | None] = {"connect_timeout": plan.patience, "timeout": plan.patience}
+    if plan.backend == "two-memcached":
+        name = "cachedeco.backends.memcached.MemcachedCache"
+    elif plan.backend == "memcached":
         # HashClient would hold a server for dead for a minute after it came back.
-        options: dict[str, float | None] = {
-            "connect_timeout": plan.patience,
-            "timeout": plan.patience,
-            "retry_attempts": 0,
-            "dead_timeout": 0,
-        }
-        name = "memcached.PyMemcacheCache"
+        options |= {"retry_attempts": 0, "dead_timeout": 0}
     else:
+        name = "django.core.cache.backends.redis.RedisCache"
         # redis-py would send a command that was not answered once more: the very token that is to be fresh.
         options = {"socket_connect_timeout": plan.patience, "socket_timeout": plan.patience, "retry": None}
-        name = "redis.RedisCache"
-    return {"BACKEND": f"django.core.cache.backends.{name}", "LOCATION": plan.cache_location, "OPTIONS": options}
+    return {"BACKEND": name, "LOCATION": plan.cache_location, "OPTIONS": options}
 
 
 def configure(plan: Plan) -> None:
