@@ -134,7 +134,7 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
         trouble.hurry()
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
-        left = list(store.set_many({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
+        left = list(store.set_urgently({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
         if not left:
             break
     for key in [key for key in tokens if key not in left]:

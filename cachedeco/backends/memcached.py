@@ -50,6 +50,9 @@ class MemcachedCache(BaseMemcachedCache):
     open after a request.
     """
 
+    #: Tells cachedeco that what is owed to one server need not keep an invalidation from another.
+    spares_other_servers = True
+
     _cache: Ring
 
     def __init__(self, server: str | Sequence[str], params: dict[str, Any]) -> None:

@@ -94,6 +94,27 @@ def test_invalidation_of_the_other_server_arrives(servers: TwoServers) -> None:
     assert servers.error
 
 
+def test_invalidation_of_the_other_server_is_not_held_back(
+    servers: TwoServers, monkeypatch: pytest.MonkeyPatch, commands: Commands
+) -> None:
+    """
+    What is owed to a server that is away keeps nothing from another, which others go on to read.
+
+    The defect: while the breaker of the alias was open no invalidation was sent to any of its servers, and what the
+    living ones had was served on. A storm over two servers found it.
+    """
+    monkeypatch.setattr(FaultyCache, "spares_other_servers", True, raising=False)
+    double.invalidate(AWAY)
+    commands.clear()
+
+    with capture_events() as events:
+        double.invalidate(HERE)
+
+    assert (["invalidated"], ["set_many"]) == ([each.kind for each in events], commands.names)
+    assert [TOKEN] == owed()
+    assert servers.error
+
+
 def test_failure_says_what_has_happened(servers: TwoServers) -> None:
     """The event has the error of the server that is away."""
     with capture_events() as events:
