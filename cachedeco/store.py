@@ -115,7 +115,7 @@ class Store:
         What is owed to one server of several opens the breaker of their alias. Where one that is away costs no time, as
         on our own backend, it keeps nothing from the others: they are used, and what they hold would be served on.
         """
-        if self.alias in troubled and getattr(caches[self.alias], "spares_other_servers", False) is True:
+        if self._is_refused() and getattr(caches[self.alias], "spares_other_servers", False) is True:
             return self._written(values, timeout)
         return self.set_many(values, timeout)
 
