@@ -201,11 +201,11 @@ class Ring:
             raise
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
-        errors = []
+        errors: list[MemcachedError | MemcacheError] = []
         for server, command in commands:
             try:
                 self._write(operation, server, command, lost=None)
-            except MemcachedError as error:
+            except (MemcachedError, MemcacheError) as error:
                 errors.append(error)
         if errors:
             for another in errors[1:]:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from django.core.cache.backends.memcached import PyMemcacheCache
+from pymemcache.exceptions import MemcacheServerError
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
 from cachedeco.backends.ring import FailedKeys
 from tests.backends import RecordingMemcached
 from tests.memcached.caches import WAITS, cache_at, cache_on, held_by, lost
+from tests.memcached.scripted import Scripted
 from tests.servers import Memcached
 
 KEYS = [f"key-{number}" for number in range(60)]
@@ -166,6 +168,23 @@ def test_delete_many_goes_on_with_the_other_servers(servers: list[Memcached], wa
 
     assert (servers[0].location, "delete_many") == (caught.value.server, caught.value.operation)
     assert [set()] * len(servers[1:]) == places(servers[1:], cache)
+
+
+@two
+@pytest.mark.parametrize("operation", ["clear", "delete_many"])
+def test_server_that_refuses_keeps_nothing_from_the_others(servers: list[Memcached], operation: str) -> None:
+    """As a proxy does whose server is gone, and a memcached that is not to be emptied."""
+    arguments = {"clear": [], "delete_many": [KEYS]}[operation]
+    with Scripted([b"SERVER_ERROR no backend\r\n"]) as refusing:
+        cache = cache_at(refusing.location, *[server.location for server in servers])
+        ring = cache._cache  # noqa: SLF001 -- looked at, only
+        others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]  # noqa: SLF001
+        cache.set_many(dict.fromkeys(others, 1))
+
+        with pytest.raises(MemcacheServerError, match="no backend"):
+            getattr(cache, operation)(*arguments)
+
+    assert [set(), set()] == places(servers, cache)
 
 
 def test_clear_names_every_server_that_was_not_emptied(servers: list[Memcached]) -> None:
