@@ -36,8 +36,11 @@ def is_failure(error: Exception, *, writes: bool) -> bool:
     """
     Tell whether a command failed, rather than being refused by the server, or wrong from the beginning.
 
-    A refusal to read counts as failure: a proxy says so of the server behind it.
+    A refusal to read counts as failure: a proxy says so of the server behind it. A key that UTF-8 has no bytes for is
+    the caller's, and anybody who may name a key could take the server away from all others with it.
     """
+    if isinstance(error, UnicodeEncodeError):
+        return False
     if isinstance(error, MemcacheServerError) and not isinstance(error, MemcacheUnexpectedCloseError):
         return not writes
     return isinstance(error, (*_BROKEN, MemcacheServerError))

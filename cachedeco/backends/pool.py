@@ -15,8 +15,10 @@ from time import monotonic
 from typing import Any, Final
 
 from pymemcache.client.base import Client, Key
-from pymemcache.exceptions import MemcacheUnknownError
+from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
+# What memcached says to a connection that is one too many, and closes it.
+_FULL: Final = b"ERROR Too many open connections"
 _SET_EACH: Final = b"set_each"
 # What may be the answer to a command; pymemcache takes any other for one that says no.
 _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
@@ -77,6 +79,8 @@ class Connection(Client):
         return lines
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
+        if line.startswith(_FULL):  # which pymemcache takes for the answer to a command that there is not
+            raise MemcacheUnexpectedCloseError(_FULL.decode())
         if name != _SET_EACH:
             super()._raise_errors(line, name)
 
