@@ -1,0 +1,95 @@
+"""Interrupts at the worst moment, and what an outage leaves behind."""
+
+import gc
+import socket
+import weakref
+
+import pytest
+
+from cachedeco.backends import server as servers
+from cachedeco.backends.errors import MemcachedConnectionError, MemcachedTimeoutError
+from cachedeco.backends.pool import Connection
+from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE
+from tests.memcached.asking import GONE, HANGS, Asked, Clock
+
+
+def test_probe_that_was_never_made_is_not_waited_for(asked: Asked, advance: Clock) -> None:
+    """Its caller was interrupted after it had been admitted, and before it asked."""
+    asked.trouble = HANGS
+    asked.run()
+    asked.trouble = None
+    advance(FIRST_PAUSE)
+    outage = asked.server._outage  # noqa: SLF001 -- of the caller who is interrupted
+    assert outage
+    assert "probe" == outage.admits(writes=False)
+
+    during = asked.run()
+    advance(LONGEST_PAUSE)
+    after = asked.run()
+
+    assert ("MemcachedTimeoutError", "answer") == (during, after)
+
+
+@pytest.mark.parametrize("found", [GONE, HANGS])
+def test_cache_may_be_used_by_who_interrupts(
+    asked: Asked, advance: Clock, found: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of a signal runs in the middle of anything, in the thread that may hold the lock."""
+    nested: list[str] = []
+
+    def interrupted(_least: float, most: float) -> float:
+        if servers._lock.acquire(blocking=False):  # noqa: SLF001 -- or the test would hang
+            servers._lock.release()  # noqa: SLF001 -- as above
+            monkeypatch.setattr("cachedeco.backends.server.uniform", lambda _least, most: most)
+            nested.append(asked.run())
+        return most
+
+    monkeypatch.setattr("cachedeco.backends.server.uniform", interrupted)
+    asked.trouble = found
+    asked.run()
+    asked.trouble = None
+    advance(2 * FIRST_PAUSE)
+
+    kind = MemcachedTimeoutError if found is HANGS else MemcachedConnectionError
+    assert ([kind.__name__], "answer") == (nested, asked.run())
+
+
+# --- what is kept ---
+
+
+def test_outage_keeps_nothing_of_who_found_it(asked: Asked) -> None:
+    """An error leads to the frames of its caller, and these to whatever they have: requests, rows, open files."""
+
+    class Thing:
+        """What a view may have."""
+
+    asked.trouble = HANGS
+
+    def view() -> weakref.ref[Thing]:
+        thing = Thing()
+        asked.trouble = type(HANGS)()
+        asked.run()
+        asked.trouble = None
+        return weakref.ref(thing)
+
+    seen = view()
+    gc.collect()
+
+    assert seen() is None
+
+
+def test_idle_connections_go_with_the_server(asked: Asked) -> None:
+    """Where its host is gone they look well, and each would lose the write that it is taken for."""
+    here, there = socket.socketpair()
+    connection = asked.server.pool.connection()
+    connection.sock = here
+
+    def failing(_connection: Connection) -> None:
+        asked.server.pool.put(connection)  # which another caller has used meanwhile
+        raise ConnectionResetError
+
+    with pytest.raises(MemcachedConnectionError):
+        asked.server.run("set", failing, writes=True)
+
+    there.close()
+    assert connection.sock is None
