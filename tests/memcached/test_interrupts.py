@@ -3,6 +3,7 @@
 import gc
 import socket
 import weakref
+from collections import deque
 
 import pytest
 
@@ -11,6 +12,8 @@ from cachedeco.backends.errors import MemcachedConnectionError, MemcachedTimeout
 from cachedeco.backends.pool import Connection
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE
 from tests.memcached.asking import GONE, HANGS, Asked, Clock
+from tests.memcached.caches import PATIENCE, cache_at
+from tests.servers import HOST
 
 
 def test_probe_that_was_never_made_is_not_waited_for(asked: Asked, advance: Clock) -> None:
@@ -93,3 +96,19 @@ def test_idle_connections_go_with_the_server(asked: Asked) -> None:
 
     there.close()
     assert connection.sock is None
+
+
+def test_write_that_failed_is_not_delivered_later() -> None:
+    """What the network did not take in time must not arrive after what is written next."""
+    with socket.socket() as listener:
+        # Both before it listens: what does not fit in stays with the client.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind((HOST, 0))
+        listener.listen()
+        cache = cache_at(f"{HOST}:{listener.getsockname()[1]}", timeout=PATIENCE)
+
+        with pytest.raises(MemcachedTimeoutError):
+            cache.set("key", b"x" * 200_000)
+
+        with listener.accept()[0] as connection, pytest.raises(ConnectionResetError):
+            deque(iter(lambda: connection.recv(65536), b""), maxlen=0)
