@@ -9,8 +9,8 @@ import pytest
 
 from cachedeco.backends import server as servers
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.pool import Connection
-from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE
+from cachedeco.backends.pool import Connection, Pool
+from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE, Server
 from tests.memcached.asking import GONE, HANGS, Asked, Clock
 from tests.memcached.caches import PATIENCE, cache_at
 from tests.servers import HOST
@@ -112,3 +112,23 @@ def test_write_that_failed_is_not_delivered_later() -> None:
 
         with listener.accept()[0] as connection, pytest.raises(ConnectionResetError):
             deque(iter(lambda: connection.recv(65536), b""), maxlen=0)
+
+
+def test_read_does_without_every_connection_that_is_lost() -> None:
+    """All of them, where the server was started again: the second attempt is on a new one."""
+    server = Server("there:1", Pool(("there", 1), {}, 2, 0))
+    lost = [(server.pool.connection(), socket.socketpair()) for _ in range(2)]
+    for connection, (here, _) in lost:
+        connection.sock = here
+        server.pool.put(connection)
+
+    def answer(connection: Connection) -> str:
+        if connection in [each for each, _ in lost]:
+            raise ConnectionResetError
+        return "answer"
+
+    found = server.run("get", answer, writes=False)
+
+    for _, (_, there) in lost:
+        there.close()
+    assert "answer" == found
