@@ -12,7 +12,7 @@ was invalidated, so it stays open, to this process, until the probe has delivere
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import uniform
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import Final
 
@@ -84,15 +84,17 @@ class Breaker:
         """
         if self.until is None:
             return True
-        with _lock:
-            if self.probing or (self.until is not None and monotonic() < self.until):
-                return False
-            self.probing = True
-        answers = False
+        is_mine = answers = False
         try:
+            with _lock:
+                if self.probing or (self.until is not None and monotonic() < self.until):
+                    return False
+                # Within the `try`: an interrupt may come before the lock is left, and nobody would ever probe again.
+                is_mine = self.probing = True
             answers = asks() and (self.settle is None or self.settle(self))
         finally:
-            self._probed(answers=answers)
+            if is_mine:
+                self._probed(answers=answers)
         return self.until is None
 
     def _probed(self, *, answers: bool) -> None:
@@ -150,7 +152,8 @@ class Breaker:
         self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
 
 
-_lock = Lock()
+# A signal's handler, and what garbage collection calls, may use a cache while their own thread holds it.
+_lock = RLock()
 # Aliases that have failed since they last succeeded. Empty nearly always, and a hit looks at nothing else.
 troubled: dict[str, Breaker] = {}
 
@@ -242,6 +245,6 @@ setting_changed.connect(_follow, dispatch_uid="cachedeco.breaker")
 def _begin_in_child() -> None:
     """Renew the lock in a forked child, and end the probe of a thread that is not there."""
     global _lock  # noqa: PLW0603 -- only here
-    _lock = Lock()
+    _lock = RLock()
     for breaker in troubled.values():
         breaker.probing = False

@@ -36,8 +36,11 @@ def is_failure(error: Exception, *, writes: bool) -> bool:
     """
     Tell whether a command failed, rather than being refused by the server, or wrong from the beginning.
 
-    A refusal to read counts as failure: a proxy says so of the server behind it.
+    A refusal to read counts as failure: a proxy says so of the server behind it. A key that UTF-8 has no bytes for is
+    the caller's, and anybody who may name a key could take the server away from all others with it.
     """
+    if isinstance(error, UnicodeEncodeError):
+        return False
     if isinstance(error, MemcacheServerError) and not isinstance(error, MemcacheUnexpectedCloseError):
         return not writes
     return isinstance(error, (*_BROKEN, MemcacheServerError))
@@ -59,11 +62,11 @@ def described(error: Exception) -> str:
     return f"{name}: {error}" if has_text else name
 
 
-def failure(server: str, operation: str, error: Exception) -> MemcachedError:
-    """Return what to raise for a failed command. Its text has no keys, as it ends up in logs."""
-    kind = MemcachedTimeoutError if waited(error) else MemcachedConnectionError
+def failure(server: str, operation: str, reason: str, *, waits: bool) -> MemcachedError:
+    """Return what to raise for a failed command, for what `described()` and `waited()` say of the failure."""
+    kind = MemcachedTimeoutError if waits else MemcachedConnectionError
     failed = kind(
-        f"{operation} failed, as memcached server {server} is out of reach ({described(error)}). Start it,"
+        f"{operation} failed, as memcached server {server} is out of reach ({reason}). Start it,"
         " or mend the way to it; where lost writes do no harm, say ignore_exc=True in OPTIONS, and they are logged."
     )
     failed.server, failed.operation = server, operation

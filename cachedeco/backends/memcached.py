@@ -21,8 +21,10 @@ __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "Memc
 
 Timeout = Any  # seconds, None for ever, or DEFAULT_TIMEOUT, which is an object of Django's own
 
-# memcached takes a moment as 32 bits with a sign: a later one is in the past, and nothing would be stored.
+# memcached takes a moment as 32 bits with a sign: a later one is in the past, and nothing would be stored. Of less than
+# -1 it may see no more than the last bits, which can be "for ever"; or refuse it, and take the value for a command.
 LAST_MOMENT: Final = 2**31 - 1
+ALREADY_OVER: Final = -1
 
 
 def _whole(name: str) -> Callable[..., Any]:
@@ -68,7 +70,7 @@ class MemcachedCache(BaseMemcachedCache):
 
     def get_backend_timeout(self, timeout: Timeout = DEFAULT_TIMEOUT) -> int:
         """Return the timeout as memcached takes it; one that reaches past 2038 ends then."""
-        return min(int(super().get_backend_timeout(timeout) or 0), LAST_MOMENT)
+        return max(ALREADY_OVER, min(int(super().get_backend_timeout(timeout) or 0), LAST_MOMENT))
 
     def set_many(
         self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
@@ -82,7 +84,11 @@ class MemcachedCache(BaseMemcachedCache):
         return given
 
     def get_or_set(self, key: str, default: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> Any:  # noqa: ANN401
-        """Return what is stored; else store *default*, or what it returns, and return that, stored or not."""
+        """
+        Return what is stored; else store *default*, or what it returns, and return that.
+
+        Whether it could be stored does not matter where the server is out of reach; what that refuses is raised.
+        """
         value = self.get(key, self._missing_key, version=version)
         if value is not self._missing_key:
             return value

@@ -7,16 +7,22 @@ killed greenlet leave it out, and so it can't give the rest of an answer to the 
 Nothing is locked, since a deque needs no lock to be pushed and popped, so a fork can't come while a lock is held.
 """
 
+import os
 import select
+import struct
 from collections import deque
 from collections.abc import Iterable, Mapping
-from socket import socket
+from socket import SO_LINGER, SOL_SOCKET, socket
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pymemcache.client.base import Client, Key
-from pymemcache.exceptions import MemcacheUnknownError
+from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
+# C's `struct linger`: to wait 0 seconds for what is still to be sent.
+_AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+# What memcached says to a connection that is one too many, and closes it.
+_FULL: Final = b"ERROR Too many open connections"
 _SET_EACH: Final = b"set_each"
 # What may be the answer to a command; pymemcache takes any other for one that says no.
 _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
@@ -42,7 +48,16 @@ class _AsItIs:
 
 
 class Connection(Client):
-    """One connection, which opens itself at the first command."""
+    """
+    One connection, which opens itself at the first command.
+
+    What has not arrived when it is closed is thrown away. Otherwise the kernel goes on sending it for minutes: a write
+    that has failed would arrive when the network is well again, and take the place of one that came after it.
+    """
+
+    def _connect(self) -> None:
+        super()._connect()
+        cast("socket", self.sock).setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
 
     def stored(self, keys: list[str]) -> dict[str, Stored]:
         """Return what is there of some keys."""
@@ -77,6 +92,8 @@ class Connection(Client):
         return lines
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
+        if line.startswith(_FULL):  # which pymemcache takes for the answer to a command that there is not
+            raise MemcacheUnexpectedCloseError(_FULL.decode())
         if name != _SET_EACH:
             super()._raise_errors(line, name)
 

@@ -8,6 +8,7 @@ A key has one server, whatever happens to that one: the hash, and the servers' n
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
 from pymemcache.client.base import check_key_helper, normalize_server_spec
@@ -27,6 +28,11 @@ Grouped = Iterator[tuple[Server, list[str]]]
 # So many writes are sent before the first answer is read. Their answers, of some ten bytes each, have to fit into the
 # buffers on the way, or server and client would wait for each other.
 MOST_AT_ONCE: Final = 1000
+# ... and of values no more than so many bytes, and one value: `timeout` is for all that is sent at once, and half a
+# second is enough for a megabyte on a network of 20 megabits.
+MOST_BYTES_AT_ONCE: Final = 2**20
+# Keys of which it is remembered what server they have: pymemcache's hash takes ten microseconds for each server.
+MOST_KNOWN: Final = 4096
 
 
 class Hasher(Protocol):
@@ -72,12 +78,11 @@ class Ring:
         connection = {name: options[name] for name in (*CONNECTION, *OPTIONAL) if name in options}
         most, seconds = options["max_pool_size"] or MOST_IDLE, options["pool_idle_timeout"]
         self._servers: dict[str, Server] = {}
-        self._hasher: Hasher = options["hasher"]()
         for location in locations:
             address = normalize_server_spec(location.strip() if isinstance(location, str) else location)
             name = address if isinstance(address, str) else "{}:{}".format(*address)
             self._servers[name] = server_at(name, address, connection, most=most, seconds=seconds)
-            self._hasher.add_node(name)
+        self._name_of = _chooser(options["hasher"], tuple(self._servers))
         self._only = next(iter(self._servers.values())) if len(self._servers) == 1 else None
         self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
         self._encoding = options["encoding"]
@@ -138,7 +143,7 @@ class Ring:
         stored = {key: self._dumped(key, value) for key, value in values.items()}
         failed = FailedKeys()
         for server, keys in self._grouped(stored):
-            for some in _chunks(keys):
+            for some in _chunks(keys, {key: len(stored[key][0]) for key in keys}):
                 try:
                     failed += self._set_some(server, {key: stored[key] for key in some}, expire)
                 except MemcachedError as error:
@@ -150,7 +155,7 @@ class Ring:
         """Delete values of all servers that answer; then raise because of those that did not."""
         self._on_each(
             "delete_many",
-            ((server, _deleting(some)) for server, keys in self._grouped(keys) for some in _chunks(keys)),
+            ((server, _deleting(some)) for server, keys in self._grouped(keys) for some in _chunks(keys, {})),
         )
 
     def flush_all(self) -> None:
@@ -165,7 +170,7 @@ class Ring:
     # --- servers ---
 
     def _server_of(self, key: str) -> Server:
-        return self._only or self._servers[self._hasher.get_node(key)]
+        return self._only or self._servers[self._name_of(key)]
 
     def _grouped(self, keys: Iterable[str]) -> Grouped:
         groups: dict[Server, list[str]] = defaultdict(list)
@@ -201,11 +206,11 @@ class Ring:
             raise
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
-        errors = []
+        errors: list[MemcachedError | MemcacheError] = []
         for server, command in commands:
             try:
                 self._write(operation, server, command, lost=None)
-            except MemcachedError as error:
+            except (MemcachedError, MemcacheError) as error:
                 errors.append(error)
         if errors:
             for another in errors[1:]:
@@ -247,5 +252,23 @@ def _deleting(keys: list[str]) -> Callable[..., Any]:
     return lambda one: one.delete_many(keys)
 
 
-def _chunks(keys: list[str]) -> Iterator[list[str]]:
-    return (keys[start : start + MOST_AT_ONCE] for start in range(0, len(keys), MOST_AT_ONCE))
+def _chunks(keys: list[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Give keys in parts that are sent at once; *sizes* are the bytes of their values, where they have some."""
+    some: list[str] = []
+    size = 0
+    for key in keys:
+        if len(some) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
+            yield some
+            some, size = [], 0
+        some.append(key)
+        size += sizes.get(key, 0)
+    yield some
+
+
+@lru_cache(maxsize=16)
+def _chooser(hasher: Callable[[], Hasher], names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return what finds a key's server by its name: one for all threads, as each has a cache of its own."""
+    chosen = hasher()
+    for name in names:
+        chosen.add_node(name)
+    return lru_cache(maxsize=MOST_KNOWN)(chosen.get_node)

@@ -13,7 +13,7 @@ hangs, writes wait for the end of the pause, and fail until then.
 import logging
 from collections.abc import Callable, Mapping
 from random import uniform
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import Any, Final, Literal, TypeVar
 
@@ -42,28 +42,31 @@ JITTER: Final = 0.25
 class Outage:
     """The time from the failure that found a server out of reach to its next answer."""
 
-    __slots__ = ("began", "error", "pause", "probing", "until")
+    __slots__ = ("began", "pause", "probed_until", "reason", "until", "waits")
 
     def __init__(self, error: Exception) -> None:
         """Begin with a first pause."""
         self.began = monotonic()
         self.pause = FIRST_PAUSE / GROWTH
-        self.probing = False
+        self.probed_until = 0.0
         self.lengthen(error)
 
     def lengthen(self, error: Exception) -> None:
         """Begin a pause, longer than the last one."""
-        self.error = error
+        # Not the error itself, in whose traceback is all that its caller had, for as long as the outage lasts.
+        self.reason, self.waits = described(error), waited(error)
         self.pause = min(self.pause * GROWTH, LONGEST_PAUSE)
         self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
 
     def admits(self, *, writes: bool) -> Literal["probe", "try"] | None:
         """Tell whether a command may be sent, and whether others wait for what becomes of it."""
         with _lock:
-            if monotonic() >= self.until and not self.probing:
-                self.probing = True
+            now = monotonic()
+            if now >= max(self.until, self.probed_until):
+                # Not for ever: an interrupt may come between this and the question.
+                self.probed_until = now + LONGEST_PAUSE
                 return "probe"
-        return "try" if writes and not waited(self.error) else None
+        return "try" if writes and not self.waits else None
 
 
 class Server:
@@ -87,17 +90,17 @@ class Server:
         outage = self._outage
         way = None if outage is None else outage.admits(writes=writes)
         if outage is not None and way is None:
-            raise failure(self.name, operation, outage.error)
+            raise failure(self.name, operation, outage.reason, waits=outage.waits)
         try:
             result = self._carried_out(command, again=not writes)
         except Exception as error:
             if not is_failure(error, writes=writes):
                 raise
             self._failed(error, is_probe=way == "probe")
-            raise failure(self.name, operation, error) from error
+            raise failure(self.name, operation, described(error), waits=waited(error)) from error
         finally:
             if outage is not None and way == "probe":
-                outage.probing = False
+                outage.probed_until = 0.0
         if outage is not None:
             self._answered(outage)
         return result
@@ -128,9 +131,11 @@ class Server:
             outage = self._outage
             if outage is None:
                 self._outage = Outage(error)
-            elif is_probe or (waited(error) and not waited(outage.error)):
+            elif is_probe or (waited(error) and not outage.waits):
                 outage.lengthen(error)
         if outage is None:
+            # Where its host is gone the others are as dead, and look well: each would lose the write it is taken for.
+            self.pool.clear()
             logger.warning(
                 "memcached server %s is out of reach: %s. What is read from it counts as missing until it answers.",
                 self.name,
@@ -146,7 +151,8 @@ class Server:
             logger.info("memcached server %s answers again, after %.1f s.", self.name, monotonic() - outage.began)
 
 
-_lock = Lock()
+# A signal's handler, and what garbage collection calls, may use the cache while their own thread holds it.
+_lock = RLock()
 # By address and options: the caches that Django makes for each thread, and each task, share them.
 _servers: dict[tuple[object, ...], Server] = {}
 
@@ -188,6 +194,6 @@ setting_changed.connect(_follow, dispatch_uid="cachedeco.backends")
 def _begin_in_child() -> None:
     """Leave the parent's connections alone, and renew the lock, which another thread of the parent may have held."""
     global _lock  # noqa: PLW0603 -- only here
-    _lock = Lock()
+    _lock = RLock()
     for server in _servers.values():
         server.forget()

@@ -86,6 +86,56 @@ def test_invalidation_during_a_probe_keeps_the_breaker_open(clock: Clock) -> Non
     assert (1, []) == (double.stats().computations - computed, owed())
 
 
+class Interrupted:
+    """A lock whose holder is interrupted, once, as it leaves it."""
+
+    def __init__(self) -> None:
+        """Begin as any lock."""
+        self._lock = threading.RLock()
+        self._interrupts = [KeyboardInterrupt()]
+
+    def __enter__(self) -> None:
+        """Take it."""
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it; the first time by an interrupt."""
+        self._lock.release()
+        if self._interrupts:
+            raise self._interrupts.pop()
+
+
+def test_interrupt_before_the_probe_leaves_it_to_the_next(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was to probe, and was stopped by a signal, keeps nobody else from it."""
+    open_breaker(clock)
+    monkeypatch.setattr(breaker, "_lock", Interrupted())
+
+    with pytest.raises(KeyboardInterrupt):
+        double(4)
+    clock.advance(60)
+    double(4)
+
+    assert {} == breaker.troubled
+
+
+def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of a signal runs in the middle of anything, in the thread that may hold the lock."""
+    nested: list[int] = []
+
+    def interrupted(_least: float, most: float) -> float:
+        if not nested and breaker._lock.acquire(blocking=False):  # noqa: SLF001 -- or the test would hang
+            breaker._lock.release()  # noqa: SLF001 -- as above
+            nested.append(0)
+            nested.append(double(5))
+        return most
+
+    monkeypatch.setattr("cachedeco.breaker.uniform", interrupted)
+
+    open_breaker(clock)
+
+    assert [0, 10] == nested
+
+
 def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
     breaker.owe("default", {"key": breaker.Debt("", None)}, journal.settle)

@@ -160,6 +160,19 @@ def timeout_of_zero_is_over_at_once(place: Place) -> None:
         assert not cache.has_key("a")
 
 
+@promise(broken_by=["memcached"])
+def timeout_of_long_ago_is_over_at_once(place: Place) -> None:
+    """Of whatever size: with few bits -2**40 is 0, which is for ever on memcached."""
+    cache = place.cache()
+
+    for timeout in (-(2**31) - 1, -(2**40), -(10**20)):
+        cache.set_many(dict.fromkeys("abd", "old"))
+        cache.set("a", 1, timeout)
+        cache.set_many({"b": 2}, timeout)
+        cache.add("c", 3, timeout)
+        assert {"d": "old"} == cache.get_many("abcd"), timeout
+
+
 @promise()
 def timeout_of_zero_in_the_settings_is_over_at_once(place: Place) -> None:
     """As the default of every method: nothing is cached."""

@@ -92,6 +92,16 @@ def test_caches_of_the_same_options_share_connections(private_memcached: Memcach
     assert 2 == opened(private_memcached) - before
 
 
+def test_caches_of_other_options_share_nothing(private_memcached: Memcached) -> None:
+    """What can't be compared is another where it is another object."""
+    unhashable, before = type("", (), {"__hash__": None, "__bool__": lambda _: False}), opened(private_memcached)
+
+    for context in (unhashable(), unhashable()):
+        cache_on(private_memcached, tls_context=context).set("key", 1)
+
+    assert 2 == opened(private_memcached) - before
+
+
 def test_connections_are_taken_last_in_first_out(pool: Pool) -> None:
     """So that those which a burst needed can be closed."""
     first, second = connected(pool), connected(pool)

@@ -200,6 +200,36 @@ def test_proxy_that_has_no_server_is_out_of_reach() -> None:
         assert "default" == cache_at(proxy.location).get("key", "default")
 
 
+@both
+@pytest.mark.parametrize("name", READS | WRITES)
+def test_server_that_has_too_many_connections_is_out_of_reach(name: str, side: Side) -> None:
+    """It says so, and closes the connection: to read is a miss, and a write was not carried out."""
+    arguments, expected = READS[name] if name in READS else (WRITES[name][0], MemcachedConnectionError)
+
+    with Scripted([b"ERROR Too many open connections\r\n"]) as server:
+        cache = cache_at(server.location)
+
+        found = called(cache, side, name, arguments)
+
+    assert expected == found
+
+
+@both
+@pytest.mark.parametrize("name", [name for name in READS | WRITES if name != "clear"])
+def test_key_that_has_no_bytes_is_its_callers_fault(
+    memcached_server: Memcached, name: str, side: Side, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a surrogate pair, as JSON of anybody's may have it: Django's own raises as well, and the server is well."""
+    cache = cache_apart(memcached_server)
+    _, *rest = (READS | WRITES)[name][0]
+    first: object = {"\ud800": 1} if name.endswith("many") else "\ud800"
+
+    found = called(cache, side, name, (first, *rest))
+
+    assert (UnicodeEncodeError, []) == (found, caplog.records)
+    assert cache.add("key", 1)
+
+
 def test_set_many_that_is_answered_by_errors_names_the_keys() -> None:
     """Each key has an answer of its own, whatever kind of refusal it is; anything else is none. More may follow it."""
     answers = b"STORED\r\nSERVER_ERROR out of memory\r\nCLIENT_ERROR bad data chunk\r\nNOT_STORED\r\n"

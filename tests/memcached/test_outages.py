@@ -2,63 +2,16 @@
 
 import logging
 import socket
-from collections.abc import Callable
 
 import pytest
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
-from cachedeco.backends.pool import Connection, Pool
-from cachedeco.backends.server import FIRST_PAUSE, GROWTH, JITTER, LONGEST_PAUSE, Server
-
-GONE = ConnectionRefusedError("nobody there")
-HANGS = TimeoutError("timed out")
+from cachedeco.backends.pool import Connection
+from cachedeco.backends.server import FIRST_PAUSE, GROWTH, JITTER, LONGEST_PAUSE
+from tests.memcached.asking import GONE, HANGS, Asked, Clock
 
 WHAT_FOLLOWS = "What is read from it counts as missing until it answers."
-
-Clock = Callable[[float], None]
-
-
-@pytest.fixture
-def advance(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give the function that lets time pass; pauses are not shortened at random."""
-    now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.server.monotonic", lambda: now[0])
-    monkeypatch.setattr("cachedeco.backends.server.uniform", lambda _least, most: most)
-
-    def pass_by(seconds: float) -> None:
-        now[0] += seconds
-
-    return pass_by
-
-
-class Asked:
-    """A server whose answers are a test's, and how often it was asked."""
-
-    def __init__(self) -> None:
-        """Begin well."""
-        self.times = 0
-        self.trouble: BaseException | None = None
-        self.server = Server("there:1", Pool(("there", 1), {}, 1, 0))
-
-    def run(self, *, writes: bool = False) -> str:
-        """Ask it; return its answer, or what is raised instead."""
-        try:
-            return self.server.run("get", self._answer, writes=writes)
-        except MemcachedError as error:
-            return type(error).__name__
-
-    def _answer(self, _connection: Connection) -> str:
-        self.times += 1
-        if self.trouble is not None:
-            raise self.trouble
-        return "answer"
-
-
-@pytest.fixture
-def asked() -> Asked:
-    """Give a server that is well."""
-    return Asked()
 
 
 def test_read_during_the_pause_is_not_sent(asked: Asked, advance: Clock) -> None:

@@ -1,16 +1,19 @@
 """Two and three servers, of which one is stopped, hangs, is started again, and returns with what it held."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from django.core.cache.backends.memcached import PyMemcacheCache
+from pymemcache.exceptions import MemcacheServerError
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
+from cachedeco.backends.pool import Connection, Stored
 from cachedeco.backends.ring import FailedKeys
 from tests.backends import RecordingMemcached
 from tests.memcached.caches import WAITS, cache_at, cache_on, held_by, lost
+from tests.memcached.scripted import Scripted
 from tests.servers import Memcached
 
 KEYS = [f"key-{number}" for number in range(60)]
@@ -168,6 +171,23 @@ def test_delete_many_goes_on_with_the_other_servers(servers: list[Memcached], wa
     assert [set()] * len(servers[1:]) == places(servers[1:], cache)
 
 
+@two
+@pytest.mark.parametrize("operation", ["clear", "delete_many"])
+def test_server_that_refuses_keeps_nothing_from_the_others(servers: list[Memcached], operation: str) -> None:
+    """As a proxy does whose server is gone, and a memcached that is not to be emptied."""
+    arguments = {"clear": [], "delete_many": [KEYS]}[operation]
+    with Scripted([b"SERVER_ERROR no backend\r\n"]) as refusing:
+        cache = cache_at(refusing.location, *[server.location for server in servers])
+        ring = cache._cache  # noqa: SLF001 -- looked at, only
+        others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]  # noqa: SLF001
+        cache.set_many(dict.fromkeys(others, 1))
+
+        with pytest.raises(MemcacheServerError, match="no backend"):
+            getattr(cache, operation)(*arguments)
+
+    assert [set(), set()] == places(servers, cache)
+
+
 def test_clear_names_every_server_that_was_not_emptied(servers: list[Memcached]) -> None:
     """The first is what is raised, the others are its notes, and the rest is empty."""
     cache = cache_on(*servers)
@@ -210,6 +230,50 @@ def test_many_keys_are_written_in_parts(servers: list[Memcached], monkeypatch: p
     cache.delete_many(KEYS)
 
     assert ([], dict.fromkeys(KEYS, 1), {}) == (failed, found, cache.get_many(KEYS))
+
+
+@two
+@pytest.mark.parametrize(("size", "parts"), [(9, [60]), (100, [11, 11, 11, 11, 11, 5])])
+def test_large_values_are_written_in_parts(
+    servers: list[Memcached], size: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part ends with the value that fills it, so that none needs longer than the client waits."""
+    sent: list[int] = []
+
+    def counted(connection: Connection, values: Mapping[str, Stored], expire: int) -> list[str]:
+        sent.append(len(values))
+        return set_each(connection, values, expire)
+
+    set_each = Connection.set_each
+    monkeypatch.setattr(Connection, "set_each", counted)
+    monkeypatch.setattr("cachedeco.backends.ring.MOST_BYTES_AT_ONCE", 1001)
+    cache = cache_on(servers[0])
+
+    failed = cache.set_many(dict.fromkeys(KEYS, "x" * size))
+
+    assert ([], parts) == (failed, sent)
+    assert dict.fromkeys(KEYS, "x" * size) == cache.get_many(KEYS)
+
+
+@two
+def test_server_of_a_key_is_remembered(servers: list[Memcached]) -> None:
+    """By all caches of the same servers, those of other threads and tasks among them: to find it takes long."""
+    asked: list[str] = []
+
+    class Counting(ByLength):
+        """A hasher that knows how often it is asked."""
+
+        def get_node(self, key: str) -> str:
+            """Choose by the key's length."""
+            asked.append(key)
+            return super().get_node(key)
+
+    for _ in range(3):
+        cache_on(*servers, hasher=Counting).get_many(["a", "bb", "a"])
+    other = cache_on(servers[0], servers[0], hasher=Counting)
+    other.get("a")
+
+    assert [other.make_key(key) for key in ("a", "bb")] == asked
 
 
 @two
