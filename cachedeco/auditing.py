@@ -146,7 +146,7 @@ def _first_look(sample: Sample) -> Steps[None]:
 def _second_look(sample: Sample) -> Steps[None]:
     """Report what differs again, though every invalidation that was on its way has arrived."""
     # Those that explain it are known before a computation that would be in vain.
-    left = yield partial(_unexplained, sample, sample.seen)
+    left = (yield partial(_unexplained, sample, sample.seen)) if (yield _may_look) else ()
     differing = (yield from _looked_at(sample.only(left))) if left else {}
     yield partial(_reported, sample, differing)
     return Value(None)
