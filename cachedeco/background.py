@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
+from datetime import tzinfo
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -19,6 +20,8 @@ from typing import Any, Final
 
 from django.core.cache import caches
 from django.db import connections
+from django.utils import timezone
+from django.utils.translation import get_language, override
 
 from cachedeco.forks import in_each_child
 
@@ -40,6 +43,8 @@ def submit(work: Work, after: float = 0.0) -> bool:
     """
     Do some work in a thread of ours, with the context of the caller and database connections of its own.
 
+    The language and the time zone are those of the caller, too.
+
     What it raises is lost. Threads are begun as they are needed, and at its end the interpreter waits for them, but
     not for what was to be done later.
 
@@ -51,6 +56,7 @@ def submit(work: Work, after: float = 0.0) -> bool:
     Returns:
         Whether there was a place for it.
     """
+    work = partial(_in_words_of, get_language(), timezone.get_current_timezone(), work)
     if after:
         # In its time it needs no place: those who come now would take each one before it.
         return _later.add(after, partial(_begun, copy_context(), work))
@@ -70,6 +76,12 @@ def _begun(context: Context, work: Work, places: BoundedSemaphore | None = None)
     except RuntimeError:  # the interpreter is ending
         return False
     return True
+
+
+def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
+    """Work in a language and a time zone: with some asgiref neither comes along with the context."""
+    with override(language), timezone.override(zone):
+        work()
 
 
 class _Later:
