@@ -6,9 +6,9 @@ later takes none of these places before its time has come.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from datetime import tzinfo
 from functools import partial
@@ -18,6 +18,7 @@ from threading import TIMEOUT_MAX, BoundedSemaphore, Condition, Thread
 from time import monotonic
 from typing import Any, Final
 
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.cache import caches
 from django.db import connections
 from django.utils import timezone
@@ -145,19 +146,77 @@ def _worked(places: BoundedSemaphore | None, context: Context, work: Callable[[]
 
 
 def _alone(work: Callable[[], object]) -> None:
-    """Work with cache objects of our own: some asgiref hand over the caller's, and most clients are of one thread."""
-    for alias in caches:
-        with suppress(AttributeError):
-            del caches[alias]
+    """Work with cache objects of our own."""
+    _leave_caches()
     try:
         work()
     finally:
         caches.close_all()
 
 
+def _leave_caches() -> list[str]:
+    """
+    Leave the caller his cache objects, which come along with his context: most clients are of one thread.
+
+    Returns:
+        The aliases of those.
+    """
+    left = []
+    for alias in caches:
+        with suppress(AttributeError):
+            del caches[alias]
+            left.append(alias)
+    return left
+
+
+# --- in a loop ---
+
+
+class _Room:
+    """
+    The thread in which tasks of ours do what needs one, whatever their loop, with connections of its own.
+
+    In the caller's, which `sync_to_async` would take, they would keep him waiting; and where he has ended, each would
+    be given one that nobody ends, with connections that nobody closes.
+    """
+
+    def __init__(self) -> None:
+        """Begin without the thread."""
+        self._context = ThreadSensitiveContext()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cachedeco-tasks")
+        SyncToAsync.context_to_thread_executor[self._context] = self._thread
+        self._inside: set[object] = set()
+
+    @contextmanager
+    def entered(self) -> Generator[None]:
+        """Be the thread of the running task; when all have left, close the connections."""
+        SyncToAsync.thread_sensitive_context.set(self._context)  # in the task's own context, which ends with it
+        for alias in _leave_caches():
+            caches[alias]  # made here, or each step would make one in a context that ends with it
+        me = object()
+        self._inside.add(me)
+        try:
+            yield
+        finally:
+            caches.close_all()
+            self._inside.discard(me)
+            # Not awaited: a loop may have ended.
+            with suppress(RuntimeError):  # the interpreter is ending
+                self._thread.submit(self._left)
+
+    def _left(self) -> None:
+        if not self._inside:  # who enters now is served after this
+            connections.close_all()
+
+
+_room = _Room()
+
+
 def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
     """
     Go on with a coroutine in a task of the running loop, as what it awaits may belong to that loop.
+
+    What it does by `sync_to_async` is done in a thread of ours; under `async_to_sync`, in that of its caller.
 
     Args:
         work: The coroutine.
@@ -180,7 +239,8 @@ def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
 async def _after(seconds: float, work: Coroutine[Any, Any, object]) -> None:
     if seconds:
         await asyncio.sleep(seconds)
-    await work
+    with _room.entered():
+        await work
 
 
 def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], task: asyncio.Task[Any]) -> None:
@@ -193,7 +253,7 @@ def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], tas
 @in_each_child
 def _begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
-    global _places, _pool, _later
-    _places, _pool, _later = BoundedSemaphore(LONGEST_QUEUE), None, _Later()
+    global _places, _pool, _later, _room
+    _places, _pool, _later, _room = BoundedSemaphore(LONGEST_QUEUE), None, _Later(), _Room()
     _tasks.clear()
     _sleepers.clear()

@@ -10,6 +10,9 @@ from threading import BoundedSemaphore, Event, Semaphore
 from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.cache import caches
+from django.db import connection
 from django.utils import timezone
 from django.utils.translation import get_language, override
 
@@ -204,7 +207,7 @@ def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: p
 
 def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child has neither the thread that waits, nor what it waits for, nor its lock."""
-    for name in ("_places", "_pool", "_later"):
+    for name in ("_places", "_pool", "_later", "_room"):
         monkeypatch.setattr(background, name, getattr(background, name))
     later = background._later  # noqa: SLF001 -- that of the parent
 
@@ -276,3 +279,62 @@ def test_loop_that_ends_takes_along_what_has_not_begun() -> None:
     gc.collect()
 
     assert (set(), set()) == (background._tasks, background._sleepers)  # noqa: SLF001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A caller whose thread Django ends with the request is not kept waiting, and nothing is left open behind him.
+
+    The defect: each task that outlived a request had a thread of its own, and a database connection that nobody closed.
+    """
+    room = background._Room()  # noqa: SLF001 -- one of this test's own
+    seen: list[tuple[str, object, object]] = []
+    closed: list[object] = []
+
+    def look() -> None:
+        connection.ensure_connection()
+        seen.append((threading.current_thread().name.partition("_")[0], connection.connection, caches["default"]))
+
+    async def work(both: asyncio.Barrier) -> None:
+        await sync_to_async(look)()
+        await both.wait()
+        await sync_to_async(look)()
+
+    async def calls() -> object:
+        both = asyncio.Barrier(2)
+        async with ThreadSensitiveContext():
+            mine = await sync_to_async(lambda: caches["default"])()
+            background.start(work(both))
+            background.start(work(both))
+        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        return mine
+
+    monkeypatch.setattr(background, "_room", room)
+    monkeypatch.setattr(type(caches["default"]), "close", lambda self, **_: closed.append(self))
+    mine = asyncio.run(calls())
+    left = room._thread.submit(lambda: connection.connection)  # noqa: SLF001 -- there is no other way to ask there
+
+    assert [("cachedeco-tasks", seen[0][1])] * 4 == [each[:2] for each in seen]
+    assert {id(each) for _, _, each in seen} == set(map(id, closed))
+    assert (2, False) == (len(closed), mine in closed)
+    assert None is left.result(PATIENCE_SECONDS)
+
+
+def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of the interpreter there is no thread any more that could close anything."""
+    room = background._Room()  # noqa: SLF001 -- one of this test's own
+    room._thread.shutdown()  # noqa: SLF001 -- as the end of the interpreter does
+    monkeypatch.setattr(background, "_room", room)
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("done")
+
+    async def calls() -> None:
+        background.start(work())
+        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+
+    asyncio.run(calls())
+
+    assert ["done"] == done
