@@ -35,6 +35,9 @@ MOST_LATER: Final = 1000
 Work = Callable[[], object]
 
 _places = BoundedSemaphore(LONGEST_QUEUE)
+# Of what was to be done later, so much is handed to the threads at once: what comes now need not wait for all that is
+# due, nor the end of the interpreter.
+_turns = BoundedSemaphore(THREADS)
 _pool: ThreadPoolExecutor | None = None
 _tasks: set[asyncio.Task[Any]] = set()
 _sleepers: set[asyncio.Task[Any]] = set()
@@ -60,7 +63,7 @@ def submit(work: Work, after: float = 0.0) -> bool:
     work = partial(_in_words_of, get_language(), timezone.get_current_timezone(), work)
     if after:
         # In its time it needs no place: those who come now would take each one before it.
-        return _later.add(after, partial(_begun, copy_context(), work))
+        return _later.add(after, partial(_begun_in_turn, copy_context(), work))
     places = _places
     if not places.acquire(blocking=False):
         return False
@@ -70,13 +73,21 @@ def submit(work: Work, after: float = 0.0) -> bool:
     return True
 
 
-def _begun(context: Context, work: Work, places: BoundedSemaphore | None = None) -> bool:
+def _begun(context: Context, work: Work, places: BoundedSemaphore) -> bool:
     """Hand some work to the threads; tell whether they took it."""
     try:
         _threads().submit(_worked, places, context, work)
     except RuntimeError:  # the interpreter is ending
         return False
     return True
+
+
+def _begun_in_turn(context: Context, work: Work) -> None:
+    """Wait for a turn, and hand some work to the threads, if they still take any."""
+    turns = _turns
+    turns.acquire()
+    if not _begun(context, work, turns):
+        turns.release()
 
 
 def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
@@ -135,13 +146,12 @@ def _threads() -> ThreadPoolExecutor:
     return _pool
 
 
-def _worked(places: BoundedSemaphore | None, context: Context, work: Callable[[], object]) -> None:
+def _worked(places: BoundedSemaphore, context: Context, work: Callable[[], object]) -> None:
     with suppress(Exception):  # the steps have told of it
         try:
             context.run(_alone, work)
         finally:
-            if places is not None:
-                places.release()
+            places.release()
             connections.close_all()
 
 
@@ -253,7 +263,8 @@ def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], tas
 @in_each_child
 def _begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
-    global _places, _pool, _later, _room
-    _places, _pool, _later, _room = BoundedSemaphore(LONGEST_QUEUE), None, _Later(), _Room()
+    global _places, _turns, _pool, _later, _room
+    _places, _turns = BoundedSemaphore(LONGEST_QUEUE), BoundedSemaphore(THREADS)
+    _pool, _later, _room = None, _Later(), _Room()
     _tasks.clear()
     _sleepers.clear()

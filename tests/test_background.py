@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from threading import BoundedSemaphore, Event, Semaphore
 from types import SimpleNamespace
 
@@ -164,6 +165,36 @@ def test_work_needs_no_place_when_it_is_time(hourglass: Hourglass, monkeypatch: 
     assert (True, True) == (before, came.wait(PATIENCE_SECONDS))
 
 
+def test_work_that_is_due_leaves_the_threads_to_others(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Much that is due at once is done in turn, and what comes now is done before the rest of it.
+
+    The defect: all of it stood in the queue of the threads, before every refresh, and the interpreter ended after it.
+    """
+    done: list[str] = []
+    began, go_on, came = Event(), Event(), Semaphore(0)
+
+    def work(name: str) -> None:
+        if name == "first":
+            began.set()
+            go_on.wait(PATIENCE_SECONDS)
+        done.append(name)
+        came.release()
+
+    monkeypatch.setattr(background, "_turns", BoundedSemaphore())
+    for name in ("first", "second"):
+        background.submit(partial(work, name), 60)
+
+    hourglass.turn(60)
+    assert began.wait(PATIENCE_SECONDS)
+    background.submit(partial(work, "now"))
+    assert came.acquire(timeout=PATIENCE_SECONDS)
+    go_on.set()
+
+    assert [True] * 2 == [came.acquire(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    assert ["now", "first", "second"] == done
+
+
 def test_one_thread_waits_for_all_and_the_interpreter_for_none(hourglass: Hourglass) -> None:
     """It is a daemon, which ends where nothing is left to wait for."""
     came = Semaphore(0)
@@ -207,7 +238,7 @@ def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: p
 
 def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child has neither the thread that waits, nor what it waits for, nor its lock."""
-    for name in ("_places", "_pool", "_later", "_room"):
+    for name in ("_places", "_turns", "_pool", "_later", "_room"):
         monkeypatch.setattr(background, name, getattr(background, name))
     later = background._later  # noqa: SLF001 -- that of the parent
 
