@@ -146,7 +146,7 @@ def _first_look(sample: Sample) -> Steps[None]:
 def _second_look(sample: Sample) -> Steps[None]:
     """Report what differs again, though every invalidation that was on its way has arrived."""
     # Those that explain it are known before a computation that would be in vain.
-    left = yield partial(_unexplained, sample, sample.seen)
+    left = (yield partial(_unexplained, sample, sample.seen)) if (yield _may_look) else ()
     differing = (yield from _looked_at(sample.only(left))) if left else {}
     yield partial(_reported, sample, differing)
     return Value(None)
@@ -213,14 +213,16 @@ def _settled(sample: Sample, ids: Sequence[Any], outcome: Value[Any]) -> Outcome
 def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -> dict[Hashable, str]:
     """Return where what was served differs from what was computed now, by id; tell of the rest."""
     differing: dict[Hashable, str] = {}
+    form = sample.terms.shelf.form
     for each, seen in sample.seen.items():
         entry = unseal(sample.terms.shelf, seen.asked, seen.found)
         if entry is None:  # it can't be unpickled for a second time, which is an event
             continue
         try:
-            where = difference(entry.value, values[each])
+            value = form.unpack(form.pack(values[each]))  # as a hit would give it
+            where = difference(entry.value, value)
             if where == "":  # as a whole
-                where = f"{reprlib.repr(entry.value)} and {reprlib.repr(values[each])}"
+                where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"
         except Exception as error:  # noqa: BLE001 -- whatever a class does when it is compared, or told
             sample.tell_failure(error, each)
             continue

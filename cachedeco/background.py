@@ -6,10 +6,11 @@ later takes none of these places before its time has come.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
+from datetime import tzinfo
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -17,8 +18,11 @@ from threading import TIMEOUT_MAX, BoundedSemaphore, Condition, Thread
 from time import monotonic
 from typing import Any, Final
 
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.cache import caches
 from django.db import connections
+from django.utils import timezone
+from django.utils.translation import get_language, override
 
 from cachedeco.forks import in_each_child
 
@@ -31,6 +35,9 @@ MOST_LATER: Final = 1000
 Work = Callable[[], object]
 
 _places = BoundedSemaphore(LONGEST_QUEUE)
+# Of what was to be done later, so much is handed to the threads at once: what comes now need not wait for all that is
+# due, nor the end of the interpreter.
+_turns = BoundedSemaphore(THREADS)
 _pool: ThreadPoolExecutor | None = None
 _tasks: set[asyncio.Task[Any]] = set()
 _sleepers: set[asyncio.Task[Any]] = set()
@@ -39,6 +46,8 @@ _sleepers: set[asyncio.Task[Any]] = set()
 def submit(work: Work, after: float = 0.0) -> bool:
     """
     Do some work in a thread of ours, with the context of the caller and database connections of its own.
+
+    The language and the time zone are those of the caller, too.
 
     What it raises is lost. Threads are begun as they are needed, and at its end the interpreter waits for them, but
     not for what was to be done later.
@@ -51,9 +60,10 @@ def submit(work: Work, after: float = 0.0) -> bool:
     Returns:
         Whether there was a place for it.
     """
+    work = partial(_in_words_of, get_language(), timezone.get_current_timezone(), work)
     if after:
         # In its time it needs no place: those who come now would take each one before it.
-        return _later.add(after, partial(_begun, copy_context(), work))
+        return _later.add(after, partial(_begun_in_turn, copy_context(), work))
     places = _places
     if not places.acquire(blocking=False):
         return False
@@ -63,13 +73,27 @@ def submit(work: Work, after: float = 0.0) -> bool:
     return True
 
 
-def _begun(context: Context, work: Work, places: BoundedSemaphore | None = None) -> bool:
+def _begun(context: Context, work: Work, places: BoundedSemaphore) -> bool:
     """Hand some work to the threads; tell whether they took it."""
     try:
         _threads().submit(_worked, places, context, work)
     except RuntimeError:  # the interpreter is ending
         return False
     return True
+
+
+def _begun_in_turn(context: Context, work: Work) -> None:
+    """Wait for a turn, and hand some work to the threads, if they still take any."""
+    turns = _turns
+    turns.acquire()
+    if not _begun(context, work, turns):
+        turns.release()
+
+
+def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
+    """Work in a language and a time zone: with some asgiref neither comes along with the context."""
+    with override(language), timezone.override(zone):
+        work()
 
 
 class _Later:
@@ -122,30 +146,87 @@ def _threads() -> ThreadPoolExecutor:
     return _pool
 
 
-def _worked(places: BoundedSemaphore | None, context: Context, work: Callable[[], object]) -> None:
+def _worked(places: BoundedSemaphore, context: Context, work: Callable[[], object]) -> None:
     with suppress(Exception):  # the steps have told of it
         try:
             context.run(_alone, work)
         finally:
-            if places is not None:
-                places.release()
+            places.release()
             connections.close_all()
 
 
 def _alone(work: Callable[[], object]) -> None:
-    """Work with cache objects of our own: some asgiref hand over the caller's, and most clients are of one thread."""
-    for alias in caches:
-        with suppress(AttributeError):
-            del caches[alias]
+    """Work with cache objects of our own."""
+    _leave_caches()
     try:
         work()
     finally:
         caches.close_all()
 
 
+def _leave_caches() -> list[str]:
+    """
+    Leave the caller his cache objects, which come along with his context: most clients are of one thread.
+
+    Returns:
+        The aliases of those.
+    """
+    left = []
+    for alias in caches:
+        with suppress(AttributeError):
+            del caches[alias]
+            left.append(alias)
+    return left
+
+
+# --- in a loop ---
+
+
+class _Room:
+    """
+    The thread in which tasks of ours do what needs one, whatever their loop, with connections of its own.
+
+    In the caller's, which `sync_to_async` would take, they would keep him waiting; and where he has ended, each would
+    be given one that nobody ends, with connections that nobody closes.
+    """
+
+    def __init__(self) -> None:
+        """Begin without the thread."""
+        self._context = ThreadSensitiveContext()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cachedeco-tasks")
+        SyncToAsync.context_to_thread_executor[self._context] = self._thread
+        self._inside: set[object] = set()
+
+    @contextmanager
+    def entered(self) -> Generator[None]:
+        """Be the thread of the running task; when all have left, close the connections."""
+        SyncToAsync.thread_sensitive_context.set(self._context)  # in the task's own context, which ends with it
+        for alias in _leave_caches():
+            caches[alias]  # made here, or each step would make one in a context that ends with it
+        me = object()
+        self._inside.add(me)
+        try:
+            yield
+        finally:
+            caches.close_all()
+            self._inside.discard(me)
+            # Not awaited: a loop may have ended.
+            with suppress(RuntimeError):  # the interpreter is ending
+                self._thread.submit(self._left)
+
+    def _left(self) -> None:
+        if not self._inside:  # who enters now is served after this
+            connections.close_all()
+
+
+_room = _Room()
+
+
 def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
     """
     Go on with a coroutine in a task of the running loop, as what it awaits may belong to that loop.
+
+    What it does by `sync_to_async` is done in a thread of ours; under `async_to_sync`, in that of its caller.
 
     Args:
         work: The coroutine.
@@ -168,7 +249,8 @@ def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
 async def _after(seconds: float, work: Coroutine[Any, Any, object]) -> None:
     if seconds:
         await asyncio.sleep(seconds)
-    await work
+    with _room.entered():
+        await work
 
 
 def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], task: asyncio.Task[Any]) -> None:
@@ -181,7 +263,8 @@ def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], tas
 @in_each_child
 def _begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
-    global _places, _pool, _later
-    _places, _pool, _later = BoundedSemaphore(LONGEST_QUEUE), None, _Later()
+    global _places, _turns, _pool, _later, _room
+    _places, _turns = BoundedSemaphore(LONGEST_QUEUE), BoundedSemaphore(THREADS)
+    _pool, _later, _room = None, _Later(), _Room()
     _tasks.clear()
     _sleepers.clear()

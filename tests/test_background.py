@@ -6,10 +6,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from functools import partial
 from threading import BoundedSemaphore, Event, Semaphore
 from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.cache import caches
+from django.db import connection
+from django.utils import timezone
+from django.utils.translation import get_language, override
 
 from cachedeco import background
 from tests.threads import PATIENCE_SECONDS
@@ -92,6 +98,29 @@ def test_work_has_the_context_of_who_asked_for_it(hourglass: Hourglass) -> None:
     assert [("there", "cachedeco")] == seen
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_work_has_the_language_and_the_time_zone_of_who_asked_for_it(hourglass: Hourglass, after: float) -> None:
+    """
+    What depends on them gives there what it gives here.
+
+    The defect: some asgiref tie both to the thread, and so a value in German was replaced by one in English, or called
+    inconsistent with it.
+    """
+    seen: list[tuple[str | None, str]] = []
+    came = Event()
+
+    def work() -> None:
+        seen.append((get_language(), timezone.get_current_timezone_name()))
+        came.set()
+
+    with override("de"), timezone.override("Europe/Berlin"):
+        background.submit(work, after)
+    hourglass.turn(after)
+
+    assert came.wait(PATIENCE_SECONDS)
+    assert [("de", "Europe/Berlin")] == seen
+
+
 @pytest.mark.parametrize(("most", "is_taken"), [(1, False), (2, True)])
 def test_work_that_finds_no_room_is_refused(
     hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch, *, most: int, is_taken: bool
@@ -136,10 +165,40 @@ def test_work_needs_no_place_when_it_is_time(hourglass: Hourglass, monkeypatch: 
     assert (True, True) == (before, came.wait(PATIENCE_SECONDS))
 
 
+def test_work_that_is_due_leaves_the_threads_to_others(hourglass: Hourglass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Much that is due at once is done in turn, and what comes now is done before the rest of it.
+
+    The defect: all of it stood in the queue of the threads, before every refresh, and the interpreter ended after it.
+    """
+    done: list[str] = []
+    began, go_on, came = Event(), Event(), Semaphore(0)
+
+    def work(name: str) -> None:
+        if name == "first":
+            began.set()
+            go_on.wait(PATIENCE_SECONDS)
+        done.append(name)
+        came.release()
+
+    monkeypatch.setattr(background, "_turns", BoundedSemaphore())
+    for name in ("first", "second"):
+        background.submit(partial(work, name), 60)
+
+    hourglass.turn(60)
+    assert began.wait(PATIENCE_SECONDS)
+    background.submit(partial(work, "now"))
+    assert came.acquire(timeout=PATIENCE_SECONDS)
+    go_on.set()
+
+    assert [True] * 2 == [came.acquire(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    assert ["now", "first", "second"] == done
+
+
 def test_one_thread_waits_for_all_and_the_interpreter_for_none(hourglass: Hourglass) -> None:
     """It is a daemon, which ends where nothing is left to wait for."""
     came = Semaphore(0)
-    before = len(waiters())
+    before = {*waiters()}
     for _ in range(3):
         background.submit(came.release, 60)
     during = waiters()
@@ -148,7 +207,7 @@ def test_one_thread_waits_for_all_and_the_interpreter_for_none(hourglass: Hourgl
     for _ in range(3):
         assert came.acquire(timeout=PATIENCE_SECONDS)
 
-    [mine] = during[before:]
+    [mine] = {*during} - before  # others may end meanwhile
     mine.join(PATIENCE_SECONDS)
     assert (True, False) == (mine.daemon, mine.is_alive())
     background.submit(came.release, 60)
@@ -179,7 +238,7 @@ def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: p
 
 def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child has neither the thread that waits, nor what it waits for, nor its lock."""
-    for name in ("_places", "_pool", "_later"):
+    for name in ("_places", "_turns", "_pool", "_later", "_room"):
         monkeypatch.setattr(background, name, getattr(background, name))
     later = background._later  # noqa: SLF001 -- that of the parent
 
@@ -251,3 +310,62 @@ def test_loop_that_ends_takes_along_what_has_not_begun() -> None:
     gc.collect()
 
     assert (set(), set()) == (background._tasks, background._sleepers)  # noqa: SLF001
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A caller whose thread Django ends with the request is not kept waiting, and nothing is left open behind him.
+
+    The defect: each task that outlived a request had a thread of its own, and a database connection that nobody closed.
+    """
+    room = background._Room()  # noqa: SLF001 -- one of this test's own
+    seen: list[tuple[str, object, object]] = []
+    closed: list[object] = []
+
+    def look() -> None:
+        connection.ensure_connection()
+        seen.append((threading.current_thread().name.partition("_")[0], connection.connection, caches["default"]))
+
+    async def work(both: asyncio.Barrier) -> None:
+        await sync_to_async(look)()
+        await both.wait()
+        await sync_to_async(look)()
+
+    async def calls() -> object:
+        both = asyncio.Barrier(2)
+        async with ThreadSensitiveContext():
+            mine = await sync_to_async(lambda: caches["default"])()
+            background.start(work(both))
+            background.start(work(both))
+        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        return mine
+
+    monkeypatch.setattr(background, "_room", room)
+    monkeypatch.setattr(type(caches["default"]), "close", lambda self, **_: closed.append(self))
+    mine = asyncio.run(calls())
+    left = room._thread.submit(lambda: connection.connection)  # noqa: SLF001 -- there is no other way to ask there
+
+    assert [("cachedeco-tasks", seen[0][1])] * 4 == [each[:2] for each in seen]
+    assert {id(each) for _, _, each in seen} == set(map(id, closed))
+    assert (2, False) == (len(closed), mine in closed)
+    assert None is left.result(PATIENCE_SECONDS)
+
+
+def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of the interpreter there is no thread any more that could close anything."""
+    room = background._Room()  # noqa: SLF001 -- one of this test's own
+    room._thread.shutdown()  # noqa: SLF001 -- as the end of the interpreter does
+    monkeypatch.setattr(background, "_room", room)
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("done")
+
+    async def calls() -> None:
+        background.start(work())
+        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+
+    asyncio.run(calls())
+
+    assert ["done"] == done

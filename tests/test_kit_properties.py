@@ -247,7 +247,7 @@ def test_examples_are_the_same_in_each_run() -> None:
         (lambda number: [0] * (number + 1), ""),
         (lambda number: {number: 1}, ""),
         (lambda number: [1, "1"][number], ""),
-        (lambda number: [Opaque(number)], "[0]: <"),
+        (lambda number: [Opaque(number)], "[0].number: 0 and 1"),
         (lambda number: Club(pk=number), ""),
         (lambda number: Club(name=str(number)), ".name: '0' and '1'"),
         (lambda number: ClubClass(pk=1, club=Club(pk=1, name=str(number))), ".club.name: '0' and '1'"),

@@ -9,6 +9,7 @@ from cachedeco.auditing import REMEDY
 from cachedeco.events import listening
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Told
 from tests.auditing.test_looks import planted
+from tests.backends import Commands
 from tests.refreshing.conftest import Truth
 from tests.sides import SYNC, Side, both
 
@@ -139,18 +140,30 @@ def test_call_past_the_cache_is_not_audited(side: Side, later: Background, truth
 @both
 @pytest.mark.parametrize("number", [0, 1])
 def test_mode_that_changes_meanwhile_ends_the_audit(  # noqa: PLR0913 -- at either look
-    side: Side, later: Background, truth: Truth, told: Told, settings: Settings, *, number: int
+    side: Side,
+    later: Background,
+    truth: Truth,
+    told: Told,
+    *,
+    settings: Settings,
+    commands: Commands,
+    number: int,
 ) -> None:
-    """Where the cache is turned off before a look, it is not touched any more."""
+    """
+    Where the cache is turned off before a look, it is not touched any more.
+
+    The defect: the second look asked it for the tokens.
+    """
     planted(side, truth)
     for _ in range(number):
         later.look()
     settings.CACHEDECO = {**settings.CACHEDECO, "MODE": "off"}
+    commands.clear()
 
     later.look()
     later.look()
 
-    assert ([], 1 + number) == (told, truth.read_count)
+    assert ([], 1 + number, []) == (told, truth.read_count, commands)
 
 
 # --- transactions ---
