@@ -87,15 +87,14 @@ class Breaker:
         is_mine = answers = False
         try:
             with _lock:
-                if self.probing or (self.until is not None and monotonic() < self.until):
-                    return False
-                # Within the `try`: an interrupt may come before the lock is left, and nobody would ever probe again.
-                is_mine = self.probing = True
-            answers = asks() and (self.settle is None or self.settle(self))
+                if not self.probing and (self.until is None or monotonic() >= self.until):
+                    # In the `try`: an interrupt may come before the lock is left, and nobody would ever probe again.
+                    is_mine = self.probing = True
+            answers = is_mine and asks() and (self.settle is None or self.settle(self))
         finally:
             if is_mine:
                 self._probed(answers=answers)
-        return self.until is None
+        return is_mine and self.until is None
 
     def _probed(self, *, answers: bool) -> None:
         with _lock:
