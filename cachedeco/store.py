@@ -144,7 +144,8 @@ class Store:
         if failed is None:  # django-redis returns it
             return Left()
         known = isinstance(failed, list | tuple | set | frozenset)
-        left = Left([key for key in values if key in failed] if known else [])
+        named = frozenset(failed) if known else ()
+        left = Left([key for key in values if key in named])
         if not left and (failed or not known):  # whatever that names
             left = Left(values)
         left.error = getattr(failed, "error", None) if left else None

@@ -48,7 +48,8 @@ class _Sealer:
         head, data = sealed[:_LENGTH], sealed[_LENGTH + SIGNATURE_BYTES :]
         signature = sealed[_LENGTH : _LENGTH + SIGNATURE_BYTES]
         if not self._signer.accepts(signature, bound(place, head, data)):
-            logger.error("What the cache holds under %r was not signed by one of our keys: it is not read.", place)
+            # Without the key: that of a session is as good as a password, and this is a log.
+            logger.error("A value in the cache was not signed by one of our keys: it is not read.")
             return None
         kind = head[-1:]
         if kind == _BYTES:
@@ -58,7 +59,7 @@ class _Sealer:
         try:
             return pickle.loads(data)  # noqa: S301 -- we have signed it
         except Exception:
-            logger.warning("What the cache holds under %r can't be unpickled.", place, exc_info=True)
+            logger.warning("A value in the cache can't be unpickled.", exc_info=True)
             return None
 
 
