@@ -6,7 +6,7 @@ later takes none of these places before its time has come.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any, Final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
-from django.core.cache import caches
+from django.core.cache import BaseCache, caches
 from django.db import connections
 from django.utils import timezone
 from django.utils.translation import get_language, override
@@ -201,20 +201,21 @@ class _Room:
     def entered(self) -> Generator[None]:
         """Be the thread of the running task; when all have left, close the connections."""
         SyncToAsync.thread_sensitive_context.set(self._context)  # in the task's own context, which ends with it
-        for alias in _leave_caches():
-            caches[alias]  # made here, or each step would make one in a context that ends with it
+        # Made here, or each step would make its own in a context that ends with it.
+        mine = [caches[alias] for alias in _leave_caches()]
         me = object()
         self._inside.add(me)
         try:
             yield
         finally:
-            caches.close_all()
             self._inside.discard(me)
-            # Not awaited: a loop may have ended.
+            # Not awaited: a loop may have ended, and we be in the middle of anybody's work.
             with suppress(RuntimeError):  # the interpreter is ending
-                self._thread.submit(self._left)
+                self._thread.submit(self._left, mine)
 
-    def _left(self) -> None:
+    def _left(self, mine: Iterable[BaseCache]) -> None:
+        for cache in mine:
+            cache.close()
         if not self._inside:  # who enters now is served after this
             connections.close_all()
 
@@ -237,6 +238,8 @@ def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
         Whether there was a place for it.
     """
     crowd, most = (_sleepers, MOST_LATER) if after else (_tasks, LONGEST_QUEUE)
+    if len(crowd) >= most:  # of whom some may be waiting in vain: who closed their loop has not cancelled them
+        crowd.difference_update([task for task in crowd if task.get_loop().is_closed()])
     if len(crowd) >= most:
         work.close()
         return False
