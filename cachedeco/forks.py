@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 F = TypeVar("F", bound=Callable[[], object])
@@ -9,6 +10,6 @@ F = TypeVar("F", bound=Callable[[], object])
 
 def in_each_child(begin_anew: F) -> F:
     """Call a function in each forked child, before anything else of ours; on Windows nothing forks."""
-    if hasattr(os, "register_at_fork"):
+    with suppress(AttributeError):  # on Windows
         os.register_at_fork(after_in_child=begin_anew)
     return begin_anew
