@@ -5,7 +5,7 @@ import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial
 from threading import BoundedSemaphore, Event, Semaphore
 from types import SimpleNamespace
@@ -30,10 +30,18 @@ class Hourglass:
         """Begin at zero."""
         self.now = 0.0
         self._later = later
+        self._asked = Semaphore(0)
 
     def __call__(self) -> float:
         """Return the time."""
+        self._asked.release()
         return self.now
+
+    def is_awaited(self) -> bool:
+        """Tell, after the first work is there, whether the thread waits for it: it holds the lock until it does."""
+        asked = [self._asked.acquire(timeout=PATIENCE_SECONDS) for _ in ("to know when", "to know how long")]
+        with self._later._changed:  # noqa: SLF001 -- there is no other end to it
+            return all(asked)
 
     def turn(self, seconds: float) -> None:
         """Let some time pass."""
@@ -143,8 +151,21 @@ def test_work_may_be_for_the_end_of_time(hourglass: Hourglass) -> None:
     """
     came = Event()
     background.submit(came.set, 1e12)
+    assert hourglass.is_awaited()
 
     hourglass.turn(1e13)
+
+    assert came.wait(PATIENCE_SECONDS)
+
+
+def test_work_that_comes_later_and_is_due_sooner_is_not_kept_waiting(hourglass: Hourglass) -> None:
+    """Who waits for what was said first looks again when something else is said."""
+    came = Event()
+    background.submit(str, 3600)
+    assert hourglass.is_awaited()
+
+    background.submit(came.set, 0.001)
+    hourglass.now = 1
 
     assert came.wait(PATIENCE_SECONDS)
 
@@ -227,6 +248,7 @@ def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: p
     places = BoundedSemaphore()
     monkeypatch.setattr(background, "_threads", threads)
     monkeypatch.setattr(background, "_places", places)
+    monkeypatch.setattr(background, "_turns", BoundedSemaphore())
     for after in (60, 61):
         background.submit(str, after)
 
@@ -236,10 +258,33 @@ def test_end_of_the_interpreter_is_no_error(hourglass: Hourglass, monkeypatch: p
     assert (False, True) == (background.submit(str), places.acquire(blocking=False))
 
 
+@pytest.mark.django_db(transaction=True)
+def test_work_leaves_no_database_connection_open() -> None:
+    """A thread of ours has one while it works: the database has a place for another meanwhile."""
+    open_then: list[bool] = []
+
+    def work() -> None:
+        connection.ensure_connection()
+        open_then.append(connection.connection is not None)
+
+    def worked() -> bool:
+        places = BoundedSemaphore()
+        places.acquire()
+        background._worked(places, copy_context(), work)  # noqa: SLF001 -- as the threads call it
+        return connection.connection is not None
+
+    with ThreadPoolExecutor(1) as threads:
+        is_open = threads.submit(worked).result(PATIENCE_SECONDS)
+
+    assert ([True], False) == (open_then, is_open)
+
+
 def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child has neither the thread that waits, nor what it waits for, nor its lock."""
     for name in ("_places", "_turns", "_pool", "_later", "_room"):
         monkeypatch.setattr(background, name, getattr(background, name))
+    for name in ("_tasks", "_sleepers"):
+        monkeypatch.setattr(background, name, {"a task of the parent"})
     later = background._later  # noqa: SLF001 -- that of the parent
 
     with later._changed:  # noqa: SLF001 -- another thread of the parent holds it
@@ -247,6 +292,7 @@ def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert background._later is not later  # noqa: SLF001
     assert [] == background._later._waiting  # noqa: SLF001
+    assert (set(), set()) == (background._tasks, background._sleepers)  # noqa: SLF001
 
 
 # --- in a loop ---
@@ -296,6 +342,22 @@ def test_task_that_finds_no_room_is_refused(monkeypatch: pytest.MonkeyPatch, *, 
     assert is_taken == asyncio.run(calls())
 
 
+def test_task_that_fails_is_no_complaint_of_asyncio(caplog: pytest.LogCaptureFixture) -> None:
+    """What it raises is lost: the steps have told of it."""
+
+    async def work() -> None:
+        raise LookupError
+
+    async def calls() -> None:
+        background.start(work())
+        await asyncio.wait(background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+
+    asyncio.run(calls())
+    gc.collect()
+
+    assert [] == caplog.records
+
+
 def test_loop_that_ends_takes_along_what_has_not_begun() -> None:
     """Python does not complain of coroutines that nobody has awaited; warnings are errors here."""
 
@@ -329,7 +391,8 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
 
     async def work(both: asyncio.Barrier) -> None:
         await sync_to_async(look)()
-        await both.wait()
+        if await both.wait() == 0:  # one of them
+            await asyncio.wait({*background._tasks} - {asyncio.current_task()})  # type: ignore[arg-type] # noqa: SLF001
         await sync_to_async(look)()
 
     async def calls() -> object:

@@ -105,6 +105,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     clock.install(monkeypatch)
     monkeypatch.setattr("cachedeco.many.time", clock)
+    monkeypatch.setattr("cachedeco.auditing.perf_counter", clock)
     return clock
 
 

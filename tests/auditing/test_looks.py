@@ -151,16 +151,17 @@ def test_method_is_audited_with_its_instance(side: Side, later: Background, told
 
 @both
 def test_value_that_has_not_changed_is_audited(side: Side, later: Background, truth: Truth, told: Told) -> None:
-    """What is what it was is told and counted, and looked at once."""
+    """What is what it was is told and counted, with the time that it took to know, and looked at once."""
     read = truth.cached(side, timeout=TIMEOUT, name=f"tests.counted.{side.is_async}")
     side.call(read, 1)
     side.call(read, 1)
+    truth.meanwhile = lambda: later.clock.pause(7)
 
     later.look()
 
     assert ([("audited", "")], [], 2) == (told.reasons, later.jobs, truth.read_count)
     assert (1, 0) == (read.stats().audited, read.stats().inconsistent)
-    assert read.key_for(1) == told[0].key
+    assert (read.key_for(1), 7) == (told[0].key, told[0].seconds)
 
 
 @both
