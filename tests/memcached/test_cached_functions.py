@@ -12,7 +12,7 @@ from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.events import Event, listening
 from cachedeco.journal import REFUSALS
 from tests.conftest import CacheConfig, UseCaches
-from tests.memcached.caches import WAITS
+from tests.memcached.caches import BRIEFLY
 from tests.servers import Memcached
 
 counts = pytest.mark.parametrize("servers", [1, 2], indirect=True, ids=["one server", "two servers"])
@@ -26,7 +26,7 @@ def servers(
     with ExitStack() as stack:
         servers = [stack.enter_context(Memcached()) for _ in range(request.param)]
         location = [server.location for server in servers]
-        use_caches(default=cache_config("ours", LOCATION=location, OPTIONS=WAITS))
+        use_caches(default=cache_config("ours", LOCATION=location, OPTIONS=BRIEFLY))
         yield servers
 
 

@@ -17,7 +17,7 @@ from cachedeco.backends.memcached import (
     MemcachedTimeoutError,
 )
 from cachedeco.breaker import is_outage, is_refused_at_once
-from tests.memcached.caches import cache_apart, cache_at, cache_on
+from tests.memcached.caches import BRIEFLY, cache_apart, cache_at, cache_on
 from tests.memcached.scripted import Scripted
 from tests.servers import HOST, Memcached
 from tests.sides import Side, both
@@ -63,7 +63,7 @@ def called(cache: MemcachedCache, side: Side, name: str, arguments: tuple[object
 @pytest.fixture
 def cache(private_memcached: Memcached, request: pytest.FixtureRequest) -> MemcachedCache:
     """Give a cache whose server was used, and is out of reach."""
-    cache = cache_on(private_memcached, **getattr(request, "param", {}))
+    cache = cache_on(private_memcached, **BRIEFLY, **getattr(request, "param", {}))
     cache.set_many({"key": 1, "other": 2})
     getattr(private_memcached, request.getfixturevalue("way"))()
     return cache

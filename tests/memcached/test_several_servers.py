@@ -12,7 +12,7 @@ from cachedeco.backends.memcached import MemcachedCache, MemcachedError
 from cachedeco.backends.pool import Connection, Stored
 from cachedeco.backends.ring import FailedKeys
 from tests.backends import RecordingMemcached
-from tests.memcached.caches import WAITS, cache_at, cache_on, held_by, lost
+from tests.memcached.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
 from tests.memcached.scripted import Scripted
 from tests.servers import Memcached
 
@@ -87,7 +87,7 @@ def test_keys_are_where_pymemcache_has_them(
 @out_of_reach
 def test_no_key_moves_and_every_lost_write_is_reported(servers: list[Memcached], way: str) -> None:
     """What belongs to the server that is out of reach is on no other one, however often it is written."""
-    cache = cache_on(*servers)
+    cache = cache_on(*servers, **BRIEFLY)
     cache.set_many(dict.fromkeys(KEYS, "old"))
     theirs, *others = places(servers, cache)
 
@@ -138,7 +138,7 @@ def test_server_that_returns_with_old_memory_has_only_what_was_reported(
     """What is old on it is what was said to have failed; the rest was written where it belongs, and nowhere else."""
     now = [0.0]
     monkeypatch.setattr("cachedeco.backends.server.monotonic", lambda: now[0])
-    cache = cache_on(*servers)
+    cache = cache_on(*servers, **BRIEFLY)
     cache.set_many(dict.fromkeys(KEYS, "old"))
     before = places(servers, cache)
     servers[0].pause()
@@ -160,7 +160,7 @@ def test_server_that_returns_with_old_memory_has_only_what_was_reported(
 @out_of_reach
 def test_delete_many_goes_on_with_the_other_servers(servers: list[Memcached], way: str) -> None:
     """It raises in the end, and what could be deleted is."""
-    cache = cache_on(*servers)
+    cache = cache_on(*servers, **BRIEFLY)
     cache.set_many(dict.fromkeys(KEYS, 1))
     getattr(servers[0], way)()
 
