@@ -91,6 +91,8 @@ def faults_of_audits(ours: Result, place: str) -> list[str]:
     is_delivered = not SCENARIOS[ours.scenario].loses or (ours.outbox and ours.audit_seconds >= LONGEST_DELIVERY)
     if said.accused and is_delivered:
         faults.append(f"{place}: the auditor has accused {said.accused} hits, such as {said.accusation}")
+    if ours.hides and not ours.hidden:
+        faults.append(f"{place}: no write was hidden for so long that both looks are over, so nothing is proven")
     if said.missed or len(said.rows) < ours.hidden:
         faults.append(
             f"{place}: the auditor has missed {said.missed} audits, and found {len(said.rows)} of {ours.hidden}"
