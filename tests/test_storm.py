@@ -65,7 +65,7 @@ def test_auditor_finds_each_hidden_write_and_accuses_nobody_else(postgresql: Pos
     """Where one write in three is told to nobody, every audit of such a row reports it, and none of another row."""
     audit = Audit(share=0.2, seconds=1.0, hide=3)
 
-    [ours] = storm("plain", "memcached", postgresql, replace(SHORT, seconds=5.0), controls=(), audit=audit)
+    [ours] = storm("plain", "memcached", postgresql, replace(SHORT, seconds=10.0), controls=(), audit=audit)
 
     assert (0, 0) == (ours.verdicts.missed, ours.verdicts.accused), ours.verdicts
     assert ours.verdicts.found >= len(ours.verdicts.rows) > 0
