@@ -4,17 +4,21 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cachedeco.cached import MISSING, CachedQuery, Missing
-    from cachedeco.conf import bypass, mode
-    from cachedeco.decorator import cached_query, cached_query_many
-    from cachedeco.encoders import register_key_type
-    from cachedeco.events import Event, Stats
-    from cachedeco.invalidation import LostInvalidation
-    from cachedeco.many import CachedQueryMany
-    from cachedeco.namespaces import Namespace
+    from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
+    from cachedeco.functions.decorators import cached_query, cached_query_many
+    from cachedeco.functions.single import MISSING, AsyncCachedQuery, CachedQuery, Missing
+    from cachedeco.invalidation.delivery import LostInvalidation
+    from cachedeco.invalidation.namespaces import Namespace
+    from cachedeco.keys.encoders import register_key_type
+    from cachedeco.runtime.events import Event
+    from cachedeco.runtime.hooks import add_hook, listening, remove_hook
+    from cachedeco.runtime.modes import bypass, mode
+    from cachedeco.runtime.statistics import Stats
 
 __all__ = [
     "MISSING",
+    "AsyncCachedQuery",
+    "AsyncCachedQueryMany",
     "CachedQuery",
     "CachedQueryMany",
     "Event",
@@ -22,27 +26,36 @@ __all__ = [
     "Missing",
     "Namespace",
     "Stats",
+    "add_hook",
     "bypass",
     "cached_query",
     "cached_query_many",
+    "listening",
     "mode",
     "register_key_type",
+    "remove_hook",
 ]
 
-_ROOMS = {
-    "MISSING": "cached",
-    "CachedQuery": "cached",
-    "CachedQueryMany": "many",
-    "Event": "events",
-    "LostInvalidation": "invalidation",
-    "Missing": "cached",
-    "Namespace": "namespaces",
-    "Stats": "events",
-    "bypass": "conf",
-    "cached_query": "decorator",
-    "cached_query_many": "decorator",
-    "mode": "conf",
-    "register_key_type": "encoders",
+# Where each name is defined.
+_MODULES = {
+    "MISSING": "functions.single",
+    "AsyncCachedQuery": "functions.single",
+    "AsyncCachedQueryMany": "functions.bulk",
+    "CachedQuery": "functions.single",
+    "CachedQueryMany": "functions.bulk",
+    "Event": "runtime.events",
+    "LostInvalidation": "invalidation.delivery",
+    "Missing": "functions.single",
+    "Namespace": "invalidation.namespaces",
+    "Stats": "runtime.statistics",
+    "add_hook": "runtime.hooks",
+    "bypass": "runtime.modes",
+    "cached_query": "functions.decorators",
+    "cached_query_many": "functions.decorators",
+    "listening": "runtime.hooks",
+    "mode": "runtime.modes",
+    "register_key_type": "keys.encoders",
+    "remove_hook": "runtime.hooks",
 }
 
 
@@ -54,10 +67,10 @@ def __getattr__(name: str) -> object:
     """
     if name == "__version__":
         return metadata.version("cachedeco")
-    if name not in _ROOMS:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = globals()[name] = getattr(import_module(f"cachedeco.{_ROOMS[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"cachedeco.{_MODULES[name]}"), name)
     return found
 
 

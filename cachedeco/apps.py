@@ -6,7 +6,8 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
-from cachedeco import conf, receivers
+from cachedeco.invalidation import signals
+from cachedeco.runtime import conf
 
 
 class CachedecoConfig(AppConfig):
@@ -20,8 +21,10 @@ class CachedecoConfig(AppConfig):
 
         A process that only writes has no other reason to import the functions, and would invalidate nothing.
         """
-        from cachedeco import checks, checks_caches  # noqa: F401, PLC0415 -- register by being imported, with the apps
+        from cachedeco.checks import register  # noqa: PLC0415 -- the checks look at the apps
+
+        register()
 
         with suppress(ImproperlyConfigured):  # E001 says it
             autodiscover_modules(*conf.settings().MODULES)
-        receivers.connect()
+        signals.connect()

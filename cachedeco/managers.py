@@ -4,8 +4,8 @@ from typing import Any, TypeVar
 
 from django.db.models import Manager, Model, QuerySet
 
-from cachedeco.namespaces import Namespace, invalidate_namespaces
-from cachedeco.relations import relatives_of
+from cachedeco.invalidation.namespaces import Namespace, invalidate_namespaces
+from cachedeco.invalidation.relations import relatives_of
 
 M = TypeVar("M", bound=Model)
 

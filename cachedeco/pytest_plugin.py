@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from cachedeco import Event
-    from cachedeco.accepted import ModeName
+    from cachedeco.runtime.validation import ModeName
 
 OPTION = "cachedeco_tests"
 CHOICES = ("isolated", "on", "bypass", "off")
@@ -50,7 +50,7 @@ class Isolation:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Refuse a marker that names no mode, before any test is run."""
-        from cachedeco.accepted import MODES  # noqa: PLC0415 -- imports Django
+        from cachedeco.runtime.validation import MODES  # noqa: PLC0415 -- imports Django
 
         for item in items:
             marker = item.get_closest_marker("cache_mode")

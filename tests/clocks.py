@@ -1,6 +1,8 @@
 """A clock that stands still until a test, or a pause of a caller who waits, sets it forward."""
 
 import asyncio
+import sys
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -11,14 +13,22 @@ from tests.threads import in_thread
 Act = Callable[[], object]
 
 START = 1_000_000_000.0
-# Whatever of cachedeco reads the time of day.
-READERS = ("auditing", "bulk", "cached", "computing", "keeping", "leases", "many", "refreshing")
+_TIME = time.time  # a test may replace it there, too
 
 
 def replace_time(patch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
     """Have cachedeco go by another clock; the cache itself goes by its own."""
-    for module in READERS:
-        patch.setattr(f"cachedeco.{module}.time", clock)
+    replace_everywhere(patch, _TIME, clock, outside=("cachedeco.backends", "cachedeco.outbox", "cachedeco.testing"))
+
+
+def replace_everywhere(
+    patch: pytest.MonkeyPatch, original: Callable[..., object], other: Callable[..., object], outside: tuple[str, ...]
+) -> None:
+    """Replace a function in each module of cachedeco that has imported it, but for those of some packages."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("cachedeco.") and not name.startswith(outside):
+            if getattr(module, original.__name__, None) is original:
+                patch.setattr(module, original.__name__, other)
 
 
 class Clock:
@@ -53,11 +63,11 @@ class Clock:
             self.pause(seconds)
 
         replace_time(monkeypatch, self)
-        for module in ("auditing", "flights", "leases"):
+        for module in ("auditing.auditor", "loading.single_flight", "loading.leases"):
             monkeypatch.setattr(f"cachedeco.{module}.monotonic", self)
-        monkeypatch.setattr("cachedeco.computing.perf_counter", self)
-        monkeypatch.setattr("cachedeco.steps.sleep", self.pause)
-        monkeypatch.setattr("cachedeco.steps.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": apause}))
+        monkeypatch.setattr("cachedeco.loading.computing.perf_counter", self)
+        monkeypatch.setattr("cachedeco.loading.effects.sleep", self.pause)
+        monkeypatch.setattr("cachedeco.loading.effects.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": apause}))
 
 
 @pytest.fixture

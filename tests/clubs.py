@@ -2,7 +2,8 @@
 
 import gc
 
-from cachedeco import cached_query, transactions
+from cachedeco import cached_query
+from cachedeco.invalidation import transactions
 from tests.models import Club
 
 

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.test import SimpleTestCase
 from django.test.runner import DiscoverRunner
 
-from cachedeco import conf
+from cachedeco.runtime import modes
 from cachedeco.testing import IsolatedCacheRunner, cache_mode
 
 # What the tests have seen, in order.
@@ -121,12 +121,12 @@ class ModeTests(SimpleTestCase):
 
     def test_mode_of_the_run(self) -> None:
         """Look."""
-        seen.append(conf.current_mode())
+        seen.append(modes.current_mode())
 
     @cache_mode("on")
     def test_mode_of_its_own(self) -> None:
         """Look."""
-        seen.append(conf.current_mode())
+        seen.append(modes.current_mode())
 
 
 @cache_mode("off")
@@ -135,12 +135,12 @@ class OffTests(SimpleTestCase):
 
     def test_mode_of_the_class(self) -> None:
         """Look."""
-        seen.append(conf.current_mode())
+        seen.append(modes.current_mode())
 
     @cache_mode("bypass")
     async def test_mode_of_the_test(self) -> None:
         """Look."""
-        seen.append(conf.current_mode())
+        seen.append(modes.current_mode())
 
 
 @cache_mode("on")
@@ -154,7 +154,7 @@ class InModeTests(unittest.TestCase):
 
     def look(self, place: str) -> None:
         """Note the mode."""
-        seen.append((place, conf.current_mode()))
+        seen.append((place, modes.current_mode()))
 
 
 class WithoutSuper(InModeTests):

@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import get_language, override
 
-from cachedeco import background
+from cachedeco.runtime import background
 from tests.threads import PATIENCE_SECONDS
 
 here: ContextVar[str] = ContextVar("here", default="nowhere")

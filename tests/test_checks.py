@@ -9,7 +9,8 @@ from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
 
 from cachedeco import cached_query
-from cachedeco.checks import check_functions, check_settings
+from cachedeco.checks.functions import check_functions
+from cachedeco.checks.settings import check_settings
 from tests.conftest import CacheConfig, UseCaches
 
 

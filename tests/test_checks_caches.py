@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cachedeco import cached_query
-from cachedeco.checks_caches import check_caches, check_databases, check_deployment
+from cachedeco.checks.caches import check_caches, check_databases, check_deployment
 from tests.backends import cache_entry
 from tests.conftest import UseCaches
 from tests.servers import Memcached

@@ -137,7 +137,7 @@ def test_miss_after_the_timeout_is_four_commands(
     def answer() -> int:
         return 1
 
-    monkeypatch.setattr("cachedeco.keeping.time", lambda: 1_000.0)
+    monkeypatch.setattr("cachedeco.loading.writing.time", lambda: 1_000.0)
     side.call(answer)
     commands.clear()
 

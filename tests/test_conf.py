@@ -8,9 +8,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from cachedeco import MISSING, cached_query, conf
-from cachedeco.accepted import UNSET
-from cachedeco.conf import Settings
+from cachedeco import MISSING, cached_query
+from cachedeco.runtime import conf
+from cachedeco.runtime.conf import Settings
+from cachedeco.runtime.validation import UNSET
 from tests.backends import Commands
 
 ModeName = Literal["on", "bypass", "off"]

@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import cache
 
 from cachedeco import MISSING, cached_query
-from cachedeco.store import Store
+from cachedeco.storage.store import Store
 from tests.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")

@@ -23,23 +23,16 @@ import pytest
 from asgiref.sync import async_to_sync
 
 import cachedeco
-from cachedeco import (
-    CachedQuery,
-    CachedQueryMany,
-    Event,
-    Stats,
-    cached_query,
-    checks,
-    checks_caches,
-    encoders,
-    events,
-    receivers,
-    testing,
-)
-from cachedeco.accepted import REFRESHERS, UNSET
-from cachedeco.conf import Settings
-from cachedeco.options import always
+from cachedeco import CachedQuery, CachedQueryMany, Event, Stats, cached_query, testing
+from cachedeco.checks import caches, functions
+from cachedeco.checks import settings as settings_checks
+from cachedeco.functions.options import always
+from cachedeco.invalidation import signals
+from cachedeco.keys import encoders
 from cachedeco.outbox import checks as outbox_checks
+from cachedeco.runtime import events, hooks
+from cachedeco.runtime.conf import Settings
+from cachedeco.runtime.validation import REFRESHERS, UNSET
 from tests.models import Club, ClubClass
 
 ROOT = Path(__file__).parent.parent
@@ -136,10 +129,10 @@ def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Values of classes that a page defines are pickled by the name of their module.
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # A page that fails half-way must not leave its hooks behind.
-    monkeypatch.setattr(events, "_hooks", events._hooks)  # noqa: SLF001 -- there is no public list of them
+    monkeypatch.setattr(hooks, "_hooks", hooks._hooks)  # noqa: SLF001 -- there is no public list of them
     # Nor may what its functions depend on: a save of these models would send more commands in the tests that follow.
     for table in ("_by_sender", "_by_deleted", "_watched", "_asked"):
-        monkeypatch.setattr(receivers, table, {})
+        monkeypatch.setattr(signals, table, {})
 
     for line, source in blocks_of(page):
         run(source, page, line, module)
@@ -235,7 +228,7 @@ def test_settings_table_is_the_settings() -> None:
 
 def test_checks_table_is_the_checks() -> None:
     """The table of system checks has every id that our checks can give."""
-    sources = "".join(map(inspect.getsource, (checks, checks_caches, outbox_checks)))
+    sources = "".join(map(inspect.getsource, (settings_checks, functions, caches, outbox_checks)))
     ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", sources)))
     [table] = tables_under(REFERENCE, "System checks")
 

@@ -18,7 +18,7 @@ import pytest
 from django.db.models import TextChoices
 from django.utils.safestring import mark_safe
 
-from cachedeco.encoders import encode
+from cachedeco.keys.encoders import encode
 from tests.models import Club
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject
 
-from cachedeco.encoders import KeyTypeError, encode
+from cachedeco.keys.encoders import KeyTypeError, encode
 from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, UuidThing
 
 

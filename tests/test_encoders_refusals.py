@@ -16,8 +16,9 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.test import RequestFactory
 from django.utils.translation import gettext_lazy
 
-from cachedeco import cached_query, encoders, register_key_type
-from cachedeco.encoders import KeyTypeError, encode
+from cachedeco import cached_query, register_key_type
+from cachedeco.keys import encoders
+from cachedeco.keys.encoders import KeyTypeError, encode
 from tests.models import Club, ClubClass, UuidThing
 
 

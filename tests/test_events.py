@@ -8,8 +8,11 @@ from typing import NoReturn
 
 import pytest
 
-from cachedeco import Event, Namespace, Stats, bypass, cached_query, events, mode
-from cachedeco.events import add_hook, emit, listening, remove_hook, statistics
+from cachedeco import Event, Namespace, Stats, bypass, cached_query, mode
+from cachedeco.runtime import events, hooks
+from cachedeco.runtime import statistics as statistics_module
+from cachedeco.runtime.hooks import add_hook, emit, listening, remove_hook
+from cachedeco.runtime.statistics import statistics
 from tests.faults import faulty
 from tests.sides import Side, both
 
@@ -214,11 +217,11 @@ def test_hook_added_twice_is_told_once() -> None:
 
 def test_hook_that_is_not_there_can_be_removed() -> None:
     """To remove a hook that was never added does nothing."""
-    before = events._hooks  # noqa: SLF001
+    before = hooks._hooks  # noqa: SLF001
 
     remove_hook(fail)
 
-    assert before == events._hooks  # noqa: SLF001
+    assert before == hooks._hooks  # noqa: SLF001
 
 
 def test_listening_ends_with_its_block() -> None:
@@ -324,10 +327,10 @@ def test_events_in_good_times_are_not_logged(caplog: pytest.LogCaptureFixture) -
 def test_forked_child_counts_with_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was counting when it forked is not left waiting for that thread."""
     name = f"{__name__}.child"
-    held = events._lock  # noqa: SLF001 -- as another thread would
+    held = statistics_module._lock  # noqa: SLF001 -- as another thread would
 
     with held:
-        events._renew_lock()  # noqa: SLF001 -- as a fork calls it
+        statistics_module._renew_lock()  # noqa: SLF001 -- as a fork calls it
         emit(Event("hit", name))
 
     assert 1 == statistics(name).hits

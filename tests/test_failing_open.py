@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Namespace
-from cachedeco.events import listening
+from cachedeco.runtime.hooks import listening
 from tests.faults import faulty
 from tests.sides import Side, both
 

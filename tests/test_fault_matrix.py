@@ -12,8 +12,10 @@ from typing import Any, Literal, get_args
 
 import pytest
 
-from cachedeco import MISSING, CachedQuery, Namespace, breaker
-from cachedeco.events import Event, listening
+from cachedeco import MISSING, CachedQuery, Namespace
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage import breaker
 from tests.backends import PROGRAMS, Kind
 from tests.clocks import replace_time
 from tests.conftest import CacheConfig, UseCaches

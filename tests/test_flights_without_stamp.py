@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cachedeco import cached_query, steps
+from cachedeco import cached_query
+from cachedeco.loading import effects
 from tests.faults import faulty
 from tests.sides import Side, both
 from tests.sources import Source
@@ -30,9 +31,9 @@ def test_late_callers_share_one_computation_that_begins_after_they_came(
         return source.read()
 
     if side.is_async:
-        monkeypatch.setattr(steps, "_until_done", counted_async(steps._until_done, waiting))  # noqa: SLF001
+        monkeypatch.setattr(effects, "_until_done", counted_async(effects._until_done, waiting))  # noqa: SLF001
     else:
-        monkeypatch.setattr(steps, "wait", counted(futures.wait, waiting))
+        monkeypatch.setattr(effects, "wait", counted(futures.wait, waiting))
     with ExitStack() as stack:
         stack.enter_context(faulty("get_many", raises=OSError))
         source.gate.shut()
@@ -78,7 +79,7 @@ def test_caller_who_has_waited_long_enough_computes_beside_the_other(monkeypatch
     def read() -> str:
         return source.read()
 
-    monkeypatch.setattr(steps, "wait", lambda *_: None)  # the time is over at once
+    monkeypatch.setattr(effects, "wait", lambda *_: None)  # the time is over at once
     with faulty("get_many", raises=OSError):
         source.gate.shut()
         with started(read) as first:

@@ -1,122 +1,109 @@
-"""The house: imports run downwards, files and functions stay short, what is public is described."""
+"""The house: imports run downwards between packages and inside each, and public names have docstrings."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import cachedeco
 
-# From the ground up. A module may import those before it, and none after.
-FLOORS = [
-    "forks", "signing", "encoders", "events", "accepted", "conf", "transactions", "breaker", "store", "formats",
-    "entries", "journal", "invalidation", "rows", "namespaces", "relations", "receivers", "expressions",
-    "dependencies", "keys", "nesting", "values", "background", "steps", "keeping", "batch", "computing", "leases",
-    "flights", "refreshing", "auditing", "bulk", "options", "recipe", "reach", "cached", "many", "decorator",
-    "__init__",
-]  # fmt: skip
-# They are taken away by deleting a file: nothing inside may need them.
-DOORS = ["apps", "backends", "checks", "checks_caches", "management", "managers", "outbox", "tasks"]
-LONGEST_FILE = 350
-LONGEST_FUNCTION = 30
+# From the ground up. A package may import those before it, and none after.
+PACKAGES = ["runtime", "storage", "invalidation", "tracking", "loading", "keys", "functions"]
+# Each can be deleted: no package imports them.
+DOORS = ["auditing", "backends", "checks", "management", "outbox", "testing"]
+MOST_AT_THE_TOP = 10
+MOST_LINES = 500
 
 PACKAGE = Path(cachedeco.__file__).parent
-TREES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
-SOURCES = {path.stem: path.read_text().splitlines() for path in sorted(PACKAGE.glob("*.py"))}
+PATHS = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "migrations" not in path.parts
+}
+TREES = {name: ast.parse(path.read_text()) for name, path in PATHS.items()}
+CORE = [name for name in TREES if name.partition(".")[0] in PACKAGES]
 
-INSIDE = [name for name in TREES if name in FLOORS]
 modules = pytest.mark.parametrize("module", TREES)
-inside = pytest.mark.parametrize("module", INSIDE)
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def imports(node: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
-    """Give each import of one of our modules under a node, with the module's name."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.ImportFrom) and each.module and each.module.partition(".")[0] == "cachedeco":
-            below = each.module.partition(".")[2].partition(".")[0]
-            for alias in [below] if below else [name.name for name in each.names]:
-                yield each, alias
-        elif isinstance(each, ast.Import):
-            for name in each.names:
-                package, _, below = name.name.partition(".")
+def imported(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Give each import of one of our modules, with the module's name as in `PATHS`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "cachedeco":
+            below = node.module.partition(".")[2]
+            for alias in node.names:
+                whole = f"{below}.{alias.name}".removeprefix(".")
+                yield node, whole if whole in PATHS else below or "__init__"
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                package, _, below = alias.name.partition(".")
                 if package == "cachedeco":
-                    yield each, below or "__init__"
+                    yield node, below or "__init__"
 
 
-def functions(module: str) -> list[Function]:
-    """Return the functions and methods of a module."""
-    return [node for node in ast.walk(TREES[module]) if isinstance(node, Function)]
-
-
-def code_lines(module: str, function: Function) -> int:
-    """Count the lines of a function's body, without docstring, comments and blank lines."""
-    nodes = function.body[1:] if ast.get_docstring(function) else function.body
-    if not nodes:
-        return 0
-    body = range(nodes[0].lineno, (function.end_lineno or 0) + 1)
-    lines = [SOURCES[module][n - 1].strip() for n in body]
-    return sum(bool(line) and not line.startswith("#") for line in lines)
-
-
-def test_every_floor_is_there() -> None:
-    """The list of floors names what exists."""
-    assert set() == set(FLOORS) - set(TREES)
-
-
-def test_every_module_is_on_the_map() -> None:
-    """Who looks for a room finds it on the map of docs/contributing.md."""
+def test_packages_and_doors_are_the_folders() -> None:
+    """Every folder is a package of the core or a door, and the contributing page names each."""
+    folders = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
     text = (PACKAGE.parent / "docs" / "contributing.md").read_text()
-    packages = [f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")]
 
-    assert [] == [name for name in [*packages, *[path.name for path in PACKAGE.glob("*.py")]] if name not in text]
+    assert sorted([*PACKAGES, *DOORS]) == folders
+    assert [] == [name for name in folders if f"{name}/" not in text]
 
 
-@inside
-def test_imports_run_downwards(module: str) -> None:
-    """A module imports what lies below it: nothing above, no door, and so in no circle."""
-    below = FLOORS[: FLOORS.index(module)]
+def test_few_modules_stand_at_the_top() -> None:
+    """The top folder has the front door, the app and what settings name, and not the core."""
+    assert len(list(PACKAGE.glob("*.py"))) <= MOST_AT_THE_TOP
 
-    assert [] == [name for _, name in imports(TREES[module]) if name not in below]
+
+@pytest.mark.parametrize("module", CORE)
+def test_imports_run_downwards_between_packages(module: str) -> None:
+    """A module of the core imports its own package and those below it: no door, and nothing above."""
+    package = module.partition(".")[0]
+    below = PACKAGES[: PACKAGES.index(package) + 1]
+
+    assert [] == [name for _, name in imported(TREES[module]) if name.partition(".")[0] not in below]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_inside_a_package_have_no_circle(package: str) -> None:
+    """The modules of a package can be put in an order in which each imports earlier ones only."""
+    inside = [name for name in CORE if name.partition(".")[0] == package]
+    arrows = {name: {target for _, target in imported(TREES[name])} & set(inside) for name in inside}
+
+    assert sorted(inside) == sorted(TopologicalSorter(arrows).static_order())
 
 
 @modules
 def test_imports_stand_at_the_top(module: str) -> None:
-    """An import of ours inside a function says in a comment why it is there."""
-    found = [
-        SOURCES[module][statement.lineno - 1].strip()
-        for function in functions(module)
-        for statement, _ in imports(function)
-    ]
+    """An import of ours inside a function has a comment that says why."""
+    lines = PATHS[module].read_text().splitlines()
+    inside = {
+        statement
+        for function in ast.walk(TREES[module])
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for statement, _ in imported(function)
+    }
 
-    assert [] == [line for line in found if " -- " not in line.partition("#")[2]]
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_file_is_short(path: Path) -> None:
-    """A file is read from top to bottom in a few minutes."""
-    assert len(path.read_text().splitlines()) < LONGEST_FILE
+    assert [] == [each.lineno for each in inside if " -- " not in lines[each.lineno - 1].partition("#")[2]]
 
 
 @modules
-def test_functions_are_short(module: str) -> None:
-    """A function is seen at one glance."""
-    long = {each.name: code_lines(module, each) for each in functions(module)}
-
-    assert {} == {name: lines for name, lines in long.items() if lines > LONGEST_FUNCTION}
+def test_file_is_one_idea(module: str) -> None:
+    """A file stays short enough to be read from top to bottom."""
+    assert len(PATHS[module].read_text().splitlines()) < MOST_LINES
 
 
 @modules
-def test_public_names_are_described(module: str) -> None:
+def test_public_names_have_docstrings(module: str) -> None:
     """Each module, and each public class and function in it, has a docstring."""
     tree = TREES[module]
     public = [
         node
         for scope in [tree, *(each for each in tree.body if isinstance(each, ast.ClassDef))]
         for node in scope.body
-        if isinstance(node, Function | ast.ClassDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         and not node.name.startswith("_")
         and not any(isinstance(each, ast.Name) and each.id == "overload" for each in node.decorator_list)
     ]

@@ -9,7 +9,7 @@ import pytest
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import cached_query
-from cachedeco.encoders import encode, kind_of
+from cachedeco.keys.encoders import encode, kind_of
 from tests.models import Club
 
 

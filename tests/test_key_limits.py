@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from cachedeco import Namespace, cached_query
-from cachedeco.cached import CachedQuery
-from cachedeco.store import LONGEST_KEY, Store, fit
+from cachedeco.functions.single import CachedQuery
+from cachedeco.storage.cache_keys import LONGEST_KEY, fit
+from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 

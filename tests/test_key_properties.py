@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cachedeco import Namespace, cached_query
-from cachedeco.encoders import encode
+from cachedeco.keys.encoders import encode
 
 
 class Colour(enum.Flag):

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from cachedeco import Namespace, cached_query, encoders, keys, recipe
-from cachedeco.recipe import recipes
+from cachedeco import Namespace, cached_query
+from cachedeco.functions import naming
+from cachedeco.functions.spec import recipes
+from cachedeco.keys import compiler, encoders
 
 
 def decorated(page: int, default: object = None) -> Any:  # noqa: ANN401
@@ -60,7 +62,7 @@ MAKERS = [decorated, by_key, by_template]
 
 def compiled() -> int:
     """Return how often a source has been compiled."""
-    return keys._code.cache_info().misses  # noqa: SLF001
+    return compiler._code.cache_info().misses  # noqa: SLF001
 
 
 @pytest.fixture
@@ -146,17 +148,17 @@ def test_decorated_again_is_not_kept_in_the_registry() -> None:
 def test_decorated_again_keeps_one_place_for_its_name() -> None:
     """Of a name, only the place where it was first used is kept."""
     decorated(0)
-    before = len(recipe._places)  # noqa: SLF001
+    before = len(naming._places)  # noqa: SLF001
 
     for page in range(20):
         decorated(page)
 
-    assert before == len(recipe._places)  # noqa: SLF001
+    assert before == len(naming._places)  # noqa: SLF001
 
 
 def test_caches_of_the_process_are_bounded() -> None:
     """What is kept by source or by class is kept up to a number: sources and classes can be made without end."""
-    assert keys._code.cache_info().maxsize == 1024  # noqa: SLF001
+    assert compiler._code.cache_info().maxsize == 1024  # noqa: SLF001
     assert encoders._encoder_for.cache_info().maxsize == 1024  # noqa: SLF001
 
 

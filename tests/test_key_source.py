@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco import Namespace, cached_query
-from cachedeco.cached import CachedQuery
+from cachedeco.functions.single import CachedQuery
 
 # Every name that the source itself uses, a built-in one, and those of the verbs' own parameters.
 OURS = [

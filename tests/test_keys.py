@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cachedeco import cached_query
-from cachedeco.cached import CachedQuery
+from cachedeco.functions.single import CachedQuery
 
 Call = tuple[tuple[object, ...], dict[str, Any]]
 

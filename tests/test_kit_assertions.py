@@ -8,8 +8,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import TestCase
 
-from cachedeco import Event, Namespace, cached_query, events
-from cachedeco.accepted import ModeName
+from cachedeco import Event, Namespace, cached_query
+from cachedeco.runtime import events, hooks
+from cachedeco.runtime.validation import ModeName
 from cachedeco.testing import (
     CacheAssertions,
     assert_computations,
@@ -48,9 +49,9 @@ def unpicklable() -> object:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Find no hook left behind by any block."""
-    before = events._hooks  # noqa: SLF001 -- there is no public list of them
+    before = hooks._hooks  # noqa: SLF001 -- there is no public list of them
     yield
-    assert before == events._hooks  # noqa: SLF001
+    assert before == hooks._hooks  # noqa: SLF001
 
 
 # --- capture_events ---
@@ -172,7 +173,7 @@ def test_failure_lists_what_failed_without_a_function(kind: events.Kind) -> None
     """A namespace that could not be read or invalidated is in the list, and not in the block's events."""
     with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:  # noqa: PT012 -- the message is of the whole block
         half(1)
-        events.emit(Event(kind, key="cd:n:half", reason="down"))
+        hooks.emit(Event(kind, key="cd:n:half", reason="down"))
 
     assert ["miss", "computed", "stored"] == [event.kind for event in heard]
 

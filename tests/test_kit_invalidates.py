@@ -9,7 +9,8 @@ from django.core.cache import cache
 from django.db import transaction
 from django.test import TestCase
 
-from cachedeco import CachedQuery, Namespace, cached_query, events, mode
+from cachedeco import CachedQuery, Namespace, cached_query, mode
+from cachedeco.runtime import hooks
 from cachedeco.testing import (
     CacheAssertions,
     assert_computations,
@@ -41,9 +42,9 @@ def unpicklable() -> object:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Find no hook left behind by any block."""
-    before = events._hooks  # noqa: SLF001 -- there is no public list of them
+    before = hooks._hooks  # noqa: SLF001 -- there is no public list of them
     yield
-    assert before == events._hooks  # noqa: SLF001
+    assert before == hooks._hooks  # noqa: SLF001
 
 
 def _own(side: Side, function: CachedQuery[..., Any, Any]) -> None:
@@ -224,7 +225,7 @@ def test_entry_past_its_timeout_is_computed_anew(monkeypatch: pytest.MonkeyPatch
         return 1
 
     number()
-    monkeypatch.setattr("cachedeco.cached.time", lambda: 4e9)  # in the year 2096
+    monkeypatch.setattr("cachedeco.functions.single.time", lambda: 4e9)  # in the year 2096
 
     with pytest.raises(AssertionError, match="is still served"), assert_computations(number, 1):  # noqa: SIM117 -- as above
         with assert_invalidates(number):

@@ -17,7 +17,8 @@ from django.core.signals import setting_changed
 from django.test import override_settings
 from pytest_django import Settings
 
-from cachedeco import cached_query, conf
+from cachedeco import cached_query
+from cachedeco.runtime import modes
 from cachedeco.testing import fresh_scope, isolated, isolation
 from cachedeco.testing.isolation import own_scope
 from tests.backends import Commands, Kind
@@ -42,7 +43,7 @@ def traces() -> tuple[object, ...]:
     """Return all that isolation touches."""
     made = [(id(each), type(each), each.make_key("key"), each.key_func) for each in caches.all()]
     module = dict(isolation._classes), isolation._scopes["default"]  # noqa: SLF001  what the test is about
-    return caches.settings, made, len(setting_changed.receivers), module, conf.current_mode()
+    return caches.settings, made, len(setting_changed.receivers), module, modes.current_mode()
 
 
 def numbers_from_one() -> Callable[[], int]:

@@ -6,7 +6,7 @@ import pytest
 from django.test.utils import override_settings
 from pytest_django import Settings
 
-from cachedeco import conf
+from cachedeco.runtime import modes
 from cachedeco.testing import IsolatedCacheMixin, cache_mode
 from tests import kit_cases as cases
 from tests.kit_cases import BareRunner, run, seen
@@ -66,7 +66,7 @@ def test_mode_of_a_class_needs_no_super(cls: type[unittest.TestCase], of_class: 
     getattr(cls("test_looks"), way)()
 
     assert [(place, of_class) for place in ("setUp", "test", "tearDown", "cleanup")] == seen
-    assert "on" == conf.current_mode()
+    assert "on" == modes.current_mode()
 
 
 def test_mode_of_a_class_covers_a_run_of_its_own() -> None:
@@ -95,9 +95,9 @@ def test_cache_mode_changes_one_key_of_the_settings(settings: Settings) -> None:
     block = cache_mode("off")
     with block, override_settings(CACHEDECO={"MODE": "bypass"}):
         with block:
-            assert "off" == conf.current_mode()
-        assert "bypass" == conf.current_mode()
+            assert "off" == modes.current_mode()
+        assert "bypass" == modes.current_mode()
         with cache_mode(None):
-            assert "bypass" == conf.current_mode()
+            assert "bypass" == modes.current_mode()
 
     assert {"KEY_PREFIX": "x"} == settings.CACHEDECO

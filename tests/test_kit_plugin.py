@@ -10,7 +10,8 @@ from django.core.cache import cache, caches
 from django.test import override_settings
 
 import cachedeco.testing  # noqa: F401  pytester forgets what is imported first inside it
-from cachedeco import conf, pytest_plugin
+from cachedeco import pytest_plugin
+from cachedeco.runtime import modes
 from cachedeco.testing import isolation
 from tests.sample.outcomes import PLUGIN
 
@@ -20,7 +21,8 @@ pytest_plugins = ["pytester"]
 LOOKING = """
     import unittest
     import pytest
-    from cachedeco import cached_query, conf
+    from cachedeco import cached_query
+    from cachedeco.runtime import conf, modes
     from django.core.cache import cache
 
     def look_and_leave():
@@ -47,7 +49,7 @@ def inner(pytester: pytest.Pytester) -> Inner:
 
 def traces() -> tuple[object, ...]:
     """Return what the plugin touches."""
-    return caches.settings, caches["default"], isolation._scopes["default"], conf.current_mode()  # noqa: SLF001  ours
+    return caches.settings, caches["default"], isolation._scopes["default"], modes.current_mode()  # noqa: SLF001  ours
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +143,7 @@ def test_end_of_a_fixture_of_the_tests_own_sees_what_the_test_has_cached(inner: 
 def test_mode_on_comes_before_the_settings(ini: str, seen: str, inner: Inner) -> None:
     """`on` switches cachedeco on in a project whose settings have it off; `isolated` leaves it to them."""
     with override_settings(CACHEDECO={"MODE": "off"}):
-        result = inner(f"def test_looks(): assert conf.current_mode() == '{seen}'", ini=ini)
+        result = inner(f"def test_looks(): assert modes.current_mode() == '{seen}'", ini=ini)
 
     result.assert_outcomes(passed=1)
 
@@ -152,7 +154,7 @@ def test_class_of_unittests_has_its_mode(inner: Inner) -> None:
         from cachedeco.testing import cache_mode
 
         def look():
-            assert conf.current_mode() == "off"
+            assert modes.current_mode() == "off"
 
         @cache_mode("off")
         class Base(unittest.TestCase):
@@ -231,7 +233,7 @@ def test_mode_of_the_run(ini: str, option: str | None, seen: str, inner: Inner) 
         f"""
         def test_looks():
             assert look_and_leave() is None
-            assert conf.current_mode() == "{seen}"
+            assert modes.current_mode() == "{seen}"
         """,
         *([f"--cachedeco={option}"] if option else []),
         ini=ini,
@@ -246,7 +248,7 @@ def test_not_set_leaves_everything_as_it_is(inner: Inner) -> None:
         """
         def test_looks(cache_off):
             assert cache.get("key") == "from outside"
-            assert conf.current_mode() == "off"
+            assert modes.current_mode() == "off"
         """,
         ini="",
     )
@@ -260,21 +262,21 @@ def test_marker_and_fixtures_put_a_mode_in_force(inner: Inner) -> None:
         pytestmark = pytest.mark.cache_mode("bypass")
 
         def test_module():
-            assert conf.current_mode() == "bypass"
+            assert modes.current_mode() == "bypass"
 
         @pytest.mark.cache_mode("off")
         class TestClub:
             def test_class(self):
-                assert conf.current_mode() == "off"
+                assert modes.current_mode() == "off"
 
             @pytest.mark.cache_mode("on")
             def test_test(self):
-                assert conf.current_mode() == "on"
+                assert modes.current_mode() == "on"
 
         @pytest.mark.parametrize("name", ["on", "bypass", "off"])
         def test_fixture(name, request):
             request.getfixturevalue(f"cache_{name}")
-            assert conf.current_mode() == name
+            assert modes.current_mode() == name
     """)
 
     result.assert_outcomes(passed=6)

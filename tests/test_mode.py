@@ -10,7 +10,8 @@ from asgiref.sync import sync_to_async
 from django.test import override_settings
 
 from cachedeco import bypass, mode
-from cachedeco.conf import Settings, current_mode
+from cachedeco.runtime.conf import Settings
+from cachedeco.runtime.modes import current_mode
 
 ModeName = Literal["on", "bypass", "off"]
 

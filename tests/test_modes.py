@@ -10,8 +10,8 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.test import override_settings
 
 from cachedeco import MISSING, bypass, cached_query, mode
-from cachedeco.accepted import ModeName
-from cachedeco.conf import current_mode
+from cachedeco.runtime.modes import current_mode
+from cachedeco.runtime.validation import ModeName
 from tests.threads import in_thread
 
 MODES: tuple[ModeName, ...] = ("on", "bypass", "off")

@@ -13,7 +13,7 @@ from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, Namespace, cached_query
-from cachedeco.cached import CachedQuery
+from cachedeco.functions.single import CachedQuery
 from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
 
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import get_language, override
 
 from cachedeco import MISSING, Event, Namespace, cached_query
-from cachedeco.events import listening
+from cachedeco.runtime.hooks import listening
 from tests.backends import Commands
 from tests.conftest import UseCaches
 from tests.sides import Side, both

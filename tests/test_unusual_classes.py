@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cachedeco import CachedQuery, cached_query
-from cachedeco.decorator import _Binding
+from cachedeco.functions.decorators import _Binding
 from tests.models import Club
 
 

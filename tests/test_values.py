@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from cachedeco import MISSING, Event, cached_query, conf
-from cachedeco.events import listening
-from cachedeco.formats import FORMATS
+from cachedeco import MISSING, Event, cached_query
+from cachedeco.runtime import conf
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage.serializers import FORMATS
 from tests.sides import Side, both
 
 ALSO_VALUES = [None, False, 0, 0.0, "", b"", (), [], {}, set(), "MISSING", b"cachedeco 1", MISSING, NotImplemented, ...]

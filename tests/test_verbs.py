@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cachedeco import MISSING, Event, bypass, mode
-from cachedeco.events import listening
+from cachedeco.runtime.hooks import listening
 from tests.sides import Side, both
 
 FORMS: list[Callable[[Any], Any]] = [

@@ -88,8 +88,8 @@ def cells(expiries: list[Expiry]) -> list[str]:
 
 def without_lease(clock: Clock, beta: float) -> Expiry:
     """Let everybody compute who decides to."""
-    from cachedeco.entries import Entry
-    from cachedeco.refreshing import ahead
+    from cachedeco.loading.refreshing import ahead
+    from cachedeco.storage.entries import Entry
 
     entry = Entry(None, clock.now + HORIZON * beta * COMPUTATION, COMPUTATION)
     begun: list[float] = []

@@ -19,7 +19,7 @@ PATIENCE = 10.0
 
 def run(backend: Backend, threads: int) -> None:
     """Measure on one server, and print the table."""
-    from cachedeco.conf import settings
+    from cachedeco.runtime.conf import settings
 
     title = f"{backend.name}: of {PROCESSES} processes of {threads} callers, the one that computes is killed"
     heads = ("contender", "kills", "computations", "unanswered", "median", "max", "errors")

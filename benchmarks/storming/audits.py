@@ -36,7 +36,8 @@ def listened(plan: Plan, board: Board) -> Verdicts:
     """Return what is said in this process from now on."""
     from threading import Lock
 
-    from cachedeco.events import Event, add_hook
+    from cachedeco.runtime.events import Event
+    from cachedeco.runtime.hooks import add_hook
 
     verdicts, lock = Verdicts(), Lock()
 

@@ -11,8 +11,8 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cachedeco.formats import to_pickle
-from cachedeco.signing import SIGNATURE_BYTES, Signer, bound
+from cachedeco.storage.serializers import to_pickle
+from cachedeco.storage.signing import SIGNATURE_BYTES, Signer, bound
 
 logger = logging.getLogger("cachedeco")
 

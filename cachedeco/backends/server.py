@@ -22,7 +22,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends.errors import described, failure, is_failure, waited
 from cachedeco.backends.pool import Connection, Pool
-from cachedeco.forks import in_each_child
+from cachedeco.runtime.state import in_each_child
 
 logger = logging.getLogger("cachedeco")
 

@@ -7,12 +7,13 @@ from typing import Final, NamedTuple
 
 from django.db import connections, router, transaction
 
-from cachedeco import conf
-from cachedeco.events import Event, emit
-from cachedeco.invalidation import Invalidation, attempted
+from cachedeco.invalidation.delivery import Invalidation, attempted
 from cachedeco.outbox.heartbeat import Heartbeat, State
 from cachedeco.outbox.models import Row, acknowledge, can_claim, claimed, delete, rows
-from cachedeco.store import Store
+from cachedeco.runtime import conf, modes
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.storage.store import Store
 
 # Seconds that the process which commits has for delivering by itself: two attempts at a server that is slow.
 GRACE: Final = 2.0
@@ -65,7 +66,7 @@ class Deliverer:
             replay: Deliver again what was acknowledged within the window. None: to a cache that seems to have
                 forgotten something since the last run, which the first run can't know, and takes for granted.
         """
-        if conf.current_mode() == "off":
+        if modes.current_mode() == "off":
             return Report()
         states: dict[str, State] = {alias: heart.beat() for alias, heart in self._hearts.items()}
         reports = [self._run_on(using, states, replay=replay) for using in self._databases]

@@ -11,8 +11,10 @@ from typing import Final, Literal
 
 from django.core.cache import caches
 
-from cachedeco import breaker, conf
-from cachedeco.store import SHORTEST_ROOM, Store, fit, servers_of
+from cachedeco.runtime import conf
+from cachedeco.storage import breaker
+from cachedeco.storage.cache_keys import SHORTEST_ROOM, fit
+from cachedeco.storage.store import Store, servers_of
 
 State = Literal[
     "unreachable",

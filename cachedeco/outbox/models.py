@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import connections, models
 
-from cachedeco import conf
+from cachedeco.runtime import conf
 
 # As many parameters as every database takes in one statement: Oracle 1000, an old SQLite 999.
 TOGETHER: Final = 500

@@ -17,9 +17,9 @@ from time import time
 
 from django.db import connections, router, transaction
 
-from cachedeco import invalidation as invalidations
-from cachedeco import transactions
-from cachedeco.invalidation import Invalidation
+from cachedeco.invalidation import delivery as invalidations
+from cachedeco.invalidation import transactions
+from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.outbox.models import Row, acknowledge, rows
 
 

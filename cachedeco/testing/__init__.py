@@ -40,7 +40,7 @@ __all__ = [
     "paused",
 ]
 
-_ROOMS = {
+_MODULES = {
     "CacheAssertions": "assertions",
     "IsolatedCacheMixin": "runner",
     "IsolatedCacheRunner": "runner",
@@ -67,8 +67,8 @@ def __getattr__(name: str) -> object:
 
     Settings that import `fresh_prefix()` are those of production too: that must not import what tests need.
     """
-    if name not in _ROOMS:
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_ROOMS[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_MODULES[name]}"), name)
     return found

@@ -9,11 +9,12 @@ from typing import Any, Final, ParamSpec
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
-from cachedeco.cached import MISSING, CachedQuery
-from cachedeco.conf import current_mode
-from cachedeco.events import Event, Kind, listening
-from cachedeco.keeping import looked_up
-from cachedeco.reach import Reached
+from cachedeco.functions.base import Reached
+from cachedeco.functions.single import MISSING, CachedQuery
+from cachedeco.loading.reading import looked_up
+from cachedeco.runtime.events import Event, Kind
+from cachedeco.runtime.hooks import listening
+from cachedeco.runtime.modes import current_mode
 
 P = ParamSpec("P")
 

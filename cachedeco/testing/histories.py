@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, NoReturn
 from django.db import connections, transaction
 from django.test import TestCase
 
-from cachedeco.cached import CachedQuery
-from cachedeco.conf import mode
-from cachedeco.events import Event
+from cachedeco.functions.single import CachedQuery
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.modes import mode
 from cachedeco.testing.assertions import call_from_sync, name_of, shown
 from cachedeco.testing.isolation import fresh_scope
 from cachedeco.testing.outcomes import (

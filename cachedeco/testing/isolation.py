@@ -29,8 +29,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from cachedeco import breaker, conf
-from cachedeco.store import LONGEST_KEY
+from cachedeco.runtime import conf
+from cachedeco.storage import breaker
+from cachedeco.storage.cache_keys import LONGEST_KEY
 
 _handler: Any = caches  # whose type tells nothing of where it keeps them
 

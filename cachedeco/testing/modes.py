@@ -8,8 +8,8 @@ from unittest import TestCase
 from django.conf import settings
 from django.test.utils import TestContextDecorator, override_settings
 
-from cachedeco.accepted import ModeName
-from cachedeco.conf import mode
+from cachedeco.runtime.modes import mode
+from cachedeco.runtime.validation import ModeName
 
 
 class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_settings does

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from cachedeco.cached import CachedQuery
-from cachedeco.conf import bypass
+from cachedeco.functions.single import CachedQuery
+from cachedeco.runtime.modes import bypass
+from cachedeco.storage.comparison import difference
 from cachedeco.testing.assertions import call_from_sync, shown
-from cachedeco.values import difference
 
 LONGEST_REPR: Final = 500
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cachedeco.cached import CachedQuery
+from cachedeco.functions.single import CachedQuery
 from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task
 from cachedeco.testing.histories import Histories, Step
 from cachedeco.testing.isolation import isolated

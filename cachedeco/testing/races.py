@@ -11,10 +11,11 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from cachedeco.cached import CachedQuery
-from cachedeco.events import Event, listening
-from cachedeco.nesting import computing
+from cachedeco.functions.single import CachedQuery
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import listening
 from cachedeco.testing.assertions import call_from_sync, name_of, shown
+from cachedeco.tracking.collector import computing
 
 P = ParamSpec("P")
 V = TypeVar("V")

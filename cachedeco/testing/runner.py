@@ -10,7 +10,7 @@ from typing import Any
 
 from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestRunner
 
-from cachedeco.accepted import MODES, ModeName
+from cachedeco.runtime.validation import MODES, ModeName
 from cachedeco.testing.isolation import fresh_scope, isolated
 from cachedeco.testing.modes import cache_mode
 

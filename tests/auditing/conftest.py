@@ -8,8 +8,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from pytest_django import Settings
 
-from cachedeco import CachedQuery, Event, background
-from cachedeco.events import listening
+from cachedeco import CachedQuery, Event
+from cachedeco.runtime import background
+from cachedeco.runtime.hooks import listening
 from tests.clocks import Clock
 from tests.refreshing.conftest import Truth
 
@@ -96,7 +97,7 @@ def _every_hit(settings: Settings) -> None:
 @pytest.fixture(autouse=True)
 def _no_suspects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin with no suspects."""
-    monkeypatch.setattr("cachedeco.auditing._suspects", {})
+    monkeypatch.setattr("cachedeco.auditing.auditor._suspects", {})
 
 
 @pytest.fixture
@@ -104,8 +105,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock by which entries are due and suspects are forgotten."""
     clock = Clock()
     clock.install(monkeypatch)
-    monkeypatch.setattr("cachedeco.many.time", clock)
-    monkeypatch.setattr("cachedeco.auditing.perf_counter", clock)
+    monkeypatch.setattr("cachedeco.functions.bulk.time", clock)
+    monkeypatch.setattr("cachedeco.auditing.auditor.perf_counter", clock)
     return clock
 
 

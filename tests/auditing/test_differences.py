@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils.functional import SimpleLazyObject
 
-from cachedeco.values import difference
+from cachedeco.storage.comparison import difference
 from tests.auditing.conftest import TIMEOUT, Background, Told
 from tests.models import Club, Member
 from tests.refreshing.conftest import Truth

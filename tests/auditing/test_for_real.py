@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from django.core.cache import caches
 
-from cachedeco import background, cached_query
+from cachedeco import cached_query
+from cachedeco.runtime import background
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Told
 from tests.refreshing.conftest import Truth, worked  # noqa: F401 -- a fixture
 from tests.sides import SYNC

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cachedeco import MISSING, cached_query_many, mode
-from cachedeco.auditing import INVALIDATED, UNCERTAIN
+from cachedeco.auditing.auditor import INVALIDATED, UNCERTAIN
 from tests.auditing.conftest import TIMEOUT, Background, Cached, Told
 from tests.refreshing.conftest import Truth
 from tests.sides import SYNC, Side, both

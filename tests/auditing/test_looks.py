@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 from django.core.cache import caches
 
-from cachedeco import Namespace, auditing
-from cachedeco.auditing import INVALIDATED, REPLACED
+from cachedeco import Namespace
+from cachedeco.auditing import auditor
+from cachedeco.auditing.auditor import INVALIDATED, REPLACED
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Cached, Told
 from tests.clocks import Clock
 from tests.refreshing.conftest import Truth
@@ -82,7 +83,7 @@ def test_report_is_short(
     side: Side, later: Background, truth: Truth, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a long value nor a long stamp floods the log."""
-    monkeypatch.setattr(auditing, "MOST_TOKENS_TOLD", 2)
+    monkeypatch.setattr(auditor, "MOST_TOKENS_TOLD", 2)
     truth.value = {"name": "x" * 1000}
     read = truth.cached(side, timeout=TIMEOUT, namespace="club:{number}")
     side.call(read, 1)

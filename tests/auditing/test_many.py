@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event, cached_query_many, many
-from cachedeco.auditing import INVALIDATED, UNCERTAIN
-from cachedeco.events import listening
+from cachedeco import Event, cached_query_many
+from cachedeco.auditing.auditor import INVALIDATED, UNCERTAIN
+from cachedeco.functions import bulk
+from cachedeco.runtime.hooks import listening
 from tests.auditing.conftest import TIMEOUT, Background, Told
 from tests.refreshing.conftest import Truth
 from tests.sides import SYNC, Side, both
@@ -68,7 +69,7 @@ def test_only_ids_of_the_sample_are_computed_anew(
     """Chance decides for each id."""
     rows = table.cached(side)
     side.call(rows, [1, 2, 3])
-    monkeypatch.setattr(many, "random", choosing(0, 2))
+    monkeypatch.setattr(bulk, "random", choosing(0, 2))
     side.call(rows, [1, 2, 3])
 
     later.look()

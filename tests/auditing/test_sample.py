@@ -4,9 +4,11 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from cachedeco import Event, auditing, cached, mode
-from cachedeco.auditing import REMEDY
-from cachedeco.events import listening
+from cachedeco import Event, mode
+from cachedeco.auditing import auditor
+from cachedeco.auditing.auditor import REMEDY
+from cachedeco.functions import single
+from cachedeco.runtime.hooks import listening
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Told
 from tests.auditing.test_looks import planted
 from tests.backends import Commands
@@ -97,7 +99,7 @@ def test_fraction_of_hits_is_audited(  # noqa: PLR0913 -- a pair
 ) -> None:
     """A hit is audited if chance is below the setting."""
     settings.CACHEDECO = {"AUDIT": 0.25}
-    monkeypatch.setattr(cached, "random", lambda: chance)
+    monkeypatch.setattr(single, "random", lambda: chance)
     read = Truth().cached(side, timeout=TIMEOUT)
     side.call(read, 1)
 
@@ -113,7 +115,7 @@ def test_nothing_is_audited_unless_asked_for(side: Side, later: Background, sett
     read = Truth().cached(side, timeout=TIMEOUT)
     side.call(read, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cached, "random", lambda: pytest.fail("thrown"))
+        patch.setattr(single, "random", lambda: pytest.fail("thrown"))
         side.call(read, 1)
 
     assert [] == later.jobs
@@ -333,7 +335,7 @@ def test_cache_that_can_not_be_asked_ends_the_audit(  # noqa: PLR0913 -- at eith
     planted(side, truth)
     for _ in range(number):
         later.look()
-    monkeypatch.setattr("cachedeco.store.Store.get_many", lambda *_: None)
+    monkeypatch.setattr("cachedeco.storage.store.Store.get_many", lambda *_: None)
 
     later.look()
     later.look()
@@ -419,7 +421,7 @@ def test_suspects_are_so_many_at_most(  # noqa: PLR0913 -- a pair
         side.call(read, number)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(auditing, "MOST_SUSPECTS", room)
+        patch.setattr(auditor, "MOST_SUSPECTS", room)
         later.look()
         later.look()
 
@@ -430,8 +432,8 @@ def test_forked_child_has_no_suspects(later: Background, truth: Truth) -> None:
     """Who would have looked a second time is not there."""
     planted(SYNC, truth)
     later.look()
-    before = len(auditing._suspects)  # noqa: SLF001 -- there is no other way to see them
+    before = len(auditor._suspects)  # noqa: SLF001 -- there is no other way to see them
 
-    auditing._begin_anew()  # noqa: SLF001 -- as a fork calls it
+    auditor._begin_anew()  # noqa: SLF001 -- as a fork calls it
 
-    assert (1, {}) == (before, auditing._suspects)  # noqa: SLF001
+    assert (1, {}) == (before, auditor._suspects)  # noqa: SLF001

@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from cachedeco import leases
+from cachedeco.loading import leases
 from cachedeco.testing import capture_events
 from tests.bulk.tables import Clock, Table
 from tests.sides import Side, both
@@ -93,7 +93,7 @@ def test_what_was_invalidated_is_never_served(table: Table, clock: Clock, monkey
     many.invalidate([2])
     table.rows = dict.fromkeys(table.rows, "new")
     monkeypatch.setattr(leases.Lease, "take", lambda _: False)
-    monkeypatch.setattr("cachedeco.leases.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("cachedeco.loading.leases.uniform", lambda *_: 0.0)
 
     assert {1: "row 1", 2: "new"} == many([1, 2])
 
@@ -117,8 +117,8 @@ def test_early_refreshes_by_chance(
 ) -> None:
     """Before the timeout an id is refreshed the sooner the longer its share of the computation took."""
     ticks = iter([0.0, 4.0, 0.0, 4.0])
-    monkeypatch.setattr("cachedeco.bulk.perf_counter", lambda: next(ticks))
-    monkeypatch.setattr("cachedeco.refreshing.random", lambda: chance)
+    monkeypatch.setattr("cachedeco.loading.bulk.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("cachedeco.loading.refreshing.random", lambda: chance)
     many = table.cached(timeout=100, early=1)
     many([1, 2])
     clock.pass_(90)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from cachedeco import Namespace, bypass, cached_query, nesting
+from cachedeco import Namespace, bypass, cached_query
 from cachedeco.testing import capture_events
+from cachedeco.tracking import nested_names
 from tests.backends import Commands
 from tests.bulk.tables import Table
 from tests.sides import SYNC, Side, both
@@ -80,7 +81,7 @@ def test_ids_depend_on_the_calls_inside_their_computation(side: Side, table: Tab
 
     many = table.over(rows_of, side)
     side.call(many, [1, 2])
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     commands.clear()
     strange = side.call(many, [1, 2])
     costs = commands.names
@@ -116,7 +117,7 @@ def test_what_a_transaction_has_invalidated_inside_is_old_for_it(table: Table) -
 
 def test_more_tokens_than_an_entry_can_tell_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call around more ids than that is computed each time, and that is an event."""
-    monkeypatch.setattr("cachedeco.computing.MOST_TOKENS", 20)
+    monkeypatch.setattr("cachedeco.loading.computing.MOST_TOKENS", 20)
     many = Table(dict.fromkeys(range(30), "row")).cached()
     small, _ = around(many, [1, 2])
     small()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from cachedeco import batch, bulk, cached_query, cached_query_many, flights
+from cachedeco import cached_query, cached_query_many
+from cachedeco.loading import batch, bulk, single_flight
 from cachedeco.testing import capture_events
 from tests.bulk.tables import Table
 from tests.faults import faulty
@@ -22,7 +23,7 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side: Side) -> Iterator[Any]:  # noqa: ANN401
     """Call in a thread while the block runs; the block begins when that call has boarded."""
-    boarded, board = threading.Event(), flights.board_each
+    boarded, board = threading.Event(), single_flight.board_each
 
     def tell(names: Any) -> Any:  # noqa: ANN401 -- as board_each
         try:
@@ -31,7 +32,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side
             boarded.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr("cachedeco.bulk.board_each", tell)
+        patch.setattr("cachedeco.loading.bulk.board_each", tell)
         with started(lambda: side.call(function, ids)) as running:
             assert boarded.wait(PATIENCE_SECONDS)
             yield running
@@ -304,4 +305,4 @@ def test_task_that_is_cancelled_leaves_its_flights(table: Table) -> None:
         return await many([1, 2])
 
     assert {1: "row 1", 2: "row 2"} == asyncio.run(main())
-    assert {} == flights._flights  # noqa: SLF001
+    assert {} == single_flight._flights  # noqa: SLF001

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cachedeco import flights, leases
-from cachedeco.store import Store
+from cachedeco.loading import leases, single_flight
+from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.bulk.tables import Clock, Table
 from tests.faults import faulty
@@ -21,9 +21,9 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def another_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have no part in the flights of this process while the block runs: only the cache is shared."""
-    ours = flights._flights  # noqa: SLF001
+    ours = single_flight._flights  # noqa: SLF001
     with monkeypatch.context() as patch:
-        patch.setattr(flights, "_flights", {})
+        patch.setattr(single_flight, "_flights", {})
         yield
     ours.clear()  # what has landed meanwhile was looked for in the other ones
 
@@ -45,7 +45,7 @@ def test_processes_share_one_computation_of_one_list(
     with started(lambda: side.call(many, [1, 2, 404])) as first:
         table.gate.wait_reached()
         with another_process(monkeypatch), monkeypatch.context() as patch, capture_events(many) as events:
-            patch.setattr("cachedeco.leases.uniform", lambda *_: table.gate.open() or 0)
+            patch.setattr("cachedeco.loading.leases.uniform", lambda *_: table.gate.open() or 0)
             found = side.call(many, [1, 2, 404])
 
     assert {1: "row 1", 2: "row 2"} == found == first.result()
@@ -74,7 +74,7 @@ class Holder:
 
         self.many, self.ids = many, ids
         patch.setattr(leases.Lease, "take", refuse)
-        patch.setattr("cachedeco.leases.uniform", pause)
+        patch.setattr("cachedeco.loading.leases.uniform", pause)
 
     def then(self, lease: leases.Lease) -> None:
         """Do what the other process does while we pause."""
@@ -183,7 +183,7 @@ def test_waiting_for_another_process_has_a_bound(table: Table, monkeypatch: pyte
     many = table.cached(wait=10)
     holder = Holder(many, [1], monkeypatch)
     for module in ("bulk", "leases"):
-        monkeypatch.setattr(f"cachedeco.{module}.monotonic", lambda: next(ticks))
+        monkeypatch.setattr(f"cachedeco.loading.{module}.monotonic", lambda: next(ticks))
 
     found = many([1])
 
@@ -208,7 +208,7 @@ def test_cache_that_dies_while_a_caller_waits_is_not_waited_for(
             fault.behaviour = dead
             return 0.0
 
-        monkeypatch.setattr("cachedeco.leases.uniform", die)
+        monkeypatch.setattr("cachedeco.loading.leases.uniform", die)
         found = many([1])
 
     assert ({1: "row 1"}, [1]) == (found, holder_looks)
@@ -220,7 +220,7 @@ def test_lease_lives_as_long_as_the_whole_computation_takes(
 ) -> None:
     """Its lifetime comes from what the computation of all the ids took."""
     ticks = iter([0.0, 2 * took, 0.0, 0.0])
-    monkeypatch.setattr("cachedeco.bulk.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("cachedeco.loading.bulk.perf_counter", lambda: next(ticks))
     lives: list[float] = []
     take = leases.Lease.take
     monkeypatch.setattr(leases.Lease, "take", lambda lease: lives.append(lease.lifetime) or take(lease))

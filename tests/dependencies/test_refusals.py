@@ -9,7 +9,8 @@ from django.contrib.auth.models import AbstractUser
 from django.core.checks import CheckMessage, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco import Namespace, cached_query, receivers
+from cachedeco import Namespace, cached_query
+from cachedeco.invalidation import signals
 from cachedeco.managers import InvalidatingManager
 from tests.dependencies.roster import players, skills_used
 from tests.models import Match, Player, Skill, Squad, YouthSquad
@@ -115,7 +116,7 @@ def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the midst of loading models, when a name may lead to one that comes later."""
     monkeypatch.setattr(apps, "models_ready", False)
     monkeypatch.setattr(apps, "ready", False)
-    monkeypatch.setattr(receivers, "_asked", dict(receivers._asked))  # noqa: SLF001 -- to be as they were afterwards
+    monkeypatch.setattr(signals, "_asked", dict(signals._asked))  # noqa: SLF001 -- to be as they were afterwards
 
 
 @pytest.mark.usefixtures("_loading")
@@ -137,7 +138,7 @@ def test_name_that_leads_nowhere_is_e006(monkeypatch: pytest.MonkeyPatch, depend
 
     assert "depends_on= of tests.dependencies.refused()" in message.msg
     assert message.hint
-    receivers.connect()
+    signals.connect()
     with pytest.raises(TypeError, match="depends_on="):
         function(1)
 
@@ -151,10 +152,10 @@ def test_name_is_resolved_once_the_models_are_there(monkeypatch: pytest.MonkeyPa
     def early(squad: int) -> int:
         return Player.objects.filter(squad=squad).count()
 
-    asked = dict(receivers._asked)  # noqa: SLF001 -- of this moment
+    asked = dict(signals._asked)  # noqa: SLF001 -- of this moment
     monkeypatch.undo()
-    monkeypatch.setattr(receivers, "_asked", asked)
-    receivers.connect()
+    monkeypatch.setattr(signals, "_asked", asked)
+    signals.connect()
     squad = Squad.objects.create(name="North")
     before = early(squad.pk)
 
@@ -217,7 +218,7 @@ def test_function_of_a_module_that_not_every_process_imports_is_w002() -> None:
 def test_model_that_is_watched_from_the_start_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where some function that every process imports depends on the same, each process invalidates."""
     asked = {(Squad, None): True, ("tests.player", "squad_id"): True, ("nowhere.Model", None): True}
-    monkeypatch.setattr(receivers, "_asked", asked)
+    monkeypatch.setattr(signals, "_asked", asked)
 
     assert ([], [], []) == (unwatched("tests.Squad"), unwatched("tests.Player"), unwatched("tests.Player.squad_id"))
     assert unwatched("tests.Player.number")
@@ -231,7 +232,7 @@ def test_module_outside_any_app_is_imported_by_hand(monkeypatch: pytest.MonkeyPa
 
     outside.__module__ = "elsewhere"
     function = cached_query(depends_on=[Squad], name="elsewhere.outside")(outside)
-    monkeypatch.setattr(receivers, "_asked", {})
+    monkeypatch.setattr(signals, "_asked", {})
 
     assert function
     assert any("Import elsewhere in the ready()" in hint for hint in unwatched("tests.Squad"))

@@ -11,8 +11,9 @@ from django.apps import apps
 from django.db import models
 
 import cachedeco
-from cachedeco import cached_query, receivers
-from cachedeco.relations import senders_of
+from cachedeco import cached_query
+from cachedeco.invalidation import signals
+from cachedeco.invalidation.relations import senders_of
 from tests.models import Squad
 
 MODELS = """
@@ -109,7 +110,7 @@ def test_model_that_is_defined_later_is_watched_too(monkeypatch: pytest.MonkeyPa
             proxy = True
 
     assert LateSquad in senders_of(Squad)
-    assert receivers._by_sender[LateSquad] == receivers._by_sender[Squad]  # noqa: SLF001 -- where signals lead
+    assert signals._by_sender[LateSquad] == signals._by_sender[Squad]  # noqa: SLF001 -- where signals lead
 
 
 def test_abstract_model_sends_no_signals() -> None:
@@ -143,8 +144,8 @@ def test_model_may_be_watched_any_number_of_times() -> None:
         cached_query(depends_on=[Squad], name="tests.dependencies.again")(lambda: 1)
 
     decorate()
-    before = [len(models.signals.post_save.receivers), len(receivers._by_sender[Squad])]  # noqa: SLF001 -- as above
+    before = [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]  # noqa: SLF001 -- as above
 
     decorate()
 
-    assert before == [len(models.signals.post_save.receivers), len(receivers._by_sender[Squad])]  # noqa: SLF001
+    assert before == [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]  # noqa: SLF001

@@ -1,6 +1,6 @@
 """The clock that the tests of this package turn themselves, and what hangs on it."""
 
-from cachedeco import breaker
+from cachedeco.storage import breaker
 
 
 class Clock:

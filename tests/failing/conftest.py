@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco import breaker
+from cachedeco.storage import breaker
 from tests.backends import PROGRAMS
 from tests.conftest import CacheConfig, UseCaches
 from tests.failing.clients import CLIENTS

@@ -8,10 +8,11 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from cachedeco import MISSING, Event, Namespace, breaker, cached_query
-from cachedeco.breaker import Debt
-from cachedeco.events import listening
-from cachedeco.journal import settle
+from cachedeco import MISSING, Event, Namespace, cached_query
+from cachedeco.invalidation.retry_queue import settle
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage import breaker
+from cachedeco.storage.breaker import Debt
 from cachedeco.testing import fresh_scope, isolated
 from tests.backends import Commands
 from tests.conftest import UseCaches

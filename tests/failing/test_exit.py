@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event, journal
-from cachedeco.events import listening
+from cachedeco import Event
+from cachedeco.invalidation import retry_queue
+from cachedeco.runtime.hooks import listening
 from tests.backends import Commands
 from tests.failing.calls import double, lose
 from tests.failing.clocks import owed
@@ -26,7 +27,7 @@ def test_last_attempt_is_made_at_the_exit(fault: dict[str, Any], kind: str) -> N
     seen: list[Event] = []
 
     with faulty(**fault), listening(seen.append):
-        journal.deliver_at_exit()
+        retry_queue.deliver_at_exit()
 
     assert ([kind], []) == ([event.kind for event in seen if event.kind in {"invalidated", "lost"}], owed())
 
@@ -38,7 +39,7 @@ def test_exit_that_owes_nothing_sends_nothing(commands: Commands) -> None:
             double(4)
     commands.clear()
 
-    journal.deliver_at_exit()
+    retry_queue.deliver_at_exit()
 
     assert [] == commands.names
 

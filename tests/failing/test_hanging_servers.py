@@ -7,7 +7,8 @@ import pymemcache.client.hash
 import pytest
 import redis
 
-from cachedeco import breaker, cached_query
+from cachedeco import cached_query
+from cachedeco.storage import breaker
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.failing.clients import CLIENTS, PATIENCE, eager

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pytest import MonkeyPatch  # noqa: PT013 -- the only name
 
-from cachedeco import MISSING, Namespace, breaker, cached_query
+from cachedeco import MISSING, Namespace, cached_query
+from cachedeco.storage import breaker
 from tests.backends import cache_entry
 from tests.failing.clocks import Clock, longest
 from tests.faults import faulty

@@ -3,7 +3,7 @@
 import pytest
 
 from cachedeco import Namespace
-from cachedeco.breaker import troubled
+from cachedeco.storage.breaker import troubled
 from cachedeco.testing import capture_events
 from tests.backends import Commands
 from tests.conftest import UseCaches

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from cachedeco import MISSING, Event, Namespace, breaker, cached_query, journal
-from cachedeco.events import listening
-from cachedeco.invalidation import Invalidation, attempted, delay
-from cachedeco.store import Left, Store
+from cachedeco import MISSING, Event, Namespace, cached_query
+from cachedeco.invalidation import retry_queue
+from cachedeco.invalidation.delivery import Invalidation, attempted, delay
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage import breaker
+from cachedeco.storage.store import Left, Store
 from tests.backends import Commands, Kind
 from tests.conftest import UseCaches
 from tests.failing.calls import HIT, PROBE, double, lose
@@ -165,7 +167,7 @@ def test_what_is_invalidated_again_during_its_delivery_is_delivered_again(clock:
 
 def test_outage_in_the_middle_of_the_delivery_ends_it(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was delivered is paid, the rest stays owed, and no further command is waited for."""
-    monkeypatch.setattr(journal, "BATCH", 2)
+    monkeypatch.setattr(retry_queue, "BATCH", 2)
     for number in range(5):
         lose(lambda number=number: double.invalidate(number))
     clock.advance(1)
@@ -178,7 +180,7 @@ def test_outage_in_the_middle_of_the_delivery_ends_it(clock: Clock, monkeypatch:
 
 def test_delivery_goes_in_batches(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is owed, each command has so many keys at most; what lives for ever goes apart."""
-    monkeypatch.setattr(journal, "BATCH", 2)
+    monkeypatch.setattr(retry_queue, "BATCH", 2)
     for number in range(3):
         lose(lambda number=number: double.invalidate(number))
     lose(Namespace("numbers").invalidate)

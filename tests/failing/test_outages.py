@@ -6,7 +6,7 @@ import redis.exceptions
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.transaction import TransactionManagementError
 
-from cachedeco import breaker
+from cachedeco.storage import breaker
 from tests.backends import Commands
 from tests.failing.calls import HIT, double, sent
 from tests.faults import faulty

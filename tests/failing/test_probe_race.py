@@ -8,7 +8,9 @@ from threading import Barrier
 
 import pytest
 
-from cachedeco import breaker, cached_query, journal
+from cachedeco import cached_query
+from cachedeco.invalidation import retry_queue
+from cachedeco.storage import breaker
 from tests.backends import Commands
 from tests.failing.clocks import Clock, owed
 from tests.faults import faulty
@@ -129,7 +131,7 @@ def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.M
             nested.append(double(5))
         return most
 
-    monkeypatch.setattr("cachedeco.breaker.uniform", interrupted)
+    monkeypatch.setattr("cachedeco.storage.breaker.uniform", interrupted)
 
     open_breaker(clock)
 
@@ -138,7 +140,7 @@ def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.M
 
 def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
-    breaker.owe("default", {"key": breaker.Debt("", None)}, journal.settle)
+    breaker.owe("default", {"key": breaker.Debt("", None)}, retry_queue.settle)
     state = breaker.troubled["default"]
     state.probing = True
     with breaker._lock:  # noqa: SLF001 -- as a thread of ours does

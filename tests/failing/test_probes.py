@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from cachedeco import breaker
-from cachedeco.breaker import Debt
-from cachedeco.journal import settle
+from cachedeco.invalidation.retry_queue import settle
+from cachedeco.storage import breaker
+from cachedeco.storage.breaker import Debt
 from tests.backends import Commands
 from tests.failing.calls import HIT, PROBE, double, fail, sent
 from tests.failing.clocks import Clock, owed

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from cachedeco import MISSING, breaker, journal
-from cachedeco.store import Left, Store
+from cachedeco import MISSING
+from cachedeco.invalidation import retry_queue
+from cachedeco.storage import breaker
+from cachedeco.storage.store import Left, Store
 from tests.backends import Command, Commands
 from tests.failing.calls import HIT, PROBE, double, lose
 from tests.failing.clocks import Clock, owed
@@ -66,13 +68,13 @@ def test_token_that_is_always_refused_is_lost_in_the_end(
     double.invalidate(5)
     debts = []
 
-    for _ in range(journal.REFUSALS):
+    for _ in range(retry_queue.REFUSALS):
         clock.advance(30)
         double.peek(4)
         debts.append(owed())
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
-    assert [["cd:t:failing.double(number=4)"]] * (journal.REFUSALS - 1) + [[]] == debts
+    assert [["cd:t:failing.double(number=4)"]] * (retry_queue.REFUSALS - 1) + [[]] == debts
     assert (3, True) == (len(errors), "(number=4) in cache 'default' was never acknowledged" in errors[-1])
     assert {} == breaker.troubled
 
@@ -84,7 +86,7 @@ def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
     cache = Refusing(monkeypatch, remove=lambda: False)
     cache.keys = {"cd:t:failing.double(number=4)"}
 
-    for _ in range(journal.REFUSALS):
+    for _ in range(retry_queue.REFUSALS):
         double.invalidate(4)
         clock.advance(30)
         double.peek(4)

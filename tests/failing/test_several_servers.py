@@ -7,8 +7,9 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import MISSING
-from cachedeco.journal import REFUSALS
-from cachedeco.store import LONGEST_KEY, SHORTEST_ROOM, Store
+from cachedeco.invalidation.retry_queue import REFUSALS
+from cachedeco.storage.cache_keys import LONGEST_KEY, SHORTEST_ROOM
+from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.backends import Command, Commands
 from tests.conftest import CacheConfig, UseCaches

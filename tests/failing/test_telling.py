@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 
 from cachedeco import LostInvalidation, Namespace, cached_query
-from cachedeco.invalidation import Invalidation
-from cachedeco.store import Store
+from cachedeco.invalidation.delivery import Invalidation
+from cachedeco.storage.store import Store
 from tests.conftest import UseCaches
 from tests.failing.clocks import owed
 from tests.faults import faulty

@@ -7,9 +7,10 @@ from django.core.cache import caches
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from cachedeco import LostInvalidation, Namespace, cached_query, cached_query_many, invalidation
-from cachedeco.breaker import troubled
+from cachedeco import LostInvalidation, Namespace, cached_query, cached_query_many
+from cachedeco.invalidation import delivery
 from cachedeco.outbox import recording
+from cachedeco.storage.breaker import troubled
 from tests.backends import Commands
 from tests.conftest import UseCaches
 from tests.dependencies.roster import made_squad, players_of, squads
@@ -33,9 +34,9 @@ def _raising(settings: Settings, use_caches: UseCaches) -> None:
 @pytest.fixture(params=[False, True], ids=["alone", "outbox"])
 def _recorded(request: pytest.FixtureRequest) -> Iterator[None]:
     """Go on without an outbox, and with one whose table is missing."""
-    invalidation.record_with(recording.record if request.param else None)
+    delivery.record_with(recording.record if request.param else None)
     yield
-    invalidation.record_with(None)
+    delivery.record_with(None)
 
 
 raising = pytest.mark.usefixtures("_raising", "_recorded")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cachedeco import events, flights, leases
-from cachedeco.events import Event
-from cachedeco.steps import COMPUTE, Pause, Value, Wait
+from cachedeco.loading import leases, single_flight
+from cachedeco.loading.effects import COMPUTE, Pause, Value, Wait
+from cachedeco.runtime import hooks
+from cachedeco.runtime.events import Event
 from tests.threads import PATIENCE_SECONDS
 
 
@@ -22,8 +23,8 @@ class Boarding:
         self.leaders = 0
         self.followers = 0
         self._changed = threading.Condition()
-        self._board = flights.board
-        patch.setattr(flights, "board", self._counted)
+        self._board = single_flight.board
+        patch.setattr(single_flight, "board", self._counted)
 
     def _counted(self, *args: Any) -> Any:  # noqa: ANN401 -- as board() has it
         flight, leads = self._board(*args)
@@ -50,7 +51,7 @@ class Boarding:
 def heard() -> Iterator[list[Event]]:
     """Give the events of this process, as they happen while the block runs."""
     told: list[Event] = []
-    with events.listening(told.append):
+    with hooks.listening(told.append):
         yield told
 
 
@@ -120,5 +121,5 @@ class Clock:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         """Begin at 1000 seconds."""
         self.now = 1000.0
-        for module in (flights, leases):
+        for module in (single_flight, leases):
             patch.setattr(module, "monotonic", lambda: self.now)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cachedeco import flights, nesting
+from cachedeco.loading import single_flight
+from cachedeco.tracking import nested_names
 from tests.flights.callers import Boarding, Clock
 from tests.sources import read, source  # noqa: F401 -- fixtures
 
@@ -12,10 +13,10 @@ from tests.sources import read, source  # noqa: F401 -- fixtures
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Begin without remembered names; fail a test after which a flight is still under way."""
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     yield
-    left = [*flights._flights]  # noqa: SLF001 -- what a leak would fill
-    flights._flights.clear()  # noqa: SLF001 -- or the next test fails, too
+    left = [*single_flight._flights]  # noqa: SLF001 -- what a leak would fill
+    single_flight._flights.clear()  # noqa: SLF001 -- or the next test fails, too
     assert [] == left
 
 

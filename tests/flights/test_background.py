@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco import background
+from cachedeco.runtime import background
 from tests.threads import PATIENCE_SECONDS
 
 coloured: ContextVar[str] = ContextVar("coloured", default="none")
@@ -122,7 +122,7 @@ ENDING = """
 import atexit, os
 import django
 django.setup()
-from cachedeco import background
+from cachedeco.runtime import background
 def tell(what):
     os.write(1, f"{what} ".encode())  # in one, as two threads tell
 atexit.register(lambda: tell(background.submit(lambda: tell("never"))))

@@ -10,9 +10,10 @@ import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from cachedeco import cached_query, leases
-from cachedeco.computing import ABANDONED
-from cachedeco.steps import Pause, Value, Wait
+from cachedeco import cached_query
+from cachedeco.loading import leases
+from cachedeco.loading.computing import ABANDONED
+from cachedeco.loading.effects import Pause, Value, Wait
 from tests.backends import Commands
 from tests.flights.callers import Boarding, ByHand, Clock
 from tests.flights.floors import around

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cachedeco import cached_query, leases
+from cachedeco import cached_query
+from cachedeco.loading import leases
 from tests.flights.callers import Boarding, heard
 from tests.sides import Side, both
 from tests.threads import Gate, started

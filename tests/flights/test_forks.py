@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cachedeco import flights, leases, nesting
+from cachedeco.loading import leases, single_flight
+from cachedeco.tracking import nested_names
 from tests.flights.callers import Boarding
 from tests.sources import Source, sync_reader
 from tests.threads import started
@@ -17,7 +18,10 @@ import os, signal, threading, warnings
 import django
 django.setup()
 from django.core.cache import caches
-from cachedeco import background, cached_query, flights, nesting
+from cachedeco import cached_query
+from cachedeco.loading import single_flight
+from cachedeco.runtime import background
+from cachedeco.tracking import nested_names
 
 warnings.simplefilter("ignore")  # Python warns of forks in a process with threads: that is what is tested
 in_computation, go_on = threading.Event(), threading.Event()
@@ -47,13 +51,13 @@ def forked(work):
 def in_child():
     done = threading.Event()
     assert value() == "value inner"
-    assert not flights._flights
+    assert not single_flight._flights
     assert all([background.submit(done.set) for _ in range(background.LONGEST_QUEUE)])
     assert done.wait(20)
     return 0
 
 def in_child_of_leader():
-    return 0 if not flights._flights and not nesting._lock.locked() else 1
+    return 0 if not single_flight._flights and not nested_names._lock.locked() else 1
 
 leader = threading.Thread(target=value)
 leader.start()
@@ -63,7 +67,7 @@ while background.submit(lambda: go_on.wait(60)):
 # The lease is its parent's too, and is another matter.
 for key in [key for key in caches["default"]._cache if "@" in key]:
     caches["default"]._cache.pop(key)
-with flights._lock, nesting._lock:
+with single_flight._lock, nested_names._lock:
     print(forked(in_child))
 go_on.set()
 leader.join()
@@ -114,7 +118,7 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
     with started(lambda: read(1)) as leader:
         source.gate.wait_reached()
 
-        flights._begin_anew()  # noqa: SLF001 -- as a fork calls it
+        single_flight._begin_anew()  # noqa: SLF001 -- as a fork calls it
         assert "old" == read(1)
         source.gate.open()
 
@@ -123,8 +127,8 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
 
 def test_child_has_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was remembering when it forked is not left waiting for that thread."""
-    with nesting._lock:  # noqa: SLF001 -- as another thread of the parent
-        nesting._renew_lock()  # noqa: SLF001 -- as a fork calls it
-        nesting.remember("key", ["name"])
+    with nested_names._lock:  # noqa: SLF001 -- as another thread of the parent
+        nested_names._renew_lock()  # noqa: SLF001 -- as a fork calls it
+        nested_names.remember("key", ["name"])
 
-    assert {"key": ("name",)} == nesting.remembered
+    assert {"key": ("name",)} == nested_names.remembered

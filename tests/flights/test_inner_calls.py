@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
-from cachedeco import MISSING, Namespace, cached_query, nesting
+from cachedeco import MISSING, Namespace, cached_query
+from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
 from tests.flights.callers import Boarding, heard
 from tests.flights.floors import Floors, around
@@ -65,9 +66,9 @@ def test_process_that_meets_an_entry_first_knows_what_it_depends_on(
     floors = Floors(side)
     floors.call()
     floors.change()
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     invalidate(floors)
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
 
     assert NEW == floors.call()
 
@@ -233,7 +234,7 @@ def test_call_in_another_cache_counts(
     settings.CACHEDECO = {"CACHES": ["default", "other"]}
     floors = Floors(side, **{where: {"cache": "other"}})
     floors.call()
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     assert OLD == floors.call()
     assert OLD == floors.call()
 

@@ -4,7 +4,8 @@ import pytest
 from django.core.cache import caches
 from django.db import transaction
 
-from cachedeco import MISSING, Namespace, bypass, cached_query, nesting
+from cachedeco import MISSING, Namespace, bypass, cached_query
+from cachedeco.tracking import nested_names
 from tests.backends import Commands
 from tests.clubs import Undone
 from tests.flights.callers import heard, reasons
@@ -105,7 +106,7 @@ def test_inner_call_invalidated_in_a_transaction_that_commits() -> None:
     with transaction.atomic():
         floors.bottom.invalidate()
         assert NEW == floors.call()
-        nesting.remembered.clear()
+        nested_names.remembered.clear()
         assert NEW == floors.call()
         with started(floors.top) as elsewhere:
             assert "top middle old" == elsewhere.result()
@@ -173,7 +174,7 @@ def test_keys_that_need_digests() -> None:
 
     text = "long and ü " * 50
     outer(text)
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     assert "outer old" == outer(text)
     floors.change()
     Namespace(f"ü {text}").invalidate()

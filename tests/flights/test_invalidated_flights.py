@@ -7,9 +7,10 @@ from contextlib import ExitStack
 import pytest
 from django.core.cache import caches
 
-from cachedeco import Namespace, cached_query, leases
-from cachedeco.computing import Landing
-from cachedeco.steps import Pause, Value, Wait
+from cachedeco import Namespace, cached_query
+from cachedeco.loading import leases
+from cachedeco.loading.computing import Landing
+from cachedeco.loading.effects import Pause, Value, Wait
 from tests.flights.callers import Boarding, ByHand, Clock, heard
 from tests.flights.floors import Floors, around
 from tests.sides import SYNC, Side, both

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from cachedeco import MISSING, cached_query, nesting
-from cachedeco.nesting import computing, note, remember, remembered
+from cachedeco import MISSING, cached_query
+from cachedeco.tracking import collector, nested_names
+from cachedeco.tracking.collector import computing, note
+from cachedeco.tracking.nested_names import remember, remembered
 from tests.backends import Commands
 from tests.conftest import UseCaches
 from tests.flights.callers import heard, reasons
@@ -32,7 +34,7 @@ def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Comm
     floors.call()
 
     assert ["get_many"] == sent(commands, side, floors.top)
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     assert ["get_many"] * 2 == sent(commands, side, floors.top)
     assert ["get_many"] == sent(commands, side, floors.top)
 
@@ -46,7 +48,7 @@ def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any,
 
     assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
     assert ["default", "other"] == [command.alias for command in commands]
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
     assert ["get_many"] * 3 == sent(commands, SYNC, floors.top)
     assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
 
@@ -56,7 +58,7 @@ def test_miss_asks_once_where_nothing_is_there(commands: Commands) -> None:
     floors = Floors(SYNC)
     floors.call()
     floors.top.invalidate()
-    nesting.remembered.clear()
+    nested_names.remembered.clear()
 
     commands.clear()
     assert MISSING is floors.top.peek()
@@ -168,7 +170,7 @@ def test_call_that_is_made_twice_counts_as_it_was_first() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was remembered first is forgotten first; what is forgotten costs one command."""
-    monkeypatch.setattr(nesting, "LONGEST_MEMORY", 3)
+    monkeypatch.setattr(nested_names, "LONGEST_MEMORY", 3)
     for key in "abcd":
         remember(key, ["name"])
     remember("b", ["other name"])
@@ -181,7 +183,7 @@ def test_what_is_remembered_already_needs_no_lock(monkeypatch: pytest.MonkeyPatc
     """A hit that tells nothing new waits for nobody."""
     remember("key", ["name"])
     held = threading.Lock()
-    monkeypatch.setattr(nesting, "_lock", held)
+    monkeypatch.setattr(nested_names, "_lock", held)
     with held:
         remember("key", ["name"])
         remember("other key", [])
@@ -204,7 +206,7 @@ def test_entry_depends_on_so_many_at_most(
     own = len(names)
 
     # The outermost depends on two more: the tokens of the outer one.
-    monkeypatch.setattr(nesting, "MOST_INNER_TOKENS", own + 2 * (fewer == 0) - fewer)
+    monkeypatch.setattr(collector, "MOST_INNER_TOKENS", own + 2 * (fewer == 0) - fewer)
     with heard() as told:
         assert "old" == side.call(outermost)
 
@@ -247,10 +249,10 @@ def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
 def test_computation_that_is_over_collects_nothing() -> None:
     """What was begun inside and goes on longer is inside no more: it may wait, and notes for nobody."""
     with computing("default", collects=True, leads=True) as computation:
-        assert nesting.is_leading()
+        assert collector.is_leading()
         later = copy_context()
 
     later.run(note, "default", ["key", "token"], {"token": b"t"})
-    later.run(nesting.spoil)
+    later.run(collector.spoil)
 
-    assert ({}, True, False) == (computation.inner, computation.is_whole, later.run(nesting.is_leading))
+    assert ({}, True, False) == (computation.inner, computation.is_whole, later.run(collector.is_leading))

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from cachedeco import bypass, flights
-from cachedeco.computing import ABANDONED, Call
-from cachedeco.flights import Name, board, board_each
+from cachedeco import bypass
+from cachedeco.loading import single_flight
+from cachedeco.loading.computing import ABANDONED, Call
+from cachedeco.loading.single_flight import Name, board, board_each
 from tests.flights.callers import Boarding
 from tests.flights.floors import around
 from tests.sides import Side, both
@@ -27,7 +28,7 @@ def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> 
     first.land(ABANDONED)
 
     assert (True, True, False) == (leads, first.future.done(), second.future.done())
-    assert {second.name: second} == flights._flights  # noqa: SLF001 -- who comes now finds the second
+    assert {second.name: second} == single_flight._flights  # noqa: SLF001 -- who comes now finds the second
     second.land(ABANDONED)
 
 
@@ -39,14 +40,14 @@ def test_fleet_leaves_flights_of_others_where_they_are() -> None:
 
     fleet.land()
 
-    assert (others.flights, False) == (flights._flights, others.future.done())  # noqa: SLF001 -- who finds it
+    assert (others.flights, False) == (single_flight._flights, others.future.done())  # noqa: SLF001 -- who finds it
     others.land()
 
 
 def test_fleet_of_a_parent_is_not_landed_in_a_child() -> None:
     """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
     fleet, _ = board_each([NAME])
-    flights._begin_anew()  # noqa: SLF001 -- what a fork does
+    single_flight._begin_anew()  # noqa: SLF001 -- what a fork does
 
     fleet.land()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from cachedeco.steps import COMPUTE, Handover, Pause, Raised, Value, Wait, arun, run
+from cachedeco.loading.effects import COMPUTE, Handover, Pause, Raised, Value, Wait, arun, run
 from tests.sides import Side, both
 from tests.threads import PATIENCE_SECONDS, Gate
 

@@ -4,8 +4,10 @@ from contextlib import suppress
 
 import pytest
 
-from cachedeco import Namespace, cached, computing, keeping, leases
-from cachedeco.events import Stats
+from cachedeco import Namespace
+from cachedeco.functions import single
+from cachedeco.loading import computing, leases, writing
+from cachedeco.runtime.statistics import Stats
 from tests.flights.callers import Boarding, heard
 from tests.sides import Side, both
 from tests.threads import Gate, started
@@ -88,7 +90,7 @@ def test_error_of_the_function_where_the_old_value_may_be_served(
 ) -> None:
     """Leader and follower each get the old value, and each is told of, with the error."""
     now = 1000.0
-    for module in (cached, computing, keeping, leases):
+    for module in (single, computing, writing, leases):
         monkeypatch.setattr(module, "time", lambda: now)
     gate, outcomes = Gate(), ["old"]
 
@@ -118,7 +120,7 @@ def test_error_of_the_function_where_the_old_value_may_not_be_served(
 ) -> None:
     """What was invalidated while the computation ran, or is too old, is not served: the error is raised."""
     now = 1000.0
-    for module in (cached, computing, keeping, leases):
+    for module in (single, computing, writing, leases):
         monkeypatch.setattr(module, "time", lambda: now)
     outcomes = ["old"]
 

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco.backends.serializers import SignedSerde, SignedSerializer
-from cachedeco.checks_caches import check_caches
+from cachedeco.checks.caches import check_caches
 
 KEY = "a key of the tests, long enough"
 MEMCACHED = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": "127.0.0.1:11211"}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachedeco import MISSING, cached_query, cached_query_many
-from cachedeco.formats import ABSENT, from_json, to_json
+from cachedeco.storage.serializers import ABSENT, from_json, to_json
 from cachedeco.testing import capture_events
 from tests.hostile.rawness import Bomb, exploded
 from tests.sides import Side, both

@@ -14,9 +14,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from cachedeco import cached_query, cached_query_many, conf, entries, keeping
+from cachedeco import cached_query, cached_query_many
 from cachedeco.backends import serializers
-from cachedeco.formats import FORMATS
+from cachedeco.loading import writing
+from cachedeco.runtime import conf
+from cachedeco.storage import entries
+from cachedeco.storage.serializers import FORMATS
 from cachedeco.testing import capture_events
 from tests.backends import Commands
 from tests.hostile.conftest import Defend
@@ -138,7 +141,7 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """Look at all that is sealed and unpickled by us: an entry whole, as it lay in the cache."""
     watch = Watch()
-    monkeypatch.setattr(keeping, "seal", watch.seal)
+    monkeypatch.setattr(writing, "seal", watch.seal)
     monkeypatch.setattr(serializers, "pickle", watch)
     monkeypatch.setitem(FORMATS, "pickle", replace(FORMATS["pickle"], unpack=watch.loads))
     conf.forget()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from cachedeco import MISSING, cached_query, cached_query_many, entries
-from cachedeco.formats import to_pickle
+from cachedeco import MISSING, cached_query, cached_query_many
+from cachedeco.storage import entries
+from cachedeco.storage.serializers import to_pickle
 from cachedeco.testing import capture_events
 
 
@@ -36,7 +37,7 @@ def forge(function: Any, keys: list[str], names: list[str]) -> None:  # noqa: AN
 def test_lease_may_hold_anything(function: Callable[[], Any], planted: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values of other keys, put under that of a lease, raise nothing: they are waited for."""
     monkeypatch.setattr(
-        "cachedeco.store.Store.add",
+        "cachedeco.storage.store.Store.add",
         lambda _store, key, *rest: cache.add(key, planted if "@" in key else rest[0], 5) and "@" not in key,
     )
 

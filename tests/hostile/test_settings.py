@@ -5,8 +5,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from cachedeco import cached_query
-from cachedeco.conf import Settings as Parsed
-from cachedeco.formats import FormatName
+from cachedeco.runtime.conf import Settings as Parsed
+from cachedeco.storage.serializers import FormatName
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
 

@@ -10,8 +10,8 @@ from django.core.cache import cache
 from pytest_django import Settings
 
 from cachedeco import cached_query
-from cachedeco.formats import FormatName
-from cachedeco.signing import SIGNATURE_BYTES, bound
+from cachedeco.storage.serializers import FormatName
+from cachedeco.storage.signing import SIGNATURE_BYTES, bound
 
 TIMES = Struct("<ddI")  # when it is due, what it took, and how much stands before
 numbers = count(1)

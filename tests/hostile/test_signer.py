@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachedeco.signing import SHORTEST_KEY, SIGNATURE_BYTES, Signer
+from cachedeco.runtime.validation import SHORTEST_KEY
+from cachedeco.storage.signing import SIGNATURE_BYTES, Signer
 
 OLD, NEW = "an old key, long enough", "a new key, long enough"
 

@@ -21,7 +21,7 @@ import django
 from django.conf import settings
 
 from cachedeco import cached_query
-from cachedeco.events import add_hook
+from cachedeco.runtime.hooks import add_hook
 
 PATIENCE_SECONDS = 20
 PROCESSES = 4

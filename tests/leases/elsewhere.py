@@ -3,9 +3,9 @@
 from django.core.cache import caches
 
 from cachedeco import CachedQuery
-from cachedeco.computing import Call
-from cachedeco.keeping import looked_up, stamped
-from cachedeco.leases import Lease, lease_of
+from cachedeco.loading.computing import Call
+from cachedeco.loading.leases import Lease, lease_of
+from cachedeco.loading.reading import looked_up, stamped
 
 
 def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: bool = False) -> Lease:

@@ -7,8 +7,8 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import cached_query
-from cachedeco.entries import packed_of
-from cachedeco.leases import LANDED
+from cachedeco.loading.leases import LANDED
+from cachedeco.storage.entries import packed_of
 from tests.clocks import Clock
 from tests.flights.callers import Boarding, heard
 from tests.leases.elsewhere import held_lease

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from cachedeco import Namespace, cached_query, nesting
-from cachedeco.leases import FAILED, LANDED, Lease
+from cachedeco import Namespace, cached_query
+from cachedeco.loading.leases import FAILED, LANDED, Lease
+from cachedeco.tracking import nested_names
 from tests.backends import Command, Commands
 from tests.clocks import Clock
 from tests.faults import faulty
@@ -75,7 +76,7 @@ def test_lease_does_not_depend_on_what_a_process_remembers(monkeypatch: pytest.M
     read, _ = reader(SYNC)
     keys = read._recipe.located((1,), {})[1]  # noqa: SLF001 -- as the call itself
     with monkeypatch.context() as patch:
-        patch.setitem(nesting.remembered, keys[0], ("cd:t:another()",))
+        patch.setitem(nested_names.remembered, keys[0], ("cd:t:another()",))
         with_memory = lease_for(read, 1).key
 
     assert with_memory == lease_for(read, 1).key

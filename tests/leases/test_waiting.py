@@ -9,10 +9,11 @@ import pytest
 from django.core.cache import caches
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, flights
-from cachedeco.events import listening
-from cachedeco.leases import FAILED, LANDED, LONGEST_PAUSE, Lease
-from cachedeco.store import Store
+from cachedeco import MISSING, Event
+from cachedeco.loading import single_flight
+from cachedeco.loading.leases import FAILED, LANDED, LONGEST_PAUSE, Lease
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.faults import faulty
@@ -55,7 +56,7 @@ def test_pauses_grow_with_jitter_and_end_at_wait(side: Side, clock: Clock, monke
         bounds.append((low, high))
         return high
 
-    monkeypatch.setattr("cachedeco.leases.uniform", uniform)
+    monkeypatch.setattr("cachedeco.loading.leases.uniform", uniform)
     read, ran = reader(side, wait=0.5)
     held_lease(read, 1)
 
@@ -209,7 +210,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     """In one process one caller looks for what another process computes, and the others wait for that one."""
     read, ran = reader(side)
     lease = held_lease(read, 1)
-    board, joined = flights.board, Signal()
+    board, joined = single_flight.board, Signal()
     events: list[Event] = []
 
     def boarded(*args: Any) -> Any:  # noqa: ANN401
@@ -218,7 +219,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
             joined.set()
         return flight, leads
 
-    monkeypatch.setattr(flights, "board", boarded)
+    monkeypatch.setattr(single_flight, "board", boarded)
     with ThreadPoolExecutor(1) as pool, listening(events.append):
         follower: list[Future[str]] = []
         clock.meanwhile = [

@@ -16,7 +16,7 @@ from cachedeco.backends.memcached import (
     MemcachedError,
     MemcachedTimeoutError,
 )
-from cachedeco.breaker import is_outage, is_refused_at_once
+from cachedeco.storage.breaker import is_outage, is_refused_at_once
 from tests.memcached.caches import BRIEFLY, cache_apart, cache_at, cache_on
 from tests.memcached.scripted import Scripted
 from tests.servers import HOST, Memcached

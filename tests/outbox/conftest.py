@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pytest_django import DjangoDbBlocker, Settings
 
-from cachedeco import invalidation
-from cachedeco.outbox import delivery, models, recording
+from cachedeco.invalidation import delivery
+from cachedeco.outbox import delivery as outbox_delivery
+from cachedeco.outbox import models, recording
 from tests.clubs import assert_nothing_waits
 from tests.conftest import UseCaches
 from tests.models import Club
@@ -30,7 +31,7 @@ class Clock:
 
     def pass_grace(self) -> None:
         """Go on until whoever commits has had the time to deliver by himself."""
-        self.now += delivery.GRACE + 0.5
+        self.now += outbox_delivery.GRACE + 0.5
 
 
 # To migrate takes longer than most tests, so each kind of database is migrated once.
@@ -66,7 +67,7 @@ def mariadb_settings(django_db_blocker: DjangoDbBlocker) -> dict[str, Any]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock that the outbox reads."""
     clock = Clock()
-    for module in (recording, models, delivery):
+    for module in (recording, models, outbox_delivery):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -75,9 +76,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def _recording(settings: Settings) -> Iterator[None]:
     """Record invalidations as an installed outbox does, in one database."""
     settings.DATABASE_ROUTERS = ["tests.outbox.sites.OnlyThere"]
-    invalidation.record_with(recording.record)
+    delivery.record_with(recording.record)
     yield
-    invalidation.record_with(None)
+    delivery.record_with(None)
     assert_nothing_waits()
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from cachedeco import Namespace, breaker
+from cachedeco import Namespace
+from cachedeco.storage import breaker
 from tests.backends import Commands
 from tests.faults import faulty
 from tests.outbox.sites import ALIAS

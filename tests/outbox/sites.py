@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from cachedeco import cached_query
 from cachedeco.outbox.models import Row, rows
-from cachedeco.store import Store
+from cachedeco.storage.store import Store
 from tests.models import Club
 from tests.postgres import DATABASE, USER, PostgreSQL
 from tests.servers import HOST

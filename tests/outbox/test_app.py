@@ -11,7 +11,7 @@ from django.db import transaction
 from django.test import TestCase, override_settings
 from pytest_django import Settings
 
-from cachedeco import invalidation
+from cachedeco.invalidation import delivery
 from cachedeco.outbox.checks import check_tables
 from cachedeco.outbox.models import Row, rows
 from cachedeco.outbox.recording import record
@@ -22,17 +22,17 @@ from tests.outbox.sites import ALIAS, drop_table, make_table
 
 def test_app_that_is_ready_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """To install the app is all that it takes."""
-    monkeypatch.setattr(invalidation, "_recorder", None)
+    monkeypatch.setattr(delivery, "_recorder", None)
 
     AppConfig.create("cachedeco.outbox").ready()  # as Django does for each of INSTALLED_APPS
 
-    assert record is invalidation._recorder  # noqa: SLF001 -- nothing else tells
+    assert record is delivery._recorder  # noqa: SLF001 -- nothing else tells
 
 
 @override_settings(INSTALLED_APPS=settings.INSTALLED_APPS)
 def test_apps_that_are_ready_again_record_nothing_here() -> None:
     """A test that changes INSTALLED_APPS leaves the other tests as they were."""
-    assert invalidation._recorder is None  # noqa: SLF001 -- as above
+    assert delivery._recorder is None  # noqa: SLF001 -- as above
 
 
 @pytest.mark.django_db
@@ -118,8 +118,8 @@ class RowsInTestCase(TestCase):
 
     def setUp(self) -> None:
         """Record, and begin without rows: what other tests have made was rolled back."""
-        invalidation.record_with(record)
-        self.addCleanup(invalidation.record_with, None)
+        delivery.record_with(record)
+        self.addCleanup(delivery.record_with, None)
         assert "old" == name_of(self.pk)
         assert [] == self.acknowledged()
 

@@ -6,10 +6,11 @@ import pytest
 from django.db import connections, transaction
 from pytest_django import Settings
 
-from cachedeco import Namespace, breaker, outbox
+from cachedeco import Namespace, outbox
 from cachedeco.outbox import delivery
 from cachedeco.outbox.delivery import Deliverer, Report
 from cachedeco.outbox.models import Row, rows
+from cachedeco.storage import breaker
 from cachedeco.testing import capture_events
 from tests.backends import Commands
 from tests.conftest import UseCaches

@@ -5,7 +5,8 @@ from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco.outbox.heartbeat import Heartbeat
-from cachedeco.store import LONGEST_KEY, SHORTEST_ROOM, Store
+from cachedeco.storage.cache_keys import LONGEST_KEY, SHORTEST_ROOM
+from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.faults import faulty

@@ -7,7 +7,8 @@ from typing import Any
 import django
 import pytest
 
-from cachedeco import CachedQuery, background
+from cachedeco import CachedQuery
+from cachedeco.runtime import background
 from tests.clocks import clock  # noqa: F401 -- a fixture
 from tests.sides import Side
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event, flights, refreshing
-from cachedeco.entries import Entry
-from cachedeco.events import listening
-from cachedeco.refreshing import ahead
+from cachedeco import Event
+from cachedeco.loading import refreshing, single_flight
+from cachedeco.loading.refreshing import ahead
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage.entries import Entry
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.leases.elsewhere import lease_for
@@ -102,7 +103,7 @@ def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(
     def call_meanwhile() -> None:
         with monkeypatch.context() as patch:
             if is_apart:
-                patch.setattr(flights, "_flights", {})
+                patch.setattr(single_flight, "_flights", {})
             for _ in range(5):
                 clock.now += SECONDS / 5
                 found.append(in_thread(lambda: side.call(read, 1)))

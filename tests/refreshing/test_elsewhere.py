@@ -10,10 +10,12 @@ import pytest
 from django.core.cache import caches
 from pytest_django import Settings
 
-from cachedeco import Event, background, bypass, cached_query, flights, refreshing
-from cachedeco.events import listening
-from cachedeco.leases import FAILED, LANDED
-from cachedeco.store import Store
+from cachedeco import Event, bypass, cached_query
+from cachedeco.loading import refreshing, single_flight
+from cachedeco.loading.leases import FAILED, LANDED
+from cachedeco.runtime import background
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage.store import Store
 from tests.clocks import Clock
 from tests.leases.elsewhere import lease_for
 from tests.refreshing.conftest import Cached, Truth
@@ -158,7 +160,7 @@ def test_full_pool_refuses_and_gives_the_lease_back(
         patch.setattr(background, "_places", full)
         found = read(1)
 
-    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), flights._flights)  # noqa: SLF001
+    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), single_flight._flights)  # noqa: SLF001
 
 
 def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
@@ -279,7 +281,7 @@ def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypa
 
     found = asyncio.run(read())
 
-    assert (1, None, {}) == (found, mark_of(lease.key), flights._flights)  # noqa: SLF001 -- none is left
+    assert (1, None, {}) == (found, mark_of(lease.key), single_flight._flights)  # noqa: SLF001 -- none is left
 
 
 def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: Truth) -> None:
@@ -300,6 +302,6 @@ def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: 
 
     found = asyncio.run(read())
 
-    assert ("old", {}) == (found, flights._flights)  # noqa: SLF001 -- none is left
+    assert ("old", {}) == (found, single_flight._flights)  # noqa: SLF001 -- none is left
     clock.now += 60
     assert "new" == asyncio.run(read())

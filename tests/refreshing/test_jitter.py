@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from cachedeco import MISSING, keeping
-from cachedeco.keeping import looked_up
+from cachedeco import MISSING
+from cachedeco.loading import writing
+from cachedeco.loading.reading import looked_up
 from tests.backends import Commands
 from tests.clocks import START, Clock
 from tests.refreshing.conftest import Cached, Truth
@@ -27,7 +28,7 @@ def test_jitter_spreads_the_timeouts_over_its_fraction(
     truth: Truth, settings: Settings, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     """No entry lives longer than its timeout, none shorter than the fraction leaves, and all parts have their share."""
-    monkeypatch.setattr(keeping, "random", Random(7).random)  # noqa: S311 -- no secret
+    monkeypatch.setattr(writing, "random", Random(7).random)  # noqa: S311 -- no secret
     settings.CACHEDECO = {"JITTER": 0.2} if option == "setting" else {"JITTER": 0.9}
     read = truth.cached(SYNC, timeout=100, **({"jitter": 0.2} if option == "parameter" else {}))
 
@@ -44,7 +45,7 @@ def test_jitter_spreads_the_timeouts_over_its_fraction(
 @pytest.mark.parametrize(("chance", "due"), [(0.0, 100), (0.5, 75), (1 - 2**-53, 50)])
 def test_jitter_has_its_bounds(truth: Truth, monkeypatch: pytest.MonkeyPatch, chance: float, due: float) -> None:
     """The timeout itself at the most, and the timeout less the fraction at the least."""
-    monkeypatch.setattr(keeping, "random", lambda: chance)
+    monkeypatch.setattr(writing, "random", lambda: chance)
     read = truth.cached(SYNC, timeout=100, jitter=0.5)
 
     read(1)
@@ -57,7 +58,7 @@ def test_jittered_entry_is_served_until_it_is_due(
     side: Side, clock: Clock, truth: Truth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the entry says is kept to the fraction of a second."""
-    monkeypatch.setattr(keeping, "random", lambda: 0.5)
+    monkeypatch.setattr(writing, "random", lambda: 0.5)
     read = truth.cached(side, timeout=100, jitter=0.5)
     side.call(read, 1)
     found = []
@@ -74,7 +75,7 @@ def test_timeout_without_jitter_is_left_alone(
     clock: Clock, truth: Truth, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     """For ever stays for ever, and unless it was asked for nothing is shortened."""
-    monkeypatch.setattr(keeping, "random", lambda: 0.99)
+    monkeypatch.setattr(writing, "random", lambda: 0.99)
     read = truth.cached(SYNC, **options)
 
     read(1)

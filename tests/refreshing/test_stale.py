@@ -9,9 +9,9 @@ from django.db import transaction
 from pytest_django import Settings
 
 from cachedeco import Event, Namespace
-from cachedeco.events import listening
-from cachedeco.leases import LANDED
-from cachedeco.store import Store
+from cachedeco.loading.leases import LANDED
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
 from tests.leases.elsewhere import lease_for

@@ -7,7 +7,7 @@ from django.tasks.signals import task_enqueued
 from pytest_django import Settings
 
 from cachedeco import Event, cached_query
-from cachedeco.events import listening
+from cachedeco.runtime.hooks import listening
 from tests.clocks import Clock
 from tests.sides import Side, both
 
@@ -58,6 +58,6 @@ def test_task_refreshes(side: Side, clock: Clock, *, is_immediate: bool) -> None
     assert [] == [each for each in seen if each.kind == "error"]
     if not is_immediate:
         [result] = results
-        assert "cachedeco.tasks.refresh" == result.task.module_path
+        assert "cachedeco.loading.refresh_task.refresh" == result.task.module_path
         result.task.call(*result.args)
         assert 2 == side.call(cached)

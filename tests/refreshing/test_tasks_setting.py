@@ -10,9 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, accepted, cached_query, conf, refreshing
-from cachedeco.events import listening
-from cachedeco.store import Store
+from cachedeco import MISSING, Event, cached_query
+from cachedeco.loading import refresh_messages
+from cachedeco.runtime import conf, validation
+from cachedeco.runtime.hooks import listening
+from cachedeco.storage.store import Store
 from tests.clocks import Clock
 from tests.leases.elsewhere import lease_for
 from tests.refreshing.conftest import Cached
@@ -45,10 +47,10 @@ async def aread(number: int) -> str:
 def messages(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the messages in a queue, which no worker takes by itself."""
     queue: list[str] = []
-    tasks: Any = ModuleType("cachedeco.tasks")
+    tasks: Any = ModuleType("cachedeco.loading.refresh_task")
     tasks.refresh = SimpleNamespace(enqueue=queue.append)
-    monkeypatch.setitem(sys.modules, "cachedeco.tasks", tasks)
-    monkeypatch.setattr(accepted, "django", SimpleNamespace(VERSION=(6, 0), __version__="6.0"))
+    monkeypatch.setitem(sys.modules, "cachedeco.loading.refresh_task", tasks)
+    monkeypatch.setattr(validation, "django", SimpleNamespace(VERSION=(6, 0), __version__="6.0"))
     settings.CACHEDECO = {"REFRESH": "task"}
     computed.clear()
     return queue
@@ -70,7 +72,7 @@ def test_task_is_enqueued_and_refreshes_in_the_worker(side: Side, clock: Clock, 
     found = side.call(cached, 1), side.call(cached, 1)
     held = Store("default").get_many([lease.key])
     for message in messages:
-        refreshing.refresh_from(message)
+        refresh_messages.refresh_from(message)
 
     assert (("one 1 1",) * 2, "one 1 2", 1, 2) == (found, side.call(cached, 1), len(messages), len(computed))
     assert held
@@ -85,11 +87,11 @@ def test_message_that_was_tampered_with_is_refused_before_it_is_unpickled(
     clock.now += 60
     side.call(of(side), 1)
     [message] = messages
-    monkeypatch.setattr(refreshing.pickle, "loads", lambda _: pytest.fail("it was unpickled"))
+    monkeypatch.setattr(refresh_messages.pickle, "loads", lambda _: pytest.fail("it was unpickled"))
 
     for tampered in (message[:-1] + ("a" if message[-1] != "a" else "b"), "x" + message, signing.dumps("x"), ""):
         with pytest.raises(signing.BadSignature):
-            refreshing.refresh_from(tampered)
+            refresh_messages.refresh_from(tampered)
 
 
 @both
@@ -103,7 +105,7 @@ def test_worker_that_finds_another_key_refuses(
     monkeypatch.setattr(sys.modules[__name__], "tenant", "two")
 
     with pytest.raises(RuntimeError, match=r"what it varies on is not known there.*REFRESH"):
-        refreshing.refresh_from(messages[0])
+        refresh_messages.refresh_from(messages[0])
 
     assert (["one"], MISSING) == (computed, side.call(of(side).peek, 1))
 
@@ -132,7 +134,7 @@ def test_call_that_can_not_be_pickled_is_an_event(side: Side, clock: Clock) -> N
 @pytest.mark.parametrize("version", [(5, 2, 0), (6, 0, 0)])
 def test_setting_needs_django_6(monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...]) -> None:
     """On an older Django the setting is a fault that says what it needs."""
-    monkeypatch.setattr(accepted, "django", SimpleNamespace(VERSION=version, __version__="its version"))
+    monkeypatch.setattr(validation, "django", SimpleNamespace(VERSION=version, __version__="its version"))
     with override_settings(CACHEDECO={"REFRESH": "task"}):
         if version >= (6,):
             assert "task" == conf.settings().REFRESH

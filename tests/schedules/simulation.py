@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from cachedeco.events import Event, listening
-from tests.clocks import READERS
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import listening
+from tests.clocks import replace_time
 from tests.schedules.crew import Stage
 from tests.schedules.world import Kind, World
 
@@ -170,22 +171,24 @@ def _time() -> float:
 
 
 REPLACED: dict[str, Any] = {
-    **{f"{module}.time": _time for module in READERS},
-    **{f"{module}.monotonic": _time for module in ("auditing", "leases", "flights")},
-    **{f"{module}.perf_counter": _time for module in ("auditing", "computing")},
-    **{f"{module}.urandom": _random_bytes for module in ("entries", "invalidation", "leases")},
-    **{f"{module}.random": lambda: 0.5 for module in ("keeping", "refreshing")},
-    "leases.uniform": lambda low, high: (low + high) / 2,
-    "steps.wait": wait,
-    "steps.sleep": _sleep,
-    "background.submit": _submit,
-    "flights._flights": FLIGHTS,
+    **{f"{module}.monotonic": _time for module in ("auditing.auditor", "loading.leases", "loading.single_flight")},
+    **{f"{module}.perf_counter": _time for module in ("auditing.auditor", "loading.computing")},
+    **{
+        f"{module}.urandom": _random_bytes
+        for module in ("invalidation.tokens", "invalidation.delivery", "loading.leases")
+    },
+    **{f"loading.{module}.random": lambda: 0.5 for module in ("writing", "refreshing")},
+    "loading.leases.uniform": lambda low, high: (low + high) / 2,
+    "loading.effects.wait": wait,
+    "loading.effects.sleep": _sleep,
+    "runtime.background.submit": _submit,
+    "loading.single_flight._flights": FLIGHTS,
     # One thread runs at a time, and may stop while it holds it.
-    "flights._lock": nullcontext(),
-    "nesting.remembered": Remembered(),
-    "auditing._suspects": Suspects(),
+    "loading.single_flight._lock": nullcontext(),
+    "tracking.nested_names.remembered": Remembered(),
+    "auditing.auditor._suspects": Suspects(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
-    "invalidation._note": lambda _: None,
+    "invalidation.delivery._note": lambda _: None,
 }
 
 
@@ -203,6 +206,7 @@ def simulated(**settings: Any) -> Iterator[None]:  # noqa: ANN401 -- of CACHEDEC
         patch.setattr(logging.getLogger("cachedeco"), "disabled", True)
         for name, replacement in REPLACED.items():
             patch.setattr(f"cachedeco.{name}", replacement)
+        replace_time(patch, _time)
         try:
             with listening(_hear):
                 yield

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from cachedeco.formats import FORMATS
+from cachedeco.storage.serializers import FORMATS
 from tests.schedules.world import START, World
 
 DISTURBANCES: dict[str, Callable[[Any], str]] = {

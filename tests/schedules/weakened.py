@@ -4,11 +4,13 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from cachedeco import auditing, flights, nesting
-from cachedeco.computing import Call, Landing
-from cachedeco.flights import Flight
-from cachedeco.keeping import stamped
-from cachedeco.steps import Value
+from cachedeco.auditing import auditor
+from cachedeco.loading import single_flight
+from cachedeco.loading.computing import Call, Landing
+from cachedeco.loading.effects import Value
+from cachedeco.loading.reading import stamped
+from cachedeco.loading.single_flight import Flight
+from cachedeco.tracking import collector
 from tests.schedules import scenarios
 from tests.schedules.explorer import Scenario
 
@@ -29,60 +31,64 @@ def _stamped_late(call: Call, *_: object, **__: object) -> Any:  # noqa: ANN401 
     return stamped(call.terms, call.keys, call.terms.store.get_many(call.keys[1:]))
 
 
-def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -- as nesting.note()
-    computation = nesting.innermost.get()
+def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -- as collector.note()
+    computation = collector.innermost.get()
     if computation is not None and computation.collects:
         assert alias == computation.alias
         computation.inner |= {key: found[key] for key in keys[1:]}
 
 
 def _land_by_name(flight: Flight, landing: Landing) -> None:
-    if flights._flights.pop(flight.name, None) is flight:  # noqa: SLF001 -- as the library itself
+    if single_flight._flights.pop(flight.name, None) is flight:  # noqa: SLF001 -- as the library itself
         flight.future.set_result(landing)
 
 
-def _accused_at_once(sample: auditing.Sample) -> Any:  # noqa: ANN401 -- steps
-    differing = yield from auditing._looked_at(sample)  # noqa: SLF001 -- as the library itself
-    yield partial(auditing._reported, sample, differing)  # noqa: SLF001
+def _accused_at_once(sample: auditor.Sample) -> Any:  # noqa: ANN401 -- steps
+    differing = yield from auditor._looked_at(sample)  # noqa: SLF001 -- as the library itself
+    yield partial(auditor._reported, sample, differing)  # noqa: SLF001
     return Value(None)
 
 
-_board = flights.board
-_blind = SimpleNamespace(is_leading=nesting.is_leading, asked=lambda _store, _names: _Anything())
+_board = single_flight.board
+_blind = SimpleNamespace(asked=lambda _store, _names: _Anything())
 
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[str, Any, str]] = {
-    "stamp read after the computation": ("computing.vouched", _stamped_late, "two readers, one writer, own token"),
+    "stamp read after the computation": (
+        "loading.computing.vouched",
+        _stamped_late,
+        "two readers, one writer, own token",
+    ),
     "flights named by key alone": (
-        "flights.board",
+        "loading.single_flight.board",
         lambda call, _stamp: _board(call, ()),
         "two readers, one writer, own token",
     ),
-    "followers who do not look inside": ("flights.nesting", _blind, "a call inside a call, last"),
-    "calls inside that are not noted": ("computing.note", lambda *_: None, "a call inside a call, first"),
-    "calls inside noted by the last token": ("nesting.note", _note_the_last, "a call inside a call twice"),
+    "followers who do not look inside": ("loading.single_flight.many_caches", _blind, "a call inside a call, last"),
+    "calls inside that are not noted": ("loading.computing.note", lambda *_: None, "a call inside a call, first"),
+    "calls inside noted by the last token": ("tracking.collector.note", _note_the_last, "a call inside a call twice"),
     "flights without a stamp that do not depart": (
-        "flights.Flight.depart",
+        "loading.single_flight.Flight.depart",
         lambda _flight: None,
         "three readers of a cache that can't be read, one writer",
     ),
     "flights that land by their name": (
-        "flights.Flight.land",
+        "loading.single_flight.Flight.land",
         _land_by_name,
         "three readers of a cache that can't be read do not wait in vain",
     ),
     "leases without a mark": (
-        "leases.Lease.end",
+        "loading.leases.Lease.end",
         lambda lease, _mark: lease.store.delete(lease.key),
         "two processes compute once",
     ),
-    "audits that look once": ("auditing._first_look", _accused_at_once, "a hit is audited, own token"),
+    "audits that look once": ("auditing.auditor._first_look", _accused_at_once, "a hit is audited, own token"),
     "audits that do not look at the tokens": (
-        "auditing._unexplained",
+        "auditing.auditor._unexplained",
         lambda _sample, ids: list(ids),
         "a hit is audited, own token",
     ),
-    "no leases": ("leases.Lease.take", lambda _lease: True, "two processes compute once"),
+    "no leases": ("loading.leases.Lease.take", lambda _lease: True, "two processes compute once"),
 }
 
 

@@ -10,7 +10,8 @@ from django.core.cache import caches
 from django.db import connection, connections, transaction
 from django.test import TestCase, TransactionTestCase
 
-from cachedeco import MISSING, Namespace, transactions
+from cachedeco import MISSING, Namespace
+from cachedeco.invalidation import transactions
 from tests.backends import recorded
 from tests.clubs import Undone, assert_nothing_waits, name_of, names, other_name_of, rename
 from tests.models import Club

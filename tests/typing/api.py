@@ -27,8 +27,8 @@ from cachedeco import (
     mode,
 )
 from cachedeco import register_key_type as register
-from cachedeco.cached import AsyncCachedQuery
-from cachedeco.events import add_hook, listening, remove_hook
+from cachedeco.functions.single import AsyncCachedQuery
+from cachedeco.runtime.hooks import add_hook, listening, remove_hook
 
 
 @cached_query

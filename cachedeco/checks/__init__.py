@@ -1,0 +1,6 @@
+"""System checks: faults of a project, reported before they matter."""
+
+
+def register() -> None:
+    """Register the checks with Django: each module registers its own when it is imported."""
+    from cachedeco.checks import caches, functions, settings  # noqa: F401, PLC0415 -- imported for that alone

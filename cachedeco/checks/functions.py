@@ -1,0 +1,112 @@
+"""System checks of the cached functions: their caches, databases and dependencies."""
+
+# ruff: noqa: SLF001 -- Django documents _meta, and the managers
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.models import Field, Model
+
+from cachedeco.functions.spec import Recipe, recipes
+from cachedeco.invalidation.signals import is_watched_everywhere
+from cachedeco.runtime import conf
+
+
+@register("cachedeco")
+def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- Django's signature
+    """Check that every decorated function uses a database there is, and a cache that invalidations reach."""
+    try:
+        aliases = conf.settings().CACHES
+    except ImproperlyConfigured:
+        return []  # E001 says it
+    databases = [
+        Error(
+            f"{recipe.name}() uses using={recipe.options.using!r}, which is not in DATABASES.",
+            hint=f"DATABASES has {', '.join(connections)}.",
+            id="cachedeco.E005",
+        )
+        for recipe in recipes()
+        if recipe.options.using not in connections
+    ]
+    return databases + [
+        Error(
+            f"{recipe.name}() uses cache={recipe.options.cache!r}, which is not in CACHEDECO['CACHES'].",
+            hint="Add the alias there: an invalidation of a namespace would not reach the function.",
+            id="cachedeco.E004",
+        )
+        for recipe in recipes()
+        if recipe.options.cache is not None and recipe.options.cache not in aliases
+    ]
+
+
+@register("cachedeco")
+def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+    """Check what `depends_on` names, and that writes reach it: bulk ones too, and from every process."""
+    messages: list[CheckMessage] = []
+    functions: dict[type[Model], list[str]] = defaultdict(list)
+    for recipe in recipes():
+        for dependency in recipe.dependencies:
+            try:
+                model, field = dependency.resolved()
+            except TypeError as error:
+                hint = "Name a model as 'app_label.Model', and a field as its column is called."
+                messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
+                continue
+            functions[model] += [] if recipe.name in functions[model] else [recipe.name]
+            if not is_watched_everywhere(model, field):
+                messages.append(_unwatched(recipe, model, field))
+    for model, names in functions.items():
+        messages += _silent_writes(model, ", ".join([f"{name}()" for name in names]))
+    return messages
+
+
+def _silent_writes(model: type[Model], functions: str) -> Iterator[CheckMessage]:
+    options = model._meta
+    if options.auto_created:
+        return  # nobody can choose its manager; the many-to-many field tells
+    if not _invalidates(model._default_manager):
+        yield Warning(
+            f"update(), bulk_create() and bulk_update() of {options.label} do not invalidate {functions}.",
+            hint=(
+                "Give the model objects = InvalidatingManager(), from cachedeco.managers. Where it is not yours, call "
+                f"Namespace.for_model({options.object_name}).invalidate() after such writes, and silence this check."
+            ),
+            obj=model,
+            id="cachedeco.W001",
+        )
+    elif not _invalidates(model._base_manager) and _can_be_added(model):
+        yield Warning(
+            f"add() of rows of {options.label} to what they point to does not invalidate {functions}: "
+            "Django uses the base manager there.",
+            hint="Say base_manager_name = 'objects' in the model's Meta, or the name of another InvalidatingManager.",
+            obj=model,
+            id="cachedeco.W001",
+        )
+
+
+def _can_be_added(model: type[Model]) -> bool:
+    """Tell whether rows can be added to a row that they point to: `club.classes.add(row)`."""
+    fields: list[Any] = model._meta.local_fields
+    return any(field.many_to_one and not field.remote_field.hidden for field in fields)
+
+
+def _invalidates(manager: Any) -> bool:  # noqa: ANN401 -- a manager of any model
+    return getattr(manager.get_queryset(), "invalidates_bulk_writes", False)
+
+
+def _unwatched(recipe: Recipe, model: type[Model], field: "Field[Any, Any] | None") -> CheckMessage:
+    module = recipe.source.function.__module__
+    inside = [each.name for each in apps.get_app_configs() if module.startswith(f"{each.name}.")]
+    name = module.removeprefix(f"{max(inside, key=len)}.") if inside else module
+    what = model._meta.label + (f".{field.attname}" if field else "")
+    how = f"Add {name!r} to CACHEDECO['MODULES']" if inside else f"Import {module} in the ready() of an app"
+    return Warning(
+        f"A process that does not import {module} does not invalidate {recipe.name}() when {what} changes.",
+        hint=f"{how}, and decorate the function where it is imported, so that every process does.",
+        id="cachedeco.W002",
+    )

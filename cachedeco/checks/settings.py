@@ -1,0 +1,46 @@
+"""System checks of the settings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.cache import caches
+from django.core.checks import CheckMessage, Error, register  # noqa: A004 -- Django's name for it
+from django.core.exceptions import ImproperlyConfigured
+
+from cachedeco.runtime import conf
+from cachedeco.storage.cache_keys import SHORTEST_ROOM
+from cachedeco.storage.store import Store
+
+
+@register("cachedeco")
+def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- Django's signature
+    """Check the dict `CACHEDECO`."""
+    try:
+        settings = conf.settings()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="See docs/reference.md, Settings.", id="cachedeco.E001")]
+    missing = [alias for alias in settings.CACHES if alias not in caches.settings]
+    if missing:
+        msg = f"CACHEDECO['CACHES'] names {missing[0]!r}, which is not in CACHES."
+        return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
+    return [
+        Error(
+            f"The key prefix of cache {alias!r} leaves {Store(alias).room()} of memcached's 250 bytes for keys.",
+            hint=f"Shorten its KEY_PREFIX, so that at least {SHORTEST_ROOM} are left.",
+            id="cachedeco.E003",
+        )
+        for alias in settings.CACHES
+        if Store(alias).room() < SHORTEST_ROOM
+    ]
+
+
+@register("cachedeco")
+def check_outbox(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+    """Check that nobody relies on an outbox that is not there."""
+    raw = getattr(django_settings, "CACHEDECO", {})
+    if not isinstance(raw, dict) or "OUTBOX_SECONDS" not in raw or apps.is_installed("cachedeco.outbox"):
+        return []
+    msg = "CACHEDECO has OUTBOX_SECONDS, and there is no outbox."
+    return [Error(msg, hint='Add "cachedeco.outbox" to INSTALLED_APPS, and migrate.', id="cachedeco.E007")]

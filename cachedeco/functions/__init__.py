@@ -1,0 +1,1 @@
+"""Who is called: the decorators, cached functions and their verbs."""

@@ -1,0 +1,1 @@
+"""What ends an entry: namespaces, tokens, transactions, changed rows."""

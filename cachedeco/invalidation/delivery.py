@@ -1,0 +1,164 @@
+"""
+To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it.
+
+What the cache does not acknowledge is noted in the journal, and delivered before this process trusts the cache again.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from os import urandom
+from typing import Final, NamedTuple
+
+from cachedeco.invalidation import retry_queue, transactions
+from cachedeco.runtime import conf
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.storage.breaker import Debt, troubled
+from cachedeco.storage.entries import TOKEN_BYTES
+from cachedeco.storage.store import Store
+
+# Attempts to deliver an invalidation: a client that found its idle connection dead opens a new one for the second.
+ATTEMPTS: Final = 2
+
+
+class Invalidation(NamedTuple):
+    """One token to be replaced."""
+
+    store: Store
+    key: str
+    lifetime: float | None = None  #: seconds that the new token is to live, None for ever
+
+
+class LostInvalidation(Exception):  # noqa: N818 -- as the setting has it
+    """
+    A cache did not acknowledge an invalidation, and the setting `ON_LOST_INVALIDATION` is `"raise"`.
+
+    The server's fault, not the caller's. The invalidation is noted: this process goes past that cache until it has
+    delivered it; others may serve old values until then. What was written to the database stays written: out of
+    `atomic()` this comes after the commit, and stops the commit hooks that stand behind it.
+    """
+
+    def __init__(self, invalidations: Sequence[Invalidation]) -> None:
+        """Remember what was not acknowledged."""
+        super().__init__(invalidations)  # as Exception wants it, to be pickled by a parallel test runner
+        self.invalidations = tuple(invalidations)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the tokens that were not replaced, without the prefix that Django adds."""
+        return tuple(each.key for each in self.invalidations)
+
+    def __str__(self) -> str:
+        """Name caches and keys, and say what will happen."""
+        caches = ", ".join(sorted({repr(each.store.alias) for each in self.invalidations}))
+        keys = ", ".join(self.keys)
+        return f"Not acknowledged by cache {caches}: the invalidation of {keys}. It is noted, and will be delivered."
+
+
+Recorder = Callable[[str, Sequence[Invalidation]], None]
+
+# Swapped whole by record_with(): the one door through which invalidations can be made to outlive this process.
+_recorder: Recorder | None = None
+
+
+def record_with(recorder: Recorder | None) -> None:
+    """
+    Hand every invalidation to a recorder from now on; None ends that.
+
+    It takes the alias of the database and invalidations, before the transaction commits, and sees to it that they are
+    delivered.
+    """
+    global _recorder  # noqa: PLW0603 -- swapped whole, as said above
+    _recorder = recorder
+
+
+def invalidate(using: str, *invalidations: Invalidation) -> None:
+    """
+    Replace tokens together when the transaction open on a database commits; at once where there is none.
+
+    One command for each cache. What belongs together must come together: where one is not acknowledged and that raises,
+    those that came after it would never be tried.
+
+    Raises:
+        LostInvalidation: As `deliver()`; inside `atomic()` not here, but where that ends.
+    """
+    if not invalidations:
+        return
+    if _recorder is None:
+        transactions.at_commit(using, deliver, invalidations, touches=[each.key for each in invalidations])
+    else:
+        _recorder(using, invalidations)
+
+
+def deliver(invalidations: Sequence[Invalidation]) -> None:
+    """
+    Write new tokens; what the cache does not acknowledge is delayed.
+
+    Raises:
+        LostInvalidation: As `delay()`.
+    """
+    delay(tried(invalidations))
+
+
+def tried(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+    """Do as `attempted()`, and note all of them if that is interrupted: nobody knows then what has arrived."""
+    try:
+        return attempted(invalidations)
+    except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; what the cache raises is caught by the store
+        _note(invalidations)
+        raise
+
+
+def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+    """
+    Write new tokens, and return those invalidations that were not acknowledged.
+
+    One command for each cache, and one more where some tokens live for ever and some do not. While the breaker of a
+    cache is open nothing is sent.
+    """
+    together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
+    for each in invalidations:
+        together[each.store.alias, each.lifetime is None][each.key] = each
+    return [
+        each
+        for tokens in together.values()
+        for some in next(iter(tokens.values())).store.chunks(list(tokens))
+        for each in _attempted_at_one({key: tokens[key] for key in some})
+    ]
+
+
+def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
+    store = next(iter(tokens.values())).store
+    lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
+    left = list(tokens)
+    trouble = troubled.get(store.alias)
+    if trouble is not None:
+        trouble.hurry()
+    for _attempt in range(ATTEMPTS):
+        # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
+        left = list(store.set_urgently({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
+        if not left:
+            break
+    for key in [key for key in tokens if key not in left]:
+        emit(Event("invalidated", tokens[key].store.function, key, store.alias))
+    return [tokens[key] for key in left]
+
+
+def delay(left: Sequence[Invalidation]) -> None:
+    """
+    Note what was not acknowledged: this process goes past the cache until it has delivered it.
+
+    Raises:
+        LostInvalidation: There is something, and the setting `ON_LOST_INVALIDATION` is "raise".
+    """
+    _note(left)
+    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
+        raise LostInvalidation(left)
+
+
+def _note(left: Sequence[Invalidation]) -> None:
+    debts: dict[str, dict[str, Debt]] = defaultdict(dict)
+    for each in left:
+        debts[each.store.alias][each.key] = Debt(each.store.function, each.lifetime)
+    for alias, owed in debts.items():
+        retry_queue.note(alias, owed)

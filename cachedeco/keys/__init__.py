@@ -1,0 +1,1 @@
+"""Under which key: a signature, compiled once, into: call -> key."""

@@ -1,0 +1,309 @@
+"""
+One value -> unambiguous text: the table of types that can be in a cache key.
+
+Every text says where it ends, so that texts put side by side can't be read in two ways::
+
+    7   -1.5   True   None          bare words
+    5'hello   4b00ff                length, mark, that many characters
+    (1,2)   [1,2]   {5'a=1}         tuple, list, dict
+    datetime.date(10'2026-11-22)    anything else: the name of its type around what tells it apart
+    clubs.Club:7                    a saved row: the label of its concrete model and its primary key
+"""
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import ipaddress
+import pathlib
+import types
+import uuid
+import zoneinfo
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+from django.db.models import Manager, Model, QuerySet
+from django.http import HttpRequest
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import LazyObject, empty
+from django.utils.safestring import SafeString
+
+from cachedeco.runtime.validation import repr_of
+
+T = TypeVar("T")
+Encoder = Callable[[Any], str]
+
+
+class _Table(dict[type, Encoder]):
+    """Exact types: what derives from one of these may add something that its text would not tell."""
+
+    def __missing__(self, cls: type) -> Encoder:
+        """Look further, and enter nothing: a class made at run time must not stay."""
+        return _encoder_for(cls)
+
+
+_encoders = _Table()
+# What users registered: for the class and for what derives from it, as they decide.
+_registered: dict[type, Encoder] = {}
+
+
+class KeyTypeError(TypeError):
+    """A value that can't be in a cache key: a fault in the key of a decorated function, or in its call."""
+
+    def __init__(self, value: object, advice: str, *, shown: str = "") -> None:
+        """Describe the value; *shown* stands for it where its repr would be costly."""
+        self.what = shown or repr_of(value)
+        self.advice = advice
+        super().__init__(f"Can't encode {self.what} in a cache key; {advice}.")
+
+
+def encode(value: object) -> str:
+    """
+    Return text that no other value has, the same in every process.
+
+    Raises:
+        KeyTypeError: The value has no text that could be right.
+    """
+    return _encoders[type(value)](value)
+
+
+def encodes(*classes: type) -> Callable[[Encoder], Encoder]:
+    """Enter an encoder for values of exactly these types."""
+
+    def enter(encoder: Encoder) -> Encoder:
+        for cls in classes:
+            _encoders[cls] = encoder
+        return encoder
+
+    return enter
+
+
+def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
+    """
+    Let instances of a class, and of what derives from it, be in cache keys.
+
+    ::
+
+        register_key_type(Money, lambda money: (money.amount, money.currency))
+
+    Args:
+        cls: The class.
+
+        identity: Returns what tells two instances apart: any value that can be in a key itself.
+
+    Call it where the class is defined, or in `AppConfig.ready()`. For a class of your own, a method
+    `__cache_key__(self)` that returns the same does without.
+    """
+    if not isinstance(cls, type) or not callable(identity):
+        msg = f"register_key_type() takes a class and a callable, not {cls!r} and {identity!r}."
+        raise TypeError(msg)
+    _encoders.pop(cls, None)
+    _registered[cls] = lambda value: f"{path_of(type(value))}({encode(identity(value))})"
+    _encoder_for.cache_clear()
+
+
+def path_of(cls: type) -> str:
+    """Return the dotted name of a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def kind_of(first: object) -> str:
+    """Return the text of the class that a method was reached on: of a row, the label of its concrete model."""
+    cls = first if isinstance(first, type) else type(first)
+    if issubclass(cls, Model):
+        concrete: Any = cls._meta.concrete_model or cls
+        return str(concrete._meta.label)  # noqa: SLF001
+    return path_of(cls)
+
+
+# Bounded, so that classes made at run time can be collected in the end.
+@lru_cache(maxsize=1024)
+def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each rule, in their order
+    """Find the encoder of a class: its own method, what users registered, its kind, the table."""
+    if hasattr(cls, "__cache_key__"):
+        return lambda value: f"{path_of(type(value))}({encode(value.__cache_key__())})"
+    for base in cls.__mro__:
+        if base in _registered:
+            return _registered[base]
+    for kind, encoder in _KINDS.items():
+        if issubclass(cls, kind):
+            return encoder
+    if path_of(cls) in _BY_PATH:
+        return _BY_PATH[path_of(cls)]
+    # Not inherited: what derives from a dataclass may add what is no field, and what derives from a list has items.
+    if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
+        return _dataclass
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return _namedtuple
+    return _encoders.get(cls, _refuse)
+
+
+def _refuse(value: object) -> str:
+    # A class that derives from one in the table may add what the base's text does not tell (a currency, say).
+    how = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
+    raise KeyTypeError(value, f"register its type {path_of(type(value))} {how}")
+
+
+# --- what most keys are made of: the exact types, straight from the table ---
+
+encodes(int)(int.__repr__)
+encodes(bool, types.NoneType, float)(repr)
+
+
+@encodes(str)
+def _str(value: str) -> str:
+    return f"{len(value)}'{value}"
+
+
+@encodes(bytes, bytearray)
+def _bytes(value: bytes | bytearray) -> str:
+    tag = "" if type(value) is bytes else "bytearray:"
+    return f"{tag}{2 * len(value)}b{value.hex()}"
+
+
+def _joined(values: Iterable[object]) -> str:
+    return ",".join([encode(value) for value in values])
+
+
+@encodes(tuple)
+def _tuple(value: tuple[object, ...]) -> str:
+    return f"({_joined(value)})"
+
+
+@encodes(list)
+def _list(value: list[object]) -> str:
+    return f"[{_joined(value)}]"
+
+
+@encodes(dict)
+def _dict(value: dict[object, object]) -> str:
+    pairs = sorted((encode(key), encode(item)) for key, item in value.items())
+    return "{" + ",".join([f"{key}={item}" for key, item in pairs]) + "}"
+
+
+@encodes(set, frozenset)
+def _set(value: set[object] | frozenset[object]) -> str:
+    return f"{type(value).__name__}({','.join(sorted(map(encode, value)))})"
+
+
+# --- types of the standard library and of Django: their name around what tells two of them apart ---
+
+
+def _tagged(identity: Callable[[Any], object], *classes: type) -> None:
+    def encoder(value: object) -> str:
+        return f"{path_of(type(value))}({encode(identity(value))})"
+
+    encodes(*classes)(encoder)
+
+
+_tagged(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
+_tagged(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
+_tagged(str.__str__, SafeString)
+_tagged(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
+_tagged(lambda span: (span.start, span.stop, span.step), range, slice)
+_tagged(list, deque)
+_tagged(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
+_tagged(dict, types.MappingProxyType)
+_tagged(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
+
+
+@encodes(dt.datetime, dt.time)
+def _moment(value: dt.datetime | dt.time) -> str:
+    # Two zones with the same offset today are not the same zone; `fold` tells the repeated hour in autumn.
+    zone = "" if value.tzinfo is None else f"{path_of(type(value.tzinfo))} {_zone_name(value.tzinfo)}"
+    return f"{path_of(type(value))}({encode((value.isoformat(), value.fold, zone))})"
+
+
+def _zone_name(zone: dt.tzinfo) -> str:
+    nameless = type(zone).__str__ is object.__str__ and type(zone).__repr__ is object.__repr__
+    if nameless or (isinstance(zone, zoneinfo.ZoneInfo) and zone.key is None):  # read from a file, and not told a key
+        raise KeyTypeError(zone, "pass datetimes whose zone is a zoneinfo.ZoneInfo or datetime.timezone")
+    return str(zone)
+
+
+def _model(row: Model) -> str:
+    if row.pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
+        raise KeyTypeError(row, "it is not saved, so nothing tells it from another one: save it, or pass key=")
+    concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
+    return f"{concrete._meta.label}:{encode(row.pk)}"  # noqa: SLF001
+
+
+def _lazy(value: Any) -> str:  # noqa: ANN401 -- any LazyObject
+    if value._wrapped is empty:  # noqa: SLF001 -- as every subclass of LazyObject in Django does
+        value._setup()  # noqa: SLF001
+    return encode(value._wrapped)  # noqa: SLF001
+
+
+def _class(cls: type) -> str:
+    if "<locals>" not in cls.__qualname__:
+        return f"class:{path_of(cls)}()"
+    if issubclass(cls, Model):
+        return f"class:{cls._meta.label}:"
+    # A function may make several classes of one name: what they derive from, and what they hold, tells them apart.
+    held = {
+        name: value
+        for name, value in vars(cls).items()
+        if not name.startswith("_")
+        and (isinstance(value, type) or not (callable(value) or hasattr(type(value), "__get__")))
+    }
+    return f"class:{path_of(cls)}({encode((cls.__bases__, held))})"
+
+
+def _enum(member: enum.Enum) -> str:
+    name = member.name if member.name is not None else member.value  # a combination of flags may have no name
+    return f"{path_of(type(member))}({encode(name)})"
+
+
+def _dataclass(value: Any) -> str:  # noqa: ANN401 -- an instance of any dataclass
+    pairs = [f"{field.name}={encode(getattr(value, field.name))}" for field in dataclasses.fields(value)]
+    return f"{path_of(type(value))}({','.join(pairs)})"
+
+
+def _namedtuple(value: tuple[object, ...]) -> str:
+    if getattr(value, "__dict__", None):
+        return _refuse(value)
+    return f"{path_of(type(value))}({_joined(value)})"
+
+
+def _multi_value_dict(value: MultiValueDict[Any, Any]) -> str:
+    return f"{path_of(type(value))}({encode(dict(value.lists()))})"
+
+
+def _query(value: object) -> str:
+    advice = "pass what selects the rows (ids, a filter's value): the rows themselves may change under the key"
+    raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
+
+
+def _request(value: object) -> str:
+    advice = 'pass what the result depends on (request.user, a parameter), or name it in ignore=("request",)'
+    raise KeyTypeError(value, advice)
+
+
+def _function(value: object) -> str:
+    raise KeyTypeError(value, "a function has no text that tells what it does: name it in ignore=, or pass key=")
+
+
+# For the class and all that derive from it, in this order.
+_KINDS: dict[type | tuple[type, ...], Encoder] = {
+    Model: _model,
+    LazyObject: _lazy,
+    enum.Enum: _enum,
+    type: _class,
+    pathlib.PurePath: lambda path: f"{path_of(type(path))}({encode(str(path))})",
+    zoneinfo.ZoneInfo: lambda zone: f"{path_of(type(zone))}({encode(_zone_name(zone))})",
+    dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
+    MultiValueDict: _multi_value_dict,
+    (QuerySet, Manager): _query,
+    HttpRequest: _request,
+    (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): _function,
+}
+
+# What can't be imported here: not before the apps are ready, or not at all where it is not installed.
+_BY_PATH: dict[str, Encoder] = {
+    "django.contrib.auth.models.AnonymousUser": lambda value: path_of(type(value)),
+    "freezegun.api.FakeDate": _encoders[dt.date],
+    "freezegun.api.FakeDatetime": _encoders[dt.datetime],
+}

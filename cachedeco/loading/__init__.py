@@ -1,0 +1,1 @@
+"""Who computes: reading and writing entries, single flight, leases, refresh."""

@@ -1,0 +1,183 @@
+"""
+What a call wants done, one step at a time, and the two drivers that do it: one for sync code and one for async.
+
+The steps are written once, as generators that yield what they want done: a callable that talks to the cache or to
+the database connection; to call the user's function; to wait, to pause, or to go on in the background. `run()` does it
+here and now; `arun()` awaits what can be awaited, and does the rest in the thread where Django keeps its
+connections. The generator gives an outcome, which the driver returns or raises.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import Future, wait
+from contextlib import closing, suppress
+from threading import TIMEOUT_MAX
+from time import sleep
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from cachedeco.runtime import background
+
+V = TypeVar("V")
+
+
+class Compute(NamedTuple):
+    """Call the user's function: what the driver was given, with these arguments. The answer is an outcome."""
+
+    arguments: tuple[Any, ...] = ()
+
+
+class Wait(NamedTuple):
+    """Wait for what another caller of this process computes. The answer is its result, None after so many seconds."""
+
+    future: "Future[Any]"
+    seconds: float
+
+
+class Pause(NamedTuple):
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+
+class Handover(NamedTuple):
+    """Take these steps in the background, after so many seconds. The answer tells whether they were taken on."""
+
+    steps: "Steps[Any]"
+    after: float = 0.0
+
+
+class Value(NamedTuple, Generic[V]):
+    """What the function returned, or what stands for it."""
+
+    value: V
+
+
+class Raised(NamedTuple):
+    """What the function raised."""
+
+    error: BaseException
+
+
+COMPUTE: Final = Compute()
+Outcome = Value[V] | Raised
+Step = Callable[[], Any] | Compute | Wait | Pause | Handover
+# What gives a T in the end. What a driver takes gives an outcome.
+Stepping = Generator[Step, Any, V]
+Steps = Stepping[Outcome[V]]
+
+
+def run(steps: Steps[V], compute: Callable[..., Any]) -> V:
+    """Take the steps here and now."""
+    # Raised here and not below: no error of the user's is to have our StopIteration behind it.
+    return _given(_taken(steps, compute))
+
+
+def _taken(steps: Steps[V], compute: Callable[..., Any]) -> Outcome[V]:
+    answer: object = None
+    with closing(steps):
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                answer = None  # or an error in it and this frame would keep each other alive
+                return end.value  # type: ignore[no-any-return] # the generator's own V
+            answer = _done(step, compute)
+
+
+def _done(step: Step, compute: Callable[..., Any]) -> object:
+    match step:
+        case Compute(arguments):
+            try:
+                return Value(compute(*arguments))
+            except BaseException as error:  # noqa: BLE001 -- raised again, once the steps have tidied up
+                return Raised(error)
+        case Wait(future, seconds):
+            wait((future,), min(seconds, TIMEOUT_MAX))
+            return future.result() if future.done() else None
+        case Pause(seconds):
+            sleep(seconds)
+            return None
+        case Handover(steps, after):
+            return background.submit(lambda: run(steps, compute), after)
+        case _:
+            return step()
+
+
+async def arun(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> V:
+    """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
+    return _given(await _ataken(steps, compute))
+
+
+async def _ataken(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
+    answer: object = None
+    cancelled: Raised | None = None
+    with closing(steps):
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                answer = None  # as above
+                return cancelled or end.value
+            if cancelled and isinstance(step, Wait | Pause):
+                return cancelled
+            if callable(step):
+                answer, cancelled = await _undisturbed(step, cancelled)
+            else:
+                answer = cancelled if cancelled and isinstance(step, Compute) else await _adone(step, compute)
+
+
+async def _undisturbed(step: Callable[[], Any], cancelled: Raised | None) -> tuple[object, Raised | None]:
+    """
+    Take a step to its end, though we may be cancelled meanwhile: its thread goes on anyway, and may take a lease.
+
+    Returns:
+        The answer, and what is to be raised once the steps have tidied up.
+    """
+    work = asyncio.ensure_future(sync_to_async(step)())
+    try:
+        return await asyncio.shield(work), cancelled
+    except asyncio.CancelledError as error:
+        return await work, Raised(error)
+
+
+async def _adone(step: Compute | Wait | Pause | Handover, compute: Callable[..., Awaitable[Any]]) -> object:
+    match step:
+        case Compute(arguments):
+            try:
+                return Value(await compute(*arguments))
+            except GeneratorExit:  # nobody awaits us any more, and nothing can be awaited any more
+                raise
+            except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after tidying up
+                return Raised(error)
+        case Wait(future, seconds):
+            await _until_done(future, seconds)
+            return future.result() if future.done() else None
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+            return None
+    return background.start(arun(step.steps, compute), step.after)
+
+
+async def _until_done(future: "Future[Any]", seconds: float) -> None:
+    """Wait for a future of whatever thread or loop. It is nobody's task: who is cancelled here takes nobody along."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # our loop is closed: nobody waits here any more
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await done.wait()
+
+
+def _given(outcome: Outcome[V]) -> V:
+    if isinstance(outcome, Value):
+        return outcome.value  # type: ignore[no-any-return] # as above
+    try:
+        raise outcome.error
+    finally:
+        del outcome  # as above

@@ -1,0 +1,11 @@
+"""The task that refreshes an entry in a worker, for the setting REFRESH = "task". It needs Django 6."""
+
+from django.tasks import task
+
+from cachedeco.loading.refresh_messages import refresh_from
+
+
+@task
+def refresh(message: str) -> None:
+    """Refresh the entry that a signed message names."""
+    refresh_from(message)

@@ -1,0 +1,145 @@
+"""
+To refresh an entry while it is still served: past its timeout, or a little before.
+
+One caller refreshes, the one who gets the lease; the others are served what is there, at once. An entry that was
+invalidated never comes here: its stamp is dead.
+
+Before its timeout an entry is refreshed by chance, the sooner the longer its computation takes: XFetch (Vattani,
+Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", PVLDB 8(8), 2015). A call takes the time
+for later than it is, by an amount that is distributed exponentially with the mean of beta times the seconds that the
+computation took. Without a lease e^(1/beta) callers would refresh, whatever their number.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from math import log
+from random import random
+from time import time
+from typing import Any, Literal, cast
+
+from django.core import signing
+
+from cachedeco.invalidation import transactions
+from cachedeco.loading.computing import ABANDONED, Again, Call, served, standing
+from cachedeco.loading.effects import Handover, Raised, Stepping, Steps, Value
+from cachedeco.loading.leases import FAILED, Lease, Permit, lease_of
+from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, Pickles
+from cachedeco.loading.single_flight import Flight, board, flown
+from cachedeco.storage.entries import Entry
+from cachedeco.tracking import collector
+
+
+def ahead(entry: Entry, beta: float) -> float:
+    """Return the time, in seconds since the epoch, that a call takes it for: XFetch."""
+    # 1 - random() is never 0, of which there is no logarithm.
+    return time() - entry.seconds * beta * log(1 - random())  # noqa: S311 -- no secret
+
+
+def steps_of_due(call: Call) -> Steps[Any]:
+    """Serve an entry that is due, or nearly, unless it is this caller who refreshes it."""
+    way = yield partial(_way, call)
+    if way is not None:
+        flight, leads = board(call, standing(call))
+        lease = (yield from _taken(flight, call)) if leads else None
+        if lease and way == "caller":
+            call.terms.tell("miss", call.keys[0])
+            return (yield from flown(flight, call, Permit(lease.stamp, lease)))
+        if lease:
+            # What it depends on, the computation around us does not: that goes on with the old value.
+            with collector.computing(call.terms.store.alias, collects=False, leads=False):
+                yield from _begun(flight, call, lease, way)
+    return served(call)
+
+
+def _way(call: Call) -> Literal["caller", "thread", "task"] | None:
+    """Return who is to refresh, if this caller sees to it: not inside a transaction, of which nothing is shared."""
+    if transactions.any_open():
+        return None
+    # What the block of a TestCase has written no other connection can see.
+    return "caller" if transactions.any_in_test() else call.terms.refresh
+
+
+def _taken(flight: Flight, call: Call) -> Stepping[Lease | None]:
+    """Take the lease; where another has it, nobody is to wait for us."""
+    taken = None
+    try:
+        lease = yield partial(lease_of, call, standing(call))
+        taken = lease if (yield lease.take) else None
+    finally:
+        if taken is None:
+            flight.land(ABANDONED)
+    return taken
+
+
+# --- elsewhere ---
+
+
+def _begun(flight: Flight, call: Call, lease: Lease, way: Literal["thread", "task"]) -> Stepping[None]:
+    """Have it refreshed elsewhere; where that can't be, leave it to the next caller."""
+    if way == "thread" and (yield Handover(_apart(flight, call, lease))):
+        return
+    flight.land(ABANDONED)
+    if way == "thread" or not (yield partial(_enqueued, call)):
+        yield partial(lease.end, None)
+
+
+def _apart(flight: Flight, call: Call, lease: Lease) -> Steps[Any]:
+    """Refresh in the background, if the call has the same key there."""
+    is_same = False
+    try:
+        problem = yield partial(problem_elsewhere, call.keys, call.again.located if call.again else None, REMEDY)
+        is_same = problem is None
+    finally:  # a loop may end, and cancel us, before we have begun
+        if not is_same:
+            flight.land(ABANDONED)
+    if is_same:
+        # As where it was begun, which goes on beside us.
+        with collector.computing(call.terms.store.alias, collects=False, leads=False):
+            outcome = yield from flown(flight, call, Permit(lease.stamp, lease))
+        problem = outcome.error if isinstance(outcome, Raised) else None
+    else:
+        yield partial(lease.end, FAILED)
+    if problem is not None:
+        call.terms.tell("error", call.keys[0], reason="The refresh failed", error=problem)
+    return Value(None)
+
+
+def problem_elsewhere(keys: list[str], located: Callable[[], list[str]] | None, remedy: str) -> Exception | None:
+    """
+    Return what speaks against computing here: a tenant, say, that only the caller's own connection knows.
+
+    Args:
+        keys: Those of the call, where it was called.
+
+        located: Returns them as they are here. None: nobody can tell.
+
+        remedy: What can be done about it, for the error.
+    """
+    try:
+        here = located() if located else keys
+    except Exception as error:  # noqa: BLE001 -- whatever the user's vary does in another thread
+        return error
+    return None if here == keys else RuntimeError(OTHER_KEY.format(keys[0], here[0], remedy))
+
+
+def _enqueued(call: Call) -> bool:
+    try:
+        cast("Again", call.again).enqueue(call.keys[0])  # a call that is due came through the function itself
+    except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or whatever a queue does
+        call.terms.tell("error", call.keys[0], reason="The refresh can't be enqueued", error=error)
+        return False
+    return True
+
+
+def enqueue(call: tuple[Any, ...], key: str) -> None:
+    """
+    Enqueue a task that refreshes one entry.
+
+    Args:
+        call: The cached function, its arguments and its keyword arguments.
+
+        key: The entry's.
+    """
+    tasks = import_module("cachedeco.loading.refresh_task")  # needs Django 6, as the setting's own check says
+    tasks.refresh.enqueue(signing.dumps((call, key), salt=SALT, serializer=Pickles, compress=True))

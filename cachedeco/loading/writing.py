@@ -1,0 +1,124 @@
+"""On what terms values are kept: what becomes of a computed value on its way into the cache, and how it is read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from math import inf
+from random import random
+from time import time
+from typing import Final, NamedTuple, TypeVar
+
+from cachedeco.invalidation import transactions
+from cachedeco.loading.policy import Terms
+from cachedeco.storage.entries import Entry, Stamp, seal
+from cachedeco.tracking import nested_names
+
+V = TypeVar("V")
+
+# An entry stays in the cache so much longer than it is served, in seconds: that it is due is then seen by it, and who
+# refreshes it is told from who did so last time.
+RETENTION: Final = 5.0
+
+
+# --- to read ---
+
+
+# --- to store ---
+
+
+class Draft(NamedTuple):
+    """What an entry to come is made of, besides its value."""
+
+    terms: Terms
+    key: str
+    stamp: Stamp | None  #: None: it is not to be stored
+    inner: Mapping[str, bytes]  #: the tokens of the calls inside, by name
+    seconds: float  #: what the computation took
+
+
+class Write(NamedTuple):
+    """An entry on its way to the cache."""
+
+    draft: Draft
+    sealed: bytes
+    timeout: float | None
+    otherwise: Callable[[], None] | None
+
+    def __hash__(self) -> int:
+        """Hash by the bytes: what they were made of can't be."""
+        return hash(self.sealed)
+
+
+def keep(draft: Draft, value: object, otherwise: Callable[[], None] | None = None) -> bytes | None:
+    """
+    Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
+
+    *otherwise* is called where that can't be, or where the cache does not acknowledge it.
+
+    Returns:
+        The packed value, of which others who wait for it make copies of their own; None if it can't be packed.
+    """
+    packed, sealed_ = prepared(draft, value)
+    if sealed_:
+        transactions.at_commit(draft.terms.using, write, [Write(draft, *sealed_, otherwise)])
+    elif otherwise:
+        otherwise()
+    return packed
+
+
+def prepared(draft: Draft, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
+    """Return the packed value, and the bytes to store with how long the cache is to hold them; None what can't be."""
+    timeout, is_kept = _timeout_of(draft, value)
+    try:
+        packed = draft.terms.shelf.form.pack(value)
+        return packed, sealed(draft, packed, timeout) if is_kept else None
+    except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
+        if is_kept:
+            draft.terms.tell("error", draft.key, reason="The value can't be stored", error=error)
+        return None, None
+
+
+def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:
+    """Return the timeout of a value, and whether it is to be stored; that it is not is an event."""
+    terms, key = draft.terms, draft.key
+    if draft.stamp is None:
+        return None, False  # an event already
+    try:
+        is_wanted, timeout = terms.cache_if(value), terms.timeout(value)
+    except Exception as error:  # noqa: BLE001 -- as in keep()
+        terms.tell("error", key, reason="The value can't be stored", error=error)
+        return None, False
+    if not is_wanted:
+        terms.tell("unstored", key, reason="cache_if says no")
+    elif timeout == 0:
+        terms.tell("unstored", key, reason="its timeout is 0")
+    else:
+        nested_names.remember(key, draft.inner)
+        return timeout, True
+    return None, False
+
+
+def sealed(draft: Draft, packed: bytes, timeout: float | None) -> tuple[bytes, float | None]:
+    """Return the bytes to store, and how long the cache is to hold them."""
+    if timeout is None:
+        expires, held = inf, None
+    else:
+        # Entries that were written together are not to be due together.
+        timeout *= 1 - draft.terms.jitter * random() if draft.terms.jitter else 1  # noqa: S311 -- no secret
+        expires, held = time() + timeout, timeout + max(draft.terms.grace, RETENTION)
+    entry = Entry(packed, expires, draft.seconds)
+    return seal(draft.terms.shelf, draft.key, draft.stamp or (), draft.inner, entry), held
+
+
+def write(writes: Sequence[Write]) -> None:
+    """Send entries to the cache."""
+    with ExitStack() as left:  # calls each of them, though one raises
+        for draft, bytes_, timeout, otherwise in writes:
+            store = draft.terms.store
+            if otherwise is None:
+                arrived = store.set(draft.key, bytes_, timeout)
+            else:  # what it replaces must not stay: set_many is the write that tells the truth
+                arrived = not store.set_many({draft.key: bytes_}, timeout)
+            if arrived:
+                draft.terms.tell("stored", draft.key)
+            elif otherwise:
+                left.callback(otherwise)

@@ -1,0 +1,76 @@
+"""Hooks: functions that are called with every event."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import Lock
+
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.log import log, logger
+from cachedeco.runtime.state import in_each_child
+from cachedeco.runtime.statistics import count
+
+Hook = Callable[[Event], object]
+
+
+# Added by users, as often as they are to be removed; and all that are told, each once, in a tuple that is swapped
+# whole, so that emit() needs no lock.
+_added: list[Hook] = []
+
+
+_hooks: tuple[Hook, ...] = (count, log)
+
+
+_lock = Lock()
+
+
+@in_each_child
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: a thread of the parent may have held it, and cannot release it there."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = Lock()
+
+
+def emit(event: Event) -> None:
+    """Tell every hook. A hook that fails is logged: it can't break a call."""
+    for hook in _hooks:
+        try:
+            hook(event)
+        except Exception:
+            logger.exception("The hook %r failed on %r.", hook, event)
+
+
+def add_hook(hook: Hook) -> None:
+    """
+    Call *hook* with every event of this process from now on.
+
+    It runs in the thread of the call that caused the event, between that call and its caller: keep it quick.
+    Adding a hook twice is the same as adding it once.
+    """
+    with _lock:
+        _rearrange([hook] if hook not in _added else [], [])
+
+
+def remove_hook(hook: Hook) -> None:
+    """Stop calling *hook*. Removing one that is not there does nothing."""
+    with _lock:
+        _rearrange([], [each for each in _added if each == hook])
+
+
+@contextmanager
+def listening(hook: Hook) -> Generator[None]:
+    """Call *hook* with every event of this process until the block ends; blocks with the same hook nest."""
+    with _lock:
+        _rearrange([hook], [])
+    try:
+        yield
+    finally:
+        with _lock:
+            _rearrange([], [hook] if hook in _added else [])
+
+
+def _rearrange(more: list[Hook], less: list[Hook]) -> None:
+    global _hooks  # noqa: PLW0603 -- swapped whole, as said above
+    _added.extend(more)
+    for hook in less:
+        _added.remove(hook)
+    _hooks = (count, log, *(each for n, each in enumerate(_added) if each not in _added[:n]))

@@ -1,0 +1,41 @@
+"""Logging: what an operator should look at, on the logger `cachedeco`."""
+
+import logging
+
+from cachedeco.runtime.events import Event
+
+logger = logging.getLogger("cachedeco")
+
+
+# What is said of an invalidation that was not acknowledged: its key, its cache, and what depends on it.
+_UNACKNOWLEDGED: dict[str, str] = {
+    "delayed": "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
+    " until this one has delivered it.",
+    "lost": "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
+    " until they time out.",
+}
+
+
+def log(event: Event) -> None:
+    """Log what somebody should look at: failures as warnings, invalidations delayed or lost as errors."""
+    if event.kind in _UNACKNOWLEDGED:
+        whose = event.function or "the functions under this namespace"
+        logger.error(_UNACKNOWLEDGED[event.kind], event.key, event.cache, whose, exc_info=event.error)
+    elif event.kind == "inconsistent":
+        logger.error(
+            "A call of %r was served what has changed, and was not invalidated: %s (key %r, cache %r).",
+            event.function,
+            event.reason,
+            event.key,
+            event.cache,
+        )
+    elif event.kind == "opened":
+        logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)
+    elif event.kind == "closed":
+        logger.info("Cache %r answers again, and is used.", event.cache)
+    elif event.kind == "error":
+        # Both name and text, as some errors have no text, and redis-py's have no telling repr.
+        why = f": {type(event.error).__name__}: {event.error}" if event.error else ""
+        logger.warning(
+            "%s (function %r, key %r, cache %r)%s", event.reason, event.function, event.key, event.cache, why
+        )

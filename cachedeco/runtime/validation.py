@@ -1,0 +1,252 @@
+"""What settings and parameters take, and what is said where they are given something else."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from enum import Enum
+from functools import partial
+from sys import float_info
+from typing import Any, Final, Literal, get_args
+
+import django
+from django.utils.module_loading import import_string
+
+ModeName = Literal["on", "bypass", "off"]
+Refresher = Literal["caller", "thread", "task"]
+Seconds = float | int | timedelta | None
+
+MODES: Final = get_args(ModeName)
+REFRESHERS: Final = get_args(Refresher)
+
+
+class Unset(Enum):
+    """Tell "not given" from every value that can be given, None included."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        """Return what a signature in the documentation shows."""
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
+    """
+    Return a timeout as seconds, None for ever.
+
+    Raises:
+        TypeError: It is no number of seconds, no `timedelta` and not None.
+        ValueError: It is negative, or not a number.
+    """
+    return None if timeout is None else span_of(timeout, what=what, otherwise=", or None for ever")
+
+
+def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
+    """
+    Return a span of time as seconds. It has an end.
+
+    Args:
+        span: The span.
+
+        what: What it is, for the error.
+
+        otherwise: What else is taken in its place, for the error.
+
+    Raises:
+        TypeError: It is no number of seconds and no `timedelta`.
+        ValueError: It is negative, or not a number.
+    """
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        msg = f"{what} is {span!r}; it takes seconds or a timedelta{otherwise}."
+        raise TypeError(msg)
+    # What is greater, infinity and an int of 400 digits, is no number of seconds.
+    if not 0 <= seconds <= float_info.max:
+        msg = f"{what} is {span!r}; it takes 0 or more seconds{otherwise}."
+        raise ValueError(msg)
+    return float(seconds)
+
+
+def fraction_of(value: object, *, what: str) -> float:
+    """
+    Return a fraction: 0 or more, and less than 1.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{what} is {value!r}; it takes a fraction, such as 0.1."
+        raise TypeError(msg)
+    if not 0 <= value < 1:
+        msg = f"{what} is {value!r}; it takes 0 or more, and less than 1."
+        raise ValueError(msg)
+    return float(value)
+
+
+# --- settings ---
+
+
+def _share_of(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"the share is {value!r}; it takes a number, such as 0.001 for one hit in a thousand."
+        raise TypeError(msg)
+    if not 0 <= value <= 1:
+        msg = f"the share is {value!r}; it takes 0, for none, to 1, for every hit."
+        raise ValueError(msg)
+    return float(value)
+
+
+def mode_of(value: object) -> ModeName:
+    """
+    Return the name of a mode.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if value not in MODES:
+        msg = f"the mode is {value!r}; it takes one of {', '.join(map(repr, MODES))}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # one of the literals, as just tested
+
+
+def _aliases_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(alias, str) for alias in value):
+        msg = f"the value is {value!r}; it takes a list of one or more aliases of Django's CACHES."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
+    if not isinstance(value, list | tuple):
+        msg = f"the value is {value!r}; it takes a list of callables or of their dotted paths."
+        raise TypeError(msg)
+    found = tuple(import_string(each) if isinstance(each, str) else each for each in value)
+    for each in found:
+        if not callable(each):
+            msg = f"{each!r} is not callable; it takes a list of callables or of their dotted paths."
+            raise TypeError(msg)
+    return found
+
+
+def _prefix_of(value: object) -> str:
+    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must find room beside it.
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
+        msg = f"the prefix is {value!r}; it takes at most 50 printable ASCII characters without spaces."
+        raise ValueError(msg)
+    return value
+
+
+def _refresher_of(value: object) -> Refresher:
+    if value not in REFRESHERS:
+        msg = f"the value is {value!r}; it takes one of {', '.join(map(repr, REFRESHERS))}."
+        raise ValueError(msg)
+    if value == "task" and django.VERSION < (6,):
+        msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # as above
+
+
+def _failures_of(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"the value is {value!r}; it takes a whole number of failures in a row, or 0 for no breaker."
+        raise ValueError(msg)
+    return value
+
+
+def _pause_of(value: Seconds) -> float:
+    seconds = seconds_of(value, what="the pause")
+    if not seconds:
+        msg = f"the pause is {value!r}; it takes more than 0 seconds."
+        raise ValueError(msg)
+    return seconds
+
+
+def _on_lost_of(value: object) -> object:
+    if value not in ("log", "raise"):
+        msg = f"the value is {value!r}; it takes 'log' or 'raise'."
+        raise ValueError(msg)
+    return value
+
+
+def _modules_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(each, str) and all(part.isidentifier() for part in each.split(".")) for each in value
+    ):
+        msg = f"the value is {value!r}; it takes a list of names of modules inside your apps, such as 'queries'."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _signing_keys_of(value: object) -> tuple[bytes, ...]:
+    # Only what says "none": an environment variable that is not set must not turn signatures off.
+    return () if value in ([], ()) else secrets_of(value)
+
+
+PARSERS: dict[str, Callable[[Any], object]] = {
+    "MODE": mode_of,
+    "CACHES": _aliases_of,
+    "TIMEOUT": seconds_of,
+    "VARY": _vary_of,
+    "KEY_PREFIX": _prefix_of,
+    "JITTER": partial(fraction_of, what="the jitter"),
+    "WAIT": partial(span_of, what="the wait"),
+    "REFRESH": _refresher_of,
+    "AUDIT": _share_of,
+    "AUDIT_SECONDS": _pause_of,
+    "OUTBOX_SECONDS": partial(span_of, what="the value"),
+    "BREAKER_FAILURES": _failures_of,
+    "BREAKER_SECONDS": _pause_of,
+    "ON_LOST_INVALIDATION": _on_lost_of,
+    "MODULES": _modules_of,
+    "SIGNING_KEYS": _signing_keys_of,
+}
+
+
+from collections.abc import Sequence
+from typing import Final
+
+# OWASP's least for a secret is 64 bits from a good source; a text of so many characters may be one.
+SHORTEST_KEY: Final = 16
+
+
+def secrets_of(keys: object) -> tuple[bytes, ...]:
+    """
+    Return keys as bytes.
+
+    Raises:
+        TypeError, ValueError: As `Signer` says.
+    """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
+        msg = f"keys to sign with are a {type(keys).__name__}; it takes a list: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
+        raise TypeError(msg)
+    if not keys:
+        msg = "keys to sign with are none; it takes one or more: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
+        raise ValueError(msg)
+    return tuple([_secret_of(key) for key in keys])
+
+
+def _secret_of(key: object) -> bytes:
+    # Nothing here shows a key: what is raised ends up in logs.
+    if not isinstance(key, str | bytes):
+        msg = f"a key to sign with is a {type(key).__name__}; it takes text or bytes."
+        raise TypeError(msg)
+    secret = key.encode() if isinstance(key, str) else key
+    if len(secret) < SHORTEST_KEY:
+        msg = f"a key to sign with has {len(secret)} bytes; it takes {SHORTEST_KEY} or more, chosen at random."
+        raise ValueError(msg)
+    return secret
+
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+
+def repr_of(value: object) -> str:
+    """Return the repr for an error message, which must not fail: an unsaved row's may follow a relation not set."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 -- whatever a class does there
+        return object.__repr__(value)

@@ -1,0 +1,250 @@
+"""
+The circuit breaker: a cache that has failed a few times in a row is left alone for a while, and then asked once.
+
+One state for each alias, for all threads of the process. While it is open no command is sent. When the pause is over
+one caller probes, and all others go on without the cache until that caller knows; a probe that fails makes the next
+pause longer. So a server that hangs costs one caller one timeout in each pause.
+
+What the cache has not acknowledged of our invalidations is *owed* to it. A cache that is owed something may hold what
+was invalidated, so it stays open, to this process, until the probe has delivered it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import uniform
+from threading import RLock
+from time import monotonic
+from typing import Final
+
+from django.core.signals import setting_changed
+from django.db import InterfaceError, OperationalError
+
+from cachedeco.runtime import conf
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.state import in_each_child
+
+GROWTH: Final = 2
+# Seconds. Long enough that a probe of each process does not matter to a server in trouble; short enough to wait for.
+LONGEST_PAUSE: Final = 30.0
+# Processes that saw one server die together must not all ask it together.
+JITTER: Final = 0.25
+
+# By the package that defines an exception, as none of them may be imported here.
+CLIENTS: Final = frozenset({"pymemcache", "pylibmc", "memcache", "redis", "valkey", "django_redis", "django_valkey"})
+# The server has answered, and what it said no to is one command: too large an object, say, or no memory left.
+REFUSALS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
+# It is a MemcacheServerError by its base, and none by what happened.
+NO_REFUSALS: Final = frozenset({"MemcacheUnexpectedCloseError"})
+# Nobody is there, which takes no time to find out: redis-py has a ConnectionError of its own.
+GONE: Final = frozenset({"ConnectionError", *NO_REFUSALS})
+
+
+@dataclass(eq=False, slots=True)
+class Debt:
+    """One invalidation that the cache has not acknowledged."""
+
+    function: str  #: empty for a namespace
+    lifetime: float | None  #: seconds that a token of this key lives, None for ever
+    since: float = field(default_factory=lambda: monotonic())  # noqa: PLW0108 -- found at the call, as tests fake it
+    refusals: int = 0  #: times that the cache answered, and did not take it
+
+    def is_over(self) -> bool:
+        """
+        Tell whether nothing is left that this could invalidate.
+
+        A token lives four times as long as the entries that depend on it: what was stored before, and what a
+        computation that began before took up to three timeouts to store, has timed out by itself.
+        """
+        return self.lifetime is not None and monotonic() > self.since + self.lifetime
+
+
+class Breaker:
+    """What is known of the trouble with the cache of one alias."""
+
+    __slots__ = ("alias", "failures", "is_gone", "owed", "pause", "probing", "resume", "settle", "until")
+
+    def __init__(self, alias: str) -> None:
+        """Begin closed."""
+        self.alias = alias
+        self.failures = 0
+        self.until: float | None = None  # when the pause ends; None while closed
+        self.resume: float | None = None  # when it was to end, had nobody been in a hurry
+        self.is_gone = False  # whether it refused at once, the last time
+        self.pause = 0.0
+        self.probing = False
+        self.owed: dict[str, Debt] = {}
+        self.settle: Callable[[Breaker], bool] | None = None
+
+    def admits(self, asks: Callable[[], bool]) -> bool:
+        """
+        Tell whether a command may be sent; where the pause is over, probe first, one caller at a time.
+
+        Args:
+            asks: Tells whether the cache answers; it sends a command.
+        """
+        if self.until is None:
+            return True
+        is_mine = answers = False
+        try:
+            with _lock:
+                if not self.probing and (self.until is None or monotonic() >= self.until):
+                    # In the `try`: an interrupt may come before the lock is left, and nobody would ever probe again.
+                    is_mine = self.probing = True
+            answers = is_mine and asks() and (self.settle is None or self.settle(self))
+        finally:
+            if is_mine:
+                self._probed(answers=answers)
+        return is_mine and self.until is None
+
+    def _probed(self, *, answers: bool) -> None:
+        with _lock:
+            self.probing = False
+            resume, self.resume = self.resume, None
+            self.owed = {key: debt for key, debt in self.owed.items() if not debt.is_over()}
+            closes = answers and not self.owed
+            if closes:
+                self.until = None
+                _discard(self)
+            elif answers:  # and more has been invalidated meanwhile
+                self.until = monotonic()
+            elif resume is not None:
+                self.until = resume
+            else:
+                self._wait()
+        if closes:
+            emit(Event("closed", cache=self.alias))
+
+    def succeeded(self) -> None:
+        """Forget the failures: the cache has answered what only a cache that is well can answer."""
+        with _lock:
+            if self.until is None:
+                _discard(self)
+
+    def end_pause(self) -> None:
+        """Have the next command probe, if this is open."""
+        with _lock:
+            if self.until is not None:
+                self.until = monotonic()
+
+    def hurry(self) -> None:
+        """
+        Have the next command probe where that takes no time: for an invalidation.
+
+        A server that was started again is empty, and others use it at once. What is invalidated from then on, and
+        waits for the end of our pause, they would go on serving. A server that hangs costs a timeout, and has to wait.
+        """
+        with _lock:
+            if self.is_gone and self.until is not None and self.until > monotonic():
+                self.resume, self.until = self.until, monotonic()
+
+    def paid(self, debts: Mapping[str, Debt]) -> None:
+        """Owe these no longer. What was invalidated again meanwhile is another debt, and stays."""
+        with _lock:
+            for key, debt in debts.items():
+                if self.owed.get(key) is debt:
+                    del self.owed[key]
+
+    def _wait(self) -> None:
+        """Begin a pause, longer than the last one. The caller holds the lock."""
+        first = conf.settings().BREAKER_SECONDS
+        self.pause = min(self.pause * GROWTH, max(first, LONGEST_PAUSE)) if self.pause else first
+        self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
+
+
+# A signal's handler, and what garbage collection calls, may use a cache while their own thread holds it.
+_lock = RLock()
+# Aliases that have failed since they last succeeded. Empty nearly always, and a hit looks at nothing else.
+troubled: dict[str, Breaker] = {}
+
+
+def failed(alias: str, error: Exception | None = None) -> None:
+    """Count a failure of a cache: the breaker opens at so many in a row as the settings say."""
+    most = conf.settings().BREAKER_FAILURES
+    if not most:
+        return
+    with _lock:
+        breaker = troubled.setdefault(alias, Breaker(alias))
+        breaker.failures += 1
+        breaker.is_gone = error is not None and is_refused_at_once(error)
+        opens = breaker.until is None and breaker.failures >= most
+        if opens:
+            breaker._wait()  # noqa: SLF001 -- ours
+    if opens:
+        emit(Event("opened", cache=alias, reason=f"{most} failures in a row"))
+
+
+def owe(alias: str, debts: Mapping[str, Debt], settle: Callable[[Breaker], bool]) -> None:
+    """
+    Note what the cache has to be told before it is trusted again; the breaker opens at once, whatever the settings say.
+
+    Args:
+        alias: That of the cache.
+
+        debts: By key.
+
+        settle: Delivers what is owed, and tells whether the cache has taken it.
+    """
+    with _lock:
+        breaker = troubled.setdefault(alias, Breaker(alias))
+        for key, debt in debts.items():
+            if key in breaker.owed:  # or what is invalidated often, and always refused, would never be given up
+                debt.refusals = breaker.owed[key].refusals
+        breaker.owed.update(debts)
+        breaker.settle = settle
+        opens = breaker.until is None
+        if opens:
+            breaker._wait()  # noqa: SLF001 -- ours
+    if opens:
+        emit(Event("opened", cache=alias, reason="an invalidation was not acknowledged"))
+
+
+def is_outage(error: Exception, *, reading: bool = False) -> bool:
+    """
+    Tell whether an exception says that the server is gone, or hangs.
+
+    It does not where an entry can't be unpickled, which Django does inside `get_many`, nor where the server answered
+    and refused what it was asked to write. A refusal to read counts: a proxy says so of the server behind it.
+    """
+    if isinstance(error, OSError | OperationalError | InterfaceError):
+        return True
+    names = _names_of(error)
+    return bool(names) and (reading or not names & REFUSALS or bool(names & NO_REFUSALS))
+
+
+def is_refused_at_once(error: Exception) -> bool:
+    """Tell whether an exception says that nobody is there, and not that somebody was waited for."""
+    return isinstance(error, ConnectionError) or bool(_names_of(error) & GONE)
+
+
+def _names_of(error: Exception) -> set[str]:
+    """Return what a client calls its exception, and the bases of that; nothing where it is no client's."""
+    return {cls.__name__ for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS}
+
+
+def forget() -> None:
+    """Trust every cache again, and owe nothing: for tests, in which each begins with other caches."""
+    with _lock:
+        troubled.clear()
+
+
+def _discard(breaker: Breaker) -> None:
+    if troubled.get(breaker.alias) is breaker:
+        del troubled[breaker.alias]
+
+
+def _follow(*, setting: str, **_: object) -> None:
+    if setting in {"CACHEDECO", "CACHES"}:
+        forget()
+
+
+setting_changed.connect(_follow, dispatch_uid="cachedeco.storage.breaker")
+
+
+@in_each_child
+def _begin_in_child() -> None:
+    """Renew the lock in a forked child, and end the probe of a thread that is not there."""
+    global _lock  # noqa: PLW0603 -- only here
+    _lock = RLock()
+    for breaker in troubled.values():
+        breaker.probing = False
