@@ -45,7 +45,7 @@ def measure(directory: str, cache: dict[str, Any], calls: int) -> dict[str, floa
         return [{**each, "club": club} for each in VALUE]
 
     classes(7)
-    keys = classes._recipe.located((7,), {})[1]  # noqa: SLF001 -- the very keys of a hit
+    keys = classes._spec.resolve_call((7,), {})[1]  # noqa: SLF001 -- the very keys of a hit
     caches["default"].set_many(caches["default"].get_many(keys) | {keys[0]: classes(7)}, 600, version=2)
     contenders = {"hit": lambda: classes(7), "bare": lambda: caches["default"].get_many(keys, version=2)}
     spent = dict.fromkeys(contenders, 0.0)

@@ -45,7 +45,7 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
             assert bypassed == sent(lambda: plain(1))
         return bypassed
 
-    def touched() -> str:
+    def invalidated_in_transaction() -> str:
         with transaction.atomic():
             plain.invalidate(1)
             return sent(lambda: plain(1))
@@ -62,7 +62,7 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
         sent(lambda: plain.peek(1)),
         all_sent(lambda: plain.refresh(1), lambda: plain.put(1, 1)),
         past_the_cache(),
-        touched(),
+        invalidated_in_transaction(),
     ]
     new_function, new_call, hit, new_namespace, invalidate, invalidated, unwaited_miss, *others = measured
     namespace, peek, refresh, *past = others

@@ -80,7 +80,7 @@ class Truth:
         """Decorate, on one side."""
         self.value = "old"
         self.now = 1e9
-        self.owed: list[Event] = []
+        self.queue: list[Event] = []
 
         @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale_on_error=9 * TIMEOUT)
         def read(number: int) -> str:  # noqa: ARG001 -- only the key tells it
@@ -95,7 +95,7 @@ class Truth:
     def hear(self, event: Event) -> None:
         """Note what is delayed or lost."""
         if event.kind in {"delayed", "lost"}:
-            self.owed.append(event)
+            self.queue.append(event)
 
 
 Meeting = Callable[[Callable[[], object]], AbstractContextManager[object]]
@@ -117,7 +117,7 @@ def check(side: Side, verb: Verb, patch: pytest.MonkeyPatch, meeting: Meeting) -
 
     assert result in verb.results
     if verb.tells:
-        if not truth.owed:
+        if not truth.queue:
             with elsewhere(patch):
                 assert "new" == side.call(read, 1)
         end_pause()
@@ -126,20 +126,20 @@ def check(side: Side, verb: Verb, patch: pytest.MonkeyPatch, meeting: Meeting) -
     end_pause()
     side.call(read.invalidate, 1)
     assert "newest" == side.call(read, 1)
-    assert {} == breaker.troubled
+    assert {} == breaker.breakers
 
 
 @contextmanager
 def elsewhere(patch: pytest.MonkeyPatch) -> Iterator[None]:
     """Trust the cache, and owe it nothing, until the block ends: as another process does."""
     with patch.context() as apart:
-        apart.setattr(breaker, "troubled", {})
+        apart.setattr(breaker, "breakers", {})
         yield
 
 
 def end_pause() -> None:
     """Have the next command ask the cache whether it is well: seconds later it would."""
-    for trouble in breaker.troubled.values():
+    for trouble in breaker.breakers.values():
         trouble.end_pause()
 
 
@@ -174,9 +174,9 @@ def meeting(fault: Fault, kind: Kind, wire: Wire, cache_config: CacheConfig, use
         with wire.faulty(fault):
             yield
         # Settings that change are another cache, which nobody owes anything; here it is the same as before.
-        troubled = breaker.troubled.copy()
+        breakers = breaker.breakers.copy()
         use(PATIENCE)
-        breaker.troubled.update(troubled)
+        breaker.breakers.update(breakers)
 
     use(PATIENCE)
     return met

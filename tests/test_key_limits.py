@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from cachedeco import Namespace, cached_query
 from cachedeco.functions.single import CachedQuery
-from cachedeco.storage.cache_keys import LONGEST_KEY, fit
+from cachedeco.storage.cache_keys import LONGEST_KEY, shorten_keys
 from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
@@ -73,8 +73,8 @@ TEXTS = [
 
 def seen_by_server(cache: BaseCache, cached: CachedQuery[..., Any, Any], *args: object) -> list[str]:
     """Return every key of a call, and of its invalidation, as the server sees it."""
-    recipe = cached._recipe  # noqa: SLF001
-    keys = [*recipe.located(args, {})[1], recipe.own_token(args, {}).key, recipe.function_token().key]
+    spec = cached._spec  # noqa: SLF001
+    keys = [*spec.resolve_call(args, {})[1], spec.own_token(args, {}).key, spec.function_token().key]
     return [cache.make_key(key) for key in keys]
 
 
@@ -145,11 +145,11 @@ def test_long_key_begins_as_a_short_one() -> None:
 
 def test_key_is_read_as_long_as_it_fits() -> None:
     """On either side of the limit: the longest key that fits is as it is, the next is a digest."""
-    room = Store("default").room()
+    room = Store("default").key_budget()
     spare = room - len(rows.key_for("") + "|2|")
 
     def length(count: int) -> int:
-        return len(fit(["x" * count], room)[0])
+        return len(shorten_keys(["x" * count], room)[0])
 
     assert 0 < spare
     assert (room, 80) == (length(room), length(room + 1))
@@ -198,11 +198,11 @@ def test_memcached_takes_every_key(commands: Commands, use_caches: UseCaches) ->
 
 def test_own_prefix_begins_every_key(settings: Settings) -> None:
     """`KEY_PREFIX` of `CACHEDECO` takes effect at once, for entries and tokens alike."""
-    before = rows._recipe.located(("a",), {})[1]  # noqa: SLF001
+    before = rows._spec.resolve_call(("a",), {})[1]  # noqa: SLF001
     settings.CACHEDECO = {"KEY_PREFIX": "{p}'\"\\#:"}
 
-    after = rows._recipe.located(("a",), {})[1]  # noqa: SLF001
-    tokens = [rows._recipe.own_token(("a",), {}).key, rows._recipe.function_token().key]  # noqa: SLF001
+    after = rows._spec.resolve_call(("a",), {})[1]  # noqa: SLF001
+    tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]  # noqa: SLF001
 
     assert all(key.startswith("cd:") for key in before)
     assert ["{p}'\"\\#:" + key.removeprefix("cd") for key in before] == after

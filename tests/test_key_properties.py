@@ -142,18 +142,18 @@ def test_forms_of_one_call_have_one_key(club: object, page: object, varied: obje
     """By position, by name, in the opposite order, made again: one call, with one key and one token."""
     backwards = dict(reversed(more.items()))
 
-    located = [
-        rows._recipe.located(args, kwargs)[1]  # noqa: SLF001
+    resolve_call = [
+        rows._spec.resolve_call(args, kwargs)[1]  # noqa: SLF001
         for args, kwargs in (
             ((club, page), {"varied": varied, **more}),
             ((club,), {**backwards, "varied": rebuilt(varied), "page": rebuilt(page)}),
             ((), {"varied": varied, **backwards, "page": page, "club": rebuilt(club)}),
         )
     ]
-    token = rows._recipe.own_token((club, page), {**more, "varied": varied}).key  # noqa: SLF001
+    token = rows._spec.own_token((club, page), {**more, "varied": varied}).key  # noqa: SLF001
 
-    assert located[0] == located[1] == located[2]
-    assert located[0][1] == token
+    assert resolve_call[0] == resolve_call[1] == resolve_call[2]
+    assert resolve_call[0][1] == token
 
 
 @given(st.lists(st.tuples(VALUES, VALUES, st.lists(VALUES, max_size=2), VALUES, KEYWORDS), min_size=2, max_size=3))
@@ -163,7 +163,7 @@ def test_different_calls_have_different_keys(calls: list[tuple[Any, Any, list[An
     keys, tokens, identities = set(), set(), set()
     for club, page, rest, varied, more in calls:
         more.pop("club", None)
-        _, [key, token, *_] = rows._recipe.located((club, page, *rest), {"varied": varied, **more})  # noqa: SLF001
+        _, [key, token, *_] = rows._spec.resolve_call((club, page, *rest), {"varied": varied, **more})  # noqa: SLF001
         keys.add(key)
         tokens.add(token)
         identities.add((identity((club, page, rest, more)), identity(varied)))
@@ -240,7 +240,7 @@ def test_template_names_the_namespace_that_its_parts_name(written: list[tuple[st
     def under(field: object) -> object:
         return field
 
-    tokens = under._recipe.ready().locators.keys(field)[3:]  # noqa: SLF001
+    tokens = under._spec.ready().compiled_keys.keys(field)[3:]  # noqa: SLF001
 
     parts = [f"{before}{field if filled else ''}{after}" for before, filled, after in written]
     assert Namespace(*parts).token_names("cd") == tokens

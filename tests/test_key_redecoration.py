@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from cachedeco import Namespace, cached_query
 from cachedeco.functions import naming
-from cachedeco.functions.spec import recipes
+from cachedeco.functions.spec import all_specs
 from cachedeco.keys import compiler, encoders
 
 
@@ -100,14 +100,14 @@ def test_settings_changed_compile_nothing_again(settings: Settings) -> None:
     settings.CACHEDECO = {"VARY": [lambda: "de"], "TIMEOUT": 60}
     cached = decorated(1)
     first = cached.key_for(7)
-    before, held = compiled(), len(cached._recipe._plan.subject.values)  # noqa: SLF001
+    before, held = compiled(), len(cached._spec._plan.subject.values)  # noqa: SLF001
 
     found = []
     for seconds in range(1, 20):
         settings.CACHEDECO = {"VARY": [lambda: "de"], "TIMEOUT": seconds}
         found.append(cached.key_for(7))
 
-    assert (0, 0) == (compiled() - before, len(cached._recipe._plan.subject.values) - held)  # noqa: SLF001
+    assert (0, 0) == (compiled() - before, len(cached._spec._plan.subject.values) - held)  # noqa: SLF001
     assert [first] * 19 == found
 
 
@@ -122,7 +122,7 @@ def test_decorated_again_leaves_nothing(make: Callable[[int], Any]) -> None:
         cached(7)
         cached.invalidate(7)
         cached.invalidate_all()
-        return [weakref.ref(each) for each in (cached, cached._recipe, cached.uncached, page)]  # noqa: SLF001
+        return [weakref.ref(each) for each in (cached, cached._spec, cached.uncached, page)]  # noqa: SLF001
 
     references = watched()
     gc.collect()
@@ -135,12 +135,12 @@ def test_decorated_again_is_not_kept_in_the_registry() -> None:
     """The registry lists the functions that are alive, and no other."""
     name = f"{__name__}.decorated.<locals>.rows"
 
-    before = [each.name for each in recipes()].count(name)
+    before = [each.name for each in all_specs()].count(name)
     alive = [decorated(page) for page in range(3)]
-    during = [each.name for each in recipes()].count(name)
+    during = [each.name for each in all_specs()].count(name)
     alive.pop()
     gc.collect()
-    after = [each.name for each in recipes()].count(name)
+    after = [each.name for each in all_specs()].count(name)
 
     assert (3, 2) == (during - before, after - before)
 
@@ -166,7 +166,7 @@ def test_registry_is_sorted_by_name() -> None:
     """The registry has one order in every process."""
     kept = [decorated(1), by_key(1), by_template(1)]
 
-    names = [each.name for each in recipes()]
+    names = [each.name for each in all_specs()]
 
     assert names == sorted(names)
     assert len(kept) <= len(names)

@@ -47,12 +47,12 @@ def test_parameter_of_any_name_is_looked_at(parameter: str) -> None:
     cached = decorated(parameter)
     clubs = [SimpleNamespace(pk=pk, name=name) for pk in (7, 8) for name in "ab"]
 
-    located = [cached._recipe.located((), {parameter: club})[1] for club in clubs]  # noqa: SLF001
+    resolve_call = [cached._spec.resolve_call((), {parameter: club})[1] for club in clubs]  # noqa: SLF001
 
-    assert 4 == len({keys[0] for keys in located})
-    assert 2 == len({keys[1] for keys in located})
-    assert [f"cd:n:club:{club.pk}" for club in clubs] == [keys[4] for keys in located]
-    assert [f"cd:n:rest:{club.pk}" for club in clubs] == [keys[6] for keys in located]
+    assert 4 == len({keys[0] for keys in resolve_call})
+    assert 2 == len({keys[1] for keys in resolve_call})
+    assert [f"cd:n:club:{club.pk}" for club in clubs] == [keys[4] for keys in resolve_call]
+    assert [f"cd:n:rest:{club.pk}" for club in clubs] == [keys[6] for keys in resolve_call]
 
 
 @pytest.mark.parametrize("parameter", OURS)

@@ -231,17 +231,17 @@ def test_aclear_of_a_backends_own_is_not_reached(use_caches: UseCaches, cache_co
 def test_cache_that_a_module_keeps_is_isolated(use_caches: UseCaches) -> None:
     """A cache object from before the isolation is isolated too, is still the alias's, and is itself again after."""
     use_caches(default="locmem")
-    shelf = caches["default"]
-    shelf.set("key", "theirs")
+    codec = caches["default"]
+    codec.set("key", "theirs")
 
     with isolated():
-        assert shelf.get("key") is None
-        assert shelf is caches["default"]
-        shelf.set("key", "mine")
+        assert codec.get("key") is None
+        assert codec is caches["default"]
+        codec.set("key", "mine")
         with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}):
-            assert "mine" == shelf.get("key")
+            assert "mine" == codec.get("key")
 
-    assert "theirs" == shelf.get("key")
+    assert "theirs" == codec.get("key")
 
 
 def test_cache_that_outlives_the_isolation_is_an_ordinary_one(use_caches: UseCaches) -> None:

@@ -42,7 +42,7 @@ MOMENT = dt.datetime(2026, 11, 22, 12, 30, 0, 1, tzinfo=dt.UTC)
 
 def tokens(cached: CachedQuery[..., Any, Any], *args: object) -> list[str]:
     """Return the names of the tokens of namespaces that a call depends on."""
-    return cached._recipe.located(args, {})[1][3:]  # noqa: SLF001
+    return cached._spec.resolve_call(args, {})[1][3:]  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_helper_that_a_class_keeps_is_harmless() -> None:
 
 def test_class_of_cached_functions_has_a_signature_of_its_own() -> None:
     """`help()` and the like ask the class itself, which is bound to nothing."""
-    assert ["recipe", "head"] == list(inspect.signature(CachedQuery).parameters)
+    assert ["spec", "head"] == list(inspect.signature(CachedQuery).parameters)
 
 
 @pytest.mark.parametrize(

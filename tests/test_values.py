@@ -11,7 +11,7 @@ from django.core.cache import cache
 from cachedeco import MISSING, Event, cached_query
 from cachedeco.runtime import conf
 from cachedeco.runtime.hooks import listening
-from cachedeco.storage.serializers import FORMATS
+from cachedeco.storage.serializers import SERIALIZERS
 from tests.sides import Side, both
 
 ALSO_VALUES = [None, False, 0, 0.0, "", b"", (), [], {}, set(), "MISSING", b"cachedeco 1", MISSING, NotImplemented, ...]
@@ -204,7 +204,7 @@ def test_value_of_another_django_is_a_miss(side: Side, monkeypatch: pytest.Monke
         return 1
 
     with monkeypatch.context() as older:
-        older.setitem(FORMATS, "pickle", replace(FORMATS["pickle"], mark=b"\ncachedeco 1, Django 4.2"))
+        older.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], mark=b"\ncachedeco 1, Django 4.2"))
         conf.forget()
         side.call(answer.put, 0)
     conf.forget()

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from time import monotonic
 
-from benchmarks.storming.board import Board
+from benchmarks.storming.join_or_lead import Board
 from benchmarks.storming.plan import Plan
 
 # The functions of which one write in so many is hidden.

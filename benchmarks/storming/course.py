@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from benchmarks.storming.audits import LONGEST_EVENT, Verdicts
-from benchmarks.storming.board import Board, Phase
+from benchmarks.storming.join_or_lead import Board, Phase
 from benchmarks.storming.crew import Crew
 from benchmarks.storming.field import Field
 from benchmarks.storming.plan import HIDING_ROWS, Backend, Plan
@@ -201,10 +201,10 @@ def _takes_part(control: str, backend: Backend, scenario: Scenario) -> bool:
 
 def _results(field: Field, scenario: Scenario) -> list[Result]:
     began = monotonic()
-    field.board.phase = Phase.STORM
+    field.join_or_lead.phase = Phase.STORM
     while not field.is_over():
         _befall(field, scenario)
-    field.board.phase = Phase.QUIET
+    field.join_or_lead.phase = Phase.QUIET
     if scenario.loses:
         _calm_down(field)
     seconds = monotonic() - began
@@ -218,7 +218,7 @@ def _befall(field: Field, scenario: Scenario) -> None:
     if not scenario.loses:
         scenario.episode(field)
         return
-    field.board.is_calm = False
+    field.join_or_lead.is_calm = False
     scenario.episode(field)
     # A write that began in it may still be losing its invalidation.
     field.crew.let_writers_finish()
@@ -229,14 +229,14 @@ def _calm_down(field: Field) -> None:
     """Replay what was lost, where that can be done; leave time to all to get over it by themselves."""
     if field.plan.outbox:
         field.crew.replay()
-        field.board.is_calm = True
+        field.join_or_lead.is_calm = True
     field.wait(CALM)
 
 
 def _result(
     field: Field, place: int, seconds: float, counts: list[dict[str, Any]], left: dict[str, dict[str, int]]
 ) -> Result:
-    plan, board = field.plan, field.board
+    plan, board = field.plan, field.join_or_lead
     name = plan.contenders[place]
     total, verdicts = Count(), Verdicts()
     for each in counts:

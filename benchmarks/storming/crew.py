@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Any, NamedTuple, Self
 
-from benchmarks.storming.board import Board, Phase
+from benchmarks.storming.join_or_lead import Board, Phase
 from benchmarks.storming.plan import Plan
 
 ROOT = Path(__file__).parent.parent.parent

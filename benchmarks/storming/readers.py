@@ -14,7 +14,7 @@ from django.db import connections, transaction
 
 from benchmarks.storming import rows
 from benchmarks.storming.audits import listened
-from benchmarks.storming.board import Board, Phase
+from benchmarks.storming.join_or_lead import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import Plan, configure
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.utils import OperationalError
 
 from benchmarks.storming import rows
-from benchmarks.storming.board import Board, Phase
+from benchmarks.storming.join_or_lead import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import HIDING_ROWS, Plan, configure, die_with_parent
 

@@ -26,18 +26,18 @@ from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.batch import settled_each
-from cachedeco.loading.computing import Again, Call, served
-from cachedeco.loading.effects import Compute, Handover, Outcome, Raised, Stepping, Steps, Value
-from cachedeco.loading.materializing import settled
-from cachedeco.loading.policy import Terms
+from cachedeco.loading.batch import materialize_each
+from cachedeco.loading.computing import Reinvocation, Miss, serve
+from cachedeco.loading.effects import CallUser, Spawn, Outcome, Err, EffectFlow, Flow, Ok
+from cachedeco.loading.materializing import materialize
+from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import problem_elsewhere
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
 from cachedeco.runtime.state import in_each_child
 from cachedeco.storage import many_caches
 from cachedeco.storage.comparison import difference
-from cachedeco.storage.entries import Entry, unseal
+from cachedeco.storage.entries import Entry, decode_entry
 from cachedeco.tracking import collector
 
 T = TypeVar("T")
@@ -67,9 +67,9 @@ class Seen(NamedTuple):
 class Sample(NamedTuple):
     """Hits of one call that are to be audited: its own, or those of some of its ids."""
 
-    terms: Terms
+    policy: CachePolicy
     seen: Mapping[Hashable, Seen]  #: by id
-    located: Callable[[Sequence[Any]], list[list[str]]]  #: takes ids, and returns the keys of each, here and now
+    resolve_call: Callable[[Sequence[Any]], list[list[str]]]  #: takes ids, and returns the keys of each, here and now
     over_ids: bool  #: whether the function takes ids
 
     def only(self, ids: Iterable[Hashable]) -> "Sample":
@@ -78,19 +78,19 @@ class Sample(NamedTuple):
 
     def tell(self, kind: Kind, each: Hashable, seconds: float = 0.0, reason: str = "") -> None:
         """Emit an event about one of the hits."""
-        self.terms.tell(kind, self.seen[each].keys[0], seconds=seconds, reason=reason)
+        self.policy.tell(kind, self.seen[each].keys[0], seconds=seconds, reason=reason)
 
     def tell_failure(self, error: Exception, each: Hashable) -> None:
         """Emit the event of an audit that can't be made."""
-        self.terms.tell("error", self.seen[each].keys[0], reason="The audit failed", error=error)
+        self.policy.tell("error", self.seen[each].keys[0], reason="The audit failed", error=error)
 
 
-def seen_in(calls: Mapping[Hashable, Call]) -> dict[Hashable, Seen]:
+def seen_in(calls: Mapping[Hashable, Miss]) -> dict[Hashable, Seen]:
     """Return what hits were served."""
     return {each: _seen(call) for each, call in calls.items()}
 
 
-def _seen(call: Call) -> Seen:
+def _seen(call: Miss) -> Seen:
     entry, found = cast("Entry", call.entry), cast("Mapping[str, object]", call.found)  # a hit has them
     return Seen(call.keys, call.asked, {key: found[key] for key in call.asked}, entry.expires, time())
 
@@ -98,26 +98,26 @@ def _seen(call: Call) -> Seen:
 # --- steps of the caller ---
 
 
-def steps_of_audited_hit(call: Call) -> Steps[Any]:
+def audited_hit_flow(call: Miss) -> Flow[Any]:
     """Serve what is there, as a hit does, and have it audited."""
-    again = cast("Again", call.again)
-    outcome = served(call)
-    sample = Sample(call.terms, seen_in({None: call}), lambda _: [again.located()], over_ids=False)
+    again = cast("Reinvocation", call.again)
+    outcome = serve(call)
+    sample = Sample(call.policy, seen_in({None: call}), lambda _: [again.resolve_call()], over_ids=False)
     yield from _handed_over(sample)
     return outcome
 
 
-def steps_with_audit(sample: Sample, steps: Steps[T]) -> Steps[T]:
+def with_audit_flow(sample: Sample, steps: Flow[T]) -> Flow[T]:
     """Take steps, and have audited what was served already."""
     yield from _handed_over(sample)
     return (yield from steps)
 
 
-def _handed_over(sample: Sample) -> Stepping[None]:
+def _handed_over(sample: Sample) -> EffectFlow[None]:
     """Have hits audited in the background; where there is no place, not at all: others will be."""
     sample = yield partial(_admitted, sample)
     if sample.seen:
-        yield Handover(_first_look(sample))
+        yield Spawn(_first_look(sample))
 
 
 def _admitted(sample: Sample) -> Sample:
@@ -138,38 +138,38 @@ def _may_look() -> bool:
 # --- steps in the background ---
 
 
-def _first_look(sample: Sample) -> Steps[None]:
+def _first_look(sample: Sample) -> Flow[None]:
     """Compute anew what was served; what differs is looked at a second time."""
     differing = yield from _looked_at(sample)
     suspects = yield partial(_suspected, sample.only(differing))
-    if suspects.seen and not (yield Handover(_second_look(suspects), conf.settings().AUDIT_SECONDS)):
+    if suspects.seen and not (yield Spawn(_second_look(suspects), conf.settings().AUDIT_SECONDS)):
         _forget(suspects)
-    return Value(None)
+    return Ok(None)
 
 
-def _second_look(sample: Sample) -> Steps[None]:
+def _second_look(sample: Sample) -> Flow[None]:
     """Report what differs again, though every invalidation that was on its way has arrived."""
     # Those that explain it are known before a computation that would be in vain.
     left = (yield partial(_unexplained, sample, sample.seen)) if (yield _may_look) else ()
     differing = (yield from _looked_at(sample.only(left))) if left else {}
     yield partial(_reported, sample, differing)
-    return Value(None)
+    return Ok(None)
 
 
-def _looked_at(sample: Sample) -> Stepping[Mapping[Hashable, str]]:
+def _looked_at(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
     """Compute anew; give by id where the values differ that nothing explains."""
     # A computation around the caller, which may still go on, does not depend on what is asked for here.
-    with collector.computing(sample.terms.store.alias, collects=False, leads=False):
+    with collector.computing(sample.policy.store.alias, collects=False, leads=False):
         if not (yield _may_look) or (yield partial(_is_another, sample)):
             return {}
         began = perf_counter()
-        outcome, is_certain = yield from _computed_anew(sample)
-    if isinstance(outcome, Raised):
+        outcome, is_auditable = yield from _computed_anew(sample)
+    if isinstance(outcome, Err):
         if isinstance(outcome.error, Exception):  # or else its loop has ended
             yield partial(sample.tell_failure, outcome.error, next(iter(sample.seen)))
         return {}
     differing = yield partial(_differing, sample, outcome.value, perf_counter() - began)
-    if differing and not is_certain:
+    if differing and not is_auditable:
         for each in differing:
             sample.tell("audited", each, reason=UNCERTAIN)
         return {}
@@ -180,35 +180,35 @@ def _looked_at(sample: Sample) -> Stepping[Mapping[Hashable, str]]:
 def _is_another(sample: Sample) -> bool:
     """Tell whether the call has another key here: its value would be another tenant's, say."""
     for each, seen in sample.seen.items():
-        problem = problem_elsewhere(seen.keys, lambda each=each: sample.located([each])[0], REMEDY)  # type: ignore[misc] # a default
+        problem = problem_elsewhere(seen.keys, lambda each=each: sample.resolve_call([each])[0], REMEDY)  # type: ignore[misc] # a default
         if problem is not None:
             sample.tell_failure(problem, each)
             return True
     return False
 
 
-def _computed_anew(sample: Sample) -> Stepping[tuple[Outcome[dict[Any, Any]], bool]]:
+def _computed_anew(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool]]:
     """
     Compute past the cache, calls inside included.
 
     Returns:
         What it came to, by id; whether only an invalidation can have changed it.
     """
-    terms, ids = sample.terms, list(sample.seen)
-    with modes.bypass(), collector.computing(terms.store.alias, collects=True, leads=False) as computation:
-        outcome: Outcome[Any] = yield Compute((ids,) if sample.over_ids else ())
-        if isinstance(outcome, Value):
-            outcome = yield partial(_settled, sample, ids, outcome)
+    policy, ids = sample.policy, list(sample.seen)
+    with modes.bypass(), collector.computing(policy.store.alias, collects=True, leads=False) as computation:
+        outcome: Outcome[Any] = yield CallUser((ids,) if sample.over_ids else ())
+        if isinstance(outcome, Ok):
+            outcome = yield partial(_materialize, sample, ids, outcome)
     # Of calls inside that it does not depend on, and that went to the cache for all that we say, nothing is known.
-    is_known = (terms.nested or computation.is_whole) and not computation.inner
-    return outcome, computation.is_certain and is_known
+    is_known = (policy.nested or computation.is_cacheable) and not computation.inner
+    return outcome, computation.is_auditable and is_known
 
 
-def _settled(sample: Sample, ids: Sequence[Any], outcome: Value[Any]) -> Outcome[dict[Any, Any]]:
+def _materialize(sample: Sample, ids: Sequence[Any], outcome: Ok[Any]) -> Outcome[dict[Any, Any]]:
     if sample.over_ids:
-        return settled_each(sample.terms.function, outcome.value, ids)
-    one: Outcome[Any] = settled(sample.terms.function, outcome)
-    return Value({ids[0]: one.value}) if isinstance(one, Value) else one
+        return materialize_each(sample.policy.function, outcome.value, ids)
+    one: Outcome[Any] = materialize(sample.policy.function, outcome)
+    return Ok({ids[0]: one.value}) if isinstance(one, Ok) else one
 
 
 # --- to judge ---
@@ -217,13 +217,13 @@ def _settled(sample: Sample, ids: Sequence[Any], outcome: Value[Any]) -> Outcome
 def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -> dict[Hashable, str]:
     """Return where what was served differs from what was computed now, by id; tell of the rest."""
     differing: dict[Hashable, str] = {}
-    form = sample.terms.shelf.form
+    serializer = sample.policy.codec.serializer
     for each, seen in sample.seen.items():
-        entry = unseal(sample.terms.shelf, seen.asked, seen.found)
+        entry = decode_entry(sample.policy.codec, seen.asked, seen.found)
         if entry is None:  # it can't be unpickled for a second time, which is an event
             continue
         try:
-            value = form.unpack(form.pack(values[each]))  # as a hit would give it
+            value = serializer.loads(serializer.dumps(values[each]))  # as a hit would give it
             where = difference(entry.value, value)
             if where == "":  # as a whole
                 where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"
@@ -240,7 +240,9 @@ def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -
 def _unexplained(sample: Sample, ids: Iterable[Hashable]) -> list[Hashable]:
     """Return those of which nothing explains that they differ; tell of the rest."""
     seen = {each: sample.seen[each] for each in ids}
-    found = many_caches.asked(sample.terms.store, list({key: None for one in seen.values() for key in one.asked}))
+    found = many_caches.get_many_across_caches(
+        sample.policy.store, list({key: None for one in seen.values() for key in one.asked})
+    )
     if found is None:  # which is an event
         return []
     left: list[Hashable] = []
@@ -266,23 +268,23 @@ def _reported(sample: Sample, differing: Mapping[Hashable, str]) -> None:
     """Tell of what differs at the second look, and of nothing any more."""
     _forget(sample)
     for each, where in differing.items():
-        seconds, age = _age(sample.terms, sample.seen[each])
+        seconds, age = _age(sample.policy, sample.seen[each])
         where = where if len(where) <= LONGEST_DIFFERENCE else f"{where[:LONGEST_DIFFERENCE]}..."  # noqa: PLW2901
         reason = f"it differs from what is computed now: {where}; {age}; {_told(sample.seen[each])}"
         sample.tell("inconsistent", each, seconds, reason)
 
 
-def _age(terms: Terms, seen: Seen) -> tuple[float, str]:
+def _age(policy: CachePolicy, seen: Seen) -> tuple[float, str]:
     """Return the age of an entry in seconds, as far as it can be known, and in words."""
     at_least = time() - seen.at
-    entry = unseal(terms.shelf, seen.asked, seen.found)
+    entry = decode_entry(policy.codec, seen.asked, seen.found)
     timeout = None
     with suppress(Exception):  # a callable of the user's
-        timeout = terms.timeout(entry and entry.value)
+        timeout = policy.timeout(entry and entry.value)
     if timeout is None:
         return at_least, f"its age is {at_least:.0f} s at least"
     age = max(at_least, time() + timeout - seen.expires)
-    return age, f"its age is {age:.0f} s{' at most' if terms.jitter else ''}"
+    return age, f"its age is {age:.0f} s{' at most' if policy.jitter else ''}"
 
 
 def _told(seen: Seen) -> str:
@@ -301,7 +303,7 @@ _suspects: dict[tuple[str, str], float] = {}
 
 
 def _name_of(sample: Sample, each: Hashable) -> tuple[str, str]:
-    return sample.terms.store.alias, sample.seen[each].keys[0]
+    return sample.policy.store.alias, sample.seen[each].keys[0]
 
 
 def _is_suspect(sample: Sample, each: Hashable) -> bool:

@@ -31,7 +31,7 @@ class _Sealer:
     def __init__(self, keys: Sequence[str | bytes], purpose: str) -> None:
         self._signer = Signer(keys, purpose)
 
-    def seal(self, place: bytes, value: object) -> bytes:
+    def encode_entry(self, place: bytes, value: object) -> bytes:
         """Return a signed value for a place: its kind, the signature, the value."""
         kind, data = _PICKLE, b""
         if type(value) is bytes:
@@ -43,7 +43,7 @@ class _Sealer:
         head = _BEGINNING + kind
         return b"".join((head, self._signer.sign(bound(place, head, data)), data))
 
-    def unseal(self, place: bytes, sealed: bytes) -> Any:  # noqa: ANN401 -- whatever was signed
+    def decode_entry(self, place: bytes, sealed: bytes) -> Any:  # noqa: ANN401 -- whatever was signed
         """Return the value; None where it was not signed for this place, or can't be unpickled."""
         head, data = sealed[:_LENGTH], sealed[_LENGTH + SIGNATURE_BYTES :]
         signature = sealed[_LENGTH : _LENGTH + SIGNATURE_BYTES]
@@ -89,13 +89,13 @@ class SignedSerde:
         """Return the bytes to store under a key, and the flags to store with them."""
         if type(value) is int:
             return b"%d" % value, PLAIN_FLAG
-        return self._sealer.seal(_encoded(key), value), SIGNED_FLAG
+        return self._sealer.encode_entry(_encoded(key), value), SIGNED_FLAG
 
     def deserialize(self, key: str | bytes, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what was stored under a key; None where that was not signed."""
         # Not by the flags, which anybody can set: they are not signed.
         number = _whole_number(value) if flags == PLAIN_FLAG else None
-        return self._sealer.unseal(_encoded(key), value) if number is None else number
+        return self._sealer.decode_entry(_encoded(key), value) if number is None else number
 
 
 class SignedSerializer:
@@ -122,12 +122,12 @@ class SignedSerializer:
 
     def dumps(self, value: object) -> bytes | int:
         """Return what to store."""
-        return value if type(value) is int else self._sealer.seal(b"", value)
+        return value if type(value) is int else self._sealer.encode_entry(b"", value)
 
     def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what was stored; None where that was not signed."""
         number = None if data.startswith(_BEGINNING) else _whole_number(data)
-        return self._sealer.unseal(b"", data) if number is None else number
+        return self._sealer.decode_entry(b"", data) if number is None else number
 
 
 def _encoded(key: str | bytes) -> bytes:

@@ -58,7 +58,7 @@ class Outage:
         self.pause = min(self.pause * GROWTH, LONGEST_PAUSE)
         self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
 
-    def admits(self, *, writes: bool) -> Literal["probe", "try"] | None:
+    def allows_request(self, *, writes: bool) -> Literal["probe", "try"] | None:
         """Tell whether a command may be sent, and whether others wait for what becomes of it."""
         with _lock:
             now = monotonic()
@@ -88,7 +88,7 @@ class Server:
             MemcachedError: The server can't be asked, or its answer did not come.
         """
         outage = self._outage
-        way = None if outage is None else outage.admits(writes=writes)
+        way = None if outage is None else outage.allows_request(writes=writes)
         if outage is not None and way is None:
             raise failure(self.name, operation, outage.reason, waits=outage.waits)
         try:
@@ -102,7 +102,7 @@ class Server:
             if outage is not None and way == "probe":
                 outage.probed_until = 0.0
         if outage is not None:
-            self._answered(outage)
+            self._check_progress(outage)
         return result
 
     def forget(self) -> None:
@@ -142,7 +142,7 @@ class Server:
                 described(error),
             )
 
-    def _answered(self, outage: Outage) -> None:
+    def _check_progress(self, outage: Outage) -> None:
         with _lock:
             ends = self._outage is outage
             if ends:

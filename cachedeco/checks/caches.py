@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from cachedeco.functions.spec import recipes
+from cachedeco.functions.spec import all_specs
 from cachedeco.runtime import conf
 from cachedeco.storage.store import servers_of
 
@@ -202,7 +202,7 @@ def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage
 @register("cachedeco")
 def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
     """Check for databases on which every view is a transaction in which nothing may be stored."""
-    used = sorted({recipe.options.using for recipe in recipes()} & set(connections))
+    used = sorted({spec.options.using for spec in all_specs()} & set(connections))
     return [
         Warning(
             f"Database {alias!r} has ATOMIC_REQUESTS, and its transactions go on seeing the snapshot that they began"

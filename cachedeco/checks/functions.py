@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import Field, Model
 
-from cachedeco.functions.spec import Recipe, recipes
+from cachedeco.functions.spec import FunctionSpec, all_specs
 from cachedeco.invalidation.signals import is_watched_everywhere
 from cachedeco.runtime import conf
 
@@ -26,21 +26,21 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
         return []  # E001 says it
     databases = [
         Error(
-            f"{recipe.name}() uses using={recipe.options.using!r}, which is not in DATABASES.",
+            f"{spec.name}() uses using={spec.options.using!r}, which is not in DATABASES.",
             hint=f"DATABASES has {', '.join(connections)}.",
             id="cachedeco.E005",
         )
-        for recipe in recipes()
-        if recipe.options.using not in connections
+        for spec in all_specs()
+        if spec.options.using not in connections
     ]
     return databases + [
         Error(
-            f"{recipe.name}() uses cache={recipe.options.cache!r}, which is not in CACHEDECO['CACHES'].",
+            f"{spec.name}() uses cache={spec.options.cache!r}, which is not in CACHEDECO['CACHES'].",
             hint="Add the alias there: an invalidation of a namespace would not reach the function.",
             id="cachedeco.E004",
         )
-        for recipe in recipes()
-        if recipe.options.cache is not None and recipe.options.cache not in aliases
+        for spec in all_specs()
+        if spec.options.cache is not None and spec.options.cache not in aliases
     ]
 
 
@@ -49,17 +49,17 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
     """Check what `depends_on` names, and that writes reach it: bulk ones too, and from every process."""
     messages: list[CheckMessage] = []
     functions: dict[type[Model], list[str]] = defaultdict(list)
-    for recipe in recipes():
-        for dependency in recipe.dependencies:
+    for spec in all_specs():
+        for dependency in spec.dependencies:
             try:
                 model, field = dependency.resolved()
             except TypeError as error:
                 hint = "Name a model as 'app_label.Model', and a field as its column is called."
                 messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
                 continue
-            functions[model] += [] if recipe.name in functions[model] else [recipe.name]
+            functions[model] += [] if spec.name in functions[model] else [spec.name]
             if not is_watched_everywhere(model, field):
-                messages.append(_unwatched(recipe, model, field))
+                messages.append(_unwatched(spec, model, field))
     for model, names in functions.items():
         messages += _silent_writes(model, ", ".join([f"{name}()" for name in names]))
     return messages
@@ -99,14 +99,14 @@ def _invalidates(manager: Any) -> bool:  # noqa: ANN401 -- a manager of any mode
     return getattr(manager.get_queryset(), "invalidates_bulk_writes", False)
 
 
-def _unwatched(recipe: Recipe, model: type[Model], field: "Field[Any, Any] | None") -> CheckMessage:
-    module = recipe.source.function.__module__
+def _unwatched(spec: FunctionSpec, model: type[Model], field: "Field[Any, Any] | None") -> CheckMessage:
+    module = spec.source.function.__module__
     inside = [each.name for each in apps.get_app_configs() if module.startswith(f"{each.name}.")]
     name = module.removeprefix(f"{max(inside, key=len)}.") if inside else module
     what = model._meta.label + (f".{field.attname}" if field else "")
     how = f"Add {name!r} to CACHEDECO['MODULES']" if inside else f"Import {module} in the ready() of an app"
     return Warning(
-        f"A process that does not import {module} does not invalidate {recipe.name}() when {what} changes.",
+        f"A process that does not import {module} does not invalidate {spec.name}() when {what} changes.",
         hint=f"{how}, and decorate the function where it is imported, so that every process does.",
         id="cachedeco.W002",
     )

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, register  # noqa: A004 -- Dj
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf
-from cachedeco.storage.cache_keys import SHORTEST_ROOM
+from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
 
 
@@ -27,12 +27,12 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
         return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
     return [
         Error(
-            f"The key prefix of cache {alias!r} leaves {Store(alias).room()} of memcached's 250 bytes for keys.",
-            hint=f"Shorten its KEY_PREFIX, so that at least {SHORTEST_ROOM} are left.",
+            f"The key prefix of cache {alias!r} leaves {Store(alias).key_budget()} of memcached's 250 bytes for keys.",
+            hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} are left.",
             id="cachedeco.E003",
         )
         for alias in settings.CACHES
-        if Store(alias).room() < SHORTEST_ROOM
+        if Store(alias).key_budget() < SMALLEST_KEY_BUDGET
     ]
 
 

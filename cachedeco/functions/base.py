@@ -8,7 +8,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.spec import Recipe
+from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.delivery import invalidate
 from cachedeco.runtime import modes
 from cachedeco.runtime.statistics import Stats, statistics
@@ -23,14 +23,14 @@ Kwargs = dict[str, Any]
 class _Signature:
     """What a cached function takes as it is bound: `__wrapped__` would tell of the `self` that it has already."""
 
-    def __get__(self, instance: "Reached[Any, Any] | None", owner: type) -> Signature:
+    def __get__(self, instance: "CachedFunction[Any, Any] | None", owner: type) -> Signature:
         """Return the signature of the plain function, bound alike."""
         if instance is None:
             raise AttributeError("__signature__")  # noqa: EM101 -- of the class, inspect is to find it itself
         return signature(instance.uncached)
 
 
-class Reached(Generic[P, U]):
+class CachedFunction(Generic[P, U]):
     """
     A cached function, whatever a call of it does.
 
@@ -40,22 +40,22 @@ class Reached(Generic[P, U]):
     __signature__ = _Signature()
     _decorator = "cached_query"  # as its name stands in repr()
 
-    def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
+    def __init__(self, spec: FunctionSpec, head: tuple[object, ...]) -> None:
         """Wrap the recipe's function; *head* is what its calls are bound to."""
         # First: where the function wraps another cached function, it brings that one's attributes along.
-        update_wrapper(cast("Any", self), recipe.source.function)
+        update_wrapper(cast("Any", self), spec.source.function)
         for verb in [name for name in vars(self) if not name.startswith("_") and hasattr(type(self), name)]:
             del vars(self)[verb]  # another library's: on us it is ours
-        self._recipe = recipe
+        self._spec = spec
         self._head = head
-        self._binding = recipe.source.binding
+        self._binding = spec.source.binding
 
     # --- verbs that take no call ---
 
     def invalidate_all(self) -> None:
         """Invalidate every call of the function: one command, whatever their number. Otherwise as `invalidate()`."""
         if modes.current_mode() != "off":
-            invalidate(self._recipe.options.using, self._recipe.function_token())
+            invalidate(self._spec.options.using, self._spec.function_token())
 
     async def ainvalidate_all(self) -> None:
         """Do as `invalidate_all()`, from async code."""
@@ -63,12 +63,12 @@ class Reached(Generic[P, U]):
 
     def stats(self) -> Stats:
         """Return what has happened to the function, all its calls together, in this process."""
-        return statistics(self._recipe.name)
+        return statistics(self._spec.name)
 
     @property
     def uncached(self) -> Callable[P, U]:
         """The plain function, bound as this is."""
-        function = self._recipe.source.function
+        function = self._spec.source.function
         return partial(function, *self._head) if self._head else function
 
     # --- how it is reached ---
@@ -93,24 +93,24 @@ class Reached(Generic[P, U]):
     def __repr__(self) -> str:
         """Show the name, and what it is bound to."""
         bound = f" of {self._head[0]!r}" if self._head else ""
-        return f"<{self._decorator} {self._recipe.name}{bound}>"
+        return f"<{self._decorator} {self._spec.name}{bound}>"
 
     def __eq__(self, other: object) -> bool:
         """Compare as bound methods do: one function, bound to the same."""
-        if not isinstance(other, Reached):
+        if not isinstance(other, CachedFunction):
             return NotImplemented
         same = len(self._head) == len(other._head) and all(a is b for a, b in zip(self._head, other._head, strict=True))
-        return self._recipe is other._recipe and same
+        return self._spec is other._spec and same
 
     def __hash__(self) -> int:
         """Hash by function and what it is bound to."""
-        return hash((self._recipe, *map(id, self._head)))
+        return hash((self._spec, *map(id, self._head)))
 
     def __reduce__(self) -> tuple[Any, ...] | str:
         """Pickle by name, as functions and methods are."""
-        if self._recipe.source.head:
+        if self._spec.source.head:
             msg = f"{self!r} can't be pickled: it is made of a partial or a bound method, which no name leads to."
             raise PicklingError(msg)
         if self._head:
-            return getattr, (self._head[0], self._recipe.source.function.__name__)
-        return self._recipe.source.function.__qualname__
+            return getattr, (self._head[0], self._spec.source.function.__name__)
+        return self._spec.source.function.__qualname__

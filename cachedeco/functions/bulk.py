@@ -10,18 +10,18 @@ from typing import Any, Concatenate, Generic, NamedTuple, NoReturn, ParamSpec, S
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.auditing.auditor import Sample, seen_in, steps_with_audit
-from cachedeco.functions.base import Args, Kwargs, Reached
-from cachedeco.functions.spec import Recipe
+from cachedeco.auditing.auditor import Sample, seen_in, with_audit_flow
+from cachedeco.functions.base import Args, Kwargs, CachedFunction
+from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.loading.batch import given, keep_each, looked_up_each, settled_each
-from cachedeco.loading.bulk import Batch, Values, stamps_of, steps_of_batch, steps_of_bypass_each, steps_of_refresh_each
-from cachedeco.loading.computing import Call, served
-from cachedeco.loading.effects import Raised, Steps, arun, run
-from cachedeco.loading.policy import Terms
+from cachedeco.loading.batch import given, store_values, read_entries, materialize_each
+from cachedeco.loading.bulk import Batch, Values, stamps_of, batch_flow, bypass_each_flow, refresh_each_flow
+from cachedeco.loading.computing import Miss, serve
+from cachedeco.loading.effects import Err, Flow, arun, run
+from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import ahead
-from cachedeco.loading.writing import Draft
+from cachedeco.loading.writing import PendingEntry
 from cachedeco.runtime import modes
 from cachedeco.storage import many_caches
 from cachedeco.storage.serializers import ABSENT
@@ -34,24 +34,24 @@ V = TypeVar("V")  # its value
 U = TypeVar("U")  # what the plain function returns: a mapping, or a coroutine that gives one
 S = TypeVar("S")
 
-Work = tuple[Steps[Values], Callable[[list[Any]], Any]]  # what a driver takes
+Work = tuple[Flow[Values], Callable[[list[Any]], Any]]  # what a driver takes
 
 
-def check_over(recipe: Recipe, over: str, ignore: Sequence[str]) -> None:
+def check_over(spec: FunctionSpec, over: str, ignore: Sequence[str]) -> None:
     """
     Check that the ids are told apart.
 
     Raises:
         TypeError: *over* names no parameter that can take a collection, or one that is ignored.
     """
-    parameters = signature(recipe.source.function).parameters
+    parameters = signature(spec.source.function).parameters
     kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
     if kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
         taken = ", ".join(map(str, parameters.values())) or "no parameters"
-        msg = f"over={over!r} for {recipe.name}(); it names the parameter that takes the ids, of these: {taken}."
+        msg = f"over={over!r} for {spec.name}(); it names the parameter that takes the ids, of these: {taken}."
         raise TypeError(msg)
     if over in ignore:
-        msg = f"{recipe.name}() is over {over!r}, and ignore= names it too: all ids would share one entry."
+        msg = f"{spec.name}() is over {over!r}, and ignore= names it too: all ids would share one entry."
         raise TypeError(msg)
 
 
@@ -73,31 +73,31 @@ class Placed(NamedTuple):
 class Admitted(NamedTuple):
     """A call that goes to the cache: its terms, and for each id the keys of its entry and tokens."""
 
-    terms: Terms
+    policy: CachePolicy
     rows: dict[Any, list[str]]
     bypassed: AbstractSet[Any]  #: what this transaction has invalidated: old for itself, though nobody else knows
 
-    def looks(self) -> Iterator[tuple[Any, Call]]:
+    def looks(self) -> Iterator[tuple[Any, Miss]]:
         """Look up all that is not bypassed."""
         rows = {each: row for each, row in self.rows.items() if each not in self.bypassed}
-        looks = looked_up_each(self.terms, list(rows.values()))
+        looks = read_entries(self.policy, list(rows.values()))
         for (each, row), (asked, found, entry) in zip(rows.items(), looks, strict=True):
-            yield each, Call(self.terms, row, found, asked, entry)
+            yield each, Miss(self.policy, row, found, asked, entry)
 
-    def calls(self) -> dict[Any, Call]:
+    def calls(self) -> dict[Any, Miss]:
         """Return the calls to compute for all ids, with their tokens as they are now."""
         tokens = dict.fromkeys(key for row in self.rows.values() for key in row[1:])
-        found = many_caches.asked(self.terms.store, list(tokens))
-        return {each: Call(self.terms, row, found) for each, row in self.rows.items()}
+        found = many_caches.get_many_across_caches(self.policy.store, list(tokens))
+        return {each: Miss(self.policy, row, found) for each, row in self.rows.items()}
 
     def invalidate(self, keys: Sequence[str]) -> None:
         """Invalidate the ids whose entries have these keys."""
         own = {row[0]: row[1] for row in self.rows.values()}
-        store, lifetime = self.terms.store, self.terms.lifetime
-        invalidate(self.terms.using, *[Invalidation(store, own[key], lifetime) for key in keys])
+        store, lifetime = self.policy.store, self.policy.lifetime
+        invalidate(self.policy.using, *[Invalidation(store, own[key], lifetime) for key in keys])
 
 
-class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
+class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
     """
     The verbs of a cached function over many ids.
 
@@ -107,23 +107,23 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
 
     _decorator = "cached_query_many"
 
-    def __init__(self, recipe: Recipe, head: tuple[object, ...], over: str) -> None:
+    def __init__(self, spec: FunctionSpec, head: tuple[object, ...], over: str) -> None:
         """Wrap the recipe's function; *over* names the parameter that takes the ids."""
-        super().__init__(recipe, head)
+        super().__init__(spec, head)
         self._over = over
-        self._taken = signature(recipe.source.function)
+        self._taken = signature(spec.source.function)
 
     def _placed(self, args: Args, kwargs: Kwargs) -> Placed:
         """Find the ids in the arguments of a call."""
         try:
             bound = self._taken.bind(*self._head, *args, **kwargs)
         except TypeError as error:
-            msg = f"{self._recipe.name}(): {error}"
+            msg = f"{self._spec.name}(): {error}"
             raise TypeError(msg) from None
         bound.apply_defaults()
         ids = bound.arguments[self._over]
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-            msg = f"{self._recipe.name}() got {self._over}={ids!r}; it takes a collection of ids: [{ids!r}]."
+            msg = f"{self._spec.name}() got {self._over}={ids!r}; it takes a collection of ids: [{ids!r}]."
             raise TypeError(msg)
         by_name = self._taken.parameters[self._over].kind is Parameter.KEYWORD_ONLY
         place = self._over if by_name else list(self._taken.parameters).index(self._over)
@@ -134,70 +134,72 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
 
         def compute(ids: list[Any]) -> Any:  # noqa: ANN401 -- whatever the function gives
             args, kwargs = call.taking(ids)
-            return self._recipe.source.function(*args, **kwargs)
+            return self._spec.source.function(*args, **kwargs)
 
         return compute
 
     def _admitted(self, call: Placed) -> Admitted | None:
         """Return the terms and the keys of a call; None where it goes past the cache, or is for no ids."""
         if not call.ids or modes.current_mode() != "on":
-            if not self._recipe.is_certain:
-                collector.doubt()
+            if not self._spec.is_auditable:
+                collector.mark_unauditable()
             return None
-        terms, rows = self._recipe.located_each(map(call.taking, call.ids))
+        policy, rows = self._spec.resolve_calls(map(call.taking, call.ids))
         bypassed: set[Any] = set()
         if transactions.waiting:
-            bypassed.update(each for each, row in zip(call.ids, rows, strict=True) if transactions.touched(row))
-        return Admitted(terms, dict(zip(call.ids, rows, strict=True)), bypassed)
+            bypassed.update(
+                each for each, row in zip(call.ids, rows, strict=True) if transactions.invalidated_in_transaction(row)
+            )
+        return Admitted(policy, dict(zip(call.ids, rows, strict=True)), bypassed)
 
     def _served(self, args: Args, kwargs: Kwargs) -> tuple[dict[K, V], None] | tuple[None, Work]:
         """Return the stored values, or else the steps that give all. This is all that a hit does."""
         call = self._placed(args, kwargs)
         admitted = self._admitted(call)
         if admitted is None:
-            return None, (steps_of_bypass_each(self._recipe.name, call.ids), self._compute(call))
-        terms, rows, bypassed = admitted
+            return None, (bypass_each_flow(self._spec.name, call.ids), self._compute(call))
+        policy, rows, bypassed = admitted
         values: Values = {}
-        due: dict[Any, Call] = {}
-        sampled: dict[Any, Call] = {}
-        missing = {each: Call(terms, rows[each], None) for each in bypassed}
+        due: dict[Any, Miss] = {}
+        sampled: dict[Any, Miss] = {}
+        missing = {each: Miss(policy, rows[each], None) for each in bypassed}
         for each, one in admitted.looks():
             entry = one.entry
-            if entry is None or entry.expires + terms.stale <= time():
+            if entry is None or entry.expires + policy.stale <= time():
                 missing[each] = one
-            elif entry.expires <= (ahead(entry, terms.early) if terms.early else time()):
+            elif entry.expires <= (ahead(entry, policy.early) if policy.early else time()):
                 due[each] = one
             else:
-                values[each] = served(one).value
-                if terms.audit and random() < terms.audit:  # noqa: S311 -- no secret
+                values[each] = serve(one).value
+                if policy.audit and random() < policy.audit:  # noqa: S311 -- no secret
                     sampled[each] = one
         if len(values) == len(rows) and not sampled:
             return cast("dict[K, V]", given(call.ids, values)), None
         missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
-        steps = steps_of_batch(Batch(terms, call.ids, values, due, missing, bypassed))
+        steps = batch_flow(Batch(policy, call.ids, values, due, missing, bypassed))
         return None, (self._audited(call, sampled, steps) if sampled else steps, self._compute(call))
 
-    def _audited(self, call: Placed, sampled: Mapping[Any, Call], steps: Steps[Values]) -> Steps[Values]:
-        def located(ids: Sequence[Any]) -> list[list[str]]:
-            return self._recipe.located_each(map(call.taking, ids))[1]
+    def _audited(self, call: Placed, sampled: Mapping[Any, Miss], steps: Flow[Values]) -> Flow[Values]:
+        def resolve_call(ids: Sequence[Any]) -> list[list[str]]:
+            return self._spec.resolve_calls(map(call.taking, ids))[1]
 
-        terms = next(iter(sampled.values())).terms
-        return steps_with_audit(Sample(terms, seen_in(sampled), located, over_ids=True), steps)
+        policy = next(iter(sampled.values())).policy
+        return with_audit_flow(Sample(policy, seen_in(sampled), resolve_call, over_ids=True), steps)
 
     def _refreshed(self, args: Args, kwargs: Kwargs) -> Work:
         """Return the steps that compute and store; what can't be stored is invalidated, as what is stored is old."""
         call = self._placed(args, kwargs)
         admitted = self._admitted(call)
         if admitted is None:
-            otherwise = partial(self._invalidate, call)
-            return steps_of_bypass_each(self._recipe.name, call.ids, otherwise), self._compute(call)
-        batch = Batch(admitted.terms, call.ids, {}, {}, admitted.calls(), admitted.bypassed)
-        return steps_of_refresh_each(batch, admitted.invalidate), self._compute(call)
+            on_failure = partial(self._invalidate, call)
+            return bypass_each_flow(self._spec.name, call.ids, on_failure), self._compute(call)
+        batch = Batch(admitted.policy, call.ids, {}, {}, admitted.calls(), admitted.bypassed)
+        return refresh_each_flow(batch, admitted.invalidate), self._compute(call)
 
     def _invalidate(self, call: Placed) -> None:
         if modes.current_mode() != "off":
-            tokens = [self._recipe.own_token(*call.taking(each)) for each in call.ids]
-            invalidate(self._recipe.options.using, *tokens)
+            tokens = [self._spec.own_token(*call.taking(each)) for each in call.ids]
+            invalidate(self._spec.options.using, *tokens)
 
     # --- verbs ---
 
@@ -220,10 +222,10 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
         admitted = self._admitted(call)
         values: Values = dict.fromkeys(call.ids, ABSENT)
         if admitted is None:
-            collector.doubt()  # where it is audited, what is there is not looked at
+            collector.mark_unauditable()  # where it is audited, what is there is not looked at
         for each, one in admitted.looks() if admitted else ():
             if one.entry is not None and one.entry.expires > time():
-                collector.note(one.terms.store.alias, one.asked, one.found or {})
+                collector.record_dependency(one.policy.store.alias, one.asked, one.found or {})
                 values[each] = one.entry.value
         return cast("dict[K, V]", given(call.ids, values))
 
@@ -239,22 +241,22 @@ class ManyVerbs(Reached[P, U], Generic[P, K, V, U]):
             TypeError: The values are no mapping, or have the ids in another type.
         """
         call = self._placed(args, kwargs)
-        outcome = settled_each(self._recipe.name, values, call.ids)
-        if isinstance(outcome, Raised):
+        outcome = materialize_each(self._spec.name, values, call.ids)
+        if isinstance(outcome, Err):
             raise outcome.error
         admitted = self._admitted(call)
         if admitted is None:
             self._invalidate(call)
             return
         calls = admitted.calls()
-        stamps = stamps_of(admitted.terms, calls, admitted.bypassed)
-        drafts = [Draft(admitted.terms, one.keys[0], stamps[each], {}, 0.0) for each, one in calls.items()]
-        keep_each(list(zip(drafts, outcome.value.values(), strict=True)), admitted.invalidate)
+        stamps = stamps_of(admitted.policy, calls, admitted.bypassed)
+        drafts = [PendingEntry(admitted.policy, one.keys[0], stamps[each], {}, 0.0) for each, one in calls.items()]
+        store_values(list(zip(drafts, outcome.value.values(), strict=True)), admitted.invalidate)
 
     def keys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Return the keys of the entries, by id, as Django's cache takes them: without the prefix that Django adds."""
         call = self._placed(args, kwargs)
-        rows = self._recipe.located_each(map(call.taking, call.ids))[1]
+        rows = self._spec.resolve_calls(map(call.taking, call.ids))[1]
         return {each: row[0] for each, row in zip(call.ids, rows, strict=True)}
 
     # --- their twins ---
@@ -311,9 +313,9 @@ class CachedQueryMany(ManyVerbs[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 class AsyncCachedQueryMany(ManyVerbs[P, K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[P, K, V]):
     """A cached async function over many ids."""
 
-    def __init__(self, recipe: Recipe, head: tuple[object, ...], over: str) -> None:
+    def __init__(self, spec: FunctionSpec, head: tuple[object, ...], over: str) -> None:
         """Wrap the recipe's function, and look like an async function."""
-        super().__init__(recipe, head, over)
+        super().__init__(spec, head, over)
         markcoroutinefunction(self)
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
@@ -323,7 +325,7 @@ class AsyncCachedQueryMany(ManyVerbs[P, K, V, Coroutine[Any, Any, Mapping[K, V]]
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002 -- the signature of the verb
         """Raise: only `arefresh()` can await the function."""
-        msg = f"{self._recipe.name}() is async, and refresh() would have to await it: use arefresh()."
+        msg = f"{self._spec.name}() is async, and refresh() would have to await it: use arefresh()."
         raise TypeError(msg)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:

@@ -12,11 +12,11 @@ from django.db import DEFAULT_DB_ALIAS
 from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, ManyVerbs, check_over
 from cachedeco.functions.options import Options, Timeout, always
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
-from cachedeco.functions.spec import recipe_for
+from cachedeco.functions.spec import build_spec
 from cachedeco.keys.compiler import KeyOption, NamespaceOption
 from cachedeco.keys.dependencies import DependsOn
 from cachedeco.runtime.validation import UNSET, Seconds, Unset
-from cachedeco.storage.serializers import ABSENT, FormatName
+from cachedeco.storage.serializers import ABSENT, SerializerName
 
 P = ParamSpec("P")
 V = TypeVar("V")
@@ -55,7 +55,7 @@ def cached_query(
     jitter: float | Unset = ...,
     wait: Seconds | Unset = ...,
     nested: bool = ...,
-    format: FormatName = ...,
+    format: SerializerName = ...,
     audit: bool = ...,
     cache_if: Callable[[Any], object] = ...,
 ) -> Decorator: ...
@@ -79,7 +79,7 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     jitter: float | Unset = UNSET,
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
-    format: FormatName = "pickle",  # noqa: A002 -- as users would call it
+    format: SerializerName = "pickle",  # noqa: A002 -- as users would call it
     audit: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> Any:
@@ -177,13 +177,13 @@ def cached_query(  # noqa: PLR0913 -- one name for each thing that can be said
     )
 
     def decorate(given: object) -> CachedQuery[..., Any, Any]:
-        recipe = recipe_for(
+        spec = build_spec(
             given, options, key=key, ignore=ignore, vary=vary, namespace=namespace, depends_on=depends_on, name=name
         )
         kind: type[CachedQuery[..., Any, Any]] = CachedQuery
-        if iscoroutinefunction(recipe.source.function):
+        if iscoroutinefunction(spec.source.function):
             kind = AsyncCachedQuery
-        cached = kind(recipe, recipe.source.head)
+        cached = kind(spec, spec.source.head)
         _expect_classmethod(cached)
         return cached
 
@@ -222,7 +222,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
     jitter: float | Unset = UNSET,
     wait: Seconds | Unset = UNSET,
     nested: bool = True,
-    format: FormatName = "pickle",  # noqa: A002 -- as users would call it
+    format: SerializerName = "pickle",  # noqa: A002 -- as users would call it
     audit: bool = True,
     cache_if: Callable[[Any], object] = always,
 ) -> ManyDecorator:
@@ -270,12 +270,12 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
     def decorate(given: Any) -> Any:  # noqa: ANN401 -- as ManyDecorator says
         if _is_trial(given):
             return given
-        recipe = recipe_for(
+        spec = build_spec(
             given, options, key=key, ignore=ignore, vary=vary, namespace=namespace, depends_on=depends_on, name=name
         )
-        check_over(recipe, over, ignore)
-        kind = AsyncCachedQueryMany if iscoroutinefunction(recipe.source.function) else CachedQueryMany
-        cached: ManyVerbs[..., Any, Any, Any] = kind(recipe, recipe.source.head, over)
+        check_over(spec, over, ignore)
+        kind = AsyncCachedQueryMany if iscoroutinefunction(spec.source.function) else CachedQueryMany
+        cached: ManyVerbs[..., Any, Any, Any] = kind(spec, spec.source.head, over)
         _expect_classmethod(cached)
         return cached
 

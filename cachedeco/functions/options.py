@@ -6,7 +6,7 @@ from sys import float_info
 from typing import Any
 
 from cachedeco.runtime.validation import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
-from cachedeco.storage.serializers import FORMATS, FormatName
+from cachedeco.storage.serializers import SERIALIZERS, SerializerName
 
 Timeout = Seconds | Callable[[Any], Seconds]
 
@@ -32,7 +32,7 @@ class Options:
     wait: Seconds | Unset
     nested: bool
     audit: bool
-    format: FormatName
+    format: SerializerName
 
     def check(self, name: str) -> None:
         """
@@ -68,8 +68,8 @@ class Options:
         if not callable(self.cache_if):
             msg = f"cache_if={self.cache_if!r} for {name}(); it takes a callable of the value."
             raise TypeError(msg)
-        if not isinstance(self.format, str) or self.format not in FORMATS:
-            msg = f"format={self.format!r} for {name}(); it takes {' or '.join(map(repr, FORMATS))}."
+        if not isinstance(self.format, str) or self.format not in SERIALIZERS:
+            msg = f"format={self.format!r} for {name}(); it takes {' or '.join(map(repr, SERIALIZERS))}."
             raise ValueError(msg)
 
     def _check_timeout(self, name: str) -> None:

@@ -22,23 +22,23 @@ from typing import (
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.auditing.auditor import steps_of_audited_hit
-from cachedeco.functions.base import Args, Kwargs, Reached
-from cachedeco.functions.spec import Recipe
+from cachedeco.auditing.auditor import audited_hit_flow
+from cachedeco.functions.base import Args, Kwargs, CachedFunction
+from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import invalidate
-from cachedeco.loading.computing import Call, steps_of_bypass, steps_of_refresh
-from cachedeco.loading.effects import Raised, Steps, Value, arun, run
-from cachedeco.loading.materializing import settled
-from cachedeco.loading.policy import Terms
-from cachedeco.loading.reading import looked_up, stamped
-from cachedeco.loading.refreshing import ahead, enqueue, steps_of_due
-from cachedeco.loading.single_flight import steps_of_miss
-from cachedeco.loading.writing import Draft, keep
+from cachedeco.loading.computing import Miss, bypass_flow, refresh_flow
+from cachedeco.loading.effects import Err, Flow, Ok, arun, run
+from cachedeco.loading.materializing import materialize
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reading import read_entry, build_stamp
+from cachedeco.loading.refreshing import ahead, enqueue, stale_flow
+from cachedeco.loading.single_flight import miss_flow
+from cachedeco.loading.writing import PendingEntry, store_value
 from cachedeco.runtime import modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.tracking.collector import doubt, innermost, note
+from cachedeco.tracking.collector import mark_unauditable, innermost, record_dependency
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -66,23 +66,23 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
-class _Again(NamedTuple):
+class _Reinvocation(NamedTuple):
     """How a call is repeated elsewhere."""
 
     cached: "CachedQuery[Any, Any, Any]"
     args: Args
     kwargs: Kwargs
 
-    def located(self) -> list[str]:
+    def resolve_call(self) -> list[str]:
         """Return the keys of the call as they are here and now."""
-        return self.cached._recipe.located(self.cached._head + self.args, self.kwargs)[1]  # noqa: SLF001 -- ours
+        return self.cached._spec.resolve_call(self.cached._head + self.args, self.kwargs)[1]  # noqa: SLF001 -- ours
 
     def enqueue(self, key: str) -> None:
         """Enqueue a task that refreshes the entry of this key."""
         enqueue(tuple(self), key)
 
 
-class CachedQuery(Reached[P, R], Generic[P, V, R]):
+class CachedQuery(CachedFunction[P, R], Generic[P, V, R]):
     """
     A cached function: call it as before, or use its verbs.
 
@@ -96,46 +96,46 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
         value, steps = self._served(args, kwargs)
         return cast("R", run(steps, self._computation(args, kwargs)) if steps else value)
 
-    def _served(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Steps[V]]:
+    def _served(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
         """Return the stored value, or else the steps that give one. This is all that a hit does."""
         admitted = self._admitted(args, kwargs)
         if admitted is None:
-            return None, steps_of_bypass(self._recipe.name)
-        terms, keys = admitted
-        asked, found, entry = looked_up(terms, keys)
-        if entry is not None and entry.expires > (ahead(entry, terms.early) if terms.early else time()):
-            if terms.audit and random() < terms.audit:  # noqa: S311 -- no secret
-                call = Call(terms, keys, found, asked, entry, _Again(self, args, kwargs))
-                return None, steps_of_audited_hit(call)
+            return None, bypass_flow(self._spec.name)
+        policy, keys = admitted
+        asked, found, entry = read_entry(policy, keys)
+        if entry is not None and entry.expires > (ahead(entry, policy.early) if policy.early else time()):
+            if policy.audit and random() < policy.audit:  # noqa: S311 -- no secret
+                call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
+                return None, audited_hit_flow(call)
             if innermost.get() is not None:
-                note(terms.store.alias, asked, found)
-            emit(Event("hit", terms.function, keys[0], terms.store.alias, entry.seconds))
+                record_dependency(policy.store.alias, asked, found)
+            emit(Event("hit", policy.function, keys[0], policy.store.alias, entry.seconds))
             return entry.value, None
-        call = Call(terms, keys, found, asked, entry, _Again(self, args, kwargs))
-        is_due = entry is not None and entry.expires + terms.stale > time()
-        return None, (steps_of_due if is_due else steps_of_miss)(call)
+        call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
+        is_due = entry is not None and entry.expires + policy.stale > time()
+        return None, (stale_flow if is_due else miss_flow)(call)
 
-    def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[Terms, list[str]] | None:
+    def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
         """Return the terms and the keys of a call; None where it goes past the cache."""
         if modes.current_mode() != "on":
-            if not self._recipe.is_certain:
-                doubt()
+            if not self._spec.is_auditable:
+                mark_unauditable()
             return None
-        terms, keys = self._recipe.located(self._head + args, kwargs)
+        policy, keys = self._spec.resolve_call(self._head + args, kwargs)
         # What this transaction has invalidated is old for itself already, though nobody else may know yet.
-        return None if transactions.waiting and transactions.touched(keys) else (terms, keys)
+        return None if transactions.waiting and transactions.invalidated_in_transaction(keys) else (policy, keys)
 
-    def _refreshed(self, args: Args, kwargs: Kwargs) -> Steps[V]:
+    def _refreshed(self, args: Args, kwargs: Kwargs) -> Flow[V]:
         """Return the steps that compute and store; what can't be stored invalidates, as what is stored is old."""
-        otherwise = partial(self.invalidate, *args, **kwargs)
+        on_failure = partial(self.invalidate, *args, **kwargs)
         admitted = self._admitted(args, kwargs)
         if admitted is None:
-            return steps_of_bypass(self._recipe.name, otherwise)
-        terms, keys = admitted
-        return steps_of_refresh(Call(terms, keys, terms.store.get_many(keys[1:])), otherwise)
+            return bypass_flow(self._spec.name, on_failure)
+        policy, keys = admitted
+        return refresh_flow(Miss(policy, keys, policy.store.get_many(keys[1:])), on_failure)
 
     def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], Any]:
-        return partial(self._recipe.source.function, *self._head, *args, **kwargs)
+        return partial(self._spec.source.function, *self._head, *args, **kwargs)
 
     # --- verbs ---
 
@@ -152,7 +152,7 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
                 Inside `atomic()` not here, but where that ends.
         """
         if modes.current_mode() != "off":
-            invalidate(self._recipe.options.using, self._recipe.own_token(self._head + args, kwargs))
+            invalidate(self._spec.options.using, self._spec.own_token(self._head + args, kwargs))
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """
@@ -175,12 +175,12 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
         """
         admitted = self._admitted(args, kwargs)
         if admitted is None:
-            doubt()  # where it is audited, what is there is not looked at
+            mark_unauditable()  # where it is audited, what is there is not looked at
             return MISSING
-        asked, found, entry = looked_up(*admitted)
+        asked, found, entry = read_entry(*admitted)
         if entry is None or entry.expires <= time():
             return MISSING
-        note(admitted[0].store.alias, asked, found)
+        record_dependency(admitted[0].store.alias, asked, found)
         return cast("V", entry.value)
 
     def put(self, value: V, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -191,21 +191,21 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
         for that. Stored as a computed value would be: not while bypassed, at commit inside `atomic()`, and not at all
         where the transaction's snapshot may be old. Where it is not stored, what is stored is invalidated.
         """
-        otherwise = partial(self.invalidate, *args, **kwargs)
+        on_failure = partial(self.invalidate, *args, **kwargs)
         admitted = self._admitted(args, kwargs)
         if admitted is None:
-            otherwise()
+            on_failure()
             return
-        terms, keys = admitted
-        outcome = settled(terms.function, Value(value))
-        if isinstance(outcome, Raised):
+        policy, keys = admitted
+        outcome = materialize(policy.function, Ok(value))
+        if isinstance(outcome, Err):
             raise outcome.error
-        stamp = stamped(terms, keys, terms.store.get_many(keys[1:]))
-        keep(Draft(terms, keys[0], stamp, {}, 0.0), value, otherwise)
+        stamp = build_stamp(policy, keys, policy.store.get_many(keys[1:]))
+        store_value(PendingEntry(policy, keys[0], stamp, {}, 0.0), value, on_failure)
 
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
-        return self._recipe.located(self._head + args, kwargs)[1][0]
+        return self._spec.resolve_call(self._head + args, kwargs)[1][0]
 
     # --- their twins ---
 
@@ -245,9 +245,9 @@ class CachedQuery(Reached[P, R], Generic[P, V, R]):
 class AsyncCachedQuery(CachedQuery[P, V, Coroutine[Any, Any, V]]):
     """A cached async function. What talks to the cache or the database runs in the thread where Django keeps those."""
 
-    def __init__(self, recipe: Recipe, head: tuple[object, ...]) -> None:
+    def __init__(self, spec: FunctionSpec, head: tuple[object, ...]) -> None:
         """Wrap the recipe's function, and look like an async function."""
-        super().__init__(recipe, head)
+        super().__init__(spec, head)
         markcoroutinefunction(self)
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
@@ -257,7 +257,7 @@ class AsyncCachedQuery(CachedQuery[P, V, Coroutine[Any, Any, V]]):
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> NoReturn:  # noqa: ARG002 -- the signature of the verb
         """Raise: only `arefresh()` can await the function."""
-        msg = f"{self._recipe.name}() is async, and refresh() would have to await it: use arefresh()."
+        msg = f"{self._spec.name}() is async, and refresh() would have to await it: use arefresh()."
         raise TypeError(msg)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:

@@ -13,16 +13,16 @@ from django.core.exceptions import ImproperlyConfigured
 from cachedeco.functions.naming import key_name_of, name_of
 from cachedeco.functions.options import Options
 from cachedeco.invalidation.delivery import Invalidation
-from cachedeco.keys.compiler import KeyOption, KeyPlan, Locators, token_of_function
+from cachedeco.keys.compiler import KeyOption, KeyPlan, CompiledKeys, token_of_function
 from cachedeco.keys.dependencies import DependsOn, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import Subject, free_variables
-from cachedeco.loading.policy import Terms
+from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime import conf
 from cachedeco.runtime.validation import UNSET, seconds_of, span_of
-from cachedeco.storage.cache_keys import fit
-from cachedeco.storage.entries import Shelf
-from cachedeco.storage.serializers import ABSENT, format_of
+from cachedeco.storage.cache_keys import shorten_keys
+from cachedeco.storage.entries import EntryCodec
+from cachedeco.storage.serializers import ABSENT, build_serializer
 from cachedeco.storage.store import Store
 
 # A call's own token outlives its entries, or it would take them along. It is minted with a life of this many timeouts,
@@ -33,13 +33,13 @@ SHORTEST_LIFETIME: Final = 60.0
 LIFETIME_WHEN_UNKNOWN: Final = timedelta(days=30).total_seconds()
 
 
-class Ready(NamedTuple):
+class ResolvedSpec(NamedTuple):
     """A recipe under the settings in force."""
 
     settings: conf.Settings
-    terms: Terms
-    locators: Locators
-    room: int
+    policy: CachePolicy
+    compiled_keys: CompiledKeys
+    key_budget: int
 
 
 class Source(NamedTuple):
@@ -80,7 +80,7 @@ class Source(NamedTuple):
         return cls(given, "none" if head else binding, head)
 
 
-class Recipe:
+class FunctionSpec:
     """
     All that is known of one decorated function: checked at decoration, made ready at the first call.
 
@@ -94,53 +94,55 @@ class Recipe:
         self.name = name
         self.options = options
         # Whether only an invalidation lets a call give another value.
-        self.is_certain = options.audit and options.nested
+        self.is_auditable = options.audit and options.nested
         self._plan = plan
-        self._ready: Ready | None = None
+        self._ready: ResolvedSpec | None = None
         self.dependencies = plan.dependencies
         for each in self.dependencies:
             each.watch()
         _alive.add(self)
 
-    def located(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[Terms, list[str]]:
+    def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
         """Return the terms in force, and the keys of a call: the entry's, its own token's, the other tokens'."""
         ready = self.ready()
         try:
-            return ready.terms, fit(ready.locators.keys(*args, **kwargs), ready.room)
+            return ready.policy, shorten_keys(ready.compiled_keys.keys(*args, **kwargs), ready.key_budget)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
 
-    def located_each(
+    def resolve_calls(
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
-    ) -> tuple[Terms, list[list[str]]]:
+    ) -> tuple[CachePolicy, list[list[str]]]:
         """Return the terms in force, and for each of several calls what `located()` does."""
-        return self.ready().terms, [self.located(*call)[1] for call in calls]
+        return self.ready().policy, [self.resolve_call(*call)[1] for call in calls]
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return what invalidates one call. Nothing that the call varies on is asked for."""
         ready = self.ready()
         try:
-            own = ready.locators.own(*args, **kwargs)
+            own = ready.compiled_keys.own(*args, **kwargs)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
-        [key] = fit([own], ready.room)
-        return Invalidation(ready.terms.store, key, ready.terms.lifetime)
+        [key] = shorten_keys([own], ready.key_budget)
+        return Invalidation(ready.policy.store, key, ready.policy.lifetime)
 
     def function_token(self) -> Invalidation:
         """Return what invalidates every call."""
         ready = self.ready()
-        [key] = fit([token_of_function(ready.settings.KEY_PREFIX, self._plan.subject.key_name)], ready.room)
-        return Invalidation(ready.terms.store, key)
+        [key] = shorten_keys(
+            [token_of_function(ready.settings.KEY_PREFIX, self._plan.subject.key_name)], ready.key_budget
+        )
+        return Invalidation(ready.policy.store, key)
 
-    def ready(self) -> Ready:
+    def ready(self) -> ResolvedSpec:
         """Return what the settings in force make of the options, worked out once for each change of them."""
         settings = conf.settings()
         ready = self._ready
         if ready is None or ready.settings is not settings:
-            ready = self._ready = self._made_ready(settings)
+            ready = self._ready = self._resolve(settings)
         return ready
 
-    def _made_ready(self, settings: conf.Settings) -> Ready:
+    def _resolve(self, settings: conf.Settings) -> ResolvedSpec:
         options = self.options
         alias = settings.CACHES[0] if options.cache is None else options.cache
         if alias not in settings.CACHES:
@@ -151,10 +153,10 @@ class Recipe:
             raise ImproperlyConfigured(msg)
         store = Store(alias, self.name)
         timeout, lifetime = self._timeouts(settings, store)
-        terms = Terms(
+        policy = CachePolicy(
             function=self.name,
             store=store,
-            shelf=Shelf(store, format_of(options.format, settings.SIGNING_KEYS)),
+            codec=EntryCodec(store, build_serializer(options.format, settings.SIGNING_KEYS)),
             using=options.using,
             timeout=timeout,
             cache_if=options.cache_if,
@@ -168,8 +170,8 @@ class Recipe:
             refresh=settings.REFRESH,
             audit=settings.AUDIT if options.audit else 0.0,
         )
-        locators = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
-        return Ready(settings, terms, locators, store.room())
+        compiled_keys = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
+        return ResolvedSpec(settings, policy, compiled_keys, store.key_budget())
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
         """Return what gives the timeout of a value, and the lifetime of a call's own token."""
@@ -180,23 +182,23 @@ class Recipe:
             return lambda value: seconds if value is ABSENT else seconds_of(given(value)), LIFETIME_WHEN_UNKNOWN
         if seconds is None:
             return lambda _: None, None
-        grace = max(span_of(each, what="stale") for each in (self.options.stale, self.options.stale_on_error))
-        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * (seconds + grace))
+        max_stale = max(span_of(each, what="stale") for each in (self.options.stale, self.options.stale_on_error))
+        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * (seconds + max_stale))
 
 
 # Weak: a function decorated again at each call of the one around it must not stay.
-_alive: WeakSet[Recipe] = WeakSet()
+_alive: WeakSet[FunctionSpec] = WeakSet()
 
 
-def recipes() -> list[Recipe]:
+def all_specs() -> list[FunctionSpec]:
     """Return the recipes of all decorated functions that are alive, by name."""
-    return sorted(_alive, key=lambda recipe: recipe.name)
+    return sorted(_alive, key=lambda spec: spec.name)
 
 
 # --- from what the decorator was given ---
 
 
-def recipe_for(  # noqa: PLR0913 -- the decorator's own
+def build_spec(  # noqa: PLR0913 -- the decorator's own
     given: object,
     options: Options,
     *,
@@ -206,7 +208,7 @@ def recipe_for(  # noqa: PLR0913 -- the decorator's own
     namespace: object,
     depends_on: Sequence[DependsOn],
     name: str | None,
-) -> Recipe:
+) -> FunctionSpec:
     """Check what the decorator was given, and return the recipe."""
     source = Source.of(given)
     name = name_of(source.function, name)
@@ -219,7 +221,7 @@ def recipe_for(  # noqa: PLR0913 -- the decorator's own
     subject = Subject(name, key_name, signature, free, is_method=_is_method(source))
     spaces = (*_several(namespace), *dependencies_of(subject, depends_on))
     plan = KeyPlan(subject, key, tuple(ignore), _several(vary), spaces)
-    return Recipe(source, name, plan, options)
+    return FunctionSpec(source, name, plan, options)
 
 
 def _is_method(source: Source) -> bool:

@@ -13,7 +13,7 @@ from cachedeco.invalidation import retry_queue, transactions
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.breaker import Debt, troubled
+from cachedeco.storage.breaker import PendingInvalidation, breakers
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import Store
 
@@ -85,7 +85,7 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
     if not invalidations:
         return
     if _recorder is None:
-        transactions.at_commit(using, deliver, invalidations, touches=[each.key for each in invalidations])
+        transactions.at_commit(using, deliver, invalidations, invalidates=[each.key for each in invalidations])
     else:
         _recorder(using, invalidations)
 
@@ -97,19 +97,19 @@ def deliver(invalidations: Sequence[Invalidation]) -> None:
     Raises:
         LostInvalidation: As `delay()`.
     """
-    delay(tried(invalidations))
+    delay(try_to_deliver(invalidations))
 
 
-def tried(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+def try_to_deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """Do as `attempted()`, and note all of them if that is interrupted: nobody knows then what has arrived."""
     try:
-        return attempted(invalidations)
+        return attempt(invalidations)
     except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; what the cache raises is caught by the store
         _note(invalidations)
         raise
 
 
-def attempted(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+def attempt(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """
     Write new tokens, and return those invalidations that were not acknowledged.
 
@@ -131,9 +131,9 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
-    trouble = troubled.get(store.alias)
+    trouble = breakers.get(store.alias)
     if trouble is not None:
-        trouble.hurry()
+        trouble.probe_soon()
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
         left = list(store.set_urgently({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
@@ -157,8 +157,8 @@ def delay(left: Sequence[Invalidation]) -> None:
 
 
 def _note(left: Sequence[Invalidation]) -> None:
-    debts: dict[str, dict[str, Debt]] = defaultdict(dict)
+    pendings: dict[str, dict[str, PendingInvalidation]] = defaultdict(dict)
     for each in left:
-        debts[each.store.alias][each.key] = Debt(each.store.function, each.lifetime)
-    for alias, owed in debts.items():
-        retry_queue.note(alias, owed)
+        pendings[each.store.alias][each.key] = PendingInvalidation(each.store.function, each.lifetime)
+    for alias, queue in pendings.items():
+        retry_queue.enqueue(alias, queue)

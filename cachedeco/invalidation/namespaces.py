@@ -16,7 +16,7 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.rows import ModelReference, check_telling, field_of, label_of, model_of, text_of
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.validation import repr_of
-from cachedeco.storage.cache_keys import fit
+from cachedeco.storage.cache_keys import shorten_keys
 from cachedeco.storage.store import Store
 
 # What depends on a model has one token, rewritten with each row that changes. What depends on some rows of it has two:
@@ -160,7 +160,9 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
         every |= dict.fromkeys((each, each.other) if isinstance(each, _ModelNamespace) else (each,))
     names = [each.token_name(settings.KEY_PREFIX) for each in every]
     stores = [Store(alias) for alias in settings.CACHES]
-    invalidate(using, *[Invalidation(store, fit([name], store.room())[0]) for store in stores for name in names])
+    invalidate(
+        using, *[Invalidation(store, shorten_keys([name], store.key_budget())[0]) for store in stores for name in names]
+    )
 
 
 def part_of(value: object) -> str:

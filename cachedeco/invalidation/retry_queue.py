@@ -13,9 +13,9 @@ from typing import Final
 from cachedeco.invalidation import transactions
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.breaker import Breaker, Debt, is_outage, owe, troubled
+from cachedeco.storage.breaker import Breaker, PendingInvalidation, is_outage, enqueue_pending, breakers
 from cachedeco.storage.entries import TOKEN_BYTES
-from cachedeco.storage.store import Left, Store
+from cachedeco.storage.store import FailedKeys, Store
 
 # One command's worth: a server that is slow to take a hundred thousand must not look like one that hangs.
 BATCH: Final = 1000
@@ -23,13 +23,13 @@ BATCH: Final = 1000
 REFUSALS: Final = 5
 
 
-def note(alias: str, debts: Mapping[str, Debt]) -> None:
+def enqueue(alias: str, pendings: Mapping[str, PendingInvalidation]) -> None:
     """Note invalidations that a cache has not acknowledged: this process goes past it until they are delivered."""
-    owe(alias, debts, settle)
-    _tell("delayed", alias, debts)
+    enqueue_pending(alias, pendings, flush)
+    _emit("delayed", alias, pendings)
 
 
-def settle(breaker: Breaker) -> bool:
+def flush(breaker: Breaker) -> bool:
     """
     Deliver what is owed to a cache that answers; tell whether it has taken all.
 
@@ -39,33 +39,37 @@ def settle(breaker: Breaker) -> bool:
     if transactions.writes_can_roll_back(store.alias):
         return False  # a rollback would undo it
     refused = False
-    for batch, lifetime in list(_batches(breaker.owed)):
+    for batch, lifetime in list(_batches(breaker.queue)):
         left = _delivered(store, batch, lifetime)
         if left is None:
             return False
-        taken = {key: debt for key, debt in batch.items() if key not in left}
-        breaker.paid(taken)
-        _tell("invalidated", breaker.alias, taken)
+        taken = {key: pending for key, pending in batch.items() if key not in left}
+        breaker.acknowledge(taken)
+        _emit("invalidated", breaker.alias, taken)
         refused |= _is_refused(breaker, {key: batch[key] for key in left})
     return not refused
 
 
-def _batches(owed: dict[str, Debt]) -> Iterator[tuple[dict[str, Debt], float | None]]:
+def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, PendingInvalidation], float | None]]:
     """Give what can go in one command, with the lifetime of its tokens: the longest, and those for ever apart."""
     for is_for_ever in (True, False):
-        debts = [(key, debt) for key, debt in owed.copy().items() if (debt.lifetime is None) is is_for_ever]
-        for start in range(0, len(debts), BATCH):
-            batch = dict(debts[start : start + BATCH])
+        pendings = [
+            (key, pending) for key, pending in queue.copy().items() if (pending.lifetime is None) is is_for_ever
+        ]
+        for start in range(0, len(pendings), BATCH):
+            batch = dict(pendings[start : start + BATCH])
             yield batch, max((each.lifetime for each in batch.values() if each.lifetime is not None), default=None)
 
 
-def _delivered(store: Store, batch: Mapping[str, Debt], lifetime: float | None) -> Collection[str] | None:
+def _delivered(
+    store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None
+) -> Collection[str] | None:
     """Return the keys that the cache answered for and did not take; None where it does not answer."""
     try:
         left = store.write_many({key: urandom(TOKEN_BYTES) for key in batch}, lifetime)
         error = left.error  # of one server of several: what the others have taken, they are told again
     except Exception as raised:  # noqa: BLE001 -- any failure is an event
-        left, error = Left(batch), raised
+        left, error = FailedKeys(batch), raised
     if error is None:
         return left
     store.tell_failure("Delivering an invalidation failed", next(iter(batch)), error)
@@ -76,36 +80,36 @@ def _delivered(store: Store, batch: Mapping[str, Debt], lifetime: float | None) 
         # A server without memory for a token may still remove one, and a token that is lost is an invalidation.
         return () if store.remove(key) else (key,)
     rest: list[str] = []
-    for key, debt in batch.items():  # one may have been refused, and the others with it
-        refused = _delivered(store, {key: debt}, lifetime)
+    for key, pending in batch.items():  # one may have been refused, and the others with it
+        refused = _delivered(store, {key: pending}, lifetime)
         if refused is None:
             return None
         rest += refused
     return rest
 
 
-def _is_refused(breaker: Breaker, debts: Mapping[str, Debt]) -> bool:
+def _is_refused(breaker: Breaker, pendings: Mapping[str, PendingInvalidation]) -> bool:
     """Count a refusal of each; give up those that were refused too often, and tell whether others remain."""
-    for debt in debts.values():
-        debt.refusals += 1
-    lost = {key: debt for key, debt in debts.items() if debt.refusals >= REFUSALS}
-    breaker.paid(lost)
-    _tell("lost", breaker.alias, lost)
-    return len(lost) < len(debts)
+    for pending in pendings.values():
+        pending.refusals += 1
+    lost = {key: pending for key, pending in pendings.items() if pending.refusals >= REFUSALS}
+    breaker.acknowledge(lost)
+    _emit("lost", breaker.alias, lost)
+    return len(lost) < len(pendings)
 
 
 @atexit.register
 def deliver_at_exit() -> None:
     """Try once more to deliver what is owed to any cache; what is left is lost."""
-    for breaker in list(troubled.values()):
-        if breaker.owed:
+    for breaker in list(breakers.values()):
+        if breaker.queue:
             breaker.end_pause()
-            breaker.admits(Store(breaker.alias).answers)
-            lost = breaker.owed.copy()
-            breaker.paid(lost)
-            _tell("lost", breaker.alias, lost)
+            breaker.allows_request(Store(breaker.alias).answers)
+            lost = breaker.queue.copy()
+            breaker.acknowledge(lost)
+            _emit("lost", breaker.alias, lost)
 
 
-def _tell(kind: Kind, alias: str, debts: Mapping[str, Debt]) -> None:
-    for key, debt in debts.items():
-        emit(Event(kind, debt.function, key, alias))
+def _emit(kind: Kind, alias: str, pendings: Mapping[str, PendingInvalidation]) -> None:
+    for key, pending in pendings.items():
+        emit(Event(kind, pending.function, key, alias))

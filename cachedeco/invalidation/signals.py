@@ -29,7 +29,7 @@ from cachedeco.runtime.modes import current_mode
 UID: Final = "cachedeco"
 
 
-class Watched:
+class ModelSubscription:
     """A model that some function depends on, and the fields by which one depends on a part of it."""
 
     def __init__(self, model: ModelClass) -> None:
@@ -44,17 +44,17 @@ class Watched:
         return {some_rows_of(self.model, value) for value in values}
 
 
-WatchedFields = list[tuple[Watched, "Field[Any, Any]"]]
+WatchedFields = list[tuple[ModelSubscription, "Field[Any, Any]"]]
 
 # By what a signal names: the class that was saved or deleted; and, by the class whose row was deleted, those of whose
 # rows Django says nothing then.
-_by_sender: dict[ModelClass, list[Watched]] = {}
-_by_deleted: dict[ModelClass, list[Watched]] = {}
-_watched: dict[ModelClass, Watched] = {}
+_by_sender: dict[ModelClass, list[ModelSubscription]] = {}
+_by_deleted: dict[ModelClass, list[ModelSubscription]] = {}
+_watched: dict[ModelClass, ModelSubscription] = {}
 # What depends_on named: whether that was while Django started, as it then does in each process.
 _asked: dict[tuple[ModelReference, str | None], bool] = {}
 # By an instance's state, as an instance without a primary key can't be hashed: the rows that its change concerns.
-_before: "WeakKeyDictionary[object, set[tuple[Watched, str]]]" = WeakKeyDictionary()
+_before: "WeakKeyDictionary[object, set[tuple[ModelSubscription, str]]]" = WeakKeyDictionary()
 _lock = Lock()
 
 
@@ -95,7 +95,7 @@ def _connect(reference: ModelReference, name: str | None) -> None:
     if field is not None:
         check_telling(field)
     with _lock:
-        watched = _watched.setdefault(model, Watched(model))
+        watched = _watched.setdefault(model, ModelSubscription(model))
         if field is not None:
             watched.fields = {**watched.fields, field.attname: field}
         for sender in senders_of(model):
@@ -113,7 +113,7 @@ def _connect(reference: ModelReference, name: str | None) -> None:
                 post_delete.connect(_on_target_deleted, sender=sender, weak=False, dispatch_uid=f"{UID}.target")
 
 
-def _enter(table: dict[ModelClass, list[Watched]], sender: ModelClass, watched: Watched) -> None:
+def _enter(table: dict[ModelClass, list[ModelSubscription]], sender: ModelClass, watched: ModelSubscription) -> None:
     found = table.get(sender, [])
     if watched not in found:
         table[sender] = [*found, watched]  # a new list: a signal may be going through the old one
@@ -203,7 +203,9 @@ def _on_m2m_changed(  # noqa: PLR0913 -- what the signal brings
     invalidate_namespaces(using, [name for each in dict.fromkeys(sides) for name in _changed(each, None, [None])])
 
 
-def _changed(watched: Watched, before: set[tuple[Watched, str]] | None, now: Iterable[str | None]) -> list[Namespace]:
+def _changed(
+    watched: ModelSubscription, before: set[tuple[ModelSubscription, str]] | None, now: Iterable[str | None]
+) -> list[Namespace]:
     """Return what to invalidate of a model: all parts of it where it is not known which are concerned."""
     names = {watched.every}
     if watched.fields:
@@ -219,7 +221,9 @@ def _fields_for(sender: ModelClass, instance: Model) -> WatchedFields:
     return [(each, field) for each in watched for field in each.fields.values()]
 
 
-def _stored_rows(fields: WatchedFields, sender: ModelClass, instance: Model, using: str) -> set[tuple[Watched, str]]:
+def _stored_rows(
+    fields: WatchedFields, sender: ModelClass, instance: Model, using: str
+) -> set[tuple[ModelSubscription, str]]:
     """
     Return what the row is in the database now; nothing where it is not there.
 

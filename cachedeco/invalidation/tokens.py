@@ -7,7 +7,9 @@ from cachedeco.storage.entries import TOKEN_BYTES, Stamp, is_token
 from cachedeco.storage.store import Store
 
 
-def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], lifetime: float | None) -> Stamp | None:
+def read_or_create_tokens(
+    store: Store, tokens: Sequence[str], found: Mapping[str, object], lifetime: float | None
+) -> Stamp | None:
     """
     Return the stamp for a computation that begins after this call, minting the tokens that are absent.
 
@@ -26,12 +28,14 @@ def capture(store: Store, tokens: Sequence[str], found: Mapping[str, object], li
     absent = [key for key in tokens if not is_token(found.get(key))]
     if absent:
         lifetimes = dict.fromkeys(absent, None) | {tokens[0]: lifetime}
-        found = {**found, **minted(store, {key: lifetimes[key] for key in absent}, found)}
-    standing = tuple([found.get(key) for key in tokens])
-    return standing if all(map(is_token, standing)) else None  # type: ignore[return-value] # tokens, as just tested
+        found = {**found, **create_tokens(store, {key: lifetimes[key] for key in absent}, found)}
+    tokens_as_read = tuple([found.get(key) for key in tokens])
+    return tokens_as_read if all(map(is_token, tokens_as_read)) else None  # type: ignore[return-value] # tokens, as just tested
 
 
-def minted(store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]) -> Mapping[str, object]:
+def create_tokens(
+    store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]
+) -> Mapping[str, object]:
     """
     Mint tokens, and return those that stand: ours, or those of callers who were quicker.
 

@@ -36,7 +36,7 @@ class AtCommit(Generic[T]):
         """Begin with nothing to deliver."""
         self.deliver = deliver
         self.items: dict[T, None] = {}  # in order, each once
-        self.touched: set[str] = set()
+        self.invalidated_in_transaction: set[str] = set()
         self.block = block  # the test's own outermost one, inside TestCase
         # Weakly, as a rollback is to drop them.
         self.behind: list[ref[AtCommit[Any]]] = []
@@ -45,7 +45,7 @@ class AtCommit(Generic[T]):
     def __call__(self) -> None:
         """Deliver, once: in a test this may have happened when Django calls it."""
         items, self.items = list(self.items), {}
-        self.touched.clear()
+        self.invalidated_in_transaction.clear()
         waiting.discard(id(self))
         try:
             if items:
@@ -63,7 +63,7 @@ class AtCommit(Generic[T]):
 
 
 def at_commit(
-    using: str, deliver: Callable[[list[T]], object], items: Collection[T], touches: Iterable[str] = ()
+    using: str, deliver: Callable[[list[T]], object], items: Collection[T], invalidates: Iterable[str] = ()
 ) -> None:
     """
     Deliver items when the transaction open on a database commits; at once where there is none.
@@ -88,7 +88,7 @@ def at_commit(
     if block is not None or by_hand:
         pending = _joinable(connection, deliver) or _joined(connection, deliver, block)
         pending.items |= dict.fromkeys(items)
-        pending.touched.update(touches)
+        pending.invalidated_in_transaction.update(invalidates)
     if block is None or by_hand:
         deliver(list(items))
 
@@ -120,14 +120,14 @@ def _joinable(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], obje
 # --- what waits here ---
 
 
-def touched(keys: Iterable[str]) -> bool:
+def invalidated_in_transaction(keys: Iterable[str]) -> bool:
     """
     Tell whether a transaction open in this thread has touched one of these keys.
 
     Deliver first what a test's own transactions, ended by now, have left waiting.
     """
     wanted = set(keys)
-    return any(not wanted.isdisjoint(hook.touched) for hook in _waiting_here())
+    return any(not wanted.isdisjoint(hook.invalidated_in_transaction) for hook in _waiting_here())
 
 
 def items_for(deliver: Callable[[list[T]], object]) -> list[T]:

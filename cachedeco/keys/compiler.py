@@ -25,7 +25,7 @@ NamespaceOption = Namespace | str | Callable[..., object]
 ENDS = (",", ":", ";", "|", "/", " ")
 
 
-class Locators(NamedTuple):
+class CompiledKeys(NamedTuple):
     """The compiled functions; both take what the decorated function takes."""
 
     keys: Callable[..., list[str]]  #: the entry's key, then those of its tokens, the call's own first
@@ -127,7 +127,7 @@ class KeyPlan:
             raise ValueError(msg)
         return parts
 
-    def compiled(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> Locators:
+    def compiled(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> CompiledKeys:
         """Return the functions for the settings in force: their key prefix, and what they vary on besides."""
         # With values of its own: the next settings must find the plan as it was, and so must another thread.
         subject = copy(self.subject)
@@ -161,11 +161,11 @@ class KeyPlan:
         return error
 
 
-def _made(subject: Subject, source: str) -> Locators:
+def _made(subject: Subject, source: str) -> CompiledKeys:
     """Run the source, and give its functions the defaults and the name of ours: errors are then the same."""
     functions: dict[str, Any] = {}  # apart from what they refer to, or a closure in there would live in a cycle
     exec(_code(source), subject.values, functions)  # noqa: S102 -- from names that Python has parsed
-    made = Locators(functions["__keys"], functions["__own"])
+    made = CompiledKeys(functions["__keys"], functions["__own"])
     parameters = subject.signature.parameters.values()
     for function in made:
         function.__defaults__ = tuple(

@@ -7,14 +7,14 @@ from os import urandom
 from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation import transactions
-from cachedeco.invalidation.tokens import minted
-from cachedeco.loading.effects import Outcome, Raised, Value
-from cachedeco.loading.materializing import settled
-from cachedeco.loading.policy import Terms
-from cachedeco.loading.reading import NO_TOKENS, OLD_SNAPSHOT, Look
-from cachedeco.loading.writing import Draft, Write, prepared
+from cachedeco.invalidation.tokens import create_tokens
+from cachedeco.loading.effects import Outcome, Err, Ok
+from cachedeco.loading.materializing import materialize
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reading import NO_TOKENS, OLD_SNAPSHOT, ReadResult
+from cachedeco.loading.writing import PendingEntry, PendingWrite, encode_value
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import TOKEN_BYTES, Stamp, inner_names, is_token, unseal
+from cachedeco.storage.entries import TOKEN_BYTES, Stamp, inner_names, is_token, decode_entry
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import nested_names
 
@@ -24,7 +24,7 @@ Row = Sequence[str]  # the key of an entry, then those of the tokens that the ca
 # --- to read ---
 
 
-def looked_up_each(terms: Terms, rows: Sequence[Row], also: Iterable[str] = ()) -> list[Look]:
+def read_entries(policy: CachePolicy, rows: Sequence[Row], also: Iterable[str] = ()) -> list[ReadResult]:
     """
     Look entries up by one `get_many`; by one more where this process does not know yet what calls inside them told.
 
@@ -32,29 +32,33 @@ def looked_up_each(terms: Terms, rows: Sequence[Row], also: Iterable[str] = ()) 
     """
     known = [nested_names.remembered.get(row[0], ()) for row in rows]
     asked = [[*row, *names] for row, names in zip(rows, known, strict=True)]
-    found = many_caches.asked(terms.store, list(dict.fromkeys([*also, *(key for keys in asked for key in keys)])))
+    found = many_caches.get_many_across_caches(
+        policy.store, list(dict.fromkeys([*also, *(key for keys in asked for key in keys)]))
+    )
     if found is None:
         return [(row, None, None) for row in rows]
     if transactions.waiting:
-        found |= {one.draft.key: one.sealed for each in transactions.items_for(write_each) for one in each.writes}
-    looks: list[Look] = [(keys, found, unseal(terms.shelf, keys, found)) for keys in asked]
+        found |= {one.pending.key: one.sealed for each in transactions.items_for(write_each) for one in each.writes}
+    looks: list[ReadResult] = [(keys, found, decode_entry(policy.codec, keys, found)) for keys in asked]
     doubtful = [
         n
         for n, (row, (keys, _, entry)) in enumerate(zip(rows, looks, strict=True))
         if len(keys) > len(row) or (entry is None and row[0] in found)
     ]
     if doubtful:
-        _look_inside(terms, rows, looks, doubtful)
+        _resolve_nested_tokens(policy, rows, looks, doubtful)
     return looks
 
 
-def _look_inside(terms: Terms, rows: Sequence[Row], looks: list[Look], doubtful: Sequence[int]) -> None:
+def _resolve_nested_tokens(
+    policy: CachePolicy, rows: Sequence[Row], looks: list[ReadResult], doubtful: Sequence[int]
+) -> None:
     """Look entries up again that depend on more than was asked for."""
     found: dict[str, object] = looks[0][1]
-    inside = {n: inner_names(terms.shelf, rows[n], found) for n in doubtful}
+    inside = {n: inner_names(policy.codec, rows[n], found) for n in doubtful}
     missing = {name for names in inside.values() for name in names or () if name not in found}
     if missing:
-        there = many_caches.asked(terms.store, sorted(missing))
+        there = many_caches.get_many_across_caches(policy.store, sorted(missing))
         inside = dict.fromkeys(inside) if there is None else inside  # as keeping.looked_up() does
         found |= there or {}
     for n, names in inside.items():
@@ -64,29 +68,31 @@ def _look_inside(terms: Terms, rows: Sequence[Row], looks: list[Look], doubtful:
             continue
         nested_names.remember(row[0], names)
         # What this transaction has invalidated is old for itself, though nobody else may know yet.
-        if transactions.waiting and transactions.touched([name.rpartition(" ")[2] for name in names]):
+        if transactions.waiting and transactions.invalidated_in_transaction(
+            [name.rpartition(" ")[2] for name in names]
+        ):
             continue
         every = [*row, *names]
-        looks[n] = every, found, (unseal(terms.shelf, every, found) if entry is None and names else entry)
+        looks[n] = every, found, (decode_entry(policy.codec, every, found) if entry is None and names else entry)
 
 
-def stamped_each(terms: Terms, rows: Sequence[Row], found: Mapping[str, object] | None) -> list[Stamp | None]:
+def build_stamps(policy: CachePolicy, rows: Sequence[Row], found: Mapping[str, object] | None) -> list[Stamp | None]:
     """Return the stamps for the entries to come; None for each of which there is to be none."""
     reason = NO_TOKENS
-    if transactions.snapshot_may_be_old(terms.using):
+    if transactions.snapshot_may_be_old(policy.using):
         reason, found = OLD_SNAPSHOT, None
     elif found is not None:
-        found = {**found, **_minted_each(terms, rows, found)}
+        found = {**found, **_create_tokens_each(policy, rows, found)}
     stamps: list[Stamp | None] = []
     for row in rows:
         tokens: Any = () if found is None else tuple([found.get(key) for key in row[1:]])
         stamps.append(tokens if tokens and all(map(is_token, tokens)) else None)
         if stamps[-1] is None:
-            terms.tell("unstored", row[0], reason=reason)
+            policy.tell("unstored", row[0], reason=reason)
     return stamps
 
 
-def _minted_each(terms: Terms, rows: Sequence[Row], found: Mapping[str, object]) -> dict[str, object]:
+def _create_tokens_each(policy: CachePolicy, rows: Sequence[Row], found: Mapping[str, object]) -> dict[str, object]:
     """
     Mint the tokens that are absent, and return those that stand.
 
@@ -96,39 +102,39 @@ def _minted_each(terms: Terms, rows: Sequence[Row], found: Mapping[str, object])
     """
     own = {row[1] for row in rows}
     users = Counter(key for row in rows for key in row[1:] if not is_token(found.get(key)))
-    lifetimes = {key: terms.lifetime if key in own else None for key in users}
+    lifetimes = {key: policy.lifetime if key in own else None for key in users}
     shared = {key: lifetimes[key] for key, number in users.items() if number == len(rows)}
-    standing = dict(minted(terms.store, shared, found)) if shared else {}
-    for lifetime in {terms.lifetime, None}:
+    tokens_as_read = dict(create_tokens(policy.store, shared, found)) if shared else {}
+    for lifetime in {policy.lifetime, None}:
         fresh = {key: urandom(TOKEN_BYTES) for key in users if key not in shared and lifetimes[key] == lifetime}
-        refused = _sent(terms, fresh, lifetime)
-        standing |= {key: token for key, token in fresh.items() if key not in refused}
-    return standing
+        refused = _sent(policy, fresh, lifetime)
+        tokens_as_read |= {key: token for key, token in fresh.items() if key not in refused}
+    return tokens_as_read
 
 
-def _sent(terms: Terms, values: Mapping[str, bytes], timeout: float | None) -> set[str]:
+def _sent(policy: CachePolicy, values: Mapping[str, bytes], timeout: float | None) -> set[str]:
     """Write, and return the keys of what was not acknowledged."""
     refused: set[str] = set()
-    for some in terms.store.chunks(list(values)) if values else ():
-        refused.update(terms.store.set_many({key: values[key] for key in some}, timeout))
+    for some in policy.store.chunks(list(values)) if values else ():
+        refused.update(policy.store.set_many({key: values[key] for key in some}, timeout))
     return refused
 
 
 # --- to store ---
 
 
-def settled_each(function: str, given: object, ids: Sequence[Any]) -> Outcome[dict[Any, Any]]:
+def materialize_each(function: str, given: object, ids: Sequence[Any]) -> Outcome[dict[Any, Any]]:
     """Return what a function returned for ids, each value once what it stands for is there, or what that raised."""
-    outcome = settled(function, Value(given))
-    if isinstance(outcome, Raised):
+    outcome = materialize(function, Ok(given))
+    if isinstance(outcome, Err):
         return outcome
     try:
-        return Value(_settled_each(function, given, ids))
+        return Ok(_materialize_each(function, given, ids))
     except Exception as error:  # noqa: BLE001 -- the driver raises it
-        return Raised(error)
+        return Err(error)
 
 
-def _settled_each(function: str, given: object, ids: Sequence[Any]) -> dict[Any, Any]:
+def _materialize_each(function: str, given: object, ids: Sequence[Any]) -> dict[Any, Any]:
     """
     Return the value of each id, ABSENT for those that the function does not know; what nobody asked for is dropped.
 
@@ -148,8 +154,8 @@ def _settled_each(function: str, given: object, ids: Sequence[Any]) -> dict[Any,
             msg = TWIN.format(function, lacking[str(twin)], twin)
             raise TypeError(msg)
     for value in values.values():
-        outcome = settled(function, Value(value))
-        if isinstance(outcome, Raised):
+        outcome = materialize(function, Ok(value))
+        if isinstance(outcome, Err):
             raise outcome.error
     return values
 
@@ -165,42 +171,44 @@ TWIN: Final = (
 )
 
 
-class Together(NamedTuple):
+class WriteBatch(NamedTuple):
     """Entries on their way to the cache, of one function."""
 
-    writes: tuple[Write, ...]
-    otherwise: Callable[[Sequence[str]], None] | None  #: called with the keys of those that do not arrive
+    writes: tuple[PendingWrite, ...]
+    on_failure: Callable[[Sequence[str]], None] | None  #: called with the keys of those that do not arrive
 
 
-def keep_each(drafts: Sequence[tuple[Draft, object]], otherwise: Callable[[Sequence[str]], None] | None) -> None:
+def store_values(
+    pendings: Sequence[tuple[PendingEntry, object]], on_failure: Callable[[Sequence[str]], None] | None
+) -> None:
     """
     Store values: when the transaction commits, if one is open, as they may hold what it has written.
 
     *otherwise* is called with the keys of those for which that can't be, or which the cache does not acknowledge.
     """
     writes, left = [], []
-    for draft, value in drafts:
-        sealed = prepared(draft, value)[1]
+    for pending, value in pendings:
+        sealed = encode_value(pending, value)[1]
         if sealed is None:
-            left.append(draft.key)
+            left.append(pending.key)
         else:
-            writes.append(Write(draft, *sealed, None))
+            writes.append(PendingWrite(pending, *sealed, None))
     if writes:
-        transactions.at_commit(writes[0].draft.terms.using, write_each, [Together(tuple(writes), otherwise)])
-    if left and otherwise:
-        otherwise(left)
+        transactions.at_commit(writes[0].pending.policy.using, write_each, [WriteBatch(tuple(writes), on_failure)])
+    if left and on_failure:
+        on_failure(left)
 
 
-def write_each(batches: Sequence[Together]) -> None:
+def write_each(batches: Sequence[WriteBatch]) -> None:
     """Send entries to the cache, those of a batch together: held for as long as the longest of them."""
     with ExitStack() as left:  # calls each of them, though one raises
-        for writes, otherwise in batches:
-            terms = writes[0].draft.terms
+        for writes, on_failure in batches:
+            policy = writes[0].pending.policy
             timeouts = [each.timeout for each in writes if each.timeout is not None]
             longest = max(timeouts) if len(timeouts) == len(writes) else None
-            refused = _sent(terms, {each.draft.key: each.sealed for each in writes}, longest)
+            refused = _sent(policy, {each.pending.key: each.sealed for each in writes}, longest)
             for each in writes:
-                if each.draft.key not in refused:
-                    terms.tell("stored", each.draft.key)
-            if refused and otherwise:
-                left.callback(otherwise, sorted(refused))
+                if each.pending.key not in refused:
+                    policy.tell("stored", each.pending.key)
+            if refused and on_failure:
+                left.callback(on_failure, sorted(refused))

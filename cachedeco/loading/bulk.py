@@ -16,13 +16,13 @@ from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.batch import given, keep_each, looked_up_each, settled_each, stamped_each
-from cachedeco.loading.computing import Call, is_servable, served, standing, vouched
-from cachedeco.loading.effects import Compute, Outcome, Raised, Stepping, Steps, Value, Wait
-from cachedeco.loading.leases import FAILED, LANDED, REFUSALS, Lease, Mark, lease_named, pauses_until
-from cachedeco.loading.policy import Terms
-from cachedeco.loading.single_flight import Fleet, Name, board_each
-from cachedeco.loading.writing import Draft
+from cachedeco.loading.batch import given, store_values, read_entries, materialize_each, build_stamps
+from cachedeco.loading.computing import Miss, is_within_max_stale, serve, tokens_as_read, stamp_if_cacheable
+from cachedeco.loading.effects import CallUser, Outcome, Err, EffectFlow, Flow, Ok, Wait
+from cachedeco.loading.leases import FAILED, STORED, REFUSALS, Lease, LeaseOutcome, lease_named, pauses_until
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.single_flight import FlightGroup, Name, join_or_lead_each
+from cachedeco.loading.writing import PendingEntry
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.entries import Stamp, is_token
@@ -30,7 +30,7 @@ from cachedeco.tracking import collector
 
 Ids = Sequence[Hashable]
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function does not know
-Calls = Mapping[Hashable, Call]  # by id, in the order asked
+Calls = Mapping[Hashable, Miss]  # by id, in the order asked
 Otherwise = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
 # How often a caller computes with others, before he computes alone: what they have stored may be dead by then.
 ROUNDS: Final = 2
@@ -40,7 +40,7 @@ Stamps = dict[Hashable, Stamp | None]  # by id; None where no entry is to come
 class Batch(NamedTuple):
     """A call for many ids, of which some can't simply be served."""
 
-    terms: Terms
+    policy: CachePolicy
     ids: Ids  #: all that were asked for, in order, each once
     values: Values  #: of those that were served
     due: Calls  #: whose entry may still be served
@@ -51,149 +51,149 @@ class Batch(NamedTuple):
 # --- steps of a call ---
 
 
-def steps_of_batch(batch: Batch) -> Steps[Values]:
+def batch_flow(batch: Batch) -> Flow[Values]:
     """Serve, refresh and compute what was not simply served."""
     values = dict(batch.values)
     for steps in (_refreshed(batch), _missed(batch)):
         outcome = yield from steps
-        if isinstance(outcome, Raised):
+        if isinstance(outcome, Err):
             return outcome
         values |= outcome.value
-    return Value(given(batch.ids, values))
+    return Ok(given(batch.ids, values))
 
 
-def steps_of_refresh_each(batch: Batch, otherwise: Otherwise) -> Steps[Values]:
+def refresh_each_flow(batch: Batch, on_failure: Otherwise) -> Flow[Values]:
     """Compute and store for all that is missing, whoever else may be doing so."""
     for each in batch.bypassed:
-        batch.terms.tell("bypassed", batch.missing[each].keys[0])
-    stamps = yield partial(stamps_of, batch.terms, batch.missing, batch.bypassed)
-    outcome, _ = yield from _computed(batch.terms, batch.missing, stamps, otherwise=otherwise)
-    return outcome if isinstance(outcome, Raised) else Value(given(batch.ids, outcome.value))
+        batch.policy.tell("bypassed", batch.missing[each].keys[0])
+    stamps = yield partial(stamps_of, batch.policy, batch.missing, batch.bypassed)
+    outcome, _ = yield from _computed(batch.policy, batch.missing, stamps, on_failure=on_failure)
+    return outcome if isinstance(outcome, Err) else Ok(given(batch.ids, outcome.value))
 
 
-def steps_of_bypass_each(function: str, ids: Ids, otherwise: Callable[[], None] | None = None) -> Steps[Values]:
+def bypass_each_flow(function: str, ids: Ids, on_failure: Callable[[], None] | None = None) -> Flow[Values]:
     """Compute, and store nothing; call *otherwise* then. For no ids, nothing at all."""
     if not ids:
-        return Value({})
+        return Ok({})
     for _ in ids:
         emit(Event("bypassed", function))
-    collector.spoil()
+    collector.mark_uncacheable()
     began = perf_counter()
-    outcome: Outcome[Any] = yield Compute((list(ids),))
-    if isinstance(outcome, Value):
+    outcome: Outcome[Any] = yield CallUser((list(ids),))
+    if isinstance(outcome, Ok):
         emit(Event("computed", function, seconds=perf_counter() - began))
-        outcome = yield partial(settled_each, function, outcome.value, ids)
-    if isinstance(outcome, Raised):
+        outcome = yield partial(materialize_each, function, outcome.value, ids)
+    if isinstance(outcome, Err):
         return outcome
-    if otherwise:
-        yield otherwise
-    return Value(given(ids, outcome.value))
+    if on_failure:
+        yield on_failure
+    return Ok(given(ids, outcome.value))
 
 
 # --- who computes ---
 
 
-def _missed(batch: Batch) -> Steps[Values]:
+def _missed(batch: Batch) -> Flow[Values]:
     """Compute for what is missing, or take what other callers compute."""
-    terms, left = batch.terms, batch.missing
+    policy, left = batch.policy, batch.missing
     for each, call in left.items():
-        terms.tell("bypassed" if each in batch.bypassed else "miss", call.keys[0])
+        policy.tell("bypassed" if each in batch.bypassed else "miss", call.keys[0])
     values: Values = {}
     if left and (yield partial(_may_share, batch)):
-        deadline = monotonic() + terms.wait
+        deadline = monotonic() + policy.wait
         for _ in range(ROUNDS):
-            outcome, left = yield from _shared(terms, left, deadline)
-            if isinstance(outcome, Raised):
+            outcome, left = yield from _shared(policy, left, deadline)
+            if isinstance(outcome, Err):
                 return outcome
             values |= outcome.value
             if not left:
-                return Value(values)
+                return Ok(values)
     if left:
-        stamps = yield partial(stamps_of, terms, left, batch.bypassed)
-        outcome, _ = yield from _computed(terms, left, stamps)
-        return outcome if isinstance(outcome, Raised) else Value(values | outcome.value)
-    return Value(values)
+        stamps = yield partial(stamps_of, policy, left, batch.bypassed)
+        outcome, _ = yield from _computed(policy, left, stamps)
+        return outcome if isinstance(outcome, Err) else Ok(values | outcome.value)
+    return Ok(values)
 
 
 def _may_share(batch: Batch) -> bool:
     """Tell whether to compute with others: not where the cache can't be asked, nor where others may be in our way."""
     can_be_asked = all(call.found is not None for call in batch.missing.values())  # nor was any of them bypassed
-    return can_be_asked and batch.terms.wait > 0 and not collector.is_leading() and not transactions.any_open()
+    return can_be_asked and batch.policy.wait > 0 and not collector.is_leading() and not transactions.any_open()
 
 
-def _shared(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Outcome[Values], Calls]]:
+def _shared(policy: CachePolicy, calls: Calls, deadline: float) -> EffectFlow[tuple[Outcome[Values], Calls]]:
     """Compute for what nobody computes yet, then wait for the others; give what has come of it, and what is left."""
-    fleet, others = board_each(map(_name_of, calls.values()))
-    outcome = yield from _led(fleet, terms, _led_by(fleet, calls), deadline)
-    if isinstance(outcome, Raised):
+    group, others = join_or_lead_each(map(_name_of, calls.values()))
+    outcome = yield from _led(group, policy, _led_by(group, calls), deadline)
+    if isinstance(outcome, Err):
         return outcome, {}
     for future in others:
         yield Wait(future, max(0.0, deadline - monotonic()))
     left: Calls = {each: call for each, call in calls.items() if each not in outcome.value}
     if not left:
         return outcome, left
-    seen, left, _ = yield partial(_seen, terms, left)
-    return Value(outcome.value | seen), left
+    seen, left, _ = yield partial(_seen, policy, left)
+    return Ok(outcome.value | seen), left
 
 
-def _name_of(call: Call) -> Name:
-    return call.terms.store.alias, call.keys[0], _known(call)
+def _name_of(call: Miss) -> Name:
+    return call.policy.store.alias, call.keys[0], _known(call)
 
 
-def _known(call: Call) -> Stamp:
+def _known(call: Miss) -> Stamp:
     """Return the tokens as they were read; none where one is absent, as another caller may be minting them."""
-    tokens = standing(call)
+    tokens = tokens_as_read(call)
     return tokens if all(map(is_token, tokens)) else ()
 
 
-def _led_by(fleet: Fleet, calls: Calls) -> Calls:
-    return {each: call for each, call in calls.items() if _name_of(call) in fleet.flights}
+def _led_by(group: FlightGroup, calls: Calls) -> Calls:
+    return {each: call for each, call in calls.items() if _name_of(call) in group.flights}
 
 
-def _led(fleet: Fleet, terms: Terms, calls: Calls, deadline: float) -> Steps[Values]:
+def _led(group: FlightGroup, policy: CachePolicy, calls: Calls, deadline: float) -> Flow[Values]:
     """Compute for all who wait for the flights, unless another process does."""
     values: Values = {}
     left, lease = calls, None
-    outcome: Outcome[Values] = Value({})
-    mark: Mark = None
+    outcome: Outcome[Values] = Ok({})
+    mark: LeaseOutcome = None
     leases: list[Lease] = []
     try:
         if calls:
-            values, left, lease = yield from _granted(terms, calls, deadline)
+            values, left, lease = yield from _granted(policy, calls, deadline)
         if left:
             leases = [lease] if lease else []
-            stamps = yield partial(_stamps_led, fleet, terms, left, leases)
-            outcome, mark = yield from _computed(terms, left, stamps, leads=True)
+            stamps = yield partial(_stamps_led, group, policy, left, leases)
+            outcome, mark = yield from _computed(policy, left, stamps, leads=True)
     finally:
         # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
-        fleet.land()
+        group.complete()
     for each in leases:
         yield partial(each.end, mark)
-    return outcome if isinstance(outcome, Raised) else Value(values | outcome.value)
+    return outcome if isinstance(outcome, Err) else Ok(values | outcome.value)
 
 
-def _stamps_led(fleet: Fleet, terms: Terms, calls: Calls, leases: list[Lease]) -> Stamps:
+def _stamps_led(group: FlightGroup, policy: CachePolicy, calls: Calls, leases: list[Lease]) -> Stamps:
     """
     Return the stamps for the entries to come.
 
     Who comes now finds the tokens that were minted for them: flights and lease get a second name, of these.
     """
-    stamps = stamps_of(terms, calls)
-    stamped = {
+    stamps = stamps_of(policy, calls)
+    build_stamp = {
         each: calls[each]._replace(found=dict(zip(calls[each].keys[1:], stamp, strict=True)))
         for each, stamp in stamps.items()
         if stamp is not None
     }
-    renamed = [_name_of(call) for each, call in stamped.items() if not _known(calls[each])]
+    renamed = [_name_of(call) for each, call in build_stamp.items() if not _known(calls[each])]
     if renamed:
-        fleet.rename(renamed)
-        second = _lease_of(terms, stamped)
+        group.rename(renamed)
+        second = _lease_of(policy, build_stamp)
         if leases and second.take():
             leases.append(second)
     return stamps
 
 
-def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Values, Calls, Lease | None]]:
+def _granted(policy: CachePolicy, calls: Calls, deadline: float) -> EffectFlow[tuple[Values, Calls, Lease | None]]:
     """
     Take the lease, or wait for what its holder computes, at most until the deadline.
 
@@ -202,23 +202,23 @@ def _granted(terms: Terms, calls: Calls, deadline: float) -> Stepping[tuple[Valu
         without.
     """
     values: Values = {}
-    lease = yield partial(_lease_of, terms, calls)
+    lease = yield partial(_lease_of, policy, calls)
     if (yield lease.take):
         return values, calls, lease
     pauses, refusals = pauses_until(deadline), 0
     while refusals < REFUSALS:
-        before, (seen, calls, found) = calls, (yield partial(_seen, terms, calls, [lease.key]))
+        before, (seen, calls, found) = calls, (yield partial(_seen, policy, calls, [lease.key]))
         values |= seen
         mark = found.get(lease.key) if found else None
         if not calls or found is None:
             break
         if mark == lease.owner:  # it was taken, though we were told that it was not
             return values, calls, lease
-        is_over = mark in (LANDED, FAILED) or _are_dead(before, calls)
-        if mark == FAILED and all(map(is_servable, calls.values())):
-            return values | {each: served(call).value for each, call in calls.items()}, {}, None
+        is_over = mark in (STORED, FAILED) or _are_dead(before, calls)
+        if mark == FAILED and all(map(is_within_max_stale, calls.values())):
+            return values | {each: serve(call).value for each, call in calls.items()}, {}, None
         if is_over:  # and for these nothing was stored that lives: by an invalidation, or it can't be stored
-            after = yield partial(_lease_of, terms, calls)
+            after = yield partial(_lease_of, policy, calls)
             if after.key == lease.key:
                 break
             lease = after
@@ -237,23 +237,25 @@ def _are_dead(before: Calls, now: Calls) -> bool:
     return any(_known(before[each]) not in {(), _known(call)} for each, call in now.items())
 
 
-def _lease_of(terms: Terms, calls: Calls) -> Lease:
+def _lease_of(policy: CachePolicy, calls: Calls) -> Lease:
     """Return the lease for a computation, of the ids that are missing, under the tokens that were read."""
     told = [(call.keys[0], _known(call), call.entry and call.entry.expires) for call in calls.values()]
     seconds = [call.entry.seconds for call in calls.values() if call.entry]
     first = next(iter(calls.values())).keys[0]
-    return lease_named(terms.store, first, repr(told).encode(), sum(seconds) if len(seconds) == len(calls) else None)
+    return lease_named(policy.store, first, repr(told).encode(), sum(seconds) if len(seconds) == len(calls) else None)
 
 
-def _seen(terms: Terms, calls: Calls, also: Sequence[str] = ()) -> tuple[Values, Calls, Mapping[str, object] | None]:
+def _seen(
+    policy: CachePolicy, calls: Calls, also: Sequence[str] = ()
+) -> tuple[Values, Calls, Mapping[str, object] | None]:
     """Look again; return what others have computed meanwhile, what is left, and all that was found."""
-    looks = looked_up_each(terms, [call.keys for call in calls.values()], also)
+    looks = read_entries(policy, [call.keys for call in calls.values()], also)
     values: Values = {}
-    left: dict[Hashable, Call] = {}
+    left: dict[Hashable, Miss] = {}
     for (each, call), (asked, found, entry) in zip(calls.items(), looks, strict=True):
         if entry is not None and entry.expires > time():
-            collector.note(terms.store.alias, asked, found)
-            terms.tell("shared", call.keys[0], seconds=entry.seconds)
+            collector.record_dependency(policy.store.alias, asked, found)
+            policy.tell("shared", call.keys[0], seconds=entry.seconds)
             values[each] = entry.value
         else:
             left[each] = call._replace(asked=asked, found=found, entry=entry)
@@ -264,83 +266,85 @@ def _seen(terms: Terms, calls: Calls, also: Sequence[str] = ()) -> tuple[Values,
 
 
 def _computed(
-    terms: Terms,
+    policy: CachePolicy,
     calls: Calls,
     stamps: Stamps,
     *,
     leads: bool = False,
-    otherwise: Otherwise = None,
-) -> Stepping[tuple[Outcome[Values], Mark]]:
+    on_failure: Otherwise = None,
+) -> EffectFlow[tuple[Outcome[Values], LeaseOutcome]]:
     """Compute and store; give what the caller gets, and how that is to be remembered."""
     ids = list(calls)
     began = perf_counter()
-    with collector.computing(terms.store.alias, collects=terms.nested, leads=leads) as computation:
-        outcome: Outcome[Any] = yield Compute((ids,))
-        if isinstance(outcome, Value):
-            outcome = yield partial(settled_each, terms.function, outcome.value, ids)
+    with collector.computing(policy.store.alias, collects=policy.nested, leads=leads) as computation:
+        outcome: Outcome[Any] = yield CallUser((ids,))
+        if isinstance(outcome, Ok):
+            outcome = yield partial(materialize_each, policy.function, outcome.value, ids)
     seconds = perf_counter() - began
-    if isinstance(outcome, Raised):
-        old = (yield from _rescued(terms, calls, outcome.error)) if isinstance(outcome.error, Exception) else None
+    if isinstance(outcome, Err):
+        old = (
+            (yield from _stale_fallback(policy, calls, outcome.error)) if isinstance(outcome.error, Exception) else None
+        )
         return (outcome, None) if old is None else (old, FAILED)
-    terms.tell("computed", calls[ids[0]].keys[0], seconds=seconds)
-    drafts, inner = [], dict(computation.inner)
+    policy.tell("computed", calls[ids[0]].keys[0], seconds=seconds)
+    pendings, inner = [], dict(computation.inner)
     for each, call in calls.items():
-        stamp = vouched(call, stamps[each], inner, is_whole=computation.is_whole)
+        stamp = stamp_if_cacheable(call, stamps[each], inner, is_cacheable=computation.is_cacheable)
         # A share of the time for each: a hit saves no more than that.
-        drafts.append((Draft(terms, call.keys[0], stamp, inner, seconds / len(ids)), outcome.value[each]))
-    yield partial(keep_each, drafts, otherwise)
-    return outcome, LANDED
+        pendings.append((PendingEntry(policy, call.keys[0], stamp, inner, seconds / len(ids)), outcome.value[each]))
+    yield partial(store_values, pendings, on_failure)
+    return outcome, STORED
 
 
-def stamps_of(terms: Terms, calls: Calls, bypassed: AbstractSet[Hashable] = frozenset()) -> Stamps:
+def stamps_of(policy: CachePolicy, calls: Calls, bypassed: AbstractSet[Hashable] = frozenset()) -> Stamps:
     """Return the stamps for the entries to come; none for what this transaction has invalidated."""
     stamps: Stamps = dict.fromkeys(bypassed)
     rest = {each: call for each, call in calls.items() if each not in bypassed}
     if rest:
         rows = [call.keys for call in rest.values()]
-        stamps |= zip(rest, stamped_each(terms, rows, next(iter(rest.values())).found), strict=True)
+        stamps |= zip(rest, build_stamps(policy, rows, next(iter(rest.values())).found), strict=True)
     return stamps
 
 
-def _rescued(terms: Terms, calls: Calls, error: Exception) -> Stepping[Value[Values] | None]:
+def _stale_fallback(policy: CachePolicy, calls: Calls, error: Exception) -> EffectFlow[Ok[Values] | None]:
     """Return the old values, where they may be served for all ids though the computation has raised."""
-    if not all(map(is_servable, calls.values())):
+    if not all(map(is_within_max_stale, calls.values())):
         return None
     # What was invalidated while the computation ran is not served, whatever has become of the computation.
-    looks = yield partial(looked_up_each, terms, [call.keys for call in calls.values()])
+    looks = yield partial(read_entries, policy, [call.keys for call in calls.values()])
     if any(entry is None for _, _, entry in looks):
         return None
     first = next(iter(calls.values())).keys[0]
-    terms.tell("error", first, reason="The computation failed, and the old values were served", error=error)
+    policy.tell("error", first, reason="The computation failed, and the old values were served", error=error)
     again = [call._replace(asked=a, found=f, entry=e) for call, (a, f, e) in zip(calls.values(), looks, strict=True)]
-    return Value({each: served(call).value for each, call in zip(calls, again, strict=True)})
+    return Ok({each: serve(call).value for each, call in zip(calls, again, strict=True)})
 
 
 # --- to refresh what is still served ---
 
 
-def _refreshed(batch: Batch) -> Steps[Values]:
+def _refreshed(batch: Batch) -> Flow[Values]:
     """Serve what is due, or nearly, unless it is this caller who refreshes it."""
-    terms, due = batch.terms, batch.due
+    policy, due = batch.policy, batch.due
     values: Values = {}
     if due and not (yield transactions.any_open):  # of which nothing is shared
-        fleet, _ = board_each(map(_name_of, due.values()))
-        led = _led_by(fleet, due)
+        group, _ = join_or_lead_each(map(_name_of, due.values()))
+        led = _led_by(group, due)
         lease, mark = None, None
-        outcome: Outcome[Values] = Value({})
+        outcome: Outcome[Values] = Ok({})
         try:
-            lease = (yield partial(_lease_of, terms, led)) if led else None
+            lease = (yield partial(_lease_of, policy, led)) if led else None
             lease = lease if lease and (yield lease.take) else None
             if lease:
                 for call in led.values():
-                    terms.tell("miss", call.keys[0])
-                stamps = yield partial(stamps_of, terms, led)
-                outcome, mark = yield from _computed(terms, led, stamps, leads=True)
+                    policy.tell("miss", call.keys[0])
+                stamps = yield partial(stamps_of, policy, led)
+                outcome, mark = yield from _computed(policy, led, stamps, leads=True)
         finally:
-            fleet.land()
+            group.complete()
         if lease:
             yield partial(lease.end, mark)
-        if isinstance(outcome, Raised):
+        if isinstance(outcome, Err):
             return outcome
         values = outcome.value
-    return Value(values | {each: served(call).value for each, call in due.items() if each not in values})
+    return Ok(values | {each: serve(call).value for each, call in due.items() if each not in values})

@@ -22,7 +22,7 @@ from cachedeco.runtime import background
 V = TypeVar("V")
 
 
-class Compute(NamedTuple):
+class CallUser(NamedTuple):
     """Call the user's function: what the driver was given, with these arguments. The answer is an outcome."""
 
     arguments: tuple[Any, ...] = ()
@@ -41,40 +41,40 @@ class Pause(NamedTuple):
     seconds: float
 
 
-class Handover(NamedTuple):
+class Spawn(NamedTuple):
     """Take these steps in the background, after so many seconds. The answer tells whether they were taken on."""
 
-    steps: "Steps[Any]"
+    steps: "Flow[Any]"
     after: float = 0.0
 
 
-class Value(NamedTuple, Generic[V]):
+class Ok(NamedTuple, Generic[V]):
     """What the function returned, or what stands for it."""
 
     value: V
 
 
-class Raised(NamedTuple):
+class Err(NamedTuple):
     """What the function raised."""
 
     error: BaseException
 
 
-COMPUTE: Final = Compute()
-Outcome = Value[V] | Raised
-Step = Callable[[], Any] | Compute | Wait | Pause | Handover
+CALL_USER: Final = CallUser()
+Outcome = Ok[V] | Err
+Effect = Callable[[], Any] | CallUser | Wait | Pause | Spawn
 # What gives a T in the end. What a driver takes gives an outcome.
-Stepping = Generator[Step, Any, V]
-Steps = Stepping[Outcome[V]]
+EffectFlow = Generator[Effect, Any, V]
+Flow = EffectFlow[Outcome[V]]
 
 
-def run(steps: Steps[V], compute: Callable[..., Any]) -> V:
+def run(steps: Flow[V], compute: Callable[..., Any]) -> V:
     """Take the steps here and now."""
     # Raised here and not below: no error of the user's is to have our StopIteration behind it.
-    return _given(_taken(steps, compute))
+    return _unwrap(_drive(steps, compute))
 
 
-def _taken(steps: Steps[V], compute: Callable[..., Any]) -> Outcome[V]:
+def _drive(steps: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
     answer: object = None
     with closing(steps):
         while True:
@@ -83,36 +83,36 @@ def _taken(steps: Steps[V], compute: Callable[..., Any]) -> Outcome[V]:
             except StopIteration as end:
                 answer = None  # or an error in it and this frame would keep each other alive
                 return end.value  # type: ignore[no-any-return] # the generator's own V
-            answer = _done(step, compute)
+            answer = _perform(step, compute)
 
 
-def _done(step: Step, compute: Callable[..., Any]) -> object:
+def _perform(step: Effect, compute: Callable[..., Any]) -> object:
     match step:
-        case Compute(arguments):
+        case CallUser(arguments):
             try:
-                return Value(compute(*arguments))
+                return Ok(compute(*arguments))
             except BaseException as error:  # noqa: BLE001 -- raised again, once the steps have tidied up
-                return Raised(error)
+                return Err(error)
         case Wait(future, seconds):
             wait((future,), min(seconds, TIMEOUT_MAX))
             return future.result() if future.done() else None
         case Pause(seconds):
             sleep(seconds)
             return None
-        case Handover(steps, after):
+        case Spawn(steps, after):
             return background.submit(lambda: run(steps, compute), after)
         case _:
             return step()
 
 
-async def arun(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> V:
+async def arun(steps: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
     """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
-    return _given(await _ataken(steps, compute))
+    return _unwrap(await _adrive(steps, compute))
 
 
-async def _ataken(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
+async def _adrive(steps: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     answer: object = None
-    cancelled: Raised | None = None
+    cancelled: Err | None = None
     with closing(steps):
         while True:
             try:
@@ -125,10 +125,10 @@ async def _ataken(steps: Steps[V], compute: Callable[..., Awaitable[Any]]) -> Ou
             if callable(step):
                 answer, cancelled = await _undisturbed(step, cancelled)
             else:
-                answer = cancelled if cancelled and isinstance(step, Compute) else await _adone(step, compute)
+                answer = cancelled if cancelled and isinstance(step, CallUser) else await _aperform(step, compute)
 
 
-async def _undisturbed(step: Callable[[], Any], cancelled: Raised | None) -> tuple[object, Raised | None]:
+async def _undisturbed(step: Callable[[], Any], cancelled: Err | None) -> tuple[object, Err | None]:
     """
     Take a step to its end, though we may be cancelled meanwhile: its thread goes on anyway, and may take a lease.
 
@@ -139,18 +139,18 @@ async def _undisturbed(step: Callable[[], Any], cancelled: Raised | None) -> tup
     try:
         return await asyncio.shield(work), cancelled
     except asyncio.CancelledError as error:
-        return await work, Raised(error)
+        return await work, Err(error)
 
 
-async def _adone(step: Compute | Wait | Pause | Handover, compute: Callable[..., Awaitable[Any]]) -> object:
+async def _aperform(step: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
     match step:
-        case Compute(arguments):
+        case CallUser(arguments):
             try:
-                return Value(await compute(*arguments))
+                return Ok(await compute(*arguments))
             except GeneratorExit:  # nobody awaits us any more, and nothing can be awaited any more
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after tidying up
-                return Raised(error)
+                return Err(error)
         case Wait(future, seconds):
             await _until_done(future, seconds)
             return future.result() if future.done() else None
@@ -174,8 +174,8 @@ async def _until_done(future: "Future[Any]", seconds: float) -> None:
             await done.wait()
 
 
-def _given(outcome: Outcome[V]) -> V:
-    if isinstance(outcome, Value):
+def _unwrap(outcome: Outcome[V]) -> V:
+    if isinstance(outcome, Ok):
         return outcome.value  # type: ignore[no-any-return] # as above
     try:
         raise outcome.error

@@ -4,10 +4,10 @@ import copy
 from contextlib import suppress
 
 
-def copied(error: Exception) -> Exception:
+def copy_exception(error: Exception) -> Exception:
     """Return an error for one more caller to raise: raised by several threads, one error would mix their tracebacks."""
     try:
-        twin = _twin_of(error)
+        twin = _copy_of(error)
     except Exception:  # noqa: BLE001 -- a class of the user's that can't be made anew
         return error
     # What copy() leaves out, or does not copy.
@@ -18,7 +18,7 @@ def copied(error: Exception) -> Exception:
     return twin.with_traceback(error.__traceback__)
 
 
-def _twin_of(error: Exception) -> Exception:
+def _copy_of(error: Exception) -> Exception:
     kind = type(error)
     with suppress(Exception):
         twin = copy.copy(error)

@@ -19,20 +19,20 @@ from random import uniform
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
-from cachedeco.loading.computing import Call, Landing, is_servable, served, standing
-from cachedeco.loading.effects import Pause, Stepping, Value
-from cachedeco.loading.reading import looked_up, stamped
-from cachedeco.storage.cache_keys import fit
+from cachedeco.loading.computing import Miss, FlightResult, is_within_max_stale, serve, tokens_as_read
+from cachedeco.loading.effects import Pause, EffectFlow, Ok
+from cachedeco.loading.reading import read_entry, build_stamp
+from cachedeco.storage.cache_keys import shorten_keys
 from cachedeco.storage.entries import Stamp, packed_of
 from cachedeco.storage.store import Store
-from cachedeco.tracking.collector import note
+from cachedeco.tracking.collector import record_dependency
 
 # How it ended: what there is to store is stored; or the computation has raised, and its old value is served on.
-LANDED: Final = b"landed"
+STORED: Final = b"landed"
 FAILED: Final = b"failed"
-Mark = Literal[b"landed", b"failed"] | None  # None: it came to nothing
+LeaseOutcome = Literal[b"landed", b"failed"] | None  # None: it came to nothing
 # Seconds that it is remembered how a lease ended: for callers who are late, and between attempts after a failure.
-MARK_SECONDS: Final = 5.0
+OUTCOME_SECONDS: Final = 5.0
 # A holder that lives longer than this is taken for dead: ten times what the last computation took, within bounds.
 LIFETIMES_OF_COMPUTATION: Final = 10
 SHORTEST_LIFETIME: Final = 2.0
@@ -62,20 +62,20 @@ class Lease(NamedTuple):
         """Take it; False where another has it, or had it lately, or where the cache can't be asked."""
         return self.store.add(self.key, self.owner, self.lifetime)
 
-    def end(self, mark: Mark) -> None:
+    def end(self, mark: LeaseOutcome) -> None:
         """Say how it ended; with None, give it back as if nobody had had it."""
         # A cache that is full takes no mark: then nobody is to wait for us, who have ended.
-        if mark is None or not self.store.set(self.key, mark, MARK_SECONDS):
+        if mark is None or not self.store.set(self.key, mark, OUTCOME_SECONDS):
             self.store.delete(self.key)
 
 
-def lease_of(call: Call, stamp: Stamp, *, is_late: bool = False) -> Lease:
+def lease_of(call: Miss, stamp: Stamp, *, is_late: bool = False) -> Lease:
     """Return the lease for a computation under a stamp, of the tokens that the call itself depends on."""
     entry, found = call.entry, call.found or {}
     # A dead entry still names the calls inside: one of those may have been invalidated, which is not in the stamp.
     replaced = entry and entry.expires, [found[name] for name in call.asked[len(call.keys) :] if name in found]
     told = b"".join(stamp) + repr((replaced, is_late)).encode()
-    lease = lease_named(call.terms.store, call.keys[0], told, None if entry is None else entry.seconds, stamp)
+    lease = lease_named(call.policy.store, call.keys[0], told, None if entry is None else entry.seconds, stamp)
     return lease._replace(is_late=is_late)
 
 
@@ -98,28 +98,28 @@ def lease_named(store: Store, key: str, told: bytes, seconds: float | None, stam
     if seconds is not None:
         lifetime = min(max(SHORTEST_LIFETIME, LIFETIMES_OF_COMPUTATION * seconds), LONGEST_LIFETIME)
     # It ends in "@" and a digest, as no other key does.
-    [fitted] = fit([f"{key}@{blake2b(told, digest_size=8).hexdigest()}"], store.room())
+    [fitted] = shorten_keys([f"{key}@{blake2b(told, digest_size=8).hexdigest()}"], store.key_budget())
     return Lease(store, fitted, urandom(8), lifetime, stamp)
 
 
 # --- to wait for the one who has it ---
 
 
-class Permit(NamedTuple):
+class Proceed(NamedTuple):
     """Compute now."""
 
     stamp: Stamp | None  #: that of the entry to come; None where none is to come
     lease: Lease | None  #: None where we compute without
 
 
-class Arrival(NamedTuple):
+class Resolved(NamedTuple):
     """Another process has computed."""
 
-    value: Value[Any]  #: for the caller
-    landing: Landing  #: for those who wait for the caller
+    value: Ok[Any]  #: for the caller
+    flight_result: FlightResult  #: for those who wait for the caller
 
 
-def granted(call: Call, stamp: Stamp, deadline: float) -> Stepping[Permit | Arrival]:
+def acquire_or_wait(call: Miss, stamp: Stamp, deadline: float) -> EffectFlow[Proceed | Resolved]:
     """
     Take the lease, or wait for what its holder computes, at most until the deadline.
 
@@ -127,30 +127,30 @@ def granted(call: Call, stamp: Stamp, deadline: float) -> Stepping[Permit | Arri
     """
     lease = yield partial(lease_of, call, stamp)
     if (yield lease.take):
-        return Permit(stamp, lease)
+        return Proceed(stamp, lease)
     pauses, refusals = pauses_until(deadline), 0
     while True:
-        asked, found, entry = yield partial(looked_up, call.terms, call.keys, [lease.key])
+        asked, found, entry = yield partial(read_entry, call.policy, call.keys, [lease.key])
         call = call._replace(asked=asked, found=found, entry=entry)
-        answer = _answered(call, lease) or (yield from _contended(call, lease))
+        answer = _check_progress(call, lease) or (yield from _next_lease(call, lease))
         if not isinstance(answer, Lease):
             return answer
         lease = answer
         if lease.key in found:
             refusals = 0
         elif (yield lease.take):
-            return Permit(lease.stamp, lease)
+            return Proceed(lease.stamp, lease)
         else:
             refusals += 1
         if refusals == REFUSALS:
-            return Permit(lease.stamp, None)
-        if not lease.is_late and 0 < deadline - monotonic() <= (1 - PATIENCE) * call.terms.wait:
+            return Proceed(lease.stamp, None)
+        if not lease.is_late and 0 < deadline - monotonic() <= (1 - PATIENCE) * call.policy.wait:
             # Its holder may be dead. One who computes in its place now spares all others, whose time ends together.
             lease = yield partial(lease_of, call, lease.stamp, is_late=True)
             continue
         pause = next(pauses, None)
         if pause is None:
-            return Permit(lease.stamp, None)
+            return Proceed(lease.stamp, None)
         yield pause
 
 
@@ -162,41 +162,41 @@ def pauses_until(deadline: float) -> Iterator[Pause]:
         seconds = min(seconds * GROWTH, LONGEST_PAUSE)
 
 
-def _answered(call: Call, lease: Lease) -> Permit | Arrival | None:
+def _check_progress(call: Miss, lease: Lease) -> Proceed | Resolved | None:
     """Return what the cache, as it was just read, says of the computation, if it says anything."""
     entry, found = call.entry, call.found
     if found is None:
-        call.terms.tell("unstored", call.keys[0], reason="the cache could not be asked")
-        return Permit(None, None)
+        call.policy.tell("unstored", call.keys[0], reason="the cache could not be asked")
+        return Proceed(None, None)
     if entry is not None and entry.expires > time():
-        note(call.terms.store.alias, call.asked, found)
-        call.terms.tell("shared", call.keys[0], seconds=entry.seconds)
-        return Arrival(Value(entry.value), _landing(call))
+        record_dependency(call.policy.store.alias, call.asked, found)
+        call.policy.tell("shared", call.keys[0], seconds=entry.seconds)
+        return Resolved(Ok(entry.value), _flight_result(call))
     mark = found.get(lease.key)
     if mark == lease.owner:  # it was taken, though we were told that it was not
-        return Permit(lease.stamp, lease)
-    if mark == FAILED and is_servable(call):
-        return Arrival(served(call), _landing(call))
+        return Proceed(lease.stamp, lease)
+    if mark == FAILED and is_within_max_stale(call):
+        return Resolved(serve(call), _flight_result(call))
     return None
 
 
-def _contended(call: Call, lease: Lease) -> Stepping[Lease | Permit]:
+def _next_lease(call: Miss, lease: Lease) -> EffectFlow[Lease | Proceed]:
     """Return the lease to wait for; the permit to compute without, where nothing is to come."""
     found: Any = call.found
     stamp: Stamp | None = lease.stamp
-    if standing(call) != stamp:  # by an invalidation: what the holder computes is dead at birth
-        stamp = yield partial(stamped, call.terms, call.keys, found)
-    elif found.get(lease.key) not in (LANDED, FAILED):
+    if tokens_as_read(call) != stamp:  # by an invalidation: what the holder computes is dead at birth
+        stamp = yield partial(build_stamp, call.policy, call.keys, found)
+    elif found.get(lease.key) not in (STORED, FAILED):
         return lease
     if stamp is None:
-        return Permit(None, None)
+        return Proceed(None, None)
     fresh = yield partial(lease_of, call, stamp, is_late=lease.is_late)
-    return Permit(stamp, None) if fresh.key == lease.key else fresh
+    return Proceed(stamp, None) if fresh.key == lease.key else fresh
 
 
-def _landing(call: Call) -> Landing:
+def _flight_result(call: Miss) -> FlightResult:
     """Return what those get who wait for us: they make copies of their own of the entry."""
     found: Any = call.found
     inner = {name: found[name] for name in call.asked[len(call.keys) :]}
-    packed = packed_of(call.terms.shelf.form, found[call.keys[0]])
-    return Landing(packed, inner, call.entry.seconds if call.entry else 0.0)
+    packed = packed_of(call.policy.codec.serializer, found[call.keys[0]])
+    return FlightResult(packed, inner, call.entry.seconds if call.entry else 0.0)

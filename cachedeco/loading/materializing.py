@@ -7,20 +7,20 @@ from typing import Any, TypeVar
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
-from cachedeco.loading.effects import Outcome, Raised, Value
+from cachedeco.loading.effects import Outcome, Err, Ok
 
 V = TypeVar("V")
 
 
-def settled(function: str, outcome: Value[Any]) -> Outcome[Any]:
+def materialize(function: str, outcome: Ok[Any]) -> Outcome[Any]:
     """Return the value once what it stands for is there, or what that raised."""
     try:
-        return Value(_settled(function, outcome.value))
+        return Ok(_materialize(function, outcome.value))
     except Exception as error:  # noqa: BLE001 -- the driver raises it
-        return Raised(error)
+        return Err(error)
 
 
-def _settled(function: str, value: V) -> V:
+def _materialize(function: str, value: V) -> V:
     """
     Return the value once what it stands for is there: a QuerySet has its rows.
 

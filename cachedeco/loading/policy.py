@@ -6,19 +6,19 @@ from typing import Any, Literal, TypeVar
 
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.entries import Shelf
+from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.store import Store
 
 V = TypeVar("V")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class CachePolicy:
     """On what terms the values of one function are kept: its options, under the settings in force. Times in seconds."""
 
     function: str
     store: Store
-    shelf: Shelf
+    codec: EntryCodec
     using: str
     timeout: Callable[[Any], float | None]  #: takes the value; None = for ever, 0 = do not store
     cache_if: Callable[[Any], object]
@@ -33,7 +33,7 @@ class Terms:
     audit: float = 0.0  #: how likely a hit is to be audited
 
     @property
-    def grace(self) -> float:
+    def max_stale(self) -> float:
         """How long past its timeout an entry may be served at all."""
         return max(self.stale, self.stale_on_error)
 

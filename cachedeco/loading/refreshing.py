@@ -21,11 +21,11 @@ from typing import Any, Literal, cast
 from django.core import signing
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import ABANDONED, Again, Call, served, standing
-from cachedeco.loading.effects import Handover, Raised, Stepping, Steps, Value
-from cachedeco.loading.leases import FAILED, Lease, Permit, lease_of
+from cachedeco.loading.computing import NO_RESULT, Reinvocation, Miss, serve, tokens_as_read
+from cachedeco.loading.effects import Spawn, Err, EffectFlow, Flow, Ok
+from cachedeco.loading.leases import FAILED, Lease, Proceed, lease_of
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, Pickles
-from cachedeco.loading.single_flight import Flight, board, flown
+from cachedeco.loading.single_flight import Flight, join_or_lead, run_as_leader
 from cachedeco.storage.entries import Entry
 from cachedeco.tracking import collector
 
@@ -36,76 +36,76 @@ def ahead(entry: Entry, beta: float) -> float:
     return time() - entry.seconds * beta * log(1 - random())  # noqa: S311 -- no secret
 
 
-def steps_of_due(call: Call) -> Steps[Any]:
+def stale_flow(call: Miss) -> Flow[Any]:
     """Serve an entry that is due, or nearly, unless it is this caller who refreshes it."""
     way = yield partial(_way, call)
     if way is not None:
-        flight, leads = board(call, standing(call))
+        flight, leads = join_or_lead(call, tokens_as_read(call))
         lease = (yield from _taken(flight, call)) if leads else None
         if lease and way == "caller":
-            call.terms.tell("miss", call.keys[0])
-            return (yield from flown(flight, call, Permit(lease.stamp, lease)))
+            call.policy.tell("miss", call.keys[0])
+            return (yield from run_as_leader(flight, call, Proceed(lease.stamp, lease)))
         if lease:
             # What it depends on, the computation around us does not: that goes on with the old value.
-            with collector.computing(call.terms.store.alias, collects=False, leads=False):
+            with collector.computing(call.policy.store.alias, collects=False, leads=False):
                 yield from _begun(flight, call, lease, way)
-    return served(call)
+    return serve(call)
 
 
-def _way(call: Call) -> Literal["caller", "thread", "task"] | None:
+def _way(call: Miss) -> Literal["caller", "thread", "task"] | None:
     """Return who is to refresh, if this caller sees to it: not inside a transaction, of which nothing is shared."""
     if transactions.any_open():
         return None
     # What the block of a TestCase has written no other connection can see.
-    return "caller" if transactions.any_in_test() else call.terms.refresh
+    return "caller" if transactions.any_in_test() else call.policy.refresh
 
 
-def _taken(flight: Flight, call: Call) -> Stepping[Lease | None]:
+def _taken(flight: Flight, call: Miss) -> EffectFlow[Lease | None]:
     """Take the lease; where another has it, nobody is to wait for us."""
     taken = None
     try:
-        lease = yield partial(lease_of, call, standing(call))
+        lease = yield partial(lease_of, call, tokens_as_read(call))
         taken = lease if (yield lease.take) else None
     finally:
         if taken is None:
-            flight.land(ABANDONED)
+            flight.complete(NO_RESULT)
     return taken
 
 
 # --- elsewhere ---
 
 
-def _begun(flight: Flight, call: Call, lease: Lease, way: Literal["thread", "task"]) -> Stepping[None]:
+def _begun(flight: Flight, call: Miss, lease: Lease, way: Literal["thread", "task"]) -> EffectFlow[None]:
     """Have it refreshed elsewhere; where that can't be, leave it to the next caller."""
-    if way == "thread" and (yield Handover(_apart(flight, call, lease))):
+    if way == "thread" and (yield Spawn(_apart(flight, call, lease))):
         return
-    flight.land(ABANDONED)
+    flight.complete(NO_RESULT)
     if way == "thread" or not (yield partial(_enqueued, call)):
         yield partial(lease.end, None)
 
 
-def _apart(flight: Flight, call: Call, lease: Lease) -> Steps[Any]:
+def _apart(flight: Flight, call: Miss, lease: Lease) -> Flow[Any]:
     """Refresh in the background, if the call has the same key there."""
     is_same = False
     try:
-        problem = yield partial(problem_elsewhere, call.keys, call.again.located if call.again else None, REMEDY)
+        problem = yield partial(problem_elsewhere, call.keys, call.again.resolve_call if call.again else None, REMEDY)
         is_same = problem is None
     finally:  # a loop may end, and cancel us, before we have begun
         if not is_same:
-            flight.land(ABANDONED)
+            flight.complete(NO_RESULT)
     if is_same:
         # As where it was begun, which goes on beside us.
-        with collector.computing(call.terms.store.alias, collects=False, leads=False):
-            outcome = yield from flown(flight, call, Permit(lease.stamp, lease))
-        problem = outcome.error if isinstance(outcome, Raised) else None
+        with collector.computing(call.policy.store.alias, collects=False, leads=False):
+            outcome = yield from run_as_leader(flight, call, Proceed(lease.stamp, lease))
+        problem = outcome.error if isinstance(outcome, Err) else None
     else:
         yield partial(lease.end, FAILED)
     if problem is not None:
-        call.terms.tell("error", call.keys[0], reason="The refresh failed", error=problem)
-    return Value(None)
+        call.policy.tell("error", call.keys[0], reason="The refresh failed", error=problem)
+    return Ok(None)
 
 
-def problem_elsewhere(keys: list[str], located: Callable[[], list[str]] | None, remedy: str) -> Exception | None:
+def problem_elsewhere(keys: list[str], resolve_call: Callable[[], list[str]] | None, remedy: str) -> Exception | None:
     """
     Return what speaks against computing here: a tenant, say, that only the caller's own connection knows.
 
@@ -117,17 +117,17 @@ def problem_elsewhere(keys: list[str], located: Callable[[], list[str]] | None, 
         remedy: What can be done about it, for the error.
     """
     try:
-        here = located() if located else keys
+        here = resolve_call() if resolve_call else keys
     except Exception as error:  # noqa: BLE001 -- whatever the user's vary does in another thread
         return error
     return None if here == keys else RuntimeError(OTHER_KEY.format(keys[0], here[0], remedy))
 
 
-def _enqueued(call: Call) -> bool:
+def _enqueued(call: Miss) -> bool:
     try:
-        cast("Again", call.again).enqueue(call.keys[0])  # a call that is due came through the function itself
+        cast("Reinvocation", call.again).enqueue(call.keys[0])  # a call that is due came through the function itself
     except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or whatever a queue does
-        call.terms.tell("error", call.keys[0], reason="The refresh can't be enqueued", error=error)
+        call.policy.tell("error", call.keys[0], reason="The refresh can't be enqueued", error=error)
         return False
     return True
 

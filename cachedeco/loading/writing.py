@@ -8,8 +8,8 @@ from time import time
 from typing import Final, NamedTuple, TypeVar
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.policy import Terms
-from cachedeco.storage.entries import Entry, Stamp, seal
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.tracking import nested_names
 
 V = TypeVar("V")
@@ -25,30 +25,30 @@ RETENTION: Final = 5.0
 # --- to store ---
 
 
-class Draft(NamedTuple):
+class PendingEntry(NamedTuple):
     """What an entry to come is made of, besides its value."""
 
-    terms: Terms
+    policy: CachePolicy
     key: str
     stamp: Stamp | None  #: None: it is not to be stored
     inner: Mapping[str, bytes]  #: the tokens of the calls inside, by name
     seconds: float  #: what the computation took
 
 
-class Write(NamedTuple):
+class PendingWrite(NamedTuple):
     """An entry on its way to the cache."""
 
-    draft: Draft
+    pending: PendingEntry
     sealed: bytes
     timeout: float | None
-    otherwise: Callable[[], None] | None
+    on_failure: Callable[[], None] | None
 
     def __hash__(self) -> int:
         """Hash by the bytes: what they were made of can't be."""
         return hash(self.sealed)
 
 
-def keep(draft: Draft, value: object, otherwise: Callable[[], None] | None = None) -> bytes | None:
+def store_value(pending: PendingEntry, value: object, on_failure: Callable[[], None] | None = None) -> bytes | None:
     """
     Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
 
@@ -57,68 +57,68 @@ def keep(draft: Draft, value: object, otherwise: Callable[[], None] | None = Non
     Returns:
         The packed value, of which others who wait for it make copies of their own; None if it can't be packed.
     """
-    packed, sealed_ = prepared(draft, value)
+    packed, sealed_ = encode_value(pending, value)
     if sealed_:
-        transactions.at_commit(draft.terms.using, write, [Write(draft, *sealed_, otherwise)])
-    elif otherwise:
-        otherwise()
+        transactions.at_commit(pending.policy.using, write, [PendingWrite(pending, *sealed_, on_failure)])
+    elif on_failure:
+        on_failure()
     return packed
 
 
-def prepared(draft: Draft, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
+def encode_value(pending: PendingEntry, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
     """Return the packed value, and the bytes to store with how long the cache is to hold them; None what can't be."""
-    timeout, is_kept = _timeout_of(draft, value)
+    timeout, is_kept = _timeout_of(pending, value)
     try:
-        packed = draft.terms.shelf.form.pack(value)
-        return packed, sealed(draft, packed, timeout) if is_kept else None
+        packed = pending.policy.codec.serializer.dumps(value)
+        return packed, sealed(pending, packed, timeout) if is_kept else None
     except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
         if is_kept:
-            draft.terms.tell("error", draft.key, reason="The value can't be stored", error=error)
+            pending.policy.tell("error", pending.key, reason="The value can't be stored", error=error)
         return None, None
 
 
-def _timeout_of(draft: Draft, value: object) -> tuple[float | None, bool]:
+def _timeout_of(pending: PendingEntry, value: object) -> tuple[float | None, bool]:
     """Return the timeout of a value, and whether it is to be stored; that it is not is an event."""
-    terms, key = draft.terms, draft.key
-    if draft.stamp is None:
+    policy, key = pending.policy, pending.key
+    if pending.stamp is None:
         return None, False  # an event already
     try:
-        is_wanted, timeout = terms.cache_if(value), terms.timeout(value)
+        is_wanted, timeout = policy.cache_if(value), policy.timeout(value)
     except Exception as error:  # noqa: BLE001 -- as in keep()
-        terms.tell("error", key, reason="The value can't be stored", error=error)
+        policy.tell("error", key, reason="The value can't be stored", error=error)
         return None, False
     if not is_wanted:
-        terms.tell("unstored", key, reason="cache_if says no")
+        policy.tell("unstored", key, reason="cache_if says no")
     elif timeout == 0:
-        terms.tell("unstored", key, reason="its timeout is 0")
+        policy.tell("unstored", key, reason="its timeout is 0")
     else:
-        nested_names.remember(key, draft.inner)
+        nested_names.remember(key, pending.inner)
         return timeout, True
     return None, False
 
 
-def sealed(draft: Draft, packed: bytes, timeout: float | None) -> tuple[bytes, float | None]:
+def sealed(pending: PendingEntry, packed: bytes, timeout: float | None) -> tuple[bytes, float | None]:
     """Return the bytes to store, and how long the cache is to hold them."""
     if timeout is None:
         expires, held = inf, None
     else:
         # Entries that were written together are not to be due together.
-        timeout *= 1 - draft.terms.jitter * random() if draft.terms.jitter else 1  # noqa: S311 -- no secret
-        expires, held = time() + timeout, timeout + max(draft.terms.grace, RETENTION)
-    entry = Entry(packed, expires, draft.seconds)
-    return seal(draft.terms.shelf, draft.key, draft.stamp or (), draft.inner, entry), held
+        timeout *= 1 - pending.policy.jitter * random() if pending.policy.jitter else 1  # noqa: S311 -- no secret
+        expires, held = time() + timeout, timeout + max(pending.policy.max_stale, RETENTION)
+    entry = Entry(packed, expires, pending.seconds)
+    return encode_entry(pending.policy.codec, pending.key, pending.stamp or (), pending.inner, entry), held
 
 
-def write(writes: Sequence[Write]) -> None:
+def write(writes: Sequence[PendingWrite]) -> None:
     """Send entries to the cache."""
     with ExitStack() as left:  # calls each of them, though one raises
-        for draft, bytes_, timeout, otherwise in writes:
-            store = draft.terms.store
-            if otherwise is None:
-                arrived = store.set(draft.key, bytes_, timeout)
+        for pending, bytes_, timeout, on_failure in writes:
+            store = pending.policy.store
+            if on_failure is None:
+                arrived = store.set(pending.key, bytes_, timeout)
             else:  # what it replaces must not stay: set_many is the write that tells the truth
-                arrived = not store.set_many({draft.key: bytes_}, timeout)
+                arrived = not store.set_many({pending.key: bytes_}, timeout)
             if arrived:
-                draft.terms.tell("stored", draft.key)
-            elif otherwise:
-                left.callback(otherwise)
+                pending.policy.tell("stored", pending.key)
+            elif on_failure:
+                left.callback(on_failure)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from django.db import connections, router, transaction
 
-from cachedeco.invalidation.delivery import Invalidation, attempted
+from cachedeco.invalidation.delivery import Invalidation, attempt
 from cachedeco.outbox.heartbeat import Heartbeat, State
 from cachedeco.outbox.models import Row, acknowledge, can_claim, claimed, delete, rows
 from cachedeco.runtime import conf, modes
@@ -103,7 +103,7 @@ class Deliverer:
                 found = list(claimed(due.filter(pk__gt=last)[: self._batch], using))
                 if not found:
                     break
-                left = set(attempted([_invalidation_of(row) for row in found]))
+                left = set(attempt([_invalidation_of(row) for row in found]))
                 # By name: of two rows with one name only the later one's lifetime was delivered.
                 names = {(each.store.alias, each.key) for each in left}
                 arrived = [row.pk for row in found if (row.cache, row.key) not in names]
@@ -121,7 +121,7 @@ class Deliverer:
             if not found:
                 return replayed
             names = {_invalidation_of(row) for row in found}
-            lost = attempted(list(names))
+            lost = attempt(list(names))
             replayed, last = replayed + len(names) - len(lost), found[-1].pk
             if lost:
                 break

@@ -13,7 +13,7 @@ from django.core.cache import caches
 
 from cachedeco.runtime import conf
 from cachedeco.storage import breaker
-from cachedeco.storage.cache_keys import SHORTEST_ROOM, fit
+from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET, shorten_keys
 from cachedeco.storage.store import Store, servers_of
 
 State = Literal[
@@ -39,13 +39,13 @@ class Heartbeat:
         servers = len(servers_of(caches.settings[alias]))
         own = f"{conf.settings().KEY_PREFIX}:h:{urandom(8).hex()}"
         number = KEYS_PER_SERVER * servers if servers > 1 else 1
-        self._keys = fit([f"{own}:{n}" for n in range(number)], SHORTEST_ROOM)
+        self._keys = shorten_keys([f"{own}:{n}" for n in range(number)], SMALLEST_KEY_BUDGET)
         self._written: dict[str, bytes] | None = None
 
     def beat(self) -> State:
         """Tell how the cache is, and leave a new value with it."""
         before, self._written = self._written, None
-        trouble = breaker.troubled.get(self._store.alias)
+        trouble = breaker.breakers.get(self._store.alias)
         if trouble is not None:
             trouble.end_pause()  # to ask again and again is what we are for, however long others leave the cache alone
         found = self._store.get_many(self._keys)

@@ -41,12 +41,12 @@ def record(using: str, several: Sequence[Invalidation]) -> None:
     items |= {
         one: Recorded(using, one.invalidation, row) for one, row in zip(new, _inserted(using, new, first), strict=True)
     }
-    transactions.at_commit(using, deliver, list(items.values()), touches=[each.key for each in several])
+    transactions.at_commit(using, deliver, list(items.values()), invalidates=[each.key for each in several])
 
 
 def deliver(items: list[Recorded]) -> None:
     """Deliver what one transaction has recorded, and acknowledge what has arrived: one UPDATE, or DELETE."""
-    left = invalidations.tried([each.invalidation for each in items])
+    left = invalidations.try_to_deliver([each.invalidation for each in items])
     lost = set(left)
     using = items[0].using
     # Without a pk where the database does not return it. By hand: no commit yet, or none that we may follow with an

@@ -39,10 +39,10 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
         TypeError: It is no number of seconds, no `timedelta` and not None.
         ValueError: It is negative, or not a number.
     """
-    return None if timeout is None else span_of(timeout, what=what, otherwise=", or None for ever")
+    return None if timeout is None else span_of(timeout, what=what, on_failure=", or None for ever")
 
 
-def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
+def span_of(span: Seconds, *, what: str, on_failure: str = "") -> float:
     """
     Return a span of time as seconds. It has an end.
 
@@ -59,11 +59,11 @@ def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
     """
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        msg = f"{what} is {span!r}; it takes seconds or a timedelta{otherwise}."
+        msg = f"{what} is {span!r}; it takes seconds or a timedelta{on_failure}."
         raise TypeError(msg)
     # What is greater, infinity and an int of 400 digits, is no number of seconds.
     if not 0 <= seconds <= float_info.max:
-        msg = f"{what} is {span!r}; it takes 0 or more seconds{otherwise}."
+        msg = f"{what} is {span!r}; it takes 0 or more seconds{on_failure}."
         raise ValueError(msg)
     return float(seconds)
 

@@ -41,7 +41,7 @@ GONE: Final = frozenset({"ConnectionError", *NO_REFUSALS})
 
 
 @dataclass(eq=False, slots=True)
-class Debt:
+class PendingInvalidation:
     """One invalidation that the cache has not acknowledged."""
 
     function: str  #: empty for a namespace
@@ -62,54 +62,54 @@ class Debt:
 class Breaker:
     """What is known of the trouble with the cache of one alias."""
 
-    __slots__ = ("alias", "failures", "is_gone", "owed", "pause", "probing", "resume", "settle", "until")
+    __slots__ = ("alias", "failures", "flush", "is_gone", "pause", "probing", "queue", "resume", "retry_at")
 
     def __init__(self, alias: str) -> None:
         """Begin closed."""
         self.alias = alias
         self.failures = 0
-        self.until: float | None = None  # when the pause ends; None while closed
+        self.retry_at: float | None = None  # when the pause ends; None while closed
         self.resume: float | None = None  # when it was to end, had nobody been in a hurry
         self.is_gone = False  # whether it refused at once, the last time
         self.pause = 0.0
         self.probing = False
-        self.owed: dict[str, Debt] = {}
-        self.settle: Callable[[Breaker], bool] | None = None
+        self.queue: dict[str, PendingInvalidation] = {}
+        self.flush: Callable[[Breaker], bool] | None = None
 
-    def admits(self, asks: Callable[[], bool]) -> bool:
+    def allows_request(self, asks: Callable[[], bool]) -> bool:
         """
         Tell whether a command may be sent; where the pause is over, probe first, one caller at a time.
 
         Args:
             asks: Tells whether the cache answers; it sends a command.
         """
-        if self.until is None:
+        if self.retry_at is None:
             return True
         is_mine = answers = False
         try:
             with _lock:
-                if not self.probing and (self.until is None or monotonic() >= self.until):
+                if not self.probing and (self.retry_at is None or monotonic() >= self.retry_at):
                     # In the `try`: an interrupt may come before the lock is left, and nobody would ever probe again.
                     is_mine = self.probing = True
-            answers = is_mine and asks() and (self.settle is None or self.settle(self))
+            answers = is_mine and asks() and (self.flush is None or self.flush(self))
         finally:
             if is_mine:
                 self._probed(answers=answers)
-        return is_mine and self.until is None
+        return is_mine and self.retry_at is None
 
     def _probed(self, *, answers: bool) -> None:
         with _lock:
             self.probing = False
             resume, self.resume = self.resume, None
-            self.owed = {key: debt for key, debt in self.owed.items() if not debt.is_over()}
-            closes = answers and not self.owed
+            self.queue = {key: pending for key, pending in self.queue.items() if not pending.is_over()}
+            closes = answers and not self.queue
             if closes:
-                self.until = None
+                self.retry_at = None
                 _discard(self)
             elif answers:  # and more has been invalidated meanwhile
-                self.until = monotonic()
+                self.retry_at = monotonic()
             elif resume is not None:
-                self.until = resume
+                self.retry_at = resume
             else:
                 self._wait()
         if closes:
@@ -118,16 +118,16 @@ class Breaker:
     def succeeded(self) -> None:
         """Forget the failures: the cache has answered what only a cache that is well can answer."""
         with _lock:
-            if self.until is None:
+            if self.retry_at is None:
                 _discard(self)
 
     def end_pause(self) -> None:
         """Have the next command probe, if this is open."""
         with _lock:
-            if self.until is not None:
-                self.until = monotonic()
+            if self.retry_at is not None:
+                self.retry_at = monotonic()
 
-    def hurry(self) -> None:
+    def probe_soon(self) -> None:
         """
         Have the next command probe where that takes no time: for an invalidation.
 
@@ -135,27 +135,27 @@ class Breaker:
         waits for the end of our pause, they would go on serving. A server that hangs costs a timeout, and has to wait.
         """
         with _lock:
-            if self.is_gone and self.until is not None and self.until > monotonic():
-                self.resume, self.until = self.until, monotonic()
+            if self.is_gone and self.retry_at is not None and self.retry_at > monotonic():
+                self.resume, self.retry_at = self.retry_at, monotonic()
 
-    def paid(self, debts: Mapping[str, Debt]) -> None:
+    def acknowledge(self, pendings: Mapping[str, PendingInvalidation]) -> None:
         """Owe these no longer. What was invalidated again meanwhile is another debt, and stays."""
         with _lock:
-            for key, debt in debts.items():
-                if self.owed.get(key) is debt:
-                    del self.owed[key]
+            for key, pending in pendings.items():
+                if self.queue.get(key) is pending:
+                    del self.queue[key]
 
     def _wait(self) -> None:
         """Begin a pause, longer than the last one. The caller holds the lock."""
         first = conf.settings().BREAKER_SECONDS
         self.pause = min(self.pause * GROWTH, max(first, LONGEST_PAUSE)) if self.pause else first
-        self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
+        self.retry_at = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
 
 
 # A signal's handler, and what garbage collection calls, may use a cache while their own thread holds it.
 _lock = RLock()
 # Aliases that have failed since they last succeeded. Empty nearly always, and a hit looks at nothing else.
-troubled: dict[str, Breaker] = {}
+breakers: dict[str, Breaker] = {}
 
 
 def failed(alias: str, error: Exception | None = None) -> None:
@@ -164,17 +164,17 @@ def failed(alias: str, error: Exception | None = None) -> None:
     if not most:
         return
     with _lock:
-        breaker = troubled.setdefault(alias, Breaker(alias))
+        breaker = breakers.setdefault(alias, Breaker(alias))
         breaker.failures += 1
         breaker.is_gone = error is not None and is_refused_at_once(error)
-        opens = breaker.until is None and breaker.failures >= most
+        opens = breaker.retry_at is None and breaker.failures >= most
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
     if opens:
         emit(Event("opened", cache=alias, reason=f"{most} failures in a row"))
 
 
-def owe(alias: str, debts: Mapping[str, Debt], settle: Callable[[Breaker], bool]) -> None:
+def enqueue_pending(alias: str, pendings: Mapping[str, PendingInvalidation], flush: Callable[[Breaker], bool]) -> None:
     """
     Note what the cache has to be told before it is trusted again; the breaker opens at once, whatever the settings say.
 
@@ -186,13 +186,13 @@ def owe(alias: str, debts: Mapping[str, Debt], settle: Callable[[Breaker], bool]
         settle: Delivers what is owed, and tells whether the cache has taken it.
     """
     with _lock:
-        breaker = troubled.setdefault(alias, Breaker(alias))
-        for key, debt in debts.items():
-            if key in breaker.owed:  # or what is invalidated often, and always refused, would never be given up
-                debt.refusals = breaker.owed[key].refusals
-        breaker.owed.update(debts)
-        breaker.settle = settle
-        opens = breaker.until is None
+        breaker = breakers.setdefault(alias, Breaker(alias))
+        for key, pending in pendings.items():
+            if key in breaker.queue:  # or what is invalidated often, and always refused, would never be given up
+                pending.refusals = breaker.queue[key].refusals
+        breaker.queue.update(pendings)
+        breaker.flush = flush
+        opens = breaker.retry_at is None
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
     if opens:
@@ -225,12 +225,12 @@ def _names_of(error: Exception) -> set[str]:
 def forget() -> None:
     """Trust every cache again, and owe nothing: for tests, in which each begins with other caches."""
     with _lock:
-        troubled.clear()
+        breakers.clear()
 
 
 def _discard(breaker: Breaker) -> None:
-    if troubled.get(breaker.alias) is breaker:
-        del troubled[breaker.alias]
+    if breakers.get(breaker.alias) is breaker:
+        del breakers[breaker.alias]
 
 
 def _follow(*, setting: str, **_: object) -> None:
@@ -246,5 +246,5 @@ def _begin_in_child() -> None:
     """Renew the lock in a forked child, and end the probe of a thread that is not there."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = RLock()
-    for breaker in troubled.values():
+    for breaker in breakers.values():
         breaker.probing = False

@@ -7,14 +7,14 @@ from typing import Final
 LONGEST_KEY: Final = 250
 
 
-USUAL_ROOM: Final = 180
+USUAL_KEY_BUDGET: Final = 180
 
 
 # A digest of 20 bytes in hex, its "#", and a beginning to know it by.
-SHORTEST_ROOM: Final = 60
+SMALLEST_KEY_BUDGET: Final = 60
 
 
-def fit(keys: list[str], room: int) -> list[str]:
+def shorten_keys(keys: list[str], key_budget: int) -> list[str]:
     """
     Return the keys, each as it is where memcached takes it, else its digest behind a readable beginning.
 
@@ -22,17 +22,17 @@ def fit(keys: list[str], room: int) -> list[str]:
     """
     together = "".join(keys)
     # Nearly always, and quicker than one by one; is_plain() written out, as each hit comes by here.
-    if len(together) <= room and together.isascii() and together.isprintable() and " " not in together:
+    if len(together) <= key_budget and together.isascii() and together.isprintable() and " " not in together:
         return keys
-    return [key if len(key) <= room and is_plain(key) else digest_of(key, room) for key in keys]
+    return [key if len(key) <= key_budget and is_valid_key(key) else digest_key(key, key_budget) for key in keys]
 
 
-def is_plain(key: str) -> bool:
+def is_valid_key(key: str) -> bool:
     """Tell whether memcached takes these characters: no spaces, no control characters, one byte each."""
     return key.isascii() and key.isprintable() and " " not in key
 
 
-def digest_of(key: str, room: int) -> str:
+def digest_key(key: str, key_budget: int) -> str:
     """
     Return a key of at most *room* characters for one that is too long or has characters that memcached refuses.
 
@@ -40,5 +40,5 @@ def digest_of(key: str, room: int) -> str:
     ends in ")".
     """
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
-    beginning = key[: max(0, min(room, 80) - len(digest) - 1)]
-    return "".join([char if is_plain(char) else "_" for char in beginning]) + "#" + digest
+    beginning = key[: max(0, min(key_budget, 80) - len(digest) - 1)]
+    return "".join([char if is_valid_key(char) else "_" for char in beginning]) + "#" + digest

@@ -29,7 +29,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 -- a class with the name of a variable
 from typing import Any, Final, NamedTuple, Self
 
-from cachedeco.storage.serializers import Format
+from cachedeco.storage.serializers import Serializer
 from cachedeco.storage.signing import bound
 from cachedeco.storage.store import Store
 
@@ -50,19 +50,19 @@ class Entry(NamedTuple):
 Stamp = tuple[bytes, ...]  # tokens in the order of their keys
 
 
-class Shelf(NamedTuple):
+class EntryCodec(NamedTuple):
     """Where the entries of a function lie, and in which format."""
 
     store: Store
-    form: Format
+    serializer: Serializer
 
     def signature(self, key: str, head: bytes, tail: bytes) -> bytes:
         """Return the signature of an entry under a key; empty where the format has none."""
-        return self.form.signer.sign(self._signed(key, head, tail)) if self.form.signer else b""
+        return self.serializer.signer.sign(self._signed(key, head, tail)) if self.serializer.signer else b""
 
     def accepts(self, key: str, sealed: bytes, end: int) -> bool:
         """Tell whether an entry whose head ends there was signed, for this key; where it was not, that is an event."""
-        signer, stamp = self.form.signer, end + self.form.signature_bytes
+        signer, stamp = self.serializer.signer, end + self.serializer.signature_bytes
         if signer is None or signer.accepts(sealed[end:stamp], self._signed(key, sealed[:end], sealed[stamp:])):
             return True
         self.store.tell_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
@@ -76,7 +76,9 @@ class Shelf(NamedTuple):
 _header = Struct("<ddI")  # expires, seconds, and the length of what stands before it: the names of inner tokens
 
 
-def seal(shelf: Shelf, key: str, stamp: Sequence[bytes], inner: Mapping[str, bytes], entry: Entry) -> bytes:
+def encode_entry(
+    codec: EntryCodec, key: str, stamp: Sequence[bytes], inner: Mapping[str, bytes], entry: Entry
+) -> bytes:
     """
     Return the bytes to store: value, names of inner tokens, times, signature if there is one, stamp, format.
 
@@ -95,11 +97,11 @@ def seal(shelf: Shelf, key: str, stamp: Sequence[bytes], inner: Mapping[str, byt
     """
     names = "\n".join(inner).encode()
     head = b"".join((entry.value, names, _header.pack(entry.expires, entry.seconds, len(names))))
-    tail = _tail((*stamp, *inner.values()), shelf.form.mark)
-    return b"".join((head, shelf.signature(key, head, tail), tail))
+    tail = _tail((*stamp, *inner.values()), codec.serializer.mark)
+    return b"".join((head, codec.signature(key, head, tail), tail))
 
 
-def unseal(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
+def decode_entry(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
     """
     Return the entry if its stamp is what the tokens are now.
 
@@ -110,26 +112,26 @@ def unseal(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object] | None
 
         found: What the cache holds. Whatever it is, this does not raise.
     """
-    form = shelf.form
+    serializer = codec.serializer
     try:
         sealed: Any = found[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
-        if not sealed.endswith(_tail([found[key] for key in keys[1:]], form.mark)):  # type: ignore[index, misc] # as above
+        if not sealed.endswith(_tail([found[key] for key in keys[1:]], serializer.mark)):  # type: ignore[index, misc] # as above
             return None
-        end = _end(form, sealed, len(keys) - 1)
+        end = _end(serializer, sealed, len(keys) - 1)
         expires, seconds, length = _header.unpack_from(sealed, end - _header.size)
     except (KeyError, TypeError, AttributeError, StructError):
         return None  # absent, or bytes that are none of ours
-    if form.signer and not shelf.accepts(keys[0], sealed, end):
+    if serializer.signer and not codec.accepts(keys[0], sealed, end):
         return None
     try:
-        value = form.unpack(sealed if form.knows_its_end else sealed[: end - _header.size - length])
+        value = serializer.loads(sealed if serializer.ignores_trailing_bytes else sealed[: end - _header.size - length])
     except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
-        shelf.store.tell_failure("The entry can't be unpickled", keys[0], error)
+        codec.store.tell_failure("The entry can't be unpickled", keys[0], error)
         return None
     return Entry(value, expires, seconds)
 
 
-class _Parts(NamedTuple):
+class _Layout(NamedTuple):
     """Where what ends in an entry."""
 
     value: int
@@ -138,20 +140,20 @@ class _Parts(NamedTuple):
     signature: int  #: and the stamp begins
 
     @classmethod
-    def of(cls, form: Format, sealed: bytes) -> Self:
+    def of(cls, serializer: Serializer, sealed: bytes) -> Self:
         """
         Find the parts of an entry.
 
         Raises:
             StructError: It is too short to be one.
         """
-        number = len(sealed) - len(form.mark) - _number.size
-        head = _end(form, sealed, _number.unpack_from(sealed, number)[0])
+        number = len(sealed) - len(serializer.mark) - _number.size
+        head = _end(serializer, sealed, _number.unpack_from(sealed, number)[0])
         names = head - _header.size
-        return cls(names - _header.unpack_from(sealed, names)[2], names, head, head + form.signature_bytes)
+        return cls(names - _header.unpack_from(sealed, names)[2], names, head, head + serializer.signature_bytes)
 
 
-def inner_names(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
+def inner_names(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
     """
     Return the names of the inner tokens of an entry; None where there is none, or where its own stamp is dead.
 
@@ -163,24 +165,24 @@ def inner_names(shelf: Shelf, keys: Sequence[str], found: Mapping[str, object]) 
         found: What the cache holds of them.
     """
     sealed = found.get(keys[0])
-    if not isinstance(sealed, bytes) or not sealed.endswith(shelf.form.mark):
+    if not isinstance(sealed, bytes) or not sealed.endswith(codec.serializer.mark):
         return None
     try:
         own = b"".join([found[key] for key in keys[1:]])  # type: ignore[misc] # what is no bytes is caught
-        parts = _Parts.of(shelf.form, sealed)
+        parts = _Layout.of(codec.serializer, sealed)
         text = sealed[parts.value : parts.names].decode()
     except (KeyError, TypeError, StructError, UnicodeDecodeError):
         return None
     if not sealed.startswith(own, parts.signature):
         return None
-    if not shelf.accepts(keys[0], sealed, parts.head):
+    if not codec.accepts(keys[0], sealed, parts.head):
         return None  # what stands in it would be keys to ask for
     return text.split("\n") if text else []
 
 
-def packed_of(form: Format, sealed: bytes) -> bytes:
+def packed_of(serializer: Serializer, sealed: bytes) -> bytes:
     """Return the packed value of an entry that unseal() has found to be one."""
-    return sealed[: _Parts.of(form, sealed).value]
+    return sealed[: _Layout.of(serializer, sealed).value]
 
 
 # --- tokens and stamps ---
@@ -195,14 +197,14 @@ def _tail(tokens: Sequence[bytes], mark: bytes) -> bytes:
     return b"".join(tokens) + _number.pack(len(tokens)) + mark
 
 
-def _end(form: Format, sealed: bytes, number: int) -> int:
+def _end(serializer: Serializer, sealed: bytes, number: int) -> int:
     """
     Return where the head of an entry ends that has so many tokens, and its signature begins.
 
     By their number alone, which is signed: where the lengths of what lies under their names now could move it, somebody
     could have us take a signature out of the middle of a value, and run the rest of that.
     """
-    return len(sealed) - len(form.mark) - _number.size - TOKEN_BYTES * number - form.signature_bytes
+    return len(sealed) - len(serializer.mark) - _number.size - TOKEN_BYTES * number - serializer.signature_bytes
 
 
 def is_token(value: object) -> bool:

@@ -7,7 +7,7 @@ from django.core.cache import caches
 from cachedeco.storage.store import Store
 
 
-def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
+def get_many_across_caches(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
     """Return what is there of keys with and without an alias before them; None where a cache could not be asked."""
     apart: dict[str, list[str]] = {}
     for key in keys:
@@ -17,14 +17,14 @@ def asked(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
         if alias not in caches.settings:
             continue  # as the name of a cache, or in an entry that somebody else has made up
         by_key = {name.rpartition(" ")[2]: name for name in names}
-        there = _gathered(Store(alias, store.function), list(by_key))
+        there = _get_many_in_chunks(Store(alias, store.function), list(by_key))
         if there is None:
             return None
         found |= {name: there[key] for key, name in by_key.items() if key in there}
     return found
 
 
-def _gathered(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
+def _get_many_in_chunks(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
     """Return what is there of any number of keys, by as many commands as that takes."""
     found: dict[str, object] = {}
     for some in store.chunks(keys):

@@ -11,7 +11,7 @@ import django
 
 from cachedeco.storage.signing import SIGNATURE_BYTES, Signer
 
-FormatName = Literal["pickle", "json"]
+SerializerName = Literal["pickle", "json"]
 
 # Fixed rather than "highest": processes on an older Python must read what those on a newer one wrote.
 PICKLE_PROTOCOL: Final = 5
@@ -27,20 +27,20 @@ ABSENT: Final = Absent.ABSENT
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class Serializer:
     """How the values of one function are packed, under the settings in force."""
 
     mark: bytes  #: how its entries end; an entry that ends otherwise is a miss
-    pack: Callable[[Any], bytes]
-    unpack: Callable[[bytes], Any]
-    knows_its_end: bool  #: whether unpack() stops by itself, whatever follows
+    dumps: Callable[[Any], bytes]
+    loads: Callable[[bytes], Any]
+    ignores_trailing_bytes: bool  #: whether unpack() stops by itself, whatever follows
     signer: Signer | None = None
     signature_bytes: int = 0  #: how long a signature is, where there is one
 
 
-def format_of(name: FormatName, keys: Sequence[bytes]) -> Format:
+def build_serializer(name: SerializerName, keys: Sequence[bytes]) -> Serializer:
     """Return a format, signed where there are keys."""
-    plain = FORMATS[name]
+    plain = SERIALIZERS[name]
     if not keys:
         return plain
     signer = Signer(keys, "cachedeco.storage.entries")
@@ -110,9 +110,9 @@ def _flaw_of(value: Any) -> str:  # noqa: ANN401 -- whatever a function gives
 
 
 # The mark of pickles names Django: models and QuerySets of another version unpickle with a warning.
-FORMATS: Final[dict[FormatName, Format]] = {
-    "pickle": Format(
-        f"\ncachedeco 1, Django {django.__version__}".encode(), to_pickle, pickle.loads, knows_its_end=True
+SERIALIZERS: Final[dict[SerializerName, Serializer]] = {
+    "pickle": Serializer(
+        f"\ncachedeco 1, Django {django.__version__}".encode(), to_pickle, pickle.loads, ignores_trailing_bytes=True
     ),
-    "json": Format(b"\ncachedeco 1, JSON", to_json, from_json, knows_its_end=False),
+    "json": Serializer(b"\ncachedeco 1, JSON", to_json, from_json, ignores_trailing_bytes=False),
 }

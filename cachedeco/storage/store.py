@@ -19,8 +19,8 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage import breaker
-from cachedeco.storage.breaker import is_outage, troubled
-from cachedeco.storage.cache_keys import LONGEST_KEY, SHORTEST_ROOM, USUAL_ROOM, fit
+from cachedeco.storage.breaker import is_outage, breakers
+from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET, USUAL_KEY_BUDGET, shorten_keys
 
 LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 # Keys in one command. Memcached has been seen to take 100 000, Redis 20 000 (through pymemcache and redis-py),
@@ -31,7 +31,7 @@ MOST_KEYS_IN_DATABASE: Final = 999
 PROBE_SECONDS: Final = 60
 
 
-class Left(list[str]):
+class FailedKeys(list[str]):
     """Keys of what a cache has not acknowledged."""
 
     error: Exception | None = None  #: why, where one of its servers is out of reach and the backend tells
@@ -51,8 +51,8 @@ class Store:
 
     def get_many(self, keys: Collection[str]) -> dict[str, object] | None:
         """Return what is there, or None where the cache could not be asked."""
-        trouble = troubled.get(self.alias) if troubled else None  # nearly always empty: each hit comes by here
-        if trouble is not None and not trouble.admits(self.answers):
+        trouble = breakers.get(self.alias) if breakers else None  # nearly always empty: each hit comes by here
+        if trouble is not None and not trouble.allows_request(self.answers):
             return None
         try:
             found = caches[self.alias].get_many(keys)
@@ -129,7 +129,7 @@ class Store:
 
     # --- past the breaker ---
 
-    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> Left:
+    def write_many(self, values: Mapping[str, bytes], timeout: float | None) -> FailedKeys:
         """Do as `set_many()`, whether the breaker is open or not, and raise what the cache raises."""
         cache = caches[self.alias]
         failed = cache.set_many(dict(values), whole(timeout))
@@ -138,12 +138,12 @@ class Store:
             found = cache.get_many(values)
             failed = [key for key, value in values.items() if found.get(key) != value]
         if failed is None:  # django-redis returns it
-            return Left()
+            return FailedKeys()
         known = isinstance(failed, list | tuple | set | frozenset)
         named = frozenset(failed) if known else ()
-        left = Left([key for key in values if key in named])
+        left = FailedKeys([key for key in values if key in named])
         if not left and (failed or not known):  # whatever that names
-            left = Left(values)
+            left = FailedKeys(values)
         left.error = getattr(failed, "error", None) if left else None
         return left
 
@@ -172,7 +172,7 @@ class Store:
         A write that the server refuses is an answer.
         """
         # Another key each time: of several servers it need not be the one that is gone.
-        [key] = fit([f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"], SHORTEST_ROOM)
+        [key] = shorten_keys([f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"], SMALLEST_KEY_BUDGET)
         reading = False
         try:
             left = self.write_many({key: urandom(1)}, PROBE_SECONDS)
@@ -182,7 +182,7 @@ class Store:
             return not left and isinstance(caches[self.alias].get_many([key]), dict)
         except Exception as error:  # noqa: BLE001 -- any failure is an event
             self.tell_failure("The cache was asked whether it is well, and failed", key, error)
-            trouble = troubled.get(self.alias)
+            trouble = breakers.get(self.alias)
             if trouble is not None:
                 trouble.is_gone = breaker.is_refused_at_once(error)
             return not is_outage(error, reading=reading)
@@ -196,14 +196,14 @@ class Store:
         most = MOST_KEYS_IN_DATABASE if isinstance(caches[self.alias], DatabaseCache) else MOST_KEYS
         return (keys[start : start + most] for start in range(0, len(keys), most))
 
-    def room(self) -> int:
+    def key_budget(self) -> int:
         """
         Return how long a key may be before Django adds its prefix and version.
 
         The same for all prefixes of usual length: a KEY_FUNCTION may make one of another length for each tenant, and
         an invalidation must find the key that a reader has used.
         """
-        return min(USUAL_ROOM, LONGEST_KEY - len(caches[self.alias].make_key("").encode()))
+        return min(USUAL_KEY_BUDGET, LONGEST_KEY - len(caches[self.alias].make_key("").encode()))
 
     def whole_key(self, key: str) -> str:
         """Return a key as the server gets it, with what Django puts before it."""
@@ -218,11 +218,11 @@ class Store:
         emit(Event("error", self.function, key, self.alias, reason=what, error=error))
 
     def _is_refused(self) -> bool:
-        trouble = troubled.get(self.alias)
-        return trouble is not None and not trouble.admits(self.answers)
+        trouble = breakers.get(self.alias)
+        return trouble is not None and not trouble.allows_request(self.answers)
 
     def _succeeded(self) -> None:
-        trouble = troubled.get(self.alias)
+        trouble = breakers.get(self.alias)
         if trouble is not None:
             trouble.succeeded()
 

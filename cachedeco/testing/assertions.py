@@ -9,9 +9,9 @@ from typing import Any, Final, ParamSpec
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
-from cachedeco.functions.base import Reached
+from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.single import MISSING, CachedQuery
-from cachedeco.loading.reading import looked_up
+from cachedeco.loading.reading import read_entry
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
@@ -23,7 +23,7 @@ _ENDS: Final = frozenset[Kind]({"invalidated", "delayed", "lost", "error"})
 
 
 @contextmanager
-def capture_events(*functions: Reached[..., Any]) -> Generator[list[Event]]:
+def capture_events(*functions: CachedFunction[..., Any]) -> Generator[list[Event]]:
     """
     Give the list of what happens in a block, in every thread of the process, in its order.
 
@@ -41,7 +41,7 @@ def capture_events(*functions: Reached[..., Any]) -> Generator[list[Event]]:
         yield events
 
 
-def assert_computations(function: Reached[..., Any], number: int, /) -> "Counted":
+def assert_computations(function: CachedFunction[..., Any], number: int, /) -> "Counted":
     """
     Fail unless a cached function is computed so many times in a block, all its calls together, in every thread.
 
@@ -57,12 +57,12 @@ def assert_computations(function: Reached[..., Any], number: int, /) -> "Counted
     return Counted("computed", "computation", function, number)
 
 
-def assert_hits(function: Reached[..., Any], number: int, /) -> "Counted":
+def assert_hits(function: CachedFunction[..., Any], number: int, /) -> "Counted":
     """Fail unless so many calls are served from the cache in a block; otherwise as `assert_computations()`."""
     return Counted("hit", "hit", function, number)
 
 
-def assert_misses(function: Reached[..., Any], number: int, /) -> "Counted":
+def assert_misses(function: CachedFunction[..., Any], number: int, /) -> "Counted":
     """Fail unless so many calls find nothing to serve in a block; otherwise as `assert_computations()`."""
     return Counted("miss", "miss", function, number)
 
@@ -109,7 +109,7 @@ class CacheAssertions:
 class Block(ABC):
     """A block that fails by what has happened in it. A class, so that none of its frames stand around the message."""
 
-    def __init__(self, function: Reached[..., Any]) -> None:
+    def __init__(self, function: CachedFunction[..., Any]) -> None:
         """Remember the function; nothing is asked of the cache until the block begins."""
         self._function = function
         self._name = name_of(function)
@@ -162,7 +162,7 @@ class Block(ABC):
 class Counted(Block):
     """A block in which so many things of one kind must happen to a function."""
 
-    def __init__(self, kind: Kind, word: str, function: Reached[..., Any], expected: int) -> None:
+    def __init__(self, kind: Kind, word: str, function: CachedFunction[..., Any], expected: int) -> None:
         """Remember what to count."""
         super().__init__(function)
         self._kind = kind
@@ -224,7 +224,7 @@ class Watched(Block):
         admitted = self._cached._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
         if admitted is None:
             return None
-        asked, found, entry = looked_up(*admitted)
+        asked, found, entry = read_entry(*admitted)
         return found[asked[0]] if found and entry else None
 
 
@@ -235,10 +235,10 @@ def name_of(function: object) -> str:
     Raises:
         TypeError: It is none.
     """
-    if not isinstance(function, Reached):
+    if not isinstance(function, CachedFunction):
         msg = f"{function!r} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
-    return function._recipe.name  # noqa: SLF001 -- for these tools alone, so it has no public name
+    return function._spec.name  # noqa: SLF001 -- for these tools alone, so it has no public name
 
 
 def shown(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:

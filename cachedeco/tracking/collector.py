@@ -20,7 +20,7 @@ MOST_INNER_TOKENS: Final = 2_000
 class Computation:
     """A computation under way, and what the cached calls inside it depended on so far."""
 
-    __slots__ = ("alias", "around", "collects", "inner", "is_certain", "is_leading", "is_over", "is_whole")
+    __slots__ = ("alias", "around", "collects", "inner", "is_auditable", "is_leading", "is_over", "is_cacheable")
 
     def __init__(self, alias: str, around: "Computation | None", *, collects: bool, is_leading: bool) -> None:
         """Begin with nothing."""
@@ -30,8 +30,8 @@ class Computation:
         self.is_leading = is_leading  #: others wait for it, or for one around it: it may wait for nobody
         self.is_over = False
         self.inner: dict[str, bytes] = {}
-        self.is_whole = True  #: False once an inner call had no stamp
-        self.is_certain = True  #: False once an inner call may give another value though nothing was invalidated
+        self.is_cacheable = True  #: False once an inner call had no stamp
+        self.is_auditable = True  #: False once an inner call may give another value though nothing was invalidated
 
 
 innermost: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
@@ -75,7 +75,7 @@ def is_leading() -> bool:
     return computation is not None and computation.is_leading
 
 
-def note(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
+def record_dependency(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
     """Note the tokens that a call depended on, for the computation around it: *keys* but the first, with *found*."""
     computation = _current()
     if computation is None or not computation.collects:
@@ -87,15 +87,15 @@ def note(alias: str, keys: Sequence[str], found: Mapping[str, object]) -> None:
         computation.inner.setdefault(name, found[key])  # type: ignore[arg-type] # tokens, as the caller has tested
 
 
-def spoil() -> None:
+def mark_uncacheable() -> None:
     """Tell the computation around a call that it had no stamp: no invalidation of it could reach the entry to come."""
     computation = _current()
     if computation is not None and computation.collects:
-        computation.is_whole = False
+        computation.is_cacheable = False
 
 
-def doubt() -> None:
+def mark_unauditable() -> None:
     """Tell the computation around a call that this may give another value though nothing was invalidated."""
     computation = _current()
     if computation is not None:
-        computation.is_certain = False
+        computation.is_auditable = False

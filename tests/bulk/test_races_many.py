@@ -121,7 +121,7 @@ def test_racing_caller_between_any_two_commands_gets_what_is_right(
 ) -> None:
     """Another process that asks for the same ids meanwhile, and mints tokens of its own, costs a miss at most."""
     monkeypatch.setattr("cachedeco.loading.leases.uniform", lambda *_: 0.0)
-    monkeypatch.setattr("cachedeco.loading.bulk.board_each", _alone)
+    monkeypatch.setattr("cachedeco.loading.bulk.join_or_lead_each", _alone)
     found: list[Any] = []
 
     with monkeypatch.context() as patch:
@@ -140,10 +140,10 @@ def _race(many: Many) -> dict[int, str]:
 
 
 def _alone(names: Any) -> Any:  # noqa: ANN401 -- as board_each
-    from cachedeco.loading.single_flight import Fleet, Flight, Future  # noqa: PLC0415
+    from cachedeco.loading.single_flight import FlightGroup, Flight, Future  # noqa: PLC0415
 
     future: Any = Future()
-    return Fleet({name: Flight(name, future) for name in names}, future), []
+    return FlightGroup({name: Flight(name, future) for name in names}, future), []
 
 
 @pytest.mark.parametrize("lost", range(8))

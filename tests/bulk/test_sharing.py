@@ -23,7 +23,7 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side: Side) -> Iterator[Any]:  # noqa: ANN401
     """Call in a thread while the block runs; the block begins when that call has boarded."""
-    boarded, board = threading.Event(), single_flight.board_each
+    boarded, board = threading.Event(), single_flight.join_or_lead_each
 
     def tell(names: Any) -> Any:  # noqa: ANN401 -- as board_each
         try:
@@ -32,7 +32,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side
             boarded.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr("cachedeco.loading.bulk.board_each", tell)
+        patch.setattr("cachedeco.loading.bulk.join_or_lead_each", tell)
         with started(lambda: side.call(function, ids)) as running:
             assert boarded.wait(PATIENCE_SECONDS)
             yield running
@@ -131,18 +131,18 @@ def test_error_reaches_who_computed_and_the_others_see_for_themselves(
 def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the tokens that are being minted he finds some, and waits for the same computation all the same."""
     many = table.cached(namespace="row:{ids}")
-    minted = batch.minted
+    minted = batch.create_tokens
 
     with ExitStack() as stack:
         found = []
 
         def meanwhile(*args: Any) -> Any:  # noqa: ANN401 -- as minted()
             standing = minted(*args)
-            monkeypatch.setattr(batch, "minted", minted)
+            monkeypatch.setattr(batch, "create_tokens", minted)
             found.append(stack.enter_context(waiting(monkeypatch, many, [1, 2], SYNC)))
             return standing
 
-        monkeypatch.setattr(batch, "minted", meanwhile)
+        monkeypatch.setattr(batch, "create_tokens", meanwhile)
         first = many([1, 2])
 
     assert first == found[0].result() == {1: "row 1", 2: "row 2"}

@@ -81,7 +81,7 @@ class Holder:
 
 
 @both
-@pytest.mark.parametrize("mark", [leases.LANDED, leases.FAILED])
+@pytest.mark.parametrize("mark", [leases.STORED, leases.FAILED])
 def test_computation_of_another_process_that_stored_nothing_is_not_waited_for(
     side: Side, table: Table, monkeypatch: pytest.MonkeyPatch, mark: bytes
 ) -> None:
@@ -105,9 +105,9 @@ def test_what_another_process_has_stored_is_taken_and_the_rest_computed(
     def store_one(lease: leases.Lease) -> None:
         if holder.looks == 1:
             many.put({1: "other"}, [1])
-            Store("default").set(lease.key, leases.LANDED, 60)
+            Store("default").set(lease.key, leases.STORED, 60)
         else:
-            Store("default").set(lease.key, leases.LANDED, 60)
+            Store("default").set(lease.key, leases.STORED, 60)
 
     holder.then = store_one  # type: ignore[method-assign]
 
@@ -142,7 +142,7 @@ def test_lease_that_has_become_free_is_taken(table: Table, monkeypatch: pytest.M
         holder.then = free  # type: ignore[method-assign]
         found = many([1])
 
-    assert ({1: "row 1"}, leases.LANDED) == (found, caches["default"].get(holder.leases[0].key))
+    assert ({1: "row 1"}, leases.STORED) == (found, caches["default"].get(holder.leases[0].key))
 
 
 def test_holder_of_what_was_invalidated_meanwhile_is_not_waited_for(

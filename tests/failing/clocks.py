@@ -24,6 +24,6 @@ def longest(_low: float, high: float) -> float:
     return high
 
 
-def owed(alias: str = "default") -> list[str]:
+def queue(alias: str = "default") -> list[str]:
     """Return the keys that a cache is owed the invalidation of."""
-    return list(breaker.troubled[alias].owed) if alias in breaker.troubled else []
+    return list(breaker.breakers[alias].queue) if alias in breaker.breakers else []

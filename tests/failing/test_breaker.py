@@ -9,15 +9,15 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from cachedeco import MISSING, Event, Namespace, cached_query
-from cachedeco.invalidation.retry_queue import settle
+from cachedeco.invalidation.retry_queue import flush
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
-from cachedeco.storage.breaker import Debt
+from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.testing import fresh_scope, isolated
 from tests.backends import Commands
 from tests.conftest import UseCaches
 from tests.failing.calls import HIT, bare, double, fail, sent
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.faults import faulty
 from tests.sides import Side, both
 
@@ -80,7 +80,7 @@ def test_breaker_that_opens_between_the_commands_of_a_call_stops_the_rest(
     """What another thread has found out meanwhile counts for this call, too."""
 
     def open_now() -> None:
-        breaker.owe("default", {"key": Debt("", None)}, settle)
+        breaker.enqueue_pending("default", {"key": PendingInvalidation("", None)}, flush)
 
     with faulty("get_many", after=open_now):
         function(7)
@@ -94,12 +94,12 @@ def test_value_found_by_a_read_that_began_before_closes_nothing() -> None:
     fail(1)
 
     def open_now() -> None:
-        breaker.owe("default", {"key": Debt("", None)}, settle)
+        breaker.enqueue_pending("default", {"key": PendingInvalidation("", None)}, flush)
 
     with faulty("get_many", after=open_now):
         found = double(4)
 
-    assert (8, ["key"]) == (found, owed())
+    assert (8, ["key"]) == (found, queue())
 
 
 def test_token_that_was_minted_begins_the_count_anew(commands: Commands) -> None:
@@ -235,11 +235,11 @@ def test_nothing_leaks_into_the_next_test(begin: Callable[[UseCaches], None], us
     with faulty(raises=TimeoutError):
         double.invalidate(4)
         double(4)
-    assert [breaker.troubled["default"].alias] == ["default"] == [*breaker.troubled] != owed()
+    assert [breaker.breakers["default"].alias] == ["default"] == [*breaker.breakers] != queue()
 
     begin(use_caches)
 
-    assert {} == breaker.troubled
+    assert {} == breaker.breakers
 
 
 def test_other_settings_have_no_say(commands: Commands) -> None:

@@ -11,7 +11,7 @@ from cachedeco.invalidation import retry_queue
 from cachedeco.runtime.hooks import listening
 from tests.backends import Commands
 from tests.failing.calls import double, lose
-from tests.failing.clocks import owed
+from tests.failing.clocks import queue
 from tests.faults import faulty
 from tests.servers import free_port
 
@@ -29,7 +29,7 @@ def test_last_attempt_is_made_at_the_exit(fault: dict[str, Any], kind: str) -> N
     with faulty(**fault), listening(seen.append):
         retry_queue.deliver_at_exit()
 
-    assert ([kind], []) == ([event.kind for event in seen if event.kind in {"invalidated", "lost"}], owed())
+    assert ([kind], []) == ([event.kind for event in seen if event.kind in {"invalidated", "lost"}], queue())
 
 
 def test_exit_that_owes_nothing_sends_nothing(commands: Commands) -> None:

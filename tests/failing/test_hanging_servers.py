@@ -12,7 +12,7 @@ from cachedeco.storage import breaker
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.failing.clients import CLIENTS, PATIENCE, eager
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.servers import Memcached, Redis, Server
 
 CALLS = 50
@@ -56,7 +56,7 @@ def test_server_that_hangs_is_used_again_when_it_answers(server: Server, clock: 
 
     found = double(4)
 
-    assert (8, ["get_many"], {}) == (found, commands.names, breaker.troubled)
+    assert (8, ["get_many"], {}) == (found, commands.names, breaker.breakers)
 
 
 @eager
@@ -75,7 +75,7 @@ def test_invalidations_of_a_server_that_hangs_cost_two_timeouts_in_all(
     clock.advance(1)
     double(4)
 
-    assert (["set_many"] * 2, []) == (spent, owed())
+    assert (["set_many"] * 2, []) == (spent, queue())
 
 
 def outdated(alias_config: dict[str, Any], use_caches: UseCaches) -> Any:  # noqa: ANN401 -- a cached function
@@ -119,7 +119,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
     read()
     read.invalidate()
     private_memcached.resume()
-    assert 1 == len(owed())
+    assert 1 == len(queue())
     if not has_journal:
         breaker.forget()
 
@@ -145,7 +145,7 @@ def test_redis_that_comes_back_with_its_memory(
         admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         read.invalidate()
         admin.config_set("maxclients", 100)
-    assert 1 == len(owed())
+    assert 1 == len(queue())
     if not has_journal:
         breaker.forget()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cachedeco import Namespace
-from cachedeco.storage.breaker import troubled
+from cachedeco.storage.breaker import breakers
 from cachedeco.testing import capture_events
 from tests.backends import Commands
 from tests.conftest import UseCaches
@@ -53,13 +53,13 @@ def test_call_does_not_hurry(commands: Commands) -> None:
 def test_server_that_is_gone_costs_an_invalidation_one_command_and_no_longer_pause() -> None:
     """Who is in a hurry does not make the pause longer for all others."""
     fail(ConnectionRefusedError)
-    until = troubled["default"].until
+    until = breakers["default"].until
 
     with faulty(raises=ConnectionRefusedError) as fault:
         for _ in range(3):
             Namespace("club", 7).invalidate()
 
-    assert (3, until) == (len(fault.met), troubled["default"].until)
+    assert (3, until) == (len(fault.met), breakers["default"].until)
 
 
 def test_server_that_begins_to_hang_is_not_hurried() -> None:

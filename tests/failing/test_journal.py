@@ -9,14 +9,14 @@ from django.db import transaction
 
 from cachedeco import MISSING, Event, Namespace, cached_query
 from cachedeco.invalidation import retry_queue
-from cachedeco.invalidation.delivery import Invalidation, attempted, delay
+from cachedeco.invalidation.delivery import Invalidation, attempt, delay
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
-from cachedeco.storage.store import Left, Store
+from cachedeco.storage.store import FailedKeys, Store
 from tests.backends import Commands, Kind
 from tests.conftest import UseCaches
 from tests.failing.calls import HIT, PROBE, double, lose
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.faults import faulty
 from tests.sides import Side, both
 
@@ -82,7 +82,7 @@ def test_invalidation_not_acknowledged_opens_the_breaker_without_one(settings: A
     before = double.peek(4)
     clock.advance(1)
 
-    assert (MISSING, MISSING, []) == (before, double.peek(4), owed())
+    assert (MISSING, MISSING, []) == (before, double.peek(4), queue())
 
 
 def test_invalidation_while_open_is_noted_and_not_sent(commands: Commands) -> None:
@@ -95,7 +95,7 @@ def test_invalidation_while_open_is_noted_and_not_sent(commands: Commands) -> No
         Namespace("numbers").invalidate()
 
     assert (["delayed"], []) == ([event.kind for event in seen], commands.names)
-    assert "cd:n:numbers" == owed()[1]
+    assert "cd:n:numbers" == queue()[1]
 
 
 def test_delivery_is_told_as_an_invalidation_of_its_function(clock: Clock) -> None:
@@ -116,24 +116,24 @@ def test_invalidation_that_is_acknowledged_in_part_delays_the_rest(monkeypatch: 
     """What the cache names as failed is owed, and no more."""
     monkeypatch.setattr(Store, "set_many", lambda _store, values, _timeout: [key for key in values if key == "b"])
 
-    left = attempted([Invalidation(Store("default"), key) for key in "abc"])
+    left = attempt([Invalidation(Store("default"), key) for key in "abc"])
     delay(left)
 
-    assert ([Invalidation(Store("default"), "b")], ["b"]) == (left, owed())
+    assert ([Invalidation(Store("default"), "b")], ["b"]) == (left, queue())
 
 
 def test_delivery_gives_nothing_back_where_all_is_acknowledged() -> None:
     """Nothing is left, nothing is owed."""
-    assert ([], []) == (attempted([Invalidation(Store("default"), "a")]), owed())
+    assert ([], []) == (attempt([Invalidation(Store("default"), "a")]), queue())
 
 
 def test_each_attempt_has_a_token_of_its_own(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attempt that arrives late must not bring back what it stood for: no token is sent twice."""
     sent: list[bytes] = []
 
-    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> Left:
+    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
         sent.extend(values.values())
-        return Left(key for key in values if not key.startswith("cd:probe"))
+        return FailedKeys(key for key in values if not key.startswith("cd:probe"))
 
     monkeypatch.setattr(Store, "write_many", write_many)
     double.invalidate(4)
@@ -157,9 +157,9 @@ def test_what_is_invalidated_again_during_its_delivery_is_delivered_again(clock:
             double.invalidate(4)
 
     with faulty("set_many", before=again):
-        first = double.peek(4), len(owed())
+        first = double.peek(4), len(queue())
     commands.clear()
-    second = double.peek(4), len(owed())
+    second = double.peek(4), len(queue())
 
     assert ((MISSING, 1), (MISSING, 0)) == (first, second)
     assert [*PROBE, "set_many", *HIT] == commands.names
@@ -175,7 +175,7 @@ def test_outage_in_the_middle_of_the_delivery_ends_it(clock: Clock, monkeypatch:
     with failing_from("set_many", 3, monkeypatch):
         double(9)
 
-    assert 3 == len(owed())
+    assert 3 == len(queue())
 
 
 def test_delivery_goes_in_batches(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_invalidation_of_what_has_timed_out_is_not_owed(seconds: float, expected
     with faulty(raises=TimeoutError):
         double(4)
 
-    assert expected == len(owed())
+    assert expected == len(queue())
 
 
 def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> None:
@@ -213,7 +213,7 @@ def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> N
     with faulty(raises=TimeoutError):
         double(4)
 
-    assert ["cd:f:failing.double()"] == owed()
+    assert ["cd:f:failing.double()"] == queue()
 
 
 @pytest.mark.django_db
@@ -234,8 +234,8 @@ def test_debt_is_not_paid_where_a_rollback_would_undo_it(
 
     with transaction.atomic():
         double(4)
-        inside = len(owed())
+        inside = len(queue())
     clock.advance(30)
     double(4)
 
-    assert (expected, 0) == (inside, len(owed()))
+    assert (expected, 0) == (inside, len(queue()))

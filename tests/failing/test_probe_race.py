@@ -12,7 +12,7 @@ from cachedeco import cached_query
 from cachedeco.invalidation import retry_queue
 from cachedeco.storage import breaker
 from tests.backends import Commands
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.faults import faulty
 from tests.threads import PATIENCE_SECONDS, Gate, started
 
@@ -62,7 +62,7 @@ def test_nobody_waits_for_the_one_who_probes(clock: Clock, commands: Commands) -
         gate.wait_reached()
         found = double(5)
         double.invalidate(5)
-        meanwhile = list(commands.names), len(owed())
+        meanwhile = list(commands.names), len(queue())
         gate.open()
         probing.result(PATIENCE_SECONDS)
 
@@ -85,7 +85,7 @@ def test_invalidation_during_a_probe_keeps_the_breaker_open(clock: Clock) -> Non
     computed = double.stats().computations
     double(5)
 
-    assert (1, []) == (double.stats().computations - computed, owed())
+    assert (1, []) == (double.stats().computations - computed, queue())
 
 
 class Interrupted:
@@ -117,7 +117,7 @@ def test_interrupt_before_the_probe_leaves_it_to_the_next(clock: Clock, monkeypa
     clock.advance(60)
     double(4)
 
-    assert {} == breaker.troubled
+    assert {} == breaker.breakers
 
 
 def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,15 +140,15 @@ def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.M
 
 def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
-    breaker.owe("default", {"key": breaker.Debt("", None)}, retry_queue.settle)
-    state = breaker.troubled["default"]
+    breaker.enqueue_pending("default", {"key": breaker.PendingInvalidation("", None)}, retry_queue.flush)
+    state = breaker.breakers["default"]
     state.probing = True
     with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
         breaker._begin_in_child()  # noqa: SLF001 -- as a fork calls it
 
         breaker.forget()
 
-    assert (False, {}) == (state.probing, breaker.troubled)
+    assert (False, {}) == (state.probing, breaker.breakers)
 
 
 def in_child(work: Callable[[], int]) -> int:
@@ -165,13 +165,13 @@ def test_forked_child_does_not_wait_for_a_thread_that_is_not_there(clock: Clock)
     with faulty("set_many", raises=TimeoutError):
         double.invalidate(4)
     clock.advance(1)
-    state = breaker.troubled["default"]
+    state = breaker.breakers["default"]
     state.probing = True
     held = threading.Event()
 
     def work() -> int:
         double.peek(4)
-        return len(owed())
+        return len(queue())
 
     def hold() -> None:
         with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
@@ -186,4 +186,4 @@ def test_forked_child_does_not_wait_for_a_thread_that_is_not_there(clock: Clock)
         gate.open()
     state.probing = False
 
-    assert (0, 1) == (left_in_child, len(owed()))
+    assert (0, 1) == (left_in_child, len(queue()))

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from cachedeco.invalidation.retry_queue import settle
+from cachedeco.invalidation.retry_queue import flush
 from cachedeco.storage import breaker
-from cachedeco.storage.breaker import Debt
+from cachedeco.storage.breaker import PendingInvalidation
 from tests.backends import Commands
 from tests.failing.calls import HIT, PROBE, double, fail, sent
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
@@ -23,12 +23,12 @@ def test_probe_that_ends_after_all_was_forgotten_changes_nothing(clock: Clock) -
 
     def begin_anew() -> None:
         breaker.forget()
-        breaker.owe("default", {"key": Debt("", None)}, settle)
+        breaker.enqueue_pending("default", {"key": PendingInvalidation("", None)}, flush)
 
     with faulty("set_many", after=begin_anew, times=1):
         double(4)
 
-    assert ["key"] == owed()
+    assert ["key"] == queue()
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.99, []), (1.0, [*PROBE, *HIT])])

@@ -10,10 +10,10 @@ import redis.exceptions
 from cachedeco import MISSING
 from cachedeco.invalidation import retry_queue
 from cachedeco.storage import breaker
-from cachedeco.storage.store import Left, Store
+from cachedeco.storage.store import FailedKeys, Store
 from tests.backends import Command, Commands
 from tests.failing.calls import HIT, PROBE, double, lose
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.faults import FaultyCache
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
@@ -48,7 +48,7 @@ def test_token_that_is_refused_is_removed(clock: Clock, commands: Commands, monk
 
     found = double.peek(4)
 
-    assert (MISSING, []) == (found, owed())
+    assert (MISSING, []) == (found, queue())
     assert [*PROBE, "set_many", "set_many", "delete", "set_many", *HIT] == commands.names
 
 
@@ -71,12 +71,12 @@ def test_token_that_is_always_refused_is_lost_in_the_end(
     for _ in range(retry_queue.REFUSALS):
         clock.advance(30)
         double.peek(4)
-        debts.append(owed())
+        debts.append(queue())
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
     assert [["cd:t:failing.double(number=4)"]] * (retry_queue.REFUSALS - 1) + [[]] == debts
     assert (3, True) == (len(errors), "(number=4) in cache 'default' was never acknowledged" in errors[-1])
-    assert {} == breaker.troubled
+    assert {} == breaker.breakers
 
 
 def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
@@ -91,7 +91,7 @@ def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
         clock.advance(30)
         double.peek(4)
 
-    assert [] == owed()
+    assert [] == queue()
 
 
 def test_token_that_is_refused_waits_for_the_next_pause(
@@ -118,14 +118,14 @@ def test_outage_while_one_by_one_is_delivered_ends_it(clock: Clock, monkeypatch:
     errors = iter([redis.exceptions.ResponseError(), TimeoutError(), TimeoutError(), TimeoutError()])
     sent = []
 
-    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> Left:
+    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
         sent.append(list(values))
         if not next(iter(values)).startswith("cd:probe"):
             raise next(errors)
-        return Left()
+        return FailedKeys()
 
     monkeypatch.setattr(Store, "write_many", write_many)
     clock.advance(1)
     double(4)
 
-    assert ([1, 3, 1], 3) == ([len(keys) for keys in sent], len(owed()))
+    assert ([1, 3, 1], 3) == ([len(keys) for keys in sent], len(queue()))

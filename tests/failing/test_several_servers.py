@@ -8,13 +8,13 @@ from pytest_django import Settings
 
 from cachedeco import MISSING
 from cachedeco.invalidation.retry_queue import REFUSALS
-from cachedeco.storage.cache_keys import LONGEST_KEY, SHORTEST_ROOM
+from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.backends import Command, Commands
 from tests.conftest import CacheConfig, UseCaches
 from tests.failing.calls import double
-from tests.failing.clocks import Clock, owed
+from tests.failing.clocks import Clock, queue
 from tests.faults import FaultyCache
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
@@ -75,12 +75,12 @@ def test_invalidation_of_a_server_that_is_away_is_not_given_up(servers: TwoServe
         for _ in range(2 * REFUSALS):
             clock.advance(60)
             double(HERE)
-        before = owed()
+        before = queue()
         servers.error = None
         clock.advance(60)
         found = double.peek(AWAY)
 
-    assert ([TOKEN], [], MISSING) == (before, owed(), found)
+    assert ([TOKEN], [], MISSING) == (before, queue(), found)
     assert ["delayed", "invalidated"] == [
         each.kind for each in events if each.kind in {"delayed", "invalidated", "lost"}
     ]
@@ -91,7 +91,7 @@ def test_invalidation_of_the_other_server_arrives(servers: TwoServers) -> None:
     with capture_events() as events:
         double.invalidate(HERE)
 
-    assert (["invalidated"], []) == ([each.kind for each in events], owed())
+    assert (["invalidated"], []) == ([each.kind for each in events], queue())
     assert servers.error
 
 
@@ -110,7 +110,7 @@ def test_invalidation_of_the_other_server_is_not_held_back(
     with capture_events() as events:
         double.invalidate(HERE)
 
-    assert (["invalidated"], [TOKEN]) == ([each.kind for each in events if each.kind != "error"], owed())
+    assert (["invalidated"], [TOKEN]) == ([each.kind for each in events if each.kind != "error"], queue())
     assert servers.error
 
 
@@ -130,7 +130,7 @@ def test_server_that_is_back_has_the_next_invalidation_at_once(servers: TwoServe
 
     double.invalidate(HERE)
 
-    assert ([] if refused else [TOKEN, TOKEN.replace(str(AWAY), str(HERE))]) == owed()
+    assert ([] if refused else [TOKEN, TOKEN.replace(str(AWAY), str(HERE))]) == queue()
 
 
 def test_error_without_a_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +158,12 @@ def test_each_probe_has_a_key_of_its_own(commands: Commands) -> None:
 def test_probe_fits_where_keys_do(settings: Settings, use_caches: UseCaches, cache_config: CacheConfig) -> None:
     """With the longest prefixes that the checks allow a cache can still be asked whether it is well."""
     settings.CACHEDECO = {"KEY_PREFIX": "x" * 50}
-    use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SHORTEST_ROOM)))
+    use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SMALLEST_KEY_BUDGET)))
 
     with capture_events() as events:
         answers = Store("default").answers()
 
-    assert (SHORTEST_ROOM, True, []) == (Store("default").room(), answers, events)
+    assert (SMALLEST_KEY_BUDGET, True, []) == (Store("default").key_budget(), answers, events)
 
 
 def test_cache_that_can_not_take_the_probe_is_not_well(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
@@ -181,4 +181,4 @@ def test_cache_that_can_not_take_the_probe_is_not_well(monkeypatch: pytest.Monke
 
     reasons = [each.reason for each in events if each.kind == "error"]
     assert ["The cache was asked whether it is well, and failed"] == reasons
-    assert [] == owed()
+    assert [] == queue()

@@ -10,7 +10,7 @@ from cachedeco import LostInvalidation, Namespace, cached_query
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.storage.store import Store
 from tests.conftest import UseCaches
-from tests.failing.clocks import owed
+from tests.failing.clocks import queue
 from tests.faults import faulty
 from tests.models import Club
 from tests.sides import Side, both
@@ -50,7 +50,7 @@ def test_verb_raises_where_the_project_wants_to_know(side: Side) -> None:
                 act()
             told.extend(failure.value.keys)
 
-    assert (2, told) == (len(told), owed())
+    assert (2, told) == (len(told), queue())
 
 
 def test_exception_survives_its_way_between_processes() -> None:
@@ -70,7 +70,7 @@ def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, An
     with faulty("set_many", raises=TimeoutError):
         double.invalidate(4)
 
-    assert 1 == len(owed())
+    assert 1 == len(queue())
 
 
 @raising
@@ -79,7 +79,7 @@ def test_invalidation_that_is_acknowledged_raises_nothing() -> None:
     with faulty("set_many", raises=TimeoutError, times=1):
         double.invalidate(4)
 
-    assert [] == owed()
+    assert [] == queue()
 
 
 @raising
@@ -116,7 +116,7 @@ def test_commit_raises_nothing_where_the_project_has_a_log() -> None:
         double.invalidate(4)
         transaction.on_commit(lambda: ran.append(1))
 
-    assert ([1], 1) == (ran, len(owed()))
+    assert ([1], 1) == (ran, len(queue()))
 
 
 @raising

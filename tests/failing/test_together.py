@@ -10,7 +10,7 @@ from pytest_django import Settings
 from cachedeco import LostInvalidation, Namespace, cached_query, cached_query_many
 from cachedeco.invalidation import delivery
 from cachedeco.outbox import recording
-from cachedeco.storage.breaker import troubled
+from cachedeco.storage.breaker import breakers
 from tests.backends import Commands
 from tests.conftest import UseCaches
 from tests.dependencies.roster import made_squad, players_of, squads
@@ -60,9 +60,9 @@ def thrice(number: int) -> int:
     return 3 * number
 
 
-def owed(alias: str = "default") -> list[str]:
+def queue(alias: str = "default") -> list[str]:
     """Return what is noted, without what all keys begin with."""
-    return sorted(key.removeprefix("cd:n:") for key in troubled[alias].owed) if alias in troubled else []
+    return sorted(key.removeprefix("cd:n:") for key in breakers[alias].queue) if alias in breakers else []
 
 
 SEVERAL: dict[str, Callable[[], object]] = {
@@ -81,8 +81,8 @@ def test_all_of_one_write_is_noted_though_it_raises(act: Callable[[], object]) -
     with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation) as told:
         act()
 
-    assert len(owed()) > 1
-    assert owed() == sorted(key.removeprefix("cd:n:") for key in told.value.keys)
+    assert len(queue()) > 1
+    assert queue() == sorted(key.removeprefix("cd:n:") for key in told.value.keys)
 
 
 @raising
@@ -94,7 +94,7 @@ def test_every_cache_is_told_though_the_first_raises(use_caches: UseCaches, sett
     with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
         Namespace("club", 7).invalidate()
 
-    assert (["club:7"], []) == (owed("default"), owed("other"))
+    assert (["club:7"], []) == (queue("default"), queue("other"))
     assert caches["other"].get("cd:n:club:7") is not None
 
 
@@ -117,7 +117,7 @@ def test_all_of_one_transaction_is_noted_though_the_first_raises() -> None:
     with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
         write()
 
-    assert ["last", "nested", "outermost"] == owed()
+    assert ["last", "nested", "outermost"] == queue()
 
 
 @real
@@ -135,7 +135,7 @@ def test_interrupted_delivery_is_noted(use_caches: UseCaches) -> None:
     with faulty("set_many", raises=Interrupted), pytest.raises(Interrupted):
         write()
 
-    assert ["club:7", "club:8"] == owed()
+    assert ["club:7", "club:8"] == queue()
 
 
 @raising
@@ -155,7 +155,7 @@ def test_all_that_could_not_be_replaced_is_invalidated(monkeypatch: pytest.Monke
         write()
 
     assert (2, 2) == tuple(
-        len([key for key in owed() if name in key]) for name in ("together.thrice", "together.triples")
+        len([key for key in queue() if name in key]) for name in ("together.thrice", "together.triples")
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco.loading import leases, single_flight
-from cachedeco.loading.effects import COMPUTE, Pause, Value, Wait
+from cachedeco.loading.effects import CALL_USER, Pause, Ok, Wait
 from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
 from tests.threads import PATIENCE_SECONDS
@@ -23,8 +23,8 @@ class Boarding:
         self.leaders = 0
         self.followers = 0
         self._changed = threading.Condition()
-        self._board = single_flight.board
-        patch.setattr(single_flight, "board", self._counted)
+        self._board = single_flight.join_or_lead
+        patch.setattr(single_flight, "join_or_lead", self._counted)
 
     def _counted(self, *args: Any) -> Any:  # noqa: ANN401 -- as board() has it
         flight, leads = self._board(*args)
@@ -92,7 +92,7 @@ class ByHand:
 
     def done(self) -> object:
         """Do what the step wants done, and return the answer without giving it."""
-        return Value(self._compute()) if self.step is COMPUTE else self.step()
+        return Ok(self._compute()) if self.step is CALL_USER else self.step()
 
     def wait(self, answer: object) -> object:
         """Let the time pass."""
@@ -104,7 +104,7 @@ class ByHand:
         """Give an answer to the step."""
         self._take(answer)
 
-    def land(self) -> None:
+    def complete(self) -> None:
         """Go on to the end, as a follower of a flight that has landed."""
         self.answer(self.step.future.result())
         self.until(None)

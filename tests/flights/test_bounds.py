@@ -12,8 +12,8 @@ from django.db import transaction
 
 from cachedeco import cached_query
 from cachedeco.loading import leases
-from cachedeco.loading.computing import ABANDONED
-from cachedeco.loading.effects import Pause, Value, Wait
+from cachedeco.loading.computing import NO_RESULT
+from cachedeco.loading.effects import Pause, Ok, Wait
 from tests.backends import Commands
 from tests.flights.callers import Boarding, ByHand, Clock
 from tests.flights.floors import around
@@ -60,7 +60,7 @@ def test_follower_waits_as_long_as_it_may_and_computes(source: Source, clock: Cl
         call = ByHand(value, clock)
         call.until(None)
 
-    assert ([3], Value("old"), 2) == (call.waited, call.outcome, source.read_count)
+    assert ([3], Ok("old"), 2) == (call.waited, call.outcome, source.read_count)
 
 
 def test_follower_waits_so_long_in_all(source: Source, clock: Clock) -> None:
@@ -75,11 +75,11 @@ def test_follower_waits_so_long_in_all(source: Source, clock: Clock) -> None:
         for _ in range(3):
             call.until(Wait)
             clock.now += 1
-            call.answer(ABANDONED)
+            call.answer(NO_RESULT)
             call.waited.append(call.step.seconds if isinstance(call.step, Wait) else 0)
         call.until(None)
 
-    assert ([2, 1, 0], Value("old")) == (call.waited, call.outcome)
+    assert ([2, 1, 0], Ok("old")) == (call.waited, call.outcome)
 
 
 @pytest.mark.usefixtures("held_elsewhere")
@@ -95,10 +95,10 @@ def test_leader_waits_so_long_in_all_for_another_process(clock: Clock) -> None:
     follower = ByHand(value, clock)
     follower.until(Wait)
     leader.until(None)
-    follower.land()
+    follower.complete()
 
-    assert (3, Value("value")) == (pytest.approx(sum(leader.waited)), leader.outcome)
-    assert ([], Value("value")) == (follower.waited, follower.outcome)
+    assert (3, Ok("value")) == (pytest.approx(sum(leader.waited)), leader.outcome)
+    assert ([], Ok("value")) == (follower.waited, follower.outcome)
 
 
 @both

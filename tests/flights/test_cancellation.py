@@ -80,8 +80,8 @@ def test_cancelled_leader_takes_nobody_along(boarding: Boarding, times: int) -> 
     """Cancelled in the middle of the computation, once or twice: of the others one computes, and both get the value."""
 
     async def scene() -> None:
-        flown = Scene(boarding)
-        leader, others = await flown.begin()
+        run_as_leader = Scene(boarding)
+        leader, others = await run_as_leader.begin()
 
         for _ in range(times):
             leader.cancel()
@@ -89,7 +89,7 @@ def test_cancelled_leader_takes_nobody_along(boarding: Boarding, times: int) -> 
 
         assert ["value"] * 2 == await asyncio.wait_for(asyncio.gather(*others), 2)
         assert leader.cancelled() or await asyncio.gather(leader, return_exceptions=True)
-        assert (True, 2) == (leader.cancelled(), flown.count)
+        assert (True, 2) == (leader.cancelled(), run_as_leader.count)
 
     asyncio.run(scene())
 
@@ -98,15 +98,15 @@ def test_cancelled_follower_takes_nobody_along(boarding: Boarding) -> None:
     """Who is cancelled while waiting ends, the computation and the others go on."""
 
     async def scene() -> None:
-        flown = Scene(boarding)
-        leader, (first, second) = await flown.begin()
+        run_as_leader = Scene(boarding)
+        leader, (first, second) = await run_as_leader.begin()
 
         first.cancel()
         await asyncio.wait([first])
-        flown.go_on.set()
+        run_as_leader.go_on.set()
 
         assert ["value"] * 2 == await asyncio.gather(leader, second)
-        assert (True, 1) == (first.cancelled(), flown.count)
+        assert (True, 1) == (first.cancelled(), run_as_leader.count)
 
     asyncio.run(scene())
 
@@ -181,11 +181,11 @@ def test_leader_whose_coroutine_is_closed_takes_nobody_along(
     monkeypatch.setattr(leases.Lease, "take", lambda _lease: True)
 
     async def scene() -> None:
-        flown = Scene(boarding)
-        coroutine: Any = flown.value()
+        run_as_leader = Scene(boarding)
+        coroutine: Any = run_as_leader.value()
         leader = asyncio.create_task(coroutine)
-        await flown.in_computation.wait()
-        other = asyncio.create_task(flown.value())
+        await run_as_leader.in_computation.wait()
+        other = asyncio.create_task(run_as_leader.value())
         await boarding.followers_are(1)
         leader.cancel()
         coroutine.close()

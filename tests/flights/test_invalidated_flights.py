@@ -9,8 +9,8 @@ from django.core.cache import caches
 
 from cachedeco import Namespace, cached_query
 from cachedeco.loading import leases
-from cachedeco.loading.computing import Landing
-from cachedeco.loading.effects import Pause, Value, Wait
+from cachedeco.loading.computing import FlightResult
+from cachedeco.loading.effects import Pause, Ok, Wait
 from tests.flights.callers import Boarding, ByHand, Clock, heard
 from tests.flights.floors import Floors, around
 from tests.sides import SYNC, Side, both
@@ -102,9 +102,9 @@ def test_leader_that_waits_for_another_process_sees_the_invalidation(clock: Cloc
     newcomer = ByHand(floors.bottom, clock)
     newcomer.until(None)
     leader.until(None)
-    follower.land()
+    follower.complete()
 
-    assert [Value("new")] * 3 == [each.outcome for each in (newcomer, leader, follower)]
+    assert [Ok("new")] * 3 == [each.outcome for each in (newcomer, leader, follower)]
     assert [] == newcomer.waited
     assert 1 == floors.computed.count("bottom")
 
@@ -125,9 +125,9 @@ def test_value_of_another_process_is_compared_too(clock: Clock) -> None:
 
     leader.answer(found)
     leader.until(None)
-    follower.land()
+    follower.complete()
 
-    assert (Value("middle old"), Value("middle new")) == (leader.outcome, follower.outcome)
+    assert (Ok("middle old"), Ok("middle new")) == (leader.outcome, follower.outcome)
     assert "middle new" == floors.middle.peek()
 
 
@@ -144,9 +144,9 @@ def test_value_of_another_process_is_shared_by_followers(clock: Clock) -> None:
 
     with heard() as told:
         leader.until(None)
-        follower.land()
+        follower.complete()
 
-    assert [Value("middle old")] * 2 == [leader.outcome, follower.outcome]
+    assert [Ok("middle old")] * 2 == [leader.outcome, follower.outcome]
     assert ([], ["shared", "shared"]) == (floors.computed, [event.kind for event in told])
 
 
@@ -171,7 +171,7 @@ def test_follower_of_flights_that_are_always_too_old_computes(source: Source, cl
     def value() -> str:
         return source.read()
 
-    too_old = Landing(pickle.dumps("too old"), {"inner token": b"was invalidated"})
+    too_old = FlightResult(pickle.dumps("too old"), {"inner token": b"was invalidated"})
     source.gate.shut()
     with started(value):
         source.gate.wait_reached()
@@ -183,4 +183,4 @@ def test_follower_of_flights_that_are_always_too_old_computes(source: Source, cl
         follower.until(None)
         source.gate.open()
 
-    assert ([], Value("old")) == (follower.waited, follower.outcome)
+    assert ([], Ok("old")) == (follower.waited, follower.outcome)

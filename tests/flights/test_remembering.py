@@ -8,7 +8,7 @@ import pytest
 
 from cachedeco import MISSING, cached_query
 from cachedeco.tracking import collector, nested_names
-from cachedeco.tracking.collector import computing, note
+from cachedeco.tracking.collector import computing, record_dependency
 from cachedeco.tracking.nested_names import remember, remembered
 from tests.backends import Commands
 from tests.conftest import UseCaches
@@ -220,7 +220,7 @@ def test_more_calls_inside_than_a_stamp_can_count() -> None:
 
     @cached_query(ignore=("names",))
     def outer() -> str:
-        note("other", ["key", *names], dict.fromkeys(names, b"t" * 16))
+        record_dependency("other", ["key", *names], dict.fromkeys(names, b"t" * 16))
         return "value"
 
     with heard() as told:
@@ -241,7 +241,7 @@ def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
 
     with computing("default", collects=True, leads=False) as current:
         forgotten.__exit__(None, None, None)
-        note("default", ["key", "token"], {"token": b"t"})
+        record_dependency("default", ["key", "token"], {"token": b"t"})
 
     assert {"token": b"t"} == current.inner
 
@@ -252,7 +252,7 @@ def test_computation_that_is_over_collects_nothing() -> None:
         assert collector.is_leading()
         later = copy_context()
 
-    later.run(note, "default", ["key", "token"], {"token": b"t"})
-    later.run(collector.spoil)
+    later.run(record_dependency, "default", ["key", "token"], {"token": b"t"})
+    later.run(collector.mark_uncacheable)
 
-    assert ({}, True, False) == (computation.inner, computation.is_whole, later.run(collector.is_leading))
+    assert ({}, True, False) == (computation.inner, computation.is_cacheable, later.run(collector.is_leading))

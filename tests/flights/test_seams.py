@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from cachedeco import bypass
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import ABANDONED, Call
-from cachedeco.loading.single_flight import Name, board, board_each
+from cachedeco.loading.computing import NO_RESULT, Miss
+from cachedeco.loading.single_flight import Name, join_or_lead, join_or_lead_each
 from tests.flights.callers import Boarding
 from tests.flights.floors import around
 from tests.sides import Side, both
@@ -19,37 +19,37 @@ NAME: Name = ("default", "key", (b"token",))
 
 def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:
     """Those who wait for a flight are told when it lands, and the next flight goes on."""
-    terms, keys = sync_reader(Source())._admitted((1,), {})  # type: ignore[attr-defined] # noqa: SLF001 -- what it makes
-    call = Call(terms, keys, None)
-    first, _ = board(call, None)
-    first.depart()
-    second, leads = board(call, None)
+    policy, keys = sync_reader(Source())._admitted((1,), {})  # type: ignore[attr-defined] # noqa: SLF001 -- what it makes
+    call = Miss(policy, keys, None)
+    first, _ = join_or_lead(call, None)
+    first.start()
+    second, leads = join_or_lead(call, None)
 
-    first.land(ABANDONED)
+    first.complete(NO_RESULT)
 
     assert (True, True, False) == (leads, first.future.done(), second.future.done())
     assert {second.name: second} == single_flight._flights  # noqa: SLF001 -- who comes now finds the second
-    second.land(ABANDONED)
+    second.complete(NO_RESULT)
 
 
 def test_fleet_leaves_flights_of_others_where_they_are() -> None:
     """A fleet that finds another one's flight under its new name does not land it."""
-    others, _ = board_each([NAME])
-    fleet, _ = board_each([("default", "key", ())])
+    others, _ = join_or_lead_each([NAME])
+    fleet, _ = join_or_lead_each([("default", "key", ())])
     fleet.rename([NAME])
 
-    fleet.land()
+    fleet.complete()
 
     assert (others.flights, False) == (single_flight._flights, others.future.done())  # noqa: SLF001 -- who finds it
-    others.land()
+    others.complete()
 
 
 def test_fleet_of_a_parent_is_not_landed_in_a_child() -> None:
     """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
-    fleet, _ = board_each([NAME])
+    fleet, _ = join_or_lead_each([NAME])
     single_flight._begin_anew()  # noqa: SLF001 -- what a fork does
 
-    fleet.land()
+    fleet.complete()
 
     assert not fleet.future.done()
 

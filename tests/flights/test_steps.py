@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from cachedeco.loading.effects import COMPUTE, Handover, Pause, Raised, Value, Wait, arun, run
+from cachedeco.loading.effects import CALL_USER, Spawn, Pause, Err, Ok, Wait, arun, run
 from tests.sides import Side, both
 from tests.threads import PATIENCE_SECONDS, Gate
 
@@ -33,7 +33,7 @@ class Taken:
             for step in self.steps:
                 self.answers.append((yield step))
             last = self.answers[-1]
-            return last if isinstance(last, Value | Raised) else Value(last)
+            return last if isinstance(last, Ok | Err) else Ok(last)
         finally:
             self.is_left = True
 
@@ -59,18 +59,18 @@ def test_each_step_is_answered(side: Side) -> None:
     done: Future[str] = Future()
     done.set_result("result")
     never: Future[str] = Future()
-    taken = Taken(lambda: "called", COMPUTE, Wait(done, 1), Wait(never, 0), Pause(0))
+    taken = Taken(lambda: "called", CALL_USER, Wait(done, 1), Wait(never, 0), Pause(0))
 
     assert driven(side, taken) is None
 
-    assert ["called", Value("computed"), "result", None, None] == taken.answers
+    assert ["called", Ok("computed"), "result", None, None] == taken.answers
     assert taken.is_left
 
 
 @both
 def test_what_the_computation_raises_is_an_answer_and_is_raised_at_the_end(side: Side) -> None:
     """The steps tidy up first; nothing stands behind the error that is not the user's."""
-    taken = Taken(COMPUTE)
+    taken = Taken(CALL_USER)
 
     with pytest.raises(Boom) as failure:
         driven(side, taken, boom)
@@ -83,7 +83,7 @@ def test_what_the_computation_raises_is_an_answer_and_is_raised_at_the_end(side:
 @both
 def test_steps_are_closed_when_one_raises(side: Side) -> None:
     """What is no outcome leaves the driver at once, and no generator in the middle."""
-    taken = Taken(boom, COMPUTE)
+    taken = Taken(boom, CALL_USER)
 
     with pytest.raises(Boom):
         driven(side, taken)
@@ -95,13 +95,13 @@ def test_steps_are_closed_when_one_raises(side: Side) -> None:
 def test_steps_that_are_handed_over_are_taken_in_the_background(side: Side) -> None:
     """The caller goes on, and is told that they were taken on."""
     there: Future[str] = Future()
-    handed = Taken(COMPUTE, lambda: there.set_result("there"))
-    taken = Taken(Handover(handed.generator()), Wait(there, PATIENCE_SECONDS))
+    handed = Taken(CALL_USER, lambda: there.set_result("there"))
+    taken = Taken(Spawn(handed.generator()), Wait(there, PATIENCE_SECONDS))
 
     assert "there" == driven(side, taken)
 
     assert [True, "there"] == taken.answers
-    assert Value("computed") == handed.answers[0]
+    assert Ok("computed") == handed.answers[0]
 
 
 # --- to wait ---
@@ -141,7 +141,13 @@ def test_who_is_cancelled_while_waiting_stops_at_once(step: Any) -> None:  # noq
 
 @pytest.mark.parametrize(
     ("after", "answers"),
-    [((), 1), ((COMPUTE,), 2), ((COMPUTE, lambda: "tidied up"), 3), ((Pause(1000),), 1), ((Wait(Future(), 1000),), 1)],
+    [
+        ((), 1),
+        ((CALL_USER,), 2),
+        ((CALL_USER, lambda: "tidied up"), 3),
+        ((Pause(1000),), 1),
+        ((Wait(Future(), 1000),), 1),
+    ],
     ids=["nothing", "COMPUTE", "COMPUTE and a step", "Pause", "Wait"],
 )
 def test_step_is_taken_to_its_end(after: tuple[Any, ...], answers: int) -> None:
@@ -171,14 +177,14 @@ def test_step_is_taken_to_its_end(after: tuple[Any, ...], answers: int) -> None:
 
     assert (answers, True, []) == (len(taken.answers), taken.is_left, computed)
     assert ["slow"] == taken.answers[:1]
-    assert all(isinstance(each, Raised) for each in taken.answers[1:2])
+    assert all(isinstance(each, Err) for each in taken.answers[1:2])
 
 
 def test_who_is_cancelled_twice_in_a_step_stops_at_once() -> None:
     """Insistence is obeyed: the step's thread is left alone, and the steps are closed."""
     gate = Gate()
     gate.shut()
-    taken = Taken(gate.wait_to_pass, COMPUTE)
+    taken = Taken(gate.wait_to_pass, CALL_USER)
 
     async def scene() -> None:
         task = asyncio.create_task(arun(taken.generator(), lambda: asyncio.sleep(0)))
@@ -199,7 +205,7 @@ def test_timeout_of_the_caller_is_its_own() -> None:
     """A timeout around a call that runs out in the middle of a step is told as one, and not as a cancellation."""
     gate = Gate()
     gate.shut()
-    taken = Taken(gate.wait_to_pass, COMPUTE)
+    taken = Taken(gate.wait_to_pass, CALL_USER)
 
     async def scene() -> None:
         async with asyncio.timeout(None) as limit:
@@ -216,7 +222,7 @@ def test_timeout_of_the_caller_is_its_own() -> None:
 
 def test_coroutine_that_nobody_awaits_any_more_closes_its_steps() -> None:
     """In the middle of the computation nothing can be awaited any more: the generator is left, and no error is lost."""
-    taken = Taken(COMPUTE)
+    taken = Taken(CALL_USER)
     coroutine: Any = arun(taken.generator(), lambda: asyncio.sleep(0))
     with suppress(StopIteration):
         coroutine.send(None)

@@ -19,7 +19,7 @@ from cachedeco.backends import serializers
 from cachedeco.loading import writing
 from cachedeco.runtime import conf
 from cachedeco.storage import entries
-from cachedeco.storage.serializers import FORMATS
+from cachedeco.storage.serializers import SERIALIZERS
 from cachedeco.testing import capture_events
 from tests.backends import Commands
 from tests.hostile.conftest import Defend
@@ -66,8 +66,8 @@ class Pair(NamedTuple):
 
     def places(self) -> list[str]:
         """Return the whole keys of all entries and tokens, an entry and its own token after the other."""
-        single = [function._recipe.located((each,), {})[1] for function in (inner, outer) for each in self]  # noqa: SLF001
-        rows = many._recipe.located_each([((each,), {}) for each in self])[1]  # noqa: SLF001 -- tokens too
+        single = [function._spec.resolve_call((each,), {})[1] for function in (inner, outer) for each in self]  # noqa: SLF001
+        rows = many._spec.resolve_calls([((each,), {}) for each in self])[1]  # noqa: SLF001 -- tokens too
         return [cache.make_key(key) for key in dict.fromkeys(key for row in [*single, *rows] for key in row)]
 
 
@@ -125,9 +125,9 @@ class Watch:
         self.sealed: set[bytes] = set()
         self.unpickled: set[bytes] = set()
 
-    def seal(self, *args: Any) -> bytes:  # noqa: ANN401 -- what seal() takes
+    def encode_entry(self, *args: Any) -> bytes:  # noqa: ANN401 -- what seal() takes
         """Seal an entry, and remember it."""
-        sealed = entries.seal(*args)
+        sealed = entries.encode_entry(*args)
         self.sealed.add(sealed)
         return sealed
 
@@ -141,9 +141,9 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """Look at all that is sealed and unpickled by us: an entry whole, as it lay in the cache."""
     watch = Watch()
-    monkeypatch.setattr(writing, "seal", watch.seal)
+    monkeypatch.setattr(writing, "seal", watch.encode_entry)
     monkeypatch.setattr(serializers, "pickle", watch)
-    monkeypatch.setitem(FORMATS, "pickle", replace(FORMATS["pickle"], unpack=watch.loads))
+    monkeypatch.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], unpack=watch.loads))
     conf.forget()
     yield watch
     conf.forget()
@@ -225,7 +225,7 @@ def put_under_another_key(raw: Raw) -> tuple[list[str], list[str]]:
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
     (entry, token), (other_entry, other_token) = [
-        [cache.make_key(key) for key in inner._recipe.located((each,), {})[1][:2]]  # noqa: SLF001 -- the token too
+        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]]  # noqa: SLF001 -- the token too
         for each in pair
     ]
     for key, source in ((entry, other_entry), (token, other_token)):
@@ -293,10 +293,12 @@ def test_names_in_a_forged_entry_are_not_asked_for(keys: list[str], commands: Co
     settings.CACHEDECO = {"SIGNING_KEYS": keys}
     number = next(numbers)
     inner(number)
-    terms, names = inner._recipe.located((number,), {})  # noqa: SLF001 -- as the call itself
-    own: list[Any] = [terms.store.get_many(names)[name] for name in names[1:]]  # type: ignore[index] # it is there
-    forged = entries.seal(entries.Shelf(terms.store, FORMATS["pickle"]), names[0], own, {"evil": own[0]}, ENTRY)
-    mark, signed = FORMATS["pickle"].mark, terms.shelf.form
+    policy, names = inner._spec.resolve_call((number,), {})  # noqa: SLF001 -- as the call itself
+    own: list[Any] = [policy.store.get_many(names)[name] for name in names[1:]]  # type: ignore[index] # it is there
+    forged = entries.encode_entry(
+        entries.EntryCodec(policy.store, SERIALIZERS["pickle"]), names[0], own, {"evil": own[0]}, ENTRY
+    )
+    mark, signed = SERIALIZERS["pickle"].mark, policy.codec.serializer
     tail = len(own) * entries.TOKEN_BYTES + entries.TOKEN_BYTES + 2 + len(mark)
     cache.set(names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.mark)
     commands.clear()

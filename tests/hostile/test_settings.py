@@ -6,7 +6,7 @@ from pytest_django import Settings
 
 from cachedeco import cached_query
 from cachedeco.runtime.conf import Settings as Parsed
-from cachedeco.storage.serializers import FormatName
+from cachedeco.storage.serializers import SerializerName
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
 
@@ -50,7 +50,7 @@ def test_settings_show_no_key() -> None:
 
 @pytest.mark.parametrize("form", ["pickle", "json"])
 @pytest.mark.parametrize("before", [[], [KEY]], ids=["begin", "stop"])
-def test_to_begin_or_to_stop_is_a_miss(before: list[str], form: FormatName, settings: Settings) -> None:
+def test_to_begin_or_to_stop_is_a_miss(before: list[str], form: SerializerName, settings: Settings) -> None:
     """What was stored before is of another format: nobody is told that somebody had forged it."""
 
     @cached_query(format=form)

@@ -10,7 +10,7 @@ from django.core.cache import cache
 from pytest_django import Settings
 
 from cachedeco import cached_query
-from cachedeco.storage.serializers import FormatName
+from cachedeco.storage.serializers import SerializerName
 from cachedeco.storage.signing import SIGNATURE_BYTES, bound
 
 TIMES = Struct("<ddI")  # when it is due, what it took, and how much stands before
@@ -23,7 +23,7 @@ UPLOAD = b"~" * 64 + CODE.ljust(SIGNATURE_BYTES, b"x")
 
 
 @pytest.mark.parametrize("form", ["pickle", "json"])
-def test_signature_moved_into_the_value_is_a_miss(form: FormatName, settings: Settings) -> None:
+def test_signature_moved_into_the_value_is_a_miss(form: SerializerName, settings: Settings) -> None:
     """What lies under the name of a token may have any length, and does not tell where the signature is."""
     settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
     value: Any = UPLOAD if form == "pickle" else UPLOAD.decode()
@@ -33,7 +33,7 @@ def test_signature_moved_into_the_value_is_a_miss(form: FormatName, settings: Se
         return value
 
     upload()
-    [entry, own, *others] = upload._recipe.located((), {})[1]  # noqa: SLF001 -- the tokens too
+    [entry, own, *others] = upload._spec.resolve_call((), {})[1]  # noqa: SLF001 -- the tokens too
     sealed, token = cache.get(entry), cache.get(own)
     stamp = sealed.index(token + b"".join([cache.get(key) for key in others]))
     head, signature, tail = sealed[: stamp - SIGNATURE_BYTES], sealed[stamp - SIGNATURE_BYTES : stamp], sealed[stamp:]
@@ -75,7 +75,7 @@ def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
     sealed = cache.get(key)
     expires = sealed.index(own_token(8)) - SIGNATURE_BYTES - TIMES.size
     _, seconds, length = TIMES.unpack_from(sealed, expires)
-    cache.set(key, sealed[:expires] + TIMES.pack(inf, seconds, length) + sealed[expires + TIMES.size :])
+    cache.set(key, sealed[:expires] + TIMES.dumps(inf, seconds, length) + sealed[expires + TIMES.size :])
 
     found = balance(8)
 
@@ -84,7 +84,7 @@ def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
 
 def own_token(account: int) -> bytes:
     """Return the token of one call as it stands."""
-    token = cache.get(balance._recipe.located((account,), {})[1][1])  # noqa: SLF001 -- as the call itself
+    token = cache.get(balance._spec.resolve_call((account,), {})[1][1])  # noqa: SLF001 -- as the call itself
     assert isinstance(token, bytes)
     return token
 

@@ -3,18 +3,18 @@
 from django.core.cache import caches
 
 from cachedeco import CachedQuery
-from cachedeco.loading.computing import Call
+from cachedeco.loading.computing import Miss
 from cachedeco.loading.leases import Lease, lease_of
-from cachedeco.loading.reading import looked_up, stamped
+from cachedeco.loading.reading import read_entry, build_stamp
 
 
 def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: bool = False) -> Lease:
     """Return the lease of another process, which looks for the entry of a call now, and misses it or finds it due."""
-    terms, keys = cached._recipe.located(args, {})  # noqa: SLF001 -- as the call itself
-    asked, found, entry = looked_up(terms, keys)
-    stamp = stamped(terms, keys, found)
+    policy, keys = cached._spec.resolve_call(args, {})  # noqa: SLF001 -- as the call itself
+    asked, found, entry = read_entry(policy, keys)
+    stamp = build_stamp(policy, keys, found)
     assert stamp is not None
-    return lease_of(Call(terms, keys, found, asked, entry), stamp, is_late=is_late)
+    return lease_of(Miss(policy, keys, found, asked, entry), stamp, is_late=is_late)
 
 
 def held_lease(cached: CachedQuery[..., object, object], *args: object) -> Lease:

@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import cached_query
-from cachedeco.loading.leases import LANDED
+from cachedeco.loading.leases import STORED
 from cachedeco.storage.entries import packed_of
 from tests.clocks import Clock
 from tests.flights.callers import Boarding, heard
@@ -64,7 +64,7 @@ def test_value_of_another_process_is_shared(
         followers: list[Future[Any]] = []
         clock.meanwhile = [
             lambda: (followers.append(threads.submit(read)), boarding.wait_for_followers(1)),
-            lambda: (read.put(["theirs"]), lease.end(LANDED)),
+            lambda: (read.put(["theirs"]), lease.end(STORED)),
         ]
 
         found = [read(), *[each.result() for each in followers]]
@@ -80,9 +80,9 @@ def test_packed_value_is_cut_out_of_an_entry(form: str, keys: list[str], setting
     settings.CACHEDECO = {"SIGNING_KEYS": keys}
     read = cached_in(form, Gate())
     read()
-    terms, where = read._recipe.located((), {})  # noqa: SLF001 -- as the call itself
-    [sealed] = terms.store.get_many(where[:1]).values()
+    policy, where = read._spec.resolve_call((), {})  # noqa: SLF001 -- as the call itself
+    [sealed] = policy.store.get_many(where[:1]).values()
 
-    packed = packed_of(terms.shelf.form, sealed)
+    packed = packed_of(policy.codec.serializer, sealed)
 
-    assert terms.shelf.form.pack(["value", 1.5, None]) == packed
+    assert policy.codec.serializer.dumps(["value", 1.5, None]) == packed

@@ -15,7 +15,7 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
 
     The defect: the one who computed stored nothing, and those who shared its value stored it in their outer entries.
     """
-    begun, finish, joined, board = Event(), Event(), Event(), single_flight.board
+    begun, finish, joined, board = Event(), Event(), Event(), single_flight.join_or_lead
 
     @cached_query(timeout=None)
     def inner() -> str:
@@ -39,7 +39,7 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
 
     with started(middle) as leader:
         assert begun.wait(10)
-        monkeypatch.setattr(single_flight, "board", boarded)
+        monkeypatch.setattr(single_flight, "join_or_lead", boarded)
         with started(outer.refresh) as follower:  # a refresh is waited for by nobody, so that it may wait inside
             assert joined.wait(10)
             finish.set()

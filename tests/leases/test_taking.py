@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import caches
 
 from cachedeco import Namespace, cached_query
-from cachedeco.loading.leases import FAILED, LANDED, Lease
+from cachedeco.loading.leases import FAILED, STORED, Lease
 from cachedeco.tracking import nested_names
 from tests.backends import Command, Commands
 from tests.clocks import Clock
@@ -74,7 +74,7 @@ def test_name_of_a_lease_fits_memcached() -> None:
 def test_lease_does_not_depend_on_what_a_process_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     """On an empty server a process that knows which calls are inside asks for the same lease as one that doesn't."""
     read, _ = reader(SYNC)
-    keys = read._recipe.located((1,), {})[1]  # noqa: SLF001 -- as the call itself
+    keys = read._spec.resolve_call((1,), {})[1]  # noqa: SLF001 -- as the call itself
     with monkeypatch.context() as patch:
         patch.setitem(nested_names.remembered, keys[0], ("cd:t:another()",))
         with_memory = lease_for(read, 1).key
@@ -99,7 +99,7 @@ def test_inner_invalidation_begins_another_lease(side: Side, clock: Clock) -> No
 
     found = side.call(read, 1)
 
-    assert ("ours", [1, 1], 1, LANDED) == (found, ran, len(clock.pauses), left_of(lease))
+    assert ("ours", [1, 1], 1, STORED) == (found, ran, len(clock.pauses), left_of(lease))
 
 
 @both
@@ -114,7 +114,7 @@ def test_entry_dead_at_birth_by_an_inner_invalidation_is_contended_for(side: Sid
     def land_dead() -> None:
         side.call(read.refresh, 1)
         inner.invalidate(2)
-        lease.end(LANDED)
+        lease.end(STORED)
 
     clock.meanwhile = [land_dead]
 
@@ -123,7 +123,7 @@ def test_entry_dead_at_birth_by_an_inner_invalidation_is_contended_for(side: Sid
     new = lease_for(read, 1)
     assert ("ours", [1, 1, 1], 1) == (found, ran, len(clock.pauses))
     assert "ours" == side.call(read.peek, 1)
-    assert (LANDED, True) == (left_of(lease), new.key != lease.key)
+    assert (STORED, True) == (left_of(lease), new.key != lease.key)
 
 
 # --- its lifetime ---
@@ -185,7 +185,7 @@ def test_lease_is_held_while_computing_and_marked_as_landed(side: Side, options:
 
     [owner] = held
     assert (value, bytes, 8) == (found, type(owner), len(owner))  # type: ignore[arg-type] # as just said
-    assert LANDED == left_of(lease)
+    assert STORED == left_of(lease)
 
 
 @both
@@ -266,5 +266,5 @@ def test_marks_are_two() -> None:
     """The two ends differ from each other, and from every owner."""
     read, _ = reader(SYNC)
 
-    assert 3 == len({LANDED, FAILED, lease_for(read, 1).owner})
-    assert 8 not in {len(LANDED), len(FAILED)}
+    assert 3 == len({STORED, FAILED, lease_for(read, 1).owner})
+    assert 8 not in {len(STORED), len(FAILED)}

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from cachedeco import MISSING, Event
 from cachedeco.loading import single_flight
-from cachedeco.loading.leases import FAILED, LANDED, LONGEST_PAUSE, Lease
+from cachedeco.loading.leases import FAILED, STORED, LONGEST_PAUSE, Lease
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.backends import Commands
@@ -27,7 +27,7 @@ shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "re
 def store_theirs(cached: Cached, lease: Lease) -> None:
     """Do as the holder of a lease does at its end."""
     cached.put("theirs", 1)
-    lease.end(LANDED)
+    lease.end(STORED)
 
 
 @both
@@ -104,7 +104,7 @@ def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Cl
 
     assert ("ours", [1]) == (found, ran)
     assert 3 <= clock.now - start < 3 + LONGEST_PAUSE
-    assert LANDED == caches["default"].get(late.key)
+    assert STORED == caches["default"].get(late.key)
 
 
 @both
@@ -147,11 +147,11 @@ def test_lease_given_back_is_taken(side: Side, clock: Clock) -> None:
 
     found = side.call(read, 1)
 
-    assert ("ours", [1], 1, LANDED) == (found, ran, len(clock.pauses), left_of(lease))
+    assert ("ours", [1], 1, STORED) == (found, ran, len(clock.pauses), left_of(lease))
 
 
 @both
-@pytest.mark.parametrize("mark", [LANDED, FAILED])
+@pytest.mark.parametrize("mark", [STORED, FAILED])
 def test_lease_that_ended_in_nothing_stops_the_wait(
     side: Side,
     clock: Clock,
@@ -210,7 +210,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     """In one process one caller looks for what another process computes, and the others wait for that one."""
     read, ran = reader(side)
     lease = held_lease(read, 1)
-    board, joined = single_flight.board, Signal()
+    board, joined = single_flight.join_or_lead, Signal()
     events: list[Event] = []
 
     def boarded(*args: Any) -> Any:  # noqa: ANN401
@@ -219,7 +219,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
             joined.set()
         return flight, leads
 
-    monkeypatch.setattr(single_flight, "board", boarded)
+    monkeypatch.setattr(single_flight, "join_or_lead", boarded)
     with ThreadPoolExecutor(1) as pool, listening(events.append):
         follower: list[Future[str]] = []
         clock.meanwhile = [
@@ -287,7 +287,7 @@ def test_lease_taken_though_refused_is_ours(side: Side, clock: Clock, monkeypatc
     found = side.call(read, 1)
 
     [lease] = [key for key in asked if "|)@" in key]
-    assert ("ours", [1], [], LANDED) == (found, ran, clock.pauses, Store("default").get_many([lease])[lease])
+    assert ("ours", [1], [], STORED) == (found, ran, clock.pauses, Store("default").get_many([lease])[lease])
 
 
 @both

@@ -56,7 +56,7 @@ def without(servers: list[Memcached], key: str) -> Memcached:
 
 def end_pause() -> None:
     """Have cachedeco ask the cache whether it is well, as it would some seconds later."""
-    breaker.troubled["default"].end_pause()
+    breaker.breakers["default"].end_pause()
     double(1)
 
 
@@ -87,16 +87,16 @@ def test_invalidation_of_a_server_out_of_reach_is_never_given_up(
 
     for _ in range(REFUSALS + 1):
         end_pause()
-    owed = set(breaker.troubled["default"].owed)
+    queue = set(breaker.breakers["default"].queue)
     if way == "kill":
         server.restart()
     else:
         server.resume()
     end_pause()
 
-    assert owed
+    assert queue
     assert "delayed" in told
-    assert {} == breaker.troubled
+    assert {} == breaker.breakers
     assert "lost" not in kinds(events)
 
 

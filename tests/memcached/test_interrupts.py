@@ -24,7 +24,7 @@ def test_probe_that_was_never_made_is_not_waited_for(asked: Asked, advance: Cloc
     advance(FIRST_PAUSE)
     outage = asked.server._outage  # noqa: SLF001 -- of the caller who is interrupted
     assert outage
-    assert "probe" == outage.admits(writes=False)
+    assert "probe" == outage.allows_request(writes=False)
 
     during = asked.run()
     advance(LONGEST_PAUSE)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cachedeco import backends
-from tests.test_house import LONGEST_FUNCTION, Function, imports
+from tests.test_house import imported
 from tests.test_public_face import output_of
 
 # From the ground up.

@@ -5,7 +5,7 @@ from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco.outbox.heartbeat import Heartbeat
-from cachedeco.storage.cache_keys import LONGEST_KEY, SHORTEST_ROOM
+from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
@@ -106,7 +106,7 @@ def test_each_server_has_keys(
 def test_keys_fit_where_others_do(settings: Settings, use_caches: UseCaches, cache_config: CacheConfig) -> None:
     """With the longest prefixes that the checks allow a cache is not taken for unreachable."""
     settings.CACHEDECO = {"KEY_PREFIX": "x" * 50}
-    use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SHORTEST_ROOM)))
+    use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SMALLEST_KEY_BUDGET)))
 
     assert "forgetful" == Heartbeat("default").beat()
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from cachedeco import Event, bypass, cached_query
 from cachedeco.loading import refreshing, single_flight
-from cachedeco.loading.leases import FAILED, LANDED
+from cachedeco.loading.leases import FAILED, STORED
 from cachedeco.runtime import background
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
@@ -54,7 +54,7 @@ def test_thread_refreshes_while_the_caller_is_served(read: Cached, truth: Truth,
     found = read(1)
 
     assert worked.acquire(timeout=10)
-    assert ("old", "new", LANDED) == (found, read(1), mark_of(lease.key))
+    assert ("old", "new", STORED) == (found, read(1), mark_of(lease.key))
     assert ["cachedeco"] == [name.partition("_")[0] for name in threads]
 
 
@@ -232,7 +232,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
 
     outer_truth.meanwhile = lambda: given.append(middle(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refreshing, "served", serve_late)
+        patch.setattr(refreshing, "serve", serve_late)
         outer(1)
 
     outer(1)

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from cachedeco import MISSING
 from cachedeco.loading import writing
-from cachedeco.loading.reading import looked_up
+from cachedeco.loading.reading import read_entry
 from tests.backends import Commands
 from tests.clocks import START, Clock
 from tests.refreshing.conftest import Cached, Truth
@@ -17,7 +17,7 @@ from tests.sides import SYNC, Side, both
 
 def expiry(cached: Cached, number: int) -> float:
     """Return how long after the beginning an entry is due."""
-    entry = looked_up(*cached._recipe.located((number,), {}))[2]  # noqa: SLF001 -- as the call itself
+    entry = read_entry(*cached._spec.resolve_call((number,), {}))[2]  # noqa: SLF001 -- as the call itself
     assert entry is not None
     return entry.expires - START
 
@@ -123,7 +123,7 @@ def test_own_token_outlives_what_it_vouches_for(
 
     read(1)
 
-    key = read._recipe.own_token((1,), {}).key  # noqa: SLF001 -- its name
+    key = read._spec.own_token((1,), {}).key  # noqa: SLF001 -- its name
     [minted] = [each for each in commands if each.name == "add" and each.keys == (key,)]
     assert (None if lifetime is None else lifetime + 1) == minted.timeout
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from cachedeco import Event, Namespace
-from cachedeco.loading.leases import LANDED
+from cachedeco.loading.leases import STORED
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.backends import Commands
@@ -115,7 +115,7 @@ WAYS: dict[str, Callable[[Cached], object]] = {
     "invalidate_all": lambda read: read.invalidate_all(),
     "namespace": lambda _: Namespace("stale", 1).invalidate(),
     "parent": lambda _: Namespace("stale").invalidate(),
-    "token lost": lambda read: Store("default").delete(read._recipe.own_token((1,), {}).key),  # noqa: SLF001 -- as said
+    "token lost": lambda read: Store("default").delete(read._spec.own_token((1,), {}).key),  # noqa: SLF001 -- as said
 }
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 settings_that_serve_old = pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_value_that_can_not_be_stored_is_not_computed_by_everyone(
     found = side.call(read, 1), side.call(read, 1), side.call(read, 1)
 
     assert ((new, "old", "old"), 2) == (found, truth.read_count)
-    assert LANDED == Store("default").get_many([lease.key])[lease.key]  # type: ignore[index] # it is not down
+    assert STORED == Store("default").get_many([lease.key])[lease.key]  # type: ignore[index] # it is not down
 
 
 def test_stale_serves_copies(clock: Clock, truth: Truth) -> None:

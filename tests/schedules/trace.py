@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from cachedeco.storage.serializers import FORMATS
+from cachedeco.storage.serializers import SERIALIZERS
 from tests.schedules.world import START, World
 
 DISTURBANCES: dict[str, Callable[[Any], str]] = {
@@ -48,6 +48,6 @@ def shown(what: object) -> str:
 
 def _shown_bytes(what: bytes) -> str:
     if what.startswith(pickle.PROTO):
-        kind = "entry" if what.endswith(FORMATS["pickle"].mark) else "value"
+        kind = "entry" if what.endswith(SERIALIZERS["pickle"].mark) else "value"
         return f"{kind} {pickle.loads(what)}"  # noqa: S301 -- the explorer's own
     return what.decode("ascii", "replace").rstrip(".")

@@ -6,9 +6,9 @@ from typing import Any
 
 from cachedeco.auditing import auditor
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import Call, Landing
-from cachedeco.loading.effects import Value
-from cachedeco.loading.reading import stamped
+from cachedeco.loading.computing import Miss, FlightResult
+from cachedeco.loading.effects import Ok
+from cachedeco.loading.reading import build_stamp
 from cachedeco.loading.single_flight import Flight
 from cachedeco.tracking import collector
 from tests.schedules import scenarios
@@ -27,8 +27,8 @@ class _Anything:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _stamped_late(call: Call, *_: object, **__: object) -> Any:  # noqa: ANN401 -- a stamp
-    return stamped(call.terms, call.keys, call.terms.store.get_many(call.keys[1:]))
+def _stamped_late(call: Miss, *_: object, **__: object) -> Any:  # noqa: ANN401 -- a stamp
+    return build_stamp(call.policy, call.keys, call.policy.store.get_many(call.keys[1:]))
 
 
 def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -- as collector.note()
@@ -38,7 +38,7 @@ def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -
         computation.inner |= {key: found[key] for key in keys[1:]}
 
 
-def _land_by_name(flight: Flight, landing: Landing) -> None:
+def _land_by_name(flight: Flight, landing: FlightResult) -> None:
     if single_flight._flights.pop(flight.name, None) is flight:  # noqa: SLF001 -- as the library itself
         flight.future.set_result(landing)
 
@@ -46,34 +46,34 @@ def _land_by_name(flight: Flight, landing: Landing) -> None:
 def _accused_at_once(sample: auditor.Sample) -> Any:  # noqa: ANN401 -- steps
     differing = yield from auditor._looked_at(sample)  # noqa: SLF001 -- as the library itself
     yield partial(auditor._reported, sample, differing)  # noqa: SLF001
-    return Value(None)
+    return Ok(None)
 
 
-_board = single_flight.board
-_blind = SimpleNamespace(asked=lambda _store, _names: _Anything())
+_board = single_flight.join_or_lead
+_blind = SimpleNamespace(get_many_across_caches=lambda _store, _names: _Anything())
 
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[str, Any, str]] = {
     "stamp read after the computation": (
-        "loading.computing.vouched",
+        "loading.computing.stamp_if_cacheable",
         _stamped_late,
         "two readers, one writer, own token",
     ),
     "flights named by key alone": (
-        "loading.single_flight.board",
+        "loading.single_flight.join_or_lead",
         lambda call, _stamp: _board(call, ()),
         "two readers, one writer, own token",
     ),
     "followers who do not look inside": ("loading.single_flight.many_caches", _blind, "a call inside a call, last"),
-    "calls inside that are not noted": ("loading.computing.note", lambda *_: None, "a call inside a call, first"),
-    "calls inside noted by the last token": ("tracking.collector.note", _note_the_last, "a call inside a call twice"),
+    "calls inside that are not noted": ("loading.computing.propagate_dependencies", lambda *_: None, "a call inside a call, first"),
+    "calls inside noted by the last token": ("tracking.collector.record_dependency", _note_the_last, "a call inside a call twice"),
     "flights without a stamp that do not depart": (
-        "loading.single_flight.Flight.depart",
+        "loading.single_flight.Flight.start",
         lambda _flight: None,
         "three readers of a cache that can't be read, one writer",
     ),
     "flights that land by their name": (
-        "loading.single_flight.Flight.land",
+        "loading.single_flight.Flight.complete",
         _land_by_name,
         "three readers of a cache that can't be read do not wait in vain",
     ),
