@@ -34,8 +34,8 @@ values = [
     [{"k": ({1, 2, 3}, {"x", "y", "z"})}], "long " * 100,
 ]
 for value in values:
-    terms, keys = rows._recipe.located((7, value), dict.fromkeys(words, value))
-    print(*keys, rows._recipe.own_token((7, value), {}).key, rows._recipe.function_token().key)
+    terms, keys = rows._spec.resolve_call((7, value), dict.fromkeys(words, value))
+    print(*keys, rows._spec.own_token((7, value), {}).key, rows._spec.function_token().key)
     print(rows.key_for(7, (value, "ü")))
 print(" ".join({"a", "b", "c", "d", "e", "f", "g", "h"}))  # what would differ
 """

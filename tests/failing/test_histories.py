@@ -97,7 +97,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def is_open_where_something_is_owed(self) -> None:
         """No state is closed and owed something."""
-        assert not [each for each in breaker.breakers.values() if each.queue and each.until is None]
+        assert not [each for each in breaker.breakers.values() if each.queue and each.retry_at is None]
 
     def teardown(self) -> None:
         """Leave the cache well."""

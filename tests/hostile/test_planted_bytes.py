@@ -125,7 +125,7 @@ class Watch:
         self.sealed: set[bytes] = set()
         self.unpickled: set[bytes] = set()
 
-    def encode_entry(self, *args: Any) -> bytes:  # noqa: ANN401 -- what seal() takes
+    def encode_entry(self, *args: Any) -> bytes:  # noqa: ANN401 -- what encode_entry() takes
         """Seal an entry, and remember it."""
         sealed = entries.encode_entry(*args)
         self.sealed.add(sealed)
@@ -141,7 +141,7 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """Look at all that is sealed and unpickled by us: an entry whole, as it lay in the cache."""
     watch = Watch()
-    monkeypatch.setattr(writing, "seal", watch.encode_entry)
+    monkeypatch.setattr(writing, "encode_entry", watch.encode_entry)
     monkeypatch.setattr(serializers, "pickle", watch)
     monkeypatch.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], unpack=watch.loads))
     conf.forget()

@@ -75,7 +75,7 @@ def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
     sealed = cache.get(key)
     expires = sealed.index(own_token(8)) - SIGNATURE_BYTES - TIMES.size
     _, seconds, length = TIMES.unpack_from(sealed, expires)
-    cache.set(key, sealed[:expires] + TIMES.dumps(inf, seconds, length) + sealed[expires + TIMES.size :])
+    cache.set(key, sealed[:expires] + TIMES.pack(inf, seconds, length) + sealed[expires + TIMES.size :])
 
     found = balance(8)
 

@@ -220,7 +220,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
     middle(1)
     clock.now += 60
     truth.value, truth.meanwhile = "new", read_late
-    outer_truth, given, served = Truth(), [], refreshing.served
+    outer_truth, given, served = Truth(), [], refreshing.serve
     outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
 
     def serve_late(call: Any) -> Any:  # noqa: ANN401
