@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg
 import pytest
-
 from benchmarks.storming.join_or_lead import Board
+
 from benchmarks.storming.course import SHORT, Audit, storm
 from benchmarks.storming.plan import Backend, Plan
 from tests.postgres import PostgreSQL

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from benchmarks.storming.join_or_lead import Board
+
 from benchmarks.storming.plan import Plan
 
 # The functions of which one write in so many is hidden.

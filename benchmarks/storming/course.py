@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from benchmarks.storming.audits import LONGEST_EVENT, Verdicts
 from benchmarks.storming.join_or_lead import Board, Phase
+
+from benchmarks.storming.audits import LONGEST_EVENT, Verdicts
 from benchmarks.storming.crew import Crew
 from benchmarks.storming.field import Field
 from benchmarks.storming.plan import HIDING_ROWS, Backend, Plan

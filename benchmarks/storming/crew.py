@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import IO, Any, NamedTuple, Self
 
 from benchmarks.storming.join_or_lead import Board, Phase
+
 from benchmarks.storming.plan import Plan
 
 ROOT = Path(__file__).parent.parent.parent

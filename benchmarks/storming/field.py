@@ -5,6 +5,7 @@ from random import Random
 from time import monotonic, sleep
 
 from benchmarks.storming.join_or_lead import Board
+
 from benchmarks.storming.crew import LONGEST_START, Crew, StormError
 from benchmarks.storming.plan import Plan
 from benchmarks.storming.proxy import Proxy

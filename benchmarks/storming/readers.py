@@ -10,11 +10,11 @@ from random import Random
 from threading import Thread
 from typing import Any
 
+from benchmarks.storming.join_or_lead import Board, Phase
 from django.db import connections, transaction
 
 from benchmarks.storming import rows
 from benchmarks.storming.audits import listened
-from benchmarks.storming.join_or_lead import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import Plan, configure
 

@@ -10,11 +10,11 @@ from random import Random
 from time import sleep
 from typing import Any
 
+from benchmarks.storming.join_or_lead import Board, Phase
 from django.db import connection, transaction
 from django.db.utils import OperationalError
 
 from benchmarks.storming import rows
-from benchmarks.storming.join_or_lead import Board, Phase
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import HIDING_ROWS, Plan, configure, die_with_parent
 

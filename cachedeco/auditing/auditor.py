@@ -27,8 +27,8 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from cachedeco.invalidation import transactions
 from cachedeco.loading.batch import materialize_each
-from cachedeco.loading.computing import Reinvocation, Miss, serve
-from cachedeco.loading.effects import CallUser, Spawn, Outcome, Err, EffectFlow, Flow, Ok
+from cachedeco.loading.computing import Miss, Reinvocation, serve
+from cachedeco.loading.effects import CallUser, EffectFlow, Err, Flow, Ok, Outcome, Spawn
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import problem_elsewhere

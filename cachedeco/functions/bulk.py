@@ -11,12 +11,12 @@ from typing import Any, Concatenate, Generic, NamedTuple, NoReturn, ParamSpec, S
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.auditing.auditor import Sample, seen_in, with_audit_flow
-from cachedeco.functions.base import Args, Kwargs, CachedFunction
+from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.loading.batch import given, store_values, read_entries, materialize_each
-from cachedeco.loading.bulk import Batch, Values, stamps_of, batch_flow, bypass_each_flow, refresh_each_flow
+from cachedeco.loading.batch import given, materialize_each, read_entries, store_values
+from cachedeco.loading.bulk import Batch, Values, batch_flow, bypass_each_flow, refresh_each_flow, stamps_of
 from cachedeco.loading.computing import Miss, serve
 from cachedeco.loading.effects import Err, Flow, arun, run
 from cachedeco.loading.policy import CachePolicy

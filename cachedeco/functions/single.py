@@ -23,7 +23,7 @@ from typing import (
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.auditing.auditor import audited_hit_flow
-from cachedeco.functions.base import Args, Kwargs, CachedFunction
+from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import invalidate
@@ -31,14 +31,14 @@ from cachedeco.loading.computing import Miss, bypass_flow, refresh_flow
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reading import read_entry, build_stamp
+from cachedeco.loading.reading import build_stamp, read_entry
 from cachedeco.loading.refreshing import ahead, enqueue, stale_flow
 from cachedeco.loading.single_flight import miss_flow
 from cachedeco.loading.writing import PendingEntry, store_value
 from cachedeco.runtime import modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.tracking.collector import mark_unauditable, innermost, record_dependency
+from cachedeco.tracking.collector import innermost, mark_unauditable, record_dependency
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

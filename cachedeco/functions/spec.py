@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from cachedeco.functions.naming import key_name_of, name_of
 from cachedeco.functions.options import Options
 from cachedeco.invalidation.delivery import Invalidation
-from cachedeco.keys.compiler import KeyOption, KeyPlan, CompiledKeys, token_of_function
+from cachedeco.keys.compiler import CompiledKeys, KeyOption, KeyPlan, token_of_function
 from cachedeco.keys.dependencies import DependsOn, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import Subject, free_variables

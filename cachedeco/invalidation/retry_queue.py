@@ -13,7 +13,7 @@ from typing import Final
 from cachedeco.invalidation import transactions
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.breaker import Breaker, PendingInvalidation, is_outage, enqueue_pending, breakers
+from cachedeco.storage.breaker import Breaker, PendingInvalidation, breakers, enqueue_pending, is_outage
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import FailedKeys, Store
 

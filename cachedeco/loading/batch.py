@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tokens import create_tokens
-from cachedeco.loading.effects import Outcome, Err, Ok
+from cachedeco.loading.effects import Err, Ok, Outcome
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import NO_TOKENS, OLD_SNAPSHOT, ReadResult
 from cachedeco.loading.writing import PendingEntry, PendingWrite, encode_value
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import TOKEN_BYTES, Stamp, inner_names, is_token, decode_entry
+from cachedeco.storage.entries import TOKEN_BYTES, Stamp, decode_entry, inner_names, is_token
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import nested_names
 

@@ -16,10 +16,10 @@ from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.batch import given, store_values, read_entries, materialize_each, build_stamps
-from cachedeco.loading.computing import Miss, is_within_max_stale, serve, tokens_as_read, stamp_if_cacheable
-from cachedeco.loading.effects import CallUser, Outcome, Err, EffectFlow, Flow, Ok, Wait
-from cachedeco.loading.leases import FAILED, STORED, REFUSALS, Lease, LeaseOutcome, lease_named, pauses_until
+from cachedeco.loading.batch import build_stamps, given, materialize_each, read_entries, store_values
+from cachedeco.loading.computing import Miss, is_within_max_stale, serve, stamp_if_cacheable, tokens_as_read
+from cachedeco.loading.effects import CallUser, EffectFlow, Err, Flow, Ok, Outcome, Wait
+from cachedeco.loading.leases import FAILED, REFUSALS, STORED, Lease, LeaseOutcome, lease_named, pauses_until
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.single_flight import FlightGroup, Name, join_or_lead_each
 from cachedeco.loading.writing import PendingEntry

@@ -5,10 +5,10 @@ from functools import partial
 from time import perf_counter, time
 from typing import Any, Final, NamedTuple, Protocol, cast
 
-from cachedeco.loading.effects import CALL_USER, Err, EffectFlow, Flow, Ok
+from cachedeco.loading.effects import CALL_USER, EffectFlow, Err, Flow, Ok
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reading import read_entry, build_stamp
+from cachedeco.loading.reading import build_stamp, read_entry
 from cachedeco.loading.writing import PendingEntry, store_value
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit

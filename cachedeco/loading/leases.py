@@ -19,9 +19,9 @@ from random import uniform
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
-from cachedeco.loading.computing import Miss, FlightResult, is_within_max_stale, serve, tokens_as_read
-from cachedeco.loading.effects import Pause, EffectFlow, Ok
-from cachedeco.loading.reading import read_entry, build_stamp
+from cachedeco.loading.computing import FlightResult, Miss, is_within_max_stale, serve, tokens_as_read
+from cachedeco.loading.effects import EffectFlow, Ok, Pause
+from cachedeco.loading.reading import build_stamp, read_entry
 from cachedeco.storage.cache_keys import shorten_keys
 from cachedeco.storage.entries import Stamp, packed_of
 from cachedeco.storage.store import Store

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
-from cachedeco.loading.effects import Outcome, Err, Ok
+from cachedeco.loading.effects import Err, Ok, Outcome
 
 V = TypeVar("V")
 

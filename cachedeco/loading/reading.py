@@ -8,7 +8,7 @@ from cachedeco.invalidation.tokens import read_or_create_tokens
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.writing import write
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import Entry, Stamp, inner_names, decode_entry
+from cachedeco.storage.entries import Entry, Stamp, decode_entry, inner_names
 from cachedeco.tracking import nested_names
 
 V = TypeVar("V")

@@ -21,8 +21,8 @@ from typing import Any, Literal, cast
 from django.core import signing
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import NO_RESULT, Reinvocation, Miss, serve, tokens_as_read
-from cachedeco.loading.effects import Spawn, Err, EffectFlow, Flow, Ok
+from cachedeco.loading.computing import NO_RESULT, Miss, Reinvocation, serve, tokens_as_read
+from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
 from cachedeco.loading.leases import FAILED, Lease, Proceed, lease_of
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, Pickles
 from cachedeco.loading.single_flight import Flight, join_or_lead, run_as_leader

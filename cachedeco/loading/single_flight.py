@@ -20,8 +20,8 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import NO_RESULT, Miss, FlightResult, compute, propagate_dependencies, stale_fallback
-from cachedeco.loading.effects import Outcome, Err, EffectFlow, Flow, Ok, Wait
+from cachedeco.loading.computing import NO_RESULT, FlightResult, Miss, compute, propagate_dependencies, stale_fallback
+from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.leases import FAILED, STORED, LeaseOutcome, Proceed, acquire_or_wait
 from cachedeco.loading.reading import build_stamp

@@ -19,7 +19,7 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage import breaker
-from cachedeco.storage.breaker import is_outage, breakers
+from cachedeco.storage.breaker import breakers, is_outage
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET, USUAL_KEY_BUDGET, shorten_keys
 
 LONGEST_TIMEOUT: Final = 365 * 24 * 3600

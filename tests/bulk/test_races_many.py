@@ -140,7 +140,7 @@ def _race(many: Many) -> dict[int, str]:
 
 
 def _alone(names: Any) -> Any:  # noqa: ANN401 -- as board_each
-    from cachedeco.loading.single_flight import FlightGroup, Flight, Future  # noqa: PLC0415
+    from cachedeco.loading.single_flight import Flight, FlightGroup, Future  # noqa: PLC0415
 
     future: Any = Future()
     return FlightGroup({name: Flight(name, future) for name in names}, future), []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco.loading import leases, single_flight
-from cachedeco.loading.effects import CALL_USER, Pause, Ok, Wait
+from cachedeco.loading.effects import CALL_USER, Ok, Pause, Wait
 from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
 from tests.threads import PATIENCE_SECONDS

@@ -13,7 +13,7 @@ from django.db import transaction
 from cachedeco import cached_query
 from cachedeco.loading import leases
 from cachedeco.loading.computing import NO_RESULT
-from cachedeco.loading.effects import Pause, Ok, Wait
+from cachedeco.loading.effects import Ok, Pause, Wait
 from tests.backends import Commands
 from tests.flights.callers import Boarding, ByHand, Clock
 from tests.flights.floors import around

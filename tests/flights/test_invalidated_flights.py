@@ -10,7 +10,7 @@ from django.core.cache import caches
 from cachedeco import Namespace, cached_query
 from cachedeco.loading import leases
 from cachedeco.loading.computing import FlightResult
-from cachedeco.loading.effects import Pause, Ok, Wait
+from cachedeco.loading.effects import Ok, Pause, Wait
 from tests.flights.callers import Boarding, ByHand, Clock, heard
 from tests.flights.floors import Floors, around
 from tests.sides import SYNC, Side, both

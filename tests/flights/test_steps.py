@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from cachedeco.loading.effects import CALL_USER, Spawn, Pause, Err, Ok, Wait, arun, run
+from cachedeco.loading.effects import CALL_USER, Err, Ok, Pause, Spawn, Wait, arun, run
 from tests.sides import Side, both
 from tests.threads import PATIENCE_SECONDS, Gate
 

@@ -143,7 +143,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     watch = Watch()
     monkeypatch.setattr(writing, "encode_entry", watch.encode_entry)
     monkeypatch.setattr(serializers, "pickle", watch)
-    monkeypatch.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], unpack=watch.loads))
+    monkeypatch.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], loads=watch.loads))
     conf.forget()
     yield watch
     conf.forget()

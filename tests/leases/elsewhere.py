@@ -5,7 +5,7 @@ from django.core.cache import caches
 from cachedeco import CachedQuery
 from cachedeco.loading.computing import Miss
 from cachedeco.loading.leases import Lease, lease_of
-from cachedeco.loading.reading import read_entry, build_stamp
+from cachedeco.loading.reading import build_stamp, read_entry
 
 
 def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: bool = False) -> Lease:

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from cachedeco import MISSING, Event
 from cachedeco.loading import single_flight
-from cachedeco.loading.leases import FAILED, STORED, LONGEST_PAUSE, Lease
+from cachedeco.loading.leases import FAILED, LONGEST_PAUSE, STORED, Lease
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.backends import Commands

@@ -6,7 +6,7 @@ from typing import Any
 
 from cachedeco.auditing import auditor
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import Miss, FlightResult
+from cachedeco.loading.computing import FlightResult, Miss
 from cachedeco.loading.effects import Ok
 from cachedeco.loading.reading import build_stamp
 from cachedeco.loading.single_flight import Flight
@@ -65,8 +65,16 @@ WEAKENED: dict[str, tuple[str, Any, str]] = {
         "two readers, one writer, own token",
     ),
     "followers who do not look inside": ("loading.single_flight.many_caches", _blind, "a call inside a call, last"),
-    "calls inside that are not noted": ("loading.computing.propagate_dependencies", lambda *_: None, "a call inside a call, first"),
-    "calls inside noted by the last token": ("tracking.collector.record_dependency", _note_the_last, "a call inside a call twice"),
+    "calls inside that are not noted": (
+        "loading.computing.propagate_dependencies",
+        lambda *_: None,
+        "a call inside a call, first",
+    ),
+    "calls inside noted by the last token": (
+        "tracking.collector.record_dependency",
+        _note_the_last,
+        "a call inside a call twice",
+    ),
     "flights without a stamp that do not depart": (
         "loading.single_flight.Flight.start",
         lambda _flight: None,
