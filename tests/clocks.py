@@ -26,9 +26,9 @@ def replace_everywhere(
 ) -> None:
     """Replace a function in each module of cachedeco that has imported it, but for those of some packages."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("cachedeco.") and not name.startswith(outside):
-            if getattr(module, original.__name__, None) is original:
-                patch.setattr(module, original.__name__, other)
+        is_inside = name.startswith("cachedeco.") and not name.startswith(outside)
+        if is_inside and getattr(module, original.__name__, None) is original:
+            patch.setattr(module, original.__name__, other)
 
 
 class Clock:

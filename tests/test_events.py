@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import pytest
 
-from cachedeco import Event, Namespace, Stats, bypass, cached_query, mode
+from cachedeco import Event, Namespace, Stats, add_hook, bypass, cached_query, listening, mode, remove_hook
 from cachedeco.runtime import events, hooks
 from cachedeco.runtime import statistics as statistics_module
-from cachedeco.runtime.hooks import add_hook, emit, listening, remove_hook
+from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.statistics import statistics
 from tests.faults import faulty
 from tests.sides import Side, both

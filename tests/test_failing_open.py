@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, Namespace
-from cachedeco.runtime.hooks import listening
+from cachedeco import MISSING, Event, Namespace, listening
 from tests.faults import faulty
 from tests.sides import Side, both
 

@@ -12,9 +12,7 @@ from typing import Any, Literal, get_args
 
 import pytest
 
-from cachedeco import MISSING, CachedQuery, Namespace
-from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import listening
+from cachedeco import MISSING, CachedQuery, Event, Namespace, listening
 from cachedeco.storage import breaker
 from tests.backends import PROGRAMS, Kind
 from tests.clocks import replace_time

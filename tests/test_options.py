@@ -10,8 +10,7 @@ from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import get_language, override
 
-from cachedeco import MISSING, Event, Namespace, cached_query
-from cachedeco.runtime.hooks import listening
+from cachedeco import MISSING, Event, Namespace, cached_query, listening
 from tests.backends import Commands
 from tests.conftest import UseCaches
 from tests.sides import Side, both

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from cachedeco import MISSING, Event, cached_query
+from cachedeco import MISSING, Event, cached_query, listening
 from cachedeco.runtime import conf
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage.serializers import SERIALIZERS
 from tests.sides import Side, both
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco import MISSING, Event, bypass, mode
-from cachedeco.runtime.hooks import listening
+from cachedeco import MISSING, Event, bypass, listening, mode
 from tests.sides import Side, both
 
 FORMS: list[Callable[[Any], Any]] = [

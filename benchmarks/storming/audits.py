@@ -37,8 +37,7 @@ def listened(plan: Plan, board: Board) -> Verdicts:
     """Return what is said in this process from now on."""
     from threading import Lock
 
-    from cachedeco.runtime.events import Event
-    from cachedeco.runtime.hooks import add_hook
+    from cachedeco import Event, add_hook
 
     verdicts, lock = Verdicts(), Lock()
 

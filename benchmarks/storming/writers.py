@@ -29,8 +29,7 @@ class Writer:
 
     def __init__(self, plan: Plan, board: Board, number: int, crew: dict[str, Contender]) -> None:
         """Count the invalidations that are lost."""
-        from cachedeco.runtime.events import Event
-        from cachedeco.runtime.hooks import add_hook
+        from cachedeco import Event, add_hook
 
         def count_lost(event: Event) -> None:
             board.lost[number] += event.kind == "lost"

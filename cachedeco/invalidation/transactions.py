@@ -81,7 +81,7 @@ def at_commit(
 
         items: What to deliver; hashable, each delivered once however often it is handed over.
 
-        touches: Keys for which `touched()` is to answer yes on this connection until then.
+        invalidates: Keys for which `touched()` is to answer yes on this connection until then.
     """
     connection = connections[using]
     block, by_hand = _open_block(connection), _is_managed_by_hand(connection)

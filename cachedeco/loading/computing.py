@@ -72,7 +72,7 @@ def compute(
 
         leads: Whether anybody may be waiting.
 
-        otherwise: Called where the value can't be stored, or does not arrive.
+        on_failure: Called where the value can't be stored, or does not arrive.
     """
     policy, key = call.policy, call.keys[0]
     began = perf_counter()

@@ -28,7 +28,7 @@ def read_entry(policy: CachePolicy, keys: Sequence[str], also: Sequence[str] = (
     Look up an entry by one `get_many`; by one more where this process does not know yet what calls inside it told.
 
     Args:
-        terms: Those of the function.
+        policy: That of the function.
 
         keys: The entry's key, then those of the tokens that the call itself depends on.
 

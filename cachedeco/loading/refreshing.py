@@ -112,7 +112,7 @@ def problem_elsewhere(keys: list[str], resolve_call: Callable[[], list[str]] | N
     Args:
         keys: Those of the call, where it was called.
 
-        located: Returns them as they are here. None: nobody can tell.
+        resolve_call: Returns them as they are here. None: nobody can tell.
 
         remedy: What can be done about it, for the error.
     """

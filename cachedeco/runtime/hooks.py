@@ -35,7 +35,7 @@ def emit(event: Event) -> None:
     for hook in _hooks:
         try:
             hook(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 -- whatever a hook of the user's raises
             logger.exception("The hook %r failed on %r.", hook, event)
 
 

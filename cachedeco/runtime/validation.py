@@ -1,6 +1,6 @@
 """What settings and parameters take, and what is said where they are given something else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import Enum
 from functools import partial
@@ -39,10 +39,10 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
         TypeError: It is no number of seconds, no `timedelta` and not None.
         ValueError: It is negative, or not a number.
     """
-    return None if timeout is None else span_of(timeout, what=what, on_failure=", or None for ever")
+    return None if timeout is None else span_of(timeout, what=what, otherwise=", or None for ever")
 
 
-def span_of(span: Seconds, *, what: str, on_failure: str = "") -> float:
+def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
     """
     Return a span of time as seconds. It has an end.
 
@@ -59,11 +59,11 @@ def span_of(span: Seconds, *, what: str, on_failure: str = "") -> float:
     """
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        msg = f"{what} is {span!r}; it takes seconds or a timedelta{on_failure}."
+        msg = f"{what} is {span!r}; it takes seconds or a timedelta{otherwise}."
         raise TypeError(msg)
     # What is greater, infinity and an int of 400 digits, is no number of seconds.
     if not 0 <= seconds <= float_info.max:
-        msg = f"{what} is {span!r}; it takes 0 or more seconds{on_failure}."
+        msg = f"{what} is {span!r}; it takes 0 or more seconds{otherwise}."
         raise ValueError(msg)
     return float(seconds)
 
@@ -83,6 +83,46 @@ def fraction_of(value: object, *, what: str) -> float:
         msg = f"{what} is {value!r}; it takes 0 or more, and less than 1."
         raise ValueError(msg)
     return float(value)
+
+
+# OWASP's least for a secret is 64 bits from a good source; a text of so many characters may be one.
+SHORTEST_KEY: Final = 16
+
+
+def secrets_of(keys: object) -> tuple[bytes, ...]:
+    """
+    Return keys as bytes.
+
+    Raises:
+        TypeError, ValueError: As `Signer` says.
+    """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
+        msg = f"keys to sign with are a {type(keys).__name__}; it takes a list: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
+        raise TypeError(msg)
+    if not keys:
+        msg = "keys to sign with are none; it takes one or more: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
+        raise ValueError(msg)
+    return tuple([_secret_of(key) for key in keys])
+
+
+def _secret_of(key: object) -> bytes:
+    # Nothing here shows a key: what is raised ends up in logs.
+    if not isinstance(key, str | bytes):
+        msg = f"a key to sign with is a {type(key).__name__}; it takes text or bytes."
+        raise TypeError(msg)
+    secret = key.encode() if isinstance(key, str) else key
+    if len(secret) < SHORTEST_KEY:
+        msg = f"a key to sign with has {len(secret)} bytes; it takes {SHORTEST_KEY} or more, chosen at random."
+        raise ValueError(msg)
+    return secret
+
+
+def repr_of(value: object) -> str:
+    """Return the repr for an error message, which must not fail: an unsaved row's may follow a relation not set."""
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 -- whatever a class does there
+        return object.__repr__(value)
 
 
 # --- settings ---
@@ -202,51 +242,3 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "MODULES": _modules_of,
     "SIGNING_KEYS": _signing_keys_of,
 }
-
-
-from collections.abc import Sequence
-from typing import Final
-
-# OWASP's least for a secret is 64 bits from a good source; a text of so many characters may be one.
-SHORTEST_KEY: Final = 16
-
-
-def secrets_of(keys: object) -> tuple[bytes, ...]:
-    """
-    Return keys as bytes.
-
-    Raises:
-        TypeError, ValueError: As `Signer` says.
-    """
-    if isinstance(keys, str | bytes) or not isinstance(keys, Sequence):
-        msg = f"keys to sign with are a {type(keys).__name__}; it takes a list: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
-        raise TypeError(msg)
-    if not keys:
-        msg = "keys to sign with are none; it takes one or more: [SECRET_KEY, *SECRET_KEY_FALLBACKS]."
-        raise ValueError(msg)
-    return tuple([_secret_of(key) for key in keys])
-
-
-def _secret_of(key: object) -> bytes:
-    # Nothing here shows a key: what is raised ends up in logs.
-    if not isinstance(key, str | bytes):
-        msg = f"a key to sign with is a {type(key).__name__}; it takes text or bytes."
-        raise TypeError(msg)
-    secret = key.encode() if isinstance(key, str) else key
-    if len(secret) < SHORTEST_KEY:
-        msg = f"a key to sign with has {len(secret)} bytes; it takes {SHORTEST_KEY} or more, chosen at random."
-        raise ValueError(msg)
-    return secret
-
-
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
-
-def repr_of(value: object) -> str:
-    """Return the repr for an error message, which must not fail: an unsaved row's may follow a relation not set."""
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 -- whatever a class does there
-        return object.__repr__(value)

@@ -181,9 +181,9 @@ def enqueue_pending(alias: str, pendings: Mapping[str, PendingInvalidation], flu
     Args:
         alias: That of the cache.
 
-        debts: By key.
+        pendings: By key.
 
-        settle: Delivers what is owed, and tells whether the cache has taken it.
+        flush: Delivers what is owed, and tells whether the cache has taken it.
     """
     with _lock:
         breaker = breakers.setdefault(alias, Breaker(alias))

@@ -85,7 +85,7 @@ def encode_entry(
     What is checked first comes last, because a pickle knows where it ends: a hit need not cut it out.
 
     Args:
-        shelf: Where it goes.
+        codec: That of the function.
 
         key: That of the entry.
 
@@ -106,7 +106,7 @@ def decode_entry(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, obj
     Return the entry if its stamp is what the tokens are now.
 
     Args:
-        shelf: Where it comes from.
+        codec: That of the function.
 
         keys: The entry's key, then those of its tokens, inner ones included.
 
@@ -158,7 +158,7 @@ def inner_names(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, obje
     Return the names of the inner tokens of an entry; None where there is none, or where its own stamp is dead.
 
     Args:
-        shelf: Where it comes from.
+        codec: That of the function.
 
         keys: The entry's key, then those of the tokens that the call itself depends on.
 

@@ -20,7 +20,7 @@ MOST_INNER_TOKENS: Final = 2_000
 class Computation:
     """A computation under way, and what the cached calls inside it depended on so far."""
 
-    __slots__ = ("alias", "around", "collects", "inner", "is_auditable", "is_leading", "is_over", "is_cacheable")
+    __slots__ = ("alias", "around", "collects", "inner", "is_auditable", "is_cacheable", "is_leading", "is_over")
 
     def __init__(self, alias: str, around: "Computation | None", *, collects: bool, is_leading: bool) -> None:
         """Begin with nothing."""

@@ -8,9 +8,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from pytest_django import Settings
 
-from cachedeco import CachedQuery, Event
+from cachedeco import CachedQuery, Event, listening
 from cachedeco.runtime import background
-from cachedeco.runtime.hooks import listening
 from tests.clocks import Clock
 from tests.refreshing.conftest import Truth
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event, cached_query_many
+from cachedeco import Event, cached_query_many, listening
 from cachedeco.auditing.auditor import INVALIDATED, UNCERTAIN
 from cachedeco.functions import bulk
-from cachedeco.runtime.hooks import listening
 from tests.auditing.conftest import TIMEOUT, Background, Told
 from tests.refreshing.conftest import Truth
 from tests.sides import SYNC, Side, both

@@ -4,11 +4,10 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from cachedeco import Event, mode
+from cachedeco import Event, listening, mode
 from cachedeco.auditing import auditor
 from cachedeco.auditing.auditor import REMEDY
 from cachedeco.functions import single
-from cachedeco.runtime.hooks import listening
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Told
 from tests.auditing.test_looks import planted
 from tests.backends import Commands

@@ -8,9 +8,8 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from cachedeco import MISSING, Event, Namespace, cached_query
+from cachedeco import MISSING, Event, Namespace, cached_query, listening
 from cachedeco.invalidation.retry_queue import flush
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
 from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.testing import fresh_scope, isolated

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event
+from cachedeco import Event, listening
 from cachedeco.invalidation import retry_queue
-from cachedeco.runtime.hooks import listening
 from tests.backends import Commands
 from tests.failing.calls import double, lose
 from tests.failing.clocks import queue

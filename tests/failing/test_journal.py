@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from cachedeco import MISSING, Event, Namespace, cached_query
+from cachedeco import MISSING, Event, Namespace, cached_query, listening
 from cachedeco.invalidation import retry_queue
 from cachedeco.invalidation.delivery import Invalidation, attempt, delay
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
 from cachedeco.storage.store import FailedKeys, Store
 from tests.backends import Commands, Kind

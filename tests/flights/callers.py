@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from cachedeco import Event
 from cachedeco.loading import leases, single_flight
 from cachedeco.loading.effects import CALL_USER, Ok, Pause, Wait
 from cachedeco.runtime import hooks
-from cachedeco.runtime.events import Event
 from tests.threads import PATIENCE_SECONDS
 
 

@@ -20,8 +20,7 @@ from typing import Any, Self
 import django
 from django.conf import settings
 
-from cachedeco import cached_query
-from cachedeco.runtime.hooks import add_hook
+from cachedeco import add_hook, cached_query
 
 PATIENCE_SECONDS = 20
 PROCESSES = 4

@@ -9,10 +9,9 @@ import pytest
 from django.core.cache import caches
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event
+from cachedeco import MISSING, Event, listening
 from cachedeco.loading import single_flight
 from cachedeco.loading.leases import FAILED, LONGEST_PAUSE, STORED, Lease
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock

@@ -7,11 +7,9 @@ from itertools import count
 import pytest
 from django.core.cache import caches
 
-from cachedeco import cached_query
+from cachedeco import Event, cached_query, listening
 from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.invalidation.retry_queue import REFUSALS
-from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
 from tests.conftest import CacheConfig, UseCaches
 from tests.memcached.caches import BRIEFLY

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event
+from cachedeco import Event, listening
 from cachedeco.loading import refreshing, single_flight
 from cachedeco.loading.refreshing import ahead
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage.entries import Entry
 from tests.backends import Commands
 from tests.clocks import Clock

@@ -10,11 +10,10 @@ import pytest
 from django.core.cache import caches
 from pytest_django import Settings
 
-from cachedeco import Event, bypass, cached_query
+from cachedeco import Event, bypass, cached_query, listening
 from cachedeco.loading import refreshing, single_flight
 from cachedeco.loading.leases import FAILED, STORED
 from cachedeco.runtime import background
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.clocks import Clock
 from tests.leases.elsewhere import lease_for

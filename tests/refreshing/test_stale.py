@@ -8,9 +8,8 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from cachedeco import Event, Namespace
+from cachedeco import Event, Namespace, listening
 from cachedeco.loading.leases import STORED
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock

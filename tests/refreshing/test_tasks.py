@@ -6,8 +6,7 @@ import pytest
 from django.tasks.signals import task_enqueued
 from pytest_django import Settings
 
-from cachedeco import Event, cached_query
-from cachedeco.runtime.hooks import listening
+from cachedeco import Event, cached_query, listening
 from tests.clocks import Clock
 from tests.sides import Side, both
 

@@ -10,10 +10,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from pytest_django import Settings
 
-from cachedeco import MISSING, Event, cached_query
+from cachedeco import MISSING, Event, cached_query, listening
 from cachedeco.loading import refresh_messages
 from cachedeco.runtime import conf, validation
-from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
 from tests.clocks import Clock
 from tests.leases.elsewhere import lease_for

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import listening
+from cachedeco import Event, listening
 from tests.clocks import replace_time
 from tests.schedules.crew import Stage
 from tests.schedules.world import Kind, World

@@ -7,9 +7,8 @@ import pytest
 from django.core.cache import cache
 from django.db import connection, connections, transaction
 
-from cachedeco import MISSING, Event
+from cachedeco import MISSING, Event, listening
 from cachedeco.invalidation import transactions
-from cachedeco.runtime.hooks import listening
 from tests.clubs import Undone, name_of, names, other_name_of, rename
 from tests.threads import in_thread
 

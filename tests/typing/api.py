@@ -21,14 +21,16 @@ from cachedeco import (
     Missing,
     Namespace,
     Stats,
+    add_hook,
     bypass,
     cached_query,
     cached_query_many,
+    listening,
     mode,
+    remove_hook,
 )
 from cachedeco import register_key_type as register
 from cachedeco.functions.single import AsyncCachedQuery
-from cachedeco.runtime.hooks import add_hook, listening, remove_hook
 
 
 @cached_query

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
-from cachedeco.runtime.hooks import add_hook
+from cachedeco import add_hook
 
 
 class ClubsConfig(AppConfig):

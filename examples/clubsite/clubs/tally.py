@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from cachedeco.runtime.events import Event
+from cachedeco import Event
 
 # In the header even when they are 0, so that "none" and "not counted" can't be taken for each other.
 KINDS = (
