@@ -95,7 +95,7 @@ def test_file_is_one_idea(module: str) -> None:
     assert len(PATHS[module].read_text().splitlines()) < MOST_LINES
 
 
-@modules
+@pytest.mark.parametrize("module", CORE)
 def test_public_names_have_docstrings(module: str) -> None:
     """Each module, and each public class and function in it, has a docstring."""
     tree = TREES[module]

@@ -53,13 +53,13 @@ def test_call_does_not_hurry(commands: Commands) -> None:
 def test_server_that_is_gone_costs_an_invalidation_one_command_and_no_longer_pause() -> None:
     """Who is in a hurry does not make the pause longer for all others."""
     fail(ConnectionRefusedError)
-    until = breakers["default"].until
+    until = breakers["default"].retry_at
 
     with faulty(raises=ConnectionRefusedError) as fault:
         for _ in range(3):
             Namespace("club", 7).invalidate()
 
-    assert (3, until) == (len(fault.met), breakers["default"].until)
+    assert (3, until) == (len(fault.met), breakers["default"].retry_at)
 
 
 def test_server_that_begins_to_hang_is_not_hurried() -> None:

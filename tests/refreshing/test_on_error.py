@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Event
+from cachedeco import Event, listening
 from cachedeco.loading.leases import FAILED
-from cachedeco.runtime import hooks
 from cachedeco.storage.store import Store
 from tests.backends import Commands
 from tests.clocks import Clock
@@ -56,7 +55,7 @@ def test_error_that_was_rescued_is_an_event(side: Side, clock: Clock, truth: Tru
     read = due_and_broken(side, clock, truth, **options)
     seen: list[Event] = []
 
-    with hooks.listening(seen.append):
+    with listening(seen.append):
         side.call(read, 1)
 
     assert ["miss", "error", "stale"] == [each.kind for each in seen]
@@ -136,7 +135,7 @@ def test_newer_value_of_another_process_is_served_in_place_of_the_error(side: Si
     truth.error, truth.meanwhile = ZeroDivisionError("broken"), lambda: read.put("theirs", 1)
     seen: list[Event] = []
 
-    with hooks.listening(seen.append):
+    with listening(seen.append):
         found = side.call(read, 1)
 
     assert ("theirs", "hit") == (found, seen[-1].kind)
@@ -169,7 +168,7 @@ def test_early_refresh_that_raises_does_not_reach_the_caller(side: Side, clock: 
     truth.error = ZeroDivisionError("broken")
     seen: list[Event] = []
 
-    with hooks.listening(seen.append):
+    with listening(seen.append):
         found = side.call(read, 1), side.call(read, 1)
 
     assert (("old", "old"), 2) == (found, truth.read_count)
