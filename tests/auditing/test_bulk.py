@@ -10,8 +10,8 @@ from cachedeco.auditing.auditor import INVALIDATED, UNCERTAIN
 from cachedeco.functions import bulk
 from cachedeco.runtime.hooks import listening
 from tests.auditing.conftest import TIMEOUT, Background, Told
-from tests.refreshing.conftest import Truth
-from tests.sides import SYNC, Side, both
+from tests.loading.refreshing.conftest import Truth
+from tests.support.sides import SYNC, Side, both
 
 
 class Table:
@@ -22,7 +22,7 @@ class Table:
         self.rows: dict[int, str] = {1: "one", 2: "two", 3: "three"}
         self.asked: list[list[int]] = []
 
-    def cached(self, side: Side, **options: Any) -> Any:  # noqa: ANN401 -- a cached function of either side
+    def cached(self, side: Side, **options: Any) -> Any:
         """Return a cached function over them, and a way to call it."""
 
         def rows(ids: list[int]) -> dict[int, str]:
@@ -94,7 +94,7 @@ def test_caller_gets_what_is_there_and_what_is_missing(side: Side, later: Backgr
 
 @both
 @pytest.mark.parametrize(("comes", "kinds"), [(True, ["inconsistent"]), (False, ["audited"])])
-def test_id_that_is_absent_is_audited(  # noqa: PLR0913 -- a pair
+def test_id_that_is_absent_is_audited(
     side: Side, later: Background, table: Table, told: Told, *, comes: bool, kinds: list[str]
 ) -> None:
     """That there is no such id is remembered, and may become old as any value."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.memcached.asking import Asked, Clock
+from tests.backends.asking import Asked, Clock
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import django
 from asgiref.sync import async_to_sync
 from django.core.cache import BaseCache
 
-from tests.sides import Side
+from tests.support.sides import Side
 
 Backend = Literal["ours", "memcached", "redis", "locmem"]
 BACKENDS: Final[dict[Backend, str]] = {
@@ -60,7 +60,7 @@ class Place:
     side: Side
     opened: Callable[[dict[str, Any]], BaseCache]
 
-    def cache(self, **entry: Any) -> Face:  # noqa: ANN401 -- what CACHES takes
+    def cache(self, **entry: Any) -> Face:
         """Return a cache with more in its entry of CACHES."""
         return Face(self.opened(entry), self.side)
 

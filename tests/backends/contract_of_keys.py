@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.core.cache.backends.base import CacheKeyWarning, InvalidCacheKey
 
-from tests.memcached.promises import Face, Place, promise, raises
+from tests.backends.contract import Face, Place, promise, raises
 
 KEYS = [
     "a",

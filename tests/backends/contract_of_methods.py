@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from tests.memcached.promises import THEIRS, Place, promise, raises
+from tests.backends.contract import THEIRS, Place, promise, raises
 
 
 @promise()

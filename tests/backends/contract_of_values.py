@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString, mark_safe
 
-from tests.memcached.promises import THEIRS, Place, promise, raises
+from tests.backends.contract import THEIRS, Place, promise, raises
 from tests.models import Club
 
 DAY = 24 * 3600
@@ -25,7 +25,7 @@ class Colour(enum.IntEnum):
 class Unpicklable:
     """It says so itself."""
 
-    def __reduce__(self) -> Any:  # noqa: ANN401 -- never returns
+    def __reduce__(self) -> Any:
         """Refuse."""
         msg = "not me"
         raise TypeError(msg)

@@ -11,8 +11,8 @@ from contextlib import suppress
 from threading import Thread
 from typing import Self
 
-from tests.servers import HOST
-from tests.threads import PATIENCE_SECONDS
+from tests.support.servers import HOST
+from tests.support.threads import PATIENCE_SECONDS
 
 # What is sent for a command; None closes the connection instead.
 Script = Sequence[bytes | None]

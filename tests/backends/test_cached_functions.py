@@ -13,9 +13,9 @@ from cachedeco.invalidation.retry_queue import REFUSALS
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
+from tests.backends.caches import BRIEFLY
 from tests.conftest import CacheConfig, UseCaches
-from tests.memcached.caches import BRIEFLY
-from tests.servers import Memcached
+from tests.support.servers import Memcached
 
 counts = pytest.mark.parametrize("servers", [1, 2], indirect=True, ids=["one server", "two servers"])
 
@@ -40,7 +40,7 @@ def events() -> Iterator[list[Event]]:
         yield seen
 
 
-@cached_query(name="tests.memcached.double")
+@cached_query(name="tests.backends.double")
 def double(number: int) -> int:
     """Be cached."""
     return 2 * number
@@ -50,7 +50,7 @@ def without(servers: list[Memcached], key: str) -> Memcached:
     """Return a server that does not have a key, where there are several."""
     cache = caches["default"]
     assert isinstance(cache, MemcachedCache)
-    name = cache._cache._server_of(cache.make_key(key)).name  # noqa: SLF001 -- looked at, only
+    name = cache._cache._server_of(cache.make_key(key)).name
     return min(servers, key=lambda server: server.location == name)
 
 
@@ -123,7 +123,7 @@ def test_hits_of_the_servers_that_are_left(servers: list[Memcached], events: lis
     for number in range(80):
         double(number)
     events.clear()
-    without(servers, "cd:f:tests.memcached.double()").kill()
+    without(servers, "cd:f:tests.backends.double()").kill()
     for number in range(80):
         double(number)
         breaker.forget()

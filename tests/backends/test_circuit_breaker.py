@@ -9,7 +9,7 @@ from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseEr
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.pool import Connection
 from cachedeco.backends.server import FIRST_PAUSE, GROWTH, JITTER, LONGEST_PAUSE
-from tests.memcached.asking import GONE, HANGS, Asked, Clock
+from tests.backends.asking import GONE, HANGS, Asked, Clock
 
 WHAT_FOLLOWS = "What is read from it counts as missing until it answers."
 
@@ -240,13 +240,13 @@ def test_error_tells_what_happened(
     asked: Asked,
     cause: Exception,
     expected: type[MemcachedError],
-    writes: bool,  # noqa: FBT001
+    writes: bool,
 ) -> None:
     """It names server, operation, reason and remedy, and comes from what the client raised."""
     asked.trouble = cause
 
     with pytest.raises(expected, match=r"set failed, as memcached server there:1 .*Start it.*ignore_exc") as caught:
-        asked.server.run("set", asked._answer, writes=writes)  # noqa: SLF001
+        asked.server.run("set", asked._answer, writes=writes)
 
     assert cause is caught.value.__cause__
     assert ("there:1", "set") == (caught.value.server, caught.value.operation)

@@ -10,13 +10,13 @@ from django.core.cache import BaseCache
 from django.core.cache.backends.redis import RedisCache
 from django.utils.module_loading import import_string
 
-from tests.backends import PROGRAMS
+from tests.backends import contract_of_keys, contract_of_methods, contract_of_values
+from tests.backends.contract import BACKENDS, PROMISES, Backend, Place, Promise
 from tests.conftest import CacheConfig
-from tests.memcached import promises_of_keys, promises_of_methods, promises_of_values
-from tests.memcached.promises import BACKENDS, PROMISES, Backend, Place, Promise
-from tests.sides import Side, both
+from tests.support.backends import PROGRAMS
+from tests.support.sides import Side, both
 
-MODULES = (promises_of_keys, promises_of_methods, promises_of_values)
+MODULES = (contract_of_keys, contract_of_methods, contract_of_values)
 
 Opener = Callable[[Backend, dict[str, Any]], BaseCache]
 
@@ -41,7 +41,7 @@ def opener(promise: Promise, cache_config: CacheConfig, request: pytest.FixtureR
     yield cache
     for each in opened:
         if isinstance(each, RedisCache):
-            for pool in each._cache._pools.values():  # noqa: SLF001 -- Django has no other way to them
+            for pool in each._cache._pools.values():
                 pool.disconnect()
         else:
             each.close()
@@ -51,7 +51,7 @@ def broken(promise: Promise, place: Place) -> str:
     """Return what is wrong; nothing where the promise is kept."""
     try:
         promise.keep(place)
-    except Exception as error:  # noqa: BLE001 -- whatever breaks it
+    except Exception as error:
         return f"{type(error).__name__}: {error}"[:300]
     return ""
 
@@ -71,7 +71,7 @@ def test_promise_is_kept_by_ours_and_by_whom_we_know(promise: Promise, side: Sid
 def test_promises_are_of_every_method() -> None:
     """No method of a cache is left out."""
     used = {name for module in MODULES for name in re.findall(r"\.(\w+)\(", inspect.getsource(module))}
-    used |= set(re.findall(r'together\("(\w+)"', inspect.getsource(promises_of_methods)))
+    used |= set(re.findall(r'together\("(\w+)"', inspect.getsource(contract_of_methods)))
     methods = {name for name in vars(BaseCache) if not name.startswith("_")}
     plumbing = {"get_backend_timeout", "make_and_validate_key", "make_key", "validate_key"}
 

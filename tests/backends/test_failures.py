@@ -17,10 +17,10 @@ from cachedeco.backends.memcached import (
     MemcachedTimeoutError,
 )
 from cachedeco.storage.breaker import is_outage, is_refused_at_once
-from tests.memcached.caches import BRIEFLY, cache_apart, cache_at, cache_on
-from tests.memcached.scripted import Scripted
-from tests.servers import HOST, Memcached
-from tests.sides import Side, both
+from tests.backends.caches import BRIEFLY, cache_apart, cache_at, cache_on
+from tests.backends.scripted import Scripted
+from tests.support.servers import HOST, Memcached
+from tests.support.sides import Side, both
 
 LARGE = "x" * 2**21
 
@@ -56,7 +56,7 @@ def called(cache: MemcachedCache, side: Side, name: str, arguments: tuple[object
     """Return what a method gives on a side, or the type of what it raises."""
     try:
         return side.call(getattr(cache, name), *arguments)
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is compared
+    except Exception as error:
         return type(error)
 
 
@@ -132,7 +132,7 @@ def test_error_can_be_copied_and_pickled(cache: MemcachedCache, way: str) -> Non
     with pytest.raises(MemcachedError) as caught:
         cache.set("key", 1)
 
-    for error in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 -- it is our own
+    for error in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
         assert (ERRORS[way], str(caught.value)) == (type(error), str(error))
         assert ("set", caught.value.server) == (error.operation, error.server)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cachedeco import backends
-from tests.test_house import imported
-from tests.test_public_face import output_of
+from tests.house.test_imports import imported
+from tests.house.test_public_names import output_of
 
 # From the ground up.
 ROOMS = ["serializers", "errors", "pickles", "pool", "options", "server", "ring", "memcached"]

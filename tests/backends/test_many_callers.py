@@ -3,19 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import cachedeco
-from tests.memcached import hammer
-from tests.servers import Memcached
-
-ROOT = Path(cachedeco.__file__).parent.parent
+from tests.backends import hammer
+from tests.support import ROOT
+from tests.support.servers import Memcached
 
 
 def output_of(module: str, *arguments: str) -> str:
     """Run a module of the tests in a process of its own, and return what it prints."""
-    program = [sys.executable, "-W", "error", "-m", f"tests.memcached.{module}", *arguments]
-    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603 -- our own
+    program = [sys.executable, "-W", "error", "-m", f"tests.backends.{module}", *arguments]
+    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
     assert "" == run.stderr
     return run.stdout
 

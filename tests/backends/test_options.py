@@ -18,8 +18,8 @@ from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionErro
 from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerde
 from cachedeco.backends.server import forget_servers
-from tests.memcached.caches import cache_apart, cache_at, cache_on, opened_by
-from tests.servers import HOST, Memcached, free_port
+from tests.backends.caches import cache_apart, cache_at, cache_on, opened_by
+from tests.support.servers import HOST, Memcached, free_port
 
 # For 127.0.0.1, until 2120, with its key: it protects nothing.
 CERTIFICATE = Path(__file__).parent / "loopback.pem"
@@ -50,7 +50,7 @@ class Words:
         self.keys.append(key)
         return json.dumps(value).encode(), 7
 
-    def deserialize(self, key: str, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
+    def deserialize(self, key: str, value: bytes, flags: int) -> Any:
         """Read JSON."""
         self.keys.append(key)
         assert 7 == flags
@@ -65,7 +65,7 @@ class UnixMemcached(Memcached):
         super().__init__("-s", str(path))
         self.path = path
 
-    def _answering_pid(self, port: int) -> int:  # noqa: ARG002 -- it has none
+    def _answering_pid(self, port: int) -> int:
         client = Client(str(self.path), timeout=1)
         try:
             return int(client.stats()[b"pid"])
@@ -217,7 +217,7 @@ def test_server_on_a_unix_socket(form: str, tmp_path: Path) -> None:
         (("there", 1), ("there", 1)),
     ],
 )
-def test_address_is_read_as_pymemcache_reads_it(location: Any, expected: object) -> None:  # noqa: ANN401
+def test_address_is_read_as_pymemcache_reads_it(location: Any, expected: object) -> None:
     """Whatever a LOCATION may be."""
     cache = MemcachedCache([location], {})
 

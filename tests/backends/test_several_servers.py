@@ -11,10 +11,10 @@ from pymemcache.exceptions import MemcacheServerError
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
 from cachedeco.backends.pool import Connection, Stored
 from cachedeco.backends.ring import FailedKeys
-from tests.backends import RecordingMemcached
-from tests.memcached.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
-from tests.memcached.scripted import Scripted
-from tests.servers import Memcached
+from tests.backends.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
+from tests.backends.scripted import Scripted
+from tests.support.backends import RecordingMemcached
+from tests.support.servers import Memcached
 
 KEYS = [f"key-{number}" for number in range(60)]
 
@@ -50,7 +50,7 @@ def djangos_on() -> Iterator[Callable[..., PyMemcacheCache]]:
     """Give the function that makes Django's own cache on some servers, with some options."""
     made: list[PyMemcacheCache] = []
 
-    def cache(servers: list[Memcached], **options: Any) -> PyMemcacheCache:  # noqa: ANN401 -- what OPTIONS takes
+    def cache(servers: list[Memcached], **options: Any) -> PyMemcacheCache:
         made.append(PyMemcacheCache([server.location for server in servers], {"OPTIONS": {**WAITS, **options}}))
         return made[-1]
 
@@ -70,7 +70,7 @@ def test_keys_are_where_pymemcache_has_them(
     servers: list[Memcached],
     djangos_on: Callable[..., PyMemcacheCache],
     hasher: type | None,
-    is_first: bool,  # noqa: FBT001
+    is_first: bool,
 ) -> None:
     """A site that comes from PyMemcacheCache finds its keys, and one that goes back does, too."""
     options: dict[str, Any] = {} if hasher is None else {"hasher": hasher}
@@ -178,8 +178,8 @@ def test_server_that_refuses_keeps_nothing_from_the_others(servers: list[Memcach
     arguments = {"clear": [], "delete_many": [KEYS]}[operation]
     with Scripted([b"SERVER_ERROR no backend\r\n"]) as refusing:
         cache = cache_at(refusing.location, *[server.location for server in servers])
-        ring = cache._cache  # noqa: SLF001 -- looked at, only
-        others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]  # noqa: SLF001
+        ring = cache._cache
+        others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]
         cache.set_many(dict.fromkeys(others, 1))
 
         with pytest.raises(MemcacheServerError, match="no backend"):

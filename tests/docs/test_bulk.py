@@ -3,7 +3,7 @@
 import inspect
 
 from cachedeco import cached_query, cached_query_many
-from tests.test_docs import ROOT, tables_under
+from tests.docs.test_pages import ROOT, tables_under
 
 BULK = ROOT / "docs" / "bulk.md"
 
@@ -20,7 +20,7 @@ def test_parameters_are_those_of_cached_query_and_over() -> None:
 def test_costs_table_is_what_the_tests_have() -> None:
     """Each path of the table is one that a test of the commands counts."""
     [table] = tables_under(BULK, "What each path costs")
-    counted = (ROOT / "tests" / "bulk" / "test_commands.py").read_text()
+    counted = (ROOT / "tests" / "loading" / "bulk" / "test_commands.py").read_text()
 
     for path, commands in table:
         if path.startswith("`"):

@@ -6,8 +6,8 @@ import pytest
 from django.db import transaction
 
 from cachedeco import Namespace, bypass, cached_query, mode
-from tests.backends import Commands
-from tests.test_docs import HOW_IT_WORKS, tables_under
+from tests.docs.test_pages import HOW_IT_WORKS, tables_under
+from tests.support.backends import Commands
 
 
 @pytest.mark.django_db

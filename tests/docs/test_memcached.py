@@ -3,7 +3,7 @@
 from cachedeco.backends import memcached
 from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, WITHOUT_EFFECT, Pickles, RendezvousHash
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE
-from tests.test_docs import IN_QUOTES, ROOT, headings_of, tables_under, unquoted
+from tests.docs.test_pages import IN_QUOTES, ROOT, headings_of, tables_under, unquoted
 
 PAGE = ROOT / "docs" / "memcached.md"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.sample.outcomes import PLUGIN
+from tests.samples.outcomes import PLUGIN
+from tests.support import ROOT
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
-ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "testing.md"
 MODELS = "from tests.models import Club, ClubClass\n\n"
 BLOCK = re.compile(r"^```python\n(?!>>>)(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -43,7 +43,7 @@ def written(directory: Path, heading: str) -> dict[str, str]:
 def output_of(directory: Path, environment: dict[str, str], *arguments: str) -> str:
     """Return what a command of Python's says; fail if it fails."""
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout + done.stderr
 

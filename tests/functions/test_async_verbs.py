@@ -4,7 +4,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from cachedeco import MISSING, Missing, Stats, bypass, cached_query
-from tests.sides import ASYNC, Side, both
+from tests.support.sides import ASYNC, Side, both
 
 
 def test_sync_verb_that_would_compute_names_its_twin() -> None:

@@ -13,7 +13,7 @@ from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property, keep_lazy_text
 
 from cachedeco import MISSING, cached_query
-from tests.sides import ASYNC, SYNC, Side
+from tests.support.sides import ASYNC, SYNC, Side
 
 
 def shouting(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -259,7 +259,7 @@ def test_context_manager_and_lazy_wrappers_are_functions_too() -> None:
     entered = []
 
     @contextlib.contextmanager
-    def block() -> Any:  # noqa: ANN401
+    def block() -> Any:
         entered.append(1)
         yield
 
@@ -281,7 +281,7 @@ def test_method_decorator_takes_options_that_only_fit_the_method(options: dict[s
     """`method_decorator` tries a decorator on a dummy without parameters first, which options may well not fit."""
     computed = []
 
-    def greet(self: View, name: str) -> str:  # noqa: ARG001 -- a method
+    def greet(self: View, name: str) -> str:
         computed.append(name)
         return f"Hello {name}"
 

@@ -83,7 +83,10 @@ def test_key_can_be_read() -> None:
     """A short key says what call it is of."""
     keys = nothing.key_for(), plain.key_for(7, "a", deep=None)
 
-    assert ("cd:e:tests.test_keys.nothing(|)", "cd:e:tests.test_keys.plain(club=7,page=1'a,deep=None|)") == keys
+    assert (
+        "cd:e:tests.keys.test_keys.nothing(|)",
+        "cd:e:tests.keys.test_keys.plain(club=7,page=1'a,deep=None|)",
+    ) == keys
 
 
 def test_names_of_functions_tell_them_apart() -> None:
@@ -206,7 +209,7 @@ def test_ignored_parameter_changes_no_key() -> None:
 
     keys = {rows.key_for(object(), 7), rows.key_for(None, 7), rows.key_for(len, club=7)}
 
-    assert {"cd:e:tests.test_keys.test_ignored_parameter_changes_no_key.<locals>.rows(club=7|)"} == keys
+    assert {"cd:e:tests.keys.test_keys.test_ignored_parameter_changes_no_key.<locals>.rows(club=7|)"} == keys
 
 
 def test_everything_ignored_leaves_one_entry() -> None:

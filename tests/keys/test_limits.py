@@ -14,8 +14,8 @@ from cachedeco import Namespace, cached_query
 from cachedeco.functions.single import CachedQuery
 from cachedeco.storage.cache_keys import LONGEST_KEY, shorten_keys
 from cachedeco.storage.store import Store
-from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
+from tests.support.backends import Commands
 
 
 def short_prefix(key: str, prefix: str, version: int) -> str:
@@ -34,8 +34,8 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "version": {"VERSION": 1234567890},
     "long prefix": {"KEY_PREFIX": "p" * 180},
     "prefix of many bytes": {"KEY_PREFIX": "ü" * 90},
-    "key function": {"KEY_FUNCTION": "tests.test_key_limits.short_prefix", "KEY_PREFIX": "p" * 100},
-    "hashing key function": {"KEY_FUNCTION": "tests.test_key_limits.hashed"},
+    "key function": {"KEY_FUNCTION": "tests.keys.test_limits.short_prefix", "KEY_PREFIX": "p" * 100},
+    "hashing key function": {"KEY_FUNCTION": "tests.keys.test_limits.hashed"},
 }
 
 
@@ -73,7 +73,7 @@ TEXTS = [
 
 def seen_by_server(cache: BaseCache, cached: CachedQuery[..., Any, Any], *args: object) -> list[str]:
     """Return every key of a call, and of its invalidation, as the server sees it."""
-    spec = cached._spec  # noqa: SLF001
+    spec = cached._spec
     keys = [*spec.resolve_call(args, {})[1], spec.own_token(args, {}).key, spec.function_token().key]
     return [cache.make_key(key) for key in keys]
 
@@ -139,7 +139,7 @@ def test_long_key_begins_as_a_short_one() -> None:
     """Whoever looks into the cache still sees whose key it is."""
     key = rows.key_for("x" * 1000)
 
-    assert key.startswith("cd:e:tests.test_key_limits.rows(text=")
+    assert key.startswith("cd:e:tests.keys.test_limits.rows(text=")
     assert 80 == len(key)
 
 
@@ -165,7 +165,7 @@ def test_digest_cannot_be_written_as_an_argument() -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_invalidation_finds_keys_of_any_text(cache: BaseCache, text: str) -> None:  # noqa: ARG001  each entry of CACHES
+def test_invalidation_finds_keys_of_any_text(cache: BaseCache, text: str) -> None:
     """A key that was shortened is the same for whoever reads and whoever invalidates."""
     found = []
     for invalidate in (
@@ -198,11 +198,11 @@ def test_memcached_takes_every_key(commands: Commands, use_caches: UseCaches) ->
 
 def test_own_prefix_begins_every_key(settings: Settings) -> None:
     """`KEY_PREFIX` of `CACHEDECO` takes effect at once, for entries and tokens alike."""
-    before = rows._spec.resolve_call(("a",), {})[1]  # noqa: SLF001
+    before = rows._spec.resolve_call(("a",), {})[1]
     settings.CACHEDECO = {"KEY_PREFIX": "{p}'\"\\#:"}
 
-    after = rows._spec.resolve_call(("a",), {})[1]  # noqa: SLF001
-    tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]  # noqa: SLF001
+    after = rows._spec.resolve_call(("a",), {})[1]
+    tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]
 
     assert all(key.startswith("cd:") for key in before)
     assert ["{p}'\"\\#:" + key.removeprefix("cd") for key in before] == after

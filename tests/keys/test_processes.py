@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from tests.support import ROOT
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
@@ -46,10 +47,10 @@ def output(seed: int) -> list[str]:
     environment = {
         **os.environ,
         "PYTHONHASHSEED": str(seed),
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(ROOT),
         "DJANGO_SETTINGS_MODULE": "tests.settings",
     }
-    done = subprocess.run(  # noqa: S603  our own program
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
     if done.returncode:

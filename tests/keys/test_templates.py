@@ -17,7 +17,7 @@ def test_template_key_can_be_read() -> None:
     """A template's own text is in the key, and each field with its name."""
 
     @cached_query(name="templates.rows", key="page-{page}:club/{club.pk}")
-    def rows(club: Any, page: int) -> object:  # noqa: ANN401
+    def rows(club: Any, page: int) -> object:
         return club, page
 
     key = rows.key_for(club("a"), 2)
@@ -29,7 +29,7 @@ def test_template_looks_at_its_fields_only() -> None:
     """What differs in an attribute that the template does not name is one call."""
 
     @cached_query(key="{club.pk}")
-    def rows(club: Any) -> object:  # noqa: ANN401
+    def rows(club: Any) -> object:
         return club
 
     keys = [rows.key_for(club(7, name="a")), rows.key_for(club(7, name="b")), rows.key_for(club(8, name="a"))]
@@ -42,7 +42,7 @@ def test_template_tells_values_by_type() -> None:
     """A field is no text: 7 and "7" are two keys."""
 
     @cached_query(key="{club.pk}")
-    def rows(club: Any) -> object:  # noqa: ANN401
+    def rows(club: Any) -> object:
         return club
 
     keys = {rows.key_for(club(pk)) for pk in (7, "7", 7.0, None, "None", (7,))}
@@ -54,7 +54,7 @@ def test_template_follows_paths_of_any_length() -> None:
     """A field may follow several attributes, and a parameter may be in several fields."""
 
     @cached_query(key="{club.owner.pk}:{club.owner.name.real}:{club.pk}")
-    def rows(club: Any) -> object:  # noqa: ANN401
+    def rows(club: Any) -> object:
         return club
 
     key = rows.key_for(club(7, owner=club(8, name=9)))
@@ -154,7 +154,7 @@ def test_template_fields_are_looked_at_in_the_call_only() -> None:
     """An attribute that the argument does not have is the caller's error, as it would be in the function."""
 
     @cached_query(key="{club.pk}")
-    def rows(club: Any) -> object:  # noqa: ANN401
+    def rows(club: Any) -> object:
         return club
 
     with pytest.raises(AttributeError, match="pk"):

@@ -8,10 +8,10 @@ from django.core.cache import cache
 from django.db import transaction
 
 from cachedeco import Namespace, cached_query
-from tests.backends import Commands, Kind
 from tests.conftest import CacheConfig, UseCaches
-from tests.servers import Memcached
-from tests.sides import Side, both
+from tests.support.backends import Commands, Kind
+from tests.support.servers import Memcached
+from tests.support.sides import Side, both
 
 NAMESPACES: dict[int, tuple[str, ...]] = {
     0: (),
@@ -181,7 +181,7 @@ def test_namespace_is_invalidated_by_one_command_for_each_alias(
     side: Side,
     commands: Commands,
     use_caches: UseCaches,
-    settings: Any,  # noqa: ANN401
+    settings: Any,
 ) -> None:
     """A namespace lives in every cache of the setting."""
     use_caches(default="locmem", other="locmem", unused="locmem")
@@ -271,7 +271,7 @@ def test_decorating_is_no_command(commands: Commands) -> None:
 @both
 @pytest.mark.parametrize("kind", ["memcached", "ours"])
 @pytest.mark.parametrize(("spaces", "keys", "cold"), [((), 3, 5), (("numbers:{number}",), 5, 7)], ids=["no", "two"])
-def test_memcached_itself_counts_as_many(  # noqa: PLR0913, PLR0917 -- it sets up a server of its own
+def test_memcached_itself_counts_as_many(
     side: Side,
     spaces: tuple[str, ...],
     keys: int,

@@ -5,8 +5,8 @@ from typing import Literal
 import pytest
 
 from cachedeco import Namespace, bypass, cached_query, mode
-from tests.backends import Commands
-from tests.sides import Side, both
+from tests.support.backends import Commands
+from tests.support.sides import Side, both
 
 MODES: list[Literal["bypass", "off"]] = ["bypass", "off"]
 

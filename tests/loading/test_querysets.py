@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from cachedeco import MISSING, bypass
 from tests.models import Club
-from tests.sides import Side, both
+from tests.support.sides import Side, both
 
 pytestmark = pytest.mark.django_db
 

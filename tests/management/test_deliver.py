@@ -9,10 +9,10 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 
 from cachedeco.outbox.models import Row, rows
-from tests.backends import Commands
-from tests.faults import faulty
 from tests.outbox.conftest import Clock
 from tests.outbox.sites import ALIAS, name_of, waiting_and_done
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("pk", "clock")
 

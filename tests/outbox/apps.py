@@ -12,4 +12,4 @@ class QuietOutboxConfig(OutboxConfig):
 
     def ready(self) -> None:
         """Register the checks only."""
-        from cachedeco.outbox import checks  # noqa: F401, PLC0415 -- needs the models
+        from cachedeco.outbox import checks

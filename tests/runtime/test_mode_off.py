@@ -10,7 +10,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from cachedeco import MISSING, Namespace, bypass, cached_query, mode
-from tests.backends import Commands
+from tests.support.backends import Commands
 
 
 class Unusable(BaseCache):
@@ -57,7 +57,7 @@ async def async_double(number: int) -> int:
 def _no_server(request: pytest.FixtureRequest, settings: Settings) -> None:
     """Run the test in mode "off", with a cache that fails when it is made, or when it is used."""
     settings.CACHEDECO = {"MODE": "off"}
-    settings.CACHES = {"default": {"BACKEND": f"tests.test_mode_off.{request.param.__name__}"}}
+    settings.CACHES = {"default": {"BACKEND": f"tests.runtime.test_mode_off.{request.param.__name__}"}}
 
 
 WAYS: dict[str, tuple[object, Callable[[], object]]] = {

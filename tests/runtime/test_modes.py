@@ -12,7 +12,7 @@ from django.test import override_settings
 from cachedeco import MISSING, bypass, cached_query, mode
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.validation import ModeName
-from tests.threads import in_thread
+from tests.support.threads import in_thread
 
 MODES: tuple[ModeName, ...] = ("on", "bypass", "off")
 EVERY_MODE = pytest.mark.parametrize("name", MODES)

@@ -1,11 +1,11 @@
 """
 How do the sample project's tests come out: runner x server x mode?
 
-    python -m tests.sample.outcomes
+    python -m tests.samples.outcomes
 
 Each run is a process of its own, two at a time. Those that isolate share one server of each kind, on which a developer
 has clicked around and other people have their keys; Django's own runner, which empties it, gets another one each time.
-"""  # noqa: INP001 -- a project's directory, not a package
+"""
 
 import os
 import re
@@ -23,10 +23,11 @@ from urllib.parse import unquote
 import pymemcache
 import redis
 
-from tests.servers import Memcached, Redis, Server
+from tests.support import ROOT
+from tests.support.servers import Memcached, Redis, Server
 
-SAMPLE = Path(__file__).parent
-PYTHONPATH = os.pathsep.join(filter(None, [str(SAMPLE.parent.parent), os.environ.get("PYTHONPATH")]))
+SAMPLE = Path(__file__).parent / "project"
+PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 # Under keys that the site uses too, as a site without its prefix does; and under keys of quite another kind.
 OTHERS = {":1:club_page_classes": b"theirs", "site:1:club_page_classes": b"theirs", "somebody:else": b"theirs"}
 
@@ -170,7 +171,7 @@ def printed(arguments: tuple[str, ...], environment: Mapping[str, str], director
         "COLUMNS": "300",  # pytest cuts its summary off at the margin
         "PYTEST_DEBUG_TEMPROOT": directory,  # each run of pytest cleans up after older ones there
     }
-    done = subprocess.run(  # noqa: S603 -- our own commands
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,  # Django leaves the databases of spawned workers there
         env={**os.environ, **settled, **environment},
@@ -207,7 +208,7 @@ def asking(server: Server) -> Iterator[Any]:
             yield stack.enter_context(closing(redis.Redis.from_url(server.location)))
 
 
-def keys_of(client: Any) -> list[str]:  # noqa: ANN401 -- a client of either kind
+def keys_of(client: Any) -> list[str]:
     """Return all keys of a server."""
     if isinstance(client, redis.Redis):
         return [key.decode() for key in client.scan_iter()]
@@ -218,12 +219,12 @@ def keys_of(client: Any) -> list[str]:  # noqa: ANN401 -- a client of either kin
 def main() -> None:
     """Print the table."""
     with measured() as found:
-        print(f"{'runner':34}{'server':11}{'mode':8}{'passed':>6}{'failed':>8}")  # noqa: T201 -- what it is for
+        print(f"{'runner':34}{'server':11}{'mode':8}{'passed':>6}{'failed':>8}")
         for (runner, server, mode), outcome in found.outcomes.items():
-            print(f"{runner:34}{server:11}{mode:8}{outcome.passed:6}{len(outcome.failed):8}")  # noqa: T201 -- as above
+            print(f"{runner:34}{server:11}{mode:8}{outcome.passed:6}{len(outcome.failed):8}")
         for name, before in found.before.items():
             kept = sum(found.after[name][key] == value for key, value in before.items())
-            print(f"{name}: {kept} of {len(before)} values of other people are still there")  # noqa: T201 -- as above
+            print(f"{name}: {kept} of {len(before)} values of other people are still there")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sample.outcomes import RUNS, Outcomes, Run, asking, measured
-from tests.servers import Memcached
+from tests.samples.outcomes import RUNS, Outcomes, Run, asking, measured
+from tests.support.servers import Memcached
 
 YESTERDAY = '"Yesterday\'s class"'
 

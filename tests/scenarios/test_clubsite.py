@@ -3,24 +3,24 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.servers import Memcached, Redis
+from tests.support import ROOT
+from tests.support.servers import Memcached, Redis
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
-SITE = Path(__file__).parent.parent / "examples" / "clubsite"
+SITE = ROOT / "examples" / "clubsite"
 
 
 def run(*arguments: str, cache_url: str = "locmem://") -> subprocess.CompletedProcess[str]:
     """Run one of the site's programs, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-    return subprocess.run(  # noqa: S603 -- our own program
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=SITE,
-        env={**environment, "CACHE_URL": cache_url, "PYTHONPATH": str(SITE.parent.parent)},
+        env={**environment, "CACHE_URL": cache_url, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,

@@ -16,12 +16,12 @@ from cachedeco import MISSING, CachedQuery, Namespace
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
-from tests.backends import PROGRAMS, Kind
-from tests.clocks import replace_time
 from tests.conftest import CacheConfig, UseCaches
-from tests.faults import faulty
-from tests.sides import Side, both
-from tests.wire import Fault, Wire
+from tests.support.backends import PROGRAMS, Kind
+from tests.support.clocks import replace_time
+from tests.support.faults import faulty
+from tests.support.sides import Side, both
+from tests.support.wire import Fault, Wire
 
 # Seconds that a client waits for an answer: while there is a fault, and while there is none.
 HASTE, PATIENCE = 0.05, 10
@@ -83,11 +83,11 @@ class Truth:
         self.queue: list[Event] = []
 
         @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale_on_error=9 * TIMEOUT)
-        def read(number: int) -> str:  # noqa: ARG001 -- only the key tells it
+        def read(number: int) -> str:
             return self.value
 
         @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale=9 * TIMEOUT)
-        def read_stale(number: int) -> str:  # noqa: ARG001 -- as above
+        def read_stale(number: int) -> str:
             return self.value
 
         self.functions: dict[Entry, Cached] = {"absent": read, "fresh": read, "due": read, "stale": read_stale}

@@ -14,18 +14,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from benchmarks.storming.join_or_lead import Board
 
+from benchmarks.storming.board import Board
 from benchmarks.storming.course import SHORT, Audit, storm
 from benchmarks.storming.plan import Backend, Plan
-from tests.postgres import PostgreSQL
+from tests.support import ROOT
+from tests.support.postgres import PostgreSQL
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
-ROOT = Path(__file__).parent.parent
 # Tells the server's process id and where its data are, and waits to be killed.
 PARENT = """
-from tests.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQL
 server = PostgreSQL()
 server.start()
 print(server._running().pid, server._data(), flush=True)
@@ -140,7 +140,7 @@ def test_postgresql_paused_hangs_and_resumes(postgresql: PostgreSQL) -> None:
 
 def test_postgresql_of_a_killed_process_ends() -> None:
     """A server ends with the process that has started it, however that ends."""
-    with subprocess.Popen(  # noqa: S603 -- our own program
+    with subprocess.Popen(
         [sys.executable, "-c", PARENT], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.threads import in_thread
+from tests.support.threads import in_thread
 
 Act = Callable[[], object]
 

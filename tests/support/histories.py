@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cachedeco import MISSING, Namespace, bypass, cached_query, mode
-from tests.backends import recorded
 from tests.models import Club
-from tests.threads import PATIENCE_SECONDS, Gate
+from tests.support.backends import recorded
+from tests.support.threads import PATIENCE_SECONDS, Gate
 
 PKS = (1, 2)
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -248,7 +248,7 @@ class Histories(RuleBasedStateMachine):
         self._override(VARY=vary, TIMEOUT=timeout)
 
 
-def keys_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:  # noqa: ANN401 -- any cached one
+def keys_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
     """Return the keys of a call's entry and of its tokens, as a look at it asks for them."""
     before = len(recorded)
     function.peek(*args, **kwargs)

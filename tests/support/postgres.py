@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.servers import HOST, Server, ServerError, program_path
+from tests.support.servers import HOST, Server, ServerError, program_path
 
 INSTALL = "apt-get install --yes postgresql"
 USER = "storm"
@@ -109,9 +109,7 @@ class PostgreSQL(Server):
             shutil.chown(directory, SYSTEM_USER, pwd.getpwnam(SYSTEM_USER).pw_gid)
         options = ["--auth=trust", "--no-sync", "--no-locale", "--encoding=UTF8", f"--username={USER}"]
         command = [program_path(self.program), *_as_system_user(), _program("initdb"), *options, "-D", self._data()]
-        done = subprocess.run(  # noqa: S603 -- the arguments are this file's own
-            command, cwd=directory, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         if done.returncode:
             msg = f"initdb failed: {done.stdout}{done.stderr}"
             raise ServerError(msg)

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from threading import Event, Thread
 from typing import Final, Self
 
-from tests.servers import HOST
-from tests.threads import PATIENCE_SECONDS
+from tests.support.servers import HOST
+from tests.support.threads import PATIENCE_SECONDS
 
 CHUNK: Final = 65536
 

@@ -7,10 +7,10 @@ from django.core.cache import BaseCache, cache, caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.db import transaction
 
-from tests.backends import COMMANDS, Command, Commands, Kind
 from tests.conftest import UseCaches
 from tests.models import Club
-from tests.threads import in_thread
+from tests.support.backends import COMMANDS, Command, Commands, Kind
+from tests.support.threads import in_thread
 
 
 def test_backend_keeps_what_it_is_given(backend: Kind) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from django.core.cache import cache, caches
 
-from tests.backends import Command, Commands
 from tests.conftest import CacheConfig, UseCaches
-from tests.faults import FaultyCache, faulty
-from tests.servers import Memcached
-from tests.threads import in_thread
+from tests.support.backends import Command, Commands
+from tests.support.faults import FaultyCache, faulty
+from tests.support.servers import Memcached
+from tests.support.threads import in_thread
 
 
 @pytest.mark.usefixtures("faulty_backend")
@@ -90,7 +90,7 @@ class TestFaultyCache:
             assert {} == cache.get_many(["a", "b"])
 
     @pytest.mark.parametrize("evicted", [["a"], lambda key: key != "b"])
-    def test_evicts_before_the_operation(self, evicted: Any) -> None:  # noqa: ANN401  either form
+    def test_evicts_before_the_operation(self, evicted: Any) -> None:
         """A fault can drop keys, given or told by a callable, from under an operation."""
         cache.set_many({"a": 1, "b": 2})
 

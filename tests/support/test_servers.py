@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import BaseCache, cache, caches
 
 from tests.conftest import CacheConfig, UseCaches
-from tests.servers import INSTALL, Memcached, Redis, Server, ServerError, free_port
+from tests.support.servers import INSTALL, Memcached, Redis, Server, ServerError, free_port
 
 
 @pytest.fixture(params=["memcached", "redis"])
@@ -111,7 +111,7 @@ def test_server_never_started_has_no_port() -> None:
 def test_server_port_taken_takes_another(private_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that another server takes between the look and the start costs another try, no more."""
     ports = [private_server.port, free_port()]
-    monkeypatch.setattr("tests.servers.free_port", lambda: ports.pop(0))
+    monkeypatch.setattr("tests.support.servers.free_port", lambda: ports.pop(0))
 
     with type(private_server)() as second:
         assert second.port != private_server.port

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from struct import pack
 from typing import Final, Literal
 
-from tests.relay import CHUNK, Relay
-from tests.servers import HOST, Server
-from tests.threads import PATIENCE_SECONDS
+from tests.support.relay import CHUNK, Relay
+from tests.support.servers import HOST, Server
+from tests.support.threads import PATIENCE_SECONDS
 
 Fault = Literal["refused", "timeout", "reset", "garbage", "truncated", "slow"]
 

@@ -21,8 +21,8 @@ from cachedeco.testing import (
     cache_mode,
     capture_events,
 )
-from tests.frames import files_in
-from tests.threads import in_thread
+from tests.support.frames import files_in
+from tests.support.threads import in_thread
 
 Block = Callable[..., AbstractContextManager[list[Event]]]
 AsyncBlock = Callable[..., AbstractAsyncContextManager[list[Event]]]
@@ -49,9 +49,9 @@ def unpicklable() -> object:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Find no hook left behind by any block."""
-    before = hooks._hooks  # noqa: SLF001 -- there is no public list of them
+    before = hooks._hooks
     yield
-    assert before == hooks._hooks  # noqa: SLF001
+    assert before == hooks._hooks
 
 
 # --- capture_events ---
@@ -77,7 +77,7 @@ def test_capture_of_a_function_gives_nothing_else() -> None:
         half(1)
         double(1)
 
-    assert {"tests.test_kit_assertions.double"} == {event.function for event in heard}
+    assert {"tests.testing.test_assertions.double"} == {event.function for event in heard}
 
 
 # --- counting ---
@@ -105,10 +105,10 @@ def test_counts_are_of_the_block_alone() -> None:
 @pytest.mark.parametrize(
     ("block", "number", "message"),
     [
-        (assert_computations, 1, "2 computations of tests.test_kit_assertions.half, 1 expected:"),
-        (assert_computations, 3, "2 computations of tests.test_kit_assertions.half, 3 expected:"),
-        (assert_hits, 0, "1 hit of tests.test_kit_assertions.half, 0 expected:"),
-        (assert_misses, 0, "2 misses of tests.test_kit_assertions.half, 0 expected:"),
+        (assert_computations, 1, "2 computations of tests.testing.test_assertions.half, 1 expected:"),
+        (assert_computations, 3, "2 computations of tests.testing.test_assertions.half, 3 expected:"),
+        (assert_hits, 0, "1 hit of tests.testing.test_assertions.half, 0 expected:"),
+        (assert_misses, 0, "2 misses of tests.testing.test_assertions.half, 0 expected:"),
     ],
 )
 def test_counts_that_are_wrong_fail_with_what_happened_call_by_call(block: Block, number: int, message: str) -> None:
@@ -140,7 +140,7 @@ def test_counts_that_are_wrong_fail_with_what_happened_call_by_call(block: Block
 
 def test_failure_lists_reasons_and_errors() -> None:
     """What kept a value from being stored is in the list."""
-    with pytest.raises(AssertionError, match=r"3\. error .*; The value can't be stored; AttributeError: Can't "):  # noqa: SIM117 -- the message is of the whole block
+    with pytest.raises(AssertionError, match=r"3\. error .*; The value can't be stored; AttributeError: Can't "):
         with assert_hits(unpicklable, 1):
             unpicklable()
 
@@ -171,7 +171,7 @@ def test_failure_lists_the_namespaces_that_were_invalidated_meanwhile() -> None:
 @pytest.mark.parametrize("kind", ["delayed", "lost", "error"])
 def test_failure_lists_what_failed_without_a_function(kind: events.Kind) -> None:
     """A namespace that could not be read or invalidated is in the list, and not in the block's events."""
-    with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:  # noqa: PT012 -- the message is of the whole block
+    with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:
         half(1)
         hooks.emit(Event(kind, key="cd:n:half", reason="down"))
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from cachedeco import cached_query
 from cachedeco.testing import check_transparent
-from tests.kit_checks import numbers, quickly
 from tests.models import Club, ClubClass
-from tests.sides import Side, both
+from tests.support.sides import Side, both
+from tests.testing.checks import numbers, quickly
 
 source = {"value": 0}
 
@@ -121,7 +121,7 @@ def test_check_in_which_nothing_is_served_fails() -> None:
         check_transparent(unpicklable, st.just(()), mutate=st.just(_raise), settings=quickly)
 
 
-def test_check_in_which_every_call_misses_fails(dummy_backend: None) -> None:  # noqa: ARG001
+def test_check_in_which_every_call_misses_fails(dummy_backend: None) -> None:
     """A cache that keeps nothing is no cache to check with."""
 
     @cached_query

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from cachedeco import MISSING, cached_query
 from cachedeco.testing import check_transparent
-from tests.frames import files_in
-from tests.kit_checks import numbers, quickly
-from tests.sides import Side, both
+from tests.support.frames import files_in
+from tests.support.sides import Side, both
+from tests.testing.checks import numbers, quickly
 
 source = {"value": 0}
 
@@ -84,7 +84,7 @@ def test_write_needs_no_strategy(wrap: Callable[[Callable[[], None]], Any]) -> N
 
 
 @pytest.mark.parametrize("writes", [None, "write", {1: _raise}])
-def test_what_cannot_write_is_refused(writes: Any) -> None:  # noqa: ANN401 -- what a user might give
+def test_what_cannot_write_is_refused(writes: Any) -> None:
     """The likeliest slip, to call the write instead of giving it, is told with what is accepted."""
 
     @cached_query
@@ -122,7 +122,7 @@ def test_check_in_which_the_function_always_raises_tells_what() -> None:
         check_transparent(value, numbers, mutate=_raise, settings=quickly)
 
 
-def test_check_in_which_some_calls_raise_does_not_say_that_all_did(dummy_backend: None) -> None:  # noqa: ARG001
+def test_check_in_which_some_calls_raise_does_not_say_that_all_did(dummy_backend: None) -> None:
     """A reason is told only where it is the reason."""
 
     @cached_query

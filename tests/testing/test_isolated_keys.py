@@ -35,7 +35,7 @@ class OwnKeys(LocMemCache):
 
 def keys_of(alias: str = "default") -> list[str]:
     """Return the keys that lie in a cache in memory."""
-    return list(caches[alias]._cache)  # noqa: SLF001  Django has no other way to them
+    return list(caches[alias]._cache)
 
 
 def test_prefix_version_and_key_function_stay_in_force(use_caches: UseCaches, cache_config: CacheConfig) -> None:
@@ -79,7 +79,7 @@ def test_backends_that_make_keys_their_own_way_are_isolated(
 @pytest.mark.parametrize("size", [1, 60, 82, 115, 116, 120, 228, 229, 245, 246, 247, 300])
 def test_keys_are_refused_as_without_isolation(letters: str, size: int, use_caches: UseCaches) -> None:
     """Memcached takes a key with the scope if and only if it takes it without."""
-    use_caches(default={"BACKEND": "tests.backends.RecordingMemcached", "LOCATION": "127.0.0.1:1"})
+    use_caches(default={"BACKEND": "tests.support.backends.RecordingMemcached", "LOCATION": "127.0.0.1:1"})
 
     def complaint() -> tuple[type, bool] | None:
         made = cache.make_key(letters * size)

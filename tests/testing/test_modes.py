@@ -8,8 +8,8 @@ from pytest_django import Settings
 
 from cachedeco.runtime import modes
 from cachedeco.testing import IsolatedCacheMixin, cache_mode
-from tests import kit_cases as cases
-from tests.kit_cases import BareRunner, run, seen
+from tests.testing import cases
+from tests.testing.cases import BareRunner, run, seen
 
 
 class BypassingRunner(IsolatedCacheMixin, BareRunner):

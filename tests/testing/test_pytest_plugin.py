@@ -9,11 +9,11 @@ import pytest
 from django.core.cache import cache, caches
 from django.test import override_settings
 
-import cachedeco.testing  # noqa: F401  pytester forgets what is imported first inside it
+import cachedeco.testing
 from cachedeco import pytest_plugin
 from cachedeco.runtime import modes
 from cachedeco.testing import isolation
-from tests.sample.outcomes import PLUGIN
+from tests.samples.outcomes import PLUGIN
 
 pytest_plugins = ["pytester"]
 
@@ -49,7 +49,7 @@ def inner(pytester: pytest.Pytester) -> Inner:
 
 def traces() -> tuple[object, ...]:
     """Return what the plugin touches."""
-    return caches.settings, caches["default"], isolation._scopes["default"], modes.current_mode()  # noqa: SLF001  ours
+    return caches.settings, caches["default"], isolation._scopes["default"], modes.current_mode()
 
 
 @pytest.fixture(autouse=True)

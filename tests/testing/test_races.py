@@ -11,8 +11,8 @@ from django.test import TestCase, TransactionTestCase
 
 from cachedeco import MISSING, cached_query, mode
 from cachedeco.testing import cache_mode, paused
-from tests.frames import files_in
 from tests.models import Club
+from tests.support.frames import files_in
 
 names = {}
 
@@ -57,7 +57,7 @@ def _names() -> Iterator[None]:
 # --- the race ---
 
 
-def test_value_computed_before_an_invalidation_is_returned_and_never_served(backend: str) -> None:  # noqa: ARG001 -- the caches are of its kind
+def test_value_computed_before_an_invalidation_is_returned_and_never_served(backend: str) -> None:
     """Whoever began before the invalidation gets the old value, and nobody after it does."""
     with paused(name_of) as computation:
         computation.start(1)

@@ -9,8 +9,8 @@ from django.core.cache import cache
 from django.test.runner import DebugSQLTextTestResult, PDBDebugResult
 
 from cachedeco.testing import IsolatedCacheMixin
-from tests import kit_cases as cases
-from tests.kit_cases import BareRunner, Runner, run, seen
+from tests.testing import cases
+from tests.testing.cases import BareRunner, Runner, run, seen
 
 TEST = [("setUp", None), ("test", "setUp"), ("tearDown", "test")]
 
@@ -27,7 +27,7 @@ def _nothing_seen() -> Iterator[None]:
 class OwnRunner(BareRunner):
     """A runner that makes its result by itself, as TeamCity's does."""
 
-    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:  # noqa: ANN401  as the base
+    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:
         """Run the suite without asking anybody for a class of results."""
         return unittest.TextTestRunner(verbosity=0).run(suite)
 
@@ -38,39 +38,39 @@ class NoResultClass(BareRunner):
     def get_resultclass(self) -> None:
         """Leave it to the test runner, which has no attribute that says it either."""
 
-    class test_runner(unittest.TextTestRunner):  # noqa: N801  Django's name
+    class test_runner(unittest.TextTestRunner):
         """A test runner that takes no class."""
 
         resultclass = None  # type: ignore[assignment]  what the test is about
 
-        def _makeResult(self) -> unittest.TextTestResult:  # noqa: N802  unittest's name
+        def _makeResult(self) -> unittest.TextTestResult:
             return unittest.TextTestResult(self.stream, self.descriptions, self.verbosity)
 
 
 class Results:
     """A result that is none of unittest's classes."""
 
-    shouldStop = False  # noqa: N815  unittest's name
-    failures = errors = unexpectedSuccesses = ()  # noqa: N815  unittest's name
+    shouldStop = False
+    failures = errors = unexpectedSuccesses = ()
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  a method or an attribute
+    def __getattr__(self, name: str) -> Any:
         """Take part in everything, except what unittest asks for by chance."""
         if name.startswith("_"):
             raise AttributeError(name)
         return lambda *_: None
 
-    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802  unittest's name
+    def startTest(self, test: unittest.TestCase) -> None:
         """Note it."""
         seen.append(("told", test.id().rpartition(".")[2]))
 
-    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802  unittest's name
+    def stopTest(self, test: unittest.TestCase) -> None:
         """Have nothing to do."""
 
 
 class OwnResults(BareRunner):
     """A runner with a result that only behaves like one."""
 
-    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:  # noqa: ANN401  as the base
+    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:
         """Run the suite."""
         result: Any = Results()
         suite.run(result)
@@ -120,7 +120,7 @@ def test_own_result_tells_failures(base: type[BareRunner]) -> None:
 class Keeping(BareRunner):
     """A runner that keeps its result."""
 
-    def suite_result(self, suite: unittest.TestSuite, result: Any, **kwargs: Any) -> int:  # noqa: ANN401  as the base
+    def suite_result(self, suite: unittest.TestSuite, result: Any, **kwargs: Any) -> int:
         """Note the result and what the suite has of its own."""
         seen.append((type(result), "run" in vars(suite)))
         return super().suite_result(suite, result, **kwargs)

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from cachedeco import cached_query
-from tests.sides import Side
+from tests.support.sides import Side
 
 
 class Floors:
@@ -30,7 +30,7 @@ class Floors:
 
     def _sync(self, *options: dict[str, Any]) -> tuple[Any, Any, Any]:
         @cached_query(**{"ignore": ("self",)} | options[2] | {"namespace": "bottom:{number}"})
-        def bottom(number: int = 1) -> str:  # noqa: ARG001 -- only the key tells it
+        def bottom(number: int = 1) -> str:
             self.computed.append("bottom")
             return self.value
 
@@ -48,7 +48,7 @@ class Floors:
 
     def _async(self, *options: dict[str, Any]) -> tuple[Any, Any, Any]:
         @cached_query(**{"ignore": ("self",)} | options[2] | {"namespace": "bottom:{number}"})
-        async def bottom(number: int = 1) -> str:  # noqa: ARG001 -- as above
+        async def bottom(number: int = 1) -> str:
             self.computed.append("bottom")
             return self.value
 
@@ -75,7 +75,7 @@ class Floors:
         self.value = "new"
 
 
-def around(side: Side, name: str, *inner: Any, how: Any = nullcontext, **options: Any) -> Any:  # noqa: ANN401
+def around(side: Side, name: str, *inner: Any, how: Any = nullcontext, **options: Any) -> Any:
     """Return a cached function of a name that calls others, inside a context, and joins what they give."""
     ignored = {"ignore": ("inner", "how"), "name": name}
 

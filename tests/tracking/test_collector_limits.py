@@ -6,12 +6,12 @@ from django.db import transaction
 
 from cachedeco import MISSING, Namespace, bypass, cached_query
 from cachedeco.tracking import nested_names
-from tests.backends import Commands
-from tests.clubs import Undone
-from tests.flights.callers import heard, reasons
-from tests.flights.floors import Floors, around
-from tests.sides import SYNC, Side, both
-from tests.threads import started
+from tests.loading.single_flight.callers import heard, reasons
+from tests.support.backends import Commands
+from tests.support.clubs import Undone
+from tests.support.sides import SYNC, Side, both
+from tests.support.threads import started
+from tests.tracking.floors import Floors, around
 
 OLD = ("top middle old", [])
 NEW = ("top middle new", ["top", "middle", "bottom"])
@@ -121,7 +121,7 @@ def test_inner_call_invalidated_in_a_transaction_that_rolls_back() -> None:
     floors = Floors(SYNC)
     floors.call()
 
-    with pytest.raises(Undone), transaction.atomic():  # noqa: PT012 -- both happen inside
+    with pytest.raises(Undone), transaction.atomic():
         floors.bottom.invalidate()
         floors.call()
         raise Undone
@@ -165,7 +165,7 @@ def test_keys_that_need_digests() -> None:
     floors = Floors(SYNC)
 
     @cached_query(ignore=("floors",), namespace="ü {text}")
-    def inner(text: str) -> str:  # noqa: ARG001 -- only the key tells it
+    def inner(text: str) -> str:
         return floors.value
 
     @cached_query(ignore=("inner",))

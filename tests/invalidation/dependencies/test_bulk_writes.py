@@ -9,9 +9,18 @@ from django.template import Context, Engine
 
 from cachedeco import Namespace
 from cachedeco.managers import InvalidatingManager, InvalidatingQuerySet
-from tests.backends import Commands
-from tests.dependencies.roster import is_kept, kept, made_squad, name_of, players, players_of, squads, youths
+from tests.invalidation.dependencies.roster import (
+    is_kept,
+    kept,
+    made_squad,
+    name_of,
+    players,
+    players_of,
+    squads,
+    youths,
+)
 from tests.models import Player, Squad, YouthSquad
+from tests.support.backends import Commands
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +53,7 @@ CHANGES: dict[str, tuple[Callable[[Squad], object], list[str]]] = {
     ),
     "bulk_update": (lambda _: Player.objects.bulk_update(renamed(), ["name"]), ["Bob"]),
     "abulk_update": (lambda _: async_to_sync(Player.objects.all().abulk_update)(renamed(), ["name"]), ["Bob"]),
-    "_raw_delete": (lambda _: Player.objects.all()._raw_delete("default"), []),  # type: ignore[attr-defined]  # noqa: SLF001
+    "_raw_delete": (lambda _: Player.objects.all()._raw_delete("default"), []),  # type: ignore[attr-defined]
     "update of a related manager": (lambda s: s.players.update(name="Bob"), ["Bob"]),
     "bulk_create of a related manager": (lambda s: s.players.bulk_create([Player(name="B", squad=s)]), ["Ann", "B"]),
     "clear": (lambda s: s.players.clear(), []),
@@ -78,7 +87,7 @@ def test_rows_added_to_what_they_point_to_invalidate(squad: Squad) -> None:
         lambda: Player.objects.filter(name="Nobody").update(name="Bob"),
         lambda: Player.objects.bulk_create([]),
         lambda: Player.objects.bulk_update([], ["name"]),
-        lambda: Player.objects.filter(name="Nobody")._raw_delete("default"),  # type: ignore[attr-defined]  # noqa: SLF001
+        lambda: Player.objects.filter(name="Nobody")._raw_delete("default"),  # type: ignore[attr-defined]
     ],
     ids=["update", "bulk_create", "bulk_update", "_raw_delete"],
 )

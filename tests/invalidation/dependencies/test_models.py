@@ -11,8 +11,7 @@ from django.db.models import Model
 from django.db.transaction import atomic
 
 from cachedeco import CachedQuery, Namespace, cached_query
-from tests.backends import Commands
-from tests.dependencies.roster import (
+from tests.invalidation.dependencies.roster import (
     fellow_pupils,
     is_kept,
     kept,
@@ -27,7 +26,8 @@ from tests.dependencies.roster import (
     youths,
 )
 from tests.models import Fan, League, Lineup, Match, Player, ProxySquad, Scarf, Skill, Squad, Trainee, YouthSquad
-from tests.sides import Side, both
+from tests.support.backends import Commands
+from tests.support.sides import Side, both
 
 pytestmark = pytest.mark.django_db
 

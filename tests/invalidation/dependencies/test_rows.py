@@ -13,7 +13,7 @@ from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 
 from cachedeco import MISSING, Namespace, cached_query, mode
-from tests.dependencies.roster import (
+from tests.invalidation.dependencies.roster import (
     fellow_pupils,
     kept,
     made_squad,

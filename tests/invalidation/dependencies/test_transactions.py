@@ -5,10 +5,10 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from cachedeco import MISSING, bypass, cached_query, mode
-from tests.backends import Commands
-from tests.dependencies.roster import is_kept, kept, made_squad, players_of, squads
+from tests.invalidation.dependencies.roster import is_kept, kept, made_squad, players_of, squads
 from tests.models import Player, Squad
-from tests.threads import in_thread
+from tests.support.backends import Commands
+from tests.support.threads import in_thread
 
 real = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 wrapped = pytest.mark.django_db(databases=["default", "other"])

@@ -11,11 +11,11 @@ from cachedeco import LostInvalidation, Namespace, cached_query, cached_query_ma
 from cachedeco.invalidation import delivery
 from cachedeco.outbox import recording
 from cachedeco.storage.breaker import breakers
-from tests.backends import Commands
 from tests.conftest import UseCaches
-from tests.dependencies.roster import made_squad, players_of, squads
-from tests.faults import faulty
+from tests.invalidation.dependencies.roster import made_squad, players_of, squads
 from tests.models import Player
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 real = pytest.mark.django_db(transaction=True)
 

@@ -9,11 +9,11 @@ import pytest
 from cachedeco import Event
 from cachedeco.invalidation import retry_queue
 from cachedeco.runtime.hooks import listening
-from tests.backends import Commands
-from tests.failing.calls import double, lose
-from tests.failing.clocks import queue
-from tests.faults import faulty
-from tests.servers import free_port
+from tests.storage.failing.calls import double, lose
+from tests.storage.failing.clocks import queue
+from tests.support.backends import Commands
+from tests.support.faults import faulty
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -58,7 +58,7 @@ Namespace("numbers").invalidate()
 
 def test_process_that_ends_tells_what_is_lost() -> None:
     """A process that could not deliver an invalidation says so before it is gone."""
-    done = subprocess.run(  # noqa: S603 -- our own script
+    done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(port=free_port())], capture_output=True, text=True, check=True
     )
 

@@ -13,12 +13,12 @@ from cachedeco.invalidation.delivery import Invalidation, attempt, delay
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage import breaker
 from cachedeco.storage.store import FailedKeys, Store
-from tests.backends import Commands, Kind
 from tests.conftest import UseCaches
-from tests.failing.calls import HIT, PROBE, double, lose
-from tests.failing.clocks import Clock, queue
-from tests.faults import faulty
-from tests.sides import Side, both
+from tests.storage.failing.calls import HIT, PROBE, double, lose
+from tests.storage.failing.clocks import Clock, queue
+from tests.support.backends import Commands, Kind
+from tests.support.faults import faulty
+from tests.support.sides import Side, both
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -73,7 +73,7 @@ def test_old_value_would_be_read_without_the_journal() -> None:
     assert "old" == read()
 
 
-def test_invalidation_not_acknowledged_opens_the_breaker_without_one(settings: Any, clock: Clock) -> None:  # noqa: ANN401
+def test_invalidation_not_acknowledged_opens_the_breaker_without_one(settings: Any, clock: Clock) -> None:
     """Where failures are not counted, what is owed is delivered first all the same."""
     settings.CACHEDECO = {"BREAKER_FAILURES": 0}
     double(4)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clubs import assert_nothing_waits, made_club
+from tests.support.clubs import assert_nothing_waits, made_club
 
 
 @pytest.fixture

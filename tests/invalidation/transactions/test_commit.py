@@ -8,10 +8,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from cachedeco import MISSING, Namespace
-from tests.backends import Commands
-from tests.clubs import Undone, name_of, names, rename
 from tests.models import Club, ClubClass
-from tests.threads import in_thread
+from tests.support.backends import Commands
+from tests.support.clubs import Undone, name_of, names, rename
+from tests.support.threads import in_thread
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),

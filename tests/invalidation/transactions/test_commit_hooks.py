@@ -10,8 +10,8 @@ from django.urls import path
 from pytest_django import Settings
 
 from cachedeco import MISSING
-from tests.clubs import Undone, name_of, rename
-from tests.threads import in_thread
+from tests.support.clubs import Undone, name_of, rename
+from tests.support.threads import in_thread
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),

@@ -6,8 +6,8 @@ import pytest
 from django.db import connections, transaction
 
 from cachedeco import MISSING, Namespace
-from tests.clubs import Undone, name_of, names, other_name_of, rename
-from tests.threads import Gate, in_thread, started
+from tests.support.clubs import Undone, name_of, names, other_name_of, rename
+from tests.support.threads import Gate, in_thread, started
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),

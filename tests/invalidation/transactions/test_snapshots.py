@@ -10,8 +10,8 @@ from django.db import connection, connections, transaction
 from cachedeco import MISSING, Event
 from cachedeco.invalidation import transactions
 from cachedeco.runtime.hooks import listening
-from tests.clubs import Undone, name_of, names, other_name_of, rename
-from tests.threads import in_thread
+from tests.support.clubs import Undone, name_of, names, other_name_of, rename
+from tests.support.threads import in_thread
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
@@ -59,7 +59,7 @@ class PostgreSQL:
 
 
 @pytest.fixture
-def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:  # noqa: ARG001 -- both come before
+def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:
     """Manage the transactions of the default database by hand."""
     connection.ensure_connection()
     transaction.set_autocommit(False)
@@ -231,7 +231,7 @@ def test_isolation_on_postgresql_is_what_the_server_says(answer: str | None, *, 
     """A default of the server, of the role or SET TRANSACTION changes the level behind Django's back."""
     server = PostgreSQL(answer)
 
-    found = transactions._reads_committed(server)  # type: ignore[arg-type] # noqa: SLF001 -- as far as it is asked
+    found = transactions._reads_committed(server)  # type: ignore[arg-type]
 
     assert (expected, ["SHOW transaction_isolation"]) == (found, server.asked)
 

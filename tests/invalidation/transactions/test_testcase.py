@@ -12,9 +12,9 @@ from django.test import TestCase, TransactionTestCase
 
 from cachedeco import MISSING, Namespace
 from cachedeco.invalidation import transactions
-from tests.backends import recorded
-from tests.clubs import Undone, assert_nothing_waits, name_of, names, other_name_of, rename
 from tests.models import Club
+from tests.support.backends import recorded
+from tests.support.clubs import Undone, assert_nothing_waits, name_of, names, other_name_of, rename
 
 
 def _fail() -> None:

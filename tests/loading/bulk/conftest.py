@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.bulk.tables import Clock, Table
-from tests.clocks import replace_time
+from tests.loading.bulk.tables import Clock, Table
+from tests.support.clocks import replace_time
 
 
 @pytest.fixture
@@ -23,6 +23,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def many(table: Table) -> Any:  # noqa: ANN401 -- a cached function
+def many(table: Table) -> Any:
     """Give a cached function over the table's rows, with a namespace for each."""
     return table.cached(timeout=300, namespace="row:{ids}")

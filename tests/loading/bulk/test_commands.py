@@ -3,9 +3,9 @@
 import pytest
 
 from cachedeco import Namespace, bypass
-from tests.backends import Commands
-from tests.bulk.tables import Clock, Table
-from tests.sides import Side, both
+from tests.loading.bulk.tables import Clock, Table
+from tests.support.backends import Commands
+from tests.support.sides import Side, both
 
 
 @both

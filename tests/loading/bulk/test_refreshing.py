@@ -6,9 +6,9 @@ from django.db import transaction
 
 from cachedeco.loading import leases
 from cachedeco.testing import capture_events
-from tests.bulk.tables import Clock, Table
-from tests.sides import Side, both
-from tests.threads import in_thread, started
+from tests.loading.bulk.tables import Clock, Table
+from tests.support.sides import Side, both
+from tests.support.threads import in_thread, started
 
 
 @both

@@ -6,10 +6,10 @@ from contextlib import suppress
 import pytest
 from django.db import connection, transaction
 
-from tests.bulk.tables import Table
-from tests.clubs import Undone, assert_nothing_waits
-from tests.sides import Side, both
-from tests.threads import in_thread
+from tests.loading.bulk.tables import Table
+from tests.support.clubs import Undone, assert_nothing_waits
+from tests.support.sides import Side, both
+from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

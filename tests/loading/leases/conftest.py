@@ -1,3 +1,3 @@
 """Fixtures of the tests of leases: a clock."""
 
-from tests.clocks import clock  # noqa: F401 -- a fixture
+from tests.support.clocks import clock

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
 from typing import Any, Self
@@ -22,6 +21,7 @@ from django.conf import settings
 
 from cachedeco import cached_query
 from cachedeco.runtime.hooks import add_hook
+from tests.support import ROOT
 
 PATIENCE_SECONDS = 20
 PROCESSES = 4
@@ -64,7 +64,7 @@ class Crowd:
         """Start processes that use these CACHES, and end them with the block."""
         environment = {
             **os.environ,
-            "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+            "PYTHONPATH": str(ROOT),
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "CROWD_CACHES": json.dumps(caches),
         }
@@ -92,7 +92,7 @@ class Crowd:
 @contextmanager
 def _started(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", __name__]
-    with subprocess.Popen(  # noqa: S603 -- our own program
+    with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -117,7 +117,7 @@ def main() -> None:
 
     for name, seconds in (("call", 30), ("brief", 0.3)):
         cached = cached_query(name=f"crowd.{name}", wait=seconds, ignore=("compute",))
-        functions[name] = cached(lambda number: compute())  # noqa: ARG005 -- only the key tells it
+        functions[name] = cached(lambda number: compute())
 
     add_hook(lambda event: event.kind == "miss" and tell("missed"))
     tell("ready")
@@ -139,7 +139,7 @@ def call(function: Callable[[int], str], number: int) -> None:
     """Call, and tell what came of it."""
     try:
         tell(f"returned {function(number)}")
-    except Exception as error:  # noqa: BLE001 -- the test is told
+    except Exception as error:
         tell(f"raised {error!r}")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cachedeco import MISSING, bypass, cached_query
 from cachedeco.loading import single_flight
-from tests.threads import started
+from tests.support.threads import started
 
 
 def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from django.conf import settings
 
-from tests.leases.crowd import PROCESSES, THREADS, Crowd
+from tests.loading.leases.crowd import PROCESSES, THREADS, Crowd
 
 CALLERS = PROCESSES * THREADS
 

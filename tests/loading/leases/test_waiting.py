@@ -14,12 +14,12 @@ from cachedeco.loading import single_flight
 from cachedeco.loading.leases import FAILED, LONGEST_PAUSE, STORED, Lease
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
-from tests.backends import Commands
-from tests.clocks import Clock
-from tests.faults import faulty
-from tests.leases.elsewhere import held_lease, lease_for, left_of
-from tests.leases.readers import Cached, reader
-from tests.sides import SYNC, Side, both
+from tests.loading.leases.elsewhere import held_lease, lease_for, left_of
+from tests.loading.leases.readers import Cached, reader
+from tests.support.backends import Commands
+from tests.support.clocks import Clock
+from tests.support.faults import faulty
+from tests.support.sides import SYNC, Side, both
 
 shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
 
@@ -155,7 +155,7 @@ def test_lease_given_back_is_taken(side: Side, clock: Clock) -> None:
 def test_lease_that_ended_in_nothing_stops_the_wait(
     side: Side,
     clock: Clock,
-    mark: Any,  # noqa: ANN401 -- a literal
+    mark: Any,
 ) -> None:
     """Where the holder has ended and nothing is there, the waiter computes at once, and nobody waits in a row."""
     read, ran = reader(side, cache_if=lambda _: False)
@@ -213,7 +213,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     board, joined = single_flight.join_or_lead, Signal()
     events: list[Event] = []
 
-    def boarded(*args: Any) -> Any:  # noqa: ANN401
+    def boarded(*args: Any) -> Any:
         flight, leads = board(*args)
         if not leads:
             joined.set()

@@ -9,8 +9,8 @@ import pytest
 
 from cachedeco import CachedQuery
 from cachedeco.runtime import background
-from tests.clocks import clock  # noqa: F401 -- a fixture
-from tests.sides import Side
+from tests.support.clocks import clock
+from tests.support.sides import Side
 
 # There is nothing to be tested where there are no tasks; what the setting says then is tested in test_tasks_setting.py.
 collect_ignore = ["test_tasks.py"] if django.VERSION < (6,) else []
@@ -38,11 +38,11 @@ class Truth:
             raise error
         return value
 
-    def cached(self, side: Side, **options: Any) -> Cached:  # noqa: ANN401 -- as cached_query takes them
+    def cached(self, side: Side, **options: Any) -> Cached:
         """Return a cached function that reads it, with a timeout of 60 seconds unless told otherwise."""
 
         @side.cached(**{"timeout": 60, "ignore": ("self",), **options})
-        def read(number: int = 1) -> object:  # noqa: ARG001 -- only the key tells it
+        def read(number: int = 1) -> object:
             return self.read()
 
         return read
@@ -57,9 +57,9 @@ def truth() -> Truth:
 @pytest.fixture
 def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
     """Give what can be acquired once for each thing that was done in the background."""
-    done, work = Semaphore(0), background._worked  # noqa: SLF001 -- there is no other end to see
+    done, work = Semaphore(0), background._worked
 
-    def worked(*args: Any) -> None:  # noqa: ANN401 -- as above
+    def worked(*args: Any) -> None:
         work(*args)
         done.release()
 

@@ -13,12 +13,12 @@ from cachedeco.loading import refreshing, single_flight
 from cachedeco.loading.refreshing import ahead
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.entries import Entry
-from tests.backends import Commands
-from tests.clocks import Clock
-from tests.leases.elsewhere import lease_for
-from tests.refreshing.conftest import Truth
-from tests.sides import Side, both
-from tests.threads import in_thread
+from tests.loading.leases.elsewhere import lease_for
+from tests.loading.refreshing.conftest import Truth
+from tests.support.backends import Commands
+from tests.support.clocks import Clock
+from tests.support.sides import Side, both
+from tests.support.threads import in_thread
 
 RATE = 1000  # requests a second
 SECONDS = 0.2  # that a computation takes
@@ -28,7 +28,7 @@ EXPIRIES = 600
 @pytest.fixture
 def random(monkeypatch: pytest.MonkeyPatch) -> Random:
     """Give the chance of early refreshes, which is always the same."""
-    random = Random(20151)  # noqa: S311 -- no secret
+    random = Random(20151)
     monkeypatch.setattr(refreshing, "random", random.random)
     return random
 
@@ -149,7 +149,7 @@ def test_early_refresh_leaves_others_to_the_entry(
 
 @both
 @pytest.mark.parametrize("early", [0, 1])
-def test_early_is_off_unless_asked_for(side: Side, clock: Clock, truth: Truth, monkeypatch: Any, early: float) -> None:  # noqa: ANN401
+def test_early_is_off_unless_asked_for(side: Side, clock: Clock, truth: Truth, monkeypatch: Any, early: float) -> None:
     """Without `early` nothing is refreshed before its timeout, whatever chance may say."""
     truth.meanwhile = lambda: setattr(clock, "now", clock.now + 1)
     read = truth.cached(side, **({"early": early} if early else {}))

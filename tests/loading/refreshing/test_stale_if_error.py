@@ -8,12 +8,12 @@ from cachedeco import Event
 from cachedeco.loading.leases import FAILED
 from cachedeco.runtime import hooks
 from cachedeco.storage.store import Store
-from tests.backends import Commands
-from tests.clocks import Clock
-from tests.faults import faulty
-from tests.leases.elsewhere import lease_for
-from tests.refreshing.conftest import Cached, Truth
-from tests.sides import Side, both
+from tests.loading.leases.elsewhere import lease_for
+from tests.loading.refreshing.conftest import Cached, Truth
+from tests.support.backends import Commands
+from tests.support.clocks import Clock
+from tests.support.faults import faulty
+from tests.support.sides import Side, both
 
 either = pytest.mark.parametrize(
     "options",
@@ -22,7 +22,7 @@ either = pytest.mark.parametrize(
 )
 
 
-def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:  # noqa: ANN401
+def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:
     """Return a cached function that has stored "old" so many seconds ago, and can't be computed any more."""
     read = truth.cached(side, **options)
     side.call(read, 1)
@@ -34,7 +34,7 @@ def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, *
 @both
 @either
 @pytest.mark.parametrize(("passed", "is_served"), [(60, True), (159.99, True), (160, False)])
-def test_error_is_kept_from_the_caller_within_bounds(  # noqa: PLR0913 -- the fixtures and the bounds
+def test_error_is_kept_from_the_caller_within_bounds(
     side: Side, clock: Clock, truth: Truth, options: dict[str, Any], *, passed: float, is_served: bool
 ) -> None:
     """From the timeout on, and for so long, the old value is served where the computation raises; then it is raised."""

@@ -12,12 +12,12 @@ from cachedeco import Event, Namespace
 from cachedeco.loading.leases import STORED
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
-from tests.backends import Commands
-from tests.clocks import Clock
-from tests.leases.elsewhere import lease_for
-from tests.refreshing.conftest import Cached, Truth
-from tests.sides import SYNC, Side, both
-from tests.threads import Gate, started
+from tests.loading.leases.elsewhere import lease_for
+from tests.loading.refreshing.conftest import Cached, Truth
+from tests.support.backends import Commands
+from tests.support.clocks import Clock
+from tests.support.sides import SYNC, Side, both
+from tests.support.threads import Gate, started
 
 shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
 
@@ -115,7 +115,7 @@ WAYS: dict[str, Callable[[Cached], object]] = {
     "invalidate_all": lambda read: read.invalidate_all(),
     "namespace": lambda _: Namespace("stale", 1).invalidate(),
     "parent": lambda _: Namespace("stale").invalidate(),
-    "token lost": lambda read: Store("default").delete(read._spec.own_token((1,), {}).key),  # noqa: SLF001 -- as said
+    "token lost": lambda read: Store("default").delete(read._spec.own_token((1,), {}).key),
 }
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 settings_that_serve_old = pytest.mark.parametrize(
@@ -130,7 +130,7 @@ settings_that_serve_old = pytest.mark.parametrize(
 @settings_that_serve_old
 @pytest.mark.parametrize("passed", [1, 61])
 @pytest.mark.parametrize("fails", [True, False])
-def test_invalidated_value_is_never_served(  # noqa: PLR0913 -- all that might make a difference
+def test_invalidated_value_is_never_served(
     side: Side,
     clock: Clock,
     truth: Truth,

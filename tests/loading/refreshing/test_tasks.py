@@ -8,8 +8,8 @@ from pytest_django import Settings
 
 from cachedeco import Event, cached_query
 from cachedeco.runtime.hooks import listening
-from tests.clocks import Clock
-from tests.sides import Side, both
+from tests.support.clocks import Clock
+from tests.support.sides import Side, both
 
 computed: list[int] = []
 
@@ -47,7 +47,7 @@ def test_task_refreshes(side: Side, clock: Clock, *, is_immediate: bool) -> None
     seen: list[Event] = []
     results: list[Any] = []
 
-    def note(task_result: Any, **_: object) -> None:  # noqa: ANN401 -- Django's own
+    def note(task_result: Any, **_: object) -> None:
         results.append(task_result)
 
     task_enqueued.connect(note)  # a backend's own list belongs to the thread that has enqueued

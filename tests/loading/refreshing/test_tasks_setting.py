@@ -15,10 +15,10 @@ from cachedeco.loading import refresh_messages
 from cachedeco.runtime import conf, validation
 from cachedeco.runtime.hooks import listening
 from cachedeco.storage.store import Store
-from tests.clocks import Clock
-from tests.leases.elsewhere import lease_for
-from tests.refreshing.conftest import Cached
-from tests.sides import Side, both
+from tests.loading.leases.elsewhere import lease_for
+from tests.loading.refreshing.conftest import Cached
+from tests.support.clocks import Clock
+from tests.support.sides import Side, both
 
 tenant = "one"
 computed: list[str] = []

@@ -6,8 +6,8 @@ import pytest
 
 from cachedeco.loading import single_flight
 from cachedeco.tracking import nested_names
-from tests.flights.callers import Boarding, Clock
-from tests.sources import read, source  # noqa: F401 -- fixtures
+from tests.loading.single_flight.callers import Boarding, Clock
+from tests.support.sources import read, source
 
 
 @pytest.fixture(autouse=True)
@@ -15,8 +15,8 @@ def _nothing_left() -> Iterator[None]:
     """Begin without remembered names; fail a test after which a flight is still under way."""
     nested_names.remembered.clear()
     yield
-    left = [*single_flight._flights]  # noqa: SLF001 -- what a leak would fill
-    single_flight._flights.clear()  # noqa: SLF001 -- or the next test fails, too
+    left = [*single_flight._flights]
+    single_flight._flights.clear()
     assert [] == left
 
 

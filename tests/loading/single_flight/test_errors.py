@@ -9,16 +9,16 @@ from typing import Any, Self
 
 import pytest
 
-from tests.flights.callers import Boarding
-from tests.sides import Side, both
-from tests.threads import Gate, started
+from tests.loading.single_flight.callers import Boarding
+from tests.support.sides import Side, both
+from tests.support.threads import Gate, started
 
 
-class Boom(Exception):  # noqa: N818 -- only a test's
+class Boom(Exception):
     """What the user's function raises."""
 
 
-class Reworded(Exception):  # noqa: N818 -- as above
+class Reworded(Exception):
     """Takes something else than it hands on: made anew by its arguments, it would say something else."""
 
     def __init__(self, code: int, *, where: str = "here") -> None:
@@ -27,7 +27,7 @@ class Reworded(Exception):  # noqa: N818 -- as above
         self.code = code
 
 
-class Keyworded(Exception):  # noqa: N818 -- as above
+class Keyworded(Exception):
     """Can't be made anew by its arguments."""
 
     def __init__(self, *, code: int) -> None:
@@ -36,14 +36,14 @@ class Keyworded(Exception):  # noqa: N818 -- as above
         self.code = code
 
 
-class Alone(Exception):  # noqa: N818 -- as above
+class Alone(Exception):
     """Can't be made anew at all."""
 
-    def __new__(cls, *, secret: str, **_: Any) -> Self:  # noqa: ANN401
+    def __new__(cls, *, secret: str, **_: Any) -> Self:
         """Refuse to be made without it."""
         return super().__new__(cls, secret)
 
-    def __init__(self, **_: Any) -> None:  # noqa: ANN401
+    def __init__(self, **_: Any) -> None:
         """Take it."""
 
 
@@ -51,7 +51,7 @@ def raised(call: Callable[[], object]) -> BaseException:
     """Return what a call raises."""
     try:
         call()
-    except BaseException as error:  # noqa: BLE001 -- whatever it is
+    except BaseException as error:
         return error
     pytest.fail("nothing was raised")
 
@@ -129,7 +129,7 @@ def test_copy_of_an_error_has_its_cause_and_notes(boarding: Boarding) -> None:
 
 def test_error_that_has_no_copy_is_shared(boarding: Boarding) -> None:
     """An error that can't be made anew is better than none."""
-    error = Alone(secret="s")  # noqa: S106 -- no password
+    error = Alone(secret="s")
 
     assert [error] * 3 == ends(Side(is_async=False), boarding, error)
 

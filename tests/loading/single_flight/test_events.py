@@ -8,9 +8,9 @@ from cachedeco import Namespace
 from cachedeco.functions import single
 from cachedeco.loading import computing, leases, writing
 from cachedeco.runtime.statistics import Stats
-from tests.flights.callers import Boarding, heard
-from tests.sides import Side, both
-from tests.threads import Gate, started
+from tests.loading.single_flight.callers import Boarding, heard
+from tests.support.sides import Side, both
+from tests.support.threads import Gate, started
 
 Told = list[tuple[str, str, str]]
 

@@ -11,11 +11,11 @@ from cachedeco import Namespace, cached_query
 from cachedeco.loading import leases
 from cachedeco.loading.computing import FlightResult
 from cachedeco.loading.effects import Ok, Pause, Wait
-from tests.flights.callers import Boarding, ByHand, Clock, heard
-from tests.flights.floors import Floors, around
-from tests.sides import SYNC, Side, both
-from tests.sources import EVERY_WAY, Reader, Source
-from tests.threads import Gate, started
+from tests.loading.single_flight.callers import Boarding, ByHand, Clock, heard
+from tests.support.sides import SYNC, Side, both
+from tests.support.sources import EVERY_WAY, Reader, Source
+from tests.support.threads import Gate, started
+from tests.tracking.floors import Floors, around
 
 
 @EVERY_WAY
@@ -73,7 +73,7 @@ class Elsewhere:
         """Hold each lease that anybody asks for."""
         self._take = leases.Lease.take
         self.key = ""
-        patch.setattr(leases.Lease, "take", lambda lease: self._refused(lease))  # noqa: PLW0108 -- as a method
+        patch.setattr(leases.Lease, "take", lambda lease: self._refused(lease))
 
     def _refused(self, lease: leases.Lease) -> bool:
         if not self.key:

@@ -11,10 +11,10 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from cachedeco import MISSING, cached_query
-from tests.flights.callers import Boarding, heard, kinds
-from tests.sides import Side, both
-from tests.sources import Reader, Source
-from tests.threads import PATIENCE_SECONDS, Gate, started
+from tests.loading.single_flight.callers import Boarding, heard, kinds
+from tests.support.sides import Side, both
+from tests.support.sources import Reader, Source
+from tests.support.threads import PATIENCE_SECONDS, Gate, started
 
 FOLLOWERS = 5
 

@@ -14,17 +14,17 @@ from cachedeco import cached_query
 from cachedeco.loading import leases
 from cachedeco.loading.computing import NO_RESULT
 from cachedeco.loading.effects import Ok, Pause, Wait
-from tests.backends import Commands
-from tests.flights.callers import Boarding, ByHand, Clock
-from tests.flights.floors import around
+from tests.loading.single_flight.callers import Boarding, ByHand, Clock
 from tests.models import Club
-from tests.sides import SYNC, Side, both
-from tests.sources import Source
-from tests.threads import Gate, in_thread, started
+from tests.support.backends import Commands
+from tests.support.sides import SYNC, Side, both
+from tests.support.sources import Source
+from tests.support.threads import Gate, in_thread, started
+from tests.tracking.floors import around
 
 
 @contextmanager
-def led_elsewhere(source: Source, cached: Any) -> Iterator[None]:  # noqa: ANN401 -- a cached function
+def led_elsewhere(source: Source, cached: Any) -> Iterator[None]:
     """Have another thread be in the middle of the computation."""
     source.gate.shut()
     with started(lambda: SYNC.call(cached)):

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from cachedeco import cached_query
-from tests.backends import Commands
-from tests.faults import faulty
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 PROBE = ["set_many", "get_many"]
 HIT = ["get_many"]

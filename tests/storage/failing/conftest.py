@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from cachedeco.storage import breaker
-from tests.backends import PROGRAMS
 from tests.conftest import CacheConfig, UseCaches
-from tests.failing.clients import CLIENTS
-from tests.failing.clocks import Clock, longest
-from tests.servers import Server
+from tests.storage.failing.clients import CLIENTS
+from tests.storage.failing.clocks import Clock, longest
+from tests.support.backends import PROGRAMS
+from tests.support.servers import Server
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import logging
 import pytest
 
 from cachedeco import MISSING, Namespace
-from tests.failing.clients import CLIENTS, returning
-from tests.servers import Server
-from tests.sides import Side, both
+from tests.storage.failing.clients import CLIENTS, returning
+from tests.support.servers import Server
+from tests.support.sides import Side, both
 
 clients = pytest.mark.parametrize("client", CLIENTS)
 

@@ -8,8 +8,8 @@ from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Namespace
 from cachedeco.runtime.hooks import listening
-from tests.faults import faulty
-from tests.sides import Side, both
+from tests.support.faults import faulty
+from tests.support.sides import Side, both
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
 
@@ -268,7 +268,7 @@ def test_option_that_raises_does_not_keep_the_value_from_the_caller(side: Side, 
     """A callable of the value that fails is an event: the caller has its value."""
     seen: list[Event] = []
 
-    def fail(value: object) -> Any:  # noqa: ANN401
+    def fail(value: object) -> Any:
         msg = f"can't judge {value}"
         raise LookupError(msg)
 

@@ -7,9 +7,9 @@ from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.transaction import TransactionManagementError
 
 from cachedeco.storage import breaker
-from tests.backends import Commands
-from tests.failing.calls import HIT, double, sent
-from tests.faults import faulty
+from tests.storage.failing.calls import HIT, double, sent
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -59,8 +59,8 @@ def name_of(error: object) -> str:
 )
 def test_class_of_the_exception_says_whether_the_server_is_out(
     error: Exception,
-    reading: bool,  # noqa: FBT001
-    expected: bool,  # noqa: FBT001
+    reading: bool,
+    expected: bool,
 ) -> None:
     """What the connection or the client raises counts; a failed unpickling, or a refused write, does not."""
     assert expected is breaker.is_outage(error, reading=reading)

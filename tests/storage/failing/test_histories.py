@@ -6,13 +6,13 @@ from django.test import override_settings
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from pytest import MonkeyPatch  # noqa: PT013 -- the only name
+from pytest import MonkeyPatch
 
 from cachedeco import MISSING, Namespace, cached_query
 from cachedeco.storage import breaker
-from tests.backends import cache_entry
-from tests.failing.clocks import Clock, longest
-from tests.faults import faulty
+from tests.storage.failing.clocks import Clock, longest
+from tests.support.backends import cache_entry
+from tests.support.faults import faulty
 
 NUMBERS = (1, 2)
 OUTAGES = {

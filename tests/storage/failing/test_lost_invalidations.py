@@ -10,16 +10,16 @@ from cachedeco import LostInvalidation, Namespace, cached_query
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.storage.store import Store
 from tests.conftest import UseCaches
-from tests.failing.clocks import queue
-from tests.faults import faulty
 from tests.models import Club
-from tests.sides import Side, both
+from tests.storage.failing.clocks import queue
+from tests.support.faults import faulty
+from tests.support.sides import Side, both
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
 
 @pytest.fixture
-def _raising(settings: Any, use_caches: UseCaches) -> None:  # noqa: ANN401
+def _raising(settings: Any, use_caches: UseCaches) -> None:
     """Have the caller be told."""
     settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise"}
     use_caches(default="faulty")
@@ -57,13 +57,13 @@ def test_exception_survives_its_way_between_processes() -> None:
     """A test that fails in a worker is reported by another process."""
     error = LostInvalidation([Invalidation(Store("default"), "cd:n:numbers")])
 
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- just pickled
+    copy = pickle.loads(pickle.dumps(error))
 
     assert (str(error), ("cd:n:numbers",)) == (str(copy), copy.keys)
 
 
 @pytest.mark.parametrize("cachedeco", [{}, {"ON_LOST_INVALIDATION": "log"}], ids=["default", "log"])
-def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, Any], settings: Any) -> None:  # noqa: ANN401
+def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, Any], settings: Any) -> None:
     """Unless the project says otherwise, no failure of the cache reaches the caller."""
     settings.CACHEDECO = cachedeco
 

@@ -8,10 +8,10 @@ import redis.exceptions
 from cachedeco.invalidation.retry_queue import flush
 from cachedeco.storage import breaker
 from cachedeco.storage.breaker import PendingInvalidation
-from tests.backends import Commands
-from tests.failing.calls import HIT, PROBE, double, fail, sent
-from tests.failing.clocks import Clock, queue
-from tests.faults import faulty
+from tests.storage.failing.calls import HIT, PROBE, double, fail, sent
+from tests.storage.failing.clocks import Clock, queue
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -42,7 +42,7 @@ def test_pause_over_is_a_probe(seconds: float, expected: list[str], clock: Clock
     assert expected == sent(commands, lambda: double(4))
 
 
-def test_setting_says_how_long_the_first_pause_is(clock: Clock, commands: Commands, settings: Any) -> None:  # noqa: ANN401
+def test_setting_says_how_long_the_first_pause_is(clock: Clock, commands: Commands, settings: Any) -> None:
     """The pause is what the project says, also where that is more than the longest one that it grows to."""
     settings.CACHEDECO = {"BREAKER_SECONDS": 40}
     fail(3)

@@ -5,7 +5,7 @@ from django.core.cache import cache
 
 from cachedeco import MISSING, cached_query
 from cachedeco.storage.store import Store
-from tests.faults import faulty
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
 

@@ -11,10 +11,10 @@ from cachedeco import MISSING
 from cachedeco.invalidation import retry_queue
 from cachedeco.storage import breaker
 from cachedeco.storage.store import FailedKeys, Store
-from tests.backends import Command, Commands
-from tests.failing.calls import HIT, PROBE, double, lose
-from tests.failing.clocks import Clock, queue
-from tests.faults import FaultyCache
+from tests.storage.failing.calls import HIT, PROBE, double, lose
+from tests.storage.failing.clocks import Clock, queue
+from tests.support.backends import Command, Commands
+from tests.support.faults import FaultyCache
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -28,7 +28,7 @@ class Refusing:
         self._remove = remove
         monkeypatch.setattr(FaultyCache, "carry_out", lambda _cache, command, run: self._carried_out(command, run))
 
-    def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as the command
+    def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:
         if command.name == "set_many" and self.keys.intersection(command.keys):
             raise redis.exceptions.OutOfMemoryError
         if command.name == "delete" and self._remove:

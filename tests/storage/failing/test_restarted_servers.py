@@ -5,10 +5,10 @@ import pytest
 from cachedeco import Namespace
 from cachedeco.storage.breaker import breakers
 from cachedeco.testing import capture_events
-from tests.backends import Commands
 from tests.conftest import UseCaches
-from tests.failing.calls import double, sent
-from tests.faults import faulty
+from tests.storage.failing.calls import double, sent
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("clock")
 

@@ -11,11 +11,11 @@ from cachedeco.invalidation.retry_queue import REFUSALS
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
-from tests.backends import Command, Commands
 from tests.conftest import CacheConfig, UseCaches
-from tests.failing.calls import double
-from tests.failing.clocks import Clock, queue
-from tests.faults import FaultyCache
+from tests.storage.failing.calls import double
+from tests.storage.failing.clocks import Clock, queue
+from tests.support.backends import Command, Commands
+from tests.support.faults import FaultyCache
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -38,12 +38,12 @@ class TwoServers:
         self.error: Exception | None = error
         self._is_its = key
 
-        def carry_out(cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- its own
+        def carry_out(cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:
             return self._carried_out(cache, command, run)
 
         monkeypatch.setattr(FaultyCache, "carry_out", carry_out)
 
-    def _carried_out(self, cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401
+    def _carried_out(self, cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:
         found = run()
         its = [key for key in command.keys if self._is_its(key)]
         if self.error is None or not its:

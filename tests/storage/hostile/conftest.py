@@ -7,10 +7,10 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco.backends.serializers import SignedSerde, SignedSerializer
-from tests.backends import Kind
 from tests.conftest import CacheConfig, UseCaches
-from tests.hostile import rawness
-from tests.hostile.rawness import Raw, RawMemcached, RawRedis
+from tests.storage.hostile import raw_servers as rawness
+from tests.storage.hostile.raw_servers import Raw, RawMemcached, RawRedis
+from tests.support.backends import Kind
 
 KEY = "the key of the tests, and of nobody else"
 

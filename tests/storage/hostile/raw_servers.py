@@ -7,7 +7,7 @@ from typing import Any
 import redis
 from pymemcache.client.base import Client
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 exploded: list[str] = []
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cachedeco import MISSING, cached_query, cached_query_many
 from cachedeco.storage.serializers import ABSENT, from_json, to_json
 from cachedeco.testing import capture_events
-from tests.hostile.rawness import Bomb, exploded
-from tests.sides import Side, both
+from tests.storage.hostile.raw_servers import Bomb, exploded
+from tests.support.sides import Side, both
 
 text = st.text(st.characters())  # halves of characters too
 plain = st.recursive(
@@ -37,7 +37,7 @@ class Colour(StrEnum):
 
 
 @given(value=plain)
-def test_plain_data_comes_back_as_it_was(value: Any) -> None:  # noqa: ANN401 -- any plain data
+def test_plain_data_comes_back_as_it_was(value: Any) -> None:
     """What is taken is given back: equal, of the same types, dicts in the same order."""
     assert repr(value) == repr(from_json(to_json(value)))
 

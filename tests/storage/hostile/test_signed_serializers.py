@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachedeco.backends.serializers import PLAIN_FLAG, SignedSerde, SignedSerializer
-from tests.hostile.conftest import KEY, Defend
+from tests.storage.hostile.conftest import KEY, Defend
 
 values = st.one_of(
     st.none(),
