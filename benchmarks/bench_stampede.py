@@ -27,7 +27,7 @@ from django.test.utils import override_settings
 from stampeding import early, expiry, herd, killed
 from stampeding.contenders import Backend, configure
 
-from tests.servers import Memcached, Redis, Server
+from tests.support.servers import Memcached, Redis, Server
 
 SECTIONS = ("herd", "killed", "expiry", "early")
 # memcached refuses more than 1024, and here each caller has one for Django and one for dogpile.cache.

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.storming.course import LONG, MODULES, SHORT, Audit, Result, machine, storm
 from benchmarks.storming.plan import Backend
 from benchmarks.storming.scenarios import SCENARIOS
-from tests.postgres import PostgreSQL
+from tests.support.postgres import PostgreSQL
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 AS_LONG_AS_IT_TAKES = 24 * 3600.0

@@ -47,5 +47,5 @@ fi
 echo "== pytest, again: $(version_of "$venv/bin/python")"
 # All but what is the same everywhere, and would take as long again: suites that run suites, the explorer of schedules,
 # the storm, and faults of wires.
-"$venv/bin/python" -m pytest -p no:cacheprovider -n 2 --ignore=tests/schedules --ignore=tests/test_storm.py \
-    --ignore=tests/test_fault_matrix.py --ignore-glob='tests/test_kit_*' --ignore=tests/test_clubsite.py
+"$venv/bin/python" -m pytest -p no:cacheprovider -n 2 --ignore=tests/schedules --ignore=tests/scenarios/test_storm.py \
+    --ignore=tests/scenarios/test_fault_matrix.py --ignore=tests/testing --ignore=tests/samples --ignore=tests/docs/test_testing_guide.py --ignore=tests/scenarios/test_clubsite.py

@@ -13,24 +13,24 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
-from tests.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
-from tests.servers import Memcached, Redis, Server
+from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
+from tests.support.servers import Memcached, Redis, Server
 
 # A machine that runs two other things misses any deadline; what is slow shows elsewhere.
 hypothesis.settings.register_profile("cachedeco", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("cachedeco")
 
 # What their fixtures make takes half a minute, or is a PostgreSQL: one process of pytest-xdist runs all of a file.
-TOGETHER = {"tests/test_kit_sample.py", "tests/test_storm.py"}
+TOGETHER = {"tests/samples/test_sample.py", "tests/scenarios/test_storm.py"}
 
 CacheConfig = Callable[..., dict[str, Any]]
 UseCaches = Callable[..., None]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 -- as pytest-xdist has it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Hand the tests out one by one, but for files that are to stay together: those first, as they take longest."""
-    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 -- only here is it sure to be installed
+    from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         # Not by xdist_group: pytest 9.2 does not look at the names that pytest-xdist 3.8 gives to tests of a group.
@@ -70,7 +70,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:  # noqa: ARG001
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """
     Make the table of the database cache beside those of the models.
 
@@ -120,7 +120,7 @@ def cache_config(request: pytest.FixtureRequest, tmp_path: Path) -> CacheConfig:
     one unless given; the rest is added to the entry.
     """
 
-    def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:  # noqa: ANN401
+    def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:
         match kind:
             case "memcached" | "ours" | "redis":
                 server = server or request.getfixturevalue(f"{PROGRAMS[kind]}_server")
@@ -187,7 +187,7 @@ def dummy_backend(use_caches: UseCaches, _fresh_cache: None) -> None:
 
 @pytest.fixture
 def faulty_backend(use_caches: UseCaches, _fresh_cache: None) -> None:
-    """Run the test on a cache in memory that misbehaves as `tests.faults.faulty` says."""
+    """Run the test on a cache in memory that misbehaves as `tests.support.faults.faulty` says."""
     use_caches(default="faulty")
 
 

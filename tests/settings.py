@@ -20,7 +20,7 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
-SECRET_KEY = "only for the tests"  # noqa: S105  it protects nothing
+SECRET_KEY = "only for the tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
@@ -32,4 +32,4 @@ INSTALLED_APPS = [
 ]
 DATABASES = {"default": _sqlite(), "other": _sqlite()}
 # conftest.py puts a fresh cache in its place for every test.
-CACHES = {"default": {"BACKEND": "tests.backends.RecordingLocMem", "LOCATION": "settings"}}
+CACHES = {"default": {"BACKEND": "tests.support.backends.RecordingLocMem", "LOCATION": "settings"}}

@@ -4,7 +4,7 @@ from statistics import median
 
 from stampeding.callers import Load
 from stampeding.contenders import SHORT, STALE, Backend, contenders
-from stampeding.group import Fleet, Job, Report
+from stampeding.fleet import Fleet, Job, Report
 from stampeding.source import Computation, Source
 from stampeding.tables import Table, milliseconds, percentile
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from stampeding.callers import Answer, ask
 from stampeding.contenders import Backend, Contender, contenders
-from stampeding.group import Fleet, Job
+from stampeding.fleet import Fleet, Job
 from stampeding.source import Computation, Source
 from stampeding.tables import Table, milliseconds, percentile
 

@@ -5,7 +5,7 @@ from statistics import median
 
 from stampeding.callers import Answer, ask
 from stampeding.contenders import Backend
-from stampeding.group import Fleet, Job
+from stampeding.fleet import Fleet, Job
 from stampeding.source import Source
 from stampeding.tables import Table, milliseconds
 

@@ -10,10 +10,10 @@ import sys
 from functools import partial
 from threading import Event, Thread
 
-from benchmarks.storming.join_or_lead import Board
 from django.db import connection, connections
 
 from benchmarks.storming import rows
+from benchmarks.storming.board import Board
 from benchmarks.storming.caching import Contender, contenders
 from benchmarks.storming.plan import Plan, configure
 from benchmarks.storming.writers import Writer

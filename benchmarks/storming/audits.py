@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass, field
 from time import monotonic
 
-from benchmarks.storming.join_or_lead import Board
-
+from benchmarks.storming.board import Board
 from benchmarks.storming.plan import Plan
 
 # The functions of which one write in so many is hidden.
@@ -63,7 +62,7 @@ def _hidden(plan: Plan, board: Board, function: str, key: str) -> tuple[int, flo
     return row, monotonic() - since if since else 0.0
 
 
-def _judge(verdicts: Verdicts, is_reported: bool, row: int, seconds: float) -> None:  # noqa: FBT001 -- of two
+def _judge(verdicts: Verdicts, is_reported: bool, row: int, seconds: float) -> None:
     if is_reported and seconds:
         verdicts.found += 1
         if row not in verdicts.rows:

@@ -32,7 +32,7 @@ class Board:
         """Open it, as every process does once `create` has made it."""
         self.plan = plan
         places = _places(plan)
-        with Path(plan.join_or_lead).open("r+b") as file:
+        with Path(plan.board).open("r+b") as file:
             memory = memoryview(mmap.mmap(file.fileno(), 0))
         words, times = memory.cast("q"), memory.cast("d")
         self._header = words[slice(*places["header"])]
@@ -49,7 +49,7 @@ class Board:
     @classmethod
     def create(cls, plan: Plan) -> "Board":
         """Make the memory, all zeros, and open it."""
-        Path(plan.join_or_lead).write_bytes(bytes(max(end for _, end in _places(plan).values()) * WORD))
+        Path(plan.board).write_bytes(bytes(max(end for _, end in _places(plan).values()) * WORD))
         return cls(plan)
 
     # --- what was acknowledged ---

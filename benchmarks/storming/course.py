@@ -10,17 +10,16 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from benchmarks.storming.join_or_lead import Board, Phase
-
 from benchmarks.storming.audits import LONGEST_EVENT, Verdicts
+from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.crew import Crew
 from benchmarks.storming.field import Field
 from benchmarks.storming.plan import HIDING_ROWS, Backend, Plan
 from benchmarks.storming.proxy import Proxy
 from benchmarks.storming.readers import Count
 from benchmarks.storming.scenarios import SCENARIOS, Scenario
-from tests.postgres import DATABASE, USER, PostgreSQL
-from tests.servers import HOST, Memcached, Redis
+from tests.support.postgres import DATABASE, USER, PostgreSQL
+from tests.support.servers import HOST, Memcached, Redis
 
 # Seconds that clients wait for the cache. Loopback answers in well under a millisecond, so that whoever meets a server
 # that does not answer can give up soon. Where every server answers, nothing is to be lost because the machine is busy.
@@ -94,7 +93,7 @@ class Result:
         return self.count.failures + self.failed_writes
 
 
-def storm(  # noqa: PLR0913 -- what a storm is made of
+def storm(
     name: str,
     backend: Backend,
     database: PostgreSQL | None,
@@ -154,7 +153,7 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
         )
         board = Board.create(plan)
         crew = stack.enter_context(Crew(plan, board))
-        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)  # noqa: S311
+        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)
         return _results(field, scenario)
 
 
@@ -202,10 +201,10 @@ def _takes_part(control: str, backend: Backend, scenario: Scenario) -> bool:
 
 def _results(field: Field, scenario: Scenario) -> list[Result]:
     began = monotonic()
-    field.join_or_lead.phase = Phase.STORM
+    field.board.phase = Phase.STORM
     while not field.is_over():
         _befall(field, scenario)
-    field.join_or_lead.phase = Phase.QUIET
+    field.board.phase = Phase.QUIET
     if scenario.loses:
         _calm_down(field)
     seconds = monotonic() - began
@@ -219,7 +218,7 @@ def _befall(field: Field, scenario: Scenario) -> None:
     if not scenario.loses:
         scenario.episode(field)
         return
-    field.join_or_lead.is_calm = False
+    field.board.is_calm = False
     scenario.episode(field)
     # A write that began in it may still be losing its invalidation.
     field.crew.let_writers_finish()
@@ -230,14 +229,14 @@ def _calm_down(field: Field) -> None:
     """Replay what was lost, where that can be done; leave time to all to get over it by themselves."""
     if field.plan.outbox:
         field.crew.replay()
-        field.join_or_lead.is_calm = True
+        field.board.is_calm = True
     field.wait(CALM)
 
 
 def _result(
     field: Field, place: int, seconds: float, counts: list[dict[str, Any]], left: dict[str, dict[str, int]]
 ) -> Result:
-    plan, board = field.plan, field.join_or_lead
+    plan, board = field.plan, field.board
     name = plan.contenders[place]
     total, verdicts = Count(), Verdicts()
     for each in counts:

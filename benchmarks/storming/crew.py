@@ -9,8 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Any, NamedTuple, Self
 
-from benchmarks.storming.join_or_lead import Board, Phase
-
+from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.plan import Plan
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,9 +34,9 @@ class Process(NamedTuple):
         """Run a module of this package."""
         # The measurement of coverage would be most of what they do, and those that are killed would leave pieces.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- closed in end()
+        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         command = [sys.executable, "-m", f"benchmarks.storming.{module}", *arguments]
-        popen = subprocess.Popen(  # noqa: S603 -- our own program
+        popen = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**environment, "PYTHONPATH": str(ROOT)},
@@ -54,7 +53,7 @@ class Process(NamedTuple):
         self.output.close()
         self.errors.close()
 
-    def told(self) -> Any:  # noqa: ANN401 -- whatever it was that the process had to tell
+    def told(self) -> Any:
         """Return what the process has printed, once it has ended well."""
         try:
             self.popen.wait(LONGEST_END)
@@ -135,7 +134,7 @@ class Crew:
         found: dict[str, dict[str, int]] = self._once("aftermath")
         return found
 
-    def _once(self, module: str, *arguments: str) -> Any:  # noqa: ANN401 -- as told()
+    def _once(self, module: str, *arguments: str) -> Any:
         process = Process.start(module, self._text, *arguments)
         try:
             return process.told()

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from random import Random
 from time import monotonic, sleep
 
-from benchmarks.storming.join_or_lead import Board
-
+from benchmarks.storming.board import Board
 from benchmarks.storming.crew import LONGEST_START, Crew, StormError
 from benchmarks.storming.plan import Plan
 from benchmarks.storming.proxy import Proxy
-from tests.servers import Memcached, Redis
+from tests.support.servers import Memcached, Redis
 
 
 @dataclass
@@ -28,7 +27,7 @@ class Field:
     @property
     def network(self) -> Proxy:
         """The proxy, in a scenario that has one."""
-        assert self.proxy is not None  # noqa: S101 -- for the type checker
+        assert self.proxy is not None
         return self.proxy
 
     def is_over(self) -> bool:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
-from tests.relay import CHUNK, Relay
+from tests.support.relay import CHUNK, Relay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class Proxy(Relay):
         super().__init__(target)
         self.trouble = Trouble()
         self.met = 0  #: messages that something has happened to
-        self._random = Random(seed)  # noqa: S311 -- to be repeated, not to be kept secret
+        self._random = Random(seed)
 
     async def _carry_requests(
         self,
         requests: asyncio.StreamReader,
-        client: asyncio.StreamWriter,  # noqa: ARG002 -- what other relays close
+        client: asyncio.StreamWriter,
         server: asyncio.StreamWriter,
     ) -> None:
         with suppress(OSError):

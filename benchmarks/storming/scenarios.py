@@ -49,12 +49,12 @@ def bad_network(field: Field) -> None:
 
 def kills(field: Field) -> None:
     """Kill writers between their commit and the invalidation."""
-    before = sum(field.join_or_lead.killed)
-    field.join_or_lead.kills = True
+    before = sum(field.board.killed)
+    field.board.kills = True
     field.wait(1.0)
-    while sum(field.join_or_lead.killed) == before:  # a busy machine takes longer
+    while sum(field.board.killed) == before:  # a busy machine takes longer
         field.wait(0.1)
-    field.join_or_lead.kills = False
+    field.board.kills = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from cachedeco import CachedQuery, Event, listening
 from cachedeco.runtime import background
-from tests.clocks import Clock
-from tests.refreshing.conftest import Truth
+from tests.loading.refreshing.conftest import Truth
+from tests.support.clocks import Clock
 
 AUDIT_SECONDS = 60.0
 TIMEOUT = 3600.0

@@ -12,9 +12,9 @@ from django.utils.functional import SimpleLazyObject
 
 from cachedeco.storage.comparison import difference
 from tests.auditing.conftest import TIMEOUT, Background, Told
+from tests.loading.refreshing.conftest import Truth
 from tests.models import Club, Member
-from tests.refreshing.conftest import Truth
-from tests.sides import SYNC
+from tests.support.sides import SYNC
 
 
 class Page:
@@ -198,7 +198,7 @@ def test_values_that_are_alike_accuse_nobody(
         "class",
     ],
 )
-def test_rows_are_compared_by_their_fields_wherever_they_are(  # noqa: PLR0913 -- a table
+def test_rows_are_compared_by_their_fields_wherever_they_are(
     later: Background, truth: Truth, told: Told, *, served: object, now: object, where: str
 ) -> None:
     """

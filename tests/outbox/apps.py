@@ -12,4 +12,3 @@ class QuietOutboxConfig(OutboxConfig):
 
     def ready(self) -> None:
         """Register the checks only."""
-        from cachedeco.outbox import checks  # noqa: F401, PLC0415 -- needs the models

@@ -11,11 +11,11 @@ from pytest_django import DjangoDbBlocker, Settings
 from cachedeco.invalidation import delivery
 from cachedeco.outbox import delivery as outbox_delivery
 from cachedeco.outbox import models, recording
-from tests.clubs import assert_nothing_waits
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.outbox.sites import ALIAS, KINDS, connected, mariadb, migrate, name_of, postgresql_of, sqlite_at
-from tests.postgres import PostgreSQL
+from tests.support.clubs import assert_nothing_waits
+from tests.support.postgres import PostgreSQL
 
 
 class Clock:
@@ -96,7 +96,7 @@ def database(
         settings = request.getfixturevalue("mariadb_settings")
     with django_db_blocker.unblock(), connected(settings):
         for model in (models.Row, Club):
-            model._default_manager.using(ALIAS)._raw_delete(ALIAS)  # noqa: SLF001 -- delete() asks for children
+            model._default_manager.using(ALIAS)._raw_delete(ALIAS)
         yield kind
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from cachedeco import Namespace
 from cachedeco.storage import breaker
-from tests.backends import Commands
-from tests.faults import faulty
 from tests.outbox.sites import ALIAS
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 HEARTBEAT = ":h:"
 

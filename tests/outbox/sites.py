@@ -15,8 +15,8 @@ from cachedeco import cached_query
 from cachedeco.outbox.models import Row, rows
 from cachedeco.storage.store import Store
 from tests.models import Club
-from tests.postgres import DATABASE, USER, PostgreSQL
-from tests.servers import HOST
+from tests.support.postgres import DATABASE, USER, PostgreSQL
+from tests.support.servers import HOST
 
 ALIAS = "outbox"
 # A MariaDB is tested where there is one: a directory's worth of server is too much for every machine.
@@ -35,7 +35,7 @@ class OnlyThere:
 class Nowhere:
     """A router that has the outbox's table nowhere."""
 
-    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:
         """Say that the table is not to be."""
         return False if app_label == "cachedeco_outbox" else None
 
@@ -100,7 +100,7 @@ def migrate() -> None:
 def make_table(model: type[Model]) -> None:
     """Make the table of one model, if it is not there."""
     connection = connections[ALIAS]
-    if model._meta.db_table not in connection.introspection.table_names():  # noqa: SLF001 -- Django documents _meta
+    if model._meta.db_table not in connection.introspection.table_names():
         with connection.schema_editor() as editor:
             editor.create_model(model)
 

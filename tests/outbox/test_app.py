@@ -15,9 +15,9 @@ from cachedeco.invalidation import delivery
 from cachedeco.outbox.checks import check_tables
 from cachedeco.outbox.models import Row, rows
 from cachedeco.outbox.recording import record
-from tests.clubs import assert_nothing_waits, name_of, rename
 from tests.models import Club
 from tests.outbox.sites import ALIAS, drop_table, make_table
+from tests.support.clubs import assert_nothing_waits, name_of, rename
 
 
 def test_app_that_is_ready_records(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,13 +26,13 @@ def test_app_that_is_ready_records(monkeypatch: pytest.MonkeyPatch) -> None:
 
     AppConfig.create("cachedeco.outbox").ready()  # as Django does for each of INSTALLED_APPS
 
-    assert record is delivery._recorder  # noqa: SLF001 -- nothing else tells
+    assert record is delivery._recorder
 
 
 @override_settings(INSTALLED_APPS=settings.INSTALLED_APPS)
 def test_apps_that_are_ready_again_record_nothing_here() -> None:
     """A test that changes INSTALLED_APPS leaves the other tests as they were."""
-    assert delivery._recorder is None  # noqa: SLF001 -- as above
+    assert delivery._recorder is None
 
 
 @pytest.mark.django_db

@@ -12,14 +12,14 @@ from cachedeco.outbox.delivery import Deliverer, Report
 from cachedeco.outbox.models import Row, rows
 from cachedeco.storage import breaker
 from cachedeco.testing import capture_events
-from tests.backends import Commands
 from tests.conftest import UseCaches
-from tests.faults import faulty
 from tests.outbox.conftest import Clock
 from tests.outbox.losing import lose, namespaces, tokens_sent
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
-from tests.postgres import PostgreSQL
-from tests.threads import Gate, started
+from tests.support.backends import Commands
+from tests.support.faults import faulty
+from tests.support.postgres import PostgreSQL
+from tests.support.threads import Gate, started
 
 pytestmark = pytest.mark.usefixtures("pk", "clock")
 

@@ -7,9 +7,9 @@ from pytest_django import Settings
 from cachedeco.outbox.heartbeat import Heartbeat
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
-from tests.backends import Commands
 from tests.conftest import CacheConfig, UseCaches
-from tests.faults import faulty
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 
 @pytest.fixture

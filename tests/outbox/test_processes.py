@@ -15,7 +15,7 @@ from cachedeco.outbox.models import Row, rows
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
 from tests.outbox.sites import ALIAS, name_of, waiting_and_done
-from tests.threads import PATIENCE_SECONDS
+from tests.support.threads import PATIENCE_SECONDS
 
 Start = Callable[..., "subprocess.Popen[str]"]
 DELIVER = ("django", "cachedeco", "deliver")
@@ -36,7 +36,7 @@ def start(database: str, use_caches: UseCaches, cache_config: CacheConfig) -> St
     }
 
     def start(*command: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(  # noqa: S603 -- our own
+        return subprocess.Popen(
             [sys.executable, "-m", *command],
             env=environment,
             stdout=subprocess.PIPE,

@@ -13,10 +13,10 @@ from pytest_django import Settings
 from cachedeco import MISSING, Event, Namespace
 from cachedeco.outbox.models import Row
 from cachedeco.testing import capture_events
-from tests.clubs import Undone
-from tests.faults import faulty
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
-from tests.threads import in_thread
+from tests.support.clubs import Undone
+from tests.support.faults import faulty
+from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.usefixtures("database")
 

@@ -5,12 +5,12 @@ from django.db import transaction
 
 from cachedeco import Namespace, outbox
 from cachedeco.outbox.delivery import Deliverer, Report
-from tests.backends import Commands
 from tests.conftest import UseCaches
-from tests.faults import faulty
 from tests.outbox.conftest import Clock
 from tests.outbox.losing import lose, namespaces, tokens_sent
 from tests.outbox.sites import ALIAS, all_rows, name_of, refusing, rename
+from tests.support.backends import Commands
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("pk", "clock")
 
@@ -142,7 +142,7 @@ def test_cache_of_which_a_part_is_away_gets_what_it_can(
     use_caches(default="faulty")
     Namespace("n", 1).invalidate(using=ALIAS)
     deliverer = Deliverer()
-    deliverer._hearts["default"]._keys = ["cd:h:0", "cd:h:1"]  # noqa: SLF001 -- of two servers
+    deliverer._hearts["default"]._keys = ["cd:h:0", "cd:h:1"]
     clock.now += 601
 
     with refusing("cd:h:1"):

@@ -1,3 +1,1 @@
 """Fixtures of the tests of races: a truth that changes, and a cached function that reads it."""
-
-from tests.sources import read, source  # noqa: F401 -- fixtures

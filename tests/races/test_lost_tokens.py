@@ -6,10 +6,10 @@ import pytest
 from django.core.cache import caches
 
 from cachedeco import MISSING
-from tests.backends import Recording
-from tests.naive import Versioned
-from tests.sources import EVERY_WAY, Reader, Source, interfering, sync_reader, tokens_of
-from tests.threads import started
+from tests.support.backends import Recording
+from tests.support.naive import Versioned
+from tests.support.sources import EVERY_WAY, Reader, Source, interfering, sync_reader, tokens_of
+from tests.support.threads import started
 
 pytestmark = [
     pytest.mark.usefixtures("backend"),

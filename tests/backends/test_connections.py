@@ -1,0 +1,343 @@
+"""Connections: kept across requests, looked at before they are used, and never used again after half an answer."""
+
+import asyncio
+import select
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache as default_cache
+from django.core.cache import close_caches
+from pymemcache.client.base import Client
+
+from cachedeco.backends import server as servers
+from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
+from cachedeco.backends.pool import Connection, Pool
+from cachedeco.backends.server import forget_servers
+from tests.backends.caches import PATIENCE, cache_at, cache_on
+from tests.backends.interrupts import INTERRUPTIBLE, InterruptibleSocket
+from tests.backends.scripted import Scripted
+from tests.conftest import CacheConfig, UseCaches
+from tests.support.servers import HOST, Memcached
+from tests.support.threads import in_thread
+
+OPERATIONS: dict[str, tuple[object, ...]] = {
+    "get": ("a",),
+    "get_many": (["a", "b"],),
+    "set": ("a", 1),
+    "add": ("new", 1),
+    "touch": ("a",),
+    "delete": ("a",),
+    "incr": ("number",),
+    "set_many": ({"a": 1, "new": 2},),
+    "delete_many": (["a", "new"],),
+    "incr_version": ("a",),
+}
+
+
+class Killed(BaseException):
+    """As gevent's Timeout and GreenletExit are: no Exception."""
+
+
+def opened(server: Memcached) -> int:
+    """Return how many connections a server has seen, this one excluded."""
+    count = int(server.stats()["total_connections"])
+    asked[server] = asked.get(server, 0) + 1
+    return count - asked[server]
+
+
+asked: dict[Memcached, int] = {}
+
+
+@pytest.fixture
+def pool(memcached_server: Memcached) -> Iterator[Pool]:
+    """Give connections of which two are kept, each for ten seconds."""
+    pool = Pool((HOST, memcached_server.port), {"timeout": 1}, 2, 10)
+    yield pool
+    pool.clear()
+
+
+def connected(pool: Pool) -> Connection:
+    """Return a connection that is open."""
+    connection = pool.connection()
+    connection.version()
+    return connection
+
+
+# --- kept ---
+
+
+def test_connection_outlives_request_thread_and_task(
+    private_memcached: Memcached, use_caches: UseCaches, cache_config: CacheConfig
+) -> None:
+    """One caller after the other needs one connection, whatever Django closes between them."""
+    use_caches(default=cache_config("ours", server=private_memcached))
+    before = opened(private_memcached)
+
+    for number in range(3):
+        default_cache.set(f"{number}", number)
+        close_caches()
+        in_thread(lambda: default_cache.get("1"))
+        asyncio.run(default_cache.aget("2"))
+
+    assert 1 == opened(private_memcached) - before
+
+
+def test_caches_of_the_same_options_share_connections(private_memcached: Memcached) -> None:
+    """Whatever is in the options: what can't be compared is the same where it is the same object."""
+    serde, before = type("", (), {"__hash__": None, "__bool__": lambda _: False})(), opened(private_memcached)
+    for _ in range(3):
+        cache_on(private_memcached, tls_context=serde).set("key", 1)
+        cache_on(private_memcached, key_prefix="other").set("key", 1)
+
+    assert 2 == opened(private_memcached) - before
+
+
+def test_caches_of_other_options_share_nothing(private_memcached: Memcached) -> None:
+    """What can't be compared is another where it is another object."""
+    unhashable, before = type("", (), {"__hash__": None, "__bool__": lambda _: False}), opened(private_memcached)
+
+    for context in (unhashable(), unhashable()):
+        cache_on(private_memcached, tls_context=context).set("key", 1)
+
+    assert 2 == opened(private_memcached) - before
+
+
+def test_connections_are_taken_last_in_first_out(pool: Pool) -> None:
+    """So that those which a burst needed can be closed."""
+    first, second = connected(pool), connected(pool)
+    pool.put(first)
+    pool.put(second)
+
+    assert [second, first, None] == [pool.take(), pool.take(), pool.take()]
+    first.close()
+    second.close()
+
+
+def test_more_connections_than_are_kept_are_closed(pool: Pool) -> None:
+    """As many are open as callers are busy; two are kept."""
+    connections = [connected(pool) for _ in range(3)]
+
+    for each in connections:
+        pool.put(each)
+
+    assert [True, True, False] == [each.sock is not None for each in connections]
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [(10, True), (10.1, False)])
+def test_connection_that_nobody_needed_for_long_is_not_used(
+    pool: Pool,
+    seconds: float,
+    is_kept: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A firewall may have forgotten it, and tells nobody."""
+    now = [1000.0]
+    monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
+    connection = connected(pool)
+    pool.put(connection)
+    now[0] += seconds
+
+    taken = pool.take()
+
+    assert (connection if is_kept else None) is taken
+    assert is_kept is (connection.sock is not None)
+    connection.close()
+
+
+def test_end_of_a_request_closes_what_nobody_needs(
+    memcached_server: Memcached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a burst fewer callers need fewer connections; what is needed now and then is kept."""
+    now = [1000.0]
+    monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
+    cache = cache_on(memcached_server, pool_idle_timeout=10)
+    [server] = cache._cache._servers.values()
+    old, new = connected(server.pool), connected(server.pool)
+    server.pool.put(old)
+    now[0] += 11
+    server.pool.put(new)
+
+    cache.close()
+
+    assert [False, True] == [each.sock is not None for each in (old, new)]
+    assert new is server.pool.take()
+    cache.close()
+    new.close()
+
+
+def test_connections_kept_for_ever(memcached_server: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a `pool_idle_timeout` of 0, as pymemcache has it."""
+    now = [1000.0]
+    monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
+    pool = Pool((HOST, memcached_server.port), {}, 2, 0)
+    connection = connected(pool)
+    pool.put(connection)
+    now[0] += 10**9
+
+    pool.prune()
+
+    assert connection is pool.take()
+    connection.close()
+
+
+# --- looked at before use ---
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_restart_of_the_server_is_seen_before_anything_is_sent(
+    operation: str,
+    has_poll: bool,
+    private_memcached: Memcached,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So no command fails because of it, and none is sent a second time."""
+    if not has_poll:
+        monkeypatch.delattr(select, "poll")
+    cache = cache_on(private_memcached)
+    cache.set("a", 1)
+    private_memcached.restart()
+
+    if operation in {"incr", "incr_version"}:
+        with pytest.raises(ValueError, match="not found"):
+            getattr(cache, operation)(*OPERATIONS[operation])
+    else:
+        getattr(cache, operation)(*OPERATIONS[operation])
+    assert cache.add("other", 1)
+
+
+def test_connection_on_which_something_came_late_is_not_used(memcached_server: Memcached) -> None:
+    """The rest of an answer would be taken for the next one."""
+    pool = Pool((HOST, memcached_server.port), {"timeout": 1}, 2, 10)
+    connection = connected(pool)
+    assert connection.sock
+    connection.sock.sendall(b"version\r\n")
+    select.select([connection.sock], [], [], 5)
+    pool.put(connection)
+
+    assert pool.take() is None
+    assert connection.sock is None
+
+
+@pytest.mark.parametrize("operation", ["get", "get_many"])
+def test_read_whose_connection_is_lost_is_asked_for_again(operation: str) -> None:
+    """On a new connection; once, as what it found there is no old connection's fault."""
+    found = b"VALUE :1:a 16 1\r\nA\r\nEND\r\n"
+
+    with Scripted([b"END\r\n", None], [found]) as server:
+        cache = cache_at(server.location)
+        cache.get("a")
+        answer = getattr(cache, operation)(*OPERATIONS[operation])
+        forget_servers()
+
+    assert ("A" if operation == "get" else {"a": "A"}) == answer
+    assert [2, 1] == [len(commands) for commands in server.heard]
+
+
+def test_read_whose_second_connection_is_lost_is_a_miss() -> None:
+    """It is not asked for a third time."""
+    with Scripted([b"END\r\n", None], [None]) as server:
+        cache = cache_at(server.location)
+
+        found = [cache.get("a", "missing"), cache.get("a", "missing")]
+
+    assert ["missing"] * 2 == found
+    assert [2, 1] == [len(commands) for commands in server.heard]
+
+
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if not name.startswith(("get", "set_many"))])
+def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> None:
+    """Nobody knows whether it was carried out, and between the two somebody else may have written."""
+    with Scripted([b"END\r\n", None]) as server:
+        cache = cache_at(server.location)
+        cache.get("a")
+
+        with pytest.raises(MemcachedConnectionError):
+            getattr(cache, operation)(*OPERATIONS[operation])
+
+    assert [2] == [len(commands) for commands in server.heard]
+
+
+# --- never used again ---
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, Killed])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_interrupted_connection_is_never_used_again(
+    operation: str, interrupt: type[BaseException], private_memcached: Memcached
+) -> None:
+    """Whatever was read when the interrupt came; the next caller gets an answer of its own."""
+    cache = cache_on(private_memcached, socket_module=INTERRUPTIBLE)
+    cache.set_many({"a": "A", "b": "B", "number": 1})
+    before = opened(private_memcached)
+    InterruptibleSocket.interrupt = interrupt()
+    InterruptibleSocket.used_again = 0
+
+    with pytest.raises(interrupt):
+        getattr(cache, operation)(*OPERATIONS[operation])
+
+    assert ["B", {"b": "B"}] == [cache.get("b"), cache.get_many(["b", "x"])]
+    assert (0, 1) == (InterruptibleSocket.used_again, opened(private_memcached) - before)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "answer",
+    [b"nonsense\r\n", b"VALUE", b"VALUE :1:x 0 1\r\nX\r\n", b"VALUE :1:a 0\r\n"],
+    ids=["nonsense", "a beginning", "another key", "too short"],
+)
+def test_answer_that_is_none_is_a_failure(operation: str, answer: bytes) -> None:
+    """Half of one, one to another question, and what nobody can read: a miss, or raised; the connection is closed."""
+    well = b"END\r\n"
+
+    with Scripted([answer], [well]) as server:
+        cache = cache_at(server.location, timeout=PATIENCE)
+        if operation == "set_many":
+            assert ["a", "new"] == cache.set_many({"a": 1, "new": 2})
+        elif operation.startswith("get"):
+            assert not getattr(cache, operation)(*OPERATIONS[operation])
+        else:
+            with pytest.raises((MemcachedConnectionError, MemcachedTimeoutError)):
+                getattr(cache, operation)(*OPERATIONS[operation])
+        forget_servers()
+        cache_at(server.location).get("a")
+        forget_servers()
+
+    assert [1, 1] == [len(commands) for commands in server.heard]
+
+
+def test_connection_is_open_after_a_value_that_cannot_be_read(private_memcached: Memcached) -> None:
+    """Its answer was read to the end: what it means is nobody's fault on the way."""
+    cache = cache_on(private_memcached)
+    cache.set("key", 1)
+    before = opened(private_memcached)
+    client = Client((HOST, private_memcached.port), timeout=1)
+    client.set(cache.make_key("broken"), b"no pickle", flags=1, noreply=False)
+    client.close()
+
+    assert [None, 1] == [cache.get("broken"), cache.get("key")]
+    assert 1 == opened(private_memcached) - before
+
+
+def test_forked_child_begins_without_connections(memcached_server: Memcached) -> None:
+    """What the hook does in the child: the parent's connections are closed there, and trouble is forgotten."""
+    cache = cache_on(memcached_server)
+    cache.set("key", 1)
+    [server] = cache._cache._servers.values()
+
+    servers._begin_in_child()
+
+    assert server.pool.take() is None
+    assert 1 == cache.get("key")
+
+
+def test_settings_that_change_close_the_connections(private_memcached: Memcached, use_caches: UseCaches) -> None:
+    """Tests that override CACHES leave none behind."""
+    cache = cache_on(private_memcached)
+    cache.set("key", 1)
+    [server] = cache._cache._servers.values()
+
+    use_caches(default="locmem")
+
+    assert server.pool.take() is None
+    assert cache._cache is not cache_on(private_memcached)._cache

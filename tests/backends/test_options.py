@@ -1,0 +1,242 @@
+"""What OPTIONS takes: all that pymemcache's clients do; and the ways to a server."""
+
+import inspect
+import json
+import ssl
+from pathlib import Path
+from socket import SO_KEEPALIVE, SOL_SOCKET
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from pymemcache.client.base import Client, KeepaliveOpts
+from pymemcache.client.hash import HashClient
+from pymemcache.exceptions import MemcacheIllegalInputError
+from pymemcache.serde import CompressedSerde
+
+from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionError
+from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
+from cachedeco.backends.serializers import SignedSerde
+from cachedeco.backends.server import forget_servers
+from tests.backends.caches import cache_apart, cache_at, cache_on, opened_by
+from tests.support.servers import HOST, Memcached, free_port
+
+# For 127.0.0.1, until 2120, with its key: it protects nothing.
+CERTIFICATE = Path(__file__).parent / "loopback.pem"
+# What a site may have told PyMemcacheCache, and what of it has no meaning here.
+OF_A_SITE = {
+    "dead_timeout": 1,
+    "default_noreply": True,
+    "ignore_exc": False,
+    "lock_generator": None,
+    "max_pool_size": 4,
+    "no_delay": True,
+    "pool_idle_timeout": 60,
+    "retry_attempts": 1,
+    "retry_timeout": 1,
+    "use_pooling": True,
+}
+
+
+class Words:
+    """A serde that stores JSON, and notes its keys."""
+
+    def __init__(self) -> None:
+        """Note nothing yet."""
+        self.keys: list[object] = []
+
+    def serialize(self, key: bytes, value: object) -> tuple[bytes, int]:
+        """Return JSON."""
+        self.keys.append(key)
+        return json.dumps(value).encode(), 7
+
+    def deserialize(self, key: str, value: bytes, flags: int) -> Any:
+        """Read JSON."""
+        self.keys.append(key)
+        assert 7 == flags
+        return json.loads(value)
+
+
+class UnixMemcached(Memcached):
+    """A memcached that listens on a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        """Make a server that is not started yet."""
+        super().__init__("-s", str(path))
+        self.path = path
+
+    def _answering_pid(self, port: int) -> int:
+        client = Client(str(self.path), timeout=1)
+        try:
+            return int(client.stats()[b"pid"])
+        finally:
+            client.close()
+
+
+class TLSMemcached(Memcached):
+    """A memcached that wants TLS, but for the port at which the tests look after it."""
+
+    def __init__(self) -> None:
+        """Make a server that is not started yet."""
+        super().__init__("-Z", "-o", f"ssl_chain_cert={CERTIFICATE},ssl_key={CERTIFICATE}")
+        self.secure_port = free_port()
+
+    def _arguments(self, port: int) -> list[str]:
+        arguments = super()._arguments(port)
+        arguments[arguments.index(HOST)] = f"notls:{HOST}:{port},{HOST}:{self.secure_port}"
+        return arguments
+
+
+def test_every_option_of_pymemcache_is_known() -> None:
+    """Those of its two clients, and no other."""
+    theirs = {name for client in (Client, HashClient) for name in inspect.signature(client).parameters}
+
+    assert theirs - {"server", "servers"} == {*CONNECTION, *OPTIONAL, *OURS, *WITHOUT_EFFECT}
+
+
+def test_options_of_a_site_that_used_djangos_do_no_harm(memcached_server: Memcached) -> None:
+    """The entry in CACHES stays as it is, but for its BACKEND; a write is acknowledged all the same."""
+    cache = cache_apart(memcached_server, **OF_A_SITE)
+
+    assert [True, False] == [cache.add("key", 1), cache.add("key", 1)]
+    assert ["large"] == cache.set_many({"large": "x" * 2**21})
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("conect_timeout", "did you mean 'connect_timeout'"), ("MAX_ENTRIES", "it takes allow_unicode_keys, connect_t")],
+)
+def test_unknown_option_is_an_error(name: str, expected: str) -> None:
+    """With what was meant, or with what there is, before anything is sent."""
+    with pytest.raises(ImproperlyConfigured, match=f"no option '{name}'; {expected}"):
+        cache_at("nowhere", **{name: 1})
+
+
+def test_waits_are_short_by_default(memcached_server: Memcached) -> None:
+    """Half a second to connect and for an answer, and small packets go at once; all of it can be said otherwise."""
+    usual = cache_at(memcached_server.location)
+    other = cache_at(memcached_server.location, timeout=None, connect_timeout=None, no_delay=False)
+
+    clients = [opened_by(cache) for cache in (usual, other)]
+
+    assert [(PATIENCE, PATIENCE, True), (None, None, False)] == [
+        (client.connect_timeout, client.timeout, client.no_delay) for client in clients
+    ]
+    assert 0.2 < PATIENCE < 1
+
+
+def test_connection_has_the_options_of_its_client(memcached_server: Memcached) -> None:
+    """They reach the socket."""
+    keepalive = KeepaliveOpts(idle=35, intvl=8, cnt=5)
+
+    client = opened_by(cache_apart(memcached_server, socket_keepalive=keepalive, encoding="utf-8"))
+
+    assert client.sock
+    assert 1 == client.sock.getsockopt(SOL_SOCKET, SO_KEEPALIVE)
+    assert ("utf-8", keepalive) == (client.encoding, client.socket_keepalive)
+
+
+@pytest.mark.parametrize("prefix", ["site.", b"site."])
+def test_key_prefix_is_before_djangos(memcached_server: Memcached, prefix: str | bytes) -> None:
+    """That of pymemcache, as text or bytes; a serde sees it where pymemcache shows it."""
+    words = Words()
+    cache = cache_on(memcached_server, key_prefix=prefix, serde=words)
+    cache.set("key", [1])
+    client = Client((HOST, memcached_server.port), timeout=1)
+
+    stored = client.get("site.:1:key")
+
+    client.close()
+    assert (b"[1]", [1]) == (stored, cache.get("key"))
+    assert [b"site.:1:key", ":1:key"] == words.keys
+
+
+def test_keys_may_be_confined_to_ascii(memcached_server: Memcached) -> None:
+    """Before anything is sent, by every method that takes one."""
+    cache = cache_apart(memcached_server, allow_unicode_keys=False)
+
+    for call in (lambda: cache.get("ä"), lambda: cache.set("ä", 1), lambda: cache.set_many({"ä": 1})):
+        with pytest.raises(MemcacheIllegalInputError, match="Non-ASCII"):
+            call()
+
+
+def test_values_are_stored_by_the_serde_of_the_options(memcached_server: Memcached) -> None:
+    """A serde, or the two functions that pymemcache took before."""
+    compressing = cache_apart(memcached_server, serde=CompressedSerde())
+    with_functions = cache_on(
+        memcached_server,
+        serde=None,
+        serializer=lambda _key, value: (repr(value).encode(), 0),
+        deserializer=lambda _key, value, _flags: value.decode(),
+    )
+    compressing.set("long", "x" * 10_000)
+    with_functions.set("pair", (1, 2))
+
+    assert ("x" * 10_000, "(1, 2)") == (compressing.get("long"), with_functions.get("pair"))
+
+
+def test_values_may_be_signed(memcached_server: Memcached) -> None:
+    """By our own serde: what it has signed is found, and what a cache without it has stored is not read."""
+    signing = cache_apart(memcached_server, serde=SignedSerde(["only for the tests"]))
+    plain = MemcachedCache(memcached_server.location, {"KEY_PREFIX": signing.key_prefix})
+    signing.set_many({"signed": {"a": 1}, "number": 1})
+    plain.set("planted", {"a": 1})
+
+    found = signing.get_many(["signed", "number", "planted"])
+
+    assert {"signed": {"a": 1}, "number": 1, "planted": None} == found
+    assert 2 == signing.incr("number")
+
+
+# --- ways to a server ---
+
+
+@pytest.mark.parametrize("form", ["unix:{}", "{}"])
+def test_server_on_a_unix_socket(form: str, tmp_path: Path) -> None:
+    """By its path, with or without `unix:`."""
+    path = tmp_path / "socket"
+    cache = MemcachedCache(form.format(path), {})
+
+    with UnixMemcached(path):
+        failed = cache.set_many({"key": 1})
+        found = cache.get("key")
+
+    assert ([], 1) == (failed, found)
+    with pytest.raises(MemcachedConnectionError, match=str(path)):
+        cache.set("key", 1)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("there", ("there", 11211)),
+        ("there:1", ("there", 1)),
+        ("[::1]:1", ("::1", 1)),
+        ("unix:/a/b", "/a/b"),
+        ("/a/b", "/a/b"),
+        (("there", 1), ("there", 1)),
+    ],
+)
+def test_address_is_read_as_pymemcache_reads_it(location: Any, expected: object) -> None:
+    """Whatever a LOCATION may be."""
+    cache = MemcachedCache([location], {})
+
+    assert expected == opened_by(cache, connects=False).server
+
+
+def test_server_with_tls() -> None:
+    """The context of the options is used; where it does not trust the server, that is out of reach."""
+    trusting, strict = ssl.create_default_context(cafile=CERTIFICATE), ssl.create_default_context()
+
+    with TLSMemcached() as server:
+        location = f"{HOST}:{server.secure_port}"
+        cache = cache_at(location, tls_context=trusting)
+        before = int(server.stats()["total_connections"])
+        failed = cache.set_many({"key": 1})
+        found = [cache.get("key") for _ in range(3)]
+        opened = int(server.stats()["total_connections"]) - before - 1  # that of stats()
+        with pytest.raises(MemcachedConnectionError, match="certificate verify failed"):
+            cache_at(location, tls_context=strict).set("key", 1)
+        forget_servers()
+
+    assert ([], [1, 1, 1], 1) == (failed, found, opened)

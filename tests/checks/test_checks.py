@@ -1,0 +1,100 @@
+"""The system checks: what can be wrong is said by `manage.py check`, each fault under its id."""
+
+import gc
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.checks import CheckMessage, run_checks
+from django.core.checks.registry import registry
+
+from cachedeco import cached_query
+from cachedeco.checks.functions import check_functions
+from cachedeco.checks.settings import check_settings
+from tests.conftest import CacheConfig, UseCaches
+
+
+@cached_query(cache="slow", name="tests.checks.slow")
+def slow() -> int:
+    """Be in a cache that the settings of the tests don't have."""
+    return 1
+
+
+def found(settings: Any, **cachedeco: object) -> list[CheckMessage]:
+    """Return what the checks of ours find; of the functions, those of this module."""
+    settings.CACHEDECO = cachedeco
+    messages = [each for each in run_checks(tags=["cachedeco"]) if (each.id or "").startswith("cachedeco.")]
+    of_settings = {"cachedeco.E001", "cachedeco.E002", "cachedeco.E003"}
+    return [each for each in messages if each.id in of_settings or "tests.checks." in each.msg]
+
+
+def test_app_registers_the_checks() -> None:
+    """With the app installed, `manage.py check` runs them."""
+    registered = registry.get_checks()
+
+    assert (True, True, True) == (
+        apps.is_installed("cachedeco"),
+        check_settings in registered,
+        check_functions in registered,
+    )
+
+
+def test_checks_of_a_sound_project_find_nothing(settings: Any, use_caches: UseCaches) -> None:
+    """All aliases are there: not a word."""
+    use_caches(default="locmem", slow="locmem")
+
+    assert [] == found(settings, CACHES=["default", "slow"])
+
+
+def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
+    """All faults of the dict are in one message; what can't be judged without it is left alone."""
+    [message] = found(settings, MODE="of", NONSENSE=1)
+
+    assert ("cachedeco.E001", True, True) == (message.id, "'NONSENSE'" in message.msg, "'of'" in message.msg)
+    assert message.hint
+
+
+def test_unknown_alias_is_e002(settings: Any) -> None:
+    """An alias that Django's CACHES lacks is named, beside those that there are."""
+    messages = [each for each in found(settings, CACHES=["default", "nowhere"]) if each.id != "cachedeco.E004"]
+
+    assert [("cachedeco.E002", "CACHES has default.")] == [(each.id, each.hint) for each in messages]
+    assert "'nowhere'" in messages[0].msg
+
+
+@pytest.mark.parametrize(("length", "expected"), [(187, []), (188, ["cachedeco.E003"])])
+def test_key_prefix_that_leaves_no_room_is_e003(
+    settings: Any,
+    use_caches: UseCaches,
+    cache_config: CacheConfig,
+    length: int,
+    expected: list[str],
+) -> None:
+    """Of memcached's 250 bytes, Django's prefix and version must leave as many as the shortest key takes."""
+    use_caches(default=cache_config("locmem", KEY_PREFIX="p" * length), slow="locmem")
+
+    assert expected == [each.id for each in found(settings, CACHES=["default", "slow"])]
+
+
+def test_function_in_a_cache_that_invalidations_miss_is_e004(settings: Any) -> None:
+    """The function and its alias are named, and what to do."""
+    [message] = found(settings)
+
+    assert ("cachedeco.E004", True) == (message.id, "tests.checks.slow() uses cache='slow'" in message.msg)
+    assert "Add the alias" in (message.hint or "")
+
+
+def test_function_that_is_gone_is_not_checked(settings: Any) -> None:
+    """A function that was decorated inside another one, and is no more, is no fault."""
+
+    def inside() -> None:
+        @cached_query(cache="slow", name="tests.checks.gone")
+        def gone() -> int:
+            return 1
+
+        assert any("tests.checks.gone" in each.msg for each in found(settings))
+
+    inside()
+    gc.collect()
+
+    assert not any("tests.checks.gone" in each.msg for each in found(settings))

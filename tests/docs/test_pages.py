@@ -1,0 +1,299 @@
+"""
+The documentation, held to the code: its examples run, its tables are what the code has, its links lead somewhere.
+
+A page is one module. Its blocks run in their order: `python`, the new side of `diff`, and what stands in comments
+that begin with `setup:` or `check:`, which readers don't see. A block that begins with `>>>` is a doctest.
+"""
+
+import ast
+import asyncio
+import doctest
+import inspect
+import re
+import sys
+import textwrap
+import tomllib
+from collections.abc import Coroutine, Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import pytest
+from asgiref.sync import async_to_sync
+
+import cachedeco
+from cachedeco import CachedQuery, CachedQueryMany, Event, Stats, cached_query, testing
+from cachedeco.checks import caches, functions
+from cachedeco.checks import settings as settings_checks
+from cachedeco.functions.options import always
+from cachedeco.invalidation import signals
+from cachedeco.keys import encoders
+from cachedeco.outbox import checks as outbox_checks
+from cachedeco.runtime import events, hooks
+from cachedeco.runtime.conf import Settings
+from cachedeco.runtime.validation import REFRESHERS, UNSET
+from tests.models import Club, ClubClass
+from tests.support import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+REFERENCE = ROOT / "docs" / "reference.md"
+HOW_IT_WORKS = ROOT / "docs" / "how-it-works.md"
+STAMPEDES = ROOT / "docs" / "stampedes.md"
+MIGRATING = ROOT / "docs" / "migrating.md"
+
+FENCE = re.compile(r"^ *```(\w*)$")
+BLOCK = re.compile(
+    r"^(?P<indent> *)(?:```(?P<kind>python|diff)\n(?P<shown>.*?)^ *```|<!-- (?:setup|check):\n(?P<hidden>.*?)-->)$",
+    re.MULTILINE | re.DOTALL,
+)
+IN_QUOTES = re.compile(r"`([^`]+)`")
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+# --- reading a page ---
+
+
+def blocks_of(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield the blocks to run, each with the number of the line before it."""
+    text = page.read_text()
+    for match in BLOCK.finditer(text):
+        source = textwrap.dedent(match["hidden"] or match["shown"])
+        if match["kind"] == "diff":
+            source = "".join(line[1:] for line in source.splitlines(keepends=True) if not line.startswith("-"))
+        yield text.count("\n", 0, match.start()) + 1, source
+
+
+def run(source: str, page: Path, line: int, module: ModuleType) -> None:
+    """Run one block; an error names the page's line."""
+    if source.startswith(">>>"):
+        test = doctest.DocTestParser().get_doctest(source, {}, page.name, str(page), line)
+        test.globs = vars(module)
+        said: list[str] = []
+        failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False)
+        assert not failed, "".join(said)
+        return
+    code = compile("\n" * line + source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(code, vars(module))
+    if asyncio.iscoroutine(result):
+        async_to_sync(awaited)(result)
+
+
+async def awaited(coroutine: Coroutine[None, None, object]) -> object:
+    """Return what a coroutine gives."""
+    return await coroutine
+
+
+def headings_of(page: Path) -> dict[str, str]:
+    """Return the text under each heading, by heading; what stands in code is no heading."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    parts = re.split(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def tables_under(page: Path, heading: str) -> list[list[list[str]]]:
+    """Return the tables under a heading: rows of cells, without their own heads."""
+    tables = re.findall(r"(?:^ *\|.*\n)+", headings_of(page)[heading], re.MULTILINE)
+    return [
+        [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines()[2:]]
+        for table in tables
+    ]
+
+
+def unquoted(cell: str) -> str:
+    """Return what stands in a cell in backticks; nothing where the cell is empty."""
+    return "".join(IN_QUOTES.findall(cell))
+
+
+def evaluated(cell: str) -> object:
+    """Return the object that a cell shows."""
+    shown = unquoted(cell)
+    return eval(shown, {"UNSET": UNSET, "always": always})
+
+
+def anchor_of(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+# --- examples ---
+
+
+@every_page
+@pytest.mark.django_db
+def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page shows runs, with the output that it shows, and its settings are ones that cachedeco takes."""
+    module = ModuleType(f"docs_{page.stem.lower().replace('-', '_')}")
+    vars(module).update(Club=Club, ClubClass=ClubClass, SECRET_KEY="x" * 50, SECRET_KEY_FALLBACKS=["y" * 50])
+    # Values of classes that a page defines are pickled by the name of their module.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    # A page that fails half-way must not leave its hooks behind.
+    monkeypatch.setattr(hooks, "_hooks", hooks._hooks)
+    # Nor may what its functions depend on: a save of these models would send more commands in the tests that follow.
+    for table in ("_by_sender", "_by_deleted", "_watched", "_asked"):
+        monkeypatch.setattr(signals, table, {})
+
+    for line, source in blocks_of(page):
+        run(source, page, line, module)
+
+    assert Settings.parse(vars(module).get("CACHEDECO", {}))
+
+
+@every_page
+def test_page_has_no_code_that_is_not_run(page: Path) -> None:
+    """Every fence is of a kind that is run, or is what one types into a terminal; every comment is run."""
+    text = page.read_text()
+    opened = [match[1] for match in map(FENCE.match, text.splitlines()) if match][::2]
+    run_blocks = [match["kind"] for match in BLOCK.finditer(text)]
+
+    assert set(opened) <= {"console", "diff", "python"}
+    assert [kind for kind in opened if kind != "console"] == [kind for kind in run_blocks if kind]
+    assert text.count("<!--") == run_blocks.count(None)
+
+
+@every_page
+def test_page_names_only_targets_that_make_has(page: Path) -> None:
+    """Every `make` that a page tells to type is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert targets.issuperset(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text()))
+
+
+@every_page
+def test_page_links_lead_somewhere(page: Path) -> None:
+    """Every relative link leads to a file that is there, and its anchor to a heading."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in map(anchor_of, headings_of(target)), link
+
+
+def test_links_are_found() -> None:
+    """The links of README are seen by the test of links: one that finds none would pass."""
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
+
+    assert {"docs/migrating.md", "docs/reference.md", "docs/how-it-works.md"} <= set(links)
+
+
+# --- tables ---
+
+
+def test_decorator_table_is_the_signature() -> None:
+    """The table of parameters has those of `cached_query`, in their order, with their defaults."""
+    parameters = inspect.signature(cached_query).parameters.values()
+    signature = [(each.name, each.default) for each in parameters if each.kind is each.KEYWORD_ONLY]
+    [table] = tables_under(REFERENCE, "Parameters of the decorator")
+
+    assert signature == [(unquoted(name), evaluated(default)) for name, _, default in table]
+
+
+def test_stampedes_tables_are_the_signature_and_the_setting() -> None:
+    """The page on stampedes gives the defaults of the signature, and each value of the setting `REFRESH`."""
+    parameters = inspect.signature(cached_query).parameters
+    [advice] = tables_under(STAMPEDES, "Parameters")
+    [refreshers] = tables_under(STAMPEDES, "Who refreshes")
+
+    assert {unquoted(name): evaluated(default) for name, _, default in advice} == {
+        unquoted(name): parameters[unquoted(name)].default for name, _, _ in advice
+    }
+    assert list(REFRESHERS) == [evaluated(name) for name, _, _ in refreshers]
+
+
+@pytest.mark.parametrize(
+    ("cls", "heading"), [(CachedQuery, "Verbs"), (CachedQueryMany, "Functions over many ids")], ids=["one", "many"]
+)
+def test_verbs_table_is_the_public_methods(cls: type, heading: str) -> None:
+    """The table of verbs has every public method of a cached function, and beside each its twin."""
+    public = {name for name in dir(cls) if not name.startswith("_")}
+    [table] = tables_under(REFERENCE, heading)
+    verbs = [unquoted(verb) for verb, _, _ in table]
+    twins = [unquoted(twin) for _, twin, _ in table]
+
+    assert public == {*verbs, *filter(None, twins)}
+    assert [f"a{verb}" if f"a{verb}" in public else "" for verb in verbs] == twins
+
+
+def test_settings_table_is_the_settings() -> None:
+    """The table of settings has every field of `Settings`, in its order, with its default."""
+    settings = [(field.name, field.default) for field in fields(Settings)]
+    [table] = tables_under(REFERENCE, "Settings")
+
+    assert settings == [(unquoted(name), evaluated(default)) for name, _, default in table]
+
+
+def test_checks_table_is_the_checks() -> None:
+    """The table of system checks has every id that our checks can give."""
+    sources = "".join(map(inspect.getsource, (settings_checks, functions, caches, outbox_checks)))
+    ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", sources)))
+    [table] = tables_under(REFERENCE, "System checks")
+
+    assert ids == [unquoted(name) for name, _ in table]
+
+
+def test_events_tables_are_the_kinds_and_the_fields() -> None:
+    """The tables of events have every kind, and every field of `Event`, in their order."""
+    kinds, columns = tables_under(REFERENCE, "Events")
+
+    assert list(get_args(events.Kind)) == [unquoted(kind) for kind, _ in kinds]
+    assert list(Event._fields) == [unquoted(field) for field, _ in columns]
+
+
+def test_statistics_table_is_the_fields() -> None:
+    """The table of statistics has every field of `Stats`, in its order."""
+    [table] = tables_under(REFERENCE, "Statistics")
+
+    assert [field.name for field in fields(Stats)] == [unquoted(field) for field, _ in table]
+
+
+def test_types_section_names_every_type() -> None:
+    """Every type that has an encoder of its own is named among the types that can be in a key, or that are refused."""
+    flat = [kind if isinstance(kind, tuple) else (kind,) for kind in (*encoders._encoders, *encoders._KINDS)]
+    names = {cls.__name__ for kinds in flat for cls in kinds} - {"NoneType"}
+
+    assert names | {"None"} <= set(IN_QUOTES.findall(headings_of(REFERENCE)["Types that can be in a key"]))
+
+
+def test_public_names_are_in_the_reference() -> None:
+    """The reference names whatever `cachedeco` exports."""
+    assert set(cachedeco.__all__) <= set(IN_QUOTES.findall(headings_of(REFERENCE)["Reference"]))
+
+
+def test_testing_table_is_what_the_kit_exports() -> None:
+    """The table of the test kit has whatever `cachedeco.testing` exports, in its order."""
+    [table] = tables_under(REFERENCE, "Testing")
+
+    assert testing.__all__ == [unquoted(name) for name, _ in table]
+
+
+def test_migrating_table_has_the_parameters_of_cache_memoize() -> None:
+    """The table for users of django-cache-memoize begins with its ten parameters, in their order."""
+    [table] = tables_under(MIGRATING, "From django-cache-memoize")
+
+    assert [
+        "timeout",
+        "prefix",
+        "extra",
+        "args_rewrite",
+        "hit_callable",
+        "miss_callable",
+        "key_generator_callable",
+        "store_result",
+        "cache_exceptions",
+        "cache_alias",
+    ] == [unquoted(theirs) for theirs, _ in table[:10]]
+
+
+# --- versions ---
+
+
+def test_changelog_begins_with_the_version_of_the_project() -> None:
+    """The newest section of the changelog is of the version that pyproject.toml has."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = re.findall(r"^## \[?(\d[^] ]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+    assert project["version"] == versions[0]

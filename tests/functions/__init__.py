@@ -1,0 +1,1 @@
+"""Tests of what is called: decorators, cached functions, verbs, options."""

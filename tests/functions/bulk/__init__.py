@@ -1,0 +1,1 @@
+"""Tests of the decorator over many ids and its verbs."""

@@ -1,0 +1,1 @@
+"""Fixtures of the tests of bulk verbs: those of bulk look-ups."""

@@ -1,0 +1,131 @@
+"""What is refused, at decoration and at a call, and the text that says what to do."""
+
+import re
+from typing import Any
+
+import pytest
+
+from cachedeco import cached_query_many
+from tests.loading.bulk.tables import Table
+from tests.support.sides import Side, both
+
+
+def rows(ids: list[int], *more: int, lang: str = "en", **rest: int) -> dict[int, str]:
+    """Have a parameter of each kind."""
+    return dict.fromkeys([*ids, *more, *rest.values()], lang)  # type: ignore[arg-type]
+
+
+def dict_of_nothing() -> dict[int, str]:
+    """Take nothing."""
+    return {}
+
+
+@pytest.mark.parametrize("over", ["id", "more", "rest", ""])
+def test_over_must_name_a_parameter_that_takes_a_collection(over: str) -> None:
+    """A name that is not there, *args and **kwargs are refused; the parameters are told."""
+    with pytest.raises(TypeError, match=re.escape(f"over={over!r}")) as caught:
+        cached_query_many(over=over)(rows)
+
+    assert "ids: list[int], *more: int, lang: str = 'en'" in str(caught.value)
+
+
+def test_function_without_parameters_is_refused() -> None:
+    """There is nothing to be over."""
+    with pytest.raises(TypeError, match="of these: no parameters"):
+        cached_query_many(over="ids")(dict_of_nothing)
+
+
+def test_over_can_not_be_left_out() -> None:
+    """Neither without parentheses nor with."""
+    with pytest.raises(TypeError, match="over"):
+        cached_query_many(timeout=60)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        cached_query_many(rows)  # type: ignore[misc,call-arg,arg-type]
+
+
+def test_ids_can_not_be_ignored() -> None:
+    """All ids would share one entry."""
+    with pytest.raises(TypeError, match="all ids would share one entry"):
+        cached_query_many(over="ids", ignore=("ids",))(rows)
+
+
+def test_key_that_never_looks_at_the_ids_is_refused() -> None:
+    """The ids are a parameter that has to be accounted for, like any other."""
+    with pytest.raises(TypeError, match="takes 'ids', which its key never looks at"):
+        cached_query_many(over="ids", key="{lang}", ignore=("more", "rest"))(rows)
+
+
+def test_cache_if_must_be_callable() -> None:
+    """What cached_query refuses is refused here."""
+    with pytest.raises(TypeError, match="cache_if=7"):
+        cached_query_many(over="ids", cache_if=7)(rows)  # type: ignore[arg-type]
+
+
+@both
+@pytest.mark.parametrize("ids", ["17", b"17", 17, None], ids=repr)
+def test_call_with_no_collection_says_what_to_give(side: Side, table: Table, ids: Any) -> None:
+    """One id, or a text, is no collection of ids."""
+    many = table.cached(side)
+
+    with pytest.raises(TypeError, match=re.escape(f"ids={ids!r}; it takes a collection of ids: [{ids!r}]")):
+        side.call(many, ids)
+
+
+@both
+def test_call_that_the_function_does_not_take_is_refused(side: Side, table: Table) -> None:
+    """Arguments that do not fit are a TypeError with the function's name, also where there are no ids."""
+    many = table.cached(side, name="many.refused")
+
+    with pytest.raises(TypeError, match=r"many\.refused\(\): .*'lang'"):
+        side.call(many, [], lang="en")
+
+
+def test_id_that_can_not_be_in_a_key_is_told(table: Table) -> None:
+    """The error names the parameter."""
+    many = table.cached()
+
+    with pytest.raises(TypeError, match=r"Can't encode .* \(ids of "):
+        many([object()])
+
+
+@both
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ([1, 2], "returned a list; it must return a mapping"),
+        (None, "returned a NoneType; it must return a mapping"),
+        (iter([]), "which can be used only once"),
+        ({1: iter([])}, "which can be used only once"),
+        ({"1": "row"}, "asked for 1 and returned '1', which is another id"),
+    ],
+    ids=["list", "None", "iterator", "iterator inside", "other type"],
+)
+def test_function_that_returns_something_else_is_told_so(side: Side, given: Any, text: str) -> None:
+    """What is no mapping of the ids is a TypeError, whether the cache is used or not; nothing is stored."""
+    many = Table({}).over(lambda ids: given if ids else {}, side)
+
+    for call in (many, many.refresh):
+        with pytest.raises(TypeError, match=re.escape(text)):
+            side.call(call, [1])
+    assert {} == side.call(many.peek, [1])
+
+
+@both
+def test_ids_that_nobody_asked_for_are_dropped(side: Side) -> None:
+    """A function may return more than it was asked for: it is neither returned nor stored."""
+    many = Table({}).over(lambda ids: {1: "a", 2: "b", "3": "c", "ids": ids}, side)
+
+    assert {2: "b"} == side.call(many, [2, 4])
+    assert {2: "b"} == side.call(many.peek, [1, 2, 3, "3"])
+
+
+@both
+def test_error_of_the_function_is_raised_and_nothing_is_stored(side: Side, table: Table) -> None:
+    """The function's own error reaches the caller, and the next call computes."""
+    many = table.cached(side)
+    table.error = LookupError("down")
+
+    with pytest.raises(LookupError, match="down"):
+        side.call(many, [1, 2])
+
+    assert {1: "row 1"} == side.call(many, [1])

@@ -1,0 +1,292 @@
+"""Methods of every kind, in either order of the decorators: verbs are bound as the method is."""
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import models
+
+from cachedeco import MISSING, cached_query
+from tests.models import Club
+
+computed: list[object] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_computed() -> None:
+    """Forget what other tests have computed."""
+    computed.clear()
+
+
+def note(*call: object) -> list[object]:
+    """Remember a computation, and return its value."""
+    computed.append(call)
+    return list(map(str, call))
+
+
+class Meters:
+    """A class with a cached method of each kind."""
+
+    def __init__(self, pk: int) -> None:
+        """Keep the primary key."""
+        self.pk = pk
+
+    def __cache_key__(self) -> int:
+        """Return the primary key."""
+        return self.pk
+
+    @cached_query
+    def method(self, unit: str = "m") -> list[object]:
+        """Depend on the instance."""
+        return note(self.pk, unit)
+
+    @classmethod
+    @cached_query
+    def class_outside(cls, unit: str = "m") -> list[object]:
+        """Depend on the class."""
+        return note(cls.__name__, unit)
+
+    @cached_query
+    @classmethod
+    def class_inside(cls, unit: str = "m") -> list[object]:
+        """Depend on the class, decorated in the other order."""
+        return note(cls.__name__, unit)
+
+    @classmethod
+    @cached_query(timeout=60)
+    def class_outside_with_options(cls, unit: str = "m") -> list[object]:
+        """Depend on the class, decorated with options."""
+        return note(cls.__name__, unit)
+
+    @staticmethod
+    @cached_query
+    def static_outside(unit: str = "m") -> list[object]:
+        """Depend on neither."""
+        return note(unit)
+
+    @cached_query
+    @staticmethod
+    def static_inside(unit: str = "m") -> list[object]:
+        """Depend on neither, decorated in the other order."""
+        return note(unit)
+
+    @property
+    @cached_query
+    def total(self) -> list[object]:
+        """Be a property over a cached method."""
+        return note(self.pk)
+
+
+class Yards(Meters):
+    """A class that inherits them."""
+
+
+BOUND: dict[str, Callable[[], Any]] = {
+    "method": lambda: Meters(7).method,
+    "method of a subclass": lambda: Yards(7).method,
+    **{
+        f"{name} of {place}": lambda name=name, owner=owner: getattr(owner, name)
+        for name in ("class_outside", "class_inside", "class_outside_with_options", "static_outside", "static_inside")
+        for place, owner in {
+            "class": Meters,
+            "subclass": Yards,
+            "instance": Meters(7),
+            "instance of subclass": Yards(7),
+        }.items()
+    },
+}
+
+
+@pytest.fixture(params=BOUND)
+def bound(request: pytest.FixtureRequest) -> Any:
+    """Give a method of each kind, as it is reached in each way."""
+    return BOUND[request.param]()
+
+
+def test_bound_method_is_computed_once(bound: Any) -> None:
+    """A method is computed at its first call, and served to the second one, in whatever form that is."""
+    values = [bound(), bound("m"), bound(unit="m")]
+
+    assert 1 == len(computed)
+    assert values[0] == values[1] == values[2]
+
+
+def test_bound_method_has_bound_verbs(bound: Any) -> None:
+    """Every verb takes what the bound method takes, and reaches the entry that the method uses."""
+    bound("m"), bound("yd")
+    bound.invalidate("m")
+    invalidated = [bound.peek(unit="m"), bound.peek("yd")]
+    bound.put(["put"], unit="m")
+    put = [bound("m"), bound.peek(), bound.refresh("m") == bound.uncached("m")]
+    bound.invalidate_all()
+    all_invalidated = [bound.peek("m"), bound.peek("yd")]
+
+    assert [MISSING, bound.uncached("yd")] == invalidated
+    assert [["put"], ["put"], True] == put
+    assert [MISSING, MISSING] == all_invalidated
+    assert bound.key_for() == bound.key_for("m") == bound.key_for(unit="m") != bound.key_for("yd")
+
+
+@pytest.mark.parametrize("name", ["class_outside", "class_inside", "class_outside_with_options"])
+def test_class_method_is_keyed_by_the_class_that_it_is_reached_by(name: str) -> None:
+    """A subclass has entries of its own, an instance those of its class; there is one function all the same."""
+    keys = [getattr(owner, name).key_for() for owner in (Meters, Meters(1), Meters(2), Yards, Yards(1))]
+
+    values = [getattr(owner, name)() for owner in (Meters, Yards)]
+
+    assert [keys[0]] * 3 + [keys[3]] * 2 == keys
+    assert keys[0] != keys[3]
+    assert [["Meters", "m"], ["Yards", "m"]] == values
+
+
+@pytest.mark.parametrize("name", ["static_outside", "static_inside"])
+def test_static_method_is_keyed_by_its_arguments_alone(name: str) -> None:
+    """However a static method is reached, it is the same call."""
+    keys = {getattr(owner, name).key_for("m") for owner in (Meters, Meters(1), Yards, Yards(1))}
+
+    assert 1 == len(keys)
+
+
+def test_method_is_keyed_by_its_instance() -> None:
+    """Two instances, and an instance of a subclass, have entries of their own; equal instances share them."""
+    keys = [owner.method.key_for() for owner in (Meters(7), Meters(7), Meters(8), Yards(7))]
+
+    assert keys[0] == keys[1]
+    assert 3 == len(set(keys))
+
+
+def test_method_reached_through_its_class_takes_the_instance() -> None:
+    """`Meters.method` is the function: it takes `self` like any argument, by name too."""
+    keys = {Meters.method.key_for(Meters(7)), Meters.method.key_for(self=Meters(7)), Meters(7).method.key_for()}
+
+    values = [Meters(7).method(), Meters.method(self=Meters(7)), Meters.method(Meters(7), "m")]
+
+    assert (1, 1) == (len(keys), len(computed))
+    assert [["7", "m"]] * 3 == values
+
+
+def test_property_over_a_cached_method_is_computed_once() -> None:
+    """A property may stand above the decorator."""
+    values = [Meters(7).total, Meters(7).total, Meters(8).total]
+
+    assert [["7"], ["7"], ["8"]] == values
+    assert [(7,), (8,)] == computed
+
+
+def test_method_of_an_instance_that_no_key_can_hold_is_refused() -> None:
+    """An instance without a text of its own is refused by name, with what to do."""
+
+    class Bare:
+        @cached_query
+        def rows(self) -> list[object]:
+            return note(self)
+
+        @cached_query(ignore=("self",))
+        def constant(self) -> list[object]:
+            return note("constant")
+
+    with pytest.raises(TypeError, match=r"\(self of .*Bare\.rows\(\)\) in a cache key; register its type"):
+        Bare().rows()
+
+    assert [["constant"], ["constant"]] == [Bare().constant(), Bare().constant()]
+    assert 1 == len(computed)
+
+
+def test_bound_method_decorated_is_keyed_by_its_instance() -> None:
+    """A method that is bound already can be decorated, and its instance is part of the key."""
+    plain = Meters.method.uncached
+
+    keys = [cached_query(plain.__get__(Meters(pk))).key_for("m") for pk in (7, 8)]
+
+    assert [Meters(pk).method.key_for() for pk in (7, 8)] == keys
+
+
+def test_super_reaches_the_method_of_the_base() -> None:
+    """A class may override a cached class method and call what it overrides, for itself."""
+
+    class Feet(Meters):
+        @classmethod
+        @cached_query
+        def class_outside(cls, unit: str = "ft") -> list[object]:
+            return ["feet", *super().class_outside(unit)]
+
+    value = Feet.class_outside()
+
+    assert ["feet", "Feet", "ft"] == value
+
+
+def test_class_method_leaves_no_trace_of_how_it_was_bound() -> None:
+    """The class holds its methods and nothing else of ours."""
+    expected = {"method", "class_outside", "class_inside", "class_outside_with_options", "static_outside"}
+
+    names = {name for name in vars(Meters) if not name.startswith("__")}
+
+    assert expected | {"static_inside", "total"} == names
+
+
+class Level(enum.Enum):
+    """An enum with a cached class method."""
+
+    LOW = 1
+    HIGH = 2
+
+    @classmethod
+    @cached_query
+    def names(cls) -> list[object]:
+        """List the members."""
+        return note(*[member.name for member in cls])
+
+
+class ClubProxy(Club):
+    """A model with cached class methods."""
+
+    class Meta:
+        """Make it a proxy."""
+
+        proxy = True
+        app_label = "tests"
+
+    @classmethod
+    @cached_query
+    def outside(cls) -> list[object]:
+        """Name the model."""
+        return note(cls._meta.label)
+
+    @cached_query
+    @classmethod
+    def inside(cls) -> list[object]:
+        """Name the model, decorated in the other order."""
+        return note(cls._meta.label)
+
+
+@pytest.mark.parametrize("function", [lambda: Level.names, lambda: ClubProxy.outside, lambda: ClubProxy.inside])
+def test_class_method_of_classes_that_are_made_in_their_own_way(function: Callable[[], Any]) -> None:
+    """Enums and models, which look through their bodies themselves, can have cached class methods."""
+    values = [function()(), function()()]
+    function().invalidate()
+
+    assert values[0] == values[1]
+    assert 1 == len(computed)
+    assert MISSING is function().peek()
+    assert [Level.LOW, Level.HIGH] == list(Level)
+
+
+@pytest.mark.django_db
+def test_method_of_a_row_is_keyed_by_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's method has entries for each row, whatever its other fields hold now."""
+
+    def size(self: models.Model) -> list[object]:
+        return note(self.pk)
+
+    monkeypatch.setattr(Club, "size", cached_query(size), raising=False)
+    club: Any = Club.objects.create(name="a")
+    again: Any = Club.objects.get(pk=club.pk)
+    again.name = "b"
+
+    values = [club.size(), again.size()]
+    club.size.invalidate()
+
+    assert [(club.pk,)] == computed
+    assert values[0] == values[1]
+    assert MISSING is again.size.peek()

@@ -1,0 +1,341 @@
+"""Each option of the decorator does what it says, and is refused where it can't be meant."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import get_language, override
+
+from cachedeco import MISSING, Event, Namespace, cached_query, listening
+from tests.conftest import UseCaches
+from tests.support.backends import Commands
+from tests.support.sides import Side, both
+
+
+@both
+@pytest.mark.parametrize(
+    ("key", "same", "other"),
+    [
+        ("{club.pk}", True, False),
+        (lambda club: club.pk, True, False),
+        (lambda *, club, page: (club.pk, page), True, False),
+        (None, True, False),
+    ],
+    ids=["template", "callable", "keywords", "default"],
+)
+def test_key_tells_calls_apart(side: Side, key: Any, *, same: bool, other: bool) -> None:
+    """A template, a callable and the default tell two clubs apart, and one club from itself never."""
+
+    class Row:
+        def __init__(self, pk: int) -> None:
+            self.pk = pk
+
+        def __cache_key__(self) -> int:
+            return self.pk
+
+    @side.cached(key=key, ignore=() if key is None else ("page",))
+    def name(club: Row, page: int = 1) -> str:
+        return f"{club.pk} {page}"
+
+    side.call(name, Row(7))
+
+    found = [MISSING is not side.call(name.peek, Row(pk)) for pk in (7, 8)]
+
+    assert [same, other] == found
+
+
+@both
+def test_ignored_parameter_is_not_in_the_key(side: Side) -> None:
+    """Calls that differ in an ignored parameter share an entry, and an invalidation."""
+
+    @side.cached(ignore=("request",))
+    def page(request: object, number: int) -> int:
+        return number if request else 0
+
+    side.call(page, object(), 1)
+    found = side.call(page.peek, lambda: None, 1)
+
+    side.call(page.invalidate, None, 1)
+
+    assert (1, MISSING) == (found, side.call(page.peek, object(), 1))
+
+
+@both
+def test_vary_keeps_variants_apart_and_one_invalidation_reaches_all(side: Side) -> None:
+    """Each language has its entry; to invalidate the call once ends them all."""
+
+    @side.cached(vary=get_language)
+    def greet(name: str) -> str:
+        return f"{get_language()} {name}"
+
+    def in_each(work: Callable[..., object]) -> list[object]:
+        found = []
+        for language in ("de", "en"):
+            with override(language):
+                found.append(side.call(work, "Ann"))
+        return found
+
+    before = in_each(greet), in_each(greet.peek)
+
+    side.call(greet.invalidate, "Ann")
+
+    assert ((["de Ann", "en Ann"], ["de Ann", "en Ann"]), [MISSING] * 2) == (before, in_each(greet.peek))
+
+
+def test_vary_takes_several_that_read_parameters() -> None:
+    """A sequence of callables, each of nothing or of some of the parameters."""
+    site = {"id": 1}
+
+    @cached_query(vary=[lambda: site["id"], lambda name: name[0]], ignore=("name", "site"))
+    def greet(name: str) -> str:
+        return f"{name} {site['id']}"
+
+    found = greet("Ann"), greet("Amy"), greet("Bob")
+    site["id"] = 2
+
+    assert (("Ann 1", "Ann 1", "Bob 1"), "Ann 2") == (found, greet("Ann"))
+
+
+@both
+@pytest.mark.parametrize(
+    "namespace",
+    [
+        "club:{club}",
+        Namespace("club"),
+        lambda club: Namespace("club", club),
+        lambda club: [Namespace("other"), Namespace("club", club)],
+        ["other", "club:{club}"],
+    ],
+    ids=["template", "Namespace", "callable", "several by callable", "sequence"],
+)
+def test_namespace_in_any_form_invalidates(side: Side, namespace: Any) -> None:
+    """However a namespace is given, invalidating it ends the entry."""
+
+    @side.cached(namespace=namespace)
+    def name(club: int) -> str:
+        return f"club {club}"
+
+    side.call(name, 7)
+    side.call(Namespace("another").invalidate)
+    before = side.call(name.peek, 7)
+
+    side.call(Namespace("club").invalidate)
+
+    assert ("club 7", MISSING) == (before, side.call(name.peek, 7))
+
+
+@both
+def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: Any, commands: Commands) -> None:
+    """Entries and tokens go to the alias that was asked for, and an invalidation too."""
+    use_caches(default="locmem", slow="locmem")
+    settings.CACHEDECO = {"CACHES": ["default", "slow"]}
+
+    @side.cached(cache="slow")
+    def answer() -> int:
+        return 1
+
+    side.call(answer)
+    side.call(answer.invalidate)
+
+    assert ({"slow"}, True) == ({each.alias for each in commands}, answer.key_for() in caches["slow"])
+
+
+def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
+    """Without `cache=`, the first alias of `CACHES` is used, whatever its name."""
+    use_caches(default="locmem", slow="locmem")
+    settings.CACHEDECO = {"CACHES": ["slow", "default"]}
+
+    @cached_query
+    def answer() -> int:
+        return 1
+
+    answer()
+
+    assert {"slow"} == {each.alias for each in commands}
+
+
+def test_cache_that_invalidations_would_not_reach_is_refused() -> None:
+    """An alias that the setting does not name is an error at the first call, with what to do."""
+
+    @cached_query(cache="slow")
+    def answer() -> int:
+        return 1
+
+    with pytest.raises(
+        ImproperlyConfigured, match=r"cache='slow', which is not in CACHEDECO\['CACHES'\].*Add the alias"
+    ):
+        answer()
+
+
+@both
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (1, "1"), (None, 1), ("a", "b"), (None, "")], ids=repr)
+def test_version_hides_entries_of_another(side: Side, one: Any, other: Any) -> None:
+    """What was stored under another version is not seen, and is seen again under its own."""
+
+    def answer() -> int:
+        return 1
+
+    old, new = side.cached(version=one)(answer), side.cached(version=other)(answer)
+    side.call(old)
+
+    found = side.call(new.peek), side.call(old.peek)
+
+    assert (MISSING, 1) == found
+
+
+def test_name_stands_for_module_and_qualified_name() -> None:
+    """A name makes keys and statistics independent of where the function lives."""
+
+    @cached_query(name="tests.options.named")
+    def answer() -> int:
+        return 1
+
+    answer()
+
+    assert ("cd:e:tests.options.named(|)", "<cached_query tests.options.named>") == (answer.key_for(), repr(answer))
+
+
+def test_name_of_another_function_is_refused() -> None:
+    """Two functions of one name would serve each other's values."""
+
+    def answer() -> int:
+        return 1
+
+    def other() -> int:
+        return 2
+
+    cached_query(name="tests.options.twice")(answer)
+
+    with pytest.raises(TypeError, match="two functions would share entries"):
+        cached_query(name="tests.options.twice")(other)
+
+
+@both
+@pytest.mark.parametrize(("value", "is_stored"), [(None, False), (0, False), (1, True)])
+def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: bool) -> None:
+    """Stored only where true; the caller has the value in any case, and an event says why it was not stored."""
+    seen: list[Event] = []
+
+    @side.cached(cache_if=lambda found: found, ignore=("value",))
+    def answer() -> object:
+        return value
+
+    with listening(seen.append):
+        found = side.call(answer)
+
+    assert (value, is_stored) == (found, MISSING is not side.call(answer.peek))
+    assert ("stored", "") if is_stored else ("unstored", "cache_if says no") == (seen[-1].kind, seen[-1].reason)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cache": 7}, "cache=7 for .* it takes str or NoneType"),
+        ({"using": None}, "using=None for .* it takes str"),
+        ({"version": 1.5}, "version=1.5 for .* it takes int or str or NoneType"),
+        ({"version": True}, "version=True for "),
+        ({"cache_if": True}, "cache_if=True for .* it takes a callable of the value"),
+        ({"ignore": "number"}, r"ignore='number' for .* is a text; it takes a sequence of names: \('number',\)"),
+        ({"ignore": ("nothing",)}, "ignore= names 'nothing', which .* does not have; it has number"),
+        ({"name": ""}, "name='' for .* it takes a text without"),
+        ({"name": "a(b"}, r"name='a\(b' for "),
+        ({"name": 7}, "name=7 for "),
+        ({"vary": 7}, "vary= has 7 for .* it takes a callable"),
+        ({"vary": lambda nothing: nothing}, "vary= of .* asks for 'nothing'"),
+        ({"namespace": 7}, "namespace= has 7 for "),
+        ({"namespace": [7]}, "namespace= has 7 for "),
+        ({"key": 7}, "key= has 7 for "),
+        ({"key": "constant"}, "takes 'number', which its key never looks at"),
+        ({"stale": None}, r"stale for .* is None; it takes seconds or a timedelta\."),
+        ({"stale": "60"}, r"stale for .* is '60'; it takes seconds or a timedelta\."),
+        ({"stale": True}, "stale for .* is True"),
+        ({"stale_on_error": None}, "stale_on_error for .* is None; it takes seconds or a timedelta"),
+        ({"wait": None}, "wait for .* is None; it takes seconds or a timedelta"),
+        ({"wait": []}, "wait for "),
+        ({"jitter": None}, r"jitter for .* is None; it takes a fraction, such as 0\.1"),
+        ({"jitter": "0.1"}, "jitter for .* is '0.1'"),
+        ({"jitter": True}, "jitter for .* is True"),
+        ({"early": None}, "early=None for .* it takes XFetch's beta: 0 for never, 1 to begin with"),
+        ({"early": True}, "early=True for "),
+        ({"nested": None}, "nested=None for .* it takes True or False"),
+        ({"nested": 1}, "nested=1 for "),
+        ({"audit": None}, "audit=None for .* it takes True or False"),
+        ({"nonsense": 1}, "unexpected keyword argument 'nonsense'"),
+    ],
+    ids=lambda value: next(iter(value.items()))[0] if isinstance(value, dict) else "",
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str, *, nested: bool) -> None:
+    """A fault in an option is an error when the function is decorated: it says what was given and what to give."""
+
+    def double(number: int) -> int:
+        return 2 * number
+
+    with pytest.raises(TypeError, match=message):
+        cached_query(**options)(double if nested else outside)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stale": -1}, r"stale for .* is -1; it takes 0 or more seconds\."),
+        ({"stale": float("inf")}, "stale for .* is inf"),
+        ({"stale": timedelta(seconds=-1)}, "stale for "),
+        ({"stale_on_error": -0.1}, "stale_on_error for .* is -0.1"),
+        ({"stale_on_error": float("nan")}, "stale_on_error for .* is nan"),
+        ({"wait": -1}, r"wait for .* is -1; it takes 0 or more seconds\."),
+        ({"wait": float("inf")}, "wait for .* is inf"),
+        ({"jitter": -0.1}, "jitter for .* is -0.1; it takes 0 or more, and less than 1"),
+        ({"jitter": 1}, "jitter for .* is 1"),
+        ({"jitter": float("nan")}, "jitter for .* is nan"),
+        ({"early": -1}, "early=-1 for .* it takes 0 or more"),
+        ({"early": float("nan")}, "early=nan for "),
+        ({"early": float("inf")}, "early=inf for "),
+        ({"early": 10**400}, "early=1000"),
+    ],
+    ids=lambda value: " ".join(map(str, *value.items()))[:20] if isinstance(value, dict) else "",
+)
+def test_number_out_of_bounds_is_refused(options: dict[str, Any], message: str) -> None:
+    """A number that can't be meant is an error when the function is decorated: it says what the bounds are."""
+    with pytest.raises(ValueError, match=message):
+        cached_query(**options)(outside)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stale": 0, "stale_on_error": 0, "wait": 0, "jitter": 0, "early": 0},
+        {"stale": timedelta(days=1), "stale_on_error": 0.5, "wait": timedelta(seconds=1), "jitter": 0.99, "early": 1.5},
+        {"nested": False},
+    ],
+    ids=["least", "usual", "not nested"],
+)
+def test_number_within_bounds_is_taken(options: dict[str, Any]) -> None:
+    """What is within bounds, in each form, is taken, and does not keep a value from being served."""
+    double = cached_query(name="tests.options.double", **options)(lambda number: 2 * number)
+
+    assert (4, 4) == (double(2), double.peek(2))
+
+
+@pytest.mark.parametrize("template", ["{number", "{number!r}", "{number:03}", "{}", "{0}", "{number[0]}"])
+@pytest.mark.parametrize("option", ["key", "namespace"])
+def test_template_that_is_malformed_is_refused(option: str, template: str) -> None:
+    """A template has plain fields: anything else is an error when the function is decorated."""
+    with pytest.raises(ValueError, match=f"{option}="):
+        cached_query(**{option: template})(outside)
+
+
+def test_options_are_keyword_only() -> None:
+    """A first argument is the function, so that a timeout given by position is an error and not a surprise."""
+    with suppress(TypeError):
+        cached_query(60)  # type: ignore[call-overload]
+        pytest.fail("60 was taken for a function")
+
+
+def outside(number: int) -> int:
+    """Return the double."""
+    return 2 * number

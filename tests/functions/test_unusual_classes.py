@@ -1,0 +1,145 @@
+"""Cached functions in the bodies of classes that Python or Django make in ways of their own."""
+
+import abc
+import dataclasses
+import enum
+import functools
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+from cachedeco import CachedQuery, cached_query
+from cachedeco.functions.decorators import _Binding
+from tests.models import Club
+
+
+def describe(name: str) -> str:
+    """Be decorated in several ways."""
+    return name
+
+
+def test_method_of_a_model_is_cached_for_its_row() -> None:
+    """The row is told by its primary key: another instance of it is the same, another row is not."""
+
+    class Proxy(Club):
+        class Meta:
+            proxy = True
+            app_label = "tests"
+
+        @cached_query
+        def shout(self) -> str:
+            return self.name.upper()
+
+    one, same, other = (
+        Proxy.from_db("default", ["id", "name"], [pk, name]) for pk, name in ((1, "a"), (1, "b"), (2, "c"))
+    )
+
+    assert ["A", "A", "C"] == [one.shout(), same.shout(), other.shout()]
+
+
+def test_enum_with_cached_functions_has_its_members_only() -> None:
+    """A cached method is no member of an enum, nor is anything that the decorator needs."""
+
+    class Level(enum.Enum):
+        LOW = 1
+
+        @cached_query
+        def doubled(self) -> int:
+            return 2 * self.value
+
+        @classmethod
+        @cached_query
+        def count(cls) -> int:
+            return len(cls)
+
+    found = Level.LOW.doubled(), Level.LOW.doubled.peek(), Level.count(), Level.count.peek()
+
+    assert ([Level.LOW], (2, 2, 1, 1)) == (list(Level), found)
+
+
+@pytest.mark.parametrize("slots", [False, True])
+def test_dataclass_with_cached_functions_has_its_fields_only(*, slots: bool) -> None:
+    """A cached method is no field, also where the class is made a second time for its slots."""
+
+    @dataclasses.dataclass(slots=slots)
+    class Point:
+        x: int
+
+        @cached_query
+        def doubled(self) -> int:
+            return 2 * self.x
+
+        @classmethod
+        @cached_query
+        def title(cls) -> str:
+            return cls.__name__
+
+    found = Point(4).doubled(), Point(4).doubled.peek(), Point.title(), Point.title.peek()
+
+    assert (["x"], (8, 8, "Point", "Point")) == ([each.name for each in dataclasses.fields(Point)], found)
+    assert [] == [name for name in vars(Point) if name.startswith("__cachedeco")]
+
+
+@pytest.mark.parametrize("cached_on_top", [False, True])
+def test_abstract_method_stays_abstract(*, cached_on_top: bool) -> None:
+    """A class whose cached method is abstract can't be instantiated."""
+
+    def twice(function: Any) -> Any:
+        return (
+            cached_query(abc.abstractmethod(function)) if cached_on_top else abc.abstractmethod(cached_query(function))
+        )
+
+    class Base(abc.ABC):
+        @twice
+        def method(self) -> int:
+            return 1
+
+    with pytest.raises(TypeError, match="abstract"):
+        Base()
+
+
+def test_classmethod_decorated_by_a_helper_is_bound() -> None:
+    """A project's own decorator that calls ours makes classmethods like any other."""
+
+    def ours(function: Any) -> Any:
+        return cached_query(timeout=60)(function)
+
+    class Clubs:
+        @classmethod
+        @ours
+        def title(cls) -> str:
+            return cls.__name__
+
+    found = Clubs.title()
+
+    assert ("Clubs", "Clubs") == (found, Clubs.title.peek())
+
+
+def test_helper_that_a_class_keeps_is_harmless() -> None:
+    """Where Python makes a class without telling its attributes their names, what the decorator left is just there."""
+
+    class Point:
+        pass
+
+    left = _Binding(cached_query(name="tests.unusual.left")(describe))
+    Point.left = left  # type: ignore[attr-defined]
+
+    assert left is Point.left  # type: ignore[attr-defined]
+
+
+def test_class_of_cached_functions_has_a_signature_of_its_own() -> None:
+    """`help()` and the like ask the class itself, which is bound to nothing."""
+    assert ["spec", "head"] == list(inspect.signature(CachedQuery).parameters)
+
+
+@pytest.mark.parametrize(
+    "given", [functools.partial(describe, "a"), Club(name="a").full_clean], ids=["partial", "method"]
+)
+def test_function_that_no_name_leads_to_is_not_pickled(given: Any) -> None:
+    """What was made of a partial or a bound method would come back as something else: an error says so."""
+    cached = cached_query(name=f"tests.unusual.{type(given).__name__}")(given)
+
+    with pytest.raises(pickle.PicklingError, match="partial or a bound method"):
+        pickle.dumps(cached)

@@ -1,0 +1,1 @@
+"""Tests of what ends an entry: namespaces, models, transactions, the retry queue."""

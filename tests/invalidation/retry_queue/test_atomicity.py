@@ -1,0 +1,171 @@
+"""What is invalidated together, or by one transaction, is delivered or noted whole, whatever becomes of one part."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core.cache import caches
+from django.db import connection, transaction
+from pytest_django import Settings
+
+from cachedeco import LostInvalidation, Namespace, cached_query, cached_query_many
+from cachedeco.invalidation import delivery
+from cachedeco.outbox import recording
+from cachedeco.storage.breaker import breakers
+from tests.conftest import UseCaches
+from tests.invalidation.dependencies.roster import made_squad, players_of, squads
+from tests.models import Player
+from tests.support.backends import Commands
+from tests.support.faults import faulty
+
+real = pytest.mark.django_db(transaction=True)
+
+
+class Interrupted(BaseException):
+    """What is raised into a thread, and is none of the cache's errors: gevent's Timeout, or Ctrl-C."""
+
+
+@pytest.fixture
+def _raising(settings: Settings, use_caches: UseCaches) -> None:
+    """Have the caller be told."""
+    settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise"}
+    use_caches(default="faulty")
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "outbox"])
+def _recorded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Go on without an outbox, and with one whose table is missing."""
+    delivery.record_with(recording.record if request.param else None)
+    yield
+    delivery.record_with(None)
+
+
+raising = pytest.mark.usefixtures("_raising", "_recorded")
+
+
+@cached_query(name="together.double")
+def double(number: int) -> int:
+    """Return twice a number."""
+    return 2 * number
+
+
+@cached_query_many(over="numbers", name="together.triples")
+def triples(numbers: list[int]) -> dict[int, int]:
+    """Return thrice each number."""
+    return {number: 3 * number for number in numbers}
+
+
+@cached_query(name="together.thrice")
+def thrice(number: int) -> int:
+    """Return thrice a number."""
+    return 3 * number
+
+
+def queue(alias: str = "default") -> list[str]:
+    """Return what is noted, without what all keys begin with."""
+    return sorted(key.removeprefix("cd:n:") for key in breakers[alias].queue) if alias in breakers else []
+
+
+SEVERAL: dict[str, Callable[[], object]] = {
+    "for_model": Namespace.for_model(Player).invalidate,
+    "bulk_create": lambda: Player.objects.bulk_create([Player(name="Ann")]),
+    "save": lambda: Player.objects.create(name="Ann"),
+    "many ids": lambda: triples.invalidate([1, 2]),
+}
+
+
+@raising
+@real
+@pytest.mark.parametrize("act", SEVERAL.values(), ids=SEVERAL)
+def test_all_of_one_write_is_noted_though_it_raises(act: Callable[[], object]) -> None:
+    """Of several tokens none is forgotten because the cache did not acknowledge the first."""
+    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation) as told:
+        act()
+
+    assert len(queue()) > 1
+    assert queue() == sorted(key.removeprefix("cd:n:") for key in told.value.keys)
+
+
+@raising
+def test_every_cache_is_told_though_the_first_raises(use_caches: UseCaches, settings: Settings) -> None:
+    """A namespace lives in each cache: that one of them is gone keeps nothing from the others."""
+    use_caches(default="faulty", other="locmem")
+    settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise", "CACHES": ["default", "other"]}
+
+    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
+        Namespace("club", 7).invalidate()
+
+    assert (["club:7"], []) == (queue("default"), queue("other"))
+    assert caches["other"].get("cd:n:club:7") is not None
+
+
+@raising
+@real
+def test_all_of_one_transaction_is_noted_though_the_first_raises() -> None:
+    """What waits under a savepoint, and what is delivered otherwise, is tried too, and what was undone is not."""
+
+    @transaction.atomic
+    def write() -> None:
+        Namespace("outermost").invalidate()
+        double(4)
+        with transaction.atomic():
+            Namespace("nested").invalidate()
+        with transaction.atomic():
+            Namespace("undone").invalidate()
+            transaction.set_rollback(True)
+        Namespace("last").invalidate()
+
+    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
+        write()
+
+    assert ["last", "nested", "outermost"] == queue()
+
+
+@real
+@pytest.mark.usefixtures("_recorded")
+def test_interrupted_delivery_is_noted(use_caches: UseCaches) -> None:
+    """What is interrupted between the commit and the acknowledgement is delivered before the cache is trusted again."""
+    use_caches(default="faulty")
+
+    @transaction.atomic
+    def write() -> None:
+        Namespace("club", 7).invalidate()
+        with transaction.atomic():
+            Namespace("club", 8).invalidate()
+
+    with faulty("set_many", raises=Interrupted), pytest.raises(Interrupted):
+        write()
+
+    assert ["club:7", "club:8"] == queue()
+
+
+@raising
+@real
+def test_all_that_could_not_be_replaced_is_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `put()` was to replace, for several calls by one transaction, is invalidated though the first raises."""
+    monkeypatch.setattr(connection, "isolation_level", "read committed", raising=False)
+
+    @transaction.atomic
+    def write() -> None:
+        thrice.put(0, 1)
+        thrice.put(0, 2)
+        triples.put({1: 0}, [1])
+        triples.put({2: 0}, [2])
+
+    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
+        write()
+
+    assert (2, 2) == tuple(
+        len([key for key in queue() if name in key]) for name in ("together.thrice", "together.triples")
+    )
+
+
+@real
+def test_save_is_one_command(commands: Commands) -> None:
+    """The model and its parts are told together, outside `atomic()` too."""
+    squad = made_squad()
+    (squads(), players_of(squad.pk))
+    commands.clear()
+
+    Player.objects.create(name="Ann", squad=squad)
+
+    assert ["set_many"] == commands.names

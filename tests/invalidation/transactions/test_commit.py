@@ -1,0 +1,257 @@
+"""An invalidation waits for the commit of the transaction that it was made in."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import product
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from cachedeco import MISSING, Namespace
+from tests.models import Club, ClubClass
+from tests.support.backends import Commands
+from tests.support.clubs import Undone, name_of, names, rename
+from tests.support.threads import in_thread
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("_nothing_left_waiting"),
+]
+
+
+WAYS: dict[str, Callable[[int], None]] = {
+    "invalidate": name_of.invalidate,
+    "invalidate_all": lambda _: name_of.invalidate_all(),
+    "namespace": lambda pk: Namespace("club", pk).invalidate(),
+    "parent namespace": lambda _: Namespace("club").invalidate(),
+}
+EVERY_WAY = pytest.mark.parametrize("invalidate", WAYS.values(), ids=WAYS)
+
+
+# --- commit and rollback ---
+
+
+@EVERY_WAY
+def test_invalidation_at_commit_reaches_everybody(pk: int, invalidate: Callable[[int], None]) -> None:
+    """Until the commit others are served what stands in the database, and from then on what stands there then."""
+    with transaction.atomic():
+        rename(pk, "new")
+        invalidate(pk)
+        before = in_thread(lambda: name_of(pk))
+    after = in_thread(lambda: name_of(pk))
+
+    assert ("old", "new", "new") == (before, after, name_of(pk))
+
+
+@EVERY_WAY
+def test_invalidation_rolled_back_never_happened(pk: int, invalidate: Callable[[int], None]) -> None:
+    """After a rollback the entry is served as if nothing had been: it is what the database says."""
+    with suppress(Undone), transaction.atomic():
+        rename(pk, "new")
+        invalidate(pk)
+        raise Undone
+
+    assert ("old", "old") == (name_of.peek(pk), in_thread(lambda: name_of.peek(pk)))
+
+
+@EVERY_WAY
+def test_call_invalidated_by_the_open_transaction_computes_and_stores_nothing(
+    pk: int, invalidate: Callable[[int], None], commands: Commands
+) -> None:
+    """The transaction sees what it has written itself, and keeps it to itself: nothing is sent to the cache."""
+    with transaction.atomic():
+        rename(pk, "new")
+        invalidate(pk)
+        commands.clear()
+        seen = [name_of(pk), name_of.refresh(pk), name_of(pk)]
+        name_of.put("put", pk)
+        peeked = name_of.peek(pk)
+        sent = list(commands)
+
+    assert (["new"] * 3, MISSING, []) == (seen, peeked, sent)
+    assert MISSING is name_of.peek(pk)
+
+
+def test_call_not_invalidated_by_the_open_transaction_is_served(pk: int, commands: Commands) -> None:
+    """A transaction's invalidation of one call leaves the hits of another alone, inside it too."""
+    with transaction.atomic():
+        names.invalidate()
+        commands.clear()
+        value = name_of(pk)
+
+    assert ("old", ["get_many", "set_many"]) == (value, commands.names)
+
+
+def test_rolled_back_row_leaves_no_trace_in_cache(pk: int) -> None:
+    """A row that was created, invalidated for, read back and rolled back is in neither the database nor the cache."""
+    with suppress(Undone), transaction.atomic():
+        Club.objects.create(name="ghost")
+        names.invalidate()
+        inside = names()
+        raise Undone
+
+    assert (["old", "ghost"], ["old"]) == (inside, names())
+    assert pk
+
+
+def test_invalidation_before_the_write_waits_for_the_commit_too(pk: int) -> None:
+    """A reader between an early invalidation and its write can't bring the old value back for good."""
+    with transaction.atomic():
+        name_of.invalidate(pk)
+        before = in_thread(lambda: name_of(pk))
+        rename(pk, "new")
+
+    assert ("old", "new") == (before, name_of(pk))
+
+
+def test_invalidations_of_one_transaction_are_one_command(pk: int, commands: Commands) -> None:
+    """What a transaction invalidates goes out together, and each token once."""
+    with transaction.atomic():
+        for _ in range(3):
+            name_of.invalidate(pk)
+            names.invalidate()
+        commands.clear()
+
+    assert ["set_many"] == commands.names
+    assert 2 == len(commands[0].keys)
+
+
+def test_invalidation_outside_of_transactions_goes_out_at_once(pk: int, commands: Commands) -> None:
+    """In autocommit mode there is nothing to wait for."""
+    commands.clear()
+    name_of.invalidate(pk)
+
+    assert ["set_many"] == commands.names
+
+
+def test_decorated_function_is_a_transaction_each_time(pk: int) -> None:
+    """`@atomic` is one object for all calls: what one call has invalidated does not cling to the next."""
+
+    @transaction.atomic
+    def change(name: str, *, undo: bool) -> str:
+        rename(pk, name)
+        name_of.invalidate(pk)
+        inside = name_of(pk)
+        transaction.set_rollback(undo)
+        return inside
+
+    seen = [change("one", undo=True), name_of(pk), change("two", undo=False), name_of(pk)]
+
+    assert ["one", "old", "two", "two"] == seen
+
+
+def test_durable_block_is_a_transaction(pk: int) -> None:
+    """`atomic(durable=True)` commits like any other."""
+    with transaction.atomic(durable=True):
+        rename(pk, "new")
+        name_of.invalidate(pk)
+        before = in_thread(lambda: name_of(pk))
+
+    assert ("old", "new") == (before, name_of(pk))
+
+
+def test_commit_that_fails_invalidates_nothing(pk: int, commands: Commands) -> None:
+    """A constraint that is checked at commit undoes the transaction: what waited is dropped."""
+
+    @transaction.atomic
+    def change() -> None:
+        ClubClass.objects.create(club_id=pk + 1, name="nowhere", start_time="2026-11-22T10:00Z")
+        name_of.invalidate(pk)
+        commands.clear()
+
+    with pytest.raises(IntegrityError):
+        change()
+
+    assert [] == commands
+    assert "old" == name_of.peek(pk)
+
+
+def test_connection_closed_in_transaction_invalidates_nothing(pk: int, commands: Commands) -> None:
+    """A connection lost before the commit has committed nothing, and invalidates nothing."""
+    with transaction.atomic():
+        name_of.invalidate(pk)
+        commands.clear()
+        connection.close()
+
+    assert [] == commands
+    assert "old" == name_of.peek(pk)
+
+
+# --- savepoints ---
+
+
+@pytest.mark.parametrize("kept", list(product([True, False], repeat=3)))
+def test_invalidation_in_nested_blocks_goes_out_if_all_around_it_are_kept(kept: tuple[bool, bool, bool]) -> None:
+    """Of three nested blocks, what each has invalidated before and after the inner one shares the block's fate."""
+    keys = [Club.objects.create(name="old").pk for _ in kept]
+    for key in keys:
+        name_of(key)
+
+    def nest(depth: int) -> None:
+        if depth == len(kept):
+            return
+        with suppress(Undone), transaction.atomic():
+            rename(keys[depth], "new")
+            name_of.invalidate(keys[depth])
+            nest(depth + 1)
+            # What the inner block has undone is served again, and what it has kept computes.
+            assert [name_of.uncached(key) for key in keys] == [name_of(key) for key in keys]
+            if not kept[depth]:
+                raise Undone
+
+    nest(0)
+
+    expected = [MISSING if all(kept[: depth + 1]) else "old" for depth in range(3)]
+    assert expected == [name_of.peek(key) for key in keys]
+    assert [name_of.uncached(key) for key in keys] == [name_of(key) for key in keys]
+
+
+def test_invalidation_after_savepoint_rolled_back_goes_out(pk: int) -> None:
+    """The same call invalidated in an undone savepoint and again outside of it is invalidated."""
+    with transaction.atomic():
+        with suppress(Undone), transaction.atomic():
+            name_of.invalidate(pk)
+            raise Undone
+        rename(pk, "new")
+        name_of.invalidate(pk)
+
+    assert "new" == name_of(pk)
+
+
+def test_invalidation_before_savepoint_rolled_back_goes_out(pk: int) -> None:
+    """What the outer block has invalidated survives that a savepoint which invalidated it again is undone."""
+    with transaction.atomic():
+        rename(pk, "new")
+        name_of.invalidate(pk)
+        with suppress(Undone), transaction.atomic():
+            name_of.invalidate(pk)
+            raise Undone
+
+    assert "new" == name_of(pk)
+
+
+@pytest.mark.parametrize(("undo", "expected"), [(True, "old"), (False, "new")])
+def test_block_without_savepoint_shares_the_fate_of_the_one_around(pk: int, expected: str, *, undo: bool) -> None:
+    """`atomic(savepoint=False)` has no commit and no rollback of its own."""
+    with suppress(Undone), transaction.atomic():
+        with transaction.atomic(savepoint=False):
+            rename(pk, "new")
+            name_of.invalidate(pk)
+            if undo:
+                raise Undone
+        assert "old" == in_thread(lambda: name_of(pk))
+
+    assert (expected, expected) == (name_of.uncached(pk), name_of(pk))
+
+
+def test_savepoint_rolled_back_by_hand_leaves_calls_right(pk: int) -> None:
+    """A savepoint undone by hand keeps its invalidations, as Django keeps its hooks: a miss more, no wrong value."""
+    with transaction.atomic():
+        savepoint = connection.savepoint()
+        rename(pk, "new")
+        name_of.invalidate(pk)
+        inside = name_of(pk)
+        connection.savepoint_rollback(savepoint)
+        after = name_of(pk)
+
+    assert ("new", "old", "old") == (inside, after, name_of(pk))

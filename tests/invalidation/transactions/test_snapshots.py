@@ -1,0 +1,296 @@
+"""Nothing is stored that was read from a snapshot older than its stamp, or that may still be rolled back."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+
+import pytest
+from django.core.cache import cache
+from django.db import connection, connections, transaction
+
+from cachedeco import MISSING, Event, listening
+from cachedeco.invalidation import transactions
+from tests.support.clubs import Undone, name_of, names, other_name_of, rename
+from tests.support.threads import in_thread
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+    pytest.mark.usefixtures("_nothing_left_waiting"),
+]
+
+
+@pytest.fixture
+def _read_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the connection say that each of its statements sees all that was committed before it."""
+    monkeypatch.setattr(connections["default"], "isolation_level", "read committed", raising=False)
+
+
+class PostgreSQL:
+    """As much of a connection to PostgreSQL as is asked for the isolation level: what Django says, and the server."""
+
+    vendor = "postgresql"
+    isolation_level = 2  # Django's word: READ_COMMITTED, whatever the server does
+
+    class Database:
+        """The driver."""
+
+        class Error(Exception):
+            """What it raises."""
+
+    def __init__(self, answer: str | None) -> None:
+        """Remember what the server says; None fails."""
+        self.answer = answer
+        self.connection = self
+        self.asked: list[str] = []
+
+    def cursor(self) -> AbstractContextManager["PostgreSQL"]:
+        """Give a cursor of the driver's own."""
+        return nullcontext(self)
+
+    def execute(self, sql: str) -> None:
+        """Take the question."""
+        self.asked.append(sql)
+        if self.answer is None:
+            raise self.Database.Error
+
+    def fetchone(self) -> tuple[str | None]:
+        """Give the answer."""
+        return (self.answer,)
+
+
+@pytest.fixture
+def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:
+    """Manage the transactions of the default database by hand."""
+    connection.ensure_connection()
+    transaction.set_autocommit(False)
+    yield
+    transaction.rollback()
+    transaction.set_autocommit(True)
+
+
+def _store_new(pk: int, verb: str) -> None:
+    """Change the name to "new", without an invalidation, and make a verb store it."""
+    rename(pk, "new")
+    if verb == "put":
+        name_of.put("new", pk)
+    else:
+        (name_of if verb == "call" else name_of.refresh)(pk)
+
+
+# --- snapshots that may be old ---
+
+
+@pytest.mark.parametrize("verb", ["call", "refresh", "put"])
+@pytest.mark.parametrize(
+    "level",
+    [None, 8, "read uncommitted", "repeatable read", "serializable"],
+    ids=str,
+)
+def test_value_from_a_snapshot_that_may_be_old_is_returned_and_not_stored(
+    pk: int, level: object, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a transaction reads a snapshot, or nobody can tell, no verb stores, then or at the commit."""
+    monkeypatch.setattr(connections["default"], "isolation_level", level, raising=False)
+    name_of.invalidate(pk)
+    events: list[Event] = []
+    with listening(events.append), transaction.atomic():
+        _store_new(pk, verb)
+        peeked = name_of.peek(pk)
+
+    assert (MISSING, MISSING) == (peeked, name_of.peek(pk))
+    assert "stored" not in [event.kind for event in events]
+    reasons = [event.reason for event in events if event.kind == "unstored"]
+    assert ["the transaction's snapshot may be older than the stamp"] == reasons
+
+
+@pytest.mark.parametrize("verb", ["refresh", "put"])
+def test_value_that_may_not_be_stored_invalidates_what_is(pk: int, verb: str) -> None:
+    """Where refresh() and put() can't store, the old value is not served either, from the commit on."""
+    with transaction.atomic():
+        _store_new(pk, verb)
+        inside = [name_of(pk), in_thread(lambda: name_of.peek(pk))]
+
+    assert (["new", "old"], MISSING) == (inside, name_of.peek(pk))
+
+
+def test_reader_in_an_old_snapshot_stores_nothing(pk: int) -> None:
+    """A reader whose transaction began before an invalidation computes an old value after it, and does not store it."""
+    with transaction.atomic():
+        before = names.uncached()
+        in_thread(lambda: rename(pk, "new"))
+        in_thread(names.invalidate)
+        seen = names()
+        elsewhere = in_thread(names)
+
+    assert (["old"], ["old"], ["new"], ["new"]) == (before, seen, elsewhere, names())
+
+
+def test_reader_in_an_old_snapshot_is_served_what_is_newer(pk: int) -> None:
+    """A hit inside a transaction is a hit: what others have stored is not older than its snapshot."""
+    with transaction.atomic():
+        names.uncached()
+        in_thread(lambda: rename(pk, "new"))
+        in_thread(names.invalidate)
+        in_thread(names)
+
+        assert ["new"] == names()
+
+
+def test_transaction_inside_the_computation_is_no_obstacle(pk: int) -> None:
+    """A function that is a transaction itself begins it after its stamp was read: its value is stored."""
+    name_of.invalidate(pk)
+    with transaction.atomic(using="other"):
+        name_of(pk)
+
+    assert ("old", "old") == (name_of.peek(pk), other_name_of.peek(pk))
+
+
+def test_transaction_on_another_database_is_no_obstacle(pk: int) -> None:
+    """Only the snapshot of the function's own database matters."""
+    other_name_of.invalidate(pk)
+    with transaction.atomic():
+        other_name_of(pk)
+
+        assert "old" == in_thread(lambda: other_name_of.peek(pk))
+
+
+# --- READ COMMITTED ---
+
+
+@pytest.mark.usefixtures("_read_committed")
+@pytest.mark.parametrize("verb", ["call", "refresh", "put"])
+def test_value_computed_in_a_transaction_is_stored_at_commit(pk: int, verb: str) -> None:
+    """At READ COMMITTED a value is stored, but not before the commit: it may hold what nobody else may see."""
+    name_of.invalidate(pk)
+    with transaction.atomic():
+        _store_new(pk, verb)
+        inside = [name_of.peek(pk), in_thread(lambda: name_of.peek(pk))]
+
+    assert (["new", MISSING], "new") == (inside, name_of.peek(pk))
+
+
+@pytest.mark.usefixtures("_read_committed")
+def test_value_stored_last_in_a_transaction_is_the_one_that_counts(pk: int) -> None:
+    """Of values stored before, in and after a savepoint the last one is served, in the transaction and after it."""
+    with transaction.atomic():
+        name_of.put("first", pk)
+        with transaction.atomic():
+            name_of.put("second", pk)
+        name_of.put("third", pk)
+        inside = name_of.peek(pk)
+
+    assert ("third", "third") == (inside, name_of.peek(pk))
+
+
+@pytest.mark.usefixtures("_read_committed")
+@pytest.mark.parametrize("savepoint", [True, False])
+def test_value_computed_in_what_is_rolled_back_is_not_stored(pk: int, *, savepoint: bool) -> None:
+    """A value that holds a change which was undone goes with it, whether the transaction or a savepoint was undone."""
+    name_of.invalidate(pk)
+    with suppress(Undone), transaction.atomic():
+        with suppress(Undone if savepoint else ()), transaction.atomic():
+            rename(pk, "new")
+            assert "new" == name_of(pk)
+            raise Undone
+        assert "old" == name_of(pk)
+
+    assert ("old" if savepoint else MISSING) == name_of.peek(pk)
+    assert "old" == name_of(pk)
+
+
+@pytest.mark.usefixtures("_read_committed")
+def test_value_computed_before_the_transaction_invalidated_it_is_not_served(pk: int) -> None:
+    """What a transaction computed before its own invalidation is dead when both go out, in whatever order they do."""
+    name_of.invalidate(pk)
+    with transaction.atomic():
+        name_of(pk)
+        rename(pk, "new")
+        name_of.invalidate(pk)
+
+    assert (MISSING, "new") == (name_of.peek(pk), name_of(pk))
+
+
+@pytest.mark.usefixtures("_read_committed")
+def test_value_computed_before_anothers_invalidation_is_not_served(pk: int) -> None:
+    """A value that waits for the commit while somebody else invalidates its call is dead when it arrives."""
+    names.invalidate()
+    with transaction.atomic():
+        rename(pk, "mine")
+        names()
+        in_thread(names.invalidate)
+
+    assert MISSING is names.peek()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("read committed", True), ("repeatable read", False), ("serializable", False), (None, False)],
+    ids=str,
+)
+def test_isolation_on_postgresql_is_what_the_server_says(answer: str | None, *, expected: bool) -> None:
+    """A default of the server, of the role or SET TRANSACTION changes the level behind Django's back."""
+    server = PostgreSQL(answer)
+
+    found = transactions._reads_committed(server)  # type: ignore[arg-type]
+
+    assert (expected, ["SHOW transaction_isolation"]) == (found, server.asked)
+
+
+# --- transactions by hand ---
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_value_computed_in_a_transaction_by_hand_is_not_stored(pk: int) -> None:
+    """With autocommit off nobody tells when a transaction began: nothing is stored."""
+    events: list[Event] = []
+    cache.delete(name_of.key_for(pk))
+
+    with listening(events.append):
+        found = name_of(pk), name_of.peek(pk)
+
+    assert ("old", MISSING) == found
+    assert ["miss", "unstored", "computed"] == [event.kind for event in events]
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_after_commit_by_hand_reaches_everybody(pk: int) -> None:
+    """With autocommit off, whoever invalidates after the commit is right."""
+    rename(pk, "new")
+    transaction.commit()
+    name_of.invalidate(pk)
+
+    assert "new" == in_thread(lambda: name_of(pk))
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_before_commit_by_hand_reaches_everybody(pk: int) -> None:
+    """With autocommit off, an invalidation is not undone by a reader before the commit, once autocommit is back."""
+    rename(pk, "new")
+    name_of.invalidate(pk)
+    inside = name_of(pk)
+    before = in_thread(lambda: name_of(pk))
+    transaction.commit()
+    transaction.set_autocommit(True)
+
+    assert ("new", "old", "new") == (inside, before, name_of(pk))
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_in_a_block_by_hand_reaches_everybody_after_commit(pk: int) -> None:
+    """With autocommit off, an atomic block is a savepoint: what it invalidates goes out when all is committed."""
+    with transaction.atomic():
+        rename(pk, "new")
+        name_of.invalidate(pk)
+    transaction.commit()
+    transaction.set_autocommit(True)
+
+    assert "new" == name_of(pk)
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_in_a_block_by_hand_goes_out_where_autocommit_never_comes_back(pk: int) -> None:
+    """With autocommit off for good Django never runs its commit hooks: an invalidation can't wait for them."""
+    with transaction.atomic():
+        name_of.invalidate(pk)
+    transaction.commit()
+
+    assert MISSING is in_thread(lambda: name_of.peek(pk))

@@ -1,0 +1,1 @@
+"""Tests of cache keys: the signature compiler, templates, encoders."""

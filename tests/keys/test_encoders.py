@@ -1,0 +1,264 @@
+"""One value, one text: what can be in a cache key, and what its text is."""
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import ipaddress
+import math
+import pathlib
+import types
+import uuid
+import zoneinfo
+from collections import OrderedDict, defaultdict, deque, namedtuple
+from typing import Any, NamedTuple
+
+import pytest
+from django.db.models import TextChoices
+from django.utils.safestring import mark_safe
+
+from cachedeco.keys.encoders import encode
+from tests.models import Club
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+TWO_HOURS = dt.timezone(dt.timedelta(hours=2))
+AUTUMN = dt.datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN)  # a minute that comes twice
+NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+
+
+class Colour(enum.Enum):
+    """An enum."""
+
+    RED = 1
+    CRIMSON = 1
+    BLUE = 2
+
+
+class Tone(enum.Enum):
+    """An enum with the same names."""
+
+    RED = 1
+
+
+class Rank(enum.IntEnum):
+    """An enum whose members are numbers."""
+
+    FIRST = 1
+
+
+class Level(TextChoices):
+    """An enum of Django's whose members are texts."""
+
+    BEGINNER = "b", "Beginner"
+
+
+class Right(enum.Flag):
+    """Flags."""
+
+    READ = 1
+    WRITE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A dataclass."""
+
+    x: int
+    y: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Vector:
+    """A dataclass with the same fields."""
+
+    x: int
+    y: int
+
+
+class Size(NamedTuple):
+    """A named tuple."""
+
+    x: int
+    y: int
+
+
+Extent = namedtuple("Extent", "x y")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, "7"),
+        (-7, "-7"),
+        (True, "True"),
+        (None, "None"),
+        (1.5, "1.5"),
+        ("hello", "5'hello"),
+        ("", "0'"),
+        ("ü", "1'ü"),
+        (b"\x00\xff", "4b00ff"),
+        (b"", "0b"),
+        ((), "()"),
+        ((1, "a"), "(1,1'a)"),
+        ([1, [2]], "[1,[2]]"),
+        ({"b": 2, "a": 1}, "{1'a=1,1'b=2}"),
+        ({3, 1, 2}, "set(1,2,3)"),
+        (frozenset(), "frozenset()"),
+        (dt.date(2026, 11, 22), "datetime.date(10'2026-11-22)"),
+        (decimal.Decimal("1.50"), "decimal.Decimal(4'1.50)"),
+        (Colour.RED, "tests.keys.test_encoders.Colour(3'RED)"),
+        (Point(1, 2), "tests.keys.test_encoders.Point(x=1,y=2)"),
+        (Size(1, 2), "tests.keys.test_encoders.Size(1,2)"),
+        (Colour, "class:tests.keys.test_encoders.Colour()"),
+    ],
+    ids=repr,
+)
+def test_encode_common_values_are_readable(value: object, text: str) -> None:
+    """What most keys are made of can be read by whoever looks into the cache."""
+    encoded = encode(value)
+
+    assert text == encoded
+
+
+# In each group no two are the same argument, whatever Python's == says.
+LOOKALIKES: dict[str, list[Any]] = {
+    "one": [1, "1", 1.0, True, b"1", decimal.Decimal(1), fractions.Fraction(1), 1 + 0j, "1.0", "True", Rank.FIRST],
+    "nothing": [None, "None", "", b"", (), [], {}, set(), frozenset(), 0, False, 0.0, "()", "[]", (None,), [None]],
+    "zero": [0.0, -0.0, 0j, complex(0.0, -0.0)],
+    "infinite": [math.inf, -math.inf, math.nan, "nan", "inf"],
+    "sequences": [(1, 2), [1, 2], {1, 2}, frozenset((1, 2)), deque([1, 2]), range(1, 3), slice(1, 3), "(1,2)"],
+    "nesting": [[[1], 2], [[1, 2]], [1, [2]], [1, 2], [[], 1, 2], ([1], 2)],
+    "cuts": [("ab", "c"), ("a", "bc"), ("abc",), ("a,b", "c"), ("a", "b,c"), ("a", "b", "c"), ("a'1'b", "c")],
+    "forged lengths": [("1'a",), ("a", ""), ("", "a"), "1'a", ("1'a,1'b",), ("a", "b")],
+    "forged marks": [("a)", "(b"), ("a", ")(b"), ["a]"], ["a", "]"], {"a": "1'b=1'c"}, {"a": "b", "c": "d"}],
+    "mappings": [
+        {1: "a"},
+        {"1": "a"},
+        OrderedDict({1: "a"}),
+        defaultdict(int, {1: "a"}),
+        defaultdict(list, {1: "a"}),
+        defaultdict(None, {1: "a"}),
+        types.MappingProxyType({1: "a"}),
+        [(1, "a")],
+        {"a": 1},
+        {1: "a", 2: None},
+    ],
+    "marked sets": [{1}, {"__set__": [1]}, "{1}", "set(1)"],
+    "ordered": [OrderedDict([(1, 2), (3, 4)]), OrderedDict([(3, 4), (1, 2)]), {1: 2, 3: 4}],
+    "bytes": [b"ab", bytearray(b"ab"), "ab", b"6162", "4b6162"],
+    "decimals": [decimal.Decimal("1.0"), decimal.Decimal("1.00"), "1.0", 1.0],
+    "dates": [dt.date(2026, 11, 22), dt.datetime(2026, 11, 22), "2026-11-22", dt.time(0), dt.timedelta(0)],
+    "microseconds": [NOON.replace(microsecond=1001), NOON.replace(microsecond=1999), NOON],
+    "zones": [
+        NOON,
+        NOON.replace(tzinfo=None),
+        NOON.replace(tzinfo=zoneinfo.ZoneInfo("UTC")),
+        NOON.replace(tzinfo=zoneinfo.ZoneInfo("Europe/London")),
+        NOON.replace(tzinfo=dt.timezone(dt.timedelta(0), "GMT")),
+        NOON.astimezone(TWO_HOURS),
+    ],
+    "same offset": [AUTUMN, AUTUMN.replace(tzinfo=TWO_HOURS), AUTUMN.replace(tzinfo=zoneinfo.ZoneInfo("Europe/Rome"))],
+    "folds": [AUTUMN, AUTUMN.replace(fold=1), dt.time(2, 30), dt.time(2, 30, fold=1), dt.time(2, 30, tzinfo=dt.UTC)],
+    "zones themselves": [BERLIN, "Europe/Berlin", dt.UTC, zoneinfo.ZoneInfo("UTC"), TWO_HOURS],
+    "spans": [dt.timedelta(days=1), dt.timedelta(hours=23, minutes=59), dt.timedelta(microseconds=1), 86400, (1, 0, 0)],
+    "ranges": [range(3), range(0, 3, 2), slice(3), slice(0, 3), slice(None), (0, 3, 1)],
+    "ids": [uuid.UUID(int=1), str(uuid.UUID(int=1)), 1, uuid.UUID(int=1).bytes],
+    "addresses": [
+        ipaddress.ip_address("10.0.0.1"),
+        ipaddress.ip_address("::10.0.0.1"),
+        ipaddress.ip_network("10.0.0.1/32"),
+        "10.0.0.1",
+    ],
+    "paths": [pathlib.PurePosixPath("a/b"), pathlib.PureWindowsPath("a/b"), "a/b", pathlib.PurePosixPath("/a/b")],
+    "enums": [Colour.RED, Colour.BLUE, Tone.RED, "RED", 1, Level.BEGINNER, "b", Rank.FIRST],
+    "flags": [Right.READ, Right.WRITE, Right.READ | Right.WRITE, Right(0), 0, 3],
+    "records": [Point(1, 2), Vector(1, 2), Size(1, 2), Extent(1, 2), (1, 2), {"x": 1, "y": 2}, Point(2, 1)],
+    "classes": [Colour, Tone, Point, Club, int, "class:builtins.int()"],
+    "safe text": ["<b>", mark_safe("<b>"), mark_safe("<i>")],
+}
+
+
+@pytest.mark.parametrize("values", LOOKALIKES.values(), ids=LOOKALIKES)
+def test_encode_lookalikes_all_differ(values: list[object]) -> None:
+    """No two arguments that could give different results have one text, however alike they are."""
+    texts = [encode(value) for value in values]
+
+    assert len(texts) == len(set(texts)), texts
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({1: "a", "1": "b", None: "c"}, {None: "c", "1": "b", 1: "a"}),
+        ({"b", "a", "c"}, {"c", "b", "a"}),
+        (frozenset({(1, 2), (3,)}), frozenset({(3,), (1, 2)})),
+        ({"q": {"x": {1, 2}, "y": [1]}}, {"q": {"y": [1], "x": {2, 1}}}),
+        (math.nan, float("nan")),
+        (Colour.RED, Colour.CRIMSON),
+        (Right.READ | Right.WRITE, Right.WRITE | Right.READ),
+        (Right.READ & Right.WRITE, Right(0)),
+        (Point(1, 2), dataclasses.replace(Point(1, 5), y=2)),
+        (dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC), NOON),
+        (zoneinfo.ZoneInfo.no_cache("Europe/Berlin"), BERLIN),
+        (deque([1, 2]), deque([1, 2], maxlen=2)),
+        (pathlib.Path("a//b/"), pathlib.Path("a/b")),
+        (10**40, int("1" + 40 * "0")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_encode_equal_values_have_one_text(left: object, right: object) -> None:
+    """What is one argument has one text, in whatever order and way it was made."""
+    texts = encode(left), encode(right)
+
+    assert texts[0] == texts[1]
+
+
+def test_encode_deep_nesting_keeps_the_depth_apart() -> None:
+    """Fifty levels of containers in one another differ from fifty-one."""
+
+    def nested(depth: int) -> object:
+        value: object = "leaf"
+        for level in range(depth):
+            value = [(value,), {"key": value}, [value]][level % 3]
+        return value
+
+    texts = {encode(nested(depth)) for depth in (49, 50, 51)}
+
+    assert 3 == len(texts)
+
+
+def test_encode_lone_surrogates_have_a_text() -> None:
+    """A text that is no valid Unicode, as a broken client sends it, is a value like another."""
+    texts = {encode("\ud800"), encode("\ud801"), encode("?")}
+
+    assert 3 == len(texts)
+
+
+def test_encode_named_tuple_with_methods_is_its_values() -> None:
+    """A class that derives from a named tuple to add methods is told by its own name and the values."""
+
+    class Box(namedtuple("Box", "x y")):
+        """A named tuple with a method."""
+
+        def area(self) -> int:
+            """Return the product."""
+            return int(self.x * self.y)
+
+    texts = encode(Box(1, 2)), encode(Box(2, 1))
+
+    assert (f"{__name__}.{Box.__qualname__}(1,2)", f"{__name__}.{Box.__qualname__}(2,1)") == texts
+
+
+def test_encode_flag_bits_without_a_name_are_told_apart() -> None:
+    """Flags keep bits that no member stands for: these count, too."""
+
+    class Loose(enum.IntFlag):
+        """Flags that take any bits."""
+
+        READ = 1
+
+    texts = {encode(Loose(bits)) for bits in (0, 1, 8, 9)}
+
+    assert 4 == len(texts)

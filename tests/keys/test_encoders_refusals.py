@@ -1,0 +1,278 @@
+"""What can't be right in a key is refused with an error that says what to do; and how a class is let in."""
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import functools
+import io
+import zoneinfo
+from collections import Counter
+from typing import Any
+
+import pytest
+from django.core.exceptions import ObjectDoesNotExist
+from django.test import RequestFactory
+from django.utils.translation import gettext_lazy
+
+from cachedeco import cached_query, register_key_type
+from cachedeco.keys import encoders
+from cachedeco.keys.encoders import KeyTypeError, encode
+from tests.models import Club, ClubClass, UuidThing
+
+
+class Money:
+    """A class of a user's that says nothing about keys."""
+
+    def __init__(self, amount: int, currency: str) -> None:
+        """Keep both."""
+        self.amount, self.currency = amount, currency
+
+
+class Price(decimal.Decimal):
+    """A class that derives from one in the table, and adds what the base's text does not tell."""
+
+    currency = "EUR"
+
+
+class Zone(dt.tzinfo):
+    """A zone that does not say what it is called."""
+
+    def utcoffset(self, _moment: dt.datetime | None) -> dt.timedelta:
+        """Return none."""
+        return dt.timedelta(0)
+
+
+class Described:
+    """A class whose repr looks like a value's."""
+
+    def __repr__(self) -> str:
+        """Return what every other instance returns."""
+        return "described"
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (Money(1, "EUR"), "register_key_type()"),
+        (Money(1, "EUR"), "__cache_key__"),
+        (Money(1, "EUR"), f"{__name__}.Money"),
+        (Described(), "pass key="),
+        (Price(1), f"{__name__}.Price"),
+        (Counter("a"), "collections.Counter"),
+        (gettext_lazy("Club"), "register_key_type()"),
+        ((number for number in ()), "generator"),
+        (Club(name="a"), "save it, or pass key="),
+        (UuidThing(name="a"), "save it, or pass key="),
+        (Club.objects.all(), "what selects the rows"),
+        (Club.objects.none(), "what selects the rows"),
+        (Club.objects, "what selects the rows"),
+        (RequestFactory().get("/clubs/"), 'ignore=("request",)'),
+        (RequestFactory().get("/clubs/"), "request.user"),
+        (lambda: None, "name it in ignore=, or pass key="),
+        (len, "name it in ignore=, or pass key="),
+        ("".join, "name it in ignore=, or pass key="),
+        (Described().__repr__, "name it in ignore=, or pass key="),
+        (functools.partial(print), "name it in ignore=, or pass key="),
+        (dt.datetime(2026, 11, 22, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
+        (dt.time(1, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_encode_what_cannot_be_right_is_refused_with_a_remedy(value: object, remedy: str) -> None:
+    """A value whose text could be another's, or another's tomorrow, is an error that says what to do."""
+    with pytest.raises(KeyTypeError) as caught:
+        encode(value)
+
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda value: [value], lambda value: {"k": (value,)}, lambda value: {value}], ids=["list", "dict", "set"]
+)
+def test_encode_refuses_inside_containers(wrap: Any) -> None:
+    """A container is no way around a refusal."""
+    with pytest.raises(KeyTypeError, match="register_key_type"):
+        encode(wrap(Described()))
+
+
+def test_encode_zone_read_from_a_file_without_key_is_refused() -> None:
+    """A zone that does not know its name is shown by the file it came from: by an address in memory."""
+    tzif = b"TZif2" + bytes(15) + (b"\0\0\0\0" * 4 + b"\0\0\0\1\0\0\0\4") + b"\0\0\0\0\0\0UTC\0"
+    body = tzif + tzif + b"\nUTC0\n"
+    zone = zoneinfo.ZoneInfo.from_file(io.BytesIO(body))
+
+    with pytest.raises(KeyTypeError, match=r"zoneinfo\.ZoneInfo"):
+        encode(dt.datetime(2026, 11, 22, tzinfo=zone))
+
+
+def test_encode_what_derives_from_a_dataclass_is_refused() -> None:
+    """A class that adds attributes to a dataclass, and is none itself, has no text: fields don't tell all."""
+
+    @dataclasses.dataclass
+    class Point:
+        x: int
+
+    class Named(Point):
+        def __init__(self, x: int, name: str) -> None:
+            super().__init__(x)
+            self.name = name
+
+    with pytest.raises(KeyTypeError, match="Named"):
+        encode(Named(1, "a"))
+
+
+def test_encode_queryset_is_refused_without_a_query() -> None:
+    """The error does not fetch the rows to show them: this test may not use the database."""
+    with pytest.raises(KeyTypeError, match="encode a QuerySet in"):
+        encode(Club.objects.all())
+
+
+def test_refusal_survives_a_repr_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is not saved often can't even be shown, as its text follows a relation: the error stays ours."""
+    monkeypatch.setattr(ClubClass, "__str__", lambda row: row.club.name)
+    row = ClubClass()
+    with pytest.raises(ObjectDoesNotExist):
+        repr(row)
+
+    with pytest.raises(KeyTypeError, match="it is not saved"):
+        encode(row)
+
+
+@pytest.fixture
+def money() -> type[Money]:
+    """Give a class that nobody has registered yet."""
+
+    class Fresh(Money):
+        """A class of this test's own."""
+
+    return Fresh
+
+
+def test_registered_type_is_told_by_its_identity(money: type[Money]) -> None:
+    """A registered class is its name around what its identity returns."""
+    register_key_type(money, lambda money: (money.amount, money.currency))
+
+    texts = [encode(money(1, "EUR")), encode(money(1, "USD")), encode(money(2, "EUR"))]
+
+    name = f"{__name__}.{money.__qualname__}"
+    assert [f"{name}((1,3'EUR))", f"{name}((1,3'USD))", f"{name}((2,3'EUR))"] == texts
+
+
+def test_registered_type_speaks_for_what_derives_from_it(money: type[Money]) -> None:
+    """A class that derives from a registered one can be in keys, under its own name."""
+
+    class Dollars(money):  # type: ignore[valid-type,misc]  # made by the fixture
+        """A class that derives from it."""
+
+    register_key_type(money, lambda money: money.amount)
+
+    texts = encode(Dollars(1, "USD")), encode(money(1, "USD"))
+
+    assert (f"{__name__}.{Dollars.__qualname__}(1)", f"{__name__}.{money.__qualname__}(1)") == texts
+
+
+def test_registered_type_nearest_in_the_hierarchy_counts(money: type[Money]) -> None:
+    """Where a class and its base are registered, the class's own registration is asked."""
+
+    class Dollars(money):  # type: ignore[valid-type,misc]  # made by the fixture
+        """A class that derives from it."""
+
+    register_key_type(Dollars, lambda dollars: ("dollars", dollars.amount))
+    register_key_type(money, lambda money: money.amount)
+
+    text = encode(Dollars(1, "USD"))
+
+    assert f"{__name__}.{Dollars.__qualname__}((7'dollars,1))" == text
+
+
+def test_registration_counts_after_a_refusal(money: type[Money]) -> None:
+    """A class that was refused once is not refused for ever."""
+    with pytest.raises(KeyTypeError):
+        encode(money(1, "EUR"))
+    register_key_type(money, lambda money: money.amount)
+
+    text = encode(money(1, "EUR"))
+
+    assert f"{__name__}.{money.__qualname__}(1)" == text
+
+
+def test_registration_replaces_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever registers a type that has a text already is obeyed."""
+    half = fractions.Fraction(1, 2)
+    monkeypatch.setitem(encoders._encoders, fractions.Fraction, encoders._encoders[fractions.Fraction])
+    register_key_type(fractions.Fraction, float)
+
+    text = encode(half)
+
+    assert "fractions.Fraction(0.5)" == text
+
+
+def test_registered_identity_that_cannot_be_in_a_key_is_refused(money: type[Money]) -> None:
+    """An identity is encoded like any other value, and so refused like it."""
+    register_key_type(money, lambda _: object())
+
+    with pytest.raises(KeyTypeError, match="object object"):
+        encode(money(1, "EUR"))
+
+
+@pytest.mark.parametrize(("cls", "identity"), [("Money", str), (Money, "amount"), (Money(1, "EUR"), str)])
+def test_register_key_type_refuses_what_it_does_not_take(cls: Any, identity: Any) -> None:
+    """It takes a class and a callable, and says so."""
+    with pytest.raises(TypeError, match="takes a class and a callable"):
+        register_key_type(cls, identity)
+
+
+class Tenant:
+    """A class with a key of its own."""
+
+    def __init__(self, slug: str) -> None:
+        """Keep the slug."""
+        self.slug = slug
+
+    def __cache_key__(self) -> str:
+        """Return the slug."""
+        return self.slug
+
+
+class Plan(enum.Enum):
+    """An enum whose members say themselves what they are in keys."""
+
+    FREE = 1
+
+    def __cache_key__(self) -> int:
+        """Return the value, and not the name."""
+        return self.value
+
+
+def test_cache_key_method_tells_two_instances_apart() -> None:
+    """A method `__cache_key__` is all that a class of one's own needs."""
+    texts = encode(Tenant("a")), encode([Tenant("b")])
+
+    assert (f"{__name__}.Tenant(1'a)", f"[{__name__}.Tenant(1'b)]") == texts
+
+
+def test_cache_key_method_goes_before_all_other_rules() -> None:
+    """A class that says what it is, is told by that, whatever its kind is and whoever has registered it."""
+    register_key_type(Plan, lambda plan: plan.name)
+
+    text = encode(Plan.FREE)
+
+    assert f"{__name__}.Plan(1)" == text
+
+
+def test_refusal_in_a_call_names_argument_and_function() -> None:
+    """Whoever reads the error in a log finds the argument, the function and the remedy in it."""
+
+    @cached_query(name="refusals.classes")
+    def classes(club: object, page: int = 1) -> object:
+        return club, page
+
+    with pytest.raises(TypeError) as caught:
+        classes(Club(name="a"))
+
+    assert (
+        "Can't encode <Club: a> (club of refusals.classes()) in a cache key; it is not saved, so nothing tells it from "
+        "another one: save it, or pass key=." == str(caught.value)
+    )

@@ -1,0 +1,246 @@
+"""Hypothesis finds no two calls that are one and have two keys, nor two that are different and have one."""
+
+import dataclasses
+import datetime as dt
+import enum
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cachedeco import Namespace, cached_query
+from cachedeco.keys.encoders import encode
+
+
+class Colour(enum.Flag):
+    """An enum among the values."""
+
+    RED = 1
+    BLUE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A dataclass among the values."""
+
+    left: Any
+    right: Any
+
+
+# What forgeries are made of: digits, and every mark that a text or a key has.
+FORGED = st.text("0123456789'b()[]{}<>,=|:.-#%e_ aü", max_size=12)
+TEXTS = st.one_of(FORGED, st.text(max_size=12), st.sampled_from(["", "None", "True", "1'a", "1'a,1'b", "|", ")", "/"]))
+ZONES = st.one_of(
+    st.none(), st.timezones(), st.builds(dt.timezone, st.timedeltas(dt.timedelta(0), dt.timedelta(hours=2)))
+)
+HASHABLE_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-2, 12),
+    st.floats(),
+    st.complex_numbers(max_magnitude=9),
+    TEXTS,
+    st.binary(max_size=8),
+    st.decimals(allow_nan=False),
+    st.fractions(),
+    st.dates(),
+    st.datetimes(timezones=ZONES, allow_imaginary=False),
+    st.times(timezones=st.one_of(st.none(), st.just(dt.UTC))),
+    st.timedeltas(),
+    st.uuids(),
+    st.ip_addresses(),
+    st.sampled_from([Colour.RED, Colour.BLUE, Colour.RED | Colour.BLUE, Colour(0), Colour, int, str]),
+    st.builds(range, st.integers(0, 3), st.integers(0, 3)),
+)
+HASHABLE = st.recursive(
+    HASHABLE_LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(tuple), st.frozensets(inner, max_size=3), st.builds(Pair, inner, inner)
+    ),
+    max_leaves=4,
+)
+VALUES = st.recursive(
+    HASHABLE_LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.sets(HASHABLE, max_size=4),
+        st.dictionaries(HASHABLE, inner, max_size=4),
+        st.builds(Pair, inner, inner),
+        st.binary(max_size=4).map(bytearray),
+    ),
+    max_leaves=6,
+)
+KEYWORDS = st.dictionaries(st.sampled_from(["a", "b", "x", "club", "args", "kwargs"]), VALUES, max_size=3)
+
+
+def identity(value: Any) -> object:
+    """Return what makes a value the argument that it is, written down in another way than keys are."""
+    kind = type(value)
+    if isinstance(value, list | tuple):
+        return kind, tuple(map(identity, value))
+    if isinstance(value, set | frozenset):
+        return kind, frozenset(map(identity, value))
+    if isinstance(value, dict):
+        return kind, frozenset((identity(key), identity(item)) for key, item in value.items())
+    if isinstance(value, Pair):
+        return kind, identity(value.left), identity(value.right)
+    if isinstance(value, dt.datetime | dt.time):
+        return kind, value.isoformat(), value.fold, type(value.tzinfo), str(value.tzinfo)
+    return kind, repr(value)
+
+
+def rebuilt(value: Any) -> Any:
+    """Return the same value, made of new objects in the opposite order."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(rebuilt, value))
+    if isinstance(value, set | frozenset):
+        return type(value)(map(rebuilt, reversed(list(value))))
+    if isinstance(value, dict):
+        return {rebuilt(key): rebuilt(item) for key, item in reversed(value.items())}
+    if isinstance(value, Pair):
+        return Pair(rebuilt(value.left), rebuilt(value.right))
+    if isinstance(value, str):
+        return "".join(list(value))
+    return value
+
+
+@given(VALUES)
+def test_equal_values_have_one_text(value: object) -> None:
+    """A value made again, with sets and dicts in another order, has the same text."""
+    again = rebuilt(value)
+
+    assert encode(value) == encode(again)
+
+
+@given(st.lists(VALUES, min_size=2, max_size=8))
+@example(["1'a,1'b", ("a", "b"), ["a", "b"], {"a": "b"}, ("1'a,1'b",), "(1'a,1'b)"])
+def test_different_values_have_different_texts(values: list[object]) -> None:
+    """As many texts as values: none is taken for another one."""
+    assert len(set(map(encode, values))) == len(set(map(identity, values)))
+
+
+@given(st.lists(st.lists(VALUES, max_size=3), min_size=2, max_size=4))
+@settings(max_examples=50)
+def test_values_in_a_row_are_cut_in_one_way(rows: list[list[object]]) -> None:
+    """Texts put side by side, with any of our marks between them, tell where each of them ends."""
+    for mark in (",", "|", "=", ")"):
+        joined = {"".join(encode(value) + mark for value in row) for row in rows}
+
+        assert len({tuple(map(identity, row)) for row in rows}) == len(joined)
+
+
+@cached_query(vary=lambda varied: varied, version="1")
+def rows(club: object, page: object = 1, *args: object, varied: object = None, **kwargs: object) -> object:
+    """Take arguments of each kind."""
+    return club, page, args, varied, kwargs
+
+
+@given(VALUES, VALUES, VALUES, KEYWORDS.map(lambda given: {f"k_{name}": value for name, value in given.items()}))
+def test_forms_of_one_call_have_one_key(club: object, page: object, varied: object, more: dict[str, Any]) -> None:
+    """By position, by name, in the opposite order, made again: one call, with one key and one token."""
+    backwards = dict(reversed(more.items()))
+
+    resolve_call = [
+        rows._spec.resolve_call(args, kwargs)[1]
+        for args, kwargs in (
+            ((club, page), {"varied": varied, **more}),
+            ((club,), {**backwards, "varied": rebuilt(varied), "page": rebuilt(page)}),
+            ((), {"varied": varied, **backwards, "page": page, "club": rebuilt(club)}),
+        )
+    ]
+    token = rows._spec.own_token((club, page), {**more, "varied": varied}).key
+
+    assert resolve_call[0] == resolve_call[1] == resolve_call[2]
+    assert resolve_call[0][1] == token
+
+
+@given(st.lists(st.tuples(VALUES, VALUES, st.lists(VALUES, max_size=2), VALUES, KEYWORDS), min_size=2, max_size=3))
+@settings(max_examples=50)
+def test_different_calls_have_different_keys(calls: list[tuple[Any, Any, list[Any], Any, dict[str, Any]]]) -> None:
+    """As many keys as calls; an entry's, and a call's own token's."""
+    keys, tokens, identities = set(), set(), set()
+    for club, page, rest, varied, more in calls:
+        more.pop("club", None)
+        _, [key, token, *_] = rows._spec.resolve_call((club, page, *rest), {"varied": varied, **more})
+        keys.add(key)
+        tokens.add(token)
+        identities.add((identity((club, page, rest, more)), identity(varied)))
+
+    assert (len(identities), len(identities)) == (len(keys), len(tokens))
+    assert keys.isdisjoint(tokens)
+
+
+@given(
+    st.tuples(TEXTS, TEXTS, TEXTS),
+    st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=6),
+)
+@example(("", "'", ""), [(3, "b=1"), ("b=3", 1)])
+@example(("", "", "'"), [(1, 3), (1, "|'3")])
+def test_template_of_any_text_tells_calls_apart(text: tuple[str, str, str], calls: list[tuple[object, object]]) -> None:
+    """Whatever a template's own text is, as many keys as calls."""
+    before, between, after = (each.replace("{", "{{").replace("}", "}}") for each in text)
+
+    @cached_query(key=f"{before}{{a}}{between}{{b}}{after}", vary=lambda: "'")
+    def pair(a: object, b: object) -> object:
+        return a, b
+
+    keys = {pair.key_for(*call) for call in calls}
+
+    assert len(set(map(identity, calls))) == len(keys)
+
+
+PARTS = st.lists(st.one_of(TEXTS, st.integers(), st.uuids(), st.dates(), st.booleans()), min_size=1, max_size=4)
+
+
+def as_text(parts: list[Any]) -> tuple[str, ...]:
+    """Return what parts of a namespace are compared by."""
+    return tuple(part.isoformat() if isinstance(part, dt.date) else str(part) for part in parts)
+
+
+@given(st.lists(PARTS, min_size=2, max_size=6))
+@example([["a:b"], ["a", "b"], ["a%3Ab"], ["a", "", "b"], ["", ""], [""], ["a::b"]])
+def test_namespaces_are_equal_where_their_parts_are_as_text(many: list[list[object]]) -> None:
+    """As many namespaces as paths of texts: no part reaches out of its place."""
+    paths = {as_text(parts) for parts in many}
+
+    assert len(paths) == len({Namespace(*parts) for parts in many}) == len({Namespace(*path) for path in paths})
+
+
+@given(PARTS, PARTS)
+@example(["club"], ["clubs"])
+@example(["club", 7], ["club", 77])
+@example(["club", ""], ["club"])
+def test_namespace_covers_what_begins_with_its_parts(one: list[object], other: list[object]) -> None:
+    """An entry depends on the tokens of all the namespaces above its own, and on no other one's."""
+    covered = Namespace(*one).token_name("cd") in Namespace(*other).token_names("cd")
+
+    assert covered is (as_text(one) == as_text(other)[: len(one)])
+
+
+# Of each part: its text before a field, whether there is a field, its text after it.
+WRITTEN = st.tuples(TEXTS, st.booleans(), TEXTS).map(
+    lambda part: (part[0].replace(":", ""), part[1], part[2].replace(":", "") or "x")
+)
+
+
+@given(st.lists(WRITTEN, min_size=1, max_size=3), st.one_of(TEXTS, st.integers(), st.uuids()))
+@example([("club", False, "x"), ("", True, "}")], "a:b")
+@example([("{field}", True, "{}"), ("%3A", True, "%")], "{field}")
+def test_template_names_the_namespace_that_its_parts_name(written: list[tuple[str, bool, str]], field: object) -> None:
+    """A template and `Namespace()` write one path: the text split at ":", the field never."""
+    escaped = [[text.replace("{", "{{").replace("}", "}}") for text in (part[0], part[2])] for part in written]
+    template = ":".join(
+        f"{before}{{field}}{after}" if part[1] else before + after
+        for part, (before, after) in zip(written, escaped, strict=True)
+    )
+
+    @cached_query(namespace=template)
+    def under(field: object) -> object:
+        return field
+
+    tokens = under._spec.ready().compiled_keys.keys(field)[3:]
+
+    parts = [f"{before}{field if filled else ''}{after}" for before, filled, after in written]
+    assert Namespace(*parts).token_names("cd") == tokens

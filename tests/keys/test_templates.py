@@ -1,0 +1,195 @@
+"""Templates as keys: fields are paths of attributes, told by type; text between them forges nothing."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cachedeco import cached_query
+
+
+def club(pk: object, **attributes: object) -> SimpleNamespace:
+    """Make something with a primary key."""
+    return SimpleNamespace(pk=pk, **attributes)
+
+
+def test_template_key_can_be_read() -> None:
+    """A template's own text is in the key, and each field with its name."""
+
+    @cached_query(name="templates.rows", key="page-{page}:club/{club.pk}")
+    def rows(club: Any, page: int) -> object:
+        return club, page
+
+    key = rows.key_for(club("a"), 2)
+
+    assert "cd:e:templates.rows(page-page=2:club/club.pk=1'a|)" == key
+
+
+def test_template_looks_at_its_fields_only() -> None:
+    """What differs in an attribute that the template does not name is one call."""
+
+    @cached_query(key="{club.pk}")
+    def rows(club: Any) -> object:
+        return club
+
+    keys = [rows.key_for(club(7, name="a")), rows.key_for(club(7, name="b")), rows.key_for(club(8, name="a"))]
+
+    assert keys[0] == keys[1]
+    assert keys[0] != keys[2]
+
+
+def test_template_tells_values_by_type() -> None:
+    """A field is no text: 7 and "7" are two keys."""
+
+    @cached_query(key="{club.pk}")
+    def rows(club: Any) -> object:
+        return club
+
+    keys = {rows.key_for(club(pk)) for pk in (7, "7", 7.0, None, "None", (7,))}
+
+    assert 6 == len(keys)
+
+
+def test_template_follows_paths_of_any_length() -> None:
+    """A field may follow several attributes, and a parameter may be in several fields."""
+
+    @cached_query(key="{club.owner.pk}:{club.owner.name.real}:{club.pk}")
+    def rows(club: Any) -> object:
+        return club
+
+    key = rows.key_for(club(7, owner=club(8, name=9)))
+
+    assert key.endswith("rows(club.owner.pk=8:club.owner.name.real=9:club.pk=7|)")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{a}{b}",
+        "{a}'{b}",
+        "{a}1'{b}",
+        "{a}5{b}",
+        "{a}.5{b}",
+        "{a}:{b}",
+        "{a},{b}",
+        "{a}|{b}",
+        "{a} {b}",
+        "{a}={b}",
+        "{a}b={b}",
+        "{a}'b={b}",
+        "{a}e-05{b}",
+        "{a}b00{b}",
+        "{a}){b}",
+        "{a}({b}",
+        "{a}{{{b}}}",
+        "{{{a}}}{b}",
+        "'{a}\"{b}\\",
+        "{a}\n{b}\x00",
+        "é{a}\ud800{b}",
+    ],
+)
+def test_template_text_forges_nothing(template: str) -> None:
+    """Whatever stands between two fields, no pair of values can be read as another pair."""
+
+    @cached_query(key=template)
+    def rows(a: object, b: object) -> object:
+        return a, b
+
+    texts = ["", "a", "b=1", "b=3", "'", "1'", "'b=1", "b=2'b=", "5b=1", "b00=1", "2'b=", ",'b=", ")(", "1'b='1'"]
+    values = [*texts, 1, 2, 3, 4, 5, 11, 15, 75, 7, 1.5, 1e-05, True, None, b"", b"\x00", (), (1,), [1], {"b": 1}]
+
+    keys = [rows.key_for(a, b) for a in values for b in values]
+
+    assert len(keys) == len(set(keys))
+
+
+def test_template_braces_doubled_are_text() -> None:
+    """Doubled braces are braces, as in any format string."""
+
+    @cached_query(name="templates.braces", key="{{page}}={page}")
+    def rows(page: int) -> int:
+        return page
+
+    key = rows.key_for(2)
+
+    assert "cd:e:templates.braces({page}=page=2|)" == key
+
+
+def test_template_without_fields_is_the_key_of_a_function_without_parameters() -> None:
+    """A text can be a key where there is nothing to tell, and to change it is to change the key."""
+
+    def rows() -> None:
+        return None
+
+    keys = {cached_query(key=text)(rows).key_for() for text in ("all", "all 2")}
+
+    assert 2 == len(keys)
+
+
+def test_template_text_is_part_of_the_key() -> None:
+    """Who changes a template's text asks for new entries."""
+
+    def rows(page: int) -> int:
+        return page
+
+    keys = {cached_query(key=text)(rows).key_for(1) for text in ("v1:{page}", "v2:{page}", "{page}")}
+
+    assert 3 == len(keys)
+
+
+def test_template_takes_variadic_parameters() -> None:
+    """The parameters behind the stars are fields by their names."""
+
+    @cached_query(key="{clubs}-{options}")
+    def rows(*clubs: int, **options: int) -> object:
+        return clubs, options
+
+    keys = [rows.key_for(1, 2, x=3, y=4), rows.key_for(1, 2, y=4, x=3), rows.key_for(1, x=3, y=4)]
+
+    assert keys[0] == keys[1]
+    assert keys[0] != keys[2]
+
+
+def test_template_fields_are_looked_at_in_the_call_only() -> None:
+    """An attribute that the argument does not have is the caller's error, as it would be in the function."""
+
+    @cached_query(key="{club.pk}")
+    def rows(club: Any) -> object:
+        return club
+
+    with pytest.raises(AttributeError, match="pk"):
+        rows(None)
+
+
+@pytest.mark.parametrize("option", ["key", "namespace"])
+@pytest.mark.parametrize(
+    ("template", "error", "words"),
+    [
+        ("{klub.pk}", TypeError, "takes no 'klub'; it has club, page"),
+        ("{}", ValueError, "it takes a parameter's name, with attributes: {club.pk}"),
+        ("{0}", ValueError, "it takes a parameter's name"),
+        ("{club[pk]}", ValueError, "it takes a parameter's name"),
+        ("{club.}", ValueError, "it takes a parameter's name"),
+        ("{club..pk}", ValueError, "it takes a parameter's name"),
+        ("{club.pk()}", ValueError, "it takes a parameter's name"),
+        ("{club.class}", ValueError, "it takes a parameter's name"),
+        ("{ club}", ValueError, "it takes a parameter's name"),
+        ("{club.pk!r}", ValueError, "it takes plain fields, {club.pk}"),
+        ("{club.pk:>5}", ValueError, "it takes plain fields, {club.pk}"),
+        ("{club.pk", ValueError, "is no template"),
+        ("club.pk}", ValueError, "is no template"),
+    ],
+)
+def test_template_malformed_is_refused_at_decoration(
+    option: str, template: str, error: type[Exception], words: str
+) -> None:
+    """A template is checked when the function is decorated; the error shows what one looks like."""
+
+    def rows(club: object, page: int = 1) -> object:
+        return club, page
+
+    with pytest.raises(error) as caught:
+        cached_query(**{option: template}, ignore=("club", "page"))(rows)
+
+    assert words in str(caught.value)
+    assert f"{option}=" in str(caught.value)

@@ -1,3 +1,0 @@
-"""Fixtures of the tests of leases: a clock."""
-
-from tests.clocks import clock  # noqa: F401 -- a fixture

@@ -1,0 +1,1 @@
+"""Tests of the look-up and the computation: hit, miss, single flight, leases, refresh."""

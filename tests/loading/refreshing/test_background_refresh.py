@@ -1,0 +1,306 @@
+"""The setting REFRESH: in a thread, or in a task of the same loop, while every caller is served the old value."""
+
+import asyncio
+import threading
+from contextlib import nullcontext
+from threading import BoundedSemaphore, Semaphore
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from pytest_django import Settings
+
+from cachedeco import Event, bypass, cached_query, listening
+from cachedeco.loading import refreshing, single_flight
+from cachedeco.loading.leases import FAILED, STORED
+from cachedeco.runtime import background
+from cachedeco.storage.store import Store
+from tests.loading.leases.elsewhere import lease_for
+from tests.loading.refreshing.conftest import Cached, Truth
+from tests.support.clocks import Clock
+from tests.support.sides import SYNC
+
+local = threading.local()
+
+
+@pytest.fixture(autouse=True)
+def _in_threads(settings: Settings) -> None:
+    """Refresh in the background."""
+    settings.CACHEDECO = {"REFRESH": "thread"}
+
+
+@pytest.fixture
+def read(clock: Clock, truth: Truth) -> Cached:
+    """Give a cached function whose entry is due, and may be served for another minute."""
+    read = truth.cached(SYNC, stale=60, stale_on_error=60)
+    read(1)
+    clock.now += 60
+    truth.value = "new"
+    return read
+
+
+def mark_of(key: str) -> object:
+    """Return what stands under a lease's key."""
+    return (Store("default").get_many([key]) or {}).get(key)
+
+
+def test_thread_refreshes_while_the_caller_is_served(read: Cached, truth: Truth, worked: Semaphore) -> None:
+    """The caller has the old value at once; the new one is computed in a thread of ours, stored, and marked."""
+    threads: list[str] = []
+    truth.meanwhile = lambda: threads.append(threading.current_thread().name)
+    lease = lease_for(read, 1)
+
+    found = read(1)
+
+    assert worked.acquire(timeout=10)
+    assert ("old", "new", STORED) == (found, read(1), mark_of(lease.key))
+    assert ["cachedeco"] == [name.partition("_")[0] for name in threads]
+
+
+def test_thread_has_cache_connections_of_its_own_and_closes_them(
+    read: Cached, truth: Truth, worked: Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A client of memcached is one thread's: the background never uses the caller's, and leaves none open.
+
+    The defect: some asgiref hand over Django's cache objects with the context, and two threads talked on one socket.
+    """
+    mine, theirs, closed = caches["default"], [], []
+    monkeypatch.setattr(type(mine), "close", lambda self, **_: closed.append(self))
+    truth.meanwhile = lambda: theirs.append(caches["default"])
+
+    read(1)
+
+    assert worked.acquire(timeout=10)
+    assert (1, theirs) == (len(theirs), closed)
+    assert mine is not theirs[0]
+
+
+def test_cache_objects_that_came_with_the_context_are_left_to_the_caller() -> None:
+    """Work in another context begins without the cache objects of the one that it was copied from."""
+    mine, theirs = caches["default"], []
+
+    background.copy_context().run(background._alone, lambda: theirs.append(caches["default"]))
+
+    assert (True, False) == (mine is caches["default"], mine is theirs[0])
+
+
+def test_call_with_another_key_in_the_thread_is_not_refreshed(clock: Clock, truth: Truth, worked: Semaphore) -> None:
+    """What varies on an attribute of the caller's thread would be computed for another tenant: it is not computed."""
+    local.tenant = "one"
+    read = truth.cached(SYNC, stale=60, vary=lambda: getattr(local, "tenant", "nobody"))
+    read(1)
+    clock.now += 60
+    lease = lease_for(read, 1)
+    seen: list[Event] = []
+
+    with listening(seen.append):
+        found = read(1)
+        assert worked.acquire(timeout=10)
+        again = read(1)
+
+    [problem] = [each for each in seen if each.kind == "error"]
+    assert ("old", "old", 1, FAILED) == (found, again, truth.read_count, mark_of(lease.key))
+    assert 'Say CACHEDECO["REFRESH"] = "caller".' in str(problem.error)
+
+
+def test_call_that_has_no_key_in_the_thread_is_not_refreshed(clock: Clock, truth: Truth, worked: Semaphore) -> None:
+    """Where what the call varies on raises in the thread, an event has the exception."""
+    local.tenant = "one"
+    read = truth.cached(SYNC, stale=60, vary=lambda: local.tenant)
+    read(1)
+    clock.now += 60
+    seen: list[Event] = []
+
+    with listening(seen.append):
+        found = read(1)
+        assert worked.acquire(timeout=10)
+
+    assert ("old", 1, [AttributeError]) == (found, truth.read_count, [type(each.error) for each in seen if each.error])
+
+
+def test_refresh_that_fails_is_an_event_and_throttled(read: Cached, truth: Truth, worked: Semaphore) -> None:
+    """The old value is served on, and nobody tries again for five seconds."""
+    truth.error = ZeroDivisionError("broken")
+    lease = lease_for(read, 1)
+    seen: list[Event] = []
+
+    with listening(seen.append):
+        found = read(1)
+        assert worked.acquire(timeout=10)
+        again = read(1)
+
+    assert ("old", "old", 2, FAILED) == (found, again, truth.read_count, mark_of(lease.key))
+    assert [truth.error] == [each.error for each in seen if each.kind == "error"]
+
+
+def test_refresh_that_fails_after_an_invalidation_is_an_event(read: Cached, truth: Truth, worked: Semaphore) -> None:
+    """Where there is no old value any more, the exception is told and not lost, and the lease is given back."""
+    truth.error, truth.meanwhile = ZeroDivisionError("broken"), lambda: read.invalidate(1)
+    lease = lease_for(read, 1)
+    seen: list[Event] = []
+
+    with listening(seen.append):
+        read(1)
+        assert worked.acquire(timeout=10)
+
+    problems = [(each.reason, each.error) for each in seen if each.kind == "error"]
+    assert ([("The refresh failed", truth.error)], None) == (problems, mark_of(lease.key))
+
+
+def test_full_pool_refuses_and_gives_the_lease_back(
+    read: Cached, truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no place the caller is served, and the next one may try."""
+    lease = lease_for(read, 1)
+    with monkeypatch.context() as patch:
+        full = BoundedSemaphore()
+        assert full.acquire()
+        patch.setattr(background, "_places", full)
+        found = read(1)
+
+    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), single_flight._flights)
+
+
+def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
+    clock: Clock, truth: Truth, worked: Semaphore
+) -> None:
+    """
+    An outer call that was given the old value depends on what that one depended on, and on nothing newer.
+
+    The defect: the thread noted its tokens for the computation that had begun it, before the old ones were noted: an
+    old value under a living stamp.
+    """
+    inner = Truth().cached(SYNC, name="tests.elsewhere.inner", timeout=None)
+    truth.meanwhile = lambda: inner(7)
+    middle = truth.cached(SYNC, stale=60, name="tests.elsewhere.middle")
+    outer_truth = Truth()
+    outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
+
+    middle(1)
+    clock.now += 60
+    truth.value = "new"
+    begun, given = refreshing._begun, []
+
+    def begin_and_wait(*args: Any) -> Any:
+        inner.invalidate(7)
+        yield from begun(*args)
+        assert worked.acquire(timeout=10)
+
+    outer_truth.meanwhile = lambda: given.append(middle(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refreshing, "_begun", begin_and_wait)
+        outer(1)
+
+    outer(1)
+
+    assert (["old", "new"], 2) == (given, outer_truth.read_count)
+
+
+@pytest.mark.parametrize("past_the_cache", [False, True], ids=["invalidated", "past the cache"])
+def test_outer_computation_is_not_told_by_a_thread_that_is_late(
+    clock: Clock, truth: Truth, worked: Semaphore, *, past_the_cache: bool
+) -> None:
+    """
+    Nor what the thread depends on, nor that it went past the cache, once the caller goes on beside it.
+
+    The defect: what kept the thread from telling was over as soon as the caller went on.
+    """
+    inner, go_on = Truth().cached(SYNC, name="tests.elsewhere.inner", timeout=None), Semaphore(0)
+
+    def read_late() -> None:
+        assert go_on.acquire(timeout=10)
+        with bypass() if past_the_cache else nullcontext():
+            inner(7)
+
+    inner(7)
+    truth.meanwhile = lambda: inner(7)
+    middle = truth.cached(SYNC, stale=60, name="tests.elsewhere.middle")
+    middle(1)
+    clock.now += 60
+    truth.value, truth.meanwhile = "new", read_late
+    outer_truth, given, served = Truth(), [], refreshing.serve
+    outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
+
+    def serve_late(call: Any) -> Any:
+        if not past_the_cache:
+            inner.invalidate(7)
+        go_on.release()
+        assert worked.acquire(timeout=10)
+        return served(call)
+
+    outer_truth.meanwhile = lambda: given.append(middle(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refreshing, "serve", serve_late)
+        outer(1)
+
+    outer(1)
+
+    assert (["old"] if past_the_cache else ["old", "new"]) == given
+
+
+# --- async functions ---
+
+
+def test_async_function_is_refreshed_by_a_task_of_the_same_loop(clock: Clock) -> None:
+    """What an async function awaits may belong to its loop: it is refreshed there, and the caller is not kept."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    refreshed = asyncio.Event()
+
+    @cached_query(timeout=60, stale=60, ignore=("loops", "refreshed"))
+    async def read() -> int:
+        loops.append(asyncio.get_running_loop())
+        if len(loops) == 2:
+            refreshed.set()
+        return len(loops)
+
+    async def calls() -> tuple[int, int, int]:
+        first = await read()
+        clock.now += 60
+        second = await read()
+        await refreshed.wait()
+        await asyncio.gather(*background._tasks)
+        return first, second, await read()
+
+    assert (1, 1, 2) == asyncio.run(calls())
+    assert loops[0] is loops[1]
+
+
+def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where too many tasks are under way the caller is served, and the next one may try."""
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 0)
+
+    @cached_query(timeout=60, stale=60)
+    async def read() -> int:
+        return 1
+
+    asyncio.run(read())
+    clock.now += 60
+    lease = lease_for(read)
+
+    found = asyncio.run(read())
+
+    assert (1, None, {}) == (found, mark_of(lease.key), single_flight._flights)
+
+
+def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: Truth) -> None:
+    """
+    A loop that ends with its caller takes the refresh along, and others refresh then.
+
+    The defect: the flight of a task that was cancelled in its first step never landed, and all later callers, once
+    the old value was too old, waited for it for ever: `wait` seconds each.
+    """
+
+    @cached_query(timeout=60, stale=60, ignore=("truth",))
+    async def read() -> object:
+        return truth.read()
+
+    asyncio.run(read())
+    clock.now += 60
+    truth.value = "new"
+
+    found = asyncio.run(read())
+
+    assert ("old", {}) == (found, single_flight._flights)
+    clock.now += 60
+    assert "new" == asyncio.run(read())

@@ -1,0 +1,31 @@
+"""Fixtures of the tests of flights: who boards, a clock that nobody waits for, and no memory of other tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cachedeco.loading import single_flight
+from cachedeco.tracking import nested_names
+from tests.loading.single_flight.callers import Boarding, Clock
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Begin without remembered names; fail a test after which a flight is still under way."""
+    nested_names.remembered.clear()
+    yield
+    left = [*single_flight._flights]
+    single_flight._flights.clear()
+    assert [] == left
+
+
+@pytest.fixture
+def boarding(monkeypatch: pytest.MonkeyPatch) -> Boarding:
+    """Count those who board."""
+    return Boarding(monkeypatch)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the time of flights and leases."""
+    return Clock(monkeypatch)

@@ -1,0 +1,134 @@
+"""A forked child does not wait for threads that only its parent has."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cachedeco.loading import leases, single_flight
+from cachedeco.tracking import nested_names
+from tests.loading.single_flight.callers import Boarding
+from tests.support import ROOT
+from tests.support.sources import Source, sync_reader
+from tests.support.threads import started
+
+PROGRAM = """
+import os, signal, threading, warnings
+import django
+django.setup()
+from django.core.cache import caches
+from cachedeco import cached_query
+from cachedeco.loading import single_flight
+from cachedeco.runtime import background
+from cachedeco.tracking import nested_names
+
+warnings.simplefilter("ignore")  # Python warns of forks in a process with threads: that is what is tested
+in_computation, go_on = threading.Event(), threading.Event()
+parent = os.getpid()
+
+@cached_query
+def inner():
+    return "inner"
+
+@cached_query(wait=1000)
+def value():
+    if os.getpid() == parent:
+        in_computation.set()
+        go_on.wait(60)
+    return f"value {inner()}"
+
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a child that is stuck is killed
+        try:
+            os._exit(work())
+        finally:
+            os._exit(99)
+    return os.waitpid(child, 0)[1]
+
+def in_child():
+    done = threading.Event()
+    assert value() == "value inner"
+    assert not single_flight._flights
+    assert all([background.submit(done.set) for _ in range(background.LONGEST_QUEUE)])
+    assert done.wait(20)
+    return 0
+
+def in_child_of_leader():
+    return 0 if not single_flight._flights and not nested_names._lock.locked() else 1
+
+leader = threading.Thread(target=value)
+leader.start()
+in_computation.wait(60)
+while background.submit(lambda: go_on.wait(60)):
+    pass
+# The lease is its parent's too, and is another matter.
+for key in [key for key in caches["default"]._cache if "@" in key]:
+    caches["default"]._cache.pop(key)
+with single_flight._lock, nested_names._lock:
+    print(forked(in_child))
+go_on.set()
+leader.join()
+
+@cached_query
+def leading():
+    return forked(in_child_of_leader), os.getpid() == parent
+
+print(leading())
+
+@cached_query
+def returning():
+    # The child goes on as the leader that its parent is, and lands a flight that it does not have.
+    return os.fork()
+
+child = returning()
+if child == 0:
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_child_of_a_process_with_flights_computes() -> None:
+    """Flights, locks and places that other threads of the parent hold keep nobody waiting in a child."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    if done.returncode:
+        pytest.fail(done.stderr)
+    assert ["0", "(0, True)", "0"] == done.stdout.splitlines()
+
+
+def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leads in the child what a thread of the parent leads computes, and lands only what is its own."""
+    monkeypatch.setattr(leases.Lease, "take", lambda _lease: True)  # the parent's is another matter
+    read = sync_reader(source)
+    source.gate.shut()
+    with started(lambda: read(1)) as leader:
+        source.gate.wait_reached()
+
+        single_flight._begin_anew()
+        assert "old" == read(1)
+        source.gate.open()
+
+    assert (2, "old") == (boarding.leaders, leader.result())
+
+
+def test_child_has_a_lock_of_its_own() -> None:
+    """A child whose parent's other thread was remembering when it forked is not left waiting for that thread."""
+    with nested_names._lock:
+        nested_names._renew_lock()
+        nested_names.remember("key", ["name"])
+
+    assert {"key": ("name",)} == nested_names.remembered

@@ -1,0 +1,111 @@
+"""Where flights of one kind meet those of another: of calls without a stamp, and of many ids."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from cachedeco import bypass
+from cachedeco.loading import single_flight
+from cachedeco.loading.computing import NO_RESULT, Miss
+from cachedeco.loading.single_flight import Name, join_or_lead, join_or_lead_each
+from tests.loading.single_flight.callers import Boarding
+from tests.support.sides import Side, both
+from tests.support.sources import Source, sync_reader
+from tests.support.threads import started
+from tests.tracking.floors import around
+
+NAME: Name = ("default", "key", (b"token",))
+
+
+def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:
+    """Those who wait for a flight are told when it lands, and the next flight goes on."""
+    policy, keys = sync_reader(Source())._admitted((1,), {})  # type: ignore[attr-defined]
+    call = Miss(policy, keys, None)
+    first, _ = join_or_lead(call, None)
+    first.start()
+    second, leads = join_or_lead(call, None)
+
+    first.complete(NO_RESULT)
+
+    assert (True, True, False) == (leads, first.future.done(), second.future.done())
+    assert {second.name: second} == single_flight._flights
+    second.complete(NO_RESULT)
+
+
+def test_fleet_leaves_flights_of_others_where_they_are() -> None:
+    """A fleet that finds another one's flight under its new name does not land it."""
+    others, _ = join_or_lead_each([NAME])
+    fleet, _ = join_or_lead_each([("default", "key", ())])
+    fleet.rename([NAME])
+
+    fleet.complete()
+
+    assert (others.flights, False) == (single_flight._flights, others.future.done())
+    others.complete()
+
+
+def test_fleet_of_a_parent_is_not_landed_in_a_child() -> None:
+    """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
+    fleet, _ = join_or_lead_each([NAME])
+    single_flight._begin_anew()
+
+    fleet.complete()
+
+    assert not fleet.future.done()
+
+
+@both
+def test_invalidation_of_a_call_inside_that_went_past_the_cache_is_seen_by_who_comes_after_it(
+    side: Side, boarding: Boarding
+) -> None:
+    """The stamp of a flight tells nothing of what is read past the cache: its value is not for those who come later."""
+    source = Source()
+
+    @side.cached(ignore=("source",))
+    def inner() -> str:
+        return source.read()
+
+    outer = around(side, "outer past the cache", inner, how=bypass)
+    source.gate.shut()
+    with started(lambda: side.call(outer)) as leader:
+        source.gate.wait_reached()
+        source.value = "new"
+        side.call(inner.invalidate)
+        with started(lambda: side.call(outer)) as follower:
+            boarding.wait_for_followers(1)
+            source.gate.open()
+
+    assert ("old", "new") == (leader.result(), follower.result())
+
+
+@both
+def test_error_is_not_for_those_who_come_after_a_call_inside_was_invalidated(side: Side, boarding: Boarding) -> None:
+    """What a computation raises, as what it returns, it has from before the invalidation."""
+    source = Source()
+
+    @side.cached(ignore=("source",))
+    def inner() -> str:
+        return source.value
+
+    outer = around(side, "outer that fails", inner, how=lambda: failing_if_old(source))
+    source.gate.shut()
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(side.call, outer)
+        source.gate.wait_reached()
+        source.value = "new"
+        side.call(inner.invalidate)
+        follower = pool.submit(side.call, outer)
+        boarding.wait_for_followers(1)
+        source.gate.open()
+
+    assert (LookupError, "new") == (type(leader.exception()), follower.result())
+
+
+@contextmanager
+def failing_if_old(source: Source) -> Iterator[None]:
+    """Raise behind the block, and behind the gate, where the truth was "old" before."""
+    value = source.value
+    yield
+    source.gate.wait_to_pass()
+    if value == "old":
+        raise LookupError

@@ -1,0 +1,300 @@
+"""The number of cache commands on each path: what a library costs, and what the next change must not make dearer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import transaction
+
+from cachedeco import Namespace, cached_query
+from tests.conftest import CacheConfig, UseCaches
+from tests.support.backends import Commands, Kind
+from tests.support.servers import Memcached
+from tests.support.sides import Side, both
+
+NAMESPACES: dict[int, tuple[str, ...]] = {
+    0: (),
+    1: ("numbers",),
+    2: ("numbers:{number}",),
+    6: ("numbers:{number}:of:many", "other", "others"),
+}
+namespaces = pytest.mark.parametrize("spaces", NAMESPACES.values(), ids=NAMESPACES)
+
+# Django's DatabaseCache does not say whether a write succeeded, so that a read has to follow.
+LOOKS_AGAIN = {"database": ["get_many"]}
+
+
+@both
+@namespaces
+@pytest.mark.usefixtures("backend")
+def test_hit_is_one_command(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
+    """A hit is one `get_many`, whatever the number of namespaces; other libraries ask again for each version."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    side.call(double, 4)
+    commands.clear()
+
+    side.call(double, 4)
+
+    assert ["get_many"] == commands.names
+
+
+# How many tokens an entry depends on in so many namespaces: its own, its function's, and one for each level.
+TOKENS = {(): 2, ("numbers",): 3, ("numbers:{number}",): 4, NAMESPACES[6]: 8}
+# What a computation costs besides: the lease is taken; the entry is stored, and the lease is marked as landed.
+LEASED = ["add", "set", "set"]
+
+
+@both
+@namespaces
+@pytest.mark.usefixtures("backend")
+def test_miss_on_an_empty_server_is_a_command_for_each_token_more(
+    side: Side, spaces: tuple[str, ...], commands: Commands
+) -> None:
+    """The first call of all mints each token with a command of its own, so that callers who race agree on it."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    commands.clear()
+
+    side.call(double, 4)
+
+    assert ["get_many", *["add"] * TOKENS[spaces], *LEASED] == commands.names
+
+
+@both
+@namespaces
+@pytest.mark.usefixtures("backend")
+def test_miss_under_living_namespaces_is_five_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
+    """A call's first time, where the function and its namespaces are known, costs one `add` for its own token."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    side.call(double, 4)
+    side.call(double, 5)
+    side.call(double.invalidate_all)
+    cache.delete(double.key_for(5).replace(":e:", ":t:").replace("|", ""))
+    commands.clear()
+
+    side.call(double, 5)
+
+    assert ["get_many", "add", *LEASED] == commands.names
+
+
+@both
+@namespaces
+@pytest.mark.usefixtures("backend")
+def test_miss_after_an_invalidation_is_four_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
+    """Where all tokens are there, a miss reads once, and then takes the lease, stores, and marks the lease."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    side.call(double, 4)
+    side.call(double.invalidate, 4)
+    commands.clear()
+
+    side.call(double, 4)
+
+    assert ["get_many", *LEASED] == commands.names
+
+
+@both
+@namespaces
+@pytest.mark.usefixtures("backend")
+def test_miss_without_wait_is_two_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
+    """Where nobody is to wait there is no lease: a miss reads once and writes once."""
+
+    @side.cached(namespace=spaces, wait=0)
+    def double(number: int) -> int:
+        return 2 * number
+
+    side.call(double, 4)
+    side.call(double.invalidate, 4)
+    commands.clear()
+
+    side.call(double, 4)
+
+    assert ["get_many", "set"] == commands.names
+
+
+@both
+def test_miss_after_the_timeout_is_four_commands(
+    side: Side, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry that is due is computed anew under the tokens that it had."""
+
+    @side.cached(timeout=60)
+    def answer() -> int:
+        return 1
+
+    monkeypatch.setattr("cachedeco.loading.writing.time", lambda: 1_000.0)
+    side.call(answer)
+    commands.clear()
+
+    side.call(answer)
+
+    assert ["get_many", *LEASED] == commands.names
+
+
+@both
+@namespaces
+@pytest.mark.parametrize("verb", ["invalidate", "invalidate_all"])
+def test_invalidation_is_one_command(
+    side: Side, spaces: tuple[str, ...], verb: str, backend: str, commands: Commands
+) -> None:
+    """To invalidate a call, or all calls, is one `set_many`: nothing is read or deleted."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    side.call(double, 4)
+    commands.clear()
+
+    side.call(getattr(double, verb), *([4] if verb == "invalidate" else []))
+
+    assert ["set_many", *LOOKS_AGAIN.get(backend, [])] == commands.names
+
+
+@both
+def test_namespace_is_invalidated_by_one_command(side: Side, backend: str, commands: Commands) -> None:
+    """To invalidate a namespace is one `set_many`, whatever lies in it."""
+    commands.clear()
+
+    side.call(Namespace("club", 7).invalidate)
+
+    assert ["set_many", *LOOKS_AGAIN.get(backend, [])] == commands.names
+
+
+@both
+def test_namespace_is_invalidated_by_one_command_for_each_alias(
+    side: Side,
+    commands: Commands,
+    use_caches: UseCaches,
+    settings: Any,
+) -> None:
+    """A namespace lives in every cache of the setting."""
+    use_caches(default="locmem", other="locmem", unused="locmem")
+    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+
+    side.call(Namespace("club", 7).invalidate)
+
+    assert [("set_many", "default"), ("set_many", "other")] == [(each.name, each.alias) for each in commands]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("whole", "expected"), [(False, ["set_many"]), (True, ["set_many"] * 2)], ids=["calls", "all"])
+def test_invalidations_of_one_transaction_are_delivered_together(
+    commands: Commands, *, whole: bool, expected: list[str]
+) -> None:
+    """At the commit, and not before: one command for tokens of calls, and one more for those that live for ever."""
+
+    @cached_query(namespace="numbers")
+    def double(number: int) -> int:
+        return 2 * number
+
+    with transaction.atomic():
+        for number in range(5):
+            double.invalidate(number)
+        if whole:
+            double.invalidate_all()
+            Namespace("numbers").invalidate()
+        before = list(commands.names)
+
+    assert ([], expected, 7 if whole else 5) == (before, commands.names, sum(len(each.keys) for each in commands))
+
+
+@both
+@namespaces
+@pytest.mark.parametrize("stored", [False, True], ids=["absent", "stored"])
+def test_peek_is_one_command(side: Side, spaces: tuple[str, ...], commands: Commands, *, stored: bool) -> None:
+    """To look is one `get_many`, and mints no token."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    if stored:
+        side.call(double, 4)
+    commands.clear()
+
+    side.call(double.peek, 4)
+
+    assert ["get_many"] == commands.names
+
+
+@both
+@namespaces
+@pytest.mark.parametrize("known", [False, True], ids=["on an empty server", "where the tokens are"])
+@pytest.mark.parametrize("verb", ["put", "refresh"])
+def test_storing_verb_is_a_miss_without_its_hit(
+    side: Side, spaces: tuple[str, ...], verb: str, commands: Commands, *, known: bool
+) -> None:
+    """`put` and `refresh` read the tokens, mint what is absent, and write; they take no lease."""
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    if known:
+        side.call(double, 4)
+    commands.clear()
+
+    side.call(getattr(double, verb), *([8, 4] if verb == "put" else [4]))
+
+    assert ["get_many", *([] if known else ["add"] * TOKENS[spaces]), "set_many"] == commands.names
+    assert double.key_for(4) not in commands[0].keys
+
+
+def test_decorating_is_no_command(commands: Commands) -> None:
+    """To decorate a function, and to ask for its key, touches no cache."""
+
+    @cached_query(namespace="numbers", timeout=60)
+    def double(number: int) -> int:
+        return 2 * number
+
+    double.key_for(4)
+
+    assert [] == commands
+
+
+@both
+@pytest.mark.parametrize("kind", ["memcached", "ours"])
+@pytest.mark.parametrize(("spaces", "keys", "cold"), [((), 3, 5), (("numbers:{number}",), 5, 7)], ids=["no", "two"])
+def test_memcached_itself_counts_as_many(
+    side: Side,
+    spaces: tuple[str, ...],
+    keys: int,
+    cold: int,
+    kind: Kind,
+    private_memcached: Memcached,
+    use_caches: UseCaches,
+    cache_config: CacheConfig,
+) -> None:
+    """By memcached's own statistics a hit reads each key once and writes nothing, and an invalidation writes one."""
+    use_caches(default=cache_config(kind, server=private_memcached))
+
+    def spent(work: Callable[..., object], *args: object) -> tuple[int, int]:
+        before = private_memcached.stats()
+        side.call(work, *args)
+        after = private_memcached.stats()
+        gets, sets = (int(after[name]) - int(before[name]) for name in ("cmd_get", "cmd_set"))
+        return gets, sets
+
+    @side.cached(namespace=spaces)
+    def double(number: int) -> int:
+        return 2 * number
+
+    costs = [spent(double, 4), spent(double, 4), spent(double.invalidate, 4), spent(double, 4), spent(double.peek, 4)]
+
+    assert [(keys, cold), (keys, 0), (0, 1), (keys, 3), (keys, 0)] == costs

@@ -1,0 +1,231 @@
+"""The two drivers: what they do with a step, and that they leave no generator in the middle."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from cachedeco.loading.effects import CALL_USER, Err, Ok, Pause, Spawn, Wait, arun, run
+from tests.support.sides import Side, both
+from tests.support.threads import PATIENCE_SECONDS, Gate
+
+
+class Boom(Exception):
+    """What a step raises."""
+
+
+class Taken:
+    """Steps given in a list, the answers to them, and whether the generator was left."""
+
+    def __init__(self, *steps: Any) -> None:
+        """Begin with no answer."""
+        self.steps = steps
+        self.answers: list[Any] = []
+        self.is_left = False
+
+    def generator(self) -> Generator[Any, Any, Any]:
+        """Yield the steps, and give the last answer as a value, or what was raised."""
+        try:
+            for step in self.steps:
+                self.answers.append((yield step))
+            last = self.answers[-1]
+            return last if isinstance(last, Ok | Err) else Ok(last)
+        finally:
+            self.is_left = True
+
+
+def driven(side: Side, taken: Taken, compute: Callable[[], object] = lambda: "computed") -> object:
+    """Have the driver of a side take the steps."""
+    if not side.is_async:
+        return run(taken.generator(), compute)
+    return async_to_sync(arun)(taken.generator(), side.of(compute))
+
+
+def boom() -> None:
+    """Raise."""
+    raise Boom
+
+
+# --- what is done ---
+
+
+@both
+def test_each_step_is_answered(side: Side) -> None:
+    """A callable by what it returns, the computation by its outcome, a wait by the result or None, a pause by None."""
+    done: Future[str] = Future()
+    done.set_result("result")
+    never: Future[str] = Future()
+    taken = Taken(lambda: "called", CALL_USER, Wait(done, 1), Wait(never, 0), Pause(0))
+
+    assert driven(side, taken) is None
+
+    assert ["called", Ok("computed"), "result", None, None] == taken.answers
+    assert taken.is_left
+
+
+@both
+def test_what_the_computation_raises_is_an_answer_and_is_raised_at_the_end(side: Side) -> None:
+    """The steps tidy up first; nothing stands behind the error that is not the user's."""
+    taken = Taken(CALL_USER)
+
+    with pytest.raises(Boom) as failure:
+        driven(side, taken, boom)
+
+    assert taken.is_left
+    assert failure.value.__context__ is None
+    assert failure.value.__cause__ is None
+
+
+@both
+def test_steps_are_closed_when_one_raises(side: Side) -> None:
+    """What is no outcome leaves the driver at once, and no generator in the middle."""
+    taken = Taken(boom, CALL_USER)
+
+    with pytest.raises(Boom):
+        driven(side, taken)
+
+    assert ([], True) == (taken.answers, taken.is_left)
+
+
+@both
+def test_steps_that_are_handed_over_are_taken_in_the_background(side: Side) -> None:
+    """The caller goes on, and is told that they were taken on."""
+    there: Future[str] = Future()
+    handed = Taken(CALL_USER, lambda: there.set_result("there"))
+    taken = Taken(Spawn(handed.generator()), Wait(there, PATIENCE_SECONDS))
+
+    assert "there" == driven(side, taken)
+
+    assert [True, "there"] == taken.answers
+    assert Ok("computed") == handed.answers[0]
+
+
+# --- to wait ---
+
+
+def test_future_may_outlive_the_loop_of_who_waited() -> None:
+    """A computation that ends when nobody's loop is there any more has nobody to tell."""
+    future: Future[str] = Future()
+
+    async def gives_up() -> object:
+        return await arun(Taken(Wait(future, 0)).generator(), lambda: asyncio.sleep(0))
+
+    assert asyncio.run(gives_up()) is None
+    future.set_result("late")
+    assert future.done()
+
+
+@pytest.mark.parametrize("step", [Wait(Future(), 1000), Pause(1000)], ids=["Wait", "Pause"])
+def test_who_is_cancelled_while_waiting_stops_at_once(step: Any) -> None:
+    """And the steps are closed."""
+    taken = Taken(step)
+
+    async def scene() -> None:
+        task = asyncio.create_task(arun(taken.generator(), lambda: asyncio.sleep(0)))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+        assert task.cancelled()
+
+    asyncio.run(scene())
+
+    assert ([], True) == (taken.answers, taken.is_left)
+
+
+# --- cancelled in the middle of a step ---
+
+
+@pytest.mark.parametrize(
+    ("after", "answers"),
+    [
+        ((), 1),
+        ((CALL_USER,), 2),
+        ((CALL_USER, lambda: "tidied up"), 3),
+        ((Pause(1000),), 1),
+        ((Wait(Future(), 1000),), 1),
+    ],
+    ids=["nothing", "COMPUTE", "COMPUTE and a step", "Pause", "Wait"],
+)
+def test_step_is_taken_to_its_end(after: tuple[Any, ...], answers: int) -> None:
+    """Who is cancelled meanwhile computes nothing and waits for nothing, tidies up, and then is cancelled."""
+    gate, computed = Gate(), []
+    gate.shut()
+
+    def slow() -> str:
+        gate.wait_to_pass()
+        return "slow"
+
+    async def compute() -> None:
+        computed.append("computed")
+
+    taken = Taken(slow, *after)
+
+    async def scene() -> None:
+        task = asyncio.create_task(arun(taken.generator(), compute))
+        await asyncio.to_thread(gate.wait_reached)
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.open()
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+        assert task.cancelled()
+
+    asyncio.run(scene())
+
+    assert (answers, True, []) == (len(taken.answers), taken.is_left, computed)
+    assert ["slow"] == taken.answers[:1]
+    assert all(isinstance(each, Err) for each in taken.answers[1:2])
+
+
+def test_who_is_cancelled_twice_in_a_step_stops_at_once() -> None:
+    """Insistence is obeyed: the step's thread is left alone, and the steps are closed."""
+    gate = Gate()
+    gate.shut()
+    taken = Taken(gate.wait_to_pass, CALL_USER)
+
+    async def scene() -> None:
+        task = asyncio.create_task(arun(taken.generator(), lambda: asyncio.sleep(0)))
+        await asyncio.to_thread(gate.wait_reached)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+        assert task.cancelled()
+        gate.open()
+
+    asyncio.run(scene())
+
+    assert ([], True) == (taken.answers, taken.is_left)
+
+
+def test_timeout_of_the_caller_is_its_own() -> None:
+    """A timeout around a call that runs out in the middle of a step is told as one, and not as a cancellation."""
+    gate = Gate()
+    gate.shut()
+    taken = Taken(gate.wait_to_pass, CALL_USER)
+
+    async def scene() -> None:
+        async with asyncio.timeout(None) as limit:
+            asyncio.get_running_loop().call_soon(lambda: limit.reschedule(0))
+            asyncio.get_running_loop().call_later(0.001, gate.open)
+            await arun(taken.generator(), lambda: asyncio.sleep(0))
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(scene())
+    gate.open()
+
+    assert taken.is_left
+
+
+def test_coroutine_that_nobody_awaits_any_more_closes_its_steps() -> None:
+    """In the middle of the computation nothing can be awaited any more: the generator is left, and no error is lost."""
+    taken = Taken(CALL_USER)
+    coroutine: Any = arun(taken.generator(), lambda: asyncio.sleep(0))
+    with suppress(StopIteration):
+        coroutine.send(None)
+    coroutine.close()
+
+    assert taken.is_left

@@ -1,0 +1,1 @@
+"""Fixtures of the tests of the management commands: those of the outbox."""

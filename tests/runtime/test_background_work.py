@@ -1,0 +1,226 @@
+"""Work that nobody waits for: places, contexts, connections, errors, and ends."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from cachedeco.runtime import background
+from tests.support.threads import PATIENCE_SECONDS
+
+coloured: ContextVar[str] = ContextVar("coloured", default="none")
+
+
+@pytest.fixture(autouse=True)
+def pool(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Give each test a pool and places of its own, and wait for what it has begun."""
+    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(background.LONGEST_QUEUE))
+    with ThreadPoolExecutor(background.THREADS) as executor:
+        monkeypatch.setattr(background, "_pool", executor)
+        yield executor
+
+
+def held(stack: ExitStack) -> threading.Event:
+    """Return an event that is set when the block ends, at the latest."""
+    event = threading.Event()
+    stack.callback(event.set)
+    return event
+
+
+# --- threads ---
+
+
+def test_work_is_done_in_another_thread_with_the_context_of_the_caller() -> None:
+    """What a context variable says to the caller it says to the work."""
+    said: list[tuple[str, bool]] = []
+    done = threading.Event()
+    before = coloured.set("red")
+    try:
+        assert background.submit(
+            lambda: (said.append((coloured.get(), threading.current_thread() is threading.main_thread())), done.set())
+        )
+    finally:
+        coloured.reset(before)
+
+    assert done.wait(PATIENCE_SECONDS)
+    assert [("red", False)] == said
+
+
+def test_pool_is_begun_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that refreshes nothing has no threads of ours."""
+    monkeypatch.setattr(background, "_pool", None)
+    done = threading.Event()
+
+    assert background.submit(done.set)
+
+    assert done.wait(PATIENCE_SECONDS)
+    begun: Any = background._pool
+    begun.shutdown()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_work_raises_is_lost_and_its_place_is_not(
+    monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor, error: type[BaseException]
+) -> None:
+    """Whatever happens, the connections of the thread are closed, the place is free, and the thread goes on."""
+    closed: list[str] = []
+    monkeypatch.setattr(background, "connections", type("Spy", (), {"close_all": lambda _: closed.append("all")})())
+    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
+
+    def work() -> None:
+        raise error
+
+    for _ in range(background.THREADS + 1):
+        assert background.submit(work)
+        assert pool.submit(int).result(PATIENCE_SECONDS) == 0
+        wait_for_place()
+
+    assert ["all"] * (background.THREADS + 1) == closed
+
+
+def wait_for_place() -> None:
+    """Return when a place is free."""
+    places = background._places
+    assert places.acquire(timeout=PATIENCE_SECONDS)
+    places.release()
+
+
+def test_work_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is short, with those under way; the last place is given, and the next one refused."""
+    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(3))
+
+    with ExitStack() as stack:
+        go_on = held(stack)
+        answers = [background.submit(go_on.wait) for _ in range(4)]
+    wait_for_place()
+
+    assert [True, True, True, False] == answers
+    assert background.submit(int)
+
+
+def test_work_is_refused_when_the_pool_has_ended(monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor) -> None:
+    """Who comes too late is told so, and keeps no place."""
+    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
+    pool.shutdown()
+
+    assert [False, False] == [background.submit(int), background.submit(int)]
+
+    monkeypatch.setattr(background, "_pool", None)
+    assert background.submit(int)
+    begun: Any = background._pool
+    begun.shutdown()
+
+
+ENDING = """
+import atexit, os
+import django
+django.setup()
+from cachedeco.runtime import background
+def tell(what):
+    os.write(1, f"{what} ".encode())  # in one, as two threads tell
+atexit.register(lambda: tell(background.submit(lambda: tell("never"))))
+tell(background.submit(lambda: tell("done")))
+"""
+
+
+def test_work_is_refused_while_the_interpreter_ends() -> None:
+    """What was taken on is done first, and what comes then is refused without an error."""
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=60)
+
+    *before, last = done.stdout.split()
+    assert (["True", "done"], "False", "") == (sorted(before), last, done.stderr)
+
+
+# --- tasks ---
+
+
+async def ended() -> None:
+    """Return when all tasks have ended, and what they call then."""
+    await asyncio.wait(background._tasks)
+    await asyncio.sleep(0)
+
+
+async def raising(error: BaseException) -> None:
+    """Raise."""
+    raise error
+
+
+def test_coroutine_goes_on_in_a_task_of_the_loop() -> None:
+    """It is not lost though nobody keeps it, and has the context of the caller."""
+
+    async def scene() -> list[str]:
+        said: list[str] = []
+        done = asyncio.Event()
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            said.append(coloured.get())
+            done.set()
+
+        coloured.set("blue")
+        assert background.start(work())
+        gc.collect()
+        await done.wait()
+        return said
+
+    assert ["blue"] == asyncio.run(scene())
+    assert set() == background._tasks
+
+
+def test_coroutine_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And closed, so that Python does not warn of one that nobody has awaited."""
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 2)
+
+    async def scene() -> tuple[list[bool], bool]:
+        go_on = asyncio.Event()
+        answers = [background.start(go_on.wait()) for _ in range(3)]
+        go_on.set()
+        await ended()
+        return answers, background.start(asyncio.sleep(0))
+
+    answers = asyncio.run(scene())
+    gc.collect()
+
+    assert ([True, True, False], True) == answers
+
+
+def test_what_a_task_raises_is_lost() -> None:
+    """Asyncio does not complain of it, nor of a task that was cancelled."""
+
+    async def scene() -> list[dict[str, Any]]:
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        background.start(raising(ValueError()))
+        background.start(raising(asyncio.CancelledError()))
+        await ended()
+        gc.collect()
+        return complaints
+
+    assert [] == asyncio.run(scene())
+
+
+# --- a forked child ---
+
+
+def test_child_has_threads_and_places_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the parent's it has none: all places are free again, and threads are begun anew."""
+    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(background, "_tasks", {"a task of the parent"})
+    background._places.acquire()
+
+    background._begin_anew()
+
+    assert (None, set()) == (background._pool, background._tasks)
+    with ExitStack() as stack:
+        go_on = held(stack)
+        answers = [background.submit(go_on.wait) for _ in range(background.LONGEST_QUEUE + 1)]
+    assert [True] * background.LONGEST_QUEUE + [False] == answers
+    begun: Any = background._pool
+    begun.shutdown()

@@ -1,0 +1,1 @@
+"""The test suite of another project, run on servers that other people use."""

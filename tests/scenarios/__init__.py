@@ -1,0 +1,1 @@
+"""Scenarios across packages: histories, faults, the example site, a storm."""

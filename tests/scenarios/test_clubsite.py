@@ -1,0 +1,56 @@
+"""The example site: its own tests, and the story that `make demo` tells over HTTP, on each kind of server."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.servers import Memcached, Redis
+
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
+
+SITE = ROOT / "examples" / "clubsite"
+
+
+def run(*arguments: str, cache_url: str = "locmem://") -> subprocess.CompletedProcess[str]:
+    """Run one of the site's programs, and return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=SITE,
+        env={**environment, "CACHE_URL": cache_url, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_tests_of_the_site_pass() -> None:
+    """A reader who runs the example's own tests sees them pass."""
+    done = run("-W", "error", "manage.py", "test", "clubs")
+
+    assert 0 == done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["locmem", "memcached", "redis"])
+def test_demo_tells_its_story(kind: str, memcached_server: Memcached, redis_server: Redis) -> None:
+    """Every step is as it should be, on each kind of cache that the site can be put on."""
+    cache_url = {
+        "locmem": "locmem://",
+        "memcached": f"memcached://127.0.0.1:{memcached_server.port}",
+        "redis": f"redis://127.0.0.1:{redis_server.port}/0",
+    }[kind]
+
+    done = run("demo.py", cache_url=cache_url)
+
+    assert (0, True) == (done.returncode, "Every step as it should be." in done.stdout), done.stdout + done.stderr
+
+
+def test_demo_fails_where_a_step_is_not_what_it_should_be() -> None:
+    """Without a server nothing is a hit: the story says so, and ends non-zero."""
+    done = run("demo.py", cache_url="memcached://127.0.0.1:1")
+
+    assert (1, False) == (done.returncode, "Every step as it should be." in done.stdout), done.stdout + done.stderr

@@ -1,0 +1,1 @@
+"""Tests of storage: entries, circuit breaker, signatures."""

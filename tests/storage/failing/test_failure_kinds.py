@@ -1,0 +1,90 @@
+"""What counts as a failure of the server, and what does not."""
+
+import pymemcache.exceptions
+import pytest
+import redis.exceptions
+from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db.transaction import TransactionManagementError
+
+from cachedeco.storage import breaker
+from tests.storage.failing.calls import HIT, double, sent
+from tests.support.backends import Commands
+from tests.support.faults import faulty
+
+pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
+
+
+OUTAGES = [
+    ConnectionRefusedError(),
+    TimeoutError(),
+    OSError(),
+    OperationalError(),
+    InterfaceError(),
+    pymemcache.exceptions.MemcacheError(),
+    pymemcache.exceptions.MemcacheUnknownError(),
+    pymemcache.exceptions.MemcacheUnexpectedCloseError(),
+    redis.exceptions.ConnectionError(),
+    redis.exceptions.TimeoutError(),
+    redis.exceptions.BusyLoadingError(),
+    redis.exceptions.AuthenticationError(),
+]
+# Django unpickles inside get_many: what a class does there says nothing of the server.
+OTHERS = [
+    AttributeError(), EOFError(), ImportError(), KeyError(), ValueError(), ModuleNotFoundError(), ProgrammingError(),
+    TransactionManagementError(),
+]  # fmt: skip
+REFUSALS = [
+    pymemcache.exceptions.MemcacheClientError(),
+    pymemcache.exceptions.MemcacheIllegalInputError(),
+    pymemcache.exceptions.MemcacheServerError(),
+    redis.exceptions.ResponseError(),
+    redis.exceptions.OutOfMemoryError(),
+    redis.exceptions.ReadOnlyError(),
+]
+
+
+def name_of(error: object) -> str:
+    """Name a parameter."""
+    return f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}"
+
+
+@pytest.mark.parametrize(
+    ("error", "reading", "expected"),
+    [
+        *[(error, reading, True) for error in OUTAGES for reading in (True, False)],
+        *[(error, reading, False) for error in OTHERS for reading in (True, False)],
+        *[(error, reading, reading) for error in REFUSALS for reading in (True, False)],
+    ],
+    ids=lambda value: str(value) if isinstance(value, bool) else name_of(value),
+)
+def test_class_of_the_exception_says_whether_the_server_is_out(
+    error: Exception,
+    reading: bool,
+    expected: bool,
+) -> None:
+    """What the connection or the client raises counts; a failed unpickling, or a refused write, does not."""
+    assert expected is breaker.is_outage(error, reading=reading)
+
+
+@pytest.mark.parametrize(("operation", "expected"), [("get_many", []), ("set", HIT)])
+def test_refusal_counts_where_something_is_read(operation: str, expected: list[str], commands: Commands) -> None:
+    """Values too large to be stored open nothing; a proxy that refuses every read, for its dead server, does."""
+    double(4)
+
+    with faulty(operation, raises=pymemcache.exceptions.MemcacheServerError):
+        for number in (4, 5, 6, 7, 8):
+            double(number)
+    double(4)
+
+    assert expected == sent(commands, lambda: double(4))
+
+
+def test_nonsense_read_opens_the_breaker(commands: Commands) -> None:
+    """A cache that answers what no cache should is left alone as one that fails."""
+    double(4)
+
+    with faulty("get_many", returns="nonsense"):
+        for _ in range(3):
+            double(4)
+
+    assert [] == sent(commands, lambda: double(4))

@@ -1,0 +1,41 @@
+"""What seldom happens: a value that can't be put, a token that can't be replaced, a probe that nobody waits for."""
+
+import pytest
+from django.core.cache import cache
+
+from cachedeco import MISSING, cached_query
+from cachedeco.storage.store import Store
+from tests.support.faults import faulty
+
+pytestmark = pytest.mark.usefixtures("faulty_backend")
+
+
+@cached_query
+def answer() -> object:
+    """Return something."""
+    return 42
+
+
+def test_value_that_can_be_used_once_is_not_put() -> None:
+    """To put an iterator is the error that returning one is."""
+    with pytest.raises(TypeError, match="can be used only once"):
+        answer.put(iter([]))
+
+
+def test_nonsense_under_a_tokens_name_that_can_not_be_replaced_keeps_the_value_from_being_stored() -> None:
+    """The call goes on, and leaves no entry without a stamp."""
+    own = answer.key_for().replace(":e:", ":t:").replace("|", "")
+    cache.set(own, "no token")
+
+    with faulty("set_many", raises=OSError):
+        value = answer()
+
+    assert (42, MISSING) == (value, answer.peek())
+
+
+def test_cache_that_fails_when_asked_does_not_answer() -> None:
+    """Also where nothing was known of its trouble."""
+    with faulty("set_many", raises=OSError):
+        answers = Store("default").answers()
+
+    assert not answers

@@ -1,0 +1,131 @@
+"""A cache that answers, and does not take a token: it is removed, or lost in the end."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis.exceptions
+
+from cachedeco import MISSING
+from cachedeco.invalidation import retry_queue
+from cachedeco.storage import breaker
+from cachedeco.storage.store import FailedKeys, Store
+from tests.storage.failing.calls import HIT, PROBE, double, lose
+from tests.storage.failing.clocks import Clock, queue
+from tests.support.backends import Command, Commands
+from tests.support.faults import FaultyCache
+
+pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
+
+
+class Refusing:
+    """A cache that answers, and refuses to store tokens under some keys."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, remove: Callable[[], bool] | None = None) -> None:
+        """Refuse none so far; *remove* is what becomes of a delete."""
+        self.keys: set[str] = set()
+        self._remove = remove
+        monkeypatch.setattr(FaultyCache, "carry_out", lambda _cache, command, run: self._carried_out(command, run))
+
+    def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:
+        if command.name == "set_many" and self.keys.intersection(command.keys):
+            raise redis.exceptions.OutOfMemoryError
+        if command.name == "delete" and self._remove:
+            return self._remove()
+        return run()
+
+
+def test_token_that_is_refused_is_removed(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without memory for a token may still remove one: a token that is lost is an invalidation."""
+    double(4)
+    cache = Refusing(monkeypatch)
+    cache.keys = {"cd:t:failing.double(number=4)"}
+    double.invalidate(4)
+    double.invalidate(5)
+    clock.advance(1)
+    commands.clear()
+
+    found = double.peek(4)
+
+    assert (MISSING, []) == (found, queue())
+    assert [*PROBE, "set_many", "set_many", "delete", "set_many", *HIT] == commands.names
+
+
+def fail_to_remove() -> bool:
+    """Raise what a server may that refuses everything."""
+    raise redis.exceptions.NoPermissionError
+
+
+@pytest.mark.parametrize("remove", [lambda: False, fail_to_remove], ids=["not there", "raises"])
+def test_token_that_is_always_refused_is_lost_in_the_end(
+    remove: Callable[[], bool], clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One key that the cache will not take does not keep this process from it for ever: it is given up, loudly."""
+    cache = Refusing(monkeypatch, remove)
+    cache.keys = {"cd:t:failing.double(number=4)"}
+    double.invalidate(4)
+    double.invalidate(5)
+    debts = []
+
+    for _ in range(retry_queue.REFUSALS):
+        clock.advance(30)
+        double.peek(4)
+        debts.append(queue())
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+
+    assert [["cd:t:failing.double(number=4)"]] * (retry_queue.REFUSALS - 1) + [[]] == debts
+    assert (3, True) == (len(errors), "(number=4) in cache 'default' was never acknowledged" in errors[-1])
+    assert {} == breaker.breakers
+
+
+def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is invalidated at every turn does not begin its count of refusals anew."""
+    cache = Refusing(monkeypatch, remove=lambda: False)
+    cache.keys = {"cd:t:failing.double(number=4)"}
+
+    for _ in range(retry_queue.REFUSALS):
+        double.invalidate(4)
+        clock.advance(30)
+        double.peek(4)
+
+    assert [] == queue()
+
+
+def test_token_that_is_refused_waits_for_the_next_pause(
+    clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried again at each call, but by one probe in each pause, as after an outage."""
+    cache = Refusing(monkeypatch, remove=lambda: False)
+    cache.keys = {"cd:t:failing.double(number=4)"}
+    double.invalidate(4)
+    clock.advance(1)
+    double(5)
+    commands.clear()
+
+    clock.advance(1.99)
+    double(5)
+
+    assert [] == commands.names
+
+
+def test_outage_while_one_by_one_is_delivered_ends_it(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a refusal each key goes by itself; the first that finds the server gone is the last."""
+    for number in range(3):
+        lose(lambda number=number: double.invalidate(number))
+    errors = iter([redis.exceptions.ResponseError(), TimeoutError(), TimeoutError(), TimeoutError()])
+    sent = []
+
+    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
+        sent.append(list(values))
+        if not next(iter(values)).startswith("cd:probe"):
+            raise next(errors)
+        return FailedKeys()
+
+    monkeypatch.setattr(Store, "write_many", write_many)
+    clock.advance(1)
+    double(4)
+
+    assert ([1, 3, 1], 3) == ([len(keys) for keys in sent], len(queue()))

@@ -1,0 +1,308 @@
+"""A key or value that somebody else has put into the cache server can at worst cause a miss."""
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from math import inf
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.cache import cache, caches
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from cachedeco import cached_query, cached_query_many
+from cachedeco.backends import serializers
+from cachedeco.loading import writing
+from cachedeco.runtime import conf
+from cachedeco.storage import entries
+from cachedeco.storage.serializers import SERIALIZERS
+from cachedeco.testing import capture_events
+from tests.storage.hostile.conftest import Defend
+from tests.storage.hostile.raw_servers import BOMB, Raw, exploded
+from tests.support.backends import Commands
+
+numbers = count(1)  # so that each example has calls of its own
+
+
+# --- what is cached ---
+
+
+@cached_query(timeout=None)
+def inner(number: int) -> list[str]:
+    """Return what is cached inside another call."""
+    return [f"inner {number}"]
+
+
+@cached_query(timeout=None)
+def outer(number: int) -> list[str]:
+    """Return what depends on another call."""
+    return [f"outer {number}", *inner(number)]
+
+
+@cached_query_many(over="ids", timeout=None)
+def many(ids: list[int]) -> dict[int, list[str]]:
+    """Return the values of several ids, each with an entry of its own."""
+    return {each: [f"one of many, {each}"] for each in ids}
+
+
+class Pair(NamedTuple):
+    """Two numbers, and what is cached for them."""
+
+    mine: int
+    other: int
+
+    def called(self) -> list[Any]:
+        """Call everything."""
+        return [inner(self.mine), inner(self.other), outer(self.mine), outer(self.other), many([*self])]
+
+    def right(self) -> list[Any]:
+        """Return what that is if nothing is cached."""
+        outers = [[f"outer {each}", f"inner {each}"] for each in self]
+        return [*[[f"inner {each}"] for each in self], *outers, {each: [f"one of many, {each}"] for each in self}]
+
+    def places(self) -> list[str]:
+        """Return the whole keys of all entries and tokens, an entry and its own token after the other."""
+        single = [function._spec.resolve_call((each,), {})[1] for function in (inner, outer) for each in self]
+        rows = many._spec.resolve_calls([((each,), {}) for each in self])[1]
+        return [cache.make_key(key) for key in dict.fromkeys(key for row in [*single, *rows] for key in row)]
+
+
+# --- what somebody does to it ---
+
+Change = Callable[[bytes, bytes, int], bytes]  # what is there, what is under another key, a number: what to plant
+
+
+def flip(here: bytes, _there: bytes, number: int) -> bytes:
+    """Flip one bit."""
+    place = number % (8 * len(here))
+    return here[: place // 8] + bytes([here[place // 8] ^ (1 << place % 8)]) + here[place // 8 + 1 :]
+
+
+def tail_of(here: bytes, there: bytes, number: int) -> bytes:
+    """Put a bomb before what an entry ends with: stamp and format are right then."""
+    del there
+    return BOMB + here[-(number % len(here)) :]
+
+
+CHANGES: dict[str, Change] = {
+    "flip": flip,
+    "cut the end": lambda here, _, number: here[: number % len(here)],
+    "cut the beginning": lambda here, _, number: here[number % len(here) :],
+    "replace": lambda _here, there, _: there,
+    "join": lambda here, there, number: here[: number % len(here)] + there[number % len(there) :],
+    "say it twice": lambda here, _there, _: here + here,
+    "a bomb": lambda *_: BOMB,
+    "a bomb with the right end": tail_of,
+    "nothing": lambda *_: b"",
+    "a number": lambda *_: b"7",
+}
+
+attacks = st.lists(
+    st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 30), st.integers(0, 30), st.integers(0, 10_000)),
+    min_size=1,
+    max_size=6,
+)
+
+
+def planted(raw: Raw, keys: Sequence[str], attack: Sequence[tuple[str, int, int, int]]) -> None:
+    """Change what lies under keys."""
+    for name, one, other, number in attack:
+        key = keys[one % len(keys)]
+        here, there = raw.read(key), raw.read(keys[other % len(keys)])
+        if here and there:
+            raw.plant(key, CHANGES[name](here, there, number))
+
+
+class Watch:
+    """What was sealed by us, and what was unpickled."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.sealed: set[bytes] = set()
+        self.unpickled: set[bytes] = set()
+
+    def encode_entry(self, *args: Any) -> bytes:
+        """Seal an entry, and remember it."""
+        sealed = entries.encode_entry(*args)
+        self.sealed.add(sealed)
+        return sealed
+
+    def loads(self, data: bytes) -> object:
+        """Unpickle, and remember what."""
+        self.unpickled.add(data)
+        return pickle.loads(data)
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Look at all that is sealed and unpickled by us: an entry whole, as it lay in the cache."""
+    watch = Watch()
+    monkeypatch.setattr(writing, "encode_entry", watch.encode_entry)
+    monkeypatch.setattr(serializers, "pickle", watch)
+    monkeypatch.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], loads=watch.loads))
+    conf.forget()
+    yield watch
+    conf.forget()
+
+
+def attacked(raw: Raw, attack: Sequence[tuple[str, int, int, int]]) -> tuple[list[Any], list[Any]]:
+    """Return what calls are to return, and what they do after the attack."""
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+    planted(raw, pair.places(), attack)
+    return pair.right(), pair.called()
+
+
+fuzzed = examples(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], database=None
+)
+
+
+@fuzzed
+@given(attack=attacks)
+def test_bytes_that_we_did_not_sign_are_never_unpickled(
+    attack: list[tuple[str, int, int, int]], raw: Raw, defend: Defend, watch: Watch
+) -> None:
+    """Whatever is flipped, cut, swapped and replaced: values are right, and only what we had signed is unpickled."""
+    defend()
+
+    expected, found = attacked(raw, attack)
+
+    assert (expected, []) == (found, exploded)
+    assert watch.unpickled <= watch.sealed
+
+
+@pytest.mark.parametrize("shared_kind", ["memcached"], indirect=True)
+@fuzzed
+@given(attack=attacks)
+def test_signed_entries_need_no_serializer_where_bytes_are_left_alone(
+    attack: list[tuple[str, int, int, int]], raw: Raw, defend: Defend, watch: Watch
+) -> None:
+    """The same with the stock serializer of pymemcache, which leaves alone what is not marked as a pickle."""
+    defend(serializer=False)
+
+    expected, found = attacked(raw, [each for each in attack if each[0] != "a bomb"])
+
+    assert (expected, []) == (found, exploded)
+    assert watch.unpickled <= watch.sealed
+
+
+ENTRY = entries.Entry(b"", inf, 0.0)
+
+
+# --- one by one, and what happens without ---
+
+
+def test_planted_pickle_runs_where_nothing_is_signed(raw: Raw, defend: Defend) -> None:
+    """What plain pickle means: the reason for all of this."""
+    defend(entries=False, serializer=False)
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+
+    raw.plant(pair.places()[0], BOMB)
+    inner(pair.mine)
+
+    assert {"a pickle"} == set(exploded)
+
+
+def test_planted_pickle_does_not_run_where_the_serializer_signs(raw: Raw, defend: Defend) -> None:
+    """... and with a serializer that looks at a signature it does not, whatever the entries are."""
+    defend(entries=False)
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+
+    raw.plant(pair.places()[0], BOMB)
+
+    assert (pair.right()[0], []) == (inner(pair.mine), exploded)
+
+
+def put_under_another_key(raw: Raw) -> tuple[list[str], list[str]]:
+    """Put the entry of one call under another one's key, and its own token as well; return what is right, and found."""
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+    (entry, token), (other_entry, other_token) = [
+        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]] for each in pair
+    ]
+    for key, source in ((entry, other_entry), (token, other_token)):
+        raw.plant(key, raw.read(source) or b"")
+    return pair.right()[0], inner(pair.mine)
+
+
+@pytest.mark.parametrize("shared_kind", ["redis"], indirect=True)
+def test_entry_of_another_key_is_served_where_nothing_is_bound_to_its_key(raw: Raw, defend: Defend) -> None:
+    """A serializer that is not told the key takes one signed value for another: the reason for signing entries."""
+    defend(entries=False)
+
+    expected, found = put_under_another_key(raw)
+
+    assert expected != found
+
+
+def test_entry_of_another_key_is_a_miss(raw: Raw, defend: Defend) -> None:
+    """A signed entry counts under its own key only, though the token that it names is there as well."""
+    defend()
+
+    expected, found = put_under_another_key(raw)
+
+    assert expected == found
+
+
+def test_entry_of_another_site_is_a_miss(raw: Raw, defend: Defend) -> None:
+    """The whole key is signed: what another site with the same keys has stored counts for nothing here."""
+    defend(serializer=False)
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+    there = [raw.read(key) for key in pair.places()]
+    caches["default"].key_prefix = "elsewhere"
+    here = pair.places()
+
+    with capture_events(inner) as events:
+        for key, value in zip(here, there, strict=True):
+            raw.plant(key, value or b"")
+        found = inner(pair.mine)
+
+    assert pair.right()[0] == found
+    assert "hit" not in [event.kind for event in events]
+
+
+@pytest.mark.usefixtures("raw")
+def test_forged_entry_is_told_of(defend: Defend) -> None:
+    """Who looks at the log learns that somebody writes to the cache; the next call replaces what he has written."""
+    defend()
+    pair = Pair(next(numbers), -next(numbers))
+    pair.called()
+    key = inner.key_for(pair.mine)
+    cache.set(key, b"x" + cache.get(key)[1:])
+
+    with capture_events(inner) as events:
+        inner(pair.mine)
+        inner(pair.mine)
+
+    told = {event.reason for event in events if event.kind == "error"}
+    assert ({"The entry is not signed by a key of the setting SIGNING_KEYS"}, "hit") == (told, events[-1].kind)
+
+
+@pytest.mark.parametrize("keys", [[], ["a key of the tests, long enough"]], ids=["unsigned", "signed"])
+def test_names_in_a_forged_entry_are_not_asked_for(keys: list[str], commands: Commands, settings: Settings) -> None:
+    """What a forged entry says that it depends on is looked up only where there is nothing to know it by."""
+    settings.CACHEDECO = {"SIGNING_KEYS": keys}
+    number = next(numbers)
+    inner(number)
+    policy, names = inner._spec.resolve_call((number,), {})
+    own: list[Any] = [policy.store.get_many(names)[name] for name in names[1:]]  # type: ignore[index] # it is there
+    forged = entries.encode_entry(
+        entries.EntryCodec(policy.store, SERIALIZERS["pickle"]), names[0], own, {"evil": own[0]}, ENTRY
+    )
+    mark, signed = SERIALIZERS["pickle"].mark, policy.codec.serializer
+    tail = len(own) * entries.TOKEN_BYTES + entries.TOKEN_BYTES + 2 + len(mark)
+    cache.set(names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.mark)
+    commands.clear()
+
+    found = inner(number)
+
+    asked = "evil" in [key for command in commands for key in command.keys]
+    assert ([f"inner {number}"], not keys) == (found, asked)

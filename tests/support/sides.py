@@ -1,0 +1,57 @@
+"""The two sides from which a cached function is called, so that a test says once what holds for both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from types import MethodType
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from cachedeco import CachedQuery, cached_query
+
+
+@dataclass(frozen=True)
+class Side:
+    """Sync code with a `def`, or async code with an `async def`."""
+
+    is_async: bool
+
+    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as this side writes it."""
+        if not self.is_async:
+            return function
+
+        @wraps(function)
+        async def inside(*args: object, **kwargs: object) -> object:
+            return function(*args, **kwargs)
+
+        return inside
+
+    def cached(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQuery[..., Any, Any]]:
+        """Do as `cached_query()`, with the function as this side writes it."""
+
+        def decorate(function: Callable[..., Any]) -> CachedQuery[..., Any, Any]:
+            return cached_query(**options)(self.of(function))
+
+        return decorate
+
+    def call(self, function: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
+        """Call a cached function, or a verb of one: on the async side its twin. Async code runs in this thread."""
+        if not self.is_async:
+            return function(*args, **kwargs)
+        if isinstance(function, MethodType):
+            function = getattr(function.__self__, f"a{function.__name__}")
+
+        async def awaited() -> object:
+            return await function(*args, **kwargs)
+
+        return async_to_sync(awaited)()
+
+
+SYNC = Side(is_async=False)
+ASYNC = Side(is_async=True)
+
+# Runs a test once on either side, which it takes as `side`.
+both = pytest.mark.parametrize("side", [pytest.param(SYNC, id="sync"), pytest.param(ASYNC, id="async")])

@@ -1,0 +1,49 @@
+"""The front door of the test kit: what can be imported from `cachedeco.testing`, and at what cost."""
+
+from typing import Any
+
+import pytest
+
+from cachedeco import testing
+from tests.house.test_public_names import exports_of, output_of
+
+OF_TESTS = ("asgiref", "django", "hypothesis", "pytest", "unittest")
+
+
+def test_all_is_sorted_and_says_all() -> None:
+    """`__all__` names, in ruff's order, what type checkers see and what can be fetched, from the same modules."""
+    seen = exports_of(testing)
+
+    assert sorted(seen, key=lambda name: (not name[0].isupper(), name)) == testing.__all__
+    assert seen == testing._MODULES
+
+
+def test_each_name_is_there() -> None:
+    """Each name in `__all__` can be fetched."""
+    assert [] == [name for name in testing.__all__ if not hasattr(testing, name)]
+
+
+def test_name_that_is_not_there_is_an_attribute_error() -> None:
+    """A name that the kit lacks is refused as by any module."""
+    package: Any = testing
+
+    with pytest.raises(AttributeError, match=r"module 'cachedeco\.testing' has no attribute 'fresh_prefixes'"):
+        _ = package.fresh_prefixes
+
+
+def test_fresh_prefix_costs_settings_nothing() -> None:
+    """Settings, those of production too, can import `fresh_prefix()` without importing what tests need."""
+    source = f"""
+import sys
+from cachedeco.testing import fresh_prefix
+print(len(fresh_prefix()), sorted(set({OF_TESTS!r}) & set(sys.modules)))
+"""
+
+    assert "20 []\n" == output_of(source)
+
+
+def test_star_import_gives_what_all_says() -> None:
+    """The runner is found by the dotted path that settings name."""
+    source = "from cachedeco.testing import *; print(IsolatedCacheRunner.__module__)"
+
+    assert "cachedeco.testing.runner\n" == output_of(source)

@@ -1,0 +1,258 @@
+"""What a process remembers of calls inside calls: one command for a hit, and bounded memory."""
+
+import threading
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from cachedeco import MISSING, cached_query
+from cachedeco.tracking import collector, nested_names
+from cachedeco.tracking.collector import computing, record_dependency
+from cachedeco.tracking.nested_names import remember, remembered
+from tests.conftest import UseCaches
+from tests.loading.single_flight.callers import heard, reasons
+from tests.support.backends import Commands
+from tests.support.sides import SYNC, Side, both
+from tests.tracking.floors import Floors, around
+
+
+def sent(commands: Commands, side: Side, function: Any) -> list[str]:
+    """Return the names of the commands of one call."""
+    commands.clear()
+    side.call(function)
+    return commands.names
+
+
+# --- commands ---
+
+
+@both
+def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Commands) -> None:
+    """A process that has computed an entry, or met it before, asks for all in one."""
+    floors = Floors(side)
+    floors.call()
+
+    assert ["get_many"] == sent(commands, side, floors.top)
+    nested_names.remembered.clear()
+    assert ["get_many"] * 2 == sent(commands, side, floors.top)
+    assert ["get_many"] == sent(commands, side, floors.top)
+
+
+def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
+    """Where the tokens lie in two caches, both are asked: one of them twice by who meets the entry first."""
+    use_caches(default="locmem", other="locmem")
+    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    floors = Floors(SYNC, bottom={"cache": "other"})
+    floors.call()
+
+    assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
+    assert ["default", "other"] == [command.alias for command in commands]
+    nested_names.remembered.clear()
+    assert ["get_many"] * 3 == sent(commands, SYNC, floors.top)
+    assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
+
+
+def test_miss_asks_once_where_nothing_is_there(commands: Commands) -> None:
+    """Names are only asked for where an entry has some, and its own stamp lives."""
+    floors = Floors(SYNC)
+    floors.call()
+    floors.top.invalidate()
+    nested_names.remembered.clear()
+
+    commands.clear()
+    assert MISSING is floors.top.peek()
+
+    assert ["get_many"] == commands.names
+
+
+def test_call_without_calls_inside_is_not_remembered() -> None:
+    """The memory is for those who need it."""
+    floors = Floors(SYNC)
+    floors.call("bottom")
+    floors.call("bottom")
+
+    assert {} == remembered
+
+
+# --- other names than before ---
+
+
+@pytest.fixture
+def choosing() -> tuple[Any, dict[str, Any], Floors, Floors]:
+    """Give a cached function that calls what it is told to."""
+    first, second = Floors(SYNC), Floors(SYNC, bottom={"name": "second_bottom"})
+    chosen: dict[str, Any] = {"inner": first.bottom}
+
+    @cached_query(ignore=("chosen",))
+    def outer() -> str:
+        return str(chosen["inner"]())
+
+    return outer, chosen, first, second
+
+
+Choosing = tuple[Any, dict[str, Any], Floors, Floors]
+
+
+def computed_elsewhere(outer: Any) -> None:
+    """Have another process refresh: this one remembers what it remembered before."""
+    before = remembered.copy()
+    outer.refresh()
+    remembered.clear()
+    remembered.update(before)
+
+
+def test_names_change_between_computations(choosing: Choosing, commands: Commands) -> None:
+    """An entry that calls others than the one before it is found by a process that remembers the old ones."""
+    outer, chosen, first, second = choosing
+    outer()
+    chosen["inner"] = second.bottom
+    computed_elsewhere(outer)
+
+    with heard() as told:
+        assert ["get_many"] * 2 == sent(commands, SYNC, outer)
+        assert ["get_many"] == sent(commands, SYNC, outer)
+    assert ["hit"] * 2 == [event.kind for event in told]
+    first.bottom.invalidate()
+    assert "old" == outer.peek()
+    second.bottom.invalidate()
+    assert MISSING is outer.peek()
+
+
+def test_names_go_between_computations(choosing: Choosing, commands: Commands) -> None:
+    """An entry that calls nobody any more is found by a process that remembers whom it called."""
+    outer, chosen, first, _ = choosing
+    outer()
+    chosen["inner"] = lambda: "plain"
+    computed_elsewhere(outer)
+
+    with heard() as told:
+        outer()
+        assert ["get_many"] == sent(commands, SYNC, outer)
+    assert ["hit"] * 2 == [event.kind for event in told]
+    first.bottom.invalidate()
+    assert "plain" == outer.peek()
+    assert {} == remembered
+
+
+def test_names_come_between_computations(choosing: Choosing) -> None:
+    """An entry that calls somebody now is found, and dies with what it calls."""
+    outer, chosen, first, _ = choosing
+    chosen["inner"] = lambda: "plain"
+    outer()
+    chosen["inner"] = first.bottom
+    computed_elsewhere(outer)
+
+    assert "old" == outer.peek()
+    first.bottom.invalidate()
+
+    assert MISSING is outer.peek()
+
+
+def test_call_that_is_made_twice_counts_as_it_was_first() -> None:
+    """What is invalidated between two calls inside makes an entry that is dead at birth."""
+    floors = Floors(SYNC)
+
+    @cached_query(ignore=("floors",))
+    def twice() -> list[str]:
+        first = floors.bottom()
+        floors.change()
+        floors.bottom.invalidate()
+        return [first, floors.bottom()]
+
+    assert ["old", "new"] == twice()
+
+    assert MISSING is twice.peek()
+
+
+# --- bounds ---
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was remembered first is forgotten first; what is forgotten costs one command."""
+    monkeypatch.setattr(nested_names, "LONGEST_MEMORY", 3)
+    for key in "abcd":
+        remember(key, ["name"])
+    remember("b", ["other name"])
+    remember("e", ["name"])
+
+    assert {"b": ("other name",), "d": ("name",), "e": ("name",)} == remembered
+
+
+def test_what_is_remembered_already_needs_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hit that tells nothing new waits for nobody."""
+    remember("key", ["name"])
+    held = threading.Lock()
+    monkeypatch.setattr(nested_names, "_lock", held)
+    with held:
+        remember("key", ["name"])
+        remember("other key", [])
+
+    assert {"key": ("name",)} == remembered
+
+
+@both
+@pytest.mark.parametrize(("fewer", "problems"), [(0, 0), (1, 2)], ids=["as many", "one more"])
+def test_entry_depends_on_so_many_at_most(
+    monkeypatch: pytest.MonkeyPatch, side: Side, fewer: int, problems: int
+) -> None:
+    """A value that depends on more than one command may ask for is not stored, nor what is made of it."""
+    floors = Floors(side)
+    outer = around(side, "outer", floors.bottom)
+    outermost = around(side, "outermost", outer, wait=0)
+    side.call(outer)
+    [names] = remembered.values()
+    side.call(outer.invalidate)
+    own = len(names)
+
+    # The outermost depends on two more: the tokens of the outer one.
+    monkeypatch.setattr(collector, "MOST_INNER_TOKENS", own + 2 * (fewer == 0) - fewer)
+    with heard() as told:
+        assert "old" == side.call(outermost)
+
+    assert problems == len(reasons(told, "unstored"))
+    assert [problems > 0] * 2 == [side.call(each.peek) is MISSING for each in (outer, outermost)]
+
+
+def test_more_calls_inside_than_a_stamp_can_count() -> None:
+    """A value of very many calls is returned, whatever becomes of it."""
+    names = [f"name {number}" for number in range(2**16)]
+
+    @cached_query(ignore=("names",))
+    def outer() -> str:
+        record_dependency("other", ["key", *names], dict.fromkeys(names, b"t" * 16))
+        return "value"
+
+    with heard() as told:
+        assert "value" == outer()
+
+    assert ["the calls inside it depend on more than 2000 tokens; nested=False ignores them"] == reasons(
+        told, "unstored"
+    )
+
+
+# --- contexts ---
+
+
+def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
+    """A coroutine that nobody awaits is closed by whoever collects garbage, maybe in the middle of a computation."""
+    forgotten = computing("default", collects=True, leads=False)
+    copy_context().run(forgotten.__enter__)
+
+    with computing("default", collects=True, leads=False) as current:
+        forgotten.__exit__(None, None, None)
+        record_dependency("default", ["key", "token"], {"token": b"t"})
+
+    assert {"token": b"t"} == current.inner
+
+
+def test_computation_that_is_over_collects_nothing() -> None:
+    """What was begun inside and goes on longer is inside no more: it may wait, and notes for nobody."""
+    with computing("default", collects=True, leads=True) as computation:
+        assert collector.is_leading()
+        later = copy_context()
+
+    later.run(record_dependency, "default", ["key", "token"], {"token": b"t"})
+    later.run(collector.mark_uncacheable)
+
+    assert ({}, True, False) == (computation.inner, computation.is_cacheable, later.run(collector.is_leading))
