@@ -52,7 +52,7 @@ def contenders(region_settings: dict[str, Any]) -> Contenders:
     calls: Contenders = {}
     for label, function in (("3 keys", plain), ("5 keys", spaced)):
         function(7)
-        keys = function._spec.resolve_call((7,), {})[1]
+        keys = function._spec.resolve_call((7,), {})[1]  # noqa: SLF001 -- the very keys of a hit
 
         # The same keys with the value itself under the first, in another version: it is unpickled in both.
         stored = caches["default"].get_many(keys) | {keys[0]: function(7)}

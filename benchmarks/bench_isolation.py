@@ -42,7 +42,7 @@ class Nothing(unittest.TestCase):
 
 def a_test(results: type[unittest.TextTestResult]) -> Callable[[], object]:
     """Return what a runner with results of this class does around one test."""
-    stream = unittest.runner._WritelnDecorator(io.StringIO())
+    stream = unittest.runner._WritelnDecorator(io.StringIO())  # noqa: SLF001 -- what unittest gives its results
     result = results(stream, descriptions=False, verbosity=0)
     test = Nothing("test_nothing")
 

@@ -20,7 +20,7 @@ def _sqlite() -> dict[str, Any]:
     }
 
 
-SECRET_KEY = "only for the tests"
+SECRET_KEY = "only for the tests"  # noqa: S105  it protects nothing
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [

@@ -77,12 +77,12 @@ def has_cache_results() -> bool:
     return find_spec("cache_results") is not None
 
 
-def cachedeco(name: str, compute: Computation, **options: Any) -> Contender:
+def cachedeco(name: str, compute: Computation, **options: Any) -> Contender:  # noqa: ANN401 -- any of the decorator's
     """Return cachedeco, every option but those given left alone."""
     from cachedeco import cached_query
 
     @cached_query(name=name, ignore=["compute"], **options)
-    def value(key: str) -> int:
+    def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()
 
     return Contender(name, value, value.invalidate)

@@ -31,4 +31,4 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def milliseconds(seconds: float) -> str:
     """Return seconds as milliseconds, to be read."""
-    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"  # noqa: PLR2004 -- three digits

@@ -62,7 +62,7 @@ def _hidden(plan: Plan, board: Board, function: str, key: str) -> tuple[int, flo
     return row, monotonic() - since if since else 0.0
 
 
-def _judge(verdicts: Verdicts, is_reported: bool, row: int, seconds: float) -> None:
+def _judge(verdicts: Verdicts, is_reported: bool, row: int, seconds: float) -> None:  # noqa: FBT001 -- of two
     if is_reported and seconds:
         verdicts.found += 1
         if row not in verdicts.rows:

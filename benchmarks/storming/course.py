@@ -93,7 +93,7 @@ class Result:
         return self.count.failures + self.failed_writes
 
 
-def storm(
+def storm(  # noqa: PLR0913 -- what a storm is made of
     name: str,
     backend: Backend,
     database: PostgreSQL | None,
@@ -153,7 +153,7 @@ def storm(
         )
         board = Board.create(plan)
         crew = stack.enter_context(Crew(plan, board))
-        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)
+        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)  # noqa: S311
         return _results(field, scenario)
 
 

@@ -34,9 +34,9 @@ class Process(NamedTuple):
         """Run a module of this package."""
         # The measurement of coverage would be most of what they do, and those that are killed would leave pieces.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- closed in end()
         command = [sys.executable, "-m", f"benchmarks.storming.{module}", *arguments]
-        popen = subprocess.Popen(
+        popen = subprocess.Popen(  # noqa: S603 -- our own program
             command,
             cwd=ROOT,
             env={**environment, "PYTHONPATH": str(ROOT)},
@@ -53,7 +53,7 @@ class Process(NamedTuple):
         self.output.close()
         self.errors.close()
 
-    def told(self) -> Any:
+    def told(self) -> Any:  # noqa: ANN401 -- whatever it was that the process had to tell
         """Return what the process has printed, once it has ended well."""
         try:
             self.popen.wait(LONGEST_END)
@@ -134,7 +134,7 @@ class Crew:
         found: dict[str, dict[str, int]] = self._once("aftermath")
         return found
 
-    def _once(self, module: str, *arguments: str) -> Any:
+    def _once(self, module: str, *arguments: str) -> Any:  # noqa: ANN401 -- as told()
         process = Process.start(module, self._text, *arguments)
         try:
             return process.told()

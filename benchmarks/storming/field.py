@@ -27,7 +27,7 @@ class Field:
     @property
     def network(self) -> Proxy:
         """The proxy, in a scenario that has one."""
-        assert self.proxy is not None
+        assert self.proxy is not None  # noqa: S101 -- for the type checker
         return self.proxy
 
     def is_over(self) -> bool:

@@ -37,12 +37,12 @@ class Proxy(Relay):
         super().__init__(target)
         self.trouble = Trouble()
         self.met = 0  #: messages that something has happened to
-        self._random = Random(seed)
+        self._random = Random(seed)  # noqa: S311 -- to be repeated, not to be kept secret
 
     async def _carry_requests(
         self,
         requests: asyncio.StreamReader,
-        client: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,  # noqa: ARG002 -- what other relays close
         server: asyncio.StreamWriter,
     ) -> None:
         with suppress(OSError):

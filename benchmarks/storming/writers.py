@@ -36,7 +36,7 @@ class Writer:
 
         add_hook(count_lost)
         self._plan, self._board, self._number, self._crew = plan, board, number, crew
-        self._random = Random(f"{plan.seed} {number} {os.getpid()}")
+        self._random = Random(f"{plan.seed} {number} {os.getpid()}")  # noqa: S311 -- a storm is no secret
 
     def write(self, row: int) -> None:
         """Write a new version and invalidate; return when both are done, and acknowledged on the board."""
@@ -68,7 +68,7 @@ class Writer:
         """Count an exception that reaches the writer."""
         try:
             invalidate()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- whatever it is, it is counted
             self._board.failed_writes[self._number * len(self._crew) + place] += 1
 
     def _die_before_delivery(self, row: int, version: int) -> None:
@@ -128,7 +128,7 @@ def _ended_by_kill(plan: Plan, board: Board, number: int) -> bool:
         try:
             die_with_parent()
             Writer(plan, board, number, contenders(plan)).storm()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 -- what is raised must not run on in the copy
             traceback.print_exc()
             os._exit(1)
         os._exit(0)

@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf

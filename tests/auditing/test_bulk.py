@@ -21,7 +21,7 @@ class Table:
         self.rows: dict[int, str] = {1: "one", 2: "two", 3: "three"}
         self.asked: list[list[int]] = []
 
-    def cached(self, side: Side, **options: Any) -> Any:
+    def cached(self, side: Side, **options: Any) -> Any:  # noqa: ANN401 -- a cached function of either side
         """Return a cached function over them, and a way to call it."""
 
         def rows(ids: list[int]) -> dict[int, str]:
@@ -93,7 +93,7 @@ def test_caller_gets_what_is_there_and_what_is_missing(side: Side, later: Backgr
 
 @both
 @pytest.mark.parametrize(("comes", "kinds"), [(True, ["inconsistent"]), (False, ["audited"])])
-def test_id_that_is_absent_is_audited(
+def test_id_that_is_absent_is_audited(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, table: Table, told: Told, *, comes: bool, kinds: list[str]
 ) -> None:
     """That there is no such id is remembered, and may become old as any value."""

@@ -198,7 +198,7 @@ def test_values_that_are_alike_accuse_nobody(
         "class",
     ],
 )
-def test_rows_are_compared_by_their_fields_wherever_they_are(
+def test_rows_are_compared_by_their_fields_wherever_they_are(  # noqa: PLR0913 -- a table
     later: Background, truth: Truth, told: Told, *, served: object, now: object, where: str
 ) -> None:
     """

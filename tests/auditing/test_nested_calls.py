@@ -14,7 +14,7 @@ from tests.support.sides import SYNC, Side, both
 Inside = Callable[[Truth], Callable[[], object]]
 
 
-def outer_of(side: Side, inside: Callable[[], object], **options: Any) -> Cached:
+def outer_of(side: Side, inside: Callable[[], object], **options: Any) -> Cached:  # noqa: ANN401 -- of cached_query
     """Return a function that gives what is inside, with a hit that is to be audited."""
 
     @side.cached(timeout=TIMEOUT, ignore=("inside",), **options)
@@ -145,7 +145,7 @@ def test_value_that_nothing_vouches_for_is_audited_where_it_is_the_same(
 
 @both
 @pytest.mark.parametrize(("has_call", "kinds"), [(True, ["audited"]), (False, ["inconsistent"])])
-def test_function_that_ignores_what_is_inside_is_audited_where_nothing_is(
+def test_function_that_ignores_what_is_inside_is_audited_where_nothing_is(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, truth: Truth, told: Told, *, has_call: bool, kinds: list[str]
 ) -> None:
     """With nested=False a call inside may be newer than the entry; where there is none, all else is as ever."""

@@ -18,7 +18,7 @@ from tests.support.sides import SYNC, Side, both
 
 
 @both
-def test_caller_sees_and_tells_what_any_hit_does(side: Side, later: Background, truth: Truth) -> None:
+def test_caller_sees_and_tells_what_any_hit_does(side: Side, later: Background, truth: Truth) -> None:  # noqa: ARG001
     """A hit that is audited gives the same value, and is the same event."""
     truth.value = ["old"]
     read = truth.cached(side, timeout=TIMEOUT)
@@ -93,7 +93,7 @@ def test_full_background_is_no_matter(side: Side, later: Background, truth: Trut
 
 @both
 @pytest.mark.parametrize(("chance", "count"), [(0.249, 1), (0.25, 0)])
-def test_fraction_of_hits_is_audited(
+def test_fraction_of_hits_is_audited(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, chance: float, count: int
 ) -> None:
     """A hit is audited if chance is below the setting."""
@@ -140,7 +140,7 @@ def test_call_past_the_cache_is_not_audited(side: Side, later: Background, truth
 
 @both
 @pytest.mark.parametrize("number", [0, 1])
-def test_mode_that_changes_meanwhile_ends_the_audit(
+def test_mode_that_changes_meanwhile_ends_the_audit(  # noqa: PLR0913 -- at either look
     side: Side,
     later: Background,
     truth: Truth,
@@ -327,7 +327,7 @@ def test_value_that_can_not_be_unpickled_again_is_an_event(
 
 @both
 @pytest.mark.parametrize("number", [0, 1])
-def test_cache_that_can_not_be_asked_ends_the_audit(
+def test_cache_that_can_not_be_asked_ends_the_audit(  # noqa: PLR0913 -- at either look
     side: Side, later: Background, truth: Truth, told: Told, monkeypatch: pytest.MonkeyPatch, *, number: int
 ) -> None:
     """Who can't know whether there was an invalidation accuses nobody."""
@@ -375,7 +375,7 @@ def test_hits_that_are_audited_at_once_are_one_report(side: Side, later: Backgro
 
 @both
 @pytest.mark.parametrize(("seconds", "kinds"), [(2 * AUDIT_SECONDS - 1, []), (2 * AUDIT_SECONDS, ["inconsistent"])])
-def test_suspect_whose_second_look_never_comes_is_forgotten(
+def test_suspect_whose_second_look_never_comes_is_forgotten(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, truth: Truth, told: Told, *, seconds: float, kinds: list[str]
 ) -> None:
     """A loop that ends takes the second look along: a while later the entry may be audited again."""
@@ -408,7 +408,7 @@ def test_second_look_that_finds_no_place_is_forgotten(side: Side, later: Backgro
 
 @both
 @pytest.mark.parametrize(("room", "kinds"), [(2, ["inconsistent"] * 2), (1, ["inconsistent"])])
-def test_suspects_are_so_many_at_most(
+def test_suspects_are_so_many_at_most(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, truth: Truth, told: Told, *, room: int, kinds: list[str]
 ) -> None:
     """What waits for its second look holds memory, and so there is an end to it."""
@@ -431,8 +431,8 @@ def test_forked_child_has_no_suspects(later: Background, truth: Truth) -> None:
     """Who would have looked a second time is not there."""
     planted(SYNC, truth)
     later.look()
-    before = len(auditor._suspects)
+    before = len(auditor._suspects)  # noqa: SLF001 -- there is no other way to see them
 
-    auditor._begin_anew()
+    auditor._begin_anew()  # noqa: SLF001 -- as a fork calls it
 
-    assert (1, {}) == (before, auditor._suspects)
+    assert (1, {}) == (before, auditor._suspects)  # noqa: SLF001

@@ -49,7 +49,7 @@ def test_report_has_key_age_stamp_and_difference(side: Side, later: Background, 
     """Who reads the report can find the entry, and what has changed since."""
     read = planted(side, truth, namespace="club:{number}")
     later.clock.now += 40
-    keys = read._spec.resolve_call((1,), {})[1][1:]
+    keys = read._spec.resolve_call((1,), {})[1][1:]  # noqa: SLF001 -- of its tokens
     held = caches["default"].get_many(keys)
 
     later.look()
@@ -181,7 +181,7 @@ def test_value_that_the_caller_has_changed_is_audited(side: Side, later: Backgro
 @both
 @pytest.mark.parametrize("way", ["call", "function", "namespace"])
 @pytest.mark.parametrize("moment", ["before the first look", "in it", "between the looks", "in the second look"])
-def test_invalidation_explains_it(
+def test_invalidation_explains_it(  # noqa: PLR0913 -- each way at each moment
     side: Side, later: Background, truth: Truth, told: Told, *, moment: str, way: str
 ) -> None:
     """However long an invalidation takes: one that has arrived by the end of the second look is no fault."""
@@ -251,7 +251,7 @@ def test_entry_that_was_replaced_is_explained(
 
 @both
 @pytest.mark.parametrize(("seconds", "kinds"), [(AUDIT_SECONDS, []), (AUDIT_SECONDS + 1, ["audited"])])
-def test_entry_that_ends_before_a_second_look_is_not_audited(
+def test_entry_that_ends_before_a_second_look_is_not_audited(  # noqa: PLR0913 -- a pair
     side: Side, later: Background, truth: Truth, told: Told, *, seconds: float, kinds: list[str]
 ) -> None:
     """What lives no longer than AUDIT_SECONDS ends by its timeout before anybody could say that it is stuck."""
@@ -292,7 +292,7 @@ def test_entry_past_its_timeout_at_the_second_look_is_explained(
     ],
     ids=["for ever", "timeout", "jitter", "callable"],
 )
-def test_age_is_told_as_far_as_it_is_known(
+def test_age_is_told_as_far_as_it_is_known(  # noqa: PLR0913 -- a table
     side: Side, clock: Clock, later: Background, truth: Truth, told: Told, *, options: dict[str, object], age: str
 ) -> None:
     """The age follows from timeout and expiry; where there is no timeout, from when it was served."""

@@ -27,13 +27,13 @@ def in_child(work: Callable[[], object]) -> bool:
         signal.alarm(PATIENCE)
         try:
             work()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 -- the exit code tells
             os._exit(1)
         os._exit(0)
     return os.waitpid(pid, 0)[1] == 0
 
 
-def is_right(cache: Any, name: str) -> bool:
+def is_right(cache: Any, name: str) -> bool:  # noqa: ANN401 -- a Django cache
     """Tell whether what is written is read, many times."""
     for turn in range(TURNS):
         cache.set(name, (name, turn))
@@ -44,27 +44,27 @@ def is_right(cache: Any, name: str) -> bool:
 
 def main(location: str) -> None:
     """Print a line for each thing that went well."""
-    from cachedeco.backends import server
-    from cachedeco.backends.memcached import MemcachedCache
+    from cachedeco.backends import server  # noqa: PLC0415 -- Django is configured before
+    from cachedeco.backends.memcached import MemcachedCache  # noqa: PLC0415 -- as above
 
-    def check(cache: Any, name: str) -> None:
+    def check(cache: Any, name: str) -> None:  # noqa: ANN401 -- as above
         assert is_right(cache, name)
 
     cache = MemcachedCache(location, {})
     check(cache, "parent")
     if in_child(lambda: check(cache, "child")):
-        print("the child reads what it has written")
+        print("the child reads what it has written")  # noqa: T201 -- that is what it is for
     sockets = [connection.sock for pool in pools_of(cache) for connection, _ in pool]
     check(cache, "parent")
     if sockets == [connection.sock for pool in pools_of(cache) for connection, _ in pool] != []:
-        print("the parent has kept its connection")
+        print("the parent has kept its connection")  # noqa: T201 -- as above
 
     nowhere = MemcachedCache("unix:/nowhere", {})
     forked = Event()
     held = Event()
 
     def hold() -> None:
-        with server._lock:
+        with server._lock:  # noqa: SLF001 -- as a thread does for a moment
             held.set()
             forked.wait(PATIENCE)
 
@@ -73,14 +73,14 @@ def main(location: str) -> None:
     held.wait(PATIENCE)
     warnings.simplefilter("ignore", DeprecationWarning)
     if in_child(lambda: (nowhere.get("key"), check(cache, "child"))):
-        print("the child waits for no lock")
+        print("the child waits for no lock")  # noqa: T201 -- as above
     forked.set()
     thread.join()
 
 
-def pools_of(cache: Any) -> list[Any]:
+def pools_of(cache: Any) -> list[Any]:  # noqa: ANN401 -- a Django cache
     """Return the connections that nobody is using."""
-    return [server.pool._idle for server in cache._cache._servers.values()]
+    return [server.pool._idle for server in cache._cache._servers.values()]  # noqa: SLF001 -- looked at, only
 
 
 if __name__ == "__main__":

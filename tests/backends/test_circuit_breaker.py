@@ -240,13 +240,13 @@ def test_error_tells_what_happened(
     asked: Asked,
     cause: Exception,
     expected: type[MemcachedError],
-    writes: bool,
+    writes: bool,  # noqa: FBT001
 ) -> None:
     """It names server, operation, reason and remedy, and comes from what the client raised."""
     asked.trouble = cause
 
     with pytest.raises(expected, match=r"set failed, as memcached server there:1 .*Start it.*ignore_exc") as caught:
-        asked.server.run("set", asked._answer, writes=writes)
+        asked.server.run("set", asked._answer, writes=writes)  # noqa: SLF001
 
     assert cause is caught.value.__cause__
     assert ("there:1", "set") == (caught.value.server, caught.value.operation)

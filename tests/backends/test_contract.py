@@ -41,7 +41,7 @@ def opener(promise: Promise, cache_config: CacheConfig, request: pytest.FixtureR
     yield cache
     for each in opened:
         if isinstance(each, RedisCache):
-            for pool in each._cache._pools.values():
+            for pool in each._cache._pools.values():  # noqa: SLF001 -- Django has no other way to them
                 pool.disconnect()
         else:
             each.close()
@@ -51,7 +51,7 @@ def broken(promise: Promise, place: Place) -> str:
     """Return what is wrong; nothing where the promise is kept."""
     try:
         promise.keep(place)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- whatever breaks it
         return f"{type(error).__name__}: {error}"[:300]
     return ""
 

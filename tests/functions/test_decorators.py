@@ -189,7 +189,7 @@ def test_generator_function_is_refused(function: Callable[..., object]) -> None:
     [7, "text", len, int, SimpleNamespace(), property(add), functools.lru_cache(add), top],
     ids=["int", "text", "builtin", "class", "object", "property", "lru_cache", "cached"],
 )
-def test_what_is_no_function_is_refused(given: Any) -> None:
+def test_what_is_no_function_is_refused(given: Any) -> None:  # noqa: ANN401
     """What can't be decorated is refused when it is decorated, and shown."""
     with pytest.raises(TypeError, match=r"cached_query can't decorate .*; it takes a function or method"):
         cached_query(given)
@@ -238,7 +238,7 @@ def test_marked_wrapper_of_an_async_function_is_awaited(side: Side) -> None:
         return 2 * number
 
     @functools.wraps(double)
-    def marked(number: int) -> Any:
+    def marked(number: int) -> Any:  # noqa: ANN401
         return double(number)
 
     markcoroutinefunction(marked)
@@ -335,7 +335,7 @@ def test_wrong_arguments_raise_the_functions_own_error() -> None:
 @pytest.mark.parametrize("function", [top, atop], ids=["sync", "async"])
 def test_decorated_function_is_pickled_by_name(function: CachedQuery[..., Any, Any]) -> None:
     """It can be sent to another process, as functions can, and copied."""
-    again = pickle.loads(pickle.dumps(function))
+    again = pickle.loads(pickle.dumps(function))  # noqa: S301
 
     assert (True, True, True) == (again is function, copy.copy(function) is function, copy.deepcopy(function) == again)
 

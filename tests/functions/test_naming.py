@@ -47,7 +47,7 @@ def test_function_with_and_without_a_decorator_under_the_cache_are_two() -> None
     assert second in (-5, "refused")
 
 
-def repository(model: str) -> Any:
+def repository(model: str) -> Any:  # noqa: ANN401
     """Make a class, as generic views and factories of forms do."""
     made_for = model
 
@@ -112,7 +112,7 @@ def test_function_without_a_telling_name_is_refused() -> None:
     assert 1 == cached_query(name="tests.collisions.underscore")(_)(1)
 
 
-class Money(NamedTuple("Money", [("amount", int)])):
+class Money(NamedTuple("Money", [("amount", int)])):  # noqa: SLOT002 -- as it is often written
     """A named tuple to which somebody has added what is no field."""
 
     currency = "eur"

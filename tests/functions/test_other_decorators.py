@@ -259,7 +259,7 @@ def test_context_manager_and_lazy_wrappers_are_functions_too() -> None:
     entered = []
 
     @contextlib.contextmanager
-    def block() -> Any:
+    def block() -> Any:  # noqa: ANN401
         entered.append(1)
         yield
 
@@ -281,7 +281,7 @@ def test_method_decorator_takes_options_that_only_fit_the_method(options: dict[s
     """`method_decorator` tries a decorator on a dummy without parameters first, which options may well not fit."""
     computed = []
 
-    def greet(self: View, name: str) -> str:
+    def greet(self: View, name: str) -> str:  # noqa: ARG001 -- a method
         computed.append(name)
         return f"Hello {name}"
 

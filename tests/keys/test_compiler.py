@@ -21,10 +21,10 @@ OURS = [
 ]
 
 
-def function_of(parameter: str) -> Any:
+def function_of(parameter: str) -> Any:  # noqa: ANN401
     """Write a function whose only parameter has this name, and which returns it in a list."""
     scope: dict[str, Any] = {"__name__": __name__}
-    exec(f"def rows({parameter}):\n return [{parameter}]", scope)
+    exec(f"def rows({parameter}):\n return [{parameter}]", scope)  # noqa: S102  of the names above
     return scope["rows"]
 
 
@@ -32,7 +32,7 @@ def decorated(parameter: str) -> CachedQuery[..., Any, Any]:
     """Decorate it with one option of each kind that takes parameters."""
     options: dict[str, Any] = {
         "key": f"{{{parameter}.pk}}",
-        "vary": [eval(f"lambda {parameter}: {parameter}.name"), lambda **rest: len(rest)],
+        "vary": [eval(f"lambda {parameter}: {parameter}.name"), lambda **rest: len(rest)],  # noqa: S307  as above
         "namespace": [
             f"club:{{{parameter}.pk}}",
             lambda **rest: Namespace("rest", *(each.pk for each in rest.values())),
@@ -47,7 +47,7 @@ def test_parameter_of_any_name_is_looked_at(parameter: str) -> None:
     cached = decorated(parameter)
     clubs = [SimpleNamespace(pk=pk, name=name) for pk in (7, 8) for name in "ab"]
 
-    resolve_call = [cached._spec.resolve_call((), {parameter: club})[1] for club in clubs]
+    resolve_call = [cached._spec.resolve_call((), {parameter: club})[1] for club in clubs]  # noqa: SLF001
 
     assert 4 == len({keys[0] for keys in resolve_call})
     assert 2 == len({keys[1] for keys in resolve_call})

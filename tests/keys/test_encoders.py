@@ -31,7 +31,7 @@ class Colour(enum.Enum):
     """An enum."""
 
     RED = 1
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796  an alias
     BLUE = 2
 
 
@@ -83,7 +83,7 @@ class Size(NamedTuple):
     y: int
 
 
-Extent = namedtuple("Extent", "x y")
+Extent = namedtuple("Extent", "x y")  # noqa: PYI024  the older way to write one
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ LOOKALIKES: dict[str, list[Any]] = {
     "ordered": [OrderedDict([(1, 2), (3, 4)]), OrderedDict([(3, 4), (1, 2)]), {1: 2, 3: 4}],
     "bytes": [b"ab", bytearray(b"ab"), "ab", b"6162", "4b6162"],
     "decimals": [decimal.Decimal("1.0"), decimal.Decimal("1.00"), "1.0", 1.0],
-    "dates": [dt.date(2026, 11, 22), dt.datetime(2026, 11, 22), "2026-11-22", dt.time(0), dt.timedelta(0)],
+    "dates": [dt.date(2026, 11, 22), dt.datetime(2026, 11, 22), "2026-11-22", dt.time(0), dt.timedelta(0)],  # noqa: DTZ001
     "microseconds": [NOON.replace(microsecond=1001), NOON.replace(microsecond=1999), NOON],
     "zones": [
         NOON,
@@ -239,7 +239,7 @@ def test_encode_lone_surrogates_have_a_text() -> None:
 def test_encode_named_tuple_with_methods_is_its_values() -> None:
     """A class that derives from a named tuple to add methods is told by its own name and the values."""
 
-    class Box(namedtuple("Box", "x y")):
+    class Box(namedtuple("Box", "x y")):  # noqa: PYI024, SLOT002  the older way to write one
         """A named tuple with a method."""
 
         def area(self) -> int:

@@ -181,7 +181,7 @@ def test_namespace_is_invalidated_by_one_command_for_each_alias(
     side: Side,
     commands: Commands,
     use_caches: UseCaches,
-    settings: Any,
+    settings: Any,  # noqa: ANN401
 ) -> None:
     """A namespace lives in every cache of the setting."""
     use_caches(default="locmem", other="locmem", unused="locmem")
@@ -271,7 +271,7 @@ def test_decorating_is_no_command(commands: Commands) -> None:
 @both
 @pytest.mark.parametrize("kind", ["memcached", "ours"])
 @pytest.mark.parametrize(("spaces", "keys", "cold"), [((), 3, 5), (("numbers:{number}",), 5, 7)], ids=["no", "two"])
-def test_memcached_itself_counts_as_many(
+def test_memcached_itself_counts_as_many(  # noqa: PLR0913, PLR0917 -- it sets up a server of its own
     side: Side,
     spaces: tuple[str, ...],
     keys: int,

@@ -3,7 +3,7 @@
 import json
 import os
 
-from tests.settings import *
+from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES, INSTALLED_APPS
 
 INSTALLED_APPS = [app if "outbox" not in app else "cachedeco.outbox" for app in INSTALLED_APPS]

@@ -26,7 +26,7 @@ pytestmark = [
 # --- 1. the stamp is read before the computation ---
 
 
-def _slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[Any], None]) -> tuple[str, str]:
+def _slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[Any], None]) -> tuple[str, str]:  # noqa: ANN401
     """Return what a reader got that began before a write, and what the next one got."""
     source.gate.shut()
     with started(lambda: read(1)) as slow:
@@ -100,7 +100,7 @@ def test_slow_reader_cannot_replace_what_is_fresh(source: Source, read: Reader) 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("at", range(4))
-def test_write_between_any_two_commands_of_a_call_is_not_lost(
+def test_write_between_any_two_commands_of_a_call_is_not_lost(  # noqa: PLR0913 -- the fixtures and one place in time
     source: Source,
     monkeypatch: pytest.MonkeyPatch,
     invalidate: Callable[[Reader], None],
@@ -172,7 +172,7 @@ def test_tasks_of_one_loop_are_as_right_as_threads(source: Source) -> None:
     reached, opened = asyncio.Event(), asyncio.Event()
 
     @cached_query(ignore=("source", "reached", "opened"))
-    async def read(number: int) -> str:
+    async def read(number: int) -> str:  # noqa: ARG001 -- only the key tells it
         value = source.value
         reached.set()
         await opened.wait()
@@ -195,7 +195,7 @@ def test_task_cancelled_in_its_computation_leaves_no_trace(source: Source) -> No
     reached = asyncio.Event()
 
     @cached_query(ignore=("source", "reached"))
-    async def read(number: int) -> str:
+    async def read(number: int) -> str:  # noqa: ARG001 -- as above
         if source.value == "old":
             reached.set()
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""
+"""  # noqa: INP001 -- a project's directory, not a package
 How do the sample project's tests come out: runner x server x mode?
 
     python -m tests.samples.outcomes
@@ -171,7 +171,7 @@ def printed(arguments: tuple[str, ...], environment: Mapping[str, str], director
         "COLUMNS": "300",  # pytest cuts its summary off at the margin
         "PYTEST_DEBUG_TEMPROOT": directory,  # each run of pytest cleans up after older ones there
     }
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 -- our own commands
         [sys.executable, *arguments],
         cwd=directory,  # Django leaves the databases of spawned workers there
         env={**os.environ, **settled, **environment},
@@ -208,7 +208,7 @@ def asking(server: Server) -> Iterator[Any]:
             yield stack.enter_context(closing(redis.Redis.from_url(server.location)))
 
 
-def keys_of(client: Any) -> list[str]:
+def keys_of(client: Any) -> list[str]:  # noqa: ANN401 -- a client of either kind
     """Return all keys of a server."""
     if isinstance(client, redis.Redis):
         return [key.decode() for key in client.scan_iter()]
@@ -219,12 +219,12 @@ def keys_of(client: Any) -> list[str]:
 def main() -> None:
     """Print the table."""
     with measured() as found:
-        print(f"{'runner':34}{'server':11}{'mode':8}{'passed':>6}{'failed':>8}")
+        print(f"{'runner':34}{'server':11}{'mode':8}{'passed':>6}{'failed':>8}")  # noqa: T201 -- what it is for
         for (runner, server, mode), outcome in found.outcomes.items():
-            print(f"{runner:34}{server:11}{mode:8}{outcome.passed:6}{len(outcome.failed):8}")
+            print(f"{runner:34}{server:11}{mode:8}{outcome.passed:6}{len(outcome.failed):8}")  # noqa: T201 -- as above
         for name, before in found.before.items():
             kept = sum(found.after[name][key] == value for key, value in before.items())
-            print(f"{name}: {kept} of {len(before)} values of other people are still there")
+            print(f"{name}: {kept} of {len(before)} values of other people are still there")  # noqa: T201 -- as above
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ class SteppedCache(BaseCache):
         """Read the entry in CACHES."""
         super().__init__(params)
 
-    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ANN401, ARG002
         """Return what is there."""
         found = _step("get", (self._named(key),), lambda: self._standing(key))
         return default if found is None else found
 
-    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return what is there of several."""
         wanted = tuple(keys)
         if simulation.world().is_unreadable:
@@ -38,7 +38,7 @@ class SteppedCache(BaseCache):
         found: dict[str, Any] = _step("get_many", tuple(map(self._named, wanted)), carry_out)
         return dict(found)
 
-    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ANN401, ARG002
         """Store where nothing is."""
 
         def carry_out() -> bool:
@@ -49,15 +49,15 @@ class SteppedCache(BaseCache):
 
         return bool(_step("add", (self._named(key), value), carry_out))
 
-    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # noqa: ANN401, ARG002
         """Store."""
         _step("set", (self._named(key), value), lambda: self._store(key, value, timeout))
 
     def set_many(
         self,
         data: Mapping[str, Any],
-        timeout: Any = DEFAULT_TIMEOUT,
-        version: int | None = None,
+        timeout: Any = DEFAULT_TIMEOUT,  # noqa: ANN401 -- as Django has it
+        version: int | None = None,  # noqa: ARG002
     ) -> list[str]:
         """Store several."""
 
@@ -68,11 +68,11 @@ class SteppedCache(BaseCache):
         _step("set_many", tuple((self._named(key), value) for key, value in data.items()), carry_out)
         return []
 
-    def delete(self, key: str, version: int | None = None) -> bool:
+    def delete(self, key: str, version: int | None = None) -> bool:  # noqa: ARG002
         """Delete."""
         return bool(_step("delete", (self._named(key),), lambda: self._popped(key)))
 
-    def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:
+    def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:  # noqa: ARG002
         """Count on, from 0 where nothing is."""
 
         def carry_out() -> int:
@@ -85,17 +85,17 @@ class SteppedCache(BaseCache):
     def _named(self, key: str) -> str:
         return self.key_prefix + key
 
-    def _standing(self, key: str) -> Any:
+    def _standing(self, key: str) -> Any:  # noqa: ANN401 -- whatever was stored
         return simulation.world().tokens_as_read(self._named(key))
 
     def _popped(self, key: str) -> bool:
         return simulation.world().cache.pop(self._named(key), None) is not None
 
-    def _store(self, key: str, value: object, timeout: Any) -> None:
+    def _store(self, key: str, value: object, timeout: Any) -> None:  # noqa: ANN401 -- as Django has it
         world = simulation.world()
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
         world.cache[self._named(key)] = (value, inf if seconds is None else world.clock + seconds)
 
 
-def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:
+def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:  # noqa: ANN401 -- what is there
     return simulation.step("command", (name, *about), carry_out)

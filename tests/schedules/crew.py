@@ -79,7 +79,7 @@ class Stage:
 
     # --- what the actors call ---
 
-    def step(self, kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:
+    def step(self, kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Take a step, when it is this actor's turn; return what the operation does."""
         world, actor = self.world, self.world.running
         if actor is None or (actor.is_dead and kind == "flight"):
@@ -155,7 +155,7 @@ class Stage:
             except Violation as violation:
                 self._found(str(violation))
                 continue
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- the library would take it for one of the cache
                 self._error = error
                 self._give_up()
                 continue
@@ -182,7 +182,7 @@ class Stage:
             pass
         except Violation as violation:
             self._found(str(violation))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 -- none may reach a caller
             if not (isinstance(error, Failing) and self.world.has_failed) and not actor.is_dead:
                 self._found(f"{actor.name} was stopped by {error!r}")
         actor.is_done = True

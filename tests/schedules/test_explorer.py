@@ -18,7 +18,7 @@ TWO = Scenario(
 )  # fmt: skip
 
 
-def acts(number: int) -> Any:
+def acts(number: int) -> Any:  # noqa: ANN401 -- an act
     """Return an act of some steps that do nothing."""
 
     def act() -> None:

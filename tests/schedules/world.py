@@ -24,11 +24,11 @@ class Crashed(BaseException):
     """An actor is no more: nothing that it does from now on has any effect."""
 
 
-class Violation(Exception):
+class Violation(Exception):  # noqa: N818 -- what was looked for, not a fault of the explorer
     """What must never be seen was seen."""
 
 
-class Failing(Exception):
+class Failing(Exception):  # noqa: N818 -- raised for the function, as its database would
     """A row could not be read."""
 
 
@@ -148,7 +148,7 @@ class World:
 
     # --- what there is ---
 
-    def standing(self, key: str) -> Any:
+    def standing(self, key: str) -> Any:  # noqa: ANN401 -- whatever was stored
         """Return what the cache holds under a key, or None."""
         value, expires = self.cache.get(key, (None, 0.0))
         return value if expires > self.clock else None

@@ -7,7 +7,7 @@ from cachedeco.invalidation import transactions
 from tests.models import Club
 
 
-class Undone(Exception):
+class Undone(Exception):  # noqa: N818 -- raised to leave a block, not for a fault
     """Leave an atomic block by rolling it back."""
 
 

@@ -34,7 +34,7 @@ _READS = frozenset({"get", "get_many", "get_or_set", "has_key"})
 class FaultyCache(Recording, LocMemCache):
     """Django's LocMemCache, recording, and misbehaving as the `faulty` around the call has it."""
 
-    def carry_out(self, command: Command, run: Run) -> Any:
+    def carry_out(self, command: Command, run: Run) -> Any:  # noqa: ANN401  whatever the command returns
         """Return what the innermost fault that concerns the command makes of it."""
         fault = _fault_meeting(command)
         return run() if fault is None else fault.behaviour(self, command, run)
@@ -102,7 +102,7 @@ def _call_hook(hook: Callable[[], object]) -> None:
 
 
 @contextmanager
-def faulty(
+def faulty(  # noqa: PLR0913  one name for each way to misbehave reads best in a test
     *operations: str,
     raises: BaseException | type[BaseException] | None = None,
     returns: object = _NOT_GIVEN,
@@ -158,7 +158,7 @@ def faulty(
 def _raising(exception: BaseException | type[BaseException]) -> Behaviour:
     """Return the behaviour that raises."""
 
-    def behaviour(_cache: FaultyCache, _command: Command, _run: Run) -> Any:
+    def behaviour(_cache: FaultyCache, _command: Command, _run: Run) -> Any:  # noqa: ANN401  it returns nothing
         raise exception
 
     return behaviour
@@ -167,7 +167,7 @@ def _raising(exception: BaseException | type[BaseException]) -> Behaviour:
 def _evicting(keys: Evicted) -> Behaviour:
     """Return the behaviour that drops keys first."""
 
-    def behaviour(cache: FaultyCache, _command: Command, run: Run) -> Any:
+    def behaviour(cache: FaultyCache, _command: Command, run: Run) -> Any:  # noqa: ANN401  as the command
         cache.evict(keys)
         return run()
 
@@ -177,7 +177,7 @@ def _evicting(keys: Evicted) -> Behaviour:
 def _hooked(before: Callable[[], object] | None, after: Callable[[], object] | None) -> Behaviour:
     """Return the behaviour that lets something else happen around the operation."""
 
-    def behaviour(_cache: FaultyCache, _command: Command, run: Run) -> Any:
+    def behaviour(_cache: FaultyCache, _command: Command, run: Run) -> Any:  # noqa: ANN401  as the command
         if before is not None:
             _call_hook(before)
         result = run()
@@ -188,7 +188,7 @@ def _hooked(before: Callable[[], object] | None, after: Callable[[], object] | N
     return behaviour
 
 
-def _unreachable(_cache: FaultyCache, command: Command, _run: Run) -> Any:
+def _unreachable(_cache: FaultyCache, command: Command, _run: Run) -> Any:  # noqa: ANN401  as the command
     """Return what Django's PyMemcacheCache returns while HashClient holds the server for dead."""
     match command.name:
         case "get_many":
@@ -203,7 +203,7 @@ def _unreachable(_cache: FaultyCache, command: Command, _run: Run) -> Any:
             return None
 
 
-def _dropping(_cache: FaultyCache, command: Command, run: Run) -> Any:
+def _dropping(_cache: FaultyCache, command: Command, run: Run) -> Any:  # noqa: ANN401  as the command
     """Return what a write returns that has succeeded."""
     if command.name in _READS:
         return run()

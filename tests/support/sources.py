@@ -45,7 +45,7 @@ def sync_reader(source: Source) -> Reader:
     """Return a cached function over a source."""
 
     @cached_query(ignore=("source",), namespace="race:{number}", timeout=300)
-    def read(number: int) -> str:
+    def read(number: int) -> str:  # noqa: ARG001 -- only the key tells it
         return source.read()
 
     return read
@@ -58,7 +58,7 @@ class AsyncReader:
         """Decorate."""
 
         @cached_query(ignore=("source",), namespace="race:{number}", timeout=300)
-        async def read(number: int) -> str:
+        async def read(number: int) -> str:  # noqa: ARG001 -- as above
             await asyncio.sleep(0)
             return source.read()
 
@@ -71,7 +71,7 @@ class AsyncReader:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a verb that awaits its twin."""
 
-        def verb(*args: object) -> Any:
+        def verb(*args: object) -> Any:  # noqa: ANN401 -- what the verb gives
             return asyncio.run(getattr(self._read, f"a{name}")(*args))
 
         return verb
@@ -92,7 +92,7 @@ def tokens_of(read: Reader) -> list[str]:
     """Return the keys of all that a call depends on, as they reached the cache."""
     keys: list[str] = []
 
-    def note(_self: Recording, command: Command, run: Callable[[], Any]) -> Any:
+    def note(_self: Recording, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as carry_out
         keys.extend(command.keys)
         return run()
 
@@ -106,7 +106,7 @@ def interfering(at: int, do: Callable[[], object], *, after: bool) -> Callable[.
     """Return a `carry_out` that does something else before or after the command of that number, counting from 0."""
     count = iter(range(10**6))
 
-    def carry_out(_self: Recording, _command: Command, run: Callable[[], Any]) -> Any:
+    def carry_out(_self: Recording, _command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as the method
         now = next(count) == at
         if now and not after:
             outside_commands(do)

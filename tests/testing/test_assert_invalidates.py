@@ -42,9 +42,9 @@ def unpicklable() -> object:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Find no hook left behind by any block."""
-    before = hooks._hooks
+    before = hooks._hooks  # noqa: SLF001 -- there is no public list of them
     yield
-    assert before == hooks._hooks
+    assert before == hooks._hooks  # noqa: SLF001
 
 
 def _own(side: Side, function: CachedQuery[..., Any, Any]) -> None:
@@ -112,14 +112,14 @@ def test_entry_that_comes_to_its_end_is_found(side: Side, act: Act, *, stored: b
 
     with assert_invalidates(number_of, 1):
         act(side, number_of)
-    with pytest.raises(AssertionError, match=r"^The entry of number_of\(1\) is not served any more\."):
+    with pytest.raises(AssertionError, match=r"^The entry of number_of\(1\) is not served any more\."):  # noqa: SIM117 -- the message is of the whole block
         with assert_keeps(number_of, 1):
             act(side, number_of)
 
 
 @both
 @pytest.mark.parametrize("act", [_own, _other_call])
-def test_every_backend_tells(side: Side, act: Act, backend: str) -> None:
+def test_every_backend_tells(side: Side, act: Act, backend: str) -> None:  # noqa: ARG001 -- the caches are of its kind
     """What is stored, and where, makes no difference."""
     number_of = _number(side)
     block = assert_invalidates if act is _own else assert_keeps
@@ -138,7 +138,7 @@ def test_entry_that_stays_is_found(side: Side, act: Act) -> None:
 
     with assert_keeps(number_of, number=1):
         act(side, number_of)
-    with pytest.raises(AssertionError, match=r"^The entry of number_of\(number=1\) is still served\."):
+    with pytest.raises(AssertionError, match=r"^The entry of number_of\(number=1\) is still served\."):  # noqa: SIM117 -- as above
         with assert_invalidates(number_of, number=1):
             act(side, number_of)
 
@@ -206,7 +206,7 @@ def test_block_that_raises_is_not_judged() -> None:
 def test_value_that_cannot_be_stored_is_an_error_that_says_why() -> None:
     """Where no entry can be had, neither assertion means anything."""
     for block in (assert_invalidates, assert_keeps):
-        with pytest.raises(AssertionError, match=r"(?s)^Nothing could be stored for unpicklable\(\).*can't be stored"):
+        with pytest.raises(AssertionError, match=r"(?s)^Nothing could be stored for unpicklable\(\).*can't be stored"):  # noqa: SIM117 -- as above
             with block(unpicklable):
                 """Never comes here."""
 
@@ -227,7 +227,7 @@ def test_entry_past_its_timeout_is_computed_anew(monkeypatch: pytest.MonkeyPatch
     number()
     monkeypatch.setattr("cachedeco.functions.single.time", lambda: 4e9)  # in the year 2096
 
-    with pytest.raises(AssertionError, match="is still served"), assert_computations(number, 1):
+    with pytest.raises(AssertionError, match="is still served"), assert_computations(number, 1):  # noqa: SIM117 -- as above
         with assert_invalidates(number):
             """Do nothing."""
 
@@ -261,7 +261,7 @@ class InsideTestCaseTests(CacheAssertions, TestCase):
 
     def test_block_in_a_transaction_whose_values_are_not_stored(self) -> None:
         """What the transaction's snapshot forbids to store can't be watched, and the error says so."""
-        with transaction.atomic(), pytest.raises(AssertionError, match="snapshot may be older"):
+        with transaction.atomic(), pytest.raises(AssertionError, match="snapshot may be older"):  # noqa: SIM117 -- as above
             with self.assertInvalidates(half, 1):
                 """Never comes here."""
 

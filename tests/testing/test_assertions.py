@@ -49,9 +49,9 @@ def unpicklable() -> object:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Find no hook left behind by any block."""
-    before = hooks._hooks
+    before = hooks._hooks  # noqa: SLF001 -- there is no public list of them
     yield
-    assert before == hooks._hooks
+    assert before == hooks._hooks  # noqa: SLF001
 
 
 # --- capture_events ---
@@ -140,7 +140,7 @@ def test_counts_that_are_wrong_fail_with_what_happened_call_by_call(block: Block
 
 def test_failure_lists_reasons_and_errors() -> None:
     """What kept a value from being stored is in the list."""
-    with pytest.raises(AssertionError, match=r"3\. error .*; The value can't be stored; AttributeError: Can't "):
+    with pytest.raises(AssertionError, match=r"3\. error .*; The value can't be stored; AttributeError: Can't "):  # noqa: SIM117 -- the message is of the whole block
         with assert_hits(unpicklable, 1):
             unpicklable()
 
@@ -171,7 +171,7 @@ def test_failure_lists_the_namespaces_that_were_invalidated_meanwhile() -> None:
 @pytest.mark.parametrize("kind", ["delayed", "lost", "error"])
 def test_failure_lists_what_failed_without_a_function(kind: events.Kind) -> None:
     """A namespace that could not be read or invalidated is in the list, and not in the block's events."""
-    with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:
+    with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:  # noqa: PT012 -- the message is of the whole block
         half(1)
         hooks.emit(Event(kind, key="cd:n:half", reason="down"))
 

@@ -77,7 +77,7 @@ def test_key_that_forgets_a_parameter_fails_where_the_rest_never_comes_twice(res
     """Calls are crossed, so the strategy need not draw two that agree in all that the key tells."""
 
     @cached_query(key="{one}:{two}:{three}", ignore=("club",))
-    def classes_of(club: int, one: object, two: object, *, three: object) -> int:
+    def classes_of(club: int, one: object, two: object, *, three: object) -> int:  # noqa: ARG001 -- in the key
         return club
 
     with pytest.raises(AssertionError) as failure:
@@ -92,7 +92,7 @@ def test_key_that_forgets_two_parameters_that_count_together_fails() -> None:
     """Each difference between two calls is tried by itself, whatever lies between them."""
 
     @cached_query(key="{k}", ignore=("first", "second"))
-    def both_set(first: bool, k: object, second: bool) -> bool:
+    def both_set(first: bool, k: object, second: bool) -> bool:  # noqa: ARG001, FBT001 -- in the key; flags
         return first and second
 
     with pytest.raises(AssertionError, match="share the key"):
@@ -122,7 +122,7 @@ def test_arguments_that_depend_on_each_other_are_not_crossed_if_so_told() -> Non
     """What follows from another argument may be ignored, as long as the strategy draws it so."""
 
     @cached_query(key="{number}", ignore=("double",))
-    def value_of(number: int, double: int) -> int:
+    def value_of(number: int, double: int) -> int:  # noqa: ARG001 -- in the key
         return double
 
     pairs = st.integers().map(lambda number: (number, 2 * number))
@@ -136,7 +136,7 @@ def test_key_that_ignores_what_does_not_matter_passes() -> None:
     """A parameter that does not change the value may be ignored, values without == included."""
 
     @cached_query(ignore=("request",))
-    def value_of(request: object, number: int) -> object:
+    def value_of(request: object, number: int) -> object:  # noqa: ARG001 -- ignored, and so not looked at
         return number, Opaque(number), float("nan")
 
     check_key(value_of, st.tuples(st.builds(object), numbers))
@@ -273,7 +273,7 @@ def test_difference_is_found_and_placed(make: Callable[[int], Any], differs: str
 def _prefetched(name: str) -> Club:
     """Return a club with a class that holds it in turn."""
     club = Club(pk=1)
-    club._prefetched_objects_cache = {"classes": [ClubClass(pk=1, club=club, name=name)]}  # type: ignore[attr-defined]
+    club._prefetched_objects_cache = {"classes": [ClubClass(pk=1, club=club, name=name)]}  # type: ignore[attr-defined] # noqa: SLF001 -- as Django does
     return club
 
 
@@ -281,4 +281,4 @@ def test_kit_is_imported_without_hypothesis() -> None:
     """Only who uses the checks needs it."""
     source = "import sys; sys.modules['hypothesis'] = None; import cachedeco.testing"
 
-    subprocess.run([sys.executable, "-c", source], check=True)
+    subprocess.run([sys.executable, "-c", source], check=True)  # noqa: S603 -- our own code

@@ -121,7 +121,7 @@ def test_check_in_which_nothing_is_served_fails() -> None:
         check_transparent(unpicklable, st.just(()), mutate=st.just(_raise), settings=quickly)
 
 
-def test_check_in_which_every_call_misses_fails(dummy_backend: None) -> None:
+def test_check_in_which_every_call_misses_fails(dummy_backend: None) -> None:  # noqa: ARG001
     """A cache that keeps nothing is no cache to check with."""
 
     @cached_query

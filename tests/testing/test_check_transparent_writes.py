@@ -84,7 +84,7 @@ def test_write_needs_no_strategy(wrap: Callable[[Callable[[], None]], Any]) -> N
 
 
 @pytest.mark.parametrize("writes", [None, "write", {1: _raise}])
-def test_what_cannot_write_is_refused(writes: Any) -> None:
+def test_what_cannot_write_is_refused(writes: Any) -> None:  # noqa: ANN401 -- what a user might give
     """The likeliest slip, to call the write instead of giving it, is told with what is accepted."""
 
     @cached_query
@@ -122,7 +122,7 @@ def test_check_in_which_the_function_always_raises_tells_what() -> None:
         check_transparent(value, numbers, mutate=_raise, settings=quickly)
 
 
-def test_check_in_which_some_calls_raise_does_not_say_that_all_did(dummy_backend: None) -> None:
+def test_check_in_which_some_calls_raise_does_not_say_that_all_did(dummy_backend: None) -> None:  # noqa: ARG001
     """A reason is told only where it is the reason."""
 
     @cached_query

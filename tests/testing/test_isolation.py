@@ -42,7 +42,7 @@ def not_a_class(_location: str, _params: dict[str, Any]) -> BaseCache:
 def traces() -> tuple[object, ...]:
     """Return all that isolation touches."""
     made = [(id(each), type(each), each.make_key("key"), each.key_func) for each in caches.all()]
-    module = dict(isolation._classes), isolation._scopes["default"]
+    module = dict(isolation._classes), isolation._scopes["default"]  # noqa: SLF001  what the test is about
     return caches.settings, made, len(setting_changed.receivers), module, modes.current_mode()
 
 
@@ -72,7 +72,7 @@ class TestCommands:
     """Each command, on every kind of cache."""
 
     @pytest.fixture(autouse=True)
-    def _isolated(self, polluted: Kind) -> Iterator[None]:
+    def _isolated(self, polluted: Kind) -> Iterator[None]:  # noqa: ARG002  before it
         with isolated():
             yield
         assert "theirs" == cache.get("key"), "the test has harmed what others have"
@@ -141,7 +141,7 @@ class TestCommands:
     def test_cached_functions_are_isolated(self) -> None:
         """A cached function computes once in each scope."""
         count = numbers_from_one()
-        numbered = cached_query(name="kit.numbered", ignore=("count",))(lambda: count())
+        numbered = cached_query(name="kit.numbered", ignore=("count",))(lambda: count())  # noqa: PLW0108  a function of Python
 
         assert [1, 1] == [numbered(), numbered()]
         fresh_scope()
@@ -278,7 +278,7 @@ def test_classes_are_made_once(cache_config: CacheConfig) -> None:
             with override_settings(CACHES={"default": cache_config("locmem", LOCATION=str(number))}):
                 cache.set("key", 1)
 
-        assert 1 == len(isolation._classes)
+        assert 1 == len(isolation._classes)  # noqa: SLF001  what the test is about
 
 
 def test_threads_see_what_the_test_sees(use_caches: UseCaches) -> None:
@@ -326,10 +326,10 @@ def test_backend_that_is_no_class_is_refused(use_caches: UseCaches) -> None:
         pass
 
     assert found is caches.settings
-    assert {} == isolation._classes
+    assert {} == isolation._classes  # noqa: SLF001  what the test is about
 
 
 def test_isolation_module_has_no_other_attributes() -> None:
     """Asking the module for what it doesn't have is an AttributeError, as of any module."""
     with isolated(), pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        isolation.nothing
+        isolation.nothing  # noqa: B018

@@ -90,7 +90,7 @@ def test_debug_sql_prints_failures() -> None:
 class _OwnResult(unittest.TextTestResult):
     """A project's result class."""
 
-    def addSuccess(self, test: unittest.TestCase) -> None:
+    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802  unittest's name
         """Note it."""
         super().addSuccess(test)
         seen.append("told to the project's result")
@@ -107,7 +107,7 @@ class _OwnRunner(BareRunner):
 
     test_runner = _OwnTestRunner
 
-    def __init__(self, *args: Any, colour: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, colour: str = "", **kwargs: Any) -> None:  # noqa: ANN401  as the base
         super().__init__(*args, **kwargs)
         seen.append(colour)
 
@@ -171,7 +171,7 @@ class _ParallelRunner(Runner):
     parallel_test_suite = _OwnParallelSuite
 
 
-def worker(suite: unittest.TestSuite) -> Any:
+def worker(suite: unittest.TestSuite) -> Any:  # noqa: ANN401  whatever the suite has
     """Return the runner that a worker makes for itself."""
     return suite.runner_class(failfast=False, buffer=False)  # type: ignore[attr-defined]
 

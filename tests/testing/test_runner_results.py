@@ -27,7 +27,7 @@ def _nothing_seen() -> Iterator[None]:
 class OwnRunner(BareRunner):
     """A runner that makes its result by itself, as TeamCity's does."""
 
-    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:
+    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:  # noqa: ANN401  as the base
         """Run the suite without asking anybody for a class of results."""
         return unittest.TextTestRunner(verbosity=0).run(suite)
 
@@ -38,32 +38,32 @@ class NoResultClass(BareRunner):
     def get_resultclass(self) -> None:
         """Leave it to the test runner, which has no attribute that says it either."""
 
-    class test_runner(unittest.TextTestRunner):
+    class test_runner(unittest.TextTestRunner):  # noqa: N801  Django's name
         """A test runner that takes no class."""
 
         resultclass = None  # type: ignore[assignment]  what the test is about
 
-        def _makeResult(self) -> unittest.TextTestResult:
+        def _makeResult(self) -> unittest.TextTestResult:  # noqa: N802  unittest's name
             return unittest.TextTestResult(self.stream, self.descriptions, self.verbosity)
 
 
 class Results:
     """A result that is none of unittest's classes."""
 
-    shouldStop = False
-    failures = errors = unexpectedSuccesses = ()
+    shouldStop = False  # noqa: N815  unittest's name
+    failures = errors = unexpectedSuccesses = ()  # noqa: N815  unittest's name
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  a method or an attribute
         """Take part in everything, except what unittest asks for by chance."""
         if name.startswith("_"):
             raise AttributeError(name)
         return lambda *_: None
 
-    def startTest(self, test: unittest.TestCase) -> None:
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802  unittest's name
         """Note it."""
         seen.append(("told", test.id().rpartition(".")[2]))
 
-    def stopTest(self, test: unittest.TestCase) -> None:
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802  unittest's name
         """Have nothing to do."""
 
 
@@ -120,7 +120,7 @@ def test_own_result_tells_failures(base: type[BareRunner]) -> None:
 class Keeping(BareRunner):
     """A runner that keeps its result."""
 
-    def suite_result(self, suite: unittest.TestSuite, result: Any, **kwargs: Any) -> int:
+    def suite_result(self, suite: unittest.TestSuite, result: Any, **kwargs: Any) -> int:  # noqa: ANN401  as the base
         """Note the result and what the suite has of its own."""
         seen.append((type(result), "run" in vars(suite)))
         return super().suite_result(suite, result, **kwargs)

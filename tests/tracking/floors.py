@@ -30,7 +30,7 @@ class Floors:
 
     def _sync(self, *options: dict[str, Any]) -> tuple[Any, Any, Any]:
         @cached_query(**{"ignore": ("self",)} | options[2] | {"namespace": "bottom:{number}"})
-        def bottom(number: int = 1) -> str:
+        def bottom(number: int = 1) -> str:  # noqa: ARG001 -- only the key tells it
             self.computed.append("bottom")
             return self.value
 
@@ -48,7 +48,7 @@ class Floors:
 
     def _async(self, *options: dict[str, Any]) -> tuple[Any, Any, Any]:
         @cached_query(**{"ignore": ("self",)} | options[2] | {"namespace": "bottom:{number}"})
-        async def bottom(number: int = 1) -> str:
+        async def bottom(number: int = 1) -> str:  # noqa: ARG001 -- as above
             self.computed.append("bottom")
             return self.value
 
@@ -75,7 +75,7 @@ class Floors:
         self.value = "new"
 
 
-def around(side: Side, name: str, *inner: Any, how: Any = nullcontext, **options: Any) -> Any:
+def around(side: Side, name: str, *inner: Any, how: Any = nullcontext, **options: Any) -> Any:  # noqa: ANN401
     """Return a cached function of a name that calls others, inside a context, and joins what they give."""
     ignored = {"ignore": ("inner", "how"), "name": name}
 

@@ -58,7 +58,7 @@ class PostgreSQL:
 
 
 @pytest.fixture
-def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:
+def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:  # noqa: ARG001 -- both come before
     """Manage the transactions of the default database by hand."""
     connection.ensure_connection()
     transaction.set_autocommit(False)
@@ -230,7 +230,7 @@ def test_isolation_on_postgresql_is_what_the_server_says(answer: str | None, *, 
     """A default of the server, of the role or SET TRANSACTION changes the level behind Django's back."""
     server = PostgreSQL(answer)
 
-    found = transactions._reads_committed(server)  # type: ignore[arg-type]
+    found = transactions._reads_committed(server)  # type: ignore[arg-type] # noqa: SLF001 -- as far as it is asked
 
     assert (expected, ["SHOW transaction_isolation"]) == (found, server.asked)
 

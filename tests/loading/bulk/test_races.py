@@ -85,7 +85,7 @@ def test_caller_after_an_invalidation_does_not_wait_for_an_older_computation(
 @EVERY_WAY
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("at", range(10))
-def test_write_between_any_two_commands_is_not_lost(
+def test_write_between_any_two_commands_is_not_lost(  # noqa: PLR0913 -- the fixtures and one place in time
     table: Table,
     many: Many,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,8 +139,8 @@ def _race(many: Many) -> dict[int, str]:
     return many.refresh([2, 1])
 
 
-def _alone(names: Any) -> Any:
-    from cachedeco.loading.single_flight import Flight, FlightGroup, Future
+def _alone(names: Any) -> Any:  # noqa: ANN401 -- as board_each
+    from cachedeco.loading.single_flight import Flight, FlightGroup, Future  # noqa: PLC0415
 
     future: Any = Future()
     return FlightGroup({name: Flight(name, future) for name in names}, future), []
@@ -168,7 +168,7 @@ def _tokens_of(many: Many, ids: list[int]) -> list[str]:
     """Return the keys of all that some ids depend on."""
     keys: list[str] = []
 
-    def note(_self: Recording, command: Any, run: Callable[[], Any]) -> Any:
+    def note(_self: Recording, command: Any, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as carry_out
         keys.extend(command.keys)
         return run()
 

@@ -92,7 +92,7 @@ class Crowd:
 @contextmanager
 def _started(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", __name__]
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 -- our own program
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
@@ -117,7 +117,7 @@ def main() -> None:
 
     for name, seconds in (("call", 30), ("brief", 0.3)):
         cached = cached_query(name=f"crowd.{name}", wait=seconds, ignore=("compute",))
-        functions[name] = cached(lambda number: compute())
+        functions[name] = cached(lambda number: compute())  # noqa: ARG005 -- only the key tells it
 
     add_hook(lambda event: event.kind == "miss" and tell("missed"))
     tell("ready")
@@ -139,7 +139,7 @@ def call(function: Callable[[int], str], number: int) -> None:
     """Call, and tell what came of it."""
     try:
         tell(f"returned {function(number)}")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- the test is told
         tell(f"raised {error!r}")
 
 

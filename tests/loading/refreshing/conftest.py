@@ -37,11 +37,11 @@ class Truth:
             raise error
         return value
 
-    def cached(self, side: Side, **options: Any) -> Cached:
+    def cached(self, side: Side, **options: Any) -> Cached:  # noqa: ANN401 -- as cached_query takes them
         """Return a cached function that reads it, with a timeout of 60 seconds unless told otherwise."""
 
         @side.cached(**{"timeout": 60, "ignore": ("self",), **options})
-        def read(number: int = 1) -> object:
+        def read(number: int = 1) -> object:  # noqa: ARG001 -- only the key tells it
             return self.read()
 
         return read
@@ -56,9 +56,9 @@ def truth() -> Truth:
 @pytest.fixture
 def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
     """Give what can be acquired once for each thing that was done in the background."""
-    done, work = Semaphore(0), background._worked
+    done, work = Semaphore(0), background._worked  # noqa: SLF001 -- there is no other end to see
 
-    def worked(*args: Any) -> None:
+    def worked(*args: Any) -> None:  # noqa: ANN401 -- as above
         work(*args)
         done.release()
 

@@ -21,7 +21,7 @@ either = pytest.mark.parametrize(
 )
 
 
-def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:
+def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:  # noqa: ANN401
     """Return a cached function that has stored "old" so many seconds ago, and can't be computed any more."""
     read = truth.cached(side, **options)
     side.call(read, 1)
@@ -33,7 +33,7 @@ def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, *
 @both
 @either
 @pytest.mark.parametrize(("passed", "is_served"), [(60, True), (159.99, True), (160, False)])
-def test_error_is_kept_from_the_caller_within_bounds(
+def test_error_is_kept_from_the_caller_within_bounds(  # noqa: PLR0913 -- the fixtures and the bounds
     side: Side, clock: Clock, truth: Truth, options: dict[str, Any], *, passed: float, is_served: bool
 ) -> None:
     """From the timeout on, and for so long, the old value is served where the computation raises; then it is raised."""

@@ -14,11 +14,11 @@ from tests.support.sides import Side, both
 from tests.support.threads import Gate, started
 
 
-class Boom(Exception):
+class Boom(Exception):  # noqa: N818 -- only a test's
     """What the user's function raises."""
 
 
-class Reworded(Exception):
+class Reworded(Exception):  # noqa: N818 -- as above
     """Takes something else than it hands on: made anew by its arguments, it would say something else."""
 
     def __init__(self, code: int, *, where: str = "here") -> None:
@@ -27,7 +27,7 @@ class Reworded(Exception):
         self.code = code
 
 
-class Keyworded(Exception):
+class Keyworded(Exception):  # noqa: N818 -- as above
     """Can't be made anew by its arguments."""
 
     def __init__(self, *, code: int) -> None:
@@ -36,14 +36,14 @@ class Keyworded(Exception):
         self.code = code
 
 
-class Alone(Exception):
+class Alone(Exception):  # noqa: N818 -- as above
     """Can't be made anew at all."""
 
-    def __new__(cls, *, secret: str, **_: Any) -> Self:
+    def __new__(cls, *, secret: str, **_: Any) -> Self:  # noqa: ANN401
         """Refuse to be made without it."""
         return super().__new__(cls, secret)
 
-    def __init__(self, **_: Any) -> None:
+    def __init__(self, **_: Any) -> None:  # noqa: ANN401
         """Take it."""
 
 
@@ -51,7 +51,7 @@ def raised(call: Callable[[], object]) -> BaseException:
     """Return what a call raises."""
     try:
         call()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 -- whatever it is
         return error
     pytest.fail("nothing was raised")
 
@@ -129,7 +129,7 @@ def test_copy_of_an_error_has_its_cause_and_notes(boarding: Boarding) -> None:
 
 def test_error_that_has_no_copy_is_shared(boarding: Boarding) -> None:
     """An error that can't be made anew is better than none."""
-    error = Alone(secret="s")
+    error = Alone(secret="s")  # noqa: S106 -- no password
 
     assert [error] * 3 == ends(Side(is_async=False), boarding, error)
 

@@ -73,7 +73,7 @@ class Elsewhere:
         """Hold each lease that anybody asks for."""
         self._take = leases.Lease.take
         self.key = ""
-        patch.setattr(leases.Lease, "take", lambda lease: self._refused(lease))
+        patch.setattr(leases.Lease, "take", lambda lease: self._refused(lease))  # noqa: PLW0108 -- as a method
 
     def _refused(self, lease: leases.Lease) -> bool:
         if not self.key:

@@ -1,4 +1,4 @@
-"""For pytest: with pytest-django there is nothing to do; without it, what Django's runner does."""
+"""For pytest: with pytest-django there is nothing to do; without it, what Django's runner does."""  # noqa: INP001 -- of a rootdir
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The sample project's command line; START_METHOD=spawn makes the workers of `--parallel` begin from nothing."""
+"""The sample project's command line; START_METHOD=spawn makes the workers of `--parallel` begin from nothing."""  # noqa: INP001 -- a script
 
 import multiprocessing
 import os

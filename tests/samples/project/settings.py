@@ -1,4 +1,4 @@
-"""Settings of the sample project: the cache's place and the runner of the tests come from the environment."""
+"""Settings of the sample project: the cache's place and the runner of the tests come from the environment."""  # noqa: INP001 -- not a package
 
 import os
 
@@ -18,7 +18,7 @@ def shelf_key(key: str, _prefix: str, _version: int) -> str:
     return f"shelf|{key}"
 
 
-SECRET_KEY = "only for the tests"
+SECRET_KEY = "only for the tests"  # noqa: S105 -- it protects nothing
 DEBUG = True
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True

@@ -6,7 +6,7 @@ from django.test import override_settings
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from pytest import MonkeyPatch
+from pytest import MonkeyPatch  # noqa: PT013 -- the only name
 
 from cachedeco import MISSING, Namespace, cached_query
 from cachedeco.storage import breaker

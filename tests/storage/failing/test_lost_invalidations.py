@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
 
 @pytest.fixture
-def _raising(settings: Any, use_caches: UseCaches) -> None:
+def _raising(settings: Any, use_caches: UseCaches) -> None:  # noqa: ANN401
     """Have the caller be told."""
     settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise"}
     use_caches(default="faulty")
@@ -57,13 +57,13 @@ def test_exception_survives_its_way_between_processes() -> None:
     """A test that fails in a worker is reported by another process."""
     error = LostInvalidation([Invalidation(Store("default"), "cd:n:numbers")])
 
-    copy = pickle.loads(pickle.dumps(error))
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- just pickled
 
     assert (str(error), ("cd:n:numbers",)) == (str(copy), copy.keys)
 
 
 @pytest.mark.parametrize("cachedeco", [{}, {"ON_LOST_INVALIDATION": "log"}], ids=["default", "log"])
-def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, Any], settings: Any) -> None:
+def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, Any], settings: Any) -> None:  # noqa: ANN401
     """Unless the project says otherwise, no failure of the cache reaches the caller."""
     settings.CACHEDECO = cachedeco
 
