@@ -86,7 +86,7 @@ class SteppedCache(BaseCache):
         return self.key_prefix + key
 
     def _standing(self, key: str) -> Any:
-        return simulation.world().tokens_as_read(self._named(key))
+        return simulation.world().standing(self._named(key))
 
     def _popped(self, key: str) -> bool:
         return simulation.world().cache.pop(self._named(key), None) is not None
