@@ -85,8 +85,8 @@ class SteppedCache(BaseCache):
     def _named(self, key: str) -> str:
         return self.key_prefix + key
 
-    def _standing(self, key: str) -> Any:  # noqa: ANN401 -- whatever was stored
-        return simulation.world().tokens_as_read(self._named(key))
+    def _standing(self, key: str) -> Any:
+        return simulation.world().standing(self._named(key))
 
     def _popped(self, key: str) -> bool:
         return simulation.world().cache.pop(self._named(key), None) is not None

@@ -212,7 +212,7 @@ def test_function_of_a_module_that_not_every_process_imports_is_w002() -> None:
     [message] = [each for each in found("cachedeco.W002") if "roster.squads()" in each.msg]
 
     assert "does not import tests.invalidation.dependencies.roster" in message.msg
-    assert "Add 'dependencies.roster' to CACHEDECO['MODULES']" in (message.hint or "")
+    assert "Add 'invalidation.dependencies.roster' to CACHEDECO['MODULES']" in (message.hint or "")
 
 
 def test_model_that_is_watched_from_the_start_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
