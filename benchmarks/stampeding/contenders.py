@@ -77,7 +77,7 @@ def has_cache_results() -> bool:
     return find_spec("cache_results") is not None
 
 
-def cachedeco(name: str, compute: Computation, **options: Any) -> Contender:  # noqa: ANN401 -- any of the decorator's
+def cachedeco(name: str, compute: Computation, **options: Any) -> Contender:
     """Return cachedeco, every option but those given left alone."""
     from cachedeco import cached_query
 

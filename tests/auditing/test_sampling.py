@@ -431,8 +431,8 @@ def test_forked_child_has_no_suspects(later: Background, truth: Truth) -> None:
     """Who would have looked a second time is not there."""
     planted(SYNC, truth)
     later.look()
-    before = len(auditor._suspects)  # noqa: SLF001 -- there is no other way to see them
+    before = len(auditor._suspects)
 
-    auditor._begin_anew()  # noqa: SLF001 -- as a fork calls it
+    auditor._begin_anew()
 
-    assert (1, {}) == (before, auditor._suspects)  # noqa: SLF001
+    assert (1, {}) == (before, auditor._suspects)

@@ -20,8 +20,8 @@ from tests.support.threads import PATIENCE_SECONDS
 def test_thread_looks_twice_with_connections_of_its_own(
     truth: Truth,
     told: Told,
-    worked: Semaphore,  # noqa: F811 -- as above
-    hourglass: Hourglass,  # noqa: F811
+    worked: Semaphore,
+    hourglass: Hourglass,
 ) -> None:
     """The caller is served at once; both looks are in threads of ours, with cache objects of their own."""
     threads: list[str] = []
@@ -59,8 +59,8 @@ def test_task_of_the_same_loop_looks_twice(told: Told, monkeypatch: pytest.Monke
 
     async def calls() -> tuple[int, int]:
         found = await read(), await read()
-        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
-        await asyncio.gather(*background._sleepers)  # noqa: SLF001
+        await asyncio.gather(*background._tasks)
+        await asyncio.gather(*background._sleepers)
         return found
 
     monkeypatch.setattr(background, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
@@ -80,7 +80,7 @@ def test_loop_that_ends_takes_the_audit_along(truth: Truth, told: Told, *, is_ga
     async def calls() -> object:
         found = await read()
         if is_gathered:
-            await asyncio.gather(*background._tasks)  # noqa: SLF001
+            await asyncio.gather(*background._tasks)
         return found
 
     asyncio.run(read())

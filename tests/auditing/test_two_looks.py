@@ -49,7 +49,7 @@ def test_report_has_key_age_stamp_and_difference(side: Side, later: Background, 
     """Who reads the report can find the entry, and what has changed since."""
     read = planted(side, truth, namespace="club:{number}")
     later.clock.now += 40
-    keys = read._spec.resolve_call((1,), {})[1][1:]  # noqa: SLF001 -- of its tokens
+    keys = read._spec.resolve_call((1,), {})[1][1:]
     held = caches["default"].get_many(keys)
 
     later.look()

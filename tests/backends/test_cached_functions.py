@@ -48,7 +48,7 @@ def without(servers: list[Memcached], key: str) -> Memcached:
     """Return a server that does not have a key, where there are several."""
     cache = caches["default"]
     assert isinstance(cache, MemcachedCache)
-    name = cache._cache._server_of(cache.make_key(key)).name  # noqa: SLF001 -- looked at, only
+    name = cache._cache._server_of(cache.make_key(key)).name
     return min(servers, key=lambda server: server.location == name)
 
 

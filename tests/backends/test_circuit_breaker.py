@@ -246,7 +246,7 @@ def test_error_tells_what_happened(
     asked.trouble = cause
 
     with pytest.raises(expected, match=r"set failed, as memcached server there:1 .*Start it.*ignore_exc") as caught:
-        asked.server.run("set", asked._answer, writes=writes)  # noqa: SLF001
+        asked.server.run("set", asked._answer, writes=writes)
 
     assert cause is caught.value.__cause__
     assert ("there:1", "set") == (caught.value.server, caught.value.operation)

@@ -151,7 +151,7 @@ def test_end_of_a_request_closes_what_nobody_needs(
     now = [1000.0]
     monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
     cache = cache_on(memcached_server, pool_idle_timeout=10)
-    [server] = cache._cache._servers.values()  # noqa: SLF001 -- its pool is nobody's but the test's
+    [server] = cache._cache._servers.values()
     old, new = connected(server.pool), connected(server.pool)
     server.pool.put(old)
     now[0] += 11
@@ -323,9 +323,9 @@ def test_forked_child_begins_without_connections(memcached_server: Memcached) ->
     """What the hook does in the child: the parent's connections are closed there, and trouble is forgotten."""
     cache = cache_on(memcached_server)
     cache.set("key", 1)
-    [server] = cache._cache._servers.values()  # noqa: SLF001 -- as above
+    [server] = cache._cache._servers.values()
 
-    servers._begin_in_child()  # noqa: SLF001 -- a fork would call it
+    servers._begin_in_child()
 
     assert server.pool.take() is None
     assert 1 == cache.get("key")
@@ -340,4 +340,4 @@ def test_settings_that_change_close_the_connections(private_memcached: Memcached
     use_caches(default="locmem")
 
     assert server.pool.take() is None
-    assert cache._cache is not cache_on(private_memcached)._cache  # noqa: SLF001 -- as above
+    assert cache._cache is not cache_on(private_memcached)._cache

@@ -41,7 +41,7 @@ def opener(promise: Promise, cache_config: CacheConfig, request: pytest.FixtureR
     yield cache
     for each in opened:
         if isinstance(each, RedisCache):
-            for pool in each._cache._pools.values():  # noqa: SLF001 -- Django has no other way to them
+            for pool in each._cache._pools.values():
                 pool.disconnect()
         else:
             each.close()

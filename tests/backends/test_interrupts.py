@@ -22,7 +22,7 @@ def test_probe_that_was_never_made_is_not_waited_for(asked: Asked, advance: Cloc
     asked.run()
     asked.trouble = None
     advance(FIRST_PAUSE)
-    outage = asked.server._outage  # noqa: SLF001 -- of the caller who is interrupted
+    outage = asked.server._outage
     assert outage
     assert "probe" == outage.allows_request(writes=False)
 
@@ -41,8 +41,8 @@ def test_cache_may_be_used_by_who_interrupts(
     nested: list[str] = []
 
     def interrupted(_least: float, most: float) -> float:
-        if servers._lock.acquire(blocking=False):  # noqa: SLF001 -- or the test would hang
-            servers._lock.release()  # noqa: SLF001 -- as above
+        if servers._lock.acquire(blocking=False):
+            servers._lock.release()
             monkeypatch.setattr("cachedeco.backends.server.uniform", lambda _least, most: most)
             nested.append(asked.run())
         return most

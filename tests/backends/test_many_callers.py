@@ -12,7 +12,7 @@ from tests.support.servers import Memcached
 def output_of(module: str, *arguments: str) -> str:
     """Run a module of the tests in a process of its own, and return what it prints."""
     program = [sys.executable, "-W", "error", "-m", f"tests.backends.{module}", *arguments]
-    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603 -- our own
+    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
     assert "" == run.stderr
     return run.stdout
 

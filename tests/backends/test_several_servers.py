@@ -50,7 +50,7 @@ def djangos_on() -> Iterator[Callable[..., PyMemcacheCache]]:
     """Give the function that makes Django's own cache on some servers, with some options."""
     made: list[PyMemcacheCache] = []
 
-    def cache(servers: list[Memcached], **options: Any) -> PyMemcacheCache:  # noqa: ANN401 -- what OPTIONS takes
+    def cache(servers: list[Memcached], **options: Any) -> PyMemcacheCache:
         made.append(PyMemcacheCache([server.location for server in servers], {"OPTIONS": {**WAITS, **options}}))
         return made[-1]
 
@@ -178,8 +178,8 @@ def test_server_that_refuses_keeps_nothing_from_the_others(servers: list[Memcach
     arguments = {"clear": [], "delete_many": [KEYS]}[operation]
     with Scripted([b"SERVER_ERROR no backend\r\n"]) as refusing:
         cache = cache_at(refusing.location, *[server.location for server in servers])
-        ring = cache._cache  # noqa: SLF001 -- looked at, only
-        others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]  # noqa: SLF001
+        ring = cache._cache
+        others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]
         cache.set_many(dict.fromkeys(others, 1))
 
         with pytest.raises(MemcacheServerError, match="no backend"):

@@ -129,7 +129,7 @@ def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Values of classes that a page defines are pickled by the name of their module.
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # A page that fails half-way must not leave its hooks behind.
-    monkeypatch.setattr(hooks, "_hooks", hooks._hooks)  # noqa: SLF001 -- there is no public list of them
+    monkeypatch.setattr(hooks, "_hooks", hooks._hooks)
     # Nor may what its functions depend on: a save of these models would send more commands in the tests that follow.
     for table in ("_by_sender", "_by_deleted", "_watched", "_asked"):
         monkeypatch.setattr(signals, table, {})
@@ -252,7 +252,7 @@ def test_statistics_table_is_the_fields() -> None:
 
 def test_types_section_names_every_type() -> None:
     """Every type that has an encoder of its own is named among the types that can be in a key, or that are refused."""
-    flat = [kind if isinstance(kind, tuple) else (kind,) for kind in (*encoders._encoders, *encoders._KINDS)]  # noqa: SLF001
+    flat = [kind if isinstance(kind, tuple) else (kind,) for kind in (*encoders._encoders, *encoders._KINDS)]
     names = {cls.__name__ for kinds in flat for cls in kinds} - {"NoneType"}
 
     assert names | {"None"} <= set(IN_QUOTES.findall(headings_of(REFERENCE)["Types that can be in a key"]))

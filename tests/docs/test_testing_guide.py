@@ -43,7 +43,7 @@ def written(directory: Path, heading: str) -> dict[str, str]:
 def output_of(directory: Path, environment: dict[str, str], *arguments: str) -> str:
     """Return what a command of Python's says; fail if it fails."""
     command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -14,7 +14,7 @@ from cachedeco.functions.spec import all_specs
 from cachedeco.keys import compiler, encoders
 
 
-def decorated(page: int, default: object = None) -> Any:  # noqa: ANN401
+def decorated(page: int, default: object = None) -> Any:
     """Decorate over a page number, as people do in a view."""
 
     @cached_query(
@@ -29,7 +29,7 @@ def decorated(page: int, default: object = None) -> Any:  # noqa: ANN401
     return rows
 
 
-def by_key(page: int) -> Any:  # noqa: ANN401
+def by_key(page: int) -> Any:
     """Decorate with a callable key."""
 
     @cached_query(key=lambda club: (club, page))
@@ -39,7 +39,7 @@ def by_key(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def by_template(page: int) -> Any:  # noqa: ANN401
+def by_template(page: int) -> Any:
     """Decorate with a template."""
 
     @cached_query(key="{club}:{page}")
@@ -62,7 +62,7 @@ MAKERS = [decorated, by_key, by_template]
 
 def compiled() -> int:
     """Return how often a source has been compiled."""
-    return compiler._code.cache_info().misses  # noqa: SLF001
+    return compiler._code.cache_info().misses
 
 
 @pytest.fixture
@@ -100,14 +100,14 @@ def test_settings_changed_compile_nothing_again(settings: Settings) -> None:
     settings.CACHEDECO = {"VARY": [lambda: "de"], "TIMEOUT": 60}
     cached = decorated(1)
     first = cached.key_for(7)
-    before, held = compiled(), len(cached._spec._plan.subject.values)  # noqa: SLF001
+    before, held = compiled(), len(cached._spec._plan.subject.values)
 
     found = []
     for seconds in range(1, 20):
         settings.CACHEDECO = {"VARY": [lambda: "de"], "TIMEOUT": seconds}
         found.append(cached.key_for(7))
 
-    assert (0, 0) == (compiled() - before, len(cached._spec._plan.subject.values) - held)  # noqa: SLF001
+    assert (0, 0) == (compiled() - before, len(cached._spec._plan.subject.values) - held)
     assert [first] * 19 == found
 
 
@@ -122,7 +122,7 @@ def test_decorated_again_leaves_nothing(make: Callable[[int], Any]) -> None:
         cached(7)
         cached.invalidate(7)
         cached.invalidate_all()
-        return [weakref.ref(each) for each in (cached, cached._spec, cached.uncached, page)]  # noqa: SLF001
+        return [weakref.ref(each) for each in (cached, cached._spec, cached.uncached, page)]
 
     references = watched()
     gc.collect()
@@ -148,18 +148,18 @@ def test_decorated_again_is_not_kept_in_the_registry() -> None:
 def test_decorated_again_keeps_one_place_for_its_name() -> None:
     """Of a name, only the place where it was first used is kept."""
     decorated(0)
-    before = len(naming._places)  # noqa: SLF001
+    before = len(naming._places)
 
     for page in range(20):
         decorated(page)
 
-    assert before == len(naming._places)  # noqa: SLF001
+    assert before == len(naming._places)
 
 
 def test_caches_of_the_process_are_bounded() -> None:
     """What is kept by source or by class is kept up to a number: sources and classes can be made without end."""
-    assert compiler._code.cache_info().maxsize == 1024  # noqa: SLF001
-    assert encoders._encoder_for.cache_info().maxsize == 1024  # noqa: SLF001
+    assert compiler._code.cache_info().maxsize == 1024
+    assert encoders._encoder_for.cache_info().maxsize == 1024
 
 
 def test_registry_is_sorted_by_name() -> None:

@@ -71,7 +71,7 @@ print("well")
 
 def output_of(source: str) -> str:
     """Run a program in a process of its own that knows no settings, and return what it prints."""
-    run = subprocess.run(  # noqa: S603 -- the source is this file's own
+    run = subprocess.run(
         [sys.executable, "-W", "error", "-c", source],
         capture_output=True,
         text=True,
@@ -100,7 +100,7 @@ def test_all_is_sorted_and_says_all() -> None:
     seen = exports_of(cachedeco)
 
     assert sorted(seen, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) == cachedeco.__all__
-    assert seen == cachedeco._MODULES  # noqa: SLF001 -- the two lists must agree
+    assert seen == cachedeco._MODULES
 
 
 def test_package_imports_no_django_until_it_is_used() -> None:

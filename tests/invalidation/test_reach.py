@@ -61,7 +61,7 @@ def test_invalidation_reaches_from_another_process(memcached_server: Memcached, 
     long(1)
 
     command = [sys.executable, "-W", "error", "-c", SCRIPT, memcached_server.location, caches["default"].key_prefix]
-    subprocess.run(command, check=True, timeout=60)  # noqa: S603 -- a script of our own
+    subprocess.run(command, check=True, timeout=60)
 
     assert MISSING is long.peek(1)
 

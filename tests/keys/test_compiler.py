@@ -21,7 +21,7 @@ OURS = [
 ]
 
 
-def function_of(parameter: str) -> Any:  # noqa: ANN401
+def function_of(parameter: str) -> Any:
     """Write a function whose only parameter has this name, and which returns it in a list."""
     scope: dict[str, Any] = {"__name__": __name__}
     exec(f"def rows({parameter}):\n return [{parameter}]", scope)  # noqa: S102  of the names above
@@ -47,7 +47,7 @@ def test_parameter_of_any_name_is_looked_at(parameter: str) -> None:
     cached = decorated(parameter)
     clubs = [SimpleNamespace(pk=pk, name=name) for pk in (7, 8) for name in "ab"]
 
-    resolve_call = [cached._spec.resolve_call((), {parameter: club})[1] for club in clubs]  # noqa: SLF001
+    resolve_call = [cached._spec.resolve_call((), {parameter: club})[1] for club in clubs]
 
     assert 4 == len({keys[0] for keys in resolve_call})
     assert 2 == len({keys[1] for keys in resolve_call})

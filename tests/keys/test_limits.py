@@ -73,7 +73,7 @@ TEXTS = [
 
 def seen_by_server(cache: BaseCache, cached: CachedQuery[..., Any, Any], *args: object) -> list[str]:
     """Return every key of a call, and of its invalidation, as the server sees it."""
-    spec = cached._spec  # noqa: SLF001
+    spec = cached._spec
     keys = [*spec.resolve_call(args, {})[1], spec.own_token(args, {}).key, spec.function_token().key]
     return [cache.make_key(key) for key in keys]
 
@@ -198,11 +198,11 @@ def test_memcached_takes_every_key(commands: Commands, use_caches: UseCaches) ->
 
 def test_own_prefix_begins_every_key(settings: Settings) -> None:
     """`KEY_PREFIX` of `CACHEDECO` takes effect at once, for entries and tokens alike."""
-    before = rows._spec.resolve_call(("a",), {})[1]  # noqa: SLF001
+    before = rows._spec.resolve_call(("a",), {})[1]
     settings.CACHEDECO = {"KEY_PREFIX": "{p}'\"\\#:"}
 
-    after = rows._spec.resolve_call(("a",), {})[1]  # noqa: SLF001
-    tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]  # noqa: SLF001
+    after = rows._spec.resolve_call(("a",), {})[1]
+    tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]
 
     assert all(key.startswith("cd:") for key in before)
     assert ["{p}'\"\\#:" + key.removeprefix("cd") for key in before] == after

@@ -75,7 +75,7 @@ VALUES = st.recursive(
 KEYWORDS = st.dictionaries(st.sampled_from(["a", "b", "x", "club", "args", "kwargs"]), VALUES, max_size=3)
 
 
-def identity(value: Any) -> object:  # noqa: ANN401
+def identity(value: Any) -> object:
     """Return what makes a value the argument that it is, written down in another way than keys are."""
     kind = type(value)
     if isinstance(value, list | tuple):
@@ -91,7 +91,7 @@ def identity(value: Any) -> object:  # noqa: ANN401
     return kind, repr(value)
 
 
-def rebuilt(value: Any) -> Any:  # noqa: ANN401
+def rebuilt(value: Any) -> Any:
     """Return the same value, made of new objects in the opposite order."""
     if isinstance(value, list | tuple):
         return type(value)(map(rebuilt, value))
@@ -143,14 +143,14 @@ def test_forms_of_one_call_have_one_key(club: object, page: object, varied: obje
     backwards = dict(reversed(more.items()))
 
     resolve_call = [
-        rows._spec.resolve_call(args, kwargs)[1]  # noqa: SLF001
+        rows._spec.resolve_call(args, kwargs)[1]
         for args, kwargs in (
             ((club, page), {"varied": varied, **more}),
             ((club,), {**backwards, "varied": rebuilt(varied), "page": rebuilt(page)}),
             ((), {"varied": varied, **backwards, "page": page, "club": rebuilt(club)}),
         )
     ]
-    token = rows._spec.own_token((club, page), {**more, "varied": varied}).key  # noqa: SLF001
+    token = rows._spec.own_token((club, page), {**more, "varied": varied}).key
 
     assert resolve_call[0] == resolve_call[1] == resolve_call[2]
     assert resolve_call[0][1] == token
@@ -163,7 +163,7 @@ def test_different_calls_have_different_keys(calls: list[tuple[Any, Any, list[An
     keys, tokens, identities = set(), set(), set()
     for club, page, rest, varied, more in calls:
         more.pop("club", None)
-        _, [key, token, *_] = rows._spec.resolve_call((club, page, *rest), {"varied": varied, **more})  # noqa: SLF001
+        _, [key, token, *_] = rows._spec.resolve_call((club, page, *rest), {"varied": varied, **more})
         keys.add(key)
         tokens.add(token)
         identities.add((identity((club, page, rest, more)), identity(varied)))
@@ -240,7 +240,7 @@ def test_template_names_the_namespace_that_its_parts_name(written: list[tuple[st
     def under(field: object) -> object:
         return field
 
-    tokens = under._spec.ready().compiled_keys.keys(field)[3:]  # noqa: SLF001
+    tokens = under._spec.ready().compiled_keys.keys(field)[3:]
 
     parts = [f"{before}{field if filled else ''}{after}" for before, filled, after in written]
     assert Namespace(*parts).token_names("cd") == tokens

@@ -29,7 +29,7 @@ def test_version_tells_entries_apart_and_not_calls() -> None:
     functions = [cached_query(version=version)(rows) for version in versions]
 
     keys = {function.key_for(7) for function in functions}
-    tokens = {function._spec.own_token((7,), {}).key for function in functions}  # noqa: SLF001
+    tokens = {function._spec.own_token((7,), {}).key for function in functions}
 
     assert (5, 1) == (len(keys), len(tokens))
 
@@ -42,9 +42,9 @@ def test_vary_tells_entries_apart_and_not_calls() -> None:
     def rows(club: int) -> int:
         return club
 
-    first = rows.key_for(7), rows._spec.own_token((7,), {}).key  # noqa: SLF001
+    first = rows.key_for(7), rows._spec.own_token((7,), {}).key
     language[0] = "fr"
-    second = rows.key_for(7), rows._spec.own_token((7,), {}).key  # noqa: SLF001
+    second = rows.key_for(7), rows._spec.own_token((7,), {}).key
 
     assert first[0] != second[0]
     assert first[1] == second[1]
@@ -111,7 +111,7 @@ def test_vary_of_the_settings_tells_entries_of_every_function_apart(settings: Se
         language[0] = code
         with override(translated):
             keys.add(rows_of.key_for(7))
-            tokens.add(rows_of._spec.own_token((7,), {}).key)  # noqa: SLF001
+            tokens.add(rows_of._spec.own_token((7,), {}).key)
     settings.CACHEDECO = {}
     keys.add(rows_of.key_for(7))
 

@@ -96,7 +96,7 @@ def database(
         settings = request.getfixturevalue("mariadb_settings")
     with django_db_blocker.unblock(), connected(settings):
         for model in (models.Row, Club):
-            model._default_manager.using(ALIAS)._raw_delete(ALIAS)  # noqa: SLF001 -- delete() asks for children
+            model._default_manager.using(ALIAS)._raw_delete(ALIAS)
         yield kind
 
 

@@ -27,7 +27,7 @@ KINDS = ["sqlite", "postgresql", *(["mariadb"] if MARIADB else [])]
 class OnlyThere:
     """A router that has the outbox's table in the database "outbox" alone."""
 
-    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:
         """Say where the table is to be."""
         return db == ALIAS if app_label == "cachedeco_outbox" else None
 
@@ -100,7 +100,7 @@ def migrate() -> None:
 def make_table(model: type[Model]) -> None:
     """Make the table of one model, if it is not there."""
     connection = connections[ALIAS]
-    if model._meta.db_table not in connection.introspection.table_names():  # noqa: SLF001 -- Django documents _meta
+    if model._meta.db_table not in connection.introspection.table_names():
         with connection.schema_editor() as editor:
             editor.create_model(model)
 

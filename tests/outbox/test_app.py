@@ -26,13 +26,13 @@ def test_app_that_is_ready_records(monkeypatch: pytest.MonkeyPatch) -> None:
 
     AppConfig.create("cachedeco.outbox").ready()  # as Django does for each of INSTALLED_APPS
 
-    assert record is delivery._recorder  # noqa: SLF001 -- nothing else tells
+    assert record is delivery._recorder
 
 
 @override_settings(INSTALLED_APPS=settings.INSTALLED_APPS)
 def test_apps_that_are_ready_again_record_nothing_here() -> None:
     """A test that changes INSTALLED_APPS leaves the other tests as they were."""
-    assert delivery._recorder is None  # noqa: SLF001 -- as above
+    assert delivery._recorder is None
 
 
 @pytest.mark.django_db

@@ -36,7 +36,7 @@ def start(database: str, use_caches: UseCaches, cache_config: CacheConfig) -> St
     }
 
     def start(*command: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(  # noqa: S603 -- our own
+        return subprocess.Popen(
             [sys.executable, "-m", *command],
             env=environment,
             stdout=subprocess.PIPE,

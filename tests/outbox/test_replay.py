@@ -142,7 +142,7 @@ def test_cache_of_which_a_part_is_away_gets_what_it_can(
     use_caches(default="faulty")
     Namespace("n", 1).invalidate(using=ALIAS)
     deliverer = Deliverer()
-    deliverer._hearts["default"]._keys = ["cd:h:0", "cd:h:1"]  # noqa: SLF001 -- of two servers
+    deliverer._hearts["default"]._keys = ["cd:h:0", "cd:h:1"]
     clock.now += 601
 
     with refusing("cd:h:1"):

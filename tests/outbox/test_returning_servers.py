@@ -59,8 +59,8 @@ def called_club_on(server: Memcached) -> int:
     """Return the primary key of a club, called, whose token is on one node of several."""
     while True:
         pk = called_club()
-        token = caches["default"].make_key(name_of._spec.own_token((pk,), {}).key)  # noqa: SLF001 -- nothing public tells
-        if caches["default"]._cache._get_client(token).server[1] == server.port:  # type: ignore[attr-defined]  # noqa: SLF001 -- as above
+        token = caches["default"].make_key(name_of._spec.own_token((pk,), {}).key)
+        if caches["default"]._cache._get_client(token).server[1] == server.port:  # type: ignore[attr-defined]
             return pk
 
 

@@ -40,20 +40,20 @@ class Hourglass:
     def is_awaited(self) -> bool:
         """Tell, after the first work is there, whether the thread waits for it: it holds the lock until it does."""
         asked = [self._asked.acquire(timeout=PATIENCE_SECONDS) for _ in ("to know when", "to know how long")]
-        with self._later._changed:  # noqa: SLF001 -- there is no other end to it
+        with self._later._changed:
             return all(asked)
 
     def turn(self, seconds: float) -> None:
         """Let some time pass."""
         with self._later._changed:
             self.now += seconds
-            self._later._changed.notify_all()  # noqa: SLF001
+            self._later._changed.notify_all()
 
 
 @pytest.fixture
 def hourglass(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hourglass]:
     """Give the clock of what is to be done later, of which there is nothing yet; leave nothing waiting."""
-    later = background._Later()  # noqa: SLF001 -- one of this test's own
+    later = background._Later()
     glass = Hourglass(later)
     monkeypatch.setattr(background, "_later", later)
     monkeypatch.setattr(background, "monotonic", glass)
@@ -270,7 +270,7 @@ def test_work_leaves_no_database_connection_open() -> None:
     def worked() -> bool:
         places = BoundedSemaphore()
         places.acquire()
-        background._worked(places, copy_context(), work)  # noqa: SLF001 -- as the threads call it
+        background._worked(places, copy_context(), work)
         return connection.connection is not None
 
     with ThreadPoolExecutor(1) as threads:
@@ -285,14 +285,14 @@ def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(background, name, getattr(background, name))
     for name in ("_tasks", "_sleepers"):
         monkeypatch.setattr(background, name, {"a task of the parent"})
-    later = background._later  # noqa: SLF001 -- that of the parent
+    later = background._later
 
-    with later._changed:  # noqa: SLF001 -- another thread of the parent holds it
-        background._begin_anew()  # noqa: SLF001 -- as a fork calls it
+    with later._changed:
+        background._begin_anew()
 
-    assert background._later is not later  # noqa: SLF001
-    assert [] == background._later._waiting  # noqa: SLF001
-    assert (set(), set()) == (background._tasks, background._sleepers)  # noqa: SLF001
+    assert background._later is not later
+    assert [] == background._later._waiting
+    assert (set(), set()) == (background._tasks, background._sleepers)
 
 
 # --- in a loop ---
@@ -314,17 +314,17 @@ def test_task_sleeps_first_and_takes_no_place(monkeypatch: pytest.MonkeyPatch) -
 
     async def calls() -> list[bool]:
         taken = [background.start(work("later"), 60), background.start(work("now"))]
-        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        await asyncio.gather(*background._tasks)
         done.append("woken")
         woken.set()
-        await asyncio.gather(*background._sleepers)  # noqa: SLF001
+        await asyncio.gather(*background._sleepers)
         return taken
 
     monkeypatch.setattr(background, "LONGEST_QUEUE", 1)
     monkeypatch.setattr(background, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
     assert [True, True] == asyncio.run(calls())
-    assert ([60], ["now", "woken", "later"], set()) == (slept, done, background._sleepers)  # noqa: SLF001
+    assert ([60], ["now", "woken", "later"], set()) == (slept, done, background._sleepers)
 
 
 @pytest.mark.parametrize(("most", "is_taken"), [(1, False), (2, True)])
@@ -350,7 +350,7 @@ def test_task_that_fails_is_no_complaint_of_asyncio(caplog: pytest.LogCaptureFix
 
     async def calls() -> None:
         background.start(work())
-        await asyncio.wait(background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        await asyncio.wait(background._tasks)
 
     asyncio.run(calls())
     gc.collect()
@@ -381,7 +381,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
 
     The defect: each task that outlived a request had a thread of its own, and a database connection that nobody closed.
     """
-    room = background._Room()  # noqa: SLF001 -- one of this test's own
+    room = background._Room()
     seen: list[tuple[str, object, object]] = []
     closed: list[object] = []
 
@@ -392,7 +392,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
     async def work(both: asyncio.Barrier) -> None:
         await sync_to_async(look)()
         if await both.wait() == 0:  # one of them
-            await asyncio.wait({*background._tasks} - {asyncio.current_task()})  # type: ignore[arg-type] # noqa: SLF001
+            await asyncio.wait({*background._tasks} - {asyncio.current_task()})  # type: ignore[arg-type]
         await sync_to_async(look)()
 
     async def calls() -> object:
@@ -407,7 +407,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
     monkeypatch.setattr(background, "_room", room)
     monkeypatch.setattr(type(caches["default"]), "close", lambda self, **_: closed.append(self))
     mine = asyncio.run(calls())
-    there = room._thread.submit(lambda: connection.connection)  # noqa: SLF001 -- there is no other way to ask there
+    there = room._thread.submit(lambda: connection.connection)
     left = there.result(PATIENCE_SECONDS)
 
     assert [("cachedeco-tasks", seen[0][1])] * 4 == [each[:2] for each in seen]
@@ -419,7 +419,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
 def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of the interpreter there is no thread any more that could close anything."""
     room = background._Room()
-    room._thread.shutdown()  # noqa: SLF001 -- as the end of the interpreter does
+    room._thread.shutdown()
     monkeypatch.setattr(background, "_room", room)
     done: list[str] = []
 
@@ -460,5 +460,5 @@ def test_task_whose_loop_was_closed_gives_its_room_to_another(
     asyncio.run(calls())
     gc.collect()
 
-    assert ([True] * 3, set()) == (taken, background._tasks)  # noqa: SLF001
+    assert ([True] * 3, set()) == (taken, background._tasks)
     assert ["asyncio"] * 2 == [each.name for each in caplog.records]

@@ -19,7 +19,7 @@ coloured: ContextVar[str] = ContextVar("coloured", default="none")
 
 
 @pytest.fixture(autouse=True)
-def pool(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401 -- a generator
+def pool(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give each test a pool and places of its own, and wait for what it has begun."""
     monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(background.LONGEST_QUEUE))
     with ThreadPoolExecutor(background.THREADS) as executor:
@@ -61,7 +61,7 @@ def test_pool_is_begun_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert background.submit(done.set)
 
     assert done.wait(PATIENCE_SECONDS)
-    begun: Any = background._pool  # noqa: SLF001 -- to end it
+    begun: Any = background._pool
     begun.shutdown()
 
 
@@ -87,7 +87,7 @@ def test_what_work_raises_is_lost_and_its_place_is_not(
 
 def wait_for_place() -> None:
     """Return when a place is free."""
-    places = background._places  # noqa: SLF001 -- what is tested
+    places = background._places
     assert places.acquire(timeout=PATIENCE_SECONDS)
     places.release()
 
@@ -143,7 +143,7 @@ def test_work_is_refused_while_the_interpreter_ends() -> None:
 
 async def ended() -> None:
     """Return when all tasks have ended, and what they call then."""
-    await asyncio.wait(background._tasks)  # noqa: SLF001 -- what is tested
+    await asyncio.wait(background._tasks)
     await asyncio.sleep(0)
 
 
@@ -171,7 +171,7 @@ def test_coroutine_goes_on_in_a_task_of_the_loop() -> None:
         return said
 
     assert ["blue"] == asyncio.run(scene())
-    assert set() == background._tasks  # noqa: SLF001 -- a leak would stay there
+    assert set() == background._tasks
 
 
 def test_coroutine_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,11 +213,11 @@ def test_child_has_threads_and_places_of_its_own(monkeypatch: pytest.MonkeyPatch
     """Of the parent's it has none: all places are free again, and threads are begun anew."""
     monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
     monkeypatch.setattr(background, "_tasks", {"a task of the parent"})
-    background._places.acquire()  # noqa: SLF001 -- as a thread of the parent
+    background._places.acquire()
 
-    background._begin_anew()  # noqa: SLF001 -- as a fork calls it
+    background._begin_anew()
 
-    assert (None, set()) == (background._pool, background._tasks)  # noqa: SLF001 -- what is tested
+    assert (None, set()) == (background._pool, background._tasks)
     with ExitStack() as stack:
         go_on = held(stack)
         answers = [background.submit(go_on.wait) for _ in range(background.LONGEST_QUEUE + 1)]

@@ -217,11 +217,11 @@ def test_hook_added_twice_is_told_once() -> None:
 
 def test_hook_that_is_not_there_can_be_removed() -> None:
     """To remove a hook that was never added does nothing."""
-    before = hooks._hooks  # noqa: SLF001
+    before = hooks._hooks
 
     remove_hook(fail)
 
-    assert before == hooks._hooks  # noqa: SLF001
+    assert before == hooks._hooks
 
 
 def test_listening_ends_with_its_block() -> None:
@@ -327,10 +327,10 @@ def test_events_in_good_times_are_not_logged(caplog: pytest.LogCaptureFixture) -
 def test_forked_child_counts_with_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was counting when it forked is not left waiting for that thread."""
     name = f"{__name__}.child"
-    held = statistics_module._lock  # noqa: SLF001 -- as another thread would
+    held = statistics_module._lock
 
     with held:
-        statistics_module._renew_lock()  # noqa: SLF001 -- as a fork calls it
+        statistics_module._renew_lock()
         emit(Event("hit", name))
 
     assert 1 == statistics(name).hits

@@ -1,4 +1,5 @@
-"""  # noqa: INP001 -- a project's directory, not a package
+"""
+# noqa: INP001 -- a project's directory, not a package
 How do the sample project's tests come out: runner x server x mode?
 
     python -m tests.samples.outcomes
@@ -171,7 +172,7 @@ def printed(arguments: tuple[str, ...], environment: Mapping[str, str], director
         "COLUMNS": "300",  # pytest cuts its summary off at the margin
         "PYTEST_DEBUG_TEMPROOT": directory,  # each run of pytest cleans up after older ones there
     }
-    done = subprocess.run(  # noqa: S603 -- our own commands
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=directory,  # Django leaves the databases of spawned workers there
         env={**os.environ, **settled, **environment},
@@ -208,7 +209,7 @@ def asking(server: Server) -> Iterator[Any]:
             yield stack.enter_context(closing(redis.Redis.from_url(server.location)))
 
 
-def keys_of(client: Any) -> list[str]:  # noqa: ANN401 -- a client of either kind
+def keys_of(client: Any) -> list[str]:
     """Return all keys of a server."""
     if isinstance(client, redis.Redis):
         return [key.decode() for key in client.scan_iter()]

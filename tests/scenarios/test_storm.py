@@ -140,7 +140,7 @@ def test_postgresql_paused_hangs_and_resumes(postgresql: PostgreSQL) -> None:
 
 def test_postgresql_of_a_killed_process_ends() -> None:
     """A server ends with the process that has started it, however that ends."""
-    with subprocess.Popen(  # noqa: S603 -- our own program
+    with subprocess.Popen(
         [sys.executable, "-c", PARENT], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None

@@ -140,7 +140,7 @@ class Server(ABC):
     def _start_on(self, port: int, output: IO[bytes]) -> bool:
         """Start the server on one port; return False where it ended at once, as when the port is taken."""
         server = [program_path(self.program), *self._arguments(port)]
-        process = subprocess.Popen(  # noqa: S603  the arguments are this file's own
+        process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, *server],
             stdin=subprocess.DEVNULL,
             stdout=output,

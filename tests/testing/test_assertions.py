@@ -49,9 +49,9 @@ def unpicklable() -> object:
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Find no hook left behind by any block."""
-    before = hooks._hooks  # noqa: SLF001 -- there is no public list of them
+    before = hooks._hooks
     yield
-    assert before == hooks._hooks  # noqa: SLF001
+    assert before == hooks._hooks
 
 
 # --- capture_events ---

@@ -273,7 +273,7 @@ def test_difference_is_found_and_placed(make: Callable[[int], Any], differs: str
 def _prefetched(name: str) -> Club:
     """Return a club with a class that holds it in turn."""
     club = Club(pk=1)
-    club._prefetched_objects_cache = {"classes": [ClubClass(pk=1, club=club, name=name)]}  # type: ignore[attr-defined] # noqa: SLF001 -- as Django does
+    club._prefetched_objects_cache = {"classes": [ClubClass(pk=1, club=club, name=name)]}  # type: ignore[attr-defined]
     return club
 
 
@@ -281,4 +281,4 @@ def test_kit_is_imported_without_hypothesis() -> None:
     """Only who uses the checks needs it."""
     source = "import sys; sys.modules['hypothesis'] = None; import cachedeco.testing"
 
-    subprocess.run([sys.executable, "-c", source], check=True)  # noqa: S603 -- our own code
+    subprocess.run([sys.executable, "-c", source], check=True)

@@ -35,7 +35,7 @@ class OwnKeys(LocMemCache):
 
 def keys_of(alias: str = "default") -> list[str]:
     """Return the keys that lie in a cache in memory."""
-    return list(caches[alias]._cache)  # noqa: SLF001  Django has no other way to them
+    return list(caches[alias]._cache)
 
 
 def test_prefix_version_and_key_function_stay_in_force(use_caches: UseCaches, cache_config: CacheConfig) -> None:

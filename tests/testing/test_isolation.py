@@ -42,7 +42,7 @@ def not_a_class(_location: str, _params: dict[str, Any]) -> BaseCache:
 def traces() -> tuple[object, ...]:
     """Return all that isolation touches."""
     made = [(id(each), type(each), each.make_key("key"), each.key_func) for each in caches.all()]
-    module = dict(isolation._classes), isolation._scopes["default"]  # noqa: SLF001  what the test is about
+    module = dict(isolation._classes), isolation._scopes["default"]
     return caches.settings, made, len(setting_changed.receivers), module, modes.current_mode()
 
 
@@ -278,7 +278,7 @@ def test_classes_are_made_once(cache_config: CacheConfig) -> None:
             with override_settings(CACHES={"default": cache_config("locmem", LOCATION=str(number))}):
                 cache.set("key", 1)
 
-        assert 1 == len(isolation._classes)  # noqa: SLF001  what the test is about
+        assert 1 == len(isolation._classes)
 
 
 def test_threads_see_what_the_test_sees(use_caches: UseCaches) -> None:
@@ -326,7 +326,7 @@ def test_backend_that_is_no_class_is_refused(use_caches: UseCaches) -> None:
         pass
 
     assert found is caches.settings
-    assert {} == isolation._classes  # noqa: SLF001  what the test is about
+    assert {} == isolation._classes
 
 
 def test_isolation_module_has_no_other_attributes() -> None:

@@ -48,7 +48,7 @@ def inner(pytester: pytest.Pytester) -> Inner:
 
 def traces() -> tuple[object, ...]:
     """Return what the plugin touches."""
-    return caches.settings, caches["default"], isolation._scopes["default"], modes.current_mode()  # noqa: SLF001  ours
+    return caches.settings, caches["default"], isolation._scopes["default"], modes.current_mode()
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ def python(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "PYTEST", "COV"))
     }
     blocked = [f"-pno:{name}" for name in ("django", "randomly", "xdist", "hypothesispytest", "cacheprovider")]
-    return subprocess.run(  # noqa: S603  our own command
+    return subprocess.run(
         [sys.executable, "-m", "pytest", *PLUGIN, *blocked, "-s", *arguments],
         cwd=directory,
         env={**environment, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},

@@ -53,7 +53,7 @@ CHANGES: dict[str, tuple[Callable[[Squad], object], list[str]]] = {
     ),
     "bulk_update": (lambda _: Player.objects.bulk_update(renamed(), ["name"]), ["Bob"]),
     "abulk_update": (lambda _: async_to_sync(Player.objects.all().abulk_update)(renamed(), ["name"]), ["Bob"]),
-    "_raw_delete": (lambda _: Player.objects.all()._raw_delete("default"), []),  # type: ignore[attr-defined]  # noqa: SLF001
+    "_raw_delete": (lambda _: Player.objects.all()._raw_delete("default"), []),  # type: ignore[attr-defined]
     "update of a related manager": (lambda s: s.players.update(name="Bob"), ["Bob"]),
     "bulk_create of a related manager": (lambda s: s.players.bulk_create([Player(name="B", squad=s)]), ["Ann", "B"]),
     "clear": (lambda s: s.players.clear(), []),
@@ -87,7 +87,7 @@ def test_rows_added_to_what_they_point_to_invalidate(squad: Squad) -> None:
         lambda: Player.objects.filter(name="Nobody").update(name="Bob"),
         lambda: Player.objects.bulk_create([]),
         lambda: Player.objects.bulk_update([], ["name"]),
-        lambda: Player.objects.filter(name="Nobody")._raw_delete("default"),  # type: ignore[attr-defined]  # noqa: SLF001
+        lambda: Player.objects.filter(name="Nobody")._raw_delete("default"),  # type: ignore[attr-defined]
     ],
     ids=["update", "bulk_create", "bulk_update", "_raw_delete"],
 )

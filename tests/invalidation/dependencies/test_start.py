@@ -87,7 +87,7 @@ def test_started_process_knows_what_depends_on_what_it_writes(shop: Path, given:
     """Modules of the names in the setting are imported, models' modules by Django; of others the check tells."""
     root = str(Path(cachedeco.__file__).parent.parent)
 
-    done = subprocess.run(  # noqa: S603 -- our own program
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-c", START, given],
         cwd=shop,
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{shop}"},
@@ -110,7 +110,7 @@ def test_model_that_is_defined_later_is_watched_too(monkeypatch: pytest.MonkeyPa
             proxy = True
 
     assert LateSquad in senders_of(Squad)
-    assert signals._by_sender[LateSquad] == signals._by_sender[Squad]  # noqa: SLF001 -- where signals lead
+    assert signals._by_sender[LateSquad] == signals._by_sender[Squad]
 
 
 def test_abstract_model_sends_no_signals() -> None:
@@ -144,8 +144,8 @@ def test_model_may_be_watched_any_number_of_times() -> None:
         cached_query(depends_on=[Squad], name="tests.dependencies.again")(lambda: 1)
 
     decorate()
-    before = [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]  # noqa: SLF001 -- as above
+    before = [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]
 
     decorate()
 
-    assert before == [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]  # noqa: SLF001
+    assert before == [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]

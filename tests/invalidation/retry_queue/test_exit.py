@@ -57,7 +57,7 @@ Namespace("numbers").invalidate()
 
 def test_process_that_ends_tells_what_is_lost() -> None:
     """A process that could not deliver an invalidation says so before it is gone."""
-    done = subprocess.run(  # noqa: S603 -- our own script
+    done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(port=free_port())], capture_output=True, text=True, check=True
     )
 

@@ -230,7 +230,7 @@ def test_isolation_on_postgresql_is_what_the_server_says(answer: str | None, *, 
     """A default of the server, of the role or SET TRANSACTION changes the level behind Django's back."""
     server = PostgreSQL(answer)
 
-    found = transactions._reads_committed(server)  # type: ignore[arg-type] # noqa: SLF001 -- as far as it is asked
+    found = transactions._reads_committed(server)  # type: ignore[arg-type]
 
     assert (expected, ["SHOW transaction_isolation"]) == (found, server.asked)
 

@@ -93,7 +93,7 @@ class Histories(RuleBasedStateMachine):
     def evict(self, ids: list[Any], which: int, chosen: set[int]) -> None:
         """Lose any of what is stored for some ids."""
         many = self.functions[which][1]
-        admitted = many._admitted(many._placed((ids,), {}))  # noqa: SLF001 -- the keys of the tokens
+        admitted = many._admitted(many._placed((ids,), {}))
         keys = [key for row in (admitted.rows.values() if admitted else ()) for key in row]
         caches["default"].delete_many([key for n, key in enumerate(keys) if n in chosen])
 
@@ -111,7 +111,7 @@ class Histories(RuleBasedStateMachine):
             assert found.items() <= self.table.rows.items(), f"{found!r} is not of {self.table.rows!r}"
 
 
-def run(machine: type[Histories], examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
+def run(machine: type[Histories], examples: int, **more: Any) -> None:
     """Run a machine on its own clock."""
     with pytest.MonkeyPatch.context() as patch:
         replace_time(patch, _clock)

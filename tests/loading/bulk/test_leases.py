@@ -21,7 +21,7 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def another_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have no part in the flights of this process while the block runs: only the cache is shared."""
-    ours = single_flight._flights  # noqa: SLF001
+    ours = single_flight._flights
     with monkeypatch.context() as patch:
         patch.setattr(single_flight, "_flights", {})
         yield
@@ -56,7 +56,7 @@ def test_processes_share_one_computation_of_one_list(
 class Holder:
     """Another process, which holds the lease that a call would take."""
 
-    def __init__(self, many: Any, ids: list[int], patch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    def __init__(self, many: Any, ids: list[int], patch: pytest.MonkeyPatch) -> None:
         """Have every lease refused, and note it."""
         self.leases: list[leases.Lease] = []
         self.looks = 0

@@ -10,7 +10,7 @@ from cachedeco.loading.reading import build_stamp, read_entry
 
 def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: bool = False) -> Lease:
     """Return the lease of another process, which looks for the entry of a call now, and misses it or finds it due."""
-    policy, keys = cached._spec.resolve_call(args, {})  # noqa: SLF001 -- as the call itself
+    policy, keys = cached._spec.resolve_call(args, {})
     asked, found, entry = read_entry(policy, keys)
     stamp = build_stamp(policy, keys, found)
     assert stamp is not None

@@ -20,7 +20,7 @@ formats = pytest.mark.parametrize("form", ["pickle", "json"])
 signed = pytest.mark.parametrize("keys", [[], [KEY]], ids=["unsigned", "signed"])
 
 
-def cached_in(form: Any, gate: Gate) -> Any:  # noqa: ANN401 -- a cached function
+def cached_in(form: Any, gate: Gate) -> Any:
     """Return a cached function of a format, which stops at a gate."""
 
     @cached_query(format=form, ignore=("gate",), timeout=60)
@@ -80,7 +80,7 @@ def test_packed_value_is_cut_out_of_an_entry(form: str, keys: list[str], setting
     settings.CACHEDECO = {"SIGNING_KEYS": keys}
     read = cached_in(form, Gate())
     read()
-    policy, where = read._spec.resolve_call((), {})  # noqa: SLF001 -- as the call itself
+    policy, where = read._spec.resolve_call((), {})
     [sealed] = policy.store.get_many(where[:1]).values()
 
     packed = packed_of(policy.codec.serializer, sealed)

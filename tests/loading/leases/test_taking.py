@@ -74,7 +74,7 @@ def test_name_of_a_lease_fits_memcached() -> None:
 def test_lease_does_not_depend_on_what_a_process_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     """On an empty server a process that knows which calls are inside asks for the same lease as one that doesn't."""
     read, _ = reader(SYNC)
-    keys = read._spec.resolve_call((1,), {})[1]  # noqa: SLF001 -- as the call itself
+    keys = read._spec.resolve_call((1,), {})[1]
     with monkeypatch.context() as patch:
         patch.setitem(nested_names.remembered, keys[0], ("cd:t:another()",))
         with_memory = lease_for(read, 1).key

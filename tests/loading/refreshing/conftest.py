@@ -37,7 +37,7 @@ class Truth:
             raise error
         return value
 
-    def cached(self, side: Side, **options: Any) -> Cached:  # noqa: ANN401 -- as cached_query takes them
+    def cached(self, side: Side, **options: Any) -> Cached:
         """Return a cached function that reads it, with a timeout of 60 seconds unless told otherwise."""
 
         @side.cached(**{"timeout": 60, "ignore": ("self",), **options})
@@ -56,9 +56,9 @@ def truth() -> Truth:
 @pytest.fixture
 def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
     """Give what can be acquired once for each thing that was done in the background."""
-    done, work = Semaphore(0), background._worked  # noqa: SLF001 -- there is no other end to see
+    done, work = Semaphore(0), background._worked
 
-    def worked(*args: Any) -> None:  # noqa: ANN401 -- as above
+    def worked(*args: Any) -> None:
         work(*args)
         done.release()
 

@@ -80,7 +80,7 @@ def test_cache_objects_that_came_with_the_context_are_left_to_the_caller() -> No
     """Work in another context begins without the cache objects of the one that it was copied from."""
     mine, theirs = caches["default"], []
 
-    background.copy_context().run(background._alone, lambda: theirs.append(caches["default"]))  # noqa: SLF001 -- as said
+    background.copy_context().run(background._alone, lambda: theirs.append(caches["default"]))
 
     assert (True, False) == (mine is caches["default"], mine is theirs[0])
 
@@ -159,7 +159,7 @@ def test_full_pool_refuses_and_gives_the_lease_back(
         patch.setattr(background, "_places", full)
         found = read(1)
 
-    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), single_flight._flights)  # noqa: SLF001
+    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), single_flight._flights)
 
 
 def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
@@ -180,9 +180,9 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
     middle(1)
     clock.now += 60
     truth.value = "new"
-    begun, given = refreshing._begun, []  # noqa: SLF001 -- in the middle of which the write falls
+    begun, given = refreshing._begun, []
 
-    def begin_and_wait(*args: Any) -> Any:  # noqa: ANN401
+    def begin_and_wait(*args: Any) -> Any:
         inner.invalidate(7)
         yield from begun(*args)
         assert worked.acquire(timeout=10)
@@ -222,7 +222,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
     outer_truth, given, served = Truth(), [], refreshing.serve
     outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
 
-    def serve_late(call: Any) -> Any:  # noqa: ANN401
+    def serve_late(call: Any) -> Any:
         if not past_the_cache:
             inner.invalidate(7)
         go_on.release()
@@ -259,7 +259,7 @@ def test_async_function_is_refreshed_by_a_task_of_the_same_loop(clock: Clock) ->
         clock.now += 60
         second = await read()
         await refreshed.wait()
-        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        await asyncio.gather(*background._tasks)
         return first, second, await read()
 
     assert (1, 1, 2) == asyncio.run(calls())
@@ -280,7 +280,7 @@ def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypa
 
     found = asyncio.run(read())
 
-    assert (1, None, {}) == (found, mark_of(lease.key), single_flight._flights)  # noqa: SLF001 -- none is left
+    assert (1, None, {}) == (found, mark_of(lease.key), single_flight._flights)
 
 
 def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: Truth) -> None:
@@ -301,6 +301,6 @@ def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: 
 
     found = asyncio.run(read())
 
-    assert ("old", {}) == (found, single_flight._flights)  # noqa: SLF001 -- none is left
+    assert ("old", {}) == (found, single_flight._flights)
     clock.now += 60
     assert "new" == asyncio.run(read())

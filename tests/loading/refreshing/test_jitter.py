@@ -17,7 +17,7 @@ from tests.support.sides import SYNC, Side, both
 
 def expiry(cached: Cached, number: int) -> float:
     """Return how long after the beginning an entry is due."""
-    entry = read_entry(*cached._spec.resolve_call((number,), {}))[2]  # noqa: SLF001 -- as the call itself
+    entry = read_entry(*cached._spec.resolve_call((number,), {}))[2]
     assert entry is not None
     return entry.expires - START
 
@@ -28,7 +28,7 @@ def test_jitter_spreads_the_timeouts_over_its_fraction(
     truth: Truth, settings: Settings, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     """No entry lives longer than its timeout, none shorter than the fraction leaves, and all parts have their share."""
-    monkeypatch.setattr(writing, "random", Random(7).random)  # noqa: S311 -- no secret
+    monkeypatch.setattr(writing, "random", Random(7).random)
     settings.CACHEDECO = {"JITTER": 0.2} if option == "setting" else {"JITTER": 0.9}
     read = truth.cached(SYNC, timeout=100, **({"jitter": 0.2} if option == "parameter" else {}))
 
@@ -123,7 +123,7 @@ def test_own_token_outlives_what_it_vouches_for(
 
     read(1)
 
-    key = read._spec.own_token((1,), {}).key  # noqa: SLF001 -- its name
+    key = read._spec.own_token((1,), {}).key
     [minted] = [each for each in commands if each.name == "add" and each.keys == (key,)]
     assert (None if lifetime is None else lifetime + 1) == minted.timeout
 

@@ -114,7 +114,7 @@ WAYS: dict[str, Callable[[Cached], object]] = {
     "invalidate_all": lambda read: read.invalidate_all(),
     "namespace": lambda _: Namespace("stale", 1).invalidate(),
     "parent": lambda _: Namespace("stale").invalidate(),
-    "token lost": lambda read: Store("default").delete(read._spec.own_token((1,), {}).key),  # noqa: SLF001 -- as said
+    "token lost": lambda read: Store("default").delete(read._spec.own_token((1,), {}).key),
 }
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 settings_that_serve_old = pytest.mark.parametrize(

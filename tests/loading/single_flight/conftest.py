@@ -14,8 +14,8 @@ def _nothing_left() -> Iterator[None]:
     """Begin without remembered names; fail a test after which a flight is still under way."""
     nested_names.remembered.clear()
     yield
-    left = [*single_flight._flights]  # noqa: SLF001 -- what a leak would fill
-    single_flight._flights.clear()  # noqa: SLF001 -- or the next test fails, too
+    left = [*single_flight._flights]
+    single_flight._flights.clear()
     assert [] == left
 
 

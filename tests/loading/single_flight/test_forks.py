@@ -92,7 +92,7 @@ print(os.waitpid(child, 0)[1])
 
 def test_child_of_a_process_with_flights_computes() -> None:
     """Flights, locks and places that other threads of the parent hold keep nobody waiting in a child."""
-    done = subprocess.run(  # noqa: S603 -- our own program
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={
             **os.environ,
@@ -118,7 +118,7 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
     with started(lambda: read(1)) as leader:
         source.gate.wait_reached()
 
-        single_flight._begin_anew()  # noqa: SLF001 -- as a fork calls it
+        single_flight._begin_anew()
         assert "old" == read(1)
         source.gate.open()
 
@@ -127,8 +127,8 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
 
 def test_child_has_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was remembering when it forked is not left waiting for that thread."""
-    with nested_names._lock:  # noqa: SLF001 -- as another thread of the parent
-        nested_names._renew_lock()  # noqa: SLF001 -- as a fork calls it
+    with nested_names._lock:
+        nested_names._renew_lock()
         nested_names.remember("key", ["name"])
 
     assert {"key": ("name",)} == nested_names.remembered

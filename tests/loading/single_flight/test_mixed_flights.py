@@ -19,7 +19,7 @@ NAME: Name = ("default", "key", (b"token",))
 
 def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:
     """Those who wait for a flight are told when it lands, and the next flight goes on."""
-    policy, keys = sync_reader(Source())._admitted((1,), {})  # type: ignore[attr-defined] # noqa: SLF001 -- what it makes
+    policy, keys = sync_reader(Source())._admitted((1,), {})  # type: ignore[attr-defined]
     call = Miss(policy, keys, None)
     first, _ = join_or_lead(call, None)
     first.start()
@@ -28,7 +28,7 @@ def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> 
     first.complete(NO_RESULT)
 
     assert (True, True, False) == (leads, first.future.done(), second.future.done())
-    assert {second.name: second} == single_flight._flights  # noqa: SLF001 -- who comes now finds the second
+    assert {second.name: second} == single_flight._flights
     second.complete(NO_RESULT)
 
 
@@ -40,14 +40,14 @@ def test_fleet_leaves_flights_of_others_where_they_are() -> None:
 
     fleet.complete()
 
-    assert (others.flights, False) == (single_flight._flights, others.future.done())  # noqa: SLF001 -- who finds it
+    assert (others.flights, False) == (single_flight._flights, others.future.done())
     others.complete()
 
 
 def test_fleet_of_a_parent_is_not_landed_in_a_child() -> None:
     """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
     fleet, _ = join_or_lead_each([NAME])
-    single_flight._begin_anew()  # noqa: SLF001 -- what a fork does
+    single_flight._begin_anew()
 
     fleet.complete()
 

@@ -125,8 +125,8 @@ def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.M
     nested: list[int] = []
 
     def interrupted(_least: float, most: float) -> float:
-        if not nested and breaker._lock.acquire(blocking=False):  # noqa: SLF001 -- or the test would hang
-            breaker._lock.release()  # noqa: SLF001 -- as above
+        if not nested and breaker._lock.acquire(blocking=False):
+            breaker._lock.release()
             nested.append(0)
             nested.append(double(5))
         return most
@@ -143,8 +143,8 @@ def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     breaker.enqueue_pending("default", {"key": breaker.PendingInvalidation("", None)}, retry_queue.flush)
     state = breaker.breakers["default"]
     state.probing = True
-    with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
-        breaker._begin_in_child()  # noqa: SLF001 -- as a fork calls it
+    with breaker._lock:
+        breaker._begin_in_child()
 
         breaker.forget()
 
@@ -174,7 +174,7 @@ def test_forked_child_does_not_wait_for_a_thread_that_is_not_there(clock: Clock)
         return len(queue())
 
     def hold() -> None:
-        with breaker._lock:  # noqa: SLF001 -- as a thread of ours does
+        with breaker._lock:
             held.set()
             gate.wait_to_pass()
 

@@ -72,7 +72,7 @@ def test_write_that_times_out_is_sent_as_often_as_the_options_say(
 
     with pytest.raises(RedisError):
         cache.set_many({"key": TOKEN}, 60)
-    for pool in cache._cache._pools.values():  # noqa: SLF001 -- Django has no other way to them
+    for pool in cache._cache._pools.values():
         pool.disconnect()
 
     assert expected == count()

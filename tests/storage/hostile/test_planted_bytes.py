@@ -66,8 +66,8 @@ class Pair(NamedTuple):
 
     def places(self) -> list[str]:
         """Return the whole keys of all entries and tokens, an entry and its own token after the other."""
-        single = [function._spec.resolve_call((each,), {})[1] for function in (inner, outer) for each in self]  # noqa: SLF001
-        rows = many._spec.resolve_calls([((each,), {}) for each in self])[1]  # noqa: SLF001 -- tokens too
+        single = [function._spec.resolve_call((each,), {})[1] for function in (inner, outer) for each in self]
+        rows = many._spec.resolve_calls([((each,), {}) for each in self])[1]
         return [cache.make_key(key) for key in dict.fromkeys(key for row in [*single, *rows] for key in row)]
 
 
@@ -125,7 +125,7 @@ class Watch:
         self.sealed: set[bytes] = set()
         self.unpickled: set[bytes] = set()
 
-    def encode_entry(self, *args: Any) -> bytes:  # noqa: ANN401 -- what encode_entry() takes
+    def encode_entry(self, *args: Any) -> bytes:
         """Seal an entry, and remember it."""
         sealed = entries.encode_entry(*args)
         self.sealed.add(sealed)
@@ -292,7 +292,7 @@ def test_names_in_a_forged_entry_are_not_asked_for(keys: list[str], commands: Co
     settings.CACHEDECO = {"SIGNING_KEYS": keys}
     number = next(numbers)
     inner(number)
-    policy, names = inner._spec.resolve_call((number,), {})  # noqa: SLF001 -- as the call itself
+    policy, names = inner._spec.resolve_call((number,), {})
     own: list[Any] = [policy.store.get_many(names)[name] for name in names[1:]]  # type: ignore[index] # it is there
     forged = entries.encode_entry(
         entries.EntryCodec(policy.store, SERIALIZERS["pickle"]), names[0], own, {"evil": own[0]}, ENTRY

@@ -25,9 +25,9 @@ def name() -> str:
     return "name"
 
 
-def forge(function: Any, keys: list[str], names: list[str]) -> None:  # noqa: ANN401 -- a cached function
+def forge(function: Any, keys: list[str], names: list[str]) -> None:
     """Put an entry there that says that it depends on these names."""
-    codec, own = function._spec.ready().policy.codec, [cache.get(key) for key in keys[1:]]  # noqa: SLF001 -- its form
+    codec, own = function._spec.ready().policy.codec, [cache.get(key) for key in keys[1:]]
     made_up = entries.Entry(to_pickle("evil"), inf, 0.0)
     cache.set(keys[0], entries.encode_entry(codec, keys[0], own, dict.fromkeys(names, own[0]), made_up))
 
@@ -48,7 +48,7 @@ def test_lease_may_hold_anything(function: Callable[[], Any], planted: object, m
 def test_names_that_can_not_be_asked_for_are_not_remembered(inner: list[str]) -> None:
     """What a forged entry says that it depends on keeps no later call from being stored, whoever looks first."""
     name()
-    forge(name, name._spec.resolve_call((), {})[1], inner)  # noqa: SLF001 -- as the call itself
+    forge(name, name._spec.resolve_call((), {})[1], inner)
     found = [name.peek()]
 
     with capture_events(name) as events:
@@ -61,7 +61,7 @@ def test_names_that_can_not_be_asked_for_are_not_remembered(inner: list[str]) ->
 def test_names_that_can_not_be_asked_for_are_not_remembered_of_many(inner: list[str]) -> None:
     """The same for many ids."""
     names([1, 2])
-    forge(names, names._spec.resolve_call((1,), {})[1], inner)  # noqa: SLF001 -- as the call itself
+    forge(names, names._spec.resolve_call((1,), {})[1], inner)
     names.peek([1, 2])
 
     names([1, 2])

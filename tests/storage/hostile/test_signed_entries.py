@@ -29,11 +29,11 @@ def test_signature_moved_into_the_value_is_a_miss(form: SerializerName, settings
     value: Any = UPLOAD if form == "pickle" else UPLOAD.decode()
 
     @cached_query(timeout=None, format=form, ignore=("value",))
-    def upload() -> Any:  # noqa: ANN401 -- as just said
+    def upload() -> Any:
         return value
 
     upload()
-    [entry, own, *others] = upload._spec.resolve_call((), {})[1]  # noqa: SLF001 -- the tokens too
+    [entry, own, *others] = upload._spec.resolve_call((), {})[1]
     sealed, token = cache.get(entry), cache.get(own)
     stamp = sealed.index(token + b"".join([cache.get(key) for key in others]))
     head, signature, tail = sealed[: stamp - SIGNATURE_BYTES], sealed[stamp - SIGNATURE_BYTES : stamp], sealed[stamp:]
@@ -84,7 +84,7 @@ def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
 
 def own_token(account: int) -> bytes:
     """Return the token of one call as it stands."""
-    token = cache.get(balance._spec.resolve_call((account,), {})[1][1])  # noqa: SLF001 -- as the call itself
+    token = cache.get(balance._spec.resolve_call((account,), {})[1][1])
     assert isinstance(token, bytes)
     return token
 
