@@ -21,7 +21,7 @@ class CachedecoConfig(AppConfig):
 
         A process that only writes has no other reason to import the functions, and would invalidate nothing.
         """
-        from cachedeco.checks import register  # noqa: PLC0415 -- the checks look at the apps
+        from cachedeco.checks import register
 
         register()
 

@@ -21,7 +21,7 @@ class InvalidatingQuerySet(QuerySet[M]):
 
     invalidates_bulk_writes = True  #: what the system check looks for
 
-    def update(self, **kwargs: Any) -> int:  # noqa: ANN401 -- as Django has it
+    def update(self, **kwargs: Any) -> int:
         """Do as Django's, and invalidate if there were such rows."""
         rows = super().update(**kwargs)
         if rows:
@@ -30,7 +30,7 @@ class InvalidatingQuerySet(QuerySet[M]):
 
     update.alters_data = True  # type: ignore[attr-defined] # no template may call it, as Django has it
 
-    def bulk_create(self, *args: Any, **kwargs: Any) -> list[M]:  # noqa: ANN401 -- as Django has it
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[M]:
         """Do as Django's, and invalidate if there was something to create."""
         created = super().bulk_create(*args, **kwargs)
         if created:

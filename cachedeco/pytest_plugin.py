@@ -50,7 +50,7 @@ class Isolation:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Refuse a marker that names no mode, before any test is run."""
-        from cachedeco.runtime.validation import MODES  # noqa: PLC0415 -- imports Django
+        from cachedeco.runtime.validation import MODES
 
         for item in items:
             marker = item.get_closest_marker("cache_mode")
@@ -64,7 +64,7 @@ class Isolation:
         if session.config.pluginmanager.hasplugin("dsession"):  # pytest-xdist: the tests run in other processes
             return (yield)
         require_settings()
-        from cachedeco.testing import cache_mode, isolated  # noqa: PLC0415 -- imports Django
+        from cachedeco.testing import cache_mode, isolated
 
         with isolated(), cache_mode(None if self._choice == "isolated" else self._choice):  # type: ignore[arg-type] # CHOICES
             return (yield)
@@ -72,8 +72,8 @@ class Isolation:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Give the test empty caches, and its mode."""
-        from cachedeco.testing import cache_mode  # noqa: PLC0415 -- imports Django
-        from cachedeco.testing.isolation import own_scope  # noqa: PLC0415 -- imports Django
+        from cachedeco.testing import cache_mode
+        from cachedeco.testing.isolation import own_scope
 
         marker = item.get_closest_marker("cache_mode")
         with own_scope(), cache_mode(marker.args[0]) if marker else nullcontext():
@@ -82,14 +82,14 @@ class Isolation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         """Give a second attempt empty caches too: plugins that run a test again do it inside the protocol."""
-        from cachedeco.testing import fresh_scope  # noqa: PLC0415 -- imports Django
+        from cachedeco.testing import fresh_scope
 
         fresh_scope()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
         """Keep apart what a test caches and what a fixture of its class, module or session does (setUpClass is one)."""
-        from cachedeco.testing.isolation import fresh_scope, own_scope  # noqa: PLC0415 -- imports Django
+        from cachedeco.testing.isolation import fresh_scope, own_scope
 
         if fixturedef.scope == "function":
             return (yield)
@@ -101,7 +101,7 @@ class Isolation:
 
 def require_settings() -> None:
     """Refuse to isolate what is not configured."""
-    from django.conf import settings  # noqa: PLC0415 -- imports Django
+    from django.conf import settings
 
     if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         msg = f"{OPTION} is set, but Django has no settings: set DJANGO_SETTINGS_MODULE, or use pytest-django."
@@ -111,7 +111,7 @@ def require_settings() -> None:
 @pytest.fixture
 def cache_events() -> Iterator["list[Event]"]:
     """Give the list of what happens to cached functions during the test, call by call."""
-    from cachedeco.testing import capture_events  # noqa: PLC0415 -- imports Django
+    from cachedeco.testing import capture_events
 
     with capture_events() as events:
         yield events
@@ -136,7 +136,7 @@ def cache_on() -> Iterator[None]:
 
 
 def _in_mode(name: "ModeName") -> Iterator[None]:
-    from cachedeco.testing import cache_mode  # noqa: PLC0415 -- imports Django
+    from cachedeco.testing import cache_mode
 
     with cache_mode(name):
         yield

@@ -28,9 +28,9 @@ UseCaches = Callable[..., None]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401 -- as pytest-xdist has it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Hand the tests out one by one, but for files that are to stay together: those first, as they take longest."""
-    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 -- only here is it sure to be installed
+    from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         # Not by xdist_group: pytest 9.2 does not look at the names that pytest-xdist 3.8 gives to tests of a group.
@@ -120,7 +120,7 @@ def cache_config(request: pytest.FixtureRequest, tmp_path: Path) -> CacheConfig:
     one unless given; the rest is added to the entry.
     """
 
-    def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:  # noqa: ANN401
+    def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:
         match kind:
             case "memcached" | "ours" | "redis":
                 server = server or request.getfixturevalue(f"{PROGRAMS[kind]}_server")

@@ -153,7 +153,7 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
         )
         board = Board.create(plan)
         crew = stack.enter_context(Crew(plan, board))
-        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)  # noqa: S311
+        field = Field(plan, board, server, proxy, crew, Random(seed), monotonic() + size.seconds, size.reads)
         return _results(field, scenario)
 
 

@@ -53,7 +53,7 @@ class Process(NamedTuple):
         self.output.close()
         self.errors.close()
 
-    def told(self) -> Any:  # noqa: ANN401 -- whatever it was that the process had to tell
+    def told(self) -> Any:
         """Return what the process has printed, once it has ended well."""
         try:
             self.popen.wait(LONGEST_END)
@@ -134,7 +134,7 @@ class Crew:
         found: dict[str, dict[str, int]] = self._once("aftermath")
         return found
 
-    def _once(self, module: str, *arguments: str) -> Any:  # noqa: ANN401 -- as told()
+    def _once(self, module: str, *arguments: str) -> Any:
         process = Process.start(module, self._text, *arguments)
         try:
             return process.told()

@@ -37,7 +37,7 @@ class Proxy(Relay):
         super().__init__(target)
         self.trouble = Trouble()
         self.met = 0  #: messages that something has happened to
-        self._random = Random(seed)  # noqa: S311 -- to be repeated, not to be kept secret
+        self._random = Random(seed)
 
     async def _carry_requests(
         self,

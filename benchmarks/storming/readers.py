@@ -49,7 +49,7 @@ class Reader:
     def __init__(self, plan: Plan, board: Board, process: int, place: int, crew: dict[str, Contender]) -> None:
         """Read in an order of its own."""
         self._plan, self._board, self._process, self._place, self._crew = plan, board, process, place, crew
-        self._random = Random(f"{plan.seed} {process} {place}")  # noqa: S311 -- a storm is no secret
+        self._random = Random(f"{plan.seed} {process} {place}")
         self._atomic = plan.atomic_reads and place % 2 == 1
         self.counts = {name: Count() for name in crew}
 

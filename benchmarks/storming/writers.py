@@ -36,7 +36,7 @@ class Writer:
 
         add_hook(count_lost)
         self._plan, self._board, self._number, self._crew = plan, board, number, crew
-        self._random = Random(f"{plan.seed} {number} {os.getpid()}")  # noqa: S311 -- a storm is no secret
+        self._random = Random(f"{plan.seed} {number} {os.getpid()}")
 
     def write(self, row: int) -> None:
         """Write a new version and invalidate; return when both are done, and acknowledged on the board."""

@@ -34,7 +34,7 @@ def _whole(name: str) -> Callable[..., Any]:
     As Django 6.1 does by itself; before, its own twins are made of several commands, and give what those do.
     """
 
-    async def twin(self: "MemcachedCache", *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- the method's
+    async def twin(self: "MemcachedCache", *args: Any, **kwargs: Any) -> Any:
         return await sync_to_async(getattr(self, name), thread_sensitive=True)(*args, **kwargs)
 
     twin.__name__ = f"a{name}"
@@ -83,7 +83,7 @@ class MemcachedCache(BaseMemcachedCache):
         given.error = failed.error
         return given
 
-    def get_or_set(self, key: str, default: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> Any:  # noqa: ANN401
+    def get_or_set(self, key: str, default: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> Any:
         """
         Return what is stored; else store *default*, or what it returns, and return that.
 
@@ -118,7 +118,7 @@ class MemcachedCache(BaseMemcachedCache):
         self.delete(key, version=version)
         return version + delta
 
-    def close(self, **_: Any) -> None:  # noqa: ANN401 -- Django sends the signal of the end of a request
+    def close(self, **_: Any) -> None:
         """Keep the connections for the next request, but for those that nobody has needed for long."""
         self._cache.prune()
 

@@ -16,7 +16,7 @@ class Pickles(PickleSerde):
     Text, numbers and bytes are stored as they are, for `incr()` to work; all else is pickled, by the newest protocol.
     """
 
-    def deserialize(self, key: Key, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
+    def deserialize(self, key: Key, value: bytes, flags: int) -> Any:
         """Return what was stored; raise what unpickling raises."""
         if flags & FLAG_PICKLE and not flags & _PLAIN:
             return pickle.loads(value)  # noqa: S301 -- who can write to the server is trusted, as docs/memcached.md says

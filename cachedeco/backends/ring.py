@@ -50,11 +50,11 @@ class Hasher(Protocol):
 class Serde(Protocol):
     """What makes bytes of values: pymemcache's, or the option `serde`."""
 
-    def serialize(self, key: bytes, value: Any, /) -> tuple[object, int]:  # noqa: ANN401 -- any value
+    def serialize(self, key: bytes, value: Any, /) -> tuple[object, int]:
         """Return what is to be stored, and flags of 16 bits."""
         ...
 
-    def deserialize(self, key: str, value: bytes, flags: int, /) -> Any:  # noqa: ANN401 -- as above
+    def deserialize(self, key: str, value: bytes, flags: int, /) -> Any:
         """Return what was stored."""
         ...
 
@@ -73,7 +73,7 @@ class Ring:
     *ignore_exc*, are logged as errors, and return what stands for a write that did nothing.
     """
 
-    def __init__(self, locations: Iterable[str], **options: Any) -> None:  # noqa: ANN401 -- as `accepted()` returns them
+    def __init__(self, locations: Iterable[str], **options: Any) -> None:
         """Find the servers; nothing is sent."""
         connection = {name: options[name] for name in (*CONNECTION, *OPTIONAL) if name in options}
         most, seconds = options["max_pool_size"] or MOST_IDLE, options["pool_idle_timeout"]
@@ -93,11 +93,11 @@ class Ring:
 
     # --- reading ---
 
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 -- whatever was stored
+    def get(self, key: str, default: Any = None) -> Any:
         """Return a value, or *default* where there is none, it can't be read, or the server is out of reach."""
         return self._loaded(self._read("get", self._server_of(key), [key])).get(key, default)
 
-    def demand(self, operation: str, key: str, default: Any = None) -> Any:  # noqa: ANN401 -- as above
+    def demand(self, operation: str, key: str, default: Any = None) -> Any:
         """Do as `get()`, but raise where the server is out of reach: for an operation that tells what is not there."""
         nothing: dict[str, Stored] = {}
         found = self._write(operation, self._server_of(key), lambda one: one.stored([key]), lost=nothing)
@@ -112,12 +112,12 @@ class Ring:
 
     # --- writing ---
 
-    def set(self, key: str, value: Any, expire: int = 0) -> bool:  # noqa: ANN401 -- as above
+    def set(self, key: str, value: Any, expire: int = 0) -> bool:
         """Store a value."""
         stored = self._dumped(key, value)
         return self._write("set", self._server_of(key), lambda one: bool(one.set(key, stored, expire)), lost=False)
 
-    def add(self, key: str, value: Any, expire: int = 0) -> bool:  # noqa: ANN401 -- as above
+    def add(self, key: str, value: Any, expire: int = 0) -> bool:
         """Store a value where there is none; tell whether that was so."""
         stored = self._dumped(key, value)
         return self._write("add", self._server_of(key), lambda one: one.add(key, stored, expire), lost=False)

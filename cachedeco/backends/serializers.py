@@ -43,7 +43,7 @@ class _Sealer:
         head = _BEGINNING + kind
         return b"".join((head, self._signer.sign(bound(place, head, data)), data))
 
-    def decode_entry(self, place: bytes, sealed: bytes) -> Any:  # noqa: ANN401 -- whatever was signed
+    def decode_entry(self, place: bytes, sealed: bytes) -> Any:
         """Return the value; None where it was not signed for this place, or can't be unpickled."""
         head, data = sealed[:_LENGTH], sealed[_LENGTH + SIGNATURE_BYTES :]
         signature = sealed[_LENGTH : _LENGTH + SIGNATURE_BYTES]
@@ -91,7 +91,7 @@ class SignedSerde:
             return b"%d" % value, PLAIN_FLAG
         return self._sealer.encode_entry(_encoded(key), value), SIGNED_FLAG
 
-    def deserialize(self, key: str | bytes, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
+    def deserialize(self, key: str | bytes, value: bytes, flags: int) -> Any:
         """Return what was stored under a key; None where that was not signed."""
         # Not by the flags, which anybody can set: they are not signed.
         number = _whole_number(value) if flags == PLAIN_FLAG else None
@@ -124,7 +124,7 @@ class SignedSerializer:
         """Return what to store."""
         return value if type(value) is int else self._sealer.encode_entry(b"", value)
 
-    def loads(self, data: bytes) -> Any:  # noqa: ANN401 -- whatever was stored
+    def loads(self, data: bytes) -> Any:
         """Return what was stored; None where that was not signed."""
         number = None if data.startswith(_BEGINNING) else _whole_number(data)
         return self._sealer.decode_entry(b"", data) if number is None else number

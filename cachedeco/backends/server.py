@@ -56,7 +56,7 @@ class Outage:
         # Not the error itself, in whose traceback is all that its caller had, for as long as the outage lasts.
         self.reason, self.waits = described(error), waited(error)
         self.pause = min(self.pause * GROWTH, LONGEST_PAUSE)
-        self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
+        self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)
 
     def allows_request(self, *, writes: bool) -> Literal["probe", "try"] | None:
         """Tell whether a command may be sent, and whether others wait for what becomes of it."""

@@ -66,7 +66,7 @@ class Cache:
         return next((place[option] for place in places if option in place), in_urls[0] if in_urls else None)
 
 
-def imported(given: Any) -> Any:  # noqa: ANN401 -- whatever a setting has
+def imported(given: Any) -> Any:
     """Return what a setting gives by itself or by its path; a class of nothing where it can't be imported."""
     try:
         return import_string(given) if isinstance(given, str) else given
@@ -188,19 +188,19 @@ BEFORE_DEPLOYMENT: Final[Sequence[Check]] = (own_memory, few_entries)
 
 
 @register("cachedeco")
-def check_caches(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- Django's signature
+def check_caches(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
     """Check how the caches of cached functions are reached."""
     return [message for cache in _caches() for check in ALWAYS for message in check(cache)]
 
 
 @register("cachedeco", deploy=True)
-def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check, with `--deploy`, what is well on one's own machine, and not where several processes serve many people."""
     return [message for cache in _caches() for check in BEFORE_DEPLOYMENT for message in check(cache)]
 
 
 @register("cachedeco")
-def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check for databases on which every view is a transaction in which nothing may be stored."""
     used = sorted({spec.options.using for spec in all_specs()} & set(connections))
     return [

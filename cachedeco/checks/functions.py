@@ -18,7 +18,7 @@ from cachedeco.runtime import conf
 
 
 @register("cachedeco")
-def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- Django's signature
+def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
     """Check that every decorated function uses a database there is, and a cache that invalidations reach."""
     try:
         aliases = conf.settings().CACHES
@@ -45,7 +45,7 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
 
 
 @register("cachedeco")
-def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check what `depends_on` names, and that writes reach it: bulk ones too, and from every process."""
     messages: list[CheckMessage] = []
     functions: dict[type[Model], list[str]] = defaultdict(list)
@@ -95,7 +95,7 @@ def _can_be_added(model: type[Model]) -> bool:
     return any(field.many_to_one and not field.remote_field.hidden for field in fields)
 
 
-def _invalidates(manager: Any) -> bool:  # noqa: ANN401 -- a manager of any model
+def _invalidates(manager: Any) -> bool:
     return getattr(manager.get_queryset(), "invalidates_bulk_writes", False)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.core.checks import CheckMessage, Error, register  # noqa: A004 -- Django's name for it
+from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf
@@ -15,7 +15,7 @@ from cachedeco.storage.store import Store
 
 
 @register("cachedeco")
-def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- Django's signature
+def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
     """Check the dict `CACHEDECO`."""
     try:
         settings = conf.settings()
@@ -37,7 +37,7 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
 
 
 @register("cachedeco")
-def check_outbox(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401, ARG001 -- as above
+def check_outbox(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check that nobody relies on an outbox that is not there."""
     raw = getattr(django_settings, "CACHEDECO", {})
     if not isinstance(raw, dict) or "OUTBOX_SECONDS" not in raw or apps.is_installed("cachedeco.outbox"):

@@ -73,7 +73,7 @@ class CachedFunction(Generic[P, U]):
 
     # --- how it is reached ---
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:  # noqa: ANN401 -- each class says what
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to the instance, or to the class where a classmethod is decorated."""
         if self._binding == "none" or (self._binding == "instance" and instance is None):
             return self

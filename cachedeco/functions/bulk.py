@@ -132,7 +132,7 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
     def _compute(self, call: Placed) -> Callable[[list[Any]], Any]:
         """Return what computes for some of the ids."""
 
-        def compute(ids: list[Any]) -> Any:  # noqa: ANN401 -- whatever the function gives
+        def compute(ids: list[Any]) -> Any:
             args, kwargs = call.taking(ids)
             return self._spec.source.function(*args, **kwargs)
 
@@ -171,7 +171,7 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
                 due[each] = one
             else:
                 values[each] = serve(one).value
-                if policy.audit and random() < policy.audit:  # noqa: S311 -- no secret
+                if policy.audit and random() < policy.audit:
                     sampled[each] = one
         if len(values) == len(rows) and not sampled:
             return cast("dict[K, V]", given(call.ids, values)), None

@@ -267,7 +267,7 @@ def cached_query_many(  # noqa: PLR0913 -- as cached_query, and one more
         audit=audit,
     )
 
-    def decorate(given: Any) -> Any:  # noqa: ANN401 -- as ManyDecorator says
+    def decorate(given: Any) -> Any:
         if _is_trial(given):
             return given
         spec = build_spec(
@@ -288,7 +288,7 @@ def _is_trial(given: object) -> bool:
     return isinstance(code, CodeType) and code.co_qualname == "_update_method_wrapper.<locals>.dummy"
 
 
-def _expect_classmethod(cached: Any) -> None:  # noqa: ANN401 -- a cached function of any class
+def _expect_classmethod(cached: Any) -> None:
     """
     Prepare for a `@classmethod` above us: since Python 3.13 it asks nobody how to bind what it wraps.
 
@@ -309,7 +309,7 @@ def _expect_classmethod(cached: Any) -> None:  # noqa: ANN401 -- a cached functi
 class _Binding:
     """Replace the classmethods around a cached function by the function itself, bound to classes."""
 
-    def __init__(self, cached: Any) -> None:  # noqa: ANN401 -- as above
+    def __init__(self, cached: Any) -> None:
         self._cached = cached
 
     def __get__(self, instance: object, owner: type) -> object:

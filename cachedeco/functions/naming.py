@@ -44,7 +44,7 @@ def key_name_of(function: Callable[..., Any], name: str) -> str:
     return name
 
 
-def _wrappers_of(function: Any) -> Iterator[str]:  # noqa: ANN401 -- whatever decorators make
+def _wrappers_of(function: Any) -> Iterator[str]:
     """Tell what functools.wraps() has put around a function, by their own names and what they were told."""
     while hasattr(function, "__wrapped__"):
         code = getattr(function, "__code__", None)

@@ -104,7 +104,7 @@ class CachedQuery(CachedFunction[P, R], Generic[P, V, R]):
         policy, keys = admitted
         asked, found, entry = read_entry(policy, keys)
         if entry is not None and entry.expires > (ahead(entry, policy.early) if policy.early else time()):
-            if policy.audit and random() < policy.audit:  # noqa: S311 -- no secret
+            if policy.audit and random() < policy.audit:
                 call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
                 return None, audited_hit_flow(call)
             if innermost.get() is not None:

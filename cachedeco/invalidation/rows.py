@@ -98,7 +98,7 @@ def label_of(model: type[Model]) -> str:
     return model._meta.label_lower
 
 
-def text_of(field: "Field[Any, Any]", value: Any) -> str:  # noqa: ANN401 -- whatever a caller takes for one
+def text_of(field: "Field[Any, Any]", value: Any) -> str:
     """
     Return the name of the rows that have a value in a field, as one part of a namespace's path.
 

@@ -243,7 +243,7 @@ def _reads_committed(connection: BaseDatabaseWrapper) -> bool:
     return getattr(connection, "isolation_level", None) == "read committed"
 
 
-def _isolation_on_postgresql(connection: Any) -> str | None:  # noqa: ANN401 -- what is the driver's has no type here
+def _isolation_on_postgresql(connection: Any) -> str | None:
     """
     Ask the server: Django names READ COMMITTED whatever the server's default, the role or SET TRANSACTION say.
 

@@ -231,7 +231,7 @@ def _model(row: Model) -> str:
     return f"{concrete._meta.label}:{encode(row.pk)}"  # noqa: SLF001
 
 
-def _lazy(value: Any) -> str:  # noqa: ANN401 -- any LazyObject
+def _lazy(value: Any) -> str:
     if value._wrapped is empty:  # noqa: SLF001 -- as every subclass of LazyObject in Django does
         value._setup()  # noqa: SLF001
     return encode(value._wrapped)  # noqa: SLF001
@@ -257,7 +257,7 @@ def _enum(member: enum.Enum) -> str:
     return f"{path_of(type(member))}({encode(name)})"
 
 
-def _dataclass(value: Any) -> str:  # noqa: ANN401 -- an instance of any dataclass
+def _dataclass(value: Any) -> str:
     pairs = [f"{field.name}={encode(getattr(value, field.name))}" for field in dataclasses.fields(value)]
     return f"{path_of(type(value))}({','.join(pairs)})"
 

@@ -158,7 +158,7 @@ def pauses_until(deadline: float) -> Iterator[Pause]:
     """Give the pauses between two looks, growing and with jitter."""
     seconds = FIRST_PAUSE
     while (left := deadline - monotonic()) > 0:
-        yield Pause(min(left, seconds * uniform(0.5, 1)))  # noqa: S311 -- no secret
+        yield Pause(min(left, seconds * uniform(0.5, 1)))
         seconds = min(seconds * GROWTH, LONGEST_PAUSE)
 
 

@@ -33,7 +33,7 @@ from cachedeco.tracking import collector
 def ahead(entry: Entry, beta: float) -> float:
     """Return the time, in seconds since the epoch, that a call takes it for: XFetch."""
     # 1 - random() is never 0, of which there is no logarithm.
-    return time() - entry.seconds * beta * log(1 - random())  # noqa: S311 -- no secret
+    return time() - entry.seconds * beta * log(1 - random())
 
 
 def stale_flow(call: Miss) -> Flow[Any]:

@@ -103,7 +103,7 @@ def sealed(pending: PendingEntry, packed: bytes, timeout: float | None) -> tuple
         expires, held = inf, None
     else:
         # Entries that were written together are not to be due together.
-        timeout *= 1 - pending.policy.jitter * random() if pending.policy.jitter else 1  # noqa: S311 -- no secret
+        timeout *= 1 - pending.policy.jitter * random() if pending.policy.jitter else 1
         expires, held = time() + timeout, timeout + max(pending.policy.max_stale, RETENTION)
     entry = Entry(packed, expires, pending.seconds)
     return encode_entry(pending.policy.codec, pending.key, pending.stamp or (), pending.inner, entry), held

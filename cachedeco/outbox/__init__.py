@@ -25,6 +25,6 @@ def deliver(*, databases: "Sequence[str] | None" = None, batch: int = 500, repla
     Returns:
         How many invalidations were delivered and replayed, and how many wait still.
     """
-    from cachedeco.outbox.delivery import Deliverer  # noqa: PLC0415 -- needs the models, so the apps to be ready
+    from cachedeco.outbox.delivery import Deliverer
 
     return Deliverer(databases, batch).run(replay=replay)

@@ -14,8 +14,8 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         """Begin to record, and register the checks."""
         # Here, as they need the models.
-        from cachedeco.invalidation.delivery import record_with  # noqa: PLC0415 -- see above
-        from cachedeco.outbox import checks  # noqa: F401, PLC0415 -- registers by being imported
-        from cachedeco.outbox.recording import record  # noqa: PLC0415 -- see above
+        from cachedeco.invalidation.delivery import record_with
+        from cachedeco.outbox import checks  # noqa: F401 -- registers by being imported
+        from cachedeco.outbox.recording import record
 
         record_with(record)

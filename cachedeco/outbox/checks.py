@@ -12,7 +12,7 @@ from cachedeco.outbox.models import Row
 
 
 @register(Tags.database)
-def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ANN401 -- Django's signature
+def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[CheckMessage]:
     """
     Check that the table is in each database whose invalidations are to be recorded.
 

@@ -73,7 +73,7 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
             return super().__call__(function)
 
         @wraps(function)
-        async def inside(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 -- whatever the function gives
+        async def inside(*args: P.args, **kwargs: P.kwargs) -> Any:
             with self:
                 return await function(*args, **kwargs)
 

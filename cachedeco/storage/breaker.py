@@ -149,7 +149,7 @@ class Breaker:
         """Begin a pause, longer than the last one. The caller holds the lock."""
         first = conf.settings().BREAKER_SECONDS
         self.pause = min(self.pause * GROWTH, max(first, LONGEST_PAUSE)) if self.pause else first
-        self.retry_at = monotonic() + self.pause * uniform(1 - JITTER, 1)  # noqa: S311 -- nobody gains by guessing it
+        self.retry_at = monotonic() + self.pause * uniform(1 - JITTER, 1)
 
 
 # A signal's handler, and what garbage collection calls, may use a cache while their own thread holds it.

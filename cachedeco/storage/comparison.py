@@ -27,7 +27,7 @@ def difference(one: object, other: object) -> str | None:
     return _difference(one, other, {})
 
 
-def _difference(one: Any, other: Any, visited: Visited) -> str | None:  # noqa: ANN401 -- any values
+def _difference(one: Any, other: Any, visited: Visited) -> str | None:
     if isinstance(one, QuerySet) and isinstance(other, QuerySet):
         one, other = list(one), list(other)
     if one is other:
@@ -46,7 +46,7 @@ def _difference(one: Any, other: Any, visited: Visited) -> str | None:  # noqa: 
     return None
 
 
-def _parts(one: Any, other: Any) -> Parts | None:  # noqa: ANN401 -- as above
+def _parts(one: Any, other: Any) -> Parts | None:
     """Return what to compare instead of two values that are of one shape; None where they are to be compared whole."""
     if type(one) is not type(other):
         return None
@@ -62,7 +62,7 @@ def _parts(one: Any, other: Any) -> Parts | None:  # noqa: ANN401 -- as above
     return _parts_of_objects(one, other)
 
 
-def _parts_of_objects(one: Any, other: Any) -> Parts | None:  # noqa: ANN401 -- as above
+def _parts_of_objects(one: Any, other: Any) -> Parts | None:
     """Return what to compare instead of two objects of one class: rows may be in them."""
     if isinstance(one, set | frozenset) and one == other:
         theirs = {each: each for each in other}

@@ -86,12 +86,12 @@ def to_json(value: object) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def from_json(packed: bytes) -> Any:  # noqa: ANN401 -- whatever was packed
+def from_json(packed: bytes) -> Any:
     """Return the data."""
     return ABSENT if packed == _NOTHING else json.loads(packed)
 
 
-def _flaw_of(value: Any) -> str:  # noqa: ANN401 -- whatever a function gives
+def _flaw_of(value: Any) -> str:
     """Say where in a value something is not plain, and what; nothing where all of it is."""
     kind = type(value)
     if kind in _PLAIN:

@@ -247,7 +247,7 @@ def shown(function: Callable[..., object], args: Sequence[object], kwargs: Mappi
     return f"{getattr(function, '__name__', repr(function))}({', '.join(arguments)})"
 
 
-def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> Any:  # noqa: ANN401 -- whatever it gives
+def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> Any:
     """
     Call a function from sync code, and await it here if it is async.
 
@@ -258,7 +258,7 @@ def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs:
         return function(*args, **kwargs)
     refuse_in_task(function)
 
-    async def awaited() -> Any:  # noqa: ANN401 -- as above
+    async def awaited() -> Any:
         return await function(*args, **kwargs)
 
     return async_to_sync(awaited)()

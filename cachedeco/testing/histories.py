@@ -73,7 +73,7 @@ class Histories:
         raise AssertionError(msg) from error
 
     def _write(self, write: Callable[[], object], databases: Sequence[str]) -> None:
-        from hypothesis.errors import HypothesisException  # noqa: PLC0415 -- optional: only these checks need it
+        from hypothesis.errors import HypothesisException
 
         self._told.append(_shown_write(write))
         try:

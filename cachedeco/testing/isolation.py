@@ -153,7 +153,7 @@ class _Isolated(BaseCache):
 
     _place: str
 
-    def __init__(self, location: Any, params: dict[str, Any]) -> None:  # noqa: ANN401 -- as Django has it
+    def __init__(self, location: Any, params: dict[str, Any]) -> None:
         """Remember the place, for `clear()`."""
         self._place = _place_of(self, location, params)
         super().__init__(location, params)  # type: ignore[call-arg] # of the project's class: BaseCache takes no location
@@ -192,7 +192,7 @@ class _Uncut(_Isolated):
     Those of earlier tests would cost a test its own, as would those of the test the ones of other people.
     """
 
-    def _cull(self, *args: Any) -> None:  # noqa: ANN401 -- differs from backend to backend
+    def _cull(self, *args: Any) -> None:
         if not _scopes[self._place]:
             super()._cull(*args)  # type: ignore[misc] # the isolation is over, and somebody has kept this cache
 

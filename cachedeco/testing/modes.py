@@ -67,7 +67,7 @@ def _in_mode(cls: type[TestCase], name: str) -> Callable[..., Any]:
     own = vars(cls).get(name)
 
     @wraps(getattr(cls, name))
-    def method(test: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- a test of a class in a mode
+    def method(test: Any, *args: Any, **kwargs: Any) -> Any:
         # Not what the class has inherited: a subclass may have another base, in between, whose run() is asyncio's.
         run = own.__get__(test) if own else getattr(super(cls, test), name)
         with type(test).cachedeco_mode:

@@ -58,7 +58,7 @@ def check_key(
         AssertionError: There are two such calls; they are the simplest that could be found.
     """
     __tracebackhide__ = True
-    from hypothesis import strategies as st  # noqa: PLC0415 -- optional: only these checks need it
+    from hypothesis import strategies as st
 
     name = name_of(function)
     refuse_in_task(function)
@@ -139,7 +139,7 @@ def check_transparent(
 
 
 def _strategy_of(writes: "Writes") -> "SearchStrategy[Callable[[], object]]":
-    from hypothesis import strategies as st  # noqa: PLC0415 -- optional: only these checks need it
+    from hypothesis import strategies as st
 
     if isinstance(writes, st.SearchStrategy):
         return writes
@@ -154,7 +154,7 @@ def _strategy_of(writes: "Writes") -> "SearchStrategy[Callable[[], object]]":
 def _histories_of(
     calls: "SearchStrategy[Any]", writes: "SearchStrategy[Callable[[], object]]"
 ) -> "SearchStrategy[list[Step]]":
-    from hypothesis import strategies as st  # noqa: PLC0415 -- optional: only these checks need it
+    from hypothesis import strategies as st
 
     @st.composite
     def histories(draw: "DrawFn") -> list[Step]:
@@ -168,8 +168,8 @@ def _histories_of(
 
 def _simplest_fault(strategy: "SearchStrategy[Any]", fault: Callable[[Any], str], settings: "Settings | None") -> str:
     """Return the fault of the simplest example that has one, and has been tried last; nothing if none has."""
-    import hypothesis  # noqa: PLC0415 -- optional: only these checks need it
-    from hypothesis.errors import NoSuchExample  # noqa: PLC0415 -- as above
+    import hypothesis
+    from hypothesis.errors import NoSuchExample
 
     chosen = settings or hypothesis.settings(derandomize=True, database=None)
     # An example takes the time of its queries and rollbacks, which tells nothing.

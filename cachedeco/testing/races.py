@@ -159,7 +159,7 @@ class _Call:
         self._go.set()
         self._thread.join(timeout)
 
-    def end(self, timeout: float) -> Any:  # noqa: ANN401 -- whatever the function gives
+    def end(self, timeout: float) -> Any:
         __tracebackhide__ = True
         self.let_go(timeout)
         if self._thread.is_alive():

@@ -54,7 +54,7 @@ def fresh_scopes_in(suite: unittest.TestSuite) -> Generator[list[object]]:
     met: list[object] = []
     suite_run: Any = suite.run
 
-    def run(result: Any, *args: Any) -> Any:  # noqa: ANN401 -- as the suite's
+    def run(result: Any, *args: Any) -> Any:
         met.append(result)
         found = type(result)
         result.__class__ = with_fresh_scopes(found)
@@ -77,12 +77,12 @@ class IsolatedRemoteRunner:
     A forked worker has inherited the isolation and a spawned one has not, so each sees to it by itself.
     """
 
-    def __init__(self, base: type[RemoteTestRunner], mode: ModeName | None, **options: Any) -> None:  # noqa: ANN401 -- Django's
+    def __init__(self, base: type[RemoteTestRunner], mode: ModeName | None, **options: Any) -> None:
         """Prepare the project's runner."""
         self._runner = base(**options)
         self._mode: ModeName | None = mode
 
-    def run(self, test: unittest.TestSuite) -> Any:  # noqa: ANN401 -- the project's result
+    def run(self, test: unittest.TestSuite) -> Any:
         """Run one class's tests."""
         with isolated(), cache_mode(self._mode), fresh_scopes_in(test):
             return self._runner.run(test)
@@ -101,7 +101,7 @@ class IsolatedCacheMixin:
     cache_mode: ModeName | None = None
     _isolates = False
 
-    def __init__(self, *args: Any, cache_mode: ModeName | None = None, **kwargs: Any) -> None:  # noqa: ANN401 -- as the base
+    def __init__(self, *args: Any, cache_mode: ModeName | None = None, **kwargs: Any) -> None:
         """Take the command line's choice."""
         super().__init__(*args, **kwargs)
         self.cache_mode = cache_mode or self.cache_mode
@@ -112,7 +112,7 @@ class IsolatedCacheMixin:
         super().add_arguments(parser)  # type: ignore[misc] # of the class that this is mixed into
         parser.add_argument("--cache-mode", choices=MODES, help="Runs all tests with cachedeco in this mode.")
 
-    def run_tests(self, test_labels: Sequence[str], **kwargs: Any) -> int:  # noqa: ANN401 -- as the base
+    def run_tests(self, test_labels: Sequence[str], **kwargs: Any) -> int:
         """Run the tests with isolated caches, and leave the caches as they were found, whatever happens."""
         with isolated(), cache_mode(self.cache_mode):
             failures: int = super().run_tests(test_labels, **kwargs)  # type: ignore[misc] # as above
@@ -122,7 +122,7 @@ class IsolatedCacheMixin:
             warnings.warn(msg, RuntimeWarning, stacklevel=2)
         return failures
 
-    def build_suite(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:  # noqa: ANN401 -- as the base
+    def build_suite(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:
         """Isolate the workers too, if there are to be any."""
         suite: unittest.TestSuite = super().build_suite(*args, **kwargs)  # type: ignore[misc] # as above
         if isinstance(suite, ParallelTestSuite):
@@ -130,7 +130,7 @@ class IsolatedCacheMixin:
             suite.runner_class = remote
         return suite
 
-    def run_suite(self, suite: unittest.TestSuite, **kwargs: Any) -> Any:  # noqa: ANN401 -- as the base
+    def run_suite(self, suite: unittest.TestSuite, **kwargs: Any) -> Any:
         """Give each test a fresh scope, whatever result the project's runner runs the suite with."""
         with fresh_scopes_in(suite) as met:
             result = super().run_suite(suite, **kwargs)  # type: ignore[misc] # as above

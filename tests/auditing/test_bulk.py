@@ -21,7 +21,7 @@ class Table:
         self.rows: dict[int, str] = {1: "one", 2: "two", 3: "three"}
         self.asked: list[list[int]] = []
 
-    def cached(self, side: Side, **options: Any) -> Any:  # noqa: ANN401 -- a cached function of either side
+    def cached(self, side: Side, **options: Any) -> Any:
         """Return a cached function over them, and a way to call it."""
 
         def rows(ids: list[int]) -> dict[int, str]:

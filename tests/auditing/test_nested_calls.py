@@ -14,7 +14,7 @@ from tests.support.sides import SYNC, Side, both
 Inside = Callable[[Truth], Callable[[], object]]
 
 
-def outer_of(side: Side, inside: Callable[[], object], **options: Any) -> Cached:  # noqa: ANN401 -- of cached_query
+def outer_of(side: Side, inside: Callable[[], object], **options: Any) -> Cached:
     """Return a function that gives what is inside, with a hit that is to be audited."""
 
     @side.cached(timeout=TIMEOUT, ignore=("inside",), **options)

@@ -15,17 +15,17 @@ WAITS = {"connect_timeout": 10, "timeout": 10}
 BRIEFLY = {"connect_timeout": PATIENCE, "timeout": PATIENCE}
 
 
-def cache_at(*locations: str, **options: Any) -> MemcachedCache:  # noqa: ANN401 -- what OPTIONS takes
+def cache_at(*locations: str, **options: Any) -> MemcachedCache:
     """Return a cache on some servers, with some options."""
     return MemcachedCache(list(locations), {"OPTIONS": options})
 
 
-def cache_on(*servers: Memcached, **options: Any) -> MemcachedCache:  # noqa: ANN401 -- as above
+def cache_on(*servers: Memcached, **options: Any) -> MemcachedCache:
     """Return a cache on some servers; for one that hangs it waits long, unless it is told `**BRIEFLY`."""
     return cache_at(*[server.location for server in servers], **{**WAITS, **options})
 
 
-def cache_apart(server: Memcached, **options: Any) -> MemcachedCache:  # noqa: ANN401 -- as above
+def cache_apart(server: Memcached, **options: Any) -> MemcachedCache:
     """Do as `cache_on()`, in a place of its own on a server that others use as well."""
     return MemcachedCache(server.location, {"OPTIONS": {**WAITS, **options}, "KEY_PREFIX": uuid.uuid4().hex[:8]})
 

@@ -60,7 +60,7 @@ class Place:
     side: Side
     opened: Callable[[dict[str, Any]], BaseCache]
 
-    def cache(self, **entry: Any) -> Face:  # noqa: ANN401 -- what CACHES takes
+    def cache(self, **entry: Any) -> Face:
         """Return a cache with more in its entry of CACHES."""
         return Face(self.opened(entry), self.side)
 

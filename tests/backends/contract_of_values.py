@@ -25,7 +25,7 @@ class Colour(enum.IntEnum):
 class Unpicklable:
     """It says so itself."""
 
-    def __reduce__(self) -> Any:  # noqa: ANN401 -- never returns
+    def __reduce__(self) -> Any:
         """Refuse."""
         msg = "not me"
         raise TypeError(msg)

@@ -33,7 +33,7 @@ def in_child(work: Callable[[], object]) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def is_right(cache: Any, name: str) -> bool:  # noqa: ANN401 -- a Django cache
+def is_right(cache: Any, name: str) -> bool:
     """Tell whether what is written is read, many times."""
     for turn in range(TURNS):
         cache.set(name, (name, turn))
@@ -44,10 +44,10 @@ def is_right(cache: Any, name: str) -> bool:  # noqa: ANN401 -- a Django cache
 
 def main(location: str) -> None:
     """Print a line for each thing that went well."""
-    from cachedeco.backends import server  # noqa: PLC0415 -- Django is configured before
-    from cachedeco.backends.memcached import MemcachedCache  # noqa: PLC0415 -- as above
+    from cachedeco.backends import server
+    from cachedeco.backends.memcached import MemcachedCache
 
-    def check(cache: Any, name: str) -> None:  # noqa: ANN401 -- as above
+    def check(cache: Any, name: str) -> None:
         assert is_right(cache, name)
 
     cache = MemcachedCache(location, {})
@@ -78,7 +78,7 @@ def main(location: str) -> None:
     thread.join()
 
 
-def pools_of(cache: Any) -> list[Any]:  # noqa: ANN401 -- a Django cache
+def pools_of(cache: Any) -> list[Any]:
     """Return the connections that nobody is using."""
     return [server.pool._idle for server in cache._cache._servers.values()]  # noqa: SLF001 -- looked at, only
 

@@ -44,7 +44,7 @@ class Interrupted(BaseException):
 class RiskySocket(socket.socket):
     """A socket of which some reads are interrupted, and which is not to be used after that."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- what a socket takes
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin well."""
         super().__init__(*args, **kwargs)
         self.is_spoiled = False
@@ -52,13 +52,13 @@ class RiskySocket(socket.socket):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Read; or read a little, and raise."""
-        if random.randrange(1000) >= INTERRUPTED or current_thread().name != "caller":  # noqa: S311 -- no secret
+        if random.randrange(1000) >= INTERRUPTED or current_thread().name != "caller":
             return super().recv(size, flags)
-        super().recv(random.randrange(1, 10), flags)  # noqa: S311 -- as above
+        super().recv(random.randrange(1, 10), flags)
         self.is_spoiled = True
         raise Interrupted
 
-    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 -- any bytes
+    def sendall(self, data: Any, flags: int = 0) -> None:
         """Count what should not be sent."""
         counts["sent on an interrupted connection"] += self.is_spoiled
         counts["sent on another process's connection"] += self.owner != os.getpid()
@@ -68,7 +68,7 @@ class RiskySocket(socket.socket):
 class Caller:
     """One thread: what it has stored, as far as it knows."""
 
-    def __init__(self, cache: Any, name: str) -> None:  # noqa: ANN401 -- a Django cache
+    def __init__(self, cache: Any, name: str) -> None:
         """Store nothing yet."""
         self.cache = cache
         self.name = name
@@ -83,10 +83,10 @@ class Caller:
         """Do something, so many times."""
         acts: list[Callable[[str], None]] = [self.get, self.get_many, self.set, self.add, self.delete, self.set_many]
         for self.turn in range(times):
-            key = random.choice(list(self.held))  # noqa: S311 -- as above
+            key = random.choice(list(self.held))
             counts["operations"] += 1
             try:
-                random.choice(acts)(key)  # noqa: S311 -- as above
+                random.choice(acts)(key)
             except Interrupted:
                 counts["interrupted"] += 1
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is reported
@@ -140,7 +140,7 @@ class Caller:
 
     def value(self) -> str:
         """Return what nobody else stores, short or long."""
-        return f"{self.name}:{self.turn}:" + "x" * random.choice([1, 100, 20_000])  # noqa: S311 -- as above
+        return f"{self.name}:{self.turn}:" + "x" * random.choice([1, 100, 20_000])
 
 
 def main(operations: int = OPERATIONS, processes: int = PROCESSES, threads: int = THREADS) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def main(operations: int = OPERATIONS, processes: int = PROCESSES, threads: int 
     }
 
 
-def forked(cache: Any, name: str, threads: int, times: int) -> tuple[int, Any]:  # noqa: ANN401 -- a Django cache, a file
+def forked(cache: Any, name: str, threads: int, times: int) -> tuple[int, Any]:
     """Run some callers in a child, and return its id, and where its counts will be read from."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -199,9 +199,9 @@ def forked(cache: Any, name: str, threads: int, times: int) -> tuple[int, Any]: 
     os._exit(0)
 
 
-def made_cache(server: Memcached) -> Any:  # noqa: ANN401 -- a Django cache
+def made_cache(server: Memcached) -> Any:
     """Return the one backend object."""
-    from cachedeco.backends.memcached import MemcachedCache  # noqa: PLC0415 -- Django is configured before
+    from cachedeco.backends.memcached import MemcachedCache
 
     options = {"socket_module": SocketModule(RiskySocket), "timeout": 30, "connect_timeout": 30}
     return MemcachedCache(server.location, {"OPTIONS": options})

@@ -13,7 +13,7 @@ class InterruptibleSocket(socket.socket):
     #: How often something was sent on a socket that had been interrupted.
     used_again = 0
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- what a socket takes
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin well."""
         super().__init__(*args, **kwargs)
         self.is_spoiled = False
@@ -27,7 +27,7 @@ class InterruptibleSocket(socket.socket):
         interrupt, InterruptibleSocket.interrupt = InterruptibleSocket.interrupt, None
         raise interrupt
 
-    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 -- any bytes
+    def sendall(self, data: Any, flags: int = 0) -> None:
         """Count what should not be sent."""
         if self.is_spoiled:
             InterruptibleSocket.used_again += 1

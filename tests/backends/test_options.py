@@ -50,7 +50,7 @@ class Words:
         self.keys.append(key)
         return json.dumps(value).encode(), 7
 
-    def deserialize(self, key: str, value: bytes, flags: int) -> Any:  # noqa: ANN401 -- whatever was stored
+    def deserialize(self, key: str, value: bytes, flags: int) -> Any:
         """Read JSON."""
         self.keys.append(key)
         assert 7 == flags
@@ -217,7 +217,7 @@ def test_server_on_a_unix_socket(form: str, tmp_path: Path) -> None:
         (("there", 1), ("there", 1)),
     ],
 )
-def test_address_is_read_as_pymemcache_reads_it(location: Any, expected: object) -> None:  # noqa: ANN401
+def test_address_is_read_as_pymemcache_reads_it(location: Any, expected: object) -> None:
     """Whatever a LOCATION may be."""
     cache = MemcachedCache([location], {})
 

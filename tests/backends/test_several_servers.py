@@ -50,7 +50,7 @@ def djangos_on() -> Iterator[Callable[..., PyMemcacheCache]]:
     """Give the function that makes Django's own cache on some servers, with some options."""
     made: list[PyMemcacheCache] = []
 
-    def cache(servers: list[Memcached], **options: Any) -> PyMemcacheCache:  # noqa: ANN401 -- what OPTIONS takes
+    def cache(servers: list[Memcached], **options: Any) -> PyMemcacheCache:
         made.append(PyMemcacheCache([server.location for server in servers], {"OPTIONS": {**WAITS, **options}}))
         return made[-1]
 

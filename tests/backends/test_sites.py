@@ -34,7 +34,7 @@ def server(private_memcached: Memcached, use_caches: UseCaches, cache_config: Ca
 
 
 @pytest.fixture
-def sessions_table(settings: Any, transactional_db: None) -> Iterator[None]:  # noqa: ANN401, ARG001 -- it makes the database
+def sessions_table(settings: Any, transactional_db: None) -> Iterator[None]:  # noqa: ARG001 -- it makes the database
     """Make the table of the sessions, which the settings of the tests do without."""
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sessions"]
     model = CachedStore.get_model_class()
@@ -73,7 +73,7 @@ def test_session_in_the_cache(server: Memcached) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("sessions_table")
-def test_session_in_cache_and_database_needs_no_server(server: Memcached, settings: Any) -> None:  # noqa: ANN401
+def test_session_in_cache_and_database_needs_no_server(server: Memcached, settings: Any) -> None:
     """It is read from, and written to, the database where its cache ignores failures; elsewhere to read it raises."""
     key = saved(CachedStore())
     server.kill()
@@ -98,7 +98,7 @@ def test_fragment_of_a_template(server: Memcached) -> None:
 
 
 @pytest.mark.parametrize("alias", ["default", "template_fragments"])
-def test_page(server: Memcached, alias: str, settings: Any, caplog: pytest.LogCaptureFixture) -> None:  # noqa: ANN401
+def test_page(server: Memcached, alias: str, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     """It is computed once; without the server it is served where its cache ignores failures, and raises elsewhere."""
     caplog.set_level(logging.ERROR, "cachedeco")
     settings.CACHE_MIDDLEWARE_ALIAS = alias

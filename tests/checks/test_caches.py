@@ -48,7 +48,7 @@ class IsolationLevel(Enum):
     SERIALIZABLE = 4
 
 
-def found(settings: Any, *, deploy: bool = False, **entry: Any) -> list[str]:  # noqa: ANN401
+def found(settings: Any, *, deploy: bool = False, **entry: Any) -> list[str]:
     """Return the ids of what the checks of a cache say."""
     settings.CACHES = {"default": entry}
     checks = [check_caches, check_deployment] if deploy else [check_caches]
@@ -92,12 +92,12 @@ def test_app_registers_the_checks() -> None:
         ({}, []),
     ],
 )
-def test_client_that_may_wait_for_ever_is_w003(entry: dict[str, Any], expected: list[str], settings: Any) -> None:  # noqa: ANN401
+def test_client_that_may_wait_for_ever_is_w003(entry: dict[str, Any], expected: list[str], settings: Any) -> None:
     """Both waits are asked for, by the names that each client has for them."""
     assert expected == found(settings, **entry)
 
 
-def test_client_of_pylibmc_says_its_waits_among_the_behaviors(settings: Any) -> None:  # noqa: ANN401
+def test_client_of_pylibmc_says_its_waits_among_the_behaviors(settings: Any) -> None:
     """The place for them is another one there."""
     backend = "django.core.cache.backends.memcached.PyLibMCCache"
     waits = {"connect_timeout": 500, "receive_timeout": 500_000}
@@ -122,7 +122,7 @@ def test_client_that_swallows_errors_is_w004(
     backend: str,
     options: dict[str, Any],
     expected: list[str],
-    settings: Any,  # noqa: ANN401
+    settings: Any,
 ) -> None:
     """What says of every write that it arrived keeps invalidations from being tried again."""
     waits = {**WAITS, "CONNECTION_POOL_KWARGS": SOCKET_WAITS}
@@ -152,12 +152,12 @@ def test_client_that_swallows_errors_lies(
     ("location", "expected"),
     [([ONE], []), ([ONE, "127.0.0.1:11212"], ["W005"]), (f"{ONE};127.0.0.1:11212", ["W005"]), (ONE, [])],
 )
-def test_several_memcached_servers_are_w005(location: object, expected: list[str], settings: Any) -> None:  # noqa: ANN401
+def test_several_memcached_servers_are_w005(location: object, expected: list[str], settings: Any) -> None:
     """However they are written; one server is none to fail over from."""
     assert expected == found(settings, BACKEND=PYMEMCACHE, LOCATION=location, OPTIONS=WAITS)
 
 
-def test_several_servers_of_ours_are_none(settings: Any) -> None:  # noqa: ANN401
+def test_several_servers_of_ours_are_none(settings: Any) -> None:
     """It moves no key, and is what W005 tells to use."""
     location = [ONE, "127.0.0.1:11212"]
 
@@ -180,13 +180,13 @@ def test_several_servers_of_ours_are_none(settings: Any) -> None:  # noqa: ANN40
     ],
     ids=["none", "timeouts", "no timeouts", "errors", "no errors", "one retry", "a Retry of none", "no Retry"],
 )
-def test_client_that_repeats_writes_is_w006(options: dict[str, Any], expected: list[str], settings: Any) -> None:  # noqa: ANN401
+def test_client_that_repeats_writes_is_w006(options: dict[str, Any], expected: list[str], settings: Any) -> None:
     """What redis-py repeats by itself are the same bytes; a policy without a second attempt repeats nothing."""
     assert expected == found(settings, BACKEND=REDIS, LOCATION=URL, OPTIONS={**SOCKET_WAITS, **options})
 
 
 @pytest.mark.parametrize(("given", "expected"), [("true", ["W006"]), ("False", [])])
-def test_client_whose_url_says_that_it_repeats_writes_is_w006(given: str, expected: list[str], settings: Any) -> None:  # noqa: ANN401
+def test_client_whose_url_says_that_it_repeats_writes_is_w006(given: str, expected: list[str], settings: Any) -> None:
     """The options of a Redis client may stand in its address."""
     location = f"{URL}?socket_timeout=1&retry_on_timeout={given}&socket_connect_timeout=1"
 
@@ -210,7 +210,7 @@ def test_client_whose_url_says_that_it_repeats_writes_is_w006(given: str, expect
         ),
     ],
 )
-def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str], settings: Any) -> None:  # noqa: ANN401
+def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str], settings: Any) -> None:
     """Several servers of a Redis alias are replicas to read from, unless the client shards."""
     waits = {**SOCKET_WAITS, "CONNECTION_POOL_KWARGS": SOCKET_WAITS}
 
@@ -221,7 +221,7 @@ def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str],
     ("backend", "expected"),
     [("locmem.LocMemCache", ["W008"]), ("dummy.DummyCache", ["W008"]), ("db.DatabaseCache", [])],
 )
-def test_cache_of_one_process_is_w008_before_a_deployment(backend: str, expected: list[str], settings: Any) -> None:  # noqa: ANN401
+def test_cache_of_one_process_is_w008_before_a_deployment(backend: str, expected: list[str], settings: Any) -> None:
     """It is said where somebody is about to run several processes, and at no other time."""
     entry = {"BACKEND": f"django.core.cache.backends.{backend}", "OPTIONS": {"MAX_ENTRIES": 10_000}}
 
@@ -282,7 +282,7 @@ def test_views_in_which_nothing_is_stored_are_w007(
 
 
 @pytest.mark.parametrize("cachedeco", [{"CACHES": ["nowhere"]}, {"NONSENSE": 1}])
-def test_settings_at_fault_are_left_to_their_own_checks(cachedeco: dict[str, Any], settings: Any) -> None:  # noqa: ANN401
+def test_settings_at_fault_are_left_to_their_own_checks(cachedeco: dict[str, Any], settings: Any) -> None:
     """What E001 and E002 say is not said again, and breaks no check."""
     settings.CACHEDECO = cachedeco
 

@@ -20,7 +20,7 @@ def slow() -> int:
     return 1
 
 
-def found(settings: Any, **cachedeco: object) -> list[CheckMessage]:  # noqa: ANN401
+def found(settings: Any, **cachedeco: object) -> list[CheckMessage]:
     """Return what the checks of ours find; of the functions, those of this module."""
     settings.CACHEDECO = cachedeco
     messages = [each for each in run_checks(tags=["cachedeco"]) if (each.id or "").startswith("cachedeco.")]
@@ -39,14 +39,14 @@ def test_app_registers_the_checks() -> None:
     )
 
 
-def test_checks_of_a_sound_project_find_nothing(settings: Any, use_caches: UseCaches) -> None:  # noqa: ANN401
+def test_checks_of_a_sound_project_find_nothing(settings: Any, use_caches: UseCaches) -> None:
     """All aliases are there: not a word."""
     use_caches(default="locmem", slow="locmem")
 
     assert [] == found(settings, CACHES=["default", "slow"])
 
 
-def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:  # noqa: ANN401
+def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
     """All faults of the dict are in one message; what can't be judged without it is left alone."""
     [message] = found(settings, MODE="of", NONSENSE=1)
 
@@ -54,7 +54,7 @@ def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:  # 
     assert message.hint
 
 
-def test_unknown_alias_is_e002(settings: Any) -> None:  # noqa: ANN401
+def test_unknown_alias_is_e002(settings: Any) -> None:
     """An alias that Django's CACHES lacks is named, beside those that there are."""
     messages = [each for each in found(settings, CACHES=["default", "nowhere"]) if each.id != "cachedeco.E004"]
 
@@ -64,7 +64,7 @@ def test_unknown_alias_is_e002(settings: Any) -> None:  # noqa: ANN401
 
 @pytest.mark.parametrize(("length", "expected"), [(187, []), (188, ["cachedeco.E003"])])
 def test_key_prefix_that_leaves_no_room_is_e003(
-    settings: Any,  # noqa: ANN401
+    settings: Any,
     use_caches: UseCaches,
     cache_config: CacheConfig,
     length: int,
@@ -76,7 +76,7 @@ def test_key_prefix_that_leaves_no_room_is_e003(
     assert expected == [each.id for each in found(settings, CACHES=["default", "slow"])]
 
 
-def test_function_in_a_cache_that_invalidations_miss_is_e004(settings: Any) -> None:  # noqa: ANN401
+def test_function_in_a_cache_that_invalidations_miss_is_e004(settings: Any) -> None:
     """The function and its alias are named, and what to do."""
     [message] = found(settings)
 
@@ -84,7 +84,7 @@ def test_function_in_a_cache_that_invalidations_miss_is_e004(settings: Any) -> N
     assert "Add the alias" in (message.hint or "")
 
 
-def test_function_that_is_gone_is_not_checked(settings: Any) -> None:  # noqa: ANN401
+def test_function_that_is_gone_is_not_checked(settings: Any) -> None:
     """A function that was decorated inside another one, and is no more, is no fault."""
 
     def inside() -> None:

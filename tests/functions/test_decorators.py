@@ -189,7 +189,7 @@ def test_generator_function_is_refused(function: Callable[..., object]) -> None:
     [7, "text", len, int, SimpleNamespace(), property(add), functools.lru_cache(add), top],
     ids=["int", "text", "builtin", "class", "object", "property", "lru_cache", "cached"],
 )
-def test_what_is_no_function_is_refused(given: Any) -> None:  # noqa: ANN401
+def test_what_is_no_function_is_refused(given: Any) -> None:
     """What can't be decorated is refused when it is decorated, and shown."""
     with pytest.raises(TypeError, match=r"cached_query can't decorate .*; it takes a function or method"):
         cached_query(given)
@@ -238,7 +238,7 @@ def test_marked_wrapper_of_an_async_function_is_awaited(side: Side) -> None:
         return 2 * number
 
     @functools.wraps(double)
-    def marked(number: int) -> Any:  # noqa: ANN401
+    def marked(number: int) -> Any:
         return double(number)
 
     markcoroutinefunction(marked)

@@ -99,12 +99,12 @@ BOUND: dict[str, Callable[[], Any]] = {
 
 
 @pytest.fixture(params=BOUND)
-def bound(request: pytest.FixtureRequest) -> Any:  # noqa: ANN401
+def bound(request: pytest.FixtureRequest) -> Any:
     """Give a method of each kind, as it is reached in each way."""
     return BOUND[request.param]()
 
 
-def test_bound_method_is_computed_once(bound: Any) -> None:  # noqa: ANN401
+def test_bound_method_is_computed_once(bound: Any) -> None:
     """A method is computed at its first call, and served to the second one, in whatever form that is."""
     values = [bound(), bound("m"), bound(unit="m")]
 
@@ -112,7 +112,7 @@ def test_bound_method_is_computed_once(bound: Any) -> None:  # noqa: ANN401
     assert values[0] == values[1] == values[2]
 
 
-def test_bound_method_has_bound_verbs(bound: Any) -> None:  # noqa: ANN401
+def test_bound_method_has_bound_verbs(bound: Any) -> None:
     """Every verb takes what the bound method takes, and reaches the entry that the method uses."""
     bound("m"), bound("yd")
     bound.invalidate("m")

@@ -132,7 +132,7 @@ def test_every_verb_of_a_method_is_bound() -> None:
 
 @pytest.mark.parametrize("name", CLASSMETHODS)
 @pytest.mark.parametrize("reached", [lambda cls: cls, lambda cls: cls()], ids=["class", "object"])
-def test_classmethod_is_bound_to_its_class(name: str, reached: Any) -> None:  # noqa: ANN401
+def test_classmethod_is_bound_to_its_class(name: str, reached: Any) -> None:
     """A classmethod, whichever decorator is on top, is called and invalidated without naming the class."""
     function = getattr(reached(Counter), name)
 
@@ -217,7 +217,7 @@ def test_bound_method_tells_what_it_is_bound_to() -> None:
 
 @pytest.mark.parametrize("name", ["method", "inner", "outer", "static_inner"])
 @pytest.mark.parametrize("again", [copy.copy, lambda it: pickle.loads(pickle.dumps(it))], ids=["copy", "pickle"])  # noqa: S301
-def test_bound_method_can_be_sent_and_copied(name: str, again: Any) -> None:  # noqa: ANN401
+def test_bound_method_can_be_sent_and_copied(name: str, again: Any) -> None:
     """It comes back bound, as methods do, and serves the same entries."""
     function = getattr(Counter(4), name)
     expected = function(1)

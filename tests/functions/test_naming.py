@@ -47,7 +47,7 @@ def test_function_with_and_without_a_decorator_under_the_cache_are_two() -> None
     assert second in (-5, "refused")
 
 
-def repository(model: str) -> Any:  # noqa: ANN401
+def repository(model: str) -> Any:
     """Make a class, as generic views and factories of forms do."""
     made_for = model
 

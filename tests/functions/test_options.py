@@ -27,7 +27,7 @@ from tests.support.sides import Side, both
     ],
     ids=["template", "callable", "keywords", "default"],
 )
-def test_key_tells_calls_apart(side: Side, key: Any, *, same: bool, other: bool) -> None:  # noqa: ANN401
+def test_key_tells_calls_apart(side: Side, key: Any, *, same: bool, other: bool) -> None:
     """A template, a callable and the default tell two clubs apart, and one club from itself never."""
 
     class Row:
@@ -112,7 +112,7 @@ def test_vary_takes_several_that_read_parameters() -> None:
     ],
     ids=["template", "Namespace", "callable", "several by callable", "sequence"],
 )
-def test_namespace_in_any_form_invalidates(side: Side, namespace: Any) -> None:  # noqa: ANN401
+def test_namespace_in_any_form_invalidates(side: Side, namespace: Any) -> None:
     """However a namespace is given, invalidating it ends the entry."""
 
     @side.cached(namespace=namespace)
@@ -129,7 +129,7 @@ def test_namespace_in_any_form_invalidates(side: Side, namespace: Any) -> None: 
 
 
 @both
-def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: Any, commands: Commands) -> None:  # noqa: ANN401
+def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: Any, commands: Commands) -> None:
     """Entries and tokens go to the alias that was asked for, and an invalidation too."""
     use_caches(default="locmem", slow="locmem")
     settings.CACHEDECO = {"CACHES": ["default", "slow"]}
@@ -144,7 +144,7 @@ def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: An
     assert ({"slow"}, True) == ({each.alias for each in commands}, answer.key_for() in caches["slow"])
 
 
-def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, settings: Any, commands: Commands) -> None:  # noqa: ANN401
+def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
     """Without `cache=`, the first alias of `CACHES` is used, whatever its name."""
     use_caches(default="locmem", slow="locmem")
     settings.CACHEDECO = {"CACHES": ["slow", "default"]}
@@ -173,7 +173,7 @@ def test_cache_that_invalidations_would_not_reach_is_refused() -> None:
 
 @both
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (1, "1"), (None, 1), ("a", "b"), (None, "")], ids=repr)
-def test_version_hides_entries_of_another(side: Side, one: Any, other: Any) -> None:  # noqa: ANN401
+def test_version_hides_entries_of_another(side: Side, one: Any, other: Any) -> None:
     """What was stored under another version is not seen, and is seen again under its own."""
 
     def answer() -> int:

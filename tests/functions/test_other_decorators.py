@@ -259,7 +259,7 @@ def test_context_manager_and_lazy_wrappers_are_functions_too() -> None:
     entered = []
 
     @contextlib.contextmanager
-    def block() -> Any:  # noqa: ANN401
+    def block() -> Any:
         entered.append(1)
         yield
 

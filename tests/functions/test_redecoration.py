@@ -14,7 +14,7 @@ from cachedeco.functions.spec import all_specs
 from cachedeco.keys import compiler, encoders
 
 
-def decorated(page: int, default: object = None) -> Any:  # noqa: ANN401
+def decorated(page: int, default: object = None) -> Any:
     """Decorate over a page number, as people do in a view."""
 
     @cached_query(
@@ -29,7 +29,7 @@ def decorated(page: int, default: object = None) -> Any:  # noqa: ANN401
     return rows
 
 
-def by_key(page: int) -> Any:  # noqa: ANN401
+def by_key(page: int) -> Any:
     """Decorate with a callable key."""
 
     @cached_query(key=lambda club: (club, page))
@@ -39,7 +39,7 @@ def by_key(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def by_template(page: int) -> Any:  # noqa: ANN401
+def by_template(page: int) -> Any:
     """Decorate with a template."""
 
     @cached_query(key="{club}:{page}")

@@ -86,7 +86,7 @@ def test_dataclass_with_cached_functions_has_its_fields_only(*, slots: bool) -> 
 def test_abstract_method_stays_abstract(*, cached_on_top: bool) -> None:
     """A class whose cached method is abstract can't be instantiated."""
 
-    def twice(function: Any) -> Any:  # noqa: ANN401
+    def twice(function: Any) -> Any:
         return (
             cached_query(abc.abstractmethod(function)) if cached_on_top else abc.abstractmethod(cached_query(function))
         )
@@ -103,7 +103,7 @@ def test_abstract_method_stays_abstract(*, cached_on_top: bool) -> None:
 def test_classmethod_decorated_by_a_helper_is_bound() -> None:
     """A project's own decorator that calls ours makes classmethods like any other."""
 
-    def ours(function: Any) -> Any:  # noqa: ANN401
+    def ours(function: Any) -> Any:
         return cached_query(timeout=60)(function)
 
     class Clubs:
@@ -137,7 +137,7 @@ def test_class_of_cached_functions_has_a_signature_of_its_own() -> None:
 @pytest.mark.parametrize(
     "given", [functools.partial(describe, "a"), Club(name="a").full_clean], ids=["partial", "method"]
 )
-def test_function_that_no_name_leads_to_is_not_pickled(given: Any) -> None:  # noqa: ANN401
+def test_function_that_no_name_leads_to_is_not_pickled(given: Any) -> None:
     """What was made of a partial or a bound method would come back as something else: an error says so."""
     cached = cached_query(name=f"tests.unusual.{type(given).__name__}")(given)
 

@@ -25,7 +25,7 @@ def described(number: int, page: int = 1, *, deep: bool = False) -> str:
 
 
 @pytest.fixture
-def describe(side: Side) -> Any:  # noqa: ANN401
+def describe(side: Side) -> Any:
     """Give a cached function with a parameter of each kind, called once."""
     cached = side.cached()(described)
     side.call(cached, 4)
@@ -35,7 +35,7 @@ def describe(side: Side) -> Any:  # noqa: ANN401
 
 @both
 @forms
-def test_every_form_of_a_call_is_one_call(side: Side, describe: Any, form: Callable[[Any], Any]) -> None:  # noqa: ANN401
+def test_every_form_of_a_call_is_one_call(side: Side, describe: Any, form: Callable[[Any], Any]) -> None:
     """Each form is served what another one has stored, and has its key."""
     found = form(lambda *args, **kwargs: side.call(describe.peek, *args, **kwargs))
 
@@ -48,7 +48,7 @@ def test_every_form_of_a_call_is_one_call(side: Side, describe: Any, form: Calla
 @forms
 def test_invalidate_in_any_form_reaches_the_call_and_no_other(
     side: Side,
-    describe: Any,  # noqa: ANN401
+    describe: Any,
     form: Callable[[Any], Any],
 ) -> None:
     """However the arguments are written, this call is invalidated and the next one is not."""
@@ -58,7 +58,7 @@ def test_invalidate_in_any_form_reaches_the_call_and_no_other(
 
 
 @both
-def test_invalidate_all_reaches_every_call_of_the_function_only(side: Side, describe: Any) -> None:  # noqa: ANN401
+def test_invalidate_all_reaches_every_call_of_the_function_only(side: Side, describe: Any) -> None:
     """All calls of the function, and those of no other one."""
 
     @side.cached()

@@ -153,7 +153,7 @@ def test_namespace_is_no_other_value() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])  # noqa: S301
-def test_namespace_can_be_copied(copied: Any) -> None:  # noqa: ANN401
+def test_namespace_can_be_copied(copied: Any) -> None:
     """A namespace can be sent to a worker, which invalidates the same."""
     assert Namespace("club", 7) == copied(Namespace("club", 7))
 
@@ -161,10 +161,10 @@ def test_namespace_can_be_copied(copied: Any) -> None:  # noqa: ANN401
 # --- what a function says of its namespaces ---
 
 
-def of(namespace: Any) -> CachedQuery[..., Any, Any]:  # noqa: ANN401
+def of(namespace: Any) -> CachedQuery[..., Any, Any]:
     """Decorate a function with a namespace."""
 
-    def rows(club: Any, page: object = 1) -> list[object]:  # noqa: ANN401
+    def rows(club: Any, page: object = 1) -> list[object]:
         return [club, page]
 
     return cached_query(namespace=namespace)(rows)
@@ -182,7 +182,7 @@ def of(namespace: Any) -> CachedQuery[..., Any, Any]:  # noqa: ANN401
         [lambda club: {Namespace("club", club), Namespace("club")}],
     ],
 )
-def test_every_way_to_name_a_namespace_names_the_same(namespace: Any) -> None:  # noqa: ANN401
+def test_every_way_to_name_a_namespace_names_the_same(namespace: Any) -> None:
     """An instance, a template, a callable, several of them: the same tokens."""
     names = tokens(of(namespace), 7)
 
@@ -218,7 +218,7 @@ def test_template_follows_attributes() -> None:
     """A field may be a path of attributes, as in a key."""
 
     @cached_query(key="{club.pk}", namespace="owner:{club.owner.pk}")
-    def rows(club: Any) -> list[object]:  # noqa: ANN401
+    def rows(club: Any) -> list[object]:
         return [club]
 
     names = tokens(rows, SimpleNamespace(pk=7, owner=SimpleNamespace(pk="a:b")))

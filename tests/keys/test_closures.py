@@ -10,7 +10,7 @@ from cachedeco import Namespace, cached_query
 Make = Callable[[int], Any]
 
 
-def _bare(page: int) -> Any:  # noqa: ANN401
+def _bare(page: int) -> Any:
     @cached_query
     def rows(club: int) -> object:
         return club, page
@@ -18,11 +18,11 @@ def _bare(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _in_lambda(page: int) -> Any:  # noqa: ANN401
+def _in_lambda(page: int) -> Any:
     return cached_query(name=f"{__name__}.in_lambda")(lambda club: (club, page))
 
 
-def _in_inner(page: int) -> Any:  # noqa: ANN401
+def _in_inner(page: int) -> Any:
     @cached_query(key="{club}")
     def rows(club: int) -> object:
         return [(club, page) for _ in range(2)], lambda: page
@@ -30,7 +30,7 @@ def _in_inner(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _in_method_of_its_name(page: int) -> Any:  # noqa: ANN401
+def _in_method_of_its_name(page: int) -> Any:
     class Club:
         @cached_query(ignore=("self",))
         def page(self) -> object:
@@ -39,7 +39,7 @@ def _in_method_of_its_name(page: int) -> Any:  # noqa: ANN401
     return Club().page
 
 
-def _through_decorator(page: int) -> Any:  # noqa: ANN401
+def _through_decorator(page: int) -> Any:
     def twice(function: Callable[[int], object]) -> Callable[[int], object]:
         def wrapper(club: int) -> object:
             return function(club), function(club)
@@ -55,7 +55,7 @@ def _through_decorator(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _spoken_for_elsewhere(page: int) -> Any:  # noqa: ANN401
+def _spoken_for_elsewhere(page: int) -> Any:
     @cached_query(namespace=lambda page=page: Namespace(page))
     def rows(club: int) -> object:
         return club, page
@@ -75,7 +75,7 @@ def test_closure_that_nothing_speaks_for_is_refused(make: Make) -> None:
     assert "Make it a parameter, or say vary=lambda: page if it is a value, or ignore=('page',)" in str(caught.value)
 
 
-def _vary(page: int) -> Any:  # noqa: ANN401
+def _vary(page: int) -> Any:
     @cached_query(vary=lambda: page)
     def rows(club: int) -> object:
         return club, page
@@ -83,7 +83,7 @@ def _vary(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _vary_default(page: int) -> Any:  # noqa: ANN401
+def _vary_default(page: int) -> Any:
     @cached_query(vary=lambda page=page: page)
     def rows(club: int) -> object:
         return club, page
@@ -91,7 +91,7 @@ def _vary_default(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _key(page: int) -> Any:  # noqa: ANN401
+def _key(page: int) -> Any:
     @cached_query(key=lambda club: (club, page))
     def rows(club: int) -> object:
         return club, page
@@ -99,7 +99,7 @@ def _key(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _parameter(page: int) -> Any:  # noqa: ANN401
+def _parameter(page: int) -> Any:
     @cached_query
     def rows(club: int, page: int = page) -> object:
         return club, page
@@ -107,7 +107,7 @@ def _parameter(page: int) -> Any:  # noqa: ANN401
     return rows
 
 
-def _keyword(page: int) -> Any:  # noqa: ANN401
+def _keyword(page: int) -> Any:
     @cached_query
     def rows(club: int, *, page: int = page) -> object:
         return club, page
@@ -126,7 +126,7 @@ def test_closure_that_is_spoken_for_tells_its_variables_apart(make: Make) -> Non
 def test_closure_that_ignore_speaks_for_shares_its_entries() -> None:
     """A free variable that does not change the value can be ignored by name."""
 
-    def make(connection: object) -> Any:  # noqa: ANN401
+    def make(connection: object) -> Any:
         @cached_query(ignore=("connection",))
         def rows(club: int) -> object:
             return club, connection

@@ -21,7 +21,7 @@ OURS = [
 ]
 
 
-def function_of(parameter: str) -> Any:  # noqa: ANN401
+def function_of(parameter: str) -> Any:
     """Write a function whose only parameter has this name, and which returns it in a list."""
     scope: dict[str, Any] = {"__name__": __name__}
     exec(f"def rows({parameter}):\n return [{parameter}]", scope)  # noqa: S102  of the names above

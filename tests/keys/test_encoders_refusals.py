@@ -91,7 +91,7 @@ def test_encode_what_cannot_be_right_is_refused_with_a_remedy(value: object, rem
 @pytest.mark.parametrize(
     "wrap", [lambda value: [value], lambda value: {"k": (value,)}, lambda value: {value}], ids=["list", "dict", "set"]
 )
-def test_encode_refuses_inside_containers(wrap: Any) -> None:  # noqa: ANN401
+def test_encode_refuses_inside_containers(wrap: Any) -> None:
     """A container is no way around a refusal."""
     with pytest.raises(KeyTypeError, match="register_key_type"):
         encode(wrap(Described()))
@@ -218,7 +218,7 @@ def test_registered_identity_that_cannot_be_in_a_key_is_refused(money: type[Mone
 
 
 @pytest.mark.parametrize(("cls", "identity"), [("Money", str), (Money, "amount"), (Money(1, "EUR"), str)])
-def test_register_key_type_refuses_what_it_does_not_take(cls: Any, identity: Any) -> None:  # noqa: ANN401
+def test_register_key_type_refuses_what_it_does_not_take(cls: Any, identity: Any) -> None:
     """It takes a class and a callable, and says so."""
     with pytest.raises(TypeError, match="takes a class and a callable"):
         register_key_type(cls, identity)

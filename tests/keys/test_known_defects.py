@@ -16,7 +16,7 @@ from cachedeco import MISSING, cached_query
 from tests.models import Club
 
 
-def served(function: Any, *calls: Any) -> list[object]:  # noqa: ANN401
+def served(function: Any, *calls: Any) -> list[object]:
     """Return what a cached function serves for each call, twice over; a call is a tuple, or a dict of keywords."""
     values = [function(**each) if isinstance(each, dict) else function(*each) for each in (*calls, *calls)]
     assert values[: len(calls)] == values[len(calls) :]
@@ -70,7 +70,7 @@ def test_request_as_an_argument_is_refused_and_its_user_is_not() -> None:
         requests.append(request)
 
     @cached_query(key="{request.user}:{request.path}")
-    def page(request: Any) -> str:  # noqa: ANN401
+    def page(request: Any) -> str:
         return str(request.user)
 
     with pytest.raises(TypeError, match=r"request\.user.*ignore=\(\"request\",\)"):
@@ -257,7 +257,7 @@ def test_functions_share_nothing_but_the_cache() -> None:
         ((({"x": 1, "y": 2},), {}), (({"y": 2, "x": 1},), {})),
     ],
 )
-def test_invalidation_finds_the_call_in_another_form(stored: Any, invalidated: Any) -> None:  # noqa: ANN401
+def test_invalidation_finds_the_call_in_another_form(stored: Any, invalidated: Any) -> None:
     """An invalidation written in another form than the call missed it: by name, without defaults, in another order."""
     with_default(*stored[0], **stored[1])
 

@@ -67,7 +67,7 @@ def test_parameter_in_the_namespace_alone_is_refused() -> None:
         (None, ()),
     ],
 )
-def test_parameter_that_a_callable_takes_is_accounted_for(key: Any, vary: Any) -> None:  # noqa: ANN401
+def test_parameter_that_a_callable_takes_is_accounted_for(key: Any, vary: Any) -> None:
     """A callable of `key` or `vary` speaks for the parameters that it takes."""
 
     def rows(club: object, page: object) -> object:
@@ -186,7 +186,7 @@ def test_name_of_another_function_is_refused() -> None:
 def test_two_nested_functions_of_one_name_are_refused() -> None:
     """Python gives both branches of an `if` one qualified name: they would answer for each other."""
 
-    def make(kind: str) -> Any:  # noqa: ANN401
+    def make(kind: str) -> Any:
         if kind == "first":
 
             @cached_query
@@ -206,7 +206,7 @@ def test_two_nested_functions_of_one_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a(b", 5, b"a"])
-def test_name_that_cannot_be_one_is_refused(name: Any) -> None:  # noqa: ANN401
+def test_name_that_cannot_be_one_is_refused(name: Any) -> None:
     """A name is text, and where it ends can be seen."""
     with pytest.raises(TypeError, match=r"it takes a text without '\('"):
         cached_query(name=name)(club_classes)

@@ -75,7 +75,7 @@ VALUES = st.recursive(
 KEYWORDS = st.dictionaries(st.sampled_from(["a", "b", "x", "club", "args", "kwargs"]), VALUES, max_size=3)
 
 
-def identity(value: Any) -> object:  # noqa: ANN401
+def identity(value: Any) -> object:
     """Return what makes a value the argument that it is, written down in another way than keys are."""
     kind = type(value)
     if isinstance(value, list | tuple):
@@ -91,7 +91,7 @@ def identity(value: Any) -> object:  # noqa: ANN401
     return kind, repr(value)
 
 
-def rebuilt(value: Any) -> Any:  # noqa: ANN401
+def rebuilt(value: Any) -> Any:
     """Return the same value, made of new objects in the opposite order."""
     if isinstance(value, list | tuple):
         return type(value)(map(rebuilt, value))

@@ -17,7 +17,7 @@ def test_template_key_can_be_read() -> None:
     """A template's own text is in the key, and each field with its name."""
 
     @cached_query(name="templates.rows", key="page-{page}:club/{club.pk}")
-    def rows(club: Any, page: int) -> object:  # noqa: ANN401
+    def rows(club: Any, page: int) -> object:
         return club, page
 
     key = rows.key_for(club("a"), 2)
@@ -29,7 +29,7 @@ def test_template_looks_at_its_fields_only() -> None:
     """What differs in an attribute that the template does not name is one call."""
 
     @cached_query(key="{club.pk}")
-    def rows(club: Any) -> object:  # noqa: ANN401
+    def rows(club: Any) -> object:
         return club
 
     keys = [rows.key_for(club(7, name="a")), rows.key_for(club(7, name="b")), rows.key_for(club(8, name="a"))]

@@ -181,7 +181,7 @@ def test_namespace_is_invalidated_by_one_command_for_each_alias(
     side: Side,
     commands: Commands,
     use_caches: UseCaches,
-    settings: Any,  # noqa: ANN401
+    settings: Any,
 ) -> None:
     """A namespace lives in every cache of the setting."""
     use_caches(default="locmem", other="locmem", unused="locmem")

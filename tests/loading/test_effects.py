@@ -21,7 +21,7 @@ class Boom(Exception):  # noqa: N818 -- only a test's
 class Taken:
     """Steps given in a list, the answers to them, and whether the generator was left."""
 
-    def __init__(self, *steps: Any) -> None:  # noqa: ANN401 -- steps
+    def __init__(self, *steps: Any) -> None:
         """Begin with no answer."""
         self.steps = steps
         self.answers: list[Any] = []
@@ -120,7 +120,7 @@ def test_future_may_outlive_the_loop_of_who_waited() -> None:
 
 
 @pytest.mark.parametrize("step", [Wait(Future(), 1000), Pause(1000)], ids=["Wait", "Pause"])
-def test_who_is_cancelled_while_waiting_stops_at_once(step: Any) -> None:  # noqa: ANN401 -- a step
+def test_who_is_cancelled_while_waiting_stops_at_once(step: Any) -> None:
     """And the steps are closed."""
     taken = Taken(step)
 

@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.mark.parametrize(("passed", "is_served"), [(59.99, True), (60.0, False)])
 def test_timeout_in_any_form_is_kept_to_the_fraction(
     side: Side,
-    timeout: Any,  # noqa: ANN401
+    timeout: Any,
     passed: float,
     clock: Clock,
     *,
@@ -66,7 +66,7 @@ def test_timeout_in_any_form_is_kept_to_the_fraction(
     [(0.4, 7), (60, 66), (None, None), (lambda _: 1.5, 8)],
     ids=["fraction", "whole", "ever", "callable"],
 )
-def test_timeout_that_the_cache_is_told_is_no_shorter(timeout: Any, expected: int | None, commands: Commands) -> None:  # noqa: ANN401
+def test_timeout_that_the_cache_is_told_is_no_shorter(timeout: Any, expected: int | None, commands: Commands) -> None:
     """Caches cut fractions off, memcached's clock ticks once a second, and that it is due the entry itself tells."""
 
     @cached_query(timeout=timeout)
@@ -123,7 +123,7 @@ def test_timeout_of_zero_for_a_value_stores_nothing(side: Side, value: list[int]
     ],
     ids=repr,
 )
-def test_timeout_that_is_none_is_refused(timeout: Any, error: type[Exception]) -> None:  # noqa: ANN401
+def test_timeout_that_is_none_is_refused(timeout: Any, error: type[Exception]) -> None:
     """What can't be a timeout is an error when the function is decorated."""
 
     def answer() -> int:

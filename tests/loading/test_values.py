@@ -131,7 +131,7 @@ def test_value_put_and_changed_later_is_stored_as_it_was(side: Side) -> None:
 
 @both
 @pytest.mark.parametrize("make", [lambda: lambda: 1, Deep, lambda: open], ids=["function", "deep", "builtin"])
-def test_value_of_any_kind_reaches_the_caller(side: Side, make: Any) -> None:  # noqa: ANN401
+def test_value_of_any_kind_reaches_the_caller(side: Side, make: Any) -> None:
     """What can't be pickled is returned nevertheless."""
 
     @side.cached(ignore=("make",))
@@ -165,7 +165,7 @@ def test_value_that_cannot_be_pickled_is_an_event_and_not_stored(side: Side) -> 
     [lambda: iter([1]), lambda: (n for n in [1]), lambda: map(str, [1]), lambda: zip([1], strict=True)],
     ids=["iterator", "generator", "map", "zip"],
 )
-def test_value_good_for_one_use_is_refused(side: Side, make: Any) -> None:  # noqa: ANN401
+def test_value_good_for_one_use_is_refused(side: Side, make: Any) -> None:
     """What can be gone through only once would be empty for the next caller: it is an error that says what to do."""
 
     @side.cached(ignore=("make",))

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 def main() -> None:
     """Change, invalidate, commit, die."""
     django.setup()
-    from tests.outbox.sites import ALIAS, name_of, rename  # noqa: PLC0415 -- needs Django
+    from tests.outbox.sites import ALIAS, name_of, rename
 
     with transaction.atomic(using=ALIAS):
         rename(int(sys.argv[1]), "new")

@@ -27,7 +27,7 @@ KINDS = ["sqlite", "postgresql", *(["mariadb"] if MARIADB else [])]
 class OnlyThere:
     """A router that has the outbox's table in the database "outbox" alone."""
 
-    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:
         """Say where the table is to be."""
         return db == ALIAS if app_label == "cachedeco_outbox" else None
 
@@ -35,7 +35,7 @@ class OnlyThere:
 class Nowhere:
     """A router that has the outbox's table nowhere."""
 
-    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
         """Say that the table is not to be."""
         return False if app_label == "cachedeco_outbox" else None
 

@@ -26,7 +26,7 @@ pytestmark = [
 # --- 1. the stamp is read before the computation ---
 
 
-def _slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[Any], None]) -> tuple[str, str]:  # noqa: ANN401
+def _slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[Any], None]) -> tuple[str, str]:
     """Return what a reader got that began before a write, and what the next one got."""
     source.gate.shut()
     with started(lambda: read(1)) as slow:

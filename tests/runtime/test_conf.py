@@ -147,7 +147,7 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         (7, "on", "CACHEDECO has no setting 7"),
     ],
 )  # fmt: skip
-def test_setting_at_fault_is_named(name: Any, value: object, message: str) -> None:  # noqa: ANN401
+def test_setting_at_fault_is_named(name: Any, value: object, message: str) -> None:
     """A fault is ImproperlyConfigured, says what was given and what is taken, and is raised again at each use."""
     with override_settings(CACHEDECO={name: value}):
         for _ in range(2):
@@ -205,7 +205,7 @@ def test_override_of_settings_takes_effect_at_once(setting: dict[str, Any], *, d
     assert (differs, before) == (inside != before, answer.key_for())
 
 
-def test_override_of_the_prefix_of_caches_takes_effect_at_once(settings: Any) -> None:  # noqa: ANN401
+def test_override_of_the_prefix_of_caches_takes_effect_at_once(settings: Any) -> None:
     """How long a key may be follows from CACHES: when they change, keys follow."""
 
     @cached_query(name="tests.conf.echo")
@@ -275,7 +275,7 @@ def test_unset_shows_its_name() -> None:
     assert "UNSET" == repr(UNSET)
 
 
-def test_settings_that_change_while_they_are_read_are_read_again(settings: Any) -> None:  # noqa: ANN401
+def test_settings_that_change_while_they_are_read_are_read_again(settings: Any) -> None:
     """A change in the middle of reading, in another thread say, does not leave the old settings in force."""
 
     class Changing(dict[str, object]):

@@ -55,7 +55,7 @@ def test_mode_is_left_after_an_exception() -> None:
 
 
 @pytest.mark.parametrize("name", ["Off", "", None, 7, []])
-def test_mode_of_another_name_is_refused(name: Any) -> None:  # noqa: ANN401
+def test_mode_of_another_name_is_refused(name: Any) -> None:
     """A name that is none of the three is an error at once, not when the block begins."""
     with pytest.raises(ValueError, match="it takes one of 'on', 'bypass', 'off'"):
         mode(name)
@@ -95,7 +95,7 @@ def test_mode_refuses_to_decorate_a_generator_function() -> None:
     def numbers() -> Iterator[int]:
         yield 1
 
-    async def anumbers() -> Any:  # noqa: ANN401
+    async def anumbers() -> Any:
         yield 1
 
     for function in (numbers, anumbers):

@@ -1,4 +1,4 @@
-"""  # noqa: INP001 -- a project's directory, not a package
+"""
 How do the sample project's tests come out: runner x server x mode?
 
     python -m tests.samples.outcomes
@@ -208,7 +208,7 @@ def asking(server: Server) -> Iterator[Any]:
             yield stack.enter_context(closing(redis.Redis.from_url(server.location)))
 
 
-def keys_of(client: Any) -> list[str]:  # noqa: ANN401 -- a client of either kind
+def keys_of(client: Any) -> list[str]:
     """Return all keys of a server."""
     if isinstance(client, redis.Redis):
         return [key.decode() for key in client.scan_iter()]

@@ -16,7 +16,7 @@ LEVELS = pytest.mark.parametrize("level", [None, "read committed"], ids=["snapsh
 ON_BOTH = pytest.mark.parametrize("backend", ["locmem", "memcached"], indirect=True)
 
 
-def run(machine: type[Histories], level: str | None, *, examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
+def run(machine: type[Histories], level: str | None, *, examples: int, **more: Any) -> None:
     """Run a machine at an isolation level."""
     at_level = type(machine.__name__, (machine,), {"isolation_level": level})
     run_machine(at_level, examples=examples, **more)
@@ -54,7 +54,7 @@ class DeleteAtCommit(DeleteAndSet):
 def _written_with(naive: type[DeleteAndSet]) -> Callable[[Gate], Functions]:
     """Return what makes the functions with a naive decorator, whose every invalidation is one of everything."""
 
-    def cached(**options: Any) -> Callable[[Callable[..., Any]], DeleteAndSet]:  # noqa: ANN401 -- as cached_query
+    def cached(**options: Any) -> Callable[[Callable[..., Any]], DeleteAndSet]:
         return lambda function: naive(function, options.get("vary"))
 
     class NaiveFunctions(Functions):

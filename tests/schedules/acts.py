@@ -52,7 +52,7 @@ def _written(row: str) -> int:
     return version
 
 
-def puts(row: str, cached: Any) -> Act:  # noqa: ANN401 -- any cached function of the row
+def puts(row: str, cached: Any) -> Act:
     """Write a row, invalidate, and store what was written."""
 
     def act() -> None:

@@ -20,7 +20,7 @@ class SteppedCache(BaseCache):
         """Read the entry in CACHES."""
         super().__init__(params)
 
-    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ANN401, ARG002
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ARG002
         """Return what is there."""
         found = _step("get", (self._named(key),), lambda: self._standing(key))
         return default if found is None else found
@@ -38,7 +38,7 @@ class SteppedCache(BaseCache):
         found: dict[str, Any] = _step("get_many", tuple(map(self._named, wanted)), carry_out)
         return dict(found)
 
-    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ANN401, ARG002
+    def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ARG002
         """Store where nothing is."""
 
         def carry_out() -> bool:
@@ -49,14 +49,14 @@ class SteppedCache(BaseCache):
 
         return bool(_step("add", (self._named(key), value), carry_out))
 
-    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # noqa: ANN401, ARG002
+    def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:  # noqa: ARG002
         """Store."""
         _step("set", (self._named(key), value), lambda: self._store(key, value, timeout))
 
     def set_many(
         self,
         data: Mapping[str, Any],
-        timeout: Any = DEFAULT_TIMEOUT,  # noqa: ANN401 -- as Django has it
+        timeout: Any = DEFAULT_TIMEOUT,
         version: int | None = None,  # noqa: ARG002
     ) -> list[str]:
         """Store several."""
@@ -91,11 +91,11 @@ class SteppedCache(BaseCache):
     def _popped(self, key: str) -> bool:
         return simulation.world().cache.pop(self._named(key), None) is not None
 
-    def _store(self, key: str, value: object, timeout: Any) -> None:  # noqa: ANN401 -- as Django has it
+    def _store(self, key: str, value: object, timeout: Any) -> None:
         world = simulation.world()
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
         world.cache[self._named(key)] = (value, inf if seconds is None else world.clock + seconds)
 
 
-def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:  # noqa: ANN401 -- what is there
+def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:
     return simulation.step("command", (name, *about), carry_out)

@@ -79,7 +79,7 @@ class Stage:
 
     # --- what the actors call ---
 
-    def step(self, kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:  # noqa: ANN401
+    def step(self, kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:
         """Take a step, when it is this actor's turn; return what the operation does."""
         world, actor = self.world, self.world.running
         if actor is None or (actor.is_dead and kind == "flight"):

@@ -126,7 +126,7 @@ class Dice:
 
     def __init__(self, seed: int) -> None:
         """Throw the dice of a seed."""
-        self._random = Random(seed)  # noqa: S311 -- to be repeated
+        self._random = Random(seed)
         self._constancy = self._random.choice([0.0, 0.5, 0.8, 0.95])
         self._unrest = self._random.choice([0.0, 0.03, 0.1, 0.3])
         self._last: Choice | None = None

@@ -14,7 +14,7 @@ Value = dict[str, int]
 Frozen = tuple[tuple[str, int], ...]
 
 
-def cache() -> Any:  # noqa: ANN401 -- the cache of the schedule
+def cache() -> Any:
     """Return the cache."""
     return caches["default"]
 
@@ -65,7 +65,7 @@ class Stamped:
         """Compare the stamp of the value with that which stands."""
         return stamp == standing
 
-    def stamp(self, standing: Any) -> Any:  # noqa: ANN401 -- whatever stamps are
+    def stamp(self, standing: Any) -> Any:
         """Return the stamp of the value to come."""
         if standing is None:
             cache().add("stamp", world().random_bytes(16))
@@ -84,7 +84,7 @@ class Counter(Stamped):
         """Compare."""
         return stamp == (standing or 0)
 
-    def stamp(self, standing: Any) -> Any:  # noqa: ANN401
+    def stamp(self, standing: Any) -> Any:
         """Return what stands."""
         return standing or 0
 
@@ -96,11 +96,11 @@ class Counter(Stamped):
 class Timestamp(Stamped):
     """What stands is the time of the last invalidation: a value is to be younger. The clock never rests."""
 
-    def is_valid(self, stamp: Any, standing: Any) -> bool:  # noqa: ANN401
+    def is_valid(self, stamp: Any, standing: Any) -> bool:
         """Compare."""
         return standing is None or stamp > standing
 
-    def stamp(self, _standing: Any) -> Any:  # noqa: ANN401
+    def stamp(self, _standing: Any) -> Any:
         """Return the time."""
         return self._now()
 

@@ -36,7 +36,7 @@ def enter(entered: World, stage: Stage | None = None) -> None:
     _Now.world, _Now.stage = entered, stage
 
 
-def step(kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:  # noqa: ANN401 -- its result
+def step(kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> Any:
     """Take a step."""
     return operation() if _Now.stage is None else _Now.stage.step(kind, what, operation)
 
@@ -44,23 +44,23 @@ def step(kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> 
 class Flights(MutableMapping[Any, Any]):
     """The flights of the process of whoever asks. To look for one is a step."""
 
-    def __getitem__(self, name: Any) -> Any:  # noqa: ANN401
+    def __getitem__(self, name: Any) -> Any:
         """Look for a flight."""
         return step("flight", ("look for a flight", name[1:]), lambda: world().process.flights[name])
 
-    def get(self, name: Any, default: Any = None) -> Any:  # noqa: ANN401
+    def get(self, name: Any, default: Any = None) -> Any:
         """Look for a flight, which may not be there."""
         found = step("flight", ("look for a flight", *name[1:]), lambda: _Found(world().process.flights.get(name)))
         return default if found.flight is None else found.flight
 
-    def __setitem__(self, name: Any, flight: Any) -> None:  # noqa: ANN401
+    def __setitem__(self, name: Any, flight: Any) -> None:
         """Begin one."""
         here = world()
         here.process.flights[name] = flight
         if name[-1] is None and here.running:  # several at a time may have this name
             here.leaders[flight] = f"{here.running.name}{len(here.leaders)}"
 
-    def __delitem__(self, name: Any) -> None:  # noqa: ANN401
+    def __delitem__(self, name: Any) -> None:
         """End one."""
         del world().process.flights[name]
 
@@ -79,7 +79,7 @@ FLIGHTS = Flights()
 class _Found:
     """What was found, as the history of an actor has it: whether a flight was there, and which of those of a name."""
 
-    def __init__(self, flight: Any) -> None:  # noqa: ANN401
+    def __init__(self, flight: Any) -> None:
         self.flight = flight
 
     def __hash__(self) -> int:
@@ -198,7 +198,7 @@ def _hear(event: Event) -> None:
 
 
 @contextmanager
-def simulated(**settings: Any) -> Iterator[None]:  # noqa: ANN401 -- of CACHEDECO
+def simulated(**settings: Any) -> Iterator[None]:
     """Put the library into the world until the block ends."""
     settings["CACHES"] = list(CACHES)
     with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):

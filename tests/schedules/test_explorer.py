@@ -18,7 +18,7 @@ TWO = Scenario(
 )  # fmt: skip
 
 
-def acts(number: int) -> Any:  # noqa: ANN401 -- an act
+def acts(number: int) -> Any:
     """Return an act of some steps that do nothing."""
 
     def act() -> None:

@@ -27,11 +27,11 @@ class _Anything:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _stamped_late(call: Miss, *_: object, **__: object) -> Any:  # noqa: ANN401 -- a stamp
+def _stamped_late(call: Miss, *_: object, **__: object) -> Any:
     return build_stamp(call.policy, call.keys, call.policy.store.get_many(call.keys[1:]))
 
 
-def _note_the_last(alias: str, keys: Any, found: Any) -> None:  # noqa: ANN401 -- as collector.note()
+def _note_the_last(alias: str, keys: Any, found: Any) -> None:
     computation = collector.innermost.get()
     if computation is not None and computation.collects:
         assert alias == computation.alias
@@ -43,7 +43,7 @@ def _land_by_name(flight: Flight, landing: FlightResult) -> None:
         flight.future.set_result(landing)
 
 
-def _accused_at_once(sample: auditor.Sample) -> Any:  # noqa: ANN401 -- steps
+def _accused_at_once(sample: auditor.Sample) -> Any:
     differing = yield from auditor._looked_at(sample)  # noqa: SLF001 -- as the library itself
     yield partial(auditor._reported, sample, differing)  # noqa: SLF001
     return Ok(None)

@@ -148,7 +148,7 @@ class World:
 
     # --- what there is ---
 
-    def standing(self, key: str) -> Any:  # noqa: ANN401 -- whatever was stored
+    def standing(self, key: str) -> Any:
         """Return what the cache holds under a key, or None."""
         value, expires = self.cache.get(key, (None, 0.0))
         return value if expires > self.clock else None

@@ -96,13 +96,13 @@ _thread = _Thread()
 class Recording(BaseCache):
     """Put every command from outside into `recorded`, and carry it out."""
 
-    def __init__(self, location: Any, params: dict[str, Any]) -> None:  # noqa: ANN401  as Django has it
+    def __init__(self, location: Any, params: dict[str, Any]) -> None:
         """Read the alias, which Django does not tell its caches, from the entry in CACHES."""
         super().__init__(location, params)
         self.alias: str = params.get("ALIAS", "default")
         _opened.append(self)
 
-    def carry_out(self, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401, ARG002
+    def carry_out(self, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ARG002
         """Return the command's result; a backend that misbehaves overrides it."""
         return run()
 
@@ -117,7 +117,7 @@ def _recording(name: str) -> Callable[..., Any]:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def method(self: Recording, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  whatever the command takes
+    def method(self: Recording, *args: Any, **kwargs: Any) -> Any:
         run = getattr(super(Recording, self), name)
         if _thread.in_command:
             return run(*args, **kwargs)
@@ -217,7 +217,7 @@ def release_caches() -> None:
         _opened.pop().release()
 
 
-def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any]:  # noqa: ANN401
+def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any]:
     """
     Return an entry of CACHES for a fresh cache of one kind.
 

@@ -34,7 +34,7 @@ _READS = frozenset({"get", "get_many", "get_or_set", "has_key"})
 class FaultyCache(Recording, LocMemCache):
     """Django's LocMemCache, recording, and misbehaving as the `faulty` around the call has it."""
 
-    def carry_out(self, command: Command, run: Run) -> Any:  # noqa: ANN401  whatever the command returns
+    def carry_out(self, command: Command, run: Run) -> Any:
         """Return what the innermost fault that concerns the command makes of it."""
         fault = _fault_meeting(command)
         return run() if fault is None else fault.behaviour(self, command, run)
@@ -158,7 +158,7 @@ def faulty(  # noqa: PLR0913  one name for each way to misbehave reads best in a
 def _raising(exception: BaseException | type[BaseException]) -> Behaviour:
     """Return the behaviour that raises."""
 
-    def behaviour(_cache: FaultyCache, _command: Command, _run: Run) -> Any:  # noqa: ANN401  it returns nothing
+    def behaviour(_cache: FaultyCache, _command: Command, _run: Run) -> Any:
         raise exception
 
     return behaviour
@@ -167,7 +167,7 @@ def _raising(exception: BaseException | type[BaseException]) -> Behaviour:
 def _evicting(keys: Evicted) -> Behaviour:
     """Return the behaviour that drops keys first."""
 
-    def behaviour(cache: FaultyCache, _command: Command, run: Run) -> Any:  # noqa: ANN401  as the command
+    def behaviour(cache: FaultyCache, _command: Command, run: Run) -> Any:
         cache.evict(keys)
         return run()
 
@@ -177,7 +177,7 @@ def _evicting(keys: Evicted) -> Behaviour:
 def _hooked(before: Callable[[], object] | None, after: Callable[[], object] | None) -> Behaviour:
     """Return the behaviour that lets something else happen around the operation."""
 
-    def behaviour(_cache: FaultyCache, _command: Command, run: Run) -> Any:  # noqa: ANN401  as the command
+    def behaviour(_cache: FaultyCache, _command: Command, run: Run) -> Any:
         if before is not None:
             _call_hook(before)
         result = run()
@@ -188,7 +188,7 @@ def _hooked(before: Callable[[], object] | None, after: Callable[[], object] | N
     return behaviour
 
 
-def _unreachable(_cache: FaultyCache, command: Command, _run: Run) -> Any:  # noqa: ANN401  as the command
+def _unreachable(_cache: FaultyCache, command: Command, _run: Run) -> Any:
     """Return what Django's PyMemcacheCache returns while HashClient holds the server for dead."""
     match command.name:
         case "get_many":
@@ -203,7 +203,7 @@ def _unreachable(_cache: FaultyCache, command: Command, _run: Run) -> Any:  # no
             return None
 
 
-def _dropping(_cache: FaultyCache, command: Command, run: Run) -> Any:  # noqa: ANN401  as the command
+def _dropping(_cache: FaultyCache, command: Command, run: Run) -> Any:
     """Return what a write returns that has succeeded."""
     if command.name in _READS:
         return run()

@@ -248,7 +248,7 @@ class Histories(RuleBasedStateMachine):
         self._override(VARY=vary, TIMEOUT=timeout)
 
 
-def keys_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:  # noqa: ANN401 -- any cached one
+def keys_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
     """Return the keys of a call's entry and of its tokens, as a look at it asks for them."""
     before = len(recorded)
     function.peek(*args, **kwargs)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
-def run_machine(machine: type[RuleBasedStateMachine], *, examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
+def run_machine(machine: type[RuleBasedStateMachine], *, examples: int, **more: Any) -> None:
     """Run so many histories of a machine."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call] # hypothesis leaves it so
         machine,

@@ -34,16 +34,16 @@ class DeleteAndSet:
         self.keys.add(key)
         return key
 
-    def __call__(self, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 -- whatever the function gives
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """Return what is stored, or compute and store."""
         value = self.peek(*args, **kwargs)
         return self.refresh(*args, **kwargs) if value is MISSING else value
 
-    def peek(self, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+    def peek(self, *args: object, **kwargs: object) -> Any:
         """Return what is stored."""
         return caches["default"].get(self.key_for(*args, **kwargs), MISSING)
 
-    def refresh(self, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+    def refresh(self, *args: object, **kwargs: object) -> Any:
         """Compute and store."""
         value = self.uncached(*args, **kwargs)
         self.put(value, *args, **kwargs)

@@ -29,7 +29,7 @@ class Side:
 
         return inside
 
-    def cached(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQuery[..., Any, Any]]:  # noqa: ANN401
+    def cached(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQuery[..., Any, Any]]:
         """Do as `cached_query()`, with the function as this side writes it."""
 
         def decorate(function: Callable[..., Any]) -> CachedQuery[..., Any, Any]:
@@ -37,7 +37,7 @@ class Side:
 
         return decorate
 
-    def call(self, function: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+    def call(self, function: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
         """Call a cached function, or a verb of one: on the async side its twin. Async code runs in this thread."""
         if not self.is_async:
             return function(*args, **kwargs)

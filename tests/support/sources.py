@@ -71,7 +71,7 @@ class AsyncReader:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a verb that awaits its twin."""
 
-        def verb(*args: object) -> Any:  # noqa: ANN401 -- what the verb gives
+        def verb(*args: object) -> Any:
             return asyncio.run(getattr(self._read, f"a{name}")(*args))
 
         return verb
@@ -92,7 +92,7 @@ def tokens_of(read: Reader) -> list[str]:
     """Return the keys of all that a call depends on, as they reached the cache."""
     keys: list[str] = []
 
-    def note(_self: Recording, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as carry_out
+    def note(_self: Recording, command: Command, run: Callable[[], Any]) -> Any:
         keys.extend(command.keys)
         return run()
 
@@ -106,7 +106,7 @@ def interfering(at: int, do: Callable[[], object], *, after: bool) -> Callable[.
     """Return a `carry_out` that does something else before or after the command of that number, counting from 0."""
     count = iter(range(10**6))
 
-    def carry_out(_self: Recording, _command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as the method
+    def carry_out(_self: Recording, _command: Command, run: Callable[[], Any]) -> Any:
         now = next(count) == at
         if now and not after:
             outside_commands(do)

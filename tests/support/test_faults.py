@@ -90,7 +90,7 @@ class TestFaultyCache:
             assert {} == cache.get_many(["a", "b"])
 
     @pytest.mark.parametrize("evicted", [["a"], lambda key: key != "b"])
-    def test_evicts_before_the_operation(self, evicted: Any) -> None:  # noqa: ANN401  either form
+    def test_evicts_before_the_operation(self, evicted: Any) -> None:
         """A fault can drop keys, given or told by a callable, from under an operation."""
         cache.set_many({"a": 1, "b": 2})
 

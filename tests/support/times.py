@@ -11,9 +11,9 @@ _used = sum(os.times()[:4])
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> object:
+def pytest_runtest_makereport() -> object:
     """Note what this process and its ended children have used since the last report; pytest-xdist passes it on."""
-    global _used  # noqa: PLW0603 -- a plugin of one process
+    global _used
     report = yield
     now = sum(os.times()[:4])
     report.cpu_seconds, _used = now - _used, now

@@ -19,17 +19,17 @@ seen: list[object] = []
 class BareRunner(DiscoverRunner):
     """Django's runner without what the test session has set up already."""
 
-    def setup_test_environment(self, **_: Any) -> None:  # noqa: ANN401  as the base
+    def setup_test_environment(self, **_: Any) -> None:
         """Leave it as it is."""
 
-    def teardown_test_environment(self, **_: Any) -> None:  # noqa: ANN401  as the base
+    def teardown_test_environment(self, **_: Any) -> None:
         """Leave it as it is."""
 
-    def setup_databases(self, **_: Any) -> list[Any]:  # noqa: ANN401  as the base
+    def setup_databases(self, **_: Any) -> list[Any]:
         """Make none."""
         return []
 
-    def teardown_databases(self, *_: Any, **__: Any) -> None:  # noqa: ANN401  as the base
+    def teardown_databases(self, *_: Any, **__: Any) -> None:
         """Drop none."""
 
     def run_checks(self, _databases: object) -> None:
@@ -213,7 +213,7 @@ def names_of(*classes: type[unittest.TestCase]) -> list[str]:
     return [f"{__name__}.{cls.__name__}" for cls in classes]
 
 
-def run(*classes: type[unittest.TestCase], runner: type[Any] = Runner, **options: Any) -> tuple[int, str]:  # noqa: ANN401
+def run(*classes: type[unittest.TestCase], runner: type[Any] = Runner, **options: Any) -> tuple[int, str]:
     """Run test classes; return the number of failures and what was printed."""
     output = io.StringIO()
     with redirect_stderr(output):

@@ -84,7 +84,7 @@ def test_write_needs_no_strategy(wrap: Callable[[Callable[[], None]], Any]) -> N
 
 
 @pytest.mark.parametrize("writes", [None, "write", {1: _raise}])
-def test_what_cannot_write_is_refused(writes: Any) -> None:  # noqa: ANN401 -- what a user might give
+def test_what_cannot_write_is_refused(writes: Any) -> None:
     """The likeliest slip, to call the write instead of giving it, is told with what is accepted."""
 
     @cached_query

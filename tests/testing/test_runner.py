@@ -107,7 +107,7 @@ class _OwnRunner(BareRunner):
 
     test_runner = _OwnTestRunner
 
-    def __init__(self, *args: Any, colour: str = "", **kwargs: Any) -> None:  # noqa: ANN401  as the base
+    def __init__(self, *args: Any, colour: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         seen.append(colour)
 
@@ -171,7 +171,7 @@ class _ParallelRunner(Runner):
     parallel_test_suite = _OwnParallelSuite
 
 
-def worker(suite: unittest.TestSuite) -> Any:  # noqa: ANN401  whatever the suite has
+def worker(suite: unittest.TestSuite) -> Any:
     """Return the runner that a worker makes for itself."""
     return suite.runner_class(failfast=False, buffer=False)  # type: ignore[attr-defined]
 

@@ -27,7 +27,7 @@ def _nothing_seen() -> Iterator[None]:
 class OwnRunner(BareRunner):
     """A runner that makes its result by itself, as TeamCity's does."""
 
-    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:  # noqa: ANN401  as the base
+    def run_suite(self, suite: unittest.TestSuite, **_: Any) -> Any:
         """Run the suite without asking anybody for a class of results."""
         return unittest.TextTestRunner(verbosity=0).run(suite)
 
@@ -53,7 +53,7 @@ class Results:
     shouldStop = False  # noqa: N815  unittest's name
     failures = errors = unexpectedSuccesses = ()  # noqa: N815  unittest's name
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  a method or an attribute
+    def __getattr__(self, name: str) -> Any:
         """Take part in everything, except what unittest asks for by chance."""
         if name.startswith("_"):
             raise AttributeError(name)
@@ -120,7 +120,7 @@ def test_own_result_tells_failures(base: type[BareRunner]) -> None:
 class Keeping(BareRunner):
     """A runner that keeps its result."""
 
-    def suite_result(self, suite: unittest.TestSuite, result: Any, **kwargs: Any) -> int:  # noqa: ANN401  as the base
+    def suite_result(self, suite: unittest.TestSuite, result: Any, **kwargs: Any) -> int:
         """Note the result and what the suite has of its own."""
         seen.append((type(result), "run" in vars(suite)))
         return super().suite_result(suite, result, **kwargs)

@@ -75,7 +75,7 @@ class Floors:
         self.value = "new"
 
 
-def around(side: Side, name: str, *inner: Any, how: Any = nullcontext, **options: Any) -> Any:  # noqa: ANN401
+def around(side: Side, name: str, *inner: Any, how: Any = nullcontext, **options: Any) -> Any:
     """Return a cached function of a name that calls others, inside a context, and joins what they give."""
     ignored = {"ignore": ("inner", "how"), "name": name}
 

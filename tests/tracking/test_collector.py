@@ -130,7 +130,7 @@ def test_shared_call_counts(side: Side, boarding: Boarding) -> None:
 # --- however it is called ---
 
 
-def _gathered(inner: Any) -> Any:  # noqa: ANN401 -- cached functions
+def _gathered(inner: Any) -> Any:
     @cached_query(ignore=("inner",))
     async def outer() -> list[str]:
         return list(await asyncio.gather(inner(1), inner(2)))
@@ -138,7 +138,7 @@ def _gathered(inner: Any) -> Any:  # noqa: ANN401 -- cached functions
     return outer
 
 
-def _grouped(inner: Any) -> Any:  # noqa: ANN401 -- as above
+def _grouped(inner: Any) -> Any:
     @cached_query(ignore=("inner",))
     async def outer() -> list[str]:
         async with asyncio.TaskGroup() as group:
@@ -148,7 +148,7 @@ def _grouped(inner: Any) -> Any:  # noqa: ANN401 -- as above
     return outer
 
 
-def _begun_by_another(inner: Any) -> Any:  # noqa: ANN401 -- as above
+def _begun_by_another(inner: Any) -> Any:
     """Have an inner computation begin a task that outlives it."""
     tasks: list[asyncio.Task[list[str]]] = []
 
@@ -227,7 +227,7 @@ def test_call_in_another_cache_counts(
     where: str,
     invalidate: Callable[[Floors], None],
     use_caches: UseCaches,
-    settings: Any,  # noqa: ANN401
+    settings: Any,
 ) -> None:
     """Wherever the entries of the three lie: the tokens are asked for where they are."""
     use_caches(default="locmem", other="locmem")
@@ -244,7 +244,7 @@ def test_call_in_another_cache_counts(
     assert NEW == floors.call()
 
 
-def test_each_alias_is_its_own_where_one_begins_like_another(use_caches: UseCaches, settings: Any) -> None:  # noqa: ANN401
+def test_each_alias_is_its_own_where_one_begins_like_another(use_caches: UseCaches, settings: Any) -> None:
     """Aliases are Django's to allow: spaces in one do not lead to another."""
     use_caches(default="locmem", **{"a": "locmem", "a b": "locmem"})
     settings.CACHEDECO = {"CACHES": ["default", "a", "a b"]}

@@ -17,7 +17,7 @@ from tests.support.sides import SYNC, Side, both
 from tests.tracking.floors import Floors, around
 
 
-def sent(commands: Commands, side: Side, function: Any) -> list[str]:  # noqa: ANN401 -- a cached function
+def sent(commands: Commands, side: Side, function: Any) -> list[str]:
     """Return the names of the commands of one call."""
     commands.clear()
     side.call(function)
@@ -39,7 +39,7 @@ def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Comm
     assert ["get_many"] == sent(commands, side, floors.top)
 
 
-def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any, commands: Commands) -> None:  # noqa: ANN401
+def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
     """Where the tokens lie in two caches, both are asked: one of them twice by who meets the entry first."""
     use_caches(default="locmem", other="locmem")
     settings.CACHEDECO = {"CACHES": ["default", "other"]}
@@ -94,7 +94,7 @@ def choosing() -> tuple[Any, dict[str, Any], Floors, Floors]:
 Choosing = tuple[Any, dict[str, Any], Floors, Floors]
 
 
-def computed_elsewhere(outer: Any) -> None:  # noqa: ANN401 -- a cached function
+def computed_elsewhere(outer: Any) -> None:
     """Have another process refresh: this one remembers what it remembered before."""
     before = remembered.copy()
     outer.refresh()

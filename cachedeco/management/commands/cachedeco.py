@@ -36,12 +36,12 @@ class Command(BaseCommand):
             "--replay", action="store_true", help="Deliver again what was acknowledged within OUTBOX_SECONDS."
         )
 
-    def handle(self, *_: object, **options: Any) -> None:  # noqa: ANN401 -- Django's signature
+    def handle(self, *_: object, **options: Any) -> None:
         """Deliver."""
         if not apps.is_installed("cachedeco.outbox"):
             msg = 'There is no outbox: add "cachedeco.outbox" to INSTALLED_APPS, and migrate.'
             raise CommandError(msg)
-        from cachedeco.outbox.delivery import Deliverer, tables  # noqa: PLC0415 -- there may be no outbox
+        from cachedeco.outbox.delivery import Deliverer, tables
 
         unknown = sorted(set(options["database"] or ()).difference(tables()))
         if unknown:

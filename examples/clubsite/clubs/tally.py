@@ -38,10 +38,10 @@ class Tally:
         self,
         execute: Callable[..., Any],
         sql: str,
-        params: Any,  # noqa: ANN401
+        params: Any,
         many: bool,  # noqa: FBT001
         context: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         """Note one query and run it, as Django's ``execute_wrapper()`` wants it done."""
         self.queries.append(sql)
         return execute(sql, params, many, context)

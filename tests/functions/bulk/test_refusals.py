@@ -63,7 +63,7 @@ def test_cache_if_must_be_callable() -> None:
 
 @both
 @pytest.mark.parametrize("ids", ["17", b"17", 17, None], ids=repr)
-def test_call_with_no_collection_says_what_to_give(side: Side, table: Table, ids: Any) -> None:  # noqa: ANN401
+def test_call_with_no_collection_says_what_to_give(side: Side, table: Table, ids: Any) -> None:
     """One id, or a text, is no collection of ids."""
     many = table.cached(side)
 
@@ -100,7 +100,7 @@ def test_id_that_can_not_be_in_a_key_is_told(table: Table) -> None:
     ],
     ids=["list", "None", "iterator", "iterator inside", "other type"],
 )
-def test_function_that_returns_something_else_is_told_so(side: Side, given: Any, text: str) -> None:  # noqa: ANN401
+def test_function_that_returns_something_else_is_told_so(side: Side, given: Any, text: str) -> None:
     """What is no mapping of the ids is a TypeError, whether the cache is used or not; nothing is stored."""
     many = Table({}).over(lambda ids: given if ids else {}, side)
 

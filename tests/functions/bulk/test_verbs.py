@@ -58,7 +58,7 @@ def test_invalidate_all_reaches_every_id(side: Side, table: Table) -> None:
 
 
 @both
-def test_invalidate_is_not_sent_while_off(side: Side, table: Table, commands: Any) -> None:  # noqa: ANN401
+def test_invalidate_is_not_sent_while_off(side: Side, table: Table, commands: Any) -> None:
     """In the mode off the cache is never touched."""
     many = table.cached(side)
 
@@ -159,7 +159,7 @@ def test_put_in_bypass_invalidates(side: Side, table: Table) -> None:
 @pytest.mark.parametrize(
     ("values", "text"), [([1], "returned a list"), ({"1": "row"}, "asked for 1 and returned '1'")], ids=["list", "text"]
 )
-def test_put_refuses_what_the_function_may_not_return(table: Table, values: Any, text: str) -> None:  # noqa: ANN401
+def test_put_refuses_what_the_function_may_not_return(table: Table, values: Any, text: str) -> None:
     """No mapping, or ids of another type, are errors."""
     many = table.cached()
 

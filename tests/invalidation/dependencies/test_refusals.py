@@ -16,7 +16,7 @@ from tests.invalidation.dependencies.roster import players, skills_used
 from tests.models import Match, Player, Skill, Squad, YouthSquad
 
 
-def decorated(depends_on: Any) -> Callable[..., object]:  # noqa: ANN401 -- right and wrong ones
+def decorated(depends_on: Any) -> Callable[..., object]:
     """Decorate a function of two parameters."""
 
     @cached_query(depends_on=depends_on, name="tests.dependencies.refused")
@@ -68,7 +68,7 @@ def test_malformed_template_is_refused() -> None:
         decorated([(Player, "squad", "{squad")])
 
 
-def test_app_that_is_not_installed_is_missed(settings: Any) -> None:  # noqa: ANN401
+def test_app_that_is_not_installed_is_missed(settings: Any) -> None:
     """Nobody would connect the models: the error says what to add."""
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "cachedeco"]
 
@@ -76,7 +76,7 @@ def test_app_that_is_not_installed_is_missed(settings: Any) -> None:  # noqa: AN
         decorated([Squad])
 
 
-def test_nothing_to_depend_on_needs_no_app(settings: Any) -> None:  # noqa: ANN401
+def test_nothing_to_depend_on_needs_no_app(settings: Any) -> None:
     """Without depends_on, the library works without being installed."""
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "cachedeco"]
 
@@ -129,7 +129,7 @@ def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["model", "field", "type"],
 )
-def test_name_that_leads_nowhere_is_e006(monkeypatch: pytest.MonkeyPatch, depends_on: Any, expected: str) -> None:  # noqa: ANN401
+def test_name_that_leads_nowhere_is_e006(monkeypatch: pytest.MonkeyPatch, depends_on: Any, expected: str) -> None:
     """What could not be known at decoration is a fault once all models are there, and an error of the call."""
     function = decorated(depends_on)
     monkeypatch.undo()

@@ -72,7 +72,7 @@ def test_old_value_would_be_read_without_the_journal() -> None:
     assert "old" == read()
 
 
-def test_invalidation_not_acknowledged_opens_the_breaker_without_one(settings: Any, clock: Clock) -> None:  # noqa: ANN401
+def test_invalidation_not_acknowledged_opens_the_breaker_without_one(settings: Any, clock: Clock) -> None:
     """Where failures are not counted, what is owed is delivered first all the same."""
     settings.CACHEDECO = {"BREAKER_FAILURES": 0}
     double(4)

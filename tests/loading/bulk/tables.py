@@ -48,7 +48,7 @@ class Table:
             raise error
         return rows
 
-    def cached(self, side: Side = SYNC, **options: Any) -> Any:  # noqa: ANN401 -- a cached function of either side
+    def cached(self, side: Side = SYNC, **options: Any) -> Any:
         """Return a cached function over the rows, of a name of its own."""
 
         def rows_of(ids: list[Any]) -> dict[Any, Any]:
@@ -56,7 +56,7 @@ class Table:
 
         return self.over(rows_of, side, **options)
 
-    def over(self, function: Callable[..., Any], side: Side = SYNC, **options: Any) -> Any:  # noqa: ANN401
+    def over(self, function: Callable[..., Any], side: Side = SYNC, **options: Any) -> Any:
         """Decorate a function that reads from the table, with a name of its own."""
         name = f"bulk{next(_serials)}"
         more: dict[str, Any] = {"over": "ids", "name": name, **options}

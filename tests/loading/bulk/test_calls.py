@@ -66,7 +66,7 @@ def test_none_false_and_empty_are_values(side: Side) -> None:
 
 
 @both
-def test_no_ids_is_no_call_and_no_command(side: Side, table: Table, commands: Any) -> None:  # noqa: ANN401
+def test_no_ids_is_no_call_and_no_command(side: Side, table: Table, commands: Any) -> None:
     """For no ids nothing is computed, nothing is sent, and an empty dict is returned."""
     many = table.cached(side)
 
@@ -205,7 +205,7 @@ def test_hits_keep_their_own_timeout(table: Table, clock: Clock) -> None:
 
 @both
 @pytest.mark.parametrize("name", ["bypass", "off"])
-def test_call_past_the_cache_gives_the_same_shape(side: Side, table: Table, commands: Any, name: Any) -> None:  # noqa: ANN401
+def test_call_past_the_cache_gives_the_same_shape(side: Side, table: Table, commands: Any, name: Any) -> None:
     """Without the cache the function gets all ids, each once, and the caller the same dict as with it."""
     many = table.cached(side)
 

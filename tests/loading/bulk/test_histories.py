@@ -111,7 +111,7 @@ class Histories(RuleBasedStateMachine):
             assert found.items() <= self.table.rows.items(), f"{found!r} is not of {self.table.rows!r}"
 
 
-def run(machine: type[Histories], examples: int, **more: Any) -> None:  # noqa: ANN401 -- settings
+def run(machine: type[Histories], examples: int, **more: Any) -> None:
     """Run a machine on its own clock."""
     with pytest.MonkeyPatch.context() as patch:
         replace_time(patch, _clock)

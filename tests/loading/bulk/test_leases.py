@@ -56,7 +56,7 @@ def test_processes_share_one_computation_of_one_list(
 class Holder:
     """Another process, which holds the lease that a call would take."""
 
-    def __init__(self, many: Any, ids: list[int], patch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    def __init__(self, many: Any, ids: list[int], patch: pytest.MonkeyPatch) -> None:
         """Have every lease refused, and note it."""
         self.leases: list[leases.Lease] = []
         self.looks = 0

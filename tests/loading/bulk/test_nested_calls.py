@@ -17,7 +17,7 @@ from tests.support.sides import SYNC, Side, both
 _serials = count()
 
 
-def around(many: Any, ids: list[int], *, bypassed: bool = False) -> Any:  # noqa: ANN401 -- cached functions
+def around(many: Any, ids: list[int], *, bypassed: bool = False) -> Any:
     """Return a cached call around a call for many ids, and the list that grows with each computation of it."""
     calls: list[None] = []
 
@@ -32,7 +32,7 @@ def around(many: Any, ids: list[int], *, bypassed: bool = False) -> Any:  # noqa
 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("invalidate", ["id", "all", "namespace"])
-def test_call_around_depends_on_every_id_inside(table: Table, many: Any, invalidate: str, *, warm: bool) -> None:  # noqa: ANN401
+def test_call_around_depends_on_every_id_inside(table: Table, many: Any, invalidate: str, *, warm: bool) -> None:
     """Whatever invalidates an id inside, hit or computed, makes the call around it a miss."""
     if warm:
         many([1])
@@ -47,7 +47,7 @@ def test_call_around_depends_on_every_id_inside(table: Table, many: Any, invalid
     assert (["row 1", "row 2"], ["new", "row 1", "row 2"], 2) == (first, outer(), len(calls))
 
 
-def test_call_around_is_served_where_another_id_is_invalidated(many: Any) -> None:  # noqa: ANN401
+def test_call_around_is_served_where_another_id_is_invalidated(many: Any) -> None:
     """An id that was not asked for inside is none of its business."""
     outer, calls = around(many, [1, 2])
     outer()
@@ -57,7 +57,7 @@ def test_call_around_is_served_where_another_id_is_invalidated(many: Any) -> Non
     assert (["row 1", "row 2"], 1) == (outer(), len(calls))
 
 
-def test_call_around_is_not_stored_where_the_inner_one_went_past_the_cache(many: Any) -> None:  # noqa: ANN401
+def test_call_around_is_not_stored_where_the_inner_one_went_past_the_cache(many: Any) -> None:
     """No invalidation could reach it."""
     outer, calls = around(many, [1], bypassed=True)
 

@@ -139,8 +139,8 @@ def _race(many: Many) -> dict[int, str]:
     return many.refresh([2, 1])
 
 
-def _alone(names: Any) -> Any:  # noqa: ANN401 -- as board_each
-    from cachedeco.loading.single_flight import Flight, FlightGroup, Future  # noqa: PLC0415
+def _alone(names: Any) -> Any:
+    from cachedeco.loading.single_flight import Flight, FlightGroup, Future
 
     future: Any = Future()
     return FlightGroup({name: Flight(name, future) for name in names}, future), []
@@ -168,7 +168,7 @@ def _tokens_of(many: Many, ids: list[int]) -> list[str]:
     """Return the keys of all that some ids depend on."""
     keys: list[str] = []
 
-    def note(_self: Recording, command: Any, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as carry_out
+    def note(_self: Recording, command: Any, run: Callable[[], Any]) -> Any:
         keys.extend(command.keys)
         return run()
 

@@ -21,11 +21,11 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 
 
 @contextmanager
-def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side: Side) -> Iterator[Any]:  # noqa: ANN401
+def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side: Side) -> Iterator[Any]:
     """Call in a thread while the block runs; the block begins when that call has boarded."""
     boarded, board = threading.Event(), single_flight.join_or_lead_each
 
-    def tell(names: Any) -> Any:  # noqa: ANN401 -- as board_each
+    def tell(names: Any) -> Any:
         try:
             return board(names)
         finally:
@@ -136,7 +136,7 @@ def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypat
     with ExitStack() as stack:
         found = []
 
-        def meanwhile(*args: Any) -> Any:  # noqa: ANN401 -- as minted()
+        def meanwhile(*args: Any) -> Any:
             standing = minted(*args)
             monkeypatch.setattr(batch, "create_tokens", minted)
             found.append(stack.enter_context(waiting(monkeypatch, many, [1, 2], SYNC)))
@@ -155,7 +155,7 @@ def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.
     seen, looked = bulk._seen, threading.Barrier(2, timeout=PATIENCE_SECONDS)  # noqa: SLF001 -- a moment in between
     looks = iter([True, True])
 
-    def see_together(*args: Any) -> Any:  # noqa: ANN401 -- as it
+    def see_together(*args: Any) -> Any:
         answer = seen(*args)
         if next(looks, False):
             looked.wait()
@@ -248,7 +248,7 @@ def test_nobody_waits_inside_a_transaction(table: Table) -> None:
 @pytest.mark.usefixtures("faulty_backend")
 def test_cache_that_can_not_be_asked_is_no_reason_to_wait(
     table: Table,
-    commands: Any,  # noqa: ANN401
+    commands: Any,
 ) -> None:
     """Without an answer nothing is minted, taken or stored, and the function is asked for all."""
     many = table.cached()
@@ -297,7 +297,7 @@ def test_task_that_is_cancelled_leaves_its_flights(table: Table) -> None:
             await asyncio.Event().wait()
         return table.read(ids)
 
-    async def main() -> Any:  # noqa: ANN401
+    async def main() -> Any:
         first = asyncio.create_task(many([1, 2]))
         await reached.wait()
         first.cancel()

@@ -12,7 +12,7 @@ Cached = CachedQuery[..., Any, Any]
 def reader(
     side: Side,
     work: Callable[[], object] = lambda: None,
-    **options: Any,  # noqa: ANN401 -- as cached_query takes them
+    **options: Any,
 ) -> tuple[Cached, list[int]]:
     """Return a cached function that gives "ours" after some work, and the list of the arguments that it ran with."""
     ran: list[int] = []

@@ -20,7 +20,7 @@ formats = pytest.mark.parametrize("form", ["pickle", "json"])
 signed = pytest.mark.parametrize("keys", [[], [KEY]], ids=["unsigned", "signed"])
 
 
-def cached_in(form: Any, gate: Gate) -> Any:  # noqa: ANN401 -- a cached function
+def cached_in(form: Any, gate: Gate) -> Any:
     """Return a cached function of a format, which stops at a gate."""
 
     @cached_query(format=form, ignore=("gate",), timeout=60)

@@ -154,7 +154,7 @@ def test_lease_given_back_is_taken(side: Side, clock: Clock) -> None:
 def test_lease_that_ended_in_nothing_stops_the_wait(
     side: Side,
     clock: Clock,
-    mark: Any,  # noqa: ANN401 -- a literal
+    mark: Any,
 ) -> None:
     """Where the holder has ended and nothing is there, the waiter computes at once, and nobody waits in a row."""
     read, ran = reader(side, cache_if=lambda _: False)
@@ -212,7 +212,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     board, joined = single_flight.join_or_lead, Signal()
     events: list[Event] = []
 
-    def boarded(*args: Any) -> Any:  # noqa: ANN401
+    def boarded(*args: Any) -> Any:
         flight, leads = board(*args)
         if not leads:
             joined.set()

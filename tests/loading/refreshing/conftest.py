@@ -9,6 +9,7 @@ import pytest
 
 from cachedeco import CachedQuery
 from cachedeco.runtime import background
+from tests.support.clocks import clock  # noqa: F401 -- a fixture
 from tests.support.sides import Side
 
 # There is nothing to be tested where there are no tasks; what the setting says then is tested in test_tasks_setting.py.
@@ -37,7 +38,7 @@ class Truth:
             raise error
         return value
 
-    def cached(self, side: Side, **options: Any) -> Cached:  # noqa: ANN401 -- as cached_query takes them
+    def cached(self, side: Side, **options: Any) -> Cached:
         """Return a cached function that reads it, with a timeout of 60 seconds unless told otherwise."""
 
         @side.cached(**{"timeout": 60, "ignore": ("self",), **options})
@@ -58,7 +59,7 @@ def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
     """Give what can be acquired once for each thing that was done in the background."""
     done, work = Semaphore(0), background._worked  # noqa: SLF001 -- there is no other end to see
 
-    def worked(*args: Any) -> None:  # noqa: ANN401 -- as above
+    def worked(*args: Any) -> None:
         work(*args)
         done.release()
 

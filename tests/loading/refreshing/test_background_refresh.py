@@ -182,7 +182,7 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
     truth.value = "new"
     begun, given = refreshing._begun, []  # noqa: SLF001 -- in the middle of which the write falls
 
-    def begin_and_wait(*args: Any) -> Any:  # noqa: ANN401
+    def begin_and_wait(*args: Any) -> Any:
         inner.invalidate(7)
         yield from begun(*args)
         assert worked.acquire(timeout=10)
@@ -222,7 +222,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
     outer_truth, given, served = Truth(), [], refreshing.serve
     outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
 
-    def serve_late(call: Any) -> Any:  # noqa: ANN401
+    def serve_late(call: Any) -> Any:
         if not past_the_cache:
             inner.invalidate(7)
         go_on.release()

@@ -27,7 +27,7 @@ EXPIRIES = 600
 @pytest.fixture
 def random(monkeypatch: pytest.MonkeyPatch) -> Random:
     """Give the chance of early refreshes, which is always the same."""
-    random = Random(20151)  # noqa: S311 -- no secret
+    random = Random(20151)
     monkeypatch.setattr(refreshing, "random", random.random)
     return random
 
@@ -148,7 +148,7 @@ def test_early_refresh_leaves_others_to_the_entry(
 
 @both
 @pytest.mark.parametrize("early", [0, 1])
-def test_early_is_off_unless_asked_for(side: Side, clock: Clock, truth: Truth, monkeypatch: Any, early: float) -> None:  # noqa: ANN401
+def test_early_is_off_unless_asked_for(side: Side, clock: Clock, truth: Truth, monkeypatch: Any, early: float) -> None:
     """Without `early` nothing is refreshed before its timeout, whatever chance may say."""
     truth.meanwhile = lambda: setattr(clock, "now", clock.now + 1)
     read = truth.cached(side, **({"early": early} if early else {}))

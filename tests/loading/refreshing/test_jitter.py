@@ -28,7 +28,7 @@ def test_jitter_spreads_the_timeouts_over_its_fraction(
     truth: Truth, settings: Settings, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     """No entry lives longer than its timeout, none shorter than the fraction leaves, and all parts have their share."""
-    monkeypatch.setattr(writing, "random", Random(7).random)  # noqa: S311 -- no secret
+    monkeypatch.setattr(writing, "random", Random(7).random)
     settings.CACHEDECO = {"JITTER": 0.2} if option == "setting" else {"JITTER": 0.9}
     read = truth.cached(SYNC, timeout=100, **({"jitter": 0.2} if option == "parameter" else {}))
 

@@ -21,7 +21,7 @@ either = pytest.mark.parametrize(
 )
 
 
-def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:  # noqa: ANN401
+def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, **options: Any) -> Cached:
     """Return a cached function that has stored "old" so many seconds ago, and can't be computed any more."""
     read = truth.cached(side, **options)
     side.call(read, 1)

@@ -46,7 +46,7 @@ def test_task_refreshes(side: Side, clock: Clock, *, is_immediate: bool) -> None
     seen: list[Event] = []
     results: list[Any] = []
 
-    def note(task_result: Any, **_: object) -> None:  # noqa: ANN401 -- Django's own
+    def note(task_result: Any, **_: object) -> None:
         results.append(task_result)
 
     task_enqueued.connect(note)  # a backend's own list belongs to the thread that has enqueued

@@ -26,7 +26,7 @@ class Boarding:
         self._board = single_flight.join_or_lead
         patch.setattr(single_flight, "join_or_lead", self._counted)
 
-    def _counted(self, *args: Any) -> Any:  # noqa: ANN401 -- as board() has it
+    def _counted(self, *args: Any) -> Any:
         flight, leads = self._board(*args)
         with self._changed:
             if leads:
@@ -69,7 +69,7 @@ def reasons(told: list[Event], kind: str) -> list[str]:
 class ByHand:
     """One call of a cached sync function, taken step by step; it waits for nothing, as the clock is the test's."""
 
-    def __init__(self, cached: Any, clock: "Clock") -> None:  # noqa: ANN401 -- a cached function
+    def __init__(self, cached: Any, clock: "Clock") -> None:
         """Make the call, up to its first step."""
         value, steps = cached._served((), {})  # noqa: SLF001 -- what the drivers are given
         assert steps is not None, f"a hit: {value!r}"

@@ -144,7 +144,7 @@ def test_leader_cancelled_in_the_middle_of_a_step_takes_nobody_along(
     gate.shut()
     done = getattr(leases.Lease, step)
 
-    def slow(lease: leases.Lease, *args: Any) -> Any:  # noqa: ANN401
+    def slow(lease: leases.Lease, *args: Any) -> Any:
         answer = done(lease, *args)
         gate.wait_to_pass()
         return answer

@@ -39,11 +39,11 @@ class Keyworded(Exception):  # noqa: N818 -- as above
 class Alone(Exception):  # noqa: N818 -- as above
     """Can't be made anew at all."""
 
-    def __new__(cls, *, secret: str, **_: Any) -> Self:  # noqa: ANN401
+    def __new__(cls, *, secret: str, **_: Any) -> Self:
         """Refuse to be made without it."""
         return super().__new__(cls, secret)
 
-    def __init__(self, **_: Any) -> None:  # noqa: ANN401
+    def __init__(self, **_: Any) -> None:
         """Take it."""
 
 

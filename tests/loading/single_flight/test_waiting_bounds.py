@@ -24,7 +24,7 @@ from tests.tracking.floors import around
 
 
 @contextmanager
-def led_elsewhere(source: Source, cached: Any) -> Iterator[None]:  # noqa: ANN401 -- a cached function
+def led_elsewhere(source: Source, cached: Any) -> Iterator[None]:
     """Have another thread be in the middle of the computation."""
     source.gate.shut()
     with started(lambda: SYNC.call(cached)):

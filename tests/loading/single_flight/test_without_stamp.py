@@ -50,7 +50,7 @@ def test_late_callers_share_one_computation_that_begins_after_they_came(
     assert (["old", *["new"] * LATE], 2) == (values, source.read_count)
 
 
-def counted(wait: Any, waiting: Semaphore) -> Any:  # noqa: ANN401 -- the function as it is
+def counted(wait: Any, waiting: Semaphore) -> Any:
     """Return the function, telling of each call before it."""
 
     def inside(*args: object) -> object:
@@ -60,7 +60,7 @@ def counted(wait: Any, waiting: Semaphore) -> Any:  # noqa: ANN401 -- the functi
     return inside
 
 
-def counted_async(wait: Any, waiting: Semaphore) -> Any:  # noqa: ANN401 -- as above
+def counted_async(wait: Any, waiting: Semaphore) -> Any:
     """Return the async function, telling of each call before it."""
 
     async def inside(*args: object) -> object:

@@ -50,7 +50,7 @@ def test_setting_says_how_many_failures_open_the_breaker(
     failures: int,
     expected: list[str],
     commands: Commands,
-    settings: Any,  # noqa: ANN401
+    settings: Any,
 ) -> None:
     """One is enough where the project says so, and 0 is no breaker."""
     settings.CACHEDECO = {"BREAKER_FAILURES": failures}
@@ -196,7 +196,7 @@ def test_opening_and_closing_are_one_event_each(clock: Clock, caplog: pytest.Log
     assert 3 == sum(event.kind == "error" for event in seen)
 
 
-def test_breaker_of_one_cache_leaves_the_others_alone(use_caches: UseCaches, commands: Commands, settings: Any) -> None:  # noqa: ANN401
+def test_breaker_of_one_cache_leaves_the_others_alone(use_caches: UseCaches, commands: Commands, settings: Any) -> None:
     """Each alias has a state of its own."""
     settings.CACHEDECO = {"CACHES": ["default", "other"]}
     use_caches(default="faulty", other="locmem")

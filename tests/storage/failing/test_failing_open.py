@@ -267,7 +267,7 @@ def test_option_that_raises_does_not_keep_the_value_from_the_caller(side: Side, 
     """A callable of the value that fails is an event: the caller has its value."""
     seen: list[Event] = []
 
-    def fail(value: object) -> Any:  # noqa: ANN401
+    def fail(value: object) -> Any:
         msg = f"can't judge {value}"
         raise LookupError(msg)
 

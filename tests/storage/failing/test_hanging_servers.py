@@ -78,7 +78,7 @@ def test_invalidations_of_a_server_that_hangs_cost_two_timeouts_in_all(
     assert (["set_many"] * 2, []) == (spent, queue())
 
 
-def outdated(alias_config: dict[str, Any], use_caches: UseCaches) -> Any:  # noqa: ANN401 -- a cached function
+def outdated(alias_config: dict[str, Any], use_caches: UseCaches) -> Any:
     """Return a function that has stored "old", and whose truth is "new" since."""
     use_caches(default=alias_config)
     truth = ["old"]
@@ -92,7 +92,7 @@ def outdated(alias_config: dict[str, Any], use_caches: UseCaches) -> Any:  # noq
     return read
 
 
-def found_by_and_by(read: Any, clock: Clock) -> list[str]:  # noqa: ANN401 -- a cached function
+def found_by_and_by(read: Any, clock: Clock) -> list[str]:
     """Return what it gives now, after a pause, and after another one."""
     found = []
     for _ in range(3):
@@ -131,7 +131,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
 
 @pytest.mark.parametrize("has_journal", [True, False])
 def test_redis_that_comes_back_with_its_memory(
-    has_journal: bool,
+    has_journal: bool,  # noqa: FBT001
     private_redis: Redis,
     cache_config: CacheConfig,
     use_caches: UseCaches,

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
 
 @pytest.fixture
-def _raising(settings: Any, use_caches: UseCaches) -> None:  # noqa: ANN401
+def _raising(settings: Any, use_caches: UseCaches) -> None:
     """Have the caller be told."""
     settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise"}
     use_caches(default="faulty")
@@ -63,7 +63,7 @@ def test_exception_survives_its_way_between_processes() -> None:
 
 
 @pytest.mark.parametrize("cachedeco", [{}, {"ON_LOST_INVALIDATION": "log"}], ids=["default", "log"])
-def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, Any], settings: Any) -> None:  # noqa: ANN401
+def test_verb_raises_nothing_where_the_project_has_a_log(cachedeco: dict[str, Any], settings: Any) -> None:
     """Unless the project says otherwise, no failure of the cache reaches the caller."""
     settings.CACHEDECO = cachedeco
 

@@ -28,7 +28,7 @@ class Refusing:
         self._remove = remove
         monkeypatch.setattr(FaultyCache, "carry_out", lambda _cache, command, run: self._carried_out(command, run))
 
-    def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- as the command
+    def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:
         if command.name == "set_many" and self.keys.intersection(command.keys):
             raise redis.exceptions.OutOfMemoryError
         if command.name == "delete" and self._remove:

@@ -38,12 +38,12 @@ class TwoServers:
         self.error: Exception | None = error
         self._is_its = key
 
-        def carry_out(cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401 -- its own
+        def carry_out(cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:
             return self._carried_out(cache, command, run)
 
         monkeypatch.setattr(FaultyCache, "carry_out", carry_out)
 
-    def _carried_out(self, cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:  # noqa: ANN401
+    def _carried_out(self, cache: FaultyCache, command: Command, run: Callable[[], Any]) -> Any:
         found = run()
         its = [key for key in command.keys if self._is_its(key)]
         if self.error is None or not its:

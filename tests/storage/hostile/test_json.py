@@ -37,7 +37,7 @@ class Colour(StrEnum):
 
 
 @given(value=plain)
-def test_plain_data_comes_back_as_it_was(value: Any) -> None:  # noqa: ANN401 -- any plain data
+def test_plain_data_comes_back_as_it_was(value: Any) -> None:
     """What is taken is given back: equal, of the same types, dicts in the same order."""
     assert repr(value) == repr(from_json(to_json(value)))
 

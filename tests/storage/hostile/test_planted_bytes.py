@@ -125,7 +125,7 @@ class Watch:
         self.sealed: set[bytes] = set()
         self.unpickled: set[bytes] = set()
 
-    def encode_entry(self, *args: Any) -> bytes:  # noqa: ANN401 -- what encode_entry() takes
+    def encode_entry(self, *args: Any) -> bytes:
         """Seal an entry, and remember it."""
         sealed = entries.encode_entry(*args)
         self.sealed.add(sealed)
@@ -225,7 +225,8 @@ def put_under_another_key(raw: Raw) -> tuple[list[str], list[str]]:
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
     (entry, token), (other_entry, other_token) = [
-        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]] for each in pair
+        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]]  # noqa: SLF001 -- the token too
+        for each in pair
     ]
     for key, source in ((entry, other_entry), (token, other_token)):
         raw.plant(key, raw.read(source) or b"")

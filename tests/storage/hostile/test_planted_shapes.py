@@ -25,7 +25,7 @@ def name() -> str:
     return "name"
 
 
-def forge(function: Any, keys: list[str], names: list[str]) -> None:  # noqa: ANN401 -- a cached function
+def forge(function: Any, keys: list[str], names: list[str]) -> None:
     """Put an entry there that says that it depends on these names."""
     codec, own = function._spec.ready().policy.codec, [cache.get(key) for key in keys[1:]]  # noqa: SLF001 -- its form
     made_up = entries.Entry(to_pickle("evil"), inf, 0.0)

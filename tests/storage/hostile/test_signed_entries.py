@@ -29,7 +29,7 @@ def test_signature_moved_into_the_value_is_a_miss(form: SerializerName, settings
     value: Any = UPLOAD if form == "pickle" else UPLOAD.decode()
 
     @cached_query(timeout=None, format=form, ignore=("value",))
-    def upload() -> Any:  # noqa: ANN401 -- as just said
+    def upload() -> Any:
         return value
 
     upload()

@@ -1,5 +1,7 @@
 """What a developer would write: each test is right where it begins with an empty cache."""
 
+# ruff: noqa: PT009, S310 -- the style of unittest, and the test server's own address
+
 from urllib.request import urlopen
 
 from django.core.cache import cache, caches

@@ -138,7 +138,7 @@ class Command(BaseCommand):
             msg = "There are clubs already; delete the database first, or give --if-empty."
             raise CommandError(msg)
         with transaction.atomic():
-            make_clubs(Random(seed), clubs, classes)  # noqa: S311
+            make_clubs(Random(seed), clubs, classes)
             # The database may be new while the cache server is not: what it kept for the clubs of an
             # earlier database must not be shown for these, even where none of a kind were made.
             for model in (Club, Trainer, ClubClass, Closure):

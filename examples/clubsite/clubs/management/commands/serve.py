@@ -14,7 +14,7 @@ class Command(RunserverCommand):
 
     help = "Prepare the site (tables, clubs, administrator), then run the development server."
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+    def handle(self, *args: Any, **options: Any) -> None:
         """Prepare only in the first process: the server starts a second one of itself, to reload code."""
         if DJANGO_AUTORELOAD_ENV not in os.environ:
             call_command("prepare", stdout=self.stdout)
