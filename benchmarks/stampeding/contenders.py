@@ -100,7 +100,7 @@ def dogpile(name: str, compute: Computation, backend: Backend, seconds: float) -
     kind = {"memcached": "dogpile.cache.pymemcache", "redis": "dogpile.cache.redis"}[backend.name]
     region = make_region().configure(kind, expiration_time=seconds, arguments=arguments)
 
-    def value(key: str) -> int:
+    def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()
 
     regional: Any = region.cache_on_arguments(namespace=name.replace(" ", ""))(value)  # its types know no invalidate()
@@ -112,7 +112,7 @@ def cache_memoize(compute: Computation) -> Contender:
     from cache_memoize import cache_memoize as memoized  # type: ignore[import-untyped] # ships no types
 
     @memoized(TIMEOUT)  # type: ignore[untyped-decorator] # as above
-    def value(key: str) -> int:
+    def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()
 
     return Contender("django-cache-memoize", value, value.invalidate)
@@ -122,7 +122,7 @@ def cache_results(compute: Computation) -> Contender:
     """Return cache-results, which has a lock in each process."""
     from cache_results import cache_results as resulting
 
-    def value(key: str) -> int:
+    def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()
 
     resulted: Any = resulting(timeout=TIMEOUT)(value)  # its types know no invalidate()

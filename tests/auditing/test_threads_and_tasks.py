@@ -11,8 +11,8 @@ from django.core.cache import caches
 from cachedeco import cached_query
 from cachedeco.runtime import background
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Told
-from tests.loading.refreshing.conftest import Truth
-from tests.runtime.test_background import Hourglass
+from tests.loading.refreshing.conftest import Truth, worked  # noqa: F401 -- a fixture
+from tests.runtime.test_background import Hourglass, hourglass  # noqa: F401 -- as above
 from tests.support.sides import SYNC
 from tests.support.threads import PATIENCE_SECONDS
 

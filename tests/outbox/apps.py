@@ -12,3 +12,4 @@ class QuietOutboxConfig(OutboxConfig):
 
     def ready(self) -> None:
         """Register the checks only."""
+        from cachedeco.outbox import checks  # noqa: F401 -- needs the models

@@ -35,7 +35,7 @@ class OnlyThere:
 class Nowhere:
     """A router that has the outbox's table nowhere."""
 
-    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
         """Say that the table is not to be."""
         return False if app_label == "cachedeco_outbox" else None
 

@@ -1,5 +1,4 @@
 """
-# noqa: INP001 -- a project's directory, not a package
 How do the sample project's tests come out: runner x server x mode?
 
     python -m tests.samples.outcomes

@@ -1,8 +1,8 @@
 """
 Covering arrays: of the product of a test's parameters, as few combinations as hold each pair of values.
 
-A test whose parameters make a large product is marked `covering(2)`: for any two parameters each pair of their values is
-run, which finds what depends on one of them or on two. `covering(1)` runs each value once, where the parameters have
+A test whose parameters make a large product is marked `covering(2)`: for any two parameters each pair of their values
+is run, which finds what depends on one of them or on two. `covering(1)` runs each value once, where the parameters have
 nothing to do with each other. `--every-combination` runs the whole product.
 """
 

@@ -11,7 +11,7 @@ _used = sum(os.times()[:4])
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> object:
+def pytest_runtest_makereport() -> object:
     """Note what this process and its ended children have used since the last report; pytest-xdist passes it on."""
     global _used
     report = yield

@@ -9,6 +9,7 @@ import pytest
 from django.core.cache import cache, caches
 from django.test import override_settings
 
+import cachedeco.testing  # noqa: F401  pytester forgets what is imported first inside it
 from cachedeco import pytest_plugin
 from cachedeco.runtime import modes
 from cachedeco.testing import isolation

@@ -9,6 +9,7 @@ import pytest
 
 from cachedeco import CachedQuery
 from cachedeco.runtime import background
+from tests.support.clocks import clock  # noqa: F401 -- a fixture
 from tests.support.sides import Side
 
 # There is nothing to be tested where there are no tasks; what the setting says then is tested in test_tasks_setting.py.

@@ -7,6 +7,7 @@ import pytest
 from cachedeco.loading import single_flight
 from cachedeco.tracking import nested_names
 from tests.loading.single_flight.callers import Boarding, Clock
+from tests.support.sources import read, source  # noqa: F401 -- fixtures
 
 
 @pytest.fixture(autouse=True)

@@ -131,7 +131,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
 
 @pytest.mark.parametrize("has_journal", [True, False])
 def test_redis_that_comes_back_with_its_memory(
-    has_journal: bool,
+    has_journal: bool,  # noqa: FBT001
     private_redis: Redis,
     cache_config: CacheConfig,
     use_caches: UseCaches,
