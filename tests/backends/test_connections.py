@@ -335,7 +335,7 @@ def test_settings_that_change_close_the_connections(private_memcached: Memcached
     """Tests that override CACHES leave none behind."""
     cache = cache_on(private_memcached)
     cache.set("key", 1)
-    [server] = cache._cache._servers.values()  # noqa: SLF001 -- as above
+    [server] = cache._cache._servers.values()
 
     use_caches(default="locmem")
 

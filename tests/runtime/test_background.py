@@ -45,7 +45,7 @@ class Hourglass:
 
     def turn(self, seconds: float) -> None:
         """Let some time pass."""
-        with self._later._changed:  # noqa: SLF001 -- there is no other end to it
+        with self._later._changed:
             self.now += seconds
             self._later._changed.notify_all()
 
@@ -371,7 +371,7 @@ def test_loop_that_ends_takes_along_what_has_not_begun() -> None:
     asyncio.run(calls())
     gc.collect()
 
-    assert (set(), set()) == (background._tasks, background._sleepers)  # noqa: SLF001
+    assert (set(), set()) == (background._tasks, background._sleepers)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -401,7 +401,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
             mine = await sync_to_async(lambda: caches["default"])()
             background.start(work(both))
             background.start(work(both))
-        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        await asyncio.gather(*background._tasks)
         return mine
 
     monkeypatch.setattr(background, "_room", room)
@@ -418,8 +418,8 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
 
 def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of the interpreter there is no thread any more that could close anything."""
-    room = background._Room()  # noqa: SLF001 -- one of this test's own
-    room._thread.shutdown()  # noqa: SLF001 -- as the end of the interpreter does
+    room = background._Room()
+    room._thread.shutdown()
     monkeypatch.setattr(background, "_room", room)
     done: list[str] = []
 
@@ -428,7 +428,7 @@ def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch:
 
     async def calls() -> None:
         background.start(work())
-        await asyncio.gather(*background._tasks)  # noqa: SLF001 -- nobody else may wait for them
+        await asyncio.gather(*background._tasks)
 
     asyncio.run(calls())
 

@@ -114,7 +114,7 @@ def test_work_is_refused_when_the_pool_has_ended(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(background, "_pool", None)
     assert background.submit(int)
-    begun: Any = background._pool  # noqa: SLF001 -- to end it
+    begun: Any = background._pool
     begun.shutdown()
 
 
@@ -132,7 +132,7 @@ tell(background.submit(lambda: tell("done")))
 
 def test_work_is_refused_while_the_interpreter_ends() -> None:
     """What was taken on is done first, and what comes then is refused without an error."""
-    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 -- our own program
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=60)
 
     *before, last = done.stdout.split()
     assert (["True", "done"], "False", "") == (sorted(before), last, done.stderr)
@@ -222,5 +222,5 @@ def test_child_has_threads_and_places_of_its_own(monkeypatch: pytest.MonkeyPatch
         go_on = held(stack)
         answers = [background.submit(go_on.wait) for _ in range(background.LONGEST_QUEUE + 1)]
     assert [True] * background.LONGEST_QUEUE + [False] == answers
-    begun: Any = background._pool  # noqa: SLF001 -- to end it
+    begun: Any = background._pool
     begun.shutdown()

@@ -44,8 +44,8 @@ def _land_by_name(flight: Flight, landing: FlightResult) -> None:
 
 
 def _accused_at_once(sample: auditor.Sample) -> Any:
-    differing = yield from auditor._looked_at(sample)  # noqa: SLF001 -- as the library itself
-    yield partial(auditor._reported, sample, differing)  # noqa: SLF001
+    differing = yield from auditor._looked_at(sample)
+    yield partial(auditor._reported, sample, differing)
     return Ok(None)
 
 

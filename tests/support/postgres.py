@@ -109,7 +109,7 @@ class PostgreSQL(Server):
             shutil.chown(directory, SYSTEM_USER, pwd.getpwnam(SYSTEM_USER).pw_gid)
         options = ["--auth=trust", "--no-sync", "--no-locale", "--encoding=UTF8", f"--username={USER}"]
         command = [program_path(self.program), *_as_system_user(), _program("initdb"), *options, "-D", self._data()]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603 -- our own program
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         if done.returncode:
             msg = f"initdb failed: {done.stdout}{done.stderr}"
             raise ServerError(msg)

@@ -225,8 +225,7 @@ def put_under_another_key(raw: Raw) -> tuple[list[str], list[str]]:
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
     (entry, token), (other_entry, other_token) = [
-        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]]  # noqa: SLF001 -- the token too
-        for each in pair
+        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]] for each in pair
     ]
     for key, source in ((entry, other_entry), (token, other_token)):
         raw.plant(key, raw.read(source) or b"")
