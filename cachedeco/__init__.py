@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from cachedeco.functions.single import MISSING, AsyncCachedQuery, CachedQuery, Missing
     from cachedeco.invalidation.delivery import LostInvalidation
     from cachedeco.invalidation.namespaces import Namespace
+    from cachedeco.keys.dependencies import rows
     from cachedeco.keys.encoders import register_key_type
     from cachedeco.runtime.events import Event
     from cachedeco.runtime.hooks import add_hook, listening, remove_hook
     from cachedeco.runtime.modes import bypass, mode
     from cachedeco.runtime.statistics import Stats
+    from cachedeco.storage.serializers import Serializer
 
 __all__ = [
     "MISSING",
@@ -25,6 +27,7 @@ __all__ = [
     "LostInvalidation",
     "Missing",
     "Namespace",
+    "Serializer",
     "Stats",
     "add_hook",
     "bypass",
@@ -34,6 +37,7 @@ __all__ = [
     "mode",
     "register_key_type",
     "remove_hook",
+    "rows",
 ]
 
 # Where each name is defined.
@@ -47,6 +51,7 @@ _MODULES = {
     "LostInvalidation": "invalidation.delivery",
     "Missing": "functions.single",
     "Namespace": "invalidation.namespaces",
+    "Serializer": "storage.serializers",
     "Stats": "runtime.statistics",
     "add_hook": "runtime.hooks",
     "bypass": "runtime.modes",
@@ -56,6 +61,7 @@ _MODULES = {
     "mode": "runtime.modes",
     "register_key_type": "keys.encoders",
     "remove_hook": "runtime.hooks",
+    "rows": "keys.dependencies",
 }
 
 

@@ -64,7 +64,7 @@ def contenders(backend: Backend, compute: Computation) -> Contenders:
         cache_memoize(compute),
         get_or_set(compute),
         cachedeco("cachedeco, no stale", compute, timeout=SHORT),
-        cachedeco("cachedeco, stale", compute, timeout=SHORT, stale=STALE),
+        cachedeco("cachedeco, stale", compute, timeout=SHORT, stale_while_revalidate=STALE),
         dogpile("dogpile.cache, short", compute, backend, SHORT),
     ]
     if has_cache_results():

@@ -202,7 +202,7 @@ def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage
 @register("cachedeco")
 def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check for databases on which every view is a transaction in which nothing may be stored."""
-    used = sorted({spec.options.using for spec in all_specs()} & set(connections))
+    used = sorted({spec.options["using"] for spec in all_specs()} & set(connections))
     return [
         Warning(
             f"Database {alias!r} has ATOMIC_REQUESTS, and its transactions go on seeing the snapshot that they began"
@@ -218,7 +218,7 @@ def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
 def _caches() -> list[Cache]:
     """Return the caches that cached functions may use."""
     try:
-        aliases = conf.settings().CACHES
+        aliases = conf.settings().ALIASES
     except ImproperlyConfigured:
         return []  # E001 says it
     return [Cache(alias, caches.settings[alias]) for alias in aliases if alias in caches.settings]

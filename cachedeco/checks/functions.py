@@ -21,26 +21,26 @@ from cachedeco.runtime import conf
 def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
     """Check that every decorated function uses a database there is, and a cache that invalidations reach."""
     try:
-        aliases = conf.settings().CACHES
+        aliases = conf.settings().ALIASES
     except ImproperlyConfigured:
         return []  # E001 says it
     databases = [
         Error(
-            f"{spec.name}() uses using={spec.options.using!r}, which is not in DATABASES.",
+            f"{spec.name}() uses using={spec.options['using']!r}, which is not in DATABASES.",
             hint=f"DATABASES has {', '.join(connections)}.",
             id="cachedeco.E005",
         )
         for spec in all_specs()
-        if spec.options.using not in connections
+        if spec.options["using"] not in connections
     ]
     return databases + [
         Error(
-            f"{spec.name}() uses cache={spec.options.cache!r}, which is not in CACHEDECO['CACHES'].",
+            f"{spec.name}() uses cache={spec.options['cache']!r}, which is not in CACHEDECO['ALIASES'].",
             hint="Add the alias there: an invalidation of a namespace would not reach the function.",
             id="cachedeco.E004",
         )
         for spec in all_specs()
-        if spec.options.cache is not None and spec.options.cache not in aliases
+        if spec.options["cache"] is not None and spec.options["cache"] not in aliases
     ]
 
 

@@ -21,9 +21,9 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
         settings = conf.settings()
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="See docs/reference.md, Settings.", id="cachedeco.E001")]
-    missing = [alias for alias in settings.CACHES if alias not in caches.settings]
+    missing = [alias for alias in settings.ALIASES if alias not in caches.settings]
     if missing:
-        msg = f"CACHEDECO['CACHES'] names {missing[0]!r}, which is not in CACHES."
+        msg = f"CACHEDECO['ALIASES'] names {missing[0]!r}, which is not in CACHES."
         return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
     return [
         Error(
@@ -31,7 +31,7 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
             hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} are left.",
             id="cachedeco.E003",
         )
-        for alias in settings.CACHES
+        for alias in settings.ALIASES
         if Store(alias).key_budget() < SMALLEST_KEY_BUDGET
     ]
 

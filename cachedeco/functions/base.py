@@ -55,7 +55,7 @@ class CachedFunction(Generic[P, U]):
     def invalidate_all(self) -> None:
         """Invalidate every call of the function: one command, whatever their number. Otherwise as `invalidate()`."""
         if modes.current_mode() != "off":
-            invalidate(self._spec.options.using, self._spec.function_token())
+            invalidate(self._spec.options["using"], self._spec.function_token())
 
     async def ainvalidate_all(self) -> None:
         """Do as `invalidate_all()`, from async code."""

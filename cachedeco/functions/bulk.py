@@ -15,6 +15,7 @@ from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation, invalidate
+from cachedeco.keys.expressions import ONE_ID
 from cachedeco.loading.batch import given, materialize_each, read_entries, store_values
 from cachedeco.loading.bulk import Batch, Values, batch_flow, bypass_each_flow, refresh_each_flow, stamps_of
 from cachedeco.loading.computing import Miss, serve
@@ -37,24 +38,6 @@ S = TypeVar("S")
 Work = tuple[Flow[Values], Callable[[list[Any]], Any]]  # what a driver takes
 
 
-def check_over(spec: FunctionSpec, over: str, ignore: Sequence[str]) -> None:
-    """
-    Check that the ids are told apart.
-
-    Raises:
-        TypeError: *over* names no parameter that can take a collection, or one that is ignored.
-    """
-    parameters = signature(spec.source.function).parameters
-    kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
-    if kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
-        taken = ", ".join(map(str, parameters.values())) or "no parameters"
-        msg = f"over={over!r} for {spec.name}(); it names the parameter that takes the ids, of these: {taken}."
-        raise TypeError(msg)
-    if over in ignore:
-        msg = f"{spec.name}() is over {over!r}, and ignore= names it too: all ids would share one entry."
-        raise TypeError(msg)
-
-
 class Placed(NamedTuple):
     """A call, and where in it the ids are."""
 
@@ -62,6 +45,13 @@ class Placed(NamedTuple):
     kwargs: Kwargs
     place: int | str  #: index in the arguments, or name in the keyword arguments
     ids: list[Any]  #: in the order asked, each once
+
+    def of_one(self, one_id: object) -> tuple[Args, Kwargs]:
+        """Return the arguments of the key of one id, which is called `each` there."""
+        if isinstance(self.place, str):
+            kwargs = {name: value for name, value in self.kwargs.items() if name != self.place}
+            return self.args, {**kwargs, ONE_ID: one_id}
+        return self.taking(one_id)
 
     def taking(self, what: object) -> tuple[Args, Kwargs]:
         """Return the arguments with something else in the place of the ids."""
@@ -144,7 +134,7 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
             if not self._spec.is_auditable:
                 collector.mark_unauditable()
             return None
-        policy, rows = self._spec.resolve_calls(map(call.taking, call.ids))
+        policy, rows = self._spec.resolve_calls(map(call.of_one, call.ids))
         bypassed: set[Any] = set()
         if transactions.waiting:
             bypassed.update(
@@ -165,7 +155,7 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
         missing = {each: Miss(policy, rows[each], None) for each in bypassed}
         for each, one in admitted.looks():
             entry = one.entry
-            if entry is None or entry.expires + policy.stale <= time():
+            if entry is None or entry.expires + policy.stale_while_revalidate <= time():
                 missing[each] = one
             elif entry.expires <= (ahead(entry, policy.early) if policy.early else time()):
                 due[each] = one
@@ -181,7 +171,7 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
 
     def _audited(self, call: Placed, sampled: Mapping[Any, Miss], steps: Flow[Values]) -> Flow[Values]:
         def resolve_call(ids: Sequence[Any]) -> list[list[str]]:
-            return self._spec.resolve_calls(map(call.taking, ids))[1]
+            return self._spec.resolve_calls(map(call.of_one, ids))[1]
 
         policy = next(iter(sampled.values())).policy
         return with_audit_flow(Sample(policy, seen_in(sampled), resolve_call, over_ids=True), steps)
@@ -198,8 +188,8 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
 
     def _invalidate(self, call: Placed) -> None:
         if modes.current_mode() != "off":
-            tokens = [self._spec.own_token(*call.taking(each)) for each in call.ids]
-            invalidate(self._spec.options.using, *tokens)
+            tokens = [self._spec.own_token(*call.of_one(each)) for each in call.ids]
+            invalidate(self._spec.options["using"], *tokens)
 
     # --- verbs ---
 
@@ -256,7 +246,7 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
     def keys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Return the keys of the entries, by id, as Django's cache takes them: without the prefix that Django adds."""
         call = self._placed(args, kwargs)
-        rows = self._spec.resolve_calls(map(call.taking, call.ids))[1]
+        rows = self._spec.resolve_calls(map(call.of_one, call.ids))[1]
         return {each: row[0] for each, row in zip(call.ids, rows, strict=True)}
 
     # --- their twins ---

@@ -1,12 +1,18 @@
-"""What one decorator was told of the values of its function, checked."""
+"""The options of the decorators: each is one line, with its type, its default, its check and its documentation."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from inspect import Parameter, Signature, cleandoc
 from sys import float_info
-from typing import Any
+from textwrap import dedent, indent
+from typing import Annotated, Any, Final, NamedTuple, Required, TypedDict, cast, get_args, get_type_hints
 
+from django.db import DEFAULT_DB_ALIAS
+
+from cachedeco.keys.compiler import KeyOption, NamespaceOption
+from cachedeco.keys.dependencies import DependsOn
 from cachedeco.runtime.validation import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
-from cachedeco.storage.serializers import SERIALIZERS, SerializerName
+from cachedeco.storage.serializers import SerializerOption, check_serializer
 
 Timeout = Seconds | Callable[[Any], Seconds]
 
@@ -16,73 +22,207 @@ def always(_value: object) -> bool:
     return True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What one decorator was told of the values; what it was told of the keys is in a `KeyPlan`."""
+# --- checks: each takes the function's name, the option's name and the value ---
 
-    timeout: Timeout | Unset
-    cache: str | None
-    using: str
-    version: int | str | None
-    cache_if: Callable[[Any], object]
-    stale: Seconds
-    stale_on_error: Seconds
-    early: float
-    jitter: float | Unset
-    wait: Seconds | Unset
-    nested: bool
-    audit: bool
-    format: SerializerName
 
-    def check(self, name: str) -> None:
-        """
-        Check what can be checked at decoration.
-
-        Raises:
-            TypeError: An option is of a wrong type.
-            ValueError: One is out of bounds.
-        """
-        self._check_kinds(name)
-        self._check_timeout(name)
-        span_of(self.stale, what=f"stale for {name}()")
-        span_of(self.stale_on_error, what=f"stale_on_error for {name}()")
-        if self.wait is not UNSET:
-            span_of(self.wait, what=f"wait for {name}()")
-        if self.jitter is not UNSET:
-            fraction_of(self.jitter, what=f"jitter for {name}()")
-        self._check_early(name)
-
-    def _check_kinds(self, name: str) -> None:
-        for option, value, kinds in (
-            ("cache", self.cache, (str, type(None))),
-            ("using", self.using, (str,)),
-            ("version", self.version, (int, str, type(None))),
-        ):
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                msg = f"{option}={value!r} for {name}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
-                raise TypeError(msg)
-        for option, flag in (("nested", self.nested), ("audit", self.audit)):
-            if not isinstance(flag, bool):
-                msg = f"{option}={flag!r} for {name}(); it takes True or False."
-                raise TypeError(msg)
-        if not callable(self.cache_if):
-            msg = f"cache_if={self.cache_if!r} for {name}(); it takes a callable of the value."
+def _kind(*kinds: type) -> Callable[[str, str, Any], None]:
+    def check(function: str, option: str, value: object) -> None:
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            msg = f"{option}={value!r} for {function}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
             raise TypeError(msg)
-        if not isinstance(self.format, str) or self.format not in SERIALIZERS:
-            msg = f"format={self.format!r} for {name}(); it takes {' or '.join(map(repr, SERIALIZERS))}."
-            raise ValueError(msg)
 
-    def _check_timeout(self, name: str) -> None:
-        if self.timeout is not UNSET and not callable(self.timeout) and seconds_of(self.timeout) == 0:
-            msg = (
-                f"timeout=0 for {name}() would store nothing; use bypass(), or a callable that gives 0 for some values."
-            )
-            raise ValueError(msg)
+    return check
 
-    def _check_early(self, name: str) -> None:
-        if isinstance(self.early, bool) or not isinstance(self.early, int | float):
-            msg = f"early={self.early!r} for {name}(); it takes XFetch's beta: 0 for never, 1 to begin with."
+
+def _flag(function: str, option: str, value: object) -> None:
+    if not isinstance(value, bool):
+        msg = f"{option}={value!r} for {function}(); it takes True or False."
+        raise TypeError(msg)
+
+
+def _span(function: str, option: str, value: Any) -> None:
+    if value is not UNSET:
+        span_of(value, what=f"{option} for {function}()")
+
+
+def _fraction(function: str, option: str, value: object) -> None:
+    if value is not UNSET:
+        fraction_of(value, what=f"{option} for {function}()")
+
+
+def _names(function: str, option: str, value: object) -> None:
+    if isinstance(value, str):
+        msg = f"{option}={value!r} for {function}() is a text; it takes a sequence of names: ({value!r},)."
+        raise TypeError(msg)
+
+
+def _timeout(function: str, _option: str, value: Any) -> None:
+    if value is not UNSET and not callable(value) and seconds_of(value) == 0:
+        msg = (
+            f"timeout=0 for {function}() would store nothing; use bypass(), or a callable that gives 0 for some values."
+        )
+        raise ValueError(msg)
+
+
+def _beta(function: str, option: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{option}={value!r} for {function}(); it takes XFetch's beta: 0 for never, 1 to begin with."
+        raise TypeError(msg)
+    if not 0 <= value <= float_info.max:
+        msg = f"{option}={value!r} for {function}(); it takes 0 or more."
+        raise ValueError(msg)
+
+
+def _predicate(function: str, option: str, value: object) -> None:
+    if not callable(value):
+        msg = f"{option}={value!r} for {function}(); it takes a callable of the value."
+        raise TypeError(msg)
+
+
+def _checked_later(_function: str, _option: str, _value: object) -> None:
+    """Leave the check to the keys, which know the parameters of the function."""
+
+
+class Option(NamedTuple):
+    """What is known of one option, besides its name and type."""
+
+    default: Any
+    check: Callable[[str, str, Any], None]
+
+
+# A type checker reads the types, and the decorators the rest.
+class CacheOptions(TypedDict, total=False):
+    """
+    The options of `cached_query`: annotate `**options: Unpack[CacheOptions]` in a decorator of your own.
+
+    A new option is one line below, one entry here, and a row in docs/reference.md.
+
+    Args:
+        timeout: How long an entry is fresh: seconds, a timedelta, None for ever, or a callable of the value
+            that gives one of these (0: don't store). Default: the setting `TIMEOUT`, else the alias's own.
+            A number or a timedelta may be positional.
+
+        key: What distinguishes calls. None: every argument. A template, "{club.pk}:{page}". A callable that
+            takes some of the parameters by name, and gives any value that can be in a key.
+
+        ignore: Names of parameters, and of variables of the enclosing function, that do not change the
+            value.
+
+        vary: What else the value depends on: a callable of no or some of the parameters, or a sequence of
+            them. One `invalidate()` reaches all variants.
+
+        namespace: What invalidates the entry together with others: a `Namespace`, a template,
+            "club:{club.pk}", a callable that gives a Namespace or several, or a sequence of these.
+
+        depends_on: Models whose saved, deleted or m2m-changed rows invalidate the entry: each a class,
+            "app_label.Model", or rows(ClubClass, club="{club.pk}") for the rows with this value alone.
+
+        cache: Alias of the cache, one of the setting `ALIASES`. Default: the first of them.
+
+        using: Alias of the database whose transaction invalidations wait for.
+
+        version: Change it when the meaning of the value changes: entries of another version are not seen.
+
+        name: Stable name for keys and statistics. Default: module and qualified name. Required for a
+            lambda.
+
+        stale_while_revalidate: Seconds, or a timedelta, past the timeout in which the old value may be
+            served while one caller refreshes it (RFC 5861); the setting `REFRESH` says who refreshes. An
+            invalidated value is never served.
+
+        stale_if_error: Seconds, or a timedelta, past the timeout in which the old value may be served if
+            the computation raises (RFC 5861).
+
+        early: XFetch's beta: how eagerly an entry is refreshed before its timeout. 0 is never, 1 the usual.
+
+        jitter: Fraction by which each entry's timeout may be shortened at random. Default: the setting
+            `JITTER`.
+
+        wait: Longest that a caller waits for another one's computation, in seconds or as a timedelta,
+            before it computes itself. With 0 a miss takes no lease. Default: the setting `WAIT`.
+
+        nested: Whether the entry depends on the cached calls inside its computation: an invalidation of one
+            of them is then a miss here too.
+
+        serializer: How values are stored: "pickle" takes nearly everything; "json" takes plain data only,
+            and reading it runs no code; or an object with `name`, `dumps()` to bytes and `loads()`. A
+            changed format is a changed name.
+
+        audit: Whether hits may be audited, as the setting `AUDIT` says. False where the value changes by
+            itself.
+
+        cache_if: Callable of the value: store only where true. Default: always.
+    """
+
+    timeout: Annotated[Timeout | Unset, Option(UNSET, _timeout)]
+    key: Annotated[KeyOption, Option(None, _checked_later)]
+    ignore: Annotated[Sequence[str], Option((), _names)]
+    vary: Annotated[Callable[..., object] | Sequence[Callable[..., object]], Option((), _checked_later)]
+    namespace: Annotated[NamespaceOption | Sequence[NamespaceOption] | None, Option(None, _checked_later)]
+    depends_on: Annotated[Sequence[DependsOn], Option((), _checked_later)]
+    cache: Annotated[str | None, Option(None, _kind(str, type(None)))]
+    using: Annotated[str, Option(DEFAULT_DB_ALIAS, _kind(str))]
+    version: Annotated[int | str | None, Option(None, _kind(int, str, type(None)))]
+    name: Annotated[str | None, Option(None, _checked_later)]
+    stale_while_revalidate: Annotated[Seconds, Option(0, _span)]
+    stale_if_error: Annotated[Seconds, Option(0, _span)]
+    early: Annotated[float, Option(0, _beta)]
+    jitter: Annotated[float | Unset, Option(UNSET, _fraction)]
+    wait: Annotated[Seconds | Unset, Option(UNSET, _span)]
+    nested: Annotated[bool, Option(default=True, check=_flag)]
+    serializer: Annotated[SerializerOption, Option("pickle", check_serializer)]
+    audit: Annotated[bool, Option(default=True, check=_flag)]
+    cache_if: Annotated[Callable[[Any], object], Option(always, _predicate)]
+
+
+class ManyOptions(CacheOptions):
+    """The options of `cached_query_many`."""
+
+    over: Required[str]
+
+
+_TYPES: Final = get_type_hints(CacheOptions, include_extras=True)
+OPTIONS: Final[Mapping[str, Option]] = {name: get_args(hint)[1] for name, hint in _TYPES.items()}
+
+
+def complete(given: Mapping[str, Any], decorator: str) -> CacheOptions:
+    """
+    Return the options with their defaults.
+
+    Raises:
+        TypeError: There is no such option.
+    """
+    for name in given:
+        if name not in OPTIONS:
+            near = get_close_matches(name, OPTIONS, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(OPTIONS)}."
+            msg = f"{decorator}() has no option {name!r}; {remedy}"
             raise TypeError(msg)
-        if not 0 <= self.early <= float_info.max:
-            msg = f"early={self.early!r} for {name}(); it takes 0 or more."
-            raise ValueError(msg)
+    return cast("CacheOptions", {**{name: option.default for name, option in OPTIONS.items()}, **given})
+
+
+def check(options: CacheOptions, function: str) -> None:
+    """
+    Check what can be checked at decoration.
+
+    Raises:
+        TypeError: An option is of a wrong type.
+        ValueError: One is out of bounds.
+    """
+    for name, value in options.items():
+        OPTIONS[name].check(function, name, value)
+
+
+def signature_of(*first: Parameter) -> Signature:
+    """Return the signature that `help()` and editors show: these parameters, then each option with its default."""
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=OPTIONS[name].default, annotation=get_args(hint)[0])
+        for name, hint in _TYPES.items()
+    ]
+    return Signature([*first, *options])
+
+
+def documented(docstring: str) -> str:
+    """Return a docstring with the entries of all options in the place of `{options}`."""
+    entries = cleandoc(CacheOptions.__doc__ or "").partition("Args:\n")[2]
+    return docstring.replace("        {options}", indent(dedent(entries), " " * 8))

@@ -112,7 +112,7 @@ class CachedQuery(CachedFunction[P, R], Generic[P, V, R]):
             emit(Event("hit", policy.function, keys[0], policy.store.alias, entry.seconds))
             return entry.value, None
         call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
-        is_due = entry is not None and entry.expires + policy.stale > time()
+        is_due = entry is not None and entry.expires + policy.stale_while_revalidate > time()
         return None, (stale_flow if is_due else miss_flow)(call)
 
     def _admitted(self, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
@@ -152,7 +152,7 @@ class CachedQuery(CachedFunction[P, R], Generic[P, V, R]):
                 Inside `atomic()` not here, but where that ends.
         """
         if modes.current_mode() != "off":
-            invalidate(self._spec.options.using, self._spec.own_token(self._head + args, kwargs))
+            invalidate(self._spec.options["using"], self._spec.own_token(self._head + args, kwargs))
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """

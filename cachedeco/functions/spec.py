@@ -5,18 +5,19 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
+from inspect import Parameter, Signature
 from typing import Any, Final, Literal, NamedTuple, Self
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.functions.naming import key_name_of, name_of
-from cachedeco.functions.options import Options
+from cachedeco.functions.options import CacheOptions, check
 from cachedeco.invalidation.delivery import Invalidation
-from cachedeco.keys.compiler import CompiledKeys, KeyOption, KeyPlan, token_of_function
-from cachedeco.keys.dependencies import DependsOn, dependencies_of
+from cachedeco.keys.compiler import CompiledKeys, KeyPlan, token_of_function
+from cachedeco.keys.dependencies import dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
-from cachedeco.keys.expressions import Subject, free_variables
+from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime import conf
 from cachedeco.runtime.validation import UNSET, seconds_of, span_of
@@ -88,13 +89,13 @@ class FunctionSpec:
         TypeError, ValueError: As `cached_query` says.
     """
 
-    def __init__(self, source: Source, name: str, plan: KeyPlan, options: Options) -> None:
+    def __init__(self, source: Source, name: str, plan: KeyPlan, options: CacheOptions) -> None:
         """Enter the function in the registry."""
         self.source = source
         self.name = name
         self.options = options
         # Whether only an invalidation lets a call give another value.
-        self.is_auditable = options.audit and options.nested
+        self.is_auditable = options["audit"] and options["nested"]
         self._plan = plan
         self._ready: ResolvedSpec | None = None
         self.dependencies = plan.dependencies
@@ -144,11 +145,11 @@ class FunctionSpec:
 
     def _resolve(self, settings: conf.Settings) -> ResolvedSpec:
         options = self.options
-        alias = settings.CACHES[0] if options.cache is None else options.cache
-        if alias not in settings.CACHES:
+        alias = settings.ALIASES[0] if options["cache"] is None else options["cache"]
+        if alias not in settings.ALIASES:
             msg = (
-                f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['CACHES'] = {list(settings.CACHES)!r}: "
-                "an invalidation of a namespace would not reach it. Add the alias there."
+                f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['ALIASES'] = "
+                f"{list(settings.ALIASES)!r}: a namespace would not reach it. Add the alias there."
             )
             raise ImproperlyConfigured(msg)
         store = Store(alias, self.name)
@@ -156,33 +157,36 @@ class FunctionSpec:
         policy = CachePolicy(
             function=self.name,
             store=store,
-            codec=EntryCodec(store, build_serializer(options.format, settings.SIGNING_KEYS)),
-            using=options.using,
+            codec=EntryCodec(store, build_serializer(options["serializer"], settings.SIGNING_KEYS)),
+            using=options["using"],
             timeout=timeout,
-            cache_if=options.cache_if,
+            cache_if=options["cache_if"],
             lifetime=lifetime,
-            stale=span_of(options.stale, what="stale"),
-            stale_on_error=span_of(options.stale_on_error, what="stale_on_error"),
-            early=options.early,
-            jitter=settings.JITTER if options.jitter is UNSET else options.jitter,
-            wait=settings.WAIT if options.wait is UNSET else span_of(options.wait, what="wait"),
-            nested=options.nested,
+            stale_while_revalidate=span_of(options["stale_while_revalidate"], what="stale_while_revalidate"),
+            stale_if_error=span_of(options["stale_if_error"], what="stale_if_error"),
+            early=options["early"],
+            jitter=settings.JITTER if options["jitter"] is UNSET else options["jitter"],
+            wait=settings.WAIT if options["wait"] is UNSET else span_of(options["wait"], what="wait"),
+            nested=options["nested"],
             refresh=settings.REFRESH,
-            audit=settings.AUDIT if options.audit else 0.0,
+            audit=settings.AUDIT if options["audit"] else 0.0,
         )
-        compiled_keys = self._plan.compiled(settings.KEY_PREFIX, options.version, settings.VARY)
+        compiled_keys = self._plan.compiled(settings.KEY_PREFIX, options["version"], settings.VARY)
         return ResolvedSpec(settings, policy, compiled_keys, store.key_budget())
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
         """Return what gives the timeout of a value, and the lifetime of a call's own token."""
-        given = self.options.timeout
+        given = self.options["timeout"]
         chosen = settings.TIMEOUT if given is UNSET or callable(given) else given
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
         if callable(given):
             return lambda value: seconds if value is ABSENT else seconds_of(given(value)), LIFETIME_WHEN_UNKNOWN
         if seconds is None:
             return lambda _: None, None
-        max_stale = max(span_of(each, what="stale") for each in (self.options.stale, self.options.stale_on_error))
+        max_stale = max(
+            span_of(self.options["stale_while_revalidate"], what="stale_while_revalidate"),
+            span_of(self.options["stale_if_error"], what="stale_if_error"),
+        )
         return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * (seconds + max_stale))
 
 
@@ -198,30 +202,52 @@ def all_specs() -> list[FunctionSpec]:
 # --- from what the decorator was given ---
 
 
-def build_spec(  # noqa: PLR0913 -- the decorator's own
-    given: object,
-    options: Options,
-    *,
-    key: KeyOption,
-    ignore: Sequence[str],
-    vary: object,
-    namespace: object,
-    depends_on: Sequence[DependsOn],
-    name: str | None,
-) -> FunctionSpec:
-    """Check what the decorator was given, and return the recipe."""
+def build_spec(given: object, options: CacheOptions, over: str | None = None) -> FunctionSpec:
+    """
+    Check what the decorator was given, and return the spec of the function.
+
+    Args:
+        given: The decorated function.
+
+        options: All options.
+
+        over: Name of the parameter that takes many ids. In a key one id takes its place, under the name `each`.
+    """
     source = Source.of(given)
-    name = name_of(source.function, name)
-    options.check(name)
-    if isinstance(ignore, str):
-        msg = f"ignore={ignore!r} for {name}() is a text; it takes a sequence of names: ({ignore!r},)."
-        raise TypeError(msg)
+    name = name_of(source.function, options["name"])
+    check(options, name)
     key_name = key_name_of(source.function, name)
     signature, free = inspect.signature(source.function), free_variables(source.function)
-    subject = Subject(name, key_name, signature, free, is_method=_is_method(source))
-    spaces = (*_several(namespace), *dependencies_of(subject, depends_on))
-    plan = KeyPlan(subject, key, tuple(ignore), _several(vary), spaces)
+    if over is not None:
+        signature = _signature_of_one(name, signature, over, options["ignore"])
+    subject = Subject(name, key_name, signature, free, is_method=_is_method(source), over=over)
+    spaces = (*_several(options["namespace"]), *dependencies_of(subject, options["depends_on"]))
+    plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _several(options["vary"]), spaces)
     return FunctionSpec(source, name, plan, options)
+
+
+def _signature_of_one(name: str, signature: Signature, over: str, ignore: Sequence[str]) -> Signature:
+    """
+    Return the signature of a bulk function as its keys see it: one id, `each`, in the place of many.
+
+    Raises:
+        TypeError: *over* names no parameter that can take a collection, or ids would not be told apart.
+    """
+    parameters = signature.parameters
+    kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
+    if kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
+        taken = ", ".join(map(str, parameters.values())) or "no parameters"
+        msg = f"over={over!r} for {name}(); it names the parameter that takes the ids, of these: {taken}."
+        raise TypeError(msg)
+    if over in ignore or ONE_ID in ignore:
+        msg = f"{name}() is over {over!r}, and ignore= names it too: all ids would share one entry."
+        raise TypeError(msg)
+    if ONE_ID in parameters and over != ONE_ID:
+        msg = f"{name}() takes {ONE_ID!r}, which is one id of {over!r} in keys and namespaces; rename it."
+        raise TypeError(msg)
+    return signature.replace(
+        parameters=[each.replace(name=ONE_ID) if each.name == over else each for each in parameters.values()]
+    )
 
 
 def _is_method(source: Source) -> bool:

@@ -159,7 +159,7 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
     for each in namespaces:
         every |= dict.fromkeys((each, each.other) if isinstance(each, _ModelNamespace) else (each,))
     names = [each.token_name(settings.KEY_PREFIX) for each in every]
-    stores = [Store(alias) for alias in settings.CACHES]
+    stores = [Store(alias) for alias in settings.ALIASES]
     invalidate(
         using, *[Invalidation(store, shorten_keys([name], store.key_budget())[0]) for store in stores for name in names]
     )

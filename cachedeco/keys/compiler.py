@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from cachedeco.invalidation.namespaces import Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import KeyTypeError, encode
-from cachedeco.keys.expressions import Expression, Subject, pieces_of
+from cachedeco.keys.expressions import ONE_ID, Expression, Subject, pieces_of
 
 KeyOption = str | Callable[..., object] | None
 NamespaceOption = Namespace | str | Callable[..., object]
@@ -189,6 +189,12 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], seen: set[str]) ->
         if name not in parameters and name not in subject.free:
             msg = f"ignore= names {name!r}, which {subject.name}() does not have; {subject.has()}."
             raise TypeError(msg)
+    if subject.over is not None and ONE_ID not in seen:
+        msg = (
+            f"{subject.name}() takes many ids as {subject.over!r}, and its key never looks at {ONE_ID!r}, one of them: "
+            f"all would share one entry. Put {{{ONE_ID}}} into key=."
+        )
+        raise TypeError(msg)
     for name in parameters:
         if name not in seen:
             msg = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
@@ -13,7 +13,44 @@ from cachedeco.invalidation.rows import ModelReference, check_telling, field_of,
 from cachedeco.invalidation.signals import watch
 from cachedeco.keys.expressions import Expression, Subject, pieces_of
 
-DependsOn = ModelReference | tuple[ModelReference, str] | tuple[ModelReference, str, str]
+
+class Rows(NamedTuple):
+    """The rows of a model with one value in a field: what `rows()` gives."""
+
+    model: ModelReference
+    field: str
+    template: str
+
+
+def rows(model: ModelReference, /, **field: str) -> Rows:
+    """
+    Return the rows of a model that have one value in a field, for *depends_on*.
+
+    ::
+
+        depends_on=[rows(ClubClass, club="{club.pk}")]  # the classes of this call's club, and no others
+
+    Args:
+        model: The model, or its name, "app_label.Model".
+
+        field: Exactly one field, without lookups: its value is a template over the parameters.
+
+    Raises:
+        TypeError: It is not exactly one field, or its value is no text.
+    """
+    shown = model if isinstance(model, str) else getattr(model, "__name__", model)
+    if len(field) != 1 or any("__" in name or not isinstance(text, str) for name, text in field.items()):
+        given = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
+        msg = (
+            f"rows({shown}, ...) has {given}; it takes one field, without lookups, and a template: "
+            f"rows({shown}, club='{{club.pk}}')."
+        )
+        raise TypeError(msg)
+    [(name, template)] = field.items()
+    return Rows(model, name, template)
+
+
+DependsOn = ModelReference | Rows
 
 
 class Dependency:
@@ -23,31 +60,32 @@ class Dependency:
     A name "app_label.Model" need not lead to a model before all of them are loaded: then `resolved()` tells.
 
     Raises:
-        TypeError: It is none, or neither a template nor a parameter gives the value of the field.
+        TypeError: It is none.
         ValueError: The template is malformed.
     """
 
     def __init__(self, subject: Subject, given: object) -> None:
         """Check what can be checked as yet."""
         self.reference: ModelReference
-        self.field: str | None
+        self.field: str | None = None
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
-        parts = given if isinstance(given, tuple) else (given,)
-        if len(parts) not in {1, 2, 3} or not all(isinstance(each, str) for each in parts[1:]):
+        if isinstance(given, tuple) and not isinstance(given, Rows):
+            model = getattr(given[0], "__name__", given[0]) if given else "Model"
+            field = given[1] if given[1:] else "field"
+            template = given[2] if given[2:] else f"{{{field}}}"
             msg = (
-                f"{self._label} has {given!r}; it takes a model, 'app_label.Model', (Model, 'field'), or "
-                "(Model, 'field', '{template}')."
+                f"{self._label} has the tuple {given!r}; it takes a model, 'app_label.Model', or "
+                f"rows({model}, {field}={template!r})."
             )
             raise TypeError(msg)
-        padded: tuple[Any, ...] = (*parts, None, None)
-        self.reference, self.field, template = padded[:3]
+        if isinstance(given, Rows):
+            self.reference, self.field, template = given
+            self.pieces = list(pieces_of(subject, template, "depends_on"))
+        else:
+            self.reference = cast("ModelReference", given)  # resolved() refuses all else
         if apps.models_ready or not isinstance(self.reference, str):
             self.resolved()
-        if template is not None:
-            self.pieces = list(pieces_of(subject, template, "depends_on"))
-        elif self.field is not None:
-            self.pieces = [("", subject.attribute(self._parameter(subject, self.field), "depends_on"))]
 
     def resolved(self) -> tuple[type[Model], "Field[Any, Any] | None"]:
         """
@@ -65,21 +103,6 @@ class Dependency:
             msg = f"{self._label}: {error}"
             raise TypeError(msg) from error
         return model, field
-
-    def _parameter(self, subject: Subject, name: str) -> str:
-        """Return the parameter that gives the field's value: of its name, with or without `_id`."""
-        names = [name, name.removesuffix("_id"), f"{name}_id"]
-        if apps.models_ready or not isinstance(self.reference, str):
-            field = self.resolved()[1]
-            names = [name, getattr(field, "attname", name), getattr(field, "name", name)]
-        for each in names:
-            if each in subject.signature.parameters:
-                return each
-        msg = (
-            f"{self._label} names the field {name!r}, and no parameter is called {' or '.join(dict.fromkeys(names))}; "
-            f"{subject.has()}. Say where its value comes from: (..., {name!r}, '{{club.pk}}')."
-        )
-        raise TypeError(msg)
 
     def watch(self) -> None:
         """Have changed rows invalidate what depends on them, from now on."""

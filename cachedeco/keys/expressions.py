@@ -11,10 +11,13 @@ from inspect import Parameter, Signature
 from keyword import iskeyword
 from string import Formatter
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation.namespaces import part_of, paths_of
 from cachedeco.keys.encoders import encode, kind_of
+
+# What one id of a function over many is called in its templates and callables.
+ONE_ID: Final = "each"
 
 
 class Expression(NamedTuple):
@@ -28,8 +31,18 @@ class Expression(NamedTuple):
 class Subject:
     """The function that keys are made for: its name, its parameters, and the values that its sources refer to."""
 
-    def __init__(self, name: str, key_name: str, signature: Signature, free: Iterable[str], *, is_method: bool) -> None:
-        """Begin with the values that every source uses."""
+    def __init__(  # noqa: PLR0913 -- all that a key can be made of
+        self,
+        name: str,
+        key_name: str,
+        signature: Signature,
+        free: Iterable[str],
+        *,
+        is_method: bool,
+        over: str | None = None,
+    ) -> None:
+        """Begin with the values that every source uses; *over* names the parameter of many ids, here `each`."""
+        self.over = over
         self.is_method = is_method
         self.name = name
         self.key_name = key_name
@@ -44,7 +57,8 @@ class Subject:
     def has(self) -> str:
         """Say what there is, for an error message."""
         names = ", ".join([*self.signature.parameters, *sorted(self.free)])
-        return f"it has {names}" if names else "it has no parameters"
+        one_id = "" if self.over in {None, ONE_ID} else f", where {ONE_ID!r} is one id of {self.over!r}"
+        return f"it has {names}{one_id}" if names else "it has no parameters"
 
     def attribute(self, path: str, option: str) -> Expression:
         """Read a template's field, `club.pk`."""

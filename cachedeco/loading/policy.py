@@ -23,8 +23,8 @@ class CachePolicy:
     timeout: Callable[[Any], float | None]  #: takes the value; None = for ever, 0 = do not store
     cache_if: Callable[[Any], object]
     lifetime: float | None  #: how long a call's own token lives, None for ever
-    stale: float  #: how long past its timeout an entry may be served while one caller refreshes it
-    stale_on_error: float  #: ... and when the computation raises
+    stale_while_revalidate: float  #: how long past its timeout an entry may be served while one caller refreshes it
+    stale_if_error: float  #: ... and when the computation raises
     early: float  #: XFetch's beta
     jitter: float  #: by which fraction a timeout may be shortened
     wait: float  #: how long a caller waits for another one's computation
@@ -35,7 +35,7 @@ class CachePolicy:
     @property
     def max_stale(self) -> float:
         """How long past its timeout an entry may be served at all."""
-        return max(self.stale, self.stale_on_error)
+        return max(self.stale_while_revalidate, self.stale_if_error)
 
     def tell(
         self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: BaseException | None = None

@@ -56,7 +56,7 @@ class Deliverer:
         self._databases = tables() if databases is None else list(databases)
         self._batch = batch
         self._stopping = stopping
-        self._hearts = {alias: Heartbeat(alias) for alias in conf.settings().CACHES}
+        self._hearts = {alias: Heartbeat(alias) for alias in conf.settings().ALIASES}
 
     def run(self, *, replay: bool | None = None) -> Report:
         """

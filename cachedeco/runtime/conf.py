@@ -25,7 +25,7 @@ class Settings:
     """What the dict `CACHEDECO` in Django's settings may hold, with the defaults."""
 
     MODE: ModeName = "on"
-    CACHES: tuple[str, ...] = ("default",)
+    ALIASES: tuple[str, ...] = ("default",)
     TIMEOUT: float | Unset | None = UNSET
     VARY: tuple[Callable[[], object], ...] = ()
     KEY_PREFIX: str = "cd"

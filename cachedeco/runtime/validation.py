@@ -226,7 +226,7 @@ def _signing_keys_of(value: object) -> tuple[bytes, ...]:
 
 PARSERS: dict[str, Callable[[Any], object]] = {
     "MODE": mode_of,
-    "CACHES": _aliases_of,
+    "ALIASES": _aliases_of,
     "TIMEOUT": seconds_of,
     "VARY": _vary_of,
     "KEY_PREFIX": _prefix_of,

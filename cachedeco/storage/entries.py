@@ -29,7 +29,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 -- a class with the name of a variable
 from typing import Any, Final, NamedTuple, Self
 
-from cachedeco.storage.serializers import Serializer
+from cachedeco.storage.serializers import EntrySerializer
 from cachedeco.storage.signing import bound
 from cachedeco.storage.store import Store
 
@@ -54,7 +54,7 @@ class EntryCodec(NamedTuple):
     """Where the entries of a function lie, and in which format."""
 
     store: Store
-    serializer: Serializer
+    serializer: EntrySerializer
 
     def signature(self, key: str, head: bytes, tail: bytes) -> bytes:
         """Return the signature of an entry under a key; empty where the format has none."""
@@ -140,7 +140,7 @@ class _Layout(NamedTuple):
     signature: int  #: and the stamp begins
 
     @classmethod
-    def of(cls, serializer: Serializer, sealed: bytes) -> Self:
+    def of(cls, serializer: EntrySerializer, sealed: bytes) -> Self:
         """
         Find the parts of an entry.
 
@@ -180,7 +180,7 @@ def inner_names(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, obje
     return text.split("\n") if text else []
 
 
-def packed_of(serializer: Serializer, sealed: bytes) -> bytes:
+def packed_of(serializer: EntrySerializer, sealed: bytes) -> bytes:
     """Return the packed value of an entry that unseal() has found to be one."""
     return sealed[: _Layout.of(serializer, sealed).value]
 
@@ -197,7 +197,7 @@ def _tail(tokens: Sequence[bytes], mark: bytes) -> bytes:
     return b"".join(tokens) + _number.pack(len(tokens)) + mark
 
 
-def _end(serializer: Serializer, sealed: bytes, number: int) -> int:
+def _end(serializer: EntrySerializer, sealed: bytes, number: int) -> int:
     """
     Return where the head of an entry ends that has so many tokens, and its signature begins.
 

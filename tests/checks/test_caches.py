@@ -281,7 +281,7 @@ def test_views_in_which_nothing_is_stored_are_w007(
     assert all(message.hint and "'default'" in message.msg for message in messages)
 
 
-@pytest.mark.parametrize("cachedeco", [{"CACHES": ["nowhere"]}, {"NONSENSE": 1}])
+@pytest.mark.parametrize("cachedeco", [{"ALIASES": ["nowhere"]}, {"NONSENSE": 1}])
 def test_settings_at_fault_are_left_to_their_own_checks(cachedeco: dict[str, Any], settings: Any) -> None:
     """What E001 and E002 say is not said again, and breaks no check."""
     settings.CACHEDECO = cachedeco

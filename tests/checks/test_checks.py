@@ -43,7 +43,7 @@ def test_checks_of_a_sound_project_find_nothing(settings: Any, use_caches: UseCa
     """All aliases are there: not a word."""
     use_caches(default="locmem", slow="locmem")
 
-    assert [] == found(settings, CACHES=["default", "slow"])
+    assert [] == found(settings, ALIASES=["default", "slow"])
 
 
 def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
@@ -56,7 +56,7 @@ def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
 
 def test_unknown_alias_is_e002(settings: Any) -> None:
     """An alias that Django's CACHES lacks is named, beside those that there are."""
-    messages = [each for each in found(settings, CACHES=["default", "nowhere"]) if each.id != "cachedeco.E004"]
+    messages = [each for each in found(settings, ALIASES=["default", "nowhere"]) if each.id != "cachedeco.E004"]
 
     assert [("cachedeco.E002", "CACHES has default.")] == [(each.id, each.hint) for each in messages]
     assert "'nowhere'" in messages[0].msg
@@ -73,7 +73,7 @@ def test_key_prefix_that_leaves_no_room_is_e003(
     """Of memcached's 250 bytes, Django's prefix and version must leave as many as the shortest key takes."""
     use_caches(default=cache_config("locmem", KEY_PREFIX="p" * length), slow="locmem")
 
-    assert expected == [each.id for each in found(settings, CACHES=["default", "slow"])]
+    assert expected == [each.id for each in found(settings, ALIASES=["default", "slow"])]
 
 
 def test_function_in_a_cache_that_invalidations_miss_is_e004(settings: Any) -> None:

@@ -12,7 +12,7 @@ def test_parameters_are_those_of_cached_query_and_over() -> None:
     """Both decorators take the same parameters, with the same defaults, so that one table is enough."""
     one = {each.name: each.default for each in inspect.signature(cached_query).parameters.values()}
     many = {each.name: each.default for each in inspect.signature(cached_query_many).parameters.values()}
-    del one["function"]
+    del one["first"]
 
     assert {"over": inspect.Parameter.empty, **one} == many
 

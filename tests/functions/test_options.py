@@ -1,7 +1,8 @@
 """Each option of the decorator does what it says, and is refused where it can't be meant."""
 
+import inspect
+import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,8 @@ from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import get_language, override
 
-from cachedeco import MISSING, Event, Namespace, cached_query, listening
+from cachedeco import MISSING, Event, Namespace, cached_query, cached_query_many, listening
+from cachedeco.functions.options import OPTIONS
 from tests.conftest import UseCaches
 from tests.support.backends import Commands
 from tests.support.sides import Side, both
@@ -132,7 +134,7 @@ def test_namespace_in_any_form_invalidates(side: Side, namespace: Any) -> None:
 def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: Any, commands: Commands) -> None:
     """Entries and tokens go to the alias that was asked for, and an invalidation too."""
     use_caches(default="locmem", slow="locmem")
-    settings.CACHEDECO = {"CACHES": ["default", "slow"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "slow"]}
 
     @side.cached(cache="slow")
     def answer() -> int:
@@ -147,7 +149,7 @@ def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: An
 def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
     """Without `cache=`, the first alias of `CACHES` is used, whatever its name."""
     use_caches(default="locmem", slow="locmem")
-    settings.CACHEDECO = {"CACHES": ["slow", "default"]}
+    settings.CACHEDECO = {"ALIASES": ["slow", "default"]}
 
     @cached_query
     def answer() -> int:
@@ -166,7 +168,7 @@ def test_cache_that_invalidations_would_not_reach_is_refused() -> None:
         return 1
 
     with pytest.raises(
-        ImproperlyConfigured, match=r"cache='slow', which is not in CACHEDECO\['CACHES'\].*Add the alias"
+        ImproperlyConfigured, match=r"cache='slow', which is not in CACHEDECO\['ALIASES'\].*Add the alias"
     ):
         answer()
 
@@ -250,10 +252,10 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"namespace": [7]}, "namespace= has 7 for "),
         ({"key": 7}, "key= has 7 for "),
         ({"key": "constant"}, "takes 'number', which its key never looks at"),
-        ({"stale": None}, r"stale for .* is None; it takes seconds or a timedelta\."),
-        ({"stale": "60"}, r"stale for .* is '60'; it takes seconds or a timedelta\."),
-        ({"stale": True}, "stale for .* is True"),
-        ({"stale_on_error": None}, "stale_on_error for .* is None; it takes seconds or a timedelta"),
+        ({"stale_while_revalidate": None}, r"stale_while_revalidate for .* is None; it takes seconds or a timedelta\."),
+        ({"stale_while_revalidate": "60"}, r"stale_while_revalidate for .* is '60'; it takes seconds or a timedelta\."),
+        ({"stale_while_revalidate": True}, "stale_while_revalidate for .* is True"),
+        ({"stale_if_error": None}, "stale_if_error for .* is None; it takes seconds or a timedelta"),
         ({"wait": None}, "wait for .* is None; it takes seconds or a timedelta"),
         ({"wait": []}, "wait for "),
         ({"jitter": None}, r"jitter for .* is None; it takes a fraction, such as 0\.1"),
@@ -264,7 +266,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"nested": None}, "nested=None for .* it takes True or False"),
         ({"nested": 1}, "nested=1 for "),
         ({"audit": None}, "audit=None for .* it takes True or False"),
-        ({"nonsense": 1}, "unexpected keyword argument 'nonsense'"),
+        ({"nonsense": 1}, "cached_query\\(\\) has no option 'nonsense'; it takes timeout, key"),
     ],
     ids=lambda value: next(iter(value.items()))[0] if isinstance(value, dict) else "",
 )
@@ -282,11 +284,11 @@ def test_option_of_a_wrong_type_is_refused(options: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stale": -1}, r"stale for .* is -1; it takes 0 or more seconds\."),
-        ({"stale": float("inf")}, "stale for .* is inf"),
-        ({"stale": timedelta(seconds=-1)}, "stale for "),
-        ({"stale_on_error": -0.1}, "stale_on_error for .* is -0.1"),
-        ({"stale_on_error": float("nan")}, "stale_on_error for .* is nan"),
+        ({"stale_while_revalidate": -1}, r"stale_while_revalidate for .* is -1; it takes 0 or more seconds\."),
+        ({"stale_while_revalidate": float("inf")}, "stale_while_revalidate for .* is inf"),
+        ({"stale_while_revalidate": timedelta(seconds=-1)}, "stale_while_revalidate for "),
+        ({"stale_if_error": -0.1}, "stale_if_error for .* is -0.1"),
+        ({"stale_if_error": float("nan")}, "stale_if_error for .* is nan"),
         ({"wait": -1}, r"wait for .* is -1; it takes 0 or more seconds\."),
         ({"wait": float("inf")}, "wait for .* is inf"),
         ({"jitter": -0.1}, "jitter for .* is -0.1; it takes 0 or more, and less than 1"),
@@ -308,8 +310,14 @@ def test_number_out_of_bounds_is_refused(options: dict[str, Any], message: str) 
 @pytest.mark.parametrize(
     "options",
     [
-        {"stale": 0, "stale_on_error": 0, "wait": 0, "jitter": 0, "early": 0},
-        {"stale": timedelta(days=1), "stale_on_error": 0.5, "wait": timedelta(seconds=1), "jitter": 0.99, "early": 1.5},
+        {"stale_while_revalidate": 0, "stale_if_error": 0, "wait": 0, "jitter": 0, "early": 0},
+        {
+            "stale_while_revalidate": timedelta(days=1),
+            "stale_if_error": 0.5,
+            "wait": timedelta(seconds=1),
+            "jitter": 0.99,
+            "early": 1.5,
+        },
         {"nested": False},
     ],
     ids=["least", "usual", "not nested"],
@@ -329,11 +337,39 @@ def test_template_that_is_malformed_is_refused(option: str, template: str) -> No
         cached_query(**{option: template})(outside)
 
 
-def test_options_are_keyword_only() -> None:
-    """A first argument is the function, so that a timeout given by position is an error and not a surprise."""
-    with suppress(TypeError):
-        cached_query(60)  # type: ignore[call-overload]
-        pytest.fail("60 was taken for a function")
+@pytest.mark.parametrize("timeout", [60, 60.0, timedelta(minutes=1)])
+def test_timeout_may_be_positional(timeout: float | timedelta) -> None:
+    """A number of seconds or a timedelta in the first place is the timeout, as in Django's `cache_page(900)`."""
+
+    @cached_query(timeout, name=f"{__name__}.positional.{type(timeout).__name__}")
+    def double(number: int) -> int:
+        return 2 * number
+
+    assert 60 == double._spec.ready().policy.timeout(None)
+
+
+def test_two_timeouts_are_refused() -> None:
+    """A timeout by position and another by name is an error that shows both."""
+    with pytest.raises(TypeError, match=r"cached_query\(60, timeout=30\) has two timeouts; give one"):
+        cached_query(60, timeout=30)
+
+
+def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
+    """An unknown option is an error at decoration, for both decorators, that says what was meant."""
+    with pytest.raises(TypeError, match=r"cached_query\(\) has no option 'tiemout'; did you mean 'timeout'\?"):
+        cached_query(tiemout=3)  # type: ignore[call-overload]
+    with pytest.raises(
+        TypeError, match=r"cached_query_many\(\) has no option 'namespaces'; did you mean 'namespace'\?"
+    ):
+        cached_query_many(over="ids", namespaces=3)  # type: ignore[call-arg]
+
+
+def test_option_is_stated_once() -> None:
+    """Each option has its type, its default and its check in one line, and an entry in the docstring."""
+    documented = re.findall(r"^ {8}(\w+): ", cached_query.__doc__ or "", re.MULTILINE)
+
+    assert [*OPTIONS] == [name for name in documented if name in OPTIONS]
+    assert list(OPTIONS) == list(inspect.signature(cached_query).parameters)[1:]
 
 
 def outside(number: int) -> int:

@@ -185,7 +185,7 @@ def test_namespace_is_invalidated_by_one_command_for_each_alias(
 ) -> None:
     """A namespace lives in every cache of the setting."""
     use_caches(default="locmem", other="locmem", unused="locmem")
-    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
 
     side.call(Namespace("club", 7).invalidate)
 

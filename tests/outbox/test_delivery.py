@@ -115,7 +115,7 @@ def test_cache_that_is_away_keeps_no_other_waiting(
 ) -> None:
     """Of two caches the one that is there gets what it is to have."""
     use_caches(default="faulty", other="locmem")
-    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
     with transaction.atomic(using=ALIAS):
         Namespace("n", pk).invalidate(using=ALIAS)
     rows(ALIAS).update(acknowledged=None)

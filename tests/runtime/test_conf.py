@@ -27,7 +27,7 @@ def test_settings_have_their_defaults() -> None:
     """Without `CACHEDECO`, or with an empty one, everything has a default."""
     expected = Settings(
         MODE="on",
-        CACHES=("default",),
+        ALIASES=("default",),
         TIMEOUT=UNSET,
         VARY=(),
         KEY_PREFIX="cd",
@@ -53,8 +53,8 @@ def test_settings_have_their_defaults() -> None:
     [
         ("MODE", "off", "off"),
         ("MODE", "bypass", "bypass"),
-        ("CACHES", ["default", "slow"], ("default", "slow")),
-        ("CACHES", ("slow",), ("slow",)),
+        ("ALIASES", ["default", "slow"], ("default", "slow")),
+        ("ALIASES", ("slow",), ("slow",)),
         ("TIMEOUT", 60, 60.0),
         ("TIMEOUT", 0, 0.0),
         ("TIMEOUT", None, None),
@@ -98,9 +98,9 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("MODE", "of", "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),
         ("MODE", None, "the mode is None"),
         ("MODE", [], r"the mode is \[\]"),
-        ("CACHES", "default", "the value is 'default'; it takes a list"),
-        ("CACHES", [], "it takes a list of one or more aliases"),
-        ("CACHES", [7], "it takes a list of one or more aliases"),
+        ("ALIASES", "default", "the value is 'default'; it takes a list"),
+        ("ALIASES", [], "it takes a list of one or more aliases"),
+        ("ALIASES", [7], "it takes a list of one or more aliases"),
         ("TIMEOUT", "60", "timeout is '60'; it takes seconds"),
         ("TIMEOUT", -1, "timeout is -1; it takes 0 or more seconds"),
         ("TIMEOUT", True, "timeout is True"),
@@ -143,7 +143,7 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("REFRESH", "threads", "the value is 'threads'; it takes one of 'caller', 'thread', 'task'"),
         ("REFRESH", None, "the value is None; it takes one of"),
         ("REFRESH", [], r"the value is \[\]"),
-        ("MODES", "on", "CACHEDECO has no setting 'MODES'; it has MODE, CACHES, "),
+        ("MODES", "on", "CACHEDECO has no setting 'MODES'; it has MODE, ALIASES, "),
         (7, "on", "CACHEDECO has no setting 7"),
     ],
 )  # fmt: skip

@@ -80,15 +80,20 @@ class Truth:
         self.now = 1e9
         self.queue: list[Event] = []
 
-        @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale_on_error=9 * TIMEOUT)
+        @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale_if_error=9 * TIMEOUT)
         def read(number: int) -> str:  # noqa: ARG001 -- only the key tells it
             return self.value
 
-        @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale=9 * TIMEOUT)
+        @side.cached(ignore=("self",), namespace="row:{number}", timeout=TIMEOUT, stale_while_revalidate=9 * TIMEOUT)
         def read_stale(number: int) -> str:  # noqa: ARG001 -- as above
             return self.value
 
-        self.functions: dict[Entry, Cached] = {"absent": read, "fresh": read, "due": read, "stale": read_stale}
+        self.functions: dict[Entry, Cached] = {
+            "absent": read,
+            "fresh": read,
+            "due": read,
+            "stale_while_revalidate": read_stale,
+        }
 
     def hear(self, event: Event) -> None:
         """Note what is delayed or lost."""

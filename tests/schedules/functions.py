@@ -19,13 +19,13 @@ def spaced() -> dict[str, int]:
     return counted("row")
 
 
-@cached_query(name="schedules.stale", timeout=TIMEOUT, stale=TIMEOUT, wait=LONGEST_WAIT)
+@cached_query(name="schedules.stale", timeout=TIMEOUT, stale_while_revalidate=TIMEOUT, wait=LONGEST_WAIT)
 def stale() -> dict[str, int]:
     """Return a row, that may be old in years but not invalidated."""
     return counted("row")
 
 
-@cached_query(name="schedules.rescued", timeout=TIMEOUT, stale_on_error=TIMEOUT, wait=LONGEST_WAIT)
+@cached_query(name="schedules.rescued", timeout=TIMEOUT, stale_if_error=TIMEOUT, wait=LONGEST_WAIT)
 def rescued() -> dict[str, int]:
     """Return a row, or the last one where it can't be read."""
     return counted("row")
@@ -61,7 +61,7 @@ def distant() -> dict[str, int]:
     return inner() | counted("out")
 
 
-@cached_query(name="schedules.aging", timeout=TIMEOUT, stale=TIMEOUT, wait=LONGEST_WAIT)
+@cached_query(name="schedules.aging", timeout=TIMEOUT, stale_while_revalidate=TIMEOUT, wait=LONGEST_WAIT)
 def aging() -> dict[str, int]:
     """Return what a cached function inside gives: it may be old in years, but not invalidated."""
     return inner() | counted("out")

@@ -200,7 +200,7 @@ def _hear(event: Event) -> None:
 @contextmanager
 def simulated(**settings: Any) -> Iterator[None]:
     """Put the library into the world until the block ends."""
-    settings["CACHES"] = list(CACHES)
+    settings["ALIASES"] = list(CACHES)
     with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):
         # Not a word about the errors that the world makes.
         patch.setattr(logging.getLogger("cachedeco"), "disabled", True)

@@ -231,7 +231,7 @@ def test_call_in_another_cache_counts(
 ) -> None:
     """Wherever the entries of the three lie: the tokens are asked for where they are."""
     use_caches(default="locmem", other="locmem")
-    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
     floors = Floors(side, **{where: {"cache": "other"}})
     floors.call()
     nested_names.remembered.clear()
@@ -247,7 +247,7 @@ def test_call_in_another_cache_counts(
 def test_each_alias_is_its_own_where_one_begins_like_another(use_caches: UseCaches, settings: Any) -> None:
     """Aliases are Django's to allow: spaces in one do not lead to another."""
     use_caches(default="locmem", **{"a": "locmem", "a b": "locmem"})
-    settings.CACHEDECO = {"CACHES": ["default", "a", "a b"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "a", "a b"]}
     floors = Floors(SYNC, top={"cache": "a"}, middle={"cache": "default"}, bottom={"cache": "a b"})
     floors.call()
     assert OLD == floors.call()

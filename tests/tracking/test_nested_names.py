@@ -42,7 +42,7 @@ def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Comm
 def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
     """Where the tokens lie in two caches, both are asked: one of them twice by who meets the entry first."""
     use_caches(default="locmem", other="locmem")
-    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
     floors = Floors(SYNC, bottom={"cache": "other"})
     floors.call()
 

@@ -28,6 +28,7 @@ from cachedeco import (
     listening,
     mode,
     remove_hook,
+    rows,
 )
 from cachedeco import register_key_type as register
 from cachedeco.functions.single import AsyncCachedQuery
@@ -45,7 +46,7 @@ def full(number: int, *, page: int = 1) -> str:
     return f"{number} {page}"
 
 
-@cached_query(depends_on=[User, "auth.Group", (User, "pk"), ("auth.User", "id", "{pk}")])
+@cached_query(depends_on=[User, "auth.Group", rows(User, pk="{pk}"), rows("auth.User", id="{pk}")])
 def dependent(pk: int) -> str:
     """Depend on models, and on parts of them."""
     return f"{pk}"
@@ -63,7 +64,7 @@ async def afull(number: int) -> list[str]:
     return [f"{number}"]
 
 
-@cached_query_many(over="ids", timeout=60, namespace="club:{ids}")
+@cached_query_many(over="ids", timeout=60, namespace="club:{each}")
 def many(ids: Iterable[int], lang: str = "en") -> Mapping[int, str]:
     """Be over many ids."""
     return dict.fromkeys(ids, lang)

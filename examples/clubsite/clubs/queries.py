@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet, Sum
 from django.utils import timezone
 
-from cachedeco import cached_query
+from cachedeco import cached_query, rows
 from clubs.models import Closure, Club, ClubClass, Level, Trainer
 
 # depends_on says when a value has changed; this only bounds how long an entry that nobody asks for stays.
@@ -46,14 +46,16 @@ class ClubLink(NamedTuple):
     city: str
 
 
-@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[(ClubClass, "club"), Trainer])
+@cached_query(
+    timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[rows(ClubClass, club="{club}"), Trainer]
+)
 def club_classes(club: Club) -> QuerySet[ClubClass]:
     """Return the classes of *club* in the order of the week, with their trainers."""
     classes = ClubClass.objects.filter(club=club).select_related("trainer")
     return classes.order_by("weekday", "start_time", "pk")
 
 
-@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[(ClubClass, "club")])
+@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[rows(ClubClass, club="{club}")])
 def club_statistics(club: Club) -> Statistics:
     """Return how much *club* does in a week."""
     length = ExpressionWrapper(F("end_time") - F("start_time"), output_field=DurationField())
@@ -71,7 +73,7 @@ def club_statistics(club: Club) -> Statistics:
     key="{club.pk}",
     vary=timezone.localdate,
     namespace="club:{club.pk}",
-    depends_on=[(Closure, "club")],
+    depends_on=[rows(Closure, club="{club}")],
 )
 def next_closure(club: Club) -> Closure | None:
     """Return the closure that *club* is in or has ahead of it, None if there is none planned."""
@@ -79,7 +81,7 @@ def next_closure(club: Club) -> Closure | None:
     return closures.order_by("first_day", "pk").first()
 
 
-@cached_query(timeout=A_DAY, depends_on=[(ClubClass, "weekday"), Club, Trainer])
+@cached_query(timeout=A_DAY, depends_on=[rows(ClubClass, weekday="{weekday}"), Club, Trainer])
 def timetable(weekday: int, city: str | None = None) -> list[TimetableRow]:
     """Return what all clubs, or those of *city*, give on *weekday*, in the order of the day."""
     classes = ClubClass.objects.filter(weekday=weekday)

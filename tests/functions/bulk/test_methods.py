@@ -36,7 +36,7 @@ class Shop:
         """Return what is in a key."""
         return self.country
 
-    @cached_query_many(over="skus", key="{self}:{skus}", namespace="shop:{self.country}:{skus}")
+    @cached_query_many(over="skus", key="{self}:{each}", namespace="shop:{self.country}:{each}")
     def prices(self, skus: list[int]) -> dict[int, str]:
         """Be a method."""
         asked.append((self.country, skus))

@@ -51,7 +51,7 @@ def test_ids_can_not_be_ignored() -> None:
 
 def test_key_that_never_looks_at_the_ids_is_refused() -> None:
     """The ids are a parameter that has to be accounted for, like any other."""
-    with pytest.raises(TypeError, match="takes 'ids', which its key never looks at"):
+    with pytest.raises(TypeError, match="takes many ids as 'ids', and its key never looks at 'each'"):
         cached_query_many(over="ids", key="{lang}", ignore=("more", "rest"))(rows)
 
 
@@ -84,7 +84,7 @@ def test_id_that_can_not_be_in_a_key_is_told(table: Table) -> None:
     """The error names the parameter."""
     many = table.cached()
 
-    with pytest.raises(TypeError, match=r"Can't encode .* \(ids of "):
+    with pytest.raises(TypeError, match=r"Can't encode .* \(each of "):
         many([object()])
 
 

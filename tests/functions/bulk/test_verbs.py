@@ -170,11 +170,11 @@ def test_put_refuses_what_the_function_may_not_return(table: Table, values: Any,
 @both
 def test_keys_are_given_by_id(side: Side, table: Table) -> None:
     """Each id has a key of its own, under which its entry lies."""
-    many = table.cached(side, name="many.rows", key="{ids}")
+    many = table.cached(side, name="many.rows", key="{each}")
 
     found = side.call(many.keys_for, [1, "1"])
 
-    assert {1: "(ids=1|)", "1": "(ids=1'1|)"} == {
+    assert {1: "(each=1|)", "1": "(each=1'1|)"} == {
         each: key[-len(key.partition("(")[2]) - 1 :] for each, key in found.items()
     }
     assert all(key.startswith("cd:e:many.rows") for key in found.values())

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from cachedeco import MISSING, CachedQuery, cached_query
+from cachedeco import MISSING, CachedQuery, cached_query, rows
 from tests.models import League, Lineup, Match, Player, Skill, Squad, Trainee, YouthSquad
 
 
@@ -26,25 +26,25 @@ def players() -> list[str]:
     return list(Player.objects.order_by("pk").values_list("name", flat=True))
 
 
-@cached_query(depends_on=[(Player, "squad_id")])
+@cached_query(depends_on=[rows(Player, squad_id="{squad_id}")])
 def players_of(squad_id: int | None) -> list[str]:
     """Return the names of the players of a squad."""
     return list(Player.objects.filter(squad_id=squad_id).order_by("pk").values_list("name", flat=True))
 
 
-@cached_query(key="{squad.pk}", depends_on=[(Player, "squad")])
+@cached_query(key="{squad.pk}", depends_on=[rows(Player, squad="{squad}")])
 def players_in(squad: Squad) -> list[str]:
     """Return the names of the players of a squad, which comes as a row."""
     return list(Player.objects.filter(squad=squad).order_by("pk").values_list("name", flat=True))
 
 
-@cached_query(depends_on=[("tests.Player", "number")])
+@cached_query(depends_on=[rows("tests.Player", number="{number}")])
 def with_number(number: int) -> list[str]:
     """Return the names of the players that have a number."""
     return list(Player.objects.filter(number=number).order_by("pk").values_list("name", flat=True))
 
 
-@cached_query(depends_on=[(Trainee, "mentor_id", "{pupil.mentor_id}")], key="{pupil.pk}")
+@cached_query(depends_on=[rows(Trainee, mentor_id="{pupil.mentor_id}")], key="{pupil.pk}")
 def fellow_pupils(pupil: Trainee) -> list[str]:
     """Return the names of those that have the same mentor as one."""
     return list(Trainee.objects.filter(mentor=pupil.mentor_id).order_by("pk").values_list("name", flat=True))
@@ -62,25 +62,25 @@ def skills_used() -> int:
     return Skill.objects.filter(players__isnull=False).count()
 
 
-@cached_query(depends_on=[(Lineup, "match_id")])
+@cached_query(depends_on=[rows(Lineup, match_id="{match_id}")])
 def lineup(match_id: UUID) -> int:
     """Return how many play in a match."""
     return Lineup.objects.filter(match_id=match_id).count()
 
 
-@cached_query(depends_on=[(Match, "day")])
+@cached_query(depends_on=[rows(Match, day="{day}")])
 def matches_on(day: date) -> int:
     """Return how many matches are on a day."""
     return Match.objects.filter(day=day).count()
 
 
-@cached_query(depends_on=[(YouthSquad, "age")])
+@cached_query(depends_on=[rows(YouthSquad, age="{age}")])
 def youths_of(age: int) -> int:
     """Return how many squads there are of an age."""
     return YouthSquad.objects.filter(age=age).count()
 
 
-@cached_query(depends_on=[(Squad, "pk", "{squad.pk}")], key="{squad.pk}")
+@cached_query(depends_on=[rows(Squad, pk="{squad.pk}")], key="{squad.pk}")
 def name_of(squad: Squad) -> str:
     """Return the name of one squad."""
     return Squad.objects.get(pk=squad.pk).name

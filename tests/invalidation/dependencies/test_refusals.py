@@ -9,11 +9,11 @@ from django.contrib.auth.models import AbstractUser
 from django.core.checks import CheckMessage, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco import Namespace, cached_query
+from cachedeco import Namespace, cached_query, rows
 from cachedeco.invalidation import signals
 from cachedeco.managers import InvalidatingManager
 from tests.invalidation.dependencies.roster import players, skills_used
-from tests.models import Match, Player, Skill, Squad, YouthSquad
+from tests.models import Player, Skill, Squad, YouthSquad
 
 
 def decorated(depends_on: Any) -> Callable[..., object]:
@@ -35,14 +35,21 @@ REFUSED: dict[str, tuple[object, str]] = {
     "part without brackets": ((Player, "squad_id"), "'squad_id' names no model; it takes 'app_label.Model'"),
     "unknown app": (["nowhere.Squad"], "'nowhere.Squad' names no model: No installed app with label 'nowhere'"),
     "unknown model": (["tests.Nobody"], "App 'tests' doesn't have a 'Nobody' model"),
-    "unknown field": ([(Player, "height")], "'height' is no column of tests.Player's own table, which has id, name"),
-    "relation": ([(Player, "skills")], "'skills' is no column"),
-    "column of a parent": ([(YouthSquad, "name")], "'name' is no column of tests.YouthSquad's own table"),
-    "field that is no text": ([(Player, 7)], "it takes a model, 'app_label.Model', (Model, 'field')"),
-    "too many": ([(Player, "squad", "{squad.pk}", 1)], "it takes a model, 'app_label.Model', (Model, 'field')"),
-    "no parameter": ([(Player, "number")], "no parameter is called number; it has squad, other"),
-    "no parameter, either way": ([(Match, "id")], "no parameter is called id"),
-    "wrong template": ([(Player, "squad", "{club.pk}")], "takes no 'club'; it has squad, other"),
+    "unknown field": (
+        [rows(Player, height="{other}")],
+        "'height' is no column of tests.Player's own table, which has id, name",
+    ),
+    "relation": ([rows(Player, skills="{other}")], "'skills' is no column"),
+    "column of a parent": ([rows(YouthSquad, name="{other}")], "'name' is no column of tests.YouthSquad's own table"),
+    "tuple of a model and a field": (
+        [(Player, "squad")],
+        "it takes a model, 'app_label.Model', or rows(Player, squad='{squad}')",
+    ),
+    "tuple with a template": ([(Player, "squad", "{squad.pk}")], "or rows(Player, squad='{squad.pk}')"),
+    "tuple with a name": ([("tests.Player", "squad")], "or rows(tests.Player, squad='{squad}')"),
+    "empty tuple": ([()], "or rows(Model, field='{field}')"),
+    "no parameter": ([rows(Player, number="{number}")], "takes no 'number'; it has squad, other"),
+    "wrong template": ([rows(Player, squad="{club.pk}")], "takes no 'club'; it has squad, other"),
 }
 
 
@@ -59,13 +66,13 @@ def test_dependency_that_can_t_be_meant_is_refused(depends_on: object, expected:
 def test_field_whose_values_have_several_texts_is_refused() -> None:
     """Rows can't be told apart by a moment, which has a text in every time zone."""
     with pytest.raises(TypeError, match=r"auth\.User\.last_login is a DateTimeField, whose values have several texts"):
-        decorated([("auth.User", "last_login", "{other}")])
+        decorated([rows("auth.User", last_login="{other}")])
 
 
 def test_malformed_template_is_refused() -> None:
     """A template is one as in the key."""
     with pytest.raises(ValueError, match="is no template"):
-        decorated([(Player, "squad", "{squad")])
+        decorated([rows(Player, squad="{squad")])
 
 
 def test_app_that_is_not_installed_is_missed(settings: Any) -> None:
@@ -124,8 +131,8 @@ def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
     ("depends_on", "expected"),
     [
         (["tests.Nobody"], "App 'tests' doesn't have a 'Nobody' model"),
-        ([("tests.Player", "other")], "'other' is no column of tests.Player"),
-        ([("auth.User", "last_login", "{other}")], "is a DateTimeField"),
+        ([rows("tests.Player", other="{other}")], "'other' is no column of tests.Player"),
+        ([rows("auth.User", last_login="{other}")], "is a DateTimeField"),
     ],
     ids=["model", "field", "type"],
 )
@@ -148,7 +155,7 @@ def test_name_that_leads_nowhere_is_e006(monkeypatch: pytest.MonkeyPatch, depend
 def test_name_is_resolved_once_the_models_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function may depend on what is loaded after it: it is watched from when Django has started."""
 
-    @cached_query(depends_on=[("tests.Player", "squad_id")], name="tests.dependencies.early")
+    @cached_query(depends_on=[rows("tests.Player", squad_id="{squad}")], name="tests.dependencies.early")
     def early(squad: int) -> int:
         return Player.objects.filter(squad=squad).count()
 
@@ -236,3 +243,21 @@ def test_module_outside_any_app_is_imported_by_hand(monkeypatch: pytest.MonkeyPa
 
     assert function
     assert any("Import elsewhere in the ready()" in hint for hint in unwatched("tests.Squad"))
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ({}, "has no field"),
+        ({"squad": "{squad}", "number": "{other}"}, "has squad='{squad}', number='{other}'"),
+        ({"squad__name": "{squad}"}, "has squad__name='{squad}'"),
+        ({"squad": 7}, "has squad=7"),
+    ],
+    ids=["none", "two", "lookup", "no text"],
+)
+def test_rows_take_exactly_one_field_and_a_template(field: dict[str, Any], given: str) -> None:
+    """What is no single field with a template is refused where it is written, with an example."""
+    with pytest.raises(TypeError, match="it takes one field, without lookups, and a template: rows") as caught:
+        rows(Player, **field)
+
+    assert f"rows(Player, ...) {given};" in str(caught.value)

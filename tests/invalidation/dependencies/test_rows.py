@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 
-from cachedeco import MISSING, Namespace, cached_query, mode
+from cachedeco import MISSING, Namespace, cached_query, mode, rows
 from tests.invalidation.dependencies.roster import (
     fellow_pupils,
     kept,
@@ -126,12 +126,14 @@ def test_value_of_a_template_is_the_call_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "expected"), [("{prefix}-{number}", []), ("a-1", []), ("", ["a", 1])], ids=["fields", "text", "empty"]
+    ("template", "expected"),
+    [("{prefix}-{number}", []), ("a-1", []), ("", ["a", 1])],
+    ids=["fields", "text", "empty"],
 )
 def test_template_may_be_made_of_several_pieces(template: str, expected: list[object]) -> None:
     """The pieces of a template are put together as text."""
 
-    @cached_query(depends_on=[(Skill, "name", template)], name="tests.dependencies.pieces")
+    @cached_query(depends_on=[rows(Skill, name=template)], name="tests.dependencies.pieces")
     def pieces(prefix: str, number: int) -> bool:
         return Skill.objects.filter(name=f"{prefix}-{number}").exists()
 

@@ -21,7 +21,7 @@ from django.db import models
 from cachedeco import cached_query
 
 class Shelf(models.Model):
-    @cached_query(depends_on=[("shop.Item", "shelf_id", "{self.pk}")], key="{self.pk}")
+    @cached_query(depends_on=[rows("shop.Item", shelf_id="{self.pk}")], key="{self.pk}")
     def items(self):
         return list(self.item_set.all())
 

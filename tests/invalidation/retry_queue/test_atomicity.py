@@ -89,7 +89,7 @@ def test_all_of_one_write_is_noted_though_it_raises(act: Callable[[], object]) -
 def test_every_cache_is_told_though_the_first_raises(use_caches: UseCaches, settings: Settings) -> None:
     """A namespace lives in each cache: that one of them is gone keeps nothing from the others."""
     use_caches(default="faulty", other="locmem")
-    settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise", "CACHES": ["default", "other"]}
+    settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise", "ALIASES": ["default", "other"]}
 
     with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
         Namespace("club", 7).invalidate()

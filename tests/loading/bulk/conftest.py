@@ -25,4 +25,4 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def many(table: Table) -> Any:
     """Give a cached function over the table's rows, with a namespace for each."""
-    return table.cached(timeout=300, namespace="row:{ids}")
+    return table.cached(timeout=300, namespace="row:{each}")

@@ -11,7 +11,7 @@ from tests.support.sides import Side, both
 @both
 def test_hit_of_many_ids_is_one_command(side: Side, commands: Commands) -> None:
     """Five hundred ids with a namespace each cost one command when all are stored."""
-    many = Table(dict.fromkeys(range(500), "row")).cached(side, namespace="row:{ids}")
+    many = Table(dict.fromkeys(range(500), "row")).cached(side, namespace="row:{each}")
     side.call(many, range(500))
     commands.clear()
 
@@ -37,7 +37,7 @@ def test_hit_of_more_than_one_command_takes_is_sent_in_chunks(commands: Commands
 @both
 def test_miss_of_a_new_function(side: Side, table: Table, commands: Commands) -> None:
     """Whatever the number: read, lease, what all share, what tells them apart, second lease, entries, both leases."""
-    many = table.cached(side, timeout=300, namespace="row:{ids}")
+    many = table.cached(side, timeout=300, namespace="row:{each}")
 
     side.call(many, [1, 2, 3])
 
@@ -134,7 +134,7 @@ def test_invalidation_in_bypass_is_sent(side: Side, table: Table, commands: Comm
 
 def test_due_ids_are_refreshed_by_one_command_each_way(table: Table, commands: Commands, clock: Clock) -> None:
     """Past the timeout: read, lease, entries, lease."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 2, 3])
     clock.pass_(150)
     commands.clear()
@@ -169,7 +169,7 @@ def test_database_takes_fewer_keys_in_one_query(commands: Commands) -> None:
 
 def test_invalidated_namespace_of_one_id_costs_one_computation(table: Table, commands: Commands) -> None:
     """A namespace of one id reaches that id alone."""
-    many = table.cached(namespace="row:{ids}")
+    many = table.cached(namespace="row:{each}")
     many([1, 2, 3])
     Namespace("row", 2).invalidate()
     commands.clear()

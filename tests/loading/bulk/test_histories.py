@@ -36,7 +36,13 @@ class Histories(RuleBasedStateMachine):
         def read(ids: list[Any]) -> dict[Any, Any]:
             return self.table.read(ids)
 
-        more: dict[str, Any] = {"over": "ids", "namespace": "row:{ids}", "timeout": 100, "stale": 50, "early": 1}
+        more: dict[str, Any] = {
+            "over": "ids",
+            "namespace": "row:{each}",
+            "timeout": 100,
+            "stale_while_revalidate": 50,
+            "early": 1,
+        }
         self.functions = [
             (side, cached_query_many(name=f"history{serial}{side.is_async}", ignore=("self",), **more)(side.of(read)))
             for side in (SYNC, ASYNC)

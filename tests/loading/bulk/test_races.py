@@ -45,7 +45,7 @@ def test_invalidation_during_the_computation_kills_only_that_id(
     side: Side, table: Table, invalidate: Callable[[Any], None], *, warm: bool
 ) -> None:
     """A slow reader's entry of an invalidated id is dead at birth; those of the other ids live."""
-    many = table.cached(side, timeout=300, namespace="row:{ids}")
+    many = table.cached(side, timeout=300, namespace="row:{each}")
     if warm:
         side.call(many, [1, 2, 3])
         side.call(many.invalidate_all)
@@ -68,7 +68,7 @@ def test_caller_after_an_invalidation_does_not_wait_for_an_older_computation(
     side: Side, table: Table, invalidate: Callable[[Any], None]
 ) -> None:
     """A flight is left by an invalidation: who comes after it computes, while the older computation still runs."""
-    many = table.cached(side, timeout=300, namespace="row:{ids}")
+    many = table.cached(side, timeout=300, namespace="row:{each}")
     table.gate.shut()
 
     with started(lambda: side.call(many, [1, 2])) as slow:

@@ -14,7 +14,7 @@ from tests.support.threads import in_thread, started
 @both
 def test_due_ids_are_refreshed_together_by_one_caller(side: Side, table: Table, clock: Clock) -> None:
     """Who comes first past the timeout computes what is due, by one call; what is not due is served."""
-    many = table.cached(side, timeout=100, stale=100)
+    many = table.cached(side, timeout=100, stale_while_revalidate=100)
     side.call(many, [1, 2])
     clock.pass_(60)
     side.call(many, [3])
@@ -30,7 +30,7 @@ def test_due_ids_are_refreshed_together_by_one_caller(side: Side, table: Table, 
 @both
 def test_others_are_served_the_old_values_meanwhile(side: Side, table: Table, clock: Clock) -> None:
     """While one caller refreshes, nobody else waits: what another one refreshes is served as it is."""
-    many = table.cached(side, timeout=100, stale=100)
+    many = table.cached(side, timeout=100, stale_while_revalidate=100)
     side.call(many, [1, 2])
     clock.pass_(150)
     table.rows = dict.fromkeys(table.rows, "new")
@@ -49,7 +49,7 @@ def test_lease_of_another_process_is_not_waited_for(
     table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where another process refreshes, the old values are served at once."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 404])
     clock.pass_(150)
     monkeypatch.setattr(leases.Lease, "take", lambda _: False)
@@ -64,7 +64,7 @@ def test_past_stale_nothing_is_served(
     table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: int, count: int
 ) -> None:
     """The old value is served for so long, and no longer."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1])
     clock.pass_(seconds)
     monkeypatch.setattr(leases.Lease, "take", lambda _: False)
@@ -76,7 +76,7 @@ def test_past_stale_nothing_is_served(
 
 def test_due_and_missing_ids_are_two_computations(table: Table, clock: Clock) -> None:
     """What is due is refreshed apart from what is missing, for which others may be waiting."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1])
     clock.pass_(150)
 
@@ -87,7 +87,7 @@ def test_due_and_missing_ids_are_two_computations(table: Table, clock: Clock) ->
 
 def test_what_was_invalidated_is_never_served(table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """An invalidated id is computed, also where the others are served as they are."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 2])
     clock.pass_(150)
     many.invalidate([2])
@@ -101,7 +101,7 @@ def test_what_was_invalidated_is_never_served(table: Table, clock: Clock, monkey
 @pytest.mark.django_db
 def test_inside_a_transaction_what_is_due_is_served(table: Table, clock: Clock) -> None:
     """A transaction refreshes nothing for others."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1])
     clock.pass_(150)
 
@@ -134,7 +134,7 @@ def test_early_refreshes_by_chance(
 @both
 def test_old_values_are_served_when_the_computation_raises(side: Side, table: Table, clock: Clock) -> None:
     """Where all that is missing has an old value, these are served, absent ids included, and the error is an event."""
-    many = table.cached(side, timeout=100, stale_on_error=100)
+    many = table.cached(side, timeout=100, stale_if_error=100)
     side.call(many, [1, 404])
     clock.pass_(150)
     table.error = LookupError("down")
@@ -149,7 +149,7 @@ def test_old_values_are_served_when_the_computation_raises(side: Side, table: Ta
 @both
 def test_error_is_raised_where_one_id_has_no_old_value(side: Side, table: Table, clock: Clock) -> None:
     """A call gives all or nothing: without an old value for each id the error is raised."""
-    many = table.cached(side, timeout=100, stale_on_error=100)
+    many = table.cached(side, timeout=100, stale_if_error=100)
     side.call(many, [1])
     clock.pass_(150)
     table.error = LookupError("down")
@@ -159,8 +159,8 @@ def test_error_is_raised_where_one_id_has_no_old_value(side: Side, table: Table,
 
 
 def test_error_is_raised_where_one_old_value_is_too_old(table: Table, clock: Clock) -> None:
-    """Past stale_on_error an old value is none."""
-    many = table.cached(timeout=100, stale_on_error=100)
+    """Past stale_if_error an old value is none."""
+    many = table.cached(timeout=100, stale_if_error=100)
     many([1])
     clock.pass_(60)
     many([2])
@@ -173,7 +173,7 @@ def test_error_is_raised_where_one_old_value_is_too_old(table: Table, clock: Clo
 
 def test_error_of_a_refresh_serves_what_is_due(table: Table, clock: Clock) -> None:
     """What is served while it is refreshed is served too when that fails; then the error is remembered for a while."""
-    many = table.cached(timeout=100, stale=100)
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 2])
     clock.pass_(150)
     table.error = LookupError("down")
@@ -185,8 +185,8 @@ def test_error_of_a_refresh_serves_what_is_due(table: Table, clock: Clock) -> No
 
 
 def test_what_is_invalidated_while_the_computation_fails_is_not_served(table: Table, clock: Clock) -> None:
-    """Neither an error nor stale_on_error brings back what was invalidated."""
-    many = table.cached(timeout=100, stale=100)
+    """Neither an error nor stale_if_error brings back what was invalidated."""
+    many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 2])
     clock.pass_(150)
     table.gate.shut()
@@ -206,7 +206,7 @@ def test_failure_of_another_process_serves_the_old_values(
     table: Table, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for a computation that fails elsewhere is served the old values too."""
-    many = table.cached(timeout=100, stale_on_error=100)
+    many = table.cached(timeout=100, stale_if_error=100)
     many([1, 404])
     clock.pass_(150)
 

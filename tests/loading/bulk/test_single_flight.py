@@ -130,7 +130,7 @@ def test_error_reaches_who_computed_and_the_others_see_for_themselves(
 
 def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the tokens that are being minted he finds some, and waits for the same computation all the same."""
-    many = table.cached(namespace="row:{ids}")
+    many = table.cached(namespace="row:{each}")
     minted = batch.create_tokens
 
     with ExitStack() as stack:
@@ -175,9 +175,9 @@ def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.
     assert [[1, 2], [1, 2]] == table.asked
 
 
-def str_of(ids: object) -> str:
+def str_of(each: object) -> str:
     """Tell ids apart by their text."""
-    return str(ids)
+    return str(each)
 
 
 def test_two_ids_of_one_entry_do_not_wait_for_each_other(table: Table) -> None:

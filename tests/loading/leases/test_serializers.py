@@ -23,7 +23,7 @@ signed = pytest.mark.parametrize("keys", [[], [KEY]], ids=["unsigned", "signed"]
 def cached_in(form: Any, gate: Gate) -> Any:
     """Return a cached function of a format, which stops at a gate."""
 
-    @cached_query(format=form, ignore=("gate",), timeout=60)
+    @cached_query(serializer=form, ignore=("gate",), timeout=60)
     def read() -> list[Any]:
         gate.wait_to_pass()
         return ["value", 1.5, None]

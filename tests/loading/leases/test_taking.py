@@ -138,7 +138,7 @@ def test_lease_lives_ten_computations_within_bounds(
     side: Side, clock: Clock, commands: Commands, took: float, lifetime: float
 ) -> None:
     """A holder has ten times as long as the last computation took, at least 2 and at most 30 seconds, then is dead."""
-    read, _ = reader(side, work=lambda: setattr(clock, "now", clock.now + took), stale=60)
+    read, _ = reader(side, work=lambda: setattr(clock, "now", clock.now + took), stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     commands.clear()
@@ -209,7 +209,7 @@ def test_lease_is_marked_as_failed_only_where_the_old_value_is_served(side: Side
     The defect: the lease was marked by the entry that had been there before the wait, dead by then.
     """
     faults = [None, 1]
-    read, _ = reader(side, work=lambda: 1 // (faults.pop() or 0) if faults else 1 // 0, stale_on_error=60)
+    read, _ = reader(side, work=lambda: 1 // (faults.pop() or 0) if faults else 1 // 0, stale_if_error=60)
     side.call(read, 1)
     clock.now += 60
     held = lease_for(read, 1)

@@ -32,7 +32,7 @@ def _in_threads(settings: Settings) -> None:
 @pytest.fixture
 def read(clock: Clock, truth: Truth) -> Cached:
     """Give a cached function whose entry is due, and may be served for another minute."""
-    read = truth.cached(SYNC, stale=60, stale_on_error=60)
+    read = truth.cached(SYNC, stale_while_revalidate=60, stale_if_error=60)
     read(1)
     clock.now += 60
     truth.value = "new"
@@ -88,7 +88,7 @@ def test_cache_objects_that_came_with_the_context_are_left_to_the_caller() -> No
 def test_call_with_another_key_in_the_thread_is_not_refreshed(clock: Clock, truth: Truth, worked: Semaphore) -> None:
     """What varies on an attribute of the caller's thread would be computed for another tenant: it is not computed."""
     local.tenant = "one"
-    read = truth.cached(SYNC, stale=60, vary=lambda: getattr(local, "tenant", "nobody"))
+    read = truth.cached(SYNC, stale_while_revalidate=60, vary=lambda: getattr(local, "tenant", "nobody"))
     read(1)
     clock.now += 60
     lease = lease_for(read, 1)
@@ -107,7 +107,7 @@ def test_call_with_another_key_in_the_thread_is_not_refreshed(clock: Clock, trut
 def test_call_that_has_no_key_in_the_thread_is_not_refreshed(clock: Clock, truth: Truth, worked: Semaphore) -> None:
     """Where what the call varies on raises in the thread, an event has the exception."""
     local.tenant = "one"
-    read = truth.cached(SYNC, stale=60, vary=lambda: local.tenant)
+    read = truth.cached(SYNC, stale_while_revalidate=60, vary=lambda: local.tenant)
     read(1)
     clock.now += 60
     seen: list[Event] = []
@@ -173,7 +173,7 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
     """
     inner = Truth().cached(SYNC, name="tests.elsewhere.inner", timeout=None)
     truth.meanwhile = lambda: inner(7)
-    middle = truth.cached(SYNC, stale=60, name="tests.elsewhere.middle")
+    middle = truth.cached(SYNC, stale_while_revalidate=60, name="tests.elsewhere.middle")
     outer_truth = Truth()
     outer = outer_truth.cached(SYNC, name="tests.elsewhere.outer", timeout=None)
 
@@ -215,7 +215,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
 
     inner(7)
     truth.meanwhile = lambda: inner(7)
-    middle = truth.cached(SYNC, stale=60, name="tests.elsewhere.middle")
+    middle = truth.cached(SYNC, stale_while_revalidate=60, name="tests.elsewhere.middle")
     middle(1)
     clock.now += 60
     truth.value, truth.meanwhile = "new", read_late
@@ -247,7 +247,7 @@ def test_async_function_is_refreshed_by_a_task_of_the_same_loop(clock: Clock) ->
     loops: list[asyncio.AbstractEventLoop] = []
     refreshed = asyncio.Event()
 
-    @cached_query(timeout=60, stale=60, ignore=("loops", "refreshed"))
+    @cached_query(timeout=60, stale_while_revalidate=60, ignore=("loops", "refreshed"))
     async def read() -> int:
         loops.append(asyncio.get_running_loop())
         if len(loops) == 2:
@@ -270,7 +270,7 @@ def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypa
     """Where too many tasks are under way the caller is served, and the next one may try."""
     monkeypatch.setattr(background, "LONGEST_QUEUE", 0)
 
-    @cached_query(timeout=60, stale=60)
+    @cached_query(timeout=60, stale_while_revalidate=60)
     async def read() -> int:
         return 1
 
@@ -291,7 +291,7 @@ def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: 
     the old value was too old, waited for it for ever: `wait` seconds each.
     """
 
-    @cached_query(timeout=60, stale=60, ignore=("truth",))
+    @cached_query(timeout=60, stale_while_revalidate=60, ignore=("truth",))
     async def read() -> object:
         return truth.read()
 

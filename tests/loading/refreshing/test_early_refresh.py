@@ -107,7 +107,7 @@ def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(
                 clock.now += SECONDS / 5
                 found.append(in_thread(lambda: side.call(read, 1)))
 
-    read, found = truth.cached(side, early=1, timeout=10, stale=60), []
+    read, found = truth.cached(side, early=1, timeout=10, stale_while_revalidate=60), []
     side.call(read, 1)
     truth.meanwhile = call_meanwhile
     start, computed_at = clock.now, [clock.now]

@@ -16,7 +16,7 @@ from tests.support.sides import Side, both
 
 either = pytest.mark.parametrize(
     "options",
-    [{"stale_on_error": 100}, {"stale_on_error": 100, "stale": 50}, {"stale": 100}],
+    [{"stale_if_error": 100}, {"stale_if_error": 100, "stale_while_revalidate": 50}, {"stale_while_revalidate": 100}],
     ids=["on error", "both", "stale"],
 )
 
@@ -95,7 +95,7 @@ def test_attempts_go_on_after_the_throttle(side: Side, clock: Clock, truth: Trut
 
 
 @both
-@pytest.mark.parametrize("options", [{}, {"stale_on_error": 100}], ids=["not said", "said"])
+@pytest.mark.parametrize("options", [{}, {"stale_if_error": 100}], ids=["not said", "said"])
 def test_error_without_an_old_value_reaches_the_caller(
     side: Side, truth: Truth, clock: Clock, options: dict[str, Any]
 ) -> None:
@@ -116,7 +116,7 @@ def test_error_is_raised_where_nobody_can_tell_whether_the_value_was_invalidated
     side: Side, clock: Clock, truth: Truth
 ) -> None:
     """A cache that can't be asked after the failure might hold an invalidation: the old value is not served."""
-    read = due_and_broken(side, clock, truth, stale_on_error=100)
+    read = due_and_broken(side, clock, truth, stale_if_error=100)
     fault = faulty("get_many", raises=OSError)
     truth.meanwhile = fault.__enter__
 
@@ -129,7 +129,7 @@ def test_error_is_raised_where_nobody_can_tell_whether_the_value_was_invalidated
 @both
 def test_newer_value_of_another_process_is_served_in_place_of_the_error(side: Side, clock: Clock, truth: Truth) -> None:
     """Where another caller has meanwhile stored what this one failed to compute, that is served, and is fresh."""
-    read = truth.cached(side, stale_on_error=100)
+    read = truth.cached(side, stale_if_error=100)
     side.call(read, 1)
     clock.now += 60
     truth.error, truth.meanwhile = ZeroDivisionError("broken"), lambda: read.put("theirs", 1)
@@ -144,7 +144,7 @@ def test_newer_value_of_another_process_is_served_in_place_of_the_error(side: Si
 @both
 def test_base_exceptions_are_never_rescued(side: Side, clock: Clock, truth: Truth) -> None:
     """Control-C is not a failure of the computation: it is raised, and the lease is given back."""
-    read = truth.cached(side, stale=100, stale_on_error=100)
+    read = truth.cached(side, stale_while_revalidate=100, stale_if_error=100)
     side.call(read, 1)
     clock.now += 60
     truth.error = GeneratorExit("not an Exception")  # type: ignore[assignment] # as it says

@@ -36,7 +36,7 @@ def test_one_caller_refreshes_and_gets_the_new_value(
     side: Side, clock: Clock, truth: Truth, commands: Commands
 ) -> None:
     """The one who gets the lease computes, at the cost of a miss; the entry then is as fresh as any."""
-    read = truth.cached(side, stale=60)
+    read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     truth.value = "new"
@@ -55,7 +55,7 @@ def test_one_caller_refreshes_and_gets_the_new_value(
 @pytest.mark.usefixtures("backend")
 def test_others_are_served_the_old_value_at_once(side: Side, clock: Clock, truth: Truth, commands: Commands) -> None:
     """Where another process refreshes, two commands serve the old value, without a pause."""
-    read = truth.cached(side, stale=60)
+    read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     truth.value = "new"
@@ -74,7 +74,7 @@ def test_others_in_the_process_are_served_by_one_command(
 ) -> None:
     """While a caller of this process refreshes, the others need not even ask for the lease."""
     gate = Gate()
-    read = truth.cached(side, stale=60)
+    read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     truth.value, truth.meanwhile = "new", gate.wait_to_pass
@@ -95,7 +95,7 @@ def test_others_in_the_process_are_served_by_one_command(
 @pytest.mark.parametrize(("passed", "kind"), [(59.99, "hit"), (60, "stale"), (89.99, "stale"), (90, "miss")])
 def test_stale_has_its_bounds(side: Side, clock: Clock, truth: Truth, passed: float, kind: str) -> None:
     """Until the timeout a value is a hit, then stale for as long as was said; from then on callers wait."""
-    read = truth.cached(side, stale=30, wait=0.1)
+    read = truth.cached(side, stale_while_revalidate=30, wait=0.1)
     side.call(read, 1)
     clock.now += passed
     truth.value = "new"
@@ -119,7 +119,12 @@ WAYS: dict[str, Callable[[Cached], object]] = {
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 settings_that_serve_old = pytest.mark.parametrize(
     "options",
-    [{"stale": 100}, {"stale_on_error": 100}, {"stale": 100, "stale_on_error": 100}, {"early": 1e9, "stale": 100}],
+    [
+        {"stale_while_revalidate": 100},
+        {"stale_if_error": 100},
+        {"stale_while_revalidate": 100, "stale_if_error": 100},
+        {"early": 1e9, "stale_while_revalidate": 100},
+    ],
     ids=["stale", "on error", "both", "early"],
 )
 
@@ -200,7 +205,7 @@ def test_transaction_is_served_the_old_value_and_refreshes_nothing(
     side: Side, clock: Clock, truth: Truth, commands: Commands
 ) -> None:
     """What is computed inside a transaction nobody else may see, so it is left to others to refresh."""
-    read = truth.cached(side, stale=60)
+    read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     commands.clear()
@@ -217,7 +222,7 @@ def test_transaction_that_has_invalidated_an_inner_call_is_not_served(side: Side
     """What this transaction has invalidated is old for itself at once, where it is part of another value too."""
     inner = Truth().cached(SYNC, name="tests.stale.inner", timeout=None)
     truth.meanwhile = lambda: inner(7)
-    read = truth.cached(side, stale=60)
+    read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     truth.value = "new"
@@ -241,7 +246,7 @@ def test_testcase_refreshes_in_the_caller(
 ) -> None:
     """What the block of a TestCase has written no other connection sees: whatever the setting, the caller computes."""
     settings.CACHEDECO = {"REFRESH": refresh}
-    read = truth.cached(side, stale=60)
+    read = truth.cached(side, stale_while_revalidate=60)
     side.call(read, 1)
     clock.now += 60
     truth.value = "new"
@@ -258,7 +263,7 @@ def test_value_that_can_not_be_stored_is_not_computed_by_everyone(
     side: Side, clock: Clock, truth: Truth, options: dict[str, Any]
 ) -> None:
     """Where the new value is not stored, the old one is served on, and the next attempt is five seconds away."""
-    read = truth.cached(side, stale=60, **options)
+    read = truth.cached(side, stale_while_revalidate=60, **options)
     side.call(read, 1)
     clock.now += 60
     truth.value = new = lambda: None
@@ -273,7 +278,7 @@ def test_value_that_can_not_be_stored_is_not_computed_by_everyone(
 def test_stale_serves_copies(clock: Clock, truth: Truth) -> None:
     """Who changes an old value changes nobody else's."""
     truth.value = ["old"]
-    read = truth.cached(SYNC, stale=60)
+    read = truth.cached(SYNC, stale_while_revalidate=60)
     read(1)
     clock.now += 60
     assert lease_for(read, 1).take()

@@ -13,14 +13,14 @@ from tests.support.sides import Side, both
 computed: list[int] = []
 
 
-@cached_query(timeout=60, stale=60)
+@cached_query(timeout=60, stale_while_revalidate=60)
 def read() -> int:
     """Count."""
     computed.append(1)
     return len(computed)
 
 
-@cached_query(timeout=60, stale=60)
+@cached_query(timeout=60, stale_while_revalidate=60)
 async def aread() -> int:
     """Count."""
     computed.append(1)

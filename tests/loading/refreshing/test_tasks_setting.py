@@ -28,14 +28,14 @@ def whose() -> str:
     return tenant
 
 
-@cached_query(timeout=60, stale=60, vary=whose)
+@cached_query(timeout=60, stale_while_revalidate=60, vary=whose)
 def read(number: int) -> str:
     """Tell whose it was."""
     computed.append(tenant)
     return f"{tenant} {number} {len(computed)}"
 
 
-@cached_query(timeout=60, stale=60, vary=whose)
+@cached_query(timeout=60, stale_while_revalidate=60, vary=whose)
 async def aread(number: int) -> str:
     """Tell whose it was."""
     computed.append(tenant)
@@ -114,7 +114,7 @@ def test_worker_that_finds_another_key_refuses(
 def test_call_that_can_not_be_pickled_is_an_event(side: Side, clock: Clock) -> None:
     """The caller is served, an event tells why, and the lease is given back."""
 
-    @side.cached(timeout=60, stale=60)
+    @side.cached(timeout=60, stale_while_revalidate=60)
     def inside() -> int:
         return 1
 

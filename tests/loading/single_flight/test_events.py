@@ -94,7 +94,7 @@ def test_error_of_the_function_where_the_old_value_may_be_served(
         monkeypatch.setattr(module, "time", lambda: now)
     gate, outcomes = Gate(), ["old"]
 
-    @side.cached(ignore=("gate", "outcomes"), timeout=10, jitter=0, stale_on_error=20)
+    @side.cached(ignore=("gate", "outcomes"), timeout=10, jitter=0, stale_if_error=20)
     def value() -> str:
         gate.wait_to_pass()
         return outcomes.pop()
@@ -124,7 +124,7 @@ def test_error_of_the_function_where_the_old_value_may_not_be_served(
         monkeypatch.setattr(module, "time", lambda: now)
     outcomes = ["old"]
 
-    @side.cached(ignore=("meanwhile", "outcomes"), timeout=10, jitter=0, stale_on_error=20, namespace="failing")
+    @side.cached(ignore=("meanwhile", "outcomes"), timeout=10, jitter=0, stale_if_error=20, namespace="failing")
     def value() -> str:
         if not outcomes and meanwhile == "invalidated":
             Namespace("failing").invalidate()

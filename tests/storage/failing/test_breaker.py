@@ -198,7 +198,7 @@ def test_opening_and_closing_are_one_event_each(clock: Clock, caplog: pytest.Log
 
 def test_breaker_of_one_cache_leaves_the_others_alone(use_caches: UseCaches, commands: Commands, settings: Any) -> None:
     """Each alias has a state of its own."""
-    settings.CACHEDECO = {"CACHES": ["default", "other"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
     use_caches(default="faulty", other="locmem")
 
     @cached_query(cache="other", name="failing.other")

@@ -93,7 +93,7 @@ def test_absent_has_bytes_that_nothing_else_has() -> None:
 def test_value_is_stored_as_json(side: Side) -> None:
     """The entry begins with the text, and a hit gives a value of its own."""
 
-    @side.cached(format="json")
+    @side.cached(serializer="json")
     def hours() -> dict[str, Any]:
         return {"mon": ["9:00", 1.5, None, True]}
 
@@ -108,7 +108,7 @@ def test_value_is_stored_as_json(side: Side) -> None:
 def test_value_that_is_not_plain_is_returned_and_not_stored(side: Side) -> None:
     """The caller has his value; an event says what is wrong with it."""
 
-    @side.cached(format="json")
+    @side.cached(serializer="json")
     def hours() -> tuple[int, int]:
         return 9, 22
 
@@ -126,7 +126,7 @@ def test_pickle_is_never_unpickled_where_json_is_expected() -> None:
     def before() -> object:
         return Bomb()
 
-    @cached_query(format="json")
+    @cached_query(serializer="json")
     def after() -> int:
         return 2
 
@@ -141,7 +141,7 @@ def test_pickle_is_never_unpickled_where_json_is_expected() -> None:
 def test_many_values_are_json_too() -> None:
     """Each id's entry is one of its own, and so is that of an id which the function does not know."""
 
-    @cached_query_many(over="ids", format="json")
+    @cached_query_many(over="ids", serializer="json")
     def names(ids: list[int]) -> dict[int, str]:
         return {each: f"name {each}" for each in ids if each < 3}
 
@@ -154,8 +154,8 @@ def test_many_values_are_json_too() -> None:
 
 def test_unknown_format_is_refused() -> None:
     """At decoration, with those there are."""
-    with pytest.raises(ValueError, match=r"format='yaml' for .*; it takes 'pickle' or 'json'"):
-        cached_query(format="yaml")(lambda_of())  # type: ignore[call-overload] # what it is about
+    with pytest.raises(ValueError, match=r"serializer='yaml' for .*; it takes 'pickle' or 'json'"):
+        cached_query(serializer="yaml")(lambda_of())  # type: ignore[call-overload] # what it is about
 
 
 def lambda_of() -> Callable[[], int]:

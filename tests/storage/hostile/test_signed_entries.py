@@ -28,7 +28,7 @@ def test_signature_moved_into_the_value_is_a_miss(form: SerializerName, settings
     settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
     value: Any = UPLOAD if form == "pickle" else UPLOAD.decode()
 
-    @cached_query(timeout=None, format=form, ignore=("value",))
+    @cached_query(timeout=None, serializer=form, ignore=("value",))
     def upload() -> Any:
         return value
 

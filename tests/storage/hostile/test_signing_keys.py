@@ -53,7 +53,7 @@ def test_settings_show_no_key() -> None:
 def test_to_begin_or_to_stop_is_a_miss(before: list[str], form: SerializerName, settings: Settings) -> None:
     """What was stored before is of another format: nobody is told that somebody had forged it."""
 
-    @cached_query(format=form)
+    @cached_query(serializer=form)
     def answer() -> list[int]:
         return [42]
 
