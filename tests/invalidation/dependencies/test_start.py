@@ -11,14 +11,14 @@ from django.apps import apps
 from django.db import models
 
 import cachedeco
-from cachedeco import cached_query
+from cachedeco import cached_query, rows
 from cachedeco.invalidation import signals
 from cachedeco.invalidation.relations import senders_of
 from tests.models import Squad
 
 MODELS = """
 from django.db import models
-from cachedeco import cached_query
+from cachedeco import cached_query, rows
 
 class Shelf(models.Model):
     @cached_query(depends_on=[rows("shop.Item", shelf_id="{self.pk}")], key="{self.pk}")
@@ -33,7 +33,7 @@ class Tag(models.Model):
     pass
 """
 QUERIES = """
-from cachedeco import cached_query
+from cachedeco import cached_query, rows
 from shop.models import Tag
 
 @cached_query(depends_on=[Tag])

@@ -91,8 +91,13 @@ def test_timeout_without_jitter_is_left_alone(
 @pytest.mark.parametrize(
     ("options", "held"),
     [
-        ({}, 105), ({"stale_while_revalidate": 3}, 105), ({"stale_while_revalidate": 30}, 130), ({"stale_if_error": 40}, 140),
-        ({"stale_while_revalidate": 30, "stale_if_error": 40}, 140), ({"early": 1}, 105), ({"timeout": None, "stale_while_revalidate": 30}, None),
+        ({}, 105),
+        ({"stale_while_revalidate": 3}, 105),
+        ({"stale_while_revalidate": 30}, 130),
+        ({"stale_if_error": 40}, 140),
+        ({"stale_while_revalidate": 30, "stale_if_error": 40}, 140),
+        ({"early": 1}, 105),
+        ({"timeout": None, "stale_while_revalidate": 30}, None),
     ],
 )  # fmt: skip
 def test_cache_holds_an_entry_past_its_timeout(
@@ -111,8 +116,12 @@ def test_cache_holds_an_entry_past_its_timeout(
 @pytest.mark.parametrize(
     ("options", "lifetime"),
     [
-        ({}, 400), ({"timeout": 1}, 60), ({"stale_while_revalidate": 50}, 600), ({"stale_while_revalidate": 50, "stale_if_error": 100}, 800),
-        ({"timeout": lambda _: 100, "stale_while_revalidate": 50}, 30 * 24 * 3600), ({"timeout": None, "stale_while_revalidate": 50}, None),
+        ({}, 400),
+        ({"timeout": 1}, 60),
+        ({"stale_while_revalidate": 50}, 600),
+        ({"stale_while_revalidate": 50, "stale_if_error": 100}, 800),
+        ({"timeout": lambda _: 100, "stale_while_revalidate": 50}, 30 * 24 * 3600),
+        ({"timeout": None, "stale_while_revalidate": 50}, None),
     ],
 )  # fmt: skip
 def test_own_token_outlives_what_it_vouches_for(
