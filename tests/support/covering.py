@@ -35,11 +35,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             groups[item.nodeid.partition("[")[0], *marker.args].append(item)
     left_out = set[pytest.Item]()
     for (_, strength), group in groups.items():
-        chosen = covering([item.callspec.indices for item in group], strength)  # type: ignore[attr-defined]
+        group.sort(key=lambda item: item.nodeid)  # each process of pytest-xdist chooses the same
+        chosen = covering(_places_of_values([item.callspec.params for item in group]), strength)  # type: ignore[attr-defined]
         left_out.update(item for number, item in enumerate(group) if number not in chosen)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _places_of_values(given: list[dict[str, object]]) -> list[Combination]:
+    """Name each value by its place among those of its parameter. Values of one `parametrize` are the same objects."""
+    places = defaultdict[str, dict[int, int]](dict)
+    return [
+        {name: places[name].setdefault(id(value), len(places[name])) for name, value in each.items()} for each in given
+    ]
 
 
 def covering(combinations_given: list[Combination], strength: int) -> set[int]:
