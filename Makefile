@@ -8,6 +8,11 @@ RUN := $(VENV)/bin/python
 # -qq: what is wrong with an index is pip's to say only when nothing could be installed.
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --editable
 
+# What `make quick` runs of: the core. What `make soak` and `make samples` run at full length, and the suite in short.
+QUICK := $(addprefix tests/,functions house invalidation keys loading runtime storage tracking)
+SOAK := $(addprefix tests/,loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
+SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
+
 # Marks that an installation is complete and newer than pyproject.toml; more in one is more in all.
 LEAN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
@@ -15,7 +20,7 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test servers lint types suite second-suite format demo serve bench bench-stampede storm clean
+.PHONY: help test quick servers lint types suite second-suite soak samples format demo serve bench bench-stampede storm clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +44,15 @@ suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@$(RUN) -m coverage run -m pytest -n 2
 	@$(RUN) -m coverage combine -q
 	@$(RUN) -m coverage report
+
+quick: $(DEV)  ## Run what needs no server, in under a minute: while you work
+	@$(RUN) -m pytest -n 2 --quick $(QUICK)
+
+soak: $(DEV) servers  ## Run long histories, schedules, storms, and whole products of parameters
+	@$(RUN) -m pytest -n 2 --soak $(SOAK)
+
+samples: $(DEV) servers  ## Run the suites of the example projects, with every runner and mode
+	@$(RUN) -m pytest --soak $(SAMPLES)
 
 second-suite: $(DEV) servers  ## Run the tests on another Python and Django, where there is one
 	@scripts/second-suite.sh $(RUN)

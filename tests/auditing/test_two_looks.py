@@ -178,6 +178,7 @@ def test_value_that_the_caller_has_changed_is_audited(side: Side, later: Backgro
     assert [("audited", "")] == told.reasons
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize("way", ["call", "function", "namespace"])
 @pytest.mark.parametrize("moment", ["before the first look", "in it", "between the looks", "in the second look"])

@@ -48,7 +48,10 @@ def output_of(directory: Path, environment: dict[str, str], *arguments: str) -> 
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("heading", "number"), [(OFF, 2), (ISOLATED, 3), (ALONE, 5)])
+@pytest.mark.parametrize(
+    ("heading", "number"),
+    [(ISOLATED, 3), *(pytest.param(*each, marks=pytest.mark.soak) for each in ((OFF, 2), (ALONE, 5)))],
+)
 def test_part_passes_in_djangos_runner(heading: str, number: int, tmp_path: Path) -> None:
     """With the setting that the guide shows, its tests pass."""
     environment = written(tmp_path, heading)

@@ -25,6 +25,7 @@ namespaces = pytest.mark.parametrize("spaces", NAMESPACES.values(), ids=NAMESPAC
 LOOKS_AGAIN = {"database": ["get_many"]}
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.usefixtures("backend")
@@ -49,6 +50,7 @@ TOKENS = {(): 2, ("numbers",): 3, ("numbers:{number}",): 4, NAMESPACES[6]: 8}
 LEASED = ["add", "set", "set"]
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.usefixtures("backend")
@@ -68,6 +70,7 @@ def test_miss_on_an_empty_server_is_a_command_for_each_token_more(
     assert ["get_many", *["add"] * TOKENS[spaces], *LEASED] == commands.names
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.usefixtures("backend")
@@ -89,6 +92,7 @@ def test_miss_under_living_namespaces_is_five_commands(side: Side, spaces: tuple
     assert ["get_many", "add", *LEASED] == commands.names
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.usefixtures("backend")
@@ -108,6 +112,7 @@ def test_miss_after_an_invalidation_is_four_commands(side: Side, spaces: tuple[s
     assert ["get_many", *LEASED] == commands.names
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.usefixtures("backend")
@@ -146,6 +151,7 @@ def test_miss_after_the_timeout_is_four_commands(
     assert ["get_many", *LEASED] == commands.names
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.parametrize("verb", ["invalidate", "invalidate_all"])
@@ -214,6 +220,7 @@ def test_invalidations_of_one_transaction_are_delivered_together(
     assert ([], expected, 7 if whole else 5) == (before, commands.names, sum(len(each.keys) for each in commands))
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.parametrize("stored", [False, True], ids=["absent", "stored"])
@@ -233,6 +240,7 @@ def test_peek_is_one_command(side: Side, spaces: tuple[str, ...], commands: Comm
     assert ["get_many"] == commands.names
 
 
+@pytest.mark.covering(2)
 @both
 @namespaces
 @pytest.mark.parametrize("known", [False, True], ids=["on an empty server", "where the tokens are"])

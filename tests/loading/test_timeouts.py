@@ -33,6 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize(
     "timeout",

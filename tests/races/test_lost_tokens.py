@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("lost", range(5), ids=["own", "function", "parent", "namespace", "all"])
 def test_token_lost_is_a_miss_and_never_the_past(source: Source, read: Reader, lost: int) -> None:
     """
@@ -48,6 +49,7 @@ def test_control_lost_version_revives_the_past(source: Source) -> None:
     assert "old" == read(1)
 
 
+@pytest.mark.covering(2)
 @EVERY_WAY
 def test_token_lost_after_invalidation_does_not_undo_it(
     source: Source, read: Reader, invalidate: Callable[[Reader], None]
@@ -64,6 +66,7 @@ def test_token_lost_after_invalidation_does_not_undo_it(
     assert ("old", MISSING, "new") == (slow.result(), read.peek(1), read(1))
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("at", range(4))
 def test_eviction_between_any_two_commands_of_a_call_is_only_a_miss(

@@ -37,6 +37,7 @@ def _slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[A
     return slow.result(), read(1)
 
 
+@pytest.mark.covering(3)
 @EVERY_WAY
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 def test_slow_reader_cannot_bring_back_what_was_invalidated(
@@ -96,6 +97,7 @@ def test_slow_reader_cannot_replace_what_is_fresh(source: Source, read: Reader) 
     assert "new" == read.peek(1)
 
 
+@pytest.mark.covering(3)
 @EVERY_WAY
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
@@ -132,6 +134,7 @@ def test_write_between_any_two_commands_of_a_call_is_not_lost(  # noqa: PLR0913 
 # --- 3. whoever comes after an invalidation does not get what began before it ---
 
 
+@pytest.mark.covering(2)
 @EVERY_WAY
 def test_caller_after_invalidation_does_not_wait_for_an_older_computation(
     source: Source, read: Reader, invalidate: Callable[[Reader], None]

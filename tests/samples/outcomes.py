@@ -92,6 +92,14 @@ RUNS = (
     *(Run(runner, server) for runner in ("cachedeco", "cachedeco, pytest-django") for server in ("redis", "locmem")),
     Run("cachedeco, --parallel 2, fork", "redis"),
 )
+# One of each kind.
+FEW_RUNS = (
+    Run("Django"),
+    Run("Django", "locmem"),
+    Run("cachedeco"),
+    Run("cachedeco, pytest-django", "redis"),
+    Run("cachedeco, --parallel 2, fork", "redis"),
+)
 
 
 class Outcome(NamedTuple):
@@ -122,8 +130,8 @@ PASSED = re.compile(r"\b(\d+) passed")
 
 
 @contextmanager
-def measured() -> Iterator[Outcomes]:
-    """Make all runs, and leave the servers running for a look."""
+def measured(runs: Iterable[Run] = RUNS) -> Iterator[Outcomes]:
+    """Make the runs, and leave the servers running for a look."""
     with ExitStack() as stack:
         directory = stack.enter_context(TemporaryDirectory())
         servers: dict[str, Server] = {"memcached": Memcached(), "redis": Redis()}
@@ -135,7 +143,7 @@ def measured() -> Iterator[Outcomes]:
             for name, server in servers.items()
         }
         with ThreadPoolExecutor(2) as executor:
-            outcomes = list(executor.map(lambda run: outcome_of(run, servers, directory), RUNS))
+            outcomes = list(executor.map(lambda run: outcome_of(run, servers, directory), runs))
         after = {name: contents(server, before[name]) for name, server in servers.items()}
         yield Outcomes({each.run: each for each in outcomes}, servers, before, after)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.samples.outcomes import RUNS, Outcomes, Run, asking, measured
+from tests.samples.outcomes import FEW_RUNS, RUNS, Outcomes, Run, asking, measured
+from tests.support.selection import of_length
 from tests.support.servers import Memcached
 
 YESTERDAY = '"Yesterday\'s class"'
@@ -23,17 +24,18 @@ POLLUTED = {
     "OtherPageTests.test_sidebar_shows_the_club": "'Club 7' != 'Yesterday&#x27;s class'",
     "OtherPageTests.test_visits_are_counted_from_one": "['1 of 1', '2 of 2'] != ['1 of 2', '2 of 3']",
 }
+CHOSEN = RUNS if of_length(0, soak=1) else FEW_RUNS
 TESTS = len(POLLUTED) + 1  # the one that clears everybody's cache
 
 
 @pytest.fixture(scope="module")
 def found(_unmeasured_processes: None) -> Iterator[Outcomes]:
-    """Make all runs once."""
-    with measured() as outcomes:
+    """Make the runs once."""
+    with measured(CHOSEN) as outcomes:
         yield outcomes
 
 
-@pytest.mark.parametrize("run", [run for run in RUNS if run.isolates], ids=", ".join)
+@pytest.mark.parametrize("run", [run for run in CHOSEN if run.isolates], ids=", ".join)
 def test_suite_passes_with_isolation(run: Run, found: Outcomes) -> None:
     """Every test passes: in every runner, on every server, in every mode, in every order, and again."""
     outcome = found.outcomes[run]
@@ -41,7 +43,7 @@ def test_suite_passes_with_isolation(run: Run, found: Outcomes) -> None:
     assert (TESTS, {}) == (outcome.passed, outcome.failed), outcome.output
 
 
-@pytest.mark.parametrize("run", [run for run in RUNS if not run.isolates and run.server != "locmem"], ids=", ".join)
+@pytest.mark.parametrize("run", [run for run in CHOSEN if not run.isolates and run.server != "locmem"], ids=", ".join)
 def test_suite_fails_without_isolation_for_what_was_cached_before(run: Run, found: Outcomes) -> None:
     """Without isolation every test but one fails, each for the value that the developer's clicks have cached."""
     outcome = found.outcomes[run]
@@ -61,7 +63,7 @@ def test_suite_fails_without_isolation_for_what_other_tests_have_cached(found: O
     assert (6, 6) == (outcome.passed, len(outcome.failed)), outcome.output
 
 
-@pytest.mark.parametrize("run", [run for run in RUNS if "--parallel" in run.runner], ids=", ".join)
+@pytest.mark.parametrize("run", [run for run in CHOSEN if "--parallel" in run.runner], ids=", ".join)
 def test_parallel_runs_have_two_workers(run: Run, found: Outcomes) -> None:
     """A parallel run is one: each of two workers has a database of its own."""
     assert 2 == found.outcomes[run].output.count("Cloning test database"), found.outcomes[run].output

@@ -35,7 +35,9 @@ def test_tests_of_the_site_pass() -> None:
     assert 0 == done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("kind", ["locmem", "memcached", "redis"])
+@pytest.mark.parametrize(
+    "kind", ["memcached", *(pytest.param(each, marks=pytest.mark.soak) for each in ("locmem", "redis"))]
+)
 def test_demo_tells_its_story(kind: str, memcached_server: Memcached, redis_server: Redis) -> None:
     """Every step is as it should be, on each kind of cache that the site can be put on."""
     cache_url = {

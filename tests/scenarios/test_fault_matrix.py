@@ -185,6 +185,7 @@ def meeting(fault: Fault, kind: Kind, wire: Wire, cache_config: CacheConfig, use
     return met
 
 
+@pytest.mark.covering(2)
 @both
 @verbs
 @pytest.mark.parametrize("fault", get_args(Fault))
@@ -193,6 +194,7 @@ def test_verb_on_a_faulty_wire(side: Side, verb: Verb, meeting: Meeting, monkeyp
     check(side, verb, monkeypatch, meeting)
 
 
+@pytest.mark.covering(2)
 @both
 @verbs
 @pytest.mark.parametrize("fault", MISBEHAVIOUR)

@@ -10,6 +10,7 @@ from hypothesis import Phase
 from tests.support.histories import ConcurrentHistories, Functions, Histories
 from tests.support.machines import run_machine
 from tests.support.naive import DeleteAndSet
+from tests.support.selection import of_length
 from tests.support.threads import Gate
 
 LEVELS = pytest.mark.parametrize("level", [None, "read committed"], ids=["snapshot", "read committed"])
@@ -28,7 +29,7 @@ def run(machine: type[Histories], level: str | None, *, examples: int, **more: A
 @LEVELS
 def test_any_history_gives_what_the_plain_functions_give(level: str | None) -> None:
     """With real transactions, a second thread that reads and writes, and a slow reader, no call gives a wrong value."""
-    run(ConcurrentHistories, level, examples=12)
+    run(ConcurrentHistories, level, examples=of_length(8, soak=400))
 
 
 @pytest.mark.usefixtures("backend")
@@ -37,7 +38,7 @@ def test_any_history_gives_what_the_plain_functions_give(level: str | None) -> N
 @LEVELS
 def test_any_history_inside_testcase_gives_what_the_plain_functions_give(level: str | None) -> None:
     """Inside TestCase, where the test's own transactions are savepoints, no call gives a wrong value."""
-    run(Histories, level, examples=12)
+    run(Histories, level, examples=of_length(8, soak=400))
 
 
 # --- controls ---

@@ -43,12 +43,12 @@ def postgresql() -> Iterator[PostgreSQL]:
 @pytest.mark.parametrize(
     ("scenario", "backend"),
     [
-        ("plain", "memcached"),
         ("eviction", "memcached"),
-        ("eviction", "redis"),
-        ("restart", "memcached"),
-        ("restart", "redis"),
-        ("restart", "two-memcached"),
+        pytest.param("plain", "memcached", marks=pytest.mark.soak),
+        pytest.param("eviction", "redis", marks=pytest.mark.soak),
+        pytest.param("restart", "memcached", marks=pytest.mark.soak),
+        pytest.param("restart", "redis", marks=pytest.mark.soak),
+        pytest.param("restart", "two-memcached", marks=pytest.mark.soak),
     ],
 )
 def test_nothing_old_is_served_and_the_control_is_caught(
@@ -61,6 +61,7 @@ def test_nothing_old_is_served_and_the_control_is_caught(
     assert control.stale > 0, control
 
 
+@pytest.mark.soak
 def test_auditor_finds_each_hidden_write_and_accuses_nobody_else(postgresql: PostgreSQL) -> None:
     """Where one write in three is told to nobody, every audit of such a row reports it, and none of another row."""
     audit = Audit(share=0.2, seconds=1.0, hide=3)

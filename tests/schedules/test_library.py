@@ -1,14 +1,13 @@
 """What the library promises, in every order of every step; and in some thousands of many more."""
 
-import os
-
 import pytest
 
 from tests.schedules.explorer import Scenario, explore, throw
 from tests.schedules.scenarios import LARGE, SMALL
+from tests.support.selection import of_length
 
 # Random schedules of each large scenario; `python -m tests.schedules --random 100000` throws more.
-SEEDS = int(os.environ.get("CACHEDECO_SCHEDULES", "250"))
+SEEDS = of_length(60, soak=5000)
 
 
 @pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)

@@ -29,6 +29,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
                 folder = str(PurePath(*PurePath(report.nodeid.partition("::")[0]).parts[1:-1][:2]))
                 seconds[folder] += report.cpu_seconds
                 counts[folder] += report.when == "call"
+    if not counts:
+        return
     terminalreporter.section("CPU seconds and tests by folder")
     for folder, spent in seconds.most_common():
         terminalreporter.write_line(f"{spent:6.1f} {counts[folder]:5} {folder}")

@@ -101,6 +101,7 @@ def _number(side: Side) -> CachedQuery[..., Any, Any]:
     return number_of
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("act", ENDS)
@@ -117,6 +118,7 @@ def test_entry_that_comes_to_its_end_is_found(side: Side, act: Act, *, stored: b
             act(side, number_of)
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize("act", [_own, _other_call])
 def test_every_backend_tells(side: Side, act: Act, backend: str) -> None:  # noqa: ARG001 -- the caches are of its kind

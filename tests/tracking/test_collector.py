@@ -27,6 +27,7 @@ WAYS: dict[str, Callable[[Floors], None]] = {
 every_way = pytest.mark.parametrize("invalidate", WAYS.values(), ids=WAYS)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.usefixtures("backend")
 @both
 @every_way
@@ -219,6 +220,7 @@ def test_async_call_in_a_sync_one_counts() -> None:
     assert "middle new" == outer()
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize("where", ["top", "middle", "bottom"])
 @every_way

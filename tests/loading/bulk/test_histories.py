@@ -13,6 +13,7 @@ from cachedeco import Namespace, bypass, cached_query_many
 from tests.loading.bulk.tables import Clock, Table
 from tests.support.clocks import replace_time
 from tests.support.machines import run_machine
+from tests.support.selection import of_length
 from tests.support.sides import ASYNC, SYNC
 
 NUMBERS = range(4)
@@ -128,7 +129,7 @@ def run(machine: type[Histories], examples: int, **more: Any) -> None:
 @pytest.mark.parametrize("backend", ["locmem", "memcached"], indirect=True)
 def test_any_history_gives_what_the_table_has() -> None:
     """No call gives a value that the table does not have, nor leaves out one that it has."""
-    run(Histories, 40)
+    run(Histories, of_length(20, soak=1000))
 
 
 def test_control_without_invalidations_fails() -> None:

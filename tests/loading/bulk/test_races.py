@@ -38,6 +38,7 @@ WAYS: dict[str, Callable[[Any], None]] = {
 EVERY_WAY = pytest.mark.parametrize("invalidate", WAYS.values(), ids=WAYS)
 
 
+@pytest.mark.covering(2)
 @both
 @EVERY_WAY
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
@@ -82,6 +83,7 @@ def test_caller_after_an_invalidation_does_not_wait_for_an_older_computation(
     assert (True, {2: "new"}, {2: "new"}) == (is_running, found, side.call(many, [2]))
 
 
+@pytest.mark.covering(3)
 @EVERY_WAY
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("at", range(10))
@@ -109,6 +111,7 @@ def test_write_between_any_two_commands_is_not_lost(  # noqa: PLR0913 -- the fix
     assert {1: "row 1", 2: "new", 3: "row 3"} == many([1, 2, 3]) == many([1, 2, 3])
 
 
+@pytest.mark.covering(3)
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("at", range(10))
 def test_racing_caller_between_any_two_commands_gets_what_is_right(

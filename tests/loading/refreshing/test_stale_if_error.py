@@ -30,6 +30,7 @@ def due_and_broken(side: Side, clock: Clock, truth: Truth, passed: float = 60, *
     return read
 
 
+@pytest.mark.covering(2)
 @both
 @either
 @pytest.mark.parametrize(("passed", "is_served"), [(60, True), (159.99, True), (160, False)])

@@ -129,6 +129,7 @@ settings_that_serve_old = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.covering(3)
 @both
 @every_way
 @settings_that_serve_old
@@ -158,6 +159,7 @@ def test_invalidated_value_is_never_served(  # noqa: PLR0913 -- all that might m
     assert ([] if fails else ["new"]) == found
 
 
+@pytest.mark.covering(2)
 @both
 @every_way
 @settings_that_serve_old
@@ -174,6 +176,7 @@ def test_value_invalidated_while_the_computation_fails_is_not_served(
         side.call(read, 1)
 
 
+@pytest.mark.covering(2)
 @both
 @settings_that_serve_old
 @pytest.mark.parametrize("during", [True, False], ids=["during", "before"])

@@ -67,6 +67,7 @@ def test_every_verb_after_the_server_died_returns(side: Side, server: Server) ->
     assert [MISSING, None, 1, None, None, None] == answers
 
 
+@pytest.mark.covering(2)
 @both
 @clients
 @pytest.mark.parametrize("calls", [0, 5])

@@ -54,6 +54,7 @@ def names_of(operation: str) -> tuple[str, ...]:
     return () if operation == "everything" else (operation,)
 
 
+@pytest.mark.covering(2)
 @both
 @operations
 @faults
@@ -73,6 +74,7 @@ def test_call_under_a_fault_returns_the_right_value(side: Side, operation: str, 
     assert (8, 10) == (side.call(double, 4), side.call(double, 5))
 
 
+@pytest.mark.covering(2)
 @both
 @operations
 @faults
@@ -130,6 +132,7 @@ def test_reading_that_fails_is_a_miss(side: Side, fault: dict[str, Any]) -> None
     assert 2 == len(computed)
 
 
+@pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize(("operation", "what"), [("get_many", "Reading"), ("add", "Adding"), ("set", "Writing")])
 @pytest.mark.parametrize("fault", RAISED.values(), ids=RAISED)

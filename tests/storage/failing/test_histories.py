@@ -13,6 +13,7 @@ from cachedeco.storage import breaker
 from tests.storage.failing.clocks import Clock, longest
 from tests.support.backends import cache_entry
 from tests.support.faults import faulty
+from tests.support.selection import of_length
 
 NUMBERS = (1, 2)
 OUTAGES = {
@@ -107,4 +108,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=30)
+TestHistories.settings = settings(max_examples=of_length(60, soak=2000), stateful_step_count=30)

@@ -4,7 +4,7 @@ from itertools import combinations, product
 
 import pytest
 
-from tests.support.covering import covering
+from tests.support.selection import covering
 
 PRODUCT = [
     dict(zip("abcd", indices, strict=True)) for indices in product(range(6), range(4), range(2), range(2))

@@ -1,0 +1,105 @@
+"""
+Which tests run: all by default, at a length for each push; more with `--soak`, fewer with `--quick`. A pytest plugin.
+
+A test whose parameters make a large product is marked `covering(2)`: it runs a covering array, as few combinations as
+hold each pair of values of any two parameters, which finds what depends on one of them or on two. `covering(1)` runs
+each value once, where the parameters have nothing to do with each other.
+
+`--soak` runs whole products, what is marked `soak`, and as many examples as `of_length()` says. `--quick` leaves out
+what needs a server, another process or more than a moment; what it leaves runs in under a minute, while one works.
+"""
+
+import os
+from collections import defaultdict
+from itertools import combinations
+
+import pytest
+
+Combination = dict[str, int]
+
+# What a test that needs a server asks for.
+SERVERS = {
+    "memcached_server",
+    "postgresql_server",
+    "private_memcached",
+    "private_redis",
+    "redis_server",
+    "shared_kind",
+    "wire",
+}
+IN_MEMORY = {"locmem", "faulty", "dummy"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    parser.addoption("--soak", action="store_true", help="run whole products, soaks, and many more examples")
+    parser.addoption("--quick", action="store_true", help="run what needs neither a server nor another process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and tell modules that are imported later how long to be."""
+    config.addinivalue_line("markers", "covering(strength): run combinations that hold each tuple of so many values")
+    config.addinivalue_line("markers", "soak: run with --soak only")
+    config.addinivalue_line("markers", "slow: leave out with --quick")
+    if config.getoption("soak"):
+        os.environ["CACHEDECO_SOAK"] = "1"
+
+
+def of_length(usual: int, soak: int) -> int:
+    """Return how many examples, seeds or rounds to run."""
+    return soak if "CACHEDECO_SOAK" in os.environ else usual
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the options, or their absence, leave out."""
+    left_out = set[pytest.Item]()
+    if not config.getoption("soak"):
+        left_out = {item for item in items if item.get_closest_marker("soak")}
+        left_out |= _covered_by_others([item for item in items if item not in left_out])
+    if config.getoption("quick"):
+        left_out.update(item for item in items if not _is_quick(item))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    kind = callspec.params.get("backend", "locmem") if callspec else "locmem"
+    starts_processes = hasattr(getattr(item, "module", None), "subprocess")
+    needs_server = not SERVERS.isdisjoint(getattr(item, "fixturenames", ())) or kind not in IN_MEMORY
+    return not (starts_processes or needs_server or item.get_closest_marker("slow"))
+
+
+def _covered_by_others(items: list[pytest.Item]) -> set[pytest.Item]:
+    groups = defaultdict[tuple[str, int], list[pytest.Item]](list)
+    for item in items:
+        if marker := item.get_closest_marker("covering"):
+            groups[item.nodeid.partition("[")[0], *marker.args].append(item)
+    left_out = set[pytest.Item]()
+    for (_, strength), group in groups.items():
+        group.sort(key=lambda item: item.nodeid)  # each process of pytest-xdist chooses the same
+        chosen = covering(_places_of_values([item.callspec.params for item in group]), strength)  # type: ignore[attr-defined]
+        left_out.update(item for number, item in enumerate(group) if number not in chosen)
+    return left_out
+
+
+def _places_of_values(given: list[dict[str, object]]) -> list[Combination]:
+    """Name each value by its place among those of its parameter. Values of one `parametrize` are the same objects."""
+    places = defaultdict[str, dict[int, int]](dict)
+    return [
+        {name: places[name].setdefault(id(value), len(places[name])) for name, value in each.items()} for each in given
+    ]
+
+
+def covering(product: list[Combination], strength: int) -> set[int]:
+    """Return the places of combinations that hold each tuple of so many values: greedily, the same ones each time."""
+    held = [set(combinations(sorted(each.items()), min(strength, len(each)))) for each in product]
+    order = sorted(range(len(held)), key=lambda number: sorted(product[number].items()))
+    missing, chosen = set().union(*held), set[int]()
+    while missing:
+        best = max(order, key=lambda number: len(held[number] & missing))
+        chosen.add(best)
+        missing -= held[best]
+    return chosen
