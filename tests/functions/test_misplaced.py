@@ -53,6 +53,20 @@ def test_first_use_is_refused_with_the_right_order(module: ModuleType, reach: st
         use(owner)
 
 
+@pytest.mark.parametrize("name", ["plain", "many"])
+def test_what_each_python_does_is_refused_on_all(module: ModuleType, name: str) -> None:
+    """A classmethod binds what it wraps until Python 3.12, and since then calls it with the class."""
+    cached = vars(module.Misplaced)[name].__func__
+
+    for use in (
+        lambda: cached.__get__(module.Misplaced, module.Misplaced),
+        lambda: cached(module.Misplaced, [1]),
+        lambda: cached.peek([1]),
+    ):
+        with pytest.raises(TypeError, match=ORDER.replace("query", "query(_many)?")):
+            use()
+
+
 def test_bypassed_call_is_refused(module: ModuleType) -> None:
     """A test with the cache off finds it too."""
     with bypass(), pytest.raises(TypeError, match=ORDER):
