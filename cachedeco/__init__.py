@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
+    from cachedeco.functions.bulk_calls import AsyncCallMany, CallMany
+    from cachedeco.functions.calls import MISSING, AsyncCall, Call, Missing
     from cachedeco.functions.decorators import cached_query, cached_query_many
-    from cachedeco.functions.single import MISSING, AsyncCachedQuery, CachedQuery, Missing
+    from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
     from cachedeco.invalidation.delivery import LostInvalidation
     from cachedeco.invalidation.namespaces import Namespace
     from cachedeco.keys.dependencies import rows
@@ -21,8 +23,12 @@ __all__ = [
     "MISSING",
     "AsyncCachedQuery",
     "AsyncCachedQueryMany",
+    "AsyncCall",
+    "AsyncCallMany",
     "CachedQuery",
     "CachedQueryMany",
+    "Call",
+    "CallMany",
     "Event",
     "LostInvalidation",
     "Missing",
@@ -42,14 +48,18 @@ __all__ = [
 
 # Where each name is defined.
 _MODULES = {
-    "MISSING": "functions.single",
+    "MISSING": "functions.calls",
     "AsyncCachedQuery": "functions.single",
     "AsyncCachedQueryMany": "functions.bulk",
+    "AsyncCall": "functions.calls",
+    "AsyncCallMany": "functions.bulk_calls",
     "CachedQuery": "functions.single",
     "CachedQueryMany": "functions.bulk",
+    "Call": "functions.calls",
+    "CallMany": "functions.bulk_calls",
     "Event": "runtime.events",
     "LostInvalidation": "invalidation.delivery",
-    "Missing": "functions.single",
+    "Missing": "functions.calls",
     "Namespace": "invalidation.namespaces",
     "Serializer": "storage.serializers",
     "Stats": "runtime.statistics",

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import Field, Model
 
+from cachedeco.functions.base import is_under_classmethod
 from cachedeco.functions.spec import FunctionSpec, all_specs
 from cachedeco.invalidation.signals import is_watched_everywhere
 from cachedeco.runtime import conf
@@ -41,6 +42,20 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
         )
         for spec in all_specs()
         if spec.options["cache"] is not None and spec.options["cache"] not in aliases
+    ]
+
+
+@register("cachedeco")
+def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+    """Check that no classmethod is above a cached function, as far as names lead to the class."""
+    return [
+        Error(
+            f"{spec.name}() stands under @classmethod, and its verbs would not know the class.",
+            hint="Turn the two decorators round: ours above @classmethod.",
+            id="cachedeco.E009",
+        )
+        for spec in all_specs()
+        if is_under_classmethod(spec)
     ]
 
 

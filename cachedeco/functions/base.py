@@ -1,10 +1,11 @@
-"""How a cached function is reached: bound as methods are, compared, pickled, and told of."""
+"""`CachedFunction`: descriptor binding, equality, pickling and introspection shared by all cached functions."""
 
+import sys
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from inspect import Signature, signature
 from pickle import PicklingError
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
@@ -18,6 +19,9 @@ U = TypeVar("U")  # what the plain function returns
 
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
+
+# What an instance keeps, beside the attributes of the function that it wraps.
+_OWN: Final = frozenset({"_spec", "_head", "_binding", "_bulk"})
 
 
 class _Signature:
@@ -42,10 +46,9 @@ class CachedFunction(Generic[P, U]):
 
     def __init__(self, spec: FunctionSpec, head: tuple[object, ...]) -> None:
         """Wrap the recipe's function; *head* is what its calls are bound to."""
+        _refuse_collisions(type(self), spec)
         # First: where the function wraps another cached function, it brings that one's attributes along.
         update_wrapper(cast("Any", self), spec.source.function)
-        for verb in [name for name in vars(self) if not name.startswith("_") and hasattr(type(self), name)]:
-            del vars(self)[verb]  # another library's: on us it is ours
         self._spec = spec
         self._head = head
         self._binding = spec.source.binding
@@ -75,20 +78,41 @@ class CachedFunction(Generic[P, U]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to the instance, or to the class where a classmethod is decorated."""
-        if self._binding == "none" or (self._binding == "instance" and instance is None):
-            return self
-        return self._bound(owner if self._binding == "class" else instance)
+        if self._binding == "instance":
+            if instance is None:
+                return self
+            if instance is owner:  # a classmethod above, until Python 3.12: it binds what it wraps to the class
+                self._refuse_classmethod_above()
+            return self._bound(instance)
+        return self if self._binding == "none" else self._bound(owner)
 
-    def _for_class(self) -> Self:
-        """Return the same function as a classmethod is: it is bound to the class, not to an instance."""
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self), _binding="class")
-        return twin
-
-    def _bound(self, first: object) -> Self:
+    def _bound(self, first: object) -> Any:
         bound = object.__new__(type(self))
         vars(bound).update(vars(self), _head=(*self._head, first), _binding="none")
         return bound
+
+    def _check_order(self, args: Args) -> None:
+        """
+        Refuse to be called by a classmethod: on a miss and by verbs, as a hit has no time for it.
+
+        Since Python 3.13 a classmethod does not bind what it wraps: it calls us with the class as an argument, and
+        verbs that are reached through it know of no class. No version of Python tells us when one is put above us.
+
+        Raises:
+            TypeError: There is a classmethod above.
+        """
+        if self._binding != "instance" or "." not in self._spec.source.function.__qualname__:
+            return
+        owner = args[0] if args and isinstance(args[0], type) else _class_of(self._spec.source.function)
+        if owner is not None and _has_in_classmethod(owner, self._spec):
+            self._refuse_classmethod_above()
+
+    def _refuse_classmethod_above(self) -> NoReturn:
+        msg = (
+            f"{self._spec.name}() stands under @classmethod, and its verbs would not know the class. "
+            f"Turn the two round: @{self._decorator} above @classmethod."
+        )
+        raise TypeError(msg)
 
     def __repr__(self) -> str:
         """Show the name, and what it is bound to."""
@@ -114,3 +138,41 @@ class CachedFunction(Generic[P, U]):
         if self._head:
             return getattr, (self._head[0], self._spec.source.function.__name__)
         return self._spec.source.function.__qualname__
+
+
+def is_under_classmethod(spec: FunctionSpec) -> bool:
+    """Tell whether the class in whose body a cached function stands has a classmethod above it."""
+    owner = _class_of(spec.source.function)
+    return owner is not None and _has_in_classmethod(owner, spec)
+
+
+def _class_of(function: Callable[..., Any]) -> type | None:
+    """Return the class in whose body a function was defined, where its qualified name leads there."""
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split(".")[:-1]:
+        found = getattr(found, name, None)
+    return found if isinstance(found, type) else None
+
+
+def _has_in_classmethod(owner: type, spec: FunctionSpec) -> bool:
+    held = [each.__func__ for base in owner.__mro__ for each in vars(base).values() if isinstance(each, classmethod)]
+    return any(isinstance(each, CachedFunction) and each._spec is spec for each in held)  # noqa: SLF001 -- ours
+
+
+def _refuse_collisions(kind: type, spec: FunctionSpec) -> None:
+    """
+    Refuse a function with an attribute that a cached function has a verb for: one of the two would be lost.
+
+    Raises:
+        TypeError: There is one.
+    """
+    found = vars(spec.source.function)
+    # functools.wraps() has copied them from a cached function, and ours replace them.
+    copied = _OWN if isinstance(found.get("_spec"), FunctionSpec) else frozenset()
+    for name in found:
+        if not name.startswith("__") and (hasattr(kind, name) or name in _OWN) and name not in copied:
+            msg = (
+                f"{spec.name}() has an attribute {name!r} already, {found[name]!r:.80}, which {kind.__name__}.{name} "
+                "would hide. Put the decorator that sets it above ours, or rename or delete the attribute."
+            )
+            raise TypeError(msg)

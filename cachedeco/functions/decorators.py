@@ -1,16 +1,13 @@
 """The decorator, and its way into methods."""
 
-import inspect
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from inspect import Parameter
-from types import CodeType, FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction
 
-from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, ManyVerbs
+from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
 from cachedeco.functions.options import CacheOptions, complete, documented, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.functions.spec import build_spec
@@ -25,16 +22,16 @@ K = TypeVar("K")
 class Decorator(Protocol):
     """What `cached_query(...)` returns."""
 
+    @overload  # a coroutine is a value too, so the second one takes it as well, and the first one goes first
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...
-    @overload
-    def __call__(self, function: Callable[P, V], /) -> CachedQuery[P, V, V]: ...
+    def __call__(self, function: Callable[P, V], /) -> CachedQuery[P, V]: ...
 
 
 @overload
-def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...
+def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...  # type: ignore[overload-overlap] # as above
 @overload
-def cached_query(function: Callable[P, V], /) -> CachedQuery[P, V, V]: ...
+def cached_query(function: Callable[P, V], /) -> CachedQuery[P, V]: ...
 @overload
 def cached_query(timeout: float | timedelta = ..., /, **options: Unpack[CacheOptions]) -> Decorator: ...
 def cached_query(first: object = UNSET, /, **options: Unpack[CacheOptions]) -> Any:
@@ -76,18 +73,12 @@ def cached_query(first: object = UNSET, /, **options: Unpack[CacheOptions]) -> A
         raise TypeError(msg)
     completed = complete(given, "cached_query")
 
-    def decorate(given: object) -> CachedQuery[..., Any, Any]:
+    def decorate(given: object) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
         spec = build_spec(given, completed)
-        kind: type[CachedQuery[..., Any, Any]] = CachedQuery
-        if iscoroutinefunction(spec.source.function):
-            kind = AsyncCachedQuery
-        cached = kind(spec, spec.source.head)
-        _expect_classmethod(cached)
-        return cached
+        kind = AsyncCachedQuery if iscoroutinefunction(spec.source.function) else CachedQuery
+        return kind(spec, spec.source.head)
 
-    if first is UNSET:
-        return lambda given: given if _is_trial(given) else decorate(given)
-    return decorate(first)
+    return decorate if first is UNSET else decorate(first)
 
 
 class ManyDecorator(Protocol):
@@ -134,13 +125,9 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
         completed["cache_if"] = lambda value: value is ABSENT or cache_if(value)
 
     def decorate(given: Any) -> Any:
-        if _is_trial(given):
-            return given
         spec = build_spec(given, completed, over)
         kind = AsyncCachedQueryMany if iscoroutinefunction(spec.source.function) else CachedQueryMany
-        cached: ManyVerbs[..., Any, Any, Any] = kind(spec, spec.source.head, over)
-        _expect_classmethod(cached)
-        return cached
+        return kind(spec, spec.source.head, over)
 
     return decorate
 
@@ -151,48 +138,3 @@ for _decorator, _first in (
 ):
     setattr(_decorator, "__signature__", signature_of(_first))  # noqa: B010 -- which no function type declares
     _decorator.__doc__ = documented(_decorator.__doc__ or "")
-
-
-def _is_trial(given: object) -> bool:
-    """Tell the dummy on which Django's method_decorator() tries a decorator, for its attributes, before any call."""
-    code = getattr(given, "__code__", None)
-    return isinstance(code, CodeType) and code.co_qualname == "_update_method_wrapper.<locals>.dummy"
-
-
-def _expect_classmethod(cached: Any) -> None:
-    """
-    Prepare for a `@classmethod` above us: since Python 3.13 it asks nobody how to bind what it wraps.
-
-    `Club.total` is then a method object that calls us with the class, but `Club.total.invalidate` is looked up on us
-    with no trace of the class. So where the decorator stands in the body of a class, leave there a helper that puts
-    our own binding in the place of the classmethod's, once the class exists.
-    """
-    function = inspect.unwrap(cached)
-    body, _, name = function.__qualname__.rpartition(".")
-    frame: FrameType | None = None if not body or body.endswith("<locals>") else sys._getframe(2)  # noqa: SLF001 -- CPython
-    while frame is not None:  # a decorator of the project's own may stand between us and the class
-        if frame.f_code.co_qualname == body and frame.f_globals["__name__"] == function.__module__:
-            frame.f_locals[f"__cachedeco_{name}"] = _Binding(cached)
-            return
-        frame = frame.f_back
-
-
-class _Binding:
-    """Replace the classmethods around a cached function by the function itself, bound to classes."""
-
-    def __init__(self, cached: Any) -> None:
-        self._cached = cached
-
-    def __get__(self, instance: object, owner: type) -> object:
-        """Be a descriptor, which no enum takes for a member."""
-        return self
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        """Do it as the class comes to be, and leave."""
-        delattr(owner, name)
-        cached: object = self._cached
-        ours = [
-            each for each, value in vars(owner).items() if isinstance(value, classmethod) and value.__func__ is cached
-        ]
-        for attribute in ours:
-            setattr(owner, attribute, self._cached._for_class())  # noqa: SLF001 -- a part of it

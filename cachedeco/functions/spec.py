@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from weakref import WeakSet
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.decorators import method_decorator
 
 from cachedeco.functions.naming import key_name_of, name_of
 from cachedeco.functions.options import CacheOptions, check
@@ -72,6 +73,9 @@ class Source(NamedTuple):
                 if isinstance(given, partial)
                 else (given.__func__, (given.__self__, *head))
             )
+        if getattr(given, "__module__", None) == method_decorator.__module__:  # it tries decorators on a dummy
+            msg = "A method needs no method_decorator(): put our decorator right above it, and its verbs are bound too."
+            raise TypeError(msg)
         if not isinstance(given, types.FunctionType):
             msg = f"cached_query can't decorate {given!r}; it takes a function or method."
             raise TypeError(msg)

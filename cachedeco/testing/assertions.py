@@ -10,7 +10,8 @@ from typing import Any, Final, ParamSpec
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import CachedFunction
-from cachedeco.functions.single import MISSING, CachedQuery
+from cachedeco.functions.calls import MISSING
+from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.loading.reading import read_entry
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening
@@ -67,7 +68,7 @@ def assert_misses(function: CachedFunction[..., Any], number: int, /) -> "Counte
     return Counted("miss", "miss", function, number)
 
 
-def assert_invalidates(function: CachedQuery[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
+def assert_invalidates(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
     """
     Fail unless a block puts an end to the entry of one call: what was there is not served any more.
 
@@ -83,7 +84,7 @@ def assert_invalidates(function: CachedQuery[P, Any, Any], /, *args: P.args, **k
     return Watched(function, args, kwargs, ends=True)
 
 
-def assert_keeps(function: CachedQuery[P, Any, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
+def assert_keeps(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
     """Fail if a block puts an end to the entry of one call: the opposite of `assert_invalidates()`."""
     return Watched(function, args, kwargs, ends=False)
 
@@ -188,26 +189,29 @@ class Watched(Block):
     """A block in which the entry of one call must, or must not, come to its end."""
 
     def __init__(
-        self, function: CachedQuery[..., Any, Any], args: Sequence[object], kwargs: Mapping[str, object], *, ends: bool
+        self,
+        function: AnyCachedQuery[..., Any],
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        ends: bool,
     ) -> None:
         """Remember the call."""
         super().__init__(function)
-        self._cached = function
-        self._args = tuple(args)
-        self._kwargs = dict(kwargs)
+        self._call = function.call(*args, **kwargs)
         self._ends = ends
-        self._call = shown(function, args, kwargs)
+        self._shown = shown(function, args, kwargs)
         self._found: object = None
 
     def _begin(self) -> str:
-        with capture_events(self._cached) as events:
-            if self._cached.peek(*self._args, **self._kwargs) is MISSING:
-                call_from_sync(self._cached, self._args, self._kwargs)
+        with capture_events(self._function) as events:
+            if self._call.peek() is MISSING:
+                call_from_sync(self._call, (), {})
         self._found = self._entry()
         if self._found is not None:
             return ""
         return (
-            f"Nothing could be stored for {self._call}, so nothing can be invalidated.{_about_mode()} "
+            f"Nothing could be stored for {self._shown}, so nothing can be invalidated.{_about_mode()} "
             f"What happened:{_listed(events)}"
         )
 
@@ -217,11 +221,11 @@ class Watched(Block):
         what = "still served" if self._ends else "not served any more"
         told = [event for event in self._happened if event.kind in _ENDS]
         listed = f"Invalidated in the block:{_listed(told)}" if told else "Nothing was invalidated in the block."
-        return f"The entry of {self._call} is {what}. {listed}"
+        return f"The entry of {self._shown} is {what}. {listed}"
 
     def _entry(self) -> object:
         """Return the entry as it is stored, due or not; None where it is not valid for this connection."""
-        admitted = self._cached._admitted(self._args, self._kwargs)  # noqa: SLF001 -- peek() gives the value alone
+        admitted = self._call._admitted()  # noqa: SLF001 -- peek() gives the value alone
         if admitted is None:
             return None
         asked, found, entry = read_entry(*admitted)

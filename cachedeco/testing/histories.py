@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, NoReturn
 from django.db import connections, transaction
 from django.test import TestCase
 
-from cachedeco.functions.single import CachedQuery
+from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.modes import mode
 from cachedeco.testing.assertions import call_from_sync, name_of, shown
 from cachedeco.testing.isolation import fresh_scope
 from cachedeco.testing.outcomes import (
-    Call,
+    Arguments,
     Raised,
     difference_of,
     outcome_of,
@@ -29,13 +29,13 @@ class Step(NamedTuple):
     """One step of a history: a write, or a call where there is none."""
 
     write: Callable[[], object] | None
-    call: Call
+    call: Arguments
 
 
 class Histories:
     """The histories of one function that are tried, each by itself."""
 
-    def __init__(self, function: CachedQuery[..., Any, Any]) -> None:
+    def __init__(self, function: AnyCachedQuery[..., Any]) -> None:
         """Begin with none."""
         self.name = name_of(function)
         self.broken: Exception | None = None  # what a write has raised in the last one
@@ -87,7 +87,7 @@ class Histories:
     def _steps(self) -> str:
         return "".join(f"\n{number}. {line}" for number, line in enumerate(self._told, 1))
 
-    def _differs(self, each: Call) -> str | None:
+    def _differs(self, each: Arguments) -> str | None:
         served, computed = outcome_of(self._function, each), outcome_of(self._plain, each)
         if isinstance(served, Raised):
             self._raised = self._raised or served.error

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from cachedeco.functions.single import CachedQuery
+from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.modes import bypass
 from cachedeco.storage.comparison import difference
 from cachedeco.testing.assertions import call_from_sync, shown
@@ -11,7 +11,7 @@ from cachedeco.testing.assertions import call_from_sync, shown
 LONGEST_REPR: Final = 500
 
 
-class Call(NamedTuple):
+class Arguments(NamedTuple):
     """The arguments of one call."""
 
     args: tuple[Any, ...]
@@ -24,12 +24,12 @@ class Raised(NamedTuple):
     error: Exception
 
 
-def plain_twin(function: CachedQuery[..., Any, Any]) -> Callable[..., Any]:
+def plain_twin(function: AnyCachedQuery[..., Any]) -> Callable[..., Any]:
     """Return the function without its cache, and without those of the cached functions that it calls."""
     return bypass()(function.uncached)
 
 
-def outcome_of(function: Callable[..., Any], each: Call) -> object:
+def outcome_of(function: Callable[..., Any], each: Arguments) -> object:
     """Return what a call gives, or what it raises."""
     try:
         return call_from_sync(function, each.args, each.kwargs)
@@ -44,7 +44,7 @@ def difference_of(one: object, other: object) -> str | None:
     return difference(one, other)
 
 
-def told(function: Callable[..., Any], each: Call, outcome: object) -> str:
+def told(function: Callable[..., Any], each: Arguments, outcome: object) -> str:
     """Return a call and its outcome as a line of a message."""
     return f"{shown(function, each.args, each.kwargs)} {outcome_told(outcome)}"
 

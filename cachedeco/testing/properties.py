@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cachedeco.functions.single import CachedQuery
+from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task
 from cachedeco.testing.histories import Histories, Step
 from cachedeco.testing.isolation import isolated
-from cachedeco.testing.outcomes import Call, difference_of, outcome_of, place_told, plain_twin, told
+from cachedeco.testing.outcomes import Arguments, difference_of, outcome_of, place_told, plain_twin, told
 
 if TYPE_CHECKING:
     from hypothesis import settings as Settings  # noqa: N812 -- a class
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 POOL: Final = 3
 
 
-def call(*args: object, **kwargs: object) -> Call:
+def call(*args: object, **kwargs: object) -> Arguments:
     """Return the arguments of one call, for strategies with keyword arguments: `st.builds(call, clubs, page=pages)`."""
-    return Call(args, kwargs)
+    return Arguments(args, kwargs)
 
 
 def check_key(
-    function: CachedQuery[..., Any, Any],
+    function: AnyCachedQuery[..., Any],
     calls: "SearchStrategy[Any]",
     *,
     independent: bool = True,
@@ -65,8 +65,8 @@ def check_key(
 
     plain = plain_twin(function)
 
-    def clash(sample: Sequence[Call]) -> str:
-        groups: dict[str, list[Call]] = {}
+    def clash(sample: Sequence[Arguments]) -> str:
+        groups: dict[str, list[Arguments]] = {}
         for each in (*sample, *(_between(*sample[:2]) if independent else ())):
             groups.setdefault(function.key_for(*each.args, **each.kwargs), []).append(each)
         for key, (first, *others) in groups.items():
@@ -87,7 +87,7 @@ def check_key(
 
 
 def check_transparent(
-    function: CachedQuery[..., Any, Any],
+    function: AnyCachedQuery[..., Any],
     calls: "SearchStrategy[Any]",
     *,
     mutate: "Writes",
@@ -188,13 +188,13 @@ def _simplest_fault(strategy: "SearchStrategy[Any]", fault: Callable[[Any], str]
     return faults[-1]  # Hypothesis runs the simplest once more, last
 
 
-def _call_of(drawn: object) -> Call:
-    if isinstance(drawn, Call):
+def _call_of(drawn: object) -> Arguments:
+    if isinstance(drawn, Arguments):
         return drawn
-    return Call(drawn if isinstance(drawn, tuple) else (drawn,), {})
+    return Arguments(drawn if isinstance(drawn, tuple) else (drawn,), {})
 
 
-def _between(one: Call, other: Call) -> Iterator[Call]:
+def _between(one: Arguments, other: Arguments) -> Iterator[Arguments]:
     """
     Yield calls on the way from one to another of the same shape, which takes over one argument at a time.
 
@@ -207,4 +207,4 @@ def _between(one: Call, other: Call) -> Iterator[Call]:
     places = [place for place, value in enumerate(values) if value is not theirs[place]]
     for place in places[:-1]:  # the last step is the other call itself
         values[place] = theirs[place]
-        yield Call(tuple(values[: len(one.args)]), dict(zip(one.kwargs, values[len(one.args) :], strict=True)))
+        yield Arguments(tuple(values[: len(one.args)]), dict(zip(one.kwargs, values[len(one.args) :], strict=True)))

@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from cachedeco.functions.single import CachedQuery
+from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.testing.assertions import call_from_sync, name_of, shown
@@ -45,7 +45,7 @@ class paused(Generic[P, V]):  # noqa: N801 -- reads as a verb: `with paused(club
         timeout: Seconds to wait for the call, to its stop and to its end, before the test fails.
     """
 
-    def __init__(self, function: CachedQuery[P, V, Any], *, timeout: float = 10.0) -> None:
+    def __init__(self, function: AnyCachedQuery[P, V], *, timeout: float = 10.0) -> None:
         """Prepare the block."""
         name_of(function)
         self._function = function
@@ -120,7 +120,7 @@ class paused(Generic[P, V]):  # noqa: N801 -- reads as a verb: `with paused(club
 class _Call:
     """One call, in a thread of its own."""
 
-    def __init__(self, function: CachedQuery[..., Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, function: AnyCachedQuery[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.text = shown(function, args, kwargs)
         self._function = function
         self._args = args

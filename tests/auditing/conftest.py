@@ -16,7 +16,7 @@ from tests.support.clocks import Clock
 AUDIT_SECONDS = 60.0
 TIMEOUT = 3600.0
 
-Cached = CachedQuery[..., Any, Any]
+Cached = CachedQuery[..., Any]
 
 
 class Job(NamedTuple):

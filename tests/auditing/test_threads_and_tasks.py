@@ -20,8 +20,8 @@ from tests.support.threads import PATIENCE_SECONDS
 def test_thread_looks_twice_with_connections_of_its_own(
     truth: Truth,
     told: Told,
-    worked: Semaphore,  # noqa: F811 -- as above
-    hourglass: Hourglass,  # noqa: F811 -- as above
+    worked: Semaphore,
+    hourglass: Hourglass,
 ) -> None:
     """The caller is served at once; both looks are in threads of ours, with cache objects of their own."""
     threads: list[str] = []

@@ -236,14 +236,14 @@ def test_value_that_is_right_again_is_audited(side: Side, later: Background, tru
 
 
 @both
-@pytest.mark.parametrize("verb", ["refresh", "put"])
+@pytest.mark.parametrize("verb", ["refresh", "set"])
 def test_entry_that_was_replaced_is_explained(
     side: Side, later: Background, truth: Truth, told: Told, verb: str
 ) -> None:
     """Who stores what he has written has seen to it, if not by an invalidation."""
     read = planted(side, truth)
     later.look()
-    side.call(getattr(read, verb), *(["new"] if verb == "put" else []), 1)
+    side.call(read.call(1).set, "new") if verb == "set" else side.call(read.refresh, 1)
 
     later.look()
 

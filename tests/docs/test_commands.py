@@ -60,7 +60,7 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
         sent(lambda: unwaited(1)),
         sent(Namespace("docs", 1).invalidate),
         sent(lambda: plain.peek(1)),
-        all_sent(lambda: plain.refresh(1), lambda: plain.put(1, 1)),
+        all_sent(lambda: plain.refresh(1), lambda: plain.call(1).set(1)),
         past_the_cache(),
         invalidated_in_transaction(),
     ]

@@ -23,7 +23,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 import cachedeco
-from cachedeco import CachedQuery, CachedQueryMany, Event, Stats, cached_query, testing
+from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
 from cachedeco.checks import caches, functions
 from cachedeco.checks import settings as settings_checks
 from cachedeco.functions.options import always
@@ -205,10 +205,12 @@ def test_stampedes_tables_are_the_signature_and_the_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cls", "heading"), [(CachedQuery, "Verbs"), (CachedQueryMany, "Functions over many ids")], ids=["one", "many"]
+    ("cls", "heading"),
+    [(CachedQuery, "Verbs"), (CachedQueryMany, "Functions over many ids"), (Call, "Calls as objects")],
+    ids=["one", "many", "call"],
 )
 def test_verbs_table_is_the_public_methods(cls: type, heading: str) -> None:
-    """The table of verbs has every public method of a cached function, and beside each its twin."""
+    """The table of verbs has every public method of a cached function, or of a call, and beside each its twin."""
     public = {name for name in dir(cls) if not name.startswith("_")}
     [table] = tables_under(REFERENCE, heading)
     verbs = [unquoted(verb) for verb, _, _ in table]

@@ -25,7 +25,7 @@ def test_sync_verbs_of_an_async_function_need_no_loop() -> None:
     async def answer(number: int) -> int:
         return number
 
-    answer.put(40, 4)
+    answer.call(4).set(40)
     found = answer.peek(4), answer.key_for(4), async_to_sync(answer)(4)
 
     answer.invalidate(4)
@@ -42,14 +42,14 @@ def test_twins_of_a_sync_function_are_for_async_code() -> None:
         return 2 * number
 
     found = ASYNC.call(answer.refresh, 4), ASYNC.call(answer.peek, 4), ASYNC.call(answer.key_for, 4)
-    ASYNC.call(answer.put, 50, 4)
-    put = answer.peek(4)
+    ASYNC.call(answer.call(4).set, 50)
+    replaced = answer.peek(4)
     ASYNC.call(answer.invalidate, 4)
     first = answer.peek(4)
     answer(4)
     ASYNC.call(answer.invalidate_all)
 
-    assert ((8, 8, answer.key_for(4)), 50, MISSING, MISSING) == (found, put, first, answer.peek(4))
+    assert ((8, 8, answer.key_for(4)), 50, MISSING, MISSING) == (found, replaced, first, answer.peek(4))
 
 
 @both

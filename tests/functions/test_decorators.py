@@ -6,12 +6,16 @@ import functools
 import inspect
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
+from django.contrib import admin
 from django.core.cache import cache
+from django.template import Context, Engine
+from django.views.decorators.csrf import csrf_exempt
 
 from cachedeco import MISSING, CachedQuery, bypass, cached_query
 from tests.support.backends import Commands
@@ -82,16 +86,65 @@ def test_decorated_function_keeps_the_functions_attributes() -> None:
     assert "as shown" == cached.short_description
 
 
-@pytest.mark.parametrize("verb", ["invalidate", "refresh", "peek", "put", "stats", "uncached"])
-def test_attribute_of_the_function_hides_no_verb(verb: str) -> None:
-    """A function that another library has given an `invalidate` has ours when it is cached by us."""
+@pytest.mark.parametrize("name", ["invalidate", "akey_for", "call", "stats", "uncached", "_bound", "_spec"])
+@pytest.mark.parametrize("side", [SYNC, ASYNC], ids=["sync", "async"])
+def test_attribute_that_a_cached_function_has_itself_is_refused(side: Side, name: str) -> None:
+    """A function that another library has given an `invalidate` would lose it, or we ours: neither in silence."""
 
+    def answer() -> int:
+        raise NotImplementedError
+
+    function = side.of(answer)
+    setattr(function, name, "of another library")
+
+    with pytest.raises(
+        TypeError, match=f"answer.. has an attribute '{name}' already, 'of another library',.* above ours"
+    ):
+        cached_query(function)
+
+
+def test_attributes_that_django_sets_are_carried() -> None:
+    """Views, admin and templates find what they look for, set under ours or above it, on bound methods too."""
+
+    class Clubs:
+        @cached_query(ignore=("self",))
+        def clear(self) -> str:
+            return "cleared"
+
+        clear.alters_data = True  # type: ignore[attr-defined]
+
+        @admin.display(description="Above", boolean=True)
+        @cached_query(ignore=("self",))
+        @admin.display(ordering="under")
+        def shown(self) -> str:
+            raise NotImplementedError
+
+    @csrf_exempt
+    @cached_query(ignore=("request",))
+    @csrf_exempt
+    def view(request: object) -> str:
+        raise NotImplementedError
+
+    shown: Any = Clubs().shown
+    template = Engine().from_string("{{ clubs.clear }}")
+
+    assert "" == template.render(Context({"clubs": Clubs()}))
+    assert ("Above", True, "under") == (shown.short_description, shown.boolean, shown.admin_order_field)
+    assert (True, True) == (view.csrf_exempt, view.__wrapped__.csrf_exempt)  # type: ignore[attr-defined]
+
+
+def test_attribute_set_afterwards_replaces_the_verb_as_asked() -> None:
+    """A test can put a double in the place of a verb, and take it away again."""
+
+    @cached_query
     def answer() -> int:
         return 1
 
-    setattr(answer, verb, "of another library")
+    with mock.patch.object(answer, "invalidate") as double:
+        answer.invalidate()
 
-    assert "of another library" != getattr(cached_query(answer), verb)
+    double.assert_called_once_with()
+    assert isinstance(answer.invalidate, MethodType)
 
 
 @pytest.mark.parametrize(("function", "is_async"), [(top, False), (atop, True)], ids=["sync", "async"])
@@ -144,7 +197,7 @@ def test_two_functions_of_one_name_in_one_function_are_refused(*, wrapped: bool)
 
         return inside
 
-    def chosen(*, first: bool) -> CachedQuery[..., Any, Any]:
+    def chosen(*, first: bool) -> CachedQuery[..., Any]:
         if first:
 
             def answer() -> int:
@@ -336,7 +389,7 @@ def test_wrong_arguments_raise_the_functions_own_error() -> None:
 
 
 @pytest.mark.parametrize("function", [top, atop], ids=["sync", "async"])
-def test_decorated_function_is_pickled_by_name(function: CachedQuery[..., Any, Any]) -> None:
+def test_decorated_function_is_pickled_by_name(function: CachedQuery[..., Any]) -> None:
     """It can be sent to another process, as functions can, and copied."""
     again = pickle.loads(pickle.dumps(function))  # noqa: S301
 

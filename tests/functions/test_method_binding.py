@@ -1,4 +1,4 @@
-"""Methods of every kind, in either order of the decorators: verbs are bound as the method is."""
+"""Methods of every kind: verbs are bound as the method is."""
 
 import enum
 from collections.abc import Callable
@@ -41,21 +41,15 @@ class Meters:
         """Depend on the instance."""
         return note(self.pk, unit)
 
-    @classmethod
     @cached_query
-    def class_outside(cls, unit: str = "m") -> list[object]:
+    @classmethod
+    def class_method(cls, unit: str = "m") -> list[object]:
         """Depend on the class."""
         return note(cls.__name__, unit)
 
-    @cached_query
-    @classmethod
-    def class_inside(cls, unit: str = "m") -> list[object]:
-        """Depend on the class, decorated in the other order."""
-        return note(cls.__name__, unit)
-
-    @classmethod
     @cached_query(timeout=60)
-    def class_outside_with_options(cls, unit: str = "m") -> list[object]:
+    @classmethod
+    def class_with_options(cls, unit: str = "m") -> list[object]:
         """Depend on the class, decorated with options."""
         return note(cls.__name__, unit)
 
@@ -87,7 +81,7 @@ BOUND: dict[str, Callable[[], Any]] = {
     "method of a subclass": lambda: Yards(7).method,
     **{
         f"{name} of {place}": lambda name=name, owner=owner: getattr(owner, name)
-        for name in ("class_outside", "class_inside", "class_outside_with_options", "static_outside", "static_inside")
+        for name in ("class_method", "class_with_options", "static_outside", "static_inside")
         for place, owner in {
             "class": Meters,
             "subclass": Yards,
@@ -117,18 +111,18 @@ def test_bound_method_has_bound_verbs(bound: Any) -> None:
     bound("m"), bound("yd")
     bound.invalidate("m")
     invalidated = [bound.peek(unit="m"), bound.peek("yd")]
-    bound.put(["put"], unit="m")
-    put = [bound("m"), bound.peek(), bound.refresh("m") == bound.uncached("m")]
+    bound.call(unit="m").set(["set"])
+    replaced = [bound("m"), bound.peek(), bound.refresh("m") == bound.uncached("m")]
     bound.invalidate_all()
     all_invalidated = [bound.peek("m"), bound.peek("yd")]
 
     assert [MISSING, bound.uncached("yd")] == invalidated
-    assert [["put"], ["put"], True] == put
+    assert [["set"], ["set"], True] == replaced
     assert [MISSING, MISSING] == all_invalidated
     assert bound.key_for() == bound.key_for("m") == bound.key_for(unit="m") != bound.key_for("yd")
 
 
-@pytest.mark.parametrize("name", ["class_outside", "class_inside", "class_outside_with_options"])
+@pytest.mark.parametrize("name", ["class_method", "class_with_options"])
 def test_class_method_is_keyed_by_the_class_that_it_is_reached_by(name: str) -> None:
     """A subclass has entries of its own, an instance those of its class; there is one function all the same."""
     keys = [getattr(owner, name).key_for() for owner in (Meters, Meters(1), Meters(2), Yards, Yards(1))]
@@ -206,19 +200,19 @@ def test_super_reaches_the_method_of_the_base() -> None:
     """A class may override a cached class method and call what it overrides, for itself."""
 
     class Feet(Meters):
-        @classmethod
         @cached_query
-        def class_outside(cls, unit: str = "ft") -> list[object]:
-            return ["feet", *super().class_outside(unit)]
+        @classmethod
+        def class_method(cls, unit: str = "ft") -> list[object]:
+            return ["feet", *super().class_method(unit)]
 
-    value = Feet.class_outside()
+    value = Feet.class_method()
 
     assert ["feet", "Feet", "ft"] == value
 
 
 def test_class_method_leaves_no_trace_of_how_it_was_bound() -> None:
     """The class holds its methods and nothing else of ours."""
-    expected = {"method", "class_outside", "class_inside", "class_outside_with_options", "static_outside"}
+    expected = {"method", "class_method", "class_with_options", "static_outside"}
 
     names = {name for name in vars(Meters) if not name.startswith("__")}
 
@@ -231,8 +225,8 @@ class Level(enum.Enum):
     LOW = 1
     HIGH = 2
 
-    @classmethod
     @cached_query
+    @classmethod
     def names(cls) -> list[object]:
         """List the members."""
         return note(*[member.name for member in cls])
@@ -247,20 +241,14 @@ class ClubProxy(Club):
         proxy = True
         app_label = "tests"
 
-    @classmethod
     @cached_query
-    def outside(cls) -> list[object]:
+    @classmethod
+    def label(cls) -> list[object]:
         """Name the model."""
         return note(cls._meta.label)
 
-    @cached_query
-    @classmethod
-    def inside(cls) -> list[object]:
-        """Name the model, decorated in the other order."""
-        return note(cls._meta.label)
 
-
-@pytest.mark.parametrize("function", [lambda: Level.names, lambda: ClubProxy.outside, lambda: ClubProxy.inside])
+@pytest.mark.parametrize("function", [lambda: Level.names, lambda: ClubProxy.label])
 def test_class_method_of_classes_that_are_made_in_their_own_way(function: Callable[[], Any]) -> None:
     """Enums and models, which look through their bodies themselves, can have cached class methods."""
     values = [function()(), function()()]

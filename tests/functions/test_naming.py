@@ -54,8 +54,8 @@ def repository(model: str) -> Any:
     class Repository:
         model = made_for
 
-        @classmethod
         @cached_query
+        @classmethod
         def everything(cls) -> str:
             return f"every {cls.model}"
 
@@ -149,8 +149,8 @@ class Shape:
         """Tell what it is."""
         return f"{type(self).__name__} {self.pk}"
 
-    @classmethod
     @cached_query(key="{cls.__name__}")
+    @classmethod
     def kind(cls) -> str:
         """Tell what they are."""
         return cls.__qualname__

@@ -131,20 +131,20 @@ def test_refresh_that_raises_leaves_what_is_stored(side: Side) -> None:
 
 @both
 @pytest.mark.parametrize("value", [None, 0, 1, "text"], ids=repr)
-def test_put_stores_without_computing(side: Side, value: object) -> None:
-    """What is put is served, None too, and the function is not called."""
+def test_set_stores_without_computing(side: Side, value: object) -> None:
+    """What is set is served, None too, and the function is not called."""
 
     @side.cached()
     def answer(number: int) -> object:
         raise NotImplementedError
 
-    returned = side.call(answer.put, value, number=4)
+    returned = side.call(answer.call(number=4).set, value)
 
     assert (None, value, value) == (returned, side.call(answer, 4), side.call(answer.peek, 4))
 
 
 @both
-def test_put_counts_no_computation(side: Side) -> None:
+def test_set_counts_no_computation(side: Side) -> None:
     """The function did not run, so nobody is told that it did."""
     seen: list[Event] = []
 
@@ -153,21 +153,21 @@ def test_put_counts_no_computation(side: Side) -> None:
         return 1
 
     with listening(seen.append):
-        side.call(answer.put, 2)
+        side.call(answer.call().set, 2)
 
     assert ["stored"] == [event.kind for event in seen]
 
 
 @both
-def test_put_replaces_what_is_stored(side: Side) -> None:
-    """The last value put is the one that is served."""
+def test_set_replaces_what_is_stored(side: Side) -> None:
+    """The last value set is the one that is served."""
 
     @side.cached()
     def answer() -> int:
         return 1
 
     side.call(answer)
-    side.call(answer.put, 2)
+    side.call(answer.call().set, 2)
 
     assert 2 == side.call(answer)
 
@@ -196,7 +196,7 @@ def test_peek_never_computes_and_counts_nothing(side: Side) -> None:
     ids=["bypass", "mode", "off"],
 )
 def test_verbs_past_the_cache(side: Side, block: Callable[[], AbstractContextManager[None]], afterwards: int) -> None:
-    """A call computes, peek finds nothing, put and refresh store nothing; what they replace is gone, unless off."""
+    """A call computes, peek finds nothing, set and refresh store nothing; what they replace is gone, unless off."""
     computed = []
 
     @side.cached(ignore=("computed",))
@@ -207,7 +207,7 @@ def test_verbs_past_the_cache(side: Side, block: Callable[[], AbstractContextMan
     side.call(answer)
 
     with block():
-        side.call(answer.put, 7)
+        side.call(answer.call().set, 7)
         found = [side.call(answer), side.call(answer.refresh), side.call(answer.peek)]
 
     assert ([2, 3, MISSING], afterwards) == (found, side.call(answer))
@@ -241,11 +241,11 @@ def test_verbs_reserve_no_name_of_the_functions(side: Side) -> None:
     call = {name: n for n, name in enumerate(names)}
 
     computed = side.call(answer, **call), side.call(answer.refresh, **call)
-    side.call(answer.put, "put", **call)
+    side.call(answer.call(**call).set, "set")
     found = side.call(answer.peek, **call), side.call(answer.key_for, **call)
     side.call(answer.invalidate, **call)
 
-    assert (([*range(5)], [*range(5)]), "put", MISSING) == (computed, found[0], side.call(answer.peek, **call))
+    assert (([*range(5)], [*range(5)]), "set", MISSING) == (computed, found[0], side.call(answer.peek, **call))
 
 
 @both
@@ -290,7 +290,7 @@ def test_verb_with_an_argument_that_has_no_key_names_it(side: Side, verb: str) -
 
 
 @both
-@pytest.mark.parametrize("verb", ["put", "refresh"])
+@pytest.mark.parametrize("verb", ["set", "refresh"])
 def test_storing_verb_whose_value_is_not_to_be_stored_leaves_nothing_old(side: Side, verb: str) -> None:
     """Where `cache_if` declines the new value, the old one is not served for it."""
     values = iter([1, 0])
@@ -301,6 +301,6 @@ def test_storing_verb_whose_value_is_not_to_be_stored_leaves_nothing_old(side: S
 
     side.call(answer)
 
-    side.call(getattr(answer, verb), *([0] if verb == "put" else []))
+    side.call(answer.call().set, 0) if verb == "set" else side.call(answer.refresh)
 
     assert MISSING is side.call(answer.peek)

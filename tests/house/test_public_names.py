@@ -29,8 +29,8 @@ async def adouble(number):
     return 2 * number
 
 class Clubs:
-    @classmethod
     @cached_query(ignore=("request",), cache_if=bool, using="other")
+    @classmethod
     def count(cls, request):
         return 3
 

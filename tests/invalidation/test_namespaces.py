@@ -12,8 +12,7 @@ import pytest
 from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
 
-from cachedeco import MISSING, Namespace, cached_query
-from cachedeco.functions.single import CachedQuery
+from cachedeco import MISSING, CachedQuery, Namespace, cached_query
 from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
 
 
@@ -40,7 +39,7 @@ DAY = dt.date(2026, 11, 22)
 MOMENT = dt.datetime(2026, 11, 22, 12, 30, 0, 1, tzinfo=dt.UTC)
 
 
-def tokens(cached: CachedQuery[..., Any, Any], *args: object) -> list[str]:
+def tokens(cached: CachedQuery[..., Any], *args: object) -> list[str]:
     """Return the names of the tokens of namespaces that a call depends on."""
     return cached._spec.resolve_call(args, {})[1][3:]
 
@@ -161,7 +160,7 @@ def test_namespace_can_be_copied(copied: Any) -> None:
 # --- what a function says of its namespaces ---
 
 
-def of(namespace: Any) -> CachedQuery[..., Any, Any]:
+def of(namespace: Any) -> CachedQuery[..., Any]:
     """Decorate a function with a namespace."""
 
     def rows(club: Any, page: object = 1) -> list[object]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco import Namespace, cached_query
-from cachedeco.functions.single import CachedQuery
+from cachedeco import CachedQuery, Namespace, cached_query
 
 # Every name that the source itself uses, a built-in one, and those of the verbs' own parameters.
 OURS = [
@@ -28,7 +27,7 @@ def function_of(parameter: str) -> Any:
     return scope["rows"]
 
 
-def decorated(parameter: str) -> CachedQuery[..., Any, Any]:
+def decorated(parameter: str) -> CachedQuery[..., Any]:
     """Decorate it with one option of each kind that takes parameters."""
     options: dict[str, Any] = {
         "key": f"{{{parameter}.pk}}",
@@ -64,7 +63,7 @@ def test_parameter_of_any_name_can_be_given_by_name_to_every_verb(parameter: str
     first = cached(**given)
     cached.invalidate(**given)
     second = cached.peek(**given)
-    cached.put([8], **given)
+    cached.call(**given).set([8])
     third = cached.peek(**given)
     fourth = cached.refresh(**given)
 
@@ -72,11 +71,11 @@ def test_parameter_of_any_name_can_be_given_by_name_to_every_verb(parameter: str
     assert cached.key_for(7) == cached.key_for(**given)
 
 
-async def _twins(cached: CachedQuery[..., Any, Any], given: dict[str, Any]) -> list[object]:
+async def _twins(cached: CachedQuery[..., Any], given: dict[str, Any]) -> list[object]:
     """Call every twin."""
     await cached.ainvalidate(**given)
     found = [repr(await cached.apeek(**given))]
-    await cached.aput([8], **given)
+    await cached.call(**given).aset([8])
     return [*found, await cached.apeek(**given), await cached.arefresh(**given), await cached.akey_for(**given)]
 
 

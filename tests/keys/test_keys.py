@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco import cached_query
-from cachedeco.functions.single import CachedQuery
+from cachedeco import CachedQuery, cached_query
 
 Call = tuple[tuple[object, ...], dict[str, Any]]
 
@@ -52,7 +51,7 @@ def anything(*args: object, **kwargs: object) -> object:
         (anything, [call(x=1, y=2), call(y=2, x=1)]),
     ],
 )
-def test_forms_of_one_call_have_one_key(function: CachedQuery[..., Any, Any], forms: list[Call]) -> None:
+def test_forms_of_one_call_have_one_key(function: CachedQuery[..., Any], forms: list[Call]) -> None:
     """By position, by name, in any order, with a default given or left out: one call."""
     keys = {function.key_for(*args, **kwargs) for args, kwargs in forms}
 
@@ -72,7 +71,7 @@ def test_forms_of_one_call_have_one_key(function: CachedQuery[..., Any, Any], fo
         ),
     ],
 )
-def test_different_calls_have_different_keys(function: CachedQuery[..., Any, Any], calls: list[Call]) -> None:
+def test_different_calls_have_different_keys(function: CachedQuery[..., Any], calls: list[Call]) -> None:
     """No argument can be taken for another one, nor for one in another place."""
     keys = {function.key_for(*args, **kwargs) for args, kwargs in calls}
 

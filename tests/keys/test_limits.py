@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from cachedeco import Namespace, cached_query
-from cachedeco.functions.single import CachedQuery
+from cachedeco import CachedQuery, Namespace, cached_query
 from cachedeco.storage.cache_keys import LONGEST_KEY, shorten_keys
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches
@@ -71,7 +70,7 @@ TEXTS = [
 ]
 
 
-def seen_by_server(cache: BaseCache, cached: CachedQuery[..., Any, Any], *args: object) -> list[str]:
+def seen_by_server(cache: BaseCache, cached: CachedQuery[..., Any], *args: object) -> list[str]:
     """Return every key of a call, and of its invalidation, as the server sees it."""
     spec = cached._spec
     keys = [*spec.resolve_call(args, {})[1], spec.own_token(args, {}).key, spec.function_token().key]

@@ -244,11 +244,11 @@ def test_peek_is_one_command(side: Side, spaces: tuple[str, ...], commands: Comm
 @both
 @namespaces
 @pytest.mark.parametrize("known", [False, True], ids=["on an empty server", "where the tokens are"])
-@pytest.mark.parametrize("verb", ["put", "refresh"])
+@pytest.mark.parametrize("verb", ["set", "refresh"])
 def test_storing_verb_is_a_miss_without_its_hit(
     side: Side, spaces: tuple[str, ...], verb: str, commands: Commands, *, known: bool
 ) -> None:
-    """`put` and `refresh` read the tokens, mint what is absent, and write; they take no lease."""
+    """`set` and `refresh` read the tokens, mint what is absent, and write; they take no lease."""
 
     @side.cached(namespace=spaces)
     def double(number: int) -> int:
@@ -258,7 +258,7 @@ def test_storing_verb_is_a_miss_without_its_hit(
         side.call(double, 4)
     commands.clear()
 
-    side.call(getattr(double, verb), *([8, 4] if verb == "put" else [4]))
+    side.call(double.call(4).set, 8) if verb == "set" else side.call(double.refresh, 4)
 
     assert ["get_many", *([] if known else ["add"] * TOKENS[spaces]), "set_many"] == commands.names
     assert double.key_for(4) not in commands[0].keys

@@ -34,14 +34,14 @@ def test_call_past_the_cache_is_no_command(side: Side, name: Literal["bypass", "
 def test_storing_past_the_cache_invalidates_unless_it_is_off(
     side: Side, name: Literal["bypass", "off"], expected: list[str], commands: Commands
 ) -> None:
-    """What `put` and `refresh` do not store, they invalidate; what is off stays off."""
+    """What `set` and `refresh` do not store, they invalidate; what is off stays off."""
 
     @side.cached(namespace="numbers")
     def double(number: int) -> int:
         return 2 * number
 
     with mode(name):
-        side.call(double.put, 8, 4)
+        side.call(double.call(4).set, 8)
         side.call(double.refresh, 4)
 
     assert expected == commands.names

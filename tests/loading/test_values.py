@@ -122,7 +122,7 @@ def test_value_put_and_changed_later_is_stored_as_it_was(side: Side) -> None:
         raise NotImplementedError
 
     given = ["Monday"]
-    side.call(days.put, given)
+    side.call(days.call().set, given)
 
     given.append("changed")
 
@@ -205,7 +205,7 @@ def test_value_of_another_django_is_a_miss(side: Side, monkeypatch: pytest.Monke
     with monkeypatch.context() as older:
         older.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], mark=b"\ncachedeco 1, Django 4.2"))
         conf.forget()
-        side.call(answer.put, 0)
+        side.call(answer.call().set, 0)
     conf.forget()
 
     with listening(seen.append):
@@ -223,7 +223,7 @@ def test_value_whose_class_is_gone_is_computed_anew(side: Side, monkeypatch: pyt
     def answer() -> object:
         return 1
 
-    side.call(answer.put, Vanishing())
+    side.call(answer.call().set, Vanishing())
     monkeypatch.delattr(f"{__name__}.Vanishing")
 
     with listening(seen.append):
@@ -241,7 +241,7 @@ def test_value_that_refuses_to_be_unpickled_is_a_miss(side: Side) -> None:
     def answer() -> object:
         return 1
 
-    side.call(answer.put, Grudging())
+    side.call(answer.call().set, Grudging())
 
     peeked = side.call(answer.peek)
 

@@ -301,13 +301,13 @@ def test_call_past_the_cache_computes_and_stores_nothing(name: ModeName) -> None
 
 
 @pytest.mark.parametrize("name", ["bypass", "off"])
-@pytest.mark.parametrize("verb", ["refresh", "put"])
+@pytest.mark.parametrize("verb", ["refresh", "set"])
 def test_storing_verb_past_the_cache_leaves_nothing_old(name: ModeName, verb: str) -> None:
     """Who refreshes or puts says that what is stored is old: while bypassed that goes out, as invalidations do."""
     value_of("value")
     source["value"] = "new"
     with mode(name):
-        value_of.put("put", "value") if verb == "put" else value_of.refresh("value")
+        value_of.call("value").set("set") if verb == "set" else value_of.refresh("value")
 
     assert (MISSING if name == "bypass" else "old") == value_of.peek("value")
 
@@ -324,7 +324,7 @@ def test_async_call_past_the_cache_computes_and_stores_nothing() -> None:
         assert ["new", MISSING] == past
         assert "old" == await async_value_of("value")
         with bypass():
-            past = [await async_value_of.arefresh("value"), await async_value_of.aput("put", "value")]
+            past = [await async_value_of.arefresh("value"), await async_value_of.call("value").aset("set")]
 
         assert ["new", None] == past
         assert MISSING is await async_value_of.apeek("value")

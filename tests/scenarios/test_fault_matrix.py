@@ -42,7 +42,7 @@ MISBEHAVIOUR: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "raises ValueError": ((), {"raises": ValueError("no")}),
 }
 
-Cached = CachedQuery[..., str, Any]
+Cached = CachedQuery[..., str]
 Entry = Literal["absent", "fresh", "due", "stale"]
 
 
@@ -62,7 +62,7 @@ VERBS: dict[str, Verb] = {
     "due": Verb(lambda side, read: side.call(read, 1), ("new",), "due"),
     "stale": Verb(lambda side, read: side.call(read, 1), ("old", "new"), "stale"),
     "peek": Verb(lambda side, read: side.call(read.peek, 1), ("old", MISSING)),
-    "put": Verb(lambda side, read: side.call(read.put, "new", 1), (None,), tells=True),
+    "set": Verb(lambda side, read: side.call(read.call(1).set, "new"), (None,), tells=True),
     "refresh": Verb(lambda side, read: side.call(read.refresh, 1), ("new",), tells=True),
     "invalidate": Verb(lambda side, read: side.call(read.invalidate, 1), (None,), tells=True),
     "invalidate_all": Verb(lambda side, read: side.call(read.invalidate_all), (None,), tells=True),

@@ -1,4 +1,4 @@
-"""What an actor does: read, write and invalidate, refresh, put, let time pass."""
+"""What an actor does: read, write and invalidate, refresh, set, let time pass."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,12 +52,12 @@ def _written(row: str) -> int:
     return version
 
 
-def puts(row: str, cached: Any) -> Act:
+def sets(row: str, cached: Any) -> Act:
     """Write a row, invalidate, and store what was written."""
 
     def act() -> None:
         writes(row, cached.invalidate)()
-        cached.put({row: world().acked[row]})
+        cached.call().set({row: world().acked[row]})
 
     return act
 

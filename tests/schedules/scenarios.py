@@ -10,8 +10,8 @@ from tests.schedules.acts import (
     nobody_is_accused,
     only_once,
     passes,
-    puts,
     reads,
+    sets,
     writes,
 )
 from tests.schedules.explorer import Scenario
@@ -105,7 +105,7 @@ def _of_one_process() -> list[Scenario]:
             looks=[reads(plain)],
         ),
         Scenario(
-            name="put", before=[plain], cast=_readers(plain, *"AB") | {"W": puts("row", plain)}, looks=[reads(plain)]
+            name="set", before=[plain], cast=_readers(plain, *"AB") | {"W": sets("row", plain)}, looks=[reads(plain)]
         ),
     ]
 

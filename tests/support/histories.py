@@ -170,10 +170,10 @@ class Histories(RuleBasedStateMachine):
             self._check(which, found)
 
     @rule(which=CALLS)
-    def put(self, which: str) -> None:
+    def set_value(self, which: str) -> None:
         """Store what is right."""
         function, args, kwargs = self.functions.calls[which]
-        function.put(self._expected(which), *args, **kwargs)
+        function.call(*args, **kwargs).set(self._expected(which))
 
     @rule(which=CALLS, name=st.sampled_from(["bypass", "off"]))
     def call_past_the_cache(self, which: str, name: str) -> None:

@@ -7,6 +7,7 @@ Each takes a function and has the verbs of a cached function that the tests use.
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,17 @@ from django.core.cache import caches
 from cachedeco import MISSING
 
 _serials = count()
+
+
+@dataclass(frozen=True)
+class NaiveCall:
+    """A call, of which the key may change."""
+
+    key: Callable[[], str]
+
+    def set(self, value: object) -> None:
+        """Store."""
+        caches["default"].set(self.key(), value)
 
 
 class DeleteAndSet:
@@ -46,12 +58,12 @@ class DeleteAndSet:
     def refresh(self, *args: object, **kwargs: object) -> Any:
         """Compute and store."""
         value = self.uncached(*args, **kwargs)
-        self.put(value, *args, **kwargs)
+        self.call(*args, **kwargs).set(value)
         return value
 
-    def put(self, value: object, *args: object, **kwargs: object) -> None:
-        """Store."""
-        caches["default"].set(self.key_for(*args, **kwargs), value)
+    def call(self, *args: object, **kwargs: object) -> "NaiveCall":
+        """Return the call, whose value can be set."""
+        return NaiveCall(lambda: self.key_for(*args, **kwargs))
 
     def invalidate(self, *args: object, **kwargs: object) -> None:
         """Delete what is stored for a call."""

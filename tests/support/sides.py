@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
-from cachedeco import CachedQuery, cached_query
+from cachedeco import CachedQuery, CachedQueryMany, cached_query, cached_query_many
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,19 @@ class Side:
 
         return inside
 
-    def cached(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQuery[..., Any, Any]]:
+    def cached(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQuery[..., Any]]:
         """Do as `cached_query()`, with the function as this side writes it."""
 
-        def decorate(function: Callable[..., Any]) -> CachedQuery[..., Any, Any]:
+        def decorate(function: Callable[..., Any]) -> CachedQuery[..., Any]:
             return cached_query(**options)(self.of(function))
+
+        return decorate
+
+    def many(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQueryMany[..., Any, Any]]:
+        """Do as `cached_query_many()`, with the function as this side writes it."""
+
+        def decorate(function: Callable[..., Any]) -> CachedQueryMany[..., Any, Any]:
+            return cached_query_many(**options)(self.of(function))
 
         return decorate
 

@@ -47,11 +47,11 @@ def _nothing_left() -> Iterator[None]:
     assert before == hooks._hooks
 
 
-def _own(side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _own(side: Side, function: CachedQuery[..., Any]) -> None:
     side.call(function.invalidate, 1)
 
 
-def _all(side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _all(side: Side, function: CachedQuery[..., Any]) -> None:
     side.call(function.invalidate_all)
 
 
@@ -63,20 +63,20 @@ def _parent(side: Side, _function: object) -> None:
     side.call(Namespace("number").invalidate)
 
 
-def _refresh(side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _refresh(side: Side, function: CachedQuery[..., Any]) -> None:
     side.call(function.refresh, 1)
 
 
-def _delete(_side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _delete(_side: Side, function: CachedQuery[..., Any]) -> None:
     cache.delete(function.key_for(1))
 
 
-def _and_compute(side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _and_compute(side: Side, function: CachedQuery[..., Any]) -> None:
     side.call(function.invalidate, 1)
     side.call(function, 1)
 
 
-def _other_call(side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _other_call(side: Side, function: CachedQuery[..., Any]) -> None:
     side.call(function.invalidate, 2)
 
 
@@ -84,16 +84,16 @@ def _other_namespace(side: Side, _function: object) -> None:
     side.call(Namespace("number", 2).invalidate)
 
 
-def _nothing(side: Side, function: CachedQuery[..., Any, Any]) -> None:
+def _nothing(side: Side, function: CachedQuery[..., Any]) -> None:
     side.call(function, 1)
 
 
 ENDS = [_own, _all, _namespace, _parent, _refresh, _delete, _and_compute]
 KEEPS = [_other_call, _other_namespace, _nothing]
-Act = Callable[[Side, CachedQuery[..., Any, Any]], None]
+Act = Callable[[Side, CachedQuery[..., Any]], None]
 
 
-def _number(side: Side) -> CachedQuery[..., Any, Any]:
+def _number(side: Side) -> CachedQuery[..., Any]:
     @side.cached(namespace="number:{number}")
     def number_of(number: int) -> int:
         return number

@@ -139,7 +139,7 @@ def test_check_leaves_the_cache_as_it_was() -> None:
     def value(number: int) -> int:
         return number
 
-    value.put(-1, 1)
+    value.call(1).set(-1)
     cache.set("mine", 1)
     check_transparent(value, numbers, mutate=st.just(value.invalidate_all), settings=quickly)
 

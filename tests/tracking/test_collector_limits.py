@@ -84,10 +84,10 @@ def test_put_value_depends_on_itself_alone(side: Side) -> None:
     """Of a value that somebody else has made nobody knows what it depends on: only the call itself invalidates it."""
     floors = Floors(side)
     floors.call()
-    side.call(floors.top.put, "put")
+    side.call(floors.top.call().set, "set")
 
     side.call(floors.bottom.invalidate)
-    assert ("put", []) == floors.call()
+    assert ("set", []) == floors.call()
 
     side.call(floors.top.invalidate)
     assert "top middle old" == floors.call()[0]

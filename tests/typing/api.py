@@ -15,8 +15,14 @@ from django.contrib.auth.models import User
 
 from cachedeco import (
     MISSING,
+    AsyncCachedQuery,
+    AsyncCachedQueryMany,
+    AsyncCall,
+    AsyncCallMany,
     CachedQuery,
     CachedQueryMany,
+    Call,
+    CallMany,
     Event,
     Missing,
     Namespace,
@@ -31,7 +37,6 @@ from cachedeco import (
     rows,
 )
 from cachedeco import register_key_type as register
-from cachedeco.functions.single import AsyncCachedQuery
 
 
 @cached_query
@@ -129,7 +134,7 @@ def calls() -> None:
     assert_type(bare.stats(), Stats)
     assert_type(bare.stats().seconds_saved, float)
     assert_type(bare.uncached(1), str)
-    bare.put("value", 1, page=2)
+    bare.call(1, page=2).set("value")
     bare.invalidate(1)
     bare.invalidate_all()
 
@@ -147,15 +152,15 @@ async def awaits() -> None:
     assert_type(abare.peek(1), list[str] | Missing)
     assert_type(await abare.akey_for(1), str)
     assert_type(await abare.uncached(1), list[str])
-    await abare.aput(["value"], 1)
-    abare.put(["value"], 1)
+    await abare.call(1).aset(["value"])
+    abare.call(1).set(["value"])
     await abare.ainvalidate(1)
     await abare.ainvalidate_all()
     abare.invalidate(1)
 
     assert_type(await bare.arefresh(1), str)
     assert_type(await bare.apeek(1, page=2), str | Missing)
-    await bare.aput("value", 1)
+    await bare.call(1).aset("value")
     await bare.ainvalidate(1)
 
 
@@ -166,7 +171,7 @@ def methods(club: Club) -> None:
     assert_type(club.classes.peek(page=1), list[str] | Missing)
     assert_type(club.classes.refresh(1), list[str])
     assert_type(club.classes.uncached(1), list[str])
-    club.classes.put(["value"], 1)
+    club.classes.call(1).set(["value"])
     club.classes.invalidate(1)
     Club.classes.invalidate(club, 1)
     club.classes.invalidate_all()
@@ -195,7 +200,7 @@ async def many_at_once(club: Club) -> None:
     assert_type(many.keys_for([1]), dict[int, str])
     assert_type(many.uncached([1]), Mapping[int, str])
     assert_type(many.stats(), Stats)
-    many.put({1: "one"}, [1], lang="de")
+    many.call([1], lang="de").set({1: "one"})
     many.invalidate([1])
     many.invalidate_all()
 
@@ -205,7 +210,7 @@ async def many_at_once(club: Club) -> None:
     assert_type(amany.peek([1]), dict[int, str])
     assert_type(await amany.akeys_for([1]), dict[int, str])
     assert_type(await many.arefresh([1]), dict[int, str])
-    await amany.aput({1: "one"}, [1])
+    await amany.call([1]).aset({1: "one"})
     await amany.ainvalidate([1])
 
     assert_type(club.prices(["a"]), dict[str, int])
@@ -214,6 +219,70 @@ async def many_at_once(club: Club) -> None:
     assert_type(await club.aprices(["a"]), dict[str, int])
     assert_type(await club.aprices.apeek(["a"]), dict[str, int])
     club.prices.invalidate(["a"])
+
+
+def calls_as_objects(club: Club) -> None:
+    """Use the verbs of calls, which take no arguments."""
+    call = bare.call(1, page=2)
+    assert_type(call, Call[str])
+    assert_type(call(), str)
+    assert_type(call.refresh(), str)
+    assert_type(call.peek(), str | Missing)
+    assert_type(call.key(), str)
+    assert_type(call.uncached(), str)
+    call.set("value")
+    call.invalidate()
+
+    ids = many.call([1], lang="de")
+    assert_type(ids, CallMany[int, str])
+    assert_type(ids(), dict[int, str])
+    assert_type(ids.refresh(), dict[int, str])
+    assert_type(ids.peek(), dict[int, str])
+    assert_type(ids.keys(), dict[int, str])
+    assert_type(ids.uncached(), Mapping[int, str])
+    ids.set({1: "one"})
+    ids.invalidate()
+
+    assert_type(club.classes.call(1), Call[list[str]])
+    assert_type(Club.classes.call(club, page=1), Call[list[str]])
+    assert_type(club.prices.call(["a"]), CallMany[str, int])
+    assert_type({call: 1}[bare.call(1)], int)
+
+
+async def async_calls_as_objects(club: Club) -> None:
+    """Await the verbs of calls."""
+    call = abare.call(1)
+    assert_type(call, AsyncCall[list[str]])
+    assert_type(await call(), list[str])
+    assert_type(await call.arefresh(), list[str])
+    assert_type(await call.apeek(), list[str] | Missing)
+    assert_type(call.peek(), list[str] | Missing)
+    assert_type(await call.akey(), str)
+    assert_type(await call.uncached(), list[str])
+    await call.aset(["value"])
+    await call.ainvalidate()
+    assert_type(await bare.call(1).arefresh(), str)
+
+    ids = amany.call([1])
+    assert_type(ids, AsyncCallMany[int, str])
+    assert_type(await ids(), dict[int, str])
+    assert_type(await ids.arefresh(), dict[int, str])
+    assert_type(await ids.akeys(), dict[int, str])
+    assert_type(await ids.uncached(), Mapping[int, str])
+    await ids.aset({1: "one"})
+    assert_type(await many.call([1]).arefresh(), dict[int, str])
+
+    assert_type(club.aclasses.call(1), AsyncCall[list[str]])
+    assert_type(club.aprices.call(["a"]), AsyncCallMany[str, int])
+
+
+async def refreshes_of_async_functions() -> None:
+    """Have `refresh()` of an async function reported, and what follows it checked."""
+    abare.refresh(1)  # type: ignore[attr-defined]
+    amany.refresh([1])  # type: ignore[attr-defined]
+    abare.call(1).refresh()  # type: ignore[attr-defined]
+    amany.call([1]).refresh()  # type: ignore[attr-defined]
+    abare.peek("1")  # type: ignore[arg-type]
 
 
 def everything_else(event: Event) -> None:
@@ -240,12 +309,13 @@ def everything_else(event: Event) -> None:
 def handed_on(function: Callable[[int], str], other: Callable[[int], Coroutine[Any, Any, str]]) -> None:
     """Decorate what came as an argument; hand a cached function to whoever wants a plain one."""
     assert_type(cached_query(function)(1), str)
+    assert_type(cached_query(function), CachedQuery[[int], str])
     assert_type(cached_query(other), AsyncCachedQuery[[int], str])
     takes(full)
     takes(bare)
 
 
-def takes(function: Callable[[int], str]) -> CachedQuery[[int], str, str]:
+def takes(function: Callable[[int], str]) -> CachedQuery[[int], str]:
     """Want a plain function."""
     return cached_query(function)
 
@@ -253,6 +323,13 @@ def takes(function: Callable[[int], str]) -> CachedQuery[[int], str, str]:
 def takes_many(function: Callable[[list[int]], dict[int, str]]) -> CachedQueryMany[[list[int]], int, str]:
     """Want a plain function."""
     takes_many(many)
+    return cached_query_many(over="ids")(function)
+
+
+def atakes_many(
+    function: Callable[[list[int]], Coroutine[Any, Any, dict[int, str]]],
+) -> AsyncCachedQueryMany[[list[int]], int, str]:
+    """Want a plain async function."""
     return cached_query_many(over="ids")(function)
 
 
@@ -265,13 +342,17 @@ def mistakes(club: Club) -> None:
     bare.invalidate()  # type: ignore[call-arg]
     bare.invalidate_all(1)  # type: ignore[call-arg]
     bare.peek(other=1)  # type: ignore[call-arg]
-    bare.put(7, 1)  # type: ignore[arg-type]
-    bare.put(value="value", number=1)  # type: ignore[call-arg]
-    abare.put("value", 1)  # type: ignore[arg-type]
+    bare.call("1")  # type: ignore[arg-type]
+    bare.call(1).set(7)  # type: ignore[arg-type]
+    bare.call(1).set()  # type: ignore[call-arg]
+    bare.call(1).peek(1)  # type: ignore[call-arg]
+    bare.set("value", 1)  # type: ignore[attr-defined]
+    abare.call(1).set("value")  # type: ignore[arg-type]
     many(["1"])  # type: ignore[list-item]
     many.invalidate()  # type: ignore[call-arg]
-    many.put({1: 1}, [1])  # type: ignore[dict-item]
-    many.put({1: "one"})  # type: ignore[call-arg]
+    many.call([1]).set({1: 1})  # type: ignore[dict-item]
+    many.call()  # type: ignore[call-arg]
+    many.set({1: "one"}, [1])  # type: ignore[attr-defined]
     club.prices([1])  # type: ignore[list-item]
     cached_query_many(timeout=60)  # type: ignore[call-arg]
     cached_query_many(over="ids")(bare)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def test_invalidate_is_not_sent_while_off(side: Side, table: Table, commands: An
 
     with mode("off"):
         side.call(many.invalidate, [1])
-        side.call(many.put, {1: "put"}, [1])
+        side.call(many.call([1]).set, {1: "set"})
         found = side.call(many.peek, [1])
 
     assert ({}, []) == (found, commands)
@@ -133,25 +133,25 @@ def test_refresh_of_an_async_function_says_what_to_use(table: Table) -> None:
 
 @EVERYWHERE
 @both
-def test_put_stores_what_the_function_would_give(side: Side, table: Table) -> None:
+def test_set_stores_what_the_function_would_give(side: Side, table: Table) -> None:
     """Values are served, ids of the call without a value are absent, other ids are left alone."""
     many = table.cached(side)
     side.call(many, [3])
 
-    side.call(many.put, {1: "put", 3: "not asked"}, [1, 2])
+    side.call(many.call([1, 2]).set, {1: "set", 3: "not asked"})
 
-    assert {1: "put", 3: "row 3"} == side.call(many, [1, 2, 3])
+    assert {1: "set", 3: "row 3"} == side.call(many, [1, 2, 3])
     assert [[3]] == table.asked
 
 
 @both
-def test_put_in_bypass_invalidates(side: Side, table: Table) -> None:
+def test_set_in_bypass_invalidates(side: Side, table: Table) -> None:
     """What is not stored invalidates."""
     many = table.cached(side)
     side.call(many, [1, 2])
 
     with bypass():
-        side.call(many.put, {1: "put"}, [1])
+        side.call(many.call([1]).set, {1: "set"})
 
     assert {2: "row 2"} == side.call(many.peek, [1, 2])
 
@@ -159,12 +159,12 @@ def test_put_in_bypass_invalidates(side: Side, table: Table) -> None:
 @pytest.mark.parametrize(
     ("values", "text"), [([1], "returned a list"), ({"1": "row"}, "asked for 1 and returned '1'")], ids=["list", "text"]
 )
-def test_put_refuses_what_the_function_may_not_return(table: Table, values: Any, text: str) -> None:
+def test_set_refuses_what_the_function_may_not_return(table: Table, values: Any, text: str) -> None:
     """No mapping, or ids of another type, are errors."""
     many = table.cached()
 
     with pytest.raises(TypeError, match=text):
-        many.put(values, [1])
+        many.call([1]).set(values)
 
 
 @both
@@ -255,7 +255,7 @@ def test_it_is_public(table: Table) -> None:
     assert "<cached_query_many many.shown>" == repr(many)
 
 
-@pytest.mark.parametrize("verb", ["put", "refresh"])
+@pytest.mark.parametrize("verb", ["set", "refresh"])
 @pytest.mark.usefixtures("faulty_backend")
 def test_id_whose_entry_does_not_arrive_is_invalidated(table: Table, verb: str) -> None:
     """What the cache has not acknowledged may still be the old value: it must not be served."""
@@ -265,7 +265,7 @@ def test_id_whose_entry_does_not_arrive_is_invalidated(table: Table, verb: str) 
     lost = many.keys_for([1])[1]
 
     with faulty("set_many", returns=[lost], times=1):
-        many.put(table.rows, [1, 2]) if verb == "put" else many.refresh([1, 2])
+        many.call([1, 2]).set(table.rows) if verb == "set" else many.refresh([1, 2])
 
     assert table.rows == many([1, 2])
     assert (1, 1) == (many.stats().hits, many.stats().misses - 2)

@@ -92,11 +92,11 @@ def made_squad(name: str = "North", using: str = "default") -> Squad:
     return Squad.objects.using(using).create(name=name, league=league)
 
 
-def kept(function: CachedQuery[..., Any, Any], *calls: object) -> list[object]:
+def kept(function: CachedQuery[..., Any], *calls: object) -> list[object]:
     """Return those of some arguments of which the value is still stored."""
     return [call for call in calls if function.peek(call) is not MISSING]
 
 
-def is_kept(function: CachedQuery[..., Any, Any]) -> bool:
+def is_kept(function: CachedQuery[..., Any]) -> bool:
     """Tell whether the value of a function without parameters is still stored."""
     return function.peek() is not MISSING

@@ -195,7 +195,7 @@ M2M: dict[str, Callable[[Player, Skill], object]] = {
 @pytest.mark.parametrize("change", M2M.values(), ids=M2M)
 @pytest.mark.parametrize("function", [players, skills_used, number_of_skills], ids=["one", "other", "through"])
 def test_changed_relation_invalidates_both_sides_and_what_is_between(
-    squad: Squad, change: Callable[[Player, Skill], object], function: CachedQuery[[], int, int]
+    squad: Squad, change: Callable[[Player, Skill], object], function: CachedQuery[[], int]
 ) -> None:
     """Whichever side of a many-to-many field is changed from, what depends on either is invalidated."""
     player, other = with_skills(squad)
@@ -217,9 +217,7 @@ def test_relation_that_stays_as_it_is_invalidates_nothing(squad: Squad) -> None:
 
 
 @pytest.mark.parametrize("function", [players, skills_used, number_of_skills], ids=["one", "other", "through"])
-def test_deleted_side_invalidates_what_depends_on_the_relation(
-    squad: Squad, function: CachedQuery[[], int, int]
-) -> None:
+def test_deleted_side_invalidates_what_depends_on_the_relation(squad: Squad, function: CachedQuery[[], int]) -> None:
     """Django deletes the rows between in silence: the deletion of either side stands for them."""
     player, _ = with_skills(squad)
     function()

@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db import models
 
 import cachedeco
-from cachedeco import cached_query, rows
+from cachedeco import cached_query
 from cachedeco.invalidation import signals
 from cachedeco.invalidation.relations import senders_of
 from tests.models import Squad

@@ -141,15 +141,15 @@ def test_interrupted_delivery_is_noted(use_caches: UseCaches) -> None:
 @raising
 @real
 def test_all_that_could_not_be_replaced_is_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `put()` was to replace, for several calls by one transaction, is invalidated though the first raises."""
+    """What `set()` was to replace, for several calls by one transaction, is invalidated though the first raises."""
     monkeypatch.setattr(connection, "isolation_level", "read committed", raising=False)
 
     @transaction.atomic
     def write() -> None:
-        thrice.put(0, 1)
-        thrice.put(0, 2)
-        triples.put({1: 0}, [1])
-        triples.put({2: 0}, [2])
+        thrice.call(1).set(0)
+        thrice.call(2).set(0)
+        triples.call([1]).set({1: 0})
+        triples.call([2]).set({2: 0})
 
     with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
         write()

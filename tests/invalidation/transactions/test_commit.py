@@ -64,7 +64,7 @@ def test_call_invalidated_by_the_open_transaction_computes_and_stores_nothing(
         invalidate(pk)
         commands.clear()
         seen = [name_of(pk), name_of.refresh(pk), name_of(pk)]
-        name_of.put("put", pk)
+        name_of.call(pk).set("set")
         peeked = name_of.peek(pk)
         sent = list(commands)
 

@@ -70,8 +70,8 @@ def _by_hand(pk: int, _nothing_left_waiting: None) -> Iterator[None]:  # noqa: A
 def _store_new(pk: int, verb: str) -> None:
     """Change the name to "new", without an invalidation, and make a verb store it."""
     rename(pk, "new")
-    if verb == "put":
-        name_of.put("new", pk)
+    if verb == "set":
+        name_of.call(pk).set("new")
     else:
         (name_of if verb == "call" else name_of.refresh)(pk)
 
@@ -79,7 +79,7 @@ def _store_new(pk: int, verb: str) -> None:
 # --- snapshots that may be old ---
 
 
-@pytest.mark.parametrize("verb", ["call", "refresh", "put"])
+@pytest.mark.parametrize("verb", ["call", "refresh", "set"])
 @pytest.mark.parametrize(
     "level",
     [None, 8, "read uncommitted", "repeatable read", "serializable"],
@@ -102,9 +102,9 @@ def test_value_from_a_snapshot_that_may_be_old_is_returned_and_not_stored(
     assert ["the transaction's snapshot may be older than the stamp"] == reasons
 
 
-@pytest.mark.parametrize("verb", ["refresh", "put"])
+@pytest.mark.parametrize("verb", ["refresh", "set"])
 def test_value_that_may_not_be_stored_invalidates_what_is(pk: int, verb: str) -> None:
-    """Where refresh() and put() can't store, the old value is not served either, from the commit on."""
+    """Where refresh() and set() can't store, the old value is not served either, from the commit on."""
     with transaction.atomic():
         _store_new(pk, verb)
         inside = [name_of(pk), in_thread(lambda: name_of.peek(pk))]
@@ -157,7 +157,7 @@ def test_transaction_on_another_database_is_no_obstacle(pk: int) -> None:
 
 
 @pytest.mark.usefixtures("_read_committed")
-@pytest.mark.parametrize("verb", ["call", "refresh", "put"])
+@pytest.mark.parametrize("verb", ["call", "refresh", "set"])
 def test_value_computed_in_a_transaction_is_stored_at_commit(pk: int, verb: str) -> None:
     """At READ COMMITTED a value is stored, but not before the commit: it may hold what nobody else may see."""
     name_of.invalidate(pk)
@@ -172,10 +172,10 @@ def test_value_computed_in_a_transaction_is_stored_at_commit(pk: int, verb: str)
 def test_value_stored_last_in_a_transaction_is_the_one_that_counts(pk: int) -> None:
     """Of values stored before, in and after a savepoint the last one is served, in the transaction and after it."""
     with transaction.atomic():
-        name_of.put("first", pk)
+        name_of.call(pk).set("first")
         with transaction.atomic():
-            name_of.put("second", pk)
-        name_of.put("third", pk)
+            name_of.call(pk).set("second")
+        name_of.call(pk).set("third")
         inside = name_of.peek(pk)
 
     assert ("third", "third") == (inside, name_of.peek(pk))

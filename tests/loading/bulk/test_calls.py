@@ -72,7 +72,7 @@ def test_no_ids_is_no_call_and_no_command(side: Side, table: Table, commands: An
 
     found = [side.call(many, []), side.call(many.refresh, ()), side.call(many.peek, iter([]))]
     side.call(many.invalidate, [])
-    side.call(many.put, {}, [])
+    side.call(many.call([]).set, {})
     with bypass():
         found.append(side.call(many, []))
 

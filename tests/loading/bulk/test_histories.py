@@ -67,10 +67,10 @@ class Histories(RuleBasedStateMachine):
         self._check(ids, side.call(many.refresh, ids))
 
     @rule(ids=IDS, which=st.integers(0, 1))
-    def put(self, ids: list[Any], which: int) -> None:
+    def set_values(self, ids: list[Any], which: int) -> None:
         """Store what is right."""
         side, many = self.functions[which]
-        side.call(many.put, {each: row for each, row in self.table.rows.items() if each in ids}, ids)
+        side.call(many.call(ids).set, {each: row for each, row in self.table.rows.items() if each in ids})
 
     @rule(ids=IDS)
     def call_past_the_cache(self, ids: list[Any]) -> None:
@@ -100,7 +100,7 @@ class Histories(RuleBasedStateMachine):
     def evict(self, ids: list[Any], which: int, chosen: set[int]) -> None:
         """Lose any of what is stored for some ids."""
         many = self.functions[which][1]
-        admitted = many._admitted(many._placed((ids,), {}))
+        admitted = many._bulk.admit(many._bulk.place((ids,), {}))
         keys = [key for row in (admitted.rows.values() if admitted else ()) for key in row]
         caches["default"].delete_many([key for n, key in enumerate(keys) if n in chosen])
 

@@ -104,7 +104,7 @@ def test_what_another_process_has_stored_is_taken_and_the_rest_computed(
 
     def store_one(lease: leases.Lease) -> None:
         if holder.looks == 1:
-            many.put({1: "other"}, [1])
+            many.call([1]).set({1: "other"})
             Store("default").set(lease.key, leases.STORED, 60)
         else:
             Store("default").set(lease.key, leases.STORED, 60)

@@ -94,7 +94,7 @@ def test_invalidations_of_a_transaction_are_delivered_together(table: Table, com
 
 
 @both
-@pytest.mark.parametrize("verb", ["refresh", "put"])
+@pytest.mark.parametrize("verb", ["refresh", "set"])
 def test_verb_that_can_not_store_what_was_touched_invalidates_it(side: Side, table: Table, verb: str) -> None:
     """What the transaction has invalidated stays so; other ids are stored at commit."""
     many = table.cached(side)
@@ -102,8 +102,8 @@ def test_verb_that_can_not_store_what_was_touched_invalidates_it(side: Side, tab
 
     with transaction.atomic():
         side.call(many.invalidate, [1])
-        if verb == "put":
-            side.call(many.put, {1: "new", 2: "new"}, [1, 2])
+        if verb == "set":
+            side.call(many.call([1, 2]).set, {1: "new", 2: "new"})
         else:
             table.rows = {1: "new", 2: "new"}
             side.call(many.refresh, [1, 2])

@@ -8,7 +8,7 @@ from cachedeco.loading.leases import Lease, lease_of
 from cachedeco.loading.reading import build_stamp, read_entry
 
 
-def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: bool = False) -> Lease:
+def lease_for(cached: CachedQuery[..., object], *args: object, is_late: bool = False) -> Lease:
     """Return the lease of another process, which looks for the entry of a call now, and misses it or finds it due."""
     policy, keys = cached._spec.resolve_call(args, {})
     asked, found, entry = read_entry(policy, keys)
@@ -17,7 +17,7 @@ def lease_for(cached: CachedQuery[..., object, object], *args: object, is_late: 
     return lease_of(Miss(policy, keys, found, asked, entry), stamp, is_late=is_late)
 
 
-def held_lease(cached: CachedQuery[..., object, object], *args: object) -> Lease:
+def held_lease(cached: CachedQuery[..., object], *args: object) -> Lease:
     """Return the lease of another process, which has just taken it; a third one is to take over if that one dies."""
     lease = lease_for(cached, *args)
     assert lease.take()

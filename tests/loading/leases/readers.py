@@ -6,7 +6,7 @@ from typing import Any
 from cachedeco import CachedQuery
 from tests.support.sides import Side
 
-Cached = CachedQuery[..., Any, Any]
+Cached = CachedQuery[..., Any]
 
 
 def reader(

@@ -64,7 +64,7 @@ def test_value_of_another_process_is_shared(
         followers: list[Future[Any]] = []
         clock.meanwhile = [
             lambda: (followers.append(threads.submit(read)), boarding.wait_for_followers(1)),
-            lambda: (read.put(["theirs"]), lease.end(STORED)),
+            lambda: (read.call().set(["theirs"]), lease.end(STORED)),
         ]
 
         found = [read(), *[each.result() for each in followers]]

@@ -25,7 +25,7 @@ shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "re
 
 def store_theirs(cached: Cached, lease: Lease) -> None:
     """Do as the holder of a lease does at its end."""
-    cached.put("theirs", 1)
+    cached.call(1).set("theirs")
     lease.end(STORED)
 
 
@@ -193,7 +193,7 @@ def test_control_without_a_mark_late_caller_computes_again(clock: Clock, monkeyp
     take = Lease.take
 
     def late(lease: Lease) -> bool:
-        read.put("theirs", 1)
+        read.call(1).set("theirs")
         theirs.end(None)
         return take(lease)
 

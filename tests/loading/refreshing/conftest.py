@@ -15,7 +15,7 @@ from tests.support.sides import Side
 # There is nothing to be tested where there are no tasks; what the setting says then is tested in test_tasks_setting.py.
 collect_ignore = ["test_tasks.py"] if django.VERSION < (6,) else []
 
-Cached = CachedQuery[..., Any, Any]
+Cached = CachedQuery[..., Any]
 Act = Callable[[], object]
 
 

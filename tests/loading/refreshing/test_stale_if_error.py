@@ -133,7 +133,7 @@ def test_newer_value_of_another_process_is_served_in_place_of_the_error(side: Si
     read = truth.cached(side, stale_if_error=100)
     side.call(read, 1)
     clock.now += 60
-    truth.error, truth.meanwhile = ZeroDivisionError("broken"), lambda: read.put("theirs", 1)
+    truth.error, truth.meanwhile = ZeroDivisionError("broken"), lambda: read.call(1).set("theirs")
     seen: list[Event] = []
 
     with listening(seen.append):

@@ -148,7 +148,7 @@ def test_no_verb_sends_a_command_while_open(side: Side, commands: Commands) -> N
         answers = [
             side.call(triple, 4),
             side.call(triple.peek, 4),
-            side.call(triple.put, 1, 4),
+            side.call(triple.call(4).set, 1),
             side.call(triple.refresh, 4),
             side.call(triple.invalidate, 4),
             side.call(triple.invalidate_all),

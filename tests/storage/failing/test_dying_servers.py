@@ -57,7 +57,7 @@ def test_every_verb_after_the_server_died_returns(side: Side, server: Server) ->
 
     answers = [
         side.call(answer.peek),
-        side.call(answer.put, 2),
+        side.call(answer.call().set, 2),
         side.call(answer.refresh),
         side.call(answer.invalidate),
         side.call(answer.invalidate_all),

@@ -88,7 +88,7 @@ def test_every_verb_under_a_fault_returns(side: Side, operation: str, fault: dic
     with faulty(*names_of(operation), **fault):
         answers = [
             side.call(double.peek, 4),
-            side.call(double.put, 8, 4),
+            side.call(double.call(4).set, 8),
             side.call(double.refresh, 4),
             side.call(double.invalidate, 4),
             side.call(double.invalidate_all),
@@ -299,7 +299,7 @@ def test_timeout_that_is_none_does_not_keep_the_value_from_the_caller(side: Side
 
 
 @both
-@pytest.mark.parametrize("verb", ["put", "refresh"])
+@pytest.mark.parametrize("verb", ["set", "refresh"])
 def test_storing_verb_whose_write_fails_leaves_nothing_old(side: Side, verb: str) -> None:
     """Who refreshes or puts says that what is stored is old: if the new value does not arrive, it is invalidated."""
 
@@ -310,6 +310,6 @@ def test_storing_verb_whose_write_fails_leaves_nothing_old(side: Side, verb: str
     side.call(answer)
 
     with faulty("set_many", raises=TimeoutError, times=1):
-        side.call(getattr(answer, verb), *([2] if verb == "put" else []))
+        side.call(answer.call().set, 2) if verb == "set" else side.call(answer.refresh)
 
     assert MISSING is side.call(answer.peek)

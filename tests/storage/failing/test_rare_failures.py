@@ -17,9 +17,9 @@ def answer() -> object:
 
 
 def test_value_that_can_be_used_once_is_not_put() -> None:
-    """To put an iterator is the error that returning one is."""
+    """To set an iterator is the error that returning one is."""
     with pytest.raises(TypeError, match="can be used only once"):
-        answer.put(iter([]))
+        answer.call().set(iter([]))
 
 
 def test_nonsense_under_a_tokens_name_that_can_not_be_replaced_keeps_the_value_from_being_stored() -> None:
