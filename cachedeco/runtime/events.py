@@ -12,11 +12,11 @@ Kind = Literal[
     "stored",  # an entry was sent to the cache
     "unstored",  # a value was returned and not stored; `reason` says why
     "invalidated",  # the cache acknowledged an invalidation
-    "delayed",  # the cache did not acknowledge an invalidation; it is delivered before this process trusts it again
-    "lost",  # an invalidation that was delayed, and that nobody will deliver any more
+    "invalidation_delayed",  # the cache did not acknowledge an invalidation; it is delivered before this process trusts it again
+    "invalidation_lost",  # an invalidation that was delayed, and that nobody will deliver any more
     "error",  # the cache, or a value, failed; the call went on without it
-    "opened",  # a cache failed too often: this process goes past it from now on; `reason` says why
-    "closed",  # the cache answers again, and has every invalidation that was delayed
+    "breaker_opened",  # a cache failed too often: this process goes past it from now on; `reason` says why
+    "breaker_closed",  # the cache answers again, and has every invalidation that was delayed
     "audited",  # a hit was computed anew, and is what it should be; `reason` says why where the values differ
     "inconsistent",  # ... and is not: the value has changed, and nobody has invalidated the call; `reason` says how
 ]

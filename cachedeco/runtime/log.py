@@ -9,9 +9,9 @@ logger = logging.getLogger("cachedeco")
 
 # What is said of an invalidation that was not acknowledged: its key, its cache, and what depends on it.
 _UNACKNOWLEDGED: dict[str, str] = {
-    "delayed": "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
+    "invalidation_delayed": "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
     " until this one has delivered it.",
-    "lost": "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
+    "invalidation_lost": "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
     " until they time out.",
 }
 
@@ -29,9 +29,9 @@ def log(event: Event) -> None:
             event.key,
             event.cache,
         )
-    elif event.kind == "opened":
+    elif event.kind == "breaker_opened":
         logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)
-    elif event.kind == "closed":
+    elif event.kind == "breaker_closed":
         logger.info("Cache %r answers again, and is used.", event.cache)
     elif event.kind == "error":
         # Both name and text, as some errors have no text, and redis-py's have no telling repr.

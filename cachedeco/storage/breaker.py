@@ -113,7 +113,7 @@ class Breaker:
             else:
                 self._wait()
         if closes:
-            emit(Event("closed", cache=self.alias))
+            emit(Event("breaker_closed", cache=self.alias))
 
     def succeeded(self) -> None:
         """Forget the failures: the cache has answered what only a cache that is well can answer."""
@@ -171,7 +171,7 @@ def failed(alias: str, error: Exception | None = None) -> None:
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
     if opens:
-        emit(Event("opened", cache=alias, reason=f"{most} failures in a row"))
+        emit(Event("breaker_opened", cache=alias, reason=f"{most} failures in a row"))
 
 
 def enqueue_pending(alias: str, pendings: Mapping[str, PendingInvalidation], flush: Callable[[Breaker], bool]) -> None:
@@ -196,7 +196,7 @@ def enqueue_pending(alias: str, pendings: Mapping[str, PendingInvalidation], flu
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
     if opens:
-        emit(Event("opened", cache=alias, reason="an invalidation was not acknowledged"))
+        emit(Event("breaker_opened", cache=alias, reason="an invalidation was not acknowledged"))
 
 
 def is_outage(error: Exception, *, reading: bool = False) -> bool:

@@ -93,7 +93,7 @@ def test_invalidation_while_open_is_noted_and_not_sent(commands: Commands) -> No
     with listening(seen.append):
         Namespace("numbers").invalidate()
 
-    assert (["delayed"], []) == ([event.kind for event in seen], commands.names)
+    assert (["invalidation_delayed"], []) == ([event.kind for event in seen], commands.names)
     assert "cd:n:numbers" == queue()[1]
 
 
@@ -105,10 +105,12 @@ def test_delivery_is_told_as_an_invalidation_of_its_function(clock: Clock) -> No
         lose(Namespace("numbers").invalidate)
         clock.advance(1)
         double.peek(4)
-    told = {kind: {event[1:4] for event in seen if event.kind == kind} for kind in ("delayed", "invalidated")}
+    told = {
+        kind: {event[1:4] for event in seen if event.kind == kind} for kind in ("invalidation_delayed", "invalidated")
+    }
 
-    assert told["delayed"] == told["invalidated"]
-    assert {"failing.double", ""} == {function for function, _, _ in told["delayed"]}
+    assert told["invalidation_delayed"] == told["invalidated"]
+    assert {"failing.double", ""} == {function for function, _, _ in told["invalidation_delayed"]}
 
 
 def test_invalidation_that_is_acknowledged_in_part_delays_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,8 @@ def test_invalidation_of_a_server_that_is_away_is_not_given_up(servers: TwoServe
         found = double.peek(AWAY)
 
     assert ([TOKEN], [], MISSING) == (before, queue(), found)
-    assert ["delayed", "invalidated"] == [
-        each.kind for each in events if each.kind in {"delayed", "invalidated", "lost"}
+    assert ["invalidation_delayed", "invalidated"] == [
+        each.kind for each in events if each.kind in {"invalidation_delayed", "invalidated", "invalidation_lost"}
     ]
 
 
