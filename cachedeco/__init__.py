@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
     from cachedeco.functions.decorators import cached_query, cached_query_many
     from cachedeco.functions.single import MISSING, AsyncCachedQuery, CachedQuery, Missing
-    from cachedeco.invalidation.delivery import LostInvalidation
     from cachedeco.invalidation.namespaces import Namespace
     from cachedeco.keys.encoders import register_key_type
     from cachedeco.runtime.events import Event
@@ -22,7 +21,6 @@ __all__ = [
     "CachedQuery",
     "CachedQueryMany",
     "Event",
-    "LostInvalidation",
     "Missing",
     "Namespace",
     "Stats",
@@ -44,7 +42,6 @@ _MODULES = {
     "CachedQuery": "functions.single",
     "CachedQueryMany": "functions.bulk",
     "Event": "runtime.events",
-    "LostInvalidation": "invalidation.delivery",
     "Missing": "functions.single",
     "Namespace": "invalidation.namespaces",
     "Stats": "runtime.statistics",

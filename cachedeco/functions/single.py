@@ -146,10 +146,6 @@ class CachedQuery(CachedFunction[P, R], Generic[P, V, R]):
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
         invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
         process reads from that cache again.
-
-        Raises:
-            LostInvalidation: The cache did not acknowledge it, and the setting `ON_LOST_INVALIDATION` is "raise".
-                Inside `atomic()` not here, but where that ends.
         """
         if modes.current_mode() != "off":
             invalidate(self._spec.options.using, self._spec.own_token(self._head + args, kwargs))

@@ -188,7 +188,7 @@ REPLACED: dict[str, Any] = {
     "tracking.nested_names.remembered": Remembered(),
     "auditing.auditor._suspects": Suspects(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
-    "invalidation.delivery._note": lambda _: None,
+    "invalidation.delivery.delay": lambda _: None,
 }
 
 
