@@ -4,13 +4,11 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from collections.abc import Set as AbstractSet
 from functools import partial
 from inspect import Parameter, signature
-from random import random
 from time import time
 from typing import Any, Concatenate, Generic, NamedTuple, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.auditing.auditor import Sample, seen_in, with_audit_flow
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
@@ -20,7 +18,7 @@ from cachedeco.loading.bulk import Batch, Values, batch_flow, bypass_each_flow, 
 from cachedeco.loading.computing import Miss, serve
 from cachedeco.loading.effects import Err, Flow, arun, run
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refreshing import ahead
+from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.writing import PendingEntry
 from cachedeco.runtime import modes
 from cachedeco.storage import many_caches
@@ -167,24 +165,24 @@ class ManyVerbs(CachedFunction[P, U], Generic[P, K, V, U]):
             entry = one.entry
             if entry is None or entry.expires + policy.stale <= time():
                 missing[each] = one
-            elif entry.expires <= (ahead(entry, policy.early) if policy.early else time()):
+                continue
+            purpose = "refresh" if entry.expires <= time() else policy.inspects_hits and inspect_hit(policy, entry)
+            if purpose == "refresh":
                 due[each] = one
-            else:
-                values[each] = serve(one).value
-                if policy.audit and random() < policy.audit:
-                    sampled[each] = one
+                continue
+            values[each] = serve(one).value
+            if purpose:
+                sampled[each] = one
         if len(values) == len(rows) and not sampled:
             return cast("dict[K, V]", given(call.ids, values)), None
         missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
         steps = batch_flow(Batch(policy, call.ids, values, due, missing, bypassed))
-        return None, (self._audited(call, sampled, steps) if sampled else steps, self._compute(call))
+        if sampled:
+            steps = auditor().audited_batch_flow(sampled, partial(self._keys_of, call), steps)
+        return None, (steps, self._compute(call))
 
-    def _audited(self, call: Placed, sampled: Mapping[Any, Miss], steps: Flow[Values]) -> Flow[Values]:
-        def resolve_call(ids: Sequence[Any]) -> list[list[str]]:
-            return self._spec.resolve_calls(map(call.taking, ids))[1]
-
-        policy = next(iter(sampled.values())).policy
-        return with_audit_flow(Sample(policy, seen_in(sampled), resolve_call, over_ids=True), steps)
+    def _keys_of(self, call: Placed, ids: Sequence[Any]) -> list[list[str]]:
+        return self._spec.resolve_calls(map(call.taking, ids))[1]
 
     def _refreshed(self, args: Args, kwargs: Kwargs) -> Work:
         """Return the steps that compute and store; what can't be stored is invalidated, as what is stored is old."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from functools import partial
-from random import random
 from time import time
 from typing import (
     Any,
@@ -22,7 +21,6 @@ from typing import (
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.auditing.auditor import audited_hit_flow
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
@@ -32,7 +30,8 @@ from cachedeco.loading.effects import Err, Flow, Ok, arun, run
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import build_stamp, read_entry
-from cachedeco.loading.refreshing import ahead, enqueue, stale_flow
+from cachedeco.loading.refreshing import enqueue, stale_flow
+from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import miss_flow
 from cachedeco.loading.writing import PendingEntry, store_value
 from cachedeco.runtime import modes
@@ -103,10 +102,10 @@ class CachedQuery(CachedFunction[P, R], Generic[P, V, R]):
             return None, bypass_flow(self._spec.name)
         policy, keys = admitted
         asked, found, entry = read_entry(policy, keys)
-        if entry is not None and entry.expires > (ahead(entry, policy.early) if policy.early else time()):
-            if policy.audit and random() < policy.audit:
+        if entry is not None and entry.expires > time():
+            if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
                 call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
-                return None, audited_hit_flow(call)
+                return None, (stale_flow if purpose == "refresh" else auditor().audited_hit_flow)(call)
             if innermost.get() is not None:
                 record_dependency(policy.store.alias, asked, found)
             emit(Event("hit", policy.function, keys[0], policy.store.alias, entry.seconds))

@@ -37,7 +37,7 @@ class AtCommit(Generic[T]):
         self.invalidated_in_transaction: set[str] = set()
         self.block = block  # the test's own outermost one, inside TestCase
         # The hook of ours that Django calls next. Weak, so that a rollback drops it.
-        self.following: ref[AtCommit[Any]] | None = None
+        self.following: Callable[[], AtCommit[Any] | None] = lambda: None
         self.__qualname__ = type(self).__qualname__  # Django logs it if the hook raises
         waiting.add(id(self))
 
@@ -50,11 +50,11 @@ class AtCommit(Generic[T]):
             if items:
                 self.deliver(items)
         except BaseException:  # an interrupt, after which Django drops the hooks that follow
-            hook = self.following and self.following()
+            hook = self.following()
             while hook is not None:
                 with suppress(Exception):
                     hook()
-                hook = hook.following and hook.following()
+                hook = hook.following()
             raise
 
     def __del__(self) -> None:
