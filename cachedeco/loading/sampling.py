@@ -69,6 +69,6 @@ def inspect_hit(policy: CachePolicy, entry: Entry) -> Literal["refresh", "audit"
     """Return what to do with a fresh hit, by chance, apart from serving it: nothing, for most."""
     if policy.early and entry.expires <= ahead(entry, policy.early):
         return "refresh"
-    if policy.audit and random() < policy.audit:  # noqa: S311 -- no secret
+    if policy.audit and random() < policy.audit:
         return "audit"
     return None

@@ -14,9 +14,9 @@ from cachedeco.storage.breaker import breakers
 from cachedeco.testing import capture_events
 from tests.backends import Commands
 from tests.conftest import UseCaches
-from tests.dependencies.roster import made_squad, players_of, squads
-from tests.faults import faulty
+from tests.invalidation.dependencies.roster import made_squad, players_of, squads
 from tests.models import Club, Player
+from tests.support.faults import faulty
 
 real = pytest.mark.django_db(transaction=True)
 

@@ -4,9 +4,9 @@ import pytest
 from django.db import transaction
 
 from cachedeco import cached_query
-from tests.failing.clocks import queue
-from tests.faults import faulty
 from tests.models import Club
+from tests.storage.failing.clocks import queue
+from tests.support.faults import faulty
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
