@@ -21,8 +21,8 @@ from tests.support.threads import PATIENCE_SECONDS
 def test_thread_looks_twice_with_connections_of_its_own(
     truth: Truth,
     told: Told,
-    worked: Semaphore,
-    hourglass: Hourglass,
+    worked: Semaphore,  # noqa: F811 -- a fixture
+    hourglass: Hourglass,  # noqa: F811 -- a fixture
 ) -> None:
     """The caller is served at once; both looks are in threads of ours, with cache objects of their own."""
     threads: list[str] = []

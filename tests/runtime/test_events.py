@@ -169,7 +169,8 @@ def test_counting_under_many_threads_loses_nothing() -> None:
     ("kind", "field"),
     [
         ("hit", "hits"), ("miss", "misses"), ("stale", "stale"), ("bypassed", "bypassed"), ("error", "errors"),
-        ("invalidation_delayed", "errors"), ("invalidation_lost", "errors"), ("computed", "computations"), ("stored", None), ("unstored", None),
+        ("invalidation_delayed", "errors"), ("invalidation_lost", "errors"), ("computed", "computations"),
+        ("stored", None), ("unstored", None),
         ("invalidated", None), ("breaker_opened", None), ("breaker_closed", None),
     ],
 )  # fmt: skip
