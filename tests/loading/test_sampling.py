@@ -49,9 +49,10 @@ def test_function_that_is_not_audited_needs_no_auditor(settings: Settings, *, sh
     ("share", "early", "is_inspected"), [(0, 0, False), (0.1, 0, True), (0, 1, True)], ids=["plain", "audit", "early"]
 )
 def test_only_hits_with_a_purpose_are_inspected(
-    settings: Settings, *, share: float, early: float, is_inspected: bool
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, *, share: float, early: float, is_inspected: bool
 ) -> None:
     """A plain hit asks one question; what it comes to is worked out with the policy."""
+    monkeypatch.setattr(sampling, "_auditor", object())
     settings.CACHEDECO = {"AUDIT": share}
 
     @cached_query(early=early)
