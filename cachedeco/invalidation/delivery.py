@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from cachedeco.invalidation import retry_queue, transactions
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.breaker import PendingInvalidation, breakers
+from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import Store
 
@@ -95,13 +95,10 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
-    trouble = breakers.get(store.alias)
-    if trouble is not None:
-        trouble.probe_soon()
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
-        left = list(store.set_urgently({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
-        if not left:
+        left = list(store.set_tokens({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
+        if not left or store.is_bypassed():
             break
     for key in [key for key in tokens if key not in left]:
         emit(Event("invalidated", tokens[key].store.function, key, store.alias))

@@ -12,10 +12,10 @@ from cachedeco.invalidation import delivery
 from cachedeco.outbox import recording
 from cachedeco.storage.breaker import breakers
 from cachedeco.testing import capture_events
-from tests.support.backends import Commands
 from tests.conftest import UseCaches
 from tests.invalidation.dependencies.roster import made_squad, players_of, squads
 from tests.models import Club, Player
+from tests.support.backends import Commands
 from tests.support.faults import faulty
 
 real = pytest.mark.django_db(transaction=True)
