@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from cachedeco.functions.calls import MISSING, AsyncCall, Call, Missing
     from cachedeco.functions.decorators import cached_query, cached_query_many
     from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
-    from cachedeco.invalidation.delivery import LostInvalidation
     from cachedeco.invalidation.namespaces import Namespace
     from cachedeco.keys.dependencies import rows
     from cachedeco.keys.encoders import register_key_type
@@ -30,7 +29,6 @@ __all__ = [
     "Call",
     "CallMany",
     "Event",
-    "LostInvalidation",
     "Missing",
     "Namespace",
     "Serializer",
@@ -58,7 +56,6 @@ _MODULES = {
     "Call": "functions.calls",
     "CallMany": "functions.bulk_calls",
     "Event": "runtime.events",
-    "LostInvalidation": "invalidation.delivery",
     "Missing": "functions.calls",
     "Namespace": "invalidation.namespaces",
     "Serializer": "storage.serializers",

@@ -1,12 +1,15 @@
 """The Django app: system checks, and what depends on models. The rest of the library works without it."""
 
 from contextlib import suppress
+from importlib import import_module
+from typing import cast
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
 from cachedeco.invalidation import signals
+from cachedeco.loading import sampling
 from cachedeco.runtime import conf
 
 
@@ -25,6 +28,8 @@ class CachedecoConfig(AppConfig):
 
         register()
 
+        with suppress(ModuleNotFoundError):  # a distribution may leave it out
+            sampling.install_auditor(cast("sampling.Auditor", import_module("cachedeco.auditing.auditor")))
         with suppress(ImproperlyConfigured):  # E001 says it
             autodiscover_modules(*conf.settings().MODULES)
         signals.connect()

@@ -32,7 +32,7 @@ class Writer:
         from cachedeco import Event, add_hook
 
         def count_lost(event: Event) -> None:
-            board.lost[number] += event.kind == "lost"
+            board.lost[number] += event.kind == "invalidation_lost"
 
         add_hook(count_lost)
         self._plan, self._board, self._number, self._crew = plan, board, number, crew

@@ -18,13 +18,14 @@ What does not count
 """
 
 import reprlib
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
+from cachedeco.auditing.later import Delay
 from cachedeco.invalidation import transactions
 from cachedeco.loading.batch import materialize_each
 from cachedeco.loading.computing import Miss, Reinvocation, serve
@@ -32,6 +33,7 @@ from cachedeco.loading.effects import CallUser, EffectFlow, Err, Flow, Ok, Outco
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import problem_elsewhere
+from cachedeco.loading.sampling import ResolveCalls
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
 from cachedeco.runtime.state import in_each_child
@@ -69,7 +71,7 @@ class Sample(NamedTuple):
 
     policy: CachePolicy
     seen: Mapping[Hashable, Seen]  #: by id
-    resolve_call: Callable[[Sequence[Any]], list[list[str]]]  #: takes ids, and returns the keys of each, here and now
+    resolve_calls: ResolveCalls  #: as they are here and now
     over_ids: bool  #: whether the function takes ids
 
     def only(self, ids: Iterable[Hashable]) -> "Sample":
@@ -85,11 +87,6 @@ class Sample(NamedTuple):
         self.policy.tell("error", self.seen[each].keys[0], reason="The audit failed", error=error)
 
 
-def seen_in(calls: Mapping[Hashable, Miss]) -> dict[Hashable, Seen]:
-    """Return what hits were served."""
-    return {each: _seen(call) for each, call in calls.items()}
-
-
 def _seen(call: Miss) -> Seen:
     entry, found = cast("Entry", call.entry), cast("Mapping[str, object]", call.found)  # a hit has them
     return Seen(call.keys, call.asked, {key: found[key] for key in call.asked}, entry.expires, time())
@@ -102,14 +99,16 @@ def audited_hit_flow(call: Miss) -> Flow[Any]:
     """Serve what is there, as a hit does, and have it audited."""
     again = cast("Reinvocation", call.again)
     outcome = serve(call)
-    sample = Sample(call.policy, seen_in({None: call}), lambda _: [again.resolve_call()], over_ids=False)
+    sample = Sample(call.policy, {None: _seen(call)}, lambda _: [again.resolve_call()], over_ids=False)
     yield from _handed_over(sample)
     return outcome
 
 
-def with_audit_flow(sample: Sample, steps: Flow[T]) -> Flow[T]:
-    """Take steps, and have audited what was served already."""
-    yield from _handed_over(sample)
+def audited_batch_flow(calls: Mapping[Hashable, Miss], resolve_calls: ResolveCalls, steps: Flow[T]) -> Flow[T]:
+    """Take the steps of a bulk call, and audit hits that it has served already."""
+    policy = next(iter(calls.values())).policy
+    seen = {each: _seen(call) for each, call in calls.items()}
+    yield from _handed_over(Sample(policy, seen, resolve_calls, over_ids=True))
     return (yield from steps)
 
 
@@ -142,7 +141,7 @@ def _first_look(sample: Sample) -> Flow[None]:
     """Compute anew what was served; what differs is looked at a second time."""
     differing = yield from _looked_at(sample)
     suspects = yield partial(_suspected, sample.only(differing))
-    if suspects.seen and not (yield Spawn(_second_look(suspects), conf.settings().AUDIT_SECONDS)):
+    if suspects.seen and not (yield Spawn(_second_look(suspects), Delay(conf.settings().AUDIT_SECONDS))):
         _forget(suspects)
     return Ok(None)
 
@@ -180,7 +179,7 @@ def _looked_at(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
 def _is_another(sample: Sample) -> bool:
     """Tell whether the call has another key here: its value would be another tenant's, say."""
     for each, seen in sample.seen.items():
-        problem = problem_elsewhere(seen.keys, lambda each=each: sample.resolve_call([each])[0], REMEDY)  # type: ignore[misc] # a default
+        problem = problem_elsewhere(seen.keys, lambda each=each: sample.resolve_calls([each])[0], REMEDY)  # type: ignore[misc] # a default
         if problem is not None:
             sample.tell_failure(problem, each)
             return True

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import Parameter, Signature
-from random import random
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.auditing.auditor import Sample, seen_in, with_audit_flow
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import BaseCall, refuse_refresh
+from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation, invalidate
@@ -22,7 +20,7 @@ from cachedeco.loading.bulk import Batch, Values, batch_flow, bypass_each_flow, 
 from cachedeco.loading.computing import Miss, serve
 from cachedeco.loading.effects import Err, Flow, arun, run
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refreshing import ahead
+from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.writing import PendingEntry
 from cachedeco.runtime import modes
 from cachedeco.storage import many_caches
@@ -151,28 +149,24 @@ class BulkSpec(NamedTuple):
             entry = one.entry
             if entry is None or entry.expires + policy.stale_while_revalidate <= time():
                 missing[each] = one
-            elif entry.expires <= (ahead(entry, policy.early) if policy.early else time()):
+                continue
+            purpose = "refresh" if entry.expires <= time() else policy.inspects_hits and inspect_hit(policy, entry)
+            if purpose == "refresh":
                 due[each] = one
-            else:
-                values[each] = serve(one).value
-                if policy.audit and random() < policy.audit:
-                    sampled[each] = one
+                continue
+            values[each] = serve(one).value
+            if purpose:
+                sampled[each] = one
         if len(values) == len(rows) and not sampled:
             return given(call.ids, values), None
         missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
         flow = batch_flow(Batch(policy, call.ids, values, due, missing, bypassed))
-        return None, (self._audited(call, sampled, flow) if sampled else flow, self.computation(call))
+        if sampled:
+            flow = auditor().audited_batch_flow(sampled, partial(self._keys_of, call), flow)
+        return None, (flow, self.computation(call))
 
-    def _audited(self, call: Placed, sampled: Mapping[Any, Miss], flow: Flow[Values]) -> Flow[Values]:
-        def resolve_call(ids: Sequence[Any]) -> list[list[str]]:
-            return self.spec.resolve_calls(map(call.of_one, ids))[1]
-
-        policy = next(iter(sampled.values())).policy
-        return with_audit_flow(Sample(policy, seen_in(sampled), resolve_call, over_ids=True), flow)
-
-
-class BulkCall(BaseCall[U], Generic[K, V, U]):
-    """The verbs that sync and async calls over many ids share. The collection of the ids is read once."""
+    def _keys_of(self, call: Placed, ids: Sequence[Any]) -> list[list[str]]:
+        return self.spec.resolve_calls(map(call.of_one, ids))[1]
 
     def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
         """Keep the function and the arguments; the first verb looks at them."""

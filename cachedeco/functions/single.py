@@ -2,7 +2,6 @@
 
 from collections.abc import Coroutine
 from functools import partial
-from random import random
 from time import time
 from typing import (
     TYPE_CHECKING,
@@ -20,14 +19,14 @@ from typing import (
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.auditing.auditor import audited_hit_flow
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.calls import AsyncCall, Call, Missing, SingleCall, admit, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.loading.computing import Miss, bypass_flow
 from cachedeco.loading.effects import Flow, arun, run
 from cachedeco.loading.reading import read_entry
-from cachedeco.loading.refreshing import ahead, enqueue, stale_flow
+from cachedeco.loading.refreshing import enqueue, stale_flow
+from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import miss_flow
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -69,10 +68,10 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
             return None, bypass_flow(self._spec.name)
         policy, keys = admitted
         asked, found, entry = read_entry(policy, keys)
-        if entry is not None and entry.expires > (ahead(entry, policy.early) if policy.early else time()):
-            if policy.audit and random() < policy.audit:
+        if entry is not None and entry.expires > time():
+            if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
                 call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
-                return None, audited_hit_flow(call)
+                return None, (stale_flow if purpose == "refresh" else auditor().audited_hit_flow)(call)
             if innermost.get() is not None:
                 record_dependency(policy.store.alias, asked, found)
             emit(Event("hit", policy.function, keys[0], policy.store.alias, entry.seconds))
@@ -91,10 +90,6 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
         invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
         process reads from that cache again.
-
-        Raises:
-            LostInvalidation: The cache did not acknowledge it, and the setting `ON_LOST_INVALIDATION` is "raise".
-                Inside `atomic()` not here, but where that ends.
         """
         self._call(args, kwargs).invalidate()
 

@@ -20,6 +20,7 @@ from cachedeco.keys.dependencies import dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
 from cachedeco.runtime.validation import UNSET, seconds_of, span_of
 from cachedeco.storage.cache_keys import shorten_keys
@@ -173,7 +174,7 @@ class FunctionSpec:
             wait=settings.WAIT if options["wait"] is UNSET else span_of(options["wait"], what="wait"),
             nested=options["nested"],
             refresh=settings.REFRESH,
-            audit=settings.AUDIT if options["audit"] else 0.0,
+            audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
         compiled_keys = self._plan.compiled(settings.KEY_PREFIX, options["version"], settings.VARY)
         return ResolvedSpec(settings, policy, compiled_keys, store.key_budget())

@@ -10,10 +10,9 @@ from os import urandom
 from typing import Final, NamedTuple
 
 from cachedeco.invalidation import retry_queue, transactions
-from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.breaker import PendingInvalidation, breakers
+from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import Store
 
@@ -27,32 +26,6 @@ class Invalidation(NamedTuple):
     store: Store
     key: str
     lifetime: float | None = None  #: seconds that the new token is to live, None for ever
-
-
-class LostInvalidation(Exception):  # noqa: N818 -- as the setting has it
-    """
-    A cache did not acknowledge an invalidation, and the setting `ON_LOST_INVALIDATION` is `"raise"`.
-
-    The server's fault, not the caller's. The invalidation is noted: this process goes past that cache until it has
-    delivered it; others may serve old values until then. What was written to the database stays written: out of
-    `atomic()` this comes after the commit, and stops the commit hooks that stand behind it.
-    """
-
-    def __init__(self, invalidations: Sequence[Invalidation]) -> None:
-        """Remember what was not acknowledged."""
-        super().__init__(invalidations)  # as Exception wants it, to be pickled by a parallel test runner
-        self.invalidations = tuple(invalidations)
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys of the tokens that were not replaced, without the prefix that Django adds."""
-        return tuple(each.key for each in self.invalidations)
-
-    def __str__(self) -> str:
-        """Name caches and keys, and say what will happen."""
-        caches = ", ".join(sorted({repr(each.store.alias) for each in self.invalidations}))
-        keys = ", ".join(self.keys)
-        return f"Not acknowledged by cache {caches}: the invalidation of {keys}. It is noted, and will be delivered."
 
 
 Recorder = Callable[[str, Sequence[Invalidation]], None]
@@ -76,11 +49,7 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
     """
     Replace tokens together when the transaction open on a database commits; at once where there is none.
 
-    One command for each cache. What belongs together must come together: where one is not acknowledged and that raises,
-    those that came after it would never be tried.
-
-    Raises:
-        LostInvalidation: As `deliver()`; inside `atomic()` not here, but where that ends.
+    One command for each cache.
     """
     if not invalidations:
         return
@@ -91,21 +60,16 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
 
 
 def deliver(invalidations: Sequence[Invalidation]) -> None:
-    """
-    Write new tokens; what the cache does not acknowledge is delayed.
-
-    Raises:
-        LostInvalidation: As `delay()`.
-    """
+    """Write new tokens; an invalidation that the cache does not acknowledge goes to the retry queue."""
     delay(try_to_deliver(invalidations))
 
 
 def try_to_deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
-    """Do as `attempted()`, and note all of them if that is interrupted: nobody knows then what has arrived."""
+    """Call `attempt()`; if it is interrupted, put all into the retry queue: any of them may not have arrived."""
     try:
         return attempt(invalidations)
     except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; what the cache raises is caught by the store
-        _note(invalidations)
+        delay(invalidations)
         raise
 
 
@@ -131,13 +95,10 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
     store = next(iter(tokens.values())).store
     lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
     left = list(tokens)
-    trouble = breakers.get(store.alias)
-    if trouble is not None:
-        trouble.probe_soon()
     for _attempt in range(ATTEMPTS):
         # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
-        left = list(store.set_urgently({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
-        if not left:
+        left = list(store.set_tokens({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
+        if not left or store.is_bypassed():
             break
     for key in [key for key in tokens if key not in left]:
         emit(Event("invalidated", tokens[key].store.function, key, store.alias))
@@ -145,18 +106,7 @@ def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
 
 
 def delay(left: Sequence[Invalidation]) -> None:
-    """
-    Note what was not acknowledged: this process goes past the cache until it has delivered it.
-
-    Raises:
-        LostInvalidation: There is something, and the setting `ON_LOST_INVALIDATION` is "raise".
-    """
-    _note(left)
-    if left and conf.settings().ON_LOST_INVALIDATION == "raise":
-        raise LostInvalidation(left)
-
-
-def _note(left: Sequence[Invalidation]) -> None:
+    """Put invalidations into the retry queue: this process bypasses the cache until it has delivered them."""
     pendings: dict[str, dict[str, PendingInvalidation]] = defaultdict(dict)
     for each in left:
         pendings[each.store.alias][each.key] = PendingInvalidation(each.store.function, each.lifetime)

@@ -118,10 +118,6 @@ class Namespace:
 
         Args:
             using: Alias of the database whose transaction to wait for.
-
-        Raises:
-            LostInvalidation: A cache did not acknowledge it, and the setting `ON_LOST_INVALIDATION` is "raise". Inside
-                `atomic()` not here, but where that ends, once it has committed.
         """
         invalidate_namespaces(using, [self])
 

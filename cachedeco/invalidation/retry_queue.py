@@ -26,7 +26,7 @@ REFUSALS: Final = 5
 def enqueue(alias: str, pendings: Mapping[str, PendingInvalidation]) -> None:
     """Note invalidations that a cache has not acknowledged: this process goes past it until they are delivered."""
     enqueue_pending(alias, pendings, flush)
-    _emit("delayed", alias, pendings)
+    _emit("invalidation_delayed", alias, pendings)
 
 
 def flush(breaker: Breaker) -> bool:
@@ -94,7 +94,7 @@ def _is_refused(breaker: Breaker, pendings: Mapping[str, PendingInvalidation]) -
         pending.refusals += 1
     lost = {key: pending for key, pending in pendings.items() if pending.refusals >= REFUSALS}
     breaker.acknowledge(lost)
-    _emit("lost", breaker.alias, lost)
+    _emit("invalidation_lost", breaker.alias, lost)
     return len(lost) < len(pendings)
 
 
@@ -107,7 +107,7 @@ def deliver_at_exit() -> None:
             breaker.allows_request(Store(breaker.alias).answers)
             lost = breaker.queue.copy()
             breaker.acknowledge(lost)
-            _emit("lost", breaker.alias, lost)
+            _emit("invalidation_lost", breaker.alias, lost)
 
 
 def _emit(kind: Kind, alias: str, pendings: Mapping[str, PendingInvalidation]) -> None:

@@ -20,8 +20,6 @@ from django.core.cache.backends.db import DatabaseCache
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cachedeco.runtime import conf
-
 T = TypeVar("T")
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
@@ -38,8 +36,9 @@ class AtCommit(Generic[T]):
         self.items: dict[T, None] = {}  # in order, each once
         self.invalidated_in_transaction: set[str] = set()
         self.block = block  # the test's own outermost one, inside TestCase
-        # Weakly, as a rollback is to drop them.
-        self.behind: list[ref[AtCommit[Any]]] = []
+        # The hook of ours that Django calls next. Weak, so that a rollback drops it.
+        self.following: Callable[[], AtCommit[Any] | None] = lambda: None
+        self.__qualname__ = type(self).__qualname__  # Django logs it if the hook raises
         waiting.add(id(self))
 
     def __call__(self) -> None:
@@ -50,11 +49,12 @@ class AtCommit(Generic[T]):
         try:
             if items:
                 self.deliver(items)
-        except BaseException:
-            # Django calls no hook behind one that raises: what waits in ours would be lost.
-            for hook in filter(None, [each() for each in self.behind]):
+        except BaseException:  # an interrupt, after which Django drops the hooks that follow
+            hook = self.following()
+            while hook is not None:
                 with suppress(Exception):
                     hook()
+                hook = hook.following()
             raise
 
     def __del__(self) -> None:
@@ -77,11 +77,11 @@ def at_commit(
     Args:
         using: Alias of the database.
 
-        deliver: Takes the list of items. It raises nothing but what the setting `ON_LOST_INVALIDATION` asks for.
+        deliver: Takes the list of items. It raises nothing but interrupts.
 
         items: What to deliver; hashable, each delivered once however often it is handed over.
 
-        invalidates: Keys for which `touched()` is to answer yes on this connection until then.
+        invalidates: Keys for which `invalidated_in_transaction()` answers yes on this connection until then.
     """
     connection = connections[using]
     block, by_hand = _open_block(connection), _is_managed_by_hand(connection)
@@ -98,11 +98,10 @@ def _joined(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object
     in_test = _is_in_test(connection)
     pending = AtCommit(deliver, block if in_test else None)
     ours = _hooks_of(connection)
-    for _ids, each in ours:
-        each.behind.append(ref(pending))
-    # Django logs what a robust hook raises. Where the project wants to know, it must reach who ends the atomic() block.
-    is_robust = conf.settings().ON_LOST_INVALIDATION != "raise"
-    hook: Any = (set(connection.savepoint_ids), pending, is_robust)
+    if ours:
+        ours[-1][1].following = ref(pending)
+    # Robust: Django logs an Exception of the hook and calls the hooks that follow.
+    hook: Any = (set(connection.savepoint_ids), pending, True)
     # A hook of the user's that raises stops all that come after it: ours stand before those, or an invalidation is
     # lost. In a test it goes last, as captureOnCommitCallbacks() counts what stood in the list before.
     place = len(connection.run_on_commit) if in_test else len(ours)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing, suppress
 from threading import TIMEOUT_MAX
 from time import sleep
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -41,11 +41,23 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class Executor(Protocol):
+    """A place for work beside the caller: `runtime.background`, say. False is the answer of one that is full."""
+
+    def submit(self, work: background.Work, /) -> bool:
+        """Run work of sync code, in another thread."""
+        ...
+
+    def start(self, work: background.AsyncWork, /) -> bool:
+        """Run work of async code, in a task of the running loop."""
+        ...
+
+
 class Spawn(NamedTuple):
-    """Take these steps in the background, after so many seconds. The answer tells whether they were taken on."""
+    """Take these steps in the background. The answer tells whether the executor has accepted them."""
 
     steps: "Flow[Any]"
-    after: float = 0.0
+    executor: Executor = background
 
 
 class Ok(NamedTuple, Generic[V]):
@@ -99,8 +111,8 @@ def _perform(step: Effect, compute: Callable[..., Any]) -> object:
         case Pause(seconds):
             sleep(seconds)
             return None
-        case Spawn(steps, after):
-            return background.submit(lambda: run(steps, compute), after)
+        case Spawn(steps, executor):
+            return executor.submit(lambda: run(steps, compute))
         case _:
             return step()
 
@@ -157,7 +169,7 @@ async def _aperform(step: CallUser | Wait | Pause | Spawn, compute: Callable[...
         case Pause(seconds):
             await asyncio.sleep(seconds)
             return None
-    return background.start(arun(step.steps, compute), step.after)
+    return step.executor.start(lambda: arun(step.steps, compute))
 
 
 async def _until_done(future: "Future[Any]", seconds: float) -> None:

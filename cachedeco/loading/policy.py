@@ -1,7 +1,7 @@
 """The policy of one cached function: its options, resolved against the current settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from cachedeco.runtime.events import Event, Kind
@@ -31,6 +31,11 @@ class CachePolicy:
     nested: bool  #: whether an entry depends on the cached calls inside its computation
     refresh: Literal["caller", "thread", "task"]  #: who refreshes an entry while others are served the old value
     audit: float = 0.0  #: how likely a hit is to be audited
+    inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited
+
+    def __post_init__(self) -> None:
+        """Work out once what each hit asks."""
+        object.__setattr__(self, "inspects_hits", bool(self.early or self.audit))
 
     @property
     def max_stale(self) -> float:

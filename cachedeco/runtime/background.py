@@ -1,8 +1,7 @@
 """
-Work that nobody waits for: a few threads with a short queue, and tasks in the caller's own loop.
+Background executor: threads with a bounded queue for sync code, and tasks in the caller's own loop for async code.
 
-What finds no place is refused: to refresh an entry is worth doing soon, and not worth a queue. What is to be done
-later takes none of these places before its time has come.
+Work is rejected while the queue is full, because a late refresh is worthless.
 """
 
 import asyncio
@@ -12,10 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from datetime import tzinfo
 from functools import partial
-from heapq import heappop, heappush
-from itertools import count
-from threading import TIMEOUT_MAX, BoundedSemaphore, Condition, Thread
-from time import monotonic
+from threading import BoundedSemaphore
 from typing import Any, Final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
@@ -27,115 +23,63 @@ from django.utils.translation import get_language, override
 from cachedeco.runtime.state import in_each_child
 
 THREADS: Final = 2
-# Of each kind, those under way included.
+# Of work in threads, and of tasks: queued and running together.
 LONGEST_QUEUE: Final = 64
-# Of each kind, what is to be done later: each may hold an entry.
-MOST_LATER: Final = 1000
 
 Work = Callable[[], object]
+AsyncWork = Callable[[], Coroutine[Any, Any, object]]
 
 _places = BoundedSemaphore(LONGEST_QUEUE)
-# Of what was to be done later, so much is handed to the threads at once: what comes now need not wait for all that is
-# due, nor the end of the interpreter.
-_turns = BoundedSemaphore(THREADS)
 _pool: ThreadPoolExecutor | None = None
 _tasks: set[asyncio.Task[Any]] = set()
-_sleepers: set[asyncio.Task[Any]] = set()
 
 
-def submit(work: Work, after: float = 0.0) -> bool:
+def submit(work: Work) -> bool:
     """
-    Do some work in a thread of ours, with the context of the caller and database connections of its own.
+    Run some work in a thread of the pool, as `detached()` says; return False if the queue is full.
 
-    The language and the time zone are those of the caller, too.
-
-    What it raises is lost. Threads are begun as they are needed, and at its end the interpreter waits for them, but
-    not for what was to be done later.
-
-    Args:
-        work: The work.
-
-        after: Seconds from now before it is begun.
-
-    Returns:
-        Whether there was a place for it.
+    Threads are started when they are needed, and the interpreter waits for them at its end.
     """
-    work = partial(_in_words_of, get_language(), timezone.get_current_timezone(), work)
-    if after:
-        # In its time it needs no place: those who come now would take each one before it.
-        return _later.add(after, partial(_begun_in_turn, copy_context(), work))
     places = _places
     if not places.acquire(blocking=False):
         return False
-    if not _begun(copy_context(), work, places):
+    try:
+        _threads().submit(_worked, places, detached(work))
+    except RuntimeError:  # the interpreter is ending
         places.release()
         return False
     return True
 
 
-def _begun(context: Context, work: Work, places: BoundedSemaphore) -> bool:
-    """Hand some work to the threads; tell whether they took it."""
+def detached(work: Work) -> Work:
+    """
+    Return some work with the context, the language and the time zone of this call, to be called in another thread.
+
+    It has cache objects and database connections of its own, which are closed at its end. What it raises is lost.
+    """
+    words = partial(_in_words_of, get_language(), timezone.get_current_timezone(), work)
+    return partial(_detached, copy_context(), words)
+
+
+def _worked(places: BoundedSemaphore, work: Work) -> None:
     try:
-        _threads().submit(_worked, places, context, work)
-    except RuntimeError:  # the interpreter is ending
-        return False
-    return True
+        work()
+    finally:
+        places.release()
 
 
-def _begun_in_turn(context: Context, work: Work) -> None:
-    """Wait for a turn, and hand some work to the threads, if they still take any."""
-    turns = _turns
-    turns.acquire()
-    if not _begun(context, work, turns):
-        turns.release()
+def _detached(context: Context, work: Work) -> None:
+    with suppress(Exception):  # the steps have told of it
+        try:
+            context.run(_alone, work)
+        finally:
+            connections.close_all()
 
 
 def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
-    """Work in a language and a time zone: with some asgiref neither comes along with the context."""
+    """Work in a language and a time zone: with some releases of asgiref neither comes with the context."""
     with override(language), timezone.override(zone):
         work()
-
-
-class _Later:
-    """What is to be done later, and one thread that waits until it is time."""
-
-    def __init__(self) -> None:
-        """Begin with nothing, and without the thread."""
-        self._changed = Condition()
-        self._waiting: list[tuple[float, int, Work]] = []  # a heap: the first is the next
-        self._number = count()  # tells apart what is due at once
-        self._is_running = False
-
-    def add(self, after: float, work: Work) -> bool:
-        """Do some work after so many seconds; tell whether there was a place for it."""
-        with self._changed:
-            if len(self._waiting) >= MOST_LATER:
-                return False
-            heappush(self._waiting, (monotonic() + after, next(self._number), work))
-            if not self._is_running:
-                # A daemon: the end of the interpreter is not to wait a minute for what was to be done then.
-                Thread(target=self._run, name="cachedeco-later", daemon=True).start()
-                self._is_running = True
-            self._changed.notify()
-        return True
-
-    def _run(self) -> None:
-        while (work := self._next()) is not None:
-            work()
-
-    def _next(self) -> Work | None:
-        """Return the next work when it is time; None where nothing is left, and the thread ends."""
-        with self._changed:
-            while self._waiting:
-                seconds = self._waiting[0][0] - monotonic()
-                if seconds <= 0:
-                    return heappop(self._waiting)[-1]
-                self._changed.wait(min(seconds, TIMEOUT_MAX))
-            self._is_running = False
-        return None
-
-
-_later = _Later()
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -144,15 +88,6 @@ def _threads() -> ThreadPoolExecutor:
     if _pool is None:
         _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="cachedeco")
     return _pool
-
-
-def _worked(places: BoundedSemaphore, context: Context, work: Callable[[], object]) -> None:
-    with suppress(Exception):  # the steps have told of it
-        try:
-            context.run(_alone, work)
-        finally:
-            places.release()
-            connections.close_all()
 
 
 def _alone(work: Callable[[], object]) -> None:
@@ -223,42 +158,45 @@ class _Room:
 _room = _Room()
 
 
-def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
+def start(work: AsyncWork) -> bool:
     """
-    Go on with a coroutine in a task of the running loop, as what it awaits may belong to that loop.
+    Run a coroutine in a task of the running loop, as what it awaits may belong to that loop.
 
     What it does by `sync_to_async` is done in a thread of ours; under `async_to_sync`, in that of its caller.
 
     Args:
-        work: The coroutine.
-
-        after: Seconds from now before it is begun. Where the loop ends before, it never is.
+        work: Returns the coroutine, when the task begins.
 
     Returns:
         Whether there was a place for it.
     """
-    crowd, most = (_sleepers, MOST_LATER) if after else (_tasks, LONGEST_QUEUE)
-    if len(crowd) >= most:  # of whom some may be waiting in vain: who closed their loop has not cancelled them
-        crowd.difference_update([task for task in crowd if task.get_loop().is_closed()])
-    if len(crowd) >= most:
-        work.close()
+    if len(_tasks) >= LONGEST_QUEUE:
+        drop_closed(_tasks)
+    if len(_tasks) >= LONGEST_QUEUE:
         return False
-    task = asyncio.get_running_loop().create_task(_after(after, work))
-    crowd.add(task)  # a loop keeps only weak references to its tasks
-    task.add_done_callback(partial(_ended, crowd, work))
+    create_task(work, _tasks)
     return True
 
 
-async def _after(seconds: float, work: Coroutine[Any, Any, object]) -> None:
-    if seconds:
-        await asyncio.sleep(seconds)
+def create_task(work: AsyncWork, tasks: set[asyncio.Task[Any]]) -> None:
+    """Run a coroutine as `start()` does, whatever the number of tasks; the set keeps the task until it ends."""
+    task = asyncio.get_running_loop().create_task(_in_room(work))
+    tasks.add(task)  # a loop keeps only weak references to its tasks
+    task.add_done_callback(partial(_ended, tasks))
+
+
+def drop_closed(tasks: set[asyncio.Task[Any]]) -> None:
+    """Remove tasks that never end, because their loop was closed and did not cancel them."""
+    tasks.difference_update([task for task in tasks if task.get_loop().is_closed()])
+
+
+async def _in_room(work: AsyncWork) -> None:
     with _room.entered():
-        await work
+        await work()
 
 
-def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], task: asyncio.Task[Any]) -> None:
-    crowd.discard(task)
-    work.close()  # cancelled before it began, it would be missed by Python
+def _ended(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
+    tasks.discard(task)
     if not task.cancelled():
         task.exception()  # looked at: the steps have told of it, and asyncio need not
 
@@ -266,8 +204,6 @@ def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], tas
 @in_each_child
 def _begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
-    global _places, _turns, _pool, _later, _room
-    _places, _turns = BoundedSemaphore(LONGEST_QUEUE), BoundedSemaphore(THREADS)
-    _pool, _later, _room = None, _Later(), _Room()
+    global _places, _pool, _room
+    _places, _pool, _room = BoundedSemaphore(LONGEST_QUEUE), None, _Room()
     _tasks.clear()
-    _sleepers.clear()

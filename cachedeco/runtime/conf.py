@@ -8,7 +8,7 @@ at once. The mode in force is the innermost `mode()` or `bypass()` of this threa
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from threading import Lock
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -37,7 +37,6 @@ class Settings:
     OUTBOX_SECONDS: float = 600.0
     BREAKER_FAILURES: int = 3
     BREAKER_SECONDS: float = 1.0
-    ON_LOST_INVALIDATION: Literal["log", "raise"] = "log"
     MODULES: tuple[str, ...] = ("queries",)
     SIGNING_KEYS: tuple[bytes, ...] = field(default=(), repr=False)
 

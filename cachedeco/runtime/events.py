@@ -1,30 +1,30 @@
-"""Events: what happened to one call of a cached function, or to one invalidation."""
+"""Events: one for each step of a call of a cached function, of an invalidation, and of the circuit breaker."""
 
 from typing import Literal, NamedTuple
 
 Kind = Literal[
-    "hit",  # a value was served; `seconds` is the time that it saved
-    "miss",  # nothing could be served: absent, expired, invalidated or unreadable
-    "stale",  # a value past its timeout was served
-    "shared",  # what another caller computed meanwhile was served; `seconds` is the time that it took
-    "bypassed",  # the mode, or this transaction's own invalidation, went past the cache
+    "hit",  # an entry was served; `seconds` is the time that its computation took
+    "miss",  # no entry could be served: it is absent, expired, invalidated or unreadable
+    "stale",  # an entry past its timeout was served
+    "shared",  # a follower got the value of a leader; `seconds` is the time that the computation took
+    "bypassed",  # the call went past the cache: the mode says so, or this transaction has invalidated the entry
     "computed",  # the function ran; `seconds` is the time that it took
     "stored",  # an entry was sent to the cache
     "unstored",  # a value was returned and not stored; `reason` says why
     "invalidated",  # the cache acknowledged an invalidation
-    "delayed",  # the cache did not acknowledge an invalidation; it is delivered before this process trusts it again
-    "lost",  # an invalidation that was delayed, and that nobody will deliver any more
+    "invalidation_delayed",  # it did not; the retry queue delivers it before this process reads from that cache again
+    "invalidation_lost",  # a delayed invalidation was given up
     "error",  # the cache, or a value, failed; the call went on without it
-    "opened",  # a cache failed too often: this process goes past it from now on; `reason` says why
-    "closed",  # the cache answers again, and has every invalidation that was delayed
-    "audited",  # a hit was computed anew, and is what it should be; `reason` says why where the values differ
-    "inconsistent",  # ... and is not: the value has changed, and nobody has invalidated the call; `reason` says how
+    "breaker_opened",  # the circuit breaker of a cache opened: this process bypasses it; `reason` says why
+    "breaker_closed",  # the cache answers again, and has every delayed invalidation
+    "audited",  # a hit was computed again, and is right; if the values differ, `reason` says what explains it
+    "inconsistent",  # a hit was computed again, and is wrong: no invalidation came; `reason` says what differs
 ]
 
 
 class Event(NamedTuple):
     """
-    Tell one thing that happened to one call.
+    One event: what happened, to which function, key and cache.
 
     A new field may be added at the end in any release: read fields by name.
     """

@@ -1,4 +1,4 @@
-"""Hooks: functions that are called with every event."""
+"""Hooks: functions that are called with every event of this process."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from cachedeco.runtime.statistics import count
 Hook = Callable[[Event], object]
 
 
-# Added by users, as often as they are to be removed; and all that are told, each once, in a tuple that is swapped
-# whole, so that emit() needs no lock.
+# Hooks of users, once for each add_hook() and each open listening() block.
 _added: list[Hook] = []
 
 
+# All hooks, each once. The tuple is swapped whole, so that emit() needs no lock.
 _hooks: tuple[Hook, ...] = (count, log)
 
 
@@ -25,13 +25,13 @@ _lock = Lock()
 
 @in_each_child
 def _renew_lock() -> None:
-    """Replace the lock in a forked child: a thread of the parent may have held it, and cannot release it there."""
+    """Replace the lock in a forked child: a thread of the parent may hold it, and never releases it there."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
 
 
 def emit(event: Event) -> None:
-    """Tell every hook. A hook that fails is logged: it can't break a call."""
+    """Call every hook with an event. An exception of a hook is logged and never breaks the call."""
     for hook in _hooks:
         try:
             hook(event)
@@ -41,9 +41,9 @@ def emit(event: Event) -> None:
 
 def add_hook(hook: Hook) -> None:
     """
-    Call *hook* with every event of this process from now on.
+    Call *hook* with every event of this process from now on. Thread-safe.
 
-    It runs in the thread of the call that caused the event, between that call and its caller: keep it quick.
+    A hook runs in the thread of the call that caused the event, before that call returns: keep it quick.
     Adding a hook twice is the same as adding it once.
     """
     with _lock:
@@ -51,14 +51,14 @@ def add_hook(hook: Hook) -> None:
 
 
 def remove_hook(hook: Hook) -> None:
-    """Stop calling *hook*. Removing one that is not there does nothing."""
+    """Stop calling *hook*. Removing a hook that was not added does nothing."""
     with _lock:
         _rearrange([], [each for each in _added if each == hook])
 
 
 @contextmanager
 def listening(hook: Hook) -> Generator[None]:
-    """Call *hook* with every event of this process until the block ends; blocks with the same hook nest."""
+    """Call *hook* with every event of this process until the block ends. Blocks with the same hook nest."""
     with _lock:
         _rearrange([hook], [])
     try:

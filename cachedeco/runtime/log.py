@@ -1,4 +1,4 @@
-"""Logging: what an operator should look at, on the logger `cachedeco`."""
+"""Logging hook: events that an operator acts on, on the logger `cachedeco`."""
 
 import logging
 
@@ -7,17 +7,21 @@ from cachedeco.runtime.events import Event
 logger = logging.getLogger("cachedeco")
 
 
-# What is said of an invalidation that was not acknowledged: its key, its cache, and what depends on it.
+# Each takes the key, the cache, and the function that depends on the key.
 _UNACKNOWLEDGED: dict[str, str] = {
-    "delayed": "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
-    " until this one has delivered it.",
-    "lost": "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
-    " until they time out.",
+    "invalidation_delayed": (
+        "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
+        " until this one has delivered it."
+    ),
+    "invalidation_lost": (
+        "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
+        " until they time out."
+    ),
 }
 
 
 def log(event: Event) -> None:
-    """Log what somebody should look at: failures as warnings, invalidations delayed or lost as errors."""
+    """Log failures as warnings; delayed and lost invalidations, and failed audits, as errors."""
     if event.kind in _UNACKNOWLEDGED:
         whose = event.function or "the functions under this namespace"
         logger.error(_UNACKNOWLEDGED[event.kind], event.key, event.cache, whose, exc_info=event.error)
@@ -29,9 +33,9 @@ def log(event: Event) -> None:
             event.key,
             event.cache,
         )
-    elif event.kind == "opened":
+    elif event.kind == "breaker_opened":
         logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)
-    elif event.kind == "closed":
+    elif event.kind == "breaker_closed":
         logger.info("Cache %r answers again, and is used.", event.cache)
     elif event.kind == "error":
         # Both name and text, as some errors have no text, and redis-py's have no telling repr.

@@ -1,4 +1,4 @@
-"""Statistics: counters of events, for each cached function of this process."""
+"""Statistics hook: counters of events, per cached function and process."""
 
 from dataclasses import dataclass, fields
 from threading import Lock
@@ -10,20 +10,20 @@ from cachedeco.runtime.state import in_each_child
 @dataclass(frozen=True, slots=True)
 class Stats:
     """
-    Sum up what happened to a function in this process since it started.
+    Counters of one cached function, in this process, since it started.
 
-    Not shared between processes, and not persistent.
+    They are not shared between processes, and not persistent.
     """
 
     hits: int = 0
     misses: int = 0
     stale: int = 0
     bypassed: int = 0
-    errors: int = 0  #: failed commands, unreadable or unpicklable values, invalidations delayed or lost
+    errors: int = 0  #: failed commands, values that can't be (un)pickled, invalidations delayed or lost
     computations: int = 0
-    seconds_saved: float = 0.0  #: what the computations behind the hits took when they ran
-    audited: int = 0  #: hits that were computed anew, and are what they should be
-    inconsistent: int = 0  #: hits that were computed anew, and are not
+    seconds_saved: float = 0.0  #: the time that the computations of the served entries took
+    audited: int = 0  #: hits that were computed again, and are right
+    inconsistent: int = 0  #: hits that were computed again, and are wrong
 
 
 _COUNTED: dict[str, str] = {
@@ -32,8 +32,8 @@ _COUNTED: dict[str, str] = {
     "stale": "stale",
     "bypassed": "bypassed",
     "error": "errors",
-    "delayed": "errors",
-    "lost": "errors",
+    "invalidation_delayed": "errors",
+    "invalidation_lost": "errors",
     "computed": "computations",
     "audited": "audited",
     "inconsistent": "inconsistent",
@@ -48,17 +48,17 @@ _lock = Lock()
 
 @in_each_child
 def _renew_lock() -> None:
-    """Replace the lock in a forked child: a thread of the parent may have held it, and cannot release it there."""
+    """Replace the lock in a forked child: a thread of the parent may hold it, and never releases it there."""
     global _lock  # noqa: PLW0603 -- only here
     _lock = Lock()
 
 
 def count(event: Event) -> None:
-    """Add an event to the statistics of its function."""
+    """Count an event for its function."""
     field = _COUNTED.get(event.kind)
     if field is None:
         return
-    # `+=` on a shared number is a read and a write: two threads would lose counts without the lock.
+    # `+=` reads and writes: without the lock two threads would lose counts.
     with _lock:
         counts = _counts.get(event.function)
         if counts is None:
@@ -69,7 +69,7 @@ def count(event: Event) -> None:
 
 
 def statistics(function: str) -> Stats:
-    """Return the counts of one function; of namespaces where *function* is empty."""
+    """Return the counters of one function; those of namespaces if *function* is empty."""
     with _lock:
         counts = dict(_counts.get(function, {}))
     seconds = float(counts.pop("seconds_saved", 0))

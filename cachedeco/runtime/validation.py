@@ -203,13 +203,6 @@ def _pause_of(value: Seconds) -> float:
     return seconds
 
 
-def _on_lost_of(value: object) -> object:
-    if value not in ("log", "raise"):
-        msg = f"the value is {value!r}; it takes 'log' or 'raise'."
-        raise ValueError(msg)
-    return value
-
-
 def _modules_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(
         isinstance(each, str) and all(part.isidentifier() for part in each.split(".")) for each in value
@@ -238,7 +231,6 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "OUTBOX_SECONDS": partial(span_of, what="the value"),
     "BREAKER_FAILURES": _failures_of,
     "BREAKER_SECONDS": _pause_of,
-    "ON_LOST_INVALIDATION": _on_lost_of,
     "MODULES": _modules_of,
     "SIGNING_KEYS": _signing_keys_of,
 }

@@ -62,15 +62,14 @@ class PendingInvalidation:
 class Breaker:
     """What is known of the trouble with the cache of one alias."""
 
-    __slots__ = ("alias", "failures", "flush", "is_gone", "pause", "probing", "queue", "resume", "retry_at")
+    __slots__ = ("alias", "fails_fast", "failures", "flush", "pause", "probing", "queue", "retry_at")
 
     def __init__(self, alias: str) -> None:
         """Begin closed."""
         self.alias = alias
         self.failures = 0
         self.retry_at: float | None = None  # when the pause ends; None while closed
-        self.resume: float | None = None  # when it was to end, had nobody been in a hurry
-        self.is_gone = False  # whether it refused at once, the last time
+        self.fails_fast = False  # whether the last failure was a refused connection, which takes no time
         self.pause = 0.0
         self.probing = False
         self.queue: dict[str, PendingInvalidation] = {}
@@ -100,7 +99,6 @@ class Breaker:
     def _probed(self, *, answers: bool) -> None:
         with _lock:
             self.probing = False
-            resume, self.resume = self.resume, None
             self.queue = {key: pending for key, pending in self.queue.items() if not pending.is_over()}
             closes = answers and not self.queue
             if closes:
@@ -108,12 +106,10 @@ class Breaker:
                 _discard(self)
             elif answers:  # and more has been invalidated meanwhile
                 self.retry_at = monotonic()
-            elif resume is not None:
-                self.retry_at = resume
             else:
                 self._wait()
         if closes:
-            emit(Event("closed", cache=self.alias))
+            emit(Event("breaker_closed", cache=self.alias))
 
     def succeeded(self) -> None:
         """Forget the failures: the cache has answered what only a cache that is well can answer."""
@@ -122,21 +118,10 @@ class Breaker:
                 _discard(self)
 
     def end_pause(self) -> None:
-        """Have the next command probe, if this is open."""
+        """Have the next command probe, if this is open; if the probe fails, pauses are short again."""
         with _lock:
             if self.retry_at is not None:
-                self.retry_at = monotonic()
-
-    def probe_soon(self) -> None:
-        """
-        Have the next command probe where that takes no time: for an invalidation.
-
-        A server that was started again is empty, and others use it at once. What is invalidated from then on, and
-        waits for the end of our pause, they would go on serving. A server that hangs costs a timeout, and has to wait.
-        """
-        with _lock:
-            if self.is_gone and self.retry_at is not None and self.retry_at > monotonic():
-                self.resume, self.retry_at = self.retry_at, monotonic()
+                self.retry_at, self.pause = monotonic(), 0.0
 
     def acknowledge(self, pendings: Mapping[str, PendingInvalidation]) -> None:
         """Owe these no longer. What was invalidated again meanwhile is another debt, and stays."""
@@ -166,12 +151,12 @@ def failed(alias: str, error: Exception | None = None) -> None:
     with _lock:
         breaker = breakers.setdefault(alias, Breaker(alias))
         breaker.failures += 1
-        breaker.is_gone = error is not None and is_refused_at_once(error)
+        breaker.fails_fast = error is not None and is_refused_at_once(error)
         opens = breaker.retry_at is None and breaker.failures >= most
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
     if opens:
-        emit(Event("opened", cache=alias, reason=f"{most} failures in a row"))
+        emit(Event("breaker_opened", cache=alias, reason=f"{most} failures in a row"))
 
 
 def enqueue_pending(alias: str, pendings: Mapping[str, PendingInvalidation], flush: Callable[[Breaker], bool]) -> None:
@@ -196,7 +181,7 @@ def enqueue_pending(alias: str, pendings: Mapping[str, PendingInvalidation], flu
         if opens:
             breaker._wait()  # noqa: SLF001 -- ours
     if opens:
-        emit(Event("opened", cache=alias, reason="an invalidation was not acknowledged"))
+        emit(Event("breaker_opened", cache=alias, reason="an invalidation was not acknowledged"))
 
 
 def is_outage(error: Exception, *, reading: bool = False) -> bool:

@@ -104,16 +104,25 @@ class Store:
         """
         return list(values) if self._is_refused() else self._written(values, timeout)
 
-    def set_urgently(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+    def set_tokens(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
         """
-        Do as `set_many()`, for what must not wait: invalidations.
+        Do as `set_many()`, for invalidations: send them although the breaker is open, unless that may cost a timeout.
 
-        What is owed to one server of several opens the breaker of their alias. Where one that is away costs no time, as
-        on our own backend, it keeps nothing from the others: they are used, and what they hold would be served on.
+        A server that refused connections may have been started again, and other processes use it at once. On a backend
+        that guards each server by itself, one server that is away keeps no invalidation from the others. An
+        acknowledgement makes the breaker probe now, so that it delivers what waits in the retry queue.
         """
-        if self._is_refused() and getattr(caches[self.alias], "spares_other_servers", False) is True:
+        if not self._is_refused():
             return self._written(values, timeout)
-        return self.set_many(values, timeout)
+        trouble = breakers.get(self.alias)
+        fails_fast = trouble is not None and trouble.fails_fast
+        if not fails_fast and getattr(caches[self.alias], "spares_other_servers", False) is not True:
+            return list(values)
+        left = self._written(values, timeout)
+        if trouble is not None and fails_fast and not left:
+            trouble.end_pause()
+            trouble.allows_request(self.answers)
+        return left
 
     def _written(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
         try:
@@ -184,7 +193,7 @@ class Store:
             self.tell_failure("The cache was asked whether it is well, and failed", key, error)
             trouble = breakers.get(self.alias)
             if trouble is not None:
-                trouble.is_gone = breaker.is_refused_at_once(error)
+                trouble.fails_fast = breaker.is_refused_at_once(error)
             return not is_outage(error, reading=reading)
 
     # --- what is known without a command ---
@@ -216,6 +225,11 @@ class Store:
     def tell_failure(self, what: str, key: str, error: Exception | None = None) -> None:
         """Emit the event of a command that failed."""
         emit(Event("error", self.function, key, self.alias, reason=what, error=error))
+
+    def is_bypassed(self) -> bool:
+        """Tell whether the breaker is open, without a probe."""
+        trouble = breakers.get(self.alias)
+        return trouble is not None and trouble.retry_at is not None
 
     def _is_refused(self) -> bool:
         trouble = breakers.get(self.alias)

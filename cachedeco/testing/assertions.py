@@ -20,7 +20,7 @@ from cachedeco.runtime.modes import current_mode
 P = ParamSpec("P")
 
 _PLURALS: Final = {"computation": "computations", "hit": "hits", "miss": "misses"}
-_ENDS: Final = frozenset[Kind]({"invalidated", "delayed", "lost", "error"})
+_ENDS: Final = frozenset[Kind]({"invalidated", "invalidation_delayed", "invalidation_lost", "error"})
 
 
 @contextmanager

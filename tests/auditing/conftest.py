@@ -1,6 +1,6 @@
 """Fixtures of the tests of the auditor: a background that works when it is told to, a clock, and what was told."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Context, copy_context
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from asgiref.sync import async_to_sync
 from pytest_django import Settings
 
 from cachedeco import CachedQuery, Event, listening
+from cachedeco.auditing.later import Delay
 from cachedeco.runtime import background
 from tests.loading.refreshing.conftest import Truth
 from tests.support.clocks import Clock
@@ -35,7 +36,6 @@ class Background:
         self.clock = clock
         self.jobs: list[Job] = []
         self.has_room = True
-        self._coroutines: list[Coroutine[Any, Any, object]] = []
 
     def submit(self, work: Callable[[], object], after: float = 0.0) -> bool:
         """Do as `background.submit()`."""
@@ -43,16 +43,12 @@ class Background:
             self.jobs.append(Job(after, copy_context(), work))
         return self.has_room
 
-    def start(self, work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
+    def start(self, work: background.AsyncWork, after: float = 0.0) -> bool:
         """Do as `background.start()`."""
 
         async def awaited() -> object:
-            return await work
+            return await work()
 
-        self._coroutines.append(work)
-        if not self.has_room:
-            work.close()
-            return False
         return self.submit(async_to_sync(awaited), after)
 
     def look(self) -> None:
@@ -61,11 +57,6 @@ class Background:
         for after, context, work in jobs:
             self.clock.now += after
             context.run(work)
-
-    def close(self) -> None:
-        """Leave the rest undone, and Python without a word about it."""
-        for each in self._coroutines:
-            each.close()
 
 
 class Told(list[Event]):
@@ -110,13 +101,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def later(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Background]:
+def later(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Background:
     """Give the background, for both sides."""
     later = Background(clock)
     monkeypatch.setattr(background, "submit", later.submit)
     monkeypatch.setattr(background, "start", later.start)
-    yield later
-    later.close()
+    monkeypatch.setattr(Delay, "submit", lambda delay, work: later.submit(work, delay.seconds))
+    monkeypatch.setattr(Delay, "start", lambda delay, work: later.start(work, delay.seconds))
+    return later
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from cachedeco import Event, cached_query_many, listening
 from cachedeco.auditing.auditor import INVALIDATED, UNCERTAIN
-from cachedeco.functions import bulk
+from cachedeco.loading import sampling
 from tests.auditing.conftest import TIMEOUT, Background, Told
 from tests.loading.refreshing.conftest import Truth
 from tests.support.sides import SYNC, Side, both
@@ -68,7 +68,7 @@ def test_only_ids_of_the_sample_are_computed_anew(
     """Chance decides for each id."""
     rows = table.cached(side)
     side.call(rows, [1, 2, 3])
-    monkeypatch.setattr(bulk, "random", choosing(0, 2))
+    monkeypatch.setattr(sampling, "random", choosing(0, 2))
     side.call(rows, [1, 2, 3])
 
     later.look()

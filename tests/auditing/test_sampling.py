@@ -7,7 +7,7 @@ from pytest_django import Settings
 from cachedeco import Event, listening, mode
 from cachedeco.auditing import auditor
 from cachedeco.auditing.auditor import REMEDY
-from cachedeco.functions import single
+from cachedeco.loading import sampling
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Told
 from tests.auditing.test_two_looks import planted
 from tests.loading.refreshing.conftest import Truth
@@ -98,7 +98,7 @@ def test_fraction_of_hits_is_audited(  # noqa: PLR0913 -- a pair
 ) -> None:
     """A hit is audited if chance is below the setting."""
     settings.CACHEDECO = {"AUDIT": 0.25}
-    monkeypatch.setattr(single, "random", lambda: chance)
+    monkeypatch.setattr(sampling, "random", lambda: chance)
     read = Truth().cached(side, timeout=TIMEOUT)
     side.call(read, 1)
 
@@ -114,7 +114,7 @@ def test_nothing_is_audited_unless_asked_for(side: Side, later: Background, sett
     read = Truth().cached(side, timeout=TIMEOUT)
     side.call(read, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(single, "random", lambda: pytest.fail("thrown"))
+        patch.setattr(sampling, "random", lambda: pytest.fail("thrown"))
         side.call(read, 1)
 
     assert [] == later.jobs

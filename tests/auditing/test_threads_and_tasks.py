@@ -2,17 +2,18 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from threading import Semaphore
-from types import SimpleNamespace
 
 import pytest
 from django.core.cache import caches
 
 from cachedeco import cached_query
+from cachedeco.auditing import later
 from cachedeco.runtime import background
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Told
+from tests.auditing.test_later import Hourglass, hourglass  # noqa: F401 -- as above
 from tests.loading.refreshing.conftest import Truth, worked  # noqa: F401 -- a fixture
-from tests.runtime.test_background import Hourglass, hourglass  # noqa: F401 -- as above
 from tests.support.sides import SYNC
 from tests.support.threads import PATIENCE_SECONDS
 
@@ -40,7 +41,7 @@ def test_thread_looks_twice_with_connections_of_its_own(
     assert worked.acquire(timeout=PATIENCE_SECONDS)
     hourglass.turn(AUDIT_SECONDS)
     assert worked.acquire(timeout=PATIENCE_SECONDS)
-    assert ("old", ["cachedeco"] * 2, ["inconsistent"]) == (found, threads, told.kinds)
+    assert ("old", ["cachedeco", "cachedeco-audit"], ["inconsistent"]) == (found, threads, told.kinds)
     assert caches["default"] not in theirs
 
 
@@ -49,8 +50,9 @@ def test_task_of_the_same_loop_looks_twice(told: Told, monkeypatch: pytest.Monke
     loops: list[asyncio.AbstractEventLoop] = []
     slept: list[float] = []
 
-    async def sleep(seconds: float) -> None:
+    def call_later(seconds: float, callback: Callable[..., object], *args: object) -> None:
         slept.append(seconds)
+        callback(*args)
 
     @cached_query(timeout=TIMEOUT, ignore=("loops",))
     async def read() -> int:
@@ -58,12 +60,11 @@ def test_task_of_the_same_loop_looks_twice(told: Told, monkeypatch: pytest.Monke
         return len(loops)
 
     async def calls() -> tuple[int, int]:
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
         found = await read(), await read()
         await asyncio.gather(*background._tasks)
-        await asyncio.gather(*background._sleepers)
+        await asyncio.gather(*later._tasks)
         return found
-
-    monkeypatch.setattr(background, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
     assert (1, 1) == asyncio.run(calls())
     assert ([AUDIT_SECONDS], 3, 1, ["inconsistent"]) == (slept, len(loops), len(set(loops)), told.kinds)

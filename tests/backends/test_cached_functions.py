@@ -93,9 +93,9 @@ def test_invalidation_of_a_server_out_of_reach_is_never_given_up(
     end_pause()
 
     assert queue
-    assert "delayed" in told
+    assert "invalidation_delayed" in told
     assert {} == breaker.breakers
-    assert "lost" not in kinds(events)
+    assert "invalidation_lost" not in kinds(events)
 
 
 @pytest.mark.parametrize("servers", [1], indirect=True)
@@ -111,8 +111,8 @@ def test_invalidation_reaches_a_server_that_was_started_again_at_once(
 
     double.invalidate(1)
 
-    assert {"delayed", "opened", "error"} <= first
-    assert {"invalidated", "closed"} <= kinds(events)
+    assert {"invalidation_delayed", "breaker_opened", "error"} <= first
+    assert {"invalidated", "breaker_closed"} <= kinds(events)
 
 
 @pytest.mark.parametrize("servers", [2], indirect=True)

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -165,7 +166,7 @@ def test_coroutine_goes_on_in_a_task_of_the_loop() -> None:
             done.set()
 
         coloured.set("blue")
-        assert background.start(work())
+        assert background.start(work)
         gc.collect()
         await done.wait()
         return said
@@ -175,15 +176,15 @@ def test_coroutine_goes_on_in_a_task_of_the_loop() -> None:
 
 
 def test_coroutine_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And closed, so that Python does not warn of one that nobody has awaited."""
+    """And never made, so that Python does not warn of one that nobody has awaited."""
     monkeypatch.setattr(background, "LONGEST_QUEUE", 2)
 
     async def scene() -> tuple[list[bool], bool]:
         go_on = asyncio.Event()
-        answers = [background.start(go_on.wait()) for _ in range(3)]
+        answers = [background.start(go_on.wait) for _ in range(3)]
         go_on.set()
         await ended()
-        return answers, background.start(asyncio.sleep(0))
+        return answers, background.start(partial(asyncio.sleep, 0))
 
     answers = asyncio.run(scene())
     gc.collect()
@@ -197,8 +198,8 @@ def test_what_a_task_raises_is_lost() -> None:
     async def scene() -> list[dict[str, Any]]:
         complaints: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
-        background.start(raising(ValueError()))
-        background.start(raising(asyncio.CancelledError()))
+        background.start(partial(raising, ValueError()))
+        background.start(partial(raising, asyncio.CancelledError()))
         await ended()
         gc.collect()
         return complaints

@@ -39,7 +39,6 @@ def test_settings_have_their_defaults() -> None:
         OUTBOX_SECONDS=600.0,
         BREAKER_FAILURES=3,
         BREAKER_SECONDS=1.0,
-        ON_LOST_INVALIDATION="log",
     )
 
     with override_settings(CACHEDECO={}):
@@ -70,8 +69,6 @@ def test_settings_have_their_defaults() -> None:
         ("BREAKER_FAILURES", 7, 7),
         ("BREAKER_SECONDS", 0.5, 0.5),
         ("BREAKER_SECONDS", timedelta(minutes=1), 60.0),
-        ("ON_LOST_INVALIDATION", "log", "log"),
-        ("ON_LOST_INVALIDATION", "raise", "raise"),
         ("JITTER", 0, 0.0),
         ("JITTER", 0.99, 0.99),
         ("AUDIT", 0, 0.0),
@@ -125,8 +122,6 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("BREAKER_SECONDS", None, "the pause is None; it takes more"),
         ("BREAKER_SECONDS", -1, "the pause is -1; it takes 0 or more seconds"),
         ("BREAKER_SECONDS", "1", "the pause is '1'; it takes seconds"),
-        ("ON_LOST_INVALIDATION", "ignore", "the value is 'ignore'; it takes 'log' or 'raise'"),
-        ("ON_LOST_INVALIDATION", [], r"the value is \[\]"),
         ("JITTER", None, "the jitter is None; it takes a fraction, such as 0.1"),
         ("JITTER", 1, "the jitter is 1; it takes 0 or more, and less than 1"),
         ("JITTER", -0.1, "the jitter is -0.1"),

@@ -169,8 +169,9 @@ def test_counting_under_many_threads_loses_nothing() -> None:
     ("kind", "field"),
     [
         ("hit", "hits"), ("miss", "misses"), ("stale", "stale"), ("bypassed", "bypassed"), ("error", "errors"),
-        ("delayed", "errors"), ("lost", "errors"), ("computed", "computations"), ("stored", None), ("unstored", None),
-        ("invalidated", None), ("opened", None), ("closed", None),
+        ("invalidation_delayed", "errors"), ("invalidation_lost", "errors"), ("computed", "computations"),
+        ("stored", None), ("unstored", None),
+        ("invalidated", None), ("breaker_opened", None), ("breaker_closed", None),
     ],
 )  # fmt: skip
 def test_each_kind_of_event_is_counted_in_its_field(kind: events.Kind, field: str | None) -> None:

@@ -97,7 +97,7 @@ class Truth:
 
     def hear(self, event: Event) -> None:
         """Note what is delayed or lost."""
-        if event.kind in {"delayed", "lost"}:
+        if event.kind in {"invalidation_delayed", "invalidation_lost"}:
             self.queue.append(event)
 
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from time import perf_counter
 
 import django
@@ -18,6 +19,11 @@ django.setup()
 
 from tests.schedules.explorer import Explored, explore, throw  # noqa: E402 -- decorated functions want Django
 from tests.schedules.scenarios import LARGE, SMALL  # noqa: E402 -- as above
+
+with suppress(ModuleNotFoundError):  # the auditor can be left out
+    from tests.auditing.schedules import AUDITS
+
+    SMALL += AUDITS
 
 
 def explored(seeds: int, first: int) -> Iterator[Explored]:

@@ -95,10 +95,3 @@ def only_once() -> None:
     if world().computed > 1:
         message = f"{world().computed} computations were made"
         raise Violation(message)
-
-
-def nobody_is_accused() -> None:
-    """Fail if the auditor has called anything inconsistent."""
-    if world().accusation:
-        message = f"the auditor has accused somebody: {world().accusation}"
-        raise Violation(message)

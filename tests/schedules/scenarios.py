@@ -7,7 +7,6 @@ from tests.schedules.acts import (
     at_once,
     can_not_be_read,
     forgets,
-    nobody_is_accused,
     only_once,
     passes,
     reads,
@@ -52,7 +51,8 @@ def _missing(function: Callable[[], dict[str, int]]) -> list[Callable[[], object
     return [function, forgets]
 
 
-def _readers(function: Callable[[], dict[str, int]], *names: str) -> dict[str, Act]:
+def reads_by(function: Callable[[], dict[str, int]], *names: str) -> dict[str, Act]:
+    """Return actors who read by the same function."""
     return dict.fromkeys(names, reads(function))
 
 
@@ -61,7 +61,7 @@ def _of_one_process() -> list[Scenario]:
         Scenario(
             name=f"two readers, one writer, {way}",
             before=_missing(function),
-            cast=_readers(function, "A", "B") | {"W": writes("row", invalidate)},
+            cast=reads_by(function, "A", "B") | {"W": writes("row", invalidate)},
             looks=[reads(function)],
         )
         for way, (function, invalidate) in invalidates.items()
@@ -71,7 +71,7 @@ def _of_one_process() -> list[Scenario]:
         *found,
         Scenario(
             name="a cold reader, two writers",
-            cast=_readers(plain, "A") | a_writer | {"V": writes("row", plain.invalidate_all)},
+            cast=reads_by(plain, "A") | a_writer | {"V": writes("row", plain.invalidate_all)},
             looks=[reads(plain)],
         ),
         Scenario(
@@ -81,20 +81,20 @@ def _of_one_process() -> list[Scenario]:
             looks=[reads(plain)],
         ),
         Scenario(
-            name="three readers compute once", before=_missing(plain), cast=_readers(plain, *"ABC"), looks=[only_once]
+            name="three readers compute once", before=_missing(plain), cast=reads_by(plain, *"ABC"), looks=[only_once]
         ),
-        Scenario(name="two cold readers compute once", cast=_readers(plain, *"AB"), looks=[only_once]),
+        Scenario(name="two cold readers compute once", cast=reads_by(plain, *"AB"), looks=[only_once]),
         Scenario(
             name="followers who give up",
             before=_missing(plain),
-            cast=_readers(plain, *"AB") | a_writer,
+            cast=reads_by(plain, *"AB") | a_writer,
             looks=[reads(plain)],
             budget={"timeout": 1},
         ),
         Scenario(
             name="a reader is abandoned",
             before=_missing(plain),
-            cast=_readers(plain, *"AB") | a_writer,
+            cast=reads_by(plain, *"AB") | a_writer,
             looks=[PAST_A_LEASE, reads(plain)],
             budget={"crash": 1},
         ),
@@ -105,7 +105,7 @@ def _of_one_process() -> list[Scenario]:
             looks=[reads(plain)],
         ),
         Scenario(
-            name="set", before=[plain], cast=_readers(plain, *"AB") | {"W": sets("row", plain)}, looks=[reads(plain)]
+            name="set", before=[plain], cast=reads_by(plain, *"AB") | {"W": sets("row", plain)}, looks=[reads(plain)]
         ),
     ]
 
@@ -122,7 +122,7 @@ def _of_evictions() -> list[Scenario]:
         Scenario(
             name="two readers, any key evicted",
             before=[plain],
-            cast=_readers(plain, *"AB") | {"W": writes("row", plain.invalidate)},
+            cast=reads_by(plain, *"AB") | {"W": writes("row", plain.invalidate)},
             looks=[reads(plain)],
             budget={"evict": 1},
         ),
@@ -130,7 +130,7 @@ def _of_evictions() -> list[Scenario]:
             Scenario(
                 name=f"a call inside a call, {name}, any key evicted",
                 before=[function],
-                cast=_readers(function, "A") | {"W": writes("in", inner.invalidate)},
+                cast=reads_by(function, "A") | {"W": writes("in", inner.invalidate)},
                 looks=[reads(function), reads(inner)],
                 budget={"evict": 1},
             )
@@ -143,13 +143,13 @@ def _of_calls_inside() -> list[Scenario]:
     a_writer = {"W": writes("in", inner.invalidate)}
     found = []
     for name, function in CALLS_INSIDE.items():
-        in_processes = _readers(function, "A@p", "B@q") | {"W@r": a_writer["W"]}
+        in_processes = reads_by(function, "A@p", "B@q") | {"W@r": a_writer["W"]}
         looks = [reads(function)]
         found += [
             Scenario(
                 name=f"a call inside a call, {name}",
                 before=_missing(function),
-                cast=_readers(function, *"AB") | a_writer,
+                cast=reads_by(function, *"AB") | a_writer,
                 looks=looks,
             ),
             Scenario(
@@ -171,7 +171,7 @@ def _of_calls_inside() -> list[Scenario]:
             Scenario(
                 name=f"a call inside a call, {name}, and beside it",
                 before=_missing(function),
-                cast=_readers(function, "A") | _readers(inner, "B") | a_writer,
+                cast=reads_by(function, "A") | reads_by(inner, "B") | a_writer,
                 looks=[reads(function), reads(inner)],
             )
             for name, function in (("first", outer), ("last", late))
@@ -179,14 +179,14 @@ def _of_calls_inside() -> list[Scenario]:
         Scenario(
             name="a call inside a call inside a call",
             before=_missing(outermost),
-            cast=_readers(outermost, "A") | {"V": writes("out", outer.invalidate)} | a_writer,
+            cast=reads_by(outermost, "A") | {"V": writes("out", outer.invalidate)} | a_writer,
             looks=[reads(outermost), reads(outer)],
         ),
         *[
             Scenario(
                 name=f"a call inside a call is due, refreshed by {who}",
                 before=[aging, PAST_ITS_TIMEOUT],
-                cast=_readers(aging, *"AB") | a_writer,
+                cast=reads_by(aging, *"AB") | a_writer,
                 looks=[reads(aging)],
                 settings={"REFRESH": who},
             )
@@ -195,7 +195,7 @@ def _of_calls_inside() -> list[Scenario]:
         Scenario(
             name="a call inside a call twice",
             before=_missing(twice),
-            cast=_readers(twice, "A") | a_writer,
+            cast=reads_by(twice, "A") | a_writer,
             looks=[reads(twice)],
         ),
     ]
@@ -206,34 +206,34 @@ def _of_several_processes() -> list[Scenario]:
     return [
         Scenario(
             name="two processes compute once",
-            cast=_readers(plain, "A@p", "B@q"),
+            cast=reads_by(plain, "A@p", "B@q"),
             looks=[only_once],
             budget={"poll": 2},
         ),
         Scenario(
             name="three readers in two processes compute once",
             before=_missing(plain),
-            cast=_readers(plain, "A@p", "B@q", "C@q"),
+            cast=reads_by(plain, "A@p", "B@q", "C@q"),
             looks=[only_once],
         ),
         Scenario(
             name="two processes, one writer",
             before=_missing(plain),
-            cast=_readers(plain, "A@p", "B@q") | a_writer,
+            cast=reads_by(plain, "A@p", "B@q") | a_writer,
             looks=[reads(plain)],
             budget={"poll": 1},
         ),
         Scenario(
             name="a process is killed",
             before=_missing(plain),
-            cast=_readers(plain, "A@p", "B@q") | a_writer,
+            cast=reads_by(plain, "A@p", "B@q") | a_writer,
             looks=[PAST_A_LEASE, reads(plain)],
             budget={"kill": 1},
         ),
         Scenario(
             name="a reader comes late",
             before=_missing(plain),
-            cast=_readers(plain, "A@p", "B@q") | {"C": PAST_A_MARK},
+            cast=reads_by(plain, "A@p", "B@q") | {"C": PAST_A_MARK},
             looks=[reads(plain)],
         ),
     ]
@@ -246,14 +246,14 @@ def _of_caches_that_fail() -> list[Scenario]:
         Scenario(
             name="three readers of a cache that can't be read, one writer",
             before=[plain, can_not_be_read],
-            cast=_readers(plain, *"ABC") | {"W": writes("row")},
+            cast=reads_by(plain, *"ABC") | {"W": writes("row")},
             looks=[reads(plain)],
             settings=without_breaker,
         ),
         Scenario(
             name="three readers of a cache that can't be read do not wait in vain",
             before=[can_not_be_read],
-            cast=_readers(plain, *"ABC"),
+            cast=reads_by(plain, *"ABC"),
             looks=[at_once],
             settings=without_breaker,
         ),
@@ -266,7 +266,7 @@ def _of_time() -> list[Scenario]:
         Scenario(
             name=f"an entry is due, {readers}, refreshed by {who}",
             before=[stale, PAST_ITS_TIMEOUT],
-            cast=_readers(stale, *readers.split()) | {"W@r": a_writer["W"]},
+            cast=reads_by(stale, *readers.split()) | {"W@r": a_writer["W"]},
             looks=[reads(stale)],
             settings={"REFRESH": who},
         )
@@ -284,53 +284,10 @@ def _of_time() -> list[Scenario]:
         Scenario(
             name="the old value stands in for one that can't be computed",
             before=[rescued, PAST_ITS_TIMEOUT],
-            cast=_readers(rescued, *"AB") | {"W": writes("row", rescued.invalidate)},
+            cast=reads_by(rescued, *"AB") | {"W": writes("row", rescued.invalidate)},
             looks=[reads(rescued)],
             budget={"fail": 1},
         ),
-    ]
-
-
-def _of_audits() -> list[Scenario]:
-    # A pause of the world ends when nobody else can go on: by the second look each invalidation has arrived.
-    audits = {"AUDIT": 1.0, "AUDIT_SECONDS": TIMEOUT / 2}
-    found = [
-        Scenario(
-            name=f"a hit is audited, {way}",
-            before=[function],
-            cast=_readers(function, "A") | {"W": writes("row", invalidate)},
-            looks=[nobody_is_accused],
-            settings=audits,
-        )
-        for way, (function, invalidate) in invalidates.items()
-    ]
-    return [
-        *found,
-        Scenario(
-            name="a hit is audited, any key evicted",
-            before=[plain],
-            cast=_readers(plain, "A") | {"W": writes("row", plain.invalidate)},
-            looks=[nobody_is_accused],
-            budget={"evict": 1},
-            settings=audits,
-        ),
-        Scenario(
-            name="two hits are audited, two writers",
-            before=[plain],
-            cast=_readers(plain, "A@p", "B@q") | {"W@r": writes("row", plain.invalidate, times=2)},
-            looks=[nobody_is_accused],
-            settings=audits,
-        ),
-        *[
-            Scenario(
-                name=f"a call inside a call is audited, {name}",
-                before=[function],
-                cast=_readers(function, "A") | {"W": writes("in", inner.invalidate)},
-                looks=[nobody_is_accused],
-                settings=audits,
-            )
-            for name, function in CALLS_INSIDE.items()
-        ],
     ]
 
 
@@ -342,7 +299,6 @@ SMALL = [
     *_of_several_processes(),
     *_of_caches_that_fail(),
     *_of_time(),
-    *_of_audits(),
 ]
 
 TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1}

@@ -113,30 +113,6 @@ class Remembered(MutableMapping[str, tuple[str, ...]]):
         return len(world().process.remembered)
 
 
-class Suspects(MutableMapping[tuple[str, str], float]):
-    """What the process of whoever asks is to audit a second time."""
-
-    def __getitem__(self, name: tuple[str, str]) -> float:
-        """Give the time until which it is known."""
-        return world().process.suspects[name]
-
-    def __setitem__(self, name: tuple[str, str], until: float) -> None:
-        """Enter one."""
-        world().process.suspects[name] = until
-
-    def __delitem__(self, name: tuple[str, str]) -> None:
-        """Forget one."""
-        del world().process.suspects[name]
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Give the names."""
-        return iter(world().process.suspects)
-
-    def __len__(self) -> int:
-        """Count."""
-        return len(world().process.suspects)
-
-
 def wait(futures: Collection[Future[Any]], seconds: float) -> None:
     """Wait for a future, at most so many seconds of the world."""
     [future] = futures
@@ -154,7 +130,9 @@ def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: Future[A
         _Now.world.clock += seconds
 
 
-def _submit(work: Callable[[], object], after: float = 0.0) -> bool:
+def submit(work: Callable[[], object], after: float = 0.0) -> bool:
+    """Begin some work beside the actors, after so many seconds of the world."""
+
     def later() -> None:
         _sleep(after)
         work()
@@ -166,13 +144,14 @@ def _random_bytes(size: int) -> bytes:
     return world().random_bytes(size)
 
 
-def _time() -> float:
+def now() -> float:
+    """Return the time of the world."""
     return world().clock
 
 
 REPLACED: dict[str, Any] = {
-    **{f"{module}.monotonic": _time for module in ("auditing.auditor", "loading.leases", "loading.single_flight")},
-    **{f"{module}.perf_counter": _time for module in ("auditing.auditor", "loading.computing")},
+    **{f"{module}.monotonic": now for module in ("loading.leases", "loading.single_flight")},
+    "loading.computing.perf_counter": now,
     **{
         f"{module}.urandom": _random_bytes
         for module in ("invalidation.tokens", "invalidation.delivery", "loading.leases")
@@ -181,14 +160,13 @@ REPLACED: dict[str, Any] = {
     "loading.leases.uniform": lambda low, high: (low + high) / 2,
     "loading.effects.wait": wait,
     "loading.effects.sleep": _sleep,
-    "runtime.background.submit": _submit,
+    "runtime.background.submit": submit,
     "loading.single_flight._flights": FLIGHTS,
     # One thread runs at a time, and may stop while it holds it.
     "loading.single_flight._lock": nullcontext(),
     "tracking.nested_names.remembered": Remembered(),
-    "auditing.auditor._suspects": Suspects(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
-    "invalidation.delivery._note": lambda _: None,
+    "invalidation.delivery.delay": lambda _: None,
 }
 
 
@@ -206,7 +184,7 @@ def simulated(**settings: Any) -> Iterator[None]:
         patch.setattr(logging.getLogger("cachedeco"), "disabled", True)
         for name, replacement in REPLACED.items():
             patch.setattr(f"cachedeco.{name}", replacement)
-        replace_time(patch, _time)
+        replace_time(patch, now)
         try:
             with listening(_hear):
                 yield

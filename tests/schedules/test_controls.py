@@ -1,7 +1,6 @@
 """Broken schemes, and the library broken on purpose: the explorer must find the schedule that shows it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -80,12 +79,3 @@ def test_library_without_one_line_of_defence_is_found_out(name: str, monkeypatch
     explored = explore(scenario(missed_in), is_one_enough=True)
 
     assert explored.violation
-
-
-def test_write_that_nobody_announces_is_found_by_the_auditor() -> None:
-    """Where the writer does not invalidate there is a schedule in which the auditor says so."""
-    audited = scenario("a hit is audited, own token")
-
-    explored = explore(replace(audited, cast={**audited.cast, "W": writes("row")}), is_one_enough=True)
-
-    assert "the auditor has accused somebody: it differs" in explored.violation

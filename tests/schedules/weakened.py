@@ -1,13 +1,10 @@
 """The library with one line of defence taken away: a schedule must be found in which it is missed."""
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from cachedeco.auditing import auditor
 from cachedeco.loading import single_flight
 from cachedeco.loading.computing import FlightResult, Miss
-from cachedeco.loading.effects import Ok
 from cachedeco.loading.reading import build_stamp
 from cachedeco.loading.single_flight import Flight
 from cachedeco.tracking import collector
@@ -41,12 +38,6 @@ def _note_the_last(alias: str, keys: Any, found: Any) -> None:
 def _land_by_name(flight: Flight, landing: FlightResult) -> None:
     if single_flight._flights.pop(flight.name, None) is flight:
         flight.future.set_result(landing)
-
-
-def _accused_at_once(sample: auditor.Sample) -> Any:
-    differing = yield from auditor._looked_at(sample)
-    yield partial(auditor._reported, sample, differing)
-    return Ok(None)
 
 
 _board = single_flight.join_or_lead
@@ -89,12 +80,6 @@ WEAKENED: dict[str, tuple[str, Any, str]] = {
         "loading.leases.Lease.end",
         lambda lease, _mark: lease.store.delete(lease.key),
         "two processes compute once",
-    ),
-    "audits that look once": ("auditing.auditor._first_look", _accused_at_once, "a hit is audited, own token"),
-    "audits that do not look at the tokens": (
-        "auditing.auditor._unexplained",
-        lambda _sample, ids: list(ids),
-        "a hit is audited, own token",
     ),
     "no leases": ("loading.leases.Lease.take", lambda _lease: True, "two processes compute once"),
 }

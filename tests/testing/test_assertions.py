@@ -168,7 +168,7 @@ def test_failure_lists_the_namespaces_that_were_invalidated_meanwhile() -> None:
     assert "4. invalidated cd:n:half:7" == lines[3]
 
 
-@pytest.mark.parametrize("kind", ["delayed", "lost", "error"])
+@pytest.mark.parametrize("kind", ["invalidation_delayed", "invalidation_lost", "error"])
 def test_failure_lists_what_failed_without_a_function(kind: events.Kind) -> None:
     """A namespace that could not be read or invalidated is in the list, and not in the block's events."""
     with pytest.raises(AssertionError, match=rf"\n4\. {kind} +cd:n:half; down$"), assert_hits(half, 1) as heard:  # noqa: PT012 -- the message is of the whole block

@@ -7,13 +7,14 @@ from django.core.cache import caches
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from cachedeco import LostInvalidation, Namespace, cached_query, cached_query_many
+from cachedeco import Namespace, cached_query, cached_query_many
 from cachedeco.invalidation import delivery
 from cachedeco.outbox import recording
 from cachedeco.storage.breaker import breakers
+from cachedeco.testing import capture_events
 from tests.conftest import UseCaches
 from tests.invalidation.dependencies.roster import made_squad, players_of, squads
-from tests.models import Player
+from tests.models import Club, Player
 from tests.support.backends import Commands
 from tests.support.faults import faulty
 
@@ -25,9 +26,8 @@ class Interrupted(BaseException):
 
 
 @pytest.fixture
-def _raising(settings: Settings, use_caches: UseCaches) -> None:
-    """Have the caller be told."""
-    settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise"}
+def _faulty(use_caches: UseCaches) -> None:
+    """Give a cache that can misbehave."""
     use_caches(default="faulty")
 
 
@@ -39,7 +39,7 @@ def _recorded(request: pytest.FixtureRequest) -> Iterator[None]:
     delivery.record_with(None)
 
 
-raising = pytest.mark.usefixtures("_raising", "_recorded")
+both_ways = pytest.mark.usefixtures("_faulty", "_recorded")
 
 
 @cached_query(name="together.double")
@@ -54,10 +54,10 @@ def triples(numbers: list[int]) -> dict[int, int]:
     return {number: 3 * number for number in numbers}
 
 
-@cached_query(name="together.thrice")
-def thrice(number: int) -> int:
-    """Return thrice a number."""
-    return 3 * number
+@cached_query(name="together.named")
+def named(club: Club) -> str:
+    """Return the name of a club."""
+    return club.name
 
 
 def queue(alias: str = "default") -> list[str]:
@@ -73,34 +73,35 @@ SEVERAL: dict[str, Callable[[], object]] = {
 }
 
 
-@raising
+@both_ways
 @real
 @pytest.mark.parametrize("act", SEVERAL.values(), ids=SEVERAL)
-def test_all_of_one_write_is_noted_though_it_raises(act: Callable[[], object]) -> None:
+def test_all_of_one_write_is_noted(act: Callable[[], object]) -> None:
     """Of several tokens none is forgotten because the cache did not acknowledge the first."""
-    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation) as told:
+    with faulty("set_many", raises=TimeoutError), capture_events() as events:
         act()
 
+    delayed = [event.key.removeprefix("cd:n:") for event in events if event.kind == "invalidation_delayed"]
     assert len(queue()) > 1
-    assert queue() == sorted(key.removeprefix("cd:n:") for key in told.value.keys)
+    assert queue() == sorted(delayed)
 
 
-@raising
-def test_every_cache_is_told_though_the_first_raises(use_caches: UseCaches, settings: Settings) -> None:
+@both_ways
+def test_every_cache_is_told_though_the_first_fails(use_caches: UseCaches, settings: Settings) -> None:
     """A namespace lives in each cache: that one of them is gone keeps nothing from the others."""
     use_caches(default="faulty", other="locmem")
-    settings.CACHEDECO = {"ON_LOST_INVALIDATION": "raise", "ALIASES": ["default", "other"]}
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
 
-    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
+    with faulty("set_many", raises=TimeoutError):
         Namespace("club", 7).invalidate()
 
     assert (["club:7"], []) == (queue("default"), queue("other"))
     assert caches["other"].get("cd:n:club:7") is not None
 
 
-@raising
+@both_ways
 @real
-def test_all_of_one_transaction_is_noted_though_the_first_raises() -> None:
+def test_all_of_one_transaction_is_noted_though_the_first_fails() -> None:
     """What waits under a savepoint, and what is delivered otherwise, is tried too, and what was undone is not."""
 
     @transaction.atomic
@@ -114,7 +115,7 @@ def test_all_of_one_transaction_is_noted_though_the_first_raises() -> None:
             transaction.set_rollback(True)
         Namespace("last").invalidate()
 
-    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
+    with faulty("set_many", raises=TimeoutError):
         write()
 
     assert ["last", "nested", "outermost"] == queue()
@@ -138,24 +139,30 @@ def test_interrupted_delivery_is_noted(use_caches: UseCaches) -> None:
     assert ["club:7", "club:8"] == queue()
 
 
-@raising
+@both_ways
 @real
 def test_all_that_could_not_be_replaced_is_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `set()` was to replace, for several calls by one transaction, is invalidated though the first raises."""
+    """
+    What `set()` was to replace, for several calls by one transaction, is invalidated though one can't be named.
+
+    The defect: Django asks a hook that raises for its `__qualname__`, of which ours had none, and raised in its turn.
+    """
     monkeypatch.setattr(connection, "isolation_level", "read committed", raising=False)
+    club, other = Club.objects.create(name="North"), Club.objects.create(name="South")
 
     @transaction.atomic
     def write() -> None:
-        thrice.call(1).set(0)
-        thrice.call(2).set(0)
+        named.call(club).set("")
+        named.call(other).set("")
         triples.call([1]).set({1: 0})
         triples.call([2]).set({2: 0})
+        club.delete()  # without its pk it has no key when the transaction commits
 
-    with faulty("set_many", raises=TimeoutError), pytest.raises(LostInvalidation):
+    with faulty("set_many", raises=TimeoutError):
         write()
 
-    assert (2, 2) == tuple(
-        len([key for key in queue() if name in key]) for name in ("together.thrice", "together.triples")
+    assert (1, 2) == tuple(
+        len([key for key in queue() if name in key]) for name in ("together.named", "together.triples")
     )
 
 

@@ -17,7 +17,9 @@ from tests.support.servers import free_port
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
 
-@pytest.mark.parametrize(("fault", "kind"), [({"after": lambda: None}, "invalidated"), ({"raises": OSError}, "lost")])
+@pytest.mark.parametrize(
+    ("fault", "kind"), [({"after": lambda: None}, "invalidated"), ({"raises": OSError}, "invalidation_lost")]
+)
 def test_last_attempt_is_made_at_the_exit(fault: dict[str, Any], kind: str) -> None:
     """What is owed when the process ends is delivered, pause or not, or told to be lost."""
     lose(lambda: double.invalidate(4))
@@ -28,7 +30,10 @@ def test_last_attempt_is_made_at_the_exit(fault: dict[str, Any], kind: str) -> N
     with faulty(**fault), listening(seen.append):
         retry_queue.deliver_at_exit()
 
-    assert ([kind], []) == ([event.kind for event in seen if event.kind in {"invalidated", "lost"}], queue())
+    assert ([kind], []) == (
+        [event.kind for event in seen if event.kind in {"invalidated", "invalidation_lost"}],
+        queue(),
+    )
 
 
 def test_exit_that_owes_nothing_sends_nothing(commands: Commands) -> None:

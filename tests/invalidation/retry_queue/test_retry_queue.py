@@ -93,7 +93,7 @@ def test_invalidation_while_open_is_noted_and_not_sent(commands: Commands) -> No
     with listening(seen.append):
         Namespace("numbers").invalidate()
 
-    assert (["delayed"], []) == ([event.kind for event in seen], commands.names)
+    assert (["invalidation_delayed"], []) == ([event.kind for event in seen], commands.names)
     assert "cd:n:numbers" == queue()[1]
 
 
@@ -105,15 +105,17 @@ def test_delivery_is_told_as_an_invalidation_of_its_function(clock: Clock) -> No
         lose(Namespace("numbers").invalidate)
         clock.advance(1)
         double.peek(4)
-    told = {kind: {event[1:4] for event in seen if event.kind == kind} for kind in ("delayed", "invalidated")}
+    told = {
+        kind: {event[1:4] for event in seen if event.kind == kind} for kind in ("invalidation_delayed", "invalidated")
+    }
 
-    assert told["delayed"] == told["invalidated"]
-    assert {"failing.double", ""} == {function for function, _, _ in told["delayed"]}
+    assert told["invalidation_delayed"] == told["invalidated"]
+    assert {"failing.double", ""} == {function for function, _, _ in told["invalidation_delayed"]}
 
 
 def test_invalidation_that_is_acknowledged_in_part_delays_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the cache names as failed is owed, and no more."""
-    monkeypatch.setattr(Store, "set_many", lambda _store, values, _timeout: [key for key in values if key == "b"])
+    monkeypatch.setattr(Store, "set_tokens", lambda _store, values, _timeout: [key for key in values if key == "b"])
 
     left = attempt([Invalidation(Store("default"), key) for key in "abc"])
     delay(left)
@@ -227,7 +229,7 @@ def test_debt_is_not_paid_where_a_rollback_would_undo_it(
     """The database cache writes inside the caller's transaction: its debts wait for a call outside."""
     use_caches(default=backend)
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "set_many", lambda _store, values, _timeout: list(values))
+        patch.setattr(Store, "set_tokens", lambda _store, values, _timeout: list(values))
         double.invalidate(4)
     clock.advance(1)
 

@@ -156,7 +156,7 @@ def test_no_verb_sends_a_command_while_open(side: Side, commands: Commands) -> N
         ]
 
     assert ([12, MISSING, None, 12, None, None, None], []) == (answers, commands.names)
-    assert {"miss", "computed", "unstored", "delayed"} == {event.kind for event in seen}
+    assert {"miss", "computed", "unstored", "invalidation_delayed"} == {event.kind for event in seen}
 
 
 def test_value_computed_while_the_breaker_opens_is_not_sent(commands: Commands) -> None:
@@ -183,11 +183,11 @@ def test_opening_and_closing_are_one_event_each(clock: Clock, caplog: pytest.Log
         clock.advance(1)
         double(4)
         double(4)
-    told = [event for event in seen if event.kind in {"opened", "closed"}]
+    told = [event for event in seen if event.kind in {"breaker_opened", "breaker_closed"}]
 
     assert [
-        Event("opened", cache="default", reason="3 failures in a row"),
-        Event("closed", cache="default"),
+        Event("breaker_opened", cache="default", reason="3 failures in a row"),
+        Event("breaker_closed", cache="default"),
     ] == told
     assert [
         ("WARNING", "Going past cache 'default' from now on: 3 failures in a row."),

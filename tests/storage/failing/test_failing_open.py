@@ -194,7 +194,7 @@ def test_invalidation_lost_is_counted(side: Side, fault: dict[str, Any]) -> None
         side.call(answer.invalidate)
     kinds = [event.kind for event in seen]
 
-    assert (1, 0) == (kinds.count("delayed"), kinds.count("invalidated"))
+    assert (1, 0) == (kinds.count("invalidation_delayed"), kinds.count("invalidated"))
     assert kinds.count("error") + 1 == answer.stats().errors - before
 
 
@@ -217,7 +217,9 @@ def test_invalidation_acknowledged_is_not_lost(
 
 
 @both
-@pytest.mark.parametrize(("failures", "outcome"), [(1, ["invalidated"]), (2, ["opened", "delayed"])])
+@pytest.mark.parametrize(
+    ("failures", "outcome"), [(1, ["invalidated"]), (2, ["breaker_opened", "invalidation_delayed"])]
+)
 def test_invalidation_is_tried_twice(side: Side, failures: int, outcome: list[str]) -> None:
     """One failure, as of a connection that was idle too long, is made good; two delay it."""
     seen: list[Event] = []

@@ -33,7 +33,7 @@ def test_invalidation_reaches_a_server_that_was_started_again() -> None:
     with capture_events() as events:
         Namespace("club", 7).invalidate()
 
-    assert ["closed", "invalidated"] == [event.kind for event in events], events
+    assert ["breaker_closed", "invalidated"] == [event.kind for event in events], events
 
 
 def test_invalidation_does_not_wait_for_a_server_that_hangs(commands: Commands) -> None:

@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from cachedeco import MISSING
 from cachedeco.invalidation.retry_queue import REFUSALS
+from cachedeco.storage.breaker import breakers
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
@@ -81,8 +82,8 @@ def test_invalidation_of_a_server_that_is_away_is_not_given_up(servers: TwoServe
         found = double.peek(AWAY)
 
     assert ([TOKEN], [], MISSING) == (before, queue(), found)
-    assert ["delayed", "invalidated"] == [
-        each.kind for each in events if each.kind in {"delayed", "invalidated", "lost"}
+    assert ["invalidation_delayed", "invalidated"] == [
+        each.kind for each in events if each.kind in {"invalidation_delayed", "invalidated", "invalidation_lost"}
     ]
 
 
@@ -131,6 +132,20 @@ def test_server_that_is_back_has_the_next_invalidation_at_once(servers: TwoServe
     double.invalidate(HERE)
 
     assert ([] if refused else [TOKEN, TOKEN.replace(str(AWAY), str(HERE))]) == queue()
+
+
+def test_acknowledgement_makes_the_next_pauses_short(servers: TwoServers, clock: Clock) -> None:
+    """A cache that has acknowledged something is asked again soon; one that hangs is still left alone."""
+    refused = isinstance(servers.error, ConnectionError)
+    double.invalidate(AWAY)
+    for _ in range(3):
+        clock.advance(60)
+        double(HERE)
+    before = breakers["default"].pause
+
+    double.invalidate(HERE)
+
+    assert (8.0, 1.0 if refused else 8.0) == (before, breakers["default"].pause)
 
 
 def test_error_without_a_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
