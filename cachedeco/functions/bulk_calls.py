@@ -168,6 +168,10 @@ class BulkSpec(NamedTuple):
     def _keys_of(self, call: Placed, ids: Sequence[Any]) -> list[list[str]]:
         return self.spec.resolve_calls(map(call.of_one, ids))[1]
 
+
+class BulkCall(BaseCall[U], Generic[K, V, U]):
+    """The verbs that sync and async calls over many ids share. The collection of the ids is read once."""
+
     def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
         """Keep the function and the arguments; the first verb looks at them."""
         super().__init__(function, args, kwargs)

@@ -363,6 +363,6 @@ def mistakes(club: Club) -> None:
     cached_query(depends_on=[1])  # type: ignore[list-item]
     cached_query(depends_on=User)  # type: ignore[call-overload]
     cached_query(nonsense=1)  # type: ignore[call-overload]
-    cached_query(60)  # type: ignore[call-overload]
+    cached_query(60)
     mode("of")  # type: ignore[arg-type]
     len(bare.peek(1))  # type: ignore[arg-type]
