@@ -28,7 +28,7 @@ def run(folder: Path, *arguments: str, typed: str | None = None) -> str:
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     try:
         done = subprocess.run(
-            [sys.executable, *arguments],  # noqa: S603 -- our own commands
+            [sys.executable, *arguments],
             cwd=folder,
             env=environment,
             stdin=keyboard,
