@@ -27,6 +27,20 @@ DENIED = [
 ]
 DENIED_WORDS = re.compile(rf"\b(?:{'|'.join(DENIED)})\b", re.IGNORECASE)
 
+# What users and maintainers search for.
+TERMS = [
+    "backoff",
+    "circuit breaker",
+    "fail-open",
+    "retry queue",
+    "single flight",
+    "stale-if-error",
+    "stale-while-revalidate",
+    "stampede",
+    "thread-safe",
+    "TTL",
+]
+
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Packages and top modules whose docstrings and comments are free of these words. In the end this is all of them.
 CLEAN = ["__init__.py", "apps.py", "keys"]
@@ -63,6 +77,12 @@ def test_pages_have_no_denied_words(page: Path) -> None:
     text = CODE.sub(lambda match: "\n" * match[0].count("\n"), page.read_text())
 
     assert [] == list(denied_in(text))
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_pages_have_the_terms_of_the_field(term: str) -> None:
+    """A reader who searches the pages for the usual term of a mechanism finds it."""
+    assert [] != [page.name for page in PAGES if re.search(rf"\b{term}\b", page.read_text(), re.IGNORECASE)]
 
 
 @pytest.mark.parametrize("part", CLEAN)
