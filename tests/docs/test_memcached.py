@@ -30,4 +30,4 @@ def test_errors_table_is_what_the_module_exports() -> None:
 def test_pauses_are_those_of_the_code() -> None:
     """As the text has them, in words."""
     assert (0.25, 10.0) == (FIRST_PAUSE, LONGEST_PAUSE)
-    assert "a quarter of a second, each time twice as long, up to ten" in PAGE.read_text()
+    assert "a quarter of a second, doubled after each further failure, up to ten seconds" in PAGE.read_text()

@@ -1,0 +1,112 @@
+"""The words: pages, docstrings and comments say what happens in plain English, without the riddles listed here."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house.test_imports import DOORS, PACKAGE, PACKAGES
+from tests.support import ROOT
+
+# Threads, keys and processes are no persons, and a sentence says who does what: a leader, a follower, an entry.
+DENIED = [
+    "are to be",
+    "is to be",
+    "nobody",
+    "somebody",
+    "vouch",
+    "vouches",
+    "whatever",
+    "what is due",
+    "who leads",
+    "whom",
+]
+DENIED_WORDS = re.compile(rf"\b(?:{'|'.join(DENIED)})\b", re.IGNORECASE)
+
+# What users and maintainers search for.
+TERMS = [
+    "backoff",
+    "circuit breaker",
+    "fail-open",
+    "retry queue",
+    "single flight",
+    "stale-if-error",
+    "stale-while-revalidate",
+    "stampede",
+    "thread-safe",
+    "TTL",
+]
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Packages and top modules whose docstrings and comments are free of these words. In the end this is all of them.
+CLEAN = ["__init__.py", "apps.py", "keys"]
+
+CODE = re.compile(r"^ *```.*?^ *```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
+
+
+def denied_in(text: str, first_line: int = 1) -> Iterator[str]:
+    """Yield each denied word of a text, with its line."""
+    for match in DENIED_WORDS.finditer(text):
+        yield f"line {first_line + text.count(chr(10), 0, match.start())}: {match[0]}"
+
+
+def prose_of(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings and comments of a module, each with its first line."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                yield first.lineno, str(first.value.value)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def modules_of(part: str) -> list[Path]:
+    """Return the modules of a package, or a module of the top."""
+    return [PACKAGE / part] if part.endswith(".py") else sorted((PACKAGE / part).rglob("*.py"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_have_no_denied_words(page: Path) -> None:
+    """No page has a denied word outside its examples."""
+    text = CODE.sub(lambda match: "\n" * match[0].count("\n"), page.read_text())
+
+    assert [] == list(denied_in(text))
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_pages_have_the_terms_of_the_field(term: str) -> None:
+    """A reader who searches the pages for the usual term of a mechanism finds it."""
+    assert [] != [page.name for page in PAGES if re.search(rf"\b{term}\b", page.read_text(), re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("part", CLEAN)
+def test_code_has_no_denied_words(part: str) -> None:
+    """No docstring and no comment of a clean package has a denied word."""
+    found = [
+        f"{path.relative_to(PACKAGE)} {word}"
+        for path in modules_of(part)
+        for line, prose in prose_of(path.read_text())
+        for word in denied_in(prose, line)
+    ]
+
+    assert [] == found
+
+
+def test_clean_parts_are_there() -> None:
+    """The list of clean parts names packages and top modules that exist: one that was renamed is still looked at."""
+    assert set(CLEAN) <= {*PACKAGES, *DOORS, *(path.name for path in PACKAGE.glob("*.py"))}
+
+
+def test_denied_words_are_found() -> None:
+    """The test sees denied words in docstrings and in comments, with their lines."""
+    source = '"""Wait\nfor nobody."""\nx = "nobody"  # whatever it is\n'
+
+    assert ["line 2: nobody", "line 3: whatever"] == [
+        word for line, prose in prose_of(source) for word in denied_in(prose, line)
+    ]
