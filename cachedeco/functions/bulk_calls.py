@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import refuse_refresh
+from cachedeco.functions.calls import BaseCall, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation, invalidate

@@ -16,7 +16,6 @@ WIDEST = {
     "a call inside a call, last, in two processes that have nothing",
     "a call inside a call, first, and beside it",
     "a call inside a call, last, and beside it",
-    "two hits are audited, two writers",
 }
 assert WIDEST <= {each.name for each in SMALL}
 
