@@ -335,3 +335,16 @@ def test_forked_child_counts_with_a_lock_of_its_own() -> None:
         emit(Event("hit", name))
 
     assert 1 == statistics(name).hits
+
+
+def test_forked_child_adds_hooks_with_a_lock_of_its_own() -> None:
+    """A child whose parent's other thread was adding a hook when it forked is not left waiting for that thread."""
+    heard: list[Event] = []
+    held = hooks._lock
+
+    with held:
+        hooks._renew_lock()
+        with listening(heard.append):
+            emit(Event("hit", __name__))
+
+    assert [Event("hit", __name__)] == heard

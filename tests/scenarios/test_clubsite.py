@@ -51,6 +51,7 @@ def test_demo_tells_its_story(kind: str, memcached_server: Memcached, redis_serv
     assert (0, True) == (done.returncode, "Every step as it should be." in done.stdout), done.stdout + done.stderr
 
 
+@pytest.mark.soak
 def test_demo_fails_where_a_step_is_not_what_it_should_be() -> None:
     """Without a server nothing is a hit: the story says so, and ends non-zero."""
     done = run("demo.py", cache_url="memcached://127.0.0.1:1")

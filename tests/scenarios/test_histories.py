@@ -25,6 +25,7 @@ def run(machine: type[Histories], level: str | None, *, examples: int, **more: A
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.covering(1)
 @ON_BOTH
 @LEVELS
 def test_any_history_gives_what_the_plain_functions_give(level: str | None) -> None:
@@ -34,6 +35,7 @@ def test_any_history_gives_what_the_plain_functions_give(level: str | None) -> N
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.django_db
+@pytest.mark.covering(1)
 @ON_BOTH
 @LEVELS
 def test_any_history_inside_testcase_gives_what_the_plain_functions_give(level: str | None) -> None:
