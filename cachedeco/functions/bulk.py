@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.functions.base import Args, CachedFunction, Kwargs
+from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
 from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
@@ -45,7 +45,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
         invalidation that the cache does not acknowledge is logged at ERROR, and counted; this method does not raise.
         """
-        self._call(args, kwargs).invalidate()
+        BulkCall(self, args, kwargs).invalidate()
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """
@@ -53,26 +53,23 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
 
         Ids for which a call would compute are not in it, nor are those that are remembered as absent.
         """
-        return self._call(args, kwargs).peek()
+        return BulkCall(self, args, kwargs).peek()
 
     def keys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Return the keys of the entries, by id, as Django's cache takes them: without the prefix that Django adds."""
-        return self._call(args, kwargs).keys()
+        return BulkCall(self, args, kwargs).keys()
 
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
-        await self._call(args, kwargs).ainvalidate()
+        await BulkCall(self, args, kwargs).ainvalidate()
 
     async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Do as `peek()`, from async code."""
-        return await self._call(args, kwargs).apeek()
+        return await BulkCall(self, args, kwargs).apeek()
 
     async def akeys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Do as `keys_for()`, from async code: a key may read an attribute that needs the database."""
-        return await self._call(args, kwargs).akeys()
-
-    def _call(self, args: Args, kwargs: Kwargs) -> BulkCall[K, V, U]:
-        return BulkCall(self, args, kwargs)
+        return await BulkCall(self, args, kwargs).akeys()
 
 
 class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):

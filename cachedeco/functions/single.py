@@ -91,7 +91,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
         process reads from that cache again.
         """
-        self._call(args, kwargs).invalidate()
+        SingleCall(self, args, kwargs).invalidate()
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """
@@ -99,26 +99,23 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
 
         `MISSING` wherever a call would compute: past the timeout, invalidated, bypassed.
         """
-        return self._call(args, kwargs).peek()
+        return SingleCall(self, args, kwargs).peek()
 
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
-        return self._call(args, kwargs).key()
+        return SingleCall(self, args, kwargs).key()
 
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
-        await self._call(args, kwargs).ainvalidate()
+        await SingleCall(self, args, kwargs).ainvalidate()
 
     async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """Do as `peek()`, from async code."""
-        return await self._call(args, kwargs).apeek()
+        return await SingleCall(self, args, kwargs).apeek()
 
     async def akey_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Do as `key_for()`, from async code: a key may read an attribute that needs the database."""
-        return await self._call(args, kwargs).akey()
-
-    def _call(self, args: Args, kwargs: Kwargs) -> SingleCall[V, U]:
-        return SingleCall(self, args, kwargs)
+        return await SingleCall(self, args, kwargs).akey()
 
 
 class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
