@@ -36,7 +36,7 @@ class _Signature:
 
 class CachedFunction(Generic[P, U]):
     """
-    A cached function, whatever a call of it does.
+    What all cached functions share: binding, equality, pickling, and the verbs that take no call.
 
     Reached through an instance (or a class, for a classmethod), it is bound to it as a method is, verbs included.
     """
@@ -56,7 +56,7 @@ class CachedFunction(Generic[P, U]):
     # --- verbs that take no call ---
 
     def invalidate_all(self) -> None:
-        """Invalidate every call of the function: one command, whatever their number. Otherwise as `invalidate()`."""
+        """Invalidate every call of the function: one command for any number of them. Otherwise as `invalidate()`."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], self._spec.function_token())
 

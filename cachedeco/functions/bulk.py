@@ -40,7 +40,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
-        Invalidate these ids: every entry of each, whatever it varies on, and no other id's. One command for all.
+        Invalidate these ids: every entry of each, all variants included, and no other id's. One command for all.
 
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
         invalidation that the cache does not acknowledge is logged at ERROR, and counted; this method does not raise.
@@ -133,7 +133,7 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
         return AsyncCallMany(self, args, kwargs)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Compute now for all these ids, store, and return the values, whatever is stored."""
+        """Compute now for all these ids, store, and return the values, also where some are stored."""
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:

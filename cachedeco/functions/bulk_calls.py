@@ -61,7 +61,9 @@ class Admitted(NamedTuple):
 
     policy: CachePolicy
     rows: dict[Any, list[str]]
-    bypassed: AbstractSet[Any]  #: what this transaction has invalidated: old for itself, and for nobody else as yet
+    bypassed: AbstractSet[
+        Any
+    ]  #: what this transaction has invalidated: old for this transaction alone, until the commit
 
     def looks(self) -> Iterator[tuple[Any, Miss]]:
         """Look up all that is not bypassed."""
@@ -303,10 +305,12 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
         return await super().uncached()
 
     async def arefresh(self) -> dict[K, V]:
-        """Compute now for all the ids, store, and return the values, whatever is stored."""
+        """Compute now for all the ids, store, and return the values, also where some are stored."""
         return cast("dict[K, V]", await arun(*await sync_to_async(self._refresh_work)()))
 
-    if not TYPE_CHECKING:  # type checkers report its use as that of a verb that is not there
+    if TYPE_CHECKING:
+        pass
+    else:  # type checkers report its use as that of a verb that is not there
 
         def refresh(self) -> None:
             """Raise: only `arefresh()` can await the function."""

@@ -62,7 +62,7 @@ class BaseCall(Generic[U]):
     A cached function with the arguments of one call.
 
     Two calls are equal where one invalidation reaches both: the same function, and arguments that its key does not tell
-    apart, in whatever form they are written. To compare calls, or to hash one, works out its key.
+    apart, in any form. To compare calls, or to hash one, works out its key.
     """
 
     def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
@@ -208,7 +208,7 @@ class Call(SingleCall[V, V], Generic[V]):
         return cast("V", cast("Any", self._function)(*self._args, **self._kwargs))
 
     def refresh(self) -> V:
-        """Compute now, store, and return the value, whatever is stored. Otherwise as the verb of the function."""
+        """Compute now, store, and return the value, also where one is stored. Otherwise as the verb of the function."""
         return run(self._refresh_flow(), self._computation())
 
     async def arefresh(self) -> V:
@@ -233,11 +233,13 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
         return await super().uncached()
 
     async def arefresh(self) -> V:
-        """Compute now, store, and return the value, whatever is stored."""
+        """Compute now, store, and return the value, also where one is stored."""
         flow = await sync_to_async(self._refresh_flow)()
         return await arun(flow, self._computation())
 
-    if not TYPE_CHECKING:  # type checkers report its use as that of a verb that is not there
+    if TYPE_CHECKING:
+        pass
+    else:  # type checkers report its use as that of a verb that is not there
 
         def refresh(self) -> None:
             """Raise: only `arefresh()` can await the function."""

@@ -85,7 +85,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
-        Invalidate this call: every entry of it, whatever it varies on, and no other call's.
+        Invalidate this call: every entry of it, all variants included, and no other call's.
 
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
         invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
@@ -140,7 +140,7 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """
-        Compute now, store, and return the value, whatever is stored.
+        Compute now, store, and return the value, also where one is stored.
 
         Where the value is not stored, as inside `atomic()` on SQLite or while bypassed, what is stored is invalidated
         instead. A computation that began before is not stopped from storing what it has read: after a change of the
@@ -188,7 +188,7 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
         return AsyncCall(self, args, kwargs)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
-        """Compute now, store, and return the value, whatever is stored. Otherwise as `CachedQuery.refresh()`."""
+        """Compute now, store, and return the value, also where one is stored. Otherwise as `CachedQuery.refresh()`."""
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
