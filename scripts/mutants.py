@@ -224,7 +224,7 @@ def head_of(path: Path, statement: ast.stmt | ast.expr) -> str:
 
 def draw(seed: int, count: int) -> Results:
     """Draw mutants, from each module in proportion to its sites."""
-    random = Random(seed)  # noqa: S311 -- nothing secret
+    random = Random(seed)
     pools: dict[str, list[tuple[int, Site]]] = {}
     for module in " ".join(GROUPS.values()).split():
         every = [pair for sites in sites_of(path_of(module)).values() for pair in enumerate(sites)]
@@ -297,14 +297,14 @@ def located(number: str, mutant: Mapping[str, Any], names: Mapping[str, Any]) ->
 
 def pytest_runtest_logstart(nodeid: str) -> None:
     """Have coverage note the lines to come for the test."""
-    import coverage  # noqa: PLC0415 -- only where tests are run
+    import coverage
 
     current = coverage.Coverage.current()
     assert current  # noqa: S101 -- run by `coverage run`
     current.switch_context(nodeid)
 
 
-def pytest_runtest_logreport(report: Any) -> None:  # noqa: ANN401 -- pytest need not be there
+def pytest_runtest_logreport(report: Any) -> None:
     """Write down how long each part of a test took, and how it ended."""
     with Path(os.environ["MUTANTS_TIMES"]).open("a") as file:
         file.write(json.dumps([report.nodeid, report.duration, report.outcome]) + "\n")
@@ -335,7 +335,7 @@ def measured(trees: list[Path], skipped: str) -> Reach:
 
 
 def _measured_part(tree: Path, ignored: list[str]) -> tuple[dict[str, float], list[tuple[str, int, list[str]]]]:
-    import coverage  # noqa: PLC0415 -- only where tests are run
+    import coverage
 
     settings, data, times = tree / ".coveragerc", tree / ".coverage-lines", tree / ".times"
     settings.write_text(f"[run]\nsource = {PACKAGE}\nrelative_files = true\nconcurrency = thread\ndata_file = {data}\n")
@@ -356,7 +356,7 @@ def _measured_part(tree: Path, ignored: list[str]) -> tuple[dict[str, float], li
     return {test: each for test, each in seconds.items() if test not in failed and each <= SLOWEST}, lines
 
 
-def _lines_of(data: Any, file: str) -> Iterable[tuple[int, list[str]]]:  # noqa: ANN401 -- coverage's, imported late
+def _lines_of(data: Any, file: str) -> Iterable[tuple[int, list[str]]]:
     by_line: dict[int, list[str]] = data.contexts_by_lineno(file)
     return by_line.items()
 

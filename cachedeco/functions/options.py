@@ -225,4 +225,5 @@ def signature_of(*first: Parameter) -> Signature:
 def documented(docstring: str) -> str:
     """Return a docstring with the entries of all options in the place of `{options}`."""
     entries = cleandoc(CacheOptions.__doc__ or "").partition("Args:\n")[2]
-    return docstring.replace("        {options}", indent(dedent(entries), " " * 8))
+    # Python 3.13 takes the indentation of the code out of docstrings, and earlier ones do not.
+    return cleandoc(docstring).replace("    {options}", indent(dedent(entries), " " * 4))

@@ -366,7 +366,7 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
 
 def test_option_is_stated_once() -> None:
     """Each option has its type, its default and its check in one line, and an entry in the docstring."""
-    documented = re.findall(r"^ {8}(\w+): ", cached_query.__doc__ or "", re.MULTILINE)
+    documented = re.findall(r"^ {4}(\w+): ", cached_query.__doc__ or "", re.MULTILINE)
 
     assert [*OPTIONS] == [name for name in documented if name in OPTIONS]
     assert list(OPTIONS) == list(inspect.signature(cached_query).parameters)[1:]

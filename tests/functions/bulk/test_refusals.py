@@ -129,3 +129,17 @@ def test_error_of_the_function_is_raised_and_nothing_is_stored(side: Side, table
         side.call(many, [1, 2])
 
     assert {1: "row 1"} == side.call(many, [1])
+
+
+def test_parameter_called_each_is_refused_beside_the_ids() -> None:
+    """One id is `each` in keys, so no other parameter may have that name; the ids themselves may."""
+
+    def beside(ids: list[int], each: int) -> dict[int, int]:
+        return dict.fromkeys(ids, each)
+
+    def itself(each: list[int]) -> dict[int, int]:
+        return dict.fromkeys(each, 1)
+
+    with pytest.raises(TypeError, match="takes 'each', which is one id of 'ids' in keys and namespaces; rename it"):
+        cached_query_many(over="ids")(beside)
+    assert {7: 1} == cached_query_many(over="each", name="bulk.each", namespace="row:{each}")(itself)([7])
