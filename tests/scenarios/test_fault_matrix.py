@@ -92,7 +92,7 @@ class Truth:
             "absent": read,
             "fresh": read,
             "due": read,
-            "stale_while_revalidate": read_stale,
+            "stale": read_stale,
         }
 
     def hear(self, event: Event) -> None:

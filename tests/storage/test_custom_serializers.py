@@ -59,7 +59,7 @@ def test_absent_id_is_remembered_under_any_serializer() -> None:
     """An id that the function does not know needs no bytes of the project's."""
     asked: list[list[int]] = []
 
-    @cached_query_many(over="ids", serializer=Compressed())
+    @cached_query_many(over="ids", serializer=Compressed(), ignore=("asked",))
     def names(ids: list[int]) -> dict[int, str]:
         asked.append(ids)
         return {1: "one"}
