@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 from django.utils.translation import get_language, override
 
-from cachedeco.runtime import background
+from cachedeco.runtime import background, state
 from tests.threads import PATIENCE_SECONDS
 
 here: ContextVar[str] = ContextVar("here", default="nowhere")
@@ -288,7 +288,7 @@ def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     later = background._later  # noqa: SLF001 -- that of the parent
 
     with later._changed:  # noqa: SLF001 -- another thread of the parent holds it
-        background._begin_anew()  # noqa: SLF001 -- as a fork calls it
+        state.reset_in_child()
 
     assert background._later is not later  # noqa: SLF001
     assert [] == background._later._waiting  # noqa: SLF001

@@ -24,8 +24,6 @@ from django.db import connections
 from django.utils import timezone
 from django.utils.translation import get_language, override
 
-from cachedeco.runtime.state import in_each_child
-
 THREADS: Final = 2
 # Of each kind, those under way included.
 LONGEST_QUEUE: Final = 64
@@ -220,7 +218,15 @@ class _Room:
             connections.close_all()
 
 
-_room = _Room()
+_room: _Room | None = None
+
+
+def _tasks_room() -> _Room:
+    # As with the threads: two loops that come here first at once make two.
+    global _room  # noqa: PLW0603 -- begun when it is needed: what it asks of asgiref is private there
+    if _room is None:
+        _room = _Room()
+    return _room
 
 
 def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
@@ -252,7 +258,7 @@ def start(work: Coroutine[Any, Any, object], after: float = 0.0) -> bool:
 async def _after(seconds: float, work: Coroutine[Any, Any, object]) -> None:
     if seconds:
         await asyncio.sleep(seconds)
-    with _room.entered():
+    with _tasks_room().entered():
         await work
 
 
@@ -263,11 +269,8 @@ def _ended(crowd: set[asyncio.Task[Any]], work: Coroutine[Any, Any, object], tas
         task.exception()  # looked at: the steps have told of it, and asyncio need not
 
 
-@in_each_child
-def _begin_anew() -> None:
+def begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
     global _places, _turns, _pool, _later, _room
     _places, _turns = BoundedSemaphore(LONGEST_QUEUE), BoundedSemaphore(THREADS)
-    _pool, _later, _room = None, _Later(), _Room()
-    _tasks.clear()
-    _sleepers.clear()
+    _pool, _later, _room = None, _Later(), None

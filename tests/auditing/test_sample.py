@@ -8,6 +8,7 @@ from cachedeco import Event, listening, mode
 from cachedeco.auditing import auditor
 from cachedeco.auditing.auditor import REMEDY
 from cachedeco.functions import single
+from cachedeco.runtime import state
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Told
 from tests.auditing.test_looks import planted
 from tests.backends import Commands
@@ -433,6 +434,6 @@ def test_forked_child_has_no_suspects(later: Background, truth: Truth) -> None:
     later.look()
     before = len(auditor._suspects)  # noqa: SLF001 -- there is no other way to see them
 
-    auditor._begin_anew()  # noqa: SLF001 -- as a fork calls it
+    state.reset_in_child()
 
     assert (1, {}) == (before, auditor._suspects)  # noqa: SLF001

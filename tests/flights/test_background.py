@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco.runtime import background
+from cachedeco.runtime import background, state
 from tests.threads import PATIENCE_SECONDS
 
 coloured: ContextVar[str] = ContextVar("coloured", default="none")
@@ -217,7 +217,7 @@ def test_child_has_threads_and_places_of_its_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(background, "_tasks", {"a task of the parent"})
     background._places.acquire()  # noqa: SLF001 -- as a thread of the parent
 
-    background._begin_anew()  # noqa: SLF001 -- as a fork calls it
+    state.reset_in_child()
 
     assert (None, set()) == (background._pool, background._tasks)  # noqa: SLF001 -- what is tested
     with ExitStack() as stack:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cachedeco.loading import leases, single_flight
+from cachedeco.loading import leases
+from cachedeco.runtime import state
 from cachedeco.tracking import nested_names
 from tests.flights.callers import Boarding
 from tests.sources import Source, sync_reader
@@ -118,7 +119,7 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
     with started(lambda: read(1)) as leader:
         source.gate.wait_reached()
 
-        single_flight._begin_anew()  # noqa: SLF001 -- as a fork calls it
+        state.reset_in_child()
         assert "old" == read(1)
         source.gate.open()
 
@@ -128,7 +129,7 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
 def test_child_has_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was remembering when it forked is not left waiting for that thread."""
     with nested_names._lock:  # noqa: SLF001 -- as another thread of the parent
-        nested_names._renew_lock()  # noqa: SLF001 -- as a fork calls it
+        state.reset_in_child()
         nested_names.remember("key", ["name"])
 
     assert {"key": ("name",)} == nested_names.remembered

@@ -1,0 +1,1 @@
+"""Tests of the structure: imports between packages, and public names."""
