@@ -83,7 +83,12 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = globals()[name] = getattr(import_module(f"cachedeco.{_MODULES[name]}"), name)
+    try:
+        found = globals()[name] = getattr(import_module(f"cachedeco.{_MODULES[name]}"), name)
+    except AttributeError as error:
+        # Python would take it for "no such name", and say so without the cause.
+        msg = f"cachedeco.{name} can't be imported: {error}"
+        raise ImportError(msg, name=f"cachedeco.{_MODULES[name]}") from error
     return found
 
 

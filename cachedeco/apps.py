@@ -10,7 +10,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from cachedeco.invalidation import signals
 from cachedeco.loading import sampling
-from cachedeco.runtime import conf
+from cachedeco.runtime import conf, private_api
 
 
 class CachedecoConfig(AppConfig):
@@ -23,7 +23,11 @@ class CachedecoConfig(AppConfig):
         Register the checks, and have every process know what depends on which models.
 
         A process that only writes has no other reason to import the functions, and would invalidate nothing.
+
+        Raises:
+            ImproperlyConfigured: This Django, or asgiref, has lost what the invalidations rest on.
         """
+        private_api.require()
         from cachedeco.checks import register
 
         register()

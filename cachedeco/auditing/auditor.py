@@ -36,7 +36,6 @@ from cachedeco.loading.refreshing import problem_elsewhere
 from cachedeco.loading.sampling import ResolveCalls
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
-from cachedeco.runtime.state import in_each_child
 from cachedeco.storage import many_caches
 from cachedeco.storage.comparison import difference
 from cachedeco.storage.entries import Entry, decode_entry
@@ -326,9 +325,3 @@ def _suspected(sample: Sample) -> Sample:
 def _forget(sample: Sample) -> None:
     for each in sample.seen:
         _suspects.pop(_name_of(sample, each), None)
-
-
-@in_each_child
-def _begin_anew() -> None:
-    """Forget what the parent of a forked child waits for: its threads are not there."""
-    _suspects.clear()

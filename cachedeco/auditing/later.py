@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 
 from cachedeco.runtime import background
 from cachedeco.runtime.background import AsyncWork, Work
-from cachedeco.runtime.state import in_each_child
 
 # Second looks that wait for their time: each holds an entry.
 MOST_LATER: Final = 1000
@@ -89,8 +88,7 @@ _later = _Later()
 _tasks: set[asyncio.Task[Any]] = set()
 
 
-@in_each_child
-def _begin_anew() -> None:
+def begin_anew() -> None:
     """Give a forked child an empty queue: the thread of its parent is not there."""
     global _later  # noqa: PLW0603 -- only here
     _later = _Later()

@@ -17,12 +17,10 @@ from threading import RLock
 from time import monotonic
 from typing import Any, Final, Literal, TypeVar
 
-from django.core.signals import setting_changed
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends.errors import described, failure, is_failure, waited
 from cachedeco.backends.pool import Connection, Pool
-from cachedeco.runtime.state import in_each_child
 
 logger = logging.getLogger("cachedeco")
 
@@ -182,18 +180,7 @@ def _identity(value: object) -> object:
     return value
 
 
-def _follow(*, setting: str, **_: object) -> None:
-    if setting == "CACHES":
-        forget_servers()
-
-
-setting_changed.connect(_follow, dispatch_uid="cachedeco.backends")
-
-
-@in_each_child
-def _begin_in_child() -> None:
-    """Leave the parent's connections alone, and renew the lock, which another thread of the parent may have held."""
-    global _lock  # noqa: PLW0603 -- only here
-    _lock = RLock()
+def forget_in_child() -> None:
+    """Close the parent's idle connections in a forked child, which says nothing to the servers."""
     for server in _servers.values():
         server.forget()

@@ -25,7 +25,6 @@ from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.leases import FAILED, STORED, LeaseOutcome, Proceed, acquire_or_wait
 from cachedeco.loading.reading import build_stamp
-from cachedeco.runtime.state import in_each_child
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
 from cachedeco.tracking import collector
@@ -121,14 +120,6 @@ def join_or_lead_each(names: Iterable[Name]) -> tuple[FlightGroup, list["Future[
             elif flight.future is not future:
                 others[flight.future] = None
     return FlightGroup(led, future), list(others)
-
-
-@in_each_child
-def _begin_anew() -> None:
-    """Forget flights whose leaders a forked child does not have, and a lock that one of them may have held."""
-    global _lock  # noqa: PLW0603 -- only here
-    _lock = Lock()
-    _flights.clear()
 
 
 # --- steps ---

@@ -20,8 +20,6 @@ from django.db import connections
 from django.utils import timezone
 from django.utils.translation import get_language, override
 
-from cachedeco.runtime.state import in_each_child
-
 THREADS: Final = 2
 # Of work in threads, and of tasks: queued and running together.
 LONGEST_QUEUE: Final = 64
@@ -155,7 +153,15 @@ class _Room:
             connections.close_all()
 
 
-_room = _Room()
+_room: _Room | None = None
+
+
+def _tasks_room() -> _Room:
+    # As with the threads: two loops that come here first at once make two.
+    global _room  # noqa: PLW0603 -- begun when it is needed: what it asks of asgiref is private there
+    if _room is None:
+        _room = _Room()
+    return _room
 
 
 def start(work: AsyncWork) -> bool:
@@ -191,7 +197,7 @@ def drop_closed(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 async def _in_room(work: AsyncWork) -> None:
-    with _room.entered():
+    with _tasks_room().entered():
         await work()
 
 
@@ -201,9 +207,7 @@ def _ended(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
         task.exception()  # looked at: the steps have told of it, and asyncio need not
 
 
-@in_each_child
-def _begin_anew() -> None:
+def begin_anew() -> None:
     """Give a forked child threads and places of its own: those of its parent are not there."""
     global _places, _pool, _room
-    _places, _pool, _room = BoundedSemaphore(LONGEST_QUEUE), None, _Room()
-    _tasks.clear()
+    _places, _pool, _room = BoundedSemaphore(LONGEST_QUEUE), None, None

@@ -1,8 +1,8 @@
 """
-All global state: the settings and the mode.
+The settings in force.
 
-The settings are read once and kept until Django says that they changed, so `override_settings` takes effect
-at once. The mode in force is the innermost `mode()` or `bypass()` of this thread or task, else `MODE`.
+They are read once and kept until Django says that they changed (runtime/state.py), so `override_settings` takes
+effect at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,6 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 
 from cachedeco.runtime.validation import PARSERS, UNSET, ModeName, Refresher, Unset
 
@@ -97,11 +96,3 @@ def forget() -> None:
     global _settings, _changes
     with _lock:
         _settings, _changes = None, object()
-
-
-def _follow(*, setting: str, **_: object) -> None:
-    if setting in {"CACHEDECO", "CACHES"}:
-        forget()
-
-
-setting_changed.connect(_follow, dispatch_uid="cachedeco.runtime.conf")

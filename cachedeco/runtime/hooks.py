@@ -6,7 +6,6 @@ from threading import Lock
 
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.log import log, logger
-from cachedeco.runtime.state import in_each_child
 from cachedeco.runtime.statistics import count
 
 Hook = Callable[[Event], object]
@@ -21,13 +20,6 @@ _hooks: tuple[Hook, ...] = (count, log)
 
 
 _lock = Lock()
-
-
-@in_each_child
-def _renew_lock() -> None:
-    """Replace the lock in a forked child: a thread of the parent may hold it, and never releases it there."""
-    global _lock  # noqa: PLW0603 -- only here
-    _lock = Lock()
 
 
 def emit(event: Event) -> None:

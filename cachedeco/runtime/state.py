@@ -1,15 +1,216 @@
-"""What a forked child has to do before it goes on: the threads of its parent are not there, nor is who held a lock."""
+"""
+The state of the process, in one list: all that the package keeps between two calls, and what resets each piece.
+
+A piece is a name at the top of a module. It stays a plain global there, since a hit reads some of them; this module
+finds it by its name, and imports no module of ours. Four events reset a piece:
+
+fork
+    A forked child has neither the threads of its parent nor the thread that held a lock.
+
+settings
+    Django says that `CACHEDECO` or `CACHES` has changed (`override_settings`).
+
+caches
+    Django says that `CACHES` has changed: besides, and after, what "settings" does.
+
+test
+    The test kit begins with empty caches.
+
+A piece without a reset for an event is kept as it is. One handler of forks and one receiver of `setting_changed` serve
+all pieces. A module that is not imported, or only in part, has nothing to reset.
+"""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TypeVar
+from threading import Lock, RLock
+from types import ModuleType
+from typing import Final, Literal, NamedTuple
 
-F = TypeVar("F", bound=Callable[[], object])
+from django.core.signals import setting_changed
+
+UID: Final = "cachedeco.runtime.state"
+
+Occasion = Literal["fork", "settings", "caches", "test"]
 
 
-def in_each_child(begin_anew: F) -> F:
-    """Call a function in each forked child, before anything else of ours; on Windows nothing forks."""
-    with suppress(AttributeError):  # on Windows
-        os.register_at_fork(after_in_child=begin_anew)
-    return begin_anew
+class Emptied(NamedTuple):
+    """Clear the piece in place, as other modules hold it too."""
+
+    def apply(self, module: ModuleType, name: str) -> None:
+        """Do so."""
+        getattr(module, name).clear()
+
+
+class Renewed(NamedTuple):
+    """Put a new object in the place of the piece."""
+
+    make: Callable[[], object]
+
+    def apply(self, module: ModuleType, name: str) -> None:
+        """Do so."""
+        setattr(module, name, self.make())
+
+
+class By(NamedTuple):
+    """Call a function of the piece's module: once for each event, for all pieces that name it."""
+
+    function: str
+
+    def apply(self, module: ModuleType, _: str) -> None:
+        """Do so."""
+        getattr(module, self.function)()
+
+
+Reset = Emptied | Renewed | By
+
+
+class Piece(NamedTuple):
+    """One name at the top of a module, and what each event does to it; None keeps it."""
+
+    module: str  #: below `cachedeco`
+    name: str
+    what: str
+    fork: Reset | None = None
+    settings: Reset | None = None
+    caches: Reset | None = None
+    test: Reset | None = None
+
+
+EMPTIED: Final = Emptied()
+NEW_LOCK: Final = Renewed(Lock)
+# For what a signal's handler, or garbage collection, may ask for while its own thread holds the lock.
+NEW_RLOCK: Final = Renewed(RLock)
+
+PIECES: Final = (
+    # --- runtime ---
+    Piece("runtime.conf", "_settings", "the settings in force, parsed", settings=By("forget")),
+    Piece("runtime.conf", "_changes", "another object after each change of settings", settings=By("forget")),
+    Piece("runtime.conf", "_lock", "guards both", fork=NEW_LOCK),
+    Piece("runtime.modes", "_modes", "the blocks of mode() and bypass() that this context is in"),
+    Piece("runtime.hooks", "_added", "the hooks of users, as often as they were added"),
+    Piece("runtime.hooks", "_hooks", "all hooks, each once, as emit() calls them"),
+    Piece("runtime.hooks", "_lock", "guards both", fork=NEW_LOCK),
+    Piece("runtime.statistics", "_counts", "counts of events, by function"),
+    Piece("runtime.statistics", "_lock", "guards the counts", fork=NEW_LOCK),
+    Piece("runtime.background", "_pool", "threads for work in the background", fork=By("begin_anew")),
+    Piece("runtime.background", "_places", "free places in the queue of those threads", fork=By("begin_anew")),
+    Piece("runtime.background", "_room", "the thread of tasks in the background", fork=By("begin_anew")),
+    Piece("runtime.background", "_tasks", "tasks in the background", fork=EMPTIED),
+    # --- storage ---
+    Piece(
+        "storage.breaker",
+        "breakers",
+        "circuit breakers, and invalidations that wait, of the caches that failed",
+        fork=By("end_probes"),
+        settings=By("forget"),
+        test=By("forget"),
+    ),
+    Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
+    # --- invalidation ---
+    Piece("invalidation.transactions", "waiting", "ids of what waits for a commit; a rollback takes it out"),
+    Piece("invalidation.delivery", "_recorder", "who records invalidations: the outbox"),
+    Piece("invalidation.signals", "_by_sender", "subscriptions, by the class that a signal names"),
+    Piece("invalidation.signals", "_by_deleted", "subscriptions, by the class whose deletion changes other rows"),
+    Piece("invalidation.signals", "_watched", "subscriptions, by model"),
+    Piece("invalidation.signals", "_asked", "all that depends_on has named"),
+    Piece("invalidation.signals", "_before", "what a row was before it is saved or deleted, by its state"),
+    Piece("invalidation.signals", "_lock", "guards the subscriptions", fork=NEW_LOCK),
+    # --- tracking ---
+    Piece("tracking.collector", "innermost", "the computation that this context is in"),
+    Piece("tracking.nested_names", "remembered", "names of tokens of nested calls, by the entry's key"),
+    Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
+    # --- loading ---
+    Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
+    Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),
+    Piece("loading.sampling", "_auditor", "who audits a sample of the hits: the door auditing, set by the app"),
+    # --- keys ---
+    Piece("keys.encoders", "_encoders", "encoders of exact types; register_key_type() takes out"),
+    Piece("keys.encoders", "_registered", "encoders that users registered"),
+    Piece("keys.encoders", "_encoder_for", "encoders of other types, cached; register_key_type() clears it"),
+    Piece("keys.compiler", "_code", "compiled key functions, cached by source"),
+    # --- functions ---
+    Piece("functions.spec", "_alive", "the cached functions that are alive"),
+    Piece("functions.naming", "_places", "where the name of each cached function was first used"),
+    # --- doors ---
+    Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
+    Piece(
+        "auditing.later", "_later", "second looks of sync functions, and the thread that waits", fork=By("begin_anew")
+    ),
+    Piece("auditing.later", "_tasks", "second looks of async functions", fork=By("begin_anew")),
+    Piece(
+        "backends.server",
+        "_servers",
+        "memcached servers: idle connections, outages",
+        fork=By("forget_in_child"),
+        caches=By("forget_servers"),
+    ),
+    Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
+    Piece("backends.ring", "_chooser", "what finds the server of a key, cached by servers"),
+    Piece("testing.isolation", "_is_in_force", "whether caches are isolated"),
+    Piece("testing.isolation", "_scopes", "what stands before every key now; the kit itself renews it"),
+    Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("cover_again")),
+    Piece("testing.races", "_here", "the call that this context is to stop"),
+)
+
+
+class Handler(NamedTuple):
+    """A handler of ours that something of the process calls."""
+
+    module: str
+    added_by: str
+    what: str
+
+
+# Not state of ours, and found nowhere else: whom Python and Django call.
+HANDLERS: Final = (
+    Handler("runtime.state", "os.register_at_fork", "a fork: resets the pieces"),
+    Handler("runtime.state", "setting_changed.connect", "a change of settings: resets the pieces"),
+    Handler("invalidation.retry_queue", "atexit.register", "the exit: delivers what waits, once more"),
+    Handler("invalidation.signals", "class_prepared.connect", "a model is defined: connects what depends on it"),
+    Handler("invalidation.signals", "pre_save.connect", "a row is about to be saved: remembers what it was"),
+    Handler("invalidation.signals", "post_save.connect", "a row was saved: invalidates"),
+    Handler("invalidation.signals", "pre_delete.connect", "a row is about to be deleted: remembers what it was"),
+    Handler("invalidation.signals", "post_delete.connect", "a row was deleted: invalidates"),
+    Handler("invalidation.signals", "m2m_changed.connect", "a many-to-many field has changed: invalidates"),
+    Handler("management.commands.cachedeco", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
+)
+
+
+def reset(occasion: Occasion, pieces: Iterable[Piece] = PIECES) -> None:
+    """Do to each piece what an event does to it."""
+    called: set[tuple[str, str]] = set()
+    for piece in pieces:
+        how: Reset | None = getattr(piece, occasion)
+        module = sys.modules.get(f"cachedeco.{piece.module}")
+        if how is None or module is None:
+            continue
+        wanted = how.function if isinstance(how, By) else piece.name
+        if hasattr(module, wanted) and (piece.module, wanted) not in called:
+            called.add((piece.module, wanted))
+            how.apply(module, piece.name)
+
+
+def reset_in_child() -> None:
+    """Reset what a forked child can't use."""
+    reset("fork")
+
+
+def follow_settings(*, setting: str, **_: object) -> None:
+    """Reset what followed from the settings that have changed."""
+    if setting in {"CACHEDECO", "CACHES"}:
+        reset("settings")
+    if setting == "CACHES":
+        reset("caches")
+
+
+def connect() -> None:
+    """Connect the receiver of changed settings, behind all that are connected by now."""
+    setting_changed.disconnect(dispatch_uid=UID)
+    setting_changed.connect(follow_settings, dispatch_uid=UID)
+
+
+connect()
+with suppress(AttributeError):  # on Windows, where nothing forks
+    os.register_at_fork(after_in_child=reset_in_child)

@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 from threading import Lock
 
 from cachedeco.runtime.events import Event
-from cachedeco.runtime.state import in_each_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +43,6 @@ _counts: dict[str, dict[str, float]] = {}
 
 
 _lock = Lock()
-
-
-@in_each_child
-def _renew_lock() -> None:
-    """Replace the lock in a forked child: a thread of the parent may hold it, and never releases it there."""
-    global _lock  # noqa: PLW0603 -- only here
-    _lock = Lock()
 
 
 def count(event: Event) -> None:

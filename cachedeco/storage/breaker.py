@@ -16,13 +16,11 @@ from threading import RLock
 from time import monotonic
 from typing import Final
 
-from django.core.signals import setting_changed
 from django.db import InterfaceError, OperationalError
 
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.runtime.state import in_each_child
 
 GROWTH: Final = 2
 # Seconds. Long enough that a probe of each process does not matter to a server in trouble; short enough to wait for.
@@ -218,18 +216,7 @@ def _discard(breaker: Breaker) -> None:
         del breakers[breaker.alias]
 
 
-def _follow(*, setting: str, **_: object) -> None:
-    if setting in {"CACHEDECO", "CACHES"}:
-        forget()
-
-
-setting_changed.connect(_follow, dispatch_uid="cachedeco.storage.breaker")
-
-
-@in_each_child
-def _begin_in_child() -> None:
-    """Renew the lock in a forked child, and end the probe of a thread that is not there."""
-    global _lock  # noqa: PLW0603 -- only here
-    _lock = RLock()
+def end_probes() -> None:
+    """End the probes of threads that a forked child does not have."""
     for breaker in breakers.values():
         breaker.probing = False

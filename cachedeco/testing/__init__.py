@@ -70,5 +70,10 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_MODULES[name]}"), name)
+    try:
+        found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_MODULES[name]}"), name)
+    except AttributeError as error:
+        # As in the package itself: Python would say "no such name", without the cause.
+        msg = f"cachedeco.testing.{name} can't be imported: {error}"
+        raise ImportError(msg, name=f"cachedeco.testing.{_MODULES[name]}") from error
     return found

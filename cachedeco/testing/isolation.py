@@ -26,11 +26,9 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from cachedeco.runtime import conf
-from cachedeco.storage import breaker
+from cachedeco.runtime import conf, state
 from cachedeco.storage.cache_keys import LONGEST_KEY
 
 _handler: Any = caches  # whose type tells nothing of where it keeps them
@@ -42,6 +40,7 @@ DIGEST_BYTES = 16
 # By place: one for all, save those on which clear() was called. Empty outside isolation. Swapped whole, so no lock.
 _scopes: defaultdict[str, str] = defaultdict(str)
 _classes: dict[type, type[BaseCache]] = {}
+_is_in_force = False
 
 
 def fresh_scope() -> None:
@@ -51,7 +50,7 @@ def fresh_scope() -> None:
     What was stored before is still on the server, under keys that nobody will ask for again. Outside isolation this
     does nothing.
     """
-    if _classes:
+    if _is_in_force:
         _begin_scope()
 
 
@@ -65,7 +64,7 @@ def own_scope() -> Generator[None]:
         yield
     finally:
         _scopes = before
-        breaker.forget()
+        state.reset("test")
 
 
 @contextmanager
@@ -75,8 +74,9 @@ def isolated() -> Generator[None]:
 
     Nothing is sent to any cache server. A block inside another one has empty caches of its own.
     """
+    global _is_in_force  # noqa: PLW0603 -- one for the process, as the scope
     with own_scope():
-        if _classes:
+        if _is_in_force:
             yield
             return
         settings, connections = caches.settings, _handler._connections  # noqa: SLF001 -- Django has no other way
@@ -84,15 +84,16 @@ def isolated() -> Generator[None]:
         made: dict[str, Any] = {alias: caches[alias] for alias in caches if hasattr(connections, alias)}
         classes = {alias: type(cache) for alias, cache in made.items()}
         try:
-            _cover(setting="CACHES")
+            _cover()
             for alias, cache in made.items():
                 cache.__class__ = _isolated_class(classes[alias])
                 cache._place = _place_of(cache, settings[alias].get("LOCATION", ""), settings[alias])  # noqa: SLF001 -- ours
                 caches[alias] = cache
-            setting_changed.connect(_cover, dispatch_uid=__name__)
+            state.connect()  # behind Django's own receiver
+            _is_in_force = True
             yield
         finally:
-            setting_changed.disconnect(dispatch_uid=__name__)
+            _is_in_force = False
             caches.close_all()
             for alias, cache in made.items():
                 cache.__class__ = classes[alias]
@@ -102,13 +103,18 @@ def isolated() -> Generator[None]:
             conf.forget()
 
 
-def _cover(*, setting: str, **_: object) -> None:
-    """Have every cache made anew, of an isolated class: at the beginning, and after override_settings(CACHES=...)."""
-    if setting == "CACHES":
-        caches.settings = {alias: _covered(alias, options) for alias, options in caches.settings.items()}
-        # After the settings: another thread, quick enough to make a cache of the old ones, loses it again.
-        _handler._connections = Local(caches.thread_critical)  # noqa: SLF001 -- as Django's own receiver does
-        conf.forget()
+def _cover() -> None:
+    """Have every cache made anew, of an isolated class."""
+    caches.settings = {alias: _covered(alias, options) for alias, options in caches.settings.items()}
+    # After the settings: another thread, quick enough to make a cache of the old ones, loses it again.
+    _handler._connections = Local(caches.thread_critical)  # noqa: SLF001 -- as Django's own receiver does
+    conf.forget()
+
+
+def cover_again() -> None:
+    """Isolate the caches that override_settings(CACHES=...) names, while the isolation is in force."""
+    if _is_in_force:
+        _cover()
 
 
 def _covered(alias: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +207,7 @@ def _begin_scope() -> None:
     global _scopes  # noqa: PLW0603 -- one for the process, as said above
     scope = _new_scope()
     _scopes = defaultdict(lambda: scope)
-    breaker.forget()  # what failed was another test's
+    state.reset("test")
 
 
 def _new_scope() -> str:

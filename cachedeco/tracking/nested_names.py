@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from threading import Lock
 from typing import Final
 
-from cachedeco.runtime.state import in_each_child
-
 # Entries whose inner names are remembered: some hundred bytes each.
 LONGEST_MEMORY: Final = 10_000
 
@@ -29,10 +27,3 @@ def remember(key: str, names: Iterable[str]) -> None:
             remembered[key] = names
         if len(remembered) > LONGEST_MEMORY:
             del remembered[next(iter(remembered))]
-
-
-@in_each_child
-def _renew_lock() -> None:
-    """Give a forked child a lock of its own: another thread may have held ours, and is not there to release it."""
-    global _lock  # noqa: PLW0603 -- only here
-    _lock = Lock()

@@ -12,7 +12,7 @@ import pytest
 
 from cachedeco.auditing import later
 from cachedeco.auditing.later import Delay
-from cachedeco.runtime import background
+from cachedeco.runtime import background, state
 from tests.support.threads import PATIENCE_SECONDS
 
 here: ContextVar[str] = ContextVar("here", default="nowhere")
@@ -222,7 +222,7 @@ def test_forked_child_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(later, "_tasks", {"a task of the parent"})
 
     with parents._changed:
-        later._begin_anew()
+        state.reset_in_child()
 
     assert later._later is not parents
     assert ([], set()) == (later._later._waiting, later._tasks)

@@ -8,6 +8,7 @@ from cachedeco import Event, listening, mode
 from cachedeco.auditing import auditor
 from cachedeco.auditing.auditor import REMEDY
 from cachedeco.loading import sampling
+from cachedeco.runtime import state
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Told
 from tests.auditing.test_two_looks import planted
 from tests.loading.refreshing.conftest import Truth
@@ -433,6 +434,6 @@ def test_forked_child_has_no_suspects(later: Background, truth: Truth) -> None:
     later.look()
     before = len(auditor._suspects)
 
-    auditor._begin_anew()
+    state.reset_in_child()
 
     assert (1, {}) == (before, auditor._suspects)

@@ -9,10 +9,10 @@ from django.core.cache import cache as default_cache
 from django.core.cache import close_caches
 from pymemcache.client.base import Client
 
-from cachedeco.backends import server as servers
 from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.backends.server import forget_servers
+from cachedeco.runtime import state
 from tests.backends.caches import PATIENCE, cache_at, cache_on
 from tests.backends.interrupts import INTERRUPTIBLE, InterruptibleSocket
 from tests.backends.scripted import Scripted
@@ -325,7 +325,7 @@ def test_forked_child_begins_without_connections(memcached_server: Memcached) ->
     cache.set("key", 1)
     [server] = cache._cache._servers.values()
 
-    servers._begin_in_child()
+    state.reset_in_child()
 
     assert server.pool.take() is None
     assert 1 == cache.get("key")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco.runtime import background
+from cachedeco.runtime import background, state
 from tests.support.threads import PATIENCE_SECONDS
 
 coloured: ContextVar[str] = ContextVar("coloured", default="none")
@@ -216,7 +216,7 @@ def test_child_has_threads_and_places_of_its_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(background, "_tasks", {"a task of the parent"})
     background._places.acquire()
 
-    background._begin_anew()
+    state.reset_in_child()
 
     assert (None, set()) == (background._pool, background._tasks)
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from cachedeco import Event, Namespace, Stats, add_hook, bypass, cached_query, listening, mode, remove_hook
-from cachedeco.runtime import events, hooks
+from cachedeco.runtime import events, hooks, state
 from cachedeco.runtime import statistics as statistics_module
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.statistics import statistics
@@ -331,7 +331,7 @@ def test_forked_child_counts_with_a_lock_of_its_own() -> None:
     held = statistics_module._lock
 
     with held:
-        statistics_module._renew_lock()
+        state.reset_in_child()
         emit(Event("hit", name))
 
     assert 1 == statistics(name).hits
@@ -343,7 +343,7 @@ def test_forked_child_adds_hooks_with_a_lock_of_its_own() -> None:
     held = hooks._lock
 
     with held:
-        hooks._renew_lock()
+        state.reset_in_child()
         with listening(heard.append):
             emit(Event("hit", __name__))
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from cachedeco.loading import leases, single_flight
+from cachedeco.loading import leases
+from cachedeco.runtime import state
 from cachedeco.tracking import nested_names
 from tests.loading.single_flight.callers import Boarding
 from tests.support import ROOT
@@ -118,7 +119,7 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
     with started(lambda: read(1)) as leader:
         source.gate.wait_reached()
 
-        single_flight._begin_anew()
+        state.reset_in_child()
         assert "old" == read(1)
         source.gate.open()
 
@@ -128,7 +129,7 @@ def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: 
 def test_child_has_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was remembering when it forked is not left waiting for that thread."""
     with nested_names._lock:
-        nested_names._renew_lock()
+        state.reset_in_child()
         nested_names.remember("key", ["name"])
 
     assert {"key": ("name",)} == nested_names.remembered

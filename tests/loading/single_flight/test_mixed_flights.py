@@ -8,6 +8,7 @@ from cachedeco import bypass
 from cachedeco.loading import single_flight
 from cachedeco.loading.computing import NO_RESULT, Miss
 from cachedeco.loading.single_flight import Name, join_or_lead, join_or_lead_each
+from cachedeco.runtime import state
 from tests.loading.single_flight.callers import Boarding
 from tests.support.sides import Side, both
 from tests.support.sources import Source, sync_reader
@@ -47,7 +48,7 @@ def test_fleet_leaves_flights_of_others_where_they_are() -> None:
 def test_fleet_of_a_parent_is_not_landed_in_a_child() -> None:
     """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
     fleet, _ = join_or_lead_each([NAME])
-    single_flight._begin_anew()
+    state.reset_in_child()
 
     fleet.complete()
 

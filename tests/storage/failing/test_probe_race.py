@@ -10,6 +10,7 @@ import pytest
 
 from cachedeco import cached_query
 from cachedeco.invalidation import retry_queue
+from cachedeco.runtime import state
 from cachedeco.storage import breaker
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Commands
@@ -141,14 +142,14 @@ def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.M
 def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     """The same within this process: whatever a thread of the parent holds, the child does not wait for."""
     breaker.enqueue_pending("default", {"key": breaker.PendingInvalidation("", None)}, retry_queue.flush)
-    state = breaker.breakers["default"]
-    state.probing = True
+    opened = breaker.breakers["default"]
+    opened.probing = True
     with breaker._lock:
-        breaker._begin_in_child()
+        state.reset_in_child()
 
         breaker.forget()
 
-    assert (False, {}) == (state.probing, breaker.breakers)
+    assert (False, {}) == (opened.probing, breaker.breakers)
 
 
 def in_child(work: Callable[[], int]) -> int:
@@ -165,8 +166,8 @@ def test_forked_child_does_not_wait_for_a_thread_that_is_not_there(clock: Clock)
     with faulty("set_many", raises=TimeoutError):
         double.invalidate(4)
     clock.advance(1)
-    state = breaker.breakers["default"]
-    state.probing = True
+    opened = breaker.breakers["default"]
+    opened.probing = True
     held = threading.Event()
 
     def work() -> int:

@@ -1,0 +1,15 @@
+"""System check of the private names that cachedeco uses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+
+from cachedeco.runtime import private_api
+
+
+@register("cachedeco")
+def check_private_api(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
+    """Check what was imported after the app had looked: the backend, and the test kit."""
+    hint = "Install a version that cachedeco knows, or a newer cachedeco."
+    return [Error(sentence, hint=hint, id="cachedeco.E010") for sentence in private_api.missing()]

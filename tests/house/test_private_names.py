@@ -1,0 +1,104 @@
+"""The list of private names has each that the package uses, and no other."""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cachedeco
+from cachedeco.runtime.private_api import NAMES, PrivateName
+
+PACKAGE = Path(cachedeco.__file__).parent
+TREES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "migrations" not in path.parts
+}
+# Their owners document them: Django, and Python of named tuples.
+DOCUMENTED = {"_meta", "_state", "_default_manager", "_base_manager", "_replace", "_fields", "_asdict", "_make"}
+# Of a module that needs Django 6.
+UNIMPORTABLE = {"loading.refresh_task"}
+
+LISTED = {(module, each.name) for names in NAMES.values() for each in names for module in each.used_in}
+
+
+def is_private(name: object) -> bool:
+    """Tell whether a name has one underscore before it."""
+    return isinstance(name, str) and name.startswith("_") and not name.startswith("__") and name not in DOCUMENTED
+
+
+def used_in(tree: ast.AST) -> Iterator[str]:
+    """Give each private attribute that code names: also as text, and as a method or attribute of a class."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            yield node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr", "setattr", "delattr"}:
+            yield from (
+                each.value for each in node.args[1:2] if isinstance(each, ast.Constant) and is_private(each.value)
+            )
+
+
+def made_in(tree: ast.AST) -> Iterator[str]:
+    """Give each private name that code makes: functions, attributes of classes and of their instances."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            yield node.attr
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # `__slots__`
+            yield node.value
+
+
+OURS = {name for tree in TREES.values() for name in made_in(tree) if is_private(name)}
+
+
+def inherited(module: str) -> Iterator[str]:
+    """Give the private names that classes of a module take or override, of bases that are not ours."""
+    loaded = importlib.import_module(f"cachedeco.{module}")
+    classes = [each for each in vars(loaded).values() if inspect.isclass(each) and each.__module__ == loaded.__name__]
+    names = {*used_in(TREES[module]), *filter(is_private, made_in(TREES[module]))}
+    for cls in classes:
+        for base in cls.__mro__:
+            # What every generic class of typing and every dataclass has is documented, or nobody's business of ours.
+            if base.__module__.partition(".")[0] in {"cachedeco", "builtins", "typing"}:
+                continue
+            made = vars(base).get("__init__")
+            own = made.__code__.co_names if inspect.isfunction(made) else ()
+            yield from (name for name in names if name in vars(base) or name in own)
+
+
+def private_names_of(module: str) -> set[str]:
+    """Return the private names of others that a module uses."""
+    foreign = {name for name in used_in(TREES[module]) if name not in OURS}
+    return foreign if module in UNIMPORTABLE else foreign | set(inherited(module))
+
+
+@pytest.mark.parametrize("module", [each for each in TREES if "__init__" not in each])
+def test_each_private_name_is_listed(module: str) -> None:
+    """What a module uses of others that begins with an underscore is in the list."""
+    assert [] == sorted(name for name in private_names_of(module) if (module, name) not in LISTED)
+
+
+@pytest.mark.parametrize(
+    "private", [each for names in NAMES.values() for each in names], ids=lambda each: f"{each.holder}.{each.name}"
+)
+def test_each_listed_name_is_used(private: PrivateName) -> None:
+    """What the list has is used where it says: as an attribute, or as a method or attribute of a class of ours."""
+    names: dict[str, Any] = {}
+    for module in private.used_in:
+        if module in TREES:  # or its door was deleted
+            tree = TREES[module]
+            names[module] = {
+                *(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)),
+                *used_in(tree),
+                *made_in(tree),
+            }
+
+    assert [] == [module for module, used in names.items() if private.name not in used]
+    assert private.what_for

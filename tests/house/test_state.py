@@ -1,0 +1,236 @@
+"""The list of the process's state names all that the package keeps, and resets it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+
+import pytest
+from django.core.signals import setting_changed
+
+import cachedeco
+from cachedeco.runtime import state
+from cachedeco.runtime.state import EMPTIED, HANDLERS, NEW_LOCK, PIECES, By, Piece
+
+PACKAGE = Path(cachedeco.__file__).parent
+TREES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "migrations" not in path.parts
+}
+# What can't change, or is kept by others: Python's logging keeps loggers.
+FIXED = {"Struct", "logging.getLogger", "TypeVar", "ParamSpec"}
+LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"}
+CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "remove", "setdefault", "update"}
+# What is called when something happens: Python's, beside `connect(..., dispatch_uid=...)` of Django's signals.
+REGISTRATIONS = {"atexit.register", "os.register_at_fork", "signal.signal"}
+
+Found = tuple[str, str]
+
+
+def targets_of(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    """Give each name that a statement assigns, with the value."""
+    if isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            yield from ((each.id, statement.value) for each in ast.walk(target) if isinstance(each, ast.Name))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        yield statement.target.id, statement.value
+
+
+def is_kept(name: str, value: ast.expr | None) -> bool:
+    """Tell whether a name is state: not written as a constant or a type, no other name of a thing, and can change."""
+    if name.startswith("__") or name.lstrip("_")[:1].isupper() or isinstance(value, ast.Name | ast.Attribute):
+        return False
+    made = ast.unparse(value.func).partition("[")[0] if isinstance(value, ast.Call) else ""
+    return made not in FIXED
+
+
+def state_of(module: str) -> Iterator[Found]:
+    """Give what a module keeps: names at its top, those that functions swap, caches of functions, and class bodies'."""
+    tree = TREES[module]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            yield from ((module, name) for name in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            decorators = [ast.unparse(each) for each in node.decorator_list]
+            if any(each.partition("(")[0].rpartition(".")[2] in {"lru_cache", "cache"} for each in decorators):
+                yield module, node.name
+        elif isinstance(node, ast.ClassDef) and "NamedTuple" not in map(ast.unparse, node.bases):  # defaults of fields
+            for name, value in (pair for statement in node.body for pair in targets_of(statement)):
+                if isinstance(value, ast.Dict | ast.List | ast.Set) or locks_in(value):
+                    yield module, f"{node.name}.{name}"
+    for statement in tree.body:
+        yield from ((module, name) for name, value in targets_of(statement) if is_kept(name, value))
+
+
+def locks_in(value: ast.expr | None) -> bool:
+    """Tell whether a value is made as a lock."""
+    return isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] in LOCKS
+
+
+def test_list_names_all_state() -> None:
+    """Each name at the top of a module that can change is in the list, and nothing else is."""
+    found = {each for module in TREES for each in state_of(module)}
+    # A door that was deleted has taken its state with it.
+    listed = {(piece.module, piece.name) for piece in PIECES if piece.module in TREES}
+
+    assert sorted(found) == sorted(listed)
+    assert len(PIECES) == len({(piece.module, piece.name) for piece in PIECES})
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_constants_stay_as_they_are(module: str) -> None:
+    """What is written as a constant is never changed."""
+    constants = {
+        name for statement in TREES[module].body for name, _ in targets_of(statement) if name.lstrip("_").isupper()
+    }
+    changed = [
+        ast.unparse(node)
+        for node in ast.walk(TREES[module])
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in CHANGES
+            and ast.unparse(node.func.value) in constants
+        )
+        or (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store | ast.Del)
+            and ast.unparse(node.value) in constants
+        )
+    ]
+
+    assert [] == changed
+
+
+def test_each_lock_is_renewed_in_a_child() -> None:
+    """No lock that another thread of the parent may hold keeps a child waiting."""
+    locks = {
+        (module, name)
+        for module, tree in TREES.items()
+        for statement in tree.body
+        for name, value in targets_of(statement)
+        if locks_in(value)
+    }
+
+    assert locks <= {(piece.module, piece.name) for piece in PIECES if piece.fork is not None}
+
+
+@pytest.mark.parametrize("piece", [piece for piece in PIECES if piece.module in TREES], ids=lambda each: each[:2])
+def test_resets_fit_the_piece(piece: Piece) -> None:
+    """What a piece's reset calls or replaces is there, and of the kind that it makes."""
+    __import__(f"cachedeco.{piece.module}")
+    module = sys.modules[f"cachedeco.{piece.module}"]
+    resets = [piece.fork, piece.settings, piece.caches, piece.test]
+
+    assert piece.what
+    assert hasattr(module, piece.name)
+    for how in resets:
+        match how:
+            case By(function):
+                assert callable(getattr(module, function))
+            case state.Renewed(make):
+                assert type(make()) is type(getattr(module, piece.name))
+            case state.Emptied():
+                assert callable(getattr(module, piece.name).clear)
+
+
+def test_list_names_all_handlers() -> None:
+    """Each place where the package asks Python or Django to be called is in the list, and nothing else is."""
+    receivers = {
+        (module, ast.unparse(node.func))
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and {"dispatch_uid", "sender"} & {each.arg for each in node.keywords}
+    }
+    others = {
+        (module, ast.unparse(node))
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in REGISTRATIONS
+    }
+    found = {each for each in receivers if each[1].endswith(".connect")} | others
+
+    assert {(each.module, each.added_by) for each in HANDLERS if each.module in TREES} == found
+    assert all(each.what for each in HANDLERS)
+
+
+# --- what it does ---
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Give a module with state, as one of the package."""
+    module = ModuleType("cachedeco.sample")
+    module.calls = []  # type: ignore[attr-defined] # made here
+    module.kept = {"a": 1}  # type: ignore[attr-defined]
+    module.emptied = {"a": 1}  # type: ignore[attr-defined]
+    module.lock = Lock()  # type: ignore[attr-defined]
+    module.forget = lambda: module.calls.append("forget")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cachedeco.sample", module)
+    return module
+
+
+def test_event_resets_what_the_list_says(module: ModuleType) -> None:
+    """A piece is kept, emptied in place, replaced, or reset by its module: once for all that name the same function."""
+    emptied, lock = module.emptied, module.lock
+    pieces = [
+        Piece("sample", "kept", "stays"),
+        Piece("sample", "emptied", "goes", fork=EMPTIED),
+        Piece("sample", "lock", "is another", fork=NEW_LOCK),
+        Piece("sample", "calls", "by a function", fork=By("forget"), settings=By("forget")),
+        Piece("sample", "forget", "by the same one", fork=By("forget")),
+    ]
+
+    state.reset("fork", pieces)
+
+    assert ({"a": 1}, {}, ["forget"]) == (module.kept, module.emptied, module.calls)
+    assert emptied is module.emptied
+    assert lock is not module.lock
+
+
+def test_module_that_is_not_there_yet_has_nothing_to_reset(module: ModuleType) -> None:
+    """A fork may come before a module is imported, or while it is."""
+    del module.lock, module.forget
+    pieces = [
+        Piece("elsewhere", "lock", "of a module that was not imported", fork=NEW_LOCK),
+        Piece("sample", "lock", "of one that was in part", fork=NEW_LOCK),
+        Piece("sample", "calls", "of one that was in part", fork=By("forget")),
+    ]
+
+    state.reset("fork", pieces)
+
+    assert not hasattr(module, "lock")
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("CACHEDECO", ["settings"]), ("CACHES", ["settings", "caches"]), ("DEBUG", [])],
+)
+def test_receiver_follows_two_settings(setting: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of CACHEDECO or CACHES resets what follows from it; one of another setting resets nothing."""
+    seen: list[str] = []
+    monkeypatch.setattr(state, "reset", seen.append)
+
+    setting_changed.send(sender=None, setting=setting, value=None, enter=True)
+
+    assert expected == seen
+
+
+def test_receiver_is_connected_once_and_can_go_behind_others() -> None:
+    """To connect again moves the receiver behind those that came since."""
+
+    def other(**_: object) -> None:
+        pass
+
+    before = len(setting_changed.receivers)
+    setting_changed.connect(other)
+
+    state.connect()
+    keys = [key[0] for key, *_ in setting_changed.receivers]
+    setting_changed.disconnect(other)
+
+    assert state.UID == keys[-1]
+    assert before == len(setting_changed.receivers)
