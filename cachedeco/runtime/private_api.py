@@ -1,9 +1,9 @@
 """
 Private names of Django, asgiref, pymemcache and Python that the package uses, and a check that they are there.
 
-What is private may go with any release. Where a name that we call is gone, the call fails; where a method that we
-override is gone, or is not called any more, nothing fails: invalidations are lost in silence. So the app looks at start,
-and a system check (E010) after that.
+A private name may go with any release. Where a name that we call is gone, the call fails. Where a method that we
+override is gone, or is not called any more, nothing fails, and invalidations are lost in silence. So the app checks the
+names at start, and a system check (E010) after that.
 
 Listed are names with an underscore, and attributes that the documentation of their owner leaves out. `_meta`, `_state`,
 `_default_manager`, `_base_manager` and what a named tuple has are documented.
@@ -148,7 +148,6 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(_CLIENT, "_check_integer", ("backends.pool",), "writes many values at once"),
     ),
     "Python": (
-        PrivateName("sys", "_getframe", ("functions.decorators",), "finds the body of a class around a decorator"),
         PrivateName("asyncio", "_get_running_loop", ("testing.assertions",), "refuses sync code inside a task"),
         PrivateName(
             "unittest:TestResult",

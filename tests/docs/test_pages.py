@@ -24,7 +24,7 @@ from asgiref.sync import async_to_sync
 
 import cachedeco
 from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
-from cachedeco.checks import caches, functions
+from cachedeco.checks import caches, functions, private_api
 from cachedeco.checks import settings as settings_checks
 from cachedeco.functions.options import always
 from cachedeco.invalidation import signals
@@ -230,7 +230,7 @@ def test_settings_table_is_the_settings() -> None:
 
 def test_checks_table_is_the_checks() -> None:
     """The table of system checks has every id that our checks can give."""
-    sources = "".join(map(inspect.getsource, (settings_checks, functions, caches, outbox_checks)))
+    sources = "".join(map(inspect.getsource, (settings_checks, functions, caches, private_api, outbox_checks)))
     ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", sources)))
     [table] = tables_under(REFERENCE, "System checks")
 

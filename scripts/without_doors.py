@@ -1,0 +1,68 @@
+"""
+Does everything else still pass when a door is deleted?
+
+    python scripts/without_doors.py [DOOR ...]
+
+A door is a folder of `cachedeco/` that no other package imports. For each, this copies the project without the door and
+without the tests that need it, which lie in its own folder of `tests/` or name it in an import, and runs the quick suite
+of the rest. It prints a line for each door, and ends with 1 where one fails.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOORS = ("auditing", "backends", "checks", "management", "outbox", "testing")
+# What else goes with a door, in cachedeco/ and at the top of the settings of the tests.
+ALONG = {"testing": ("pytest_plugin.py",)}
+
+
+def needs(path: Path, door: str) -> bool:
+    """Tell whether a test, or a helper of tests, imports or names a door."""
+    named = re.compile(rf"cachedeco\.{door}\b|from cachedeco import [^\n]*\b{door}\b|tests\.{door}\b")
+    return path.suffix == ".py" and bool(named.search(path.read_text()))
+
+
+def without(door: str, tree: Path) -> None:
+    """Delete a door, and the tests that need it, from a copy of the project."""
+    shutil.rmtree(tree / "cachedeco" / door)
+    for name in ALONG.get(door, ()):
+        (tree / "cachedeco" / name).unlink()
+    shutil.rmtree(tree / "tests" / door, ignore_errors=True)
+    gone = {path for path in (tree / "tests").rglob("*.py") if needs(path, door)}
+    while gone:  # and what imports those
+        for path in gone:
+            path.unlink()
+        stems = {".".join(path.relative_to(tree).with_suffix("").parts) for path in gone}
+        gone = {
+            path
+            for path in (tree / "tests").rglob("*.py")
+            if any(re.search(rf"\b{re.escape(stem)}\b", path.read_text()) for stem in stems)
+        }
+
+
+def passes(door: str) -> bool:
+    """Run the quick suite without a door."""
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory) / "project"
+        files = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        for name in files.split():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+        without(door, tree)
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--quick", "-p", "no:cacheprovider", "tests"]
+        done = subprocess.run(command, cwd=tree, check=False, capture_output=True, text=True)
+    print(f"without {door}: {done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]}")
+    if done.returncode:
+        print(
+            "\n".join(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E  ")))[:3000]
+        )
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(0 if all([passes(door) for door in sys.argv[1:] or DOORS]) else 1)
