@@ -20,7 +20,7 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test quick servers lint types suite second-suite soak samples format demo serve bench bench-stampede storm clean
+.PHONY: help test quick doors servers lint types suite second-suite soak samples format demo serve bench bench-stampede storm clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ soak: $(DEV) servers  ## Run long histories, schedules, storms, and whole produc
 
 samples: $(DEV) servers  ## Run the suites of the example projects, with every runner and mode
 	@$(RUN) -m pytest --soak $(SAMPLES)
+
+doors: $(DEV)  ## Run the quick suite without each door, one at a time
+	@$(RUN) scripts/without_doors.py
 
 second-suite: $(DEV) servers  ## Run the tests on another Python and Django, where there is one
 	@scripts/second-suite.sh $(RUN)

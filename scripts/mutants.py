@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 -- a script
 """
 Do the tests find as many small defects after a rewrite of the code as they did before it?
 
@@ -432,7 +431,7 @@ def run_python(tree: Path, arguments: Collection[str], deadline: float | None, *
     """Run Python in a copy of the tree, and end it and all that it has started at the deadline."""
     environment = {**os.environ, "PYTHONPATH": str(tree), **more}
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(  # noqa: S603 -- ourselves
+        process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
