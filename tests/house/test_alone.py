@@ -1,0 +1,56 @@
+"""Each package can be imported alone, with those below it and nothing else of ours."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+
+import cachedeco
+from tests.house.test_imports import DOORS, PACKAGES
+
+PACKAGE = Path(cachedeco.__file__).parent
+# The doors at the top of the package, each of one module.
+MODULES = ["managers", "pytest_plugin"]
+
+IMPORTS = """
+import sys
+from importlib import import_module
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS={apps!r})
+django.setup()
+for name in {names!r}:
+    import_module(name)
+print(*sorted({{name.split(".")[1] for name in sys.modules if name.startswith("cachedeco.")}}))
+"""
+
+
+def modules_of(package: str) -> Iterator[str]:
+    """Give the modules of a package, as they are imported."""
+    path = PACKAGE / package
+    for each in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+        name = ".".join(["cachedeco", *each.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+        if name != "cachedeco.loading.refresh_task" or django.VERSION >= (6,):
+            yield name
+
+
+@pytest.mark.parametrize("package", [each for each in (*PACKAGES, *DOORS, *MODULES) if any(PACKAGE.glob(f"{each}*"))])
+def test_package_is_imported_without_those_above_it(package: str) -> None:
+    """In a fresh interpreter every module of a package loads its own package and those below, and no door."""
+    apps = [f"cachedeco.{package}"] if (PACKAGE / package / "models.py").exists() else []
+    below = PACKAGES[: PACKAGES.index(package)] if package in PACKAGES else PACKAGES
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS.format(apps=apps, names=list(modules_of(package)))],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PACKAGE.parent,
+        env={"PYTHONPATH": str(PACKAGE.parent), "PATH": ""},
+    )
+
+    assert "" == done.stderr
+    assert [] == [each for each in done.stdout.split() if each not in {package, *below}]
