@@ -1,16 +1,19 @@
 """The Django app: system checks, and what depends on models. The rest of the library works without it."""
 
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
-from typing import cast
+from typing import Final
 
 from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import autodiscover_modules
+from django.utils.module_loading import autodiscover_modules, module_has_submodule
 
 from cachedeco.invalidation import signals
-from cachedeco.loading import sampling
 from cachedeco.runtime import conf, private_api
+
+# Packages that add something to Django or to the core, each by its function `register()`.
+DOORS: Final = ("checks", "auditing")
 
 
 class CachedecoConfig(AppConfig):
@@ -28,12 +31,8 @@ class CachedecoConfig(AppConfig):
             ImproperlyConfigured: This Django, or asgiref, has lost what the invalidations rest on.
         """
         private_api.require()
-        from cachedeco.checks import register
-
-        register()
-
-        with suppress(ModuleNotFoundError):  # a distribution may leave it out
-            sampling.install_auditor(cast("sampling.Auditor", import_module("cachedeco.auditing.auditor")))
+        for door in filter(partial(module_has_submodule, self.module), DOORS):  # a distribution may leave one out
+            import_module(f"{self.name}.{door}").register()
         with suppress(ImproperlyConfigured):  # E001 says it
             autodiscover_modules(*conf.settings().MODULES)
         signals.connect()

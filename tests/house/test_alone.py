@@ -7,8 +7,10 @@ from pathlib import Path
 
 import django
 import pytest
+from django.apps import apps
 
 import cachedeco
+from cachedeco.loading import sampling
 from tests.house.test_imports import DOORS, PACKAGES
 
 PACKAGE = Path(cachedeco.__file__).parent
@@ -40,11 +42,11 @@ def modules_of(package: str) -> Iterator[str]:
 @pytest.mark.parametrize("package", [each for each in (*PACKAGES, *DOORS, *MODULES) if any(PACKAGE.glob(f"{each}*"))])
 def test_package_is_imported_without_those_above_it(package: str) -> None:
     """In a fresh interpreter every module of a package loads its own package and those below, and no door."""
-    apps = [f"cachedeco.{package}"] if (PACKAGE / package / "models.py").exists() else []
+    installed = [f"cachedeco.{package}"] if (PACKAGE / package / "models.py").exists() else []
     below = PACKAGES[: PACKAGES.index(package)] if package in PACKAGES else PACKAGES
 
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTS.format(apps=apps, names=list(modules_of(package)))],
+        [sys.executable, "-c", IMPORTS.format(apps=installed, names=list(modules_of(package)))],
         capture_output=True,
         text=True,
         check=False,
@@ -54,3 +56,13 @@ def test_package_is_imported_without_those_above_it(package: str) -> None:
 
     assert "" == done.stderr
     assert [] == [each for each in done.stdout.split() if each not in {package, *below}]
+
+
+def test_app_is_ready_without_doors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a distribution leaves out the checks and the auditor, the app starts without them."""
+    monkeypatch.setattr(sampling, "_auditor", None)
+    monkeypatch.setattr("cachedeco.apps.module_has_submodule", lambda *_: False)
+
+    apps.get_app_config("cachedeco").ready()
+
+    assert sampling._auditor is None
