@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from inspect import Parameter, Signature, cleandoc
 from sys import float_info
 from textwrap import dedent, indent
-from typing import Annotated, Any, Final, NamedTuple, Required, TypedDict, cast, get_args, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, Required, TypedDict, get_args, get_type_hints
 
 from django.db import DEFAULT_DB_ALIAS
 
@@ -185,7 +185,7 @@ _TYPES: Final = get_type_hints(CacheOptions, include_extras=True)
 OPTIONS: Final[Mapping[str, Option]] = {name: get_args(hint)[1] for name, hint in _TYPES.items()}
 
 
-def complete(given: Mapping[str, Any], decorator: str) -> CacheOptions:
+def complete(given: Mapping[str, Any], decorator: str) -> dict[str, Any]:
     """
     Return the options with their defaults.
 
@@ -198,10 +198,10 @@ def complete(given: Mapping[str, Any], decorator: str) -> CacheOptions:
             remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(OPTIONS)}."
             msg = f"{decorator}() has no option {name!r}; {remedy}"
             raise TypeError(msg)
-    return cast("CacheOptions", {**{name: option.default for name, option in OPTIONS.items()}, **given})
+    return {**{name: option.default for name, option in OPTIONS.items()}, **given}
 
 
-def check(options: CacheOptions, function: str) -> None:
+def check(options: Mapping[str, Any], function: str) -> None:
     """
     Check what can be checked at decoration.
 

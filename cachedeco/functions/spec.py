@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from inspect import Parameter, Signature
@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.decorators import method_decorator
 
 from cachedeco.functions.naming import key_name_of, name_of
-from cachedeco.functions.options import CacheOptions, check
+from cachedeco.functions.options import Timeout, check
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, token_of_function
 from cachedeco.keys.dependencies import dependencies_of
@@ -22,7 +22,7 @@ from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
-from cachedeco.runtime.validation import UNSET, seconds_of, span_of
+from cachedeco.runtime.validation import UNSET, Unset, seconds_of, span_of
 from cachedeco.storage.cache_keys import shorten_keys
 from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.serializers import ABSENT, build_serializer
@@ -94,7 +94,7 @@ class FunctionSpec:
         TypeError, ValueError: As `cached_query` says.
     """
 
-    def __init__(self, source: Source, name: str, plan: KeyPlan, options: CacheOptions) -> None:
+    def __init__(self, source: Source, name: str, plan: KeyPlan, options: Mapping[str, Any]) -> None:
         """Enter the function in the registry."""
         self.source = source
         self.name = name
@@ -181,7 +181,7 @@ class FunctionSpec:
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
         """Return what gives the timeout of a value, and the lifetime of a call's own token."""
-        given = self.options["timeout"]
+        given: Timeout | Unset = self.options["timeout"]
         chosen = settings.TIMEOUT if given is UNSET or callable(given) else given
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
         if callable(given):
@@ -207,7 +207,7 @@ def all_specs() -> list[FunctionSpec]:
 # --- from what the decorator was given ---
 
 
-def build_spec(given: object, options: CacheOptions, over: str | None = None) -> FunctionSpec:
+def build_spec(given: object, options: Mapping[str, Any], over: str | None = None) -> FunctionSpec:
     """
     Check what the decorator was given, and return the spec of the function.
 
