@@ -65,7 +65,7 @@ def own_scope() -> Generator[None]:
         yield
     finally:
         _scopes = before
-        breaker.forget()
+        breaker.reset()
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def _begin_scope() -> None:
     global _scopes  # noqa: PLW0603 -- one for the process, as said above
     scope = _new_scope()
     _scopes = defaultdict(lambda: scope)
-    breaker.forget()  # what failed was another test's
+    breaker.reset()  # what failed was another test's
 
 
 def _new_scope() -> str:

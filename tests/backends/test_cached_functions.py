@@ -124,6 +124,6 @@ def test_hits_of_the_servers_that_are_left(servers: list[Memcached], events: lis
     without(servers, "cd:f:tests.backends.double()").kill()
     for number in range(80):
         double(number)
-        breaker.forget()
+        breaker.reset()
 
     assert {"hit", "miss"} <= kinds(events)

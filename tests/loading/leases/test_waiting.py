@@ -95,7 +95,7 @@ def test_waiter_computes_and_stores_after_wait(
 def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Clock) -> None:
     """A holder who never ends is replaced after three fifths of `wait`, so that the others need not all compute."""
     read, ran = reader(side, wait=5)
-    late = lease_for(read, 1, is_late=True)
+    late = lease_for(read, 1, is_takeover=True)
     assert lease_for(read, 1).take()
     start = clock.now
 

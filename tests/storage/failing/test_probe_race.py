@@ -144,9 +144,9 @@ def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     state = breaker.breakers["default"]
     state.probing = True
     with breaker._lock:
-        breaker._begin_in_child()
+        breaker._reset_in_child()
 
-        breaker.forget()
+        breaker.reset()
 
     assert (False, {}) == (state.probing, breaker.breakers)
 
