@@ -88,14 +88,14 @@ def cells(expiries: list[Expiry]) -> list[str]:
 
 def without_lease(clock: Clock, beta: float) -> Expiry:
     """Let everybody compute who decides to."""
-    from cachedeco.loading.refreshing import ahead
+    from cachedeco.loading.refreshing import xfetch_time
     from cachedeco.storage.entries import Entry
 
     entry = Entry(None, clock.now + HORIZON * beta * COMPUTATION, COMPUTATION)
     begun: list[float] = []
 
     def call() -> None:
-        if ahead(entry, beta) >= entry.expires:
+        if xfetch_time(entry, beta) >= entry.expires:
             begun.append(clock.now)
 
     clock.calls_until(lambda: begun[0] + COMPUTATION if begun else inf, call)

@@ -32,7 +32,7 @@ from cachedeco.loading.computing import Miss, Reinvocation, serve
 from cachedeco.loading.effects import CallUser, EffectFlow, Err, Flow, Ok, Outcome, Spawn
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refreshing import problem_elsewhere
+from cachedeco.loading.refreshing import find_key_mismatch
 from cachedeco.loading.sampling import ResolveCalls
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
@@ -77,18 +77,18 @@ class Sample(NamedTuple):
         """Return the sample with these ids alone."""
         return self._replace(seen={each: self.seen[each] for each in ids})
 
-    def tell(self, kind: Kind, each: Hashable, seconds: float = 0.0, reason: str = "") -> None:
+    def emit(self, kind: Kind, each: Hashable, seconds: float = 0.0, reason: str = "") -> None:
         """Emit an event about one of the hits."""
-        self.policy.tell(kind, self.seen[each].keys[0], seconds=seconds, reason=reason)
+        self.policy.emit(kind, self.seen[each].keys[0], seconds=seconds, reason=reason)
 
-    def tell_failure(self, error: Exception, each: Hashable) -> None:
+    def emit_failure(self, error: Exception, each: Hashable) -> None:
         """Emit the event of an audit that can't be made."""
-        self.policy.tell("error", self.seen[each].keys[0], reason="The audit failed", error=error)
+        self.policy.emit("error", self.seen[each].keys[0], reason="The audit failed", error=error)
 
 
 def _seen(call: Miss) -> Seen:
-    entry, found = cast("Entry", call.entry), cast("Mapping[str, object]", call.found)  # a hit has them
-    return Seen(call.keys, call.asked, {key: found[key] for key in call.asked}, entry.expires, time())
+    entry, found = cast("Entry", call.entry), cast("Mapping[str, object]", call.raw)  # a hit has them
+    return Seen(call.keys, call.entry_keys, {key: found[key] for key in call.entry_keys}, entry.expires, time())
 
 
 # --- steps of the caller ---
@@ -96,7 +96,7 @@ def _seen(call: Miss) -> Seen:
 
 def audited_hit_flow(call: Miss) -> Flow[Any]:
     """Serve what is there, as a hit does, and have it audited."""
-    again = cast("Reinvocation", call.again)
+    again = cast("Reinvocation", call.reinvocation)
     outcome = serve(call)
     sample = Sample(call.policy, {None: _seen(call)}, lambda _: [again.resolve_call()], over_ids=False)
     yield from _handed_over(sample)
@@ -157,19 +157,19 @@ def _second_look(sample: Sample) -> Flow[None]:
 def _looked_at(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
     """Compute anew; give by id where the values differ that nothing explains."""
     # A computation around the caller, which may still go on, does not depend on what is asked for here.
-    with collector.computing(sample.policy.store.alias, collects=False, leads=False):
+    with collector.collect_dependencies(sample.policy.store.alias, collects=False, leads=False):
         if not (yield _may_look) or (yield partial(_is_another, sample)):
             return {}
         began = perf_counter()
         outcome, is_auditable = yield from _computed_anew(sample)
     if isinstance(outcome, Err):
         if isinstance(outcome.error, Exception):  # or else its loop has ended
-            yield partial(sample.tell_failure, outcome.error, next(iter(sample.seen)))
+            yield partial(sample.emit_failure, outcome.error, next(iter(sample.seen)))
         return {}
     differing = yield partial(_differing, sample, outcome.value, perf_counter() - began)
     if differing and not is_auditable:
         for each in differing:
-            sample.tell("audited", each, reason=UNCERTAIN)
+            sample.emit("audited", each, reason=UNCERTAIN)
         return {}
     left = (yield partial(_unexplained, sample, differing)) if differing else {}
     return {each: differing[each] for each in left}
@@ -178,9 +178,9 @@ def _looked_at(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
 def _is_another(sample: Sample) -> bool:
     """Tell whether the call has another key here: its value would be another tenant's, say."""
     for each, seen in sample.seen.items():
-        problem = problem_elsewhere(seen.keys, lambda each=each: sample.resolve_calls([each])[0], REMEDY)  # type: ignore[misc] # a default
+        problem = find_key_mismatch(seen.keys, lambda each=each: sample.resolve_calls([each])[0], REMEDY)  # type: ignore[misc] # a default
         if problem is not None:
-            sample.tell_failure(problem, each)
+            sample.emit_failure(problem, each)
             return True
     return False
 
@@ -193,12 +193,12 @@ def _computed_anew(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], 
         What it came to, by id; whether only an invalidation can have changed it.
     """
     policy, ids = sample.policy, list(sample.seen)
-    with modes.bypass(), collector.computing(policy.store.alias, collects=True, leads=False) as computation:
+    with modes.bypass(), collector.collect_dependencies(policy.store.alias, collects=True, leads=False) as computation:
         outcome: Outcome[Any] = yield CallUser((ids,) if sample.over_ids else ())
         if isinstance(outcome, Ok):
             outcome = yield partial(_materialize, sample, ids, outcome)
     # Of calls inside that it does not depend on, and that went to the cache for all that we say, nothing is known.
-    is_known = (policy.nested or computation.is_cacheable) and not computation.inner
+    is_known = (policy.nested or computation.is_cacheable) and not computation.nested_tokens
     return outcome, computation.is_auditable and is_known
 
 
@@ -226,10 +226,10 @@ def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -
             if where == "":  # as a whole
                 where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"
         except Exception as error:  # noqa: BLE001 -- whatever a class does when it is compared, or told
-            sample.tell_failure(error, each)
+            sample.emit_failure(error, each)
             continue
         if where is None:
-            sample.tell("audited", each, seconds)
+            sample.emit("audited", each, seconds)
         else:
             differing[each] = where
     return differing
@@ -247,7 +247,7 @@ def _unexplained(sample: Sample, ids: Iterable[Hashable]) -> list[Hashable]:
     for each, one in seen.items():
         reason = _explanation(one, found)
         if reason:
-            sample.tell("audited", each, reason=reason)
+            sample.emit("audited", each, reason=reason)
         else:
             left.append(each)
     return left
@@ -269,7 +269,7 @@ def _reported(sample: Sample, differing: Mapping[Hashable, str]) -> None:
         seconds, age = _age(sample.policy, sample.seen[each])
         where = where if len(where) <= LONGEST_DIFFERENCE else f"{where[:LONGEST_DIFFERENCE]}..."  # noqa: PLW2901
         reason = f"it differs from what is computed now: {where}; {age}; {_told(sample.seen[each])}"
-        sample.tell("inconsistent", each, seconds, reason)
+        sample.emit("inconsistent", each, seconds, reason)
 
 
 def _age(policy: CachePolicy, seen: Seen) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cachedeco.storage.serializers import to_pickle
-from cachedeco.storage.signing import SIGNATURE_BYTES, Signer, bound
+from cachedeco.storage.signing import SIGNATURE_BYTES, Signer, message_for
 
 logger = logging.getLogger("cachedeco")
 
@@ -41,13 +41,13 @@ class _Sealer:
         else:
             data = to_pickle(value)
         head = _BEGINNING + kind
-        return b"".join((head, self._signer.sign(bound(place, head, data)), data))
+        return b"".join((head, self._signer.sign(message_for(place, head, data)), data))
 
     def decode_entry(self, place: bytes, sealed: bytes) -> Any:
         """Return the value; None where it was not signed for this place, or can't be unpickled."""
         head, data = sealed[:_LENGTH], sealed[_LENGTH + SIGNATURE_BYTES :]
         signature = sealed[_LENGTH : _LENGTH + SIGNATURE_BYTES]
-        if not self._signer.accepts(signature, bound(place, head, data)):
+        if not self._signer.accepts(signature, message_for(place, head, data)):
             # Without the key: that of a session is as good as a password, and this is a log.
             logger.error("A value in the cache was not signed by one of our keys: it is not read.")
             return None

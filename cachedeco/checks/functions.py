@@ -67,7 +67,7 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
     for spec in all_specs():
         for dependency in spec.dependencies:
             try:
-                model, field = dependency.resolved()
+                model, field = dependency.resolve()
             except TypeError as error:
                 hint = "Name a model as 'app_label.Model', and a field as its column is called."
                 messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))

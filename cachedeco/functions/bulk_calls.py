@@ -15,7 +15,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
-from cachedeco.loading.batch import given, materialize_each, read_entries, store_values
+from cachedeco.loading.batch import materialize_each, read_entries, store_values, without_absent
 from cachedeco.loading.bulk import Batch, Values, batch_flow, bypass_each_flow, refresh_each_flow, stamps_of
 from cachedeco.loading.computing import Miss, serve
 from cachedeco.loading.effects import Err, Flow, arun, run
@@ -160,7 +160,7 @@ class BulkSpec(NamedTuple):
             if purpose:
                 sampled[each] = one
         if len(values) == len(rows) and not sampled:
-            return given(call.ids, values), None
+            return without_absent(call.ids, values), None
         missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
         flow = batch_flow(Batch(policy, call.ids, values, due, missing, bypassed))
         if sampled:
@@ -192,9 +192,9 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
             collector.mark_unauditable()  # an audited computation does not see what is stored
         for each, one in admitted.looks() if admitted else ():
             if one.entry is not None and one.entry.expires > time():
-                collector.record_dependency(one.policy.store.alias, one.asked, one.found or {})
+                collector.record_dependency(one.policy.store.alias, one.entry_keys, one.raw or {})
                 values[each] = one.entry.value
-        return cast("dict[K, V]", given(call.ids, values))
+        return cast("dict[K, V]", without_absent(call.ids, values))
 
     def set(self, values: Mapping[K, V]) -> None:
         """

@@ -176,7 +176,7 @@ class FunctionSpec:
             refresh=settings.REFRESH,
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
-        compiled_keys = self._plan.compiled(settings.KEY_PREFIX, options["version"], settings.VARY)
+        compiled_keys = self._plan.compile(settings.KEY_PREFIX, options["version"], settings.VARY)
         return ResolvedSpec(settings, policy, compiled_keys, store.key_budget())
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:

@@ -1,7 +1,8 @@
 """
-To invalidate is to write a new token: when the transaction commits, and until the cache says that it has it.
+Invalidate: write a new token at commit, and retry until the cache acknowledges it.
 
-What the cache does not acknowledge is noted in the journal, and delivered before this process trusts the cache again.
+An invalidation that the cache does not acknowledge goes to the retry queue, and is delivered before this process uses
+the cache again.
 """
 
 from collections import defaultdict
@@ -16,30 +17,29 @@ from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import Store
 
-# Attempts to deliver an invalidation: a client that found its idle connection dead opens a new one for the second.
+# Attempts to deliver an invalidation: a client whose idle connection was dead opens a new one for the second.
 ATTEMPTS: Final = 2
 
 
 class Invalidation(NamedTuple):
-    """One token to be replaced."""
+    """One token to replace."""
 
     store: Store
     key: str
-    lifetime: float | None = None  #: seconds that the new token is to live, None for ever
+    lifetime: float | None = None  #: seconds that the new token lives, None for ever
 
 
 Recorder = Callable[[str, Sequence[Invalidation]], None]
 
-# Swapped whole by record_with(): the one door through which invalidations can be made to outlive this process.
+# Swapped whole by record_with(): the only way by which invalidations can outlive this process.
 _recorder: Recorder | None = None
 
 
 def record_with(recorder: Recorder | None) -> None:
     """
-    Hand every invalidation to a recorder from now on; None ends that.
+    Pass every invalidation to a recorder from now on; None removes it.
 
-    It takes the alias of the database and invalidations, before the transaction commits, and sees to it that they are
-    delivered.
+    It takes the alias of the database and invalidations, before the transaction commits, and must deliver them.
     """
     global _recorder  # noqa: PLW0603 -- swapped whole, as said above
     _recorder = recorder
@@ -47,14 +47,15 @@ def record_with(recorder: Recorder | None) -> None:
 
 def invalidate(using: str, *invalidations: Invalidation) -> None:
     """
-    Replace tokens together when the transaction open on a database commits; at once where there is none.
+    Replace tokens when the transaction on a database commits; at once without a transaction.
 
-    One command for each cache.
+    Sends one command for each cache.
     """
     if not invalidations:
         return
     if _recorder is None:
-        transactions.at_commit(using, deliver, invalidations, invalidates=[each.key for each in invalidations])
+        keys = [invalidation.key for invalidation in invalidations]
+        transactions.at_commit(using, deliver, invalidations, invalidates=keys)
     else:
         _recorder(using, invalidations)
 
@@ -68,47 +69,49 @@ def try_to_deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """Call `attempt()`; if it is interrupted, put all into the retry queue: any of them may not have arrived."""
     try:
         return attempt(invalidations)
-    except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; what the cache raises is caught by the store
+    except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; the store catches what the cache raises
         delay(invalidations)
         raise
 
 
 def attempt(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """
-    Write new tokens, and return those invalidations that were not acknowledged.
+    Write new tokens, and return the invalidations that the cache has not acknowledged.
 
-    One command for each cache, and one more where some tokens live for ever and some do not. While the breaker of a
+    Sends one command for each cache, and one more if some tokens live for ever and some do not. While the breaker of a
     cache is open nothing is sent.
     """
-    together: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
-    for each in invalidations:
-        together[each.store.alias, each.lifetime is None][each.key] = each
+    groups: dict[tuple[str, bool], dict[str, Invalidation]] = defaultdict(dict)
+    for invalidation in invalidations:
+        groups[invalidation.store.alias, invalidation.lifetime is None][invalidation.key] = invalidation
     return [
-        each
-        for tokens in together.values()
-        for some in next(iter(tokens.values())).store.chunks(list(tokens))
-        for each in _attempted_at_one({key: tokens[key] for key in some})
+        invalidation
+        for group in groups.values()
+        for chunk in next(iter(group.values())).store.chunks(list(group))
+        for invalidation in _attempt_chunk({key: group[key] for key in chunk})
     ]
 
 
-def _attempted_at_one(tokens: Mapping[str, Invalidation]) -> list[Invalidation]:
-    store = next(iter(tokens.values())).store
-    lifetime = max((each.lifetime for each in tokens.values() if each.lifetime is not None), default=None)
-    left = list(tokens)
+def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
+    """Write new tokens to one cache, with one lifetime; return the invalidations that it has not acknowledged."""
+    store = next(iter(chunk.values())).store
+    lifetimes = [invalidation.lifetime for invalidation in chunk.values() if invalidation.lifetime is not None]
+    lifetime = max(lifetimes, default=None)
+    failed_keys = list(chunk)
     for _attempt in range(ATTEMPTS):
-        # A fresh token for every attempt: a first one that arrives late must not bring back what it stood for.
-        left = list(store.set_tokens({key: urandom(TOKEN_BYTES) for key in left}, lifetime))
-        if not left or store.is_bypassed():
+        # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend on it.
+        failed_keys = list(store.set_tokens({key: urandom(TOKEN_BYTES) for key in failed_keys}, lifetime))
+        if not failed_keys or store.is_breaker_open():
             break
-    for key in [key for key in tokens if key not in left]:
-        emit(Event("invalidated", tokens[key].store.function, key, store.alias))
-    return [tokens[key] for key in left]
+    for key in [key for key in chunk if key not in failed_keys]:
+        emit(Event("invalidated", chunk[key].store.function, key, store.alias))
+    return [chunk[key] for key in failed_keys]
 
 
-def delay(left: Sequence[Invalidation]) -> None:
+def delay(invalidations: Sequence[Invalidation]) -> None:
     """Put invalidations into the retry queue: this process bypasses the cache until it has delivered them."""
-    pendings: dict[str, dict[str, PendingInvalidation]] = defaultdict(dict)
-    for each in left:
-        pendings[each.store.alias][each.key] = PendingInvalidation(each.store.function, each.lifetime)
-    for alias, queue in pendings.items():
+    queues: dict[str, dict[str, PendingInvalidation]] = defaultdict(dict)
+    for store, key, lifetime in invalidations:
+        queues[store.alias][key] = PendingInvalidation(store.function, lifetime)
+    for alias, queue in queues.items():
         retry_queue.enqueue(alias, queue)

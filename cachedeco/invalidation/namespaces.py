@@ -1,4 +1,4 @@
-"""Names for what several entries depend on, whatever function made them."""
+"""Namespaces: tags that several entries depend on, of any function, for a model, its rows, or names of your own."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -13,22 +13,22 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.invalidation.rows import ModelReference, check_telling, field_of, label_of, model_of, text_of
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, label_of, model_of, text_of
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.validation import repr_of
 from cachedeco.storage.cache_keys import shorten_keys
 from cachedeco.storage.store import Store
 
-# What depends on a model has one token, rewritten with each row that changes. What depends on some rows of it has two:
-# that of those rows, and above it one that is rewritten where nobody can tell which rows have changed. So a saved row
-# leaves alone what depends on others, and a hit reads one token for a model and two for a part of one.
+# An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
+# rows of a model has two: that of these rows, and its parent, replaced if it is unknown which rows have changed. So a
+# saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
 MODEL: Final = "model"
 ROWS: Final = "rows"
 
 
 class Namespace:
     """
-    Name what several entries depend on, whatever function made them.
+    A namespace: a tag that several entries depend on, of any function.
 
     ::
 
@@ -36,8 +36,8 @@ class Namespace:
         Namespace("club").invalidate()           # ... and of all clubs
 
     A namespace covers all that begin with its parts. The instance is immutable, hashable and cheap; nothing is
-    registered anywhere. Parts are compared as text, since one that comes from a URL must reach what one that comes
-    from a row has stored: `7`, `"7"` and the row whose primary key it is name the same.
+    registered anywhere. Parts are compared as text, so that a part of a URL and a part of a row name the same
+    namespace: `7`, `"7"` and the row with this primary key are equal.
 
     Args:
         parts: One or more of str, int, UUID, date, datetime, an enum's member with such a value, a saved row.
@@ -60,49 +60,49 @@ class Namespace:
     @classmethod
     def for_model(cls, model: ModelReference, /, **value: object) -> "Namespace":
         """
-        Name what depends on a model: to invalidate it by hand, after a write that sends no signal.
+        Return the namespace of a model: to invalidate it by hand, after a write that sends no signal.
 
         ::
 
-            Namespace.for_model(ClubClass).invalidate()             # what has depends_on=[ClubClass], or a part of it
-            Namespace.for_model(ClubClass, club_id=7).invalidate()  # of the parts by club_id, that of club 7 only
+            Namespace.for_model(ClubClass).invalidate()             # depends_on=[ClubClass], or rows of it
+            Namespace.for_model(ClubClass, club_id=7).invalidate()  # the rows of club 7 only
 
         Args:
-            model: A model, or its name, "app_label.Model". A proxy is the model that it stands for.
+            model: A model, or its name, "app_label.Model". A proxy is its concrete model.
 
-            value: A field of the model and its value, where only such rows have changed. What depends on the whole
-                model is invalidated as well, and what depends on the same rows by another field is not.
+            value: A field of the model and its value, if only such rows have changed. Entries that depend on the whole
+                model are invalidated too; entries that depend on the same rows by another field are not.
 
         Raises:
-            TypeError: It is no model, or the field is none that `depends_on` takes.
+            TypeError: It is no model, or not one field, or a field that `depends_on` does not take.
         """
-        found = model_of(model)
-        every = every_row_of(found)
+        concrete = model_of(model)
+        whole_model = model_namespace(concrete)
         if not value:
-            return _ModelNamespace(every, some_rows_of(found))
+            return _ModelNamespace(whole_model, rows_namespace(concrete))
         if len(value) > 1:
             msg = f"Namespace.for_model() takes one field, not {', '.join(value)}."
             raise TypeError(msg)
-        [(name, given)] = value.items()
-        field = field_of(found, name)
-        check_telling(field)
-        return _ModelNamespace(some_rows_of(found, text_of(field, given)), every)
+        [(name, field_value)] = value.items()
+        field = field_of(concrete, name)
+        check_canonical(field)
+        return _ModelNamespace(rows_namespace(concrete, text_of(field, field_value)), whole_model)
 
-    def token_name(self, prefix: str) -> str:
+    def token_key(self, prefix: str) -> str:
         """Return the key of this namespace's own token."""
         return f"{prefix}:n:{self.path}"
 
-    def token_names(self, prefix: str) -> list[str]:
-        """Return the keys of the tokens that an entry in this namespace depends on: its ancestors' and its own."""
+    def token_keys(self, prefix: str) -> list[str]:
+        """Return the keys of the tokens that an entry in this namespace depends on: its parents' and its own."""
         return [f"{prefix}:n:{path}" for path in accumulate(self.path.split(":"), "{}:{}".format)]
 
     def __repr__(self) -> str:
         """Show the path."""
         return f"<Namespace {self.path}>"
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, paired: object) -> bool:
         """Compare by path."""
-        return isinstance(other, Namespace) and self.path == other.path
+        return isinstance(paired, Namespace) and self.path == paired.path
 
     def __hash__(self) -> int:
         """Hash by path."""
@@ -110,14 +110,14 @@ class Namespace:
 
     def invalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """
-        Invalidate every entry under this namespace, in every cache of the setting `CACHES`: one command for each.
+        Invalidate every entry under this namespace, in every cache of the setting `ALIASES`: one command for each.
 
-        Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
-        invalidation that a cache does not acknowledge is logged at ERROR, counted, and delivered before this process
-        reads from that cache again.
+        Inside `atomic()` this takes effect for this connection at once, and for all others at commit. An invalidation
+        that a cache does not acknowledge is logged at ERROR, counted, and delivered before this process reads from
+        that cache again.
 
         Args:
-            using: Alias of the database whose transaction to wait for.
+            using: Alias of the database whose commit it waits for.
         """
         invalidate_namespaces(using, [self])
 
@@ -127,22 +127,22 @@ class Namespace:
 
 
 class _ModelNamespace(Namespace):
-    """A namespace that is invalidated together with another one, which an entry in it does not depend on."""
+    """A namespace that is invalidated together with another one: a model and its rows, or rows and their model."""
 
-    __slots__ = ("other",)
+    __slots__ = ("paired",)
 
-    def __init__(self, namespace: Namespace, other: Namespace) -> None:
+    def __init__(self, namespace: Namespace, paired: Namespace) -> None:
         self.path = namespace.path
-        self.other = other
+        self.paired = paired
 
 
-def every_row_of(model: type[Model]) -> Namespace:
-    """Return the namespace of what depends on a model."""
+def model_namespace(model: type[Model]) -> Namespace:
+    """Return the namespace of the entries that depend on a whole model."""
     return Namespace(f"{MODEL}.{label_of(model)}")
 
 
-def some_rows_of(model: type[Model], *value: str) -> Namespace:
-    """Return the namespace of what depends on any part of a model; on that of one value, as `text_of()` gives it."""
+def rows_namespace(model: type[Model], *value: str) -> Namespace:
+    """Return the namespace of the entries that depend on rows of a model; on those with one value, of `text_of()`."""
     return Namespace(f"{ROWS}.{label_of(model)}", *value)
 
 
@@ -151,18 +151,19 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
     if modes.current_mode() == "off":
         return
     settings = conf.settings()
-    every: dict[Namespace, None] = {}
-    for each in namespaces:
-        every |= dict.fromkeys((each, each.other) if isinstance(each, _ModelNamespace) else (each,))
-    names = [each.token_name(settings.KEY_PREFIX) for each in every]
+    distinct: dict[Namespace, None] = {}
+    for namespace in namespaces:
+        pair = (namespace, namespace.paired) if isinstance(namespace, _ModelNamespace) else (namespace,)
+        distinct |= dict.fromkeys(pair)
+    keys = [namespace.token_key(settings.KEY_PREFIX) for namespace in distinct]
     stores = [Store(alias) for alias in settings.ALIASES]
     invalidate(
-        using, *[Invalidation(store, shorten_keys([name], store.key_budget())[0]) for store in stores for name in names]
+        using, *[Invalidation(store, shorten_keys([key], store.key_budget())[0]) for store in stores for key in keys]
     )
 
 
 def part_of(value: object) -> str:
-    """Return the text of one part of a namespace's path, without a ":" or anything else that could forge one."""
+    """Return the text of one part of a namespace's path, quoted: no ":" can be forged."""
     if isinstance(value, Model):
         if value.pk is None or value._state.adding:  # noqa: SLF001 -- Django documents _state for this
             msg = f"{repr_of(value)} is not saved, so it names no namespace: save it first."
@@ -180,13 +181,13 @@ def part_of(value: object) -> str:
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="surrogatepass")
 
 
-def paths_of(prefix: str, given: object) -> list[str]:
-    """Return the keys of the tokens of the namespaces that a callable gave."""
-    spaces = [given] if isinstance(given, Namespace) else given
-    if isinstance(spaces, Iterable) and not isinstance(spaces, str):
-        found = list(spaces)
-        if all(isinstance(each, Namespace) for each in found):
+def token_keys_of(prefix: str, value: object) -> list[str]:
+    """Return the keys of the tokens of the namespaces that a callable returned: one, or several."""
+    several = [value] if isinstance(value, Namespace) else value
+    if isinstance(several, Iterable) and not isinstance(several, str):
+        namespaces = list(several)
+        if all(isinstance(namespace, Namespace) for namespace in namespaces):
             # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
-            return sorted({name for each in found for name in each.token_names(prefix)})
-    msg = f"the callable of namespace= gave {given!r}; it must give a Namespace, or several: Namespace('club', 7)."
+            return sorted({key for namespace in namespaces for key in namespace.token_keys(prefix)})
+    msg = f"the callable of namespace= gave {value!r}; it must give a Namespace, or several: Namespace('club', 7)."
     raise TypeError(msg)

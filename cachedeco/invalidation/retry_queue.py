@@ -1,8 +1,9 @@
 """
-The journal: invalidations that a cache has not acknowledged, delivered before this process trusts it again.
+Retry queue: invalidations that a cache has not acknowledged, delivered before this process uses the cache again.
 
-It lives in this process and ends with it, after one last attempt at the exit. Other processes know nothing of it, and
-may serve old values meanwhile. After a fork both processes have a copy, and both deliver: a token more does no harm.
+The queue lives in this process and ends with it, after one last attempt at exit. Other processes do not know it, and
+may serve old values meanwhile. After a fork both processes have a copy, and both deliver it: delivery is idempotent in
+its effect, since one more new token does no harm.
 """
 
 import atexit
@@ -17,99 +18,96 @@ from cachedeco.storage.breaker import Breaker, PendingInvalidation, breakers, en
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import FailedKeys, Store
 
-# One command's worth: a server that is slow to take a hundred thousand must not look like one that hangs.
-BATCH: Final = 1000
-# So often may a cache that answers refuse an invalidation until that is lost: with the pauses between, half a minute.
-REFUSALS: Final = 5
+# Keys in one command: a server that takes long for a hundred thousand must not look like one that hangs.
+BATCH_SIZE: Final = 1000
+# How often a cache that answers may refuse an invalidation before it is lost: with the pauses between, half a minute.
+MOST_REFUSALS: Final = 5
 
 
-def enqueue(alias: str, pendings: Mapping[str, PendingInvalidation]) -> None:
-    """Note invalidations that a cache has not acknowledged: this process goes past it until they are delivered."""
-    enqueue_pending(alias, pendings, flush)
-    _emit("invalidation_delayed", alias, pendings)
+def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
+    """Queue invalidations that a cache has not acknowledged: this process bypasses it until they are delivered."""
+    enqueue_pending(alias, invalidations, flush)
+    _emit_each("invalidation_delayed", alias, invalidations)
 
 
 def flush(breaker: Breaker) -> bool:
     """
-    Deliver what is owed to a cache that answers; tell whether it has taken all.
+    Deliver the queue of a cache that answers; tell whether it has taken all.
 
-    The first command that finds the server gone ends it: no more than one timeout for one caller.
+    Ends at the first command that finds the server unreachable: at most one timeout for the caller.
     """
     store = Store(breaker.alias)
     if transactions.writes_can_roll_back(store.alias):
-        return False  # a rollback would undo it
-    refused = False
+        return False  # a rollback would undo the delivery
+    has_refused = False
     for batch, lifetime in list(_batches(breaker.queue)):
-        left = _delivered(store, batch, lifetime)
-        if left is None:
+        refused = _deliver(store, batch, lifetime)
+        if refused is None:
             return False
-        taken = {key: pending for key, pending in batch.items() if key not in left}
-        breaker.acknowledge(taken)
-        _emit("invalidated", breaker.alias, taken)
-        refused |= _is_refused(breaker, {key: batch[key] for key in left})
-    return not refused
+        delivered = {key: pending for key, pending in batch.items() if key not in refused}
+        breaker.acknowledge(delivered)
+        _emit_each("invalidated", breaker.alias, delivered)
+        has_refused |= _count_refusals(breaker, {key: batch[key] for key in refused})
+    return not has_refused
 
 
 def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, PendingInvalidation], float | None]]:
-    """Give what can go in one command, with the lifetime of its tokens: the longest, and those for ever apart."""
+    """Give the batches for one command each, with the lifetime of their tokens: the longest, and for ever apart."""
     for is_for_ever in (True, False):
-        pendings = [
-            (key, pending) for key, pending in queue.copy().items() if (pending.lifetime is None) is is_for_ever
-        ]
-        for start in range(0, len(pendings), BATCH):
-            batch = dict(pendings[start : start + BATCH])
-            yield batch, max((each.lifetime for each in batch.values() if each.lifetime is not None), default=None)
+        items = [(key, pending) for key, pending in queue.copy().items() if (pending.lifetime is None) is is_for_ever]
+        for start in range(0, len(items), BATCH_SIZE):
+            batch = dict(items[start : start + BATCH_SIZE])
+            lifetimes = [pending.lifetime for pending in batch.values() if pending.lifetime is not None]
+            yield batch, max(lifetimes, default=None)
 
 
-def _delivered(
-    store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None
-) -> Collection[str] | None:
-    """Return the keys that the cache answered for and did not take; None where it does not answer."""
+def _deliver(store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None) -> Collection[str] | None:
+    """Return the keys that the cache has refused; None if it does not answer."""
     try:
-        left = store.write_many({key: urandom(TOKEN_BYTES) for key in batch}, lifetime)
-        error = left.error  # of one server of several: what the others have taken, they are told again
+        refused = store.set_many_unguarded({key: urandom(TOKEN_BYTES) for key in batch}, lifetime)
+        error = refused.error  # of one server of several: the others get their tokens once more
     except Exception as raised:  # noqa: BLE001 -- any failure is an event
-        left, error = FailedKeys(batch), raised
+        refused, error = FailedKeys(batch), raised
     if error is None:
-        return left
-    store.tell_failure("Delivering an invalidation failed", next(iter(batch)), error)
+        return refused
+    store.emit_failure("Delivering an invalidation failed", next(iter(batch)), error)
     if is_outage(error):
         return None
     if len(batch) == 1:
         [key] = batch
-        # A server without memory for a token may still remove one, and a token that is lost is an invalidation.
-        return () if store.remove(key) else (key,)
-    rest: list[str] = []
-    for key, pending in batch.items():  # one may have been refused, and the others with it
-        refused = _delivered(store, {key: pending}, lifetime)
-        if refused is None:
+        # A server without memory for a token may still delete one, and a lost token is an invalidation.
+        return () if store.delete_unguarded(key) else (key,)
+    all_refused: list[str] = []
+    for key, pending in batch.items():  # one by one: the refusal of one may have stopped the others
+        refused_key = _deliver(store, {key: pending}, lifetime)
+        if refused_key is None:
             return None
-        rest += refused
-    return rest
+        all_refused += refused_key
+    return all_refused
 
 
-def _is_refused(breaker: Breaker, pendings: Mapping[str, PendingInvalidation]) -> bool:
-    """Count a refusal of each; give up those that were refused too often, and tell whether others remain."""
-    for pending in pendings.values():
+def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]) -> bool:
+    """Count a refusal of each; drop those that were refused too often, and tell whether others remain."""
+    for pending in refused.values():
         pending.refusals += 1
-    lost = {key: pending for key, pending in pendings.items() if pending.refusals >= REFUSALS}
+    lost = {key: pending for key, pending in refused.items() if pending.refusals >= MOST_REFUSALS}
     breaker.acknowledge(lost)
-    _emit("invalidation_lost", breaker.alias, lost)
-    return len(lost) < len(pendings)
+    _emit_each("invalidation_lost", breaker.alias, lost)
+    return len(lost) < len(refused)
 
 
 @atexit.register
 def deliver_at_exit() -> None:
-    """Try once more to deliver what is owed to any cache; what is left is lost."""
+    """Try once more to deliver the queue of each cache; what remains is lost."""
     for breaker in list(breakers.values()):
         if breaker.queue:
             breaker.end_pause()
-            breaker.allows_request(Store(breaker.alias).answers)
+            breaker.allows_request(Store(breaker.alias).probe)
             lost = breaker.queue.copy()
             breaker.acknowledge(lost)
-            _emit("invalidation_lost", breaker.alias, lost)
+            _emit_each("invalidation_lost", breaker.alias, lost)
 
 
-def _emit(kind: Kind, alias: str, pendings: Mapping[str, PendingInvalidation]) -> None:
-    for key, pending in pendings.items():
+def _emit_each(kind: Kind, alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
+    for key, pending in invalidations.items():
         emit(Event(kind, pending.function, key, alias))

@@ -1,4 +1,4 @@
-"""What the rows of a model are called in the paths of namespaces: the model's name, and the value of a field."""
+"""Namespace names for a model, or for its rows with a given field value."""
 
 # ruff: noqa: SLF001 -- Django documents _meta
 
@@ -23,17 +23,25 @@ from django.db.models import (
 
 ModelReference = type[Model] | str
 
-# Fields whose values have one text each, once to_python() has seen them: 1.0 and 1.00 are one Decimal and two texts,
-# and a datetime has a text for every time zone.
-TELLING: Final = (BooleanField, CharField, DateField, GenericIPAddressField, IntegerField, TextField, UUIDField)
+# Fields whose values have one text each, after to_python(): 1.0 and 1.00 are one Decimal with two texts, and a datetime
+# has a text for each time zone.
+CANONICAL_FIELDS: Final = (
+    BooleanField,
+    CharField,
+    DateField,
+    GenericIPAddressField,
+    IntegerField,
+    TextField,
+    UUIDField,
+)
 
 
 def model_of(reference: ModelReference) -> type[Model]:
     """
-    Return the model whose rows are meant: of a proxy, the one that it stands for.
+    Return the concrete model of a model, a proxy, or the name of one.
 
     Raises:
-        TypeError: It is no model, an abstract one, or a name that no installed app has.
+        TypeError: It is no model, an abstract one, or a name of no installed app.
     """
     model: Any = reference
     if isinstance(reference, str):
@@ -51,7 +59,7 @@ def model_of(reference: ModelReference) -> type[Model]:
     if model._meta.abstract:
         msg = f"{reference!r} is abstract and has no rows; name the models that are made of it."
         raise TypeError(msg)
-    concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment] # which only an abstract one lacks
+    concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment] # only an abstract one has none
     return concrete
 
 
@@ -68,26 +76,26 @@ def field_of(model: type[Model], name: str) -> "Field[Any, Any]":
     except FieldDoesNotExist:
         field = None
     if field not in own:
-        has = ", ".join([each.attname for each in own])
+        has = ", ".join([column.attname for column in own])
         msg = f"{name!r} is no column of {model._meta.label}'s own table, which has {has}."
         raise TypeError(msg)
     return field  # type: ignore[no-any-return] # one of the model's fields, as just tested
 
 
-def check_telling(field: "Field[Any, Any]") -> None:
+def check_canonical(field: "Field[Any, Any]") -> None:
     """
-    Refuse a field by whose values rows can't be told apart. The models must be loaded.
+    Refuse a field whose values have several texts each. The models must be loaded.
 
     Raises:
         TypeError: It is of such a type.
     """
-    last: Any = field
-    while last.remote_field:
-        last = last.target_field
-    if not isinstance(last, TELLING) or isinstance(last, DateTimeField):
-        kinds = ", ".join([each.__name__ for each in TELLING])
+    target: Any = field
+    while target.remote_field:
+        target = target.target_field
+    if not isinstance(target, CANONICAL_FIELDS) or isinstance(target, DateTimeField):
+        kinds = ", ".join([cls.__name__ for cls in CANONICAL_FIELDS])
         msg = (
-            f"{field.model._meta.label}.{field.attname} is a {type(last).__name__}, whose values have several texts; "
+            f"{field.model._meta.label}.{field.attname} is a {type(target).__name__}, whose values have several texts; "
             f"it takes a field of one of the types {kinds}, or a foreign key to one."
         )
         raise TypeError(msg)
@@ -100,14 +108,14 @@ def label_of(model: type[Model]) -> str:
 
 def text_of(field: "Field[Any, Any]", value: Any) -> str:
     """
-    Return the name of the rows that have a value in a field, as one part of a namespace's path.
+    Return the name of the rows with a value in a field, as one part of a namespace's path.
 
-    The value may be what the field's `to_python()` takes: 7, "7" and, for a foreign key, the row that it points to.
+    The value may be all that the field's `to_python()` takes: 7, "7" and, for a foreign key, the row that it points to.
     """
     if isinstance(value, Model):
         value = getattr(value, field.target_field.attname) if field.remote_field else value.pk  # type: ignore[attr-defined]
     if isinstance(value, Enum):
         value = value.value
-    with suppress(ValidationError):  # what the field can't take, no row has
+    with suppress(ValidationError):  # a value that the field refuses is in no row
         value = field.to_python(value)
     return f"{field.attname}.{value}"

@@ -1,16 +1,16 @@
 """
-What Django tells of changed rows, and which namespaces that invalidates.
+Model signals: invalidate the namespaces of a model and of its rows when Django signals a change.
 
-A model is watched from the moment that the first function depends on it, for as long as the process lives: whoever
-decorates again at each call of an outer function must not disconnect what others rely on.
+A model is watched from the first function that depends on it until the process ends: a function that is decorated
+again at each call of an outer one never disconnects receivers that other functions need.
 
-A row that moves from one value of a field to another concerns both. The old value is the database's, not the
-instance's, which may have been loaded long ago.
+A row that moves from one value of a field to another invalidates the namespaces of both. The old value is read from
+the database, since the instance may have been loaded long ago.
 """
 
 # ruff: noqa: SLF001 -- Django documents _meta and _state
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
@@ -21,70 +21,70 @@ from django.db import connections
 from django.db.models import Field, Model, QuerySet
 from django.db.models.signals import class_prepared, m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from cachedeco.invalidation.namespaces import Namespace, every_row_of, invalidate_namespaces, some_rows_of
+from cachedeco.invalidation.namespaces import Namespace, invalidate_namespaces, model_namespace, rows_namespace
 from cachedeco.invalidation.relations import ModelClass, senders_of, silent_targets_of, throughs_of, with_proxies
-from cachedeco.invalidation.rows import ModelReference, check_telling, field_of, model_of, text_of
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
 from cachedeco.runtime.modes import current_mode
 
 UID: Final = "cachedeco"
 
 
 class ModelSubscription:
-    """A model that some function depends on, and the fields by which one depends on a part of it."""
+    """A model that functions depend on, and the fields by which they depend on rows of it."""
 
     def __init__(self, model: ModelClass) -> None:
-        """Begin without fields."""
+        """Start without fields."""
         self.model = model
         self.fields: dict[str, Field[Any, Any]] = {}
-        self.every = every_row_of(model)
-        self.rows = some_rows_of(model)
+        self.namespace = model_namespace(model)
+        self.rows_parent = rows_namespace(model)
 
-    def names_of(self, values: Iterable[str]) -> set[Namespace]:
-        """Return the namespaces of the rows that have these values, as `text_of()` gives them."""
-        return {some_rows_of(self.model, value) for value in values}
+    def namespaces_of(self, values: Iterable[str]) -> set[Namespace]:
+        """Return the namespaces of the rows with these values, which are results of `text_of()`."""
+        return {rows_namespace(self.model, value) for value in values}
 
 
 WatchedFields = list[tuple[ModelSubscription, "Field[Any, Any]"]]
 
-# By what a signal names: the class that was saved or deleted; and, by the class whose row was deleted, those of whose
-# rows Django says nothing then.
-_by_sender: dict[ModelClass, list[ModelSubscription]] = {}
-_by_deleted: dict[ModelClass, list[ModelSubscription]] = {}
-_watched: dict[ModelClass, ModelSubscription] = {}
-# What depends_on named: whether that was while Django started, as it then does in each process.
-_asked: dict[tuple[ModelReference, str | None], bool] = {}
-# By an instance's state, as an instance without a primary key can't be hashed: the rows that its change concerns.
-_before: "WeakKeyDictionary[object, set[tuple[ModelSubscription, str]]]" = WeakKeyDictionary()
+# By the sender of a signal, the class that was saved or deleted.
+_subscriptions_by_sender: dict[ModelClass, list[ModelSubscription]] = {}
+# By the class of a deleted row: models whose rows change with it without a signal.
+_subscriptions_by_deleted: dict[ModelClass, list[ModelSubscription]] = {}
+_subscriptions: dict[ModelClass, ModelSubscription] = {}
+# Arguments of watch(): whether the call was while Django started, as it then is in each process.
+_watch_requests: dict[tuple[ModelReference, str | None], bool] = {}
+# The row before a change, by the instance's state: an instance without a primary key can't be hashed.
+_rows_before: "WeakKeyDictionary[object, set[tuple[ModelSubscription, str]]]" = WeakKeyDictionary()
 _lock = Lock()
 
 
 def watch(reference: ModelReference, field: str | None) -> None:
     """
-    Invalidate what depends on a model, or on the part of it by one field, whenever Django tells of a changed row.
+    Invalidate the entries that depend on a model, or on rows of it by one field, when Django signals a changed row.
 
-    Until all models are loaded this is only remembered: `connect()` is then called by our `AppConfig`.
+    Until all models are loaded the request is only stored: the `AppConfig` then calls `connect()`.
     """
     with _lock:
-        known = (reference, field) in _asked
-        _asked.setdefault((reference, field), not apps.ready)
+        known = (reference, field) in _watch_requests
+        _watch_requests.setdefault((reference, field), not apps.ready)
     if apps.models_ready and not known:
         _connect(reference, field)
 
 
 def connect() -> None:
-    """Connect whatever is watched. What can't be is for the system check to tell."""
-    for reference, field in list(_asked):
+    """Connect all stored requests. A system check reports those that can't be connected."""
+    for reference, field in list(_watch_requests):
         with suppress(TypeError):
             _connect(reference, field)
 
 
 def is_watched_everywhere(model: ModelClass, field: "Field[Any, Any] | None") -> bool:
-    """Tell whether every process watches the model, and the field: those that start Django as this one did."""
-    for (reference, name), at_start in list(_asked.items()):
+    """Tell whether every process that starts Django as this one did watches the model, and the field."""
+    for (reference, name), at_start in list(_watch_requests.items()):
         with suppress(TypeError):
             if at_start and model_of(reference) is model:
-                watched = None if name is None else field_of(model, name)
-                if field in {None, watched}:
+                subscription = None if name is None else field_of(model, name)
+                if field in {None, subscription}:
                     return True
     return False
 
@@ -93,14 +93,16 @@ def _connect(reference: ModelReference, name: str | None) -> None:
     model = model_of(reference)
     field = None if name is None else field_of(model, name)
     if field is not None:
-        check_telling(field)
+        check_canonical(field)
     with _lock:
-        watched = _watched.setdefault(model, ModelSubscription(model))
+        subscription = _subscriptions.setdefault(model, ModelSubscription(model))
         if field is not None:
-            watched.fields = {**watched.fields, field.attname: field}
+            subscription.fields = {**subscription.fields, field.attname: field}
         for sender in senders_of(model):
-            _enter(_by_sender, sender, watched)
-            if not sender._meta.auto_created:  # Django sends none, and would fetch each row before deleting it
+            _subscribe(_subscriptions_by_sender, sender, subscription)
+            if (
+                not sender._meta.auto_created
+            ):  # Django sends no signals of these, and would fetch each row before deleting it
                 pre_save.connect(_on_pre_save, sender=sender, weak=False, dispatch_uid=UID)
                 post_save.connect(_on_post_save, sender=sender, weak=False, dispatch_uid=UID)
                 pre_delete.connect(_on_pre_delete, sender=sender, weak=False, dispatch_uid=UID)
@@ -109,84 +111,87 @@ def _connect(reference: ModelReference, name: str | None) -> None:
             m2m_changed.connect(_on_m2m_changed, sender=through, weak=False, dispatch_uid=UID)
         for target in silent_targets_of(model):
             for sender in with_proxies(target):
-                _enter(_by_deleted, sender, watched)
+                _subscribe(_subscriptions_by_deleted, sender, subscription)
                 post_delete.connect(_on_target_deleted, sender=sender, weak=False, dispatch_uid=f"{UID}.target")
 
 
-def _enter(table: dict[ModelClass, list[ModelSubscription]], sender: ModelClass, watched: ModelSubscription) -> None:
-    found = table.get(sender, [])
-    if watched not in found:
-        table[sender] = [*found, watched]  # a new list: a signal may be going through the old one
+def _subscribe(
+    table: dict[ModelClass, list[ModelSubscription]], sender: ModelClass, subscription: ModelSubscription
+) -> None:
+    subscriptions = table.get(sender, [])
+    if subscription not in subscriptions:
+        table[sender] = [*subscriptions, subscription]  # a new list: a receiver may be iterating over the old one
 
 
 def _on_class_prepared(sender: ModelClass, **_: object) -> None:
-    """Connect again once a model is there that was defined after Django had started."""
+    """Connect all requests again after a model was defined that Django did not know at its start."""
     if apps.models_ready and sender._meta.apps is apps:
-        # Relations to it are known from when it is in the registry, which follows.
+        # Its relations are known only when it is in the registry, which comes after this signal.
         apps.lazy_model_operation(lambda _model: connect(), (sender._meta.app_label, sender._meta.model_name))
 
 
 class_prepared.connect(_on_class_prepared, weak=False, dispatch_uid=UID)
 
 
-# --- what they do ---
+# --- receivers ---
 
 
 def _on_pre_save(sender: ModelClass, instance: Model, using: str, **_: object) -> None:
-    """Remember what the row is in the database, as long as it is there."""
-    fields = _fields_for(sender, instance)
+    """Remember the row as it is in the database, before it is overwritten."""
+    fields = _watched_fields(sender, instance)
     if fields and current_mode() != "off":
-        _before[instance._state] = _stored_rows(fields, sender, instance, using)
+        _rows_before[instance._state] = _stored_rows(fields, sender, instance, using)
 
 
 def _on_post_save(
     sender: ModelClass, instance: Model, using: str, update_fields: frozenset[str] | None = None, **_: object
 ) -> None:
-    """Invalidate what depends on the model, on what the row was, and on what it is now."""
-    before = _before.pop(instance._state, None)
+    """Invalidate the namespaces of the model, of the row's old values, and of its new ones."""
+    before = _rows_before.pop(instance._state, None)
     changed: list[Namespace] = []
-    for watched in _by_sender.get(sender, ()):
+    for subscription in _subscriptions_by_sender.get(sender, ()):
         now = [
-            _written(instance, field)
-            for field in watched.fields.values()
+            _saved_text(instance, field)
+            for field in subscription.fields.values()
             if update_fields is None or not update_fields.isdisjoint({field.name, field.attname})
         ]
-        changed += _changed(watched, before, now if isinstance(instance, watched.model) else [None])
+        changed += _namespaces_of_change(
+            subscription, before, now if isinstance(instance, subscription.model) else [None]
+        )
     invalidate_namespaces(using, changed)
 
 
 def _on_pre_delete(sender: ModelClass, instance: Model, using: str, origin: object = None, **_: object) -> None:
-    """Remember what the row is."""
-    fields = _fields_for(sender, instance)
+    """Remember the row before it is deleted."""
+    fields = _watched_fields(sender, instance)
     if not fields or current_mode() == "off":
         return
-    # What Django has fetched in order to delete it is as good as what we would fetch; what the caller brought is not.
+    # Rows that Django has fetched in order to delete them are current; the caller's own instance may be old.
     if isinstance(origin, Model) and isinstance(origin, sender) and origin.pk == instance.pk:
-        _before[instance._state] = _stored_rows(fields, sender, instance, using)
+        _rows_before[instance._state] = _stored_rows(fields, sender, instance, using)
     else:
-        _before[instance._state] = {
-            (watched, text_of(field, getattr(instance, field.attname))) for watched, field in fields
+        _rows_before[instance._state] = {
+            (subscription, text_of(field, getattr(instance, field.attname))) for subscription, field in fields
         }
 
 
 def _on_post_delete(sender: ModelClass, instance: Model, using: str, **_: object) -> None:
-    """Invalidate what depends on the model, and on what the row was."""
-    before = _before.pop(instance._state, None)
-    # A deleted parent takes its children along, and each is told.
-    concerned = [each for each in _by_sender.get(sender, ()) if isinstance(instance, each.model)]
-    invalidate_namespaces(using, [name for each in concerned for name in _changed(each, before, [])])
+    """Invalidate the namespaces of the model, and of the row's old values."""
+    before = _rows_before.pop(instance._state, None)
+    # Not those of its multi-table children: each of these sends a signal of its own.
+    subscriptions = [item for item in _subscriptions_by_sender.get(sender, ()) if isinstance(instance, item.model)]
+    _invalidate_changes(using, subscriptions, before, [])
 
 
 def _on_target_deleted(sender: ModelClass, using: str, **_: object) -> None:
-    """Invalidate the models with rows that pointed to the deleted one: Django has changed them, and says nothing."""
-    told = _by_sender.get(sender, ())
-    silent = [
-        each for each in _by_deleted.get(sender, ()) if each.fields or each not in told
-    ]  # else it is done already
-    invalidate_namespaces(using, [name for each in silent for name in _changed(each, None, [None])])
+    """Invalidate the models with rows that pointed to the deleted one: Django has changed them without a signal."""
+    signalled = _subscriptions_by_sender.get(sender, ())
+    # A whole model that the signal itself names is invalidated already.
+    silent = [item for item in _subscriptions_by_deleted.get(sender, ()) if item.fields or item not in signalled]
+    _invalidate_changes(using, silent, None, [None])
 
 
-def _on_m2m_changed(  # noqa: PLR0913 -- what the signal brings
+def _on_m2m_changed(  # noqa: PLR0913 -- the arguments of the signal
     sender: ModelClass,
     *,
     action: str,
@@ -196,57 +201,69 @@ def _on_m2m_changed(  # noqa: PLR0913 -- what the signal brings
     using: str,
     **_: object,
 ) -> None:
-    """Invalidate what depends on one of the two sides, or on the rows between them."""
+    """Invalidate the namespaces of both sides, and of the through model."""
     if not action.startswith("post_") or (pk_set is not None and not pk_set):
         return
-    sides = [*_by_sender.get(sender, ()), *_by_sender.get(type(instance), ()), *_by_sender.get(model, ())]
-    invalidate_namespaces(using, [name for each in dict.fromkeys(sides) for name in _changed(each, None, [None])])
+    senders = (sender, type(instance), model)
+    sides = [item for cls in senders for item in _subscriptions_by_sender.get(cls, ())]
+    _invalidate_changes(using, dict.fromkeys(sides), None, [None])
 
 
-def _changed(
-    watched: ModelSubscription, before: set[tuple[ModelSubscription, str]] | None, now: Iterable[str | None]
+def _invalidate_changes(
+    using: str,
+    subscriptions: Iterable[ModelSubscription],
+    before: set[tuple[ModelSubscription, str]] | None,
+    now: Sequence[str | None],
+) -> None:
+    """Invalidate the namespaces of several models, whose rows have changed in the same way."""
+    changed = [namespace for item in subscriptions for namespace in _namespaces_of_change(item, before, now)]
+    invalidate_namespaces(using, changed)
+
+
+def _namespaces_of_change(
+    subscription: ModelSubscription, before: set[tuple[ModelSubscription, str]] | None, now: Iterable[str | None]
 ) -> list[Namespace]:
-    """Return what to invalidate of a model: all parts of it where it is not known which are concerned."""
-    names = {watched.every}
-    if watched.fields:
-        texts = [*now] if before is None else [*now, *(text for each, text in before if each is watched)]
-        known = before is not None and None not in texts
-        names |= watched.names_of(filter(None, texts)) if known else {watched.rows}
-    return sorted(names, key=lambda each: each.path)
+    """Return the namespaces to invalidate: the model's, and those of the rows, or of all rows if these are unknown."""
+    namespaces = {subscription.namespace}
+    if subscription.fields:
+        texts = [*now] if before is None else [*now, *(text for owner, text in before if owner is subscription)]
+        is_known = before is not None and None not in texts
+        namespaces |= subscription.namespaces_of(filter(None, texts)) if is_known else {subscription.rows_parent}
+    return sorted(namespaces, key=lambda namespace: namespace.path)
 
 
-def _fields_for(sender: ModelClass, instance: Model) -> WatchedFields:
-    """Return the fields of an instance by which somebody depends on a part of its model, or of a parent of that."""
-    watched = [each for each in _by_sender.get(sender, ()) if isinstance(instance, each.model)]
-    return [(each, field) for each in watched for field in each.fields.values()]
+def _watched_fields(sender: ModelClass, instance: Model) -> WatchedFields:
+    """Return the fields of an instance by which functions depend on rows of its model, or of a parent model."""
+    subscriptions = [item for item in _subscriptions_by_sender.get(sender, ()) if isinstance(instance, item.model)]
+    return [(item, field) for item in subscriptions for field in item.fields.values()]
 
 
 def _stored_rows(
     fields: WatchedFields, sender: ModelClass, instance: Model, using: str
 ) -> set[tuple[ModelSubscription, str]]:
     """
-    Return what the row is in the database now; nothing where it is not there.
+    Return the texts of the row's fields in the database now; nothing if it is not there.
 
-    It is asked for even where an update_fields leaves these fields alone, or the instance is new: the instance may have
-    been loaded before another process moved the row, or been made by hand with the primary key of a row there is.
+    Also if update_fields leaves these fields alone, or the instance is new: another process may have moved the row
+    since it was loaded, or the instance may have been made by hand with the primary key of an existing row.
     """
     pk = instance.pk
     if pk is None or hasattr(pk, "resolve_expression"):
         return set()
-    # None of the model's managers: one may leave rows out.
+    # Not by a manager of the model: it may leave rows out.
     rows: QuerySet[Model] = QuerySet(sender, using=using).filter(pk=pk)
     connection = connections[using]
     if connection.in_atomic_block and connection.features.has_select_for_update:
-        # Two that move the row at once: the second must see where the first has put it. Each is about to take this
-        # lock for its own UPDATE anyway, so take no stronger one.
+        # Two writers that move the row at once: the second must see the value of the first. Each of them takes this
+        # lock for its own UPDATE anyway; no stronger one is taken.
         rows = rows.select_for_update(no_key=connection.features.has_select_for_no_key_update)
     stored = next(iter(rows.values_list(*[field.attname for _, field in fields])), None)
     texts = () if stored is None else zip(fields, stored, strict=True)
-    return {(watched, text_of(field, value)) for (watched, field), value in texts}
+    return {(subscription, text_of(field, value)) for (subscription, field), value in texts}
 
 
-def _written(instance: Model, field: "Field[Any, Any]") -> str | None:
-    """Return what a saved row now is, None where only the database knows."""
+def _saved_text(instance: Model, field: "Field[Any, Any]") -> str | None:
+    """Return the text of a saved field; None if only the database knows its value."""
     value = vars(instance).get(field.attname)
     if field.attname not in vars(instance) or getattr(field, "generated", False):
         return None

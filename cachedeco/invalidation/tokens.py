@@ -8,43 +8,48 @@ from cachedeco.storage.store import Store
 
 
 def read_or_create_tokens(
-    store: Store, tokens: Sequence[str], found: Mapping[str, object], lifetime: float | None
+    store: Store, keys: Sequence[str], raw: Mapping[str, object], lifetime: float | None
 ) -> Stamp | None:
     """
-    Return the stamp for a computation that begins after this call, minting the tokens that are absent.
+    Return the stamp for a computation that begins after this call; create the tokens that are absent.
 
     Args:
         store: The cache.
 
-        tokens: Keys of the tokens, the call's own first.
+        keys: Keys of the tokens, the call's own first.
 
-        found: What has been read of them.
+        raw: The values that were read, by key.
 
-        lifetime: Seconds that the call's own token is to live, None for ever. The others are few, and live for ever.
+        lifetime: Seconds that the call's own token lives, None for ever. The others are few, and live for ever.
 
     Returns:
-        None where a token is neither there nor can be made to be: the cache is not well, so nothing may be stored.
+        None if a token is absent and can't be created: the cache fails, so nothing may be stored.
     """
-    absent = [key for key in tokens if not is_token(found.get(key))]
+    absent = [key for key in keys if not is_token(raw.get(key))]
     if absent:
-        lifetimes = dict.fromkeys(absent, None) | {tokens[0]: lifetime}
-        found = {**found, **create_tokens(store, {key: lifetimes[key] for key in absent}, found)}
-    tokens_as_read = tuple([found.get(key) for key in tokens])
-    return tokens_as_read if all(map(is_token, tokens_as_read)) else None  # type: ignore[return-value] # tokens, as just tested
+        lifetimes = dict.fromkeys(absent, None) | {keys[0]: lifetime}
+        raw = {**raw, **create_tokens(store, {key: lifetimes[key] for key in absent}, raw)}
+    tokens = tuple([raw.get(key) for key in keys])
+    return tokens if all(map(is_token, tokens)) else None  # type: ignore[return-value] # tokens, as just tested
 
 
-def create_tokens(
-    store: Store, absent: Mapping[str, float | None], found: Mapping[str, object]
-) -> Mapping[str, object]:
+def create_tokens(store: Store, absent: Mapping[str, float | None], raw: Mapping[str, object]) -> Mapping[str, object]:
     """
-    Mint tokens, and return those that stand: ours, or those of callers who were quicker.
+    Create missing tokens with `add`, and return the winners of the race.
 
-    With `add`, so that callers who race agree on the first: a `set_many` would cost one command for them all, and let
-    each kill the entries of the others. Only what is there and is no token has to be overwritten.
+    With `add`, racing callers agree on the first token. A `set_many` would be one command for all, but each caller
+    would make the entries of the others dead. Only a value that is no token is overwritten.
+
+    Args:
+        store: The cache.
+
+        absent: Seconds that a token lives, None for ever, by key.
+
+        raw: The values that were read, by key.
     """
     fresh = {key: urandom(TOKEN_BYTES) for key in absent}
-    spoiled = {key: fresh[key] for key in absent if key in found}
-    if spoiled and store.set_many(spoiled, None):
+    invalid = {key: fresh[key] for key in absent if key in raw}
+    if invalid and store.set_many(invalid, None):
         return {}
-    won = [store.add(key, fresh[key], absent[key]) for key in absent if key not in spoiled]
-    return fresh if all(won) else store.get_many(list(absent)) or {}
+    added = [store.add(key, fresh[key], absent[key]) for key in absent if key not in invalid]
+    return fresh if all(added) else store.get_many(list(absent)) or {}

@@ -1,13 +1,12 @@
 """
-Until commit, and what this transaction has touched.
+Transactions: deliver invalidations and entries at commit, and tell what the open transaction has invalidated.
 
-What waits lies in Django's own list of commit hooks, `connection.run_on_commit`, and nowhere else: Django drops it
-at a rollback, to a savepoint too, and so what a transaction has touched is always what is still waiting.
+The hooks lie in Django's own list of commit hooks, `connection.run_on_commit`, and nowhere else. Django drops them at a
+rollback, to a savepoint too, so the hooks in this list are always what the open transaction will deliver.
 
-`TestCase` wraps each test in `atomic()` blocks that never commit, and marks them. They are no transaction to wait
-for. An `atomic()` of the test's own inside them is: production would deliver when it ends. Nobody calls us at that
-moment, so what waited is delivered at the next question asked of this connection, which is before anybody in the
-test can see the difference.
+`TestCase` wraps each test in `atomic()` blocks that never commit, and marks them: they count as no transaction. An
+`atomic()` block of the test inside them counts: in production, Django would call the hooks at its end. In a test it
+does not, so they are delivered at the next question about this connection, before the test can see a difference.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -23,26 +22,26 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 T = TypeVar("T")
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
-# Ids of what waits anywhere in this process. Empty nearly always, and then a hit need not ask its connections.
+# Ids of the pending hooks of this process. Nearly always empty, and then a hit need not look at its connections.
 waiting: set[int] = set()
 
 
 class AtCommit(Generic[T]):
-    """Deliver items when the transaction that they were handed to commits."""
+    """A commit hook that delivers items."""
 
     def __init__(self, deliver: Callable[[list[T]], object], block: Block | None) -> None:
-        """Begin with nothing to deliver."""
+        """Start without items."""
         self.deliver = deliver
         self.items: dict[T, None] = {}  # in order, each once
         self.invalidated_in_transaction: set[str] = set()
-        self.block = block  # the test's own outermost one, inside TestCase
-        # The hook of ours that Django calls next. Weak, so that a rollback drops it.
-        self.following: Callable[[], AtCommit[Any] | None] = lambda: None
-        self.__qualname__ = type(self).__qualname__  # Django logs it if the hook raises
+        self.block = block  # inside TestCase: the test's outermost block
+        # The next hook of this class in Django's list. A weak reference, so that a rollback drops it.
+        self.next_hook: Callable[[], AtCommit[Any] | None] = lambda: None
+        self.__qualname__ = type(self).__qualname__  # in Django's log if the hook raises
         waiting.add(id(self))
 
     def __call__(self) -> None:
-        """Deliver, once: in a test this may have happened when Django calls it."""
+        """Deliver the items, once: in a test they may be delivered before Django calls the hook."""
         items, self.items = list(self.items), {}
         self.invalidated_in_transaction.clear()
         waiting.discard(id(self))
@@ -50,15 +49,15 @@ class AtCommit(Generic[T]):
             if items:
                 self.deliver(items)
         except BaseException:  # an interrupt, after which Django drops the hooks that follow
-            hook = self.following()
+            hook = self.next_hook()
             while hook is not None:
                 with suppress(Exception):
                     hook()
-                hook = hook.following()
+                hook = hook.next_hook()
             raise
 
     def __del__(self) -> None:
-        """Stop waiting after a rollback: Django has dropped us."""
+        """Stop pending after a rollback: Django has dropped the hook."""
         waiting.discard(id(self))
 
 
@@ -66,125 +65,128 @@ def at_commit(
     using: str, deliver: Callable[[list[T]], object], items: Collection[T], invalidates: Iterable[str] = ()
 ) -> None:
     """
-    Deliver items when the transaction open on a database commits; at once where there is none.
+    Deliver items when the transaction on a database commits; at once without a transaction.
 
     Items of one transaction that are delivered by the same function are delivered together. After a rollback, of the
     transaction or of the savepoint, nothing is delivered.
 
-    Where the caller manages transactions by hand, nobody may ever tell us of a commit: the items are delivered at
-    once, and once more if Django does.
+    If the caller manages transactions by hand, Django may never call the hook: the items are delivered at once, and
+    once more if Django calls it.
 
     Args:
         using: Alias of the database.
 
-        deliver: Takes the list of items. It raises nothing but interrupts.
+        deliver: Takes the list of items. Raises only interrupts.
 
-        items: What to deliver; hashable, each delivered once however often it is handed over.
+        items: What to deliver; hashable, and equal items are delivered once.
 
-        invalidates: Keys for which `invalidated_in_transaction()` answers yes on this connection until then.
+        invalidates: Keys for which `invalidated_in_transaction()` returns True on this connection until then.
     """
     connection = connections[using]
     block, by_hand = _open_block(connection), _is_managed_by_hand(connection)
     if block is not None or by_hand:
-        pending = _joinable(connection, deliver) or _joined(connection, deliver, block)
+        pending = _find_hook_to_join(connection, deliver) or _add_hook(connection, deliver, block)
         pending.items |= dict.fromkeys(items)
         pending.invalidated_in_transaction.update(invalidates)
     if block is None or by_hand:
         deliver(list(items))
 
 
-def _joined(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object], block: Block | None) -> AtCommit[T]:
-    """Enter a new hook into Django's list."""
+def _add_hook(
+    connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object], block: Block | None
+) -> AtCommit[T]:
+    """Insert a new hook into Django's list."""
     in_test = _is_in_test(connection)
     pending = AtCommit(deliver, block if in_test else None)
     ours = _hooks_of(connection)
     if ours:
-        ours[-1][1].following = ref(pending)
+        ours[-1][1].next_hook = ref(pending)
     # Robust: Django logs an Exception of the hook and calls the hooks that follow.
     hook: Any = (set(connection.savepoint_ids), pending, True)
-    # A hook of the user's that raises stops all that come after it: ours stand before those, or an invalidation is
-    # lost. In a test it goes last, as captureOnCommitCallbacks() counts what stood in the list before.
-    place = len(connection.run_on_commit) if in_test else len(ours)
-    connection.run_on_commit.insert(place, hook)
+    # A hook of the user's that raises stops all hooks behind it: ours stand first, or an invalidation would be lost.
+    # In a test it goes last, since captureOnCommitCallbacks() skips as many hooks as were in the list before.
+    index = len(connection.run_on_commit) if in_test else len(ours)
+    connection.run_on_commit.insert(index, hook)
     return pending
 
 
-def _joinable(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object]) -> AtCommit[T] | None:
-    """Find what waits last to be delivered by the same function, if it lies under the same savepoints."""
-    # Only the last: behind another one's items, what comes now would be delivered before them.
-    ids, hook = next((each for each in reversed(_hooks_of(connection)) if each[1].deliver == deliver), (set(), None))
+def _find_hook_to_join(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object]) -> AtCommit[T] | None:
+    """Return the last pending hook with the same function, if it lies under the same savepoints."""
+    # Only the last: new items in an earlier hook would be delivered before the items of later ones.
+    ids, hook = next((pair for pair in reversed(_hooks_of(connection)) if pair[1].deliver == deliver), (set(), None))
     return hook if ids == set(connection.savepoint_ids) else None
 
 
-# --- what waits here ---
+# --- pending hooks ---
 
 
 def invalidated_in_transaction(keys: Iterable[str]) -> bool:
     """
-    Tell whether a transaction open in this thread has touched one of these keys.
+    Tell whether a transaction that is open in this thread has invalidated one of these keys.
 
-    Deliver first what a test's own transactions, ended by now, have left waiting.
+    First delivers the hooks of a test's transactions that have ended.
     """
     wanted = set(keys)
-    return any(not wanted.isdisjoint(hook.invalidated_in_transaction) for hook in _waiting_here())
+    return any(not wanted.isdisjoint(hook.invalidated_in_transaction) for hook in _pending_hooks())
 
 
-def items_for(deliver: Callable[[list[T]], object]) -> list[T]:
-    """Return what waits in this thread to be delivered by a function, the latest last."""
-    return [item for hook in _waiting_here() if hook.deliver == deliver for item in hook.items]
+def pending_items(deliver: Callable[[list[T]], object]) -> list[T]:
+    """Return the items of this thread that a function will deliver at commit, the latest last."""
+    return [item for hook in _pending_hooks() if hook.deliver == deliver for item in hook.items]
 
 
-def waiting_on(using: str, deliver: Callable[[list[T]], object]) -> list[Collection[T]]:
+def pending_groups(using: str, deliver: Callable[[list[T]], object]) -> list[Collection[T]]:
     """
-    Return what waits on a connection to be delivered by a function: in groups, the earliest first; views, not copies.
+    Return the items of a connection that a function will deliver at commit, by hook, the earliest first.
 
-    All of it is delivered whenever what comes now is: a savepoint that it lies under is open still, or was released.
+    They are views, not copies. Whenever an item that is added now is delivered, all of these are: the savepoints that
+    they lie under are open, or were released.
     """
     return [hook.items.keys() for _ids, hook in _hooks_of(connections[using]) if hook.deliver == deliver]
 
 
-def _waiting_here() -> list[AtCommit[Any]]:
-    still: list[AtCommit[Any]] = []
+def _pending_hooks() -> list[AtCommit[Any]]:
+    pending_hooks: list[AtCommit[Any]] = []
     for connection in connections.all(initialized_only=True):
         for _ids, hook in _hooks_of(connection):
             if hook.block is None or hook.block in _blocks(connection):
-                still.append(hook)
+                pending_hooks.append(hook)
             else:
                 hook()
-    return still
+    return pending_hooks
 
 
 def _hooks_of(connection: BaseDatabaseWrapper) -> list[tuple[set[str | None], AtCommit[Any]]]:
-    """Return what of ours waits for this connection's commit, with the savepoints that it lies under."""
+    """Return the pending hooks of a connection, each with the savepoints that it lies under."""
     hooks: list[Any] = connection.run_on_commit
     return [(ids, hook) for ids, hook, _ in hooks if isinstance(hook, AtCommit) and id(hook) in waiting]
 
 
-# --- what kind of transaction is open ---
+# --- the open transaction ---
 
 
 def is_open(using: str) -> bool:
-    """Tell whether a rollback could still undo what is written on this connection now."""
+    """Tell whether a rollback can undo a write on this connection."""
     connection = connections[using]
     return _open_block(connection) is not None or _is_managed_by_hand(connection)
 
 
 def writes_can_roll_back(alias: str) -> bool:
-    """Tell whether a rollback would undo what is written to a cache now: on the database cache, inside `atomic()`."""
+    """Tell whether a rollback would undo a write to a cache: on the database cache, inside `atomic()`."""
     cache = caches[alias]
     return isinstance(cache, DatabaseCache) and is_open(router.db_for_write(cache.cache_model_class))
 
 
 def snapshot_may_be_old(using: str) -> bool:
     """
-    Tell whether what is read on this connection, as it is now, may be older than what a stamp read now vouches for.
+    Tell whether a read on this connection may return older data than a stamp that is read now stands for.
 
-    In a transaction at REPEATABLE READ or above, on SQLite, and wherever we can't tell, a read does not see what a
-    writer has committed, and invalidated, since the transaction began: such a value must not be stored.
+    In a transaction at REPEATABLE READ or above, on SQLite, and where the level is unknown, a read does not see what
+    other writers have committed, and invalidated, since the transaction began: such a value must not be stored.
     """
     connection = connections[using]
     if _is_managed_by_hand(connection):
-        return True  # nobody tells us when one of these begins
+        return True  # the start of such a transaction can't be seen
     return _open_block(connection) is not None and not _reads_committed(connection)
 
 
@@ -192,7 +194,7 @@ def any_open() -> bool:
     """
     Tell whether a transaction is open in this thread, on any database.
 
-    What it has locked may be what another caller waits for, and what it has written nobody else may see.
+    It may hold locks that another caller waits for, and no other caller may see what it has written.
     """
     return any(
         _open_block(connection) is not None or _is_managed_by_hand(connection)
@@ -206,12 +208,12 @@ def any_in_test() -> bool:
 
 
 def is_managed_by_hand(using: str) -> bool:
-    """Tell whether the caller has taken autocommit off, so that nobody may ever tell us of a commit."""
+    """Tell whether the caller has switched autocommit off, so that Django may never call a commit hook."""
     return _is_managed_by_hand(connections[using])
 
 
 def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether the caller has taken autocommit off: an atomic() block then commits nothing when it ends."""
+    """Tell whether autocommit is off: an atomic() block then commits nothing at its end."""
     if connection.in_atomic_block:
         return not connection.commit_on_exit
     return connection.connection is not None and not connection.autocommit
@@ -235,18 +237,19 @@ def _blocks(connection: BaseDatabaseWrapper) -> list[Block]:
 
 
 def _reads_committed(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether each statement sees all that was committed before it: READ COMMITTED, known for certain."""
+    """Tell whether each statement is known to see all that was committed before it: READ COMMITTED."""
     if connection.vendor == "postgresql":
         return _isolation_on_postgresql(connection) == "read committed"
-    # MySQL, where Django sets the level that it names, for each session. Nothing that we know else.
+    # On MySQL Django sets the level that it names, for each session. Other databases are unknown.
     return getattr(connection, "isolation_level", None) == "read committed"
 
 
 def _isolation_on_postgresql(connection: Any) -> str | None:
     """
-    Ask the server: Django names READ COMMITTED whatever the server's default, the role or SET TRANSACTION say.
+    Ask the server for the isolation level; None if the transaction has failed.
 
-    One more round trip for a miss inside a transaction, past Django's log of queries: it is none of the caller's.
+    Django's own attribute ignores the server's default, the role and SET TRANSACTION. Costs one more round trip for a
+    miss inside a transaction, which does not appear in Django's log of queries.
     """
     try:
         with connection.connection.cursor() as cursor:

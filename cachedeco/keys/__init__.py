@@ -1,1 +1,1 @@
-"""Under which key: a signature, compiled once, into: call -> key."""
+"""Cache keys: the signature compiler, key templates, and the encoders of types."""

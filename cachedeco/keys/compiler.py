@@ -1,8 +1,8 @@
 """
-A signature, compiled once, into: call -> key.
+Signature compiler: compile a function's signature, once, into functions that return the keys of a call.
 
-For each decorated function two functions are written that have its very signature, so that Python itself puts the
-arguments in their places, at its own speed: one returns the keys of a call, the other the key of its own token.
+For each decorated function it generates two functions with the same signature, so that Python itself binds the
+arguments, at its own speed: one returns all keys of a call, the other the key of its own token.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 from cachedeco.invalidation.namespaces import Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import KeyTypeError, encode
-from cachedeco.keys.expressions import ONE_ID, Expression, Subject, pieces_of
+from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
 
 KeyOption = str | Callable[..., object] | None
 NamespaceOption = Namespace | str | Callable[..., object]
 
-# Where the text of a value ends, none of these can be read as more of it.
+# Text that begins with one of these can't be read as more of the value before it.
 ENDS = (",", ":", ";", "|", "/", " ")
 
 
 class CompiledKeys(NamedTuple):
-    """The compiled functions; both take what the decorated function takes."""
+    """The compiled functions; both have the signature of the decorated function."""
 
     keys: Callable[..., list[str]]  #: the entry's key, then those of its tokens, the call's own first
     own: Callable[..., str]  #: the key of the call's own token
@@ -34,16 +34,16 @@ class CompiledKeys(NamedTuple):
 
 class KeyPlan:
     """
-    What tells one call of a function from another.
+    What distinguishes the calls of a function: the expressions that its keys are made of.
 
     Args:
         subject: The function.
 
-        key, ignore, vary, namespace: As `cached_query` takes them, as sequences; what `depends_on` says stands among
+        key, ignore, vary, namespace: Those of `cached_query`, as sequences; the dependencies of `depends_on` are among
             the namespaces.
 
     Raises:
-        TypeError: A parameter or a free variable is not accounted for, or a name is not the function's.
+        TypeError: The key ignores a parameter or a free variable, or a name is not the function's.
         ValueError: A template is malformed.
     """
 
@@ -55,53 +55,53 @@ class KeyPlan:
         vary: Sequence[object],
         namespace: Sequence[object],
     ) -> None:
-        """Write the expressions, and refuse what can't be right."""
+        """Build the expressions; refuse those that can't be right."""
         self.subject = subject
-        self.expressions: list[Expression] = []  # what the call's own text is made of
+        self.expressions: list[Expression] = []  # those in the text of the call
         self.call_text = self._call_source(key, ignore)
-        self.vary = [subject.call(each, "vary") for each in vary]
+        self.vary = [subject.call_source(function, "vary") for function in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
-        self.dynamic: list[Expression] = []  # callables that give namespaces
-        self.dependencies = [each for each in namespace if isinstance(each, Dependency)]
-        for each in namespace:
-            if not isinstance(each, Dependency):  # which may name models that are not loaded as yet
-                self._add_namespace(each)
-        seen = {*ignore}.union(*(each.reads for each in (*self.expressions, *self.vary)))
-        _check_accounted(subject, ignore, seen)
+        self.dynamic: list[Expression] = []  # callables that return namespaces
+        self.dependencies = [item for item in namespace if isinstance(item, Dependency)]
+        for item in namespace:
+            if not isinstance(item, Dependency):  # a dependency may name models that are not loaded yet
+                self._add_namespace(item)
+        covered = {*ignore}.union(*(expression.reads for expression in (*self.expressions, *self.vary)))
+        _check_accounted(subject, ignore, covered)
 
     def _call_source(self, key: KeyOption, ignore: Sequence[str]) -> str:
-        """Return the inside of an f-string that tells the call, names included: `club=...,page=...`."""
+        """Return the inside of an f-string for the text of the call, with names: `club=...,page=...`."""
         subject = self.subject
         pieces: list[tuple[str, Expression | None]]
         if isinstance(key, str):
-            pieces = list(pieces_of(subject, key, "key"))
+            pieces = list(parse_template(subject, key, "key"))
         elif key is None:
             names = [name for name in subject.signature.parameters if name not in ignore]
             fields = [Expression(name, name, frozenset({name})) for name in names]
-            pieces = [("," if n else "", each) for n, each in enumerate(fields)]
+            pieces = [("," if n else "", field) for n, field in enumerate(fields)]
         else:
-            call = subject.call(key, "key")
-            self.expressions.append(call)
-            return subject.encoded(call)
+            expression = subject.call_source(key, "key")
+            self.expressions.append(expression)
+            return subject.encode_source(expression)
         self.expressions += [field for _, field in pieces if field]
-        inside, ended = self._kind_source(), True
+        inside, is_value_ended = self._kind_source(), True
         for literal, field in pieces:
             # A digit or a quote here could be read as more of the value before it.
-            inside += ("" if ended or literal.startswith(ENDS) else ",") + _braced(literal)
-            inside += f"{field.source}={subject.encoded(field)}" if field else ""
-            ended = field is None
+            inside += ("" if is_value_ended or literal.startswith(ENDS) else ",") + _escape_braces(literal)
+            inside += f"{field.source}={subject.encode_source(field)}" if field else ""
+            is_value_ended = field is None
         return inside
 
     def _kind_source(self) -> str:
         """
-        Return what tells the class of a method whose template tells only attributes of the instance.
+        Return the source of the instance's class, for a method whose template reads only attributes of the instance.
 
-        A subclass inherits the method: `{self.pk}` of a club and of a member are two things.
+        A subclass inherits the method, and `{self.pk}` of a club and of a member may be equal.
         """
         first = next(iter(self.subject.signature.parameters), "")
-        looks = [each.source for each in self.expressions if each.source.partition(".")[0] == first]
-        if self.subject.is_method and looks and first not in looks:
-            return f"{{{self.subject.mark}kind({first})}}:"
+        sources = [item.source for item in self.expressions if item.source.partition(".")[0] == first]
+        if self.subject.is_method and sources and first not in sources:
+            return f"{{{self.subject.private_prefix}kind({first})}}:"
         return ""
 
     def _add_namespace(self, namespace: object) -> None:
@@ -110,72 +110,75 @@ class KeyPlan:
         elif isinstance(namespace, str):
             parts = self._template_parts(namespace)
         else:
-            self.dynamic.append(self.subject.call(namespace, "namespace"))
+            self.dynamic.append(self.subject.call_source(namespace, "namespace"))
             return
         self.paths += [path for path in accumulate(parts, "{}:{}".format) if path not in self.paths]
 
     def _template_parts(self, template: str) -> list[str]:
-        """Split a template's own text at ":" into parts; a field is never split."""
+        """Split the literal text of a template at ":" into parts; a field is never split."""
         inside = ""
-        for literal, field in pieces_of(self.subject, template, "namespace"):
-            # Quoted piece by piece, which gives the same as quoting the whole: the path that Namespace() makes.
-            inside += ":".join([_braced(part_of(part)) if part else "" for part in literal.split(":")])
-            inside += f"{{{self.subject.mark}part({field.source})}}" if field else ""
+        for literal, field in parse_template(self.subject, template, "namespace"):
+            # Quoted piece by piece, with the same result as quoting the whole part: the path of Namespace().
+            inside += ":".join([_escape_braces(part_of(part)) if part else "" for part in literal.split(":")])
+            inside += f"{{{self.subject.private_prefix}part({field.source})}}" if field else ""
         parts = inside.split(":")
         if not all(parts):
             msg = f"namespace={template!r} has an empty part; write it as 'club:{{club.pk}}'."
             raise ValueError(msg)
         return parts
 
-    def compiled(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> CompiledKeys:
-        """Return the functions for the settings in force: their key prefix, and what they vary on besides."""
-        # With values of its own: the next settings must find the plan as it was, and so must another thread.
+    def compile(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> CompiledKeys:
+        """Return the functions for the settings in force: KEY_PREFIX, and the callables of VARY."""
+        # With a copy of the values: neither other settings nor another thread may see what is added here.
         subject = copy(self.subject)
         subject.values = dict(self.subject.values)
-        mark = subject.mark
-        varied = ",".join(map(subject.encoded, (*self.vary, *(subject.call(each, "vary") for each in vary))))
-        versioned = "" if version is None else "|" + _braced(encode(version))
-        start, name = _braced(prefix), _braced(subject.key_name)
-        paths = dict.fromkeys([*self.paths, *(path for each in self.dependencies for path in each.paths(subject))])
-        own = _fstring(f"{start}:t:{name}({{{mark}call}})")
+        private_prefix = subject.private_prefix
+        settings_vary = [subject.call_source(function, "vary") for function in vary]
+        varied = ",".join(map(subject.encode_source, (*self.vary, *settings_vary)))
+        versioned = "" if version is None else "|" + _escape_braces(encode(version))
+        start, name = _escape_braces(prefix), _escape_braces(subject.key_name)
+        paths = dict.fromkeys([*self.paths, *(path for item in self.dependencies for path in item.paths(subject))])
+        own = _fstring(f"{start}:t:{name}({{{private_prefix}call}})")
         keys = [
-            _fstring(f"{start}:e:{name}({{{mark}call}}|{varied}{versioned})"),
+            _fstring(f"{start}:e:{name}({{{private_prefix}call}}|{varied}{versioned})"),
             own,
             repr(token_of_function(prefix, subject.key_name)),
             *(_fstring(f"{start}:n:{path}") for path in paths),
-            *(f"*{mark}paths({prefix!r}, {each.source})" for each in self.dynamic),
+            *(f"*{private_prefix}paths({prefix!r}, {item.source})" for item in self.dynamic),
         ]
-        body = f"{_plain(subject.signature)}:\n {mark}call = {_fstring(self.call_text)}\n return "
-        return _made(subject, f"def __keys{body}[{', '.join(keys)}]\ndef __own{body}{own}\n")
+        body = (
+            f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n return "
+        )
+        return _build_functions(subject, f"def __keys{body}[{', '.join(keys)}]\ndef __own{body}{own}\n")
 
     def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
-        """Return an error that says which argument could not be in the key."""
+        """Return an error that names the argument that can't be in the key."""
         bound = self.subject.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        for each in (*self.expressions, *self.vary):
+        for expression in (*self.expressions, *self.vary):
             try:
-                encode(eval(each.source, self.subject.values, bound.arguments))  # noqa: S307 -- source of our own
-            except KeyTypeError as found:
-                what = f"{found.what} ({each.label} of {self.subject.name}())"
-                return TypeError(f"Can't encode {what} in a cache key; {found.advice}.")
+                encode(eval(expression.source, self.subject.values, bound.arguments))  # noqa: S307 -- generated source
+            except KeyTypeError as refused:
+                what = f"{refused.what} ({expression.label} of {self.subject.name}())"
+                return TypeError(f"Can't encode {what} in a cache key; {refused.advice}.")
         return error
 
 
-def _made(subject: Subject, source: str) -> CompiledKeys:
-    """Run the source, and give its functions the defaults and the name of ours: errors are then the same."""
-    functions: dict[str, Any] = {}  # apart from what they refer to, or a closure in there would live in a cycle
-    exec(_code(source), subject.values, functions)  # noqa: S102 -- from names that Python has parsed
-    made = CompiledKeys(functions["__keys"], functions["__own"])
+def _build_functions(subject: Subject, source: str) -> CompiledKeys:
+    """Run the source, and give its functions the defaults and the name of the user's, for the same error messages."""
+    functions: dict[str, Any] = {}  # not in subject.values, or a closure among those would be in a reference cycle
+    exec(_compile_source(source), subject.values, functions)  # noqa: S102 -- made of names that Python has parsed
+    compiled_keys = CompiledKeys(functions["__keys"], functions["__own"])
     parameters = subject.signature.parameters.values()
-    for function in made:
+    for function in compiled_keys:
         function.__defaults__ = tuple(
-            each.default for each in parameters if _has_default(each) and each.kind is not Parameter.KEYWORD_ONLY
+            item.default for item in parameters if _has_default(item) and item.kind is not Parameter.KEYWORD_ONLY
         )
         function.__kwdefaults__ = {
-            each.name: each.default for each in parameters if _has_default(each) and each.kind is Parameter.KEYWORD_ONLY
+            item.name: item.default for item in parameters if _has_default(item) and item.kind is Parameter.KEYWORD_ONLY
         }
         function.__qualname__ = subject.name.rpartition(".")[2]
-    return made
+    return compiled_keys
 
 
 def token_of_function(prefix: str, name: str) -> str:
@@ -183,26 +186,26 @@ def token_of_function(prefix: str, name: str) -> str:
     return f"{prefix}:f:{name}()"
 
 
-def _check_accounted(subject: Subject, ignore: Sequence[str], seen: set[str]) -> None:
+def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str]) -> None:
     parameters = subject.signature.parameters
     for name in ignore:
         if name not in parameters and name not in subject.free:
-            msg = f"ignore= names {name!r}, which {subject.name}() does not have; {subject.has()}."
+            msg = f"ignore= names {name!r}, which {subject.name}() does not have; {subject.describe_parameters()}."
             raise TypeError(msg)
-    if subject.over is not None and ONE_ID not in seen:
+    if subject.over is not None and ONE_ID not in covered:
         msg = (
             f"{subject.name}() takes many ids as {subject.over!r}, and its key never looks at {ONE_ID!r}, one of them: "
             f"all would share one entry. Put {{{ONE_ID}}} into key=."
         )
         raise TypeError(msg)
     for name in parameters:
-        if name not in seen:
+        if name not in covered:
             msg = (
                 f"{subject.name}() takes {name!r}, which its key never looks at: two calls that differ in it would "
                 f"share one entry. Put it into key=, or say ignore=({name!r},) if it does not change the value."
             )
             raise TypeError(msg)
-    for name in sorted(subject.free - seen):
+    for name in sorted(subject.free - covered):
         msg = (
             f"{subject.name}() reads {name!r} from the function around it, and its key does not tell. Make it a "
             f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."
@@ -214,18 +217,18 @@ def _has_default(parameter: Parameter) -> bool:
     return parameter.default is not Parameter.empty
 
 
-def _plain(signature: Signature) -> Signature:
-    """Return the signature without annotations, and with None for each default: both stand in for objects."""
+def _without_annotations(signature: Signature) -> Signature:
+    """Return the signature without annotations, and with None for each default: source text can hold neither."""
     return Signature(
         [
-            each.replace(annotation=Parameter.empty, default=None if _has_default(each) else Parameter.empty)
-            for each in signature.parameters.values()
+            item.replace(annotation=Parameter.empty, default=None if _has_default(item) else Parameter.empty)
+            for item in signature.parameters.values()
         ]
     )
 
 
-def _braced(text: str) -> str:
-    """Return text as it is written inside an f-string."""
+def _escape_braces(text: str) -> str:
+    """Return literal text for the inside of an f-string."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -233,7 +236,7 @@ def _fstring(inside: str) -> str:
     return f"f{inside!r}"
 
 
-# By source: a function that is decorated again at each call of the one around it is compiled once.
+# By source: a function that is decorated again at each call of an outer one is compiled once.
 @lru_cache(maxsize=1024)
-def _code(source: str) -> CodeType:
+def _compile_source(source: str) -> CodeType:
     return compile(source, "<cachedeco keys>", "exec")

@@ -1,4 +1,4 @@
-"""What `depends_on` says: the models, or the parts of them, whose changed rows invalidate the entries of a function."""
+"""`depends_on`: the models, or rows of them, whose changes invalidate the entries of a function."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,14 +8,14 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Field, Model
 
-from cachedeco.invalidation.namespaces import every_row_of, some_rows_of
-from cachedeco.invalidation.rows import ModelReference, check_telling, field_of, model_of, text_of
+from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
 from cachedeco.invalidation.signals import watch
-from cachedeco.keys.expressions import Expression, Subject, pieces_of
+from cachedeco.keys.expressions import Expression, Subject, parse_template
 
 
 class Rows(NamedTuple):
-    """The rows of a model with one value in a field: what `rows()` gives."""
+    """The rows of a model with one value in a field: the result of `rows()`."""
 
     model: ModelReference
     field: str
@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
 def rows(model: ModelReference, /, **field: str) -> Rows:
     """
-    Return the rows of a model that have one value in a field, for *depends_on*.
+    Return the rows of a model with one value in a field, for *depends_on*.
 
     ::
 
@@ -33,16 +33,16 @@ def rows(model: ModelReference, /, **field: str) -> Rows:
     Args:
         model: The model, or its name, "app_label.Model".
 
-        field: Exactly one field, without lookups: its value is a template over the parameters.
+        field: Exactly one field, without lookups; its value is a template over the parameters.
 
     Raises:
-        TypeError: It is not exactly one field, or its value is no text.
+        TypeError: There is not exactly one field, or its value is no text.
     """
     shown = model if isinstance(model, str) else getattr(model, "__name__", model)
     if len(field) != 1 or any("__" in name or not isinstance(text, str) for name, text in field.items()):
-        given = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
+        fields = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
         msg = (
-            f"rows({shown}, ...) has {given}; it takes one field, without lookups, and a template: "
+            f"rows({shown}, ...) has {fields}; it takes one field, without lookups, and a template: "
             f"rows({shown}, club='{{club.pk}}')."
         )
         raise TypeError(msg)
@@ -55,93 +55,92 @@ DependsOn = ModelReference | Rows
 
 class Dependency:
     """
-    One model, or the part of it whose rows have a value in a field, that a function depends on.
+    One model, or rows of it with a value in a field, that a function depends on.
 
-    A name "app_label.Model" need not lead to a model before all of them are loaded: then `resolved()` tells.
+    The model of a name "app_label.Model" is looked up when all models are loaded, by `resolve()`.
 
     Raises:
-        TypeError: It is none.
+        TypeError: The item is no model, no name and no `rows()`.
         ValueError: The template is malformed.
     """
 
-    def __init__(self, subject: Subject, given: object) -> None:
-        """Check what can be checked as yet."""
+    def __init__(self, subject: Subject, item: object) -> None:
+        """Check what can be checked before all models are loaded."""
         self.reference: ModelReference
         self.field: str | None = None
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
-        if isinstance(given, tuple) and not isinstance(given, Rows):
-            model = getattr(given[0], "__name__", given[0]) if given else "Model"
-            field = given[1] if given[1:] else "field"
-            template = given[2] if given[2:] else f"{{{field}}}"
+        if isinstance(item, tuple) and not isinstance(item, Rows):
+            model = getattr(item[0], "__name__", item[0]) if item else "Model"
+            field = item[1] if item[1:] else "field"
+            template = item[2] if item[2:] else f"{{{field}}}"
             msg = (
-                f"{self._label} has the tuple {given!r}; it takes a model, 'app_label.Model', or "
+                f"{self._label} has the tuple {item!r}; it takes a model, 'app_label.Model', or "
                 f"rows({model}, {field}={template!r})."
             )
             raise TypeError(msg)
-        if isinstance(given, Rows):
-            self.reference, self.field, template = given
-            self.pieces = list(pieces_of(subject, template, "depends_on"))
+        if isinstance(item, Rows):
+            self.reference, self.field, template = item
+            self.pieces = list(parse_template(subject, template, "depends_on"))
         else:
-            self.reference = cast("ModelReference", given)  # resolved() refuses all else
+            self.reference = cast("ModelReference", item)  # resolve() refuses all else
         if apps.models_ready or not isinstance(self.reference, str):
-            self.resolved()
+            self.resolve()
 
-    def resolved(self) -> tuple[type[Model], "Field[Any, Any] | None"]:
+    def resolve(self) -> tuple[type[Model], "Field[Any, Any] | None"]:
         """
         Return the model and the field.
 
         Raises:
-            TypeError: There is no such model, or the field is none by which rows can be told apart.
+            TypeError: There is no such model or field, or the values of the field have several texts each.
         """
         try:
             model = model_of(self.reference)
             field = None if self.field is None else field_of(model, self.field)
             if field is not None and apps.models_ready:
-                check_telling(field)
+                check_canonical(field)
         except TypeError as error:
             msg = f"{self._label}: {error}"
             raise TypeError(msg) from error
         return model, field
 
     def watch(self) -> None:
-        """Have changed rows invalidate what depends on them, from now on."""
+        """Let changed rows invalidate the entries that depend on them, from now on."""
         watch(self.reference, self.field)
 
     def paths(self, subject: Subject) -> list[str]:
         """Return the paths of a call's namespaces, as insides of f-strings over the values of the subject."""
-        model, field = self.resolved()
+        model, field = self.resolve()
         if field is None:
-            return [every_row_of(model).path]
-        rows = some_rows_of(model).path
-        mark, alias = subject.mark, f"{subject.mark}rows{len(subject.values)}"
+            return [model_namespace(model).path]
+        rows = rows_namespace(model).path
+        private_prefix, alias = subject.private_prefix, f"{subject.private_prefix}rows{len(subject.values)}"
         subject.values[alias] = partial(text_of, field)
-        return [rows, f"{rows}:{{{mark}part({alias}({self._value_source()}))}}"]
+        return [rows, f"{rows}:{{{private_prefix}part({alias}({self._value_source()}))}}"]
 
     def _value_source(self) -> str:
-        """Return what gives the value: of a template that is one field, the object itself and not its text."""
+        """Return the source of the field's value: for a template of one field, the object itself and not its text."""
         if len(self.pieces) == 1 and not self.pieces[0][0] and self.pieces[0][1]:
             return self.pieces[0][1].source
-        texts = [each for literal, field in self.pieces for each in (repr(literal), field and f"str({field.source})")]
+        texts = [
+            source for literal, field in self.pieces for source in (repr(literal), field and f"str({field.source})")
+        ]
         return " + ".join(filter(None, texts)) or "''"
 
 
-def dependencies_of(subject: Subject, given: Sequence[DependsOn]) -> list[Dependency]:
+def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[Dependency]:
     """
-    Read `depends_on`, for a `KeyPlan`, which takes dependencies among its namespaces.
+    Return the dependencies of a function, for the namespaces of its `KeyPlan`.
 
     Raises:
-        TypeError, ValueError: As `Dependency` says, or it is no sequence.
-        ImproperlyConfigured: Our app is not installed, which connects the models.
+        TypeError, ValueError: As for `Dependency`, or *depends_on* is no sequence.
+        ImproperlyConfigured: The app "cachedeco", which connects the models, is not installed.
     """
-    if not isinstance(given, list | tuple):
-        msg = f"depends_on={given!r} for {subject.name}(); it takes a list: depends_on=[{_shown(given)}]."
+    if not isinstance(depends_on, list | tuple):
+        shown = depends_on.__name__ if isinstance(depends_on, type) else repr(depends_on)
+        msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{shown}]."
         raise TypeError(msg)
-    if given and apps.apps_ready and not apps.is_installed("cachedeco"):
+    if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
         msg = f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app connects the models."
         raise ImproperlyConfigured(msg)
-    return [Dependency(subject, each) for each in given]
-
-
-def _shown(given: object) -> str:
-    return given.__name__ if isinstance(given, type) else repr(given)
+    return [Dependency(subject, item) for item in depends_on]

@@ -1,12 +1,12 @@
 """
-One value -> unambiguous text: the table of types that can be in a cache key.
+Encoders: turn a value into unambiguous text, by the table of types that can be in a cache key.
 
-Every text says where it ends, so that texts put side by side can't be read in two ways::
+The end of each text is unambiguous, so texts put side by side can't be read in two ways::
 
     7   -1.5   True   None          bare words
-    5'hello   4b00ff                length, mark, that many characters
+    5'hello   4b00ff                length, quote or b, that many characters
     (1,2)   [1,2]   {5'a=1}         tuple, list, dict
-    datetime.date(10'2026-11-22)    anything else: the name of its type around what tells it apart
+    datetime.date(10'2026-11-22)    others: the name of the type, its identity in parentheses
     clubs.Club:7                    a saved row: the label of its concrete model and its primary key
 """
 
@@ -38,23 +38,23 @@ Encoder = Callable[[Any], str]
 
 
 class _Table(dict[type, Encoder]):
-    """Exact types: what derives from one of these may add something that its text would not tell."""
+    """Encoders by exact type: a subclass may add data that the encoder of its base would ignore."""
 
     def __missing__(self, cls: type) -> Encoder:
-        """Look further, and enter nothing: a class made at run time must not stay."""
+        """Look for the encoder by other rules, and store nothing: a class made at run time must not be kept alive."""
         return _encoder_for(cls)
 
 
 _encoders = _Table()
-# What users registered: for the class and for what derives from it, as they decide.
+# Encoders that users registered: for the class and its subclasses.
 _registered: dict[type, Encoder] = {}
 
 
 class KeyTypeError(TypeError):
-    """A value that can't be in a cache key: a fault in the key of a decorated function, or in its call."""
+    """A value can't be in a cache key: a fault in the key of a decorated function, or in its call."""
 
     def __init__(self, value: object, advice: str, *, shown: str = "") -> None:
-        """Describe the value; *shown* stands for it where its repr would be costly."""
+        """Describe the value; *shown* replaces its repr if that would be costly."""
         self.what = shown or repr_of(value)
         self.advice = advice
         super().__init__(f"Can't encode {self.what} in a cache key; {advice}.")
@@ -65,25 +65,25 @@ def encode(value: object) -> str:
     Return text that no other value has, the same in every process.
 
     Raises:
-        KeyTypeError: The value has no text that could be right.
+        KeyTypeError: No text can identify the value.
     """
     return _encoders[type(value)](value)
 
 
 def encodes(*classes: type) -> Callable[[Encoder], Encoder]:
-    """Enter an encoder for values of exactly these types."""
+    """Register an encoder for values of exactly these types."""
 
-    def enter(encoder: Encoder) -> Encoder:
+    def register(encoder: Encoder) -> Encoder:
         for cls in classes:
             _encoders[cls] = encoder
         return encoder
 
-    return enter
+    return register
 
 
 def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     """
-    Let instances of a class, and of what derives from it, be in cache keys.
+    Let instances of a class, and of its subclasses, be in cache keys.
 
     ::
 
@@ -92,10 +92,10 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     Args:
         cls: The class.
 
-        identity: Returns what tells two instances apart: any value that can be in a key itself.
+        identity: Returns what distinguishes two instances: any value that can be in a key itself.
 
-    Call it where the class is defined, or in `AppConfig.ready()`. For a class of your own, a method
-    `__cache_key__(self)` that returns the same does without.
+    Call it where the class is defined, or in `AppConfig.ready()`. A class of your own can have a method
+    `__cache_key__(self)` instead, which returns the identity.
     """
     if not isinstance(cls, type) or not callable(identity):
         msg = f"register_key_type() takes a class and a callable, not {cls!r} and {identity!r}."
@@ -119,7 +119,7 @@ def kind_of(first: object) -> str:
     return path_of(cls)
 
 
-# Bounded, so that classes made at run time can be collected in the end.
+# Bounded, so that classes made at run time are collected in the end.
 @lru_cache(maxsize=1024)
 def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each rule, in their order
     """Find the encoder of a class: its own method, what users registered, its kind, the table."""
@@ -133,7 +133,7 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
             return encoder
     if path_of(cls) in _BY_PATH:
         return _BY_PATH[path_of(cls)]
-    # Not inherited: what derives from a dataclass may add what is no field, and what derives from a list has items.
+    # Not inherited: a subclass of a dataclass may add data that is no field, and a dataclass that is a list has items.
     if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
         return _dataclass
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
@@ -142,12 +142,12 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
 
 
 def _refuse(value: object) -> str:
-    # A class that derives from one in the table may add what the base's text does not tell (a currency, say).
+    # A subclass of one in the table may add data that the text of its base would ignore (a currency, say).
     how = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
     raise KeyTypeError(value, f"register its type {path_of(type(value))} {how}")
 
 
-# --- what most keys are made of: the exact types, straight from the table ---
+# --- exact types that most keys are made of ---
 
 encodes(int)(int.__repr__)
 encodes(bool, types.NoneType, float)(repr)
@@ -164,18 +164,18 @@ def _bytes(value: bytes | bytearray) -> str:
     return f"{tag}{2 * len(value)}b{value.hex()}"
 
 
-def _joined(values: Iterable[object]) -> str:
+def _encode_all(values: Iterable[object]) -> str:
     return ",".join([encode(value) for value in values])
 
 
 @encodes(tuple)
 def _tuple(value: tuple[object, ...]) -> str:
-    return f"({_joined(value)})"
+    return f"({_encode_all(value)})"
 
 
 @encodes(list)
 def _list(value: list[object]) -> str:
-    return f"[{_joined(value)}]"
+    return f"[{_encode_all(value)}]"
 
 
 @encodes(dict)
@@ -189,37 +189,37 @@ def _set(value: set[object] | frozenset[object]) -> str:
     return f"{type(value).__name__}({','.join(sorted(map(encode, value)))})"
 
 
-# --- types of the standard library and of Django: their name around what tells two of them apart ---
+# --- types of the standard library and of Django: the name of the type around its identity ---
 
 
-def _tagged(identity: Callable[[Any], object], *classes: type) -> None:
+def _encode_by(identity: Callable[[Any], object], *classes: type) -> None:
     def encoder(value: object) -> str:
         return f"{path_of(type(value))}({encode(identity(value))})"
 
     encodes(*classes)(encoder)
 
 
-_tagged(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
-_tagged(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
-_tagged(str.__str__, SafeString)
-_tagged(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
-_tagged(lambda span: (span.start, span.stop, span.step), range, slice)
-_tagged(list, deque)
-_tagged(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
-_tagged(dict, types.MappingProxyType)
-_tagged(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
+_encode_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
+_encode_by(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
+_encode_by(str.__str__, SafeString)
+_encode_by(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
+_encode_by(lambda span: (span.start, span.stop, span.step), range, slice)
+_encode_by(list, deque)
+_encode_by(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
+_encode_by(dict, types.MappingProxyType)
+_encode_by(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
 
 
 @encodes(dt.datetime, dt.time)
-def _moment(value: dt.datetime | dt.time) -> str:
-    # Two zones with the same offset today are not the same zone; `fold` tells the repeated hour in autumn.
+def _datetime(value: dt.datetime | dt.time) -> str:
+    # Two zones with the same offset today are two zones; `fold` distinguishes the repeated hour in autumn.
     zone = "" if value.tzinfo is None else f"{path_of(type(value.tzinfo))} {_zone_name(value.tzinfo)}"
     return f"{path_of(type(value))}({encode((value.isoformat(), value.fold, zone))})"
 
 
 def _zone_name(zone: dt.tzinfo) -> str:
     nameless = type(zone).__str__ is object.__str__ and type(zone).__repr__ is object.__repr__
-    if nameless or (isinstance(zone, zoneinfo.ZoneInfo) and zone.key is None):  # read from a file, and not told a key
+    if nameless or (isinstance(zone, zoneinfo.ZoneInfo) and zone.key is None):  # read from a file, without a key
         raise KeyTypeError(zone, "pass datetimes whose zone is a zoneinfo.ZoneInfo or datetime.timezone")
     return str(zone)
 
@@ -242,7 +242,7 @@ def _class(cls: type) -> str:
         return f"class:{path_of(cls)}()"
     if issubclass(cls, Model):
         return f"class:{cls._meta.label}:"
-    # A function may make several classes of one name: what they derive from, and what they hold, tells them apart.
+    # A function may make several classes of one name: their bases and attributes distinguish them.
     held = {
         name: value
         for name, value in vars(cls).items()
@@ -265,7 +265,7 @@ def _dataclass(value: Any) -> str:
 def _namedtuple(value: tuple[object, ...]) -> str:
     if getattr(value, "__dict__", None):
         return _refuse(value)
-    return f"{path_of(type(value))}({_joined(value)})"
+    return f"{path_of(type(value))}({_encode_all(value)})"
 
 
 def _multi_value_dict(value: MultiValueDict[Any, Any]) -> str:
@@ -286,7 +286,7 @@ def _function(value: object) -> str:
     raise KeyTypeError(value, "a function has no text that tells what it does: name it in ignore=, or pass key=")
 
 
-# For the class and all that derive from it, in this order.
+# Encoders for a class and its subclasses, tried in this order.
 _KINDS: dict[type | tuple[type, ...], Encoder] = {
     Model: _model,
     LazyObject: _lazy,
@@ -301,7 +301,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): _function,
 }
 
-# What can't be imported here: not before the apps are ready, or not at all where it is not installed.
+# By name: classes that can't be imported before the apps are ready, or that may not be installed.
 _BY_PATH: dict[str, Encoder] = {
     "django.contrib.auth.models.AnonymousUser": lambda value: path_of(type(value)),
     "freezegun.api.FakeDate": _encoders[dt.date],

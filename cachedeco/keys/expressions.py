@@ -1,8 +1,8 @@
 """
-What can be worked out from the arguments of a call: source text over the parameters of a function.
+Key templates and callables: turn them into Python source over the parameters of a function.
 
-Checked against the signature as it is written, so that a template or a callable that asks for what is not there is an
-error at decoration.
+They are checked against the signature, so that a template or callable that asks for an unknown parameter is an error
+at decoration.
 """
 
 import inspect
@@ -13,25 +13,25 @@ from string import Formatter
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
-from cachedeco.invalidation.namespaces import part_of, paths_of
+from cachedeco.invalidation.namespaces import part_of, token_keys_of
 from cachedeco.keys.encoders import encode, kind_of
 
-# What one id of a function over many is called in its templates and callables.
+# The name of one id in the templates and callables of a bulk function.
 ONE_ID: Final = "each"
 
 
 class Expression(NamedTuple):
-    """Something that is worked out from the arguments of a call."""
+    """An expression over the arguments of a call."""
 
     label: str  #: for error messages
     source: str  #: Python, over the function's parameters and `Subject.values`
-    reads: frozenset[str]  #: the parameters and free variables that it looks at
+    reads: frozenset[str]  #: the parameters and free variables that it reads
 
 
 class Subject:
-    """The function that keys are made for: its name, its parameters, and the values that its sources refer to."""
+    """The function that keys are made for: its name, its parameters, and the values that generated source refers to."""
 
-    def __init__(  # noqa: PLR0913 -- all that a key can be made of
+    def __init__(  # noqa: PLR0913 -- all that a key depends on
         self,
         name: str,
         key_name: str,
@@ -41,76 +41,77 @@ class Subject:
         is_method: bool,
         over: str | None = None,
     ) -> None:
-        """Begin with the values that every source uses; *over* names the parameter of many ids, here `each`."""
+        """Start with the values that all source uses; *over* names the parameter of many ids, one of them is `each`."""
         self.over = over
         self.is_method = is_method
         self.name = name
         self.key_name = key_name
         self.signature = signature
         self.free = frozenset(free)
-        self.mark = "__"  # how our own names begin in the sources, and no parameter's does
-        while any(name.startswith(self.mark) for name in signature.parameters):
-            self.mark += "_"
-        tools = {"encode": encode, "part": part_of, "paths": paths_of, "kind": kind_of}
-        self.values: dict[str, Any] = {f"{self.mark}{name}": tool for name, tool in tools.items()}
+        self.private_prefix = "__"  # of names in generated source: no parameter begins with it
+        while any(name.startswith(self.private_prefix) for name in signature.parameters):
+            self.private_prefix += "_"
+        tools = {"encode": encode, "part": part_of, "paths": token_keys_of, "kind": kind_of}
+        self.values: dict[str, Any] = {f"{self.private_prefix}{name}": tool for name, tool in tools.items()}
 
-    def has(self) -> str:
-        """Say what there is, for an error message."""
+    def describe_parameters(self) -> str:
+        """Describe the parameters and free variables, for an error message."""
         names = ", ".join([*self.signature.parameters, *sorted(self.free)])
         one_id = "" if self.over in {None, ONE_ID} else f", where {ONE_ID!r} is one id of {self.over!r}"
         return f"it has {names}{one_id}" if names else "it has no parameters"
 
-    def attribute(self, path: str, option: str) -> Expression:
-        """Read a template's field, `club.pk`."""
+    def attribute_source(self, path: str, option: str) -> Expression:
+        """Return the expression of a template's field, `club.pk`."""
         root, *attributes = path.split(".")
         if not all(part.isidentifier() and not iskeyword(part) for part in (root, *attributes)):
             msg = f"{option}= has the field {{{path}}}; it takes a parameter's name, with attributes: {{club.pk}}."
             raise ValueError(msg)
         if root not in self.signature.parameters:
-            msg = f"{option}= has the field {{{path}}}, but {self.name}() takes no {root!r}; {self.has()}."
+            known = self.describe_parameters()
+            msg = f"{option}= has the field {{{path}}}, but {self.name}() takes no {root!r}; {known}."
             raise TypeError(msg)
         return Expression(path, path, frozenset({root}))
 
-    def encoded(self, expression: Expression) -> str:
-        """Return what stands for the text of an expression inside an f-string."""
-        return f"{{{self.mark}encode({expression.source})}}"
+    def encode_source(self, expression: Expression) -> str:
+        """Return the encoded expression for the inside of an f-string."""
+        return f"{{{self.private_prefix}encode({expression.source})}}"
 
-    def call(self, function: object, option: str) -> Expression:
-        """Call a function of the user's with those of the parameters that it names."""
+    def call_source(self, function: object, option: str) -> Expression:
+        """Return the expression that calls a function of the user's with the parameters that it names."""
         if not callable(function):
             msg = f"{option}= has {function!r} for {self.name}(); it takes a callable there."
             raise TypeError(msg)
-        positional, named, spoken = self._arguments(function, option)
-        alias = f"{self.mark}{option}{len(self.values)}"
+        positional, named, free_names = self._arguments(function, option)
+        alias = f"{self.private_prefix}{option}{len(self.values)}"
         self.values[alias] = function
         source = f"{alias}({', '.join([*positional, *(f'{name}={name}' for name in named)])})"
-        return Expression(f"what {option}= gave", source, frozenset({*positional, *named, *spoken}))
+        return Expression(f"what {option}= gave", source, frozenset({*positional, *named, *free_names}))
 
     def _arguments(self, function: Callable[..., object], option: str) -> tuple[list[str], list[str], list[str]]:
         own = self.signature.parameters
         positional: list[str] = []
         named: list[str] = []
-        # Of the function's own free variables only: a parameter that has the name of one is not looked at by this.
-        spoken = [*free_variables(function) & self.free]
+        # Only free variables of the decorated function: one with the name of a parameter does not read the parameter.
+        free_names = [*free_variables(function) & self.free]
         unfilled = False
         for parameter in parameters_of(function):
             name, by_position = parameter.name, parameter.kind is Parameter.POSITIONAL_ONLY
             if parameter.kind is Parameter.VAR_KEYWORD:
-                named += [each for each in own if each not in {*positional, *named}]
+                named += [own_name for own_name in own if own_name not in {*positional, *named}]
             elif name in own and not (by_position and unfilled):
                 (positional if by_position else named).append(name)
             elif name not in own and parameter.default is not Parameter.empty:
-                spoken.append(name)  # lambda page=page: the idiom by which a default speaks for a free variable
-                unfilled = unfilled or by_position  # what comes after it by position would take its place
+                free_names.append(name)  # lambda page=page: the default stands for a free variable
+                unfilled = unfilled or by_position  # a later positional argument would take its place
             elif parameter.kind is not Parameter.VAR_POSITIONAL:
                 why = "by position, behind a default of its own" if name in own else "which that does not take"
-                msg = f"{option}= of {self.name}() asks for {name!r}, {why}; {self.has()}."
+                msg = f"{option}= of {self.name}() asks for {name!r}, {why}; {self.describe_parameters()}."
                 raise TypeError(msg)
-        return positional, named, spoken
+        return positional, named, free_names
 
 
-def pieces_of(subject: Subject, template: str, option: str) -> Iterator[tuple[str, Expression | None]]:
-    """Parse `club:{club.pk}` into pairs of text and field."""
+def parse_template(subject: Subject, template: str, option: str) -> Iterator[tuple[str, Expression | None]]:
+    """Parse a template, `club:{club.pk}`, into pairs of literal text and field."""
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
@@ -120,24 +121,24 @@ def pieces_of(subject: Subject, template: str, option: str) -> Iterator[tuple[st
         if spec or conversion:
             msg = f"{option}={template!r} formats a field; it takes plain fields, {{club.pk}}: values are told by type."
             raise ValueError(msg)
-        yield literal, None if path is None else subject.attribute(path, option)
+        yield literal, None if path is None else subject.attribute_source(path, option)
 
 
 def free_variables(function: Callable[..., object]) -> frozenset[str]:
-    """Return the names that a function takes from the function around it; what decorators around it use is theirs."""
+    """Return the free variables of a function; not those of decorators around it."""
     innermost = inspect.unwrap(function)
     code = getattr(innermost, "__code__", None)
     if not isinstance(code, CodeType):
         return frozenset()
-    # A function that calls itself, or super(), reads nothing that could change. A method can't call itself so: that
-    # name is a variable of the function around the class.
+    # The function itself, if it is recursive, and the class of super() never change. A method can't call itself by a
+    # free variable: one with its name belongs to the function around the class.
     itself = {code.co_name} if code.co_qualname.endswith(f"<locals>.{code.co_name}") else set()
     return frozenset(code.co_freevars) - {*itself, "__class__"}
 
 
 def parameters_of(function: Callable[..., object]) -> Iterable[Parameter]:
-    """Return what a function takes; nothing where it does not say."""
+    """Return the parameters of a function; none if it has no signature."""
     try:
         return inspect.signature(function).parameters.values()
-    except ValueError:  # written in C, and silent about what it takes
+    except ValueError:  # written in C, without a signature
         return ()

@@ -1,4 +1,4 @@
-"""Many entries at once: read together, stamped together, stored together."""
+"""Read, stamp, materialize and store many entries of one function with few commands."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,144 +14,149 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import NO_TOKENS, OLD_SNAPSHOT, ReadResult
 from cachedeco.loading.writing import PendingEntry, PendingWrite, encode_value
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import TOKEN_BYTES, Stamp, decode_entry, inner_names, is_token
+from cachedeco.storage.entries import TOKEN_BYTES, Stamp, decode_entry, is_token, read_nested_names
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import nested_names
 
-Row = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
+CallKeys = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
 
 
-# --- to read ---
+# --- read ---
 
 
-def read_entries(policy: CachePolicy, rows: Sequence[Row], also: Iterable[str] = ()) -> list[ReadResult]:
+def read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] = ()) -> list[ReadResult]:
     """
-    Look entries up by one `get_many`; by one more where this process does not know yet what calls inside them told.
+    Fetch entries and their tokens with one `get_many`.
 
-    Otherwise as `keeping.looked_up()`. What was found is the same dict in each answer.
+    A second one is needed the first time this process meets an entry with nested tokens. Returns for each what
+    `reading.read_entry()` does; the raw values are one dict for all.
     """
-    known = [nested_names.remembered.get(row[0], ()) for row in rows]
-    asked = [[*row, *names] for row, names in zip(rows, known, strict=True)]
-    found = many_caches.get_many_across_caches(
-        policy.store, list(dict.fromkeys([*also, *(key for keys in asked for key in keys)]))
+    nested = [nested_names.names_by_key.get(keys[0], ()) for keys in calls]
+    wanted = [[*keys, *names] for keys, names in zip(calls, nested, strict=True)]
+    raw = many_caches.get_many_across_caches(
+        policy.store, list(dict.fromkeys([*also, *(key for keys in wanted for key in keys)]))
     )
-    if found is None:
-        return [(row, None, None) for row in rows]
+    if raw is None:
+        return [(keys, None, None) for keys in calls]
     if transactions.waiting:
-        found |= {one.pending.key: one.sealed for each in transactions.items_for(write_each) for one in each.writes}
-    looks: list[ReadResult] = [(keys, found, decode_entry(policy.codec, keys, found)) for keys in asked]
-    doubtful = [
+        batches = transactions.pending_items(write_batches)
+        raw |= {write.pending.key: write.data for batch in batches for write in batch.writes}
+    results: list[ReadResult] = [(keys, raw, decode_entry(policy.codec, keys, raw)) for keys in wanted]
+    unresolved = [
         n
-        for n, (row, (keys, _, entry)) in enumerate(zip(rows, looks, strict=True))
-        if len(keys) > len(row) or (entry is None and row[0] in found)
+        for n, (own_keys, (keys, _, entry)) in enumerate(zip(calls, results, strict=True))
+        if len(keys) > len(own_keys) or (entry is None and own_keys[0] in raw)
     ]
-    if doubtful:
-        _resolve_nested_tokens(policy, rows, looks, doubtful)
-    return looks
+    if unresolved:
+        _resolve_nested_tokens(policy, calls, results, unresolved)
+    return results
 
 
 def _resolve_nested_tokens(
-    policy: CachePolicy, rows: Sequence[Row], looks: list[ReadResult], doubtful: Sequence[int]
+    policy: CachePolicy, calls: Sequence[CallKeys], results: list[ReadResult], unresolved: Sequence[int]
 ) -> None:
-    """Look entries up again that depend on more than was asked for."""
-    found: dict[str, object] = looks[0][1]
-    inside = {n: inner_names(policy.codec, rows[n], found) for n in doubtful}
-    missing = {name for names in inside.values() for name in names or () if name not in found}
+    """Read the unresolved entries again if they name other nested tokens than were asked for."""
+    raw: dict[str, object] = results[0][1]
+    nested = {n: read_nested_names(policy.codec, calls[n], raw) for n in unresolved}
+    missing = {name for names in nested.values() for name in names or () if name not in raw}
     if missing:
-        there = many_caches.get_many_across_caches(policy.store, sorted(missing))
-        inside = dict.fromkeys(inside) if there is None else inside  # as keeping.looked_up() does
-        found |= there or {}
-    for n, names in inside.items():
-        row, entry = rows[n], looks[n][2]
-        looks[n] = row, found, None
+        more = many_caches.get_many_across_caches(policy.store, sorted(missing))
+        nested = dict.fromkeys(nested) if more is None else nested  # as reading.read_entry() does
+        raw |= more or {}
+    for n, names in nested.items():
+        keys, entry = calls[n], results[n][2]
+        results[n] = keys, raw, None
         if names is None:
             continue
-        nested_names.remember(row[0], names)
-        # What this transaction has invalidated is old for itself, though nobody else may know yet.
+        nested_names.remember(keys[0], names)
+        # This transaction sees its own invalidations at once, before they are delivered.
         if transactions.waiting and transactions.invalidated_in_transaction(
             [name.rpartition(" ")[2] for name in names]
         ):
             continue
-        every = [*row, *names]
-        looks[n] = every, found, (decode_entry(policy.codec, every, found) if entry is None and names else entry)
+        entry_keys = [*keys, *names]
+        if entry is None and names:
+            entry = decode_entry(policy.codec, entry_keys, raw)
+        results[n] = entry_keys, raw, entry
 
 
-def build_stamps(policy: CachePolicy, rows: Sequence[Row], found: Mapping[str, object] | None) -> list[Stamp | None]:
-    """Return the stamps for the entries to come; None for each of which there is to be none."""
+def build_stamps(
+    policy: CachePolicy, calls: Sequence[CallKeys], raw: Mapping[str, object] | None
+) -> list[Stamp | None]:
+    """Return the stamps of the new entries; None for each that can't have one, which is an event."""
     reason = NO_TOKENS
     if transactions.snapshot_may_be_old(policy.using):
-        reason, found = OLD_SNAPSHOT, None
-    elif found is not None:
-        found = {**found, **_create_tokens_each(policy, rows, found)}
+        reason, raw = OLD_SNAPSHOT, None
+    elif raw is not None:
+        raw = {**raw, **_create_tokens_each(policy, calls, raw)}
     stamps: list[Stamp | None] = []
-    for row in rows:
-        tokens: Any = () if found is None else tuple([found.get(key) for key in row[1:]])
+    for keys in calls:
+        tokens: Any = () if raw is None else tuple([raw.get(key) for key in keys[1:]])
         stamps.append(tokens if tokens and all(map(is_token, tokens)) else None)
         if stamps[-1] is None:
-            policy.tell("unstored", row[0], reason=reason)
+            policy.emit("unstored", keys[0], reason=reason)
     return stamps
 
 
-def _create_tokens_each(policy: CachePolicy, rows: Sequence[Row], found: Mapping[str, object]) -> dict[str, object]:
+def _create_tokens_each(policy: CachePolicy, calls: Sequence[CallKeys], raw: Mapping[str, object]) -> dict[str, object]:
     """
-    Mint the tokens that are absent, and return those that stand.
+    Create missing tokens, and return those that the cache has.
 
-    What all entries depend on is minted with `add`, as callers who race have to agree on it. What tells the entries
-    apart, by one `set_many` for those of each lifetime: an `add` for each would cost as many commands. A token that
-    replaces another caller's kills what that one stores, which costs a miss; and it is new, so it revives nothing.
+    The tokens that all entries share are created with `add`, since racing callers have to agree on them. The others
+    take one `set_many` for those of each lifetime: an `add` for each would be as many commands. A token that replaces
+    another caller's makes that caller's entry dead, which costs a miss; and it is new, so it revives no old entry.
     """
-    own = {row[1] for row in rows}
-    users = Counter(key for row in rows for key in row[1:] if not is_token(found.get(key)))
-    lifetimes = {key: policy.lifetime if key in own else None for key in users}
-    shared = {key: lifetimes[key] for key, number in users.items() if number == len(rows)}
-    tokens_as_read = dict(create_tokens(policy.store, shared, found)) if shared else {}
+    own_tokens = {keys[1] for keys in calls}
+    users = Counter(key for keys in calls for key in keys[1:] if not is_token(raw.get(key)))
+    lifetimes = {key: policy.lifetime if key in own_tokens else None for key in users}
+    shared = {key: lifetimes[key] for key, number in users.items() if number == len(calls)}
+    tokens = dict(create_tokens(policy.store, shared, raw)) if shared else {}
     for lifetime in {policy.lifetime, None}:
         fresh = {key: urandom(TOKEN_BYTES) for key in users if key not in shared and lifetimes[key] == lifetime}
-        refused = _sent(policy, fresh, lifetime)
-        tokens_as_read |= {key: token for key, token in fresh.items() if key not in refused}
-    return tokens_as_read
+        failed_keys = _set_in_chunks(policy, fresh, lifetime)
+        tokens |= {key: token for key, token in fresh.items() if key not in failed_keys}
+    return tokens
 
 
-def _sent(policy: CachePolicy, values: Mapping[str, bytes], timeout: float | None) -> set[str]:
-    """Write, and return the keys of what was not acknowledged."""
-    refused: set[str] = set()
-    for some in policy.store.chunks(list(values)) if values else ():
-        refused.update(policy.store.set_many({key: values[key] for key in some}, timeout))
-    return refused
+def _set_in_chunks(policy: CachePolicy, values: Mapping[str, bytes], timeout: float | None) -> set[str]:
+    """Store values; return the keys of those that the cache did not acknowledge."""
+    failed_keys: set[str] = set()
+    for chunk in policy.store.chunks(list(values)) if values else ():
+        failed_keys.update(policy.store.set_many({key: values[key] for key in chunk}, timeout))
+    return failed_keys
 
 
-# --- to store ---
+# --- materialize ---
 
 
-def materialize_each(function: str, given: object, ids: Sequence[Any]) -> Outcome[dict[Any, Any]]:
-    """Return what a function returned for ids, each value once what it stands for is there, or what that raised."""
-    outcome = materialize(function, Ok(given))
+def materialize_each(function: str, returned: object, ids: Sequence[Any]) -> Outcome[dict[Any, Any]]:
+    """Evaluate the lazy results for ids, ABSENT for unknown ids, or return the exception that this raises."""
+    outcome = materialize(function, Ok(returned))
     if isinstance(outcome, Err):
         return outcome
     try:
-        return Ok(_materialize_each(function, given, ids))
+        return Ok(_materialize_each(function, returned, ids))
     except Exception as error:  # noqa: BLE001 -- the driver raises it
         return Err(error)
 
 
-def _materialize_each(function: str, given: object, ids: Sequence[Any]) -> dict[Any, Any]:
+def _materialize_each(function: str, returned: object, ids: Sequence[Any]) -> dict[Any, Any]:
     """
-    Return the value of each id, ABSENT for those that the function does not know; what nobody asked for is dropped.
+    Return the value of each id, ABSENT for those that the function does not know; drop values of other ids.
 
     Raises:
-        TypeError: It is no mapping, or it has the ids in another type, so that all would be taken for absent.
+        TypeError: It is no mapping, or it has the ids in another type, so that all would count as absent.
     """
-    if not isinstance(given, Mapping):
-        msg = (
-            f"{function}() returned a {type(given).__name__}; it must return a mapping of ids to values, as in_bulk()."
-        )
+    if not isinstance(returned, Mapping):
+        kind = type(returned).__name__
+        msg = f"{function}() returned a {kind}; it must return a mapping of ids to values, as in_bulk()."
         raise TypeError(msg)
-    values = {each: given.get(each, ABSENT) for each in ids}
-    lacking = {str(each): each for each, value in values.items() if value is ABSENT}
-    if lacking and len(given) > len(values) - len(lacking):
-        twin = next((each for each in given if each not in values and str(each) in lacking), ABSENT)
+    values = {entry_id: returned.get(entry_id, ABSENT) for entry_id in ids}
+    absent = {str(entry_id): entry_id for entry_id, value in values.items() if value is ABSENT}
+    if absent and len(returned) > len(values) - len(absent):
+        twin = next((entry_id for entry_id in returned if entry_id not in values and str(entry_id) in absent), ABSENT)
         if twin is not ABSENT:
-            msg = TWIN.format(function, lacking[str(twin)], twin)
+            msg = OTHER_TYPE_OF_ID.format(function, absent[str(twin)], twin)
             raise TypeError(msg)
     for value in values.values():
         outcome = materialize(function, Ok(value))
@@ -160,55 +165,58 @@ def _materialize_each(function: str, given: object, ids: Sequence[Any]) -> dict[
     return values
 
 
-def given(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return what the caller gets: in the order of the ids, without those that the function does not know."""
-    return {each: values[each] for each in ids if values[each] is not ABSENT}
-
-
-TWIN: Final = (
+OTHER_TYPE_OF_ID: Final = (
     "{0}() was asked for {1!r} and returned {2!r}, which is another id. Call it with ids of the type that it returns, "
     "or let it return the ids that it was asked for."
 )
 
 
+def without_absent(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the caller's result: in the order of the ids, without those that the function does not know."""
+    return {entry_id: values[entry_id] for entry_id in ids if values[entry_id] is not ABSENT}
+
+
+# --- store ---
+
+
 class WriteBatch(NamedTuple):
-    """Entries on their way to the cache, of one function."""
+    """Encoded entries of one function, to be sent to the cache together."""
 
     writes: tuple[PendingWrite, ...]
-    on_failure: Callable[[Sequence[str]], None] | None  #: called with the keys of those that do not arrive
+    on_failure: Callable[[Sequence[str]], None] | None  #: called with the keys of writes that are not acknowledged
 
 
 def store_values(
     pendings: Sequence[tuple[PendingEntry, object]], on_failure: Callable[[Sequence[str]], None] | None
 ) -> None:
     """
-    Store values: when the transaction commits, if one is open, as they may hold what it has written.
+    Store values: at commit if a transaction is open, since they may contain what it has written.
 
-    *otherwise* is called with the keys of those for which that can't be, or which the cache does not acknowledge.
+    *on_failure* is called with the keys of values that cannot be stored or whose write is not acknowledged.
     """
-    writes, left = [], []
+    writes, failed_keys = [], []
     for pending, value in pendings:
-        sealed = encode_value(pending, value)[1]
-        if sealed is None:
-            left.append(pending.key)
+        encoded = encode_value(pending, value)[1]
+        if encoded is None:
+            failed_keys.append(pending.key)
         else:
-            writes.append(PendingWrite(pending, *sealed, None))
+            writes.append(PendingWrite(pending, *encoded, None))
     if writes:
-        transactions.at_commit(writes[0].pending.policy.using, write_each, [WriteBatch(tuple(writes), on_failure)])
-    if left and on_failure:
-        on_failure(left)
+        transactions.at_commit(writes[0].pending.policy.using, write_batches, [WriteBatch(tuple(writes), on_failure)])
+    if failed_keys and on_failure:
+        on_failure(failed_keys)
 
 
-def write_each(batches: Sequence[WriteBatch]) -> None:
-    """Send entries to the cache, those of a batch together: held for as long as the longest of them."""
-    with ExitStack() as left:  # calls each of them, though one raises
+def write_batches(batches: Sequence[WriteBatch]) -> None:
+    """Send entries to the cache, those of a batch together, with the longest of their timeouts."""
+    with ExitStack() as failures:  # runs each callback, even if one raises
         for writes, on_failure in batches:
             policy = writes[0].pending.policy
-            timeouts = [each.timeout for each in writes if each.timeout is not None]
+            timeouts = [write.timeout for write in writes if write.timeout is not None]
             longest = max(timeouts) if len(timeouts) == len(writes) else None
-            refused = _sent(policy, {each.pending.key: each.sealed for each in writes}, longest)
-            for each in writes:
-                if each.pending.key not in refused:
-                    policy.tell("stored", each.pending.key)
-            if refused and on_failure:
-                left.callback(on_failure, sorted(refused))
+            failed_keys = _set_in_chunks(policy, {write.pending.key: write.data for write in writes}, longest)
+            for write in writes:
+                if write.pending.key not in failed_keys:
+                    policy.emit("stored", write.pending.key)
+            if failed_keys and on_failure:
+                failures.callback(on_failure, sorted(failed_keys))

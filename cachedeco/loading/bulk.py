@@ -1,12 +1,12 @@
 """
-To compute for many ids at once: one call of the function for all that are missing, whoever waits for some of them.
+Bulk loading: one call of the function for all ids that miss, with single flight and a lease for each call.
 
-Each id has a flight of its own, named by the entry's key and the tokens as they were read. A caller leads the flights
-that nobody leads yet, computes for them together, and waits for the others only after that. Who has waited looks into
-the cache: what is served then has a living stamp, so it does not matter who minted its tokens, or when.
+Each id has a flight of its own, named by the entry's key and the tokens as read. A caller leads the flights that have
+no leader, computes their ids together, and only then waits for the leaders of the others. After that it reads the
+cache: an entry that is served has a living stamp, so it does not matter which caller created its tokens, or when.
 
-Between processes there is one lease for all that a caller computes, named by their keys and tokens, as a herd asks for
-the same ids. Callers in several processes whose lists overlap may each compute for the ids that they share.
+Between processes there is one lease for all ids that a caller computes, named by their keys and tokens, since a
+stampede asks for the same ids. Callers of several processes whose ids overlap may each compute the common ones.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -16,12 +16,12 @@ from time import monotonic, perf_counter, time
 from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.batch import build_stamps, given, materialize_each, read_entries, store_values
+from cachedeco.loading.batch import build_stamps, materialize_each, read_entries, store_values, without_absent
 from cachedeco.loading.computing import Miss, is_within_max_stale, serve, stamp_if_cacheable, tokens_as_read
 from cachedeco.loading.effects import CallUser, EffectFlow, Err, Flow, Ok, Outcome, Wait
-from cachedeco.loading.leases import FAILED, REFUSALS, STORED, Lease, LeaseOutcome, lease_named, pauses_until
+from cachedeco.loading.leases import FAILED, MOST_FAILED_ADDS, STORED, Lease, LeaseOutcome, lease_named, pauses_until
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.single_flight import FlightGroup, Name, join_or_lead_each
+from cachedeco.loading.single_flight import FlightGroup, FlightName, join_or_lead_each
 from cachedeco.loading.writing import PendingEntry
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -30,49 +30,49 @@ from cachedeco.tracking import collector
 
 Ids = Sequence[Hashable]
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function does not know
-Calls = Mapping[Hashable, Miss]  # by id, in the order asked
-Otherwise = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
-# How often a caller computes with others, before he computes alone: what they have stored may be dead by then.
+Misses = Mapping[Hashable, Miss]  # by id, in the order asked
+Stamps = dict[Hashable, Stamp | None]  # by id; None if no entry is stored
+OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
+# How often a caller joins or leads flights before it computes alone: the entries of other leaders may be dead.
 ROUNDS: Final = 2
-Stamps = dict[Hashable, Stamp | None]  # by id; None where no entry is to come
 
 
 class Batch(NamedTuple):
-    """A call for many ids, of which some can't simply be served."""
+    """A call for many ids, some of which are not simply served."""
 
     policy: CachePolicy
-    ids: Ids  #: all that were asked for, in order, each once
-    values: Values  #: of those that were served
-    due: Calls  #: whose entry may still be served
-    missing: Calls  #: all others
-    bypassed: AbstractSet[Hashable]  #: those of them that this transaction has invalidated
+    ids: Ids  #: all ids of the call, in order, each once
+    values: Values  #: those that were served
+    stale: Misses  #: ids whose entry may still be served
+    missing: Misses  #: all others
+    bypassed: AbstractSet[Hashable]  #: missing ids that this transaction has invalidated
 
 
-# --- steps of a call ---
+# --- flows of a call ---
 
 
 def batch_flow(batch: Batch) -> Flow[Values]:
-    """Serve, refresh and compute what was not simply served."""
+    """Serve, refresh and compute the ids that were not simply served."""
     values = dict(batch.values)
-    for steps in (_refreshed(batch), _missed(batch)):
-        outcome = yield from steps
+    for flow in (_refresh_stale(batch), _load_missing(batch)):
+        outcome = yield from flow
         if isinstance(outcome, Err):
             return outcome
         values |= outcome.value
-    return Ok(given(batch.ids, values))
+    return Ok(without_absent(batch.ids, values))
 
 
-def refresh_each_flow(batch: Batch, on_failure: Otherwise) -> Flow[Values]:
-    """Compute and store for all that is missing, whoever else may be doing so."""
-    for each in batch.bypassed:
-        batch.policy.tell("bypassed", batch.missing[each].keys[0])
+def refresh_each_flow(batch: Batch, on_failure: OnFailure) -> Flow[Values]:
+    """Compute and store all missing ids, even if another caller computes."""
+    for entry_id in batch.bypassed:
+        batch.policy.emit("bypassed", batch.missing[entry_id].keys[0])
     stamps = yield partial(stamps_of, batch.policy, batch.missing, batch.bypassed)
-    outcome, _ = yield from _computed(batch.policy, batch.missing, stamps, on_failure=on_failure)
-    return outcome if isinstance(outcome, Err) else Ok(given(batch.ids, outcome.value))
+    outcome, _ = yield from _compute(batch.policy, batch.missing, stamps, on_failure=on_failure)
+    return outcome if isinstance(outcome, Err) else Ok(without_absent(batch.ids, outcome.value))
 
 
 def bypass_each_flow(function: str, ids: Ids, on_failure: Callable[[], None] | None = None) -> Flow[Values]:
-    """Compute, and store nothing; call *otherwise* then. For no ids, nothing at all."""
+    """Compute and store nothing; then call *on_failure*, if there is one. Without ids, do nothing."""
     if not ids:
         return Ok({})
     for _ in ids:
@@ -87,264 +87,281 @@ def bypass_each_flow(function: str, ids: Ids, on_failure: Callable[[], None] | N
         return outcome
     if on_failure:
         yield on_failure
-    return Ok(given(ids, outcome.value))
+    return Ok(without_absent(ids, outcome.value))
 
 
-# --- who computes ---
+# --- single flight ---
 
 
-def _missed(batch: Batch) -> Flow[Values]:
-    """Compute for what is missing, or take what other callers compute."""
-    policy, left = batch.policy, batch.missing
-    for each, call in left.items():
-        policy.tell("bypassed" if each in batch.bypassed else "miss", call.keys[0])
+def _load_missing(batch: Batch) -> Flow[Values]:
+    """Compute the missing ids, or take what other leaders compute."""
+    policy, misses = batch.policy, batch.missing
+    for entry_id, miss in misses.items():
+        policy.emit("bypassed" if entry_id in batch.bypassed else "miss", miss.keys[0])
     values: Values = {}
-    if left and (yield partial(_may_share, batch)):
+    if misses and (yield partial(_may_share, batch)):
         deadline = monotonic() + policy.wait
         for _ in range(ROUNDS):
-            outcome, left = yield from _shared(policy, left, deadline)
+            outcome, misses = yield from _load_in_flights(policy, misses, deadline)
             if isinstance(outcome, Err):
                 return outcome
             values |= outcome.value
-            if not left:
+            if not misses:
                 return Ok(values)
-    if left:
-        stamps = yield partial(stamps_of, policy, left, batch.bypassed)
-        outcome, _ = yield from _computed(policy, left, stamps)
+    if misses:
+        stamps = yield partial(stamps_of, policy, misses, batch.bypassed)
+        outcome, _ = yield from _compute(policy, misses, stamps)
         return outcome if isinstance(outcome, Err) else Ok(values | outcome.value)
     return Ok(values)
 
 
 def _may_share(batch: Batch) -> bool:
-    """Tell whether to compute with others: not where the cache can't be asked, nor where others may be in our way."""
-    can_be_asked = all(call.found is not None for call in batch.missing.values())  # nor was any of them bypassed
-    return can_be_asked and batch.policy.wait > 0 and not collector.is_leading() and not transactions.any_open()
+    """Tell whether flights may be joined or led: not if the cache failed, in a transaction, or inside a leader."""
+    has_read = all(miss.raw is not None for miss in batch.missing.values())  # None of a bypassed id, too
+    return has_read and batch.policy.wait > 0 and not collector.is_leading() and not transactions.any_open()
 
 
-def _shared(policy: CachePolicy, calls: Calls, deadline: float) -> EffectFlow[tuple[Outcome[Values], Calls]]:
-    """Compute for what nobody computes yet, then wait for the others; give what has come of it, and what is left."""
-    group, others = join_or_lead_each(map(_name_of, calls.values()))
-    outcome = yield from _led(group, policy, _led_by(group, calls), deadline)
+def _load_in_flights(
+    policy: CachePolicy, misses: Misses, deadline: float
+) -> EffectFlow[tuple[Outcome[Values], Misses]]:
+    """Lead the flights that have no leader, then wait for the others; return the outcome, and what still misses."""
+    group, others = join_or_lead_each(map(_flight_name, misses.values()))
+    outcome = yield from _lead(group, policy, _misses_led(group, misses), deadline)
     if isinstance(outcome, Err):
         return outcome, {}
     for future in others:
         yield Wait(future, max(0.0, deadline - monotonic()))
-    left: Calls = {each: call for each, call in calls.items() if each not in outcome.value}
-    if not left:
-        return outcome, left
-    seen, left, _ = yield partial(_seen, policy, left)
-    return Ok(outcome.value | seen), left
+    remaining: Misses = {entry_id: miss for entry_id, miss in misses.items() if entry_id not in outcome.value}
+    if not remaining:
+        return outcome, remaining
+    values, remaining, _ = yield partial(_read_again, policy, remaining)
+    return Ok(outcome.value | values), remaining
 
 
-def _name_of(call: Miss) -> Name:
-    return call.policy.store.alias, call.keys[0], _known(call)
+def _flight_name(miss: Miss) -> FlightName:
+    return miss.policy.store.alias, miss.keys[0], _complete_tokens(miss)
 
 
-def _known(call: Miss) -> Stamp:
-    """Return the tokens as they were read; none where one is absent, as another caller may be minting them."""
-    tokens = tokens_as_read(call)
+def _complete_tokens(miss: Miss) -> Stamp:
+    """Return the tokens as read; empty if one is absent, since another caller may be creating them."""
+    tokens = tokens_as_read(miss)
     return tokens if all(map(is_token, tokens)) else ()
 
 
-def _led_by(group: FlightGroup, calls: Calls) -> Calls:
-    return {each: call for each, call in calls.items() if _name_of(call) in group.flights}
+def _misses_led(group: FlightGroup, misses: Misses) -> Misses:
+    return {entry_id: miss for entry_id, miss in misses.items() if _flight_name(miss) in group.flights}
 
 
-def _led(group: FlightGroup, policy: CachePolicy, calls: Calls, deadline: float) -> Flow[Values]:
-    """Compute for all who wait for the flights, unless another process does."""
+def _lead(group: FlightGroup, policy: CachePolicy, misses: Misses, deadline: float) -> Flow[Values]:
+    """Compute for all followers of the flights, unless another process does."""
     values: Values = {}
-    left, lease = calls, None
+    remaining, lease = misses, None
     outcome: Outcome[Values] = Ok({})
-    mark: LeaseOutcome = None
+    lease_outcome: LeaseOutcome = None
     leases: list[Lease] = []
     try:
-        if calls:
-            values, left, lease = yield from _granted(policy, calls, deadline)
-        if left:
+        if misses:
+            values, remaining, lease = yield from _acquire_or_wait(policy, misses, deadline)
+        if remaining:
             leases = [lease] if lease else []
-            stamps = yield partial(_stamps_led, group, policy, left, leases)
-            outcome, mark = yield from _computed(policy, left, stamps, leads=True)
+            stamps = yield partial(_stamps_of_leader, group, policy, remaining, leases)
+            outcome, lease_outcome = yield from _compute(policy, remaining, stamps, leads=True)
     finally:
-        # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
+        # Release the followers first, even on error: at worst they re-check the cache.
         group.complete()
-    for each in leases:
-        yield partial(each.end, mark)
+    for held_lease in leases:
+        yield partial(held_lease.end, lease_outcome)
     return outcome if isinstance(outcome, Err) else Ok(values | outcome.value)
 
 
-def _stamps_led(group: FlightGroup, policy: CachePolicy, calls: Calls, leases: list[Lease]) -> Stamps:
+def _stamps_of_leader(group: FlightGroup, policy: CachePolicy, misses: Misses, leases: list[Lease]) -> Stamps:
     """
-    Return the stamps for the entries to come.
+    Return the stamps of the new entries.
 
-    Who comes now finds the tokens that were minted for them: flights and lease get a second name, of these.
+    Callers that arrive now read the tokens that were created for these: flights and lease get a second name with them.
     """
-    stamps = stamps_of(policy, calls)
-    build_stamp = {
-        each: calls[each]._replace(found=dict(zip(calls[each].keys[1:], stamp, strict=True)))
-        for each, stamp in stamps.items()
+    stamps = stamps_of(policy, misses)
+    stamped = {
+        entry_id: misses[entry_id]._replace(raw=dict(zip(misses[entry_id].keys[1:], stamp, strict=True)))
+        for entry_id, stamp in stamps.items()
         if stamp is not None
     }
-    renamed = [_name_of(call) for each, call in build_stamp.items() if not _known(calls[each])]
-    if renamed:
-        group.rename(renamed)
-        second = _lease_of(policy, build_stamp)
+    new_names = [_flight_name(miss) for entry_id, miss in stamped.items() if not _complete_tokens(misses[entry_id])]
+    if new_names:
+        group.rename(new_names)
+        second = _lease_of(policy, stamped)
         if leases and second.take():
             leases.append(second)
     return stamps
 
 
-def _granted(policy: CachePolicy, calls: Calls, deadline: float) -> EffectFlow[tuple[Values, Calls, Lease | None]]:
+# --- leases ---
+
+
+def _acquire_or_wait(
+    policy: CachePolicy, misses: Misses, deadline: float
+) -> EffectFlow[tuple[Values, Misses, Lease | None]]:
     """
-    Take the lease, or wait for what its holder computes, at most until the deadline.
+    Take the lease, or poll the cache for its holder's entries, at most until the deadline.
 
     Returns:
-        What others have computed meanwhile, what is left to compute, and the lease for that; None where we compute
-        without.
+        The values that others have computed meanwhile, the misses that remain, and the lease for these; None to
+        compute without holding one.
     """
     values: Values = {}
-    lease = yield partial(_lease_of, policy, calls)
+    lease = yield partial(_lease_of, policy, misses)
     if (yield lease.take):
-        return values, calls, lease
-    pauses, refusals = pauses_until(deadline), 0
-    while refusals < REFUSALS:
-        before, (seen, calls, found) = calls, (yield partial(_seen, policy, calls, [lease.key]))
-        values |= seen
-        mark = found.get(lease.key) if found else None
-        if not calls or found is None:
+        return values, misses, lease
+    pauses, failed_adds = pauses_until(deadline), 0
+    while failed_adds < MOST_FAILED_ADDS:
+        previous, (more, misses, raw) = misses, (yield partial(_read_again, policy, misses, [lease.key]))
+        values |= more
+        holder = raw.get(lease.key) if raw else None
+        if not misses or raw is None:
             break
-        if mark == lease.owner:  # it was taken, though we were told that it was not
-            return values, calls, lease
-        is_over = mark in (STORED, FAILED) or _are_dead(before, calls)
-        if mark == FAILED and all(map(is_within_max_stale, calls.values())):
-            return values | {each: serve(call).value for each, call in calls.items()}, {}, None
-        if is_over:  # and for these nothing was stored that lives: by an invalidation, or it can't be stored
-            after = yield partial(_lease_of, policy, calls)
-            if after.key == lease.key:
+        if holder == lease.owner:  # the `add` succeeded, although it reported failure
+            return values, misses, lease
+        has_ended = holder in (STORED, FAILED) or _have_new_tokens(previous, misses)
+        if holder == FAILED and all(map(is_within_max_stale, misses.values())):
+            return values | {entry_id: serve(miss).value for entry_id, miss in misses.items()}, {}, None
+        if has_ended:  # and left no living entry of these: by an invalidation, or because they can't be stored
+            fresh = yield partial(_lease_of, policy, misses)
+            if fresh.key == lease.key:
                 break
-            lease = after
-        if (is_over or mark is None) and (yield lease.take):
-            return values, calls, lease
-        refusals = refusals + 1 if mark is None else 0
+            lease = fresh
+        if (has_ended or holder is None) and (yield lease.take):
+            return values, misses, lease
+        failed_adds = failed_adds + 1 if holder is None else 0
         pause = next(pauses, None)
         if pause is None:
             break
         yield pause
-    return values, calls, None
+    return values, misses, None
 
 
-def _are_dead(before: Calls, now: Calls) -> bool:
-    """Tell whether tokens that were there have changed: what the holder computes of their entries is dead at birth."""
-    return any(_known(before[each]) not in {(), _known(call)} for each, call in now.items())
+def _have_new_tokens(previous: Misses, misses: Misses) -> bool:
+    """Tell whether a complete stamp has changed since the last read: the holder's entry for it is dead at birth."""
+    return any(
+        _complete_tokens(previous[entry_id]) not in {(), _complete_tokens(miss)} for entry_id, miss in misses.items()
+    )
 
 
-def _lease_of(policy: CachePolicy, calls: Calls) -> Lease:
-    """Return the lease for a computation, of the ids that are missing, under the tokens that were read."""
-    told = [(call.keys[0], _known(call), call.entry and call.entry.expires) for call in calls.values()]
-    seconds = [call.entry.seconds for call in calls.values() if call.entry]
-    first = next(iter(calls.values())).keys[0]
-    return lease_named(policy.store, first, repr(told).encode(), sum(seconds) if len(seconds) == len(calls) else None)
+def _lease_of(policy: CachePolicy, misses: Misses) -> Lease:
+    """Return the lease for the computation of these ids under the tokens as read."""
+    fingerprint = [
+        (miss.keys[0], _complete_tokens(miss), miss.entry and miss.entry.expires) for miss in misses.values()
+    ]
+    all_seconds = [miss.entry.seconds for miss in misses.values() if miss.entry]
+    seconds = sum(all_seconds) if len(all_seconds) == len(misses) else None
+    first_key = next(iter(misses.values())).keys[0]
+    return lease_named(policy.store, first_key, repr(fingerprint).encode(), seconds)
 
 
-def _seen(
-    policy: CachePolicy, calls: Calls, also: Sequence[str] = ()
-) -> tuple[Values, Calls, Mapping[str, object] | None]:
-    """Look again; return what others have computed meanwhile, what is left, and all that was found."""
-    looks = read_entries(policy, [call.keys for call in calls.values()], also)
+def _read_again(
+    policy: CachePolicy, misses: Misses, also: Sequence[str] = ()
+) -> tuple[Values, Misses, Mapping[str, object] | None]:
+    """Read the entries again; return the values that others have stored, the misses that remain, and the raw values."""
+    results = read_entries(policy, [miss.keys for miss in misses.values()], also)
     values: Values = {}
-    left: dict[Hashable, Miss] = {}
-    for (each, call), (asked, found, entry) in zip(calls.items(), looks, strict=True):
+    remaining: dict[Hashable, Miss] = {}
+    for (entry_id, miss), (entry_keys, raw, entry) in zip(misses.items(), results, strict=True):
         if entry is not None and entry.expires > time():
-            collector.record_dependency(policy.store.alias, asked, found)
-            policy.tell("shared", call.keys[0], seconds=entry.seconds)
-            values[each] = entry.value
+            collector.record_dependency(policy.store.alias, entry_keys, raw)
+            policy.emit("shared", miss.keys[0], seconds=entry.seconds)
+            values[entry_id] = entry.value
         else:
-            left[each] = call._replace(asked=asked, found=found, entry=entry)
-    return values, left, looks[0][1]
+            remaining[entry_id] = miss._replace(entry_keys=entry_keys, raw=raw, entry=entry)
+    return values, remaining, results[0][1]
 
 
-# --- to compute ---
+# --- compute ---
 
 
-def _computed(
+def _compute(
     policy: CachePolicy,
-    calls: Calls,
+    misses: Misses,
     stamps: Stamps,
     *,
     leads: bool = False,
-    on_failure: Otherwise = None,
+    on_failure: OnFailure = None,
 ) -> EffectFlow[tuple[Outcome[Values], LeaseOutcome]]:
-    """Compute and store; give what the caller gets, and how that is to be remembered."""
-    ids = list(calls)
+    """Compute and store; return the caller's outcome, and the outcome to leave in the lease."""
+    ids = list(misses)
     began = perf_counter()
-    with collector.computing(policy.store.alias, collects=policy.nested, leads=leads) as computation:
+    with collector.collect_dependencies(policy.store.alias, collects=policy.nested, leads=leads) as computation:
         outcome: Outcome[Any] = yield CallUser((ids,))
         if isinstance(outcome, Ok):
             outcome = yield partial(materialize_each, policy.function, outcome.value, ids)
     seconds = perf_counter() - began
     if isinstance(outcome, Err):
-        old = (
-            (yield from _stale_fallback(policy, calls, outcome.error)) if isinstance(outcome.error, Exception) else None
-        )
-        return (outcome, None) if old is None else (old, FAILED)
-    policy.tell("computed", calls[ids[0]].keys[0], seconds=seconds)
-    pendings, inner = [], dict(computation.inner)
-    for each, call in calls.items():
-        stamp = stamp_if_cacheable(call, stamps[each], inner, is_cacheable=computation.is_cacheable)
-        # A share of the time for each: a hit saves no more than that.
-        pendings.append((PendingEntry(policy, call.keys[0], stamp, inner, seconds / len(ids)), outcome.value[each]))
+        old_values = None
+        if isinstance(outcome.error, Exception):
+            old_values = yield from _stale_fallback(policy, misses, outcome.error)
+        return (outcome, None) if old_values is None else (old_values, FAILED)
+    policy.emit("computed", misses[ids[0]].keys[0], seconds=seconds)
+    pendings, nested_tokens = [], dict(computation.nested_tokens)
+    for entry_id, miss in misses.items():
+        stamp = stamp_if_cacheable(miss, stamps[entry_id], nested_tokens, is_cacheable=computation.is_cacheable)
+        # An equal share of the seconds for each entry: a hit saves no more than that.
+        pending = PendingEntry(policy, miss.keys[0], stamp, nested_tokens, seconds / len(ids))
+        pendings.append((pending, outcome.value[entry_id]))
     yield partial(store_values, pendings, on_failure)
     return outcome, STORED
 
 
-def stamps_of(policy: CachePolicy, calls: Calls, bypassed: AbstractSet[Hashable] = frozenset()) -> Stamps:
-    """Return the stamps for the entries to come; none for what this transaction has invalidated."""
+def stamps_of(policy: CachePolicy, misses: Misses, bypassed: AbstractSet[Hashable] = frozenset()) -> Stamps:
+    """Return the stamps of the new entries; None for ids that this transaction has invalidated."""
     stamps: Stamps = dict.fromkeys(bypassed)
-    rest = {each: call for each, call in calls.items() if each not in bypassed}
-    if rest:
-        rows = [call.keys for call in rest.values()]
-        stamps |= zip(rest, build_stamps(policy, rows, next(iter(rest.values())).found), strict=True)
+    others = {entry_id: miss for entry_id, miss in misses.items() if entry_id not in bypassed}
+    if others:
+        calls = [miss.keys for miss in others.values()]
+        stamps |= zip(others, build_stamps(policy, calls, next(iter(others.values())).raw), strict=True)
     return stamps
 
 
-def _stale_fallback(policy: CachePolicy, calls: Calls, error: Exception) -> EffectFlow[Ok[Values] | None]:
-    """Return the old values, where they may be served for all ids though the computation has raised."""
-    if not all(map(is_within_max_stale, calls.values())):
+def _stale_fallback(policy: CachePolicy, misses: Misses, error: Exception) -> EffectFlow[Ok[Values] | None]:
+    """Stale-if-error: return the old values if all ids may be served although the computation raised, else None."""
+    if not all(map(is_within_max_stale, misses.values())):
         return None
-    # What was invalidated while the computation ran is not served, whatever has become of the computation.
-    looks = yield partial(read_entries, policy, [call.keys for call in calls.values()])
-    if any(entry is None for _, _, entry in looks):
+    # Read them again: an entry that was invalidated during the computation is never served.
+    results = yield partial(read_entries, policy, [miss.keys for miss in misses.values()])
+    if any(entry is None for _, _, entry in results):
         return None
-    first = next(iter(calls.values())).keys[0]
-    policy.tell("error", first, reason="The computation failed, and the old values were served", error=error)
-    again = [call._replace(asked=a, found=f, entry=e) for call, (a, f, e) in zip(calls.values(), looks, strict=True)]
-    return Ok({each: serve(call).value for each, call in zip(calls, again, strict=True)})
+    first_key = next(iter(misses.values())).keys[0]
+    policy.emit("error", first_key, reason="The computation failed, and the old values were served", error=error)
+    return Ok(
+        {
+            entry_id: serve(miss._replace(entry_keys=entry_keys, raw=raw, entry=entry)).value
+            for (entry_id, miss), (entry_keys, raw, entry) in zip(misses.items(), results, strict=True)
+        }
+    )
 
 
-# --- to refresh what is still served ---
+# --- refresh ---
 
 
-def _refreshed(batch: Batch) -> Flow[Values]:
-    """Serve what is due, or nearly, unless it is this caller who refreshes it."""
-    policy, due = batch.policy, batch.due
+def _refresh_stale(batch: Batch) -> Flow[Values]:
+    """Stale-while-revalidate: serve stale entries, unless this caller won the lease and must refresh them."""
+    policy, stale = batch.policy, batch.stale
     values: Values = {}
-    if due and not (yield transactions.any_open):  # of which nothing is shared
-        group, _ = join_or_lead_each(map(_name_of, due.values()))
-        led = _led_by(group, due)
-        lease, mark = None, None
+    if stale and not (yield transactions.any_open):  # a value of a transaction is never shared
+        group, _ = join_or_lead_each(map(_flight_name, stale.values()))
+        led = _misses_led(group, stale)
+        lease, lease_outcome = None, None
         outcome: Outcome[Values] = Ok({})
         try:
             lease = (yield partial(_lease_of, policy, led)) if led else None
             lease = lease if lease and (yield lease.take) else None
             if lease:
-                for call in led.values():
-                    policy.tell("miss", call.keys[0])
+                for miss in led.values():
+                    policy.emit("miss", miss.keys[0])
                 stamps = yield partial(stamps_of, policy, led)
-                outcome, mark = yield from _computed(policy, led, stamps, leads=True)
+                outcome, lease_outcome = yield from _compute(policy, led, stamps, leads=True)
         finally:
             group.complete()
         if lease:
-            yield partial(lease.end, mark)
+            yield partial(lease.end, lease_outcome)
         if isinstance(outcome, Err):
             return outcome
         values = outcome.value
-    return Ok(values | {each: serve(call).value for each, call in due.items() if each not in values})
+    return Ok(values | {entry_id: serve(miss).value for entry_id, miss in stale.items() if entry_id not in values})

@@ -1,4 +1,4 @@
-"""To compute: what happens around the user's function, whoever waits for it."""
+"""Run the user's function: time it, collect nested dependencies, store the result, serve stale on error."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,10 +17,10 @@ from cachedeco.tracking import collector
 
 
 class Reinvocation(Protocol):
-    """How a call is repeated elsewhere, to refresh its entry."""
+    """A way to repeat a call in another thread or process, to refresh its entry."""
 
     def resolve_call(self) -> list[str]:
-        """Return the keys of the call as they are there."""
+        """Return the keys of the call, as they are in this thread."""
         ...
 
     def enqueue(self, key: str) -> None:
@@ -29,133 +29,132 @@ class Reinvocation(Protocol):
 
 
 class Miss(NamedTuple):
-    """One call that can't simply be served."""
+    """One call that is not simply served: its entry is absent, dead, stale, or to be refreshed or audited."""
 
     policy: CachePolicy
     keys: list[str]  #: the entry's key, then those of the tokens that the call itself depends on
-    found: Mapping[str, object] | None  #: what was read of them; None where the cache could not be asked
-    asked: Sequence[str] = ()  #: the keys of all that the entry there depends on
-    entry: Entry | None = None  #: what is there under a living stamp, past its timeout or nearly
-    again: Reinvocation | None = None
+    raw: Mapping[str, object] | None  #: the values that were read, by key; None if the cache failed
+    entry_keys: Sequence[str] = ()  #: the keys of all that the entry depends on, nested tokens included
+    entry: Entry | None = None  #: the entry that was read, if its stamp is alive
+    reinvocation: Reinvocation | None = None
 
 
-def tokens_as_read(call: Miss) -> Stamp:
-    """Return the tokens as they were read; what is no token is None, which no stamp has."""
-    found: Mapping[str, Any] = call.found or {}
-    return tuple([found.get(key) for key in call.keys[1:]])  # type: ignore[misc] # as just said
+def tokens_as_read(miss: Miss) -> Stamp:
+    """Return the tokens as read. A missing token is None, which never equals a stored stamp."""
+    raw: Mapping[str, Any] = miss.raw or {}
+    return tuple([raw.get(key) for key in miss.keys[1:]])  # type: ignore[misc] # as just said
 
 
 class FlightResult(NamedTuple):
-    """How a computation ended, for those who waited for it."""
+    """The result of a leader's computation, for its followers."""
 
-    packed: bytes | None = None  #: its value; None where that can't be packed, so that nobody else can have it
-    inner: Mapping[str, bytes] = {}  #: the tokens of the calls inside, by name
+    serialized: bytes | None = None  #: its value; None if that can't be serialized, and so not be shared
+    nested_tokens: Mapping[str, bytes] = {}  #: the tokens of nested calls, by name
     seconds: float = 0.0
-    error: Exception | None = None  #: what it raised
-    is_cacheable: bool = True  #: False where a call inside went past the cache
+    error: Exception | None = None  #: what the function raised
+    is_cacheable: bool = True  #: False if a nested call bypassed the cache
 
 
-# It did not end: its caller was cancelled, say. The others see for themselves.
+# The leader was cancelled or crashed; followers must re-check the cache.
 NO_RESULT: Final = FlightResult()
 
 
 def compute(
-    call: Miss, stamp: Stamp | None, *, leads: bool = False, on_failure: Callable[[], None] | None = None
+    miss: Miss, stamp: Stamp | None, *, leads: bool = False, on_failure: Callable[[], None] | None = None
 ) -> EffectFlow[tuple[Ok[Any] | Err, FlightResult]]:
     """
-    Compute and store; give what the caller gets, and what those get who waited for it.
+    Compute and store; return the caller's outcome, and the result for its followers.
 
     Args:
-        call: The call.
+        miss: The call.
 
-        stamp: That of the entry to come; None where none is to come.
+        stamp: That of the new entry; None if none is stored.
 
-        leads: Whether anybody may be waiting.
+        leads: Whether followers may wait for the result.
 
-        on_failure: Called where the value can't be stored, or does not arrive.
+        on_failure: Called if the value cannot be stored or the write is not acknowledged.
     """
-    policy, key = call.policy, call.keys[0]
+    policy, key = miss.policy, miss.keys[0]
     began = perf_counter()
-    with collector.computing(policy.store.alias, collects=policy.nested, leads=leads) as computation:
+    with collector.collect_dependencies(policy.store.alias, collects=policy.nested, leads=leads) as computation:
         outcome: Ok[Any] | Err = yield CALL_USER
         if isinstance(outcome, Ok):
             outcome = yield partial(materialize, policy.function, outcome)
     seconds = perf_counter() - began
-    inner, is_cacheable = (
-        dict(computation.inner),
-        computation.is_cacheable,
-    )  # a task that was begun inside may still be noting
+    # Copied: a task that the computation started may still record dependencies.
+    nested_tokens, is_cacheable = dict(computation.nested_tokens), computation.is_cacheable
     if isinstance(outcome, Err):
         if not isinstance(outcome.error, Exception):
             return outcome, NO_RESULT
-        flight_result = FlightResult(None, inner, seconds, outcome.error, is_cacheable)
-        return (yield from stale_fallback(call, outcome.error)) or outcome, flight_result
-    policy.tell("computed", key, seconds=seconds)
-    stamp = stamp_if_cacheable(call, stamp, inner, is_cacheable=is_cacheable)
-    packed = yield partial(store_value, PendingEntry(policy, key, stamp, inner, seconds), outcome.value, on_failure)
-    return outcome, FlightResult(packed, inner, seconds, is_cacheable=is_cacheable)
+        flight_result = FlightResult(None, nested_tokens, seconds, outcome.error, is_cacheable)
+        return (yield from stale_fallback(miss, outcome.error)) or outcome, flight_result
+    policy.emit("computed", key, seconds=seconds)
+    stamp = stamp_if_cacheable(miss, stamp, nested_tokens, is_cacheable=is_cacheable)
+    pending = PendingEntry(policy, key, stamp, nested_tokens, seconds)
+    serialized = yield partial(store_value, pending, outcome.value, on_failure)
+    return outcome, FlightResult(serialized, nested_tokens, seconds, is_cacheable=is_cacheable)
 
 
 def stamp_if_cacheable(
-    call: Miss, stamp: Stamp | None, inner: Mapping[str, bytes], *, is_cacheable: bool
+    miss: Miss, stamp: Stamp | None, nested_tokens: Mapping[str, bytes], *, is_cacheable: bool
 ) -> Stamp | None:
-    """Return the stamp if it can vouch for the calls inside too, and tell the computation around this one."""
+    """Return the stamp, or None if a nested call makes the result uncacheable; propagate dependencies to the parent."""
     problem = None
     if not is_cacheable:
         problem = "a cached call inside it went past the cache"
-    elif len(inner) > collector.MOST_INNER_TOKENS:
+    elif len(nested_tokens) > collector.MOST_NESTED_TOKENS:
         problem = (
-            f"the calls inside it depend on more than {collector.MOST_INNER_TOKENS} tokens; nested=False ignores them"
+            f"the calls inside it depend on more than {collector.MOST_NESTED_TOKENS} tokens; nested=False ignores them"
         )
-    elif len(stamp or ()) + len(inner) > MOST_TOKENS:
+    elif len(stamp or ()) + len(nested_tokens) > MOST_TOKENS:
         problem = f"it depends on more than {MOST_TOKENS} tokens"
     if stamp is not None and problem:
-        call.policy.tell("unstored", call.keys[0], reason=problem)
+        miss.policy.emit("unstored", miss.keys[0], reason=problem)
         stamp = None
-    propagate_dependencies(call, stamp, inner)
+    propagate_dependencies(miss, stamp, nested_tokens)
     return stamp
 
 
-def propagate_dependencies(call: Miss, stamp: Stamp | None, inner: Mapping[str, bytes]) -> None:
-    """Note what a call depended on, for the computation around it."""
+def propagate_dependencies(miss: Miss, stamp: Stamp | None, nested_tokens: Mapping[str, bytes]) -> None:
+    """Record what a call depended on in the enclosing computation."""
     if stamp is None:
         collector.mark_uncacheable()
         return
-    tokens = dict(zip(call.keys[1:], stamp, strict=True))
-    collector.record_dependency(call.policy.store.alias, [*call.keys, *inner], {**tokens, **inner})
+    tokens = dict(zip(miss.keys[1:], stamp, strict=True))
+    collector.record_dependency(miss.policy.store.alias, [*miss.keys, *nested_tokens], {**tokens, **nested_tokens})
 
 
-def stale_fallback(call: Miss, error: Exception) -> EffectFlow[Ok[Any] | None]:
-    """Return the old value where it may be served though the computation has raised; None where it may not."""
-    policy, keys = call.policy, call.keys
-    if not is_within_max_stale(call):
+def stale_fallback(miss: Miss, error: Exception) -> EffectFlow[Ok[Any] | None]:
+    """Stale-if-error: return the old value if it may be served although the computation raised, else None."""
+    policy, keys = miss.policy, miss.keys
+    if not is_within_max_stale(miss):
         return None
-    # What was invalidated while the computation ran is not served, whatever has become of the computation.
-    asked, found, entry = yield partial(read_entry, policy, keys)
+    # Read it again: an entry that was invalidated during the computation is never served.
+    entry_keys, raw, entry = yield partial(read_entry, policy, keys)
     if entry is None:
         return None
-    policy.tell("error", keys[0], reason="The computation failed, and the old value was served", error=error)
-    return serve(call._replace(asked=asked, found=found, entry=entry))
+    policy.emit("error", keys[0], reason="The computation failed, and the old value was served", error=error)
+    return serve(miss._replace(entry_keys=entry_keys, raw=raw, entry=entry))
 
 
-def is_within_max_stale(call: Miss) -> bool:
-    """Tell whether the entry that is there may be served if the computation fails."""
-    return call.entry is not None and call.entry.expires + call.policy.max_stale > time()
+def is_within_max_stale(miss: Miss) -> bool:
+    """Tell whether the entry may be served if the computation fails."""
+    return miss.entry is not None and miss.entry.expires + miss.policy.max_stale > time()
 
 
-def serve(call: Miss) -> Ok[Any]:
-    """Serve the entry that is there: fresh, or due."""
-    value, expires, seconds = cast("Entry", call.entry)
-    collector.record_dependency(call.policy.store.alias, call.asked, call.found or {})
-    call.policy.tell("hit" if expires > time() else "stale", call.keys[0], seconds=seconds)
+def serve(miss: Miss) -> Ok[Any]:
+    """Serve the entry that was read, fresh or stale."""
+    value, expires, seconds = cast("Entry", miss.entry)
+    collector.record_dependency(miss.policy.store.alias, miss.entry_keys, miss.raw or {})
+    miss.policy.emit("hit" if expires > time() else "stale", miss.keys[0], seconds=seconds)
     return Ok(value)
 
 
-# --- steps of calls that share with nobody ---
+# --- flows of calls that never share a computation ---
 
 
 def bypass_flow(function: str, on_failure: Callable[[], None] | None = None) -> Flow[Any]:
-    """Compute, and store nothing; call *otherwise* then."""
+    """Compute and store nothing; then call *on_failure*, if there is one."""
     emit(Event("bypassed", function))
     collector.mark_uncacheable()
     began = perf_counter()
@@ -167,7 +166,7 @@ def bypass_flow(function: str, on_failure: Callable[[], None] | None = None) -> 
     return outcome
 
 
-def refresh_flow(call: Miss, on_failure: Callable[[], None]) -> Flow[Any]:
-    """Compute and store, whoever else may be doing so; *otherwise* is called where the value does not arrive."""
-    stamp = yield partial(build_stamp, call.policy, call.keys, call.found)
-    return (yield from compute(call, stamp, on_failure=on_failure))[0]
+def refresh_flow(miss: Miss, on_failure: Callable[[], None]) -> Flow[Any]:
+    """Compute and store, even if another caller computes; *on_failure* is called if the value is not stored."""
+    stamp = yield partial(build_stamp, miss.policy, miss.keys, miss.raw)
+    return (yield from compute(miss, stamp, on_failure=on_failure))[0]

@@ -1,10 +1,10 @@
 """
-What a call wants done, one step at a time, and the two drivers that do it: one for sync code and one for async.
+Sans-I/O effects: the algorithm is a generator that yields effects; `run()` and `arun()` execute them.
 
-The steps are written once, as generators that yield what they want done: a callable that talks to the cache or to
-the database connection; to call the user's function; to wait, to pause, or to go on in the background. `run()` does it
-here and now; `arun()` awaits what can be awaited, and does the rest in the thread where Django keeps its
-connections. The generator gives an outcome, which the driver returns or raises.
+Each algorithm is written once, as a *flow*, for sync and async callers. A flow yields an effect at a time: a callable
+that talks to the cache or to the database connection, a call of the user's function, a wait, a pause, a flow to spawn
+in the background. `run()` performs effects in this thread; `arun()` awaits what can be awaited, and performs the rest
+in the thread where Django keeps its connections. The flow returns an outcome, which the driver returns or raises.
 """
 
 import asyncio
@@ -23,26 +23,26 @@ V = TypeVar("V")
 
 
 class CallUser(NamedTuple):
-    """Call the user's function: what the driver was given, with these arguments. The answer is an outcome."""
+    """Call the user's function, which the driver has, with these arguments. The answer is an outcome."""
 
     arguments: tuple[Any, ...] = ()
 
 
 class Wait(NamedTuple):
-    """Wait for what another caller of this process computes. The answer is its result, None after so many seconds."""
+    """Wait for the result of a leader in this process. The answer is the result, or None after the time."""
 
     future: "Future[Any]"
     seconds: float
 
 
 class Pause(NamedTuple):
-    """Do nothing for so many seconds."""
+    """Sleep for a number of seconds."""
 
     seconds: float
 
 
 class Executor(Protocol):
-    """A place for work beside the caller: `runtime.background`, say. False is the answer of one that is full."""
+    """Runs work in the background, such as `runtime.background`. Its methods return False if it is full."""
 
     def submit(self, work: background.Work, /) -> bool:
         """Run work of sync code, in another thread."""
@@ -54,20 +54,20 @@ class Executor(Protocol):
 
 
 class Spawn(NamedTuple):
-    """Take these steps in the background. The answer tells whether the executor has accepted them."""
+    """Run a flow in the background. The answer tells whether the executor has accepted it."""
 
-    steps: "Flow[Any]"
+    flow: "Flow[Any]"
     executor: Executor = background
 
 
 class Ok(NamedTuple, Generic[V]):
-    """What the function returned, or what stands for it."""
+    """A value: what the user's function returned, or a cached one."""
 
     value: V
 
 
 class Err(NamedTuple):
-    """What the function raised."""
+    """An exception that the user's function raised."""
 
     error: BaseException
 
@@ -75,35 +75,35 @@ class Err(NamedTuple):
 CALL_USER: Final = CallUser()
 Outcome = Ok[V] | Err
 Effect = Callable[[], Any] | CallUser | Wait | Pause | Spawn
-# What gives a T in the end. What a driver takes gives an outcome.
+# A generator of effects that returns a V. A driver runs a flow: one that returns an outcome.
 EffectFlow = Generator[Effect, Any, V]
 Flow = EffectFlow[Outcome[V]]
 
 
-def run(steps: Flow[V], compute: Callable[..., Any]) -> V:
-    """Take the steps here and now."""
-    # Raised here and not below: no error of the user's is to have our StopIteration behind it.
-    return _unwrap(_drive(steps, compute))
+def run(flow: Flow[V], compute: Callable[..., Any]) -> V:
+    """Run a flow in this thread."""
+    # Raised here and not in _drive(): a StopIteration must not become the context of the user's exception.
+    return _unwrap(_drive(flow, compute))
 
 
-def _drive(steps: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
+def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
     answer: object = None
-    with closing(steps):
+    with closing(flow):
         while True:
             try:
-                step = steps.send(answer)
+                effect = flow.send(answer)
             except StopIteration as end:
-                answer = None  # or an error in it and this frame would keep each other alive
+                answer = None  # or an exception in it and this frame would be a reference cycle
                 return end.value  # type: ignore[no-any-return] # the generator's own V
-            answer = _perform(step, compute)
+            answer = _perform(effect, compute)
 
 
-def _perform(step: Effect, compute: Callable[..., Any]) -> object:
-    match step:
+def _perform(effect: Effect, compute: Callable[..., Any]) -> object:
+    match effect:
         case CallUser(arguments):
             try:
                 return Ok(compute(*arguments))
-            except BaseException as error:  # noqa: BLE001 -- raised again, once the steps have tidied up
+            except BaseException as error:  # noqa: BLE001 -- raised again, after the flow has cleaned up
                 return Err(error)
         case Wait(future, seconds):
             wait((future,), min(seconds, TIMEOUT_MAX))
@@ -111,76 +111,76 @@ def _perform(step: Effect, compute: Callable[..., Any]) -> object:
         case Pause(seconds):
             sleep(seconds)
             return None
-        case Spawn(steps, executor):
-            return executor.submit(lambda: run(steps, compute))
+        case Spawn(flow, executor):
+            return executor.submit(lambda: run(flow, compute))
         case _:
-            return step()
+            return effect()
 
 
-async def arun(steps: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
-    """Take the steps, those that talk to the cache or the database in the thread where Django keeps its connections."""
-    return _unwrap(await _adrive(steps, compute))
+async def arun(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
+    """Run a flow in this task; effects on the cache or the database run in the thread of Django's connections."""
+    return _unwrap(await _adrive(flow, compute))
 
 
-async def _adrive(steps: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
+async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     answer: object = None
     cancelled: Err | None = None
-    with closing(steps):
+    with closing(flow):
         while True:
             try:
-                step = steps.send(answer)
+                effect = flow.send(answer)
             except StopIteration as end:
                 answer = None  # as above
                 return cancelled or end.value
-            if cancelled and isinstance(step, Wait | Pause):
+            if cancelled and isinstance(effect, Wait | Pause):
                 return cancelled
-            if callable(step):
-                answer, cancelled = await _undisturbed(step, cancelled)
+            if callable(effect):
+                answer, cancelled = await _perform_shielded(effect, cancelled)
             else:
-                answer = cancelled if cancelled and isinstance(step, CallUser) else await _aperform(step, compute)
+                answer = cancelled if cancelled and isinstance(effect, CallUser) else await _aperform(effect, compute)
 
 
-async def _undisturbed(step: Callable[[], Any], cancelled: Err | None) -> tuple[object, Err | None]:
+async def _perform_shielded(effect: Callable[[], Any], cancelled: Err | None) -> tuple[object, Err | None]:
     """
-    Take a step to its end, though we may be cancelled meanwhile: its thread goes on anyway, and may take a lease.
+    Perform an effect to its end, even if this task is cancelled: its thread goes on anyway, and may take a lease.
 
     Returns:
-        The answer, and what is to be raised once the steps have tidied up.
+        The answer, and the cancellation to raise after the flow has cleaned up.
     """
-    work = asyncio.ensure_future(sync_to_async(step)())
+    work = asyncio.ensure_future(sync_to_async(effect)())
     try:
         return await asyncio.shield(work), cancelled
     except asyncio.CancelledError as error:
         return await work, Err(error)
 
 
-async def _aperform(step: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
-    match step:
+async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
+    match effect:
         case CallUser(arguments):
             try:
                 return Ok(await compute(*arguments))
-            except GeneratorExit:  # nobody awaits us any more, and nothing can be awaited any more
+            except GeneratorExit:  # the coroutine is being closed, and can await nothing more
                 raise
-            except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after tidying up
+            except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after the flow has cleaned up
                 return Err(error)
         case Wait(future, seconds):
-            await _until_done(future, seconds)
+            await _wait_until_done(future, seconds)
             return future.result() if future.done() else None
         case Pause(seconds):
             await asyncio.sleep(seconds)
             return None
-    return step.executor.start(lambda: arun(step.steps, compute))
+    return effect.executor.start(lambda: arun(effect.flow, compute))
 
 
-async def _until_done(future: "Future[Any]", seconds: float) -> None:
-    """Wait for a future of whatever thread or loop. It is nobody's task: who is cancelled here takes nobody along."""
+async def _wait_until_done(future: "Future[Any]", seconds: float) -> None:
+    """Wait for a future of any thread or loop. Cancelling this task does not cancel the future."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
-    def tell(_: object) -> None:
-        with suppress(RuntimeError):  # our loop is closed: nobody waits here any more
+    def wake(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and this task with it
             loop.call_soon_threadsafe(done.set)
 
-    future.add_done_callback(tell)
+    future.add_done_callback(wake)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await done.wait()

@@ -1,40 +1,38 @@
-"""The policy of one cached function: its options, resolved against the current settings."""
+"""`CachePolicy`: the options of one cached function, resolved against the settings in force."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.store import Store
 
-V = TypeVar("V")
-
 
 @dataclass(frozen=True, kw_only=True)
 class CachePolicy:
-    """On what terms the values of one function are kept: its options, under the settings in force. Times in seconds."""
+    """The options of one cached function, resolved against the settings in force. All times are in seconds."""
 
     function: str
     store: Store
     codec: EntryCodec
     using: str
-    timeout: Callable[[Any], float | None]  #: takes the value; None = for ever, 0 = do not store
+    timeout: Callable[[Any], float | None]  #: takes the value; None for ever, 0 to not store
     cache_if: Callable[[Any], object]
     lifetime: float | None  #: how long a call's own token lives, None for ever
     stale_while_revalidate: float  #: how long past its timeout an entry may be served while one caller refreshes it
-    stale_if_error: float  #: ... and when the computation raises
+    stale_if_error: float  #: how long past its timeout an entry may be served if the computation raises
     early: float  #: XFetch's beta
-    jitter: float  #: by which fraction a timeout may be shortened
-    wait: float  #: how long a caller waits for another one's computation
-    nested: bool  #: whether an entry depends on the cached calls inside its computation
-    refresh: Literal["caller", "thread", "task"]  #: who refreshes an entry while others are served the old value
-    audit: float = 0.0  #: how likely a hit is to be audited
+    jitter: float  #: the largest fraction by which a timeout is shortened at random
+    wait: float  #: how long a follower waits for a leader
+    nested: bool  #: whether an entry depends on the nested calls inside its computation
+    refresh: Literal["caller", "thread", "task"]  #: what refreshes a stale entry while callers are served the old value
+    audit: float = 0.0  #: probability that a hit is audited
     inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited
 
     def __post_init__(self) -> None:
-        """Work out once what each hit asks."""
+        """Compute once what each hit reads."""
         object.__setattr__(self, "inspects_hits", bool(self.early or self.audit))
 
     @property
@@ -42,7 +40,7 @@ class CachePolicy:
         """How long past its timeout an entry may be served at all."""
         return max(self.stale_while_revalidate, self.stale_if_error)
 
-    def tell(
+    def emit(
         self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: BaseException | None = None
     ) -> None:
         """Emit an event about a call of this function."""

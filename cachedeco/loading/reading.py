@@ -1,31 +1,29 @@
-"""Read entries, and the stamps for new ones."""
+"""Read entries, and build the stamps of new ones."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tokens import read_or_create_tokens
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.writing import write
+from cachedeco.loading.writing import write_entries
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import Entry, Stamp, decode_entry, inner_names
+from cachedeco.storage.entries import Entry, Stamp, decode_entry, read_nested_names
 from cachedeco.tracking import nested_names
 
-V = TypeVar("V")
-
-# Why an entry has no stamp.
+# Reasons why an entry has no stamp.
 OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
-
-
 NO_TOKENS: Final = "the cache has no tokens for it"
 
-
-ReadResult = tuple[Sequence[str], Any, Entry | None]  # keys, what was found of them (a dict, or None), entry
+# The keys that the entry depends on, the raw values under them (a dict, or None), and the entry.
+ReadResult = tuple[Sequence[str], Any, Entry | None]
 
 
 def read_entry(policy: CachePolicy, keys: Sequence[str], also: Sequence[str] = ()) -> ReadResult:
     """
-    Look up an entry by one `get_many`; by one more where this process does not know yet what calls inside it told.
+    Fetch an entry and its tokens with one `get_many`.
+
+    A second one is needed the first time this process meets an entry with nested tokens.
 
     Args:
         policy: That of the function.
@@ -35,54 +33,56 @@ def read_entry(policy: CachePolicy, keys: Sequence[str], also: Sequence[str] = (
         also: Other keys to ask for, before these.
 
     Returns:
-        The keys of all that the entry depends on; what the cache holds of them, or else what this transaction keeps
-        for its commit (None: it could not be asked); the entry, whatever its age, if its stamp is alive.
+        The keys of all that the entry depends on; the values that the cache has under them, or that this transaction
+        writes at its commit (None: the cache failed); the entry, fresh or stale, if its stamp is alive.
     """
-    inner = nested_names.remembered.get(keys[0], ()) if nested_names.remembered else ()
-    own = keys
-    if inner:
-        keys = [*own, *inner]
-        found = many_caches.get_many_across_caches(policy.store, [*also, *keys])
+    nested = nested_names.names_by_key.get(keys[0], ()) if nested_names.names_by_key else ()
+    own_keys = keys
+    if nested:
+        keys = [*own_keys, *nested]
+        raw = many_caches.get_many_across_caches(policy.store, [*also, *keys])
     else:
-        found = policy.store.get_many([*also, *keys] if also else keys)
-    if transactions.waiting and found is not None:
-        found |= {
-            each.pending.key: each.sealed for each in transactions.items_for(write) if each.pending.key == keys[0]
+        raw = policy.store.get_many([*also, *keys] if also else keys)
+    if transactions.waiting and raw is not None:
+        raw |= {
+            write.pending.key: write.data
+            for write in transactions.pending_items(write_entries)
+            if write.pending.key == keys[0]
         }
-    entry = decode_entry(policy.codec, keys, found)
-    if found and (inner or entry is None):
-        return _resolve_nested_tokens(policy, own, inner, found, entry)
-    return keys, found, entry
+    entry = decode_entry(policy.codec, keys, raw)
+    if raw and (nested or entry is None):
+        return _resolve_nested_tokens(policy, own_keys, nested, raw, entry)
+    return keys, raw, entry
 
 
 def _resolve_nested_tokens(
-    policy: CachePolicy, keys: Sequence[str], inner: tuple[str, ...], found: dict[str, object], entry: Entry | None
+    policy: CachePolicy, keys: Sequence[str], nested: tuple[str, ...], raw: dict[str, object], entry: Entry | None
 ) -> ReadResult:
-    """Look the entry up again where it depends on other names than were asked for."""
-    names = inner_names(policy.codec, keys, found)
+    """Read the entry again if it names other nested tokens than were asked for."""
+    names = read_nested_names(policy.codec, keys, raw)
     if names is None:
-        return keys, found, None
-    every = [*keys, *names]
-    # What this transaction has invalidated is old for itself, though nobody else may know yet.
+        return keys, raw, None
+    entry_keys = [*keys, *names]
+    # This transaction sees its own invalidations at once, before they are delivered.
     if transactions.waiting and transactions.invalidated_in_transaction([name.rpartition(" ")[2] for name in names]):
-        return keys, found, None
-    missing = [name for name in names if name not in found]
-    if entry is None and names != [*inner]:
-        there = many_caches.get_many_across_caches(policy.store, missing) if missing else {}
-        if there is None:
-            return keys, found, None  # and whoever remembers names that can't be asked for can't ask for anything
-        found |= there
-        entry = decode_entry(policy.codec, every, found)
+        return keys, raw, None
+    missing = [name for name in names if name not in raw]
+    if entry is None and names != [*nested]:
+        more = many_caches.get_many_across_caches(policy.store, missing) if missing else {}
+        if more is None:
+            return keys, raw, None  # not remembered: names that can't be asked for would make each read fail
+        raw |= more
+        entry = decode_entry(policy.codec, entry_keys, raw)
     nested_names.remember(keys[0], names)
-    return every, found, entry
+    return entry_keys, raw, entry
 
 
-def build_stamp(policy: CachePolicy, keys: Sequence[str], found: Mapping[str, object] | None) -> Stamp | None:
-    """Return the stamp for the entry to come; None where there is to be none."""
+def build_stamp(policy: CachePolicy, keys: Sequence[str], raw: Mapping[str, object] | None) -> Stamp | None:
+    """Return the stamp of the new entry; None if it can't have one, which is an event."""
     if transactions.snapshot_may_be_old(policy.using):
-        policy.tell("unstored", keys[0], reason=OLD_SNAPSHOT)
+        policy.emit("unstored", keys[0], reason=OLD_SNAPSHOT)
         return None
-    stamp = None if found is None else read_or_create_tokens(policy.store, keys[1:], found, policy.lifetime)
+    stamp = None if raw is None else read_or_create_tokens(policy.store, keys[1:], raw, policy.lifetime)
     if stamp is None:
-        policy.tell("unstored", keys[0], reason=NO_TOKENS)
+        policy.emit("unstored", keys[0], reason=NO_TOKENS)
     return stamp

@@ -1,4 +1,4 @@
-"""Signed messages that tell a worker which entry to refresh."""
+"""Signed messages that name an entry to refresh, for a task in a worker."""
 
 import pickle
 from typing import Any, Final
@@ -8,30 +8,26 @@ from django.core import signing
 
 from cachedeco.storage.serializers import to_pickle
 
+SALT: Final = "cachedeco.refresh"
 OTHER_KEY: Final = "In the background the call of {0} is that of {1}: what it varies on is not known there. {2}"
-
-
 REMEDY: Final = 'Say CACHEDECO["REFRESH"] = "caller".'
 
 
-class Pickles:
-    """Serializer for signed messages, as Django's signing takes it."""
+class PickleSerializer:
+    """Pickles signed messages, for Django's signing."""
 
     def dumps(self, obj: object) -> bytes:
-        """Pickle."""
+        """Pickle an object."""
         return to_pickle(obj)
 
     def loads(self, data: bytes) -> Any:
-        """Unpickle what was signed with this project's SECRET_KEY: Django checks that first."""
+        """Unpickle bytes whose signature by this project's SECRET_KEY Django has verified."""
         return pickle.loads(data)  # noqa: S301 -- as just said
 
 
-SALT: Final = "cachedeco.refresh"
-
-
 def refresh_from(message: str) -> None:
-    """Refresh the entry that a message of `enqueue()` names, in whatever process this is."""
-    (cached, args, kwargs), key = signing.loads(message, salt=SALT, serializer=Pickles)
+    """Refresh the entry that a message of `refreshing.enqueue()` names."""
+    (cached, args, kwargs), key = signing.loads(message, salt=SALT, serializer=PickleSerializer)
     if cached.key_for(*args, **kwargs) != key:
         raise RuntimeError(OTHER_KEY.format(key, cached.key_for(*args, **kwargs), REMEDY))
     if iscoroutinefunction(cached):

@@ -1,4 +1,4 @@
-"""The task that refreshes an entry in a worker, for the setting REFRESH = "task". It needs Django 6."""
+"""The task that refreshes an entry in a worker, for REFRESH = "task". It needs Django 6."""
 
 from django.tasks import task
 

@@ -1,8 +1,8 @@
 """
-Hits that do more than return: an early refresh (XFetch), or an audit of a sample of the hits.
+Sample the hits: some start an early refresh (XFetch), some are audited.
 
-A policy says once whether its hits are inspected at all, so that a plain hit asks one question. The auditor is a door:
-it is installed by the app, and the core knows only its two functions.
+A policy tells once whether its hits are inspected at all, so that a plain hit reads one attribute. The auditor is a
+door: the app installs it, and the core knows only its two functions.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from cachedeco.loading.computing import Miss
 from cachedeco.loading.effects import Flow
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refreshing import ahead
+from cachedeco.loading.refreshing import xfetch_time
 from cachedeco.storage.entries import Entry
 
 T = TypeVar("T")
@@ -23,16 +23,16 @@ ResolveCalls = Callable[[Sequence[Any]], list[list[str]]]  # takes ids, and retu
 
 
 class Auditor(Protocol):
-    """Compute hits again beside their callers. Each function returns the steps that serve the caller."""
+    """Recompute hits in the background. Each method returns the flow that serves the caller."""
 
-    def audited_hit_flow(self, call: Miss, /) -> Flow[Any]:
+    def audited_hit_flow(self, miss: Miss, /) -> Flow[Any]:
         """Serve one hit, and audit it."""
         ...
 
     def audited_batch_flow(
-        self, calls: Mapping[Hashable, Miss], resolve_calls: ResolveCalls, steps: Flow[T], /
+        self, misses: Mapping[Hashable, Miss], resolve_calls: ResolveCalls, flow: Flow[T], /
     ) -> Flow[T]:
-        """Take the steps of a bulk call, and audit some of its hits, by id."""
+        """Run the flow of a bulk call, and audit some of its hits, by id."""
         ...
 
 
@@ -40,7 +40,7 @@ _auditor: Auditor | None = None
 
 
 def install_auditor(auditor: Auditor | None) -> None:
-    """Have this auditor audit the hits that the setting `AUDIT` asks for; None removes it."""
+    """Install the auditor of the hits that the setting `AUDIT` samples; None removes it."""
     global _auditor  # noqa: PLW0603 -- the one slot
     _auditor = auditor
 
@@ -50,7 +50,7 @@ def auditor() -> Auditor:
     Return the installed auditor.
 
     Raises:
-        ImproperlyConfigured: There is none.
+        ImproperlyConfigured: No auditor is installed.
     """
     if _auditor is None:
         msg = "CACHEDECO['AUDIT'] is set, and no auditor is installed; add 'cachedeco' to INSTALLED_APPS."
@@ -59,15 +59,15 @@ def auditor() -> Auditor:
 
 
 def share_to_audit(share: float) -> float:
-    """Return the share of hits to audit; check that there is an auditor if it is not 0."""
+    """Return the share of hits to audit; if it is not 0, check that an auditor is installed."""
     if share:
         auditor()
     return share
 
 
 def inspect_hit(policy: CachePolicy, entry: Entry) -> Literal["refresh", "audit"] | None:
-    """Return what to do with a fresh hit, by chance, apart from serving it: nothing, for most."""
-    if policy.early and entry.expires <= ahead(entry, policy.early):
+    """Return what to do with a fresh hit, at random, apart from serving it: nothing, for most."""
+    if policy.early and entry.expires <= xfetch_time(entry, policy.early):
         return "refresh"
     if policy.audit and random() < policy.audit:
         return "audit"

@@ -1,15 +1,15 @@
 """
-Flights: one computation, whoever asks.
+Single flight: one computation in a process for all callers that miss the same entry.
 
-A *flight* is one computation under way, named by key and stamp: who arrives after an invalidation finds other tokens,
-and never joins a computation that began before it. Where no stamp can be had, nobody joins one that has begun. In one
-process the others wait for the flight itself; between processes its leader holds a lease, and the leaders in other
-processes look again and again until the entry is there.
+A *flight* is one computation with its followers, named by key and stamp: a caller that arrives after an invalidation
+reads other tokens, and never joins a computation that began before it. Callers without a stamp never join a flight
+that has started. In one process the followers wait for the leader itself; between processes the leader holds a lease,
+and the leaders of other processes poll the cache until the entry is there.
 
-Nobody waits without bound: at most `wait` seconds in each call, and then they compute. Nobody waits inside a
-transaction, as it may hold the very lock that the computation needs; nor while others may be waiting for them, so that
-there are no circles. Nor does anybody share what was computed inside a transaction: it may hold what nobody else may
-see.
+A wait is bounded: by `wait` seconds in each call, after which the caller computes. Inside a transaction a caller never
+waits, since it may hold the database lock that the computation needs; nor does a leader wait for another leader, so
+that there is no deadlock. A value that was computed inside a transaction is never shared: it may contain uncommitted
+data.
 """
 
 from collections.abc import Collection, Iterable
@@ -29,88 +29,90 @@ from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
 from cachedeco.tracking import collector
 
-# Alias, the entry's key, and the tokens that the call itself depends on; None where the cache could not tell them.
-Name = tuple[str, str, Stamp | None]
+# Alias, the entry's key, and the tokens that the call itself depends on; None if they could not be read.
+FlightName = tuple[str, str, Stamp | None]
 
 
 class Flight:
-    """A computation under way in this process, or about to be."""
+    """A computation of this process that runs, or is about to start."""
 
-    __slots__ = ("before", "future", "has_started", "lock", "name")
+    __slots__ = ("future", "has_started", "lock", "name", "previous")
 
     def __init__(
-        self, name: Name, before: "Flight | None" = None, future: "Future[FlightResult] | None" = None
+        self, name: FlightName, previous: "Flight | None" = None, future: "Future[FlightResult] | None" = None
     ) -> None:
-        """Prepare one for others to join."""
+        """Prepare a flight that others can join."""
         self.name = name
-        self.before = before  #: without a stamp: the one that had departed already
+        self.previous = previous  #: without a stamp: the flight of this name that had started already
         self.has_started = False
-        self.future: Future[FlightResult] = Future() if future is None else future  #: that of a fleet is one for all
-        self.lock = _lock  #: tells the process
+        self.future: Future[FlightResult] = (
+            Future() if future is None else future
+        )  #: a group has one for all its flights
+        self.lock = _lock  #: identifies the process
 
     def start(self) -> None:
-        """Begin: from now on, who has no stamp does not join."""
+        """Mark the flight as started. Callers that could not read a stamp may no longer join it."""
         with _lock:
-            self.before, self.has_started = None, True
+            self.previous, self.has_started = None, True
 
     def complete(self, flight_result: FlightResult) -> None:
-        """Tell all who wait. Nobody joins from now on."""
+        """Give the result to all followers, and end the flight: no caller joins it any more."""
         _complete((self,), self.future, flight_result)
 
 
 class FlightGroup(NamedTuple):
-    """Flights of one computation."""
+    """Flights that share one computation."""
 
-    flights: dict[Name, Flight]
+    flights: dict[FlightName, Flight]
     future: "Future[FlightResult]"
 
-    def rename(self, names: Iterable[Name]) -> None:
-        """Let those board, too, who know the flights by these names, as their tokens are there now."""
+    def rename(self, names: Iterable[FlightName]) -> None:
+        """Also register the flights under the names that include the newly created tokens."""
         with _lock:
             for name in names:
                 flight = Flight(name, future=self.future)
-                if _flights.setdefault(name, flight) is flight:  # and nobody else was quicker
+                if _flights.setdefault(name, flight) is flight:  # no other leader was quicker
                     self.flights[name] = flight
 
     def complete(self) -> None:
-        """Tell all who wait to see for themselves. Nobody joins from now on."""
+        """Release all followers to re-check the cache, and end the flights."""
         _complete(self.flights.values(), self.future, NO_RESULT)
 
 
 _lock = Lock()
-_flights: dict[Name, Flight] = {}
+_flights: dict[FlightName, Flight] = {}
 
 
 def _complete(flights: Collection[Flight], future: "Future[FlightResult]", flight_result: FlightResult) -> None:
     with _lock:
         if any(flight.lock is not _lock for flight in flights):
-            return  # in a child that was forked meanwhile: nobody waits there
+            return  # in a child that was forked during the flight: no follower waits there
         for flight in flights:
-            if _flights.get(flight.name) is flight:  # without a stamp, the next may be there
+            if _flights.get(flight.name) is flight:  # without a stamp, the next flight may have the name
                 del _flights[flight.name]
     future.set_result(flight_result)
 
 
-def join_or_lead(call: Miss, stamp: Stamp | None) -> tuple[Flight, bool]:
+def join_or_lead(miss: Miss, stamp: Stamp | None) -> tuple[Flight, bool]:
     """
-    Return the flight of a call, and whether it is the caller who leads it. Who leads must land it.
+    Return the flight of a call, and whether the caller leads it. A leader must complete it.
 
-    Without a stamp nothing tells whether there was an invalidation since a computation began. So nobody joins one that
-    has departed: all who come during it share the next.
+    Without a stamp, an invalidation since the start of a computation can't be noticed. So such a caller never joins a
+    flight that has started: all that arrive during it share the next one.
     """
-    name = (call.policy.store.alias, call.keys[0], stamp)
+    name = (miss.policy.store.alias, miss.keys[0], stamp)
     with _lock:
-        before = _flights.get(name)
-        if before is not None and not (stamp is None and before.has_started):
-            return before, False
-        flight = _flights[name] = Flight(name, before)
+        previous = _flights.get(name)
+        if previous is not None and not (stamp is None and previous.has_started):
+            return previous, False
+        flight = _flights[name] = Flight(name, previous)
         return flight, True
 
 
-def join_or_lead_each(names: Iterable[Name]) -> tuple[FlightGroup, list["Future[FlightResult]"]]:
-    """Lead the flights of these names that nobody leads yet; return them, and the futures of the others."""
+def join_or_lead_each(names: Iterable[FlightName]) -> tuple[FlightGroup, list["Future[FlightResult]"]]:
+    """Lead the flights of these names that have no leader; return them, and the futures of the others."""
     future: Future[FlightResult] = Future()
-    led: dict[Name, Flight] = {}
+    led: dict[FlightName, Flight] = {}
     others: dict[Future[FlightResult], None] = {}
     with _lock:
         for name in names:
@@ -122,104 +124,103 @@ def join_or_lead_each(names: Iterable[Name]) -> tuple[FlightGroup, list["Future[
     return FlightGroup(led, future), list(others)
 
 
-# --- steps ---
+# --- flows ---
 
 
-def miss_flow(call: Miss) -> Flow[Any]:
-    """Compute and store, or take what another caller computes."""
-    policy = call.policy
-    policy.tell("miss", call.keys[0])
-    stamp, is_alone = yield partial(_prepared, call)
+def miss_flow(miss: Miss) -> Flow[Any]:
+    """Compute and store as a leader, or take a leader's result as a follower."""
+    policy = miss.policy
+    policy.emit("miss", miss.keys[0])
+    stamp, is_alone = yield partial(_prepare, miss)
     deadline = monotonic() + policy.wait
-    while not is_alone and (left := deadline - monotonic()) > 0:
-        flight, leads = join_or_lead(call, stamp)
+    while not is_alone and (remaining := deadline - monotonic()) > 0:
+        flight, leads = join_or_lead(miss, stamp)
         if leads:
-            return (yield from _led(flight, call, stamp, deadline))
-        flight_result = yield Wait(flight.future, left)
+            return (yield from _lead(flight, miss, stamp, deadline))
+        flight_result = yield Wait(flight.future, remaining)
         if flight_result is None:
             break
-        if (
-            stamp is not None and not flight_result.is_cacheable
-        ):  # an invalidation before we came may not be in the stamp
-            stamp = None
+        if stamp is not None and not flight_result.is_cacheable:
+            stamp = None  # an invalidation of a nested call before this caller arrived may not be in the stamp
             continue
-        outcome, is_alone = yield from _shared(call, stamp, flight_result)
+        outcome, is_alone = yield from _follow(miss, stamp, flight_result)
         if outcome is not None:
             return outcome
-    return (yield from compute(call, stamp))[0]
+    return (yield from compute(miss, stamp))[0]
 
 
-def _prepared(call: Miss) -> tuple[Stamp | None, bool]:
-    """Return the stamp for the entry to come, and whether to compute alone."""
-    stamp = build_stamp(call.policy, call.keys, call.found)
+def _prepare(miss: Miss) -> tuple[Stamp | None, bool]:
+    """Return the stamp of the new entry, and whether this caller must compute alone."""
+    stamp = build_stamp(miss.policy, miss.keys, miss.raw)
     return stamp, collector.is_leading() or transactions.any_open()
 
 
-def _shared(
-    call: Miss, stamp: Stamp | None, flight_result: FlightResult
+def _follow(
+    miss: Miss, stamp: Stamp | None, flight_result: FlightResult
 ) -> EffectFlow[tuple[Outcome[Any] | None, bool]]:
-    """Return what another caller's computation has come to for us, if anything; and if not, whether to wait no more."""
-    # The stamp in the flight's name does not tell which calls inside were invalidated before we came.
-    inner = list(flight_result.inner) if stamp is not None else []
+    """Return the leader's result if this caller may use it, and otherwise whether to stop waiting."""
+    # The flight's name has no nested tokens: compare those that the leader read with those of now.
+    names = list(flight_result.nested_tokens) if stamp is not None else []
     if flight_result is NO_RESULT or (
-        inner and flight_result.inner != (yield partial(many_caches.get_many_across_caches, call.policy.store, inner))
+        names
+        and flight_result.nested_tokens != (yield partial(many_caches.get_many_across_caches, miss.policy.store, names))
     ):
         return None, False
     if flight_result.error is not None:
-        return (yield from stale_fallback(call, flight_result.error)) or Err(copy_exception(flight_result.error)), True
-    if flight_result.packed is None:  # to wait for one another would help nobody
+        return (yield from stale_fallback(miss, flight_result.error)) or Err(copy_exception(flight_result.error)), True
+    if flight_result.serialized is None:  # an unpicklable result cannot be shared, so waiting again is pointless
         return None, True
-    return (yield partial(_copy_of, call, stamp, flight_result, flight_result.packed))  # type: ignore[no-any-return] # as it says
+    return (yield partial(_load_copy, miss, stamp, flight_result, flight_result.serialized))  # type: ignore[no-any-return] # as it says
 
 
-def _copy_of(
-    call: Miss, stamp: Stamp | None, flight_result: FlightResult, packed: bytes
+def _load_copy(
+    miss: Miss, stamp: Stamp | None, flight_result: FlightResult, serialized: bytes
 ) -> tuple[Ok[Any] | None, bool]:
     try:
-        value = call.policy.codec.serializer.loads(packed)  # made in this process, or of an entry that was unsealed
-    except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
-        call.policy.tell("error", call.keys[0], reason="The value can't be unpickled", error=error)
+        value = miss.policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
+    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        miss.policy.emit("error", miss.keys[0], reason="The value can't be unpickled", error=error)
         return None, True
-    propagate_dependencies(call, stamp, flight_result.inner)
-    call.policy.tell("shared", call.keys[0], seconds=flight_result.seconds)
+    propagate_dependencies(miss, stamp, flight_result.nested_tokens)
+    miss.policy.emit("shared", miss.keys[0], seconds=flight_result.seconds)
     return Ok(value), False
 
 
-def _led(flight: Flight, call: Miss, stamp: Stamp | None, deadline: float) -> Flow[Any]:
-    """Compute for all who join the flight, unless another process does."""
+def _lead(flight: Flight, miss: Miss, stamp: Stamp | None, deadline: float) -> Flow[Any]:
+    """Compute for all followers of the flight, unless another process does."""
     flight_result: FlightResult | None = NO_RESULT
     try:
         if stamp is not None:
-            answer = yield from acquire_or_wait(call, stamp, deadline)
+            answer = yield from acquire_or_wait(miss, stamp, deadline)
         else:
-            if flight.before is not None:  # it has departed, so that its leader waits for nobody
-                yield Wait(flight.before.future, max(0.0, deadline - monotonic()))
+            if flight.previous is not None:  # it has started, so its leader waits for no flight
+                yield Wait(flight.previous.future, max(0.0, deadline - monotonic()))
             answer = Proceed(None, None)
         flight_result = None if isinstance(answer, Proceed) else answer.flight_result
     finally:
         if flight_result is not None:
             flight.complete(flight_result)
-    return (yield from run_as_leader(flight, call, answer)) if isinstance(answer, Proceed) else answer.value
+    return (yield from run_as_leader(flight, miss, answer)) if isinstance(answer, Proceed) else answer.value
 
 
-def run_as_leader(flight: Flight, call: Miss, permit: Proceed) -> Flow[Any]:
-    """Compute for all who have joined the flight, and end the lease."""
+def run_as_leader(flight: Flight, miss: Miss, permission: Proceed) -> Flow[Any]:
+    """Compute for all followers of the flight, and release the lease."""
     flight_result = NO_RESULT
     flight.start()
     try:
-        outcome, flight_result = yield from compute(call, permit.stamp, leads=True)
+        outcome, flight_result = yield from compute(miss, permission.stamp, leads=True)
     finally:
-        # First of all, and whatever has happened: these wait, and can see for themselves at the worst.
+        # Release the followers first, even on error: at worst they re-check the cache.
         flight.complete(flight_result)
-    if permit.lease is not None:
-        yield partial(permit.lease.end, _mark_of(outcome, flight_result))
+    if permission.lease is not None:
+        yield partial(permission.lease.end, _lease_outcome(outcome, flight_result))
     return outcome
 
 
-def _mark_of(outcome: Ok[Any] | Err, flight_result: FlightResult) -> LeaseOutcome:
-    """Return how the lease ended: it is free at once for others where the computation came to nothing."""
+def _lease_outcome(outcome: Ok[Any] | Err, flight_result: FlightResult) -> LeaseOutcome:
+    """Return the outcome to leave in the lease; None, which frees it at once, if there is no result."""
     if flight_result is NO_RESULT:
         return None
     if flight_result.error is not None:
-        return FAILED if isinstance(outcome, Ok) else None  # an old one
+        return FAILED if isinstance(outcome, Ok) else None  # Ok: the old value was served
     return STORED

@@ -1,124 +1,122 @@
-"""On what terms values are kept: what becomes of a computed value on its way into the cache, and how it is read."""
+"""Write entries: decide whether a computed value is stored, encode it, and send it to the cache at commit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
 from random import random
 from time import time
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from cachedeco.invalidation import transactions
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.tracking import nested_names
 
-V = TypeVar("V")
-
-# An entry stays in the cache so much longer than it is served, in seconds: that it is due is then seen by it, and who
-# refreshes it is told from who did so last time.
+# An entry stays in the cache for so many seconds longer than it is served: a stale entry tells its expiry, so that the
+# lease for its refresh has another name than the last one, and the seconds of its computation.
 RETENTION: Final = 5.0
 
 
-# --- to read ---
-
-
-# --- to store ---
-
-
 class PendingEntry(NamedTuple):
-    """What an entry to come is made of, besides its value."""
+    """A new entry, without its value."""
 
     policy: CachePolicy
     key: str
-    stamp: Stamp | None  #: None: it is not to be stored
-    inner: Mapping[str, bytes]  #: the tokens of the calls inside, by name
+    stamp: Stamp | None  #: None: it is not stored
+    nested_tokens: Mapping[str, bytes]  #: the tokens of nested calls, by name
     seconds: float  #: what the computation took
 
 
 class PendingWrite(NamedTuple):
-    """An entry on its way to the cache."""
+    """An encoded entry, to be sent to the cache."""
 
     pending: PendingEntry
-    sealed: bytes
+    data: bytes
     timeout: float | None
     on_failure: Callable[[], None] | None
 
     def __hash__(self) -> int:
-        """Hash by the bytes: what they were made of can't be."""
-        return hash(self.sealed)
+        """Hash by the encoded bytes: the other fields are not hashable."""
+        return hash(self.data)
 
 
 def store_value(pending: PendingEntry, value: object, on_failure: Callable[[], None] | None = None) -> bytes | None:
     """
-    Store a value: when the transaction commits, if one is open, as the value may hold what it has written.
+    Store a value: at commit if a transaction is open, since the value may contain what it has written.
 
-    *otherwise* is called where that can't be, or where the cache does not acknowledge it.
+    *on_failure* is called if the value cannot be stored or the write is not acknowledged.
 
     Returns:
-        The packed value, of which others who wait for it make copies of their own; None if it can't be packed.
+        The serialized value, of which followers load copies of their own; None if it can't be serialized.
     """
-    packed, sealed_ = encode_value(pending, value)
-    if sealed_:
-        transactions.at_commit(pending.policy.using, write, [PendingWrite(pending, *sealed_, on_failure)])
+    serialized, encoded = encode_value(pending, value)
+    if encoded:
+        transactions.at_commit(pending.policy.using, write_entries, [PendingWrite(pending, *encoded, on_failure)])
     elif on_failure:
         on_failure()
-    return packed
+    return serialized
 
 
 def encode_value(pending: PendingEntry, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
-    """Return the packed value, and the bytes to store with how long the cache is to hold them; None what can't be."""
-    timeout, is_kept = _timeout_of(pending, value)
+    """
+    Serialize a value, and encode its entry.
+
+    Returns:
+        The serialized value, and the bytes to store with their timeout in the cache. None for what can't be.
+    """
+    timeout, is_stored = _timeout_of(pending, value)
     try:
-        packed = pending.policy.codec.serializer.dumps(value)
-        return packed, sealed(pending, packed, timeout) if is_kept else None
-    except Exception as error:  # noqa: BLE001 -- the caller has its value, whatever keeps us from storing it
-        if is_kept:
-            pending.policy.tell("error", pending.key, reason="The value can't be stored", error=error)
+        serialized = pending.policy.codec.serializer.dumps(value)
+        return serialized, _encode(pending, serialized, timeout) if is_stored else None
+    except Exception as error:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
+        if is_stored:
+            pending.policy.emit("error", pending.key, reason="The value can't be stored", error=error)
         return None, None
 
 
 def _timeout_of(pending: PendingEntry, value: object) -> tuple[float | None, bool]:
-    """Return the timeout of a value, and whether it is to be stored; that it is not is an event."""
+    """Return the timeout of a value, and whether it is stored; if not, that is an event."""
     policy, key = pending.policy, pending.key
     if pending.stamp is None:
         return None, False  # an event already
     try:
         is_wanted, timeout = policy.cache_if(value), policy.timeout(value)
-    except Exception as error:  # noqa: BLE001 -- as in keep()
-        policy.tell("error", key, reason="The value can't be stored", error=error)
+    except Exception as error:  # noqa: BLE001 -- as in encode_value()
+        policy.emit("error", key, reason="The value can't be stored", error=error)
         return None, False
     if not is_wanted:
-        policy.tell("unstored", key, reason="cache_if says no")
+        policy.emit("unstored", key, reason="cache_if says no")
     elif timeout == 0:
-        policy.tell("unstored", key, reason="its timeout is 0")
+        policy.emit("unstored", key, reason="its timeout is 0")
     else:
-        nested_names.remember(key, pending.inner)
+        nested_names.remember(key, pending.nested_tokens)
         return timeout, True
     return None, False
 
 
-def sealed(pending: PendingEntry, packed: bytes, timeout: float | None) -> tuple[bytes, float | None]:
-    """Return the bytes to store, and how long the cache is to hold them."""
+def _encode(pending: PendingEntry, serialized: bytes, timeout: float | None) -> tuple[bytes, float | None]:
+    """Return the bytes to store, and their timeout in the cache, which is longer than that of the entry."""
     if timeout is None:
-        expires, held = inf, None
+        expires, cache_timeout = inf, None
     else:
-        # Entries that were written together are not to be due together.
+        # Jitter: entries that were written together do not expire together.
         timeout *= 1 - pending.policy.jitter * random() if pending.policy.jitter else 1
-        expires, held = time() + timeout, timeout + max(pending.policy.max_stale, RETENTION)
-    entry = Entry(packed, expires, pending.seconds)
-    return encode_entry(pending.policy.codec, pending.key, pending.stamp or (), pending.inner, entry), held
+        expires, cache_timeout = time() + timeout, timeout + max(pending.policy.max_stale, RETENTION)
+    entry = Entry(serialized, expires, pending.seconds)
+    data = encode_entry(pending.policy.codec, pending.key, pending.stamp or (), pending.nested_tokens, entry)
+    return data, cache_timeout
 
 
-def write(writes: Sequence[PendingWrite]) -> None:
-    """Send entries to the cache."""
-    with ExitStack() as left:  # calls each of them, though one raises
-        for pending, bytes_, timeout, on_failure in writes:
+def write_entries(writes: Sequence[PendingWrite]) -> None:
+    """Send entries to the cache, each by one command."""
+    with ExitStack() as failures:  # runs each callback, even if one raises
+        for pending, data, timeout, on_failure in writes:
             store = pending.policy.store
             if on_failure is None:
-                arrived = store.set(pending.key, bytes_, timeout)
-            else:  # what it replaces must not stay: set_many is the write that tells the truth
-                arrived = not store.set_many({pending.key: bytes_}, timeout)
-            if arrived:
-                pending.policy.tell("stored", pending.key)
+                is_written = store.set(pending.key, data, timeout)
+            else:  # the old entry must not stay: set_many() is the write whose result can be trusted
+                is_written = not store.set_many({pending.key: data}, timeout)
+            if is_written:
+                pending.policy.emit("stored", pending.key)
             elif on_failure:
-                left.callback(on_failure)
+                failures.callback(on_failure)

@@ -34,7 +34,7 @@ class Recorded:
 
 def record(using: str, several: Sequence[Invalidation]) -> None:
     """Insert a row for each invalidation into the transaction open on a database, and deliver when that commits."""
-    together = transactions.waiting_on(using, deliver)
+    together = transactions.pending_groups(using, deliver)
     first = next((each for group in together for each in group), None)
     items = {one: one for one in [Recorded(using, each) for each in several]}
     new = [one for one in items if not any(one in group for group in together)]
@@ -89,4 +89,4 @@ def _guarded(using: str, made: Sequence[Row], invalidation: Invalidation) -> boo
 
 
 def _tell_failure(what: str, invalidation: Invalidation, error: Exception) -> None:
-    invalidation.store.tell_failure(what, invalidation.key, error)
+    invalidation.store.emit_failure(what, invalidation.key, error)

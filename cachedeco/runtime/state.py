@@ -104,8 +104,8 @@ PIECES: Final = (
         "breakers",
         "circuit breakers, and invalidations that wait, of the caches that failed",
         fork=By("end_probes"),
-        settings=By("forget"),
-        test=By("forget"),
+        settings=By("reset"),
+        test=By("reset"),
     ),
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
     # --- invalidation ---
@@ -119,7 +119,7 @@ PIECES: Final = (
     Piece("invalidation.signals", "_lock", "guards the subscriptions", fork=NEW_LOCK),
     # --- tracking ---
     Piece("tracking.collector", "innermost", "the computation that this context is in"),
-    Piece("tracking.nested_names", "remembered", "names of tokens of nested calls, by the entry's key"),
+    Piece("tracking.nested_names", "names_by_key", "names of tokens of nested calls, by the entry's key"),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
     # --- loading ---
     Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),

@@ -1,28 +1,25 @@
-"""Keys that every cache takes: bounded in length, without characters that memcached refuses."""
+"""Shorten cache keys: bounded in length, without characters that memcached refuses."""
 
 from hashlib import blake2b
 from typing import Final
 
-# memcached takes keys of up to 250 bytes (protocol.txt, "Keys"); Django warns of more on every backend.
+# memcached takes keys of up to 250 bytes (protocol.txt, "Keys"); Django warns of longer ones on every backend.
 LONGEST_KEY: Final = 250
-
-
+# What is left of these after a prefix and a version of usual length.
 USUAL_KEY_BUDGET: Final = 180
-
-
-# A digest of 20 bytes in hex, its "#", and a beginning to know it by.
+# A digest of 20 bytes in hex, its "#", and a readable beginning.
 SMALLEST_KEY_BUDGET: Final = 60
 
 
 def shorten_keys(keys: list[str], key_budget: int) -> list[str]:
     """
-    Return the keys, each as it is where memcached takes it, else its digest behind a readable beginning.
+    Return the keys, each unchanged if memcached takes it, else its digest behind a readable beginning.
 
-    *room* is what Django's prefix and version leave. The same settings give the same keys.
+    *key_budget* is the length that Django's prefix and version leave. The same settings give the same keys.
     """
-    together = "".join(keys)
-    # Nearly always, and quicker than one by one; is_plain() written out, as each hit comes by here.
-    if len(together) <= key_budget and together.isascii() and together.isprintable() and " " not in together:
+    joined = "".join(keys)
+    # The usual case, and quicker than key by key; is_valid_key() is inlined, because each hit runs this.
+    if len(joined) <= key_budget and joined.isascii() and joined.isprintable() and " " not in joined:
         return keys
     return [key if len(key) <= key_budget and is_valid_key(key) else digest_key(key, key_budget) for key in keys]
 
@@ -34,10 +31,10 @@ def is_valid_key(key: str) -> bool:
 
 def digest_key(key: str, key_budget: int) -> str:
     """
-    Return a key of at most *room* characters for one that is too long or has characters that memcached refuses.
+    Return a key of at most *key_budget* characters for one that is too long or has characters that memcached refuses.
 
-    It ends in "#" and a digest. No key that is used as it is does: that of a namespace has no "#", any other one
-    ends in ")".
+    It ends in "#" and a digest. No unchanged key does: the key of a namespace's token has no "#", any other key ends
+    in ")".
     """
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
     beginning = key[: max(0, min(key_budget, 80) - len(digest) - 1)]

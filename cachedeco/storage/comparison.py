@@ -1,4 +1,4 @@
-"""Compare two values of a cached function: rows with their fields, and not only by their primary keys."""
+"""Deep-compare two cached values; model instances field by field, not by primary key."""
 
 import pickle
 from collections import OrderedDict
@@ -11,91 +11,91 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
-# Pairs that have been met, by their ids: kept, or another object might get the id of one that is gone.
+# Pairs that were visited, by their ids. The objects are kept alive, or a new object could get the id of a freed one.
 Visited = dict[tuple[int, int], tuple[object, object]]
-Parts = Iterable[tuple[str, Any, Any]]  # where, and what is there in either
+Pairs = Iterable[tuple[str, Any, Any]]  # the path to a part, and that part of either value
 
 
-def difference(one: object, other: object) -> str | None:
+def difference(value: object, other: object) -> str | None:
     """
-    Tell where two values differ, such as `[0].name: 'Judo' and 'Karate'`; None where they don't.
+    Describe where two values differ, such as `[0].name: 'Judo' and 'Karate'`; None if they are equal.
 
-    The text is empty where the values differ as a whole. A QuerySet is the list of its rows. Rows differ if they have
-    another class or primary key, or differ in a field, annotation or related object that both have loaded. What has no
-    `==` of its own differs in what it is pickled as. The order of a dict, or of a set, is no difference.
+    The text is empty if the values differ as a whole. A QuerySet is the list of its rows. Rows differ if they have
+    another class or primary key, or differ in a field, annotation or related object that both have loaded. Objects
+    without an `==` of their own differ if their pickles do. The order of a dict, or of a set, is no difference.
     """
-    return _difference(one, other, {})
+    return _difference(value, other, {})
 
 
-def _difference(one: Any, other: Any, visited: Visited) -> str | None:
-    if isinstance(one, QuerySet) and isinstance(other, QuerySet):
-        one, other = list(one), list(other)
-    if one is other:
+def _difference(value: Any, other: Any, visited: Visited) -> str | None:
+    if isinstance(value, QuerySet) and isinstance(other, QuerySet):
+        value, other = list(value), list(other)
+    if value is other:
         return None
-    parts = _parts(one, other)
-    if parts is None:
-        return None if _same(one, other) else ""
-    pair = id(one), id(other)
-    if pair in visited:
+    pairs = _pairs_of(value, other)
+    if pairs is None:
+        return None if _are_equal(value, other) else ""
+    ids = id(value), id(other)
+    if ids in visited:
         return None  # reached again, as from a related row
-    visited[pair] = one, other
-    for where, mine, theirs in parts:
-        found = _difference(mine, theirs, visited)
-        if found is not None:
-            return where + (found or f": {mine!r} and {theirs!r}")
+    visited[ids] = value, other
+    for path, mine, theirs in pairs:
+        deeper = _difference(mine, theirs, visited)
+        if deeper is not None:
+            return path + (deeper or f": {mine!r} and {theirs!r}")
     return None
 
 
-def _parts(one: Any, other: Any) -> Parts | None:
-    """Return what to compare instead of two values that are of one shape; None where they are to be compared whole."""
-    if type(one) is not type(other):
+def _pairs_of(value: Any, other: Any) -> Pairs | None:
+    """Return the parts to compare if both values have one shape; None if they can only be compared as a whole."""
+    if type(value) is not type(other):
         return None
-    if isinstance(one, Model) and one.pk == other.pk:
-        return _parts_of_rows(one, other)
-    if isinstance(one, dict) and one.keys() == other.keys():
-        # Of these the order is a part of the value.
-        if isinstance(one, OrderedDict) and list(one) != list(other):
+    if isinstance(value, Model) and value.pk == other.pk:
+        return _pairs_of_rows(value, other)
+    if isinstance(value, dict) and value.keys() == other.keys():
+        # The order is a part of the value of an OrderedDict.
+        if isinstance(value, OrderedDict) and list(value) != list(other):
             return None
-        return [(f"[{key!r}]", one[key], other[key]) for key in one]
-    if isinstance(one, list | tuple) and len(one) == len(other):
-        return [(f"[{n}]", mine, theirs) for n, (mine, theirs) in enumerate(zip(one, other, strict=True))]
-    return _parts_of_objects(one, other)
+        return [(f"[{key!r}]", value[key], other[key]) for key in value]
+    if isinstance(value, list | tuple) and len(value) == len(other):
+        return [(f"[{n}]", mine, theirs) for n, (mine, theirs) in enumerate(zip(value, other, strict=True))]
+    return _pairs_of_objects(value, other)
 
 
-def _parts_of_objects(one: Any, other: Any) -> Parts | None:
-    """Return what to compare instead of two objects of one class: rows may be in them."""
-    if isinstance(one, set | frozenset) and one == other:
-        theirs = {each: each for each in other}
-        return [(f"[{each!r}]", each, theirs[each]) for each in one]
-    if is_dataclass(one) and not isinstance(one, type):
-        names = [field.name for field in fields(one) if field.compare]
-        return [(f".{name}", getattr(one, name), getattr(other, name)) for name in names]
-    if type(one).__eq__ is object.__eq__ and not isinstance(one, Enum):  # type: ignore[comparison-overlap] # bound and not
-        # Not the pickles themselves: those of two objects that are alike differ by the order of a set, or by which of
-        # two equal texts are one object.
-        with suppress(Exception):  # whatever a class does when it is pickled
-            return _parts_of_reduced(_reduced(one), _reduced(other))
+def _pairs_of_objects(value: Any, other: Any) -> Pairs | None:
+    """Return the parts of two objects of one class, which may contain rows."""
+    if isinstance(value, set | frozenset) and value == other:
+        theirs = {item: item for item in other}
+        return [(f"[{item!r}]", item, theirs[item]) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value) if field.compare]
+        return [(f".{name}", getattr(value, name), getattr(other, name)) for name in names]
+    if type(value).__eq__ is object.__eq__ and not isinstance(value, Enum):  # type: ignore[comparison-overlap] # bound and not
+        # Not the pickles themselves: those of two equal objects differ by the order of a set, or by which of two equal
+        # texts are one object.
+        with suppress(Exception):  # __reduce_ex__ of the user's class may raise anything
+            return _pairs_of_reduced(_reduce(value), _reduce(other))
     return None
 
 
-def _reduced(value: object) -> list[object]:
-    """Return what it would be pickled as: the name of a global, or how it is made, and its state."""
+def _reduce(value: object) -> list[object]:
+    """Return what pickle stores of an object: the name of a global, or the constructor, its arguments and the state."""
     reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     parts = [reduced] if isinstance(reduced, str) else reduced
     return [list(part) if isinstance(part, Iterator) else part for part in parts]
 
 
-def _parts_of_reduced(one: list[Any], other: list[Any]) -> Parts:
-    for mine, theirs in zip_longest(one, other):
+def _pairs_of_reduced(value: list[Any], other: list[Any]) -> Pairs:
+    for mine, theirs in zip_longest(value, other):
         if isinstance(mine, dict) and isinstance(theirs, dict) and mine.keys() == theirs.keys():
             yield from [(f".{name}", mine[name], theirs[name]) for name in mine]
         else:
             yield "", mine, theirs
 
 
-def _parts_of_rows(one: Model, other: Model) -> Parts:
-    for place in (vars, _related, _prefetched):
-        mine, theirs = place(one), place(other)
+def _pairs_of_rows(row: Model, other: Model) -> Pairs:
+    for attributes_of in (vars, _related, _prefetched):
+        mine, theirs = attributes_of(row), attributes_of(other)
         for name in sorted(mine.keys() & theirs.keys()):
             if not name.startswith("_"):
                 yield f".{name}", mine[name], theirs[name]
@@ -109,16 +109,16 @@ def _prefetched(row: Model) -> Mapping[str, Any]:
     return getattr(row, "_prefetched_objects_cache", {})
 
 
-def _same(one: object, other: object) -> bool:
+def _are_equal(value: object, other: object) -> bool:
     with suppress(Exception):  # an array's == has many answers
-        if one == other:
+        if value == other:
             return True
     try:
-        # What is not equal to itself, such as float("nan"), or can't be asked.
-        return _packed(one) == _packed(other)
-    except Exception:  # noqa: BLE001 -- whatever a class does when it is pickled
-        return type(one) is type(other)  # nobody is ever served what can't be stored
+        # For a value that is not equal to itself, such as float("nan"), or whose == raises.
+        return _pickle(value) == _pickle(other)
+    except Exception:  # noqa: BLE001 -- pickling the user's class may raise anything
+        return type(value) is type(other)  # a value that can't be pickled is never served from the cache
 
 
-def _packed(value: object) -> object:
+def _pickle(value: object) -> object:
     return sorted(map(pickle.dumps, value)) if isinstance(value, set | frozenset) else pickle.dumps(value)

@@ -2,19 +2,19 @@
 Entries and the tokens that they depend on: why what you read was not invalidated.
 
 The data
-    A *token* is sixteen random bytes in the cache, under a name of its own. Each call has one, each function has
+    A *token* is sixteen random bytes in the cache, under a key of its own. Each call has one, each function has
     one, each namespace has one. An *entry* is a value together with its *stamp*: the tokens that its call
     depended on, in order, as they stood before its computation began. To invalidate is to write a new token.
 
 The read
-    One `get_many` fetches the entry and its tokens. The entry is served if its stamp is what the tokens are now.
-    Otherwise the tokens that were read become the stamp of the entry to come; those that are absent are minted.
+    One `get_many` fetches the entry and its tokens. The entry is served if its stamp equals the tokens now.
+    Otherwise the tokens that were read become the stamp of the next entry; absent tokens are created first.
 
 Why it is right
     Suppose a read begins after an invalidation was acknowledged. What it serves has a stamp equal to the tokens
     now. Tokens never repeat, so the stamp was read after the invalidation, and the computation began after that:
     it saw what the invalidation announced. This holds for any number of readers and writers, and whatever the
-    server evicts: an absent token is no token, so a lost one can only cause a miss. A counter that is lost
+    server evicts: an absent token equals no token, so a lost token can only cause a miss. A counter that is lost
     begins again and returns to the past; a clock can be set; a stamp read after the computation vouches for
     data that it never saw. Facebook's leases (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, 3.2.1)
     prevent the same race by a token that a delete revokes.
@@ -22,6 +22,20 @@ Why it is right
 Not promised
     A writer killed between its commit and its invalidation, a server that was unreachable during an invalidation,
     a database replica that lags: until the entry's timeout, these may let an old value be read.
+
+The bytes
+    ::
+
+        |<------------------ body ----------------->|           |<------------- trailer ------------->|
+        | value | names of nested tokens | header   | signature | tokens: the stamp   | count | format |
+        | ...   | separated by line ends | 20 bytes | 0 or 32   | 16 each, own first  | 2     | id     |
+
+    The header is `<ddI`: expiry (seconds since the epoch), seconds of the computation, length of the names.
+    The signature covers the whole key, the body and the trailer. The stamp stands last, because a hit compares it
+    first, by one `endswith`, and because `pickle.loads` ignores trailing bytes: a hit never slices the value.
+    The trailer names its own length by the count, so an entry with other nested tokens can still be parsed.
+    Nested tokens belong to the cached calls inside the computation: they are named in the body, since only the
+    entry knows which they are, and are compared like the call's own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,59 +44,55 @@ from struct import error as StructError  # noqa: N812 -- a class with the name o
 from typing import Any, Final, NamedTuple, Self
 
 from cachedeco.storage.serializers import EntrySerializer
-from cachedeco.storage.signing import bound
+from cachedeco.storage.signing import message_for
 from cachedeco.storage.store import Store
 
 TOKEN_BYTES: Final = 16
+Stamp = tuple[bytes, ...]  # tokens in the order of their keys
 
-
-# --- entries ---
+_header = Struct("<ddI")  # expiry, seconds of the computation, length of the names before it
+_count = Struct("<H")
+MOST_TOKENS: Final = 0xFFFF  # the largest count
 
 
 class Entry(NamedTuple):
-    """A stored value whose stamp is what the tokens are now."""
+    """A stored value whose stamp equals the tokens now."""
 
     value: Any  #: a copy that no other caller has
     expires: float  #: seconds since the epoch; infinity for ever
     seconds: float  #: what the computation took
 
 
-Stamp = tuple[bytes, ...]  # tokens in the order of their keys
-
-
 class EntryCodec(NamedTuple):
-    """Where the entries of a function lie, and in which format."""
+    """Encodes and decodes the entries of a function: its store, and its serializer with the signature."""
 
     store: Store
     serializer: EntrySerializer
 
-    def signature(self, key: str, head: bytes, tail: bytes) -> bytes:
-        """Return the signature of an entry under a key; empty where the format has none."""
-        return self.serializer.signer.sign(self._signed(key, head, tail)) if self.serializer.signer else b""
+    def signature(self, key: str, body: bytes, trailer: bytes) -> bytes:
+        """Return the signature of an entry under a key; empty if entries are not signed."""
+        return self.serializer.signer.sign(self._message(key, body, trailer)) if self.serializer.signer else b""
 
-    def accepts(self, key: str, sealed: bytes, end: int) -> bool:
-        """Tell whether an entry whose head ends there was signed, for this key; where it was not, that is an event."""
-        signer, stamp = self.serializer.signer, end + self.serializer.signature_bytes
-        if signer is None or signer.accepts(sealed[end:stamp], self._signed(key, sealed[:end], sealed[stamp:])):
+    def accepts(self, key: str, data: bytes, body_end: int) -> bool:
+        """Tell whether an entry was signed for this key, or need not be; a wrong signature is an event."""
+        signer, start = self.serializer.signer, body_end + self.serializer.signature_bytes
+        if signer is None or signer.accepts(data[body_end:start], self._message(key, data[:body_end], data[start:])):
             return True
-        self.store.tell_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
+        self.store.emit_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
         return False
 
-    def _signed(self, key: str, head: bytes, tail: bytes) -> bytes:
-        # With the whole key, as another site's entry is not to be put under it either.
-        return bound(self.store.whole_key(key).encode(), head, tail)
-
-
-_header = Struct("<ddI")  # expires, seconds, and the length of what stands before it: the names of inner tokens
+    def _message(self, key: str, body: bytes, trailer: bytes) -> bytes:
+        # With the whole key: an entry of another site under this key is refused, too.
+        return message_for(self.store.whole_key(key).encode(), body, trailer)
 
 
 def encode_entry(
-    codec: EntryCodec, key: str, stamp: Sequence[bytes], inner: Mapping[str, bytes], entry: Entry
+    codec: EntryCodec, key: str, stamp: Sequence[bytes], nested_tokens: Mapping[str, bytes], entry: Entry
 ) -> bytes:
     """
-    Return the bytes to store: value, names of inner tokens, times, signature if there is one, stamp, format.
+    Return the bytes to store: value, names of nested tokens, header, signature, stamp, format id.
 
-    What is checked first comes last, because a pickle knows where it ends: a hit need not cut it out.
+    The stamp is the trailer: `pickle.loads` ignores trailing bytes, so a hit never slices the value.
 
     Args:
         codec: That of the function.
@@ -91,122 +101,119 @@ def encode_entry(
 
         stamp: The tokens that the call itself depends on.
 
-        inner: The tokens that calls inside it depended on, by name.
+        nested_tokens: The tokens that nested calls depended on, by name.
 
-        entry: What it is, with the value packed.
+        entry: The entry, its value serialized.
     """
-    names = "\n".join(inner).encode()
-    head = b"".join((entry.value, names, _header.pack(entry.expires, entry.seconds, len(names))))
-    tail = _tail((*stamp, *inner.values()), codec.serializer.mark)
-    return b"".join((head, codec.signature(key, head, tail), tail))
+    names = "\n".join(nested_tokens).encode()
+    body = b"".join((entry.value, names, _header.pack(entry.expires, entry.seconds, len(names))))
+    trailer = _trailer((*stamp, *nested_tokens.values()), codec.serializer.format_id)
+    return b"".join((body, codec.signature(key, body, trailer), trailer))
 
 
-def decode_entry(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, object] | None) -> Entry | None:
+def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object] | None) -> Entry | None:
     """
-    Return the entry if its stamp is what the tokens are now.
+    Return the entry if its stamp equals the tokens now.
 
     Args:
         codec: That of the function.
 
-        keys: The entry's key, then those of its tokens, inner ones included.
+        keys: The entry's key, then those of its tokens, nested ones included.
 
-        found: What the cache holds. Whatever it is, this does not raise.
+        raw: What the cache holds under these keys. Never raises, whatever that is.
     """
     serializer = codec.serializer
     try:
-        sealed: Any = found[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
-        if not sealed.endswith(_tail([found[key] for key in keys[1:]], serializer.mark)):  # type: ignore[index, misc] # as above
+        data: Any = raw[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
+        if not data.endswith(_trailer([raw[key] for key in keys[1:]], serializer.format_id)):  # type: ignore[index, misc] # as above
             return None
-        end = _end(serializer, sealed, len(keys) - 1)
-        expires, seconds, length = _header.unpack_from(sealed, end - _header.size)
+        body_end = _body_end(serializer, data, len(keys) - 1)
+        expires, seconds, length = _header.unpack_from(data, body_end - _header.size)
     except (KeyError, TypeError, AttributeError, StructError):
-        return None  # absent, or bytes that are none of ours
-    if serializer.signer and not codec.accepts(keys[0], sealed, end):
+        return None  # absent, or bytes of another origin
+    if serializer.signer and not codec.accepts(keys[0], data, body_end):
         return None
     try:
-        value = serializer.loads(sealed if serializer.ignores_trailing_bytes else sealed[: end - _header.size - length])
-    except Exception as error:  # noqa: BLE001 -- whatever a class does when it is unpickled
-        codec.store.tell_failure("The entry can't be unpickled", keys[0], error)
+        value = serializer.loads(
+            data if serializer.ignores_trailing_bytes else data[: body_end - _header.size - length]
+        )
+    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        codec.store.emit_failure("The entry can't be unpickled", keys[0], error)
         return None
     return Entry(value, expires, seconds)
 
 
 class _Layout(NamedTuple):
-    """Where what ends in an entry."""
+    """Byte offsets of the sections of an entry: where each of them ends."""
 
-    value: int
-    names: int
-    head: int
-    signature: int  #: and the stamp begins
+    value_end: int
+    names_end: int
+    body_end: int
+    signature_end: int
 
     @classmethod
-    def of(cls, serializer: EntrySerializer, sealed: bytes) -> Self:
+    def of(cls, serializer: EntrySerializer, data: bytes) -> Self:
         """
-        Find the parts of an entry.
+        Find the sections of an entry, by the count of its tokens.
 
         Raises:
-            StructError: It is too short to be one.
+            StructError: It is too short to be an entry.
         """
-        number = len(sealed) - len(serializer.mark) - _number.size
-        head = _end(serializer, sealed, _number.unpack_from(sealed, number)[0])
-        names = head - _header.size
-        return cls(names - _header.unpack_from(sealed, names)[2], names, head, head + serializer.signature_bytes)
+        count_start = len(data) - len(serializer.format_id) - _count.size
+        body_end = _body_end(serializer, data, _count.unpack_from(data, count_start)[0])
+        names_end = body_end - _header.size
+        value_end = names_end - _header.unpack_from(data, names_end)[2]
+        return cls(value_end, names_end, body_end, body_end + serializer.signature_bytes)
 
 
-def inner_names(codec: EntryCodec, keys: Sequence[str], found: Mapping[str, object]) -> list[str] | None:
+def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> list[str] | None:
     """
-    Return the names of the inner tokens of an entry; None where there is none, or where its own stamp is dead.
+    Return the names of an entry's nested tokens; None if there is no entry, or if its own stamp is dead.
 
     Args:
         codec: That of the function.
 
         keys: The entry's key, then those of the tokens that the call itself depends on.
 
-        found: What the cache holds of them.
+        raw: What the cache holds under these keys.
     """
-    sealed = found.get(keys[0])
-    if not isinstance(sealed, bytes) or not sealed.endswith(codec.serializer.mark):
+    data = raw.get(keys[0])
+    if not isinstance(data, bytes) or not data.endswith(codec.serializer.format_id):
         return None
     try:
-        own = b"".join([found[key] for key in keys[1:]])  # type: ignore[misc] # what is no bytes is caught
-        parts = _Layout.of(codec.serializer, sealed)
-        text = sealed[parts.value : parts.names].decode()
+        own_tokens = b"".join([raw[key] for key in keys[1:]])  # type: ignore[misc] # a TypeError is caught
+        layout = _Layout.of(codec.serializer, data)
+        text = data[layout.value_end : layout.names_end].decode()
     except (KeyError, TypeError, StructError, UnicodeDecodeError):
         return None
-    if not sealed.startswith(own, parts.signature):
+    if not data.startswith(own_tokens, layout.signature_end):
         return None
-    if not codec.accepts(keys[0], sealed, parts.head):
-        return None  # what stands in it would be keys to ask for
+    if not codec.accepts(keys[0], data, layout.body_end):
+        return None  # the names in a forged entry would be keys to ask for
     return text.split("\n") if text else []
 
 
-def packed_of(serializer: EntrySerializer, sealed: bytes) -> bytes:
-    """Return the packed value of an entry that unseal() has found to be one."""
-    return sealed[: _Layout.of(serializer, sealed).value]
+def serialized_value(serializer: EntrySerializer, data: bytes) -> bytes:
+    """Return the serialized value in the bytes of an entry that `decode_entry()` has accepted."""
+    return data[: _Layout.of(serializer, data).value_end]
 
 
-# --- tokens and stamps ---
+def _trailer(tokens: Sequence[bytes], format_id: bytes) -> bytes:
+    """Return the trailer: tokens, token count (so the encoding is unambiguous), format id."""
+    return b"".join(tokens) + _count.pack(len(tokens)) + format_id
 
 
-_number = Struct("<H")
-MOST_TOKENS: Final = 0xFFFF  # whose number that can tell
-
-
-def _tail(tokens: Sequence[bytes], mark: bytes) -> bytes:
-    """Return how an entry with this stamp ends: the tokens, their number, so that they have one reading, the format."""
-    return b"".join(tokens) + _number.pack(len(tokens)) + mark
-
-
-def _end(serializer: EntrySerializer, sealed: bytes, number: int) -> int:
+def _body_end(serializer: EntrySerializer, data: bytes, count: int) -> int:
     """
-    Return where the head of an entry ends that has so many tokens, and its signature begins.
+    Return where the body of an entry with so many tokens ends, and its signature begins.
 
-    By their number alone, which is signed: where the lengths of what lies under their names now could move it, somebody
-    could have us take a signature out of the middle of a value, and run the rest of that.
+    By the signed count alone. If the lengths of the values that lie under the tokens' keys now could move this offset,
+    an attacker could present a part of a value as the signature, and have the bytes before it unpickled.
     """
-    return len(sealed) - len(serializer.mark) - _number.size - TOKEN_BYTES * number - serializer.signature_bytes
+    tokens = TOKEN_BYTES * count
+    return len(data) - len(serializer.format_id) - _count.size - tokens - serializer.signature_bytes
 
 
 def is_token(value: object) -> bool:
-    """Tell a token from anything else that may lie under its name."""
+    """Tell a token from any other value that may lie under its key."""
     return isinstance(value, bytes) and len(value) == TOKEN_BYTES

@@ -1,4 +1,4 @@
-"""Read keys of several caches, in as many commands as that takes."""
+"""Read keys of several caches, in chunks that one command takes."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,28 @@ from cachedeco.storage.store import Store
 
 
 def get_many_across_caches(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
-    """Return what is there of keys with and without an alias before them; None where a cache could not be asked."""
-    apart: dict[str, list[str]] = {}
+    """Return the values that are there, by keys with or without an alias before them; None if a cache failed."""
+    keys_by_alias: dict[str, list[str]] = {}
     for key in keys:
-        apart.setdefault(key.rpartition(" ")[0] or store.alias, []).append(key)
-    found: dict[str, object] = {}
-    for alias, names in apart.items():
+        keys_by_alias.setdefault(key.rpartition(" ")[0] or store.alias, []).append(key)
+    values: dict[str, object] = {}
+    for alias, alias_keys in keys_by_alias.items():
         if alias not in caches.settings:
-            continue  # as the name of a cache, or in an entry that somebody else has made up
-        by_key = {name.rpartition(" ")[2]: name for name in names}
-        there = _get_many_in_chunks(Store(alias, store.function), list(by_key))
-        if there is None:
+            continue  # the entry was written under other settings, or was forged
+        full_keys = {key.rpartition(" ")[2]: key for key in alias_keys}
+        alias_values = _get_many_in_chunks(Store(alias, store.function), list(full_keys))
+        if alias_values is None:
             return None
-        found |= {name: there[key] for key, name in by_key.items() if key in there}
-    return found
+        values |= {full_key: alias_values[key] for key, full_key in full_keys.items() if key in alias_values}
+    return values
 
 
 def _get_many_in_chunks(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
-    """Return what is there of any number of keys, by as many commands as that takes."""
-    found: dict[str, object] = {}
-    for some in store.chunks(keys):
-        there = store.get_many(some)
-        if there is None:
+    """Return the values of any number of keys, by one command for each chunk; None if one failed."""
+    values: dict[str, object] = {}
+    for chunk in store.chunks(keys):
+        chunk_values = store.get_many(chunk)
+        if chunk_values is None:
             return None
-        found |= there
-    return found
+        values |= chunk_values
+    return values

@@ -1,4 +1,4 @@
-"""How a value becomes bytes, and which bytes may become a value again."""
+"""Serializers: turn values into bytes and back, and check which bytes may become a value again."""
 
 import json
 import pickle
@@ -16,10 +16,10 @@ SerializerName = Literal["pickle", "json"]
 
 class Serializer(Protocol):
     """
-    A serializer of the project's own: what the option *serializer* takes beside "pickle" and "json".
+    A serializer of the project's own: the option *serializer* takes it beside "pickle" and "json".
 
-    It is used by many threads at once. An exception of `dumps()` leaves the value unstored, one of `loads()` is a miss;
-    both are events.
+    Many threads use it at once. An exception of `dumps()` leaves the value unstored, one of `loads()` is a miss; both
+    are events.
     """
 
     @property
@@ -32,18 +32,18 @@ class Serializer(Protocol):
         ...
 
     def loads(self, data: bytes, /) -> Any:
-        """Return the value of these bytes: what `dumps()` returned, no more and no less."""
+        """Return the value of these bytes: exactly those that `dumps()` returned."""
         ...
 
 
 SerializerOption = SerializerName | Serializer
 
-# Fixed rather than "highest": processes on an older Python must read what those on a newer one wrote.
+# Fixed rather than "highest": processes on an older Python must read entries of those on a newer one.
 PICKLE_PROTOCOL: Final = 5
 
 
 class Absent(Enum):
-    """What an entry holds where there is no value: a function over many ids does not know this one."""
+    """The value of an entry for an id that a bulk function does not know."""
 
     ABSENT = "absent"
 
@@ -53,34 +53,40 @@ ABSENT: Final = Absent.ABSENT
 
 @dataclass(frozen=True, slots=True)
 class EntrySerializer:
-    """How the values of one function are packed, under the settings in force."""
+    """The serializer of one function's entries, under the settings in force."""
 
-    mark: bytes  #: how its entries end; an entry that ends otherwise is a miss
+    format_id: bytes  #: the end of its entries; an entry that ends otherwise is a miss
     dumps: Callable[[Any], bytes]
     loads: Callable[[bytes], Any]
-    ignores_trailing_bytes: bool  #: whether unpack() stops by itself, whatever follows
+    ignores_trailing_bytes: bool  #: whether loads() stops at the end of the value, as pickle does
     signer: Signer | None = None
-    signature_bytes: int = 0  #: how long a signature is, where there is one
+    signature_bytes: int = 0  #: length of a signature; 0 without a signer
 
 
-def check_serializer(function: str, option: str, given: object) -> None:
+def check_serializer(function: str, option: str, serializer: object) -> None:
     """
-    Check what the option *serializer* was given.
+    Check the value of the option *serializer*.
 
     Raises:
-        TypeError: An object lacks `name`, `dumps()` or `loads()`.
-        ValueError: It is no name that there is, or its name is taken or no printable text.
+        TypeError: The object lacks `name`, `dumps()` or `loads()`.
+        ValueError: The name is unknown; or the object's name is a built-in one, or no printable text.
     """
-    if isinstance(given, str):
-        if given not in SERIALIZERS:
+    if isinstance(serializer, str):
+        if serializer not in SERIALIZERS:
             names = " or ".join(map(repr, SERIALIZERS))
-            msg = f"{option}={given!r} for {function}(); it takes {names}, or an object with name, dumps() and loads()."
+            msg = (
+                f"{option}={serializer!r} for {function}(); it takes {names}, or an object with name, dumps() and "
+                "loads()."
+            )
             raise ValueError(msg)
         return
-    name, methods = getattr(given, "name", None), [getattr(given, each, None) for each in ("dumps", "loads")]
+    name, methods = (
+        getattr(serializer, "name", None),
+        [getattr(serializer, method, None) for method in ("dumps", "loads")],
+    )
     if not isinstance(name, str) or not all(map(callable, methods)):
         msg = (
-            f"{option}={given!r} for {function}(); it takes 'pickle', 'json', or an object with name (a text), "
+            f"{option}={serializer!r} for {function}(); it takes 'pickle', 'json', or an object with name (a text), "
             "dumps() to bytes and loads()."
         )
         raise TypeError(msg)
@@ -89,35 +95,37 @@ def check_serializer(function: str, option: str, given: object) -> None:
         raise ValueError(msg)
 
 
-def build_serializer(given: SerializerOption, keys: Sequence[bytes]) -> EntrySerializer:
-    """Return the serializer of entries, signed where there are keys."""
-    plain = SERIALIZERS[given] if isinstance(given, str) else _custom(given)
+def build_serializer(serializer: SerializerOption, keys: Sequence[bytes]) -> EntrySerializer:
+    """Return the serializer of entries; they are signed if there are keys."""
+    plain = SERIALIZERS[serializer] if isinstance(serializer, str) else _custom(serializer)
     if not keys:
         return plain
     signer = Signer(keys, "cachedeco.storage.entries")
-    return replace(plain, mark=plain.mark + b", signed", signer=signer, signature_bytes=SIGNATURE_BYTES)
+    return replace(plain, format_id=plain.format_id + b", signed", signer=signer, signature_bytes=SIGNATURE_BYTES)
 
 
 # --- a serializer of the project's own ---
 
-_VALUE: Final = b"="  # before the bytes of a value, as ABSENT has none
+_VALUE_PREFIX: Final = b"="  # before the bytes of a value; ABSENT is stored as no bytes
 
 
-def _custom(given: Serializer) -> EntrySerializer:
+def _custom(serializer: Serializer) -> EntrySerializer:
     def dumps(value: object) -> bytes:
         if value is ABSENT:
             return b""
-        data = given.dumps(value)
+        data = serializer.dumps(value)
         if not isinstance(data, bytes):
-            msg = f"dumps() of the serializer {given.name!r} returned a {type(data).__name__}; it must return bytes."
+            msg = (
+                f"dumps() of the serializer {serializer.name!r} returned a {type(data).__name__}; it must return bytes."
+            )
             raise TypeError(msg)
-        return _VALUE + data
+        return _VALUE_PREFIX + data
 
     def loads(data: bytes) -> Any:
-        return given.loads(data[len(_VALUE) :]) if data else ABSENT
+        return serializer.loads(data[len(_VALUE_PREFIX) :]) if data else ABSENT
 
-    mark = f"\ncachedeco 1, custom {given.name}".encode()
-    return EntrySerializer(mark, dumps, loads, ignores_trailing_bytes=False)
+    format_id = f"\ncachedeco 1, custom {serializer.name}".encode()
+    return EntrySerializer(format_id, dumps, loads, ignores_trailing_bytes=False)
 
 
 # --- pickle ---
@@ -130,9 +138,9 @@ def to_pickle(value: object) -> bytes:
 
 # --- JSON ---
 
-# Exactly these come back as what they were: of a subclass, or a tuple, a hit would give something else than the miss.
-_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
-_NOTHING: Final = b""  # ABSENT, as no JSON is empty
+# Exactly these types round-trip: for a subclass or a tuple, a hit would return another type than the miss.
+_PLAIN_TYPES: Final = frozenset({str, int, float, bool, type(None)})
+_ABSENT_JSON: Final = b""  # no JSON is empty
 
 
 def to_json(value: object) -> bytes:
@@ -140,34 +148,34 @@ def to_json(value: object) -> bytes:
     Return plain data as JSON.
 
     Raises:
-        TypeError: There is something in it that JSON would give back as something else, or not at all.
-        ValueError: There is an infinity or "not a number" in it, or it contains itself.
+        TypeError: A part of it does not survive a round trip through JSON.
+        ValueError: It contains an infinity, a "not a number", or itself.
     """
     if value is ABSENT:
-        return _NOTHING
-    # What is not plain passes here, and is refused by us, who can say where it is. As it is rather than escaped: two
-    # halves of one character, which are two characters to Python, would come back as one.
+        return _ABSENT_JSON
+    # json.dumps accepts other types here; _describe_misfit() refuses them, because it can say where they are. Text is
+    # not escaped: two halves of a surrogate pair, two characters to Python, would come back as one.
     text = json.dumps(
         value, allow_nan=False, ensure_ascii=False, separators=(",", ":"), skipkeys=True, default=lambda _: None
     )
-    if flaw := _flaw_of(value):
+    if misfit := _describe_misfit(value):
         msg = (
-            f"the value{flaw}, and serializer='json' keeps only what JSON gives back as it was: None, bool, int, float,"
-            " str, list, and dict with str for keys. Return these, or leave the serializer out."
+            f"the value{misfit}, and serializer='json' keeps only what JSON gives back as it was: None, bool, int, "
+            "float, str, list, and dict with str for keys. Return these, or leave the serializer out."
         )
         raise TypeError(msg)
     return text.encode("utf-8", "surrogatepass")
 
 
-def from_json(packed: bytes) -> Any:
-    """Return the data."""
-    return ABSENT if packed == _NOTHING else json.loads(packed)
+def from_json(data: bytes) -> Any:
+    """Return the plain data of these bytes, or ABSENT."""
+    return ABSENT if data == _ABSENT_JSON else json.loads(data)
 
 
-def _flaw_of(value: Any) -> str:
-    """Say where in a value something is not plain, and what; nothing where all of it is."""
+def _describe_misfit(value: Any) -> str:
+    """Describe the first part of a value that does not survive JSON, with its path; empty if all of it does."""
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN_TYPES:
         return ""
     parts: Iterable[tuple[object, object]]
     if kind is list:
@@ -176,13 +184,13 @@ def _flaw_of(value: Any) -> str:
         parts = value.items()
     else:
         return " is a dict with keys that are no str" if kind is dict else f" is a {kind.__qualname__}"
-    for place, each in parts:
-        if flaw := _flaw_of(each):
-            return f"[{place!r}]{flaw}"
+    for index, part in parts:
+        if misfit := _describe_misfit(part):
+            return f"[{index!r}]{misfit}"
     return ""
 
 
-# The mark of pickles names Django: models and QuerySets of another version unpickle with a warning.
+# The format id of pickles names Django's version: models and QuerySets of another version unpickle with a warning.
 SERIALIZERS: Final[dict[SerializerName, EntrySerializer]] = {
     "pickle": EntrySerializer(
         f"\ncachedeco 1, Django {django.__version__}".encode(), to_pickle, pickle.loads, ignores_trailing_bytes=True

@@ -1,4 +1,4 @@
-"""What vouches for bytes that come back from where others can write: HMAC (RFC 2104) with SHA-256."""
+"""Sign bytes stored in an untrusted cache: HMAC (RFC 2104) with SHA-256."""
 
 from collections.abc import Sequence
 from hmac import compare_digest, digest
@@ -14,14 +14,13 @@ class Signer:
     """
     Sign messages with the first of several keys, and accept the signatures of all.
 
-    Two signers with different purposes do not accept each other's signatures, though they have the same keys. May be
-    used by many threads at once.
+    Two signers with different purposes do not accept each other's signatures, even with the same keys. Thread-safe.
 
     Args:
-        keys: Texts or bytes. The first one signs. To change it, put a new one before it, and remove the old one once
-            everything that it has signed has timed out.
+        keys: Texts or bytes. The first one signs. To rotate it, put a new one before it, and remove the old one when
+            everything that it signed has expired.
 
-        purpose: What is signed.
+        purpose: What is signed, as text.
 
     Raises:
         TypeError: A key is neither text nor bytes, or *keys* is a single one.
@@ -29,7 +28,7 @@ class Signer:
     """
 
     def __init__(self, keys: Sequence[str | bytes], purpose: str) -> None:
-        """Derive keys of our own, so that no other use of the same secret gives away a signature."""
+        """Derive keys from the secrets, so that another use of the same secret reveals no signature."""
         self._keys = [digest(secret, purpose.encode(), HASH) for secret in secrets_of(keys)]
 
     def sign(self, message: bytes) -> bytes:
@@ -37,10 +36,14 @@ class Signer:
         return digest(self._keys[0], message, HASH)
 
     def accepts(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether one of the keys has signed this message."""
+        """Tell whether one of the keys signed this message."""
         return any(compare_digest(digest(key, message, HASH), signature) for key in self._keys)
 
 
-def bound(place: bytes, *parts: bytes) -> bytes:
-    """Return a message that says where its parts lie; the length of the place keeps it apart from them."""
+def message_for(place: bytes, *parts: bytes) -> bytes:
+    """
+    Return the message to sign for bytes that are stored in a place: the place's length, the place, and the parts.
+
+    The length makes it unambiguous: no other place and parts give the same message.
+    """
     return b"".join((len(place).to_bytes(4), place, *parts))

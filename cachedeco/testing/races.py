@@ -15,7 +15,7 @@ from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.testing.assertions import call_from_sync, name_of, shown
-from cachedeco.tracking.collector import computing
+from cachedeco.tracking.collector import collect_dependencies
 
 P = ParamSpec("P")
 V = TypeVar("V")
@@ -183,7 +183,7 @@ class _Call:
         # By the key, as a function may call itself with other arguments; here, as the key may ask the database.
         self._key = self._function.key_for(*self._args, **self._kwargs)
         # As inside a computation that others wait for: alone, so that nobody waits for the one that is stopped.
-        with listening(self._stop), computing("", collects=False, leads=True):
+        with listening(self._stop), collect_dependencies("", collects=False, leads=True):
             return call_from_sync(self._function, self._args, self._kwargs)
 
     def _stop(self, event: Event) -> None:

@@ -1,29 +1,26 @@
-"""The names of the tokens that nested calls of an entry depended on, remembered by the entry's key."""
+"""Remember the names of each entry's nested tokens, by the entry's key: the next call asks for all with one command."""
 
 from collections.abc import Iterable
 from threading import Lock
 from typing import Final
 
-# Entries whose inner names are remembered: some hundred bytes each.
-LONGEST_MEMORY: Final = 10_000
+# Entries whose names are remembered: some hundred bytes each.
+MOST_ENTRIES: Final = 10_000
 
-
-# By the entry's key. Empty nearly always, and then a hit need not look.
-remembered: dict[str, tuple[str, ...]] = {}
-
-
+# Names by the entry's key. Nearly always empty, and then a hit reads nothing else.
+names_by_key: dict[str, tuple[str, ...]] = {}
 _lock = Lock()
 
 
 def remember(key: str, names: Iterable[str]) -> None:
-    """Remember the inner names of an entry for the next call; forget them where there are none."""
+    """Remember the names of an entry's nested tokens; forget them if there are none."""
     names = tuple(names)
-    if names == remembered.get(key, ()):
-        return  # as nearly always, and without the lock
-    # Under a lock: two threads would drop the same oldest one.
+    if names == names_by_key.get(key, ()):
+        return  # the usual case, without the lock
+    # Under a lock, or two threads would evict the same oldest entry.
     with _lock:
-        remembered.pop(key, None)
+        names_by_key.pop(key, None)
         if names:
-            remembered[key] = names
-        if len(remembered) > LONGEST_MEMORY:
-            del remembered[next(iter(remembered))]
+            names_by_key[key] = names
+        if len(names_by_key) > MOST_ENTRIES:
+            del names_by_key[next(iter(names_by_key))]

@@ -9,7 +9,7 @@ from django.core.cache import caches
 
 from cachedeco import Event, cached_query, listening
 from cachedeco.backends.memcached import MemcachedCache
-from cachedeco.invalidation.retry_queue import REFUSALS
+from cachedeco.invalidation.retry_queue import MOST_REFUSALS
 from cachedeco.storage import breaker
 from tests.backends.caches import BRIEFLY
 from tests.conftest import CacheConfig, UseCaches
@@ -83,7 +83,7 @@ def test_invalidation_of_a_server_out_of_reach_is_never_given_up(
         double.invalidate(number)
     told = kinds(events)
 
-    for _ in range(REFUSALS + 1):
+    for _ in range(MOST_REFUSALS + 1):
         end_pause()
     queue = set(breaker.breakers["default"].queue)
     if way == "kill":
@@ -124,6 +124,6 @@ def test_hits_of_the_servers_that_are_left(servers: list[Memcached], events: lis
     without(servers, "cd:f:tests.backends.double()").kill()
     for number in range(80):
         double(number)
-        breaker.forget()
+        breaker.reset()
 
     assert {"hit", "miss"} <= kinds(events)

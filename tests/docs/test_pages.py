@@ -131,7 +131,7 @@ def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A page that fails half-way must not leave its hooks behind.
     monkeypatch.setattr(hooks, "_hooks", hooks._hooks)
     # Nor may what its functions depend on: a save of these models would send more commands in the tests that follow.
-    for table in ("_by_sender", "_by_deleted", "_watched", "_asked"):
+    for table in ("_subscriptions_by_sender", "_subscriptions_by_deleted", "_subscriptions", "_watch_requests"):
         monkeypatch.setattr(signals, table, {})
 
     for line, source in blocks_of(page):

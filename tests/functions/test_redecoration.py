@@ -62,7 +62,7 @@ MAKERS = [decorated, by_key, by_template]
 
 def compiled() -> int:
     """Return how often a source has been compiled."""
-    return compiler._code.cache_info().misses
+    return compiler._compile_source.cache_info().misses
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_decorated_again_keeps_one_place_for_its_name() -> None:
 
 def test_caches_of_the_process_are_bounded() -> None:
     """What is kept by source or by class is kept up to a number: sources and classes can be made without end."""
-    assert compiler._code.cache_info().maxsize == 1024
+    assert compiler._compile_source.cache_info().maxsize == 1024
     assert encoders._encoder_for.cache_info().maxsize == 1024
 
 

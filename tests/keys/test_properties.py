@@ -214,7 +214,7 @@ def test_namespaces_are_equal_where_their_parts_are_as_text(many: list[list[obje
 @example(["club", ""], ["club"])
 def test_namespace_covers_what_begins_with_its_parts(one: list[object], other: list[object]) -> None:
     """An entry depends on the tokens of all the namespaces above its own, and on no other one's."""
-    covered = Namespace(*one).token_name("cd") in Namespace(*other).token_names("cd")
+    covered = Namespace(*one).token_key("cd") in Namespace(*other).token_keys("cd")
 
     assert covered is (as_text(one) == as_text(other)[: len(one)])
 
@@ -243,4 +243,4 @@ def test_template_names_the_namespace_that_its_parts_name(written: list[tuple[st
     tokens = under._spec.ready().compiled_keys.keys(field)[3:]
 
     parts = [f"{before}{field if filled else ''}{after}" for before, filled, after in written]
-    assert Namespace(*parts).token_names("cd") == tokens
+    assert Namespace(*parts).token_keys("cd") == tokens

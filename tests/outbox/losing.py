@@ -16,7 +16,7 @@ def lose(*acts: Callable[[], object]) -> None:
     with faulty(unreachable=True):
         for act in acts:
             act()
-    breaker.forget()
+    breaker.reset()
 
 
 def namespaces(*numbers: int) -> list[Callable[[], object]]:

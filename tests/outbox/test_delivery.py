@@ -31,7 +31,7 @@ def test_lost_invalidation_is_delivered_by_the_next_run(pk: int, clock: Clock) -
     with faulty("set_many", unreachable=True), transaction.atomic(using=ALIAS):
         rename(pk, "new")
         name_of.invalidate(pk)
-    breaker.forget()  # as another process, which does not know
+    breaker.reset()  # as another process, which does not know
     clock.pass_grace()
     before = name_of(pk)
 

@@ -164,7 +164,7 @@ REPLACED: dict[str, Any] = {
     "loading.single_flight._flights": FLIGHTS,
     # One thread runs at a time, and may stop while it holds it.
     "loading.single_flight._lock": nullcontext(),
-    "tracking.nested_names.remembered": Remembered(),
+    "tracking.nested_names.names_by_key": Remembered(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
     "invalidation.delivery.delay": lambda _: None,
 }

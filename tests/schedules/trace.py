@@ -48,6 +48,6 @@ def shown(what: object) -> str:
 
 def _shown_bytes(what: bytes) -> str:
     if what.startswith(pickle.PROTO):
-        kind = "entry" if what.endswith(SERIALIZERS["pickle"].mark) else "value"
+        kind = "entry" if what.endswith(SERIALIZERS["pickle"].format_id) else "value"
         return f"{kind} {pickle.loads(what)}"  # noqa: S301 -- the explorer's own
     return what.decode("ascii", "replace").rstrip(".")

@@ -32,7 +32,7 @@ def _note_the_last(alias: str, keys: Any, found: Any) -> None:
     computation = collector.innermost.get()
     if computation is not None and computation.collects:
         assert alias == computation.alias
-        computation.inner |= {key: found[key] for key in keys[1:]}
+        computation.nested_tokens |= {key: found[key] for key in keys[1:]}
 
 
 def _land_by_name(flight: Flight, landing: FlightResult) -> None:

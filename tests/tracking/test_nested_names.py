@@ -8,8 +8,8 @@ import pytest
 
 from cachedeco import MISSING, cached_query
 from cachedeco.tracking import collector, nested_names
-from cachedeco.tracking.collector import computing, record_dependency
-from cachedeco.tracking.nested_names import remember, remembered
+from cachedeco.tracking.collector import collect_dependencies, record_dependency
+from cachedeco.tracking.nested_names import names_by_key, remember
 from tests.conftest import UseCaches
 from tests.loading.single_flight.callers import heard, reasons
 from tests.support.backends import Commands
@@ -34,7 +34,7 @@ def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Comm
     floors.call()
 
     assert ["get_many"] == sent(commands, side, floors.top)
-    nested_names.remembered.clear()
+    nested_names.names_by_key.clear()
     assert ["get_many"] * 2 == sent(commands, side, floors.top)
     assert ["get_many"] == sent(commands, side, floors.top)
 
@@ -48,7 +48,7 @@ def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any,
 
     assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
     assert ["default", "other"] == [command.alias for command in commands]
-    nested_names.remembered.clear()
+    nested_names.names_by_key.clear()
     assert ["get_many"] * 3 == sent(commands, SYNC, floors.top)
     assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
 
@@ -58,7 +58,7 @@ def test_miss_asks_once_where_nothing_is_there(commands: Commands) -> None:
     floors = Floors(SYNC)
     floors.call()
     floors.top.invalidate()
-    nested_names.remembered.clear()
+    nested_names.names_by_key.clear()
 
     commands.clear()
     assert MISSING is floors.top.peek()
@@ -72,7 +72,7 @@ def test_call_without_calls_inside_is_not_remembered() -> None:
     floors.call("bottom")
     floors.call("bottom")
 
-    assert {} == remembered
+    assert {} == names_by_key
 
 
 # --- other names than before ---
@@ -95,11 +95,11 @@ Choosing = tuple[Any, dict[str, Any], Floors, Floors]
 
 
 def computed_elsewhere(outer: Any) -> None:
-    """Have another process refresh: this one remembers what it remembered before."""
-    before = remembered.copy()
+    """Have another process refresh: this one remembers what it names_by_key before."""
+    before = names_by_key.copy()
     outer.refresh()
-    remembered.clear()
-    remembered.update(before)
+    names_by_key.clear()
+    names_by_key.update(before)
 
 
 def test_names_change_between_computations(choosing: Choosing, commands: Commands) -> None:
@@ -132,7 +132,7 @@ def test_names_go_between_computations(choosing: Choosing, commands: Commands) -
     assert ["hit"] * 2 == [event.kind for event in told]
     first.bottom.invalidate()
     assert "plain" == outer.peek()
-    assert {} == remembered
+    assert {} == names_by_key
 
 
 def test_names_come_between_computations(choosing: Choosing) -> None:
@@ -169,14 +169,14 @@ def test_call_that_is_made_twice_counts_as_it_was_first() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was remembered first is forgotten first; what is forgotten costs one command."""
-    monkeypatch.setattr(nested_names, "LONGEST_MEMORY", 3)
+    """Who was names_by_key first is forgotten first; what is forgotten costs one command."""
+    monkeypatch.setattr(nested_names, "MOST_ENTRIES", 3)
     for key in "abcd":
         remember(key, ["name"])
     remember("b", ["other name"])
     remember("e", ["name"])
 
-    assert {"b": ("other name",), "d": ("name",), "e": ("name",)} == remembered
+    assert {"b": ("other name",), "d": ("name",), "e": ("name",)} == names_by_key
 
 
 def test_what_is_remembered_already_needs_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_what_is_remembered_already_needs_no_lock(monkeypatch: pytest.MonkeyPatc
         remember("key", ["name"])
         remember("other key", [])
 
-    assert {"key": ("name",)} == remembered
+    assert {"key": ("name",)} == names_by_key
 
 
 @both
@@ -201,12 +201,12 @@ def test_entry_depends_on_so_many_at_most(
     outer = around(side, "outer", floors.bottom)
     outermost = around(side, "outermost", outer, wait=0)
     side.call(outer)
-    [names] = remembered.values()
+    [names] = names_by_key.values()
     side.call(outer.invalidate)
     own = len(names)
 
     # The outermost depends on two more: the tokens of the outer one.
-    monkeypatch.setattr(collector, "MOST_INNER_TOKENS", own + 2 * (fewer == 0) - fewer)
+    monkeypatch.setattr(collector, "MOST_NESTED_TOKENS", own + 2 * (fewer == 0) - fewer)
     with heard() as told:
         assert "old" == side.call(outermost)
 
@@ -236,23 +236,23 @@ def test_more_calls_inside_than_a_stamp_can_count() -> None:
 
 def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
     """A coroutine that nobody awaits is closed by whoever collects garbage, maybe in the middle of a computation."""
-    forgotten = computing("default", collects=True, leads=False)
+    forgotten = collect_dependencies("default", collects=True, leads=False)
     copy_context().run(forgotten.__enter__)
 
-    with computing("default", collects=True, leads=False) as current:
+    with collect_dependencies("default", collects=True, leads=False) as current:
         forgotten.__exit__(None, None, None)
         record_dependency("default", ["key", "token"], {"token": b"t"})
 
-    assert {"token": b"t"} == current.inner
+    assert {"token": b"t"} == current.nested_tokens
 
 
 def test_computation_that_is_over_collects_nothing() -> None:
     """What was begun inside and goes on longer is inside no more: it may wait, and notes for nobody."""
-    with computing("default", collects=True, leads=True) as computation:
+    with collect_dependencies("default", collects=True, leads=True) as computation:
         assert collector.is_leading()
         later = copy_context()
 
     later.run(record_dependency, "default", ["key", "token"], {"token": b"t"})
     later.run(collector.mark_uncacheable)
 
-    assert ({}, True, False) == (computation.inner, computation.is_cacheable, later.run(collector.is_leading))
+    assert ({}, True, False) == (computation.nested_tokens, computation.is_cacheable, later.run(collector.is_leading))

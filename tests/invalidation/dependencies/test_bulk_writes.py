@@ -127,12 +127,12 @@ def test_bulk_write_by_a_stock_manager_is_for_the_caller_to_tell(squad: Squad) -
     """Django tells nobody of `update()`: the model's namespace does."""
     kept_before = [squads(), name_of(squad)]
     Squad.objects.update(name="South")
-    unseen = [squads(), name_of(squad)]
+    is_unsignalled = [squads(), name_of(squad)]
 
     Namespace.for_model(Squad).invalidate()
 
-    assert ([["North"], "North"], [["South"], "South"]) == (unseen, [squads(), name_of(squad)])
-    assert kept_before == unseen
+    assert ([["North"], "North"], [["South"], "South"]) == (is_unsignalled, [squads(), name_of(squad)])
+    assert kept_before == is_unsignalled
 
 
 def test_bulk_write_concerns_the_family(squad: Squad) -> None:

@@ -123,7 +123,7 @@ def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the midst of loading models, when a name may lead to one that comes later."""
     monkeypatch.setattr(apps, "models_ready", False)
     monkeypatch.setattr(apps, "ready", False)
-    monkeypatch.setattr(signals, "_asked", dict(signals._asked))
+    monkeypatch.setattr(signals, "_watch_requests", dict(signals._watch_requests))
 
 
 @pytest.mark.usefixtures("_loading")
@@ -159,9 +159,9 @@ def test_name_is_resolved_once_the_models_are_there(monkeypatch: pytest.MonkeyPa
     def early(squad: int) -> int:
         return Player.objects.filter(squad=squad).count()
 
-    asked = dict(signals._asked)
+    asked = dict(signals._watch_requests)
     monkeypatch.undo()
-    monkeypatch.setattr(signals, "_asked", asked)
+    monkeypatch.setattr(signals, "_watch_requests", asked)
     signals.connect()
     squad = Squad.objects.create(name="North")
     before = early(squad.pk)
@@ -225,7 +225,7 @@ def test_function_of_a_module_that_not_every_process_imports_is_w002() -> None:
 def test_model_that_is_watched_from_the_start_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where some function that every process imports depends on the same, each process invalidates."""
     asked = {(Squad, None): True, ("tests.player", "squad_id"): True, ("nowhere.Model", None): True}
-    monkeypatch.setattr(signals, "_asked", asked)
+    monkeypatch.setattr(signals, "_watch_requests", asked)
 
     assert ([], [], []) == (unwatched("tests.Squad"), unwatched("tests.Player"), unwatched("tests.Player.squad_id"))
     assert unwatched("tests.Player.number")
@@ -239,7 +239,7 @@ def test_module_outside_any_app_is_imported_by_hand(monkeypatch: pytest.MonkeyPa
 
     outside.__module__ = "elsewhere"
     function = cached_query(depends_on=[Squad], name="elsewhere.outside")(outside)
-    monkeypatch.setattr(signals, "_asked", {})
+    monkeypatch.setattr(signals, "_watch_requests", {})
 
     assert function
     assert any("Import elsewhere in the ready()" in hint for hint in unwatched("tests.Squad"))

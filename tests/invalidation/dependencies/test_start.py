@@ -110,7 +110,7 @@ def test_model_that_is_defined_later_is_watched_too(monkeypatch: pytest.MonkeyPa
             proxy = True
 
     assert LateSquad in senders_of(Squad)
-    assert signals._by_sender[LateSquad] == signals._by_sender[Squad]
+    assert signals._subscriptions_by_sender[LateSquad] == signals._subscriptions_by_sender[Squad]
 
 
 def test_abstract_model_sends_no_signals() -> None:
@@ -144,8 +144,8 @@ def test_model_may_be_watched_any_number_of_times() -> None:
         cached_query(depends_on=[Squad], name="tests.dependencies.again")(lambda: 1)
 
     decorate()
-    before = [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]
+    before = [len(models.signals.post_save.receivers), len(signals._subscriptions_by_sender[Squad])]
 
     decorate()
 
-    assert before == [len(models.signals.post_save.receivers), len(signals._by_sender[Squad])]
+    assert before == [len(models.signals.post_save.receivers), len(signals._subscriptions_by_sender[Squad])]

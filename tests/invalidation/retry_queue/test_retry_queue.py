@@ -67,7 +67,7 @@ def test_old_value_would_be_read_without_the_journal() -> None:
     truth[0] = "new"
     lose(read.invalidate)
 
-    breaker.forget()
+    breaker.reset()
 
     assert "old" == read()
 
@@ -132,11 +132,11 @@ def test_each_attempt_has_a_token_of_its_own(clock: Clock, monkeypatch: pytest.M
     """An attempt that arrives late must not bring back what it stood for: no token is sent twice."""
     sent: list[bytes] = []
 
-    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
+    def set_many_unguarded(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
         sent.extend(values.values())
         return FailedKeys(key for key in values if not key.startswith("cd:probe"))
 
-    monkeypatch.setattr(Store, "write_many", write_many)
+    monkeypatch.setattr(Store, "set_many_unguarded", set_many_unguarded)
     double.invalidate(4)
     for _ in range(3):
         clock.advance(30)
@@ -168,7 +168,7 @@ def test_what_is_invalidated_again_during_its_delivery_is_delivered_again(clock:
 
 def test_outage_in_the_middle_of_the_delivery_ends_it(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was delivered is paid, the rest stays owed, and no further command is waited for."""
-    monkeypatch.setattr(retry_queue, "BATCH", 2)
+    monkeypatch.setattr(retry_queue, "BATCH_SIZE", 2)
     for number in range(5):
         lose(lambda number=number: double.invalidate(number))
     clock.advance(1)
@@ -181,7 +181,7 @@ def test_outage_in_the_middle_of_the_delivery_ends_it(clock: Clock, monkeypatch:
 
 def test_delivery_goes_in_batches(clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is owed, each command has so many keys at most; what lives for ever goes apart."""
-    monkeypatch.setattr(retry_queue, "BATCH", 2)
+    monkeypatch.setattr(retry_queue, "BATCH_SIZE", 2)
     for number in range(3):
         lose(lambda number=number: double.invalidate(number))
     lose(Namespace("numbers").invalidate)

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from cachedeco import cached_query
 from cachedeco.loading.leases import STORED
-from cachedeco.storage.entries import packed_of
+from cachedeco.storage.entries import serialized_value
 from tests.loading.leases.elsewhere import held_lease
 from tests.loading.single_flight.callers import Boarding, heard
 from tests.support.clocks import Clock
@@ -83,6 +83,6 @@ def test_packed_value_is_cut_out_of_an_entry(form: str, keys: list[str], setting
     policy, where = read._spec.resolve_call((), {})
     [sealed] = policy.store.get_many(where[:1]).values()
 
-    packed = packed_of(policy.codec.serializer, sealed)
+    packed = serialized_value(policy.codec.serializer, sealed)
 
     assert policy.codec.serializer.dumps(["value", 1.5, None]) == packed

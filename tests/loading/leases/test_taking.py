@@ -76,7 +76,7 @@ def test_lease_does_not_depend_on_what_a_process_remembers(monkeypatch: pytest.M
     read, _ = reader(SYNC)
     keys = read._spec.resolve_call((1,), {})[1]
     with monkeypatch.context() as patch:
-        patch.setitem(nested_names.remembered, keys[0], ("cd:t:another()",))
+        patch.setitem(nested_names.names_by_key, keys[0], ("cd:t:another()",))
         with_memory = lease_for(read, 1).key
 
     assert with_memory == lease_for(read, 1).key

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from cachedeco import MISSING, Event, listening
 from cachedeco.loading import single_flight
-from cachedeco.loading.leases import FAILED, LONGEST_PAUSE, STORED, Lease
+from cachedeco.loading.leases import FAILED, LONGEST_POLL, STORED, Lease
 from cachedeco.storage.store import Store
 from tests.loading.leases.elsewhere import held_lease, lease_for, left_of
 from tests.loading.leases.readers import Cached, reader
@@ -95,14 +95,14 @@ def test_waiter_computes_and_stores_after_wait(
 def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Clock) -> None:
     """A holder who never ends is replaced after three fifths of `wait`, so that the others need not all compute."""
     read, ran = reader(side, wait=5)
-    late = lease_for(read, 1, is_late=True)
+    late = lease_for(read, 1, is_takeover=True)
     assert lease_for(read, 1).take()
     start = clock.now
 
     found = side.call(read, 1)
 
     assert ("ours", [1]) == (found, ran)
-    assert 3 <= clock.now - start < 3 + LONGEST_PAUSE
+    assert 3 <= clock.now - start < 3 + LONGEST_POLL
     assert STORED == caches["default"].get(late.key)
 
 
@@ -324,4 +324,4 @@ def test_nonsense_under_a_lease_is_waited_for_and_no_more(side: Side, clock: Clo
     found = side.call(read, 1)
 
     assert ("ours", [1]) == (found, ran)
-    assert 0.6 <= sum(clock.pauses) < 0.6 + LONGEST_PAUSE  # then another lease is taken
+    assert 0.6 <= sum(clock.pauses) < 0.6 + LONGEST_POLL  # then another lease is taken

@@ -10,7 +10,7 @@ import pytest
 
 from cachedeco import Event, listening
 from cachedeco.loading import refreshing, single_flight
-from cachedeco.loading.refreshing import ahead
+from cachedeco.loading.refreshing import xfetch_time
 from cachedeco.storage.entries import Entry
 from tests.loading.leases.elsewhere import lease_for
 from tests.loading.refreshing.conftest import Truth
@@ -46,7 +46,7 @@ def fired(clock: Clock, beta: float) -> tuple[float, int]:
         clock.now = begin + number / RATE
         if first is not None and clock.now >= first + SECONDS:
             break
-        if ahead(entry, beta) >= entry.expires:
+        if xfetch_time(entry, beta) >= entry.expires:
             first, count = first or clock.now, count + 1
     assert first is not None
     return entry.expires - first, count
@@ -73,11 +73,11 @@ def test_chance_of_an_early_refresh_is_exponential(clock: Clock) -> None:
     entry = Entry(None, clock.now, 0.4)
     clock.now -= 0.4
 
-    refreshes = sum(ahead(entry, 1) >= entry.expires for _ in range(20_000))
+    refreshes = sum(xfetch_time(entry, 1) >= entry.expires for _ in range(20_000))
 
     assert 1 / e == pytest.approx(refreshes / 20_000, rel=0.03)
     clock.now -= 9.6
-    assert not any(ahead(entry, 1) >= entry.expires for _ in range(20_000))
+    assert not any(xfetch_time(entry, 1) >= entry.expires for _ in range(20_000))
 
 
 def test_time_is_never_taken_for_earlier(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_time_is_never_taken_for_earlier(clock: Clock, monkeypatch: pytest.Monke
     found = []
     for chance in (0.0, 1 - 2**-53):
         monkeypatch.setattr(refreshing, "random", lambda chance=chance: chance)
-        found.append(ahead(entry, 1.0))
+        found.append(xfetch_time(entry, 1.0))
 
     assert clock.now == found[0] < found[1] < clock.now + 8
 

@@ -132,4 +132,4 @@ def test_child_has_a_lock_of_its_own() -> None:
         state.reset_in_child()
         nested_names.remember("key", ["name"])
 
-    assert {"key": ("name",)} == nested_names.remembered
+    assert {"key": ("name",)} == nested_names.names_by_key

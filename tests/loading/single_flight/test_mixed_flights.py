@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from cachedeco import bypass
 from cachedeco.loading import single_flight
 from cachedeco.loading.computing import NO_RESULT, Miss
-from cachedeco.loading.single_flight import Name, join_or_lead, join_or_lead_each
+from cachedeco.loading.single_flight import FlightName, join_or_lead, join_or_lead_each
 from cachedeco.runtime import state
 from tests.loading.single_flight.callers import Boarding
 from tests.support.sides import Side, both
@@ -15,7 +15,7 @@ from tests.support.sources import Source, sync_reader
 from tests.support.threads import started
 from tests.tracking.floors import around
 
-NAME: Name = ("default", "key", (b"token",))
+NAME: FlightName = ("default", "key", (b"token",))
 
 
 def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:

@@ -121,7 +121,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
     private_memcached.resume()
     assert 1 == len(queue())
     if not has_journal:
-        breaker.forget()
+        breaker.reset()
 
     found = found_by_and_by(read, clock)
 
@@ -147,7 +147,7 @@ def test_redis_that_comes_back_with_its_memory(
         admin.config_set("maxclients", 100)
     assert 1 == len(queue())
     if not has_journal:
-        breaker.forget()
+        breaker.reset()
 
     found = found_by_and_by(read, clock)
 

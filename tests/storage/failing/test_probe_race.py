@@ -147,7 +147,7 @@ def test_fork_renews_the_lock_and_ends_the_probe() -> None:
     with breaker._lock:
         state.reset_in_child()
 
-        breaker.forget()
+        breaker.reset()
 
     assert (False, {}) == (opened.probing, breaker.breakers)
 

@@ -22,7 +22,7 @@ def test_probe_that_ends_after_all_was_forgotten_changes_nothing(clock: Clock) -
     clock.advance(1)
 
     def begin_anew() -> None:
-        breaker.forget()
+        breaker.reset()
         breaker.enqueue_pending("default", {"key": PendingInvalidation("", None)}, flush)
 
     with faulty("set_many", after=begin_anew, times=1):

@@ -36,6 +36,6 @@ def test_nonsense_under_a_tokens_name_that_can_not_be_replaced_keeps_the_value_f
 def test_cache_that_fails_when_asked_does_not_answer() -> None:
     """Also where nothing was known of its trouble."""
     with faulty("set_many", raises=OSError):
-        answers = Store("default").answers()
+        answers = Store("default").probe()
 
     assert not answers

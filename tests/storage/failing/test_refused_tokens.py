@@ -68,13 +68,13 @@ def test_token_that_is_always_refused_is_lost_in_the_end(
     double.invalidate(5)
     debts = []
 
-    for _ in range(retry_queue.REFUSALS):
+    for _ in range(retry_queue.MOST_REFUSALS):
         clock.advance(30)
         double.peek(4)
         debts.append(queue())
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
-    assert [["cd:t:failing.double(number=4)"]] * (retry_queue.REFUSALS - 1) + [[]] == debts
+    assert [["cd:t:failing.double(number=4)"]] * (retry_queue.MOST_REFUSALS - 1) + [[]] == debts
     assert (3, True) == (len(errors), "(number=4) in cache 'default' was never acknowledged" in errors[-1])
     assert {} == breaker.breakers
 
@@ -86,7 +86,7 @@ def test_token_that_is_refused_and_invalidated_again_is_lost_as_soon(
     cache = Refusing(monkeypatch, remove=lambda: False)
     cache.keys = {"cd:t:failing.double(number=4)"}
 
-    for _ in range(retry_queue.REFUSALS):
+    for _ in range(retry_queue.MOST_REFUSALS):
         double.invalidate(4)
         clock.advance(30)
         double.peek(4)
@@ -118,13 +118,13 @@ def test_outage_while_one_by_one_is_delivered_ends_it(clock: Clock, monkeypatch:
     errors = iter([redis.exceptions.ResponseError(), TimeoutError(), TimeoutError(), TimeoutError()])
     sent = []
 
-    def write_many(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
+    def set_many_unguarded(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
         sent.append(list(values))
         if not next(iter(values)).startswith("cd:probe"):
             raise next(errors)
         return FailedKeys()
 
-    monkeypatch.setattr(Store, "write_many", write_many)
+    monkeypatch.setattr(Store, "set_many_unguarded", set_many_unguarded)
     clock.advance(1)
     double(4)
 

@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import MISSING
-from cachedeco.invalidation.retry_queue import REFUSALS
+from cachedeco.invalidation.retry_queue import MOST_REFUSALS
 from cachedeco.storage.breaker import breakers
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
 from cachedeco.storage.store import Store
@@ -73,7 +73,7 @@ def test_invalidation_of_a_server_that_is_away_is_not_given_up(servers: TwoServe
     """What could not be told to a server that is away is no refusal: it is told to it when it is back."""
     with capture_events() as events:
         double.invalidate(AWAY)
-        for _ in range(2 * REFUSALS):
+        for _ in range(2 * MOST_REFUSALS):
             clock.advance(60)
             double(HERE)
         before = queue()
@@ -164,7 +164,7 @@ def test_each_probe_has_a_key_of_its_own(commands: Commands) -> None:
     """Or it would always be the same server that is asked."""
     commands.clear()
 
-    answers = [Store("default").answers() for _ in range(2)]
+    answers = [Store("default").probe() for _ in range(2)]
 
     assert [True, True] == answers
     assert 2 == len({key for command in commands for key in command.keys})
@@ -176,7 +176,7 @@ def test_probe_fits_where_keys_do(settings: Settings, use_caches: UseCaches, cac
     use_caches(default=cache_config("locmem", KEY_PREFIX="y" * (LONGEST_KEY - len(":1:") - SMALLEST_KEY_BUDGET)))
 
     with capture_events() as events:
-        answers = Store("default").answers()
+        answers = Store("default").probe()
 
     assert (SMALLEST_KEY_BUDGET, True, []) == (Store("default").key_budget(), answers, events)
 

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from cachedeco import cached_query
 from cachedeco.storage.serializers import SerializerName
-from cachedeco.storage.signing import SIGNATURE_BYTES, bound
+from cachedeco.storage.signing import SIGNATURE_BYTES, message_for
 
 TIMES = Struct("<ddI")  # when it is due, what it took, and how much stands before
 numbers = count(1)
@@ -91,4 +91,4 @@ def own_token(account: int) -> bytes:
 
 def test_places_and_what_lies_there_do_not_run_together() -> None:
     """The end of a place is not the beginning of what lies there."""
-    assert bound(b"a", b"bc") != bound(b"ab", b"c")
+    assert message_for(b"a", b"bc") != message_for(b"ab", b"c")
