@@ -203,7 +203,7 @@ def test_value_of_another_django_is_a_miss(side: Side, monkeypatch: pytest.Monke
         return 1
 
     with monkeypatch.context() as older:
-        older.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], mark=b"\ncachedeco 1, Django 4.2"))
+        older.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], format_id=b"\ncachedeco 1, Django 4.2"))
         conf.forget()
         side.call(answer.call().set, 0)
     conf.forget()

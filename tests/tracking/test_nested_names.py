@@ -95,7 +95,7 @@ Choosing = tuple[Any, dict[str, Any], Floors, Floors]
 
 
 def computed_elsewhere(outer: Any) -> None:
-    """Have another process refresh: this one remembers what it names_by_key before."""
+    """Have another process refresh: this one remembers what it remembered before."""
     before = names_by_key.copy()
     outer.refresh()
     names_by_key.clear()
@@ -169,7 +169,7 @@ def test_call_that_is_made_twice_counts_as_it_was_first() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was names_by_key first is forgotten first; what is forgotten costs one command."""
+    """Who was remembered first is forgotten first; what is forgotten costs one command."""
     monkeypatch.setattr(nested_names, "MOST_ENTRIES", 3)
     for key in "abcd":
         remember(key, ["name"])

@@ -152,7 +152,7 @@ def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypat
 def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an invalidation in the middle of a computation those who wait for it compute once, not each for himself."""
     many = table.cached()
-    seen, looked = bulk._seen, threading.Barrier(2, timeout=PATIENCE_SECONDS)
+    seen, looked = bulk._read_again, threading.Barrier(2, timeout=PATIENCE_SECONDS)
     looks = iter([True, True])
 
     def see_together(*args: Any) -> Any:
@@ -161,7 +161,7 @@ def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.
             looked.wait()
         return answer
 
-    monkeypatch.setattr(bulk, "_seen", see_together)
+    monkeypatch.setattr(bulk, "_read_again", see_together)
     table.gate.shut()
 
     with started(lambda: many([1, 2])):

@@ -180,7 +180,7 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
     middle(1)
     clock.now += 60
     truth.value = "new"
-    begun, given = refreshing._begun, []
+    begun, given = refreshing._start_in_background, []
 
     def begin_and_wait(*args: Any) -> Any:
         inner.invalidate(7)
@@ -189,7 +189,7 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
 
     outer_truth.meanwhile = lambda: given.append(middle(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refreshing, "_begun", begin_and_wait)
+        patch.setattr(refreshing, "_start_in_background", begin_and_wait)
         outer(1)
 
     outer(1)

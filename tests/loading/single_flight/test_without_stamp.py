@@ -31,7 +31,7 @@ def test_late_callers_share_one_computation_that_begins_after_they_came(
         return source.read()
 
     if side.is_async:
-        monkeypatch.setattr(effects, "_until_done", counted_async(effects._until_done, waiting))
+        monkeypatch.setattr(effects, "_wait_until_done", counted_async(effects._wait_until_done, waiting))
     else:
         monkeypatch.setattr(effects, "wait", counted(futures.wait, waiting))
     with ExitStack() as stack:

@@ -297,7 +297,7 @@ def test_names_in_a_forged_entry_are_not_asked_for(keys: list[str], commands: Co
     forged = entries.encode_entry(
         entries.EntryCodec(policy.store, SERIALIZERS["pickle"]), names[0], own, {"evil": own[0]}, ENTRY
     )
-    mark, signed = SERIALIZERS["pickle"].mark, policy.codec.serializer
+    mark, signed = SERIALIZERS["pickle"].format_id, policy.codec.serializer
     tail = len(own) * entries.TOKEN_BYTES + entries.TOKEN_BYTES + 2 + len(mark)
     cache.set(names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.mark)
     commands.clear()
