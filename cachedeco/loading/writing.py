@@ -12,8 +12,8 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.tracking import nested_names
 
-# An entry stays in the cache for so many seconds longer than it is served: a stale entry tells its expiry, so that the
-# lease for its refresh has another name than the last one, and the seconds of its computation.
+# Seconds that an entry stays in the cache after it was last served. A stale entry has its expiry, so that the lease for
+# its refresh gets another name than the last one, and the seconds of its computation.
 RETENTION: Final = 5.0
 
 

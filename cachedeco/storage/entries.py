@@ -120,7 +120,7 @@ def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, objec
 
         keys: The entry's key, then those of its tokens, nested ones included.
 
-        raw: What the cache holds under these keys. Never raises, whatever that is.
+        raw: What the cache holds under these keys. No value of it raises.
     """
     serializer = codec.serializer
     try:
@@ -205,7 +205,7 @@ def _trailer(tokens: Sequence[bytes], format_id: bytes) -> bytes:
 
 def _body_end(serializer: EntrySerializer, data: bytes, count: int) -> int:
     """
-    Return where the body of an entry with so many tokens ends, and its signature begins.
+    Return the offset at which the body of an entry with *count* tokens ends, and its signature begins.
 
     By the signed count alone. If the lengths of the values that lie under the tokens' keys now could move this offset,
     an attacker could present a part of a value as the signature, and have the bytes before it unpickled.

@@ -114,12 +114,12 @@ def drop_table(model: type[Model]) -> None:
 @contextmanager
 def refusing(*keys: str) -> Iterator[None]:
     """Have every cache refuse to store these keys, and take all others."""
-    original = Store._written
+    original = Store._write
 
     def written(self: Store, values: Mapping[str, bytes], timeout: float | None) -> list[str]:
         taken = {key: value for key, value in values.items() if key not in keys}
         left = original(self, taken, timeout) if taken else ()
         return [key for key in values if key in left or key not in taken]
 
-    with patch.object(Store, "_written", written):
+    with patch.object(Store, "_write", written):
         yield

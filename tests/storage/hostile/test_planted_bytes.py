@@ -299,7 +299,7 @@ def test_names_in_a_forged_entry_are_not_asked_for(keys: list[str], commands: Co
     )
     mark, signed = SERIALIZERS["pickle"].format_id, policy.codec.serializer
     tail = len(own) * entries.TOKEN_BYTES + entries.TOKEN_BYTES + 2 + len(mark)
-    cache.set(names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.mark)
+    cache.set(names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.format_id)
     commands.clear()
 
     found = inner(number)
