@@ -110,7 +110,7 @@ class Namespace:
 
     def invalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """
-        Invalidate every entry under this namespace, in every cache of the setting `CACHES`: one command for each.
+        Invalidate every entry under this namespace, in every cache of the setting `ALIASES`: one command for each.
 
         Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
         invalidation that a cache does not acknowledge is logged at ERROR, counted, and delivered before this process

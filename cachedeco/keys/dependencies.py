@@ -38,7 +38,7 @@ def rows(model: ModelReference, /, **field: str) -> Rows:
     Raises:
         TypeError: It is not exactly one field, or its value is no text.
     """
-    shown = model if isinstance(model, str) else getattr(model, "__name__", model)
+    shown = _shown(model)
     if len(field) != 1 or any("__" in name or not isinstance(text, str) for name, text in field.items()):
         given = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
         msg = (
@@ -71,7 +71,7 @@ class Dependency:
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(given, tuple) and not isinstance(given, Rows):
-            model = getattr(given[0], "__name__", given[0]) if given else "Model"
+            model = _shown(given[0]) if given else "Model"
             field = given[1] if given[1:] else "field"
             template = given[2] if given[2:] else f"{{{field}}}"
             msg = (

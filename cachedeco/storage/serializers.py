@@ -116,7 +116,7 @@ def _custom(given: Serializer) -> EntrySerializer:
     def loads(data: bytes) -> Any:
         return given.loads(data[len(_VALUE) :]) if data else ABSENT
 
-    mark = f"\ncachedeco 1, custom {given.name}".encode()
+    mark = f"\ncachedeco 1, custom {given.name!r}".encode()  # in quotes, as a signed one goes on behind
     return EntrySerializer(mark, dumps, loads, ignores_trailing_bytes=False)
 
 
