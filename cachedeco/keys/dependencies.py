@@ -72,8 +72,8 @@ class Dependency:
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(given, tuple) and not isinstance(given, Rows):
             model = _shown(given[0]) if given else "Model"
-            field = given[1] if given[1:] else "field"
-            template = given[2] if given[2:] else f"{{{field}}}"
+            field = given[1] if given[1:] and str(given[1]).isidentifier() else "field"
+            template = given[2] if given[2:] and isinstance(given[2], str) else f"{{{field}}}"
             msg = (
                 f"{self._label} has the tuple {given!r}; it takes a model, 'app_label.Model', or "
                 f"rows({model}, {field}={template!r})."

@@ -18,6 +18,7 @@ from django.template import Context, Engine
 from django.views.decorators.csrf import csrf_exempt
 
 from cachedeco import MISSING, CachedQuery, bypass, cached_query
+from cachedeco.runtime.validation import UNSET
 from tests.support.backends import Commands
 from tests.support.sides import ASYNC, SYNC, Side, both
 
@@ -246,7 +247,7 @@ def test_what_is_no_function_is_refused(given: Any) -> None:
     """What can't be decorated, and is no timeout, is refused at once, and shown, with what is accepted."""
     with pytest.raises(
         TypeError,
-        match=r"cached_query can't decorate .*; it takes a function|argument is a timeout, .* or the function; give all",
+        match=r"can't decorate .*; it takes a function|argument is a timeout, .* or the function; give all",
     ):
         cached_query(given)
 

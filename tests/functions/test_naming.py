@@ -226,6 +226,22 @@ def test_function_inside_another_is_decorated_anew_at_each_call() -> None:
     assert -1 == make(negated=True).peek(1)
 
 
+def multiplied(number: int) -> Any:
+    """Decorate a function inside another one, with a decorator between that is given a variable."""
+
+    @cached_query(vary=lambda: number)
+    @times(number)
+    def part(each: int) -> int:
+        return each
+
+    return part
+
+
+def test_variable_that_a_decorator_is_given_can_be_named_in_vary() -> None:
+    """What is given to a decorator inside another function is in the key where vary says so."""
+    assert [2, 3, 2] == [multiplied(number)(1) for number in (2, 3, 2)]
+
+
 class Factor(NamedTuple):
     """What no weak reference leads to."""
 
