@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
+from enum import Enum
 from inspect import Parameter
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction
 
@@ -11,12 +12,24 @@ from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
 from cachedeco.functions.options import CacheOptions, complete, documented, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.functions.spec import build_spec
-from cachedeco.runtime.validation import UNSET
 from cachedeco.storage.serializers import ABSENT
 
 P = ParamSpec("P")
 V = TypeVar("V")
 K = TypeVar("K")
+
+
+class _Nothing(Enum):
+    """Stand for no positional argument: UNSET can be given, and is refused there."""
+
+    NOTHING = "nothing"
+
+    def __repr__(self) -> str:
+        """Return what `help()` shows."""
+        return "..."
+
+
+_NOTHING: Final = _Nothing.NOTHING
 
 
 class Decorator(Protocol):
@@ -34,7 +47,7 @@ def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCache
 def cached_query(function: Callable[P, V], /) -> CachedQuery[P, V]: ...
 @overload
 def cached_query(seconds: float | timedelta = ..., /, **options: Unpack[CacheOptions]) -> Decorator: ...
-def cached_query(first: object = UNSET, /, **options: Unpack[CacheOptions]) -> Any:
+def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -> Any:
     """
     Cache what a function returns; `.invalidate()` and the other verbs are then methods of the function.
 
@@ -51,7 +64,7 @@ def cached_query(first: object = UNSET, /, **options: Unpack[CacheOptions]) -> A
     to a cache until the first call. The cache never breaks a call; an exception of the function is raised, not cached.
 
     Args:
-        first: The timeout, or the function where there are no parentheses.
+        first: The timeout, in seconds or as a timedelta, or the function where there are no parentheses.
 
         {options}
 
@@ -67,9 +80,12 @@ def cached_query(first: object = UNSET, /, **options: Unpack[CacheOptions]) -> A
         if "timeout" in given:
             msg = f"cached_query({first!r}, timeout={given['timeout']!r}) has two timeouts; give one."
             raise TypeError(msg)
-        given["timeout"], first = first, UNSET
-    elif first is not UNSET and not (callable(first) or isinstance(first, classmethod | staticmethod)):
-        msg = f"cached_query({first!r}): first comes a timeout, in seconds or as a timedelta, or the function."
+        given["timeout"], first = first, _NOTHING
+    elif first is not _NOTHING and not (callable(first) or isinstance(first, classmethod | staticmethod)):
+        msg = (
+            f"cached_query({first!r}): a positional argument is a timeout, in seconds or as a timedelta, or the "
+            "function; give all else by name, as in timeout=None."
+        )
         raise TypeError(msg)
     completed = complete(given, "cached_query")
 
@@ -78,7 +94,7 @@ def cached_query(first: object = UNSET, /, **options: Unpack[CacheOptions]) -> A
         kind = AsyncCachedQuery if iscoroutinefunction(spec.source.function) else CachedQuery
         return kind(spec, spec.source.head)
 
-    return decorate if first is UNSET else decorate(first)
+    return decorate if first is _NOTHING else decorate(first)
 
 
 class ManyDecorator(Protocol):
@@ -133,7 +149,7 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
 
 
 for _decorator, _first in (
-    (cached_query, Parameter("first", Parameter.POSITIONAL_ONLY, default=UNSET)),
+    (cached_query, Parameter("first", Parameter.POSITIONAL_ONLY, default=_NOTHING)),
     (cached_query_many, Parameter("over", Parameter.KEYWORD_ONLY, annotation=str)),
 ):
     setattr(_decorator, "__signature__", signature_of(_first))  # noqa: B010 -- which no function type declares

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from inspect import Parameter, Signature, cleandoc
 from sys import float_info
 from textwrap import dedent, indent
-from typing import Annotated, Any, Final, NamedTuple, Required, TypedDict, get_args, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_args, get_type_hints
 
 from django.db import DEFAULT_DB_ALIAS
 
@@ -93,14 +93,14 @@ class Option(NamedTuple):
 # A type checker reads the types, and the decorators the rest.
 class CacheOptions(TypedDict, total=False):
     """
-    The options of `cached_query`: annotate `**options: Unpack[CacheOptions]` in a decorator of your own.
+    The options of both decorators: annotate `**options: Unpack[CacheOptions]` in a decorator of your own.
 
     A new option is one line below, one entry here, and a row in docs/reference.md.
 
     Args:
         timeout: How long an entry is fresh: seconds, a timedelta, None for ever, or a callable of the value
             that gives one of these (0: don't store). Default: the setting `TIMEOUT`, else the alias's own.
-            A number or a timedelta may be positional.
+            In `cached_query` a number or a timedelta may be positional; all else is given by name.
 
         key: What distinguishes calls. None: every argument. A template, "{club.pk}:{page}". A callable that
             takes some of the parameters by name, and gives any value that can be in a key.
@@ -126,12 +126,12 @@ class CacheOptions(TypedDict, total=False):
         name: Stable name for keys and statistics. Default: module and qualified name. Required for a
             lambda.
 
-        stale_while_revalidate: Seconds, or a timedelta, past the timeout in which the old value may be
-            served while one caller refreshes it (RFC 5861); the setting `REFRESH` says who refreshes. An
-            invalidated value is never served.
+        stale_while_revalidate: RFC 5861; the setting `REFRESH` says whether the caller, a thread or a task
+            refreshes. Seconds, or a timedelta, past the timeout in which the old value may be served
+            meanwhile. An invalidated value is never served.
 
-        stale_if_error: Seconds, or a timedelta, past the timeout in which the old value may be served if
-            the computation raises (RFC 5861).
+        stale_if_error: RFC 5861. Seconds, or a timedelta, past the timeout in which the old value may be
+            served if the computation raises. An invalidated value is never served.
 
         early: XFetch's beta: how eagerly an entry is refreshed before its timeout. 0 is never, 1 the usual.
 
@@ -173,12 +173,6 @@ class CacheOptions(TypedDict, total=False):
     serializer: Annotated[SerializerOption, Option("pickle", check_serializer)]
     audit: Annotated[bool, Option(default=True, check=_flag)]
     cache_if: Annotated[Callable[[Any], object], Option(always, _predicate)]
-
-
-class ManyOptions(CacheOptions):
-    """The options of `cached_query_many`."""
-
-    over: Required[str]
 
 
 _TYPES: Final = get_type_hints(CacheOptions, include_extras=True)

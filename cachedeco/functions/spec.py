@@ -221,10 +221,11 @@ def build_spec(given: object, options: Mapping[str, Any], over: str | None = Non
     source = Source.of(given)
     name = name_of(source.function, options["name"])
     check(options, name)
-    key_name = key_name_of(source.function, name)
+    key_name = key_name_of(source.function, name, is_chosen=options["name"] is not None)
     signature, free = inspect.signature(source.function), free_variables(source.function)
     if over is not None:
         signature = _signature_of_one(name, signature, over, options["ignore"])
+        _refuse_free_id(name, over, free)
     subject = Subject(name, key_name, signature, free, is_method=_is_method(source), over=over)
     spaces = (*_several(options["namespace"]), *dependencies_of(subject, options["depends_on"]))
     plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _several(options["vary"]), spaces)
@@ -253,6 +254,21 @@ def _signature_of_one(name: str, signature: Signature, over: str, ignore: Sequen
     return signature.replace(
         parameters=[each.replace(name=ONE_ID) if each.name == over else each for each in parameters.values()]
     )
+
+
+def _refuse_free_id(name: str, over: str, free: frozenset[str]) -> None:
+    """
+    Refuse a bulk function that reads a variable called `each`: its keys would take the one for the other.
+
+    Raises:
+        TypeError: It does.
+    """
+    if ONE_ID in free:
+        msg = (
+            f"{name}() reads {ONE_ID!r} from the function around it, which is one id of {over!r} in keys and "
+            "namespaces; rename it."
+        )
+        raise TypeError(msg)
 
 
 def _is_method(source: Source) -> bool:

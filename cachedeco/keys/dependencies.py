@@ -38,7 +38,7 @@ def rows(model: ModelReference, /, **field: str) -> Rows:
     Raises:
         TypeError: There is not exactly one field, or its value is no text.
     """
-    shown = model if isinstance(model, str) else getattr(model, "__name__", model)
+    shown = _shown(model)
     if len(field) != 1 or any("__" in name or not isinstance(text, str) for name, text in field.items()):
         fields = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
         msg = (
@@ -71,9 +71,9 @@ class Dependency:
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(item, tuple) and not isinstance(item, Rows):
-            model = getattr(item[0], "__name__", item[0]) if item else "Model"
-            field = item[1] if item[1:] else "field"
-            template = item[2] if item[2:] else f"{{{field}}}"
+            model = _shown(item[0]) if item else "Model"
+            field = item[1] if item[1:] and str(item[1]).isidentifier() else "field"
+            template = item[2] if item[2:] and isinstance(item[2], str) else f"{{{field}}}"
             msg = (
                 f"{self._label} has the tuple {item!r}; it takes a model, 'app_label.Model', or "
                 f"rows({model}, {field}={template!r})."

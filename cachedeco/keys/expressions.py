@@ -96,11 +96,12 @@ class Subject:
         unfilled = False
         for parameter in parameters_of(function):
             name, by_position = parameter.name, parameter.kind is Parameter.POSITIONAL_ONLY
+            is_all_ids = name == self.over != ONE_ID  # with a default too
             if parameter.kind is Parameter.VAR_KEYWORD:
                 named += [own_name for own_name in own if own_name not in {*positional, *named}]
             elif name in own and not (by_position and unfilled):
                 (positional if by_position else named).append(name)
-            elif name not in own and parameter.default is not Parameter.empty:
+            elif name not in own and parameter.default is not Parameter.empty and not is_all_ids:
                 free_names.append(name)  # lambda page=page: the default stands for a free variable
                 unfilled = unfilled or by_position  # a later positional argument would take its place
             elif parameter.kind is not Parameter.VAR_POSITIONAL:

@@ -132,7 +132,8 @@ PIECES: Final = (
     Piece("keys.compiler", "_code", "compiled key functions, cached by source"),
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),
-    Piece("functions.naming", "_places", "where the name of each cached function was first used"),
+    Piece("functions.naming", "_places", "where the function of each name is defined"),
+    Piece("functions.naming", "_wrappings", "what was decorated, by its innermost function and its name"),
     # --- doors ---
     Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
     Piece(

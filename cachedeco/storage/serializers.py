@@ -124,7 +124,7 @@ def _custom(serializer: Serializer) -> EntrySerializer:
     def loads(data: bytes) -> Any:
         return serializer.loads(data[len(_VALUE_PREFIX) :]) if data else ABSENT
 
-    format_id = f"\ncachedeco 1, custom {serializer.name}".encode()
+    format_id = f"\ncachedeco 1, custom {serializer.name!r}".encode()  # in quotes: a signed one continues behind it
     return EntrySerializer(format_id, dumps, loads, ignores_trailing_bytes=False)
 
 

@@ -18,6 +18,7 @@ from django.template import Context, Engine
 from django.views.decorators.csrf import csrf_exempt
 
 from cachedeco import MISSING, CachedQuery, bypass, cached_query
+from cachedeco.runtime.validation import UNSET
 from tests.support.backends import Commands
 from tests.support.sides import ASYNC, SYNC, Side, both
 
@@ -239,14 +240,14 @@ def test_generator_function_is_refused(function: Callable[..., object]) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["text", True, None, len, int, SimpleNamespace(), property(add), functools.lru_cache(add), top],
-    ids=["text", "bool", "none", "builtin", "class", "object", "property", "lru_cache", "cached"],
+    ["text", True, None, UNSET, len, int, SimpleNamespace(), property(add), functools.lru_cache(add), top],
+    ids=["text", "bool", "none", "unset", "builtin", "class", "object", "property", "lru_cache", "cached"],
 )
 def test_what_is_no_function_is_refused(given: Any) -> None:
-    """What can't be decorated is refused when it is decorated, and shown."""
+    """What can't be decorated, and is no timeout, is refused at once, and shown, with what is accepted."""
     with pytest.raises(
         TypeError,
-        match=r"cached_query can't decorate .*; it takes a function|first comes a timeout, .* or the function",
+        match=r"can't decorate .*; it takes a function|argument is a timeout, .* or the function; give all",
     ):
         cached_query(given)
 

@@ -1,12 +1,16 @@
 """Two functions, or two classes, that Python calls by one name: told apart or refused, never served for each other."""
 
 import functools
+import gc
+import importlib
+import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from django.utils.functional import SimpleLazyObject
 
 from cachedeco import cached_query
 from cachedeco.keys.encoders import encode, kind_of
@@ -40,11 +44,8 @@ def negative(function: Callable[[int], int]) -> Callable[[int], int]:
 
 
 def test_function_with_and_without_a_decorator_under_the_cache_are_two() -> None:
-    """A wrapper has the name of what it wraps, and returns something else: it must not get the other's entries."""
-    first, second = served_or_refused(lambda: cached_query(total)(5), lambda: cached_query(negative(total))(5))
-
-    assert 5 == first
-    assert second in (-5, "refused")
+    """A wrapper has the name of what it wraps, and returns something else: it does not get the other's entries."""
+    assert [5, -5] == [cached_query(total)(5), cached_query(negative(total))(5)]
 
 
 def repository(model: str) -> Any:
@@ -85,19 +86,232 @@ def times(number: int) -> Callable[[Callable[[int], int]], Callable[[int], int]]
     return decorator
 
 
-def test_one_decorator_told_two_things_is_two() -> None:
-    """`@times(2)` and `@times(3)` around one function give two functions."""
-    assert [2, 3] == [cached_query(times(2)(total))(1), cached_query(times(3)(total))(1)]
+def sub_total(number: int) -> int:
+    """Be wrapped, too."""
+    return number
 
 
-def test_decorator_told_what_is_lazy_evaluates_nothing() -> None:
-    """What a decorator was told is looked at when ours is applied, at import perhaps: nothing lazy wakes up then."""
-    woken: list[int] = []
-    lazy: Any = SimpleLazyObject(lambda: woken.append(1))
+def test_two_wrappings_of_one_function_need_two_names() -> None:
+    """`@times(2)` and `@times(3)` around one function are two, which nothing shows: the error asks for names."""
+    twice = cached_query(times(2)(sub_total))
 
-    cached_query(times(lazy)(total))
+    with pytest.raises(
+        TypeError,
+        match=r"sub_total@tests.functions.test_naming.times.<locals>.* in another wrapper .* choose a name for each",
+    ):
+        cached_query(times(3)(sub_total))
 
-    assert [] == woken
+    thrice = cached_query(name="tests.naming.thrice")(times(3)(sub_total))
+    assert [2, 3] == [twice(1), thrice(1)]
+
+
+def test_wrapping_that_is_gone_keeps_its_name() -> None:
+    """Entries outlive the function that stored them: the second wrapping is refused however late it comes."""
+
+    def part(number: int) -> int:
+        return number
+
+    cached_query(times(2)(part))
+    gc.collect()
+
+    with pytest.raises(TypeError, match="choose a name for each"):
+        cached_query(times(3)(part))
+
+
+def test_wrappers_that_were_given_nothing_are_equal() -> None:
+    """A decorator without arguments makes one function of one, however often it is put around it."""
+    again = [cached_query(negative(negative(sub_total))) for _ in range(2)]
+
+    assert [1, 1] == [again[0](1), again[1].peek(1)]
+
+
+def test_two_decorators_of_one_name_are_two() -> None:
+    """Wrappers are told apart by the modules of their decorators too, and by their codes."""
+    other: dict[str, Any] = {"__name__": "other", "wraps": functools.wraps}
+    source = inspect.getsource(negative).replace("functools.", "").replace("-function", "10 * function")
+    exec(f"from __future__ import annotations\n{source}", other)  # noqa: S102 -- another module, and then the same
+    cached_query(negative(part_total))
+
+    assert 50 == cached_query(other["negative"](part_total))(5)
+    other["__name__"] = __name__
+    with pytest.raises(TypeError, match="choose a name for each"):
+        cached_query(other["negative"](part_total))
+
+
+def part_total(number: int) -> int:
+    """Be wrapped, as well."""
+    return number
+
+
+class Times:
+    """A decorator that is an object."""
+
+    def __init__(self, number: int) -> None:
+        """Be given something."""
+        self.number = number
+
+    def __call__(self, function: Callable[[int], int]) -> Any:
+        """Keep the function here, and the wrapper's closure has only this."""
+        self.function = function
+
+        @functools.wraps(function)
+        def wrapper(each: int) -> int:
+            return self.number * self.function(each)
+
+        return wrapper
+
+
+def test_wrapper_that_reads_an_object_may_have_been_given_something() -> None:
+    """What a wrapper has from around it is the function that it wraps, or it may be anything."""
+
+    def part(number: int) -> int:
+        return number
+
+    assert 2 == cached_query(Times(2)(part))(1)
+
+    with pytest.raises(TypeError, match="choose a name for each"):
+        cached_query(Times(3)(part))
+
+
+def test_wrapper_with_defaults_may_have_been_given_something() -> None:
+    """What a decorator was given may be a default of its wrapper."""
+
+    def by_default(number: int) -> Any:
+        @functools.wraps(part_total)
+        def wrapper(each: int, number: int = number) -> int:
+            return number * part_total(each)
+
+        return wrapper
+
+    cached_query(by_default(2))
+
+    with pytest.raises(TypeError, match="choose a name for each"):
+        cached_query(by_default(3))
+
+
+def test_chosen_name_lets_a_function_be_wrapped_again() -> None:
+    """A view may wrap a function at each call, where it has chosen a name; another decorator is still another one."""
+    again = [cached_query(name="tests.naming.again")(times(2)(sub_total)) for _ in range(2)]
+    other = cached_query(name="tests.naming.again")(negative(sub_total))
+
+    assert [2, 2, -1] == [again[0](1), again[1].peek(1), other(1)]
+
+
+def test_wrapping_decorated_twice_is_one() -> None:
+    """The same function, or the same wrapper, may be decorated again: both serve the same entries."""
+    wrapping = negative(uneven)
+
+    found = [cached_query(each)(1) for each in (uneven, wrapping)]
+
+    assert [1, -1] == found == [cached_query(timeout=60)(each).peek(1) for each in (uneven, wrapping)]
+
+
+def uneven(number: int) -> int:
+    """Be decorated twice."""
+    return number
+
+
+def make(*, negated: bool) -> Any:
+    """Decorate a function inside another one, under a decorator or none."""
+
+    def part(number: int) -> int:
+        return number
+
+    return cached_query(negative(part) if negated else part)
+
+
+def test_function_inside_another_is_decorated_anew_at_each_call() -> None:
+    """A new function of the same lines has the same entries; under another decorator it has its own."""
+    assert [1, -1, 1, -1] == [make(negated=each)(1) for each in (False, True, False, True)]
+    assert -1 == make(negated=True).peek(1)
+
+
+def multiplied(number: int) -> Any:
+    """Decorate a function inside another one, with a decorator between that is given a variable."""
+
+    @cached_query(vary=lambda: number)
+    @times(number)
+    def part(each: int) -> int:
+        return each
+
+    return part
+
+
+def test_variable_that_a_decorator_is_given_can_be_named_in_vary() -> None:
+    """What is given to a decorator inside another function is in the key where vary says so."""
+    assert [2, 3, 2] == [multiplied(number)(1) for number in (2, 3, 2)]
+
+
+class Factor(NamedTuple):
+    """What no weak reference leads to."""
+
+    number: int
+
+    def __call__(self, number: int) -> int:
+        """Multiply."""
+        return self.number * number
+
+
+def test_wrapping_of_what_is_no_function_is_decorated() -> None:
+    """Where the innermost object takes no weak reference, the wrapper stands for itself."""
+    instance: Any = Factor(3)
+
+    assert 6 == cached_query(name="tests.naming.instance")(times(2)(instance))(1)
+
+
+MODULE = """
+from functools import wraps
+
+from cachedeco import cached_query
+
+
+def shout(function):
+    @wraps(function)
+    def inside(name):
+        return function(name) + "!"
+
+    return inside
+
+
+@cached_query
+@shout
+def greet(name):
+    return f"Hello {name}"
+
+
+def make(other=False):
+    if other:
+        @cached_query
+        @shout
+        def inner(name):
+            raise NotImplementedError
+    else:
+        @cached_query
+        @shout
+        def inner(name):
+            return f"Bye {name}"
+
+    return inner
+"""
+
+
+def test_reloaded_module_decorates_its_functions_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """importlib.reload() works where a line has moved; two functions of one name in what was loaded are refused."""
+    path = tmp_path / "reloaded_names.py"
+    path.write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module: Any = importlib.import_module("reloaded_names")
+    found = [module.greet("Ann"), module.make()("Ann")]
+
+    path.write_text("# moved\n" + MODULE)
+    importlib.invalidate_caches()
+    again: Any = importlib.reload(module)
+
+    assert ["Hello Ann!", "Bye Ann!"] == found == [again.greet.peek("Ann"), again.make().peek("Ann")]
+    with pytest.raises(TypeError, match=r"is taken by make.<locals>.inner in reloaded_names"):
+        again.make(other=True)
+    monkeypatch.delitem(sys.modules, "reloaded_names")
 
 
 def test_function_without_a_telling_name_is_refused() -> None:

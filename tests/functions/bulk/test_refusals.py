@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from cachedeco import cached_query_many
+from cachedeco import Namespace, cached_query_many
+from cachedeco import rows as model_rows
 from tests.loading.bulk.tables import Table
 from tests.support.sides import Side, both
 
@@ -143,3 +144,34 @@ def test_parameter_called_each_is_refused_beside_the_ids() -> None:
     with pytest.raises(TypeError, match="takes 'each', which is one id of 'ids' in keys and namespaces; rename it"):
         cached_query_many(over="ids")(beside)
     assert {7: 1} == cached_query_many(over="each", name="bulk.each", namespace="row:{each}")(itself)([7])
+
+
+def test_variable_called_each_is_refused() -> None:
+    """A variable of the function around it would be taken for one id, and be in no key."""
+    each = 3
+
+    def times(ids: list[int]) -> dict[int, int]:
+        return {id_: id_ * each for id_ in ids}
+
+    with pytest.raises(TypeError, match="reads 'each' from the function around it, which is one id of 'ids' in keys"):
+        cached_query_many(over="ids")(times)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": "{ids}"},
+        {"namespace": "club:{ids}"},
+        {"namespace": ["club", "club:{ids}"]},
+        {"depends_on": [model_rows("tests.Squad", pk="{ids}")]},
+        {"key": lambda ids: ids},
+        {"vary": lambda ids: ids},
+        {"vary": [lambda ids=None: ids]},
+        {"namespace": lambda *, ids: Namespace(ids)},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_name_of_the_ids_is_refused_where_one_id_is_meant(options: dict[str, Any]) -> None:
+    """`{ids}` can't be read as all of them: the error at decoration says what one of them is called."""
+    with pytest.raises(TypeError, match=r"ids.*; it has each, lang, where 'each' is one id of 'ids'"):
+        cached_query_many(over="ids", name="bulk.refused.ids", **options)(lambda ids, lang="en": (ids, lang))
