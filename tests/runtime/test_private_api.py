@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from asgiref.sync import SyncToAsync
 from django.apps import apps
-from django.core.checks import Error, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.deletion import Collector
@@ -138,16 +137,6 @@ def test_override_that_is_not_called_any_more_is_told(monkeypatch: pytest.Monkey
     [sentence] = private_api.missing()
 
     assert "does not call _raw_delete in django.db.models.deletion.Collector.delete" in sentence
-
-
-def test_system_check_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is found missing after the start is an error of the system checks."""
-    monkeypatch.delattr(SyncToAsync, "context_to_thread_executor")
-
-    [error] = [each for each in run_checks() if each.id == "cachedeco.E010"]
-
-    assert isinstance(error, Error)
-    assert "asgiref.sync.SyncToAsync.context_to_thread_executor" in error.msg
 
 
 def test_app_refuses_to_start(monkeypatch: pytest.MonkeyPatch) -> None:

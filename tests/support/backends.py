@@ -24,9 +24,6 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
-from cachedeco.backends.memcached import MemcachedCache
-from cachedeco.backends.server import forget_servers
-
 # "memcached" is Django's backend for it, "ours" is our own.
 Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "ours", "redis"]
 
@@ -193,14 +190,6 @@ class RecordingMemcached(Recording, PyMemcacheCache):
                 client.close()
 
 
-class RecordingOurs(Recording, MemcachedCache):
-    """Our backend for memcached, recording."""
-
-    def release(self) -> None:
-        """Close the connections, which are the process's."""
-        forget_servers()
-
-
 class RecordingRedis(Recording, RedisCache):
     """Django's RedisCache, recording."""
 
@@ -236,7 +225,7 @@ def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any
         "file": "tests.support.backends.RecordingFile",
         "locmem": "tests.support.backends.RecordingLocMem",
         "memcached": "tests.support.backends.RecordingMemcached",
-        "ours": "tests.support.backends.RecordingOurs",
+        "ours": "tests.backends.recording.RecordingOurs",
         "redis": "tests.support.backends.RecordingRedis",
     }
     options: dict[str, Any]
