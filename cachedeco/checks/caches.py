@@ -169,7 +169,7 @@ def unpickling(cache: Cache) -> Iterator[CheckMessage]:
             f"The backend of cache {cache.alias!r} unpickles every value before its signature is checked.",
             hint=(
                 'Give it "serde": SignedSerde([SECRET_KEY]) in its OPTIONS for memcached, "serializer": '
-                "SignedSerializer([SECRET_KEY]) for Redis, from cachedeco.backends.serializers; other backends have none."
+                "SignedSerializer([SECRET_KEY]) for Redis, from cachedeco.backends.serializers; others have none."
             ),
             id="cachedeco.W011",
         )

@@ -88,7 +88,7 @@ def _silent_writes(model: type[Model], functions: str) -> Iterator[CheckMessage]
         yield Warning(
             f"update(), bulk_create() and bulk_update() of {options.label} do not invalidate {functions}.",
             hint=(
-                "Give the model objects = InvalidatingManager(), from cachedeco.managers. If the model is not yours, call "
+                "Give the model objects = InvalidatingManager(), from cachedeco.managers. If it is not yours, call "
                 f"Namespace.for_model({options.object_name}).invalidate() after such writes, and silence this check."
             ),
             obj=model,
