@@ -150,7 +150,7 @@ class _Call:
                 msg = f"{self.text} could not be stopped after its computation: it raised {error!r}."
             else:
                 msg = (
-                    f"{self.text} could not be stopped between its computation and its storing, as it was not computed: "
+                    f"{self.text} could not be stopped between computing and storing, as it was not computed: "
                     f"{', '.join(self._kinds) or 'nothing happened to it'}. Only a miss is stopped, in the mode 'on'."
                 )
             raise AssertionError(msg) from error
