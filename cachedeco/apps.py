@@ -1,4 +1,4 @@
-"""The Django app: system checks, and what depends on models. The rest of the library works without it."""
+"""The Django app: registers checks, the auditor and the receivers of model signals. The rest works without it."""
 
 from contextlib import suppress
 from functools import partial
@@ -17,22 +17,22 @@ DOORS: Final = ("checks", "auditing")
 
 
 class CachedecoConfig(AppConfig):
-    """Register what Django has to know."""
+    """Configure the app `cachedeco`."""
 
     name = "cachedeco"
 
     def ready(self) -> None:
         """
-        Register the checks, and have every process know what depends on which models.
+        Register the checks, import the modules with cached functions, and connect the receivers of model signals.
 
-        A process that only writes has no other reason to import the functions, and would invalidate nothing.
+        A process that only writes does not import the functions otherwise, and would invalidate nothing.
 
         Raises:
-            ImproperlyConfigured: This Django, or asgiref, has lost what the invalidations rest on.
+            ImproperlyConfigured: Django or asgiref lacks a private name that invalidations need.
         """
         private_api.require()
         for door in filter(partial(module_has_submodule, self.module), DOORS):  # a distribution may leave one out
             import_module(f"{self.name}.{door}").register()
-        with suppress(ImproperlyConfigured):  # E001 says it
+        with suppress(ImproperlyConfigured):  # reported by the check E001
             autodiscover_modules(*conf.settings().MODULES)
         signals.connect()

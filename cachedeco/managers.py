@@ -1,4 +1,4 @@
-"""A manager and a QuerySet whose bulk writes, of which Django tells nobody, invalidate what depends on the model."""
+"""Manager and QuerySet whose bulk writes, for which Django sends no signals, invalidate dependent entries."""
 
 from typing import Any, TypeVar
 
@@ -12,26 +12,27 @@ M = TypeVar("M", bound=Model)
 
 class InvalidatingQuerySet(QuerySet[M]):
     """
-    Invalidate after `update()`, `bulk_create()`, `bulk_update()`, and their twins for async code.
+    Invalidate after `update()`, `bulk_create()`, `bulk_update()`, and their async twins.
 
-    Whatever depends on the model is invalidated, on parts of it too, as nobody can tell which rows have changed: once,
-    at commit. The functions need not be imported by the process that writes. `delete()` sends signals, and so does what
-    saves row by row: `create()`, `get_or_create()`, `update_or_create()`.
+    All entries that depend on the model or on some of its rows are invalidated, since Django does not say which rows
+    have changed: once, at commit. The process that writes need not import the cached functions. Methods that send
+    signals invalidate anyway: `delete()`, and what saves row by row, `create()`, `get_or_create()` and
+    `update_or_create()`.
     """
 
-    invalidates_bulk_writes = True  #: what the system check looks for
+    invalidates_bulk_writes = True  #: read by the system check W001
 
     def update(self, **kwargs: Any) -> int:
-        """Do as Django's, and invalidate if there were such rows."""
+        """Update as Django's method does, and invalidate if any row matched."""
         rows = super().update(**kwargs)
         if rows:
             self._invalidate(self.db)
         return rows
 
-    update.alters_data = True  # type: ignore[attr-defined] # no template may call it, as Django has it
+    update.alters_data = True  # type: ignore[attr-defined] # no template may call it, as with Django's method
 
     def bulk_create(self, *args: Any, **kwargs: Any) -> list[M]:
-        """Do as Django's, and invalidate if there was something to create."""
+        """Create as Django's method does, and invalidate if any row was created."""
         created = super().bulk_create(*args, **kwargs)
         if created:
             self._invalidate(self.db)
@@ -40,7 +41,7 @@ class InvalidatingQuerySet(QuerySet[M]):
     bulk_create.alters_data = True  # type: ignore[attr-defined] # as above
 
     def _raw_delete(self, using: str | None) -> int:
-        """Do as Django's, which deletes so what nobody listens to."""
+        """Delete as Django's method does, for models without receivers of signals, and invalidate."""
         rows: int = super()._raw_delete(using)
         if rows:
             self._invalidate(using or self.db)
@@ -64,7 +65,7 @@ class InvalidatingManager(Manager[M]):
             class Meta:
                 base_manager_name = "objects"  # then `club.classes.add(row)` invalidates too
 
-    A QuerySet of your own gets it from `InvalidatingQuerySet`, and its manager from `as_manager()`.
+    Derive a QuerySet of your own from `InvalidatingQuerySet`, and make its manager with `as_manager()`.
     """
 
     _queryset_class = InvalidatingQuerySet

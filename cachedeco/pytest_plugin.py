@@ -1,8 +1,8 @@
 """
-The pytest plugin: isolated caches for each test, where the ini option `cachedeco_tests` says so.
+pytest plugin: isolated caches for each test, if the ini option `cachedeco_tests` is set.
 
-pytest imports this in every run of every project that has cachedeco installed: nothing of Django is imported, and no
-hook called for a test, before the option is found to be set.
+pytest imports this in every run of every project that has cachedeco installed: unless the option is set, Django is not
+imported, and no hook is called for a test.
 """
 
 import os
@@ -23,33 +23,33 @@ CHOICES = ("isolated", "on", "bypass", "off")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the ini option and its twin on the command line."""
     text = (
-        f"isolates the caches of each test: {', '.join(CHOICES)} (the last three say cachedeco's mode too); not set: no"
+        f"isolates the caches of each test: {', '.join(CHOICES)} (the last three set cachedeco's mode too). Default: no"
     )
     parser.addini(OPTION, text, default="")
     parser.getgroup("cachedeco").addoption("--cachedeco", choices=CHOICES, help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and what does the work, if wanted: else pytest itself complains of the marker."""
+    """Register the marker and `Isolation` if the option is set; otherwise pytest reports the marker as unknown."""
     choice = config.getoption("--cachedeco") or config.getini(OPTION)
     if not choice:
         return
     if choice not in CHOICES:
-        msg = f"{OPTION} = {choice} in the ini file: it takes {', '.join(CHOICES)}."
+        msg = f"{OPTION} = {choice} in the ini file is unknown; accepted are {', '.join(CHOICES)}."
         raise pytest.UsageError(msg)
     config.addinivalue_line("markers", "cache_mode(name): run the test with cachedeco in a mode: on, bypass or off.")
     config.pluginmanager.register(Isolation(choice), "cachedeco-isolation")
 
 
 class Isolation:
-    """The work: registered only where the project wants it."""
+    """The hooks that isolate tests; registered only if the option is set."""
 
     def __init__(self, choice: str) -> None:
-        """Remember the choice."""
+        """Store the choice."""
         self._choice = choice
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Refuse a marker that names no mode, before any test is run."""
+        """Refuse a marker without a valid mode, before any test runs."""
         from cachedeco.runtime.validation import MODES
 
         for item in items:
@@ -60,7 +60,7 @@ class Isolation:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Isolate the caches while tests run, and leave them as they were found."""
+        """Isolate the caches while tests run, and restore them afterwards."""
         if session.config.pluginmanager.hasplugin("dsession"):  # pytest-xdist: the tests run in other processes
             return (yield)
         require_settings()
@@ -81,26 +81,26 @@ class Isolation:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Give a second attempt empty caches too: plugins that run a test again do it inside the protocol."""
+        """Give a repeated test empty caches too: plugins that rerun tests do it inside the protocol."""
         from cachedeco.testing import fresh_scope
 
         fresh_scope()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
-        """Keep apart what a test caches and what a fixture of its class, module or session does (setUpClass is one)."""
+        """Separate the entries of a test from those of fixtures of its class, module or session."""
         from cachedeco.testing.isolation import fresh_scope, own_scope
 
         if fixturedef.scope == "function":
             return (yield)
         with own_scope():
             result = yield
-        fixturedef.addfinalizer(fresh_scope)  # the last to come is called first: before the fixture's own end
+        fixturedef.addfinalizer(fresh_scope)  # finalizers run in reverse order, so before the fixture's own teardown
         return result
 
 
 def require_settings() -> None:
-    """Refuse to isolate what is not configured."""
+    """Refuse to isolate caches if Django has no settings."""
     from django.conf import settings
 
     if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
@@ -110,7 +110,7 @@ def require_settings() -> None:
 
 @pytest.fixture
 def cache_events() -> Iterator["list[Event]"]:
-    """Give the list of what happens to cached functions during the test, call by call."""
+    """Give the list of events of cached functions during the test."""
     from cachedeco.testing import capture_events
 
     with capture_events() as events:
@@ -131,7 +131,7 @@ def cache_bypass() -> Iterator[None]:
 
 @pytest.fixture
 def cache_on() -> Iterator[None]:
-    """Run the test with cachedeco on, whatever the settings say."""
+    """Run the test with cachedeco on, regardless of the settings."""
     yield from _in_mode("on")
 
 

@@ -1,20 +1,20 @@
 """
-The auditor: is what was served what the function returns?
+The auditor: recompute a sample of the hits, and report values that changed without an invalidation.
 
-Of the hits, those of a sample are computed anew in the background, past the cache, and compared with what was served.
-Two values may differ for a while: a writer has committed, and his invalidation is on its way. So the audit looks twice,
-`AUDIT_SECONDS` apart. A hit is inconsistent if its value differs at both looks, and the tokens are still those of its
-stamp: somebody has changed what the function reads, and nobody has invalidated the call.
+A hit of the sample is recomputed in the background with the cache bypassed, and compared with the served value. The two
+may differ for a while, if a writer has committed and its invalidation has not arrived. So the audit looks twice,
+`AUDIT_SECONDS` apart. A hit is inconsistent if its value differs at both looks and the tokens in the cache are still
+those of its stamp: the data that the function reads has changed, and the call was not invalidated.
 
-Why there is no false alarm
-    What the first look finds was written after the entry's computation had begun to read, so after the stamp was read.
-    The invalidation of that write takes effect after it, and so writes a token that is not in the stamp; by the second
-    look it has. This needs what `docs/consistency.md` names: an invalidation for each write, within `AUDIT_SECONDS` of
-    it, and a function that gives one value for one state of the data.
+Why there are no false alarms
+    A difference at the first look was written after the entry's computation began to read, so after its stamp was read.
+    The invalidation of that write comes later still, and writes a token that is not in the stamp; it has arrived by the
+    second look. The conditions are those of `docs/consistency.md`: each write is followed by an invalidation within
+    `AUDIT_SECONDS`, and the function gives one value for one state of the data.
 
 What does not count
-    An entry that was replaced, or is past its timeout: somebody has seen to it, if late. A value that depends on
-    calls inside which may change without an invalidation: functions with `audit=False` or `nested=False`.
+    An entry that was replaced, or is past its timeout: it is served no more. A value that depends on nested calls which
+    may change without an invalidation: functions with `audit=False` or `nested=False`.
 """
 
 import reprlib
@@ -43,38 +43,38 @@ from cachedeco.tracking import collector
 
 T = TypeVar("T")
 
-# Entries that wait for their second look: of each, what the cache holds is kept.
+# Hits that wait for their second look; each keeps the bytes of its entry.
 MOST_SUSPECTS: Final = 1000
-# Of a difference, and of a stamp, what an event tells.
+# Characters of a difference, and tokens of a stamp, in the reason of an event.
 LONGEST_DIFFERENCE: Final = 300
-MOST_TOKENS_TOLD: Final = 20
+MOST_TOKENS_SHOWN: Final = 20
 
-REMEDY: Final = "Say audit=False."
+REMEDY: Final = "Set audit=False."
 INVALIDATED: Final = "it differs, and was invalidated since"
 REPLACED: Final = "it differs, and was replaced or timed out since"
-UNCERTAIN: Final = "it differs, as a call inside it may that says audit=False or nested=False"
+UNCERTAIN: Final = "it differs, but a nested call has audit=False or nested=False, and may change by itself"
 
 
-class Seen(NamedTuple):
-    """What was served: the entry as the cache held it, since the caller may change the value that he got."""
+class AuditedHit(NamedTuple):
+    """A hit: the entry as stored in the cache, since the caller may change the value in memory."""
 
-    keys: list[str]  #: the entry's key, then those of the tokens that the call itself depends on
-    asked: Sequence[str]  #: the keys of all that the entry depends on
-    found: Mapping[str, Any]  #: what the cache held under these
+    keys: list[str]  #: the entry's key, then the keys of the call's own tokens
+    asked: Sequence[str]  #: the entry's key and the keys of all its tokens
+    found: Mapping[str, Any]  #: the values of these keys in the cache
     expires: float
     at: float  #: when it was served, in seconds since the epoch
 
 
 class Sample(NamedTuple):
-    """Hits of one call that are to be audited: its own, or those of some of its ids."""
+    """The hits of one call to audit: one, or several of a call over many ids."""
 
     policy: CachePolicy
-    seen: Mapping[Hashable, Seen]  #: by id
-    resolve_calls: ResolveCalls  #: as they are here and now
+    seen: Mapping[Hashable, AuditedHit]  #: by id
+    resolve_calls: ResolveCalls  #: resolves the calls again, with the keys of this thread and time
     over_ids: bool  #: whether the function takes ids
 
     def only(self, ids: Iterable[Hashable]) -> "Sample":
-        """Return the sample with these ids alone."""
+        """Return the sample with only these ids."""
         return self._replace(seen={each: self.seen[each] for each in ids})
 
     def emit(self, kind: Kind, each: Hashable, seconds: float = 0.0, reason: str = "") -> None:
@@ -82,45 +82,45 @@ class Sample(NamedTuple):
         self.policy.emit(kind, self.seen[each].keys[0], seconds=seconds, reason=reason)
 
     def emit_failure(self, error: Exception, each: Hashable) -> None:
-        """Emit the event of an audit that can't be made."""
+        """Emit the event of an audit that failed."""
         self.policy.emit("error", self.seen[each].keys[0], reason="The audit failed", error=error)
 
 
-def _seen(call: Miss) -> Seen:
+def _hit_of(call: Miss) -> AuditedHit:
     entry, found = cast("Entry", call.entry), cast("Mapping[str, object]", call.raw)  # a hit has them
-    return Seen(call.keys, call.entry_keys, {key: found[key] for key in call.entry_keys}, entry.expires, time())
+    return AuditedHit(call.keys, call.entry_keys, {key: found[key] for key in call.entry_keys}, entry.expires, time())
 
 
 # --- steps of the caller ---
 
 
 def audited_hit_flow(call: Miss) -> Flow[Any]:
-    """Serve what is there, as a hit does, and have it audited."""
+    """Serve a hit, and audit it in the background."""
     again = cast("Reinvocation", call.reinvocation)
     outcome = serve(call)
-    sample = Sample(call.policy, {None: _seen(call)}, lambda _: [again.resolve_call()], over_ids=False)
-    yield from _handed_over(sample)
+    sample = Sample(call.policy, {None: _hit_of(call)}, lambda _: [again.resolve_call()], over_ids=False)
+    yield from _audit_in_background(sample)
     return outcome
 
 
 def audited_batch_flow(calls: Mapping[Hashable, Miss], resolve_calls: ResolveCalls, steps: Flow[T]) -> Flow[T]:
-    """Take the steps of a bulk call, and audit hits that it has served already."""
+    """Run the flow of a bulk call, and audit the hits that it has served."""
     policy = next(iter(calls.values())).policy
-    seen = {each: _seen(call) for each, call in calls.items()}
-    yield from _handed_over(Sample(policy, seen, resolve_calls, over_ids=True))
+    seen = {each: _hit_of(call) for each, call in calls.items()}
+    yield from _audit_in_background(Sample(policy, seen, resolve_calls, over_ids=True))
     return (yield from steps)
 
 
-def _handed_over(sample: Sample) -> EffectFlow[None]:
-    """Have hits audited in the background; where there is no place, not at all: others will be."""
-    sample = yield partial(_admitted, sample)
+def _audit_in_background(sample: Sample) -> EffectFlow[None]:
+    """Audit hits in the background; none if the executor is full, since later hits will be audited."""
+    sample = yield partial(_select_auditable, sample)
     if sample.seen:
         yield Spawn(_first_look(sample))
 
 
-def _admitted(sample: Sample) -> Sample:
-    """Return what can be audited: another connection sees it, and it is there still when a second look is due."""
-    if not _may_look():
+def _select_auditable(sample: Sample) -> Sample:
+    """Return the hits that can be audited: visible to other connections, and fresh until after a second look."""
+    if not _can_audit():
         return sample.only(())
     until = time() + conf.settings().AUDIT_SECONDS
     return sample.only(
@@ -128,8 +128,8 @@ def _admitted(sample: Sample) -> Sample:
     )
 
 
-def _may_look() -> bool:
-    """Tell whether the cache is in use, and no transaction has written what nobody else sees."""
+def _can_audit() -> bool:
+    """Tell whether the mode is "on", and no transaction with uncommitted writes may be open."""
     return modes.current_mode() == "on" and not transactions.any_open() and not transactions.any_in_test()
 
 
@@ -137,46 +137,46 @@ def _may_look() -> bool:
 
 
 def _first_look(sample: Sample) -> Flow[None]:
-    """Compute anew what was served; what differs is looked at a second time."""
-    differing = yield from _looked_at(sample)
-    suspects = yield partial(_suspected, sample.only(differing))
+    """Recompute the hits; schedule a second look for those that differ."""
+    differing = yield from _find_unexplained(sample)
+    suspects = yield partial(_register_suspects, sample.only(differing))
     if suspects.seen and not (yield Spawn(_second_look(suspects), Delay(conf.settings().AUDIT_SECONDS))):
         _forget(suspects)
     return Ok(None)
 
 
 def _second_look(sample: Sample) -> Flow[None]:
-    """Report what differs again, though every invalidation that was on its way has arrived."""
-    # Those that explain it are known before a computation that would be in vain.
-    left = (yield partial(_unexplained, sample, sample.seen)) if (yield _may_look) else ()
-    differing = (yield from _looked_at(sample.only(left))) if left else {}
-    yield partial(_reported, sample, differing)
+    """Recompute again, after all invalidations have arrived, and report hits that still differ."""
+    # Checked before the computation, which is needless if an invalidation explains the difference.
+    left = (yield partial(_without_explanation, sample, sample.seen)) if (yield _can_audit) else ()
+    differing = (yield from _find_unexplained(sample.only(left))) if left else {}
+    yield partial(_report, sample, differing)
     return Ok(None)
 
 
-def _looked_at(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
-    """Compute anew; give by id where the values differ that nothing explains."""
-    # A computation around the caller, which may still go on, does not depend on what is asked for here.
+def _find_unexplained(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
+    """Recompute hits; return the unexplained differences, by id."""
+    # The enclosing computation of the caller may still run; it must not inherit dependencies from an audit.
     with collector.collect_dependencies(sample.policy.store.alias, collects=False, leads=False):
-        if not (yield _may_look) or (yield partial(_is_another, sample)):
+        if not (yield _can_audit) or (yield partial(_has_other_key, sample)):
             return {}
         began = perf_counter()
-        outcome, is_auditable = yield from _computed_anew(sample)
+        outcome, is_auditable = yield from _recompute(sample)
     if isinstance(outcome, Err):
-        if isinstance(outcome.error, Exception):  # or else its loop has ended
+        if isinstance(outcome.error, Exception):  # otherwise its event loop has ended
             yield partial(sample.emit_failure, outcome.error, next(iter(sample.seen)))
         return {}
-    differing = yield partial(_differing, sample, outcome.value, perf_counter() - began)
+    differing = yield partial(_find_differences, sample, outcome.value, perf_counter() - began)
     if differing and not is_auditable:
         for each in differing:
             sample.emit("audited", each, reason=UNCERTAIN)
         return {}
-    left = (yield partial(_unexplained, sample, differing)) if differing else {}
+    left = (yield partial(_without_explanation, sample, differing)) if differing else {}
     return {each: differing[each] for each in left}
 
 
-def _is_another(sample: Sample) -> bool:
-    """Tell whether the call has another key here: its value would be another tenant's, say."""
+def _has_other_key(sample: Sample) -> bool:
+    """Tell whether the call has another key in this thread: its value may be that of another tenant."""
     for each, seen in sample.seen.items():
         problem = find_key_mismatch(seen.keys, lambda each=each: sample.resolve_calls([each])[0], REMEDY)  # type: ignore[misc] # a default
         if problem is not None:
@@ -185,19 +185,19 @@ def _is_another(sample: Sample) -> bool:
     return False
 
 
-def _computed_anew(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool]]:
+def _recompute(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool]]:
     """
-    Compute past the cache, calls inside included.
+    Recompute with the cache bypassed, also for nested calls.
 
     Returns:
-        What it came to, by id; whether only an invalidation can have changed it.
+        The outcome, by id; whether only an invalidation can change it.
     """
     policy, ids = sample.policy, list(sample.seen)
     with modes.bypass(), collector.collect_dependencies(policy.store.alias, collects=True, leads=False) as computation:
         outcome: Outcome[Any] = yield CallUser((ids,) if sample.over_ids else ())
         if isinstance(outcome, Ok):
             outcome = yield partial(_materialize, sample, ids, outcome)
-    # Of calls inside that it does not depend on, and that went to the cache for all that we say, nothing is known.
+    # Nested calls that are no dependencies, or that used the cache in spite of the bypass, may change at any time.
     is_known = (policy.nested or computation.is_cacheable) and not computation.nested_tokens
     return outcome, computation.is_auditable and is_known
 
@@ -209,23 +209,23 @@ def _materialize(sample: Sample, ids: Sequence[Any], outcome: Ok[Any]) -> Outcom
     return Ok({ids[0]: one.value}) if isinstance(one, Ok) else one
 
 
-# --- to judge ---
+# --- comparing ---
 
 
-def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -> dict[Hashable, str]:
-    """Return where what was served differs from what was computed now, by id; tell of the rest."""
+def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -> dict[Hashable, str]:
+    """Return the differences between served and recomputed values, by id; emit an event for each other hit."""
     differing: dict[Hashable, str] = {}
     serializer = sample.policy.codec.serializer
     for each, seen in sample.seen.items():
         entry = decode_entry(sample.policy.codec, seen.asked, seen.found)
-        if entry is None:  # it can't be unpickled for a second time, which is an event
+        if entry is None:  # unreadable now, which is an event
             continue
         try:
-            value = serializer.loads(serializer.dumps(values[each]))  # as a hit would give it
+            value = serializer.loads(serializer.dumps(values[each]))  # as a hit would load it
             where = difference(entry.value, value)
-            if where == "":  # as a whole
+            if where == "":  # the whole values differ
                 where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"
-        except Exception as error:  # noqa: BLE001 -- whatever a class does when it is compared, or told
+        except Exception as error:  # noqa: BLE001 -- a user's class may raise in __eq__ or __repr__
             sample.emit_failure(error, each)
             continue
         if where is None:
@@ -235,59 +235,59 @@ def _differing(sample: Sample, values: Mapping[Hashable, Any], seconds: float) -
     return differing
 
 
-def _unexplained(sample: Sample, ids: Iterable[Hashable]) -> list[Hashable]:
-    """Return those of which nothing explains that they differ; tell of the rest."""
+def _without_explanation(sample: Sample, ids: Iterable[Hashable]) -> list[Hashable]:
+    """Return the ids whose difference is unexplained; emit an event for each other one."""
     seen = {each: sample.seen[each] for each in ids}
     found = many_caches.get_many_across_caches(
         sample.policy.store, list({key: None for one in seen.values() for key in one.asked})
     )
-    if found is None:  # which is an event
+    if found is None:  # the failed read is an event
         return []
-    left: list[Hashable] = []
+    unexplained: list[Hashable] = []
     for each, one in seen.items():
         reason = _explanation(one, found)
         if reason:
             sample.emit("audited", each, reason=reason)
         else:
-            left.append(each)
-    return left
+            unexplained.append(each)
+    return unexplained
 
 
-def _explanation(seen: Seen, found: Mapping[str, object]) -> str:
-    """Return why what was served may differ from what is computed now; empty where nothing explains it."""
+def _explanation(seen: AuditedHit, found: Mapping[str, object]) -> str:
+    """Return an explanation of a difference: the entry was invalidated or replaced; empty if there is none."""
     key, *tokens = seen.asked
     if any(found.get(token) != seen.found[token] for token in tokens):
         return INVALIDATED
-    # Evicted explains nothing: it was served until then.
+    # An evicted entry is no explanation: it was served until then.
     return REPLACED if seen.expires <= time() or found.get(key, seen.found[key]) != seen.found[key] else ""
 
 
-def _reported(sample: Sample, differing: Mapping[Hashable, str]) -> None:
-    """Tell of what differs at the second look, and of nothing any more."""
+def _report(sample: Sample, differing: Mapping[Hashable, str]) -> None:
+    """Emit an event for each difference of the second look, and remove the suspects."""
     _forget(sample)
     for each, where in differing.items():
         seconds, age = _age(sample.policy, sample.seen[each])
         where = where if len(where) <= LONGEST_DIFFERENCE else f"{where[:LONGEST_DIFFERENCE]}..."  # noqa: PLW2901
-        reason = f"it differs from what is computed now: {where}; {age}; {_told(sample.seen[each])}"
+        reason = f"it differs from what is computed now: {where}; {age}; {_format_stamp(sample.seen[each])}"
         sample.emit("inconsistent", each, seconds, reason)
 
 
-def _age(policy: CachePolicy, seen: Seen) -> tuple[float, str]:
-    """Return the age of an entry in seconds, as far as it can be known, and in words."""
+def _age(policy: CachePolicy, seen: AuditedHit) -> tuple[float, str]:
+    """Return the age of an entry in seconds, or a bound of it, and as text."""
     at_least = time() - seen.at
     entry = decode_entry(policy.codec, seen.asked, seen.found)
     timeout = None
     with suppress(Exception):  # a callable of the user's
         timeout = policy.timeout(entry and entry.value)
     if timeout is None:
-        return at_least, f"its age is {at_least:.0f} s at least"
+        return at_least, f"its age is at least {at_least:.0f} s"
     age = max(at_least, time() + timeout - seen.expires)
-    return age, f"its age is {age:.0f} s{' at most' if policy.jitter else ''}"
+    return age, f"its age is {'at most ' if policy.jitter else ''}{age:.0f} s"
 
 
-def _told(seen: Seen) -> str:
-    """Return a stamp in words."""
-    tokens = [f"{key} = {seen.found[key].hex()}" for key in islice(seen.asked, 1, MOST_TOKENS_TOLD + 1)]
+def _format_stamp(seen: AuditedHit) -> str:
+    """Return a stamp as text."""
+    tokens = [f"{key} = {seen.found[key].hex()}" for key in islice(seen.asked, 1, MOST_TOKENS_SHOWN + 1)]
     more = len(seen.asked) - 1 - len(tokens)
     return f"its stamp is {', '.join(tokens)}{f', and {more} more' if more else ''}"
 
@@ -295,8 +295,8 @@ def _told(seen: Seen) -> str:
 # --- suspects ---
 
 
-# What waits for its second look, and until when it is not sampled again: one that is asked for often would fill the
-# queue, and the log.
+# Hits that wait for their second look, each with the time until which it is not sampled again: otherwise one busy entry
+# would fill the queue, and the log.
 _suspects: dict[tuple[str, str], float] = {}
 
 
@@ -308,16 +308,16 @@ def _is_suspect(sample: Sample, each: Hashable) -> bool:
     return _suspects.get(_name_of(sample, each), 0.0) > monotonic()
 
 
-def _suspected(sample: Sample) -> Sample:
-    """Enter suspects; return those that nobody else has entered, and that there is room for."""
+def _register_suspects(sample: Sample) -> Sample:
+    """Register suspects; return those that were not registered yet, up to MOST_SUSPECTS."""
     now = monotonic()
     for name, until in list(_suspects.items()):
-        if until <= now:  # its second look never came: a loop has ended
+        if until <= now:  # its second look was dropped with an event loop
             _suspects.pop(name, None)
     names = {each: _name_of(sample, each) for each in sample.seen}
     room = MOST_SUSPECTS - len(_suspects)
     entered = [each for each, name in names.items() if name not in _suspects][:room]
-    # Twice: the second look is begun after AUDIT_SECONDS, and takes its time.
+    # Twice: the second look starts after AUDIT_SECONDS, and takes time itself.
     _suspects.update(dict.fromkeys([names[each] for each in entered], now + 2 * conf.settings().AUDIT_SECONDS))
     return sample.only(entered)
 

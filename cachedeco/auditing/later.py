@@ -1,10 +1,10 @@
 """
-Delayed work: the second looks of audits.
+Delay queue for the second looks of audits.
 
-Nothing waits in the background executor, where it would hold a place that a refresh needs. One daemon thread waits for
-the second looks of sync functions, and runs one at a time in a thread of its own: the interpreter waits at its end for
-that one, and not for those that are due later. The second look of an async function waits in the caller's loop, and is
-dropped with it.
+Delayed work does not wait in the background executor, where it would take a slot from a refresh. For sync functions one
+daemon thread waits, and runs one second look at a time in a non-daemon thread: at exit the interpreter waits for the
+running one, and drops those in the queue. The second look of an async function waits in the caller's event loop, and is
+dropped if that ends.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from typing import Any, Final, NamedTuple
 from cachedeco.runtime import background
 from cachedeco.runtime.background import AsyncWork, Work
 
-# Second looks that wait for their time: each holds an entry.
+# Capacity of the delay queue: each second look holds an entry.
 MOST_LATER: Final = 1000
 
 
 class Delay(NamedTuple):
-    """An executor that waits for so many seconds before it begins."""
+    """An executor that starts work after a number of seconds."""
 
     seconds: float
 
     def submit(self, work: Work) -> bool:
-        """Run some work in a thread, with the context of this call; return False if too much waits already."""
+        """Run work in a thread, with the context of this call; return False if the queue is full."""
         return _later.add(self.seconds, background.detached(work))
 
     def start(self, work: AsyncWork) -> bool:
-        """Run a coroutine in a task of the running loop; it is dropped if the loop ends before."""
+        """Run a coroutine in a task of the running loop; it is dropped if the loop ends first."""
         asyncio.get_running_loop().call_later(self.seconds, _start, work)
         return True
 
@@ -43,23 +43,23 @@ def _start(work: AsyncWork) -> None:
 
 
 class _Later:
-    """A delay queue, and one daemon thread that waits for the first work in it."""
+    """A delay queue, and one daemon thread that waits for its earliest item. Thread-safe."""
 
     def __init__(self) -> None:
-        """Begin with nothing, and without the thread."""
+        """Create an empty queue; the thread starts with the first item."""
         self._changed = Condition()
         self._waiting: list[tuple[float, int, Work]] = []  # a heap
-        self._number = count()  # the order of work that is due at the same time
+        self._number = count()  # orders items that start at the same time
         self._is_running = False
 
     def add(self, after: float, work: Work) -> bool:
-        """Run some work after so many seconds; return False if the queue is full."""
+        """Run work after a number of seconds; return False if the queue is full."""
         with self._changed:
             if len(self._waiting) >= MOST_LATER:
                 return False
             heappush(self._waiting, (monotonic() + after, next(self._number), work))
             if not self._is_running:
-                # A daemon, or the interpreter would wait at its end for work that is due in a minute.
+                # A daemon: otherwise the interpreter would wait at exit for items that start in a minute.
                 Thread(target=self._run, name="cachedeco-later", daemon=True).start()
                 self._is_running = True
             self._changed.notify()
@@ -73,7 +73,7 @@ class _Later:
                 thread.join()
 
     def _next(self) -> Work | None:
-        """Return the next work when it is due; None if nothing is left, and the thread ends."""
+        """Wait for the next item and return it; None if the queue is empty, and the thread ends."""
         with self._changed:
             while self._waiting:
                 seconds = self._waiting[0][0] - monotonic()
@@ -89,7 +89,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 
 def begin_anew() -> None:
-    """Give a forked child an empty queue: the thread of its parent is not there."""
+    """Create an empty queue in a forked child, which does not have its parent's thread."""
     global _later  # noqa: PLW0603 -- only here
     _later = _Later()
     _tasks.clear()

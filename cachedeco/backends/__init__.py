@@ -1,1 +1,1 @@
-"""Django cache backends, and what they can be given: nothing inside the package imports them."""
+"""Django cache backend for memcached, and serializers that sign values: a door, which no other package imports."""

@@ -1,23 +1,23 @@
-"""What is raised where a memcached server could not be asked: by what happened, naming server and operation."""
+"""Exceptions for unreachable memcached servers."""
 
 from socket import gaierror
 from typing import Final
 
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
-# What comes out of a connection that broke, or on which something else came than an answer: a ValueError where a line
-# can't be taken apart, a LookupError where the value of a key came that nobody has asked for.
+# Raised by a broken connection, or by bytes that are no answer: ValueError if a line can't be parsed, LookupError if
+# the answer has the value of a key that the command did not name.
 _BROKEN: Final = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError, ValueError, LookupError)
-# Both have waited: for an answer, and for the server of names.
+# Both took time: waiting for an answer, and for the name server.
 _WAITED: Final = (TimeoutError, gaierror)
 
 
 class MemcachedError(OSError):
     """
-    A memcached server could not be asked; nobody knows whether a write was carried out.
+    A memcached server is unreachable; it is unknown whether a write was carried out.
 
-    The fault of server or network, and none of the caller's. What the server has answered and refused is none of
-    these: it is what the method returns, or one of pymemcache's `MemcacheServerError` and `MemcacheClientError`.
+    The fault of the server or the network, never of the caller. A command that the server refuses raises another
+    error: the method returns the refusal, or raises pymemcache's `MemcacheServerError` or `MemcacheClientError`.
     """
 
     server: str = ""  #: as `LOCATION` names it, with its port
@@ -25,19 +25,19 @@ class MemcachedError(OSError):
 
 
 class MemcachedConnectionError(MemcachedError, ConnectionError):
-    """Nobody is there, or the connection broke: it took no time to find that out."""
+    """The server refused the connection, or the connection broke: the failure took no time."""
 
 
 class MemcachedTimeoutError(MemcachedError, TimeoutError):
-    """Somebody was waited for, in vain."""
+    """The server did not answer within the timeout."""
 
 
 def is_failure(error: Exception, *, writes: bool) -> bool:
     """
-    Tell whether a command failed, rather than being refused by the server, or wrong from the beginning.
+    Tell whether an error means that the server failed, not that it refused the command or that the command is wrong.
 
-    A refusal to read counts as failure: a proxy says so of the server behind it. A key that UTF-8 has no bytes for is
-    the caller's, and anybody who may name a key could take the server away from all others with it.
+    A refusal to read counts as a failure: a proxy answers so when the server behind it is down. A key that UTF-8 can't
+    encode is the caller's fault: otherwise a user who may choose a key could make the server count as unreachable.
     """
     if isinstance(error, UnicodeEncodeError):
         return False
@@ -46,28 +46,28 @@ def is_failure(error: Exception, *, writes: bool) -> bool:
     return isinstance(error, (*_BROKEN, MemcacheServerError))
 
 
-def waited(error: Exception) -> bool:
-    """Tell whether a failure took time: a server that hangs, and not one that is gone."""
+def took_time(error: Exception) -> bool:
+    """Tell whether a failure took time: the server hangs, rather than refusing connections."""
     return isinstance(error, _WAITED)
 
 
-def described(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """
-    Return what happened, as operating system, TLS or server have it.
+    Return an error as text, in the words of the operating system, TLS or the server.
 
-    What came instead of an answer is left out, as keys may be in it: those of sessions are as good as passwords.
+    Bytes that came instead of an answer are left out, since they may contain keys: a session's key is like a password.
     """
     name = type(error).__name__
     has_text = isinstance(error, OSError | MemcacheServerError) and str(error)
     return f"{name}: {error}" if has_text else name
 
 
-def failure(server: str, operation: str, reason: str, *, waits: bool) -> MemcachedError:
-    """Return what to raise for a failed command, for what `described()` and `waited()` say of the failure."""
+def unreachable_error(server: str, operation: str, reason: str, *, waits: bool) -> MemcachedError:
+    """Return the exception for a failed command; *reason* and *waits* are its `describe_error()` and `took_time()`."""
     kind = MemcachedTimeoutError if waits else MemcachedConnectionError
-    failed = kind(
+    error = kind(
         f"{operation} failed, as memcached server {server} is out of reach ({reason}). Start it,"
-        " or mend the way to it; where lost writes do no harm, say ignore_exc=True in OPTIONS, and they are logged."
+        " or repair the network; if lost writes do no harm, set ignore_exc=True in OPTIONS, and they are logged."
     )
-    failed.server, failed.operation = server, operation
-    return failed
+    error.server, error.operation = server, operation
+    return error

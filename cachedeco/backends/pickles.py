@@ -1,4 +1,4 @@
-"""How values are stored where `OPTIONS` says nothing: as Django's `PyMemcacheCache` does, which finds them, too."""
+"""The default serializer of the memcached backend: the same bytes as Django's `PyMemcacheCache`."""
 
 import pickle
 from typing import Any
@@ -11,13 +11,14 @@ _PLAIN = FLAG_TEXT | FLAG_INTEGER | FLAG_LONG
 
 class Pickles(PickleSerde):
     """
-    pymemcache's pickling serde, but for what can't be unpickled: that raises, so that it can be told from `None`.
+    pymemcache's pickling serde, which raises if a value can't be unpickled, where pymemcache's returns `None`.
 
-    Text, numbers and bytes are stored as they are, for `incr()` to work; all else is pickled, by the newest protocol.
+    Text, numbers and bytes are stored as they are, for `incr()` to work; other values are pickled, by the newest
+    protocol.
     """
 
     def deserialize(self, key: Key, value: bytes, flags: int) -> Any:
-        """Return what was stored; raise what unpickling raises."""
+        """Return the stored value; an error of unpickling is raised."""
         if flags & FLAG_PICKLE and not flags & _PLAIN:
-            return pickle.loads(value)  # noqa: S301 -- who can write to the server is trusted, as docs/memcached.md says
+            return pickle.loads(value)  # noqa: S301 -- processes that can write to the server are trusted, as docs/memcached.md says
         return python_memcache_deserializer(key, value, flags)  # type: ignore[no-untyped-call]

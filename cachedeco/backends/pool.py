@@ -1,10 +1,10 @@
 """
-The connections of this process to one server: open across requests and threads, each used by one caller at a time.
+Connection pool for one server: connections stay open across requests and threads, and serve one caller at a time.
 
-A connection is put back by whoever has read the whole answer, and by nobody else: an exception, an interrupt and a
-killed greenlet leave it out, and so it can't give the rest of an answer to the next caller.
+A caller puts a connection back only after it has read the whole answer. After an exception, an interrupt or a killed
+greenlet the connection does not return to the pool, so the next caller never reads the rest of an old answer.
 
-Nothing is locked, since a deque needs no lock to be pushed and popped, so a fork can't come while a lock is held.
+Thread-safe without a lock, since pushing and popping a deque are atomic; so a fork never happens while a lock is held.
 """
 
 import os
@@ -19,12 +19,12 @@ from typing import Any, Final, cast
 from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
-# C's `struct linger`: to wait 0 seconds for what is still to be sent.
+# C's `struct linger`: on close, wait 0 seconds for unsent bytes, and discard them.
 _AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-# What memcached says to a connection that is one too many, and closes it.
+# memcached's answer to one connection too many, which it closes then.
 _FULL: Final = b"ERROR Too many open connections"
 _SET_EACH: Final = b"set_each"
-# What may be the answer to a command; pymemcache takes any other for one that says no.
+# Possible answers to a command; pymemcache would take any other line for a negative answer.
 _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     b"delete": (b"DELETED", b"NOT_FOUND"),
     b"touch": (b"TOUCHED", b"NOT_FOUND"),
@@ -32,11 +32,11 @@ _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     _SET_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
 }
 
-Stored = tuple[bytes, int]  # what a serde has made of a value, and its flags
+Stored = tuple[bytes, int]  # a serialized value, and its flags
 
 
-class _AsItIs:
-    """Takes and gives values with their flags: what they mean is not for those who hold a connection."""
+class _IdentitySerde:
+    """A serde that changes nothing: values are serialized before a connection is taken, and loaded after."""
 
     @staticmethod
     def serialize(_key: Key, stored: Stored) -> Stored:
@@ -51,8 +51,8 @@ class Connection(Client):
     """
     One connection, which opens itself at the first command.
 
-    What has not arrived when it is closed is thrown away. Otherwise the kernel goes on sending it for minutes: a write
-    that has failed would arrive when the network is well again, and take the place of one that came after it.
+    Closing it discards unsent bytes. Otherwise the kernel would go on sending them for minutes: a write that has failed
+    would arrive when the network works again, and overwrite a later one.
     """
 
     def _connect(self) -> None:
@@ -60,12 +60,12 @@ class Connection(Client):
         cast("socket", self.sock).setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
 
     def stored(self, keys: list[str]) -> dict[str, Stored]:
-        """Return what is there of some keys."""
+        """Return the values of some keys, serialized; missing keys are left out."""
         found: dict[Any, Stored] = self.get_many(keys)
         return found
 
     def set_each(self, values: Mapping[str, Stored], expire: int) -> list[str]:
-        """Do as `set_many()`, but return the keys that the server refused where that raises for all of them."""
+        """Store values as `set_many()` does, but return the refused keys, where that raises for all keys."""
         expires = self._check_integer(expire, "expire")
         commands = []
         for key, (data, flags) in values.items():
@@ -74,7 +74,7 @@ class Connection(Client):
         lines = self._misc_cmd(commands, _SET_EACH, noreply=False)
         failed = [key for key, line in zip(values, lines, strict=True) if line != b"STORED"]
         if failed:
-            # After a refusal a server may say more than one line of it.
+            # A server may send more than one line for a refusal.
             self.close()
         return failed
 
@@ -92,36 +92,36 @@ class Connection(Client):
         return lines
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
-        if line.startswith(_FULL):  # which pymemcache takes for the answer to a command that there is not
+        if line.startswith(_FULL):  # pymemcache would report an unknown command
             raise MemcacheUnexpectedCloseError(_FULL.decode())
         if name != _SET_EACH:
             super()._raise_errors(line, name)
 
 
 class Pool:
-    """Connections to one server that nobody is using."""
+    """The idle connections to one server. Thread-safe."""
 
     def __init__(self, server: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> None:
         """
-        Begin without any.
+        Create an empty pool.
 
         Args:
             server: Host and port, or the path of a Unix socket.
 
-            options: Of pymemcache's `Client`.
+            options: Options of pymemcache's `Client`.
 
-            most: So many are kept; while more callers are busy at once, more are open.
+            most: Number of idle connections to keep; more are open while more callers need one at once.
 
-            seconds: So long is one kept that nobody needs; 0 is for ever.
+            seconds: Seconds to keep an idle connection; 0 is for ever.
         """
         self._server = server
-        self._options = {**options, "serde": _AsItIs(), "default_noreply": False, "ignore_exc": False}
+        self._options = {**options, "serde": _IdentitySerde(), "default_noreply": False, "ignore_exc": False}
         self._most = most
         self._seconds = seconds or float("inf")
         self._idle: deque[tuple[Connection, float]] = deque()
 
     def take(self) -> Connection | None:
-        """Return an open connection on which nothing has happened since it was put back; None where there is none."""
+        """Return an idle connection that is open and has nothing to read; None if there is none."""
         while True:
             try:
                 connection, since = self._idle.pop()
@@ -136,14 +136,14 @@ class Pool:
         return Connection(self._server, **self._options)
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection whose last command has ended as it should."""
+        """Return a connection to the pool after a complete answer; close it if the pool is full."""
         if len(self._idle) < self._most:
             self._idle.append((connection, monotonic()))
         else:
             connection.close()
 
     def prune(self) -> None:
-        """Close what nobody has needed for too long. The last one put back is taken first, so that some can rest."""
+        """Close connections that were idle for too long. `take()` prefers recent ones, so that others can time out."""
         limit = monotonic() - self._seconds
         while True:
             try:
@@ -157,9 +157,9 @@ class Pool:
 
     def clear(self) -> None:
         """
-        Close everything that nobody is using.
+        Close all idle connections.
 
-        In a forked child this takes nothing from the parent: a socket is closed without a word to the server.
+        Safe in a forked child: closing a socket there sends nothing to the server, and leaves the parent's open.
         """
         while self._idle:
             self._idle.pop()[0].close()
@@ -167,10 +167,10 @@ class Pool:
 
 def is_readable(sock: socket) -> bool:
     """
-    Tell whether there is something to read from a connection that should be silent, or its end.
+    Tell whether an idle connection has bytes to read, or was closed by the server.
 
-    A server that was started again, or closed the connection, has said so by now. So nothing has to be sent, perhaps a
-    second time, to find it out. The rest of an answer would be seen as well.
+    A restarted server has closed its connections by now, so no command has to be sent, perhaps twice, to find out. The
+    rest of an old answer is detected as well.
     """
     if not hasattr(select, "poll"):  # on Windows
         return bool(select.select([sock], [], [], 0)[0])

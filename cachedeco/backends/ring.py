@@ -1,8 +1,8 @@
 """
-Several memcached servers as one: which of them has a key, what goes to each, and what becomes of a failure.
+A client over several memcached servers: choose a key's server, group keys by server, handle unreachable servers.
 
-A key has one server, whatever happens to that one: the hash, and the servers' names in it, are those of pymemcache's
-`HashClient`, so that a site which comes from there finds its keys.
+A key belongs to one server, also while that is unreachable. The hash, and the servers' names in it, are those of
+pymemcache's `HashClient`, so that a site which used it finds its keys.
 """
 
 import logging
@@ -25,21 +25,21 @@ logger = logging.getLogger("cachedeco")
 T = TypeVar("T")
 Grouped = Iterator[tuple[Server, list[str]]]
 
-# So many writes are sent before the first answer is read. Their answers, of some ten bytes each, have to fit into the
-# buffers on the way, or server and client would wait for each other.
+# Writes that are sent before the first answer is read. Their answers, of about ten bytes each, have to fit into the
+# buffers of the network, or server and client would wait for each other.
 MOST_AT_ONCE: Final = 1000
-# ... and of values no more than so many bytes, and one value: `timeout` is for all that is sent at once, and half a
-# second is enough for a megabyte on a network of 20 megabits.
+# Bytes of values that are sent at once; the last value may exceed it. `timeout` covers all that is sent at once, and
+# half a second is enough for a megabyte on a network of 20 megabits.
 MOST_BYTES_AT_ONCE: Final = 2**20
-# Keys of which it is remembered what server they have: pymemcache's hash takes ten microseconds for each server.
+# Keys whose server is cached: pymemcache's hash takes ten microseconds for each server.
 MOST_KNOWN: Final = 4096
 
 
 class Hasher(Protocol):
-    """What chooses a server: pymemcache's `RendezvousHash`, or the option `hasher`."""
+    """Chooses the server of a key: pymemcache's `RendezvousHash`, or the option `hasher`."""
 
     def add_node(self, node: str, /) -> None:
-        """Know one more server."""
+        """Add a server."""
         ...
 
     def get_node(self, key: str, /) -> str:
@@ -48,19 +48,19 @@ class Hasher(Protocol):
 
 
 class Serde(Protocol):
-    """What makes bytes of values: pymemcache's, or the option `serde`."""
+    """Serializes values: pymemcache's serde, or the option `serde`."""
 
     def serialize(self, key: bytes, value: Any, /) -> tuple[object, int]:
-        """Return what is to be stored, and flags of 16 bits."""
+        """Return the value to store, and flags of 16 bits."""
         ...
 
     def deserialize(self, key: str, value: bytes, flags: int, /) -> Any:
-        """Return what was stored."""
+        """Return the stored value."""
         ...
 
 
 class FailedKeys(list[str]):
-    """The keys that were not stored, and why, where that is because of a server that is out of reach."""
+    """The keys that were not stored, and the error, if a server was unreachable."""
 
     error: MemcachedError | None = None
 
@@ -69,12 +69,12 @@ class Ring:
     """
     A client over a fixed list of servers, with the methods that Django's memcached backends call.
 
-    Reads of a server that is out of reach find nothing. Writes to it raise `MemcachedError`, or, with the option
-    *ignore_exc*, are logged as errors, and return what stands for a write that did nothing.
+    Thread-safe. Reads from an unreachable server are misses. Writes to it raise `MemcachedError`; with the option
+    *ignore_exc* they are logged as errors, and return the result of a write that changed nothing.
     """
 
     def __init__(self, locations: Iterable[str], **options: Any) -> None:
-        """Find the servers; nothing is sent."""
+        """Look up the servers; nothing is sent."""
         connection = {name: options[name] for name in (*CONNECTION, *OPTIONAL) if name in options}
         most, seconds = options["max_pool_size"] or MOST_IDLE, options["pool_idle_timeout"]
         self._servers: dict[str, Server] = {}
@@ -82,11 +82,11 @@ class Ring:
             address = normalize_server_spec(location.strip() if isinstance(location, str) else location)
             name = address if isinstance(address, str) else "{}:{}".format(*address)
             self._servers[name] = server_at(name, address, connection, most=most, seconds=seconds)
-        self._name_of = _chooser(options["hasher"], tuple(self._servers))
+        self._name_of = _server_chooser(options["hasher"], tuple(self._servers))
         self._only = next(iter(self._servers.values())) if len(self._servers) == 1 else None
         self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
         self._encoding = options["encoding"]
-        self._ignores = bool(options["ignore_exc"])
+        self._ignore_exc = bool(options["ignore_exc"])
         prefix = options["key_prefix"]
         self._prefix = prefix.encode("ascii") if isinstance(prefix, str) else prefix
         self._unicode = options["allow_unicode_keys"]
@@ -94,76 +94,80 @@ class Ring:
     # --- reading ---
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value, or *default* where there is none, it can't be read, or the server is out of reach."""
-        return self._loaded(self._read("get", self._server_of(key), [key])).get(key, default)
+        """Return a value; *default* if it is missing or unreadable, or the server is unreachable."""
+        return self._load(self._read("get", self._server_of(key), [key])).get(key, default)
 
-    def demand(self, operation: str, key: str, default: Any = None) -> Any:
-        """Do as `get()`, but raise where the server is out of reach: for an operation that tells what is not there."""
+    def get_or_raise(self, operation: str, key: str, default: Any = None) -> Any:
+        """Return a value as `get()` does, but raise if the server is unreachable: for operations that report a miss."""
         nothing: dict[str, Stored] = {}
         found = self._write(operation, self._server_of(key), lambda one: one.stored([key]), lost=nothing)
-        return self._loaded(found).get(key, default)
+        return self._load(found).get(key, default)
 
     def get_multi(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return what is there of some keys, of the servers that answer."""
+        """Return the values of some keys, from the servers that answer."""
         found: dict[str, Any] = {}
-        for server, some in self._grouped(keys):
-            found.update(self._loaded(self._read("get_many", server, some)))
+        for server, chunk in self._group_by_server(keys):
+            found.update(self._load(self._read("get_many", server, chunk)))
         return found
 
     # --- writing ---
 
     def set(self, key: str, value: Any, expire: int = 0) -> bool:
         """Store a value."""
-        stored = self._dumped(key, value)
+        stored = self._dump(key, value)
         return self._write("set", self._server_of(key), lambda one: bool(one.set(key, stored, expire)), lost=False)
 
     def add(self, key: str, value: Any, expire: int = 0) -> bool:
-        """Store a value where there is none; tell whether that was so."""
-        stored = self._dumped(key, value)
+        """Store a value if there is none; return whether it was stored."""
+        stored = self._dump(key, value)
         return self._write("add", self._server_of(key), lambda one: one.add(key, stored, expire), lost=False)
 
     def touch(self, key: str, expire: int = 0) -> bool:
-        """Give a value a new timeout; tell whether there is one."""
+        """Give a value a new timeout; return whether there is a value."""
         return self._write("touch", self._server_of(key), lambda one: one.touch(key, expire), lost=False)
 
     def delete(self, key: str) -> bool:
-        """Delete a value; tell whether there was one."""
+        """Delete a value; return whether there was one."""
         return self._write("delete", self._server_of(key), lambda one: one.delete(key), lost=False)
 
     def incr(self, key: str, delta: int) -> int | None:
-        """Add to a number, and return the sum; None where there is none."""
+        """Add to a number, and return the sum; None if there is no number."""
         return self._write("incr", self._server_of(key), lambda one: one.incr(key, delta), lost=None)
 
     def decr(self, key: str, delta: int) -> int | None:
-        """Take from a number, down to 0, and return what is left; None where there is none."""
+        """Subtract from a number, down to 0, and return the difference; None if there is no number."""
         return self._write("decr", self._server_of(key), lambda one: one.decr(key, delta), lost=None)
 
     def set_multi(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
-        """Store values, and return the keys of those that were not stored; raise nothing because of a server."""
-        stored = {key: self._dumped(key, value) for key, value in values.items()}
+        """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
+        stored = {key: self._dump(key, value) for key, value in values.items()}
         failed = FailedKeys()
-        for server, keys in self._grouped(stored):
-            for some in _chunks(keys, {key: len(stored[key][0]) for key in keys}):
+        for server, keys in self._group_by_server(stored):
+            for chunk in _chunks(keys, {key: len(stored[key][0]) for key in keys}):
                 try:
-                    failed += self._set_some(server, {key: stored[key] for key in some}, expire)
+                    failed += self._set_some(server, {key: stored[key] for key in chunk}, expire)
                 except MemcachedError as error:
-                    failed += some
+                    failed += chunk
                     failed.error = failed.error or error
         return failed
 
     def delete_multi(self, keys: Iterable[str]) -> None:
-        """Delete values of all servers that answer; then raise because of those that did not."""
+        """Delete values on all servers that answer; then raise the errors of the others."""
         self._on_each(
             "delete_many",
-            ((server, _deleting(some)) for server, keys in self._grouped(keys) for some in _chunks(keys, {})),
+            (
+                (server, _delete_command(chunk))
+                for server, keys in self._group_by_server(keys)
+                for chunk in _chunks(keys, {})
+            ),
         )
 
     def flush_all(self) -> None:
-        """Empty all servers that answer; then raise because of those that did not."""
+        """Empty all servers that answer; then raise the errors of the others."""
         self._on_each("clear", ((server, lambda one: one.flush_all()) for server in self._servers.values()))
 
     def prune(self) -> None:
-        """Close the connections that nobody has needed for long."""
+        """Close the connections that were idle for too long."""
         for server in self._servers.values():
             server.pool.prune()
 
@@ -172,7 +176,7 @@ class Ring:
     def _server_of(self, key: str) -> Server:
         return self._only or self._servers[self._name_of(key)]
 
-    def _grouped(self, keys: Iterable[str]) -> Grouped:
+    def _group_by_server(self, keys: Iterable[str]) -> Grouped:
         groups: dict[Server, list[str]] = defaultdict(list)
         for key in keys:
             groups[self._server_of(key)].append(key)
@@ -181,10 +185,10 @@ class Ring:
     def _read(self, operation: str, server: Server, keys: list[str]) -> dict[str, Stored]:
         try:
             return server.run(operation, lambda one: one.stored(keys), writes=False)
-        except MemcachedError:  # which the server has logged, once
+        except MemcachedError:  # `Server` logs an outage, once
             return {}
         except MemcacheClientError:
-            if self._ignores:
+            if self._ignore_exc:
                 return {}
             raise
 
@@ -192,17 +196,17 @@ class Ring:
         try:
             return server.run(operation, command, writes=True)
         except (MemcachedError, MemcacheError) as error:
-            if not self._ignores:
+            if not self._ignore_exc:
                 raise
-            self._tell(operation, error)
+            self._log_lost_write(operation, error)
             return lost
 
     def _set_some(self, server: Server, values: Mapping[str, Stored], expire: int) -> list[str]:
         try:
             return server.run("set_many", lambda one: one.set_each(values, expire), writes=True)
         except MemcachedError as error:
-            if self._ignores:
-                self._tell("set_many", error)
+            if self._ignore_exc:
+                self._log_lost_write("set_many", error)
             raise
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
@@ -218,25 +222,25 @@ class Ring:
             raise errors[0]
 
     @staticmethod
-    def _tell(operation: str, error: Exception) -> None:
-        logger.error("A write to memcached was lost, as ignore_exc has it (%s): %s", operation, error)
+    def _log_lost_write(operation: str, error: Exception) -> None:
+        logger.error("A write to memcached was lost, and ignored because of ignore_exc (%s): %s", operation, error)
 
     # --- values ---
 
-    def _dumped(self, key: str, value: object) -> Stored:
-        """Return what is to be stored, before any connection is taken: what is wrong with a value is not its fault."""
+    def _dump(self, key: str, value: object) -> Stored:
+        """Serialize a value before a connection is taken: an error of the value does not break a connection."""
         name = check_key_helper(key, self._unicode, self._prefix)
         data, flags = self._serde.serialize(name, value)
         if not isinstance(data, bytes):
             try:
                 data = str(data).encode(self._encoding)
             except UnicodeEncodeError as error:
-                msg = f"Can't store this value as {self._encoding}: {error}. Say encoding='utf-8' in OPTIONS."
+                msg = f"Can't store this value as {self._encoding}: {error}. Set encoding='utf-8' in OPTIONS."
                 raise MemcacheIllegalInputError(msg) from error
         return data, flags
 
-    def _loaded(self, found: Mapping[str, Stored]) -> dict[str, Any]:
-        """Return the values, without those that can't be read; the connection is somebody else's again by now."""
+    def _load(self, found: Mapping[str, Stored]) -> dict[str, Any]:
+        """Load values, without those that can't be read; the connection is back in the pool by now."""
         values = {}
         for key, (data, flags) in found.items():
             try:
@@ -248,26 +252,26 @@ class Ring:
         return values
 
 
-def _deleting(keys: list[str]) -> Callable[..., Any]:
+def _delete_command(keys: list[str]) -> Callable[..., Any]:
     return lambda one: one.delete_many(keys)
 
 
 def _chunks(keys: list[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Give keys in parts that are sent at once; *sizes* are the bytes of their values, where they have some."""
-    some: list[str] = []
+    """Yield chunks of keys to send at once; *sizes* are the bytes of their values, if values are sent."""
+    chunk: list[str] = []
     size = 0
     for key in keys:
-        if len(some) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
-            yield some
-            some, size = [], 0
-        some.append(key)
+        if len(chunk) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(key)
         size += sizes.get(key, 0)
-    yield some
+    yield chunk
 
 
 @lru_cache(maxsize=16)
-def _chooser(hasher: Callable[[], Hasher], names: tuple[str, ...]) -> Callable[[str], str]:
-    """Return what finds a key's server by its name: one for all threads, as each has a cache of its own."""
+def _server_chooser(hasher: Callable[[], Hasher], names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return a cached function from keys to the names of servers, shared by the cache objects of all threads."""
     chosen = hasher()
     for name in names:
         chosen.add_node(name)

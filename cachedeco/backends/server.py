@@ -1,13 +1,13 @@
 """
-One memcached server, as this process knows it: its connections, and whether it is out of reach.
+One memcached server: its connection pool, and a circuit breaker with exponential backoff.
 
-A server that fails is left alone for a pause: what is read from it counts as missing, at once. When the pause is over
-the next command is sent, and one caller waits for it; a failure makes the next pause longer. So a server that hangs
-costs one caller one timeout in each pause.
+After a failure the server gets no commands for a pause: reads are misses, at once. After the pause one caller sends a
+probe, and waits for the answer; a failure makes the next pause longer. So a server that hangs costs one request one
+timeout per backoff interval.
 
-A write is tried during a pause, too, where the server refused connections, since that takes no time to find out: one
-that was started again is used by others at once, and what is deleted or invalidated must be so there. Of one that
-hangs, writes wait for the end of the pause, and fail until then.
+If the server refused connections, writes are tried during a pause too, since a refusal takes no time: other processes
+use a restarted server at once, so deletions and invalidations must reach it. If the server hangs, writes fail until the
+pause ends.
 """
 
 import logging
@@ -19,26 +19,26 @@ from typing import Any, Final, Literal, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
-from cachedeco.backends.errors import described, failure, is_failure, waited
+from cachedeco.backends.errors import describe_error, is_failure, took_time, unreachable_error
 from cachedeco.backends.pool import Connection, Pool
 
 logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
-Address = tuple[str, int] | str  # of a Unix socket: its path
+Address = tuple[str, int] | str  # a str is the path of a Unix socket
 Command = Callable[[Connection], T]
 
-# Seconds. What was only slow, once, is asked again soon; one that stays away costs little after a while.
+# Seconds. A server that was slow once is probed soon; one that stays unreachable costs little after a while.
 FIRST_PAUSE: Final = 0.25
 GROWTH: Final = 2
-# Short, as writes to a server that hung, and is well again, fail until it ends.
+# Short, since writes to a server that hung fail until the pause ends, even if it has recovered.
 LONGEST_PAUSE: Final = 10.0
-# Processes that saw one server die together must not all ask it together.
+# Processes that saw a server die at the same moment must not all probe it at the same moment.
 JITTER: Final = 0.25
 
 
 class Outage:
-    """The time from the failure that found a server out of reach to its next answer."""
+    """The time from the first failure of a server to its next answer: the state of an open circuit breaker."""
 
     __slots__ = ("began", "pause", "probed_until", "reason", "until", "waits")
 
@@ -50,97 +50,97 @@ class Outage:
         self.lengthen(error)
 
     def lengthen(self, error: Exception) -> None:
-        """Begin a pause, longer than the last one."""
-        # Not the error itself, in whose traceback is all that its caller had, for as long as the outage lasts.
-        self.reason, self.waits = described(error), waited(error)
+        """Begin a pause, longer than the last one: exponential backoff."""
+        # Not the error itself: its traceback would keep the local variables of its caller alive during the outage.
+        self.reason, self.waits = describe_error(error), took_time(error)
         self.pause = min(self.pause * GROWTH, LONGEST_PAUSE)
         self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)
 
     def allows_request(self, *, writes: bool) -> Literal["probe", "try"] | None:
-        """Tell whether a command may be sent, and whether others wait for what becomes of it."""
+        """Return "probe" or "try" if a command may be sent; no other command is a probe before a probe ends."""
         with _lock:
             now = monotonic()
             if now >= max(self.until, self.probed_until):
-                # Not for ever: an interrupt may come between this and the question.
+                # Limited, since an interrupt may come between this and the probe.
                 self.probed_until = now + LONGEST_PAUSE
                 return "probe"
         return "try" if writes and not self.waits else None
 
 
 class Server:
-    """One server. Safe across threads, and after a fork."""
+    """One server. Thread-safe, and usable after a fork."""
 
     def __init__(self, name: str, pool: Pool) -> None:
-        """Believe it to be well; nothing is sent."""
+        """Create a server without an outage; nothing is sent."""
         self.name = name
         self.pool = pool
         self._outage: Outage | None = None
 
     def run(self, operation: str, command: Command[T], *, writes: bool) -> T:
         """
-        Carry out a command on a connection of its own.
+        Run a command on a connection that no other caller uses.
 
-        What is written is sent once; what is read is asked for again where the connection was lost.
+        A write is sent once; a read is repeated if the connection was lost.
 
         Raises:
-            MemcachedError: The server can't be asked, or its answer did not come.
+            MemcachedError: The server is unreachable, or did not answer.
         """
         outage = self._outage
-        way = None if outage is None else outage.allows_request(writes=writes)
-        if outage is not None and way is None:
-            raise failure(self.name, operation, outage.reason, waits=outage.waits)
+        permission = None if outage is None else outage.allows_request(writes=writes)
+        if outage is not None and permission is None:
+            raise unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
         try:
-            result = self._carried_out(command, again=not writes)
+            result = self._execute(command, again=not writes)
         except Exception as error:
             if not is_failure(error, writes=writes):
                 raise
-            self._failed(error, is_probe=way == "probe")
-            raise failure(self.name, operation, described(error), waits=waited(error)) from error
+            self._record_failure(error, is_probe=permission == "probe")
+            raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error
         finally:
-            if outage is not None and way == "probe":
+            if outage is not None and permission == "probe":
                 outage.probed_until = 0.0
         if outage is not None:
-            self._check_progress(outage)
+            self._end_outage(outage)
         return result
 
     def forget(self) -> None:
-        """Close what nobody uses, and believe the server to be well again."""
+        """Close the idle connections, and end the outage."""
         self.pool.clear()
         self._outage = None
 
-    def _carried_out(self, command: Command[T], *, again: bool) -> T:
+    def _execute(self, command: Command[T], *, again: bool) -> T:
         known = self.pool.take()
         connection = known or self.pool.connection()
         try:
             result = command(connection)
-        except BaseException as error:  # half an answer may be on it: also after a KeyboardInterrupt
+        except BaseException as error:  # part of an answer may be unread, also after a KeyboardInterrupt
             connection.close()
-            # The server was started again just now: the answer of the new one is as good.
+            # The server was restarted: its new process gives a valid answer.
             if again and known and isinstance(error, ConnectionError | MemcacheUnexpectedCloseError):
                 self.pool.clear()
-                return self._carried_out(command, again=False)
+                return self._execute(command, again=False)
             raise
         if connection.sock is not None:
             self.pool.put(connection)
         return result
 
-    def _failed(self, error: Exception, *, is_probe: bool) -> None:
+    def _record_failure(self, error: Exception, *, is_probe: bool) -> None:
         with _lock:
             outage = self._outage
             if outage is None:
                 self._outage = Outage(error)
-            elif is_probe or (waited(error) and not outage.waits):
+            elif is_probe or (took_time(error) and not outage.waits):
                 outage.lengthen(error)
         if outage is None:
-            # Where its host is gone the others are as dead, and look well: each would lose the write it is taken for.
+            # If the host is gone, the idle connections are dead but look open: each would lose a write.
             self.pool.clear()
             logger.warning(
                 "memcached server %s is out of reach: %s. What is read from it counts as missing until it answers.",
                 self.name,
-                described(error),
+                describe_error(error),
             )
 
-    def _check_progress(self, outage: Outage) -> None:
+    def _end_outage(self, outage: Outage) -> None:
         with _lock:
             ends = self._outage is outage
             if ends:
@@ -149,23 +149,23 @@ class Server:
             logger.info("memcached server %s answers again, after %.1f s.", self.name, monotonic() - outage.began)
 
 
-# A signal's handler, and what garbage collection calls, may use the cache while their own thread holds it.
+# Reentrant: a signal handler or a finalizer may use the cache in the thread that holds the lock.
 _lock = RLock()
-# By address and options: the caches that Django makes for each thread, and each task, share them.
+# By address and options: shared by the cache objects that Django makes for each thread and task.
 _servers: dict[tuple[object, ...], Server] = {}
 
 
 def server_at(name: str, address: Address, options: Mapping[str, Any], *, most: int, seconds: float) -> Server:
-    """Return the server at an address, the same for the same options; as `Pool` takes them."""
+    """Return the server at an address, the same object for the same options; the arguments are those of `Pool`."""
     given = [(option, _identity(value)) for option, value in sorted(options.items())]
     key = (address, most, seconds, *given)
     known = _servers.get(key)
-    # Of two threads that make it at once, both get that of the first.
+    # If two threads create it at once, both get the first one.
     return known or _servers.setdefault(key, Server(name, Pool(address, options, most, seconds)))
 
 
 def forget_servers() -> None:
-    """Close every connection that nobody is using, and forget what is known of any server."""
+    """Close all idle connections, and forget all servers."""
     servers = list(_servers.values())
     _servers.clear()
     for server in servers:
@@ -176,11 +176,11 @@ def _identity(value: object) -> object:
     try:
         hash(value)
     except TypeError:
-        return id(value)  # which stays its own: the pool keeps the options
+        return id(value)  # unique, since the pool keeps the options alive
     return value
 
 
 def forget_in_child() -> None:
-    """Close the parent's idle connections in a forked child, which says nothing to the servers."""
+    """Close the parent's idle connections in a forked child; nothing is sent to the servers."""
     for server in _servers.values():
         server.forget()

@@ -1,6 +1,6 @@
-"""System checks: faults of a project, reported before they matter."""
+"""System checks: faults in the settings, caches, databases and functions of a project."""
 
 
 def register() -> None:
-    """Register the checks with Django: each module registers its own when it is imported."""
-    from cachedeco.checks import caches, functions, private_api, settings  # noqa: F401 -- imported for that alone
+    """Register the checks with Django: each module registers its checks at import."""
+    from cachedeco.checks import caches, functions, private_api, settings  # noqa: F401 -- imported to register

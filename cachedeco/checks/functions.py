@@ -20,11 +20,11 @@ from cachedeco.runtime import conf
 
 @register("cachedeco")
 def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
-    """Check that every decorated function uses a database there is, and a cache that invalidations reach."""
+    """Check that every decorated function uses an existing database, and a cache that invalidations reach."""
     try:
         aliases = conf.settings().ALIASES
     except ImproperlyConfigured:
-        return []  # E001 says it
+        return []  # reported by E001
     databases = [
         Error(
             f"{spec.name}() uses using={spec.options['using']!r}, which is not in DATABASES.",
@@ -47,11 +47,11 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
 
 @register("cachedeco")
 def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
-    """Check that no classmethod is above a cached function, as far as names lead to the class."""
+    """Check that no classmethod is above a cached function, if the class can be found by its name."""
     return [
         Error(
-            f"{spec.name}() stands under @classmethod, and its verbs would not know the class.",
-            hint="Turn the two decorators round: ours above @classmethod.",
+            f"{spec.name}() is under @classmethod, so its verbs do not get the class.",
+            hint="Swap the two decorators: put ours above @classmethod.",
             id="cachedeco.E009",
         )
         for spec in all_specs()
@@ -61,7 +61,7 @@ def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
 
 @register("cachedeco")
 def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
-    """Check what `depends_on` names, and that writes reach it: bulk ones too, and from every process."""
+    """Check that the models of `depends_on` exist, and that bulk writes and writes of all processes invalidate."""
     messages: list[CheckMessage] = []
     functions: dict[type[Model], list[str]] = defaultdict(list)
     for spec in all_specs():
@@ -69,7 +69,7 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
             try:
                 model, field = dependency.resolve()
             except TypeError as error:
-                hint = "Name a model as 'app_label.Model', and a field as its column is called."
+                hint = "Name a model as 'app_label.Model', and a field by its name or its column."
                 messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
                 continue
             functions[model] += [] if spec.name in functions[model] else [spec.name]
@@ -83,12 +83,12 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
 def _silent_writes(model: type[Model], functions: str) -> Iterator[CheckMessage]:
     options = model._meta
     if options.auto_created:
-        return  # nobody can choose its manager; the many-to-many field tells
+        return  # its manager can't be chosen; the many-to-many field sends signals
     if not _invalidates(model._default_manager):
         yield Warning(
             f"update(), bulk_create() and bulk_update() of {options.label} do not invalidate {functions}.",
             hint=(
-                "Give the model objects = InvalidatingManager(), from cachedeco.managers. Where it is not yours, call "
+                "Give the model objects = InvalidatingManager(), from cachedeco.managers. If it is not yours, call "
                 f"Namespace.for_model({options.object_name}).invalidate() after such writes, and silence this check."
             ),
             obj=model,
@@ -96,9 +96,9 @@ def _silent_writes(model: type[Model], functions: str) -> Iterator[CheckMessage]
         )
     elif not _invalidates(model._base_manager) and _can_be_added(model):
         yield Warning(
-            f"add() of rows of {options.label} to what they point to does not invalidate {functions}: "
-            "Django uses the base manager there.",
-            hint="Say base_manager_name = 'objects' in the model's Meta, or the name of another InvalidatingManager.",
+            f"add() of rows of {options.label} to a related row does not invalidate {functions}: "
+            "Django uses the base manager for that.",
+            hint="Set base_manager_name = 'objects' in the model's Meta, or the name of another InvalidatingManager.",
             obj=model,
             id="cachedeco.W001",
         )

@@ -16,7 +16,7 @@ from cachedeco.storage.store import Store
 
 @register("cachedeco")
 def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
-    """Check the dict `CACHEDECO`."""
+    """Check the setting `CACHEDECO`."""
     try:
         settings = conf.settings()
     except ImproperlyConfigured as error:
@@ -28,7 +28,7 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
     return [
         Error(
             f"The key prefix of cache {alias!r} leaves {Store(alias).key_budget()} of memcached's 250 bytes for keys.",
-            hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} are left.",
+            hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} bytes are left.",
             id="cachedeco.E003",
         )
         for alias in settings.ALIASES
@@ -38,9 +38,9 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
 
 @register("cachedeco")
 def check_outbox(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
-    """Check that nobody relies on an outbox that is not there."""
+    """Check that the outbox is installed if its setting is set."""
     raw = getattr(django_settings, "CACHEDECO", {})
     if not isinstance(raw, dict) or "OUTBOX_SECONDS" not in raw or apps.is_installed("cachedeco.outbox"):
         return []
-    msg = "CACHEDECO has OUTBOX_SECONDS, and there is no outbox."
+    msg = "CACHEDECO has OUTBOX_SECONDS, but the outbox is not installed."
     return [Error(msg, hint='Add "cachedeco.outbox" to INSTALLED_APPS, and migrate.', id="cachedeco.E007")]

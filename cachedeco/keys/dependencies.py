@@ -137,10 +137,13 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         ImproperlyConfigured: The app "cachedeco", which connects the models, is not installed.
     """
     if not isinstance(depends_on, list | tuple):
-        shown = depends_on.__name__ if isinstance(depends_on, type) else repr(depends_on)
-        msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{shown}]."
+        msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{_shown(depends_on)}]."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
         msg = f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app connects the models."
         raise ImproperlyConfigured(msg)
     return [Dependency(subject, item) for item in depends_on]
+
+
+def _shown(item: object) -> str:
+    return item.__name__ if isinstance(item, type) else repr(item)

@@ -1,1 +1,1 @@
-"""Django looks here for commands."""
+"""Management commands; Django finds them by this path."""

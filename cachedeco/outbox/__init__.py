@@ -1,4 +1,4 @@
-"""Invalidations that survive: a Django app that keeps them as rows of the transaction, until a cache has them."""
+"""Transactional outbox: invalidations are rows of the caller's transaction until a cache acknowledges them."""
 
 from typing import TYPE_CHECKING
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 def deliver(*, databases: "Sequence[str] | None" = None, batch: int = 500, replay: bool = False) -> "Report":
     """
-    Deliver, once, what no cache has acknowledged yet, and delete what is past the replay window.
+    Deliver all invalidations that no cache has acknowledged yet, and delete rows past the replay window; then return.
 
     For a periodic task: `manage.py cachedeco deliver` does the same from a shell, and its `--loop` also notices when a
-    server returns with old memory. Several at the same time do no harm.
+    server returns with old memory. Several deliverers may run at the same time.
 
     Args:
-        databases: Aliases of the databases whose rows to deliver; None is every one that has the table.
+        databases: Aliases of the databases whose rows to deliver; None is every database that has the table.
 
-        batch: How many rows to deliver together.
+        batch: Number of rows to deliver together.
 
-        replay: Deliver also what was acknowledged within `OUTBOX_SECONDS`: for a server that forgot it.
+        replay: Also deliver rows that were acknowledged within `OUTBOX_SECONDS`: for a server that lost them.
 
     Returns:
-        How many invalidations were delivered and replayed, and how many wait still.
+        The numbers of invalidations that were delivered, were replayed, and still wait.
     """
     from cachedeco.outbox.delivery import Deliverer
 

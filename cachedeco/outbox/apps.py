@@ -1,10 +1,10 @@
-"""The Django app `cachedeco.outbox`: from when it is ready, invalidations are recorded."""
+"""The Django app `cachedeco.outbox`: records invalidations from `ready()` on."""
 
 from django.apps import AppConfig
 
 
 class OutboxConfig(AppConfig):
-    """Keep invalidations as rows, each in the database whose transaction it waits for."""
+    """Keep each invalidation as a row in the database whose commit it waits for."""
 
     name = "cachedeco.outbox"
     label = "cachedeco_outbox"
@@ -12,8 +12,8 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Begin to record, and register the checks."""
-        # Here, as they need the models.
+        """Start recording, and register the checks."""
+        # Imported here, since these modules import the models.
         from cachedeco.invalidation.delivery import record_with
         from cachedeco.outbox import checks  # noqa: F401 -- registers by being imported
         from cachedeco.outbox.recording import record

@@ -1,4 +1,4 @@
-"""The outbox's own system check."""
+"""System check of the outbox: its table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from cachedeco.outbox.models import Row
 @register(Tags.database)
 def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[CheckMessage]:
     """
-    Check that the table is in each database whose invalidations are to be recorded.
+    Check that each database whose invalidations are recorded has the table.
 
-    A warning: `migrate` runs these checks before it makes the table, and stops at errors.
+    A warning, no error: `migrate` runs these checks before it makes the table, and stops at errors.
     """
     return [
         CheckWarning(
             f"Database {alias!r} has no table {Row._meta.db_table!r}: its invalidations are not recorded.",  # noqa: SLF001 -- Django documents _meta
-            hint="Run manage.py migrate; a router's allow_migrate() says which databases are to have it.",
+            hint="Run manage.py migrate; a router's allow_migrate() says which databases have it.",
             id="cachedeco.W010",
         )
         for alias in databases or ()

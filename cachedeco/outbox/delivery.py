@@ -1,4 +1,4 @@
-"""The deliverer: what no cache has acknowledged, what a server has forgotten, and what is old enough to be deleted."""
+"""The deliverer: deliver rows of the outbox, replay them to servers that lost memory, delete old rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,50 +9,50 @@ from django.db import connections, router, transaction
 
 from cachedeco.invalidation.delivery import Invalidation, attempt
 from cachedeco.outbox.heartbeat import Heartbeat, State
-from cachedeco.outbox.models import Row, acknowledge, can_claim, claimed, delete, rows
+from cachedeco.outbox.models import Row, acknowledge, can_claim, claim, delete, rows
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.store import Store
 
-# Seconds that the process which commits has for delivering by itself: two attempts at a server that is slow.
-GRACE: Final = 2.0
+# Seconds for the committing process to deliver its own rows: two attempts at a slow server.
+COMMIT_SECONDS: Final = 2.0
 
 
 class Report(NamedTuple):
-    """What one run has come to."""
+    """The result of one run."""
 
-    delivered: int = 0  #: rows that a cache has acknowledged now
+    delivered: int = 0  #: rows that a cache acknowledged in this run
     replayed: int = 0  #: invalidations that were delivered again
     waiting: int = 0  #: rows that still wait for a cache
 
 
 def tables() -> list[str]:
-    """Return the aliases of the databases that have the table, as the routers have it."""
+    """Return the aliases of the databases that have the table, according to the routers."""
     return [alias for alias in connections if router.allow_migrate_model(alias, Row)]
 
 
-def never() -> bool:
-    """Say no: nobody wants to stop."""
+def never_stop() -> bool:
+    """Return False: run to the end."""
     return False
 
 
 class Deliverer:
     """
-    Deliver what waits in the outboxes of some databases, as often as it is run.
+    Deliver the waiting rows of some databases, at each `run()`.
 
     Args:
-        databases: Their aliases; None is every one that has the table.
+        databases: Aliases; None is every database that has the table.
 
-        batch: How many rows to deliver together.
+        batch: Number of rows to deliver together.
 
-        stopping: Tells, between two batches, whether to stop.
+        stopping: Called between two batches; the run ends if it returns True.
     """
 
     def __init__(
-        self, databases: Sequence[str] | None = None, batch: int = 500, stopping: Callable[[], bool] = never
+        self, databases: Sequence[str] | None = None, batch: int = 500, stopping: Callable[[], bool] = never_stop
     ) -> None:
-        """Make heartbeats for the caches, of which nobody knows anything yet."""
+        """Create a heartbeat for each cache; nothing is sent."""
         self._databases = tables() if databases is None else list(databases)
         self._batch = batch
         self._stopping = stopping
@@ -60,11 +60,11 @@ class Deliverer:
 
     def run(self, *, replay: bool | None = None) -> Report:
         """
-        Deliver what waits, and delete what is past the replay window.
+        Deliver waiting rows, and delete those past the replay window.
 
         Args:
-            replay: Deliver again what was acknowledged within the window. None: to a cache that seems to have
-                forgotten something since the last run, which the first run can't know, and takes for granted.
+            replay: Deliver rows again that were acknowledged within the window. None: to caches that seem to have lost
+                memory since the last run; the first run can't know, and assumes it of all.
         """
         if modes.current_mode() == "off":
             return Report()
@@ -73,50 +73,51 @@ class Deliverer:
         return Report(*map(sum, zip(*reports, strict=True)))
 
     def _run_on(self, using: str, states: Mapping[str, State], *, replay: bool | None) -> Report:
-        """Do all for one database; what goes wrong with it is an event, and keeps none from the others."""
+        """Deliver, replay and delete for one database; an error is an event, and does not stop the other databases."""
         reached = [alias for alias, state in states.items() if state != "unreachable"]
         forgetful = [alias for alias in reached if replay or (replay is None and states[alias] == "forgetful")]
         try:
-            waiting = self._waiting(using, set(states).difference(reached))
+            waiting = self._count_waiting(using, set(states).difference(reached))
             delivered, lost = self._deliver(using, reached)
             replayed = sum(self._replay(using, alias) for alias in forgetful)
-            # Nothing of a cache that is still to be caught up: what it could not be told again is for the next run.
+            # No rows of a cache whose replay is incomplete: the next run needs them.
             self._prune(using, [alias for alias in reached if self._hearts[alias].is_trusted()])
-        except Exception as error:  # noqa: BLE001 -- the database comes back, or another run tells the same
+        except Exception as error:  # noqa: BLE001 -- the database comes back, or the next run reports it again
             emit(Event("error", reason=f"The outbox of database {using!r} can't be delivered", error=error))
             connections[using].close_if_unusable_or_obsolete()
-            self._doubt(forgetful)
+            self._require_replay(forgetful)
             return Report()
         return Report(delivered, replayed, waiting + lost)
 
-    def _waiting(self, using: str, unreachable: Iterable[str]) -> int:
-        """Count what waits for caches that can't be reached; each row is not tried, as each would be an event."""
+    def _count_waiting(self, using: str, unreachable: Iterable[str]) -> int:
+        """Count the rows of unreachable caches; none is tried, since each failure would be an event."""
         unreachable = list(unreachable)
         return rows(using).filter(acknowledged=None, cache__in=unreachable).count() if unreachable else 0
 
     def _deliver(self, using: str, reached: Sequence[str]) -> tuple[int, int]:
-        """Deliver what was not acknowledged, each row once; return how many rows arrived, and how many did not."""
-        due = rows(using).filter(acknowledged=None, cache__in=reached, created__lt=time() - GRACE).order_by("pk")
+        """Deliver each unacknowledged row once; return the numbers of rows that arrived, and that did not."""
+        before = time() - COMMIT_SECONDS
+        waiting = rows(using).filter(acknowledged=None, cache__in=reached, created__lt=before).order_by("pk")
         last = delivered = lost = 0
         while not self._stopping():
             with self._claiming(using):
-                found = list(claimed(due.filter(pk__gt=last)[: self._batch], using))
+                found = list(claim(waiting.filter(pk__gt=last)[: self._batch], using))
                 if not found:
                     break
-                left = set(attempt([_invalidation_of(row) for row in found]))
-                # By name: of two rows with one name only the later one's lifetime was delivered.
-                names = {(each.store.alias, each.key) for each in left}
+                failed = set(attempt([_invalidation_of(row) for row in found]))
+                # By alias and key: of two rows with the same key only the later one's lifetime was delivered.
+                names = {(each.store.alias, each.key) for each in failed}
                 arrived = [row.pk for row in found if (row.cache, row.key) not in names]
                 acknowledge(using, arrived)
             last, delivered, lost = found[-1].pk, delivered + len(arrived), lost + len(found) - len(arrived)
         return delivered, lost
 
     def _replay(self, using: str, alias: str) -> int:
-        """Deliver again all that there is of one cache: what was acknowledged, and has not been deleted since."""
+        """Deliver all rows of one cache again, acknowledged ones included; return the number of invalidations."""
         replayed = last = 0
         while not self._stopping():
-            # Without a claim: what another deliverer has in hand may have been delivered before the server forgot it.
-            # No DISTINCT: many a collation takes keys for one that differ in case.
+            # Without a claim: another deliverer may have delivered its rows before the server lost them.
+            # No DISTINCT: many collations treat keys that differ in case as equal.
             found = list(rows(using).filter(cache=alias, pk__gt=last).order_by("pk")[: self._batch])
             if not found:
                 return replayed
@@ -125,27 +126,27 @@ class Deliverer:
             replayed, last = replayed + len(names) - len(lost), found[-1].pk
             if lost:
                 break
-        self._doubt([alias])
+        self._require_replay([alias])
         return replayed
 
     def _prune(self, using: str, trusted: Sequence[str]) -> None:
-        """Delete what was acknowledged before the window, but nothing of a cache that may want it when it returns."""
+        """Delete rows acknowledged before the window, except those of caches that may need a replay."""
         before = time() - conf.settings().OUTBOX_SECONDS
         old = rows(using).filter(acknowledged__lt=before, cache__in=trusted).order_by("pk")
         while not self._stopping():
             with self._claiming(using):
-                ids = [row.pk for row in claimed(old, using)[: self._batch]]
+                ids = [row.pk for row in claim(old, using)[: self._batch]]
                 delete(rows(using).filter(pk__in=ids), using)
             if len(ids) < self._batch:
                 break
 
     def _claiming(self, using: str) -> AbstractContextManager[object]:
-        """Return a transaction in which to claim rows; nothing where they can't be: there is nothing to hold then."""
+        """Return a transaction in which to claim rows; a null context if the database can't claim rows."""
         return transaction.atomic(using=using) if can_claim(using) else nullcontext()
 
-    def _doubt(self, aliases: Iterable[str]) -> None:
+    def _require_replay(self, aliases: Iterable[str]) -> None:
         for alias in aliases:
-            self._hearts[alias].doubt()
+            self._hearts[alias].require_replay()
 
 
 def _invalidation_of(row: Row) -> Invalidation:

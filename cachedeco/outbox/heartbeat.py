@@ -1,9 +1,8 @@
 """
-Whether a cache still has what it acknowledged: a random value, written each time and read back the next.
+Detect that a cache lost acknowledged writes: each run writes random values, and the next run reads them back.
 
-Each deliverer has values of its own. One that is absent or another tells of a server that returned with old memory: a
-restored dump, say, or a node that was out of reach. What can't be told: that a server forgot only what it acknowledged
-after the last value.
+Each deliverer has values of its own. A missing or different value means that a server returned with old memory: from a
+restored dump, or as a node that was out of reach. Not detected: a server that lost only writes after the last value.
 """
 
 from os import urandom
@@ -18,23 +17,23 @@ from cachedeco.storage.store import Store, servers_of
 
 State = Literal[
     "unreachable",
-    "limping",  # some of its servers can't be reached: no time to replay, as it would be for ever
-    "forgetful",
+    "limping",  # some of its servers are unreachable: a replay would be repeated at each run
+    "forgetful",  # it may have lost writes: replay
     "well",
 ]
 
-# Long for a loop, short for what nobody asks for again.
+# Longer than any pause of a loop; short enough that values of old deliverers expire.
 LIFETIME: Final = 24 * 3600.0
-# Keys for each of several servers, as the client chooses the server by the key: that one server gets none of them is
-# less likely than 1 in 10**13.
+# Keys for each of several servers, since the client chooses the server by the key: the probability that one server gets
+# none of them is below 1 in 10**13.
 KEYS_PER_SERVER: Final = 32
 
 
 class Heartbeat:
-    """The heartbeat of one cache, as one deliverer hears it."""
+    """The heartbeat of one cache, of one deliverer."""
 
     def __init__(self, alias: str) -> None:
-        """Know nothing yet: at first every cache is forgetful, as nobody watched it."""
+        """Begin without written values: the first beat finds every cache forgetful."""
         self._store = Store(alias)
         servers = len(servers_of(caches.settings[alias]))
         own = f"{conf.settings().KEY_PREFIX}:h:{urandom(8).hex()}"
@@ -43,24 +42,24 @@ class Heartbeat:
         self._written: dict[str, bytes] | None = None
 
     def beat(self) -> State:
-        """Tell how the cache is, and leave a new value with it."""
+        """Return the state of the cache, and write new values."""
         before, self._written = self._written, None
         trouble = breaker.breakers.get(self._store.alias)
         if trouble is not None:
-            trouble.end_pause()  # to ask again and again is what we are for, however long others leave the cache alone
+            trouble.end_pause()  # a deliverer probes at each run, however long the backoff is
         found = self._store.get_many(self._keys)
         fresh = {key: urandom(16) for key in self._keys}
-        # HashClient says of a server that is gone that it has no keys: only the write tells.
-        left = self._store.set_many(fresh, LIFETIME)
-        if found is None or left:
-            return "unreachable" if len(left) in {0, len(fresh)} else "limping"
+        # HashClient reads no keys from a server that is gone: only a write shows that.
+        failed = self._store.set_many(fresh, LIFETIME)
+        if found is None or failed:
+            return "unreachable" if len(failed) in {0, len(fresh)} else "limping"
         self._written = fresh
         return "well" if found == before else "forgetful"
 
     def is_trusted(self) -> bool:
-        """Tell whether the cache has all that it acknowledged, as far as anybody knows."""
+        """Tell whether the cache has all that it acknowledged, as far as this deliverer knows."""
         return self._written is not None
 
-    def doubt(self) -> None:
-        """Take the cache for forgetful the next time, as what it forgot could not be replayed."""
+    def require_replay(self) -> None:
+        """Force a replay at the next beat: this one was incomplete."""
         self._written = None

@@ -1,14 +1,14 @@
 """
-From `invalidate()` to the acknowledgement: a row in the caller's transaction, delivered when that commits.
+Record invalidations: insert a row into the caller's transaction, deliver at commit, mark the row as acknowledged.
 
-The row is inserted at once, as Django tells nobody before it commits; one for each token, however often the transaction
-invalidates it. After a rollback, of the savepoint too, it has never been there.
+The row is inserted at once, since Django has no signal before a commit; one row for each token, however often the
+transaction invalidates it. A rollback, of a savepoint too, removes the row.
 
-The first INSERT of a transaction stands in a savepoint. Whatever keeps it from succeeding (the table is not there yet,
-a role that may not, a transaction that only reads) leaves the caller's transaction as it was, and is an event; the
-invalidation is then delivered as without an outbox. The others stand in none: a savepoint for each would be two round
-trips more for each, and on PostgreSQL a transaction of more than 64 that have written slows the whole server down.
-Where one of them fails, the database is in trouble, and the error is the caller's.
+The first INSERT of a transaction runs in a savepoint. If it fails (the table is missing, the role may not write, the
+transaction is read-only), the caller's transaction stays as it was, the failure is an event, and the invalidation is
+delivered as without an outbox. Later INSERTs run without: a savepoint costs two more round trips, and on PostgreSQL a
+transaction with more than 64 savepoints that have written slows the whole server down. If one of them fails, the
+database is in trouble, and the caller gets the error.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from cachedeco.outbox.models import Row, acknowledge, rows
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """An invalidation on its way, and its row."""
+class RecordedInvalidation:
+    """An invalidation that waits for the commit, and its row."""
 
     using: str
     invalidation: Invalidation
@@ -34,54 +34,57 @@ class Recorded:
 
 def record(using: str, several: Sequence[Invalidation]) -> None:
     """Insert a row for each invalidation into the transaction open on a database, and deliver when that commits."""
-    together = transactions.pending_groups(using, deliver)
-    first = next((each for group in together for each in group), None)
-    items = {one: one for one in [Recorded(using, each) for each in several]}
-    new = [one for one in items if not any(one in group for group in together)]
+    groups = transactions.pending_groups(using, deliver)
+    first = next((each for group in groups for each in group), None)
+    items = {one: one for one in [RecordedInvalidation(using, each) for each in several]}
+    new = [one for one in items if not any(one in group for group in groups)]
     items |= {
-        one: Recorded(using, one.invalidation, row) for one, row in zip(new, _inserted(using, new, first), strict=True)
+        one: RecordedInvalidation(using, one.invalidation, row)
+        for one, row in zip(new, _insert(using, new, first), strict=True)
     }
     transactions.at_commit(using, deliver, list(items.values()), invalidates=[each.key for each in several])
 
 
-def deliver(items: list[Recorded]) -> None:
-    """Deliver what one transaction has recorded, and acknowledge what has arrived: one UPDATE, or DELETE."""
-    left = invalidations.try_to_deliver([each.invalidation for each in items])
-    lost = set(left)
+def deliver(items: list[RecordedInvalidation]) -> None:
+    """Deliver the invalidations of one transaction, and mark those that arrived, by one UPDATE or DELETE."""
+    failed = invalidations.try_to_deliver([each.invalidation for each in items])
+    lost = set(failed)
     using = items[0].using
-    # Without a pk where the database does not return it. By hand: no commit yet, or none that we may follow with an
-    # UPDATE of our own, as that begins a transaction which nobody ends. A deliverer sees to both.
+    # A row has no pk if the database does not return it. In a transaction managed by hand there is no commit yet, or an
+    # UPDATE here would begin a transaction that is never ended. A deliverer acknowledges the rows in both cases.
     arrived = [each.row.pk for each in items if each.row and each.row.pk and each.invalidation not in lost]
     if arrived and not transactions.is_managed_by_hand(using):
         try:
             acknowledge(using, arrived)
-        except Exception as error:  # noqa: BLE001 -- what is not acknowledged is delivered again, which does no harm
+        except Exception as error:  # noqa: BLE001 -- an unacknowledged row is delivered again, which does no harm
             _tell_failure("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
-    invalidations.delay(left)
+    invalidations.delay(failed)
 
 
-def _inserted(using: str, new: Sequence[Recorded], first: Recorded | None) -> Sequence[Row | None]:
-    """Insert rows; *first* is what this transaction has recorded first, and None if these are."""
+def _insert(
+    using: str, new: Sequence[RecordedInvalidation], first: RecordedInvalidation | None
+) -> Sequence[Row | None]:
+    """Insert rows; *first* is the first record of this transaction, None if these are the first."""
     none = [None] * len(new)
     if not new or not router.allow_migrate_model(using, Row) or connections[using].needs_rollback:
-        return none  # the table is not to be there, or nothing of this transaction will
-    made = [
+        return none  # the database has no table, or the transaction will be rolled back
+    created = [
         Row(cache=each.store.alias, key=each.key, lifetime=each.lifetime, created=time())
         for each in [one.invalidation for one in new]
     ]
     if first is None:
-        return made if _guarded(using, made, new[0].invalidation) else none
+        return created if _insert_in_savepoint(using, created, new[0].invalidation) else none
     if first.row is None:
-        return none  # what failed once in this transaction is not tried again
-    rows(using).bulk_create(made)
-    return made
+        return none  # the first INSERT failed, and is not tried again in this transaction
+    rows(using).bulk_create(created)
+    return created
 
 
-def _guarded(using: str, made: Sequence[Row], invalidation: Invalidation) -> bool:
-    """Insert rows, and leave the transaction as it was where that fails; tell whether they are there."""
+def _insert_in_savepoint(using: str, created: Sequence[Row], invalidation: Invalidation) -> bool:
+    """Insert rows in a savepoint; return False if that fails, and the transaction is as before."""
     try:
         with transaction.atomic(using=using):
-            rows(using).bulk_create(made)  # it sends no signals
+            rows(using).bulk_create(created)  # it sends no signals
     except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
         _tell_failure("The outbox can't record an invalidation: if it is lost, nothing repeats it", invalidation, error)
         return False

@@ -148,11 +148,11 @@ PIECES: Final = (
         caches=By("forget_servers"),
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
-    Piece("backends.ring", "_chooser", "what finds the server of a key, cached by servers"),
+    Piece("backends.ring", "_server_chooser", "functions from keys to servers, cached by servers"),
     Piece("testing.isolation", "_is_in_force", "whether caches are isolated"),
-    Piece("testing.isolation", "_scopes", "what stands before every key now; the kit itself renews it"),
-    Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("cover_again")),
-    Piece("testing.races", "_here", "the call that this context is to stop"),
+    Piece("testing.isolation", "_scopes", "the prefix of all keys now; the test kit renews it"),
+    Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("isolate_new_settings")),
+    Piece("testing.races", "_here", "the call that is stopped in this context"),
 )
 
 

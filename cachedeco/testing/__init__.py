@@ -1,4 +1,4 @@
-"""The test kit: no test ever meets a cached value from outside it. Nothing inside the library imports this."""
+"""The test kit: isolated caches for each test, assertions and property checks. A door: no other package imports it."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -63,9 +63,9 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     """
-    Fetch a name when it is first asked for.
+    Import a name at its first use.
 
-    Settings that import `fresh_prefix()` are those of production too: that must not import what tests need.
+    Settings for production may import `fresh_prefix()`, which must not import the modules for tests.
     """
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> object:
     try:
         found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_MODULES[name]}"), name)
     except AttributeError as error:
-        # As in the package itself: Python would say "no such name", without the cause.
+        # As in `cachedeco`: Python would report a missing name, without the cause.
         msg = f"cachedeco.testing.{name} can't be imported: {error}"
         raise ImportError(msg, name=f"cachedeco.testing.{_MODULES[name]}") from error
     return found

@@ -1,4 +1,4 @@
-"""Assertions about cached functions, in the style of `assertNumQueries`: a failure lists what happened."""
+"""Assertions about cached functions, in the style of `assertNumQueries`: a failure lists the events."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -26,25 +26,25 @@ _ENDS: Final = frozenset[Kind]({"invalidated", "invalidation_delayed", "invalida
 @contextmanager
 def capture_events(*functions: CachedFunction[..., Any]) -> Generator[list[Event]]:
     """
-    Give the list of what happens in a block, in every thread of the process, in its order.
+    Give the list of events in a block, of every thread of the process, in order.
 
     Args:
-        functions: Only what happens to these; to all functions and namespaces where there are none.
+        functions: The functions whose events to list. Default: all functions and namespaces.
     """
     names = set(map(name_of, functions))
     events: list[Event] = []
 
-    def note(event: Event) -> None:
+    def append(event: Event) -> None:
         if not names or event.function in names:
             events.append(event)
 
-    with listening(note):
+    with listening(append):
         yield events
 
 
-def assert_computations(function: CachedFunction[..., Any], number: int, /) -> "Counted":
+def assert_computations(function: CachedFunction[..., Any], number: int, /) -> "CountAssertion":
     """
-    Fail unless a cached function is computed so many times in a block, all its calls together, in every thread.
+    Fail unless a cached function is computed *number* times in a block: all calls, in all threads of the process.
 
     ::
 
@@ -52,41 +52,41 @@ def assert_computations(function: CachedFunction[..., Any], number: int, /) -> "
             self.client.get("/clubs/7/")
             self.client.get("/clubs/7/")
 
-    Gives the list of what happens to the function in the block. A computation that raises is none. `async with` does
-    the same.
+    Gives the list of the function's events in the block. A computation that raises does not count. `async with` works
+    too.
     """
-    return Counted("computed", "computation", function, number)
+    return CountAssertion("computed", "computation", function, number)
 
 
-def assert_hits(function: CachedFunction[..., Any], number: int, /) -> "Counted":
-    """Fail unless so many calls are served from the cache in a block; otherwise as `assert_computations()`."""
-    return Counted("hit", "hit", function, number)
+def assert_hits(function: CachedFunction[..., Any], number: int, /) -> "CountAssertion":
+    """Fail unless *number* calls are hits in a block; otherwise as `assert_computations()`."""
+    return CountAssertion("hit", "hit", function, number)
 
 
-def assert_misses(function: CachedFunction[..., Any], number: int, /) -> "Counted":
-    """Fail unless so many calls find nothing to serve in a block; otherwise as `assert_computations()`."""
-    return Counted("miss", "miss", function, number)
+def assert_misses(function: CachedFunction[..., Any], number: int, /) -> "CountAssertion":
+    """Fail unless *number* calls are misses in a block; otherwise as `assert_computations()`."""
+    return CountAssertion("miss", "miss", function, number)
 
 
-def assert_invalidates(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
+def assert_invalidates(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":
     """
-    Fail unless a block puts an end to the entry of one call: what was there is not served any more.
+    Fail unless a block ends the entry of one call: the entry from before the block is not served any more.
 
     ::
 
         with assert_invalidates(club_classes, club):
             self.client.post("/classes/3/move/")
 
-    It does not matter whether the call, its function or a namespace was invalidated, or the entry replaced. Inside
-    `atomic()` an invalidation counts at once, for this connection. If nothing is stored, the call is computed first.
-    `async with` does the same in async code, and for async functions there.
+    The entry may end by an invalidation of the call, its function or a namespace, or by being replaced. Inside
+    `atomic()` an invalidation counts at once, for this connection. If there is no entry, the call is computed first.
+    In async code, and for async functions there, use `async with`.
     """
-    return Watched(function, args, kwargs, ends=True)
+    return EntryAssertion(function, args, kwargs, ends=True)
 
 
-def assert_keeps(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "Watched":
-    """Fail if a block puts an end to the entry of one call: the opposite of `assert_invalidates()`."""
-    return Watched(function, args, kwargs, ends=False)
+def assert_keeps(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":
+    """Fail if a block ends the entry of one call: the opposite of `assert_invalidates()`."""
+    return EntryAssertion(function, args, kwargs, ends=False)
 
 
 class CacheAssertions:
@@ -100,25 +100,25 @@ class CacheAssertions:
                 with self.assertComputations(club_classes, 1): ...
     """
 
-    assertComputations = staticmethod(assert_computations)  # noqa: N815 -- unittest's way to write names
+    assertComputations = staticmethod(assert_computations)  # noqa: N815 -- unittest's style of names
     assertHits = staticmethod(assert_hits)  # noqa: N815
     assertMisses = staticmethod(assert_misses)  # noqa: N815
     assertInvalidates = staticmethod(assert_invalidates)  # noqa: N815
     assertKeeps = staticmethod(assert_keeps)  # noqa: N815
 
 
-class Block(ABC):
-    """A block that fails by what has happened in it. A class, so that none of its frames stand around the message."""
+class EventAssertion(ABC):
+    """A block that fails because of its events. A class, so that its frames can be hidden from the traceback."""
 
     def __init__(self, function: CachedFunction[..., Any]) -> None:
-        """Remember the function; nothing is asked of the cache until the block begins."""
+        """Store the function; the cache is not read before the block begins."""
         self._function = function
         self._name = name_of(function)
         self._listening = ExitStack()
-        self._happened: list[Event] = []
+        self._events: list[Event] = []
 
     def __enter__(self) -> list[Event]:
-        """Begin, and give the list of what happens in the block."""
+        """Begin, and give the list of the events in the block."""
         __tracebackhide__ = True
         _fail_with(self._begin())
         return self._listen()
@@ -126,7 +126,7 @@ class Block(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Judge what has happened, unless the block has raised."""
+        """Fail if the events are wrong, unless the block has raised."""
         __tracebackhide__ = True
         self._listening.close()
         if kind is None:
@@ -148,23 +148,23 @@ class Block(ABC):
             _fail_with(await sync_to_async(self._fault)())
 
     def _begin(self) -> str:
-        """Do what comes before the block, and return why it can't begin, if so."""
+        """Prepare the block, and return why it can't begin; empty if it can."""
         return ""
 
     def _listen(self) -> list[Event]:
-        self._happened = self._listening.enter_context(capture_events())
-        return self._happened
+        self._events = self._listening.enter_context(capture_events())
+        return self._events
 
     @abstractmethod
     def _fault(self) -> str:
-        """Return what is wrong after the block, if anything is."""
+        """Return what is wrong after the block; empty if nothing is."""
 
 
-class Counted(Block):
-    """A block in which so many things of one kind must happen to a function."""
+class CountAssertion(EventAssertion):
+    """A block in which a function must have a number of events of one kind."""
 
     def __init__(self, kind: Kind, word: str, function: CachedFunction[..., Any], expected: int) -> None:
-        """Remember what to count."""
+        """Store the kind and the number."""
         super().__init__(function)
         self._kind = kind
         self._word = word
@@ -175,18 +175,18 @@ class Counted(Block):
         return self._listening.enter_context(capture_events(self._function))
 
     def _fault(self) -> str:
-        own = [event for event in self._happened if event.function == self._name]
+        own = [event for event in self._events if event.function == self._name]
         found = sum(event.kind == self._kind for event in own)
         if found == self._expected:
             return ""
-        told = [event for event in self._happened if event.function == self._name or _explains(event)]
+        relevant = [event for event in self._events if event.function == self._name or _explains(event)]
         what = self._word if found == 1 else _PLURALS[self._word]
-        happened = _listed(told) if own else " nothing happened to it."
+        happened = _format_events(relevant) if own else " nothing happened to it."
         return f"{found} {what} of {self._name}, {self._expected} expected:{happened}{_about_mode()}"
 
 
-class Watched(Block):
-    """A block in which the entry of one call must, or must not, come to its end."""
+class EntryAssertion(EventAssertion):
+    """A block in which the entry of one call must end, or must not."""
 
     def __init__(
         self,
@@ -196,11 +196,11 @@ class Watched(Block):
         *,
         ends: bool,
     ) -> None:
-        """Remember the call."""
+        """Store the call."""
         super().__init__(function)
         self._call = function.call(*args, **kwargs)
         self._ends = ends
-        self._shown = shown(function, args, kwargs)
+        self._call_text = format_call(function, args, kwargs)
         self._found: object = None
 
     def _begin(self) -> str:
@@ -211,21 +211,21 @@ class Watched(Block):
         if self._found is not None:
             return ""
         return (
-            f"Nothing could be stored for {self._shown}, so nothing can be invalidated.{_about_mode()} "
-            f"What happened:{_listed(events)}"
+            f"Nothing could be stored for {self._call_text}, so nothing can be invalidated.{_about_mode()} "
+            f"Events:{_format_events(events)}"
         )
 
     def _fault(self) -> str:
         if (self._entry() == self._found) is not self._ends:
             return ""
         what = "still served" if self._ends else "not served any more"
-        told = [event for event in self._happened if event.kind in _ENDS]
-        listed = f"Invalidated in the block:{_listed(told)}" if told else "Nothing was invalidated in the block."
-        return f"The entry of {self._shown} is {what}. {listed}"
+        ends = [event for event in self._events if event.kind in _ENDS]
+        listed = f"Invalidated in the block:{_format_events(ends)}" if ends else "Nothing was invalidated in the block."
+        return f"The entry of {self._call_text} is {what}. {listed}"
 
     def _entry(self) -> object:
-        """Return the entry as it is stored, due or not; None where it is not valid for this connection."""
-        admitted = self._call._admitted()  # noqa: SLF001 -- peek() gives the value alone
+        """Return the entry as it is stored, fresh or stale; None if it is not valid for this connection."""
+        admitted = self._call._admitted()  # noqa: SLF001 -- peek() gives only the value
         if admitted is None:
             return None
         asked, found, entry = read_entry(*admitted)
@@ -237,16 +237,16 @@ def name_of(function: object) -> str:
     Return the name of a cached function in events.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is no cached function.
     """
     if not isinstance(function, CachedFunction):
         msg = f"{function!r} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
-    return function._spec.name  # noqa: SLF001 -- for these tools alone, so it has no public name
+    return function._spec.name  # noqa: SLF001 -- only these tools need it
 
 
-def shown(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:
-    """Return a call as one would type it."""
+def format_call(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:
+    """Return a call as source text."""
     arguments = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
     return f"{getattr(function, '__name__', repr(function))}({', '.join(arguments)})"
 
@@ -256,7 +256,7 @@ def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs:
     Call a function from sync code, and await it here if it is async.
 
     Raises:
-        TypeError: It can't be awaited here.
+        TypeError: It is async, and this thread runs an event loop.
     """
     if not iscoroutinefunction(function):
         return function(*args, **kwargs)
@@ -270,12 +270,12 @@ def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs:
 
 def refuse_in_task(function: Callable[..., object]) -> None:
     """
-    Refuse to await an async function where the thread runs a loop already.
+    Refuse to await an async function in a thread that runs an event loop.
 
     Raises:
-        TypeError: It does.
+        TypeError: The function is async, and this thread runs an event loop.
     """
-    if iscoroutinefunction(function) and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- the one that raises nothing
+    if iscoroutinefunction(function) and asyncio._get_running_loop() is not None:  # noqa: SLF001 -- get_running_loop() raises without a loop
         msg = (
             f"{function!r} is async, and sync code can't await it inside a task: use `async with` and the `a` twins, "
             "or `await sync_to_async(...)()` around a check."
@@ -283,7 +283,7 @@ def refuse_in_task(function: Callable[..., object]) -> None:
         raise TypeError(msg)
 
 
-# --- what a failure says ---
+# --- texts of failures ---
 
 
 def _fail_with(fault: str) -> None:
@@ -293,7 +293,7 @@ def _fail_with(fault: str) -> None:
 
 
 def _explains(event: Event) -> bool:
-    """Tell whether this befell a namespace, of which an event does not say whose it is: so a miss may come of it."""
+    """Tell whether an event of a namespace may explain a miss: it does not name the functions."""
     return not event.function and event.kind in _ENDS
 
 
@@ -304,11 +304,11 @@ def _about_mode() -> str:
     return f" (The mode is {mode!r} here, in which the cache serves nothing: run the test with cache_mode('on').)"
 
 
-def _listed(events: Sequence[Event]) -> str:
-    return "".join(f"\n{number}. {_line(event)}" for number, event in enumerate(events, 1))
+def _format_events(events: Sequence[Event]) -> str:
+    return "".join(f"\n{number}. {_format_event(event)}" for number, event in enumerate(events, 1))
 
 
-def _line(event: Event) -> str:
+def _format_event(event: Event) -> str:
     pieces = [f"{event.kind:<11} {event.key or event.function}"]
     if event.seconds:
         pieces.append(f"{'saved' if event.kind == 'hit' else 'took'} {event.seconds:.3g} s")

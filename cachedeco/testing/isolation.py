@@ -1,15 +1,15 @@
 """
-Isolation without clearing: whatever goes through Django's caches gets keys that nobody else has.
+Isolation of caches without clearing: all keys that go through Django's caches get a random prefix.
 
-While isolation is in force, each cache that Django has made or makes is of a class derived from its own, which puts
-the *scope* before every key. A scope is a random text. A fresh one for each test is all that it takes to begin with an
-empty cache: nothing is cleared, deleted or scanned for, and nothing of anybody else's can be met or harmed.
+During isolation each cache object of Django gets a class derived from its own, which puts the *scope* before every key.
+A scope is a random text, and a new one for each test means an empty cache: nothing is cleared, deleted or scanned, and
+entries of other processes are neither read nor changed.
 
 The scope belongs to the process, not to a thread: the server thread of `LiveServerTestCase` and the tasks of an async
-test must see what the test sees.
+test must see the entries of the test.
 
-Out of reach: what asks a server past Django's cache objects (a client of its own, `cache._cache`), what ran before the
-isolation began (`AppConfig.ready()`), and a cache object that another thread has kept for itself since before.
+Not isolated: code that talks to a server without Django's cache objects (a client of its own, `cache._cache`), code
+that ran before the isolation began (`AppConfig.ready()`), and a cache object that another thread has kept from before.
 """
 
 from collections import defaultdict
@@ -31,13 +31,13 @@ from django.utils.module_loading import import_string
 from cachedeco.runtime import conf, state
 from cachedeco.storage.cache_keys import LONGEST_KEY
 
-_handler: Any = caches  # whose type tells nothing of where it keeps them
+_handler: Any = caches  # Any, since its type has no private attributes
 
-# 64 bits, new for each test: two tests of a million on one server share them once in 30 million such servers.
+# 64 bits: the probability that two of a million tests on one server share a scope is 1 in 30 million.
 SCOPE_BYTES = 8
 DIGEST_BYTES = 16
 
-# By place: one for all, save those on which clear() was called. Empty outside isolation. Swapped whole, so no lock.
+# By storage: one scope for all, except after clear(). Empty outside isolation. Replaced as a whole, so without a lock.
 _scopes: defaultdict[str, str] = defaultdict(str)
 _classes: dict[type, type[BaseCache]] = {}
 _is_in_force = False
@@ -45,10 +45,9 @@ _is_in_force = False
 
 def fresh_scope() -> None:
     """
-    Begin with caches in which nothing is, for every thread of this process.
+    Begin with empty caches, for every thread of this process.
 
-    What was stored before is still on the server, under keys that nobody will ask for again. Outside isolation this
-    does nothing.
+    Earlier entries stay on the server, under keys that are never read again. Outside isolation this does nothing.
     """
     if _is_in_force:
         _begin_scope()
@@ -56,7 +55,7 @@ def fresh_scope() -> None:
 
 @contextmanager
 def own_scope() -> Generator[None]:
-    """Run a block with empty caches, in every thread; what was cached before it is there again after it."""
+    """Run a block with empty caches, in every thread; earlier entries are back after it."""
     global _scopes  # noqa: PLW0603 -- as below
     before = _scopes
     _begin_scope()
@@ -70,9 +69,9 @@ def own_scope() -> Generator[None]:
 @contextmanager
 def isolated() -> Generator[None]:
     """
-    Isolate all caches of this process for a block, and leave them as they were found.
+    Isolate all caches of this process for a block, and restore them afterwards.
 
-    Nothing is sent to any cache server. A block inside another one has empty caches of its own.
+    Nothing is sent to a cache server. A nested block has empty caches of its own.
     """
     global _is_in_force  # noqa: PLW0603 -- one for the process, as the scope
     with own_scope():
@@ -80,16 +79,16 @@ def isolated() -> Generator[None]:
             yield
             return
         settings, connections = caches.settings, _handler._connections  # noqa: SLF001 -- Django has no other way
-        # Modules keep some of these for good: `shelf = caches["shelf"]`.
+        # Modules may hold references to cache objects: `sessions = caches["sessions"]`.
         made: dict[str, Any] = {alias: caches[alias] for alias in caches if hasattr(connections, alias)}
         classes = {alias: type(cache) for alias, cache in made.items()}
         try:
-            _cover()
+            _isolate_settings()
             for alias, cache in made.items():
                 cache.__class__ = _isolated_class(classes[alias])
-                cache._place = _place_of(cache, settings[alias].get("LOCATION", ""), settings[alias])  # noqa: SLF001 -- ours
+                cache._storage_id = _storage_id_of(cache, settings[alias].get("LOCATION", ""), settings[alias])  # noqa: SLF001 -- ours
                 caches[alias] = cache
-            state.connect()  # behind Django's own receiver
+            state.connect()  # after Django's own receiver
             _is_in_force = True
             yield
         finally:
@@ -97,32 +96,32 @@ def isolated() -> Generator[None]:
             caches.close_all()
             for alias, cache in made.items():
                 cache.__class__ = classes[alias]
-                del cache._place  # noqa: SLF001 -- ours
+                del cache._storage_id  # noqa: SLF001 -- ours
             caches.settings, _handler._connections = settings, connections  # noqa: SLF001 -- as above
             _classes.clear()
             conf.forget()
 
 
-def _cover() -> None:
-    """Have every cache made anew, of an isolated class."""
-    caches.settings = {alias: _covered(alias, options) for alias, options in caches.settings.items()}
-    # After the settings: another thread, quick enough to make a cache of the old ones, loses it again.
+def _isolate_settings() -> None:
+    """Make Django create new cache objects, of isolated classes."""
+    caches.settings = {alias: _isolated_options(alias, options) for alias, options in caches.settings.items()}
+    # After the settings: a cache that another thread has made from the old settings meanwhile is dropped.
     _handler._connections = Local(caches.thread_critical)  # noqa: SLF001 -- as Django's own receiver does
     conf.forget()
 
 
-def cover_again() -> None:
+def isolate_new_settings() -> None:
     """Isolate the caches that override_settings(CACHES=...) names, while the isolation is in force."""
     if _is_in_force:
-        _cover()
+        _isolate_settings()
 
 
-def _covered(alias: str, options: dict[str, Any]) -> dict[str, Any]:
+def _isolated_options(alias: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return an entry of CACHES with the isolated class as its backend."""
     try:
         backend = import_string(options["BACKEND"])
     except (KeyError, ImportError):
-        return options  # Django will say what is wrong when somebody uses the alias
+        return options  # Django raises an error when the alias is used
     if not isinstance(backend, type) or not issubclass(backend, BaseCache):
         msg = f"CACHES[{alias!r}] can't be isolated: its BACKEND, {backend!r}, is no subclass of Django's BaseCache."
         raise ImproperlyConfigured(msg)
@@ -132,21 +131,21 @@ def _covered(alias: str, options: dict[str, Any]) -> dict[str, Any]:
 def _isolated_class(backend: type[BaseCache]) -> type[BaseCache]:
     """Return the class derived from a backend, the same one each time."""
     if backend not in _classes:
-        first = _Uncut if issubclass(backend, FileBasedCache | BaseDatabaseCache) else _Isolated
+        first = _IsolatedWithoutCulling if issubclass(backend, FileBasedCache | BaseDatabaseCache) else _Isolated
         name = f"Isolated{len(_classes)}{backend.__name__}"
         made: Any = type(name, (first, backend), {"__module__": __name__})
         _classes[backend] = made
     return _classes[backend]
 
 
-def _place_of(cache: BaseCache, location: object, params: dict[str, Any]) -> str:
-    """Return what two aliases have in common if the clear() of one empties the other: neither prefix nor timeout."""
-    number = params.get("OPTIONS", {}).get("db")  # where Redis may have that of the database
+def _storage_id_of(cache: BaseCache, location: object, params: dict[str, Any]) -> str:
+    """Return a name for the storage of a cache, equal for two aliases if clear() of one empties the other."""
+    number = params.get("OPTIONS", {}).get("db")  # Redis may have the number of its database here
     return repr((type(cache), location, number))
 
 
 def __getattr__(name: str) -> type[BaseCache]:
-    """Return an isolated class, for Django, which takes backends by dotted path."""
+    """Return an isolated class: Django imports backends by dotted path."""
     for made in _classes.values():
         if made.__name__ == name:
             return made
@@ -155,52 +154,52 @@ def __getattr__(name: str) -> type[BaseCache]:
 
 
 class _Isolated(BaseCache):
-    """The part that comes before the project's own backend class."""
+    """A mixin for the project's backend class: puts the scope before each key."""
 
-    _place: str
+    _storage_id: str
 
     def __init__(self, location: Any, params: dict[str, Any]) -> None:
-        """Remember the place, for `clear()`."""
-        self._place = _place_of(self, location, params)
+        """Store the name of the storage, for `clear()`."""
+        self._storage_id = _storage_id_of(self, location, params)
         super().__init__(location, params)  # type: ignore[call-arg] # of the project's class: BaseCache takes no location
 
     def make_key(self, key: str, version: int | None = None) -> str:
-        """Put the scope before the key that a backend makes in its own way, if it does."""
-        return _in_scope(self._place, super().make_key(key, version))
+        """Put the scope before a key; a backend may override how keys are made."""
+        return _in_scope(self._storage_id, super().make_key(key, version))
 
     @property
     def key_func(self) -> Callable[[str, str, int], str]:
-        """Put the scope before what KEY_FUNCTION makes of a key: django-redis's client calls it past make_key()."""
+        """Put the scope before the result of KEY_FUNCTION: django-redis's client calls that without make_key()."""
         made: Callable[..., str] = vars(self)["key_func"]
-        return lambda *args, **kwargs: _in_scope(self._place, made(*args, **kwargs))
+        return lambda *args, **kwargs: _in_scope(self._storage_id, made(*args, **kwargs))
 
     @key_func.setter
     def key_func(self, function: Callable[[str, str, int], str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # Where it lies without us, too: the class of a cache that exists already is changed, and changed back.
+        # Stored where BaseCache stores it, since the class of an existing cache object is changed, and changed back.
         vars(self)["key_func"] = function
 
     def clear(self) -> None:
-        """Forget what this test has stored, and leave alone what others have on the server."""
-        if _scopes[self._place]:
-            _scopes[self._place] = _new_scope()
+        """Begin a new scope: the entries of this test are gone, and no other entry is deleted."""
+        if _scopes[self._storage_id]:
+            _scopes[self._storage_id] = _new_scope()
         else:
-            super().clear()  # the isolation is over, and somebody has kept this cache
+            super().clear()  # the isolation has ended, and code has kept this cache object
 
     async def aclear(self) -> None:
-        """Do as `clear()`: no backend's own way past it."""
+        """Do as `clear()`: a backend's own `aclear()` would delete other entries."""
         self.clear()
 
 
-class _Uncut(_Isolated):
+class _IsolatedWithoutCulling(_Isolated):
     """
-    The same for caches that count everybody's entries and, past MAX_ENTRIES, delete any of them.
+    A mixin for caches that count all entries and delete any of them above MAX_ENTRIES: no culling during isolation.
 
-    Those of earlier tests would cost a test its own, as would those of the test the ones of other people.
+    Entries of earlier tests would evict those of a test, and those of a test would evict entries of other processes.
     """
 
     def _cull(self, *args: Any) -> None:
-        if not _scopes[self._place]:
-            super()._cull(*args)  # type: ignore[misc] # the isolation is over, and somebody has kept this cache
+        if not _scopes[self._storage_id]:
+            super()._cull(*args)  # type: ignore[misc] # the isolation has ended, as above
 
 
 def _begin_scope() -> None:
@@ -211,19 +210,19 @@ def _begin_scope() -> None:
 
 
 def _new_scope() -> str:
-    # Glued to the project's prefix without a ":", as django-redis splits a key at its colons to get the caller's back.
+    # Without a ":" to the project's prefix: django-redis splits a key at its colons to restore the caller's key.
     return token_hex(SCOPE_BYTES) + "/"
 
 
-def _in_scope(place: str, key: str) -> str:
-    """Return a key with the scope before it, once."""
-    scope = _scopes[place]
+def _in_scope(storage_id: str, key: str) -> str:
+    """Return a key with the scope before it; a key that has it already is returned as it is."""
+    scope = _scopes[storage_id]
     if key.startswith(scope):
         return key
     scoped = scope + key
     if len(scoped.encode("utf-8", "surrogatepass")) <= LONGEST_KEY:
         return scoped
-    # A digest in place of the beginning, and as many characters as without us: a key that is too long without a scope
-    # must be so with one, and no other.
+    # A digest replaces the beginning, so that the length does not change: a key must be too long with a scope if, and
+    # only if, it is too long without.
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()
     return scope + digest + key[len(scope) + len(digest) :]

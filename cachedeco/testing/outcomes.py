@@ -1,4 +1,4 @@
-"""What comes of a call, with the cache and without it: a value or an error, to be compared and told."""
+"""Outcomes of a call with and without the cache, a value or an error: compare and format them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.modes import bypass
 from cachedeco.storage.comparison import difference
-from cachedeco.testing.assertions import call_from_sync, shown
+from cachedeco.testing.assertions import call_from_sync, format_call
 
 LONGEST_REPR: Final = 500
 
@@ -19,42 +19,42 @@ class Arguments(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """What a call raised."""
+    """The error that a call raised."""
 
     error: Exception
 
 
 def plain_twin(function: AnyCachedQuery[..., Any]) -> Callable[..., Any]:
-    """Return the function without its cache, and without those of the cached functions that it calls."""
+    """Return the plain function, with the cache bypassed for nested calls too."""
     return bypass()(function.uncached)
 
 
 def outcome_of(function: Callable[..., Any], each: Arguments) -> object:
-    """Return what a call gives, or what it raises."""
+    """Return the value of a call, or `Raised` with its error."""
     try:
         return call_from_sync(function, each.args, each.kwargs)
-    except Exception as error:  # noqa: BLE001 -- both sides may raise, if they raise the same
+    except Exception as error:  # noqa: BLE001 -- an error is an outcome, too
         return Raised(error)
 
 
 def difference_of(one: object, other: object) -> str | None:
-    """Tell where two outcomes differ, as `difference()` does; what is raised is compared by its class."""
+    """Return where two outcomes differ, as `difference()` does; errors are compared by class."""
     if isinstance(one, Raised) and isinstance(other, Raised):
         return None if type(one.error) is type(other.error) else ""
     return difference(one, other)
 
 
-def told(function: Callable[..., Any], each: Arguments, outcome: object) -> str:
+def format_result(function: Callable[..., Any], each: Arguments, outcome: object) -> str:
     """Return a call and its outcome as a line of a message."""
-    return f"{shown(function, each.args, each.kwargs)} {outcome_told(outcome)}"
+    return f"{format_call(function, each.args, each.kwargs)} {format_outcome(outcome)}"
 
 
-def place_told(found: str) -> str:
-    """Return the line of a message that says where two outcomes differ, if that is more than everywhere."""
+def format_place(found: str) -> str:
+    """Return the line of a message with the place of a difference; empty if the whole values differ."""
     return f"\nThey differ in {found}." if found else ""
 
 
-def outcome_told(outcome: object) -> str:
-    """Return an outcome as a piece of a message, cut to a readable length."""
+def format_outcome(outcome: object) -> str:
+    """Return an outcome as part of a message, cut to a readable length."""
     text = f"raises {outcome.error!r}" if isinstance(outcome, Raised) else f"gives {outcome!r}"
     return text if len(text) <= LONGEST_REPR else f"{text[:LONGEST_REPR]}..."

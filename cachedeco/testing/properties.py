@@ -1,4 +1,4 @@
-"""Properties that users check on their own cached functions: Hypothesis looks for the calls that break them."""
+"""Property checks for users' cached functions: Hypothesis searches for calls that violate them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -7,7 +7,7 @@ from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task
 from cachedeco.testing.histories import Histories, Step
 from cachedeco.testing.isolation import isolated
-from cachedeco.testing.outcomes import Arguments, difference_of, outcome_of, place_told, plain_twin, told
+from cachedeco.testing.outcomes import Arguments, difference_of, format_place, format_result, outcome_of, plain_twin
 
 if TYPE_CHECKING:
     from hypothesis import settings as Settings  # noqa: N812 -- a class
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Writes: TypeAlias = SearchStrategy[Callable[[], object]] | Callable[[], object] | Sequence[Callable[[], object]]
 
-# So many different calls come in one history at most: few, so that each comes again, after a write.
+# Different calls in one history, at most: few, so that a call is repeated after a write.
 POOL: Final = 3
 
 
@@ -32,14 +32,14 @@ def check_key(
     settings: "Settings | None" = None,
 ) -> None:
     """
-    Look for two calls that share a key and give different values: the key forgets something.
+    Search for two calls that share a key and give different values: the key lacks something.
 
     ::
 
         check_key(classes_on_page, st.tuples(st.sampled_from(clubs), st.integers(1, 3)))
 
-    The plain function is computed, with the cache bypassed. Rows are compared with their fields, QuerySets as lists of
-    rows; what is raised is compared by its class.
+    The plain function is called, with the cache bypassed. Rows are compared field by field, QuerySets as lists of rows,
+    errors by class.
 
     Args:
         function: The function, async or not, bound or not.
@@ -47,15 +47,15 @@ def check_key(
         calls: A strategy of calls: tuples of positional arguments, what `call()` returns, or anything else for the
             only argument.
 
-        independent: Try calls between two drawn ones as well, with some arguments of either: a strategy of many
-            values never draws two calls that agree in all that the key tells. False where an argument follows from
-            another one, as the club from its class: then only what is drawn is called.
+        independent: Also try calls with some arguments of one drawn call and some of another: a strategy of many
+            values hardly ever draws two calls with the same key. Pass False if an argument depends on another one, as a
+            club on its class: then only the drawn calls are tried.
 
         settings: Hypothesis's. Default: the project's profile, and the same calls in each run. No example has a
             deadline.
 
     Raises:
-        AssertionError: There are two such calls; they are the simplest that could be found.
+        AssertionError: There are two such calls; the message has the simplest that were found.
     """
     __tracebackhide__ = True
     from hypothesis import strategies as st
@@ -77,7 +77,8 @@ def check_key(
                 if found is not None:
                     return (
                         f"Two calls of {name} share the key {key} and give different values:\n"
-                        f"1. {told(function, first, value)}\n2. {told(function, other, theirs)}{place_told(found)}"
+                        f"1. {format_result(function, first, value)}\n"
+                        f"2. {format_result(function, other, theirs)}{format_place(found)}"
                     )
         return ""
 
@@ -94,15 +95,15 @@ def check_transparent(
     settings: "Settings | None" = None,
 ) -> None:
     """
-    Look for a history of calls and writes after which the cached function differs from the plain one.
+    Search for a history of calls and writes after which the cached function differs from the plain one.
 
     ::
 
         check_transparent(club_classes, st.sampled_from(clubs), mutate=[add_class, rename_class])
 
-    So a forgotten invalidation is found. Each history begins with empty caches, in the mode "on", in transactions that
-    are rolled back at its end. Inside them things are as in a `TestCase`: invalidations go out at once, and what waits
-    for a commit is called after each write. Objects in memory are not rolled back: let writes fetch their rows.
+    This finds missing invalidations. Each history begins with empty caches, in the mode "on", in transactions that are
+    rolled back at its end. They behave as in a `TestCase`: invalidations are sent at once, and on_commit callbacks run
+    after each write. Objects in memory are not rolled back: let writes fetch their rows.
 
     Args:
         function: The function, async or not, bound or not.
@@ -116,10 +117,10 @@ def check_transparent(
             deadline.
 
     Raises:
-        AssertionError: There is such a history; it is the shortest that could be found. Or no call was ever served
+        AssertionError: There is such a history; the message has the shortest that was found. Or no call was ever served
             from the cache, so that nothing was learned.
 
-        Exception: A write has raised it; its last note is the history so far.
+        Exception: The error of a write; its last note is the history so far.
     """
     __tracebackhide__ = True
     refuse_in_task(function)
@@ -135,7 +136,7 @@ def check_transparent(
         histories.raise_nothing_learned(events)
 
 
-# --- what Hypothesis is asked for ---
+# --- strategies ---
 
 
 def _strategy_of(writes: "Writes") -> "SearchStrategy[Callable[[], object]]":
@@ -159,20 +160,20 @@ def _histories_of(
     @st.composite
     def histories(draw: "DrawFn") -> list[Step]:
         pool = draw(st.lists(calls.map(_call_of), min_size=1, max_size=POOL))
-        ask = st.sampled_from(pool).map(lambda each: Step(None, each))
+        calls_of_pool = st.sampled_from(pool).map(lambda each: Step(None, each))
         write = writes.map(lambda each: Step(each, call()))
-        return draw(st.lists(st.one_of(ask, write), min_size=1))
+        return draw(st.lists(st.one_of(calls_of_pool, write), min_size=1))
 
     return histories()
 
 
 def _simplest_fault(strategy: "SearchStrategy[Any]", fault: Callable[[Any], str], settings: "Settings | None") -> str:
-    """Return the fault of the simplest example that has one, and has been tried last; nothing if none has."""
+    """Return the fault of the simplest example with a fault; empty if there is none."""
     import hypothesis
     from hypothesis.errors import NoSuchExample
 
     chosen = settings or hypothesis.settings(derandomize=True, database=None)
-    # An example takes the time of its queries and rollbacks, which tells nothing.
+    # No deadline: an example takes the time of its queries and rollbacks.
     chosen = hypothesis.settings(chosen, deadline=None)
     faults: list[str] = []
 
@@ -185,7 +186,7 @@ def _simplest_fault(strategy: "SearchStrategy[Any]", fault: Callable[[Any], str]
         hypothesis.find(strategy, has_fault, settings=chosen)
     except NoSuchExample:
         return ""
-    return faults[-1]  # Hypothesis runs the simplest once more, last
+    return faults[-1]  # Hypothesis runs the simplest example again at the end
 
 
 def _call_of(drawn: object) -> Arguments:
@@ -196,15 +197,15 @@ def _call_of(drawn: object) -> Arguments:
 
 def _between(one: Arguments, other: Arguments) -> Iterator[Arguments]:
     """
-    Yield calls on the way from one to another of the same shape, which takes over one argument at a time.
+    Yield the calls between two calls of the same shape, replacing one argument at a time.
 
-    If the value depends on what the key forgets, it changes at a step of some such way, and the key does not.
+    If the value depends on something that the key lacks, the value changes at one of these steps, and the key does not.
     """
     if len(one.args) != len(other.args) or one.kwargs.keys() != other.kwargs.keys():
         return
     values = [*one.args, *one.kwargs.values()]
     theirs = [*other.args, *(other.kwargs[name] for name in one.kwargs)]
-    places = [place for place, value in enumerate(values) if value is not theirs[place]]
-    for place in places[:-1]:  # the last step is the other call itself
-        values[place] = theirs[place]
+    positions = [position for position, value in enumerate(values) if value is not theirs[position]]
+    for position in positions[:-1]:  # the last step is the other call itself
+        values[position] = theirs[position]
         yield Arguments(tuple(values[: len(one.args)]), dict(zip(one.kwargs, values[len(one.args) :], strict=True)))

@@ -17,45 +17,45 @@ from cachedeco.testing.modes import cache_mode
 
 class FreshScopes:
     """
-    The part of a test result that gives each test, and whatever runs between two tests, empty caches.
+    A mixin for test results that gives each test, and all code between two tests, empty caches.
 
     No subclass of unittest's: some runners have results that only behave like one.
     """
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 -- unittest's name
-        """Let the test see nothing that its class has cached."""
-        super().startTest(test)  # type: ignore[misc] # of the class that this is derived with
+        """Hide the entries of the test class from the test."""
+        super().startTest(test)  # type: ignore[misc] # of the class that this is mixed into
         fresh_scope()
 
     def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802 -- unittest's name
-        """Let nothing after it see what the test has cached."""
+        """Hide the entries of the test from all code after it."""
         super().stopTest(test)  # type: ignore[misc] # as above
         fresh_scope()
 
     def _setupStdout(self) -> None:  # noqa: N802 -- unittest's name
-        """Let each setUpClass, and its like, see nothing of the one before: the only call between two of them."""
-        if hasattr(super(), "_setupStdout"):  # private to unittest, which can do without
+        """Give each setUpClass and setUpModule empty caches: unittest calls this method before each of them."""
+        if hasattr(super(), "_setupStdout"):  # private to unittest, and may disappear
             super()._setupStdout()  # type: ignore[misc] # as above
         fresh_scope()
 
 
 def with_fresh_scopes(base: type[Any]) -> type[Any]:
-    """Return the class derived from one of results."""
+    """Return a class of test results with the mixin."""
     return type(f"FreshScopes{base.__name__}", (FreshScopes, base), {})
 
 
 @contextmanager
 def fresh_scopes_in(suite: unittest.TestSuite) -> Generator[list[object]]:
     """
-    Give each test of a suite a fresh scope, whatever result the suite is run with in the block.
+    Give each test of a suite a fresh scope, with any result that the suite runs with in the block.
 
-    The suite and the result are left as they were found. The list is of the results that the suite has met.
+    Afterwards the suite and the result are as before. Gives the list of the results that the suite has run with.
     """
-    met: list[object] = []
+    results: list[object] = []
     suite_run: Any = suite.run
 
     def run(result: Any, *args: Any) -> Any:
-        met.append(result)
+        results.append(result)
         found = type(result)
         result.__class__ = with_fresh_scopes(found)
         try:
@@ -63,18 +63,18 @@ def fresh_scopes_in(suite: unittest.TestSuite) -> Generator[list[object]]:
         finally:
             result.__class__ = found
 
-    suite.run = run  # type: ignore[assignment,method-assign] # of this one alone: every runner calls it with its result
+    suite.run = run  # type: ignore[assignment,method-assign] # of this suite only: every runner calls it with its result
     try:
-        yield met
+        yield results
     finally:
         del suite.run
 
 
 class IsolatedRemoteRunner:
     """
-    What runs tests in a worker of `--parallel`: the project's own runner, with isolated caches.
+    Run tests in a worker of `--parallel`: the project's own runner, with isolated caches.
 
-    A forked worker has inherited the isolation and a spawned one has not, so each sees to it by itself.
+    A forked worker inherits the isolation and a spawned one does not, so each worker isolates its caches itself.
     """
 
     def __init__(self, base: type[RemoteTestRunner], mode: ModeName | None, **options: Any) -> None:
@@ -97,12 +97,12 @@ class IsolatedCacheMixin:
         class Runner(IsolatedCacheMixin, OurRunner): ...
     """
 
-    #: The mode for the run; None leaves it to the settings. `--cache-mode` on the command line comes first.
+    #: The mode for the run; None leaves it to the settings. `--cache-mode` on the command line wins.
     cache_mode: ModeName | None = None
     _isolates = False
 
     def __init__(self, *args: Any, cache_mode: ModeName | None = None, **kwargs: Any) -> None:
-        """Take the command line's choice."""
+        """Store the mode of the command line."""
         super().__init__(*args, **kwargs)
         self.cache_mode = cache_mode or self.cache_mode
 
@@ -113,7 +113,7 @@ class IsolatedCacheMixin:
         parser.add_argument("--cache-mode", choices=MODES, help="Runs all tests with cachedeco in this mode.")
 
     def run_tests(self, test_labels: Sequence[str], **kwargs: Any) -> int:
-        """Run the tests with isolated caches, and leave the caches as they were found, whatever happens."""
+        """Run the tests with isolated caches, and restore the caches afterwards, also after an error."""
         with isolated(), cache_mode(self.cache_mode):
             failures: int = super().run_tests(test_labels, **kwargs)  # type: ignore[misc] # as above
         if not self._isolates:
@@ -123,7 +123,7 @@ class IsolatedCacheMixin:
         return failures
 
     def build_suite(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:
-        """Isolate the workers too, if there are to be any."""
+        """Isolate the workers of `--parallel`, too."""
         suite: unittest.TestSuite = super().build_suite(*args, **kwargs)  # type: ignore[misc] # as above
         if isinstance(suite, ParallelTestSuite):
             remote: Any = partial(IsolatedRemoteRunner, suite.runner_class, self.cache_mode)
@@ -131,16 +131,16 @@ class IsolatedCacheMixin:
         return suite
 
     def run_suite(self, suite: unittest.TestSuite, **kwargs: Any) -> Any:
-        """Give each test a fresh scope, whatever result the project's runner runs the suite with."""
-        with fresh_scopes_in(suite) as met:
+        """Give each test a fresh scope, with any result class of the project's runner."""
+        with fresh_scopes_in(suite) as results:
             result = super().run_suite(suite, **kwargs)  # type: ignore[misc] # as above
-        self._isolates = bool(met)
+        self._isolates = bool(results)
         return result
 
 
 class IsolatedCacheRunner(IsolatedCacheMixin, DiscoverRunner):
     """
-    Django's runner, where no test meets a value from outside it.
+    Django's test runner with isolated caches: no test reads an entry of another test.
 
     ::
 

@@ -98,13 +98,13 @@ AUDITS = [
 
 
 def _accused_at_once(sample: auditor.Sample) -> Any:
-    differing = yield from auditor._looked_at(sample)
-    yield partial(auditor._reported, sample, differing)
+    differing = yield from auditor._find_unexplained(sample)
+    yield partial(auditor._report, sample, differing)
     return Ok(None)
 
 
 # What is replaced in the auditor, and by what; it is missed where a hit is audited, own token.
 WEAKENED: dict[str, tuple[str, Any]] = {
     "audits that look once": ("_first_look", _accused_at_once),
-    "audits that do not look at the tokens": ("_unexplained", lambda _sample, ids: list(ids)),
+    "audits that do not look at the tokens": ("_without_explanation", lambda _sample, ids: list(ids)),
 }

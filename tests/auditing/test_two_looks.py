@@ -83,7 +83,7 @@ def test_report_is_short(
     side: Side, later: Background, truth: Truth, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a long value nor a long stamp floods the log."""
-    monkeypatch.setattr(auditor, "MOST_TOKENS_TOLD", 2)
+    monkeypatch.setattr(auditor, "MOST_TOKENS_SHOWN", 2)
     truth.value = {"name": "x" * 1000}
     read = truth.cached(side, timeout=TIMEOUT, namespace="club:{number}")
     side.call(read, 1)
@@ -286,9 +286,9 @@ def test_entry_past_its_timeout_at_the_second_look_is_explained(
 @pytest.mark.parametrize(
     ("options", "age"),
     [
-        ({"timeout": None}, "its age is 60 s at least"),
+        ({"timeout": None}, "its age is at least 60 s"),
         ({"timeout": 3600}, "its age is 100 s;"),
-        ({"timeout": 3600, "jitter": 0.5}, " s at most"),
+        ({"timeout": 3600, "jitter": 0.5}, "its age is at most "),
         ({"timeout": lambda value: 3600 if value == "old" else 1 / 0}, "its age is 100 s;"),
     ],
     ids=["for ever", "timeout", "jitter", "callable"],
@@ -319,7 +319,7 @@ def test_age_is_told_where_the_timeout_can_not_be(side: Side, later: Background,
     later.look()
     later.look()
 
-    assert "its age is 60 s at least" in told[0].reason
+    assert "its age is at least 60 s" in told[0].reason
 
 
 @both

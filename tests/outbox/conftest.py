@@ -31,7 +31,7 @@ class Clock:
 
     def pass_grace(self) -> None:
         """Go on until whoever commits has had the time to deliver by himself."""
-        self.now += outbox_delivery.GRACE + 0.5
+        self.now += outbox_delivery.COMMIT_SECONDS + 0.5
 
 
 # To migrate takes longer than most tests, so each kind of database is migrated once.

@@ -40,7 +40,7 @@ def test_lost_invalidation_is_delivered_by_the_next_run(pk: int, clock: Clock) -
     assert ("old", Report(delivered=1), "new", (0, 1)) == (before, report, name_of(pk), waiting_and_done())
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(delivery.GRACE, 0), (delivery.GRACE + 0.001, 1)])
+@pytest.mark.parametrize(("seconds", "expected"), [(delivery.COMMIT_SECONDS, 0), (delivery.COMMIT_SECONDS + 0.001, 1)])
 def test_row_is_left_to_the_committing_process_at_first(pk: int, clock: Clock, seconds: float, expected: int) -> None:
     """A row is taken once its own process has had its time, and not before."""
     lose(*namespaces(pk))

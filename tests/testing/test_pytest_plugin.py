@@ -315,7 +315,7 @@ def test_ini_value_that_is_none_is_refused(inner: Inner) -> None:
     result = inner("def test_looks(): pass", ini="isolate")
 
     result.stderr.fnmatch_lines(
-        ["ERROR: cachedeco_tests = isolate in the ini file: it takes isolated, on, bypass, off."]
+        ["ERROR: cachedeco_tests = isolate in the ini file is unknown; accepted are isolated, on, bypass, off."]
     )
     assert pytest.ExitCode.USAGE_ERROR == result.ret
 

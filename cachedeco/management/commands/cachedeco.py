@@ -1,4 +1,4 @@
-"""`manage.py cachedeco`: what is to be done about caches from a shell."""
+"""The management command `manage.py cachedeco`: run a deliverer of the outbox."""
 
 import signal
 from argparse import ArgumentParser
@@ -13,31 +13,38 @@ from django.core.management.base import BaseCommand, CommandError
 if TYPE_CHECKING:
     from cachedeco.outbox.delivery import Deliverer, Report
 
-# Of a signal, what is put into it; SimpleQueue is the one that a signal's handler may use.
+# Receives the number of a signal; SimpleQueue is the queue that a signal handler may use.
 Stop = SimpleQueue[int]
 
 
 class Command(BaseCommand):
-    """Deliver what waits in the outbox: once, or as a loop."""
+    """Deliver the waiting rows of the outbox, once or in a loop."""
 
-    help = "Looks after the invalidations of cachedeco."
+    help = "Delivers the invalidations in the outbox of cachedeco."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add what there is to do."""
+        """Add the subcommand `deliver` and its options."""
         kinds = parser.add_subparsers(dest="what", metavar="deliver", required=True)
         what = kinds.add_parser("deliver", help="Deliver the invalidations that no cache has acknowledged yet.")
         what.add_argument("--loop", action="store_true", help="Go on until SIGTERM or SIGINT.")
-        what.add_argument("--every", type=_seconds, default=1.0, metavar="SECONDS", help="Pause of the loop: 1.")
-        what.add_argument("--batch", type=_number, default=500, metavar="N", help="Rows to deliver together: 500.")
         what.add_argument(
-            "--database", action="append", metavar="ALIAS", help="Only of this one; may be given again. All, else."
+            "--every", type=_seconds, default=1.0, metavar="SECONDS", help="Pause of the loop (default: 1)."
         )
         what.add_argument(
-            "--replay", action="store_true", help="Deliver again what was acknowledged within OUTBOX_SECONDS."
+            "--batch", type=_number, default=500, metavar="N", help="Rows to deliver together (default: 500)."
+        )
+        what.add_argument(
+            "--database",
+            action="append",
+            metavar="ALIAS",
+            help="Only this database; may be repeated. Default: all.",
+        )
+        what.add_argument(
+            "--replay", action="store_true", help="Deliver rows again that were acknowledged within OUTBOX_SECONDS."
         )
 
     def handle(self, *_: object, **options: Any) -> None:
-        """Deliver."""
+        """Run a deliverer."""
         if not apps.is_installed("cachedeco.outbox"):
             msg = 'There is no outbox: add "cachedeco.outbox" to INSTALLED_APPS, and migrate.'
             raise CommandError(msg)
@@ -55,20 +62,20 @@ class Command(BaseCommand):
                 self._once(deliverer.run(replay=options["replay"]))
 
     def _once(self, report: "Report") -> None:
-        self.stdout.write(_told(report))
+        self.stdout.write(_format_report(report))
         if report.waiting:
-            msg = "Not everything could be delivered; the rows wait for the next time."
+            msg = "Not everything could be delivered; the rows wait for the next run."
             raise CommandError(msg)
 
     def _loop(self, deliverer: "Deliverer", every: float, stop: Stop, *, replay: bool | None) -> None:
-        """Run until a signal comes, and say what was done where something was."""
+        """Run until a signal comes; print each report that differs from the last one and is not empty."""
         before = None
         while stop.empty():
             report, replay = deliverer.run(replay=replay), None
-            # A server that is away is told of once, and not each second.
+            # An unreachable server is reported once, not at each run.
             if report != before and any(report):
-                self.stdout.write(_told(report))
-                self.stdout.flush()  # a pipe to somebody's log keeps it for hours, else
+                self.stdout.write(_format_report(report))
+                self.stdout.flush()  # or the line stays in the buffer of a pipe for hours
             before = report
             try:
                 stop.put(stop.get(timeout=every))
@@ -76,25 +83,25 @@ class Command(BaseCommand):
                 continue
 
 
-def _told(report: "Report") -> str:
+def _format_report(report: "Report") -> str:
     return f"{report.delivered} delivered, {report.replayed} replayed, {report.waiting} waiting."
 
 
 @contextmanager
 def _until_signal(*, loop: bool) -> Iterator[Stop]:
-    """Give the queue that a signal to stop is put into; only a loop does not simply end of it."""
+    """Give the queue that receives SIGTERM and SIGINT; without a loop the signals keep their handlers."""
     stop: Stop = SimpleQueue()
     signals = (signal.SIGTERM, signal.SIGINT) if loop else ()
-    before = {each: signal.signal(each, lambda number, _: stop.put(number)) for each in signals}
+    before = {number: signal.signal(number, lambda received, _: stop.put(received)) for number in signals}
     try:
         yield stop
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _seconds(text: str) -> float:
-    """Read a pause of the loop."""
+    """Parse the pause of the loop."""
     seconds = float(text)
     if not 0 < seconds < float("inf"):
         raise ValueError(text)
@@ -102,7 +109,7 @@ def _seconds(text: str) -> float:
 
 
 def _number(text: str) -> int:
-    """Read the size of a batch."""
+    """Parse the size of a batch."""
     number = int(text)
     if number < 1:
         raise ValueError(text)

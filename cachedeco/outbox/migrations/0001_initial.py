@@ -1,4 +1,4 @@
-"""The table, and its index."""
+"""Create the table of the outbox, and its index."""
 
 from typing import ClassVar
 
