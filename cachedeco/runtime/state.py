@@ -111,11 +111,11 @@ PIECES: Final = (
     # --- invalidation ---
     Piece("invalidation.transactions", "waiting", "ids of what waits for a commit; a rollback takes it out"),
     Piece("invalidation.delivery", "_recorder", "who records invalidations: the outbox"),
-    Piece("invalidation.signals", "_by_sender", "subscriptions, by the class that a signal names"),
-    Piece("invalidation.signals", "_by_deleted", "subscriptions, by the class whose deletion changes other rows"),
-    Piece("invalidation.signals", "_watched", "subscriptions, by model"),
-    Piece("invalidation.signals", "_asked", "all that depends_on has named"),
-    Piece("invalidation.signals", "_before", "what a row was before it is saved or deleted, by its state"),
+    Piece("invalidation.signals", "_subscriptions_by_sender", "subscriptions, by the sender of a signal"),
+    Piece("invalidation.signals", "_subscriptions_by_deleted", "subscriptions, by the class of a deleted row"),
+    Piece("invalidation.signals", "_subscriptions", "subscriptions, by model"),
+    Piece("invalidation.signals", "_watch_requests", "models and fields that depends_on names"),
+    Piece("invalidation.signals", "_rows_before", "rows before a save or a deletion, by their state"),
     Piece("invalidation.signals", "_lock", "guards the subscriptions", fork=NEW_LOCK),
     # --- tracking ---
     Piece("tracking.collector", "innermost", "the computation that this context is in"),
@@ -129,7 +129,7 @@ PIECES: Final = (
     Piece("keys.encoders", "_encoders", "encoders of exact types; register_key_type() takes out"),
     Piece("keys.encoders", "_registered", "encoders that users registered"),
     Piece("keys.encoders", "_encoder_for", "encoders of other types, cached; register_key_type() clears it"),
-    Piece("keys.compiler", "_code", "compiled key functions, cached by source"),
+    Piece("keys.compiler", "_compile_source", "compiled key functions, cached by source"),
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),
     Piece("functions.naming", "_places", "where the function of each name is defined"),
