@@ -84,7 +84,7 @@ def test_cache_mode_refuses_what_is_no_mode() -> None:
 
 def test_cache_mode_refuses_classes_that_unittest_does_not_run() -> None:
     """A class of pytest's is told to use the marker."""
-    with pytest.raises(TypeError, match=r"mark a class of pytest's with @pytest.mark.cache_mode"):
+    with pytest.raises(TypeError, match=r"mark a pytest class with @pytest.mark.cache_mode"):
         cache_mode("off")(type("TestClub", (), {}))
 
 
