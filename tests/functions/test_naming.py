@@ -256,7 +256,7 @@ def test_wrapping_of_what_is_no_function_is_decorated() -> None:
     """Where the innermost object takes no weak reference, the wrapper stands for itself."""
     instance: Any = Factor(3)
 
-    assert 6 == cached_query(name="tests.naming.instance")(times(2)(instance))(1)
+    assert 6 == cached_query(times(2)(instance))(1)
 
 
 MODULE = """
