@@ -54,6 +54,7 @@ CLEAN = [
     "managers.py",
     "outbox",
     "pytest_plugin.py",
+    "storage",
     "testing",
 ]
 
