@@ -50,6 +50,7 @@ CLEAN = [
     "backends",
     "checks",
     "keys",
+    "loading",
     "management",
     "managers.py",
     "outbox",
