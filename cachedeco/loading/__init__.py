@@ -1,1 +1,1 @@
-"""Who computes: reading and writing entries, single flight, leases, refresh."""
+"""Loading: read and write entries, single flight, leases, stale-while-revalidate, and the bulk versions of these."""

@@ -55,7 +55,7 @@ def read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[
 def _resolve_nested_tokens(
     policy: CachePolicy, calls: Sequence[CallKeys], results: list[ReadResult], unresolved: Sequence[int]
 ) -> None:
-    """Read the unresolved entries again if they name other nested tokens than were asked for."""
+    """Read the unresolved entries again if they name other nested tokens than those that were read."""
     raw: dict[str, object] = results[0][1]
     nested = {n: read_nested_names(policy.codec, calls[n], raw) for n in unresolved}
     missing = {name for names in nested.values() for name in names or () if name not in raw}

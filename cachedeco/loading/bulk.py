@@ -3,7 +3,7 @@ Bulk loading: one call of the function for all ids that miss, with single flight
 
 Each id has a flight of its own, named by the entry's key and the tokens as read. A caller leads the flights that have
 no leader, computes their ids together, and only then waits for the leaders of the others. After that it reads the
-cache: an entry that is served has a living stamp, so it does not matter which caller created its tokens, or when.
+cache: an entry is served only if its stamp equals the tokens, no matter which caller created these, or when.
 
 Between processes there is one lease for all ids that a caller computes, named by their keys and tokens, since a
 stampede asks for the same ids. Callers of several processes whose ids overlap may each compute the common ones.
@@ -29,20 +29,20 @@ from cachedeco.storage.entries import Stamp, is_token
 from cachedeco.tracking import collector
 
 Ids = Sequence[Hashable]
-Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function does not know
-Misses = Mapping[Hashable, Miss]  # by id, in the order asked
+Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return
+Misses = Mapping[Hashable, Miss]  # by id, in the caller's order
 Stamps = dict[Hashable, Stamp | None]  # by id; None if no entry is stored
 OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
-# How often a caller joins or leads flights before it computes alone: the entries of other leaders may be dead.
+# How often a caller joins or leads flights before it computes alone: the leaders' entries may be invalidated meanwhile.
 ROUNDS: Final = 2
 
 
 class Batch(NamedTuple):
-    """A call for many ids, some of which are not simply served."""
+    """A call for many ids, not all of which have a fresh entry."""
 
     policy: CachePolicy
     ids: Ids  #: all ids of the call, in order, each once
-    values: Values  #: those that were served
+    values: Values  #: the values of fresh entries
     stale: Misses  #: ids whose entry may still be served
     missing: Misses  #: all others
     bypassed: AbstractSet[Hashable]  #: missing ids that this transaction has invalidated
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 def batch_flow(batch: Batch) -> Flow[Values]:
-    """Serve, refresh and compute the ids that were not simply served."""
+    """Serve or refresh the stale ids, compute the missing ones, and return all values."""
     values = dict(batch.values)
     for flow in (_refresh_stale(batch), _load_missing(batch)):
         outcome = yield from flow
@@ -117,14 +117,14 @@ def _load_missing(batch: Batch) -> Flow[Values]:
 
 def _may_share(batch: Batch) -> bool:
     """Tell whether flights may be joined or led: not if the cache failed, in a transaction, or inside a leader."""
-    has_read = all(miss.raw is not None for miss in batch.missing.values())  # None of a bypassed id, too
+    has_read = all(miss.raw is not None for miss in batch.missing.values())  # a bypassed id has None, too
     return has_read and batch.policy.wait > 0 and not collector.is_leading() and not transactions.any_open()
 
 
 def _load_in_flights(
     policy: CachePolicy, misses: Misses, deadline: float
 ) -> EffectFlow[tuple[Outcome[Values], Misses]]:
-    """Lead the flights that have no leader, then wait for the others; return the outcome, and what still misses."""
+    """Lead the flights that have no leader, then wait for the others; return the outcome, and the misses left."""
     group, others = join_or_lead_each(map(_flight_name, misses.values()))
     outcome = yield from _lead(group, policy, _misses_led(group, misses), deadline)
     if isinstance(outcome, Err):
@@ -224,7 +224,7 @@ def _acquire_or_wait(
         has_ended = holder in (STORED, FAILED) or _have_new_tokens(previous, misses)
         if holder == FAILED and all(map(is_within_max_stale, misses.values())):
             return values | {entry_id: serve(miss).value for entry_id, miss in misses.items()}, {}, None
-        if has_ended:  # and left no living entry of these: by an invalidation, or because they can't be stored
+        if has_ended:  # but these have no valid entry: invalidated meanwhile, or not stored
             fresh = yield partial(_lease_of, policy, misses)
             if fresh.key == lease.key:
                 break
@@ -240,7 +240,7 @@ def _acquire_or_wait(
 
 
 def _have_new_tokens(previous: Misses, misses: Misses) -> bool:
-    """Tell whether a complete stamp has changed since the last read: the holder's entry for it is dead at birth."""
+    """Tell whether a complete stamp has changed since the last read: the holder's entry for it will never be served."""
     return any(
         _complete_tokens(previous[entry_id]) not in {(), _complete_tokens(miss)} for entry_id, miss in misses.items()
     )

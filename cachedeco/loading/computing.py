@@ -29,20 +29,20 @@ class Reinvocation(Protocol):
 
 
 class Miss(NamedTuple):
-    """One call that is not simply served: its entry is absent, dead, stale, or to be refreshed or audited."""
+    """A call whose entry is absent, invalidated or stale; or fresh, and sampled for a refresh or an audit."""
 
     policy: CachePolicy
     keys: list[str]  #: the entry's key, then those of the tokens that the call itself depends on
     raw: Mapping[str, object] | None  #: the values that were read, by key; None if the cache failed
     entry_keys: Sequence[str] = ()  #: the keys of all that the entry depends on, nested tokens included
-    entry: Entry | None = None  #: the entry that was read, if its stamp is alive
+    entry: Entry | None = None  #: the entry that was read, fresh or stale, if its stamp equals the tokens
     reinvocation: Reinvocation | None = None
 
 
 def tokens_as_read(miss: Miss) -> Stamp:
     """Return the tokens as read. A missing token is None, which never equals a stored stamp."""
     raw: Mapping[str, Any] = miss.raw or {}
-    return tuple([raw.get(key) for key in miss.keys[1:]])  # type: ignore[misc] # as just said
+    return tuple([raw.get(key) for key in miss.keys[1:]])  # type: ignore[misc] # as the docstring says
 
 
 class FlightResult(NamedTuple):

@@ -23,20 +23,20 @@ V = TypeVar("V")
 
 
 class CallUser(NamedTuple):
-    """Call the user's function, which the driver has, with these arguments. The answer is an outcome."""
+    """Effect: call the user's function, which the driver has, with these arguments. The answer is an outcome."""
 
     arguments: tuple[Any, ...] = ()
 
 
 class Wait(NamedTuple):
-    """Wait for the result of a leader in this process. The answer is the result, or None after the time."""
+    """Effect: wait for a leader of this process. The answer is its result, or None after the seconds."""
 
     future: "Future[Any]"
     seconds: float
 
 
 class Pause(NamedTuple):
-    """Sleep for a number of seconds."""
+    """Effect: sleep for a number of seconds."""
 
     seconds: float
 
@@ -54,7 +54,7 @@ class Executor(Protocol):
 
 
 class Spawn(NamedTuple):
-    """Run a flow in the background. The answer tells whether the executor has accepted it."""
+    """Effect: run a flow in the background. The answer tells whether the executor has accepted it."""
 
     flow: "Flow[Any]"
     executor: Executor = background
@@ -87,6 +87,7 @@ def run(flow: Flow[V], compute: Callable[..., Any]) -> V:
 
 
 def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
+    """Perform the effects of a flow until it returns its outcome."""
     answer: object = None
     with closing(flow):
         while True:
@@ -123,6 +124,7 @@ async def arun(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
 
 
 async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
+    """Perform the effects of a flow; after a cancellation only those of its clean-up, which wait for nothing."""
     answer: object = None
     cancelled: Err | None = None
     with closing(flow):
@@ -187,6 +189,7 @@ async def _wait_until_done(future: "Future[Any]", seconds: float) -> None:
 
 
 def _unwrap(outcome: Outcome[V]) -> V:
+    """Return the value of an outcome, or raise its exception."""
     if isinstance(outcome, Ok):
         return outcome.value  # type: ignore[no-any-return] # as above
     try:

@@ -1,5 +1,5 @@
 """
-Leases: one computation among processes.
+Leases: one computation among processes, against cache stampedes.
 
 A lease is a key in the cache, taken with `add`, with an owner and a lifetime, after which a dead holder is replaced.
 Its name contains the entry's key, the stamp, and the expiry and nested tokens of the entry that it replaces: each
@@ -38,7 +38,7 @@ LIFETIME_FACTOR: Final = 10
 SHORTEST_LIFETIME: Final = 2.0
 LONGEST_LIFETIME: Final = 30.0
 USUAL_LIFETIME: Final = 10.0
-# Seconds between two polls of a waiting caller: growing, and with jitter.
+# Seconds between two polls of a waiting caller: exponential backoff with jitter.
 FIRST_POLL: Final = 0.005
 POLL_GROWTH: Final = 1.6
 LONGEST_POLL: Final = 0.1
@@ -49,17 +49,17 @@ TAKEOVER_FRACTION: Final = 0.6
 
 
 class Lease(NamedTuple):
-    """A claim to compute one entry under one stamp."""
+    """A lease: the right to compute one entry under one stamp."""
 
     store: Store
     key: str
     owner: bytes
     lifetime: float  #: seconds
     stamp: Stamp
-    is_takeover: bool = False  #: taken because the holder of the first one may be dead
+    is_takeover: bool = False  #: whether it replaces a lease whose holder may be dead
 
     def take(self) -> bool:
-        """Take it; False if another caller holds it, or held it lately, or if the cache failed."""
+        """Take the lease; False if the key exists, as a lease or a tombstone, or if the cache failed."""
         return self.store.add(self.key, self.owner, self.lifetime)
 
     def end(self, outcome: LeaseOutcome) -> None:
@@ -98,7 +98,7 @@ def lease_named(store: Store, key: str, fingerprint: bytes, seconds: float | Non
     lifetime = USUAL_LIFETIME
     if seconds is not None:
         lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * seconds), LONGEST_LIFETIME)
-    # It ends in "@" and a digest, as no other key does.
+    # The key ends in "@" and a digest, as no other key does.
     [lease_key] = shorten_keys([f"{key}@{blake2b(fingerprint, digest_size=8).hexdigest()}"], store.key_budget())
     return Lease(store, lease_key, urandom(8), lifetime, stamp)
 
@@ -156,7 +156,7 @@ def acquire_or_wait(miss: Miss, stamp: Stamp, deadline: float) -> EffectFlow[Pro
 
 
 def pauses_until(deadline: float) -> Iterator[Pause]:
-    """Give the pauses between two polls, growing and with jitter."""
+    """Yield the pauses between two polls: exponential backoff with jitter, until the deadline."""
     seconds = FIRST_POLL
     while (remaining := deadline - monotonic()) > 0:
         yield Pause(min(remaining, seconds * uniform(0.5, 1)))
@@ -185,7 +185,7 @@ def _next_lease(miss: Miss, lease: Lease) -> EffectFlow[Lease | Proceed]:
     """Return the lease to wait for; permission to compute without one, if the holder's entry can't be used."""
     raw: Any = miss.raw
     stamp: Stamp | None = lease.stamp
-    if tokens_as_read(miss) != stamp:  # an invalidation: the holder's entry is dead at birth
+    if tokens_as_read(miss) != stamp:  # an invalidation: the holder's entry will never be served
         stamp = yield partial(build_stamp, miss.policy, miss.keys, raw)
     elif raw.get(lease.key) not in (STORED, FAILED):
         return lease

@@ -58,7 +58,7 @@ def read_entry(policy: CachePolicy, keys: Sequence[str], also: Sequence[str] = (
 def _resolve_nested_tokens(
     policy: CachePolicy, keys: Sequence[str], nested: tuple[str, ...], raw: dict[str, object], entry: Entry | None
 ) -> ReadResult:
-    """Read the entry again if it names other nested tokens than were asked for."""
+    """Read the entry again if it names other nested tokens than those that were read."""
     names = read_nested_names(policy.codec, keys, raw)
     if names is None:
         return keys, raw, None
@@ -70,7 +70,7 @@ def _resolve_nested_tokens(
     if entry is None and names != [*nested]:
         more = many_caches.get_many_across_caches(policy.store, missing) if missing else {}
         if more is None:
-            return keys, raw, None  # not remembered: names that can't be asked for would make each read fail
+            return keys, raw, None  # not remembered: names that can't be read would make each later read fail
         raw |= more
         entry = decode_entry(policy.codec, entry_keys, raw)
     nested_names.remember(keys[0], names)

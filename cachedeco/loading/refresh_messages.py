@@ -22,7 +22,7 @@ class PickleSerializer:
 
     def loads(self, data: bytes) -> Any:
         """Unpickle bytes whose signature by this project's SECRET_KEY Django has verified."""
-        return pickle.loads(data)  # noqa: S301 -- as just said
+        return pickle.loads(data)  # noqa: S301 -- verified, as the docstring says
 
 
 def refresh_from(message: str) -> None:

@@ -41,7 +41,7 @@ _auditor: Auditor | None = None
 
 def install_auditor(auditor: Auditor | None) -> None:
     """Install the auditor of the hits that the setting `AUDIT` samples; None removes it."""
-    global _auditor  # noqa: PLW0603 -- the one slot
+    global _auditor  # noqa: PLW0603 -- one auditor per process
     _auditor = auditor
 
 
@@ -66,7 +66,7 @@ def share_to_audit(share: float) -> float:
 
 
 def inspect_hit(policy: CachePolicy, entry: Entry) -> Literal["refresh", "audit"] | None:
-    """Return what to do with a fresh hit, at random, apart from serving it: nothing, for most."""
+    """Decide at random what else to do with a fresh hit; None, for most, is to serve it only."""
     if policy.early and entry.expires <= xfetch_time(entry, policy.early):
         return "refresh"
     if policy.audit and random() < policy.audit:

@@ -1,5 +1,5 @@
 """
-Single flight: one computation in a process for all callers that miss the same entry.
+Single flight: one computation in a process for all callers that miss the same entry, against cache stampedes.
 
 A *flight* is one computation with its followers, named by key and stamp: a caller that arrives after an invalidation
 reads other tokens, and never joins a computation that began before it. Callers without a stamp never join a flight
@@ -84,6 +84,7 @@ _flights: dict[FlightName, Flight] = {}
 
 
 def _complete(flights: Collection[Flight], future: "Future[FlightResult]", flight_result: FlightResult) -> None:
+    """Remove the flights from the registry, and set the result of their future."""
     with _lock:
         if any(flight.lock is not _lock for flight in flights):
             return  # in a child that was forked during the flight: no follower waits there
@@ -170,7 +171,7 @@ def _follow(
         return (yield from stale_fallback(miss, flight_result.error)) or Err(copy_exception(flight_result.error)), True
     if flight_result.serialized is None:  # an unpicklable result cannot be shared, so waiting again is pointless
         return None, True
-    return (yield partial(_load_copy, miss, stamp, flight_result, flight_result.serialized))  # type: ignore[no-any-return] # as it says
+    return (yield partial(_load_copy, miss, stamp, flight_result, flight_result.serialized))  # type: ignore[no-any-return] # what _load_copy() returns
 
 
 def _load_copy(

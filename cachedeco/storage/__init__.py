@@ -1,1 +1,1 @@
-"""Where an entry lies: access to Django's caches, the circuit breaker, the bytes of an entry."""
+"""Storage: guarded access to Django's caches, the circuit breaker, serializers, and the bytes of an entry."""

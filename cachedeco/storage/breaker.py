@@ -44,7 +44,7 @@ class PendingInvalidation:
 
     function: str  #: empty for a namespace
     lifetime: float | None  #: seconds that a token of this key lives, None for ever
-    queued_at: float = field(default_factory=lambda: monotonic())  # noqa: PLW0108 -- found at the call, as tests fake it
+    queued_at: float = field(default_factory=lambda: monotonic())  # noqa: PLW0108 -- looked up at the call: tests replace it
     refusals: int = 0  #: times that the cache answered, and refused it
 
     def is_expired(self) -> bool:
@@ -95,6 +95,7 @@ class Breaker:
         return probes and self.retry_at is None
 
     def _finish_probe(self, *, cache_answers: bool) -> None:
+        """Close the breaker if the cache answers and the retry queue is empty; else start the next pause."""
         with _lock:
             self.probing = False
             self.queue = {
@@ -163,7 +164,7 @@ def enqueue_pending(
     alias: str, invalidations: Mapping[str, PendingInvalidation], flush: Callable[[Breaker], bool]
 ) -> None:
     """
-    Queue invalidations that a cache has not acknowledged; its breaker opens at once, whatever the settings say.
+    Queue invalidations that a cache has not acknowledged; open its breaker at once, also if BREAKER_FAILURES is 0.
 
     Args:
         alias: That of the cache.
@@ -216,6 +217,7 @@ def reset() -> None:
 
 
 def _discard(breaker: Breaker) -> None:
+    """Remove a breaker, unless another one has its place. The caller holds the lock."""
     if breakers.get(breaker.alias) is breaker:
         del breakers[breaker.alias]
 

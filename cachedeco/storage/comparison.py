@@ -110,7 +110,7 @@ def _prefetched(row: Model) -> Mapping[str, Any]:
 
 
 def _are_equal(value: object, other: object) -> bool:
-    with suppress(Exception):  # an array's == has many answers
+    with suppress(Exception):  # the == of an array has no truth value
         if value == other:
             return True
     try:

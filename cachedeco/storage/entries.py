@@ -1,5 +1,5 @@
 """
-Entries and the tokens that they depend on: why what you read was not invalidated.
+Encode and decode entries, and compare their stamps with the tokens: why a hit was not invalidated.
 
 The data
     A *token* is sixteen random bytes in the cache, under a key of its own. Each call has one, each function has
@@ -11,13 +11,13 @@ The read
     Otherwise the tokens that were read become the stamp of the next entry; absent tokens are created first.
 
 Why it is right
-    Suppose a read begins after an invalidation was acknowledged. What it serves has a stamp equal to the tokens
-    now. Tokens never repeat, so the stamp was read after the invalidation, and the computation began after that:
-    it saw what the invalidation announced. This holds for any number of readers and writers, and whatever the
-    server evicts: an absent token equals no token, so a lost token can only cause a miss. A counter that is lost
-    begins again and returns to the past; a clock can be set; a stamp read after the computation vouches for
-    data that it never saw. Facebook's leases (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, 3.2.1)
-    prevent the same race by a token that a delete revokes.
+    Suppose that a read begins after an invalidation was acknowledged. The entry that it serves has a stamp equal
+    to the tokens now. Tokens never repeat, so the stamp was read after the invalidation, and the computation began
+    after that: it saw the change. This holds for any number of readers and writers, and for any eviction: an absent
+    token never equals a stamp, so a lost token can only cause a miss. Counters, clocks and late stamps do not have
+    this property: a lost counter begins again and repeats its values, a clock can be set back, and a stamp that is
+    read after the computation may be newer than the data. Facebook's leases (Nishtala et al., "Scaling Memcache at
+    Facebook", NSDI 2013, 3.2.1) prevent the same race by a token that a delete revokes.
 
 Not promised
     A writer killed between its commit and its invalidation, a server that was unreachable during an invalidation,
@@ -40,7 +40,7 @@ The bytes
 
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from struct import error as StructError  # noqa: N812 -- a class with the name of a variable
+from struct import error as StructError  # noqa: N812 -- a class with a lower-case name
 from typing import Any, Final, NamedTuple, Self
 
 from cachedeco.storage.serializers import EntrySerializer
@@ -124,7 +124,7 @@ def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, objec
     """
     serializer = codec.serializer
     try:
-        data: Any = raw[keys[0]]  # type: ignore[index] # None is caught like any other nonsense
+        data: Any = raw[keys[0]]  # type: ignore[index] # None is caught like any other wrong type
         if not data.endswith(_trailer([raw[key] for key in keys[1:]], serializer.format_id)):  # type: ignore[index, misc] # as above
             return None
         body_end = _body_end(serializer, data, len(keys) - 1)
@@ -189,7 +189,7 @@ def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, 
     if not data.startswith(own_tokens, layout.signature_end):
         return None
     if not codec.accepts(keys[0], data, layout.body_end):
-        return None  # the names in a forged entry would be keys to ask for
+        return None  # names in a forged entry must not be read from the cache
     return text.split("\n") if text else []
 
 
@@ -215,5 +215,5 @@ def _body_end(serializer: EntrySerializer, data: bytes, count: int) -> int:
 
 
 def is_token(value: object) -> bool:
-    """Tell a token from any other value that may lie under its key."""
+    """Tell whether a value is a token: the cache may return anything under its key."""
     return isinstance(value, bytes) and len(value) == TOKEN_BYTES

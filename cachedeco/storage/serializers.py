@@ -24,7 +24,7 @@ class Serializer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of the format: entries of another name are misses, so a changed format is a changed name."""
+        """The name of the format. Entries of another name are misses: change the name when the format changes."""
         ...
 
     def dumps(self, value: Any, /) -> bytes:
@@ -55,7 +55,7 @@ ABSENT: Final = Absent.ABSENT
 class EntrySerializer:
     """The serializer of one function's entries, under the settings in force."""
 
-    format_id: bytes  #: the end of its entries; an entry that ends otherwise is a miss
+    format_id: bytes  #: the end of its entries; an entry with another one is a miss
     dumps: Callable[[Any], bytes]
     loads: Callable[[bytes], Any]
     ignores_trailing_bytes: bool  #: whether loads() stops at the end of the value, as pickle does

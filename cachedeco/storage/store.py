@@ -124,6 +124,7 @@ class Store:
         return failed_keys
 
     def _write(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+        """Store values, report the result to the breaker, and return the keys that were not acknowledged."""
         try:
             failed_keys = self.set_many_unguarded(values, timeout)
         except Exception as error:  # noqa: BLE001 -- any failure to write is an event
@@ -150,7 +151,7 @@ class Store:
         is_collection = isinstance(failed, list | tuple | set | frozenset)
         named = frozenset(failed) if is_collection else ()
         failed_keys = FailedKeys([key for key in values if key in named])
-        if not failed_keys and (failed or not is_collection):  # it names no key of ours: take all for failed
+        if not failed_keys and (failed or not is_collection):  # it names none of these keys: count all as failed
             failed_keys = FailedKeys(values)
         failed_keys.error = getattr(failed, "error", None) if failed_keys else None
         return failed_keys
@@ -231,6 +232,7 @@ class Store:
         return breaker is not None and breaker.retry_at is not None
 
     def _breaker_refuses(self) -> bool:
+        """Tell whether the breaker refuses a command; probe if its pause is over."""
         breaker = breakers.get(self.alias)
         return breaker is not None and not breaker.allows_request(self.probe)
 

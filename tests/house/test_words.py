@@ -50,10 +50,12 @@ CLEAN = [
     "backends",
     "checks",
     "keys",
+    "loading",
     "management",
     "managers.py",
     "outbox",
     "pytest_plugin.py",
+    "storage",
     "testing",
 ]
 
