@@ -10,6 +10,7 @@ use a restarted server at once, so deletions and invalidations must reach it. If
 pause ends.
 """
 
+import atexit
 import logging
 from collections.abc import Callable, Mapping
 from random import uniform
@@ -178,6 +179,13 @@ def _identity(value: object) -> object:
     except TypeError:
         return id(value)  # unique, since the pool keeps the options alive
     return value
+
+
+@atexit.register
+def close_at_exit() -> None:
+    """Close the idle connections when the interpreter ends, or Python warns of each socket that is left open."""
+    for server in _servers.values():
+        server.forget()
 
 
 def forget_in_child() -> None:

@@ -179,6 +179,7 @@ HANDLERS: Final = (
     Handler("invalidation.signals", "pre_delete.connect", "a row is about to be deleted: remembers what it was"),
     Handler("invalidation.signals", "post_delete.connect", "a row was deleted: invalidates"),
     Handler("invalidation.signals", "m2m_changed.connect", "a many-to-many field has changed: invalidates"),
+    Handler("backends.server", "atexit.register", "the exit: closes idle connections"),
     Handler("management.commands.cachedeco", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
 )
 
