@@ -22,6 +22,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends.errors import describe_error, is_failure, took_time, unreachable_error
 from cachedeco.backends.pool import Connection, Pool
+from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
 
 logger = logging.getLogger("cachedeco")
 

@@ -375,3 +375,8 @@ def test_option_is_stated_once() -> None:
 def outside(number: int) -> int:
     """Return the double."""
     return 2 * number
+
+
+def test_signature_shows_that_the_first_argument_may_be_left_out() -> None:
+    """`help()` and editors show the positional argument with an ellipsis, as in a stub."""
+    assert str(inspect.signature(cached_query)).startswith("(first=..., /, *, timeout: ")
