@@ -4,8 +4,9 @@ Does everything else still pass when a door is deleted?
     python scripts/without_doors.py [DOOR ...]
 
 A door is a folder of `cachedeco/` that no other package imports. For each, this copies the project without the door and
-without the tests that need it: those in its folder of `tests/`, and those that name it in an import. It runs the quick
-suite of the rest, prints a line for each door, and ends with 1 if one fails.
+without the tests that need it: those in its folder of `tests/`, and those that name it in an import. So a test that
+needs a door without an import of it lies in the door's folder, or in tests/scenarios. It runs the quick suite of the
+rest, prints a line for each door, and ends with 1 if one fails.
 """
 
 import os
