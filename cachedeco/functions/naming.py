@@ -1,4 +1,4 @@
-"""The names of cached functions: one for events and statistics, one for keys."""
+"""Function names: one for events and statistics, one for keys. Each belongs to one function only."""
 
 import inspect
 import sys
@@ -13,25 +13,23 @@ class _Place(NamedTuple):
 
     module: str
     qualname: str
-    line: int | None  #: of a lambda, and of a function inside another one: two of one name can exist at once
+    line: int | None  #: of a lambda, and of a nested function: two of the same name can exist at once
     loaded: object  #: the module's spec, which importlib.reload() renews
 
 
-class _Wrapping(NamedTuple):
-    """A function that was decorated, and the wrappers that functools.wraps() put around it."""
-
-    function: Callable[[], object]  #: weak
-    codes: tuple[types.CodeType | None, ...]  #: their codes, None for one that may have been given something
-
-
-# Where the function of each name is defined: two functions of one name would answer for each other.
+# Where the function of each name is defined: two functions with the same name would share entries.
 _places: dict[str, _Place] = {}
-# What was decorated, by its innermost function and its name.
-_wrappings: WeakKeyDictionary[object, dict[str, _Wrapping]] = WeakKeyDictionary()
+# Weak references to decorated functions, by their innermost function and their name.
+_wrappings: WeakKeyDictionary[object, dict[str, Callable[[], object]]] = WeakKeyDictionary()
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:
-    """Return the function's name."""
+    """
+    Return the function's name in events and statistics.
+
+    Raises:
+        TypeError: The function has no name of its own, or the option *name* is no name.
+    """
     if name is None and function.__name__ in {"<lambda>", "_"}:
         what = "A lambda" if function.__name__ == "<lambda>" else "A function called _"
         msg = f"{what} has no name of its own ({function!r}): say name=, or write a def that has."
@@ -56,11 +54,12 @@ def key_name_of(function: Callable[..., Any], name: str, *, is_chosen: bool) -> 
         is_chosen: Whether the option *name* gives it.
 
     Raises:
-        TypeError: The name stands for another function already.
+        TypeError: Another function has the name already.
     """
-    # A wrapper has the name of what it wraps, and is another function.
-    name = "@".join([name, *map(_shown, _layers_of(function))])
+    # A wrapper has the name of the function that it wraps, and returns other values.
+    name = "@".join([name, *map(_name_of_wrapper, _layers_of(function))])
     _check_place(function, name)
+    # With a chosen name the user says that all wrappers under it return the same values.
     if not is_chosen:
         _check_wrapping(function, name)
     return name
@@ -70,7 +69,7 @@ def _check_place(function: Callable[..., Any], name: str) -> None:
     """Refuse the name of a function that is defined elsewhere; a reloaded module defines its functions anew."""
     line: int | None = None
     if "<" in function.__qualname__:
-        # Of the innermost: a decorator's wrapper has one line for all that it wraps.
+        # Of the innermost: a decorator's wrapper has one line for all functions that it wraps.
         line = getattr(inspect.unwrap(function), "__code__", function.__code__).co_firstlineno
     loaded = getattr(sys.modules.get(function.__module__), "__spec__", None)
     place = _Place(function.__module__, function.__qualname__, line, loaded)
@@ -87,23 +86,24 @@ def _check_place(function: Callable[..., Any], name: str) -> None:
 
 def _check_wrapping(function: Callable[..., Any], name: str) -> None:
     """
-    Refuse a name under which the same innermost function was decorated in another wrapping.
+    Refuse the name of another wrapper around the same innermost function.
 
-    What a decorator was given, `@times(3)`, shows nowhere: two wrappings are known to be equal where no decorator was
-    given anything, or where they are one object. With a chosen name the user says that they are equal.
+    The arguments of a decorator, `@times(3)`, are not in the name, so two wrappers with the same name may return
+    different values. The same function object may be decorated again. A function that is defined inside another one,
+    or in a module that is reloaded, is a new innermost function each time.
     """
-    wrapping = _Wrapping(ref(function), tuple(map(_code_of, _layers_of(function))))
-    first = _wrappings.setdefault(_innermost_of(function), {}).setdefault(name, wrapping)
-    if first.function() is not function and (first.codes != wrapping.codes or None in wrapping.codes):
+    # Entries outlive the functions that stored them, so the first wrapper keeps the name after it was collected.
+    first = _wrappings.setdefault(_innermost_of(function), {}).setdefault(name, ref(function))
+    if first() is not function:
         msg = (
-            f"{name}() was decorated before, in another wrapper of the same function, and what their decorators were "
-            "given can't be seen: the two would share entries. Decorate it once, or choose a name for each, with name=."
+            f"The name {name!r} is taken by another wrapper of the same function: the two would share entries. "
+            "Choose another, with name=."
         )
         raise TypeError(msg)
 
 
 def _innermost_of(function: Callable[..., Any]) -> object:
-    """Return what functools.wraps() was used on first, or the function where no weak reference can lead there."""
+    """Return the function inside all wrappers; the outermost one if the innermost takes no weak reference."""
     innermost = inspect.unwrap(function)
     try:
         hash(ref(innermost))
@@ -113,22 +113,14 @@ def _innermost_of(function: Callable[..., Any]) -> object:
 
 
 def _layers_of(function: Any) -> Iterator[object]:
-    """Return what functools.wraps() has put around a function, the outermost first."""
+    """Yield the wrappers that functools.wraps() put around a function, the outermost first."""
     while hasattr(function, "__wrapped__"):
         yield function
         function = function.__wrapped__
 
 
-def _shown(wrapper: object) -> str:
-    """Return a wrapper's own name, as functools.wraps() has put that of the function over it."""
+def _name_of_wrapper(wrapper: object) -> str:
+    """Return a wrapper's own name: functools.wraps() has replaced its `__qualname__` by that of the function."""
     if isinstance(wrapper, types.FunctionType):
         return f"{wrapper.__globals__.get('__name__')}.{wrapper.__code__.co_qualname}"
     return f"{type(wrapper).__module__}.{type(wrapper).__qualname__}"
-
-
-def _code_of(wrapper: object) -> types.CodeType | None:
-    """Return the code of a wrapper that has nothing but the function that it wraps, None where there may be more."""
-    if not isinstance(wrapper, types.FunctionType) or wrapper.__defaults__ or wrapper.__kwdefaults__:
-        return None
-    only = types.CellType(getattr(wrapper, "__wrapped__"))  # noqa: B009 -- which no function type declares
-    return wrapper.__code__ if wrapper.__closure__ == (only,) else None

@@ -1,4 +1,4 @@
-"""Two functions, or two classes, that Python calls by one name: told apart or refused, never served for each other."""
+"""Two functions, or two classes, to which Python gives one name: they have two keys, or the second is refused."""
 
 import functools
 import gc
@@ -74,7 +74,7 @@ def test_classes_made_by_one_function_are_two() -> None:
 
 
 def times(number: int) -> Callable[[Callable[[int], int]], Callable[[int], int]]:
-    """Make a decorator that was told something."""
+    """Make a decorator that has an argument."""
 
     def decorator(function: Callable[[int], int]) -> Callable[[int], int]:
         @functools.wraps(function)
@@ -92,12 +92,12 @@ def sub_total(number: int) -> int:
 
 
 def test_two_wrappings_of_one_function_need_two_names() -> None:
-    """`@times(2)` and `@times(3)` around one function are two, which nothing shows: the error asks for names."""
+    """`@times(2)` and `@times(3)` around one function share a name: the second is refused until it has its own."""
     twice = cached_query(times(2)(sub_total))
 
     with pytest.raises(
         TypeError,
-        match=r"sub_total@tests.functions.test_naming.times.<locals>.* in another wrapper .* choose a name for each",
+        match=r"sub_total@tests.functions.test_naming.times.<locals>.* is taken by another wrapper .* Choose another",
     ):
         cached_query(times(3)(sub_total))
 
@@ -114,15 +114,46 @@ def test_wrapping_that_is_gone_keeps_its_name() -> None:
     cached_query(times(2)(part))
     gc.collect()
 
-    with pytest.raises(TypeError, match="choose a name for each"):
+    with pytest.raises(TypeError, match="another wrapper of the same function"):
         cached_query(times(3)(part))
 
 
-def test_wrappers_that_were_given_nothing_are_equal() -> None:
-    """A decorator without arguments makes one function of one, however often it is put around it."""
-    again = [cached_query(negative(negative(sub_total))) for _ in range(2)]
+def test_second_wrapper_by_a_decorator_without_arguments_is_refused() -> None:
+    """Two wrappers are two functions, also where their decorator has no arguments."""
 
-    assert [1, 1] == [again[0](1), again[1].peek(1)]
+    def part(number: int) -> int:
+        return number
+
+    assert -1 == cached_query(negative(part))(1)
+
+    with pytest.raises(TypeError, match=r"another wrapper of the same function.* Choose another, with name="):
+        cached_query(negative(part))
+
+
+def test_refused_wrapper_leaves_the_first_one_its_name() -> None:
+    """A refusal changes nothing: the first wrapper may be decorated again, and the second is refused again."""
+
+    def part(number: int) -> int:
+        return number
+
+    first, second = times(2)(part), times(3)(part)
+    cached_query(first)
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match="another wrapper of the same function"):
+            cached_query(second)
+        assert 2 == cached_query(first)(1)
+
+
+def test_function_and_its_wrappers_have_names_of_their_own() -> None:
+    """One wrapper, two wrappers around each other, and the function itself have three names."""
+
+    def part(number: int) -> int:
+        return number
+
+    once = negative(part)
+
+    assert [1, -1, 1] == [cached_query(each)(1) for each in (part, once, negative(once))]
 
 
 def test_two_decorators_of_one_name_are_two() -> None:
@@ -134,59 +165,13 @@ def test_two_decorators_of_one_name_are_two() -> None:
 
     assert 50 == cached_query(other["negative"](part_total))(5)
     other["__name__"] = __name__
-    with pytest.raises(TypeError, match="choose a name for each"):
+    with pytest.raises(TypeError, match="another wrapper of the same function"):
         cached_query(other["negative"](part_total))
 
 
 def part_total(number: int) -> int:
     """Be wrapped, as well."""
     return number
-
-
-class Times:
-    """A decorator that is an object."""
-
-    def __init__(self, number: int) -> None:
-        """Be given something."""
-        self.number = number
-
-    def __call__(self, function: Callable[[int], int]) -> Any:
-        """Keep the function here, and the wrapper's closure has only this."""
-        self.function = function
-
-        @functools.wraps(function)
-        def wrapper(each: int) -> int:
-            return self.number * self.function(each)
-
-        return wrapper
-
-
-def test_wrapper_that_reads_an_object_may_have_been_given_something() -> None:
-    """What a wrapper has from around it is the function that it wraps, or it may be anything."""
-
-    def part(number: int) -> int:
-        return number
-
-    assert 2 == cached_query(Times(2)(part))(1)
-
-    with pytest.raises(TypeError, match="choose a name for each"):
-        cached_query(Times(3)(part))
-
-
-def test_wrapper_with_defaults_may_have_been_given_something() -> None:
-    """What a decorator was given may be a default of its wrapper."""
-
-    def by_default(number: int) -> Any:
-        @functools.wraps(part_total)
-        def wrapper(each: int, number: int = number) -> int:
-            return number * part_total(each)
-
-        return wrapper
-
-    cached_query(by_default(2))
-
-    with pytest.raises(TypeError, match="choose a name for each"):
-        cached_query(by_default(3))
 
 
 def test_chosen_name_lets_a_function_be_wrapped_again() -> None:
@@ -314,7 +299,41 @@ def test_reloaded_module_decorates_its_functions_anew(tmp_path: Path, monkeypatc
     monkeypatch.delitem(sys.modules, "reloaded_names")
 
 
-def test_function_without_a_telling_name_is_refused() -> None:
+IMPORTING = """
+from tests.functions.test_naming import imported, negative
+
+from cachedeco import cached_query
+
+total = cached_query({})(negative(imported))
+"""
+
+
+def imported(number: int) -> int:
+    """Be wrapped in a module that is reloaded."""
+    return number
+
+
+def test_reloaded_module_names_its_wrapper_of_an_imported_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reloaded module wraps an imported function a second time: it needs a name, under which entries are shared."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    path = tmp_path / "reloaded_imports.py"
+    path.write_text(IMPORTING.format(""))
+    module: Any = importlib.import_module("reloaded_imports")
+    with pytest.raises(TypeError, match="another wrapper of the same function"):
+        importlib.reload(module)
+
+    path.write_text(IMPORTING.format("name='tests.naming.imported'"))
+    importlib.invalidate_caches()
+    named: Any = importlib.reload(module)
+
+    assert -5 == named.total(5) == importlib.reload(named).total.peek(5)
+    monkeypatch.delitem(sys.modules, "reloaded_imports")
+
+
+def test_function_without_a_name_of_its_own_is_refused() -> None:
     """There may be many functions called "_" in one module: they would answer for each other."""
 
     def _(number: int) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from types import MethodType
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, cast
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -19,15 +19,18 @@ class Side:
     is_async: bool
 
     def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function as this side writes it."""
+        """Return the function as this side writes it: the same async function each time."""
         if not self.is_async:
             return function
+        attributes = vars(function) if isinstance(function, FunctionType) else {}
+        if "_async_side" not in attributes:
 
-        @wraps(function)
-        async def inside(*args: object, **kwargs: object) -> object:
-            return function(*args, **kwargs)
+            @wraps(function)
+            async def inside(*args: object, **kwargs: object) -> object:
+                return function(*args, **kwargs)
 
-        return inside
+            attributes["_async_side"] = inside
+        return cast("Callable[..., Any]", attributes["_async_side"])
 
     def cached(self, **options: Any) -> Callable[[Callable[..., Any]], CachedQuery[..., Any]]:
         """Do as `cached_query()`, with the function as this side writes it."""
