@@ -207,7 +207,7 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str])
             raise TypeError(msg)
     for name in sorted(subject.free - covered):
         msg = (
-            f"{subject.name}() reads {name!r} from the function around it, and its key does not tell. Make it a "
+            f"{subject.name}() reads {name!r} from the function around it, and its key does not contain it. Make it a "
             f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."
         )
         raise TypeError(msg)

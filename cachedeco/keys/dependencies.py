@@ -38,7 +38,7 @@ def rows(model: ModelReference, /, **field: str) -> Rows:
     Raises:
         TypeError: There is not exactly one field, or its value is no text.
     """
-    shown = _shown(model)
+    shown = _name_of(model)
     if len(field) != 1 or any("__" in name or not isinstance(text, str) for name, text in field.items()):
         fields = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
         msg = (
@@ -71,7 +71,7 @@ class Dependency:
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(item, tuple) and not isinstance(item, Rows):
-            model = _shown(item[0]) if item else "Model"
+            model = _name_of(item[0]) if item else "Model"
             field = item[1] if item[1:] and str(item[1]).isidentifier() else "field"
             template = item[2] if item[2:] and isinstance(item[2], str) else f"{{{field}}}"
             msg = (
@@ -137,7 +137,7 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         ImproperlyConfigured: The app "cachedeco", which connects the models, is not installed.
     """
     if not isinstance(depends_on, list | tuple):
-        msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{_shown(depends_on)}]."
+        msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{_name_of(depends_on)}]."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
         msg = f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app connects the models."
@@ -145,5 +145,5 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
     return [Dependency(subject, item) for item in depends_on]
 
 
-def _shown(item: object) -> str:
+def _name_of(item: object) -> str:
     return item.__name__ if isinstance(item, type) else repr(item)

@@ -226,7 +226,7 @@ def _zone_name(zone: dt.tzinfo) -> str:
 
 def _model(row: Model) -> str:
     if row.pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
-        raise KeyTypeError(row, "it is not saved, so nothing tells it from another one: save it, or pass key=")
+        raise KeyTypeError(row, "it is not saved, so nothing distinguishes it from another one: save it, or pass key=")
     concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
     return f"{concrete._meta.label}:{encode(row.pk)}"  # noqa: SLF001
 
@@ -283,7 +283,7 @@ def _request(value: object) -> str:
 
 
 def _function(value: object) -> str:
-    raise KeyTypeError(value, "a function has no text that tells what it does: name it in ignore=, or pass key=")
+    raise KeyTypeError(value, "a function has no text that says what it does: name it in ignore=, or pass key=")
 
 
 # Encoders for a class and its subclasses, tried in this order.

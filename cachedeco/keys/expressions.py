@@ -120,7 +120,7 @@ def parse_template(subject: Subject, template: str, option: str) -> Iterator[tup
         raise ValueError(msg) from error
     for literal, path, spec, conversion in pieces:
         if spec or conversion:
-            msg = f"{option}={template!r} formats a field; it takes plain fields, {{club.pk}}: values are told by type."
+            msg = f"{option}={template!r} formats a field; it takes plain fields, {{club.pk}}: a key has the type too."
             raise ValueError(msg)
         yield literal, None if path is None else subject.attribute_source(path, option)
 

@@ -71,7 +71,7 @@ def test_closure_that_nothing_speaks_for_is_refused(make: Make) -> None:
     with pytest.raises(TypeError) as caught:
         make(1)
 
-    assert "reads 'page' from the function around it, and its key does not tell" in str(caught.value)
+    assert "reads 'page' from the function around it, and its key does not contain it" in str(caught.value)
     assert "Make it a parameter, or say vary=lambda: page if it is a value, or ignore=('page',)" in str(caught.value)
 
 

@@ -85,7 +85,7 @@ def test_row_with_a_key_of_its_own_is_refused_until_saved() -> None:
 
 @pytest.mark.django_db
 def test_deleted_row_is_refused() -> None:
-    """Django takes the primary key from a row that it deletes: nothing tells it from another one."""
+    """Django takes the primary key from a row that it deletes: nothing distinguishes it from another one."""
     club = Club.objects.create(name="Rowing")
     club.delete()
 
