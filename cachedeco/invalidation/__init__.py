@@ -1,1 +1,1 @@
-"""What ends an entry: namespaces, tokens, transactions, changed rows."""
+"""Invalidation: namespaces, tokens, delivery at commit, model signals, retry queue."""

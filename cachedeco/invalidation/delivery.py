@@ -31,7 +31,7 @@ class Invalidation(NamedTuple):
 
 Recorder = Callable[[str, Sequence[Invalidation]], None]
 
-# Swapped whole by record_with(): the only way by which invalidations can outlive this process.
+# Swapped whole by record_with(). With a recorder, such as the outbox, invalidations can outlive this process.
 _recorder: Recorder | None = None
 
 

@@ -1,5 +1,5 @@
 """
-Relations between models: the senders of the signals that tell of a change in a model's rows.
+Relations between models: which classes send the signals of a change in a model's rows.
 
 **Inheritance.** Models that multi-table inheritance connects share tables: a saved child changes its parents' rows, a
 saved parent changes rows that its children read, and Django sends one signal, from the class that was saved. So a
@@ -57,7 +57,7 @@ def with_proxies(model: ModelClass) -> list[ModelClass]:
 
 
 def throughs_of(model: ModelClass) -> Iterator[ModelClass]:
-    """Give the through models of a model's many-to-many fields, of either side."""
+    """Yield the through models of a model's many-to-many fields, of either side."""
     for field in model._meta.get_fields(include_hidden=True):
         if field.many_to_many:
             relation: Any = field if field.auto_created else field.remote_field

@@ -32,7 +32,7 @@ def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation]) -> Non
 
 def flush(breaker: Breaker) -> bool:
     """
-    Deliver the queue of a cache that answers; tell whether it has taken all.
+    Deliver the queue of a cache that answers; return whether it has acknowledged all.
 
     Ends at the first command that finds the server unreachable: at most one timeout for the caller.
     """
@@ -52,7 +52,7 @@ def flush(breaker: Breaker) -> bool:
 
 
 def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, PendingInvalidation], float | None]]:
-    """Give the batches for one command each, with the lifetime of their tokens: the longest, and for ever apart."""
+    """Yield batches of one command each, with the lifetime of their tokens: the longest; for ever in batches apart."""
     for is_for_ever in (True, False):
         items = [(key, pending) for key, pending in queue.copy().items() if (pending.lifetime is None) is is_for_ever]
         for start in range(0, len(items), BATCH_SIZE):
@@ -87,7 +87,7 @@ def _deliver(store: Store, batch: Mapping[str, PendingInvalidation], lifetime: f
 
 
 def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]) -> bool:
-    """Count a refusal of each; drop those that were refused too often, and tell whether others remain."""
+    """Count a refusal of each; drop those that were refused too often, and return whether others remain."""
     for pending in refused.values():
         pending.refusals += 1
     lost = {key: pending for key, pending in refused.items() if pending.refusals >= MOST_REFUSALS}

@@ -38,7 +38,7 @@ CANONICAL_FIELDS: Final = (
 
 def model_of(reference: ModelReference) -> type[Model]:
     """
-    Return the concrete model of a model, a proxy, or the name of one.
+    Return the concrete model that a model class, a proxy or a name stands for.
 
     Raises:
         TypeError: It is no model, an abstract one, or a name of no installed app.

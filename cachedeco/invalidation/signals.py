@@ -100,9 +100,8 @@ def _connect(reference: ModelReference, name: str | None) -> None:
             subscription.fields = {**subscription.fields, field.attname: field}
         for sender in senders_of(model):
             _subscribe(_subscriptions_by_sender, sender, subscription)
-            if (
-                not sender._meta.auto_created
-            ):  # Django sends no signals of these, and would fetch each row before deleting it
+            # Django sends no signals of auto-created models; with receivers it would fetch each row before deleting it.
+            if not sender._meta.auto_created:
                 pre_save.connect(_on_pre_save, sender=sender, weak=False, dispatch_uid=UID)
                 post_save.connect(_on_post_save, sender=sender, weak=False, dispatch_uid=UID)
                 pre_delete.connect(_on_pre_delete, sender=sender, weak=False, dispatch_uid=UID)

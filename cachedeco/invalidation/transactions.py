@@ -1,12 +1,12 @@
 """
-Transactions: deliver invalidations and entries at commit, and tell what the open transaction has invalidated.
+Transactions: deliver invalidations and entries at commit, and know what the open transaction has invalidated.
 
 The hooks lie in Django's own list of commit hooks, `connection.run_on_commit`, and nowhere else. Django drops them at a
 rollback, to a savepoint too, so the hooks in this list are always what the open transaction will deliver.
 
 `TestCase` wraps each test in `atomic()` blocks that never commit, and marks them: they count as no transaction. An
 `atomic()` block of the test inside them counts: in production, Django would call the hooks at its end. In a test it
-does not, so they are delivered at the next question about this connection, before the test can see a difference.
+does not, so the next look at this connection delivers them, before the test can see a difference.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -255,5 +255,5 @@ def _isolation_on_postgresql(connection: Any) -> str | None:
         with connection.connection.cursor() as cursor:
             cursor.execute("SHOW transaction_isolation")
             return str(cursor.fetchone()[0])
-    except connection.Database.Error:  # the transaction has failed already, say
+    except connection.Database.Error:  # for example, the transaction has failed already
         return None

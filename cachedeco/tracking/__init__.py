@@ -1,1 +1,1 @@
-"""What a computation depended on: the collector, and the names of nested dependencies."""
+"""Dependency tracking: the collector, and the names of nested dependencies."""

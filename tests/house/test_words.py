@@ -49,6 +49,7 @@ CLEAN = [
     "auditing",
     "backends",
     "checks",
+    "invalidation",
     "keys",
     "loading",
     "management",
@@ -57,6 +58,7 @@ CLEAN = [
     "pytest_plugin.py",
     "storage",
     "testing",
+    "tracking",
 ]
 
 CODE = re.compile(r"^ *```.*?^ *```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
