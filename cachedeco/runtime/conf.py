@@ -1,7 +1,7 @@
 """
-The settings in force.
+Settings: the dict `CACHEDECO` in Django's settings, parsed and cached.
 
-They are read once and kept until Django says that they changed (runtime/state.py), so `override_settings` takes
+They are parsed once, and again after Django's signal `setting_changed` (runtime/state.py), so `override_settings` takes
 effect at once.
 """
 
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the dict `CACHEDECO` in Django's settings may hold, with the defaults."""
+    """The settings in the dict `CACHEDECO`, with their defaults. All times are in seconds."""
 
     MODE: ModeName = "on"
     ALIASES: tuple[str, ...] = ("default",)
@@ -42,13 +42,13 @@ class Settings:
     @classmethod
     def parse(cls, raw: object) -> Self:
         """
-        Read the dict.
+        Parse the dict.
 
         Raises:
-            ImproperlyConfigured: A name is unknown or a value is none that it takes. All faults are named.
+            ImproperlyConfigured: A name is unknown or a value is invalid. The message has all faults.
         """
         if not isinstance(raw, Mapping):
-            # Not what it is: a comma behind the dict makes it a tuple, and there may be keys in it.
+            # Only its type: a comma after the dict makes it a tuple, and the message must not show signing keys.
             msg = f"CACHEDECO is a {type(raw).__name__}; it takes a dict."
             raise ImproperlyConfigured(msg)
         known = [field.name for field in fields(cls)]
@@ -66,7 +66,7 @@ class Settings:
 
 
 _settings: Settings | None = None
-_changes: object = None  # another one after each change
+_changes: object = None  # a new object after each change
 _lock = Lock()
 
 
@@ -77,22 +77,22 @@ def settings() -> Settings:
     Raises:
         ImproperlyConfigured: `CACHEDECO` has a fault.
     """
-    global _settings  # noqa: PLW0603 -- this module is where global state lives
-    found = _settings
-    while found is None:
+    global _settings  # noqa: PLW0603 -- replaced as a whole
+    current = _settings
+    while current is None:
         before = _changes
-        found = Settings.parse(getattr(django_settings, "CACHEDECO", {}))
+        current = Settings.parse(getattr(django_settings, "CACHEDECO", {}))
         with _lock:
-            # They may have changed while we read them: another thread's override_settings() has ended, say.
+            # Not if they changed meanwhile: for example, another thread's override_settings() has ended.
             if before is _changes:
-                _settings = found
+                _settings = current
             else:
-                found = None
-    return found
+                current = None
+    return current
 
 
 def forget() -> None:
-    """Read the settings again at the next call, and derive again what followed from them and from CACHES."""
+    """Drop the parsed settings: the next call parses them anew, and what was derived from them and CACHES follows."""
     global _settings, _changes
     with _lock:
         _settings, _changes = None, object()

@@ -1,4 +1,4 @@
-"""Events: one for each step of a call of a cached function, of an invalidation, and of the circuit breaker."""
+"""Events: what a call, an invalidation or a circuit breaker has done, as named tuples."""
 
 from typing import Literal, NamedTuple
 
@@ -7,18 +7,18 @@ Kind = Literal[
     "miss",  # no entry could be served: it is absent, expired, invalidated or unreadable
     "stale",  # an entry past its timeout was served
     "shared",  # a follower got the value of a leader; `seconds` is the time that the computation took
-    "bypassed",  # the call went past the cache: the mode says so, or this transaction has invalidated the entry
+    "bypassed",  # the call bypassed the cache, by its mode or because this transaction has invalidated the entry
     "computed",  # the function ran; `seconds` is the time that it took
     "stored",  # an entry was sent to the cache
     "unstored",  # a value was returned and not stored; `reason` says why
     "invalidated",  # the cache acknowledged an invalidation
     "invalidation_delayed",  # it did not; the retry queue delivers it before this process reads from that cache again
-    "invalidation_lost",  # a delayed invalidation was given up
-    "error",  # the cache, or a value, failed; the call went on without it
+    "invalidation_lost",  # the retry queue has dropped an invalidation that the cache never acknowledged
+    "error",  # a command of the cache, or the (un)pickling of a value, failed; the call went on without it
     "breaker_opened",  # the circuit breaker of a cache opened: this process bypasses it; `reason` says why
-    "breaker_closed",  # the cache answers again, and has every delayed invalidation
-    "audited",  # a hit was computed again, and is right; if the values differ, `reason` says what explains it
-    "inconsistent",  # a hit was computed again, and is wrong: no invalidation came; `reason` says what differs
+    "breaker_closed",  # the cache answers again, and has acknowledged every delayed invalidation
+    "audited",  # the auditor recomputed a hit, and it is right; if the values differ, `reason` has the explanation
+    "inconsistent",  # the auditor recomputed a hit, and it had changed without an invalidation; see `reason`
 ]
 
 

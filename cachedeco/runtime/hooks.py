@@ -13,12 +13,8 @@ Hook = Callable[[Event], object]
 
 # Hooks of users, once for each add_hook() and each open listening() block.
 _added: list[Hook] = []
-
-
 # All hooks, each once. The tuple is swapped whole, so that emit() needs no lock.
 _hooks: tuple[Hook, ...] = (count, log)
-
-
 _lock = Lock()
 
 
@@ -27,7 +23,7 @@ def emit(event: Event) -> None:
     for hook in _hooks:
         try:
             hook(event)
-        except Exception:  # noqa: BLE001 -- whatever a hook of the user's raises
+        except Exception:  # noqa: BLE001 -- a hook is the user's code and may raise anything
             logger.exception("The hook %r failed on %r.", hook, event)
 
 
@@ -39,30 +35,31 @@ def add_hook(hook: Hook) -> None:
     Adding a hook twice is the same as adding it once.
     """
     with _lock:
-        _rearrange([hook] if hook not in _added else [], [])
+        _replace_hooks([hook] if hook not in _added else [], [])
 
 
 def remove_hook(hook: Hook) -> None:
     """Stop calling *hook*. Removing a hook that was not added does nothing."""
     with _lock:
-        _rearrange([], [each for each in _added if each == hook])
+        _replace_hooks([], [added for added in _added if added == hook])
 
 
 @contextmanager
 def listening(hook: Hook) -> Generator[None]:
     """Call *hook* with every event of this process until the block ends. Blocks with the same hook nest."""
     with _lock:
-        _rearrange([hook], [])
+        _replace_hooks([hook], [])
     try:
         yield
     finally:
         with _lock:
-            _rearrange([], [hook] if hook in _added else [])
+            _replace_hooks([], [hook] if hook in _added else [])
 
 
-def _rearrange(more: list[Hook], less: list[Hook]) -> None:
+def _replace_hooks(added: list[Hook], removed: list[Hook]) -> None:
+    """Add and remove hooks, and replace the tuple of all hooks. The caller holds the lock."""
     global _hooks  # noqa: PLW0603 -- swapped whole, as said above
-    _added.extend(more)
-    for hook in less:
+    _added.extend(added)
+    for hook in removed:
         _added.remove(hook)
-    _hooks = (count, log, *(each for n, each in enumerate(_added) if each not in _added[:n]))
+    _hooks = (count, log, *(hook for n, hook in enumerate(_added) if hook not in _added[:n]))

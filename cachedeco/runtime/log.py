@@ -6,15 +6,14 @@ from cachedeco.runtime.events import Event
 
 logger = logging.getLogger("cachedeco")
 
-
-# Each takes the key, the cache, and the function that depends on the key.
-_UNACKNOWLEDGED: dict[str, str] = {
+# Texts of unacknowledged invalidations; each takes the key, the cache, and the function that depends on the key.
+_INVALIDATION_TEXTS: dict[str, str] = {
     "invalidation_delayed": (
         "Invalidation of %s in cache %r was not acknowledged: other processes may serve old values of %s"
         " until this one has delivered it."
     ),
     "invalidation_lost": (
-        "Invalidation of %s in cache %r was never acknowledged, and is given up: old values of %s may be served"
+        "Invalidation of %s in cache %r was never acknowledged, and is lost: old values of %s may be served"
         " until they time out."
     ),
 }
@@ -22,23 +21,23 @@ _UNACKNOWLEDGED: dict[str, str] = {
 
 def log(event: Event) -> None:
     """Log failures as warnings; delayed and lost invalidations, and failed audits, as errors."""
-    if event.kind in _UNACKNOWLEDGED:
-        whose = event.function or "the functions under this namespace"
-        logger.error(_UNACKNOWLEDGED[event.kind], event.key, event.cache, whose, exc_info=event.error)
+    if event.kind in _INVALIDATION_TEXTS:
+        functions = event.function or "the functions under this namespace"
+        logger.error(_INVALIDATION_TEXTS[event.kind], event.key, event.cache, functions, exc_info=event.error)
     elif event.kind == "inconsistent":
         logger.error(
-            "A call of %r was served what has changed, and was not invalidated: %s (key %r, cache %r).",
+            "A call of %r was served a value that had changed without an invalidation: %s (key %r, cache %r).",
             event.function,
             event.reason,
             event.key,
             event.cache,
         )
     elif event.kind == "breaker_opened":
-        logger.warning("Going past cache %r from now on: %s.", event.cache, event.reason)
+        logger.warning("Bypassing cache %r from now on: %s.", event.cache, event.reason)
     elif event.kind == "breaker_closed":
         logger.info("Cache %r answers again, and is used.", event.cache)
     elif event.kind == "error":
-        # Both name and text, as some errors have no text, and redis-py's have no telling repr.
+        # Both name and text: some errors have no text, and the repr of redis-py's does not show it.
         why = f": {type(event.error).__name__}: {event.error}" if event.error else ""
         logger.warning(
             "%s (function %r, key %r, cache %r)%s", event.reason, event.function, event.key, event.cache, why

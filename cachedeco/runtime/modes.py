@@ -30,15 +30,15 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
 
     ::
 
-        with mode("on"): ...      # cache, whatever the setting says
+        with mode("on"): ...      # cache, also where the setting says otherwise
         with mode("bypass"): ...  # compute always, store nothing; invalidations still go out
         with mode("off"): ...     # the cache server is never touched
 
-    Blocks nest, the innermost counts, and each leaves what it found, also after an exception. Tasks and
+    Blocks nest, the innermost one counts, and its end restores the mode before, also after an exception. Tasks and
     `sync_to_async` calls started inside inherit the mode; a new `Thread` begins with the setting.
 
     Raises:
-        ValueError: The name is none of the three.
+        ValueError: It is none of the three names.
         TypeError: It decorates a generator function, whose body runs after the block, or a class.
     """
 
@@ -46,25 +46,27 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
         """Remember the mode; nothing is in force until the block begins."""
         self._name: ModeName = mode_of(name)
 
-    def _chosen(self) -> ModeName:
+    def _mode_to_enter(self) -> ModeName:
         return self._name
 
     def __enter__(self) -> None:
         """Put the mode in force."""
-        _modes.set((*_modes.get(), (self, self._chosen())))
+        _modes.set((*_modes.get(), (self, self._mode_to_enter())))
 
     def __exit__(self, *_: object) -> None:
-        """Take it back. The stack lives in the context, so one object can be used again, or by many threads."""
+        """Restore the previous mode. The stack is in the context: one object may be reused, or used by many threads."""
         modes = _modes.get()
-        # Our own and nobody else's: blocks in generators may end in any order, and in another context.
-        mine = [n for n, (block, _) in enumerate(modes) if block is self]
-        if mine:
-            _modes.set(modes[: mine[-1]] + modes[mine[-1] + 1 :])
+        # Only this block's own item: blocks in generators may end in any order, and in another context.
+        own = [n for n, (block, _) in enumerate(modes) if block is self]
+        if own:
+            _modes.set(modes[: own[-1]] + modes[own[-1] + 1 :])
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
         """Decorate a function: the mode is in force while it runs."""
         if inspect.isclass(function):
-            msg = f"{function!r} is a class, and would be a function then; decorate its methods, or use `with`."
+            msg = (
+                f"{function!r} is a class, which this would turn into a function; decorate its methods, or use `with`."
+            )
             raise TypeError(msg)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             msg = f"{function!r} is a generator function: its body would run outside; use `with` inside it."
@@ -73,16 +75,16 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
             return super().__call__(function)
 
         @wraps(function)
-        async def inside(*args: P.args, **kwargs: P.kwargs) -> Any:
+        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
             with self:
                 return await function(*args, **kwargs)
 
-        return inside  # type: ignore[return-value] # a coroutine function for a coroutine function
+        return wrapper  # type: ignore[return-value] # a coroutine function for a coroutine function
 
 
 class bypass(mode):  # noqa: N801 -- reads as a verb
     """
-    Go past the cache for a block or a function: compute always, store nothing, still invalidate.
+    Bypass the cache for a block or a function: compute always, store nothing, still invalidate.
 
     Inside "off" it stays off: code that bypasses must not reach a cache server from a test suite without one.
     """
@@ -91,5 +93,5 @@ class bypass(mode):  # noqa: N801 -- reads as a verb
         """Prepare the block."""
         super().__init__("bypass")
 
-    def _chosen(self) -> ModeName:
+    def _mode_to_enter(self) -> ModeName:
         return "off" if current_mode() == "off" else "bypass"

@@ -21,8 +21,8 @@ class Stats:
     errors: int = 0  #: failed commands, values that can't be (un)pickled, invalidations delayed or lost
     computations: int = 0
     seconds_saved: float = 0.0  #: the time that the computations of the served entries took
-    audited: int = 0  #: hits that were computed again, and are right
-    inconsistent: int = 0  #: hits that were computed again, and are wrong
+    audited: int = 0  #: hits that the auditor recomputed, and that are right
+    inconsistent: int = 0  #: hits that the auditor recomputed, and that had changed without an invalidation
 
 
 _COUNTED: dict[str, str] = {
@@ -38,10 +38,7 @@ _COUNTED: dict[str, str] = {
     "inconsistent": "inconsistent",
 }
 
-
 _counts: dict[str, dict[str, float]] = {}
-
-
 _lock = Lock()
 
 

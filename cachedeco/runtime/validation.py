@@ -1,4 +1,4 @@
-"""What settings and parameters take, and what is said where they are given something else."""
+"""Parse and validate settings and parameters, with their error messages."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -19,12 +19,12 @@ REFRESHERS: Final = get_args(Refresher)
 
 
 class Unset(Enum):
-    """Tell "not given" from every value that can be given, None included."""
+    """The type of `UNSET`, which means "not given": None is a value that can be given."""
 
     UNSET = "UNSET"
 
     def __repr__(self) -> str:
-        """Return what a signature in the documentation shows."""
+        """Return the name, for signatures in the documentation."""
         return "UNSET"
 
 
@@ -39,19 +39,19 @@ def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
         TypeError: It is no number of seconds, no `timedelta` and not None.
         ValueError: It is negative, or not a number.
     """
-    return None if timeout is None else span_of(timeout, what=what, otherwise=", or None for ever")
+    return None if timeout is None else span_of(timeout, what=what, alternative=", or None for ever")
 
 
-def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
+def span_of(span: Seconds, *, what: str, alternative: str = "") -> float:
     """
-    Return a span of time as seconds. It has an end.
+    Return a span of time as seconds; None, for ever, is refused.
 
     Args:
         span: The span.
 
-        what: What it is, for the error.
+        what: The name of the option or setting, for the error.
 
-        otherwise: What else is taken in its place, for the error.
+        alternative: What else the caller accepts, for the error.
 
     Raises:
         TypeError: It is no number of seconds and no `timedelta`.
@@ -59,11 +59,11 @@ def span_of(span: Seconds, *, what: str, otherwise: str = "") -> float:
     """
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        msg = f"{what} is {span!r}; it takes seconds or a timedelta{otherwise}."
+        msg = f"{what} is {span!r}; it takes seconds or a timedelta{alternative}."
         raise TypeError(msg)
-    # What is greater, infinity and an int of 400 digits, is no number of seconds.
+    # Refuses infinity, and an int of 400 digits, which float() can't take.
     if not 0 <= seconds <= float_info.max:
-        msg = f"{what} is {span!r}; it takes 0 or more seconds{otherwise}."
+        msg = f"{what} is {span!r}; it takes 0 or more seconds{alternative}."
         raise ValueError(msg)
     return float(seconds)
 
@@ -85,7 +85,7 @@ def fraction_of(value: object, *, what: str) -> float:
     return float(value)
 
 
-# OWASP's least for a secret is 64 bits from a good source; a text of so many characters may be one.
+# OWASP's least for a secret is 64 bits from a good source; a text of 16 characters can have as many.
 SHORTEST_KEY: Final = 16
 
 
@@ -106,7 +106,7 @@ def secrets_of(keys: object) -> tuple[bytes, ...]:
 
 
 def _secret_of(key: object) -> bytes:
-    # Nothing here shows a key: what is raised ends up in logs.
+    # No message shows a key: errors end up in logs.
     if not isinstance(key, str | bytes):
         msg = f"a key to sign with is a {type(key).__name__}; it takes text or bytes."
         raise TypeError(msg)
@@ -118,10 +118,10 @@ def _secret_of(key: object) -> bytes:
 
 
 def repr_of(value: object) -> str:
-    """Return the repr for an error message, which must not fail: an unsaved row's may follow a relation not set."""
+    """Return a repr for error messages; never raise: an unsaved row's repr may follow a relation that is not set."""
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 -- whatever a class does there
+    except Exception:  # noqa: BLE001 -- the user's class may raise anything
         return object.__repr__(value)
 
 
@@ -143,7 +143,7 @@ def mode_of(value: object) -> ModeName:
     Return the name of a mode.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is no name of a mode.
     """
     if value not in MODES:
         msg = f"the mode is {value!r}; it takes one of {', '.join(map(repr, MODES))}."
@@ -162,16 +162,16 @@ def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
     if not isinstance(value, list | tuple):
         msg = f"the value is {value!r}; it takes a list of callables or of their dotted paths."
         raise TypeError(msg)
-    found = tuple(import_string(each) if isinstance(each, str) else each for each in value)
-    for each in found:
-        if not callable(each):
-            msg = f"{each!r} is not callable; it takes a list of callables or of their dotted paths."
+    functions = tuple(import_string(item) if isinstance(item, str) else item for item in value)
+    for function in functions:
+        if not callable(function):
+            msg = f"{function!r} is not callable; it takes a list of callables or of their dotted paths."
             raise TypeError(msg)
-    return found
+    return functions
 
 
 def _prefix_of(value: object) -> str:
-    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must find room beside it.
+    # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must fit beside it.
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
         msg = f"the prefix is {value!r}; it takes at most 50 printable ASCII characters without spaces."
         raise ValueError(msg)
@@ -205,7 +205,7 @@ def _pause_of(value: Seconds) -> float:
 
 def _modules_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(
-        isinstance(each, str) and all(part.isidentifier() for part in each.split(".")) for each in value
+        isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in value
     ):
         msg = f"the value is {value!r}; it takes a list of names of modules inside your apps, such as 'queries'."
         raise TypeError(msg)
@@ -213,7 +213,7 @@ def _modules_of(value: object) -> tuple[str, ...]:
 
 
 def _signing_keys_of(value: object) -> tuple[bytes, ...]:
-    # Only what says "none": an environment variable that is not set must not turn signatures off.
+    # Only an empty list turns signatures off: None, as of an environment variable that is not set, is refused.
     return () if value in ([], ()) else secrets_of(value)
 
 

@@ -139,7 +139,7 @@ def test_mode_is_inherited_by_tasks_and_their_threads() -> None:
 
 def test_mode_refuses_to_decorate_a_class() -> None:
     """A class under a mode would be a class no more: an error says what to do."""
-    with pytest.raises(TypeError, match="is a class, and would be a function then"):
+    with pytest.raises(TypeError, match="is a class, which this would turn into a function"):
         bypass()(Settings)
 
 

@@ -190,7 +190,7 @@ def test_opening_and_closing_are_one_event_each(clock: Clock, caplog: pytest.Log
         Event("breaker_closed", cache="default"),
     ] == told
     assert [
-        ("WARNING", "Going past cache 'default' from now on: 3 failures in a row."),
+        ("WARNING", "Bypassing cache 'default' from now on: 3 failures in a row."),
         ("INFO", "Cache 'default' answers again, and is used."),
     ] == [(record.levelname, record.getMessage()) for record in caplog.records if "failed" not in record.getMessage()]
     assert 3 == sum(event.kind == "error" for event in seen)
