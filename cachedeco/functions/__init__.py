@@ -1,1 +1,1 @@
-"""Who is called: the decorators, cached functions and their verbs."""
+"""Cached functions: the decorators, their options, binding, names and verbs."""

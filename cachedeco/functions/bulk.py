@@ -1,4 +1,4 @@
-"""`CachedQueryMany`: a cached function over many ids. Each id has an entry; one call computes all that are missing."""
+"""`CachedQueryMany`: a cached function over many ids. Each id has an entry; one call computes all missing ids."""
 
 from collections.abc import Coroutine, Mapping
 from inspect import signature
@@ -16,34 +16,34 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value
-U = TypeVar("U")  # what the plain function returns: a mapping, or a coroutine that gives one
+U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
 S = TypeVar("S")
 
 
 class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
     """
-    What sync and async cached functions over many ids share.
+    The common part of sync and async cached functions over many ids.
 
     Each verb takes the arguments of a call, with a collection of ids among them, and has a twin for async code with an
-    "a" before its name. Ids that are equal are one id, the first of them. Each verb is a shorthand: `f.peek([7])` is
+    "a" before its name. Of equal ids only the first counts. Each verb is a shorthand: `f.peek([7])` is
     `f.call([7]).peek()`.
     """
 
     _decorator = "cached_query_many"
 
-    def __init__(self, spec: FunctionSpec, head: tuple[object, ...], over: str) -> None:
+    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...], over: str) -> None:
         """Wrap the function of the spec; *over* names the parameter that takes the ids."""
-        super().__init__(spec, head)
+        super().__init__(spec, bound_args)
         self._bulk = BulkSpec(spec, over, signature(spec.source.function))
 
     # --- verbs ---
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
-        Invalidate these ids: every entry of each, all variants included, and no other id's. One command for all.
+        Invalidate these ids: all their entries, those of all variants, and no other id's. One command for all.
 
-        Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
-        invalidation that the cache does not acknowledge is logged at ERROR, and counted; this method does not raise.
+        Inside `atomic()` this takes effect for this connection at once, and for all others at commit. An invalidation
+        that the cache does not acknowledge is logged at ERROR, counted and retried; this method does not raise.
         """
         BulkCall(self, args, kwargs).invalidate()
 
@@ -51,7 +51,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
         """
         Return the stored values, by id; never compute, and count no hit or miss.
 
-        Ids for which a call would compute are not in it, nor are those that are remembered as absent.
+        Ids that a call would compute are left out, and ids that are stored as absent.
         """
         return BulkCall(self, args, kwargs).peek()
 
@@ -76,13 +76,12 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
     """
     A cached function over many ids: call it as before, or use its verbs.
 
-    What a call returns is a dict in the order of the ids asked, without those that the function does not know. It may
-    be used by many threads and tasks at once.
+    A call returns a dict in the order of its ids, without those that the function does not return. Thread-safe.
     """
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Return the stored values of these ids, and compute and store what is missing."""
-        values, work = self._bulk.serve(self._head + args, kwargs)
+        """Return the stored values of these ids, and compute and store those that are missing."""
+        values, work = self._bulk.serve(self._bound_args + args, kwargs)
         if work is None:
             return cast("dict[K, V]", values)
         self._check_order(args)
@@ -109,20 +108,20 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
             self: "CachedQueryMany[Concatenate[S, Q], K, V]", instance: S, owner: type | None = None
         ) -> "CachedQueryMany[Q, K, V]": ...
         def __get__(self, instance: object, owner: type | None = None) -> Any:
-            """Bind to the instance, or to the class where a classmethod is decorated."""
+            """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
 class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[P, K, V]):
     """A cached async function over many ids: await it as before, or use its verbs. `refresh()` raises."""
 
-    def __init__(self, spec: FunctionSpec, head: tuple[object, ...], over: str) -> None:
+    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...], over: str) -> None:
         """Wrap the function of the spec, and look like an async function."""
-        super().__init__(spec, head, over)
+        super().__init__(spec, bound_args, over)
         markcoroutinefunction(cast("Any", self))
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Return the stored values of these ids, and compute and store what is missing."""
-        values, work = await sync_to_async(self._bulk.serve)(self._head + args, kwargs)
+        """Return the stored values of these ids, and compute and store those that are missing."""
+        values, work = await sync_to_async(self._bulk.serve)(self._bound_args + args, kwargs)
         if work is None:
             return cast("dict[K, V]", values)
         self._check_order(args)
@@ -133,7 +132,7 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
         return AsyncCallMany(self, args, kwargs)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
-        """Compute now for all these ids, store, and return the values, also where some are stored."""
+        """Compute now for all these ids, store, and return the values, even if some are stored."""
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
@@ -145,9 +144,9 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
             self: "AsyncCachedQueryMany[Concatenate[S, Q], K, V]", instance: S, owner: type | None = None
         ) -> "AsyncCachedQueryMany[Q, K, V]": ...
         def __get__(self, instance: object, owner: type | None = None) -> Any:
-            """Bind to the instance, or to the class where a classmethod is decorated."""
+            """Bind to the instance; a decorated classmethod is bound to the class."""
 
-    else:  # type checkers report the use of refresh() as that of a verb that is not there
+    else:  # hidden from type checkers, so that they report a call of refresh()
 
         def refresh(self, /, *_args: object, **_kwargs: object) -> None:
             """Raise: only `arefresh()` can await the function."""

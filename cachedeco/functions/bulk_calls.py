@@ -1,4 +1,4 @@
-"""`CallMany`: one call of a cached function over many ids as an object, and how the ids of a call are found."""
+"""`CallMany`: one call of a cached function over many ids as an object; and the path of a hit over many ids."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -29,60 +29,58 @@ from cachedeco.tracking import collector
 
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value
-U = TypeVar("U")  # what the plain function returns: a mapping, or a coroutine that gives one
+U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
 
-Work = tuple[Flow[Values], Callable[[list[Any]], Any]]  # what a driver takes
+Work = tuple[Flow[Values], Callable[[list[Any]], Any]]  # the arguments of run() and arun(): flow, computation
 
 
-class Placed(NamedTuple):
-    """A call, and where in it the ids are."""
+class BulkArguments(NamedTuple):
+    """The arguments of a call over many ids, and the position of the ids in them."""
 
     args: Args
     kwargs: Kwargs
-    place: int | str  #: index in the arguments, or name in the keyword arguments
-    ids: list[Any]  #: in the order asked, each once
+    position: int | str  #: index in the arguments, or name in the keyword arguments
+    ids: list[Any]  #: in the order of the call, each once
 
-    def of_one(self, one_id: object) -> tuple[Args, Kwargs]:
-        """Return the arguments of the key of one id, which is called `each` there."""
-        if isinstance(self.place, str):
-            kwargs = {name: value for name, value in self.kwargs.items() if name != self.place}
+    def for_id(self, one_id: object) -> tuple[Args, Kwargs]:
+        """Return the arguments for the key of one id, which is called `each` there."""
+        if isinstance(self.position, str):
+            kwargs = {name: value for name, value in self.kwargs.items() if name != self.position}
             return self.args, {**kwargs, ONE_ID: one_id}
-        return self.taking(one_id)
+        return self.with_ids(one_id)
 
-    def taking(self, what: object) -> tuple[Args, Kwargs]:
-        """Return the arguments with something else in the place of the ids."""
-        if isinstance(self.place, str):
-            return self.args, {**self.kwargs, self.place: what}
-        return (*self.args[: self.place], what, *self.args[self.place + 1 :]), self.kwargs
+    def with_ids(self, ids: object) -> tuple[Args, Kwargs]:
+        """Return the arguments with other ids, or with one id, in the place of the ids."""
+        if isinstance(self.position, str):
+            return self.args, {**self.kwargs, self.position: ids}
+        return (*self.args[: self.position], ids, *self.args[self.position + 1 :]), self.kwargs
 
 
-class Admitted(NamedTuple):
-    """A call that goes to the cache: its policy, and for each id the keys of its entry and tokens."""
+class AdmittedCall(NamedTuple):
+    """A call that does not bypass the cache: its policy, and for each id the keys of its entry and tokens."""
 
     policy: CachePolicy
-    rows: dict[Any, list[str]]
-    bypassed: AbstractSet[
-        Any
-    ]  #: what this transaction has invalidated: old for this transaction alone, until the commit
+    keys: dict[Any, list[str]]  #: by id
+    bypassed: AbstractSet[Any]  #: ids that this transaction has invalidated, which it must not read until the commit
 
-    def looks(self) -> Iterator[tuple[Any, Miss]]:
-        """Look up all that is not bypassed."""
-        rows = {each: row for each, row in self.rows.items() if each not in self.bypassed}
-        looks = read_entries(self.policy, list(rows.values()))
-        for (each, row), (asked, found, entry) in zip(rows.items(), looks, strict=True):
-            yield each, Miss(self.policy, row, found, asked, entry)
+    def read(self) -> Iterator[tuple[Any, Miss]]:
+        """Read the entries of all ids that are not bypassed; yield each id with what a miss of it needs."""
+        keys_by_id = {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
+        results = read_entries(self.policy, list(keys_by_id.values()))
+        for (one_id, keys), (entry_keys, raw, entry) in zip(keys_by_id.items(), results, strict=True):
+            yield one_id, Miss(self.policy, keys, raw, entry_keys, entry)
 
-    def calls(self) -> dict[Any, Miss]:
-        """Return the calls to compute for all ids, with their tokens as they are now."""
-        tokens = dict.fromkeys(key for row in self.rows.values() for key in row[1:])
-        found = many_caches.get_many_across_caches(self.policy.store, list(tokens))
-        return {each: Miss(self.policy, row, found) for each, row in self.rows.items()}
+    def misses(self) -> dict[Any, Miss]:
+        """Return a miss for each id, with the tokens as read now: to compute or store all ids anew."""
+        tokens = dict.fromkeys(key for keys in self.keys.values() for key in keys[1:])
+        raw = many_caches.get_many_across_caches(self.policy.store, list(tokens))
+        return {one_id: Miss(self.policy, keys, raw) for one_id, keys in self.keys.items()}
 
-    def invalidate(self, keys: Sequence[str]) -> None:
+    def invalidate(self, entry_keys: Sequence[str]) -> None:
         """Invalidate the ids whose entries have these keys."""
-        own = {row[0]: row[1] for row in self.rows.values()}
+        own_tokens = {keys[0]: keys[1] for keys in self.keys.values()}
         store, lifetime = self.policy.store, self.policy.lifetime
-        invalidate(self.policy.using, *[Invalidation(store, own[key], lifetime) for key in keys])
+        invalidate(self.policy.using, *[Invalidation(store, own_tokens[key], lifetime) for key in entry_keys])
 
 
 class BulkSpec(NamedTuple):
@@ -92,12 +90,12 @@ class BulkSpec(NamedTuple):
     over: str
     signature: Signature
 
-    def place(self, args: Args, kwargs: Kwargs) -> Placed:
+    def find_ids(self, args: Args, kwargs: Kwargs) -> BulkArguments:
         """
         Find the ids in the arguments of a call.
 
         Raises:
-            TypeError: The function does not take the arguments, or the ids are no collection.
+            TypeError: The function does not accept the arguments, or the ids are no collection.
         """
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -110,65 +108,66 @@ class BulkSpec(NamedTuple):
             msg = f"{self.spec.name}() got {self.over}={ids!r}; it takes a collection of ids: [{ids!r}]."
             raise TypeError(msg)
         by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY
-        place = self.over if by_name else list(self.signature.parameters).index(self.over)
-        return Placed(bound.args, bound.kwargs, place, list(dict.fromkeys(ids)))
+        position = self.over if by_name else list(self.signature.parameters).index(self.over)
+        return BulkArguments(bound.args, bound.kwargs, position, list(dict.fromkeys(ids)))
 
-    def computation(self, call: Placed) -> Callable[[list[Any]], Any]:
-        """Return what computes for some of the ids."""
+    def computation(self, call: BulkArguments) -> Callable[[list[Any]], Any]:
+        """Return a callable that calls the plain function for some of the ids."""
 
         def compute(ids: list[Any]) -> Any:
-            args, kwargs = call.taking(ids)
+            args, kwargs = call.with_ids(ids)
             return self.spec.source.function(*args, **kwargs)
 
         return compute
 
-    def admit(self, call: Placed) -> Admitted | None:
-        """Return the policy and the keys of a call; None where it bypasses the cache, or is for no ids."""
+    def admit(self, call: BulkArguments) -> AdmittedCall | None:
+        """Return the policy and the keys of a call; None if it bypasses the cache, or has no ids."""
         if not call.ids or modes.current_mode() != "on":
             if not self.spec.is_auditable:
                 collector.mark_unauditable()
             return None
-        policy, rows = self.spec.resolve_calls(map(call.of_one, call.ids))
+        policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
+        keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()
         if transactions.waiting:
             bypassed.update(
-                each for each, row in zip(call.ids, rows, strict=True) if transactions.invalidated_in_transaction(row)
+                one_id for one_id, keys in keys_by_id.items() if transactions.invalidated_in_transaction(keys)
             )
-        return Admitted(policy, dict(zip(call.ids, rows, strict=True)), bypassed)
+        return AdmittedCall(policy, keys_by_id, bypassed)
 
     def serve(self, args: Args, kwargs: Kwargs) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
-        """Return the stored values, or else the flow that gives all. This is all that a hit does."""
-        call = self.place(args, kwargs)
+        """Return the stored values, or the flow that computes the others. This is all that a hit does."""
+        call = self.find_ids(args, kwargs)
         admitted = self.admit(call)
         if admitted is None:
             return None, (bypass_each_flow(self.spec.name, call.ids), self.computation(call))
-        policy, rows, bypassed = admitted
+        policy, keys_by_id, bypassed = admitted
         values: Values = {}
-        due: dict[Any, Miss] = {}
-        sampled: dict[Any, Miss] = {}
-        missing = {each: Miss(policy, rows[each], None) for each in bypassed}
-        for each, one in admitted.looks():
-            entry = one.entry
+        stale: dict[Any, Miss] = {}
+        sampled: dict[Any, Miss] = {}  # hits to audit
+        missing = {one_id: Miss(policy, keys_by_id[one_id], None) for one_id in bypassed}
+        for one_id, result in admitted.read():
+            entry = result.entry
             if entry is None or entry.expires + policy.stale_while_revalidate <= time():
-                missing[each] = one
+                missing[one_id] = result
                 continue
             purpose = "refresh" if entry.expires <= time() else policy.inspects_hits and inspect_hit(policy, entry)
             if purpose == "refresh":
-                due[each] = one
+                stale[one_id] = result
                 continue
-            values[each] = serve(one).value
+            values[one_id] = serve(result).value
             if purpose:
-                sampled[each] = one
-        if len(values) == len(rows) and not sampled:
+                sampled[one_id] = result
+        if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values), None
-        missing = {each: missing[each] for each in rows if each in missing}  # in the order asked
-        flow = batch_flow(Batch(policy, call.ids, values, due, missing, bypassed))
+        missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
+        flow = batch_flow(Batch(policy, call.ids, values, stale, missing, bypassed))
         if sampled:
             flow = auditor().audited_batch_flow(sampled, partial(self._keys_of, call), flow)
         return None, (flow, self.computation(call))
 
-    def _keys_of(self, call: Placed, ids: Sequence[Any]) -> list[list[str]]:
-        return self.spec.resolve_calls(map(call.of_one, ids))[1]
+    def _keys_of(self, call: BulkArguments, ids: Sequence[Any]) -> list[list[str]]:
+        return self.spec.resolve_calls(map(call.for_id, ids))[1]
 
 
 class BulkCall(BaseCall[U], Generic[K, V, U]):
@@ -183,31 +182,31 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         """
         Return the stored values, by id; never compute, and count no hit or miss.
 
-        Ids for which a call would compute are not in it, nor are those that are remembered as absent.
+        Ids that a call would compute are left out, and ids that are stored as absent.
         """
-        call = self._placed
+        call = self._bulk_arguments
         admitted = self._bulk.admit(call)
         values: Values = dict.fromkeys(call.ids, ABSENT)
         if admitted is None:
-            collector.mark_unauditable()  # an audited computation does not see what is stored
-        for each, one in admitted.looks() if admitted else ():
-            if one.entry is not None and one.entry.expires > time():
-                collector.record_dependency(one.policy.store.alias, one.entry_keys, one.raw or {})
-                values[each] = one.entry.value
+            collector.mark_unauditable()  # an audited computation must not see stored values
+        for one_id, result in admitted.read() if admitted else ():
+            if result.entry is not None and result.entry.expires > time():
+                collector.record_dependency(result.policy.store.alias, result.entry_keys, result.raw or {})
+                values[one_id] = result.entry.value
         return cast("dict[K, V]", without_absent(call.ids, values))
 
     def set(self, values: Mapping[K, V]) -> None:
         """
-        Store values that the caller already has: what the function would return for this call.
+        Store values that the caller already has: the mapping that the function would return for this call.
 
-        Ids of the call that are not among the values are remembered as absent. Values of other ids are not stored.
-        Otherwise as `Call.set()`: they must not be older than the last invalidation, and what is not stored is
+        Ids of the call without a value are stored as absent. Values of other ids are not stored. Otherwise as
+        `Call.set()`: the values must not be older than the last invalidation, and an id that is not stored is
         invalidated.
 
         Raises:
-            TypeError: The values are no mapping, or have the ids in another type.
+            TypeError: The values are no mapping, or its ids have another type.
         """
-        call = self._placed
+        call = self._bulk_arguments
         outcome = materialize_each(self._spec.name, values, call.ids)
         if isinstance(outcome, Err):
             raise outcome.error
@@ -215,16 +214,18 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         if admitted is None:
             self.invalidate()
             return
-        calls = admitted.calls()
-        stamps = stamps_of(admitted.policy, calls, admitted.bypassed)
-        pending = [PendingEntry(admitted.policy, one.keys[0], stamps[each], {}, 0.0) for each, one in calls.items()]
+        misses = admitted.misses()
+        stamps = stamps_of(admitted.policy, misses, admitted.bypassed)
+        pending = [
+            PendingEntry(admitted.policy, miss.keys[0], stamps[one_id], {}, 0.0) for one_id, miss in misses.items()
+        ]
         store_values(list(zip(pending, outcome.value.values(), strict=True)), admitted.invalidate)
 
     def keys(self) -> dict[K, str]:
         """Return the keys of the entries, by id, as Django's cache takes them: without the prefix that Django adds."""
-        call = self._placed
-        rows = self._spec.resolve_calls(map(call.of_one, call.ids))[1]
-        return {each: row[0] for each, row in zip(call.ids, rows, strict=True)}
+        call = self._bulk_arguments
+        all_keys = self._spec.resolve_calls(map(call.for_id, call.ids))[1]
+        return {one_id: keys[0] for one_id, keys in zip(call.ids, all_keys, strict=True)}
 
     async def apeek(self) -> dict[K, V]:
         """Do as `peek()`, from async code."""
@@ -239,23 +240,23 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         return await sync_to_async(self.keys)()
 
     @cached_property
-    def _placed(self) -> Placed:
-        """The arguments with the ids found in them; a collection may be one that can be read once only."""
-        return self._bulk.place(self._arguments(), self._kwargs)
+    def _bulk_arguments(self) -> BulkArguments:
+        """The arguments with their ids, found once: a collection may be an iterator."""
+        return self._bulk.find_ids(self._arguments(), self._kwargs)
 
     def _own_tokens(self) -> list[Invalidation]:
-        return [self._spec.own_token(*self._placed.of_one(each)) for each in self._placed.ids]
+        return [self._spec.own_token(*self._bulk_arguments.for_id(one_id)) for one_id in self._bulk_arguments.ids]
 
-    def _served(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
-        return self._bulk.serve(*self._placed.taking(self._placed.ids))
+    def _serve(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
+        return self._bulk.serve(*self._bulk_arguments.with_ids(self._bulk_arguments.ids))
 
     def _refresh_work(self) -> Work:
-        """Return the flow that computes and stores; what it does not store it invalidates, as what is stored is old."""
-        call = self._placed
+        """Return the flow that computes and stores; it invalidates ids that it can't store: their entries are old."""
+        call = self._bulk_arguments
         admitted = self._bulk.admit(call)
         if admitted is None:
             return bypass_each_flow(self._spec.name, call.ids, self.invalidate), self._bulk.computation(call)
-        batch = Batch(admitted.policy, call.ids, {}, {}, admitted.calls(), admitted.bypassed)
+        batch = Batch(admitted.policy, call.ids, {}, {}, admitted.misses(), admitted.bypassed)
         return refresh_each_flow(batch, admitted.invalidate), self._bulk.computation(call)
 
 
@@ -272,8 +273,8 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], Generic[K, V]):
     """
 
     def __call__(self) -> dict[K, V]:
-        """Return the stored values of the ids, and compute and store what is missing."""
-        values, work = self._served()
+        """Return the stored values of the ids, and compute and store those that are missing."""
+        values, work = self._serve()
         return cast("dict[K, V]", run(*work) if work else values)
 
     def refresh(self) -> dict[K, V]:
@@ -296,21 +297,21 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
         markcoroutinefunction(cast("Any", self))
 
     async def __call__(self) -> dict[K, V]:
-        """Return the stored values of the ids, and compute and store what is missing."""
-        values, work = await sync_to_async(self._served)()
+        """Return the stored values of the ids, and compute and store those that are missing."""
+        values, work = await sync_to_async(self._serve)()
         return cast("dict[K, V]", await arun(*work) if work else values)
 
     async def uncached(self) -> Mapping[K, V]:
-        """Call the plain function: look nothing up, and store nothing."""
+        """Call the plain function, without the cache."""
         return await super().uncached()
 
     async def arefresh(self) -> dict[K, V]:
-        """Compute now for all the ids, store, and return the values, also where some are stored."""
+        """Compute now for all the ids, store, and return the values, even if some are stored."""
         return cast("dict[K, V]", await arun(*await sync_to_async(self._refresh_work)()))
 
     if TYPE_CHECKING:
         pass
-    else:  # type checkers report its use as that of a verb that is not there
+    else:  # hidden from type checkers, so that they report a call of it
 
         def refresh(self) -> None:
             """Raise: only `arefresh()` can await the function."""

@@ -1,4 +1,4 @@
-"""`Call`: one call of a cached function as an object. The verbs are written here, once."""
+"""`Call`: one call of a cached function as an object, with the verbs of a call."""
 
 from collections.abc import Callable, Coroutine
 from enum import Enum
@@ -21,10 +21,10 @@ from cachedeco.loading.writing import PendingEntry, store_value
 from cachedeco.runtime import modes
 from cachedeco.tracking.collector import mark_unauditable, record_dependency
 
-U = TypeVar("U")  # what the plain function returns
+U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
 
-LONGEST_ARGUMENTS: Final = 200
+LONGEST_ARGUMENTS: Final = 200  # characters in a repr
 
 
 class Missing(Enum):
@@ -47,13 +47,13 @@ MISSING: Final = Missing.MISSING
 
 
 def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
-    """Return the policy and the keys of a call; None where the call bypasses the cache."""
+    """Return the policy and the keys of a call; None if the call bypasses the cache."""
     if modes.current_mode() != "on":
         if not spec.is_auditable:
             mark_unauditable()
         return None
     policy, keys = spec.resolve_call(args, kwargs)
-    # What this transaction has invalidated is old for itself already, before the invalidation is sent at the commit.
+    # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
     return None if transactions.waiting and transactions.invalidated_in_transaction(keys) else (policy, keys)
 
 
@@ -61,19 +61,19 @@ class BaseCall(Generic[U]):
     """
     A cached function with the arguments of one call.
 
-    Two calls are equal where one invalidation reaches both: the same function, and arguments that its key does not tell
-    apart, in any form. To compare calls, or to hash one, works out its key.
+    Two calls are equal if one invalidation reaches both: the same function, and arguments with the same key. To compare
+    or hash a call computes its key.
     """
 
     def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
-        """Keep the function and the arguments; a verb is the first to look at them."""
+        """Keep the function and the arguments; the first verb looks at them."""
         self._function = function
         self._spec = function._spec  # noqa: SLF001 -- a call is a part of its function
         self._args = args
         self._kwargs = kwargs
 
     def uncached(self) -> U:
-        """Call the plain function: look nothing up, and store nothing."""
+        """Call the plain function, without the cache."""
         return self._function.uncached(*self._args, **self._kwargs)
 
     def invalidate(self) -> None:
@@ -86,30 +86,30 @@ class BaseCall(Generic[U]):
         await sync_to_async(self.invalidate)()
 
     def _arguments(self) -> Args:
-        """Return the positional arguments, with what the function is bound to as the first."""
+        """Return the positional arguments, with those that the function is bound to first."""
         self._function._check_order(self._args)  # noqa: SLF001 -- as above
-        return self._function._head + self._args  # noqa: SLF001 -- as above
+        return self._function._bound_args + self._args  # noqa: SLF001 -- as above
 
     def _own_tokens(self) -> list[Invalidation]:
-        """Return what invalidates the call, and nothing else."""
+        """Return the invalidations of the call's own tokens."""
         return [self._spec.own_token(self._arguments(), self._kwargs)]
 
     def _identity(self) -> tuple[str, ...]:
         return tuple([token.key for token in self._own_tokens()])
 
     def __eq__(self, other: object) -> bool:
-        """Compare functions, and what tells calls of the function apart."""
+        """Compare functions, and the keys of the calls' own tokens."""
         if not isinstance(other, BaseCall):
             return NotImplemented
         return self._spec is other._spec and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        """Hash what is compared."""
+        """Hash the keys of the own tokens."""
         return hash(self._identity())
 
     def __repr__(self) -> str:
         """Show the function's name and the arguments, cut to a readable length."""
-        args = self._function._head + self._args  # noqa: SLF001 -- as above
+        args = self._function._bound_args + self._args  # noqa: SLF001 -- as above
         text = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in self._kwargs.items())])
         cut = text if len(text) <= LONGEST_ARGUMENTS else f"{text[:LONGEST_ARGUMENTS]}..."
         return f"<call of {self._spec.name}({cut})>"
@@ -126,30 +126,30 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         """
         Return the stored value, or `MISSING`; never compute, and count no hit or miss.
 
-        `MISSING` wherever a call would compute: past the timeout, invalidated, bypassed.
+        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed.
         """
-        admitted = self._admitted()
+        admitted = self._admit()
         if admitted is None:
-            mark_unauditable()  # an audited computation does not see what is stored
+            mark_unauditable()  # an audited computation must not see stored values
             return MISSING
-        asked, found, entry = read_entry(*admitted)
+        entry_keys, raw, entry = read_entry(*admitted)
         if entry is None or entry.expires <= time():
             return MISSING
-        record_dependency(admitted[0].store.alias, asked, found)
+        record_dependency(admitted[0].store.alias, entry_keys, raw)
         return cast("V", entry.value)
 
     def set(self, value: V) -> None:
         """
         Store a value that the caller already has for this call.
 
-        It must not be older than the last invalidation: only a computation that cachedeco runs itself can be checked
-        for that. Stored as a computed value would be: not while bypassed, at commit inside `atomic()`, and not at all
-        where the transaction's snapshot may be old. Where it is not stored, what is stored is invalidated.
+        The value must not be older than the last invalidation: only a computation that cachedeco runs itself can be
+        checked for that. It is stored as a computed value is: not while bypassed, at commit inside `atomic()`, and not
+        if the transaction's snapshot may be old. If it is not stored, the call is invalidated.
 
         Raises:
-            TypeError: The value is of a kind that the function may not return either, as an iterator.
+            TypeError: The value can't be cached, such as an iterator.
         """
-        admitted = self._admitted()
+        admitted = self._admit()
         if admitted is None:
             self.invalidate()
             return
@@ -176,12 +176,12 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         """Do as `key()`, from async code: a key may read an attribute that needs the database."""
         return await sync_to_async(self.key)()
 
-    def _admitted(self) -> tuple[CachePolicy, list[str]] | None:
+    def _admit(self) -> tuple[CachePolicy, list[str]] | None:
         return admit(self._spec, self._arguments(), self._kwargs)
 
     def _refresh_flow(self) -> Flow[V]:
-        """Return the flow that computes and stores; what it does not store it invalidates, as what is stored is old."""
-        admitted = self._admitted()
+        """Return the flow that computes and stores; if it can't store, it invalidates the call: its entry is old."""
+        admitted = self._admit()
         if admitted is None:
             return bypass_flow(self._spec.name, self.invalidate)
         policy, keys = admitted
@@ -208,7 +208,7 @@ class Call(SingleCall[V, V], Generic[V]):
         return cast("V", cast("Any", self._function)(*self._args, **self._kwargs))
 
     def refresh(self) -> V:
-        """Compute now, store, and return the value, also where one is stored. Otherwise as the verb of the function."""
+        """Compute now, store, and return the value, even if one is stored. Otherwise as the verb of the function."""
         return run(self._refresh_flow(), self._computation())
 
     async def arefresh(self) -> V:
@@ -229,17 +229,17 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
         return cast("V", await cast("Any", self._function)(*self._args, **self._kwargs))
 
     async def uncached(self) -> V:
-        """Call the plain function: look nothing up, and store nothing."""
+        """Call the plain function, without the cache."""
         return await super().uncached()
 
     async def arefresh(self) -> V:
-        """Compute now, store, and return the value, also where one is stored."""
+        """Compute now, store, and return the value, even if one is stored."""
         flow = await sync_to_async(self._refresh_flow)()
         return await arun(flow, self._computation())
 
     if TYPE_CHECKING:
         pass
-    else:  # type checkers report its use as that of a verb that is not there
+    else:  # hidden from type checkers, so that they report a call of it
 
         def refresh(self) -> None:
             """Raise: only `arefresh()` can await the function."""
@@ -248,7 +248,7 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
 
 def refuse_refresh(spec: FunctionSpec) -> None:
     """
-    Raise, in the place of the verb that an async function lacks.
+    Refuse the sync `refresh()` of an async function.
 
     Raises:
         TypeError: Always.

@@ -1,4 +1,4 @@
-"""The decorator, and its way into methods."""
+"""The decorators: `cached_query` and `cached_query_many`."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 from asgiref.sync import iscoroutinefunction
 
 from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
-from cachedeco.functions.options import CacheOptions, complete, documented, signature_of
+from cachedeco.functions.options import CacheOptions, add_option_docs, complete, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.functions.spec import build_spec
 from cachedeco.storage.serializers import ABSENT
@@ -20,12 +20,12 @@ K = TypeVar("K")
 
 
 class _Nothing(Enum):
-    """Stand for no positional argument: UNSET can be given, and is refused there."""
+    """The type of the default that means "no positional argument"; UNSET is refused there, as other wrong types."""
 
     NOTHING = "nothing"
 
     def __repr__(self) -> str:
-        """Return what `help()` shows."""
+        """Return the text that `help()` shows."""
         return "..."
 
 
@@ -33,7 +33,7 @@ _NOTHING: Final = _Nothing.NOTHING
 
 
 class Decorator(Protocol):
-    """What `cached_query(...)` returns."""
+    """The type of `cached_query(...)`: takes the function."""
 
     @overload  # a coroutine is a value too, so the second one takes it as well, and the first one goes first
     def __call__(self, function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...  # type: ignore[overload-overlap]
@@ -64,7 +64,7 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
     to a cache until the first call. The cache never breaks a call; an exception of the function is raised, not cached.
 
     Args:
-        first: The timeout, in seconds or as a timedelta, or the function where there are no parentheses.
+        first: The timeout, in seconds or as a timedelta, or the function, if there are no parentheses.
 
         {options}
 
@@ -75,30 +75,30 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
         ValueError: A template is malformed, or the timeout is 0, or a number is out of bounds.
         ImproperlyConfigured: depends_on is used, and "cachedeco" is not in INSTALLED_APPS.
     """
-    given: dict[str, Any] = dict(options)
+    options_given: dict[str, Any] = dict(options)
     if isinstance(first, int | float | timedelta) and not isinstance(first, bool):
-        if "timeout" in given:
-            msg = f"cached_query({first!r}, timeout={given['timeout']!r}) has two timeouts; give one."
+        if "timeout" in options_given:
+            msg = f"cached_query({first!r}, timeout={options_given['timeout']!r}) has two timeouts; give one."
             raise TypeError(msg)
-        given["timeout"], first = first, _NOTHING
+        options_given["timeout"], first = first, _NOTHING
     elif first is not _NOTHING and not (callable(first) or isinstance(first, classmethod | staticmethod)):
         msg = (
             f"cached_query({first!r}): a positional argument is a timeout, in seconds or as a timedelta, or the "
             "function; give all else by name, as in timeout=None."
         )
         raise TypeError(msg)
-    completed = complete(given, "cached_query")
+    completed = complete(options_given, "cached_query")
 
-    def decorate(given: object) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
-        spec = build_spec(given, completed)
+    def decorate(function: object) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
+        spec = build_spec(function, completed)
         kind = AsyncCachedQuery if iscoroutinefunction(spec.source.function) else CachedQuery
-        return kind(spec, spec.source.head)
+        return kind(spec, spec.source.bound_args)
 
     return decorate if first is _NOTHING else decorate(first)
 
 
 class ManyDecorator(Protocol):
-    """What `cached_query_many(...)` returns."""
+    """The type of `cached_query_many(...)`: takes the function."""
 
     @overload
     def __call__(
@@ -110,7 +110,7 @@ class ManyDecorator(Protocol):
 
 def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDecorator:
     """
-    Cache what a function returns for each of many ids: it is called only for those that are missing, all at once.
+    Cache what a function returns for each of many ids: call it only for those that are missing, all at once.
 
     ::
 
@@ -118,13 +118,13 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
         def clubs_by_id(ids):
             return Club.objects.in_bulk(ids)
 
-        clubs_by_id([3, 1, 2])         # {3: ..., 1: ..., 2: ...}: one command where all are stored
+        clubs_by_id([3, 1, 2])         # {3: ..., 1: ..., 2: ...}: one command if all are stored
         clubs_by_id.invalidate([1])    # the others stay
 
-    The function gets a list, and returns a mapping; an id that is not in it is remembered as absent. Each id has an
+    The function gets a list, and returns a mapping; an id that is not in it is stored as absent. Each id has an
     entry of its own. In key, vary and namespace one id is `each`: "{each}", or the parameter `each` of a callable.
     timeout and cache_if take the value of one id. They do not see an id that is absent: its timeout is the setting
-    `TIMEOUT` where timeout is a callable. One of the callers refreshes, whatever the setting `REFRESH` is.
+    `TIMEOUT` if timeout is a callable. One of the callers refreshes, also if the setting `REFRESH` says otherwise.
 
     Args:
         over: Name of the parameter that takes the ids, any collection of them.
@@ -140,10 +140,10 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
     if callable(cache_if):
         completed["cache_if"] = lambda value: value is ABSENT or cache_if(value)
 
-    def decorate(given: Any) -> Any:
-        spec = build_spec(given, completed, over)
+    def decorate(function: Any) -> Any:
+        spec = build_spec(function, completed, over)
         kind = AsyncCachedQueryMany if iscoroutinefunction(spec.source.function) else CachedQueryMany
-        return kind(spec, spec.source.head, over)
+        return kind(spec, spec.source.bound_args, over)
 
     return decorate
 
@@ -153,4 +153,4 @@ for _decorator, _first in (
     (cached_query_many, Parameter("over", Parameter.KEYWORD_ONLY, annotation=str)),
 ):
     setattr(_decorator, "__signature__", signature_of(_first))  # noqa: B010 -- which no function type declares
-    _decorator.__doc__ = documented(_decorator.__doc__ or "")
+    _decorator.__doc__ = add_option_docs(_decorator.__doc__ or "")

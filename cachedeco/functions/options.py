@@ -1,4 +1,4 @@
-"""The options of the decorators: each is one line, with its type, its default, its check and its documentation."""
+"""Options of the decorators: the type, default, check and documentation of each, stated once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -79,18 +79,18 @@ def _predicate(function: str, option: str, value: object) -> None:
         raise TypeError(msg)
 
 
-def _checked_later(_function: str, _option: str, _value: object) -> None:
-    """Leave the check to the keys, which know the parameters of the function."""
+def _leave_to_keys(_function: str, _option: str, _value: object) -> None:
+    """Accept every value: the keys check this option, since they know the parameters of the function."""
 
 
 class Option(NamedTuple):
-    """What is known of one option, besides its name and type."""
+    """Default and check of one option."""
 
     default: Any
     check: Callable[[str, str, Any], None]
 
 
-# A type checker reads the types, and the decorators the rest.
+# Type checkers read the types; the decorators read the defaults and checks.
 class CacheOptions(TypedDict, total=False):
     """
     The options of both decorators: annotate `**options: Unpack[CacheOptions]` in a decorator of your own.
@@ -100,18 +100,18 @@ class CacheOptions(TypedDict, total=False):
     Args:
         timeout: How long an entry is fresh: seconds, a timedelta, None for ever, or a callable of the value
             that gives one of these (0: don't store). Default: the setting `TIMEOUT`, else the alias's own.
-            In `cached_query` a number or a timedelta may be positional; all else is given by name.
+            In `cached_query` a number or a timedelta may be positional; all else is a keyword.
 
-        key: What distinguishes calls. None: every argument. A template, "{club.pk}:{page}". A callable that
+        key: Distinguishes calls. None: every argument. A template, "{club.pk}:{page}". A callable that
             takes some of the parameters by name, and gives any value that can be in a key.
 
         ignore: Names of parameters, and of variables of the enclosing function, that do not change the
             value.
 
-        vary: What else the value depends on: a callable of no or some of the parameters, or a sequence of
-            them. One `invalidate()` reaches all variants.
+        vary: Other data that the value depends on: a callable of no or some of the parameters, or several.
+            One `invalidate()` reaches all variants.
 
-        namespace: What invalidates the entry together with others: a `Namespace`, a template,
+        namespace: Namespaces that invalidate the entry together with others: a `Namespace`, a template,
             "club:{club.pk}", a callable that gives a Namespace or several, or a sequence of these.
 
         depends_on: Models whose saved, deleted or m2m-changed rows invalidate the entry: each a class,
@@ -148,22 +148,22 @@ class CacheOptions(TypedDict, total=False):
             and reading it runs no code; or an object with `name`, `dumps()` to bytes and `loads()`. A
             changed format is a changed name.
 
-        audit: Whether hits may be audited, as the setting `AUDIT` says. False where the value changes by
+        audit: Whether hits may be audited, as the setting `AUDIT` says. False if the value changes by
             itself.
 
-        cache_if: Callable of the value: store only where true. Default: always.
+        cache_if: Callable of the value: store only if true. Default: always.
     """
 
     timeout: Annotated[Timeout | Unset, Option(UNSET, _timeout)]
-    key: Annotated[KeyOption, Option(None, _checked_later)]
+    key: Annotated[KeyOption, Option(None, _leave_to_keys)]
     ignore: Annotated[Sequence[str], Option((), _names)]
-    vary: Annotated[Callable[..., object] | Sequence[Callable[..., object]], Option((), _checked_later)]
-    namespace: Annotated[NamespaceOption | Sequence[NamespaceOption] | None, Option(None, _checked_later)]
-    depends_on: Annotated[Sequence[DependsOn], Option((), _checked_later)]
+    vary: Annotated[Callable[..., object] | Sequence[Callable[..., object]], Option((), _leave_to_keys)]
+    namespace: Annotated[NamespaceOption | Sequence[NamespaceOption] | None, Option(None, _leave_to_keys)]
+    depends_on: Annotated[Sequence[DependsOn], Option((), _leave_to_keys)]
     cache: Annotated[str | None, Option(None, _kind(str, type(None)))]
     using: Annotated[str, Option(DEFAULT_DB_ALIAS, _kind(str))]
     version: Annotated[int | str | None, Option(None, _kind(int, str, type(None)))]
-    name: Annotated[str | None, Option(None, _checked_later)]
+    name: Annotated[str | None, Option(None, _leave_to_keys)]
     stale_while_revalidate: Annotated[Seconds, Option(0, _span)]
     stale_if_error: Annotated[Seconds, Option(0, _span)]
     early: Annotated[float, Option(0, _beta)]
@@ -179,25 +179,25 @@ _TYPES: Final = get_type_hints(CacheOptions, include_extras=True)
 OPTIONS: Final[Mapping[str, Option]] = {name: get_args(hint)[1] for name, hint in _TYPES.items()}
 
 
-def complete(given: Mapping[str, Any], decorator: str) -> dict[str, Any]:
+def complete(options: Mapping[str, Any], decorator: str) -> dict[str, Any]:
     """
     Return the options with their defaults.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: An option is unknown.
     """
-    for name in given:
+    for name in options:
         if name not in OPTIONS:
             near = get_close_matches(name, OPTIONS, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(OPTIONS)}."
             msg = f"{decorator}() has no option {name!r}; {remedy}"
             raise TypeError(msg)
-    return {**{name: option.default for name, option in OPTIONS.items()}, **given}
+    return {**{name: option.default for name, option in OPTIONS.items()}, **options}
 
 
 def check(options: Mapping[str, Any], function: str) -> None:
     """
-    Check what can be checked at decoration.
+    Check each option by itself, at decoration.
 
     Raises:
         TypeError: An option is of a wrong type.
@@ -216,8 +216,8 @@ def signature_of(*first: Parameter) -> Signature:
     return Signature([*first, *options])
 
 
-def documented(docstring: str) -> str:
-    """Return a docstring with the entries of all options in the place of `{options}`."""
+def add_option_docs(docstring: str) -> str:
+    """Return a docstring with `{options}` replaced by the entries of all options."""
     entries = cleandoc(CacheOptions.__doc__ or "").partition("Args:\n")[2]
-    # Python 3.13 takes the indentation of the code out of docstrings, and earlier ones do not.
+    # Python 3.13 removes the indentation from docstrings; earlier versions keep it.
     return cleandoc(docstring).replace("    {options}", indent(dedent(entries), " " * 4))

@@ -1,4 +1,4 @@
-"""`CachedQuery`: a cached function, what a call of it does, and its verbs."""
+"""`CachedQuery` and `AsyncCachedQuery`: the path of a hit, and the verbs of a cached function."""
 
 from collections.abc import Coroutine
 from functools import partial
@@ -35,21 +35,21 @@ from cachedeco.tracking.collector import innermost, record_dependency
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 V = TypeVar("V")  # the value
-U = TypeVar("U")  # what the plain function returns: the value, or a coroutine that gives it
+U = TypeVar("U")  # the plain function's return type: the value, or a coroutine
 S = TypeVar("S")
 
 
 class _Reinvocation(NamedTuple):
-    """How a call is repeated elsewhere."""
+    """A cached function and arguments, to repeat a call in another thread or task."""
 
     cached: "SingleFunction[..., Any, Any]"
     args: Args
     kwargs: Kwargs
 
     def resolve_call(self) -> list[str]:
-        """Return the keys of the call as they are here and now."""
+        """Return the keys of the call in this thread: they may depend on its state, by `vary`."""
         cached = self.cached
-        keys: list[str] = cached._spec.resolve_call(cached._head + self.args, self.kwargs)[1]  # noqa: SLF001 -- ours
+        keys: list[str] = cached._spec.resolve_call(cached._bound_args + self.args, self.kwargs)[1]  # noqa: SLF001 -- ours
         return keys
 
     def enqueue(self, key: str) -> None:
@@ -60,34 +60,34 @@ class _Reinvocation(NamedTuple):
 class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
     """What sync and async cached functions share. Each verb is a shorthand: `f.peek(7)` is `f.call(7).peek()`."""
 
-    def _served(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
-        """Return the stored value, or else the flow that gives one. This is all that a hit does."""
-        admitted = admit(self._spec, self._head + args, kwargs)
+    def _serve(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
+        """Return the stored value, or the flow that computes one. This is all that a hit does."""
+        admitted = admit(self._spec, self._bound_args + args, kwargs)
         if admitted is None:
             self._check_order(args)
             return None, bypass_flow(self._spec.name)
         policy, keys = admitted
-        asked, found, entry = read_entry(policy, keys)
+        entry_keys, raw, entry = read_entry(policy, keys)
         if entry is not None and entry.expires > time():
             if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
-                call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
+                call = Miss(policy, keys, raw, entry_keys, entry, _Reinvocation(self, args, kwargs))
                 return None, (stale_flow if purpose == "refresh" else auditor().audited_hit_flow)(call)
             if innermost.get() is not None:
-                record_dependency(policy.store.alias, asked, found)
+                record_dependency(policy.store.alias, entry_keys, raw)
             emit(Event("hit", policy.function, keys[0], policy.store.alias, entry.seconds))
             return entry.value, None
         self._check_order(args)
-        call = Miss(policy, keys, found, asked, entry, _Reinvocation(self, args, kwargs))
-        is_due = entry is not None and entry.expires + policy.stale_while_revalidate > time()
-        return None, (stale_flow if is_due else miss_flow)(call)
+        call = Miss(policy, keys, raw, entry_keys, entry, _Reinvocation(self, args, kwargs))
+        is_stale = entry is not None and entry.expires + policy.stale_while_revalidate > time()
+        return None, (stale_flow if is_stale else miss_flow)(call)
 
     # --- verbs ---
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
-        Invalidate this call: every entry of it, all variants included, and no other call's.
+        Invalidate this call: all its entries, those of all variants, and no other call's.
 
-        Inside `atomic()` this takes effect for this connection at once, and for everybody when it commits. An
+        Inside `atomic()` this takes effect for this connection at once, and for all others at commit. An
         invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
         process reads from that cache again.
         """
@@ -97,7 +97,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         """
         Return the stored value, or `MISSING`; never compute, and count no hit or miss.
 
-        `MISSING` wherever a call would compute: past the timeout, invalidated, bypassed.
+        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed.
         """
         return SingleCall(self, args, kwargs).peek()
 
@@ -123,16 +123,16 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
     A cached function: call it as before, or use its verbs.
 
     Each verb takes the arguments of a call, in any form that the function takes them, and has a twin for async code
-    with an "a" before its name. Reached through an instance (or a class, for a classmethod), it is bound to it as a
-    method is, verbs included. It may be used by many threads and tasks at once.
+    with an "a" before its name. An attribute look-up on an instance (or on a class, for a classmethod) binds it as a
+    method, verbs included. Thread-safe.
     """
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
-        value, flow = self._served(args, kwargs)
+        value, flow = self._serve(args, kwargs)
         if flow is None:
             return cast("V", value)
-        return run(flow, partial(self._spec.source.function, *self._head, *args, **kwargs))
+        return run(flow, partial(self._spec.source.function, *self._bound_args, *args, **kwargs))
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
@@ -140,11 +140,10 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """
-        Compute now, store, and return the value, also where one is stored.
+        Compute now, store, and return the value, even if one is stored.
 
-        Where the value is not stored, as inside `atomic()` on SQLite or while bypassed, what is stored is invalidated
-        instead. A computation that began before is not stopped from storing what it has read: after a change of the
-        data, `invalidate()`.
+        If the value can't be stored, as inside `atomic()` on SQLite or while bypassed, the call is invalidated instead.
+        A computation that began earlier may still store older data: after a change of the data, use `invalidate()`.
         """
         return self.call(*args, **kwargs).refresh()
 
@@ -161,34 +160,34 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
             self: "CachedQuery[Concatenate[S, Q], V]", instance: S, owner: type | None = None
         ) -> "CachedQuery[Q, V]": ...
         def __get__(self, instance: object, owner: type | None = None) -> Any:
-            """Bind to the instance, or to the class where a classmethod is decorated."""
+            """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
 class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, V]):
     """
     A cached async function: await it as before, or use its verbs. `refresh()` raises: use `arefresh()`.
 
-    What talks to the cache or the database runs in the thread where Django keeps those.
+    Commands to the cache and the database run in the thread where Django keeps their connections.
     """
 
-    def __init__(self, spec: FunctionSpec, head: tuple[object, ...]) -> None:
+    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...]) -> None:
         """Wrap the function of the spec, and look like an async function."""
-        super().__init__(spec, head)
+        super().__init__(spec, bound_args)
         markcoroutinefunction(cast("Any", self))
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
-        value, flow = await sync_to_async(self._served)(args, kwargs)
+        value, flow = await sync_to_async(self._serve)(args, kwargs)
         if flow is None:
             return cast("V", value)
-        return await arun(flow, partial(self._spec.source.function, *self._head, *args, **kwargs))
+        return await arun(flow, partial(self._spec.source.function, *self._bound_args, *args, **kwargs))
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCall[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
         return AsyncCall(self, args, kwargs)
 
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
-        """Compute now, store, and return the value, also where one is stored. Otherwise as `CachedQuery.refresh()`."""
+        """Compute now, store, and return the value, even if one is stored. Otherwise as `CachedQuery.refresh()`."""
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
@@ -200,9 +199,9 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
             self: "AsyncCachedQuery[Concatenate[S, Q], V]", instance: S, owner: type | None = None
         ) -> "AsyncCachedQuery[Q, V]": ...
         def __get__(self, instance: object, owner: type | None = None) -> Any:
-            """Bind to the instance, or to the class where a classmethod is decorated."""
+            """Bind to the instance; a decorated classmethod is bound to the class."""
 
-    else:  # type checkers report the use of refresh() as that of a verb that is not there
+    else:  # hidden from type checkers, so that they report a call of refresh()
 
         def refresh(self, /, *_args: object, **_kwargs: object) -> None:
             """Raise: only `arefresh()` can await the function."""

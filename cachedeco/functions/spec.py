@@ -1,4 +1,4 @@
-"""What one function's decorator was told, and what that comes to under the settings in force."""
+"""`FunctionSpec`: the decorator's options for one function, resolved against the settings in force."""
 
 import inspect
 import types
@@ -28,16 +28,16 @@ from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.serializers import ABSENT, build_serializer
 from cachedeco.storage.store import Store
 
-# A call's own token outlives its entries, or it would take them along. It is minted with a life of this many timeouts,
-# so that one entry in four at most ends early, and the server is rid of it soon after the last entry.
+# A call's own token must outlive its entries: they end with it. It lives for this many timeouts, so that at most one
+# entry in four ends early, and the server drops the token soon after the last entry.
 TOKEN_TIMEOUTS: Final = 4
 SHORTEST_LIFETIME: Final = 60.0
-# With a callable, the timeout is not known when the token is minted: so long lives the token, and the longest entry.
+# If the timeout is a callable, it is unknown when the token is created: no token, and so no entry, lives longer.
 LIFETIME_WHEN_UNKNOWN: Final = timedelta(days=30).total_seconds()
 
 
 class ResolvedSpec(NamedTuple):
-    """A recipe under the settings in force."""
+    """The result of resolving a `FunctionSpec` against settings."""
 
     settings: conf.Settings
     policy: CachePolicy
@@ -46,109 +46,110 @@ class ResolvedSpec(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What was decorated: the function within, and how it is reached."""
+    """The decorated function, and how it is bound."""
 
     function: Callable[..., Any]
     binding: Literal["instance", "class", "none"]
-    head: tuple[object, ...] = ()  #: arguments that a partial, or a bound method, has supplied
+    bound_args: tuple[object, ...] = ()  #: arguments of a decorated partial or bound method
 
     @classmethod
-    def of(cls, given: object) -> Self:
+    def of(cls, decorated: object) -> Self:
         """
-        Find the function.
+        Find the function inside a classmethod, staticmethod, partial or bound method.
 
         Raises:
-            TypeError: It is none that can be cached.
+            TypeError: It can't be cached.
         """
         binding: Literal["instance", "class", "none"] = "instance"
-        if isinstance(given, classmethod | staticmethod):
-            binding = "class" if isinstance(given, classmethod) else "none"
-            given = given.__func__
-        head: tuple[object, ...] = ()
-        while isinstance(given, partial | types.MethodType):
-            if isinstance(given, partial) and given.keywords:
-                msg = f"{given!r} sets keyword arguments; decorate the function itself, or a def that calls it."
+        function: Any = decorated
+        if isinstance(function, classmethod | staticmethod):
+            binding = "class" if isinstance(function, classmethod) else "none"
+            function = function.__func__
+        bound_args: tuple[object, ...] = ()
+        while isinstance(function, partial | types.MethodType):
+            if isinstance(function, partial) and function.keywords:
+                msg = f"{function!r} sets keyword arguments; decorate the function itself, or a def that calls it."
                 raise TypeError(msg)
-            given, head = (
-                (given.func, (*given.args, *head))
-                if isinstance(given, partial)
-                else (given.__func__, (given.__self__, *head))
+            function, bound_args = (
+                (function.func, (*function.args, *bound_args))
+                if isinstance(function, partial)
+                else (function.__func__, (function.__self__, *bound_args))
             )
-        if getattr(given, "__module__", None) == method_decorator.__module__:  # it tries decorators on a dummy
+        if getattr(function, "__module__", None) == method_decorator.__module__:  # it tries decorators on a dummy first
             msg = "A method needs no method_decorator(): put our decorator right above it, and its verbs are bound too."
             raise TypeError(msg)
-        if not isinstance(given, types.FunctionType):
-            msg = f"cached_query can't decorate {given!r}; it takes a function or method."
+        if not isinstance(function, types.FunctionType):
+            msg = f"cached_query can't decorate {function!r}; it takes a function or method."
             raise TypeError(msg)
-        if inspect.isgeneratorfunction(given) or inspect.isasyncgenfunction(given):
-            msg = f"{given.__qualname__}() is a generator: its values can be used only once. Return a list."
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            msg = f"{function.__qualname__}() is a generator: its values can be used only once. Return a list."
             raise TypeError(msg)
-        return cls(given, "none" if head else binding, head)
+        return cls(function, "none" if bound_args else binding, bound_args)
 
 
 class FunctionSpec:
     """
-    All that is known of one decorated function: checked at decoration, made ready at the first call.
+    Everything known about one decorated function: checked at decoration, resolved at the first call.
 
     Raises:
         TypeError, ValueError: As `cached_query` says.
     """
 
     def __init__(self, source: Source, name: str, plan: KeyPlan, options: Mapping[str, Any]) -> None:
-        """Enter the function in the registry."""
+        """Register the function, and watch the models that it depends on."""
         self.source = source
         self.name = name
         self.options = options
-        # Whether only an invalidation lets a call give another value.
+        # Whether a call returns the same value until an invalidation: an auditor can only compare such values.
         self.is_auditable = options["audit"] and options["nested"]
         self._plan = plan
-        self._ready: ResolvedSpec | None = None
+        self._resolved: ResolvedSpec | None = None
         self.dependencies = plan.dependencies
-        for each in self.dependencies:
-            each.watch()
+        for dependency in self.dependencies:
+            dependency.watch()
         _alive.add(self)
 
     def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
-        """Return the terms in force, and the keys of a call: the entry's, its own token's, the other tokens'."""
-        ready = self.ready()
+        """Return the policy in force, and the keys of a call: its entry's, its own token's, the other tokens'."""
+        resolved = self.resolve()
         try:
-            return ready.policy, shorten_keys(ready.compiled_keys.keys(*args, **kwargs), ready.key_budget)
+            return resolved.policy, shorten_keys(resolved.compiled_keys.keys(*args, **kwargs), resolved.key_budget)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
 
     def resolve_calls(
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
     ) -> tuple[CachePolicy, list[list[str]]]:
-        """Return the terms in force, and for each of several calls what `located()` does."""
-        return self.ready().policy, [self.resolve_call(*call)[1] for call in calls]
+        """Return the policy in force, and the keys of each of several calls, as `resolve_call()` does for one."""
+        return self.resolve().policy, [self.resolve_call(*call)[1] for call in calls]
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
-        """Return what invalidates one call. Nothing that the call varies on is asked for."""
-        ready = self.ready()
+        """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""
+        resolved = self.resolve()
         try:
-            own = ready.compiled_keys.own(*args, **kwargs)
+            own = resolved.compiled_keys.own(*args, **kwargs)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
-        [key] = shorten_keys([own], ready.key_budget)
-        return Invalidation(ready.policy.store, key, ready.policy.lifetime)
+        [key] = shorten_keys([own], resolved.key_budget)
+        return Invalidation(resolved.policy.store, key, resolved.policy.lifetime)
 
     def function_token(self) -> Invalidation:
-        """Return what invalidates every call."""
-        ready = self.ready()
+        """Return the invalidation of all calls."""
+        resolved = self.resolve()
         [key] = shorten_keys(
-            [token_of_function(ready.settings.KEY_PREFIX, self._plan.subject.key_name)], ready.key_budget
+            [token_of_function(resolved.settings.KEY_PREFIX, self._plan.subject.key_name)], resolved.key_budget
         )
-        return Invalidation(ready.policy.store, key)
+        return Invalidation(resolved.policy.store, key)
 
-    def ready(self) -> ResolvedSpec:
-        """Return what the settings in force make of the options, worked out once for each change of them."""
+    def resolve(self) -> ResolvedSpec:
+        """Return the spec under the settings in force: the same object until the settings change."""
         settings = conf.settings()
-        ready = self._ready
-        if ready is None or ready.settings is not settings:
-            ready = self._ready = self._resolve(settings)
-        return ready
+        resolved = self._resolved
+        if resolved is None or resolved.settings is not settings:
+            resolved = self._resolved = self._resolve_for(settings)
+        return resolved
 
-    def _resolve(self, settings: conf.Settings) -> ResolvedSpec:
+    def _resolve_for(self, settings: conf.Settings) -> ResolvedSpec:
         options = self.options
         alias = settings.ALIASES[0] if options["cache"] is None else options["cache"]
         if alias not in settings.ALIASES:
@@ -180,12 +181,12 @@ class FunctionSpec:
         return ResolvedSpec(settings, policy, compiled_keys, store.key_budget())
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
-        """Return what gives the timeout of a value, and the lifetime of a call's own token."""
-        given: Timeout | Unset = self.options["timeout"]
-        chosen = settings.TIMEOUT if given is UNSET or callable(given) else given
+        """Return a callable that returns the timeout of a value, and the lifetime of a call's own token."""
+        option: Timeout | Unset = self.options["timeout"]
+        chosen = settings.TIMEOUT if option is UNSET or callable(option) else option
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
-        if callable(given):
-            return lambda value: seconds if value is ABSENT else seconds_of(given(value)), LIFETIME_WHEN_UNKNOWN
+        if callable(option):
+            return lambda value: seconds if value is ABSENT else seconds_of(option(value)), LIFETIME_WHEN_UNKNOWN
         if seconds is None:
             return lambda _: None, None
         max_stale = max(
@@ -195,49 +196,49 @@ class FunctionSpec:
         return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * (seconds + max_stale))
 
 
-# Weak: a function decorated again at each call of the one around it must not stay.
+# Weak: a function that is decorated again at each call of an outer one must not be kept alive.
 _alive: WeakSet[FunctionSpec] = WeakSet()
 
 
 def all_specs() -> list[FunctionSpec]:
-    """Return the recipes of all decorated functions that are alive, by name."""
+    """Return the specs of all decorated functions that are alive, sorted by name."""
     return sorted(_alive, key=lambda spec: spec.name)
 
 
-# --- from what the decorator was given ---
+# --- at decoration ---
 
 
-def build_spec(given: object, options: Mapping[str, Any], over: str | None = None) -> FunctionSpec:
+def build_spec(decorated: object, options: Mapping[str, Any], over: str | None = None) -> FunctionSpec:
     """
-    Check what the decorator was given, and return the spec of the function.
+    Check the function and the options, and return the spec of the function.
 
     Args:
-        given: The decorated function.
+        decorated: The function, or a classmethod, staticmethod, partial or bound method around one.
 
         options: All options.
 
-        over: Name of the parameter that takes many ids. In a key one id takes its place, under the name `each`.
+        over: Name of the parameter that takes many ids. In keys it is replaced by one id, `each`.
     """
-    source = Source.of(given)
+    source = Source.of(decorated)
     name = name_of(source.function, options["name"])
     check(options, name)
     key_name = key_name_of(source.function, name, is_chosen=options["name"] is not None)
     signature, free = inspect.signature(source.function), free_variables(source.function)
     if over is not None:
-        signature = _signature_of_one(name, signature, over, options["ignore"])
+        signature = _signature_for_one_id(name, signature, over, options["ignore"])
         _refuse_free_id(name, over, free)
     subject = Subject(name, key_name, signature, free, is_method=_is_method(source), over=over)
-    spaces = (*_several(options["namespace"]), *dependencies_of(subject, options["depends_on"]))
-    plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _several(options["vary"]), spaces)
+    namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, options["depends_on"]))
+    plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _as_tuple(options["vary"]), namespaces)
     return FunctionSpec(source, name, plan, options)
 
 
-def _signature_of_one(name: str, signature: Signature, over: str, ignore: Sequence[str]) -> Signature:
+def _signature_for_one_id(name: str, signature: Signature, over: str, ignore: Sequence[str]) -> Signature:
     """
-    Return the signature of a bulk function as its keys see it: one id, `each`, in the place of many.
+    Return the signature of a bulk function in its keys: one id, `each`, in the place of many.
 
     Raises:
-        TypeError: *over* names no parameter that can take a collection, or ids would not be told apart.
+        TypeError: *over* names no parameter that can take a collection, or the key ignores the id.
     """
     parameters = signature.parameters
     kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
@@ -252,13 +253,13 @@ def _signature_of_one(name: str, signature: Signature, over: str, ignore: Sequen
         msg = f"{name}() takes {ONE_ID!r}, which is one id of {over!r} in keys and namespaces; rename it."
         raise TypeError(msg)
     return signature.replace(
-        parameters=[each.replace(name=ONE_ID) if each.name == over else each for each in parameters.values()]
+        parameters=[item.replace(name=ONE_ID) if item.name == over else item for item in parameters.values()]
     )
 
 
 def _refuse_free_id(name: str, over: str, free: frozenset[str]) -> None:
     """
-    Refuse a bulk function that reads a variable called `each`: its keys would take the one for the other.
+    Refuse a bulk function that reads a variable called `each`: its keys would confuse it with the id.
 
     Raises:
         TypeError: It does.
@@ -276,7 +277,7 @@ def _is_method(source: Source) -> bool:
     return source.binding != "none" and bool(body) and not body.endswith("<locals>")
 
 
-def _several(option: object) -> tuple[object, ...]:
+def _as_tuple(option: object) -> tuple[object, ...]:
     """Return an option that takes one or a sequence as a tuple."""
     if option is None:
         return ()

@@ -225,7 +225,7 @@ class EntryAssertion(EventAssertion):
 
     def _entry(self) -> object:
         """Return the entry as it is stored, fresh or stale; None if it is not valid for this connection."""
-        admitted = self._call._admitted()  # noqa: SLF001 -- peek() gives only the value
+        admitted = self._call._admit()  # noqa: SLF001 -- peek() gives only the value
         if admitted is None:
             return None
         asked, found, entry = read_entry(*admitted)

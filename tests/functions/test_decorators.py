@@ -87,7 +87,7 @@ def test_decorated_function_keeps_the_functions_attributes() -> None:
     assert "as shown" == cached.short_description
 
 
-@pytest.mark.parametrize("name", ["invalidate", "akey_for", "call", "stats", "uncached", "_bound", "_spec"])
+@pytest.mark.parametrize("name", ["invalidate", "akey_for", "call", "stats", "uncached", "_bind", "_spec"])
 @pytest.mark.parametrize("side", [SYNC, ASYNC], ids=["sync", "async"])
 def test_attribute_that_a_cached_function_has_itself_is_refused(side: Side, name: str) -> None:
     """A function that another library has given an `invalidate` would lose it, or we ours: neither in silence."""

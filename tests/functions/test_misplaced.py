@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from cachedeco import bypass, cached_query
 from cachedeco.checks.functions import check_order
 
-ORDER = r"stands under @classmethod, .* @cached_query above @classmethod"
+ORDER = r"is under @classmethod, .* @cached_query above @classmethod"
 USES: dict[str, Callable[[Any], Any]] = {
     "call": lambda owner: owner.plain(),
     "call over many ids": lambda owner: owner.many([1]),

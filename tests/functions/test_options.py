@@ -345,7 +345,7 @@ def test_timeout_may_be_positional(timeout: float | timedelta) -> None:
     def double(number: int) -> int:
         return 2 * number
 
-    assert 60 == double._spec.ready().policy.timeout(None)
+    assert 60 == double._spec.resolve().policy.timeout(None)
 
 
 def test_two_timeouts_are_refused() -> None:

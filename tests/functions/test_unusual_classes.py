@@ -117,7 +117,7 @@ def test_classmethod_decorated_by_a_helper_is_bound() -> None:
 
 def test_class_of_cached_functions_has_a_signature_of_its_own() -> None:
     """`help()` and the like ask the class itself, which is bound to nothing."""
-    assert ["spec", "head"] == list(inspect.signature(CachedQuery).parameters)
+    assert ["spec", "bound_args"] == list(inspect.signature(CachedQuery).parameters)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ CLEAN = [
     "auditing",
     "backends",
     "checks",
+    "functions",
     "invalidation",
     "keys",
     "loading",

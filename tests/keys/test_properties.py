@@ -240,7 +240,7 @@ def test_template_names_the_namespace_that_its_parts_name(written: list[tuple[st
     def under(field: object) -> object:
         return field
 
-    tokens = under._spec.ready().compiled_keys.keys(field)[3:]
+    tokens = under._spec.resolve().compiled_keys.keys(field)[3:]
 
     parts = [f"{before}{field if filled else ''}{after}" for before, filled, after in written]
     assert Namespace(*parts).token_keys("cd") == tokens

@@ -59,4 +59,4 @@ def test_only_hits_with_a_purpose_are_inspected(
     def one() -> int:
         return 1
 
-    assert is_inspected == one._spec.ready().policy.inspects_hits
+    assert is_inspected == one._spec.resolve().policy.inspects_hits

@@ -100,8 +100,8 @@ class Histories(RuleBasedStateMachine):
     def evict(self, ids: list[Any], which: int, chosen: set[int]) -> None:
         """Lose any of what is stored for some ids."""
         many = self.functions[which][1]
-        admitted = many._bulk.admit(many._bulk.place((ids,), {}))
-        keys = [key for row in (admitted.rows.values() if admitted else ()) for key in row]
+        admitted = many._bulk.admit(many._bulk.find_ids((ids,), {}))
+        keys = [key for row in (admitted.keys.values() if admitted else ()) for key in row]
         caches["default"].delete_many([key for n, key in enumerate(keys) if n in chosen])
 
     @rule(seconds=st.sampled_from([40.0, 99.0, 120.0, 200.0]))

@@ -71,7 +71,7 @@ class ByHand:
 
     def __init__(self, cached: Any, clock: "Clock") -> None:
         """Make the call, up to its first step."""
-        value, steps = cached._served((), {})
+        value, steps = cached._serve((), {})
         assert steps is not None, f"a hit: {value!r}"
         self._steps = steps
         self._compute = cached.uncached

@@ -20,7 +20,7 @@ NAME: FlightName = ("default", "key", (b"token",))
 
 def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:
     """Those who wait for a flight are told when it lands, and the next flight goes on."""
-    policy, keys = sync_reader(Source()).call(1)._admitted()  # type: ignore[attr-defined]
+    policy, keys = sync_reader(Source()).call(1)._admit()  # type: ignore[attr-defined]
     call = Miss(policy, keys, None)
     first, _ = join_or_lead(call, None)
     first.start()

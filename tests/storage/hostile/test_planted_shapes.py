@@ -27,7 +27,7 @@ def name() -> str:
 
 def forge(function: Any, keys: list[str], names: list[str]) -> None:
     """Put an entry there that says that it depends on these names."""
-    codec, own = function._spec.ready().policy.codec, [cache.get(key) for key in keys[1:]]
+    codec, own = function._spec.resolve().policy.codec, [cache.get(key) for key in keys[1:]]
     made_up = entries.Entry(to_pickle("evil"), inf, 0.0)
     cache.set(keys[0], entries.encode_entry(codec, keys[0], own, dict.fromkeys(names, own[0]), made_up))
 
