@@ -100,7 +100,7 @@ def build_serializer(serializer: SerializerOption, keys: Sequence[bytes]) -> Ent
     plain = SERIALIZERS[serializer] if isinstance(serializer, str) else _custom(serializer)
     if not keys:
         return plain
-    signer = Signer(keys, "cachedeco.storage.entries")
+    signer = Signer(keys, "cachedeco.entries")
     return replace(plain, format_id=plain.format_id + b", signed", signer=signer, signature_bytes=SIGNATURE_BYTES)
 
 
