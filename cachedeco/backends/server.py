@@ -183,13 +183,12 @@ def _identity(value: object) -> object:
 
 
 @atexit.register
-def close_at_exit() -> None:
-    """Close the idle connections when the interpreter ends, or Python warns of each socket that is left open."""
-    for server in _servers.values():
-        server.forget()
+def close_idle_connections() -> None:
+    """
+    Close the idle connections, and end all outages; nothing is sent to the servers.
 
-
-def forget_in_child() -> None:
-    """Close the parent's idle connections in a forked child; nothing is sent to the servers."""
-    for server in _servers.values():
+    Called in a forked child, where they are the parent's, and when the interpreter ends, or Python would warn of each
+    socket that is left open.
+    """
+    for server in list(_servers.values()):
         server.forget()

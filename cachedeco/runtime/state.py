@@ -110,7 +110,7 @@ PIECES: Final = (
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
     # --- invalidation ---
     Piece("invalidation.transactions", "waiting", "ids of what waits for a commit; a rollback takes it out"),
-    Piece("invalidation.delivery", "_recorder", "who records invalidations: the outbox"),
+    Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
     Piece("invalidation.signals", "_subscriptions_by_sender", "subscriptions, by the class that a signal names"),
     Piece(
         "invalidation.signals",
@@ -128,7 +128,7 @@ PIECES: Final = (
     # --- loading ---
     Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
     Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),
-    Piece("loading.sampling", "_auditor", "who audits a sample of the hits: the door auditing, set by the app"),
+    Piece("loading.sampling", "_auditor", "the auditor of a sample of the hits: the door auditing, set by the app"),
     # --- keys ---
     Piece("keys.encoders", "_encoders", "encoders of exact types; register_key_type() takes out"),
     Piece("keys.encoders", "_registered", "encoders that users registered"),
@@ -137,7 +137,7 @@ PIECES: Final = (
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),
     Piece("functions.naming", "_places", "where the function of each name is defined"),
-    Piece("functions.naming", "_wrappings", "what was decorated, by its innermost function and its name"),
+    Piece("functions.naming", "_wrappings", "decorated functions, weakly, by their innermost function and their name"),
     # --- doors ---
     Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
     Piece(
@@ -148,7 +148,7 @@ PIECES: Final = (
         "backends.server",
         "_servers",
         "memcached servers: idle connections, outages",
-        fork=By("forget_in_child"),
+        fork=By("close_idle_connections"),
         caches=By("forget_servers"),
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
@@ -168,7 +168,7 @@ class Handler(NamedTuple):
     what: str
 
 
-# Not state of ours, and found nowhere else: whom Python and Django call.
+# No state, but listed nowhere else: the functions of ours that Python and Django call.
 HANDLERS: Final = (
     Handler("runtime.state", "os.register_at_fork", "a fork: resets the pieces"),
     Handler("runtime.state", "setting_changed.connect", "a change of settings: resets the pieces"),
