@@ -1,13 +1,13 @@
 """Validate `OPTIONS` and fill in defaults: the options of pymemcache's clients."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from pymemcache.client.rendezvous import RendezvousHash
 
 from cachedeco.backends.pickles import Pickles
+from cachedeco.runtime.validation import remedy_for
 
 # Seconds, for a connection and for each part of an answer. memcached answers in a millisecond; Linux sends a lost
 # packet again after 0.2 seconds, which should not count as a failure; users notice a page that takes longer.
@@ -53,12 +53,10 @@ def resolve_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ImproperlyConfigured: An option is none of pymemcache's.
     """
-    known = {*CONNECTION, *OURS, *OPTIONAL, *WITHOUT_EFFECT}
+    known = sorted({*CONNECTION, *OURS, *OPTIONAL, *WITHOUT_EFFECT})
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}."
-            msg = f"MemcachedCache has no option {name!r}; {remedy}"
+            msg = f"MemcachedCache has no option {name!r}; {remedy_for(name, known)}"
             raise ImproperlyConfigured(msg)
     given = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
     return {**CONNECTION, **OURS, **given}

@@ -1,7 +1,6 @@
 """Options of the decorators: the type, default, check and documentation of each, stated once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from inspect import Parameter, Signature, cleandoc
 from sys import float_info
 from textwrap import dedent, indent
@@ -11,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from cachedeco.keys.compiler import KeyOption, NamespaceOption
 from cachedeco.keys.dependencies import DependsOn
-from cachedeco.runtime.validation import UNSET, Seconds, Unset, fraction_of, seconds_of, span_of
+from cachedeco.runtime.validation import UNSET, Seconds, Unset, fraction_of, remedy_for, seconds_of, span_of
 from cachedeco.storage.serializers import SerializerOption, check_serializer
 
 Timeout = Seconds | Callable[[Any], Seconds]
@@ -188,9 +187,7 @@ def complete(options: Mapping[str, Any], decorator: str) -> dict[str, Any]:
     """
     for name in options:
         if name not in OPTIONS:
-            near = get_close_matches(name, OPTIONS, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(OPTIONS)}."
-            msg = f"{decorator}() has no option {name!r}; {remedy}"
+            msg = f"{decorator}() has no option {name!r}; {remedy_for(name, OPTIONS)}"
             raise TypeError(msg)
     return {**{name: option.default for name, option in OPTIONS.items()}, **options}
 

@@ -1,7 +1,8 @@
 """Parse and validate settings and parameters, with their error messages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from enum import Enum
 from functools import partial
 from sys import float_info
@@ -115,6 +116,12 @@ def _secret_of(key: object) -> bytes:
         msg = f"a key to sign with has {len(secret)} bytes; it takes {SHORTEST_KEY} or more, chosen at random."
         raise ValueError(msg)
     return secret
+
+
+def remedy_for(name: str, known: Collection[str]) -> str:
+    """Return the end of an error about an unknown name: the nearest known one, or else all of them."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}."
 
 
 def repr_of(value: object) -> str:
