@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support import ROOT
 
 MOST_SECONDS = 60
@@ -44,7 +42,6 @@ def run(folder: Path, *arguments: str, typed: str | None = None) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_first_example_pastes_into_the_shell_of_a_new_project(tmp_path: Path) -> None:
     """With the app in INSTALLED_APPS, the first example of the README works line by line in `manage.py shell`."""
     run(tmp_path, "-m", "django", "startproject", "mysite", ".")
