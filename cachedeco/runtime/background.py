@@ -99,10 +99,10 @@ def _alone(work: Callable[[], object]) -> None:
 
 def _leave_caches() -> list[str]:
     """
-    Leave the caller his cache objects, which come along with his context: most clients are of one thread.
+    Detach from the caller's cache objects, which the copied context contains: most clients belong to one thread.
 
     Returns:
-        The aliases of those.
+        Their aliases.
     """
     left = []
     for alias in caches:
@@ -117,10 +117,10 @@ def _leave_caches() -> list[str]:
 
 class _Room:
     """
-    The thread in which tasks of ours do what needs one, whatever their loop, with connections of its own.
+    The thread for the `sync_to_async` steps of background tasks, of all event loops, with connections of its own.
 
-    In the caller's, which `sync_to_async` would take, they would keep him waiting; and where he has ended, each would
-    be given one that nobody ends, with connections that nobody closes.
+    In the caller's thread, the default of `sync_to_async`, these steps would delay the caller. After the caller has
+    ended, each task would get a thread that never ends, with connections that are never closed.
     """
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class _Room:
 
     @contextmanager
     def entered(self) -> Generator[None]:
-        """Be the thread of the running task; when all have left, close the connections."""
+        """Make this the thread of the running task; after the last task, close the connections."""
         SyncToAsync.thread_sensitive_context.set(self._context)  # in the task's own context, which ends with it
         # Made here, or each step would make its own in a context that ends with it.
         mine = [caches[alias] for alias in _leave_caches()]
@@ -142,7 +142,7 @@ class _Room:
             yield
         finally:
             self._inside.discard(me)
-            # Not awaited: a loop may have ended, and we be in the middle of anybody's work.
+            # Not awaited: the loop may have ended, and this may run in the middle of unrelated code.
             with suppress(RuntimeError):  # the interpreter is ending
                 self._thread.submit(self._left, mine)
 
@@ -185,7 +185,7 @@ def start(work: AsyncWork) -> bool:
 
 
 def create_task(work: AsyncWork, tasks: set[asyncio.Task[Any]]) -> None:
-    """Run a coroutine as `start()` does, whatever the number of tasks; the set keeps the task until it ends."""
+    """Run a coroutine as `start()` does, for any number of tasks; the set keeps the task until it ends."""
     task = asyncio.get_running_loop().create_task(_in_room(work))
     tasks.add(task)  # a loop keeps only weak references to its tasks
     task.add_done_callback(partial(_ended, tasks))
@@ -208,6 +208,6 @@ def _ended(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
 
 
 def begin_anew() -> None:
-    """Give a forked child threads and places of its own: those of its parent are not there."""
+    """Create an empty queue in a forked child, which does not have its parent's threads."""
     global _places, _pool, _room
     _places, _pool, _room = BoundedSemaphore(LONGEST_QUEUE), None, None
