@@ -551,11 +551,14 @@ def report(results: Results) -> None:
 
 
 def compare(before: Results, after: Results) -> None:
-    """Print what became of each mutant that fared otherwise."""
+    """Print the mutants whose status differs, of those in both files, and how many are missing in one."""
     report(before)
     report(after)
+    for name, one, other in (("before", before, after), ("after", after, before)):
+        if missing := other.keys() - one.keys():
+            tell(f"{len(missing)} of {len(other)} mutants are missing {name}: {', '.join(sorted(missing, key=int))}")
     for number, each in before.items():
-        if each["status"] != after[number]["status"]:
+        if number in after and each["status"] != after[number]["status"]:
             tell(f"{number:>4} {each['status']} -> {after[number]['status']} {each['module']}:{each['qualname']}")
 
 
