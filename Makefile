@@ -8,8 +8,7 @@ RUN := $(VENV)/bin/python
 # -qq: what is wrong with an index is pip's to say only when nothing could be installed.
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --editable
 
-# What `make quick` runs of: the core. What `make soak` and `make samples` run at full length, and the suite in short.
-QUICK := $(addprefix tests/,functions house invalidation keys loading runtime storage tracking)
+# What `make soak` and `make samples` run at full length, and the suite in short.
 SOAK := $(addprefix tests/,loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
 
@@ -46,7 +45,7 @@ suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@$(RUN) -m coverage report
 
 quick: $(DEV)  ## Run what needs no server, in under a minute: while you work
-	@$(RUN) -m pytest -n 2 --quick $(QUICK)
+	@$(RUN) -m pytest -n 2 --quick
 
 soak: $(DEV) servers  ## Run long histories, schedules, storms, and whole products of parameters
 	@$(RUN) -m pytest -n 2 --soak $(SOAK)

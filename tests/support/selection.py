@@ -6,7 +6,8 @@ hold each pair of values of any two parameters, which finds what depends on one 
 each value once, where the parameters have nothing to do with each other.
 
 `--soak` runs whole products, what is marked `soak`, and as many examples as `of_length()` says. `--quick` leaves out
-what needs a server, another process or more than a moment; what it leaves runs in under a minute, while one works.
+what needs a server, another process or more than a moment, and runs the folders of the core where the command line
+names none; what it leaves runs in under a minute, while one works.
 """
 
 import os
@@ -17,6 +18,9 @@ from itertools import combinations
 import pytest
 
 Combination = dict[str, int]
+
+# What `--quick` runs where no path is given: tests that need no door.
+CORE = ("functions", "house", "invalidation", "keys", "loading", "runtime", "storage", "tracking")
 
 # What a test that needs a server asks for.
 SERVERS = {
@@ -42,6 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "covering(strength): run combinations that hold each tuple of so many values")
     config.addinivalue_line("markers", "soak: run with --soak only")
     config.addinivalue_line("markers", "slow: leave out with --quick")
+    if config.getoption("quick") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        config.args = [f"tests/{folder}" for folder in CORE]
     if config.getoption("soak"):
         os.environ["CACHEDECO_SOAK"] = "1"
 
