@@ -1,12 +1,12 @@
 """
 Private names of Django, asgiref, pymemcache and Python that the package uses, and a check that they are there.
 
-A private name may go with any release. Where a name that we call is gone, the call fails. Where a method that we
-override is gone, or is not called any more, nothing fails, and invalidations are lost in silence. So the app checks the
-names at start, and a system check (E010) after that.
+Any release may remove a private name. If the package calls a removed name, the call fails. If the package overrides a
+method that was removed, or that its owner no longer calls, no error is raised, and invalidations are lost. So the app
+checks the names at start, and the system check E010 checks those of modules that are imported later.
 
-Listed are names with an underscore, and attributes that the documentation of their owner leaves out. `_meta`, `_state`,
-`_default_manager`, `_base_manager` and what a named tuple has are documented.
+The list has names that begin with an underscore, and attributes that their owner does not document. `_meta`, `_state`,
+`_default_manager`, `_base_manager` and the attributes of named tuples are documented, and not in it.
 """
 
 import inspect
@@ -22,13 +22,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class PrivateName(NamedTuple):
-    """One private name."""
+    """A private name of another package, and its use in this one."""
 
-    holder: str  #: the module and, behind a colon, the class, object or function that has it
+    holder: str  #: "module" or "module:object": the module, class, object or function that has the attribute
     name: str
-    used_in: tuple[str, ...]  #: modules of ours: where none is imported, the name is not looked for
-    what_for: str
-    called_by: str = ""  #: of a method that we override: the function that has to call it
+    used_in: tuple[str, ...]  #: modules of cachedeco that use it; it is not checked until one of them is imported
+    what_for: str  #: its use: a verb in the third person, for the error message
+    called_by: str = ""  #: for an overridden method: the function of the owner that must call it
 
 
 _TRANSACTIONS: Final = ("invalidation.transactions",)
@@ -36,31 +36,35 @@ _WRAPPER: Final = "django.db.backends.base.base:BaseDatabaseWrapper"
 _MEMCACHED: Final = "django.core.cache.backends.memcached:BaseMemcachedCache"
 _CLIENT: Final = "pymemcache.client.base:Client"
 
-# By owner, as its distribution is called; Python's standard library is "Python".
+# The key is the name of the owner's distribution, or "Python" for the standard library.
 NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     "Django": (
         # --- transactions ---
-        PrivateName(_WRAPPER, "run_on_commit", _TRANSACTIONS, "puts what waits for a commit before the user's hooks"),
-        PrivateName(_WRAPPER, "savepoint_ids", _TRANSACTIONS, "knows which savepoint drops what waits"),
-        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "knows the blocks that are open"),
-        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "knows a transaction that is managed by hand"),
+        PrivateName(_WRAPPER, "run_on_commit", _TRANSACTIONS, "runs its commit hooks before those of the user"),
         PrivateName(
-            _WRAPPER, "in_atomic_block", (*_TRANSACTIONS, "invalidation.signals"), "knows whether a transaction is open"
+            _WRAPPER, "savepoint_ids", _TRANSACTIONS, "drops pending invalidations when their savepoint rolls back"
         ),
-        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records nothing in a transaction that failed"),
+        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "finds the open atomic blocks"),
+        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "detects a transaction that is managed by hand"),
+        PrivateName(
+            _WRAPPER, "in_atomic_block", (*_TRANSACTIONS, "invalidation.signals"), "detects an open transaction"
+        ),
+        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records no rows in a transaction that failed"),
         PrivateName(
             "django.db.transaction:Atomic",
             "_from_testcase",
             (*_TRANSACTIONS, "testing.histories"),
-            "tells the blocks of a TestCase from transactions",
+            "distinguishes the blocks of a TestCase from transactions",
         ),
         # --- models ---
-        PrivateName("django.db.models.options:Options", "all_parents", ("invalidation.relations",), "finds parents"),
+        PrivateName(
+            "django.db.models.options:Options", "all_parents", ("invalidation.relations",), "finds parent models"
+        ),
         PrivateName(
             "django.db.models:QuerySet",
             "_raw_delete",
             ("managers", "outbox.models"),
-            "sees deletions of which no signal tells, and deletes so itself",
+            "invalidates after deletions that send no signal, and deletes rows of the outbox without signals",
             "django.db.models.deletion:Collector.delete",
         ),
         PrivateName(
@@ -74,23 +78,27 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "django.db.models.base:ModelState",
             "fields_cache",
             ("storage.comparison",),
-            "compares rows that were fetched",
+            "compares related rows that were fetched",
         ),
         PrivateName(
             "django.db.models.query:prefetch_related_objects",
             "_prefetched_objects_cache",
             ("storage.comparison",),
-            "compares rows that were prefetched",
+            "compares related rows that were prefetched",
         ),
         # --- lazy objects ---
-        PrivateName("django.utils.functional:LazyObject", "_wrapped", ("keys.encoders",), "encodes what it stands for"),
-        PrivateName("django.utils.functional:LazyObject", "_setup", ("keys.encoders",), "encodes what it stands for"),
+        PrivateName(
+            "django.utils.functional:LazyObject", "_wrapped", ("keys.encoders",), "encodes the wrapped object in a key"
+        ),
+        PrivateName(
+            "django.utils.functional:LazyObject", "_setup", ("keys.encoders",), "encodes the wrapped object in a key"
+        ),
         # --- caches ---
         PrivateName(
             "django.core.cache.backends.db:DatabaseCache",
             "cache_model_class",
             _TRANSACTIONS,
-            "finds the database of a cache in one",
+            "finds the database of a database cache",
         ),
         PrivateName("django.core.cache:caches", "_connections", ("testing.isolation",), "isolates the caches of tests"),
         PrivateName(
@@ -100,20 +108,22 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "django.core.cache.backends.filebased:FileBasedCache",
             "_cull",
             ("testing.isolation",),
-            "keeps a test from deleting the entries of others",
+            "prevents a test from deleting the entries of other tests",
             "django.core.cache.backends.filebased:FileBasedCache.set",
         ),
         PrivateName(
             "django.core.cache.backends.db:DatabaseCache",
             "_cull",
             ("testing.isolation",),
-            "keeps a test from deleting the entries of others",
+            "prevents a test from deleting the entries of other tests",
             "django.core.cache.backends.db:DatabaseCache._base_set",
         ),
-        PrivateName(_MEMCACHED, "_class", ("backends.memcached",), "is a backend with a client of its own"),
-        PrivateName(_MEMCACHED, "_options", ("backends.memcached",), "is a backend with a client of its own"),
-        PrivateName(_MEMCACHED, "_cache", ("backends.memcached",), "is a backend with a client of its own"),
-        PrivateName(_MEMCACHED, "_missing_key", ("backends.memcached",), "tells None from what is not there"),
+        PrivateName(_MEMCACHED, "_class", ("backends.memcached",), "gives the memcached backend a client of its own"),
+        PrivateName(_MEMCACHED, "_options", ("backends.memcached",), "gives the memcached backend a client of its own"),
+        PrivateName(_MEMCACHED, "_cache", ("backends.memcached",), "gives the memcached backend a client of its own"),
+        PrivateName(
+            _MEMCACHED, "_missing_key", ("backends.memcached",), "distinguishes a stored None from an absent key"
+        ),
         # --- test runner ---
         PrivateName(
             "django.test.runner:ParallelTestSuite",
@@ -128,27 +138,40 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "asgiref.sync:SyncToAsync",
             "context_to_thread_executor",
             ("runtime.background",),
-            "gives tasks in the background a thread",
+            "runs the sync code of background tasks in one thread",
         ),
         PrivateName(
             "asgiref.sync:SyncToAsync",
             "thread_sensitive_context",
             ("runtime.background",),
-            "gives tasks in the background a thread",
+            "runs the sync code of background tasks in one thread",
         ),
     ),
     "pymemcache": (
         PrivateName(
-            _CLIENT, "_connect", ("backends.pool",), "sets SO_LINGER, or late writes arrive", f"{_CLIENT}._misc_cmd"
+            _CLIENT,
+            "_connect",
+            ("backends.pool",),
+            "sets SO_LINGER, so that a closed connection sends no late writes",
+            f"{_CLIENT}._misc_cmd",
         ),
-        PrivateName(_CLIENT, "_misc_cmd", ("backends.pool",), "refuses answers of other commands", f"{_CLIENT}.touch"),
+        PrivateName(_CLIENT, "_misc_cmd", ("backends.pool",), "rejects replies to other commands", f"{_CLIENT}.touch"),
         PrivateName(
-            _CLIENT, "_raise_errors", ("backends.pool",), "knows a server that is full", f"{_CLIENT}._misc_cmd"
+            _CLIENT,
+            "_raise_errors",
+            ("backends.pool",),
+            "detects a server that is out of memory",
+            f"{_CLIENT}._misc_cmd",
         ),
-        PrivateName(_CLIENT, "_check_integer", ("backends.pool",), "writes many values at once"),
+        PrivateName(_CLIENT, "_check_integer", ("backends.pool",), "validates the expiry of a write of many keys"),
     ),
     "Python": (
-        PrivateName("asyncio", "_get_running_loop", ("testing.assertions",), "refuses sync code inside a task"),
+        PrivateName(
+            "asyncio",
+            "_get_running_loop",
+            ("testing.assertions",),
+            "refuses sync assertions on async functions inside a task",
+        ),
         PrivateName(
             "unittest:TestResult",
             "_setupStdout",
@@ -161,7 +184,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
 
 
 def missing() -> list[str]:
-    """Return a sentence for each private name that a module of ours, imported by now, uses and that is not there."""
+    """Return an error message for each missing private name that an imported module of cachedeco uses."""
     found = [
         f"{owner} {_version_of(owner)} {fault}; with it cachedeco {each.what_for}."
         for owner, names in NAMES.items()
@@ -170,18 +193,16 @@ def missing() -> list[str]:
         for fault in _faults_of(each)
     ]
     if not _has_known_hooks():
-        found.append(
-            f"Django {_version_of('Django')} keeps commit hooks in another form than cachedeco puts its own in."
-        )
+        found.append(f"Django {_version_of('Django')} keeps commit hooks in another form than cachedeco.")
     return found
 
 
 def require() -> None:
     """
-    Look for the private names, at start.
+    Check the private names, at start.
 
     Raises:
-        ImproperlyConfigured: Some are not there.
+        ImproperlyConfigured: A name is missing.
     """
     sentences = missing()
     if sentences:
@@ -194,7 +215,7 @@ def _is_used(private: PrivateName) -> bool:
 
 
 def _faults_of(private: PrivateName) -> Iterator[str]:
-    """Give what is wrong with a name, if anything."""
+    """Yield the fault of a private name; nothing if it is as expected."""
     try:
         holder = _resolve(private.holder)
         caller = _resolve(private.called_by) if private.called_by else None
@@ -208,6 +229,7 @@ def _faults_of(private: PrivateName) -> Iterator[str]:
 
 
 def _resolve(path: str) -> Any:
+    """Import the object that a path, "module" or "module:object", names."""
     module, _, names = path.partition(":")
     found: Any = import_module(module)
     for name in filter(None, names.split(".")):
@@ -216,7 +238,7 @@ def _resolve(path: str) -> Any:
 
 
 def _codes_of(holder: Any) -> Iterator[CodeType]:
-    """Give the code in which a name stands that only instances have: a class's `__init__`, or that of a function."""
+    """Yield the code that may set an attribute of instances: each `__init__` of a class, or the code of a function."""
     functions = [vars(base).get("__init__") for base in holder.__mro__] if isinstance(holder, type) else [holder]
     for function in functions:
         code = getattr(inspect.unwrap(function) if callable(function) else None, "__code__", None)
@@ -225,7 +247,7 @@ def _codes_of(holder: Any) -> Iterator[CodeType]:
 
 
 def _with_inner(code: CodeType) -> Iterator[CodeType]:
-    """Give some code, and that of what is defined inside: before Python 3.12 that of comprehensions."""
+    """Yield a code object and those nested in it: of inner functions and, before Python 3.12, of comprehensions."""
     yield code
     for each in code.co_consts:
         if isinstance(each, CodeType):
@@ -233,16 +255,17 @@ def _with_inner(code: CodeType) -> Iterator[CodeType]:
 
 
 def _mentions(codes: Iterable[CodeType], name: str) -> bool:
-    """Tell whether code names an attribute, by itself or as text."""
+    """Tell whether code uses a name, as an attribute or as text, as `getattr()` takes it."""
     return any(name in code.co_names or name in code.co_consts for code in codes)
 
 
 def _has_known_hooks() -> bool:
-    """Tell whether a commit hook is what we take it for: the savepoints that it lies under, the function, `robust`."""
+    """Tell whether Django keeps a commit hook as cachedeco does: a tuple of savepoint ids, function and `robust`."""
     wrapper: Any = SimpleNamespace(in_atomic_block=True, savepoint_ids=["savepoint"], run_on_commit=[])
     BaseDatabaseWrapper.on_commit(wrapper, missing, robust=True)
     return bool(wrapper.run_on_commit == [({"savepoint"}, missing, True)])
 
 
 def _version_of(owner: str) -> str:
+    """Return the installed version of a distribution, or that of Python."""
     return platform.python_version() if owner == "Python" else metadata.version(owner)
