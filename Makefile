@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --editable
 
 # What `make soak` and `make samples` run at full length, and the suite in short.
-SOAK := $(addprefix tests/,loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
+SOAK := $(addprefix tests/,keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
 
 # Marks that an installation is complete and newer than pyproject.toml; more in one is more in all.

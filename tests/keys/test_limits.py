@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache, memcache_key_warnings
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
@@ -15,6 +15,7 @@ from cachedeco.storage.cache_keys import LONGEST_KEY, shorten_keys
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches
 from tests.support.backends import Commands
+from tests.support.selection import of_length
 
 
 def short_prefix(key: str, prefix: str, version: int) -> str:
@@ -102,6 +103,7 @@ def test_keys_of_any_length_fit_memcached(cache: BaseCache, length: int) -> None
     assert 4 == len(set(keys)) - 1
 
 
+@settings(max_examples=of_length(50, soak=1000))
 @given(text=st.text(), name=st.text(min_size=1).filter(lambda name: "(" not in name))
 def test_keys_of_any_text_and_name_fit_memcached(text: str, name: str) -> None:
     """Hypothesis finds no text and no name whose keys don't fit."""

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from cachedeco import Namespace, cached_query
 from cachedeco.keys.encoders import encode
+from tests.support.selection import of_length
+
+examples = settings(max_examples=of_length(50, soak=1000))
 
 
 class Colour(enum.Flag):
@@ -106,6 +109,7 @@ def rebuilt(value: Any) -> Any:
     return value
 
 
+@examples
 @given(VALUES)
 def test_equal_values_have_one_text(value: object) -> None:
     """A value made again, with sets and dicts in another order, has the same text."""
@@ -114,6 +118,7 @@ def test_equal_values_have_one_text(value: object) -> None:
     assert encode(value) == encode(again)
 
 
+@examples
 @given(st.lists(VALUES, min_size=2, max_size=8))
 @example(["1'a,1'b", ("a", "b"), ["a", "b"], {"a": "b"}, ("1'a,1'b",), "(1'a,1'b)"])
 def test_different_values_have_different_texts(values: list[object]) -> None:
@@ -121,8 +126,8 @@ def test_different_values_have_different_texts(values: list[object]) -> None:
     assert len(set(map(encode, values))) == len(set(map(identity, values)))
 
 
+@examples
 @given(st.lists(st.lists(VALUES, max_size=3), min_size=2, max_size=4))
-@settings(max_examples=50)
 def test_values_in_a_row_are_cut_in_one_way(rows: list[list[object]]) -> None:
     """Texts put side by side, with any of our marks between them, tell where each of them ends."""
     for mark in (",", "|", "=", ")"):
@@ -137,6 +142,7 @@ def rows(club: object, page: object = 1, *args: object, varied: object = None, *
     return club, page, args, varied, kwargs
 
 
+@examples
 @given(VALUES, VALUES, VALUES, KEYWORDS.map(lambda given: {f"k_{name}": value for name, value in given.items()}))
 def test_forms_of_one_call_have_one_key(club: object, page: object, varied: object, more: dict[str, Any]) -> None:
     """By position, by name, in the opposite order, made again: one call, with one key and one token."""
@@ -156,8 +162,8 @@ def test_forms_of_one_call_have_one_key(club: object, page: object, varied: obje
     assert resolve_call[0][1] == token
 
 
+@examples
 @given(st.lists(st.tuples(VALUES, VALUES, st.lists(VALUES, max_size=2), VALUES, KEYWORDS), min_size=2, max_size=3))
-@settings(max_examples=50)
 def test_different_calls_have_different_keys(calls: list[tuple[Any, Any, list[Any], Any, dict[str, Any]]]) -> None:
     """As many keys as calls; an entry's, and a call's own token's."""
     keys, tokens, identities = set(), set(), set()
@@ -172,6 +178,7 @@ def test_different_calls_have_different_keys(calls: list[tuple[Any, Any, list[An
     assert keys.isdisjoint(tokens)
 
 
+@examples
 @given(
     st.tuples(TEXTS, TEXTS, TEXTS),
     st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=6),
@@ -199,6 +206,7 @@ def as_text(parts: list[Any]) -> tuple[str, ...]:
     return tuple(part.isoformat() if isinstance(part, dt.date) else str(part) for part in parts)
 
 
+@examples
 @given(st.lists(PARTS, min_size=2, max_size=6))
 @example([["a:b"], ["a", "b"], ["a%3Ab"], ["a", "", "b"], ["", ""], [""], ["a::b"]])
 def test_namespaces_are_equal_where_their_parts_are_as_text(many: list[list[object]]) -> None:
@@ -208,6 +216,7 @@ def test_namespaces_are_equal_where_their_parts_are_as_text(many: list[list[obje
     assert len(paths) == len({Namespace(*parts) for parts in many}) == len({Namespace(*path) for path in paths})
 
 
+@examples
 @given(PARTS, PARTS)
 @example(["club"], ["clubs"])
 @example(["club", 7], ["club", 77])
@@ -225,6 +234,7 @@ WRITTEN = st.tuples(TEXTS, st.booleans(), TEXTS).map(
 )
 
 
+@examples
 @given(st.lists(WRITTEN, min_size=1, max_size=3), st.one_of(TEXTS, st.integers(), st.uuids()))
 @example([("club", False, "x"), ("", True, "}")], "a:b")
 @example([("{field}", True, "{}"), ("%3A", True, "%")], "{field}")

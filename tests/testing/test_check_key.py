@@ -33,7 +33,9 @@ def test_key_of_all_parameters_passes(side: Side) -> None:
     def product(one: int, other: int = 1) -> int:
         return one * other
 
-    check_key(product, st.tuples(numbers, numbers) | st.builds(call, numbers, other=numbers) | numbers)
+    check_key(
+        product, st.tuples(numbers, numbers) | st.builds(call, numbers, other=numbers) | numbers, settings=quickly
+    )
 
 
 @both

@@ -129,7 +129,7 @@ def run(machine: type[Histories], examples: int, **more: Any) -> None:
 @pytest.mark.parametrize("backend", ["locmem", "memcached"], indirect=True)
 def test_any_history_gives_what_the_table_has() -> None:
     """No call gives a value that the table does not have, nor leaves out one that it has."""
-    run(Histories, of_length(20, soak=1000))
+    run(Histories, of_length(8, soak=1000))
 
 
 def test_control_without_invalidations_fails() -> None:

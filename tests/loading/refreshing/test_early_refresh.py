@@ -16,12 +16,13 @@ from tests.loading.leases.elsewhere import lease_for
 from tests.loading.refreshing.conftest import Truth
 from tests.support.backends import Commands
 from tests.support.clocks import Clock
+from tests.support.selection import of_length
 from tests.support.sides import Side, both
 from tests.support.threads import in_thread
 
 RATE = 1000  # requests a second
 SECONDS = 0.2  # that a computation takes
-EXPIRIES = 600
+EXPIRIES = of_length(150, soak=600)
 
 
 @pytest.fixture

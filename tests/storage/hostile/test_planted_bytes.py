@@ -24,6 +24,7 @@ from cachedeco.testing import capture_events
 from tests.storage.hostile.conftest import Defend
 from tests.storage.hostile.raw_servers import BOMB, Raw, exploded
 from tests.support.backends import Commands
+from tests.support.selection import of_length
 
 numbers = count(1)  # so that each example has calls of its own
 
@@ -158,7 +159,9 @@ def attacked(raw: Raw, attack: Sequence[tuple[str, int, int, int]]) -> tuple[lis
 
 
 fuzzed = examples(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], database=None
+    max_examples=of_length(20, soak=500),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    database=None,
 )
 
 

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Run the tests at the other end of the supported range: on the newest Django where the first run was on 5.2, and on
+# 5.2 where it was on a newer one.
+# usage: scripts/second-suite.sh PYTHON-OF-THE-FIRST-RUN
+set -eu
+first=$1
+venv=.venv-second
+mark=$venv/.installed
+here=$(dirname "$0")
+
+version_of() {
+    "$1" -c 'import platform, django; print(f"Python {platform.python_version()}, Django {django.__version__}")'
+}
+
+# Print the first interpreter of these versions that runs: on PATH, where pyenv may have put a shim that does not, or
+# among pyenv's own.
+interpreter_of() {
+    for version in "$@"; do
+        for python in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+            if "$python" -c 'import ensurepip, sqlite3' >/dev/null 2>&1; then
+                echo "$python"
+                return
+            fi
+        done
+    done
+}
+
+if "$first" -c 'import django, sys; sys.exit(django.VERSION[:2] != (5, 2))'; then
+    django='Django>5.2,!=5.2.*'
+    python=$(interpreter_of 3.13 3.12)
+else
+    django='Django==5.2.*'
+    python=$(interpreter_of 3.11 3.12 3.13)
+fi
+if [ -z "$python" ]; then
+    echo "== no second pytest: found no other Python that takes $django; tested on $(version_of "$first") only"
+    exit 0
+fi
+
+wanted="$python $django $(cksum <pyproject.toml)"
+if [ "$wanted" != "$(cat "$mark" 2>/dev/null || true)" ]; then
+    echo "== installing cachedeco with $django into $venv"
+    "$here/make-venv.sh" "$python" "$venv"
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -qq --editable '.[test]' "$django"
+    echo "$wanted" >"$mark"
+fi
+echo "== pytest, again: $(version_of "$venv/bin/python")"
+# What the version of Python or Django can change: compiled signatures, coroutines and contexts, models, transactions,
+# settings, checks, test runners. Servers, wires, schedules and documents are the same everywhere.
+"$venv/bin/python" -m pytest -p no:cacheprovider -n 1 -p cpulog \
+    tests/auditing tests/backends/test_contract.py tests/checks tests/functions tests/invalidation tests/keys \
+    tests/loading tests/management tests/outbox tests/runtime tests/storage/hostile tests/testing tests/tracking \
+    --ignore-glob='*/testing/test_check_*' --ignore=tests/loading/bulk/test_histories.py \
+    --ignore=tests/loading/leases/test_processes.py --ignore=tests/outbox/test_processes.py
