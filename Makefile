@@ -5,8 +5,9 @@ PYTHON ?= python3
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-# -qq: what is wrong with an index is pip's to say only when nothing could be installed.
-INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --editable
+# -qq: what is wrong with an index is pip's to say only when nothing could be installed. --no-compile: Python compiles
+# what it imports, and much of what is installed is never imported.
+INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-compile --editable
 
 # What `make soak` and `make samples` run at full length, and the suite in short.
 SOAK := $(addprefix tests/,keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
@@ -32,10 +33,10 @@ lint: $(DEV)  ## Check style and format
 	@$(RUN) -m ruff format --check
 
 types: $(DEV)  ## Check types, twice
-	@echo "== mypy"
-	@$(RUN) -m mypy
-	@echo "== pyright"
-	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright --pythonpath $(RUN)
+	@echo "== mypy and pyright"
+	@$(RUN) -m mypy & mypy=$$!; \
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(RUN) -m pyright --pythonpath $(RUN); pyright=$$?; \
+	wait $$mypy && exit $$pyright
 
 suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@echo "== pytest"
