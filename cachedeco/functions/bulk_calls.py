@@ -129,7 +129,7 @@ class BulkSpec(NamedTuple):
         policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
         keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()
-        if transactions.waiting:
+        if transactions.has_pending():
             bypassed.update(
                 one_id for one_id, keys in keys_by_id.items() if transactions.invalidated_in_transaction(keys)
             )

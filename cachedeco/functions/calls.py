@@ -54,7 +54,7 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
         return None
     policy, keys = spec.resolve_call(args, kwargs)
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
-    return None if transactions.waiting and transactions.invalidated_in_transaction(keys) else (policy, keys)
+    return None if transactions.has_pending() and transactions.invalidated_in_transaction(keys) else (policy, keys)
 
 
 class BaseCall(Generic[U]):

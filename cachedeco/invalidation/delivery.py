@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
+from django.db import connections
+
 from cachedeco.invalidation import retry_queue, transactions
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -55,7 +57,7 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
         return
     if _recorder is None:
         keys = [invalidation.key for invalidation in invalidations]
-        transactions.at_commit(using, deliver, invalidations, invalidates=keys)
+        transactions.at_commit(connections[using], deliver, invalidations, invalidates=keys)
     else:
         _recorder(using, invalidations)
 

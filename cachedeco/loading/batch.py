@@ -12,7 +12,7 @@ from cachedeco.loading.effects import Err, Ok, Outcome
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import NO_TOKENS, OLD_SNAPSHOT, ReadResult
-from cachedeco.loading.writing import PendingEntry, PendingWrite, encode_value
+from cachedeco.loading.writing import UNSEEN_COMMIT, PendingEntry, PendingWrite, encode_value
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import TOKEN_BYTES, Stamp, decode_entry, is_token, read_nested_names
 from cachedeco.storage.serializers import ABSENT
@@ -38,9 +38,8 @@ def read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[
     )
     if raw is None:
         return [(keys, None, None) for keys in calls]
-    if transactions.waiting:
-        batches = transactions.pending_items(write_batches)
-        raw |= {write.pending.key: write.data for batch in batches for write in batch.writes}
+    if transactions.has_pending():
+        raw |= transactions.pending_values([keys[0] for keys in calls])
     results: list[ReadResult] = [(keys, raw, decode_entry(policy.codec, keys, raw)) for keys in wanted]
     unresolved = [
         n
@@ -70,7 +69,7 @@ def _resolve_nested_tokens(
             continue
         nested_names.remember(keys[0], names)
         # This transaction sees its own invalidations at once, before they are delivered.
-        if transactions.waiting and transactions.invalidated_in_transaction(
+        if transactions.has_pending() and transactions.invalidated_in_transaction(
             [name.rpartition(" ")[2] for name in names]
         ):
             continue
@@ -85,7 +84,7 @@ def build_stamps(
 ) -> list[Stamp | None]:
     """Return the stamps of the new entries; None for each that can't have one, which is an event."""
     reason = NO_TOKENS
-    if transactions.snapshot_may_be_old(policy.using):
+    if transactions.snapshot_may_be_old():
         reason, raw = OLD_SNAPSHOT, None
     elif raw is not None:
         raw = {**raw, **_create_tokens_each(policy, calls, raw)}
@@ -190,7 +189,7 @@ def store_values(
     pendings: Sequence[tuple[PendingEntry, object]], on_failure: Callable[[Sequence[str]], None] | None
 ) -> None:
     """
-    Store values: at commit if a transaction is open, since they may contain what it has written.
+    Store values: at the last commit of the open transactions that may have written what the values contain.
 
     *on_failure* is called with the keys of values that cannot be stored or whose write is not acknowledged.
     """
@@ -202,7 +201,11 @@ def store_values(
         else:
             writes.append(PendingWrite(pending, *encoded, None))
     if writes:
-        transactions.at_commit(writes[0].pending.policy.using, write_batches, [WriteBatch(tuple(writes), on_failure)])
+        batch = WriteBatch(tuple(writes), on_failure)
+        if not transactions.at_last_commit(write_batches, batch, {write.pending.key: write.data for write in writes}):
+            failed_keys += [write.pending.key for write in writes]
+            for write in writes:
+                write.pending.policy.emit("unstored", write.pending.key, reason=UNSEEN_COMMIT)
     if failed_keys and on_failure:
         on_failure(failed_keys)
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tokens import read_or_create_tokens
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.writing import write_entries
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Entry, Stamp, decode_entry, read_nested_names
 from cachedeco.tracking import nested_names
@@ -43,12 +42,8 @@ def read_entry(policy: CachePolicy, keys: Sequence[str], also: Sequence[str] = (
         raw = many_caches.get_many_across_caches(policy.store, [*also, *keys])
     else:
         raw = policy.store.get_many([*also, *keys] if also else keys)
-    if transactions.waiting and raw is not None:
-        raw |= {
-            write.pending.key: write.data
-            for write in transactions.pending_items(write_entries)
-            if write.pending.key == keys[0]
-        }
+    if raw is not None and transactions.has_pending():
+        raw |= transactions.pending_values(keys[:1])
     entry = decode_entry(policy.codec, keys, raw)
     if raw and (nested or entry is None):
         return _resolve_nested_tokens(policy, own_keys, nested, raw, entry)
@@ -64,7 +59,9 @@ def _resolve_nested_tokens(
         return keys, raw, None
     entry_keys = [*keys, *names]
     # This transaction sees its own invalidations at once, before they are delivered.
-    if transactions.waiting and transactions.invalidated_in_transaction([name.rpartition(" ")[2] for name in names]):
+    if transactions.has_pending() and transactions.invalidated_in_transaction(
+        [name.rpartition(" ")[2] for name in names]
+    ):
         return keys, raw, None
     missing = [name for name in names if name not in raw]
     if entry is None and names != [*nested]:
@@ -79,7 +76,7 @@ def _resolve_nested_tokens(
 
 def build_stamp(policy: CachePolicy, keys: Sequence[str], raw: Mapping[str, object] | None) -> Stamp | None:
     """Return the stamp of the new entry; None if it can't have one, which is an event."""
-    if transactions.snapshot_may_be_old(policy.using):
+    if transactions.snapshot_may_be_old():
         policy.emit("unstored", keys[0], reason=OLD_SNAPSHOT)
         return None
     stamp = None if raw is None else read_or_create_tokens(policy.store, keys[1:], raw, policy.lifetime)

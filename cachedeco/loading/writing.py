@@ -15,6 +15,8 @@ from cachedeco.tracking import nested_names
 # Seconds that an entry stays in the cache after it was last served. A stale entry has its expiry, so that the lease for
 # its refresh gets another name than the last one, and the seconds of its computation.
 RETENTION: Final = 5.0
+# The reason why a value is not stored.
+UNSEEN_COMMIT: Final = "it may contain what a transaction has written that is managed by hand"
 
 
 class PendingEntry(NamedTuple):
@@ -35,14 +37,10 @@ class PendingWrite(NamedTuple):
     timeout: float | None
     on_failure: Callable[[], None] | None
 
-    def __hash__(self) -> int:
-        """Hash by the encoded bytes: the other fields are not hashable."""
-        return hash(self.data)
-
 
 def store_value(pending: PendingEntry, value: object, on_failure: Callable[[], None] | None = None) -> bytes | None:
     """
-    Store a value: at commit if a transaction is open, since the value may contain what it has written.
+    Store a value: at the last commit of the open transactions that may have written what it contains.
 
     *on_failure* is called if the value cannot be stored or the write is not acknowledged.
 
@@ -50,9 +48,13 @@ def store_value(pending: PendingEntry, value: object, on_failure: Callable[[], N
         The serialized value, of which followers load copies of their own; None if it can't be serialized.
     """
     serialized, encoded = encode_value(pending, value)
+    is_stored = False
     if encoded:
-        transactions.at_commit(pending.policy.using, write_entries, [PendingWrite(pending, *encoded, on_failure)])
-    elif on_failure:
+        write = PendingWrite(pending, *encoded, on_failure)
+        is_stored = transactions.at_last_commit(write_entries, write, {pending.key: write.data})
+        if not is_stored:
+            pending.policy.emit("unstored", pending.key, reason=UNSEEN_COMMIT)
+    if not is_stored and on_failure:
         on_failure()
     return serialized
 

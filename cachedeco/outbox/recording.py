@@ -34,15 +34,16 @@ class RecordedInvalidation:
 
 def record(using: str, several: Sequence[Invalidation]) -> None:
     """Insert a row for each invalidation into the transaction open on a database, and deliver when that commits."""
-    groups = transactions.pending_groups(using, deliver)
-    first = next((each for group in groups for each in group), None)
+    connection = connections[using]
+    pending = transactions.pending_items(connection, deliver)
+    first = next(iter(pending), None)
     items = {one: one for one in [RecordedInvalidation(using, each) for each in several]}
-    new = [one for one in items if not any(one in group for group in groups)]
+    new = [one for one in items if one not in pending]
     items |= {
         one: RecordedInvalidation(using, one.invalidation, row)
         for one, row in zip(new, _insert(using, new, first), strict=True)
     }
-    transactions.at_commit(using, deliver, list(items.values()), invalidates=[each.key for each in several])
+    transactions.at_commit(connection, deliver, list(items.values()), invalidates=[each.key for each in several])
 
 
 def deliver(items: list[RecordedInvalidation]) -> None:

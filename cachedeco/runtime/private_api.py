@@ -44,12 +44,17 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             _WRAPPER, "savepoint_ids", _TRANSACTIONS, "drops pending invalidations when their savepoint rolls back"
         ),
-        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "finds the open atomic blocks"),
-        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "detects a transaction that is managed by hand"),
+        PrivateName(_WRAPPER, "autocommit", _TRANSACTIONS, "knows a transaction that is managed by hand"),
         PrivateName(
-            _WRAPPER, "in_atomic_block", (*_TRANSACTIONS, "invalidation.signals"), "detects an open transaction"
+            _WRAPPER,
+            "run_commit_hooks_on_set_autocommit_on",
+            _TRANSACTIONS,
+            "knows a commit whose hooks were not called",
+            f"{_WRAPPER}.commit",
         ),
-        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records no rows in a transaction that failed"),
+        PrivateName(_WRAPPER, "errors_occurred", _TRANSACTIONS, "knows a commit in doubt", f"{_WRAPPER}.rollback"),
+        PrivateName(_WRAPPER, "allow_thread_sharing", _TRANSACTIONS, "knows a connection of several threads"),
+        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records nothing in a transaction that failed"),
         PrivateName(
             "django.db.transaction:Atomic",
             "_from_testcase",

@@ -109,7 +109,12 @@ PIECES: Final = (
     ),
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
     # --- invalidation ---
-    Piece("invalidation.transactions", "waiting", "ids of what waits for a commit; a rollback takes it out"),
+    Piece(
+        "invalidation.transactions",
+        "waiting",
+        "what waits for commits, by thread; a rollback takes it out",
+        fork=By("forget_other_threads"),
+    ),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
     Piece("invalidation.signals", "_subscriptions_by_sender", "subscriptions, by the class that a signal names"),
     Piece(

@@ -47,4 +47,4 @@ def assert_nothing_waits() -> None:
     """Fail if something still waits for a commit."""
     if transactions.waiting:  # what was rolled back may still be there, as garbage
         gc.collect()
-    assert set() == transactions.waiting
+    assert {} == transactions.waiting
