@@ -12,7 +12,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.calls import BaseCall, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
 from cachedeco.loading.batch import materialize_each, read_entries, store_values, without_absent
@@ -129,10 +129,8 @@ class BulkSpec(NamedTuple):
         policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
         keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()
-        if transactions.has_pending():
-            bypassed.update(
-                one_id for one_id, keys in keys_by_id.items() if transactions.invalidated_in_transaction(keys)
-            )
+        if commits.has_pending():
+            bypassed.update(one_id for one_id, keys in keys_by_id.items() if commits.invalidated_in_transaction(keys))
         return AdmittedCall(policy, keys_by_id, bypassed)
 
     def serve(self, args: Args, kwargs: Kwargs) -> tuple[dict[Any, Any], None] | tuple[None, Work]:

@@ -10,7 +10,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.loading.computing import Miss, bypass_flow, refresh_flow
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
@@ -54,7 +54,7 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
         return None
     policy, keys = spec.resolve_call(args, kwargs)
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
-    return None if transactions.has_pending() and transactions.invalidated_in_transaction(keys) else (policy, keys)
+    return None if commits.has_pending() and commits.invalidated_in_transaction(keys) else (policy, keys)
 
 
 class BaseCall(Generic[U]):

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from django.db import connections
 
-from cachedeco.invalidation import retry_queue, transactions
+from cachedeco.invalidation import commits, retry_queue
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import PendingInvalidation
@@ -57,7 +57,7 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
         return
     if _recorder is None:
         keys = [invalidation.key for invalidation in invalidations]
-        transactions.at_commit(connections[using], deliver, invalidations, invalidates=keys)
+        commits.at_commit(connections[using], deliver, invalidations, invalidates=keys)
     else:
         _recorder(using, invalidations)
 

@@ -1,407 +1,32 @@
 """
-Transactions: deliver invalidations and entries at commit, and know what the open transactions have invalidated.
-
-One hook for each transaction lies in Django's own list, `connection.run_on_commit`, before the hooks of users, and
-nothing is sent before Django calls it. Django decides what happens to it:
-
-commit
-    Django calls the hook. It delivers all invalidations of the transaction together.
-
-rollback
-    Django drops the hook: its `__del__` runs, and nothing is delivered. On CPython this is immediate, by reference
-    counting.
-
-rollback to a savepoint
-    Django asks each hook whether it lies under the savepoint. The answer undoes what was added under it, by an undo
-    log: savepoints that are released cost nothing, and nobody scans the list.
-
-commit in doubt
-    `commit()` raised, since the connection was cut: the server may have committed. Django drops the hook, as after a
-    rollback. Invalidations are then delivered all the same, more often than needed and never less; entries are not.
-
-An entry waits for the last commit of all transactions of its thread that may have written what it was computed from,
-on any database; it is dropped if one of them, or a savepoint of them, rolls back.
-
-A caller that has switched autocommit off, or has sent BEGIN itself, ends its transaction behind Django's back. Then an
-invalidation is delivered at once, and again when the end is seen: by Django's call of the hook (`set_autocommit(True)`),
-when the connection is closed, or at the next look from this thread.
+Transactions: which are open in this thread, whether they read old snapshots, and whether they have written.
 
 `TestCase` wraps each test in `atomic()` blocks that never commit, and marks them: they count as no transaction. An
-`atomic()` block of the test inside them counts: in production, Django would call the hooks at its end. In a test it
-does not, so the next look at this connection delivers, before the test can see a difference.
+`atomic()` block of the test inside them counts, as it does in production.
 """
 
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
-from functools import partial
-from threading import get_ident
-from typing import Any, Final, Generic, TypeVar
-from weakref import ref
+# ruff: noqa: SLF001 -- Django's own mark of the blocks of a TestCase, as its durable blocks use it
+
+from typing import Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-T = TypeVar("T")
-Deliver = Callable[[list[Any]], object]
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
 # States of a connection in libpq, as both versions of psycopg give them: in a transaction, and in one that failed.
 IN_TRANSACTION: Final = (2, 3)
-# In the place of a thread: connections that several threads use, as LiveServerTestCase lets them.
-ANY_THREAD: Final = 0
 
-# What waits for commits, by the thread of the connection. A hit of a thread looks only for its own.
-waiting: dict[int, tuple["Pending", ...]] = {}
 
-
-class Deferred(Generic[T]):
-    """An item that is delivered when the last of several transactions commits."""
-
-    __slots__ = ("commits_left", "deliver", "is_dropped", "item", "values")
-
-    def __init__(
-        self, deliver: Callable[[list[T]], object], item: T, values: Mapping[str, bytes], commits_left: int
-    ) -> None:
-        """Wait for so many commits."""
-        self.deliver = deliver
-        self.item = item
-        self.values = values
-        self.commits_left = commits_left
-        self.is_dropped = False
-
-    def drop(self) -> None:
-        """Never deliver: one of the transactions has undone what the item was computed from."""
-        self.is_dropped = True
-
-
-class Pending:
-    """What waits for the commit of one transaction."""
-
-    def __init__(self, connection: BaseDatabaseWrapper, block: Block | None) -> None:
-        """Start empty; the block is None if the caller manages the transaction by hand."""
-        self.connection = ref(connection)  # weak: a connection goes with its thread
-        self.block = block
-        self.items: dict[Deliver, dict[Any, None]] = {}  # by function, in order, each once
-        self.invalidated: dict[str, None] = {}
-        self.entries: dict[Deferred[Any], None] = {}
-        self.entries_by_key: dict[str, list[Deferred[Any]]] = {}
-        # The undo log, and how long it was when a savepoint was first met: those that are released stay, and do no
-        # harm. `Atomic` takes a savepoint from its stack before it rolls back to it, so the stack can't tell which.
-        self._undo: list[Callable[[], object]] = []
-        self._marks: dict[str, int] = {}
-        self._was_open = False
-        self._thread = ANY_THREAD if connection.allow_thread_sharing else get_ident()
-        waiting[self._thread] = (*waiting.get(self._thread, ()), self)
-
-    # --- add, and undo ---
-
-    def add(self, deliver: Deliver, items: Iterable[Any], invalidates: Iterable[str]) -> None:
-        """Add items for a function, and keys that count as invalidated."""
-        for container, elements in ((self.items.setdefault(deliver, {}), items), (self.invalidated, invalidates)):
-            for element in elements:
-                if element not in container:
-                    self._log(partial(container.pop, element))
-                    container[element] = None
-
-    def add_entry(self, entry: Deferred[Any]) -> None:
-        """Add an item that may wait for other transactions, too."""
-        self._log(entry.drop)
-        self.entries[entry] = None
-        for key in entry.values:
-            self.entries_by_key.setdefault(key, []).append(entry)
-
-    def _log(self, undo: Callable[[], object]) -> None:
-        """Log how to undo what is added next, under the savepoints that are open."""
-        savepoints: list[str | None] = self.connection().savepoint_ids  # type: ignore[union-attr] # its thread is here
-        new = []
-        for savepoint in reversed(savepoints):
-            if savepoint in self._marks:
-                break  # so are those around it
-            if savepoint is not None:
-                new.append(savepoint)
-        self._marks.update(dict.fromkeys(reversed(new), len(self._undo)))
-        self._undo.append(undo)
-
-    def roll_back_to(self, savepoint: str) -> bool:
-        """Undo what was added under a savepoint; tell whether that leaves nothing."""
-        mark = self._marks.get(savepoint)
-        if mark is None:
-            return False  # nothing was added under it
-        while len(self._undo) > mark:
-            self._undo.pop()()
-        while self._marks.popitem()[0] != savepoint:
-            pass
-        return not self._undo
-
-    # --- the end of the transaction ---
-
-    def has_ended(self, connection: BaseDatabaseWrapper) -> bool:
-        """Tell whether the transaction has ended, and Django has neither called nor dropped the hook."""
-        if self.block is not None:
-            return self.block not in _blocks(connection)
-        is_open = _driver_in_transaction(connection)
-        # Without a statement since the last commit there is no transaction yet: the invalidation came before its write.
-        self._was_open |= is_open is True
-        return self._was_open and is_open is False
-
-    def commit(self) -> None:
-        """Deliver, once: all that is there by now."""
-        self._forget()
-        with ExitStack() as deliveries:  # runs each, even if one is interrupted; the last first
-            deliveries.callback(self._commit_entries)
-            for deliver in reversed(self.items):
-                deliveries.callback(self._deliver, deliver)
-
-    def drop(self) -> None:
-        """Deliver nothing if Django has dropped the hook for a rollback; otherwise what has not been delivered yet."""
-        self._forget()
-        for entry in self.entries:
-            entry.drop()
-        connection = self.connection()
-        if connection is not None and self._may_be_committed(connection):
-            self.commit()
-
-    def _may_be_committed(self, connection: BaseDatabaseWrapper) -> bool:
-        """Tell whether the transaction may have been committed, although Django drops the hook."""
-        if self.block is None:
-            return True
-        if connection.in_atomic_block:
-            return False  # closed in the middle: the server rolls back
-        return (
-            # Committed, and then Django was interrupted before it could call the hook.
-            connection.run_commit_hooks_on_set_autocommit_on
-            # commit() was interrupted, and what follows here is no rollback of its transaction.
-            or connection.autocommit
-            # rollback() failed, after commit() did; a rollback that works clears this before it drops the hook.
-            or connection.errors_occurred
-            # commit() failed. A proxy may have lost its server, and have another one for the rollback.
-            or isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
-        )
-
-    def _deliver(self, deliver: Deliver) -> None:
-        items = self.items[deliver]
-        try:
-            if items:
-                deliver(list(items))
-        finally:
-            del self.items[deliver]
-
-    def _commit_entries(self) -> None:
-        """Deliver the entries that wait for no other transaction."""
-        ready: dict[Deliver, list[Any]] = {}
-        for entry in self.entries:
-            entry.commits_left -= 1
-            if not entry.commits_left and not entry.is_dropped:
-                ready.setdefault(entry.deliver, []).append(entry.item)
-        self.entries.clear()
-        for deliver, items in ready.items():
-            deliver(items)
-
-    def _forget(self) -> None:
-        others = tuple([each for each in waiting.get(self._thread, ()) if each is not self])
-        if others:
-            waiting[self._thread] = others
-        else:
-            waiting.pop(self._thread, None)
-
-
-class CommitHook:
-    """The hook of one transaction. Only Django's list holds it, so that `__del__` tells when Django drops it."""
-
-    def __init__(self, pending: Pending) -> None:
-        """Stand for what waits."""
-        self.pending = pending
-        self.__qualname__ = type(self).__qualname__  # in Django's log if the hook raises
-
-    def __call__(self) -> None:
-        """Deliver: the transaction has committed."""
-        self.pending.commit()
-
-    def __del__(self) -> None:
-        """Tell what waits that Django does not call the hook, or has called it."""
-        self.pending.drop()
-
-
-class Savepoints(set[str | None]):
-    """The savepoints that a hook lies under, as Django asks for them when it rolls back to one of them."""
-
-    def __init__(self, pending: Pending, savepoints: Iterable[str | None]) -> None:
-        """Hold the savepoints that are open now; those that follow are known to what waits."""
-        super().__init__(savepoints)
-        self._pending = pending
-
-    def __contains__(self, savepoint: object) -> bool:
-        """Undo what was added under a savepoint. True, by which Django drops the hook, if nothing is left."""
-        return self._pending.roll_back_to(str(savepoint))
-
-
-def at_commit(
-    connection: BaseDatabaseWrapper,
-    deliver: Callable[[list[T]], object],
-    items: Collection[T],
-    invalidates: Iterable[str] = (),
-) -> None:
-    """
-    Deliver invalidations when the transaction of a connection commits; at once without a transaction.
-
-    Items of one transaction that are delivered by the same function are delivered together. After a rollback, of the
-    transaction or of the savepoint, nothing is delivered. If the outcome of the commit is unknown, they are delivered.
-
-    If the caller manages transactions by hand, Django may never call the hook: the items are delivered at once, and
-    once more when the end of the transaction is seen.
-
-    Args:
-        connection: The one that has run, or will run, the statements that the items are about.
-
-        deliver: Takes the list of items. Raises only interrupts.
-
-        items: What to deliver; hashable, and equal items are delivered once.
-
-        invalidates: Keys for which `invalidated_in_transaction()` returns True in this thread until then.
-    """
-    by_hand = _is_managed_by_hand(connection)
-    if by_hand or _open_block(connection) is not None:
-        _pending_on(connection).add(deliver, items, invalidates)
-    else:
-        deliver(list(items))
-        return
-    if by_hand:
-        deliver(list(items))
-
-
-def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mapping[str, bytes]) -> bool:
-    """
-    Deliver an entry as soon as all that it was computed from is committed: at once if this thread has written nothing.
-
-    It waits for the last commit of the transactions that are open in this thread, on any database, and may have
-    written; if one of them rolls back, or the savepoint that is open now, it is never delivered. A transaction of
-    which we know an invalidation has written. PostgreSQL is asked. All others may have written.
-
-    Args:
-        deliver: Takes a list of items. Raises only interrupts.
-
-        item: What to deliver.
-
-        values: What `pending_values()` gives in this thread until then.
-
-    Returns:
-        False if it can't be delivered: the end of a transaction that the caller manages by hand can't be seen.
-    """
-    written = [connection for connection in _open_connections() if _may_have_written(connection)]
-    if not written:
-        deliver([item])
-        return True
-    if any(map(_is_managed_by_hand, written)):
-        return False
-    # Counted before it is added anywhere: an interrupt on the way leaves an entry that is never delivered.
-    entry = Deferred(deliver, item, values, len(written))
-    for connection in written:
-        _pending_on(connection).add_entry(entry)
-    return True
-
-
-def _pending_on(connection: BaseDatabaseWrapper) -> Pending:
-    """Return what waits for the commit of the open transaction of a connection; a new one if nothing does."""
-    block = None if _is_managed_by_hand(connection) else _open_block(connection)
-    for pending in _pending_here():
-        if pending.connection() is connection and pending.block == block:
-            return pending
-    pending = Pending(connection, block)
-    # Robust: Django logs an Exception of the hook and calls the hooks that follow.
-    hook: Any = (Savepoints(pending, connection.savepoint_ids), CommitHook(pending), True)
-    # A hook of the user's that raises stops all hooks behind it: ours stands first, or an invalidation would be lost.
-    # In a test it goes last, since captureOnCommitCallbacks() skips as many hooks as were in the list before.
-    connection.run_on_commit.insert(len(connection.run_on_commit) if _is_in_test(connection) else 0, hook)
-    return pending
-
-
-# --- what waits ---
-
-
-def has_pending() -> bool:
-    """Tell whether anything of this thread waits for a commit, and the functions below can give more than nothing."""
-    return bool(waiting) and (get_ident() in waiting or ANY_THREAD in waiting)
-
-
-def invalidated_in_transaction(keys: Iterable[str]) -> bool:
-    """
-    Tell whether a transaction that is open in this thread has invalidated one of these keys.
-
-    First delivers what waits for transactions of this thread that have ended, as a test's do.
-    """
-    if not has_pending():
-        return False
-    here = _pending_here()
-    return any(key in pending.invalidated for key in keys for pending in here)
-
-
-def pending_values(keys: Iterable[str]) -> dict[str, bytes]:
-    """Return the values that `at_last_commit()` got last for these keys, and that still wait for a commit."""
-    if not has_pending():
-        return {}
-    here = _pending_here()
-    found: dict[str, bytes] = {}
-    for key in keys:
-        for pending in here:
-            entries = pending.entries_by_key.get(key, [])
-            while entries and entries[-1].is_dropped:
-                entries.pop()
-            if entries:
-                found[key] = entries[-1].values[key]
-    return found
-
-
-def pending_items(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], object]) -> Collection[T]:
-    """
-    Return the items that a function will deliver when the transaction of a connection commits, the earliest first.
-
-    A view, not a copy. Whenever an item that is added now is delivered, all of these are: the savepoints that they
-    lie under are open, or were released.
-    """
-    several = [pending.items.get(deliver, {}) for pending in _pending_here() if pending.connection() is connection]
-    return several[-1].keys() if several else ()
-
-
-def _pending_here() -> list[Pending]:
-    """Return what waits for the open transactions of this thread; first deliver what waits for those that ended."""
-    found: list[Pending] = []
-    several = list(waiting.get(get_ident(), ()))
-    if ANY_THREAD in waiting:
-        ours = connections.all(initialized_only=True)
-        several += [each for each in waiting.get(ANY_THREAD, ()) if each.connection() in ours]
-    for pending in several:
-        connection = pending.connection()
-        if connection is not None and pending.has_ended(connection):
-            pending.commit()
-        else:
-            found.append(pending)
-    return found
-
-
-def forget_other_threads() -> None:
-    """Forget what waits for commits of threads that a forked child does not have."""
-    here = waiting.get(get_ident())
-    waiting.clear()
-    if here:
-        waiting[get_ident()] = here
-
-
-# --- the open transactions ---
-
-
-def is_open(using: str) -> bool:
-    """Tell whether a rollback can undo a write on this connection."""
-    connection = connections[using]
-    return _open_block(connection) is not None or _is_managed_by_hand(connection)
+# --- of this thread, on any database ---
 
 
 def writes_can_roll_back(alias: str) -> bool:
     """Tell whether a rollback would undo a write to a cache: on the database cache, inside `atomic()`."""
     cache = caches[alias]
-    return isinstance(cache, DatabaseCache) and is_open(router.db_for_write(cache.cache_model_class))
+    return isinstance(cache, DatabaseCache) and is_open(connections[router.db_for_write(cache.cache_model_class)])
 
 
 def snapshot_may_be_old() -> bool:
@@ -410,12 +35,10 @@ def snapshot_may_be_old() -> bool:
 
     In a transaction at REPEATABLE READ or above, on SQLite, and where the level is unknown, a read does not see what
     other writers have committed, and invalidated, since the transaction began: such a value must not be stored. Any
-    database counts, since nobody knows which ones a function reads.
+    database counts, since it is unknown which ones a function reads.
     """
-    # The level and the start of a transaction that is managed by hand can't be seen.
-    return any(
-        _is_managed_by_hand(connection) or not _reads_committed(connection) for connection in _open_connections()
-    )
+    # The start of a transaction that is managed by hand can't be seen.
+    return any(is_managed_by_hand(connection) or not _reads_committed(connection) for connection in open_connections())
 
 
 def any_open() -> bool:
@@ -424,42 +47,64 @@ def any_open() -> bool:
 
     It may hold locks that another caller waits for, and no other caller may see what it has written.
     """
-    return any(
-        _open_block(connection) is not None or _is_managed_by_hand(connection)
-        for connection in connections.all(initialized_only=True)
-    )
+    return any(map(is_open, connections.all(initialized_only=True)))
 
 
 def any_in_test() -> bool:
     """Tell whether this thread is inside the block of a TestCase, on any database."""
-    return any(_is_in_test(connection) for connection in connections.all(initialized_only=True))
+    return any(map(is_in_test, connections.all(initialized_only=True)))
 
 
-def is_managed_by_hand(using: str) -> bool:
-    """Tell whether the caller has switched autocommit off, so that Django may never call a commit hook."""
-    return _is_managed_by_hand(connections[using])
-
-
-def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether autocommit is off, or the caller has sent BEGIN: no atomic() block then commits at its end."""
-    if connection.in_atomic_block:
-        return not connection.commit_on_exit
-    return connection.connection is not None and (
-        not connection.autocommit or _driver_in_transaction(connection) is True
-    )
-
-
-def _open_connections() -> list[BaseDatabaseWrapper]:
-    """Return the connections of this thread on which a transaction is open, or may be."""
+def open_connections() -> list[BaseDatabaseWrapper]:
+    """Return the connections of this thread on which a transaction is open now, or may be."""
     return [
         connection
         for connection in connections.all(initialized_only=True)
-        if _open_block(connection) is not None
-        or (_is_managed_by_hand(connection) and _driver_in_transaction(connection) is not False)
+        if open_block(connection) is not None
+        or (is_managed_by_hand(connection) and driver_in_transaction(connection) is not False)
     ]
 
 
-def _driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
+# --- of one connection ---
+
+
+def is_open(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a rollback can undo a write on this connection."""
+    return open_block(connection) is not None or is_managed_by_hand(connection)
+
+
+def is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Tell whether autocommit is off, or the caller has sent BEGIN itself.
+
+    No `atomic()` block then commits at its end, and Django may never call a commit hook.
+    """
+    if connection.in_atomic_block:
+        return not connection.commit_on_exit
+    return connection.connection is not None and (
+        not connection.autocommit or driver_in_transaction(connection) is True
+    )
+
+
+def is_in_test(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the outermost block is that of a TestCase."""
+    several: list[Any] = connection.atomic_blocks
+    return bool(several) and several[0]._from_testcase
+
+
+def open_block(connection: BaseDatabaseWrapper) -> Block | None:
+    """Return the outermost open block that is not TestCase's."""
+    return next((block for block in blocks(connection) if not block[0]._from_testcase), None)
+
+
+def blocks(connection: BaseDatabaseWrapper) -> list[Block]:
+    """Return the open blocks, the outermost first: `@atomic` is one object for all its calls, a savepoint is not."""
+    several: list[Any] = connection.atomic_blocks
+    savepoints: list[Any] = connection.savepoint_ids
+    return list(zip(several, [None] * (len(several) - len(savepoints)) + savepoints, strict=True))
+
+
+def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
     """Ask the driver, and not the server, whether a transaction is open; None if it can't tell."""
     driver: Any = connection.connection
     if driver is None:
@@ -471,31 +116,15 @@ def _driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
     return None
 
 
-def _is_in_test(connection: BaseDatabaseWrapper) -> bool:
-    blocks: list[Any] = connection.atomic_blocks
-    return bool(blocks) and blocks[0]._from_testcase  # noqa: SLF001 -- Django's own mark, as its durable blocks use it
-
-
-def _open_block(connection: BaseDatabaseWrapper) -> Block | None:
-    """Return the outermost open block that is not TestCase's."""
-    return next((block for block in _blocks(connection) if not block[0]._from_testcase), None)  # noqa: SLF001
-
-
-def _blocks(connection: BaseDatabaseWrapper) -> list[Block]:
-    """Return the open blocks, the outermost first: `@atomic` is one object for all its calls, a savepoint is not."""
-    blocks: list[Any] = connection.atomic_blocks
-    savepoints: list[Any] = connection.savepoint_ids
-    return list(zip(blocks, [None] * (len(blocks) - len(savepoints)) + savepoints, strict=True))
-
-
 # --- what the server knows ---
 
 
-def _may_have_written(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether the open transaction of a connection may have written: if not, all it reads is committed."""
-    if any(pending.connection() is connection and pending.invalidated for pending in _pending_here()):
-        return True
-    # PostgreSQL numbers a transaction when it first writes, or locks a row.
+def may_have_written(connection: BaseDatabaseWrapper) -> bool:
+    """
+    Tell whether the open transaction of a connection may have written: if not, all that it reads is committed.
+
+    PostgreSQL knows, as it numbers a transaction when it first writes or locks a row. Others can't be asked.
+    """
     return connection.vendor != "postgresql" or _ask(connection, "SELECT txid_current_if_assigned()") != "None"
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from os import urandom
 from typing import Any, Final, NamedTuple
 
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation.tokens import create_tokens
 from cachedeco.loading.effects import Err, Ok, Outcome
 from cachedeco.loading.materializing import materialize
@@ -38,8 +38,8 @@ def read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[
     )
     if raw is None:
         return [(keys, None, None) for keys in calls]
-    if transactions.has_pending():
-        raw |= transactions.pending_values([keys[0] for keys in calls])
+    if commits.has_pending():
+        raw |= commits.pending_values([keys[0] for keys in calls])
     results: list[ReadResult] = [(keys, raw, decode_entry(policy.codec, keys, raw)) for keys in wanted]
     unresolved = [
         n
@@ -69,9 +69,7 @@ def _resolve_nested_tokens(
             continue
         nested_names.remember(keys[0], names)
         # This transaction sees its own invalidations at once, before they are delivered.
-        if transactions.has_pending() and transactions.invalidated_in_transaction(
-            [name.rpartition(" ")[2] for name in names]
-        ):
+        if commits.has_pending() and commits.invalidated_in_transaction([name.rpartition(" ")[2] for name in names]):
             continue
         entry_keys = [*keys, *names]
         if entry is None and names:
@@ -202,7 +200,7 @@ def store_values(
             writes.append(PendingWrite(pending, *encoded, None))
     if writes:
         batch = WriteBatch(tuple(writes), on_failure)
-        if not transactions.at_last_commit(write_batches, batch, {write.pending.key: write.data for write in writes}):
+        if not commits.at_last_commit(write_batches, batch, {write.pending.key: write.data for write in writes}):
             failed_keys += [write.pending.key for write in writes]
             for write in writes:
                 write.pending.policy.emit("unstored", write.pending.key, reason=UNSEEN_COMMIT)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation.tokens import read_or_create_tokens
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
@@ -42,8 +42,8 @@ def read_entry(policy: CachePolicy, keys: Sequence[str], also: Sequence[str] = (
         raw = many_caches.get_many_across_caches(policy.store, [*also, *keys])
     else:
         raw = policy.store.get_many([*also, *keys] if also else keys)
-    if raw is not None and transactions.has_pending():
-        raw |= transactions.pending_values(keys[:1])
+    if raw is not None and commits.has_pending():
+        raw |= commits.pending_values(keys[:1])
     entry = decode_entry(policy.codec, keys, raw)
     if raw and (nested or entry is None):
         return _resolve_nested_tokens(policy, own_keys, nested, raw, entry)
@@ -59,9 +59,7 @@ def _resolve_nested_tokens(
         return keys, raw, None
     entry_keys = [*keys, *names]
     # This transaction sees its own invalidations at once, before they are delivered.
-    if transactions.has_pending() and transactions.invalidated_in_transaction(
-        [name.rpartition(" ")[2] for name in names]
-    ):
+    if commits.has_pending() and commits.invalidated_in_transaction([name.rpartition(" ")[2] for name in names]):
         return keys, raw, None
     missing = [name for name in names if name not in raw]
     if entry is None and names != [*nested]:

@@ -7,7 +7,7 @@ from random import random
 from time import time
 from typing import Final, NamedTuple
 
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.tracking import nested_names
@@ -51,7 +51,7 @@ def store_value(pending: PendingEntry, value: object, on_failure: Callable[[], N
     is_stored = False
     if encoded:
         write = PendingWrite(pending, *encoded, on_failure)
-        is_stored = transactions.at_last_commit(write_entries, write, {pending.key: write.data})
+        is_stored = commits.at_last_commit(write_entries, write, {pending.key: write.data})
         if not is_stored:
             pending.policy.emit("unstored", pending.key, reason=UNSEEN_COMMIT)
     if not is_stored and on_failure:

@@ -17,8 +17,8 @@ from time import time
 
 from django.db import connections, router, transaction
 
+from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation import delivery as invalidations
-from cachedeco.invalidation import transactions
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.outbox.models import Row, acknowledge, rows
 
@@ -35,7 +35,7 @@ class RecordedInvalidation:
 def record(using: str, several: Sequence[Invalidation]) -> None:
     """Insert a row for each invalidation into the transaction open on a database, and deliver when that commits."""
     connection = connections[using]
-    pending = transactions.pending_items(connection, deliver)
+    pending = commits.pending_items(connection, deliver)
     first = next(iter(pending), None)
     items = {one: one for one in [RecordedInvalidation(using, each) for each in several]}
     new = [one for one in items if one not in pending]
@@ -43,7 +43,7 @@ def record(using: str, several: Sequence[Invalidation]) -> None:
         one: RecordedInvalidation(using, one.invalidation, row)
         for one, row in zip(new, _insert(using, new, first), strict=True)
     }
-    transactions.at_commit(connection, deliver, list(items.values()), invalidates=[each.key for each in several])
+    commits.at_commit(connection, deliver, list(items.values()), invalidates=[each.key for each in several])
 
 
 def deliver(items: list[RecordedInvalidation]) -> None:
@@ -54,7 +54,7 @@ def deliver(items: list[RecordedInvalidation]) -> None:
     # A row has no pk if the database does not return it. In a transaction managed by hand there is no commit yet, or an
     # UPDATE here would begin a transaction that is never ended. A deliverer acknowledges the rows in both cases.
     arrived = [each.row.pk for each in items if each.row and each.row.pk and each.invalidation not in lost]
-    if arrived and not transactions.is_managed_by_hand(using):
+    if arrived and not transactions.is_managed_by_hand(connections[using]):
         try:
             acknowledge(using, arrived)
         except Exception as error:  # noqa: BLE001 -- an unacknowledged row is delivered again, which does no harm

@@ -12,7 +12,7 @@ The list has names that begin with an underscore, and attributes that their owne
 import inspect
 import platform
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module, metadata
 from types import CodeType, SimpleNamespace
 from typing import Any, Final, NamedTuple
@@ -32,6 +32,7 @@ class PrivateName(NamedTuple):
 
 
 _TRANSACTIONS: Final = ("invalidation.transactions",)
+_COMMITS: Final = ("invalidation.commits",)
 _WRAPPER: Final = "django.db.backends.base.base:BaseDatabaseWrapper"
 _MEMCACHED: Final = "django.core.cache.backends.memcached:BaseMemcachedCache"
 _CLIENT: Final = "pymemcache.client.base:Client"
@@ -40,20 +41,26 @@ _CLIENT: Final = "pymemcache.client.base:Client"
 NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     "Django": (
         # --- transactions ---
-        PrivateName(_WRAPPER, "run_on_commit", _TRANSACTIONS, "runs its commit hooks before those of the user"),
+        PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "puts what waits for a commit before the user's hooks"),
+        PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "knows which savepoint drops what waits"),
+        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "knows the blocks that are open"),
+        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "knows a transaction that is managed by hand"),
         PrivateName(
-            _WRAPPER, "savepoint_ids", _TRANSACTIONS, "drops pending invalidations when their savepoint rolls back"
+            _WRAPPER,
+            "in_atomic_block",
+            (*_COMMITS, *_TRANSACTIONS, "invalidation.signals"),
+            "knows whether a transaction is open",
         ),
-        PrivateName(_WRAPPER, "autocommit", _TRANSACTIONS, "knows a transaction that is managed by hand"),
+        PrivateName(_WRAPPER, "autocommit", (*_COMMITS, *_TRANSACTIONS), "knows a transaction that is managed by hand"),
         PrivateName(
             _WRAPPER,
             "run_commit_hooks_on_set_autocommit_on",
-            _TRANSACTIONS,
+            _COMMITS,
             "knows a commit whose hooks were not called",
             f"{_WRAPPER}.commit",
         ),
-        PrivateName(_WRAPPER, "errors_occurred", _TRANSACTIONS, "knows a commit in doubt", f"{_WRAPPER}.rollback"),
-        PrivateName(_WRAPPER, "allow_thread_sharing", _TRANSACTIONS, "knows a connection of several threads"),
+        PrivateName(_WRAPPER, "errors_occurred", _COMMITS, "knows a commit in doubt", f"{_WRAPPER}.rollback"),
+        PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "knows a connection of several threads"),
         PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records nothing in a transaction that failed"),
         PrivateName(
             "django.db.transaction:Atomic",
@@ -268,7 +275,25 @@ def _has_known_hooks() -> bool:
     """Tell whether Django keeps a commit hook as cachedeco does: a tuple of savepoint ids, function and `robust`."""
     wrapper: Any = SimpleNamespace(in_atomic_block=True, savepoint_ids=["savepoint"], run_on_commit=[])
     BaseDatabaseWrapper.on_commit(wrapper, missing, robust=True)
-    return bool(wrapper.run_on_commit == [({"savepoint"}, missing, True)])
+    return bool(wrapper.run_on_commit == [({"savepoint"}, missing, True)]) and _asks_hooks_at_rollback()
+
+
+def _asks_hooks_at_rollback() -> bool:
+    """Tell whether a rollback to a savepoint asks each hook, by `in`, and drops those that answer yes."""
+
+    class Wrapper:
+        def __getattr__(self, name: str) -> Callable[..., bool]:
+            return lambda *_: True
+
+    class Savepoints(set[str]):
+        def __contains__(self, savepoint: object) -> bool:
+            return savepoint == "asked"
+
+    wrapper: Any = Wrapper()
+    dropped, kept = (Savepoints(), missing, True), (set[str](), missing, True)
+    wrapper.run_on_commit = [dropped, kept]
+    inspect.unwrap(BaseDatabaseWrapper.savepoint_rollback)(wrapper, "asked")
+    return bool(wrapper.run_on_commit == [kept])
 
 
 def _version_of(owner: str) -> str:

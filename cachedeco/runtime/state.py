@@ -110,7 +110,7 @@ PIECES: Final = (
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
     # --- invalidation ---
     Piece(
-        "invalidation.transactions",
+        "invalidation.commits",
         "waiting",
         "what waits for commits, by thread; a rollback takes it out",
         fork=By("forget_other_threads"),

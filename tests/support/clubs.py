@@ -1,9 +1,9 @@
-"""Cached functions over the rows of Club, for the tests of transactions."""
+"""Cached functions over the rows of Club, for the tests of commits."""
 
 import gc
 
 from cachedeco import cached_query
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits
 from tests.models import Club
 
 
@@ -45,6 +45,6 @@ def made_club() -> int:
 
 def assert_nothing_waits() -> None:
     """Fail if something still waits for a commit."""
-    if transactions.waiting:  # what was rolled back may still be there, as garbage
+    if commits.waiting:  # what was rolled back may still be there, as garbage
         gc.collect()
-    assert {} == transactions.waiting
+    assert {} == commits.waiting

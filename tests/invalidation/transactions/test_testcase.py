@@ -11,7 +11,7 @@ from django.db import connection, connections, transaction
 from django.test import TestCase, TransactionTestCase
 
 from cachedeco import MISSING, Namespace
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits
 from tests.models import Club
 from tests.support.backends import recorded
 from tests.support.clubs import Undone, assert_nothing_waits, name_of, names, other_name_of, rename
@@ -337,6 +337,6 @@ class InTransactionTestCase(TransactionTestCase):
             Club.objects.create(name="new")
             names.invalidate()
 
-        assert not transactions.waiting
+        assert not commits.waiting
         assert [["new"], False] == [names(), connection.in_atomic_block]
         assert caches["default"].get(names.key_for()) is not None
