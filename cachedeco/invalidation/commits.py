@@ -13,7 +13,7 @@ rollback
 
 rollback to a savepoint
     Django asks each hook whether it lies under the savepoint. The answer undoes what was added under it, by an undo
-    log: savepoints that are released cost nothing, and nobody scans the list.
+    log: savepoints that are released cost nothing, and the list is never scanned.
 
 commit in doubt
     `commit()` raised, since the connection was cut: the server may have committed. Django drops the hook, as after a

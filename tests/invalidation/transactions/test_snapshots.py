@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection, connections, transaction
 
-from cachedeco import MISSING, Event, listening
+from cachedeco import MISSING, Event, cached_query, cached_query_many, listening
 from cachedeco.invalidation import transactions
 from tests.support.clubs import Undone, name_of, names, other_name_of, rename
 from tests.support.threads import in_thread
@@ -16,6 +16,26 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
     pytest.mark.usefixtures("_nothing_left_waiting"),
 ]
+
+
+@cached_query
+def names_in_transaction() -> list[str]:
+    """Return the names of all clubs, as one transaction."""
+    with transaction.atomic():
+        return names.uncached()
+
+
+@cached_query
+def renamed(pk: int) -> str:
+    """Change the name of a club, and return it."""
+    rename(pk, "newer")
+    return name_of.uncached(pk)
+
+
+@cached_query_many(over="ids")
+def ids_renamed(ids: list[int]) -> dict[int, str]:
+    """Change the names of clubs, and return them."""
+    return {pk: renamed.uncached(pk) for pk in ids}
 
 
 @pytest.fixture
@@ -137,20 +157,19 @@ def test_reader_in_an_old_snapshot_is_served_what_is_newer(pk: int) -> None:
 
 def test_transaction_inside_the_computation_is_no_obstacle(pk: int) -> None:
     """A function that is a transaction itself begins it after its stamp was read: its value is stored."""
-    name_of.invalidate(pk)
-    with transaction.atomic(using="other"):
-        name_of(pk)
+    assert ["old"] == names_in_transaction()
 
-    assert ("old", "old") == (name_of.peek(pk), other_name_of.peek(pk))
+    assert ["old"] == names_in_transaction.peek()
+    assert pk
 
 
-def test_transaction_on_another_database_is_no_obstacle(pk: int) -> None:
-    """Only the snapshot of the function's own database matters."""
+def test_old_snapshot_of_another_database_stores_nothing(pk: int) -> None:
+    """A router may have sent the rows there: the open transactions of all databases count."""
     other_name_of.invalidate(pk)
     with transaction.atomic():
-        other_name_of(pk)
+        found = other_name_of(pk)
 
-        assert "old" == in_thread(lambda: other_name_of.peek(pk))
+    assert ("old", MISSING) == (found, other_name_of.peek(pk))
 
 
 # --- READ COMMITTED ---
@@ -240,15 +259,94 @@ def test_isolation_on_postgresql_is_what_the_server_says(answer: str | None, *, 
 
 @pytest.mark.usefixtures("_by_hand")
 def test_value_computed_in_a_transaction_by_hand_is_not_stored(pk: int) -> None:
-    """With autocommit off nobody tells when a transaction began: nothing is stored."""
+    """With autocommit off nothing tells when a transaction began: once the driver is in one, nothing is stored."""
     events: list[Event] = []
+    rename(pk, "new")
     cache.delete(name_of.key_for(pk))
 
     with listening(events.append):
         found = name_of(pk), name_of.peek(pk)
 
-    assert ("old", MISSING) == found
+    assert ("new", MISSING) == found
     assert ["miss", "unstored", "computed"] == [event.kind for event in events]
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_value_computed_before_a_transaction_by_hand_is_stored(pk: int) -> None:
+    """With autocommit off, and no statement since the last commit that began one, no transaction is open."""
+    cache.delete(name_of.key_for(pk))
+
+    assert ("old", "old") == (name_of(pk), name_of.peek(pk))
+
+
+@pytest.mark.usefixtures("_by_hand")
+@pytest.mark.parametrize("verb", ["call", "set"])
+def test_value_of_a_computation_that_begins_a_transaction_by_hand_is_not_stored(pk: int, verb: str) -> None:
+    """What a function has written is uncommitted, and nothing tells when it is committed."""
+    events: list[Event] = []
+    with listening(events.append):
+        if verb == "call":
+            renamed(pk)
+        else:
+            ids_renamed([pk])
+
+    reasons = [event.reason for event in events if event.kind == "unstored"]
+    assert ["it may contain what a transaction has written that is managed by hand"] == reasons
+    assert (MISSING, {}) == (renamed.peek(pk), ids_renamed.peek([pk]))
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_old_entry_is_invalidated_where_refresh_begins_a_transaction_by_hand(pk: int) -> None:
+    """A refresh that can't store does not leave the old value, single or many."""
+    transaction.set_autocommit(True)
+    renamed(pk)
+    ids_renamed([pk])
+    transaction.set_autocommit(False)
+
+    renamed.refresh(pk)
+    transaction.rollback()
+    ids_renamed.refresh([pk])
+    transaction.rollback()
+
+    assert (MISSING, {}) == (renamed.peek(pk), ids_renamed.peek([pk]))
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_before_commit_by_hand_is_sent_again_at_the_next_look(pk: int) -> None:
+    """With autocommit off for good, the next call after the commit ends what another reader has stored before it."""
+    rename(pk, "new")
+    name_of.invalidate(pk)
+    before = in_thread(lambda: name_of(pk))
+    transaction.commit()
+
+    assert ("old", "new") == (before, name_of(pk))
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_before_the_write_by_hand_waits_for_its_commit(pk: int) -> None:
+    """A look between an early invalidation and its write finds no transaction, and does not take it for ended."""
+    name_of.invalidate(pk)
+    looked = name_of.peek(pk)
+    rename(pk, "new")
+    before = in_thread(lambda: name_of(pk))
+    still = name_of(pk)
+    transaction.commit()
+
+    assert (MISSING, "old", "new", "new") == (looked, before, still, name_of(pk))
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_invalidation_by_hand_is_sent_again_when_the_connection_is_closed(pk: int) -> None:
+    """Django closes a connection on which autocommit was left off, at the end of a request."""
+    rename(pk, "new")
+    name_of.invalidate(pk)
+    before = in_thread(lambda: name_of(pk))
+    transaction.commit()
+    connection.close_if_unusable_or_obsolete()
+
+    assert ("old", "new") == (before, in_thread(lambda: name_of(pk)))
+    connection.ensure_connection()
+    transaction.set_autocommit(False)
 
 
 @pytest.mark.usefixtures("_by_hand")

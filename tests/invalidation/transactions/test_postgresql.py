@@ -1,0 +1,183 @@
+"""On a real PostgreSQL: what the server knows of a transaction, and a connection that is cut in its commit."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections, transaction
+from pytest_django import DjangoDbBlocker
+
+from cachedeco import MISSING, cached_query
+from cachedeco.invalidation import transactions
+from tests.models import Club
+from tests.support.backends import Commands
+from tests.support.clubs import Undone, assert_nothing_waits
+from tests.support.postgres import DATABASE, USER, PostgreSQL
+from tests.support.relay import CHUNK, Relay
+from tests.support.servers import HOST
+from tests.support.threads import in_thread
+
+ALIAS = "real"
+
+
+class CommitCutter(Relay):
+    """Carries all that is said; once it is armed, cuts the connection after a COMMIT, before the answer."""
+
+    is_armed = False
+    _has_passed_commit = False
+
+    async def _carry_requests(
+        self, requests: asyncio.StreamReader, client: asyncio.StreamWriter, server: asyncio.StreamWriter
+    ) -> None:
+        del client
+        while message := await requests.read(CHUNK):
+            self._has_passed_commit |= self.is_armed and b"COMMIT" in message
+            server.write(message)
+            await server.drain()
+
+    async def _carry_answers(self, answers: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while answer := await answers.read(CHUNK):
+            if self._has_passed_commit:
+                return
+            client.write(answer)
+            await client.drain()
+
+
+@contextmanager
+def connected(port: int) -> Iterator[None]:
+    """Have the server on a port under the alias "real"."""
+    engine = "django.db.backends.postgresql"
+    settings = {"ENGINE": engine, "NAME": DATABASE, "USER": USER, "HOST": HOST, "PORT": str(port)}
+    connections.settings[ALIAS] = connections.configure_settings({"default": {}, ALIAS: settings})[ALIAS]
+    try:
+        yield
+    finally:
+        connections[ALIAS].close()
+        del connections[ALIAS]
+        del connections.settings[ALIAS]
+
+
+@pytest.fixture(scope="module")
+def postgresql_server(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL]:
+    """Give a PostgreSQL with the table of the clubs."""
+    with PostgreSQL() as server:
+        with (
+            django_db_blocker.unblock(),
+            connected(server.port),
+            connections[ALIAS].schema_editor() as editor,
+        ):
+            editor.create_model(Club)
+        yield server
+
+
+@pytest.fixture
+def cutter(postgresql_server: PostgreSQL, django_db_blocker: DjangoDbBlocker) -> Iterator[CommitCutter]:
+    """Stand between Django and the server."""
+    with CommitCutter(postgresql_server.port) as relay, django_db_blocker.unblock(), connected(relay.port):
+        yield relay
+    assert_nothing_waits()
+
+
+@pytest.fixture
+def pk(cutter: CommitCutter) -> int:
+    """Give the primary key of a club of the name "old", whose function was called."""
+    assert not cutter.is_armed
+    key: int = Club.objects.using(ALIAS).create(name="old").pk
+    assert "old" == name_of(key)
+    return key
+
+
+@cached_query(using=ALIAS, name="real.name_of")
+def name_of(pk: int) -> str:
+    """Return the name of a club."""
+    return Club.objects.using(ALIAS).get(pk=pk).name
+
+
+def rename(pk: int, name: str = "new") -> None:
+    """Change a club's name, and invalidate nothing."""
+    Club.objects.using(ALIAS).filter(pk=pk).update(name=name)
+
+
+def test_connection_cut_after_the_commit_arrived_invalidates(pk: int, cutter: CommitCutter) -> None:
+    """The row is changed, the caller gets an error, and the old value is not served."""
+
+    @transaction.atomic(using=ALIAS)
+    def change() -> None:
+        rename(pk)
+        name_of.invalidate(pk)
+        cutter.is_armed = True
+
+    with pytest.raises(OperationalError):
+        change()
+    cutter.is_armed = cutter._has_passed_commit = False
+    connections[ALIAS].close()
+
+    assert (MISSING, "new", "new") == (name_of.peek(pk), name_of.uncached(pk), name_of(pk))
+
+
+def test_transaction_that_has_only_read_stores_at_once(pk: int) -> None:
+    """At READ COMMITTED, what a request computes before it writes anything is there for others before it ends."""
+    name_of.invalidate(pk)
+
+    with transaction.atomic(using=ALIAS):
+        name_of(pk)
+        during = in_thread(lambda: name_of.peek(pk))
+
+    assert "old" == during
+
+
+@pytest.mark.parametrize(("undo", "expected"), [(False, "new"), (True, MISSING)])
+def test_value_read_after_a_write_is_stored_at_commit(pk: int, expected: object, *, undo: bool) -> None:
+    """The server knows of a write that no invalidation told of, in a savepoint that was released too."""
+    name_of.invalidate(pk)
+
+    with suppress(Undone), transaction.atomic(using=ALIAS):
+        with transaction.atomic(using=ALIAS):
+            rename(pk)
+        name_of(pk)
+        during = in_thread(lambda: name_of.peek(pk))
+        if undo:
+            raise Undone
+
+    assert (MISSING, expected) == (during, name_of.peek(pk))
+
+
+def test_old_snapshot_stores_nothing(pk: int) -> None:
+    """SET TRANSACTION changes the level behind Django's back: the server is asked."""
+    name_of.invalidate(pk)
+
+    with transaction.atomic(using=ALIAS):
+        connections[ALIAS].cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        name_of(pk)
+
+    assert MISSING is name_of.peek(pk)
+
+
+def test_transaction_that_has_failed_can_not_be_asked(pk: int) -> None:
+    """Where a statement has failed, the server answers nothing: such a transaction may have written."""
+    connection = connections[ALIAS]
+
+    with suppress(Undone), transaction.atomic(using=ALIAS):
+        with suppress(Exception), closing(connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT no_such_column")
+        found = transactions.may_have_written(connection), transactions.snapshot_may_be_old()
+        raise Undone
+
+    assert (True, True) == found
+    assert pk
+
+
+def test_transaction_begun_by_hand_delivers_at_once_and_after_its_end(pk: int, commands: Commands) -> None:
+    """BEGIN as SQL is seen by the driver: what another caller stored before the commit is dead after it."""
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute("BEGIN")
+        rename(pk)
+        commands.clear()
+        name_of.invalidate(pk)
+        at_once = commands.names
+        inside: list[Any] = [name_of(pk), in_thread(lambda: name_of(pk))]
+        cursor.execute("COMMIT")
+
+    assert (["set_many"], ["new", "old"], "new") == (at_once, inside, name_of(pk))
