@@ -190,7 +190,7 @@ class Pending:
     def _deliver(self, deliver: Deliver) -> None:
         items = self.items[deliver]
         try:
-            if items:
+            if items:  # not if savepoints have undone them all
                 deliver(list(items))
         finally:
             del self.items[deliver]
@@ -339,16 +339,12 @@ def invalidated_in_transaction(keys: Iterable[str]) -> bool:
 
     First delivers what waits for transactions of this thread that have ended, as a test's do.
     """
-    if not has_pending():
-        return False
     here = _pending_here()
     return any(key in pending.invalidated for key in keys for pending in here)
 
 
 def pending_values(keys: Iterable[str]) -> dict[str, bytes]:
     """Return the values that `at_last_commit()` got last for these keys, and that still wait for a commit."""
-    if not has_pending():
-        return {}
     here = _pending_here()
     found: dict[str, bytes] = {}
     for key in keys:

@@ -107,7 +107,7 @@ def blocks(connection: BaseDatabaseWrapper) -> list[Block]:
 def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
     """Ask the driver, and not the server, whether a transaction is open; None if it can't tell."""
     driver: Any = connection.connection
-    if driver is None:
+    if driver is None or connection.closed_in_transaction:
         return False
     if connection.vendor == "sqlite":
         return bool(driver.in_transaction)

@@ -60,6 +60,12 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             f"{_WRAPPER}.commit",
         ),
         PrivateName(_WRAPPER, "errors_occurred", _COMMITS, "knows a commit in doubt", f"{_WRAPPER}.rollback"),
+        PrivateName(
+            _WRAPPER,
+            "closed_in_transaction",
+            _TRANSACTIONS,
+            "asks the driver whether a transaction is open",
+        ),
         PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "knows a connection of several threads"),
         PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records nothing in a transaction that failed"),
         PrivateName(

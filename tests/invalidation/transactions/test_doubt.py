@@ -134,5 +134,3 @@ def test_commit_that_has_failed_for_sure_invalidates_nothing(
 
     assert [] == commands
     assert "old" == name_of.peek(pk)
-
-

@@ -1,11 +1,16 @@
 """Transactions on several databases, and in several threads, keep apart."""
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from django.urls import path
+from pytest_django import Settings
 
 from cachedeco import MISSING, Namespace
+from cachedeco.invalidation import commits
 from tests.support.clubs import Undone, name_of, names, other_name_of, rename
 from tests.support.threads import Gate, in_thread, started
 
@@ -62,6 +67,100 @@ def test_rollback_on_one_database_keeps_what_waits_on_another(pk: int) -> None:
     assert ("old", "new") == (name_of.peek(pk), other_name_of(pk))
 
 
+# --- entries ---
+
+
+@pytest.fixture
+def _read_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have both connections say that each of their statements sees all that was committed before it."""
+    for alias in ("default", "other"):
+        monkeypatch.setattr(connections[alias], "isolation_level", "read committed", raising=False)
+
+
+@pytest.mark.usefixtures("_read_committed")
+@pytest.mark.parametrize("undone", [None, "outer", "inner", "savepoint"])
+@pytest.mark.parametrize("outer", ["default", "other"])
+def test_entry_is_stored_when_the_last_of_the_open_blocks_commits(pk: int, outer: str, undone: str | None) -> None:
+    """Which database a value was read from is unknown: it waits for all, and is dropped if one rolls back."""
+    [inner] = {"default", "other"} - {outer}
+    name_of.invalidate(pk)
+    seen: list[object] = []
+
+    def finish(block: str) -> None:
+        seen.append((name_of.peek(pk), in_thread(lambda: name_of.peek(pk))))
+        if undone == block:
+            raise Undone
+
+    with suppress(Undone), transaction.atomic(using=outer):
+        with suppress(Undone), transaction.atomic(using=inner):
+            with suppress(Undone), transaction.atomic(using=outer):
+                name_of(pk)
+                finish("savepoint")
+            finish("inner")
+        finish("outer")
+
+    lost = {"savepoint": 1, "inner": 2, "outer": 3, None: 3}[undone]
+    expected: list[object] = [("old", MISSING)] * lost + [(MISSING, MISSING)] * (3 - lost)
+    assert (expected, MISSING if undone else "old") == (seen, name_of.peek(pk))
+
+
+@pytest.mark.usefixtures("_read_committed")
+def test_entry_waits_for_a_block_that_ends_out_of_order(pk: int) -> None:
+    """Blocks need not end in the order in which they began."""
+    name_of.invalidate(pk)
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(transaction.atomic())
+    second.enter_context(transaction.atomic(using="other"))
+    name_of(pk)
+    first.close()
+    between = in_thread(lambda: name_of.peek(pk))
+    second.close()
+
+    assert (MISSING, "old") == (between, name_of.peek(pk))
+
+
+@pytest.mark.usefixtures("_read_committed")
+def test_last_entry_that_is_not_undone_is_served(pk: int) -> None:
+    """Inside the transactions, a value that a savepoint of either database has undone gives way to the one before."""
+    with transaction.atomic(), transaction.atomic(using="other"):
+        name_of.call(pk).set("first")
+        for using in ("default", "other"):
+            with suppress(Undone), transaction.atomic(using=using):
+                name_of.call(pk).set("second")
+                assert "second" == name_of(pk)
+                raise Undone
+            assert "first" == name_of(pk)
+
+    assert "first" == name_of.peek(pk)
+
+
+def _read(request: HttpRequest, pk: int) -> HttpResponse:  # noqa: ARG001 -- Django's signature
+    """Answer with the name of a club, whose rows a router may have sent to the other database."""
+    return HttpResponse(name_of(pk) + other_name_of(pk))
+
+
+urlpatterns = [path("<int:pk>/", _read)]
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read"])
+def test_requests_that_are_transactions_on_two_databases(
+    pk: int, level: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ATOMIC_REQUESTS on both, a request's values are stored at READ COMMITTED, and above it they are not."""
+    settings.ROOT_URLCONF = __name__
+    settings.ALLOWED_HOSTS = ["testserver"]
+    for alias in ("default", "other"):
+        monkeypatch.setitem(connections[alias].settings_dict, "ATOMIC_REQUESTS", "yes")
+        monkeypatch.setattr(connections[alias], "isolation_level", level, raising=False)
+    name_of.invalidate(pk)
+    other_name_of.invalidate(pk)
+
+    response = Client().get(f"/{pk}/")
+
+    expected = ("old", "old") if level == "read committed" else (MISSING, MISSING)
+    assert (b"oldold", expected) == (response.content, (name_of.peek(pk), other_name_of.peek(pk)))
+
+
 # --- threads ---
 
 
@@ -97,3 +196,52 @@ def test_thread_that_never_used_the_database_opens_no_connection(pk: int) -> Non
         names.invalidate()
 
         assert ("old", True) == in_thread(hit)
+
+
+def test_connection_that_two_threads_share_shows_both_what_its_transaction_has_invalidated(pk: int) -> None:
+    """LiveServerTestCase lends the connection of the test to the thread of its server."""
+    shared = connections["default"]
+
+    def lent() -> object:
+        connections["default"] = shared
+        try:
+            return name_of.peek(pk)
+        finally:
+            del connections["default"]
+
+    shared.inc_thread_sharing()
+    try:
+        with transaction.atomic():
+            name_of.invalidate(pk)
+            found = name_of.peek(pk), in_thread(lent), in_thread(lambda: name_of.peek(pk))
+    finally:
+        shared.dec_thread_sharing()
+
+    assert (MISSING, MISSING, "old") == found
+
+
+def test_forked_child_keeps_what_waits_in_its_own_thread(pk: int) -> None:
+    """A child has the thread that forked, with its open transactions, and no other."""
+    gate = Gate()
+    gate.shut()
+
+    def writer() -> None:
+        with transaction.atomic():
+            name_of.invalidate(pk)
+            gate.wait_to_pass()
+
+    before = dict(commits.waiting)
+    with started(writer):
+        gate.wait_reached()
+        others = {key: each for key, each in commits.waiting.items() if key not in before}
+        with transaction.atomic(using="other"):
+            other_name_of.invalidate(pk)
+            here = {key: each for key, each in commits.waiting.items() if key not in others}
+            commits.forget_other_threads()
+            kept = dict(commits.waiting)
+        commits.waiting.update(others)
+        commits.forget_other_threads()
+        left = dict(commits.waiting)
+        gate.open()
+
+    assert (1, here, {}) == (len(others), kept, left)

@@ -9,6 +9,7 @@ from django.db import connection, connections, transaction
 
 from cachedeco import MISSING, Event, cached_query, cached_query_many, listening
 from cachedeco.invalidation import transactions
+from tests.support.backends import Commands
 from tests.support.clubs import Undone, name_of, names, other_name_of, rename
 from tests.support.threads import in_thread
 
@@ -48,6 +49,7 @@ class PostgreSQL:
     """As much of a connection to PostgreSQL as is asked for the isolation level: what Django says, and the server."""
 
     vendor = "postgresql"
+    closed_in_transaction = False
     isolation_level = 2  # Django's word: READ_COMMITTED, whatever the server does
 
     class Database:
@@ -229,6 +231,20 @@ def test_value_computed_before_the_transaction_invalidated_it_is_not_served(pk: 
 
 
 @pytest.mark.usefixtures("_read_committed")
+def test_value_is_stored_without_the_invalidations_that_were_undone(pk: int, commands: Commands) -> None:
+    """A transaction whose savepoints have undone all its invalidations sends what it has computed, and no more."""
+    names.invalidate()
+    with transaction.atomic():
+        names()
+        with suppress(Undone), transaction.atomic():
+            name_of.invalidate(pk)
+            raise Undone
+        commands.clear()
+
+    assert ["set"] == commands.names
+
+
+@pytest.mark.usefixtures("_read_committed")
 def test_value_computed_before_anothers_invalidation_is_not_served(pk: int) -> None:
     """A value that waits for the commit while somebody else invalidates its call is dead when it arrives."""
     names.invalidate()
@@ -280,12 +296,12 @@ def test_value_computed_before_a_transaction_by_hand_is_stored(pk: int) -> None:
 
 
 @pytest.mark.usefixtures("_by_hand")
-@pytest.mark.parametrize("verb", ["call", "set"])
-def test_value_of_a_computation_that_begins_a_transaction_by_hand_is_not_stored(pk: int, verb: str) -> None:
+@pytest.mark.parametrize("kind", ["single", "many"])
+def test_value_of_a_computation_that_begins_a_transaction_by_hand_is_not_stored(pk: int, kind: str) -> None:
     """What a function has written is uncommitted, and nothing tells when it is committed."""
     events: list[Event] = []
     with listening(events.append):
-        if verb == "call":
+        if kind == "single":
             renamed(pk)
         else:
             ids_renamed([pk])
@@ -347,6 +363,28 @@ def test_invalidation_by_hand_is_sent_again_when_the_connection_is_closed(pk: in
     assert ("old", "new") == (before, in_thread(lambda: name_of(pk)))
     connection.ensure_connection()
     transaction.set_autocommit(False)
+
+
+@pytest.mark.usefixtures("_by_hand")
+def test_connection_closed_in_a_block_by_hand_is_in_no_transaction(pk: int) -> None:
+    """What is asked of the driver is not asked of a connection that the caller has closed."""
+    with transaction.atomic():
+        connection.close()
+        name_of.invalidate(pk)
+        inside = name_of.peek(pk)
+    outside = name_of.peek(pk)
+    connection.ensure_connection()
+    transaction.set_autocommit(False)
+
+    assert (MISSING, MISSING) == (inside, outside)
+
+
+def test_driver_that_can_not_be_asked_may_be_in_a_transaction() -> None:
+    """Of a database that is neither PostgreSQL nor SQLite nothing is known."""
+    server = PostgreSQL(None)
+    server.vendor = "mysql"
+
+    assert transactions.driver_in_transaction(server) is None  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("_by_hand")
