@@ -201,18 +201,36 @@ def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage
 
 @register("cachedeco")
 def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
-    """Check for databases on which each view is a transaction that can store nothing."""
-    used = sorted({spec.options["using"] for spec in all_specs()} & set(connections))
+    """Check for databases whose transactions let nothing be stored, or end behind Django's back."""
+    # Whatever database a function names: all transactions of the thread count.
+    aliases = sorted(connections) if all_specs() else []
     return [
-        Warning(
+        *(message for alias in aliases for message in _check_autocommit(alias)),
+        *(message for alias in aliases for message in _check_atomic_requests(alias)),
+    ]
+
+
+def _check_autocommit(alias: str) -> Iterator[CheckMessage]:
+    """Check for AUTOCOMMIT set to False: Django calls no commit hooks, and has no other way to tell of a commit."""
+    if not connections.settings[alias]["AUTOCOMMIT"]:
+        yield Warning(
+            f"Database {alias!r} has AUTOCOMMIT set to False: Django does not tell when a transaction of it commits."
+            " An invalidation is sent at once, and once more when cachedeco next finds the transaction ended;"
+            " what others store between is stale until then.",
+            hint="Remove AUTOCOMMIT, and use atomic(); or invalidate after each commit.",
+            id="cachedeco.W012",
+        )
+
+
+def _check_atomic_requests(alias: str) -> Iterator[CheckMessage]:
+    """Check for a database on which each view is a transaction that can store nothing."""
+    if connections.settings[alias].get("ATOMIC_REQUESTS") and _keeps_snapshots(alias):
+        yield Warning(
             f"Database {alias!r} has ATOMIC_REQUESTS, and its transactions keep the snapshot of their first query:"
             " nothing that a view computes is stored.",
             hint="Use atomic() in the code that needs it instead; or READ COMMITTED, if the database has it.",
             id="cachedeco.W007",
         )
-        for alias in used
-        if connections.settings[alias].get("ATOMIC_REQUESTS") and _keeps_snapshots(alias)
-    ]
 
 
 def _caches() -> list[Cache]:

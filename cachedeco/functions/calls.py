@@ -57,6 +57,15 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
     return None if commits.has_pending() and commits.invalidated_in_transaction(keys) else (policy, keys)
 
 
+def _invalidation_of(policy: CachePolicy, keys: list[str]) -> Callable[[], None]:
+    """
+    Return a function that invalidates a call by the key that it has now.
+
+    It may be called at a commit, when an argument has lost its primary key, or another tenant is current.
+    """
+    return partial(invalidate, policy.using, Invalidation(policy.store, keys[1], policy.lifetime))
+
+
 class BaseCall(Generic[U]):
     """
     A cached function with the arguments of one call.
@@ -158,7 +167,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         if isinstance(outcome, Err):
             raise outcome.error
         stamp = build_stamp(policy, keys, policy.store.get_many(keys[1:]))
-        store_value(PendingEntry(policy, keys[0], stamp, {}, 0.0), value, self.invalidate)
+        store_value(PendingEntry(policy, keys[0], stamp, {}, 0.0), value, _invalidation_of(policy, keys))
 
     def key(self) -> str:
         """Return the key of the entry, as Django's cache takes it: without the prefix that Django adds."""
@@ -185,7 +194,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         if admitted is None:
             return bypass_flow(self._spec.name, self.invalidate)
         policy, keys = admitted
-        return refresh_flow(Miss(policy, keys, policy.store.get_many(keys[1:])), self.invalidate)
+        return refresh_flow(Miss(policy, keys, policy.store.get_many(keys[1:])), _invalidation_of(policy, keys))
 
     def _computation(self) -> Callable[[], Any]:
         return partial(self._spec.source.function, *self._arguments(), **self._kwargs)

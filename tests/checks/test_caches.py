@@ -281,6 +281,17 @@ def test_views_in_which_nothing_is_stored_are_w007(
     assert all(message.hint and "'default'" in message.msg for message in messages)
 
 
+def test_database_without_autocommit_is_w012(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells when the transactions of such a database commit, also if no function names it."""
+    monkeypatch.setitem(connections.settings, "other", {**connections.settings["other"], "AUTOCOMMIT": False})
+
+    [message] = check_databases()
+
+    assert "cachedeco.W012" == message.id
+    assert message.hint
+    assert "'other'" in message.msg
+
+
 @pytest.mark.parametrize("cachedeco", [{"ALIASES": ["nowhere"]}, {"NONSENSE": 1}])
 def test_settings_at_fault_are_left_to_their_own_checks(cachedeco: dict[str, Any], settings: Any) -> None:
     """What E001 and E002 say is not said again, and breaks no check."""

@@ -143,9 +143,9 @@ def test_interrupted_delivery_is_noted(use_caches: UseCaches) -> None:
 @real
 def test_all_that_could_not_be_replaced_is_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    What `set()` was to replace, for several calls by one transaction, is invalidated though one can't be named.
+    What `set()` was to replace, for several calls by one transaction, is invalidated by the keys of that time.
 
-    The defect: Django asks a hook that raises for its `__qualname__`, of which ours had none, and raised in its turn.
+    The defect: the key of a call was computed at the commit, when its row had none.
     """
     monkeypatch.setattr(connection, "isolation_level", "read committed", raising=False)
     club, other = Club.objects.create(name="North"), Club.objects.create(name="South")
@@ -156,12 +156,12 @@ def test_all_that_could_not_be_replaced_is_invalidated(monkeypatch: pytest.Monke
         named.call(other).set("")
         triples.call([1]).set({1: 0})
         triples.call([2]).set({2: 0})
-        club.delete()  # without its pk it has no key when the transaction commits
+        club.delete()  # without its pk it has no key any more when the transaction commits
 
     with faulty("set_many", raises=TimeoutError):
         write()
 
-    assert (1, 2) == tuple(
+    assert (2, 2) == tuple(
         len([key for key in queue() if name in key]) for name in ("together.named", "together.triples")
     )
 

@@ -373,7 +373,7 @@ def test_connection_closed_in_a_block_by_hand_is_in_no_transaction(pk: int) -> N
         name_of.invalidate(pk)
         inside = name_of.peek(pk)
     outside = name_of.peek(pk)
-    connection.ensure_connection()
+    connection.connect()  # Django 5.2 leaves it inside the block
     transaction.set_autocommit(False)
 
     assert (MISSING, MISSING) == (inside, outside)
