@@ -41,33 +41,37 @@ _CLIENT: Final = "pymemcache.client.base:Client"
 NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     "Django": (
         # --- transactions ---
-        PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "puts what waits for a commit before the user's hooks"),
-        PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "knows which savepoint drops what waits"),
-        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "knows the blocks that are open"),
-        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "knows a transaction that is managed by hand"),
+        PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "runs its commit hooks before those of the user"),
+        PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "drops pending invalidations at rollbacks"),
+        PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "finds the open atomic blocks"),
+        PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "detects a transaction that is managed by hand"),
         PrivateName(
             _WRAPPER,
             "in_atomic_block",
             (*_COMMITS, *_TRANSACTIONS, "invalidation.signals"),
-            "knows whether a transaction is open",
+            "detects an open transaction",
         ),
-        PrivateName(_WRAPPER, "autocommit", (*_COMMITS, *_TRANSACTIONS), "knows a transaction that is managed by hand"),
+        PrivateName(
+            _WRAPPER, "autocommit", (*_COMMITS, *_TRANSACTIONS), "detects a transaction that is managed by hand"
+        ),
         PrivateName(
             _WRAPPER,
             "run_commit_hooks_on_set_autocommit_on",
             _COMMITS,
-            "knows a commit whose hooks were not called",
+            "detects a commit whose hooks were not called",
             f"{_WRAPPER}.commit",
         ),
-        PrivateName(_WRAPPER, "errors_occurred", _COMMITS, "knows a commit in doubt", f"{_WRAPPER}.rollback"),
+        PrivateName(
+            _WRAPPER, "errors_occurred", _COMMITS, "detects a commit whose outcome is unknown", f"{_WRAPPER}.rollback"
+        ),
         PrivateName(
             _WRAPPER,
             "closed_in_transaction",
             _TRANSACTIONS,
-            "asks the driver whether a transaction is open",
+            "asks no closed connection for its state",
         ),
-        PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "knows a connection of several threads"),
-        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records nothing in a transaction that failed"),
+        PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "detects a connection that threads share"),
+        PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records no rows in a transaction that failed"),
         PrivateName(
             "django.db.transaction:Atomic",
             "_from_testcase",
