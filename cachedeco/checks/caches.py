@@ -202,7 +202,7 @@ def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage
 @register("cachedeco")
 def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check for databases whose transactions let nothing be stored, or end behind Django's back."""
-    # Whatever database a function names: all transactions of the thread count.
+    # Not only those that functions name: the transactions of a thread count on all databases.
     aliases = sorted(connections) if all_specs() else []
     return [
         *(message for alias in aliases for message in _check_autocommit(alias)),

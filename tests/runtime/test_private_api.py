@@ -130,6 +130,19 @@ def test_commit_hooks_of_another_form_are_told(monkeypatch: pytest.MonkeyPatch) 
     assert "keeps commit hooks in another form" in sentence
 
 
+def test_rollback_that_asks_no_hook_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours would keep what a savepoint has undone, if Django did not ask it by `in`."""
+    monkeypatch.setattr(
+        BaseDatabaseWrapper,
+        "savepoint_rollback",
+        lambda self, savepoint: [each for each in self.run_on_commit if each[0].isdisjoint({savepoint})],
+    )
+
+    [sentence] = private_api.missing()
+
+    assert "keeps commit hooks in another form" in sentence
+
+
 def test_override_that_is_not_called_any_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that Django calls no more would be overridden in silence."""
     monkeypatch.setattr(Collector, "delete", lambda _: (0, {}))
