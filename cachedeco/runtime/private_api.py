@@ -29,12 +29,16 @@ class PrivateName(NamedTuple):
     used_in: tuple[str, ...]  #: modules of ours: where none is imported, the name is not looked for
     what_for: str
     called_by: str = ""  #: of a method that we override: the function that has to call it
+    has_fallback: bool = False  #: the module does without the name, more slowly: that it is gone is no fault
 
 
 _TRANSACTIONS: Final = ("invalidation.transactions",)
 _WRAPPER: Final = "django.db.backends.base.base:BaseDatabaseWrapper"
 _MEMCACHED: Final = "django.core.cache.backends.memcached:BaseMemcachedCache"
 _CLIENT: Final = "pymemcache.client.base:Client"
+_LOCMEM: Final = "django.core.cache.backends.locmem:LocMemCache"
+_REDIS: Final = "django.core.cache.backends.redis"
+_DIRECT: Final = ("storage.direct_access",)
 
 # By owner, as its distribution is called; Python's standard library is "Python".
 NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
@@ -114,6 +118,34 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(_MEMCACHED, "_options", ("backends.memcached",), "is a backend with a client of its own"),
         PrivateName(_MEMCACHED, "_cache", ("backends.memcached",), "is a backend with a client of its own"),
         PrivateName(_MEMCACHED, "_missing_key", ("backends.memcached",), "tells None from what is not there"),
+        *(
+            PrivateName(_LOCMEM, name, _DIRECT, "reads and writes without a check of each key", has_fallback=True)
+            for name in (
+                "_cache",
+                "_delete",
+                "_expire_info",
+                "_has_expired",
+                "_lock",
+                "_set",
+                "pickle_protocol",
+            )
+        ),
+        *(
+            PrivateName(
+                f"{_REDIS}:{holder}",
+                name,
+                _DIRECT,
+                "connects to Redis without a client for each command",
+                has_fallback=True,
+            )
+            for holder, name in (
+                ("RedisCache", "_cache"),
+                ("RedisCacheClient", "_get_connection_pool"),
+                ("RedisCacheClient", "_pool_class"),
+                ("RedisCacheClient", "_serializer"),
+                ("RedisSerializer", "protocol"),
+            )
+        ),
         # --- test runner ---
         PrivateName(
             "django.test.runner:ParallelTestSuite",
@@ -145,7 +177,16 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             _CLIENT, "_raise_errors", ("backends.pool",), "knows a server that is full", f"{_CLIENT}._misc_cmd"
         ),
-        PrivateName(_CLIENT, "_check_integer", ("backends.pool",), "writes many values at once"),
+        *(
+            PrivateName("pymemcache.client.hash:HashClient", name, _DIRECT, what_for, has_fallback=True)
+            for name, what_for in (
+                ("_dead_clients", "leaves a server that is out of reach to pymemcache"),
+                ("_safely_run_func", "uses the client of the only server without a hash of each key"),
+            )
+        ),
+        PrivateName(_CLIENT, "_store_cmd", _DIRECT, "adds many values by one command", has_fallback=True),
+        PrivateName(_CLIENT, "_connect", _DIRECT, "reads from the only server", has_fallback=True),
+        PrivateName(_CLIENT, "_raise_errors", _DIRECT, "reads from the only server", has_fallback=True),
     ),
     "Python": (
         PrivateName("asyncio", "_get_running_loop", ("testing.assertions",), "refuses sync code inside a task"),
@@ -160,13 +201,18 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
 }
 
 
-def missing() -> list[str]:
-    """Return a sentence for each private name that a module of ours, imported by now, uses and that is not there."""
+def missing(*, with_fallbacks: bool = False) -> list[str]:
+    """
+    Return a sentence for each private name that a module of ours, imported by now, uses and that is not there.
+
+    Args:
+        with_fallbacks: Look for the names without which the module works, too.
+    """
     found = [
         f"{owner} {_version_of(owner)} {fault}; with it cachedeco {each.what_for}."
         for owner, names in NAMES.items()
         for each in names
-        if _is_used(each)
+        if (with_fallbacks or not each.has_fallback) and _is_used(each)
         for fault in _faults_of(each)
     ]
     if not _has_known_hooks():
