@@ -81,6 +81,7 @@ bench-stampede: $(BENCH) servers  ## Measure herds, beside other libraries
 
 storm: $(BENCH) servers  ## Look for anything old, where all fails that can
 	@$(RUN) benchmarks/storm.py
+	@$(RUN) benchmarks/storm_of_tenants.py
 
 clean:  ## Remove the environments and what the tools have left
 	rm -rf .venv .venv-second .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

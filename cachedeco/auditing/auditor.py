@@ -27,13 +27,12 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from cachedeco.auditing.later import Delay
 from cachedeco.invalidation import transactions
-from cachedeco.loading.batch import materialize_each
-from cachedeco.loading.computing import Miss, Reinvocation, serve
-from cachedeco.loading.effects import CallUser, EffectFlow, Err, Flow, Ok, Outcome, Spawn
+from cachedeco.loading.computing import Load
+from cachedeco.loading.effects import CALL_USER, CallUser, EffectFlow, Err, Flow, Ok, Outcome, Spawn
+from cachedeco.loading.lookup import Found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import find_key_mismatch
-from cachedeco.loading.sampling import ResolveCalls
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
 from cachedeco.storage import many_caches
@@ -58,7 +57,7 @@ UNCERTAIN: Final = "it differs, but a nested call has audit=False or nested=Fals
 class AuditedHit(NamedTuple):
     """A hit: the entry as stored in the cache, since the caller may change the value in memory."""
 
-    keys: list[str]  #: the entry's key, then the keys of the call's own tokens
+    keys: Sequence[str]  #: the entry's key, then the keys of the call's own tokens
     asked: Sequence[str]  #: the entry's key and the keys of all its tokens
     found: Mapping[str, Any]  #: the values of these keys in the cache
     expires: float
@@ -68,14 +67,18 @@ class AuditedHit(NamedTuple):
 class Sample(NamedTuple):
     """The hits of one call to audit: one, or several of a call over many ids."""
 
-    policy: CachePolicy
+    load: Load  #: the hits, and how to compute them
     seen: Mapping[Hashable, AuditedHit]  #: by id
-    resolve_calls: ResolveCalls  #: resolves the calls again, with the keys of this thread and time
-    over_ids: bool  #: whether the function takes ids
+
+    @property
+    def policy(self) -> CachePolicy:
+        """That of the function."""
+        return self.load.policy
 
     def only(self, ids: Iterable[Hashable]) -> "Sample":
         """Return the sample with only these ids."""
-        return self._replace(seen={each: self.seen[each] for each in ids})
+        seen = {each: self.seen[each] for each in ids}
+        return Sample(self.load.only(seen.keys()), seen)
 
     def emit(self, kind: Kind, each: Hashable, seconds: float = 0.0, reason: str = "") -> None:
         """Emit an event about one of the hits."""
@@ -86,29 +89,19 @@ class Sample(NamedTuple):
         self.policy.emit("error", self.seen[each].keys[0], reason="The audit failed", error=error)
 
 
-def _hit_of(call: Miss) -> AuditedHit:
-    entry, found = cast("Entry", call.entry), cast("Mapping[str, object]", call.raw)  # a hit has them
-    return AuditedHit(call.keys, call.entry_keys, {key: found[key] for key in call.entry_keys}, entry.expires, time())
+def _hit_of(found: Found) -> AuditedHit:
+    entry, raw = cast("Entry", found.entry), cast("Mapping[str, object]", found.raw)  # a hit has them
+    read = {key: raw[key] for key in found.entry_keys}
+    return AuditedHit(found.keys, found.entry_keys, read, entry.expires, time())
 
 
 # --- steps of the caller ---
 
 
-def audited_hit_flow(call: Miss) -> Flow[Any]:
-    """Serve a hit, and audit it in the background."""
-    again = cast("Reinvocation", call.reinvocation)
-    outcome = serve(call)
-    sample = Sample(call.policy, {None: _hit_of(call)}, lambda _: [again.resolve_call()], over_ids=False)
-    yield from _audit_in_background(sample)
-    return outcome
-
-
-def audited_batch_flow(calls: Mapping[Hashable, Miss], resolve_calls: ResolveCalls, steps: Flow[T]) -> Flow[T]:
-    """Run the flow of a bulk call, and audit the hits that it has served."""
-    policy = next(iter(calls.values())).policy
-    seen = {each: _hit_of(call) for each, call in calls.items()}
-    yield from _audit_in_background(Sample(policy, seen, resolve_calls, over_ids=True))
-    return (yield from steps)
+def audited_flow(hits: Load, flow: Flow[T]) -> Flow[T]:
+    """Run the flow that serves the caller, and audit these hits in the background."""
+    yield from _audit_in_background(Sample(hits, {each: _hit_of(found) for each, found in hits.misses.items()}))
+    return (yield from flow)
 
 
 def _audit_in_background(sample: Sample) -> EffectFlow[None]:
@@ -176,13 +169,11 @@ def _find_unexplained(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
 
 
 def _has_other_key(sample: Sample) -> bool:
-    """Tell whether the call has another key in this thread: its value may be that of another tenant."""
-    for each, seen in sample.seen.items():
-        problem = find_key_mismatch(seen.keys, lambda each=each: sample.resolve_calls([each])[0], REMEDY)  # type: ignore[misc] # a default
-        if problem is not None:
-            sample.emit_failure(problem, each)
-            return True
-    return False
+    """Tell whether a call has another key in this thread: its value may be that of another tenant."""
+    problem = find_key_mismatch(sample.load, REMEDY)
+    if problem is not None:
+        sample.emit_failure(problem, next(iter(sample.seen)))
+    return problem is not None
 
 
 def _recompute(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool]]:
@@ -194,19 +185,14 @@ def _recompute(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool
     """
     policy, ids = sample.policy, list(sample.seen)
     with modes.bypass(), collector.collect_dependencies(policy.store.alias, collects=True, leads=False) as computation:
-        outcome: Outcome[Any] = yield CallUser((ids,) if sample.over_ids else ())
+        takes_ids = sample.load.takes_ids
+        outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
         if isinstance(outcome, Ok):
-            outcome = yield partial(_materialize, sample, ids, outcome)
+            outcome = yield partial(materialize, policy.function, outcome.value, ids, takes_ids=takes_ids)
     # Nested calls that are no dependencies, or that used the cache in spite of the bypass, may change at any time.
-    is_known = (policy.nested or computation.is_cacheable) and not computation.nested_tokens
+    dependencies = computation.dependencies()
+    is_known = (policy.nested or not dependencies.problem) and not dependencies.tokens
     return outcome, computation.is_auditable and is_known
-
-
-def _materialize(sample: Sample, ids: Sequence[Any], outcome: Ok[Any]) -> Outcome[dict[Any, Any]]:
-    if sample.over_ids:
-        return materialize_each(sample.policy.function, outcome.value, ids)
-    one: Outcome[Any] = materialize(sample.policy.function, outcome)
-    return Ok({ids[0]: one.value}) if isinstance(one, Ok) else one
 
 
 # --- comparing ---
@@ -221,7 +207,7 @@ def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: f
         if entry is None:  # unreadable now, which is an event
             continue
         try:
-            value = serializer.loads(serializer.dumps(values[each]))  # as a hit would load it
+            value = serializer.loads(serializer.dumps(values[each]).data)  # as a hit would load it
             where = difference(entry.value, value)
             if where == "":  # the whole values differ
                 where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"

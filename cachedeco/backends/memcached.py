@@ -15,7 +15,9 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.options import resolve_options
+from cachedeco.backends.pool import Item
 from cachedeco.backends.ring import FailedKeys, Ring
+from cachedeco.storage.writers import Acknowledged
 
 __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "MemcachedTimeoutError"]
 
@@ -121,6 +123,10 @@ class MemcachedCache(BaseMemcachedCache):
         self.delete(key, version=version)
         return version + delta
 
+    def raw_client(self) -> "RawClient | None":
+        """Return direct access to bytes for cachedeco; None if an option changes what is stored for them."""
+        return RawClient(self) if self._cache.stores_bytes_unchanged else None
+
     def close(self, **_: Any) -> None:
         """Keep the connections for the next request; close those that have been idle for too long."""
         self._cache.prune()
@@ -131,3 +137,26 @@ class MemcachedCache(BaseMemcachedCache):
     aget_or_set = _async_twin("get_or_set")
     aincr = _async_twin("incr")
     aincr_version = _async_twin("incr_version")
+
+
+class RawClient:
+    """Reads and writes bytes under whole, valid keys, in one trip to each server."""
+
+    def __init__(self, cache: MemcachedCache) -> None:
+        """Use the servers of a cache."""
+        self._ring = cache._cache  # noqa: SLF001 -- ours
+        self._expiry = cache.get_backend_timeout
+        self.read = self._ring.read_each
+
+    def add_each(self, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
+        """Store each value whose key is absent; tell which were stored."""
+        return self._store_each("add", "add_many", items)
+
+    def set_each(self, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
+        """Store values; tell which were acknowledged."""
+        return self._store_each("set", "set_many", items)
+
+    def _store_each(self, command: str, operation: str, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
+        expiry = self._expiry
+        prepared = [Item(key, (value, 0), expiry(seconds)) for key, value, seconds in items]
+        return self._ring.store_each(command, operation, prepared)

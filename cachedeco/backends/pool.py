@@ -11,40 +11,45 @@ import os
 import select
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import SO_LINGER, SOL_SOCKET, socket
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
+
+from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
 
 # C's `struct linger`: on close, wait 0 seconds for unsent bytes, and discard them.
 _AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 # memcached's answer to one connection too many, which it closes then.
 _FULL: Final = b"ERROR Too many open connections"
-_SET_EACH: Final = b"set_each"
+_STORE_EACH: Final = b"store_each"
 # Possible answers to a command; pymemcache would take any other line for a negative answer.
 _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     b"delete": (b"DELETED", b"NOT_FOUND"),
     b"touch": (b"TOUCHED", b"NOT_FOUND"),
     b"flush_all": (b"OK",),
-    _SET_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
+    _STORE_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
 }
+_STORED_OR_NOT: Final = frozenset({b"STORED", b"NOT_STORED"})
 
-Stored = tuple[bytes, int]  # a serialized value, and its flags
+
+class Item(NamedTuple):
+    """A value to store."""
+
+    key: str
+    stored: Stored
+    expire: int  #: as memcached takes it
 
 
 class _IdentitySerde:
-    """A serde that changes nothing: values are serialized before a connection is taken, and loaded after."""
+    """A serde that changes nothing: values are serialized before a connection is taken; none is read by it."""
 
     @staticmethod
     def serialize(_key: Key, stored: Stored) -> Stored:
         return stored
-
-    @staticmethod
-    def deserialize(_key: Key, value: bytes, flags: int) -> Stored:
-        return value, flags
 
 
 class Connection(Client):
@@ -59,24 +64,35 @@ class Connection(Client):
         super()._connect()
         cast("socket", self.sock).setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
 
-    def stored(self, keys: list[str]) -> dict[str, Stored]:
+    def stored(self, keys: Iterable[str]) -> dict[str, Stored]:
         """Return the values of some keys, serialized; missing keys are left out."""
-        found: dict[Any, Stored] = self.get_many(keys)
-        return found
+        names = {self.check_key(key, self.key_prefix): key for key in keys}
+        found = read_values(self._ask(b" ".join(names)), list(names), self._raise_errors)
+        return {names[name]: stored for name, stored in found.items() if stored is not None}
 
-    def set_each(self, values: Mapping[str, Stored], expire: int) -> list[str]:
-        """Store values as `set_many()` does, but return the refused keys, where that raises for all keys."""
-        expires = self._check_integer(expire, "expire")
+    def stored_bytes(self, text: bytes) -> list[bytes | None]:
+        """Return the values that were stored without flags, in order; *text* is valid names, separated by spaces."""
+        return read_bytes(self._ask(text), text, self._raise_errors)
+
+    def _ask(self, text: bytes) -> Callable[[int], bytes]:
+        """Send a command to read values; return the function that reads bytes of its reply."""
+        if self.sock is None:
+            self._connect()
+        sock = cast("socket", self.sock)
+        sock.sendall(b"get %b\r\n" % text)
+        return sock.recv
+
+    def store_each(self, command: bytes, items: Sequence[Item]) -> list[bool]:
+        """Carry out `set` or `add` for each item, in one send; return whether each was stored."""
         commands = []
-        for key, (data, flags) in values.items():
+        for key, (data, flags), expire in items:
             name = self.check_key(key, self.key_prefix)
-            commands.append(b"set %b %d %b %d\r\n%b\r\n" % (name, flags, expires, len(data), data))
-        lines = self._misc_cmd(commands, _SET_EACH, noreply=False)
-        failed = [key for key, line in zip(values, lines, strict=True) if line != b"STORED"]
-        if failed:
+            commands.append(b"%b %b %d %d %d\r\n%b\r\n" % (command, name, flags, expire, len(data), data))
+        lines = self._misc_cmd(commands, _STORE_EACH, noreply=False)
+        if not _STORED_OR_NOT.issuperset(lines):
             # A server may send more than one line for a refusal.
             self.close()
-        return failed
+        return [line == b"STORED" for line in lines]
 
     def _misc_cmd(
         self,
@@ -94,7 +110,7 @@ class Connection(Client):
     def _raise_errors(self, line: bytes, name: bytes) -> None:
         if line.startswith(_FULL):  # pymemcache would report an unknown command
             raise MemcacheUnexpectedCloseError(_FULL.decode())
-        if name != _SET_EACH:
+        if name != _STORE_EACH:
             super()._raise_errors(line, name)
 
 
@@ -120,14 +136,21 @@ class Pool:
         self._seconds = seconds or float("inf")
         self._idle: deque[tuple[Connection, float]] = deque()
 
-    def take(self) -> Connection | None:
-        """Return an idle connection that is open and has nothing to read; None if there is none."""
+    def take(self, *, checked: bool = True) -> Connection | None:
+        """
+        Return an idle connection; None if there is none.
+
+        Args:
+            checked: Return only one that the server has not closed, and that has nothing to read. That takes a system
+                call: a write needs it, as it is sent once, and a read does not, as it is repeated.
+        """
         while True:
             try:
                 connection, since = self._idle.pop()
             except IndexError:
                 return None
-            if monotonic() - since <= self._seconds and connection.sock and not is_readable(connection.sock):
+            sock = connection.sock
+            if monotonic() - since <= self._seconds and sock and not (checked and is_readable(sock)):
                 return connection
             connection.close()
 

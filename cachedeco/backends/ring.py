@@ -7,23 +7,25 @@ pymemcache's `HashClient`, so that a site which used it finds its keys.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
 from pymemcache.client.base import check_key_helper, normalize_server_spec
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
-from pymemcache.serde import LegacyWrappingSerde
+from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends.errors import MemcachedError
 from cachedeco.backends.options import CONNECTION, MOST_IDLE, OPTIONAL
-from cachedeco.backends.pool import Stored
+from cachedeco.backends.pickles import Pickles
+from cachedeco.backends.pool import Item
 from cachedeco.backends.server import Command, Server, server_at
+from cachedeco.storage.memcached_replies import Stored
+from cachedeco.storage.writers import Acknowledged
 
 logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
-Grouped = Iterator[tuple[Server, list[str]]]
 
 # Writes that are sent before the first answer is read. Their answers, of about ten bytes each, have to fit into the
 # buffers of the network, or server and client would wait for each other.
@@ -62,7 +64,7 @@ class Serde(Protocol):
 class FailedKeys(list[str]):
     """The keys that were not stored, and the error, if a server was unreachable."""
 
-    error: MemcachedError | None = None
+    error: Exception | None = None
 
 
 class Ring:
@@ -95,7 +97,9 @@ class Ring:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value; *default* if it is missing or unreadable, or the server is unreachable."""
-        return self._load(self._read("get", self._server_of(key), [key])).get(key, default)
+        return self._load(self._read("get", self._server_of(key), lambda one: one.stored([key]), lost={})).get(
+            key, default
+        )
 
     def get_or_raise(self, operation: str, key: str, default: Any = None) -> Any:
         """Return a value as `get()` does, but raise if the server is unreachable: for operations that report a miss."""
@@ -106,9 +110,24 @@ class Ring:
     def get_multi(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of some keys, from the servers that answer."""
         found: dict[str, Any] = {}
-        for server, chunk in self._group_by_server(keys):
-            found.update(self._load(self._read("get_many", server, chunk)))
+        for server, chunk in self._group_by_server(keys).items():
+            found.update(self._load(self._read("get_many", server, _stored_command(chunk), lost={})))
         return found
+
+    def read_each(self, keys: Sequence[str]) -> list[bytes | None]:
+        """
+        Return values that `store_each()` has stored, in order; None for one that is missing, or stored otherwise.
+
+        The keys must be valid, and are sent as they are. One command for each server.
+        """
+        lost: list[bytes | None] = [None] * len(keys)
+        if self._only:
+            return self._read("get_many", self._only, _bytes_command(keys), lost=lost)
+        found: dict[str, bytes | None] = {}
+        for server, chunk in self._group_by_server(keys).items():
+            lost = [None] * len(chunk)
+            found.update(zip(chunk, self._read("get_many", server, _bytes_command(chunk), lost=lost), strict=True))
+        return [found.get(key) for key in keys]
 
     # --- writing ---
 
@@ -140,16 +159,28 @@ class Ring:
 
     def set_multi(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
-        stored = {key: self._dump(key, value) for key, value in values.items()}
-        failed = FailedKeys()
-        for server, keys in self._group_by_server(stored):
-            for chunk in _chunks(keys, {key: len(stored[key][0]) for key in keys}):
-                try:
-                    failed += self._set_some(server, {key: stored[key] for key in chunk}, expire)
-                except MemcachedError as error:
-                    failed += chunk
-                    failed.error = failed.error or error
+        items = [Item(key, self._dump(key, value), expire) for key, value in values.items()]
+        results = self.store_each("set", "set_many", items)
+        failed = FailedKeys(item.key for item, is_stored in zip(items, results, strict=True) if not is_stored)
+        failed.error = results.error
         return failed
+
+    def store_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
+        """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
+        results = Acknowledged([False] * len(items))
+        places: dict[Server, list[int]] = defaultdict(list)
+        for place, item in enumerate(items):
+            places[self._server_of(item.key)].append(place)
+        for server, server_places in places.items():
+            for chunk in _chunks(server_places, lambda place: len(items[place].stored[0])):
+                try:
+                    stored = self._store_some(server, command, operation, [items[place] for place in chunk])
+                except MemcachedError as error:
+                    results.error = results.error or error
+                else:
+                    for place, is_stored in zip(chunk, stored, strict=True):
+                        results[place] = is_stored
+        return results
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete values on all servers that answer; then raise the errors of the others."""
@@ -157,8 +188,8 @@ class Ring:
             "delete_many",
             (
                 (server, _delete_command(chunk))
-                for server, keys in self._group_by_server(keys)
-                for chunk in _chunks(keys, {})
+                for server, keys in self._group_by_server(keys).items()
+                for chunk in _chunks(keys, lambda _: 0)
             ),
         )
 
@@ -176,20 +207,20 @@ class Ring:
     def _server_of(self, key: str) -> Server:
         return self._only or self._servers[self._name_of(key)]
 
-    def _group_by_server(self, keys: Iterable[str]) -> Grouped:
+    def _group_by_server(self, keys: Iterable[str]) -> dict[Server, list[str]]:
         groups: dict[Server, list[str]] = defaultdict(list)
         for key in keys:
             groups[self._server_of(key)].append(key)
-        return iter(groups.items())
+        return groups
 
-    def _read(self, operation: str, server: Server, keys: list[str]) -> dict[str, Stored]:
+    def _read(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
         try:
-            return server.run(operation, lambda one: one.stored(keys), writes=False)
+            return server.run(operation, command, writes=False)
         except MemcachedError:  # `Server` logs an outage, once
-            return {}
+            return lost
         except MemcacheClientError:
             if self._ignore_exc:
-                return {}
+                return lost
             raise
 
     def _write(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
@@ -201,12 +232,12 @@ class Ring:
             self._log_lost_write(operation, error)
             return lost
 
-    def _set_some(self, server: Server, values: Mapping[str, Stored], expire: int) -> list[str]:
+    def _store_some(self, server: Server, command: str, operation: str, items: Sequence[Item]) -> list[bool]:
         try:
-            return server.run("set_many", lambda one: one.set_each(values, expire), writes=True)
+            return server.run(operation, lambda one: one.store_each(command.encode(), items), writes=True)
         except MemcachedError as error:
             if self._ignore_exc:
-                self._log_lost_write("set_many", error)
+                self._log_lost_write(operation, error)
             raise
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
@@ -226,6 +257,11 @@ class Ring:
         logger.error("A write to memcached was lost, and ignored because of ignore_exc (%s): %s", operation, error)
 
     # --- values ---
+
+    @property
+    def stores_bytes_unchanged(self) -> bool:
+        """Whether bytes are stored under their own key as they are, without flags: by the default options."""
+        return type(self._serde) in {Pickles, PickleSerde} and not self._prefix
 
     def _dump(self, key: str, value: object) -> Stored:
         """Serialize a value before a connection is taken: an error of the value does not break a connection."""
@@ -252,20 +288,29 @@ class Ring:
         return values
 
 
-def _delete_command(keys: list[str]) -> Callable[..., Any]:
+def _delete_command(keys: list[str]) -> Command[Any]:
     return lambda one: one.delete_many(keys)
 
 
-def _chunks(keys: list[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """Yield chunks of keys to send at once; *sizes* are the bytes of their values, if values are sent."""
-    chunk: list[str] = []
+def _stored_command(keys: list[str]) -> Command[dict[str, Stored]]:
+    return lambda one: one.stored(keys)
+
+
+def _bytes_command(keys: Sequence[str]) -> Command[list[bytes | None]]:
+    text = " ".join(keys).encode("ascii")
+    return lambda one: one.stored_bytes(text)
+
+
+def _chunks(things: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield chunks of keys or items to send at once; *size_of* tells the bytes of one's value, if values are sent."""
+    chunk: list[T] = []
     size = 0
-    for key in keys:
+    for thing in things:
         if len(chunk) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
             yield chunk
             chunk, size = [], 0
-        chunk.append(key)
-        size += sizes.get(key, 0)
+        chunk.append(thing)
+        size += size_of(thing)
     yield chunk
 
 

@@ -111,7 +111,7 @@ class Server:
         self._outage = None
 
     def _execute(self, command: Command[T], *, again: bool) -> T:
-        known = self.pool.take()
+        known = self.pool.take(checked=not again)
         connection = known or self.pool.connection()
         try:
             result = command(connection)

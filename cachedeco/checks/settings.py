@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf
 from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET
-from cachedeco.storage.store import Store
+from cachedeco.storage.keyspace import keyspace
 
 
 @register("cachedeco")
@@ -27,12 +27,12 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
         return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
     return [
         Error(
-            f"The key prefix of cache {alias!r} leaves {Store(alias).key_budget()} of memcached's 250 bytes for keys.",
+            f"The key prefix of cache {alias!r} leaves {keyspace(alias).key_budget} of memcached's 250 bytes for keys.",
             hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} bytes are left.",
             id="cachedeco.E003",
         )
         for alias in settings.ALIASES
-        if Store(alias).key_budget() < SMALLEST_KEY_BUDGET
+        if keyspace(alias).key_budget < SMALLEST_KEY_BUDGET
     ]
 
 

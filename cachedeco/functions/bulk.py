@@ -56,7 +56,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
         return BulkCall(self, args, kwargs).peek()
 
     def keys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
-        """Return the keys of the entries, by id, as Django's cache takes them: without the prefix that Django adds."""
+        """Return the whole keys of the entries, by id, as the server gets them."""
         return BulkCall(self, args, kwargs).keys()
 
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -81,7 +81,7 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
-        values, work = self._bulk.serve(self._bound_args + args, kwargs)
+        values, work = self._bulk.serve(self, args, kwargs)
         if work is None:
             return cast("dict[K, V]", values)
         self._check_order(args)
@@ -121,7 +121,7 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
-        values, work = await sync_to_async(self._bulk.serve)(self._bound_args + args, kwargs)
+        values, work = await sync_to_async(self._bulk.serve)(self, args, kwargs)
         if work is None:
             return cast("dict[K, V]", values)
         self._check_order(args)

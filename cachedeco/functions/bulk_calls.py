@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property, partial
+from functools import cached_property
 from inspect import Parameter, Signature
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import BaseCall, refuse_refresh
+from cachedeco.functions.calls import NO_KEY, BaseCall, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
-from cachedeco.loading.batch import materialize_each, read_entries, store_values, without_absent
-from cachedeco.loading.bulk import Batch, Values, batch_flow, bypass_each_flow, refresh_each_flow, stamps_of
-from cachedeco.loading.computing import Miss, serve
-from cachedeco.loading.effects import Err, Flow, arun, run
+from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve, store_given
+from cachedeco.loading.effects import Err, Flow, Ok, arun, run
+from cachedeco.loading.lookup import Found, look_up, record_found
+from cachedeco.loading.materializing import Values, materialize, without_absent
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.refreshing import enqueue, stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
-from cachedeco.loading.writing import PendingEntry
+from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime import modes
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
 from cachedeco.storage import many_caches
+from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import collector
 
@@ -63,18 +67,16 @@ class AdmittedCall(NamedTuple):
     keys: dict[Any, list[str]]  #: by id
     bypassed: AbstractSet[Any]  #: ids that this transaction has invalidated, which it must not read until the commit
 
-    def read(self) -> Iterator[tuple[Any, Miss]]:
-        """Read the entries of all ids that are not bypassed; yield each id with what a miss of it needs."""
+    def read(self) -> Iterator[tuple[Any, Found]]:
+        """Read the entries of all ids that are not bypassed; yield each id with what was found."""
         keys_by_id = {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
-        results = read_entries(self.policy, list(keys_by_id.values()))
-        for (one_id, keys), (entry_keys, raw, entry) in zip(keys_by_id.items(), results, strict=True):
-            yield one_id, Miss(self.policy, keys, raw, entry_keys, entry)
+        return zip(keys_by_id, look_up(self.policy, list(keys_by_id.values())), strict=True)
 
-    def misses(self) -> dict[Any, Miss]:
-        """Return a miss for each id, with the tokens as read now: to compute or store all ids anew."""
+    def tokens(self) -> dict[Any, Found]:
+        """Return the tokens of each id as they are now: to compute or store all ids anew."""
         tokens = dict.fromkeys(key for keys in self.keys.values() for key in keys[1:])
         raw = many_caches.get_many_across_caches(self.policy.store, list(tokens))
-        return {one_id: Miss(self.policy, keys, raw) for one_id, keys in self.keys.items()}
+        return {one_id: Found(keys, raw) for one_id, keys in self.keys.items()}
 
     def invalidate(self, entry_keys: Sequence[str]) -> None:
         """Invalidate the ids whose entries have these keys."""
@@ -126,46 +128,82 @@ class BulkSpec(NamedTuple):
             if not self.spec.is_auditable:
                 collector.mark_unauditable()
             return None
-        policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
+        try:
+            policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
+        except KeyFunctionError as error:
+            emit(Event("error", self.spec.name, error.key, error.alias, reason=NO_KEY, error=error.__cause__))
+            return None
         keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()
         if commits.has_pending():
             bypassed.update(one_id for one_id, keys in keys_by_id.items() if commits.invalidated_in_transaction(keys))
         return AdmittedCall(policy, keys_by_id, bypassed)
 
-    def serve(self, args: Args, kwargs: Kwargs) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
+    def serve(
+        self, function: CachedFunction[..., Any], args: Args, kwargs: Kwargs
+    ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
         """Return the stored values, or the flow that computes the others. This is all that a hit does."""
-        call = self.find_ids(args, kwargs)
+        call = self.find_ids(function._bound_args + args, kwargs)  # noqa: SLF001 -- ours
         admitted = self.admit(call)
         if admitted is None:
-            return None, (bypass_each_flow(self.spec.name, call.ids), self.computation(call))
+            return None, (present_values(bypass_flow(self.spec.name, call.ids), call.ids), self.computation(call))
         policy, keys_by_id, bypassed = admitted
         values: Values = {}
-        stale: dict[Any, Miss] = {}
-        sampled: dict[Any, Miss] = {}  # hits to audit
-        missing = {one_id: Miss(policy, keys_by_id[one_id], None) for one_id in bypassed}
-        for one_id, result in admitted.read():
-            entry = result.entry
-            if entry is None or entry.expires + policy.stale_while_revalidate <= time():
-                missing[one_id] = result
+        stale: dict[Any, Found] = {}
+        sampled: dict[Any, Found] = {}  # hits to audit
+        missing = {one_id: Found(keys_by_id[one_id]) for one_id in bypassed}
+        for one_id, found in admitted.read():
+            entry = found.entry
+            if entry is None or policy.stale_until(entry) <= time():
+                missing[one_id] = found
                 continue
             purpose = "refresh" if entry.expires <= time() else policy.inspects_hits and inspect_hit(policy, entry)
             if purpose == "refresh":
-                stale[one_id] = result
+                stale[one_id] = found
                 continue
-            values[one_id] = serve(result).value
+            values[one_id] = serve(policy, found)
+            if entry.is_error:  # it may be asked for alone, or with others: the function raises for it
+                raise cast("Any", entry.value).error
             if purpose:
-                sampled[one_id] = result
+                sampled[one_id] = found
         if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values), None
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
-        flow = batch_flow(Batch(policy, call.ids, values, stale, missing, bypassed))
+        load = Load(policy, missing, takes_ids=True, unstamped=bypassed, reinvocation=_Repeat(self, function, call))
+        flow = present_values(_complete(values, load._replace(misses=stale), load), call.ids)
         if sampled:
-            flow = auditor().audited_batch_flow(sampled, partial(self._keys_of, call), flow)
+            flow = auditor().audited_flow(load._replace(misses=sampled), flow)
         return None, (flow, self.computation(call))
 
-    def _keys_of(self, call: BulkArguments, ids: Sequence[Any]) -> list[list[str]]:
-        return self.spec.resolve_calls(map(call.for_id, ids))[1]
+
+def _complete(values: Values, stale: Load, missing: Load) -> Flow[Values]:
+    """Serve or refresh the stale ids, compute the missing ones, and return all values."""
+    for load, flow in ((stale, stale_flow), (missing, load_flow)):
+        if load.misses:
+            outcome = yield from flow(load)
+            if isinstance(outcome, Err):
+                return outcome
+            values = values | outcome.value
+    return Ok(values)
+
+
+class _Repeat(NamedTuple):
+    """A way to repeat a call for some of its ids in another thread or task, to refresh their entries."""
+
+    bulk: BulkSpec
+    function: CachedFunction[..., Any]
+    call: BulkArguments
+
+    def resolve_keys(self, ids: Sequence[Any], /) -> list[list[str]]:
+        """Return the keys of these ids in this thread: they may depend on its state, by `vary`."""
+        return self.bulk.spec.resolve_calls(map(self.call.for_id, ids))[1]
+
+    def enqueue(self, ids: Sequence[Any], /) -> None:
+        """Enqueue a task that refreshes the entries of these ids."""
+        args, kwargs = self.call.with_ids(list(ids))
+        bound = len(self.function._bound_args)  # noqa: SLF001 -- ours
+        call = cast("Any", self.function).call(*args[bound:], **kwargs)
+        enqueue(call, [keys[0] for keys in self.resolve_keys(ids)])
 
 
 class BulkCall(BaseCall[U], Generic[K, V, U]):
@@ -187,10 +225,12 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         values: Values = dict.fromkeys(call.ids, ABSENT)
         if admitted is None:
             collector.mark_unauditable()  # an audited computation must not see stored values
-        for one_id, result in admitted.read() if admitted else ():
-            if result.entry is not None and result.entry.expires > time():
-                collector.record_dependency(result.policy.store.alias, result.entry_keys, result.raw or {})
-                values[one_id] = result.entry.value
+            return {}
+        for one_id, found in admitted.read():
+            if found.entry is not None and found.entry.expires > time():
+                record_found(admitted.policy, found)
+                if not found.entry.is_error:
+                    values[one_id] = found.entry.value
         return cast("dict[K, V]", without_absent(call.ids, values))
 
     def set(self, values: Mapping[K, V]) -> None:
@@ -205,25 +245,21 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
             TypeError: The values are no mapping, or its ids have another type.
         """
         call = self._bulk_arguments
-        outcome = materialize_each(self._spec.name, values, call.ids)
+        outcome = materialize(self._spec.name, values, call.ids, takes_ids=True)
         if isinstance(outcome, Err):
             raise outcome.error
         admitted = self._bulk.admit(call)
         if admitted is None:
             self.invalidate()
             return
-        misses = admitted.misses()
-        stamps = stamps_of(admitted.policy, misses, admitted.bypassed)
-        pending = [
-            PendingEntry(admitted.policy, miss.keys[0], stamps[one_id], {}, 0.0) for one_id, miss in misses.items()
-        ]
-        store_values(list(zip(pending, outcome.value.values(), strict=True)), admitted.invalidate)
+        calls = {one_id: found for one_id, found in admitted.tokens().items() if one_id not in admitted.bypassed}
+        store_given(admitted.policy, calls, outcome.value, admitted.invalidate)
+        admitted.invalidate([admitted.keys[one_id][0] for one_id in admitted.bypassed])
 
     def keys(self) -> dict[K, str]:
-        """Return the keys of the entries, by id, as Django's cache takes them: without the prefix that Django adds."""
+        """Return the whole keys of the entries, by id, as the server gets them."""
         call = self._bulk_arguments
-        all_keys = self._spec.resolve_calls(map(call.for_id, call.ids))[1]
-        return {one_id: keys[0] for one_id, keys in zip(call.ids, all_keys, strict=True)}
+        return dict(zip(call.ids, self._entry_keys(), strict=True))
 
     async def apeek(self) -> dict[K, V]:
         """Do as `peek()`, from async code."""
@@ -242,20 +278,27 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         """The arguments with their ids, found once: a collection may be an iterator."""
         return self._bulk.find_ids(self._arguments(), self._kwargs)
 
+    def _entry_keys(self) -> list[str]:
+        call = self._bulk_arguments
+        return [keys[0] for keys in self._spec.resolve_calls(map(call.for_id, call.ids))[1]]
+
     def _own_tokens(self) -> list[Invalidation]:
         return [self._spec.own_token(*self._bulk_arguments.for_id(one_id)) for one_id in self._bulk_arguments.ids]
 
     def _serve(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
-        return self._bulk.serve(*self._bulk_arguments.with_ids(self._bulk_arguments.ids))
+        args, kwargs = self._bulk_arguments.with_ids(self._bulk_arguments.ids)
+        return self._bulk.serve(self._function, args[len(self._function._bound_args) :], kwargs)  # noqa: SLF001 -- ours
 
     def _refresh_work(self) -> Work:
         """Return the flow that computes and stores; it invalidates ids that it can't store: their entries are old."""
         call = self._bulk_arguments
         admitted = self._bulk.admit(call)
         if admitted is None:
-            return bypass_each_flow(self._spec.name, call.ids, self.invalidate), self._bulk.computation(call)
-        batch = Batch(admitted.policy, call.ids, {}, {}, admitted.misses(), admitted.bypassed)
-        return refresh_each_flow(batch, admitted.invalidate), self._bulk.computation(call)
+            flow = bypass_flow(self._spec.name, call.ids, self.invalidate)
+            return present_values(flow, call.ids), self._bulk.computation(call)
+        load = Load(admitted.policy, admitted.tokens(), takes_ids=True, unstamped=admitted.bypassed)
+        flow = refresh_flow(load, admitted.invalidate)
+        return present_values(flow, call.ids), self._bulk.computation(call)
 
 
 class CallMany(BulkCall[K, V, Mapping[K, V]], Generic[K, V]):

@@ -1,10 +1,10 @@
 """`Call`: one call of a cached function as an object, with the verbs of a call."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
@@ -12,19 +12,23 @@ from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.loading.computing import Miss, bypass_flow, refresh_flow
-from cachedeco.loading.effects import Err, Flow, Ok, arun, run
+from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
+from cachedeco.loading.effects import Err, Flow, arun, run
+from cachedeco.loading.lookup import Found, look_up, record_found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reading import build_stamp, read_entry
-from cachedeco.loading.writing import PendingEntry, store_value
+from cachedeco.loading.refreshing import enqueue
 from cachedeco.runtime import modes
-from cachedeco.tracking.collector import mark_unauditable, record_dependency
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.storage.keyspace import KeyFunctionError
+from cachedeco.tracking.collector import mark_unauditable
 
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
 
 LONGEST_ARGUMENTS: Final = 200  # characters in a repr
+NO_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
 
 
 class Missing(Enum):
@@ -52,18 +56,41 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
         if not spec.is_auditable:
             mark_unauditable()
         return None
-    policy, keys = spec.resolve_call(args, kwargs)
+    try:
+        policy, keys = spec.resolve_call(args, kwargs)
+    except KeyFunctionError as error:
+        emit(Event("error", spec.name, error.key, error.alias, reason=NO_KEY, error=error.__cause__))
+        return None
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
     return None if commits.has_pending() and commits.invalidated_in_transaction(keys) else (policy, keys)
 
 
-def _invalidation_of(policy: CachePolicy, keys: list[str]) -> Callable[[], None]:
+def _invalidation_of(policy: CachePolicy, keys: Sequence[str]) -> Callable[[Sequence[str]], None]:
     """
     Return a function that invalidates a call by the key that it has now.
 
     It may be called at a commit, when an argument has lost its primary key, or another tenant is current.
     """
-    return partial(invalidate, policy.using, Invalidation(policy.store, keys[1], policy.lifetime))
+    own = Invalidation(policy.store, keys[1], policy.lifetime)
+    return lambda _: invalidate(policy.using, own)
+
+
+class Repeat(NamedTuple):
+    """A way to repeat a call in another thread or task, to refresh its entry."""
+
+    function: "CachedFunction[..., Any]"
+    args: Args
+    kwargs: Kwargs
+
+    def resolve_keys(self, _ids: Sequence[Any], /) -> list[list[str]]:
+        """Return the keys of the call in this thread: they may depend on its state, by `vary`."""
+        function = self.function
+        return [function._spec.resolve_call(function._bound_args + self.args, self.kwargs)[1]]  # noqa: SLF001 -- ours
+
+    def enqueue(self, ids: Sequence[Any], /) -> None:
+        """Enqueue a task that refreshes the entry."""
+        call = cast("Any", self.function).call(*self.args, **self.kwargs)
+        enqueue(call, [keys[0] for keys in self.resolve_keys(ids)])
 
 
 class BaseCall(Generic[U]):
@@ -98,6 +125,10 @@ class BaseCall(Generic[U]):
         """Return the positional arguments, with those that the function is bound to first."""
         self._function._check_order(self._args)  # noqa: SLF001 -- as above
         return self._function._bound_args + self._args  # noqa: SLF001 -- as above
+
+    def _entry_keys(self) -> list[str]:
+        """Return the keys of the call's entries."""
+        return [self._spec.resolve_call(self._arguments(), self._kwargs)[1][0]]
 
     def _own_tokens(self) -> list[Invalidation]:
         """Return the invalidations of the call's own tokens."""
@@ -135,17 +166,19 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         """
         Return the stored value, or `MISSING`; never compute, and count no hit or miss.
 
-        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed.
+        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed. Also if it would raise
+        an exception that *cache_exceptions* has stored: no value is.
         """
         admitted = self._admit()
         if admitted is None:
             mark_unauditable()  # an audited computation must not see stored values
             return MISSING
-        entry_keys, raw, entry = read_entry(*admitted)
-        if entry is None or entry.expires <= time():
+        policy, keys = admitted
+        [found] = look_up(policy, [keys])
+        if found.entry is None or found.entry.expires <= time():
             return MISSING
-        record_dependency(admitted[0].store.alias, entry_keys, raw)
-        return cast("V", entry.value)
+        record_found(policy, found)
+        return MISSING if found.entry.is_error else cast("V", found.entry.value)
 
     def set(self, value: V) -> None:
         """
@@ -163,15 +196,15 @@ class SingleCall(BaseCall[U], Generic[V, U]):
             self.invalidate()
             return
         policy, keys = admitted
-        outcome = materialize(policy.function, Ok(value))
+        outcome = materialize(policy.function, value, [None], takes_ids=False)
         if isinstance(outcome, Err):
             raise outcome.error
-        stamp = build_stamp(policy, keys, policy.store.get_many(keys[1:]))
-        store_value(PendingEntry(policy, keys[0], stamp, {}, 0.0), value, _invalidation_of(policy, keys))
+        found = Found(keys, policy.store.get_many(keys[1:]))
+        store_given(policy, {None: found}, outcome.value, _invalidation_of(policy, keys))
 
     def key(self) -> str:
-        """Return the key of the entry, as Django's cache takes it: without the prefix that Django adds."""
-        return self._spec.resolve_call(self._arguments(), self._kwargs)[1][0]
+        """Return the whole key of the entry, as the server gets it."""
+        return self._entry_keys()[0]
 
     async def apeek(self) -> V | Missing:
         """Do as `peek()`, from async code."""
@@ -192,9 +225,10 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         """Return the flow that computes and stores; if it can't store, it invalidates the call: its entry is old."""
         admitted = self._admit()
         if admitted is None:
-            return bypass_flow(self._spec.name, self.invalidate)
+            return only_value(bypass_flow(self._spec.name, on_failure=self.invalidate))
         policy, keys = admitted
-        return refresh_flow(Miss(policy, keys, policy.store.get_many(keys[1:])), _invalidation_of(policy, keys))
+        load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))})
+        return only_value(refresh_flow(load, _invalidation_of(policy, keys)))
 
     def _computation(self) -> Callable[[], Any]:
         return partial(self._spec.source.function, *self._arguments(), **self._kwargs)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature, cleandoc
 from sys import float_info
 from textwrap import dedent, indent
+from types import MappingProxyType
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_args, get_type_hints
 
 from django.db import DEFAULT_DB_ALIAS
@@ -61,6 +62,19 @@ def _timeout(function: str, _option: str, value: Any) -> None:
             f"timeout=0 for {function}() would store nothing; use bypass(), or a callable that gives 0 for some values."
         )
         raise ValueError(msg)
+
+
+def _exceptions(function: str, option: str, value: Any) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(kind, type) for kind in value):
+        msg = f"{option}={value!r} for {function}(); it takes a mapping of exceptions to timeouts: {{Http404: 60}}."
+        raise TypeError(msg)
+    for kind, timeout in value.items():
+        if not issubclass(kind, Exception):
+            msg = f"{option}= for {function}() names {kind.__name__}, which is no subclass of Exception."
+            raise TypeError(msg)
+        if seconds_of(timeout, what=f"the timeout of {kind.__name__} in {option} for {function}()") == 0:
+            msg = f"{option}= for {function}() gives {kind.__name__} the timeout 0, which stores nothing; leave it out."
+            raise ValueError(msg)
 
 
 def _beta(function: str, option: str, value: object) -> None:
@@ -159,6 +173,10 @@ class CacheOptions(TypedDict, total=False):
             itself.
 
         cache_if: Callable of the value: store only if true. Default: always.
+
+        cache_exceptions: Exceptions to store, by class, and for how long: {Http404: 60}. Seconds, a
+            timedelta, or None for ever. A hit raises a copy. Such an exception is a result: it replaces an
+            older value, and has no stale window. The serializer must be able to store it.
     """
 
     timeout: Annotated[Timeout | Unset, Option(UNSET, _timeout)]
@@ -180,6 +198,7 @@ class CacheOptions(TypedDict, total=False):
     serializer: Annotated[SerializerOption, Option("pickle", _serializer)]
     audit: Annotated[bool, Option(default=True, check=_flag)]
     cache_if: Annotated[Callable[[Any], object], Option(always, _predicate)]
+    cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _exceptions)]
 
 
 _TYPES: Final = get_type_hints(CacheOptions, include_extras=True)
@@ -210,6 +229,12 @@ def check(options: Mapping[str, Any], function: str) -> None:
     """
     for name, value in options.items():
         OPTIONS[name].check(function, name, value)
+    if options.get("serializer") == "json" and options.get("cache_exceptions"):
+        msg = (
+            f"serializer='json' for {function}() keeps plain data only, and cache_exceptions= stores exceptions; leave "
+            "one of the two out."
+        )
+        raise ValueError(msg)
 
 
 def signature_of(*first: Parameter) -> Signature:

@@ -8,7 +8,6 @@ from typing import (
     Any,
     Concatenate,
     Generic,
-    NamedTuple,
     ParamSpec,
     Self,
     TypeAlias,
@@ -20,41 +19,23 @@ from typing import (
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import AsyncCall, Call, Missing, SingleCall, admit, refuse_refresh
+from cachedeco.functions.calls import AsyncCall, Call, Missing, Repeat, SingleCall, admit, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.loading.computing import Miss, bypass_flow
+from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, arun, run
-from cachedeco.loading.reading import read_entry
-from cachedeco.loading.refreshing import enqueue, stale_flow
+from cachedeco.loading.lookup import Found, look_up_one, record_found
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.refreshing import stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
-from cachedeco.loading.single_flight import miss_flow
-from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import emit
-from cachedeco.tracking.collector import innermost, record_dependency
+from cachedeco.loading.single_flight import load_flow
+from cachedeco.runtime.hooks import emit_hit
+from cachedeco.tracking.collector import innermost
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 V = TypeVar("V")  # the value
 U = TypeVar("U")  # the plain function's return type: the value, or a coroutine
 S = TypeVar("S")
-
-
-class _Reinvocation(NamedTuple):
-    """A cached function and arguments, to repeat a call in another thread or task."""
-
-    cached: "SingleFunction[..., Any, Any]"
-    args: Args
-    kwargs: Kwargs
-
-    def resolve_call(self) -> list[str]:
-        """Return the keys of the call in this thread: they may depend on its state, by `vary`."""
-        cached = self.cached
-        keys: list[str] = cached._spec.resolve_call(cached._bound_args + self.args, self.kwargs)[1]  # noqa: SLF001 -- ours
-        return keys
-
-    def enqueue(self, key: str) -> None:
-        """Enqueue a task that refreshes the entry of this key."""
-        enqueue(tuple(self), key)
 
 
 class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
@@ -65,21 +46,28 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         admitted = admit(self._spec, self._bound_args + args, kwargs)
         if admitted is None:
             self._check_order(args)
-            return None, bypass_flow(self._spec.name)
+            return None, only_value(bypass_flow(self._spec.name))
         policy, keys = admitted
-        entry_keys, raw, entry = read_entry(policy, keys)
+        found = look_up_one(policy, keys)
+        entry = found.entry
         if entry is not None and entry.expires > time():
             if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
-                call = Miss(policy, keys, raw, entry_keys, entry, _Reinvocation(self, args, kwargs))
-                return None, (stale_flow if purpose == "refresh" else auditor().audited_hit_flow)(call)
+                load = self._load(policy, found, args, kwargs)
+                flow = stale_flow(load) if purpose == "refresh" else auditor().audited_flow(load, serve_flow(load))
+                return None, only_value(flow)
             if innermost.get() is not None:
-                record_dependency(policy.store.alias, entry_keys, raw)
-            emit(Event("hit", policy.function, keys[0], policy.store.alias, entry.seconds))
+                record_found(policy, found)
+            emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
+            if entry.is_error:
+                raise cast("Any", entry.value).error
             return entry.value, None
         self._check_order(args)
-        call = Miss(policy, keys, raw, entry_keys, entry, _Reinvocation(self, args, kwargs))
-        is_stale = entry is not None and entry.expires + policy.stale_while_revalidate > time()
-        return None, (stale_flow if is_stale else miss_flow)(call)
+        load = self._load(policy, found, args, kwargs)
+        is_stale = entry is not None and policy.stale_until(entry) > time()
+        return None, only_value((stale_flow if is_stale else load_flow)(load))
+
+    def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
+        return Load(policy, {None: found}, reinvocation=Repeat(self, args, kwargs))
 
     # --- verbs ---
 
@@ -97,12 +85,13 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         """
         Return the stored value, or `MISSING`; never compute, and count no hit or miss.
 
-        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed.
+        Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed. Also if it would raise
+        an exception that *cache_exceptions* has stored: no value is.
         """
         return SingleCall(self, args, kwargs).peek()
 
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Return the key of this call's entry, as Django's cache takes it: without the prefix that Django adds."""
+        """Return the whole key of this call's entry, as the server gets it."""
         return SingleCall(self, args, kwargs).key()
 
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:

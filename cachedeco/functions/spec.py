@@ -19,12 +19,13 @@ from cachedeco.keys.compiler import CompiledKeys, KeyPlan, token_of_function
 from cachedeco.keys.dependencies import dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
+from cachedeco.loading.lookup import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
 from cachedeco.runtime.validation import UNSET, Unset, seconds_of, span_of
-from cachedeco.storage.cache_keys import shorten_keys
 from cachedeco.storage.entries import EntryCodec
+from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.serializers import ABSENT, build_serializer
 from cachedeco.storage.store import Store
 
@@ -42,7 +43,7 @@ class ResolvedSpec(NamedTuple):
     settings: conf.Settings
     policy: CachePolicy
     compiled_keys: CompiledKeys
-    key_budget: int
+    keyspace: Keyspace
 
 
 class Source(NamedTuple):
@@ -103,6 +104,7 @@ class FunctionSpec:
         # Whether a call returns the same value until an invalidation: an auditor can only compare such values.
         self.is_auditable = options["audit"] and options["nested"]
         self._plan = plan
+        self._vary: tuple[Callable[..., object], ...] = _as_tuple(options["vary"])
         self._resolved: ResolvedSpec | None = None
         self.dependencies = plan.dependencies
         for dependency in self.dependencies:
@@ -113,7 +115,12 @@ class FunctionSpec:
         """Return the policy in force, and the keys of a call: its entry's, its own token's, the other tokens'."""
         resolved = self.resolve()
         try:
-            return resolved.policy, shorten_keys(resolved.compiled_keys.keys(*args, **kwargs), resolved.key_budget)
+            keys = resolved.compiled_keys.keys(*args, **kwargs)
+            if not self._vary:
+                return resolved.policy, resolved.keyspace.finish(keys)
+            count = len(keys) - len(self._vary)
+            variation = tuple(zip(self._vary, keys[count:], strict=True))
+            return resolved.policy, VariedKeys(resolved.keyspace.finish(keys[:count]), variation)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
 
@@ -130,15 +137,14 @@ class FunctionSpec:
             own = resolved.compiled_keys.own(*args, **kwargs)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
-        [key] = shorten_keys([own], resolved.key_budget)
+        [key] = resolved.keyspace.finish([own])
         return Invalidation(resolved.policy.store, key, resolved.policy.lifetime)
 
     def function_token(self) -> Invalidation:
         """Return the invalidation of all calls."""
         resolved = self.resolve()
-        [key] = shorten_keys(
-            [token_of_function(resolved.settings.KEY_PREFIX, self._plan.subject.key_name)], resolved.key_budget
-        )
+        keyspace = resolved.keyspace
+        key = keyspace.whole_key(token_of_function(resolved.settings.KEY_PREFIX, self._plan.subject.key_name))
         return Invalidation(resolved.policy.store, key)
 
     def resolve(self) -> ResolvedSpec:
@@ -167,6 +173,7 @@ class FunctionSpec:
             using=options["using"],
             timeout=timeout,
             cache_if=options["cache_if"],
+            cache_exceptions={kind: seconds_of(timeout) for kind, timeout in options["cache_exceptions"].items()},
             lifetime=lifetime,
             stale_while_revalidate=span_of(options["stale_while_revalidate"], what="stale_while_revalidate"),
             stale_if_error=span_of(options["stale_if_error"], what="stale_if_error"),
@@ -177,8 +184,15 @@ class FunctionSpec:
             refresh=settings.REFRESH,
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
-        compiled_keys = self._plan.compile(settings.KEY_PREFIX, options["version"], settings.VARY)
-        return ResolvedSpec(settings, policy, compiled_keys, store.key_budget())
+        keyspace = store.keyspace
+        compiled_keys = self._plan.compile(
+            keyspace.start + settings.KEY_PREFIX,
+            keyspace.table_prefix + settings.KEY_PREFIX,
+            options["version"],
+            settings.VARY,
+            policy.codec.serializer.release,
+        )
+        return ResolvedSpec(settings, policy, compiled_keys, keyspace)
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
         """Return a callable that returns the timeout of a value, and the lifetime of a call's own token."""
@@ -187,13 +201,15 @@ class FunctionSpec:
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
         if callable(option):
             return lambda value: seconds if value is ABSENT else seconds_of(option(value)), LIFETIME_WHEN_UNKNOWN
-        if seconds is None:
-            return lambda _: None, None
+        remembered = [seconds_of(timeout) for timeout in self.options["cache_exceptions"].values()]
+        if seconds is None or None in remembered:
+            return lambda _: seconds, None
         max_stale = max(
             span_of(self.options["stale_while_revalidate"], what="stale_while_revalidate"),
             span_of(self.options["stale_if_error"], what="stale_if_error"),
         )
-        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * (seconds + max_stale))
+        longest = max([seconds + max_stale, *(each for each in remembered if each is not None)])
+        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * longest)
 
 
 # Weak: a function that is decorated again at each call of an outer one must not be kept alive.
@@ -277,7 +293,7 @@ def _is_method(source: Source) -> bool:
     return source.binding != "none" and bool(body) and not body.endswith("<locals>")
 
 
-def _as_tuple(option: object) -> tuple[object, ...]:
+def _as_tuple(option: object) -> tuple[Any, ...]:
     """Return an option that takes one or a sequence as a tuple."""
     if option is None:
         return ()

@@ -102,7 +102,8 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
     failed_keys = list(chunk)
     for _attempt in range(ATTEMPTS):
         # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend on it.
-        failed_keys = list(store.set_tokens({key: urandom(TOKEN_BYTES) for key in failed_keys}, lifetime))
+        written = store.set_tokens([(key, urandom(TOKEN_BYTES), lifetime) for key in failed_keys])
+        failed_keys = [key for key, is_written in zip(failed_keys, written, strict=True) if not is_written]
         if not failed_keys or store.is_breaker_open():
             break
     for key in [key for key in chunk if key not in failed_keys]:

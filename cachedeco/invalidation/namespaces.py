@@ -16,7 +16,7 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, label_of, model_of, text_of
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.validation import repr_of
-from cachedeco.storage.cache_keys import shorten_keys
+from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.store import Store
 
 # An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
@@ -24,6 +24,7 @@ from cachedeco.storage.store import Store
 # saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
 MODEL: Final = "model"
 ROWS: Final = "rows"
+TABLES: Final = (quote(f"{MODEL}."), quote(f"{ROWS}."))  # beginnings of paths
 
 
 class Namespace:
@@ -96,6 +97,16 @@ class Namespace:
         """Return the keys of the tokens that an entry in this namespace depends on: its parents' and its own."""
         return [f"{prefix}:n:{path}" for path in accumulate(self.path.split(":"), "{}:{}".format)]
 
+    def whole_key(self, prefix: str, keyspace: Keyspace) -> str:
+        """Return the whole key of the token: a table's is the same for all tenants."""
+        key = self.token_key(prefix)
+        return keyspace.table_key(key) if self.is_of_tables else keyspace.whole_key(key)
+
+    @property
+    def is_of_tables(self) -> bool:
+        """Whether it stands for a model or for rows of it."""
+        return self.path.startswith(TABLES)
+
     def __repr__(self) -> str:
         """Show the path."""
         return f"<Namespace {self.path}>"
@@ -155,10 +166,14 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
     for namespace in namespaces:
         pair = (namespace, namespace.paired) if isinstance(namespace, _ModelNamespace) else (namespace,)
         distinct |= dict.fromkeys(pair)
-    keys = [namespace.token_key(settings.KEY_PREFIX) for namespace in distinct]
     stores = [Store(alias) for alias in settings.ALIASES]
     invalidate(
-        using, *[Invalidation(store, shorten_keys([key], store.key_budget())[0]) for store in stores for key in keys]
+        using,
+        *[
+            Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace))
+            for store in stores
+            for namespace in distinct
+        ],
     )
 
 
@@ -181,13 +196,28 @@ def part_of(value: object) -> str:
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="surrogatepass")
 
 
-def token_keys_of(prefix: str, value: object) -> list[str]:
-    """Return the keys of the tokens of the namespaces that a callable returned: one, or several."""
+def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
+    """
+    Return the keys of the tokens of the namespaces that a callable returned: one, or several.
+
+    Args:
+        start: What the keys begin with.
+
+        table_start: What those of tables begin with.
+
+        value: What the callable returned.
+    """
     several = [value] if isinstance(value, Namespace) else value
     if isinstance(several, Iterable) and not isinstance(several, str):
         namespaces = list(several)
         if all(isinstance(namespace, Namespace) for namespace in namespaces):
             # Sorted: a set has another order in each process, and the stamp keeps the order of the tokens.
-            return sorted({key for namespace in namespaces for key in namespace.token_keys(prefix)})
+            return sorted(
+                {
+                    key
+                    for namespace in namespaces
+                    for key in namespace.token_keys(table_start if namespace.is_of_tables else start)
+                }
+            )
     msg = f"the callable of namespace= gave {value!r}; it must give a Namespace, or several: Namespace('club', 7)."
     raise TypeError(msg)

@@ -16,7 +16,7 @@ from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import Breaker, PendingInvalidation, breakers, enqueue_pending, is_outage
 from cachedeco.storage.entries import TOKEN_BYTES
-from cachedeco.storage.store import FailedKeys, Store
+from cachedeco.storage.store import Store
 
 # Keys in one command: a server that takes long for a hundred thousand must not look like one that hangs.
 BATCH_SIZE: Final = 1000
@@ -64,12 +64,14 @@ def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, 
 def _deliver(store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None) -> Collection[str] | None:
     """Return the keys that the cache has refused; None if it does not answer."""
     try:
-        refused = store.set_many_unguarded({key: urandom(TOKEN_BYTES) for key in batch}, lifetime)
-        error = refused.error  # of one server of several: the others get their tokens once more
-    except Exception as raised:  # noqa: BLE001 -- any failure is an event
-        refused, error = FailedKeys(batch), raised
-    if error is None:
-        return refused
+        written = store.write_unguarded([(key, urandom(TOKEN_BYTES), lifetime) for key in batch])
+        error = written.error  # of one server of several: the others get their tokens once more
+    except Exception as raised:  # noqa: BLE001 -- any failure of the cache is an event
+        store.pass_on(raised)
+        error = raised
+    else:
+        if error is None:
+            return [key for key, is_written in zip(batch, written, strict=True) if not is_written]
     store.emit_failure("Delivering an invalidation failed", next(iter(batch)), error)
     if is_outage(error):
         return None

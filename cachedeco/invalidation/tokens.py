@@ -1,44 +1,33 @@
-"""Tokens: read them, and create those that are absent."""
+"""Tokens: create those that are absent, and agree with other callers on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from os import urandom
+from typing import NamedTuple
 
-from cachedeco.storage.entries import TOKEN_BYTES, Stamp, is_token
-from cachedeco.storage.store import Store
+from cachedeco.storage.entries import TOKEN_BYTES
+from cachedeco.storage.store import Item, Store
 
 
-def read_or_create_tokens(
-    store: Store, keys: Sequence[str], raw: Mapping[str, object], lifetime: float | None
-) -> Stamp | None:
+class Minted(NamedTuple):
+    """What `mint()` has done."""
+
+    tokens: Mapping[str, object]  #: what the cache has now under the keys of the absent tokens
+    is_claimed: bool = False  #: whether each new token stands, and the claim was added with them
+
+
+def mint(
+    store: Store,
+    absent: Mapping[str, float | None],
+    raw: Mapping[str, object],
+    *,
+    replaceable: Collection[str] = (),
+    claim: Callable[[Mapping[str, bytes]], Item] | None = None,
+) -> Minted:
     """
-    Return the stamp for a computation that begins after this call; create the tokens that are absent.
+    Create missing tokens with `add`, and return the winners of the race: one trip if no other caller creates them.
 
-    Args:
-        store: The cache.
-
-        keys: Keys of the tokens, the call's own first.
-
-        raw: The values that were read, by key.
-
-        lifetime: Seconds that the call's own token lives, None for ever. The others are few, and live for ever.
-
-    Returns:
-        None if a token is absent and can't be created: the cache fails, so nothing may be stored.
-    """
-    absent = [key for key in keys if not is_token(raw.get(key))]
-    if absent:
-        lifetimes = dict.fromkeys(absent, None) | {keys[0]: lifetime}
-        raw = {**raw, **create_tokens(store, {key: lifetimes[key] for key in absent}, raw)}
-    tokens = tuple([raw.get(key) for key in keys])
-    return tokens if all(map(is_token, tokens)) else None  # type: ignore[return-value] # tokens, as just tested
-
-
-def create_tokens(store: Store, absent: Mapping[str, float | None], raw: Mapping[str, object]) -> Mapping[str, object]:
-    """
-    Create missing tokens with `add`, and return the winners of the race.
-
-    With `add`, racing callers agree on the first token. A `set_many` would be one command for all, but each caller
-    would make the entries of the others dead. Only a value that is no token is overwritten.
+    With `add`, racing callers agree on the first token. With `set` each caller would make the entries of the others
+    dead. Only a value that is no token is overwritten.
 
     Args:
         store: The cache.
@@ -46,10 +35,21 @@ def create_tokens(store: Store, absent: Mapping[str, float | None], raw: Mapping
         absent: Seconds that a token lives, None for ever, by key.
 
         raw: The values that were read, by key.
+
+        replaceable: Keys of tokens for which one command for all is worth more than an agreement.
+
+        claim: Takes the new tokens by key, and returns an item to add together with them. It counts only if all of
+            the new tokens stand: otherwise its name is made of tokens that no other caller knows.
     """
     fresh = {key: urandom(TOKEN_BYTES) for key in absent}
-    invalid = {key: fresh[key] for key in absent if key in raw}
-    if invalid and store.set_many(invalid, None):
-        return {}
-    added = [store.add(key, fresh[key], absent[key]) for key in absent if key not in invalid]
-    return fresh if all(added) else store.get_many(list(absent)) or {}
+    replaced = [key for key in absent if key in raw or key in replaceable]
+    if replaced and not all(store.set_each([(key, fresh[key], absent[key]) for key in replaced])):
+        return Minted({})
+    items = [(key, fresh[key], absent[key]) for key in absent if key not in replaced]
+    claims = [claim(fresh)] if claim else []
+    if not items and not claims:
+        return Minted(fresh)
+    added = store.add_each([*items, *claims])
+    if all(added[: len(items)]):
+        return Minted(fresh, bool(claims) and added[-1])
+    return Minted(fresh | (store.get_many([key for key, _, _ in items]) or dict.fromkeys(key for key, _, _ in items)))

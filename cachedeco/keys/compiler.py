@@ -28,7 +28,8 @@ ENDS = (",", ":", ";", "|", "/", " ")
 class CompiledKeys(NamedTuple):
     """The compiled functions; both have the signature of the decorated function."""
 
-    keys: Callable[..., list[str]]  #: the entry's key, then those of its tokens, the call's own first
+    #: the entry's key, then those of its tokens, the call's own first; then what each callable of *vary* has given
+    keys: Callable[..., list[str]]
     own: Callable[..., str]  #: the key of the call's own token
 
 
@@ -61,6 +62,7 @@ class KeyPlan:
         self.call_text = self._call_source(key, ignore)
         self.vary = [subject.call_source(function, "vary") for function in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
+        self.tables: list[str] = []  # the same, of tables
         self.dynamic: list[Expression] = []  # callables that return namespaces
         self.dependencies = [item for item in namespace if isinstance(item, Dependency)]
         for item in namespace:
@@ -106,6 +108,9 @@ class KeyPlan:
 
     def _add_namespace(self, namespace: object) -> None:
         if isinstance(namespace, Namespace):
+            if namespace.is_of_tables:
+                self.tables += accumulate(namespace.path.split(":"), "{}:{}".format)
+                return
             parts = namespace.path.split(":")
         elif isinstance(namespace, str):
             parts = self._template_parts(namespace)
@@ -120,36 +125,69 @@ class KeyPlan:
         for literal, field in parse_template(self.subject, template, "namespace"):
             # Quoted piece by piece, with the same result as quoting the whole part: the path of Namespace().
             inside += ":".join([_escape_braces(part_of(part)) if part else "" for part in literal.split(":")])
-            inside += f"{{{self.subject.private_prefix}part({field.source})}}" if field else ""
+            inside += self.subject.part_source(field) if field else ""
         parts = inside.split(":")
         if not all(parts):
             msg = f"namespace={template!r} has an empty part; write it as 'club:{{club.pk}}'."
             raise ValueError(msg)
         return parts
 
-    def compile(self, prefix: str, version: str | int | None, vary: Sequence[Callable[[], object]]) -> CompiledKeys:
-        """Return the functions for the settings in force: KEY_PREFIX, and the callables of VARY."""
+    def compile(
+        self,
+        start: str,
+        table_start: str,
+        version: str | int | None,
+        vary: Sequence[Callable[[], object]],
+        release: str,
+    ) -> CompiledKeys:
+        """
+        Return the functions for the settings in force.
+
+        Args:
+            start: What each key begins with: the prefixes of the cache and of the package.
+
+            table_start: What the keys of tables' tokens begin with.
+
+            version: The option *version*.
+
+            vary: The callables of the setting VARY.
+
+            release: What makes entries incompatible, such as the serializer. It is in the entry's key, and in no
+                token's: entries of two releases lie side by side, and an invalidation reaches both.
+        """
         # With a copy of the values: neither other settings nor another thread may see what is added here.
         subject = copy(self.subject)
         subject.values = dict(self.subject.values)
         private_prefix = subject.private_prefix
         settings_vary = [subject.call_source(function, "vary") for function in vary]
-        varied = ",".join(map(subject.encode_source, (*self.vary, *settings_vary)))
+        variables = [f"{private_prefix}varied{n}" for n in range(len(self.vary))]
+        varied = ",".join([*(f"{{{each}}}" for each in variables), *map(subject.encode_source, settings_vary)])
         versioned = "" if version is None else "|" + _escape_braces(encode(version))
-        start, name = _escape_braces(prefix), _escape_braces(subject.key_name)
-        paths = dict.fromkeys([*self.paths, *(path for item in self.dependencies for path in item.paths(subject))])
-        own = _fstring(f"{start}:t:{name}({{{private_prefix}call}})")
+        name = _escape_braces(subject.key_name)
+        # Variables and no literals: another prefix, as in each test, needs no other code.
+        p, t = (f"{{{private_prefix}{each}}}" for each in ("start", "table_start"))
+        subject.values |= {f"{private_prefix}start": start, f"{private_prefix}table_start": table_start}
+        tables = dict.fromkeys([*self.tables, *(path for item in self.dependencies for path in item.paths(subject))])
+        own = _fstring(f"{p}:t:{name}({{{private_prefix}call}})")
         keys = [
-            _fstring(f"{start}:e:{name}({{{private_prefix}call}}|{varied}{versioned})"),
+            _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(release)})"),
             own,
-            repr(token_of_function(prefix, subject.key_name)),
-            *(_fstring(f"{start}:n:{path}") for path in paths),
-            *(f"*{private_prefix}paths({prefix!r}, {item.source})" for item in self.dynamic),
+            _fstring(f"{p}:f:{name}()"),
+            *(_fstring(f"{p}:n:{path}") for path in self.paths),
+            *(
+                f"*{private_prefix}paths({private_prefix}start, {private_prefix}table_start, {item.source})"
+                for item in self.dynamic
+            ),
+            *(_fstring(f"{t}:n:{path}") for path in tables),
+            *variables,
         ]
-        body = (
-            f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n return "
+        body = f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n"
+        vary_body = "".join(
+            f" {variable} = {_fstring(subject.encode_source(item))}\n"
+            for variable, item in zip(variables, self.vary, strict=True)
         )
-        return _build_functions(subject, f"def __keys{body}[{', '.join(keys)}]\ndef __own{body}{own}\n")
+        source = f"def __keys{body}{vary_body} return [{', '.join(keys)}]\ndef __own{body} return {own}\n"
+        return _build_functions(subject, source)
 
     def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
         """Return an error that names the argument that can't be in the key."""
@@ -181,9 +219,9 @@ def _build_functions(subject: Subject, source: str) -> CompiledKeys:
     return compiled_keys
 
 
-def token_of_function(prefix: str, name: str) -> str:
+def token_of_function(start: str, name: str) -> str:
     """Return the key of the token that all entries of a function depend on."""
-    return f"{prefix}:f:{name}()"
+    return f"{start}:f:{name}()"
 
 
 def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str]) -> None:

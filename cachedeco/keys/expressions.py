@@ -74,7 +74,17 @@ class Subject:
 
     def encode_source(self, expression: Expression) -> str:
         """Return the encoded expression for the inside of an f-string."""
-        return f"{{{self.private_prefix}encode({expression.source})}}"
+        return self._text_source(expression, "encode")
+
+    def part_source(self, expression: Expression) -> str:
+        """Return the expression as a part of a namespace, for the inside of an f-string."""
+        return self._text_source(expression, "part")
+
+    def _text_source(self, expression: Expression, tool: str) -> str:
+        source, private = expression.source, self.private_prefix
+        if source.isidentifier():
+            return f"{{{source} if {source}.__class__ is int else {private}{tool}({source})}}"  # an int is its own text
+        return f"{{{private}{tool}({source})}}"
 
     def call_source(self, function: object, option: str) -> Expression:
         """Return the expression that calls a function of the user's with the parameters that it names."""

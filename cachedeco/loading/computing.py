@@ -1,172 +1,331 @@
-"""Run the user's function: time it, collect nested dependencies, store the result, serve stale on error."""
+"""Run the user's function: time it, collect nested dependencies, store the results, serve stale on error."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
+from math import inf
 from time import perf_counter, time
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
-from cachedeco.loading.effects import CALL_USER, EffectFlow, Err, Flow, Ok
-from cachedeco.loading.materializing import materialize
+from cachedeco.loading.effects import CALL_USER, CallUser, EffectFlow, Err, Flow, Ok, Outcome
+from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
+from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reading import build_stamp, read_entry
-from cachedeco.loading.writing import PendingEntry, store_value
+from cachedeco.loading.stamping import Stamps, build_stamps
+from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.hooks import emit, emit_hit
 from cachedeco.storage.entries import MOST_TOKENS, Entry, Stamp
+from cachedeco.storage.serializers import Raised
+from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
+from cachedeco.tracking.collector import Dependencies, Use
+
+Misses = Mapping[Hashable, Found]  # by id, in the caller's order
 
 
-class Reinvocation(Protocol):
-    """A way to repeat a call in another thread or process, to refresh its entry."""
-
-    def resolve_call(self) -> list[str]:
-        """Return the keys of the call, as they are in this thread."""
-        ...
-
-    def enqueue(self, key: str) -> None:
-        """Enqueue a task that refreshes the entry of this key."""
-        ...
-
-
-class Miss(NamedTuple):
-    """A call whose entry is absent, invalidated or stale; or fresh, and sampled for a refresh or an audit."""
+class Load(NamedTuple):
+    """Calls of one function that have no fresh entry, and that one call of the function computes."""
 
     policy: CachePolicy
-    keys: list[str]  #: the entry's key, then those of the tokens that the call itself depends on
-    raw: Mapping[str, object] | None  #: the values that were read, by key; None if the cache failed
-    entry_keys: Sequence[str] = ()  #: the keys of all that the entry depends on, nested tokens included
-    entry: Entry | None = None  #: the entry that was read, fresh or stale, if its stamp equals the tokens
+    misses: Misses  #: one, of any id, if the function takes no ids
+    takes_ids: bool = False
+    unstamped: AbstractSet[Hashable] = frozenset()  #: ids whose entries get no stamp, and so are not stored
     reinvocation: Reinvocation | None = None
 
-
-def tokens_as_read(miss: Miss) -> Stamp:
-    """Return the tokens as read. A missing token is None, which never equals a stored stamp."""
-    raw: Mapping[str, Any] = miss.raw or {}
-    return tuple([raw.get(key) for key in miss.keys[1:]])  # type: ignore[misc] # as the docstring says
+    def only(self, ids: AbstractSet[Hashable]) -> "Load":
+        """Return the load of some of its ids."""
+        return self._replace(misses={each: found for each, found in self.misses.items() if each in ids})
 
 
 class FlightResult(NamedTuple):
-    """The result of a leader's computation, for its followers."""
+    """The result of a leader's computation for one id, for its followers."""
 
-    serialized: bytes | None = None  #: its value; None if that can't be serialized, and so not be shared
+    stamp: Stamp | None = None  #: the call's own tokens as read before the computation; None if they could not be read
     nested_tokens: Mapping[str, bytes] = {}  #: the tokens of nested calls, by name
+    serialized: bytes | None = None  #: the value; None if it can't be serialized, and so not be shared
     seconds: float = 0.0
     error: Exception | None = None  #: what the function raised
+    computed_with: AbstractSet[str] = frozenset()  #: the keys of all ids that the function was called with
     is_cacheable: bool = True  #: False if a nested call bypassed the cache
+    ends: float = inf  #: when the value ends, its stale window counted: seconds since the epoch
+    problem: str = ""  #: why a computation that has used the value can't be stored
 
 
-# The leader was cancelled or crashed; followers must re-check the cache.
-NO_RESULT: Final = FlightResult()
+Results = Mapping[str, FlightResult]  # by the entry's key; a key without one must be looked up again
 
 
 def compute(
-    miss: Miss, stamp: Stamp | None, *, leads: bool = False, on_failure: Callable[[], None] | None = None
-) -> EffectFlow[tuple[Ok[Any] | Err, FlightResult]]:
+    load: Load,
+    stamps: Stamps,
+    *,
+    leads: bool = False,
+    on_failure: OnFailure = None,
+    marks: Sequence[Item] = (),
+) -> EffectFlow[tuple[Outcome[Values], Results]]:
     """
-    Compute and store; return the caller's outcome, and the result for its followers.
+    Compute and store; return the caller's outcome, and the results for followers.
 
     Args:
-        miss: The call.
+        load: What to compute.
 
-        stamp: That of the new entry; None if none is stored.
+        stamps: Those of the new entries, by id in the order of the load; None if none is stored.
 
-        leads: Whether followers may wait for the result.
+        leads: Whether followers may wait for the results.
 
-        on_failure: Called if the value cannot be stored or the write is not acknowledged.
+        on_failure: Called with the keys of values that cannot be stored or whose write is not acknowledged.
+
+        marks: Items to be written after the entries, if the function returns.
     """
-    policy, key = miss.policy, miss.keys[0]
+    policy, ids = load.policy, list(load.misses)
+    prepared: Mapping[Hashable, Prepared] = {}
     began = perf_counter()
     with collector.collect_dependencies(policy.store.alias, collects=policy.nested, leads=leads) as computation:
-        outcome: Ok[Any] | Err = yield CALL_USER
+        outcome: Outcome[Any] = yield CallUser((ids,)) if load.takes_ids else CALL_USER
+        seconds = perf_counter() - began
         if isinstance(outcome, Ok):
-            outcome = yield partial(materialize, policy.function, outcome)
-    seconds = perf_counter() - began
-    # Copied: a task that the computation started may still record dependencies.
-    nested_tokens, is_cacheable = dict(computation.nested_tokens), computation.is_cacheable
+            outcome = yield partial(materialize, policy.function, outcome.value, ids, takes_ids=load.takes_ids)
+        outcome = _remember(policy, ids, outcome)
+        if isinstance(outcome, Ok):
+            policy.emit("computed", load.misses[ids[0]].key, seconds=seconds)
+        if isinstance(outcome, Ok) and (leads or any(stamp is not None for stamp in stamps.values())):
+            # Inside the block: what the serializer evaluates is a dependency, too.
+            prepared = yield partial(_prepare_each, policy, outcome.value)
+    outcome = _without_unstorable_error(load, outcome, prepared)
+    dependencies = computation.dependencies()
     if isinstance(outcome, Err):
-        if not isinstance(outcome.error, Exception):
-            return outcome, NO_RESULT
-        flight_result = FlightResult(None, nested_tokens, seconds, outcome.error, is_cacheable)
-        return (yield from stale_fallback(miss, outcome.error)) or outcome, flight_result
-    policy.emit("computed", key, seconds=seconds)
-    stamp = stamp_if_cacheable(miss, stamp, nested_tokens, is_cacheable=is_cacheable)
-    pending = PendingEntry(policy, key, stamp, nested_tokens, seconds)
-    serialized = yield partial(store_value, pending, outcome.value, on_failure)
-    return outcome, FlightResult(serialized, nested_tokens, seconds, is_cacheable=is_cacheable)
+        results = _results_of_error(load, stamps, dependencies, seconds, outcome.error)
+        if isinstance(outcome.error, Exception):
+            for found in load.misses.values():
+                # A computation around it may catch the error, and return what it makes of it.
+                propagate_dependencies(policy, found, results[found.key])
+            outcome = (yield from stale_fallback(load, outcome.error)) or outcome
+        return outcome, results
+    entries: list[PendingEntry] = []
+    results = {}
+    for each, found in load.misses.items():
+        ready = prepared.get(each, Prepared())
+        lifetime = lifetime_of(policy, ready, dependencies.ends)
+        stamp, problem = stamp_if_cacheable(policy, found, stamps[each], dependencies)
+        if ready.problem and not problem:
+            problem = _problem_inside(policy, ready.problem)
+        # An equal share of the seconds for each entry: a hit saves no more than that.
+        entries.append(PendingEntry(found.key, stamp, dependencies.tokens, seconds / len(ids), ready, lifetime))
+        results[found.key] = FlightResult(
+            stamps[each],
+            dependencies.tokens,
+            ready.serialized,
+            seconds / len(ids),
+            is_cacheable=not dependencies.problem,
+            ends=lifetime.ends,
+            problem=problem,
+        )
+        propagate_dependencies(policy, found, results[found.key])
+    yield partial(store_entries, policy, entries, on_failure, marks)
+    return outcome, results
+
+
+def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Values]) -> Outcome[Values]:
+    """Return one of the *cache_exceptions* as a value; that of several ids may be of any of them."""
+    if isinstance(outcome, Err) and len(ids) == 1 and policy.remembers(outcome.error):
+        return Ok({ids[0]: Raised(cast("Exception", outcome.error))})
+    return outcome
+
+
+def _without_unstorable_error(
+    load: Load, outcome: Outcome[Values], prepared: Mapping[Hashable, Prepared]
+) -> Outcome[Values]:
+    """Return an exception that can't be stored, which is an event, as any other exception."""
+    for each, ready in prepared.items():
+        value = outcome.value[each] if isinstance(outcome, Ok) else None
+        if ready.error is not None and isinstance(value, Raised):
+            load.policy.emit("error", load.misses[each].key, reason=ready.problem, error=ready.error)
+            return Err(value.error)
+    return outcome
+
+
+def _prepare_each(policy: CachePolicy, values: Values) -> dict[Hashable, Prepared]:
+    return {each: prepare(policy, value) for each, value in values.items()}
+
+
+def _results_of_error(
+    load: Load, stamps: Stamps, dependencies: Dependencies, seconds: float, error: BaseException
+) -> Results:
+    """Return the results of a computation that raised; none after an interrupt, which is no result."""
+    if not isinstance(error, Exception):
+        return {}
+    keys, is_cacheable = frozenset(found.key for found in load.misses.values()), not dependencies.problem
+    return {
+        found.key: FlightResult(
+            stamps[each],
+            dependencies.tokens,
+            None,
+            seconds,
+            error,
+            keys,
+            is_cacheable,
+            dependencies.ends,
+            dependencies.problem or collector.find_problem(dependencies, found.variation, time()),
+        )
+        for each, found in load.misses.items()
+    }
 
 
 def stamp_if_cacheable(
-    miss: Miss, stamp: Stamp | None, nested_tokens: Mapping[str, bytes], *, is_cacheable: bool
-) -> Stamp | None:
-    """Return the stamp, or None if a nested call makes the result uncacheable; propagate dependencies to the parent."""
-    problem = None
-    if not is_cacheable:
-        problem = "a cached call inside it went past the cache"
-    elif len(nested_tokens) > collector.MOST_NESTED_TOKENS:
+    policy: CachePolicy, found: Found, stamp: Stamp | None, dependencies: Dependencies
+) -> tuple[Stamp | None, str]:
+    """
+    Return the stamp, or None and what to tell the enclosing computation if nested calls make the result uncacheable.
+
+    Why is an event, unless there was no stamp.
+    """
+    tokens, is_large = len(dependencies.tokens), False
+    problem = dependencies.problem or collector.find_problem(dependencies, found.variation, time())
+    if not problem and tokens > collector.MOST_NESTED_TOKENS:
+        most = collector.MOST_NESTED_TOKENS
         problem = (
-            f"the calls inside it depend on more than {collector.MOST_NESTED_TOKENS} tokens; nested=False ignores them"
+            f"The calls inside it depend on more than {most} tokens, so it is not stored; nested=False ignores them"
         )
-    elif len(stamp or ()) + len(nested_tokens) > MOST_TOKENS:
-        problem = f"it depends on more than {MOST_TOKENS} tokens"
-    if stamp is not None and problem:
-        miss.policy.emit("unstored", miss.keys[0], reason=problem)
-        stamp = None
-    propagate_dependencies(miss, stamp, nested_tokens)
-    return stamp
+        is_large = True
+    elif not problem and len(stamp or ()) + tokens > MOST_TOKENS:
+        problem, is_large = f"It depends on more than {MOST_TOKENS} tokens, so it is not stored", True
+    if not problem:
+        return stamp, ""
+    if stamp is not None:
+        # A warning where it is too large: a function that was stored until its data grew.
+        policy.emit("error" if is_large else "unstored", found.key, reason=problem)
+    return None, dependencies.problem or _problem_inside(policy, problem)
 
 
-def propagate_dependencies(miss: Miss, stamp: Stamp | None, nested_tokens: Mapping[str, bytes]) -> None:
-    """Record what a call depended on in the enclosing computation."""
-    if stamp is None:
-        collector.mark_uncacheable()
+def _problem_inside(policy: CachePolicy, problem: str) -> str:
+    return f"{policy.function}() inside it is not stored: {problem}"
+
+
+def propagate_dependencies(policy: CachePolicy, found: Found, result: FlightResult) -> None:
+    """Record in the enclosing computation what a result depends on, or why it has nothing to depend on."""
+    if result.stamp is None or result.problem:
+        collector.mark_uncacheable(result.problem or collector.BYPASSED)
         return
-    tokens = dict(zip(miss.keys[1:], stamp, strict=True))
-    collector.record_dependency(miss.policy.store.alias, [*miss.keys, *nested_tokens], {**tokens, **nested_tokens})
+    tokens = {**dict(zip(found.keys[1:], result.stamp, strict=True)), **result.nested_tokens}
+    use = Use(policy.function, found.variation, result.ends)
+    collector.record_dependency(policy.store.alias, [*found.keys, *result.nested_tokens], tokens, use)
 
 
-def stale_fallback(miss: Miss, error: Exception) -> EffectFlow[Ok[Any] | None]:
-    """Stale-if-error: return the old value if it may be served although the computation raised, else None."""
-    policy, keys = miss.policy, miss.keys
-    if not is_within_max_stale(miss):
+# --- serve what is stored ---
+
+
+def serve(policy: CachePolicy, found: Found) -> Any:
+    """Return the value of the entry that was read, fresh or stale."""
+    entry = cast("Entry", found.entry)  # the caller knows that there is one
+    if collector.innermost.get() is not None:
+        record_found(policy, found)
+    if entry.expires > time():
+        emit_hit(policy.function, found.key, policy.store.alias, entry.seconds)
+    else:
+        policy.emit("stale", found.key, seconds=entry.seconds)
+    return entry.value
+
+
+def serve_each(policy: CachePolicy, calls: Misses) -> Values:
+    """Return the values of the entries that were read, by id."""
+    return {each: serve(policy, found) for each, found in calls.items()}
+
+
+def serve_flow(load: Load) -> Flow[Values]:
+    """Serve the entries that were read."""
+    return Ok((yield partial(serve_each, load.policy, load.misses)))
+
+
+def stale_fallback(load: Load, error: Exception) -> EffectFlow[Ok[Values] | None]:
+    """Stale-if-error: return the old values if all may be served although the computation raised, else None."""
+    policy = load.policy
+    if not are_within_max_stale(policy, load.misses.values()):
         return None
-    # Read it again: an entry that was invalidated during the computation is never served.
-    entry_keys, raw, entry = yield partial(read_entry, policy, keys)
-    if entry is None:
+    # Read them again: an entry that was invalidated during the computation is never served.
+    again = yield partial(look_up, policy, [found.keys for found in load.misses.values()])
+    if any(found.entry is None for found in again):
         return None
-    policy.emit("error", keys[0], reason="The computation failed, and the old value was served", error=error)
-    return serve(miss._replace(entry_keys=entry_keys, raw=raw, entry=entry))
+    reason = f"The computation failed, and the old value{'s were' if load.takes_ids else ' was'} served"
+    policy.emit("error", again[0].key, reason=reason, error=error)
+    return Ok(serve_each(policy, dict(zip(load.misses, again, strict=True))))
 
 
-def is_within_max_stale(miss: Miss) -> bool:
-    """Tell whether the entry may be served if the computation fails."""
-    return miss.entry is not None and miss.entry.expires + miss.policy.max_stale > time()
-
-
-def serve(miss: Miss) -> Ok[Any]:
-    """Serve the entry that was read, fresh or stale."""
-    value, expires, seconds = cast("Entry", miss.entry)
-    collector.record_dependency(miss.policy.store.alias, miss.entry_keys, miss.raw or {})
-    miss.policy.emit("hit" if expires > time() else "stale", miss.keys[0], seconds=seconds)
-    return Ok(value)
+def are_within_max_stale(policy: CachePolicy, calls: Collection[Found]) -> bool:
+    """Tell whether all entries may be served if the computation fails."""
+    now = time()
+    return all(
+        found.entry is not None and not found.entry.is_error and found.entry.expires + policy.max_stale > now
+        for found in calls
+    )
 
 
 # --- flows of calls that never share a computation ---
 
 
-def bypass_flow(function: str, on_failure: Callable[[], None] | None = None) -> Flow[Any]:
-    """Compute and store nothing; then call *on_failure*, if there is one."""
-    emit(Event("bypassed", function))
+def bypass_flow(
+    function: str, ids: Sequence[Any] | None = None, on_failure: Callable[[], None] | None = None
+) -> Flow[Values]:
+    """
+    Compute and store nothing; then call *on_failure*, if there is one.
+
+    Args:
+        function: Its name, for events.
+
+        ids: Those of the call; None if the function takes none.
+
+        on_failure: Called after the computation.
+    """
+    takes_ids, ids = ids is not None, [None] if ids is None else list(ids)
+    if not ids:
+        return Ok({})
+    for _ in ids:
+        emit(Event("bypassed", function))
     collector.mark_uncacheable()
     began = perf_counter()
-    outcome: Ok[Any] | Err = yield CALL_USER
+    outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
     if isinstance(outcome, Ok):
         emit(Event("computed", function, seconds=perf_counter() - began))
-        if on_failure:
-            yield on_failure
+        if takes_ids:
+            outcome = yield partial(materialize, function, outcome.value, ids, takes_ids=True)
+        else:
+            outcome = Ok({None: outcome.value})
+    if on_failure and isinstance(outcome, Ok):
+        yield on_failure
     return outcome
 
 
-def refresh_flow(miss: Miss, on_failure: Callable[[], None]) -> Flow[Any]:
-    """Compute and store, even if another caller computes; *on_failure* is called if the value is not stored."""
-    stamp = yield partial(build_stamp, miss.policy, miss.keys, miss.raw)
-    return (yield from compute(miss, stamp, on_failure=on_failure))[0]
+def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
+    """Compute and store, even if another caller computes; *on_failure* is called with what is not stored."""
+    for each in load.unstamped:
+        load.policy.emit("bypassed", load.misses[each].key)
+    stamps, _ = yield partial(build_stamps, load.policy, load.misses, load.unstamped)
+    return (yield from compute(load, stamps, on_failure=on_failure))[0]
+
+
+def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: OnFailure) -> None:
+    """Store values that the caller already has, by id; *on_failure* is called with what is not stored."""
+    stamps, _ = build_stamps(policy, calls)
+    prepared = _prepare_each(policy, values)
+    entries = [
+        PendingEntry(found.key, stamps[each], {}, 0.0, prepared[each], lifetime_of(policy, prepared[each]))
+        for each, found in calls.items()
+    ]
+    store_entries(policy, entries, on_failure)
+
+
+def only_value(flow: Flow[Values]) -> Flow[Any]:
+    """Run the flow of a function that takes no ids, and return its value."""
+    outcome = yield from flow
+    if isinstance(outcome, Err):
+        return outcome
+    [value] = outcome.value.values()
+    return outcome_of(value)
+
+
+def present_values(flow: Flow[Values], ids: Sequence[Any]) -> Flow[dict[Any, Any]]:
+    """Run the flow of a function over ids; return the values in their order, without those that it does not know."""
+    outcome = yield from flow
+    if isinstance(outcome, Err):
+        return outcome
+    raised = next((each for each in outcome.value.values() if isinstance(each, Raised)), None)
+    return Ok(without_absent(ids, outcome.value)) if raised is None else Err(raised.error)

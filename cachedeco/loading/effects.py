@@ -9,14 +9,13 @@ in the thread where Django keeps its connections. The flow returns an outcome, w
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import Future, wait
 from contextlib import closing, suppress
-from threading import TIMEOUT_MAX
 from time import sleep
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from cachedeco.loading.promise import Promise
 from cachedeco.runtime import background
 
 V = TypeVar("V")
@@ -31,7 +30,7 @@ class CallUser(NamedTuple):
 class Wait(NamedTuple):
     """Effect: wait for a leader of this process. The answer is its result, or None after the seconds."""
 
-    future: "Future[Any]"
+    promise: Promise[Any]
     seconds: float
 
 
@@ -106,9 +105,8 @@ def _perform(effect: Effect, compute: Callable[..., Any]) -> object:
                 return Ok(compute(*arguments))
             except BaseException as error:  # noqa: BLE001 -- raised again, after the flow has cleaned up
                 return Err(error)
-        case Wait(future, seconds):
-            wait((future,), min(seconds, TIMEOUT_MAX))
-            return future.result() if future.done() else None
+        case Wait(promise, seconds):
+            return promise.result(seconds)
         case Pause(seconds):
             sleep(seconds)
             return None
@@ -150,10 +148,13 @@ async def _perform_shielded(effect: Callable[[], Any], cancelled: Err | None) ->
         The answer, and the cancellation to raise after the flow has cleaned up.
     """
     work = asyncio.ensure_future(sync_to_async(effect)())
-    try:
-        return await asyncio.shield(work), cancelled
-    except asyncio.CancelledError as error:
-        return await work, Err(error)
+    while True:  # a task may be cancelled more than once
+        try:
+            return await asyncio.shield(work), cancelled
+        except asyncio.CancelledError as error:
+            cancelled = Err(error)
+            if work.done():
+                return work.result(), cancelled
 
 
 async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
@@ -165,24 +166,24 @@ async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[.
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after the flow has cleaned up
                 return Err(error)
-        case Wait(future, seconds):
-            await _wait_until_done(future, seconds)
-            return future.result() if future.done() else None
+        case Wait(promise, seconds):
+            await _wait_until_kept(promise, seconds)
+            return promise.result(0)
         case Pause(seconds):
             await asyncio.sleep(seconds)
             return None
     return effect.executor.start(lambda: arun(effect.flow, compute))
 
 
-async def _wait_until_done(future: "Future[Any]", seconds: float) -> None:
-    """Wait for a future of any thread or loop. Cancelling this task does not cancel the future."""
+async def _wait_until_kept(promise: Promise[Any], seconds: float) -> None:
+    """Wait for a promise of any thread or loop."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
-    def wake(_: object) -> None:
+    def wake() -> None:
         with suppress(RuntimeError):  # the loop is closed, and this task with it
             loop.call_soon_threadsafe(done.set)
 
-    future.add_done_callback(wake)
+    promise.call_when_kept(wake)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await done.wait()

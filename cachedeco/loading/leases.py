@@ -3,15 +3,17 @@ Leases: one computation among processes, against cache stampedes.
 
 A lease is a key in the cache, taken with `add`, with an owner and a lifetime, after which a dead holder is replaced.
 Its name contains the entry's key, the stamp, and the expiry and nested tokens of the entry that it replaces: each
-invalidation, of a nested call too, and each timeout begins a new lease. After Facebook's leases (Nishtala et al.,
-"Scaling Memcache at Facebook", NSDI 2013, 3.2.1), which the server itself grants.
+invalidation, of a nested call too, and each timeout begins a new lease. A load of several entries has one lease, since
+a stampede asks for the same ids. Loads of several processes whose ids overlap may each compute the common ones.
+
+After Facebook's leases (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, 3.2.1), which the server grants.
 
 At the end the holder overwrites it with a tombstone, the outcome, for some seconds. So a caller that read before the
 entry was stored, and whose `add` comes late, does not compute again; and where nothing was stored, callers do not wait
 one after the other for holders that store nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import blake2b
 from os import urandom
@@ -19,13 +21,15 @@ from random import uniform
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
-from cachedeco.loading.computing import FlightResult, Miss, is_within_max_stale, serve, tokens_as_read
-from cachedeco.loading.effects import EffectFlow, Ok, Pause
-from cachedeco.loading.reading import build_stamp, read_entry
-from cachedeco.storage.cache_keys import shorten_keys
-from cachedeco.storage.entries import Stamp, serialized_value
-from cachedeco.storage.store import Store
-from cachedeco.tracking.collector import record_dependency
+from cachedeco.loading.computing import FlightResult, Load, are_within_max_stale, serve_each
+from cachedeco.loading.effects import EffectFlow, Pause
+from cachedeco.loading.lookup import Found, look_up, record_found
+from cachedeco.loading.materializing import Values
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.stamping import Stamps, build_stamps
+from cachedeco.storage.cache_keys import lease_key
+from cachedeco.storage.entries import serialized_value
+from cachedeco.storage.store import Item, Store
 
 # Tombstones: the computation has ended, its entry stored if it can be; or it raised, and the old value is served on.
 STORED: Final = b"stored"
@@ -49,110 +53,128 @@ TAKEOVER_FRACTION: Final = 0.6
 
 
 class Lease(NamedTuple):
-    """A lease: the right to compute one entry under one stamp."""
+    """A lease: the right to compute one load under its stamps."""
 
     store: Store
     key: str
     owner: bytes
     lifetime: float  #: seconds
-    stamp: Stamp
     is_takeover: bool = False  #: whether it replaces a lease whose holder may be dead
+
+    @property
+    def item(self) -> Item:
+        """What to add in order to take it."""
+        return self.key, self.owner, self.lifetime
+
+    @property
+    def tombstone(self) -> Item:
+        """What to write in the trip that stores the entries."""
+        return self.key, STORED, OUTCOME_SECONDS
 
     def take(self) -> bool:
         """Take the lease; False if the key exists, as a lease or a tombstone, or if the cache failed."""
-        return self.store.add(self.key, self.owner, self.lifetime)
+        try:
+            return self.store.add_each([self.item])[0]
+        except BaseException:  # an interrupt: the cache may have done it
+            self.store.delete(self.key)
+            raise
 
     def end(self, outcome: LeaseOutcome) -> None:
         """Release the lease, leaving a tombstone with the outcome; with None, just delete it."""
         # If a full cache refuses the tombstone: delete the lease, or callers would wait for a holder that has ended.
-        if outcome is None or not self.store.set(self.key, outcome, OUTCOME_SECONDS):
+        if outcome is None or not self.store.set_each([(self.key, outcome, OUTCOME_SECONDS)])[0]:
             self.store.delete(self.key)
 
 
-def lease_of(miss: Miss, stamp: Stamp, *, is_takeover: bool = False) -> Lease:
-    """Return the lease for a computation under a stamp, of the tokens that the call itself depends on."""
-    entry, raw = miss.entry, miss.raw or {}
+def lease_of(load: Load, stamps: Stamps, *, is_takeover: bool = False) -> Lease:
+    """Return the lease for a computation under these stamps, of the tokens that the calls themselves depend on."""
     # A dead entry still names its nested tokens: an invalidation of a nested call is not in the stamp.
-    replaced = entry and entry.expires, [raw[name] for name in miss.entry_keys[len(miss.keys) :] if name in raw]
-    fingerprint = b"".join(stamp) + repr((replaced, is_takeover)).encode()
-    seconds = None if entry is None else entry.seconds
-    lease = lease_named(miss.policy.store, miss.keys[0], fingerprint, seconds, stamp)
-    return lease._replace(is_takeover=is_takeover)
-
-
-def lease_named(store: Store, key: str, fingerprint: bytes, seconds: float | None, stamp: Stamp = ()) -> Lease:
-    """
-    Return the lease with this key and fingerprint.
-
-    Args:
-        store: The cache.
-
-        key: That of the entry, or of the first of several.
-
-        fingerprint: Distinguishes the computation from others of the same key.
-
-        seconds: How long the last computation took; None if that is not known.
-
-        stamp: That of the new entry, if there is one entry.
-    """
+    replaced = [
+        (found.key, stamps[each], found.entry and found.entry.expires, list(found.nested_tokens.values()))
+        for each, found in load.misses.items()
+    ]
+    known = [found.entry.seconds for found in load.misses.values() if found.entry is not None]
     lifetime = USUAL_LIFETIME
-    if seconds is not None:
-        lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * seconds), LONGEST_LIFETIME)
-    # The key ends in "@" and a digest, as no other key does.
-    [lease_key] = shorten_keys([f"{key}@{blake2b(fingerprint, digest_size=8).hexdigest()}"], store.key_budget())
-    return Lease(store, lease_key, urandom(8), lifetime, stamp)
+    if len(known) == len(replaced):
+        lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * sum(known)), LONGEST_LIFETIME)
+    store = load.policy.store
+    digest = blake2b(repr((replaced, is_takeover)).encode(), digest_size=8).hexdigest()
+    return Lease(store, lease_key(replaced[0][0], digest), urandom(8), lifetime, is_takeover)
 
 
 # --- wait for the holder ---
 
 
-class Proceed(NamedTuple):
-    """Permission to compute now."""
+class Acquired(NamedTuple):
+    """What is left to compute, after other processes have computed."""
 
-    stamp: Stamp | None  #: that of the new entry; None if none is stored
+    load: Load
+    stamps: Stamps  #: those of the new entries
     lease: Lease | None  #: None: compute without holding the lease
+    values: Values  #: computed by others
+    results: dict[str, FlightResult]  #: of these, for followers
 
 
-class Resolved(NamedTuple):
-    """Another process has computed."""
-
-    value: Ok[Any]  #: for the caller
-    flight_result: FlightResult  #: for its followers
-
-
-def acquire_or_wait(miss: Miss, stamp: Stamp, deadline: float) -> EffectFlow[Proceed | Resolved]:
+def claim_stamps(load: Load) -> tuple[Stamps, Lease | None, bool]:
     """
-    Take the lease, or poll the cache for its holder's entry, at most until the deadline.
+    Return the stamps of new entries, the lease for them if there is one, and whether it is taken.
 
-    Always terminates: with an entry, or with permission to compute (possibly without holding the lease).
+    Creates absent tokens and takes the lease in one trip. The lease is named by the stamps as proposed. If all new
+    tokens win, no other caller can know these stamps; if one is refused, the lease counts for nothing and times out.
     """
-    lease = yield partial(lease_of, miss, stamp)
-    if (yield lease.take):
-        return Proceed(stamp, lease)
+    proposed: list[Lease] = []
+
+    def claim(stamps: Stamps) -> Item:
+        proposed.append(lease_of(load, stamps))
+        return proposed[0].item
+
+    try:
+        stamps, is_taken = build_stamps(load.policy, load.misses, load.unstamped, claim)
+    except BaseException:  # as in Lease.take()
+        for lease in proposed:
+            lease.end(None)
+        raise
+    if not any(stamp is not None for stamp in stamps.values()):
+        return stamps, None, False
+    lease = lease_of(load, stamps)
+    if proposed and proposed[0].key == lease.key:
+        lease = proposed[0]  # with its owner: the `add` may have succeeded, although it reported failure
+    return stamps, lease, is_taken
+
+
+def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, deadline: float) -> EffectFlow[Acquired]:
+    """
+    Poll the cache for the entries of a lease's holder, or take the lease, at most until the deadline.
+
+    Always terminates: with entries, or with permission to compute (possibly without holding the lease).
+    """
+    acquired = Acquired(load, stamps, lease, {}, {})
     pauses, failed_adds = pauses_until(deadline), 0
     while True:
-        entry_keys, raw, entry = yield partial(read_entry, miss.policy, miss.keys, [lease.key])
-        miss = miss._replace(entry_keys=entry_keys, raw=raw, entry=entry)
-        answer = _check_progress(miss, lease) or (yield from _next_lease(miss, lease))
-        if not isinstance(answer, Lease):
-            return answer
-        lease = answer
+        acquired, raw = yield partial(_look_for_entries, acquired, lease)
+        if raw is None:
+            return acquired  # type: ignore[no-any-return] # what _look_for_entries() returns
+        acquired, following = yield partial(_next_lease, acquired, lease, raw.get(lease.key))
+        if following is None:
+            break
+        lease = following
         if lease.key in raw:
             failed_adds = 0
         elif (yield lease.take):
-            return Proceed(lease.stamp, lease)
+            return acquired._replace(lease=lease)  # type: ignore[no-any-return] # as above
         else:
             failed_adds += 1
         if failed_adds == MOST_FAILED_ADDS:
-            return Proceed(lease.stamp, None)
-        if not lease.is_takeover and 0 < deadline - monotonic() <= (1 - TAKEOVER_FRACTION) * miss.policy.wait:
-            # The holder may be dead. Promote one follower now, or all of them time out, and compute, at the same time.
-            lease = yield partial(lease_of, miss, lease.stamp, is_takeover=True)
+            break
+        if not lease.is_takeover and 0 < deadline - monotonic() <= (1 - TAKEOVER_FRACTION) * load.policy.wait:
+            # The holder may be dead. Promote one caller now, or all of them time out, and compute, at the same time.
+            lease = yield partial(lease_of, acquired.load, acquired.stamps, is_takeover=True)
             continue
         pause = next(pauses, None)
         if pause is None:
-            return Proceed(lease.stamp, None)
+            break
         yield pause
+    return acquired._replace(lease=None)  # type: ignore[no-any-return] # as above
 
 
 def pauses_until(deadline: float) -> Iterator[Pause]:
@@ -163,41 +185,60 @@ def pauses_until(deadline: float) -> Iterator[Pause]:
         seconds = min(seconds * POLL_GROWTH, LONGEST_POLL)
 
 
-def _check_progress(miss: Miss, lease: Lease) -> Proceed | Resolved | None:
-    """Return how to go on, if the values just read decide it: serve, or compute. None: the holder computes still."""
-    entry, raw = miss.entry, miss.raw
+def _look_for_entries(acquired: Acquired, lease: Lease) -> tuple[Acquired, Mapping[str, object] | None]:
+    """Look the entries up again; return what is left, and the values that were read: None if the wait is over."""
+    load, stamps, _, values, results = acquired
+    policy = load.policy
+    again = look_up(policy, [found.keys for found in load.misses.values()], [lease.key])
+    raw = again[0].raw
+    load = load._replace(misses=dict(zip(load.misses, again, strict=True)))
     if raw is None:
-        miss.policy.emit("unstored", miss.keys[0], reason="the cache could not be asked")
-        return Proceed(None, None)
-    if entry is not None and entry.expires > time():
-        record_dependency(miss.policy.store.alias, miss.entry_keys, raw)
-        miss.policy.emit("shared", miss.keys[0], seconds=entry.seconds)
-        return Resolved(Ok(entry.value), _flight_result(miss))
-    holder = raw.get(lease.key)
-    if holder == lease.owner:  # the `add` succeeded, although it reported failure
-        return Proceed(lease.stamp, lease)
-    if holder == FAILED and is_within_max_stale(miss):
-        return Resolved(serve(miss), _flight_result(miss))
-    return None
+        for found in load.misses.values():
+            policy.emit("unstored", found.key, reason="the cache could not be asked")
+        return Acquired(load, dict.fromkeys(load.misses), None, values, results), None
+    load = take_fresh(load, values, results)
+    if load.misses and raw.get(lease.key) == FAILED and are_within_max_stale(policy, load.misses.values()):
+        results |= {found.key: _result_of(policy, found) for found in load.misses.values()}
+        values |= serve_each(policy, load.misses)
+        load = load.only(set())
+    if not load.misses:
+        return Acquired(load, {}, None, values, results), None
+    if raw.get(lease.key) == lease.owner:  # the `add` succeeded, although it reported failure
+        return Acquired(load, stamps, lease, values, results), None
+    return Acquired(load, {each: stamps[each] for each in load.misses}, None, values, results), raw
 
 
-def _next_lease(miss: Miss, lease: Lease) -> EffectFlow[Lease | Proceed]:
-    """Return the lease to wait for; permission to compute without one, if the holder's entry can't be used."""
-    raw: Any = miss.raw
-    stamp: Stamp | None = lease.stamp
-    if tokens_as_read(miss) != stamp:  # an invalidation: the holder's entry will never be served
-        stamp = yield partial(build_stamp, miss.policy, miss.keys, raw)
-    elif raw.get(lease.key) not in (STORED, FAILED):
-        return lease
-    if stamp is None:
-        return Proceed(None, None)
-    fresh = yield partial(lease_of, miss, stamp, is_takeover=lease.is_takeover)
-    return Proceed(stamp, None) if fresh.key == lease.key else fresh
+def take_fresh(load: Load, values: Values, results: dict[str, FlightResult]) -> Load:
+    """Move the fresh entries that others have stored into the values and results; return what is left to compute."""
+    policy = load.policy
+    for each, found in load.misses.items():
+        if found.entry is not None and found.entry.expires > time():
+            record_found(policy, found)
+            policy.emit("shared", found.key, seconds=found.entry.seconds)
+            values[each] = found.entry.value
+            results[found.key] = _result_of(policy, found)
+    return load._replace(misses={each: found for each, found in load.misses.items() if each not in values})
 
 
-def _flight_result(miss: Miss) -> FlightResult:
-    """Return the result for this caller's followers, of the entry that was read: they load copies of their own."""
-    raw: Any = miss.raw
-    nested_tokens = {name: raw[name] for name in miss.entry_keys[len(miss.keys) :]}
-    serialized = serialized_value(miss.policy.codec.serializer, raw[miss.keys[0]])
-    return FlightResult(serialized, nested_tokens, miss.entry.seconds if miss.entry else 0.0)
+def _next_lease(acquired: Acquired, lease: Lease, holder: object) -> tuple[Acquired, Lease | None]:
+    """Return the lease to wait for; None if the holder has ended, and its entries can't be used."""
+    load, stamps = acquired.load, acquired.stamps
+    if any(stamp is not None and load.misses[each].tokens != stamp for each, stamp in stamps.items()):
+        # An invalidation: the holder's entry for it will never be served.
+        stamps, _ = build_stamps(load.policy, load.misses, {each for each, stamp in stamps.items() if stamp is None})
+        acquired = acquired._replace(stamps=stamps)
+        if all(stamp is None for stamp in stamps.values()):
+            return acquired, None
+    elif holder not in (STORED, FAILED):
+        return acquired, lease
+    fresh = lease_of(load, stamps, is_takeover=lease.is_takeover)
+    return acquired, None if fresh.key == lease.key else fresh
+
+
+def _result_of(policy: CachePolicy, found: Found) -> FlightResult:
+    """Return the result for followers of an entry that was read: they load copies of their own."""
+    raw: Any = found.raw
+    serialized = serialized_value(policy.codec, found.key, raw[found.key])
+    entry: Any = found.entry  # the caller knows that there is one
+    ends = policy.stale_until(entry)
+    return FlightResult(found.tokens, found.nested_tokens, serialized, entry.seconds, ends=ends)

@@ -1,26 +1,46 @@
 """Evaluate lazy results: fetch a QuerySet's rows; reject iterators and awaitables, which can be used only once."""
 
 import inspect
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from django.db.models.query import RawQuerySet
 
 from cachedeco.loading.effects import Err, Ok, Outcome
+from cachedeco.storage.serializers import ABSENT, Raised
 
-V = TypeVar("V")
+Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
+
+OTHER_TYPE_OF_ID: Final = (
+    "{0}() was asked for {1!r} and returned {2!r}, which is another id. Call it with ids of the type that it returns, "
+    "or let it return the ids that it was asked for."
+)
 
 
-def materialize(function: str, outcome: Ok[Any]) -> Outcome[Any]:
-    """Evaluate a lazy result, or return the exception that this raises."""
+def materialize(function: str, returned: object, ids: Sequence[Any], *, takes_ids: bool) -> Outcome[Values]:
+    """
+    Return the evaluated value of each id, or the exception that this raises.
+
+    Args:
+        function: Its name, for errors.
+
+        returned: What the function returned: a value, or a mapping of ids to values.
+
+        ids: Those of the call; one, of any name, if the function takes no ids.
+
+        takes_ids: Whether the function takes ids.
+    """
     try:
-        return Ok(_materialize(function, outcome.value))
+        if not takes_ids:
+            return Ok({ids[0]: _materialize(function, returned)})
+        values = _values_by_id(function, _materialize(function, returned), ids)
+        return Ok({each: _materialize(function, value) for each, value in values.items()})
     except Exception as error:  # noqa: BLE001 -- the driver raises it
         return Err(error)
 
 
-def _materialize(function: str, value: V) -> V:
+def _materialize(function: str, value: Any) -> Any:
     """
     Evaluate a lazy result: fetch a QuerySet's rows, reject iterators and awaitables.
 
@@ -39,3 +59,34 @@ def _materialize(function: str, value: V) -> V:
     if isinstance(value, QuerySet):
         len(value)  # fetches the rows: a database error reaches the caller, as without a cache
     return value
+
+
+def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values:
+    """
+    Return the value of each id, ABSENT for those that the function does not know; drop values of other ids.
+
+    Raises:
+        TypeError: It is no mapping, or it has the ids in another type, so that all would count as absent.
+    """
+    if not isinstance(returned, Mapping):
+        kind = type(returned).__name__
+        msg = f"{function}() returned a {kind}; it must return a mapping of ids to values, as in_bulk()."
+        raise TypeError(msg)
+    values: Values = {each: returned.get(each, ABSENT) for each in ids}
+    absent = {str(each): each for each, value in values.items() if value is ABSENT}
+    if absent and len(returned) > len(values) - len(absent):
+        twin = next((each for each in returned if each not in values and str(each) in absent), ABSENT)
+        if twin is not ABSENT:
+            msg = OTHER_TYPE_OF_ID.format(function, absent[str(twin)], twin)
+            raise TypeError(msg)
+    return values
+
+
+def outcome_of(value: Any) -> Outcome[Any]:
+    """Return the outcome of a call: a value, or an exception that is stored as one."""
+    return Err(value.error) if isinstance(value, Raised) else Ok(value)
+
+
+def without_absent(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the caller's result: in the order of the ids, without those that the function does not know."""
+    return {each: values[each] for each in ids if values[each] is not ABSENT}

@@ -1,12 +1,12 @@
 """`CachePolicy`: the options of one cached function, resolved against the settings in force."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.entries import EntryCodec
+from cachedeco.storage.entries import Entry, EntryCodec
 from cachedeco.storage.store import Store
 
 
@@ -20,6 +20,7 @@ class CachePolicy:
     using: str
     timeout: Callable[[Any], float | None]  #: takes the value; None for ever, 0 to not store
     cache_if: Callable[[Any], object]
+    cache_exceptions: Mapping[type[Exception], float | None]  #: how long an exception is remembered, None for ever
     lifetime: float | None  #: how long a call's own token lives, None for ever
     stale_while_revalidate: float  #: how long past its timeout an entry may be served while one caller refreshes it
     stale_if_error: float  #: how long past its timeout an entry may be served if the computation raises
@@ -39,6 +40,18 @@ class CachePolicy:
     def max_stale(self) -> float:
         """How long past its timeout an entry may be served at all."""
         return max(self.stale_while_revalidate, self.stale_if_error)
+
+    def remembers(self, error: BaseException) -> bool:
+        """Tell whether an exception is stored, as a value is."""
+        return bool(self.cache_exceptions) and isinstance(error, tuple(self.cache_exceptions))
+
+    def timeout_of_error(self, error: Exception) -> float | None:
+        """Return the timeout of an exception that is stored: that of the nearest of its classes."""
+        return next(self.cache_exceptions[kind] for kind in type(error).__mro__ if kind in self.cache_exceptions)
+
+    def stale_until(self, entry: Entry) -> float:
+        """Return the end of the time in which an entry may be served while it is refreshed."""
+        return entry.expires + min(entry.stale, self.stale_while_revalidate)
 
     def emit(
         self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: BaseException | None = None

@@ -26,11 +26,17 @@ class PickleSerializer:
 
 
 def refresh_from(message: str) -> None:
-    """Refresh the entry that a message of `refreshing.enqueue()` names."""
-    (cached, args, kwargs), key = signing.loads(message, salt=SALT, serializer=PickleSerializer)
-    if cached.key_for(*args, **kwargs) != key:
-        raise RuntimeError(OTHER_KEY.format(key, cached.key_for(*args, **kwargs), REMEDY))
-    if iscoroutinefunction(cached):
-        async_to_sync(cached.arefresh)(*args, **kwargs)
+    """
+    Refresh the entries that a message of `refreshing.enqueue()` names.
+
+    Raises:
+        RuntimeError: The call has other keys here.
+    """
+    call, keys = signing.loads(message, salt=SALT, serializer=PickleSerializer)
+    for there, here in zip(keys, call._entry_keys(), strict=True):  # noqa: SLF001 -- a call of ours
+        if there != here:
+            raise RuntimeError(OTHER_KEY.format(there, here, REMEDY))
+    if iscoroutinefunction(call):
+        async_to_sync(call.arefresh)()
     else:
-        cached.refresh(*args, **kwargs)
+        call.refresh()

@@ -10,7 +10,7 @@ expiry with a time ahead of the clock, by an exponentially distributed amount wh
 the last computation. Without a lease e^(1/beta) callers would refresh on average, for any number of callers.
 """
 
-from collections.abc import Callable
+from collections.abc import Hashable, Sequence
 from functools import partial
 from importlib import import_module
 from math import log
@@ -21,12 +21,14 @@ from typing import Any, Literal, cast
 from django.core import signing
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import NO_RESULT, Miss, Reinvocation, serve, tokens_as_read
+from cachedeco.loading.computing import Load, serve_each
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
-from cachedeco.loading.leases import FAILED, Lease, Proceed, lease_of
+from cachedeco.loading.leases import FAILED, Acquired, Lease, lease_of
+from cachedeco.loading.materializing import Values
+from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
-from cachedeco.loading.single_flight import Flight, join_or_lead, run_as_leader
-from cachedeco.storage.entries import Entry
+from cachedeco.loading.single_flight import NO_RESULTS, Flight, flight_name, join_or_lead, run_as_leader
+from cachedeco.storage.entries import Entry, Stamp
 from cachedeco.tracking import collector
 
 
@@ -36,111 +38,125 @@ def xfetch_time(entry: Entry, beta: float) -> float:
     return time() - entry.seconds * beta * log(1 - random())
 
 
-def stale_flow(miss: Miss) -> Flow[Any]:
-    """Serve a stale entry, or one that is refreshed early, unless this caller won the lease and must refresh it."""
-    mode = yield partial(_refresh_mode, miss)
-    if mode is not None:
-        flight, leads = join_or_lead(miss, tokens_as_read(miss))
-        lease = (yield from _take_lease(flight, miss)) if leads else None
-        if lease and mode == "caller":
-            miss.policy.emit("miss", miss.keys[0])
-            return (yield from run_as_leader(flight, miss, Proceed(lease.stamp, lease)))
-        if lease:
-            # The enclosing computation used the stale value, so it must not inherit the refresh's dependencies.
-            with collector.collect_dependencies(miss.policy.store.alias, collects=False, leads=False):
-                yield from _start_in_background(flight, miss, lease, mode)
-    return serve(miss)
+def stale_flow(load: Load) -> Flow[Values]:
+    """Serve stale entries, or some that are refreshed early, unless this caller won the lease and must refresh them."""
+    policy = load.policy
+    values: Values = {}
+    mode = yield partial(_refresh_mode, policy)
+    flight, is_handed_over = Flight(), False
+    try:
+        acquired = (yield partial(_claim, flight, load)) if mode is not None else None
+        if acquired is not None and mode == "caller":
+            for found in acquired.load.misses.values():
+                policy.emit("miss", found.key)
+            outcome = yield from run_as_leader(flight, acquired)
+            if isinstance(outcome, Err):
+                return outcome
+            values = outcome.value
+        elif acquired is not None and mode is not None:
+            # The enclosing computation used the stale values, so it must not inherit the refresh's dependencies.
+            with collector.collect_dependencies(policy.store.alias, collects=False, leads=False):
+                is_handed_over = yield from _start_in_background(flight, acquired, mode)
+    finally:
+        if not is_handed_over:
+            flight.complete(NO_RESULTS)
+    return Ok(values | serve_each(policy, load.only(load.misses.keys() - values.keys()).misses))
 
 
-def _refresh_mode(miss: Miss) -> Literal["caller", "thread", "task"] | None:
+def _refresh_mode(policy: CachePolicy) -> Literal["caller", "thread", "task"] | None:
     """Return what refreshes the entry; None in a transaction, whose values are never shared."""
     if transactions.any_open():
         return None
     # No other connection sees what the transaction of a TestCase has written.
-    return "caller" if transactions.any_in_test() else miss.policy.refresh
+    return "caller" if transactions.any_in_test() else policy.refresh
 
 
-def _take_lease(flight: Flight, miss: Miss) -> EffectFlow[Lease | None]:
-    """Return the lease if this caller gets it; otherwise end the flight, since this caller computes nothing."""
-    taken = None
-    try:
-        lease = yield partial(lease_of, miss, tokens_as_read(miss))
-        taken = lease if (yield lease.take) else None
-    finally:
-        if taken is None:
-            flight.complete(NO_RESULT)
-    return taken
+def _claim(flight: Flight, load: Load) -> Acquired | None:
+    """Lead the flights that have no leader, and take the lease for them; None if another caller refreshes."""
+    names = {each: flight_name(load, each, found) for each, found in load.misses.items()}
+    others = join_or_lead(flight, names.values())
+    led = load.only({each for each, name in names.items() if name not in others})
+    if not led.misses:
+        return None
+    stamps: dict[Hashable, Stamp | None] = {each: found.tokens for each, found in led.misses.items()}
+    lease = lease_of(led, stamps)
+    return Acquired(led, stamps, lease, {}, {}) if lease.take() else None
 
 
 # --- in the background ---
 
 
-def _start_in_background(flight: Flight, miss: Miss, lease: Lease, mode: Literal["thread", "task"]) -> EffectFlow[None]:
-    """Have a thread or a task refresh the entry; if that fails, release the lease for the next caller."""
-    if mode == "thread" and (yield Spawn(_refresh_in_thread(flight, miss, lease))):
-        return
-    flight.complete(NO_RESULT)
-    if mode == "thread" or not (yield partial(_enqueue_task, miss)):
-        yield partial(lease.end, None)
+def _start_in_background(flight: Flight, acquired: Acquired, mode: Literal["thread", "task"]) -> EffectFlow[bool]:
+    """
+    Have a thread or a task refresh the entries; if that fails, release the lease for the next caller.
+
+    Returns:
+        Whether a thread has the flight now, and will complete it.
+    """
+    if mode == "thread" and (yield Spawn(_refresh_in_thread(flight, acquired))):
+        return True
+    if acquired.lease and (mode == "thread" or not (yield partial(_enqueue_task, acquired.load))):
+        yield partial(acquired.lease.end, None)
+    return False
 
 
-def _refresh_in_thread(flight: Flight, miss: Miss, lease: Lease) -> Flow[Any]:
-    """Refresh the entry as a leader, if the call has the same key in this thread or task."""
-    is_same = False
+def _refresh_in_thread(flight: Flight, acquired: Acquired) -> Flow[Any]:
+    """Refresh the entries as a leader, if the call has the same keys in this thread or task."""
+    load, lease = acquired.load, acquired.lease
     try:
-        resolve_call = miss.reinvocation.resolve_call if miss.reinvocation else None
-        problem = yield partial(find_key_mismatch, miss.keys, resolve_call, REMEDY)
-        is_same = problem is None
+        problem = yield partial(find_key_mismatch, load, REMEDY)
+        if problem is None:
+            # The enclosing computation, inherited with the context, goes on meanwhile: it must not inherit.
+            with collector.collect_dependencies(load.policy.store.alias, collects=False, leads=False):
+                outcome = yield from run_as_leader(flight, acquired)
+            problem = outcome.error if isinstance(outcome, Err) else None
+        else:
+            yield partial(cast("Lease", lease).end, FAILED)  # a refresh has one
     finally:  # the event loop may end, and cancel this flow, before the refresh starts
-        if not is_same:
-            flight.complete(NO_RESULT)
-    if is_same:
-        # The enclosing computation, inherited with the context, goes on meanwhile: it must not inherit dependencies.
-        with collector.collect_dependencies(miss.policy.store.alias, collects=False, leads=False):
-            outcome = yield from run_as_leader(flight, miss, Proceed(lease.stamp, lease))
-        problem = outcome.error if isinstance(outcome, Err) else None
-    else:
-        yield partial(lease.end, FAILED)
+        flight.complete(NO_RESULTS)
     if problem is not None:
-        miss.policy.emit("error", miss.keys[0], reason="The refresh failed", error=problem)
+        load.policy.emit("error", next(iter(load.misses.values())).key, reason="The refresh failed", error=problem)
     return Ok(None)
 
 
-def find_key_mismatch(keys: list[str], resolve_call: Callable[[], list[str]] | None, remedy: str) -> Exception | None:
+def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
     """
-    Return an error if the key differs in this thread (for example, `vary` reads a thread-local tenant).
+    Return an error if a key differs in this thread (for example, `vary` reads a thread-local tenant).
 
     Args:
-        keys: Those of the call, in the caller's thread.
-
-        resolve_call: Returns them as they are in this thread. None: they can't be computed again.
+        load: The calls, with the keys that they have in the caller's thread.
 
         remedy: What the error advises.
     """
+    keys = [list(found.keys) for found in load.misses.values()]
     try:
-        keys_here = resolve_call() if resolve_call else keys
+        keys_here = load.reinvocation.resolve_keys(list(load.misses)) if load.reinvocation else keys
     except Exception as error:  # noqa: BLE001 -- the user's `vary` may raise anything in another thread
         return error
-    return None if keys_here == keys else RuntimeError(OTHER_KEY.format(keys[0], keys_here[0], remedy))
+    for there, here in zip(keys, keys_here, strict=True):
+        if there != here:
+            return RuntimeError(OTHER_KEY.format(there[0], here[0], remedy))
+    return None
 
 
-def _enqueue_task(miss: Miss) -> bool:
+def _enqueue_task(load: Load) -> bool:
     try:
-        cast("Reinvocation", miss.reinvocation).enqueue(miss.keys[0])  # a stale entry has one
+        cast("Any", load.reinvocation).enqueue(list(load.misses))  # a stale entry has one
     except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or any failure of the queue
-        miss.policy.emit("error", miss.keys[0], reason="The refresh can't be enqueued", error=error)
+        key = next(iter(load.misses.values())).key
+        load.policy.emit("error", key, reason="The refresh can't be enqueued", error=error)
         return False
     return True
 
 
-def enqueue(call: tuple[Any, ...], key: str) -> None:
+def enqueue(call: object, keys: Sequence[str]) -> None:
     """
-    Enqueue a task that refreshes one entry.
+    Enqueue a task that refreshes the entries of a call.
 
     Args:
-        call: The cached function, its arguments and its keyword arguments.
+        call: The call, which can be pickled, and has `refresh()`.
 
-        key: That of the entry.
+        keys: Those of its entries, as they are in this thread.
     """
     tasks = import_module("cachedeco.loading.refresh_task")  # needs Django 6, as the setting's own check says
-    tasks.refresh.enqueue(signing.dumps((call, key), salt=SALT, serializer=PickleSerializer, compress=True))
+    tasks.refresh.enqueue(signing.dumps((call, list(keys)), salt=SALT, serializer=PickleSerializer, compress=True))

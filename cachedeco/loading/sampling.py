@@ -5,13 +5,12 @@ A policy tells once whether its hits are inspected at all, so that a plain hit r
 door: the app installs it, and the core knows only its two functions.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
 from random import random
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.loading.computing import Miss
+from cachedeco.loading.computing import Load
 from cachedeco.loading.effects import Flow
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import xfetch_time
@@ -19,20 +18,12 @@ from cachedeco.storage.entries import Entry
 
 T = TypeVar("T")
 
-ResolveCalls = Callable[[Sequence[Any]], list[list[str]]]  # takes ids, and returns the keys of each
-
 
 class Auditor(Protocol):
-    """Recompute hits in the background. Each method returns the flow that serves the caller."""
+    """Recomputes hits in the background."""
 
-    def audited_hit_flow(self, miss: Miss, /) -> Flow[Any]:
-        """Serve one hit, and audit it."""
-        ...
-
-    def audited_batch_flow(
-        self, misses: Mapping[Hashable, Miss], resolve_calls: ResolveCalls, flow: Flow[T], /
-    ) -> Flow[T]:
-        """Run the flow of a bulk call, and audit some of its hits, by id."""
+    def audited_flow(self, hits: Load, flow: Flow[T], /) -> Flow[T]:
+        """Run the flow that serves the caller, and audit these hits."""
         ...
 
 
@@ -69,6 +60,6 @@ def inspect_hit(policy: CachePolicy, entry: Entry) -> Literal["refresh", "audit"
     """Decide at random what else to do with a fresh hit; None, for most, is to serve it only."""
     if policy.early and entry.expires <= xfetch_time(entry, policy.early):
         return "refresh"
-    if policy.audit and random() < policy.audit:
+    if policy.audit and not entry.is_error and random() < policy.audit:
         return "audit"
     return None

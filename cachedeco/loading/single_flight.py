@@ -1,10 +1,17 @@
 """
 Single flight: one computation in a process for all callers that miss the same entry, against cache stampedes.
 
-A *flight* is one computation with its followers, named by key and stamp: a caller that arrives after an invalidation
-reads other tokens, and never joins a computation that began before it. Callers without a stamp never join a flight
-that has started. In one process the followers wait for the leader itself; between processes the leader holds a lease,
-and the leaders of other processes poll the cache until the entry is there.
+A *flight* is one computation with its followers. It is named by the entry's whole key and the call's own tokens as they
+were read: a caller that arrives after an invalidation reads other tokens, and never joins a computation that began
+before it. In one process the followers wait for the leader itself; between processes the leader holds a lease, and the
+leaders of other processes poll the cache until the entries are there. A call for many ids leads the flights that have
+no leader, computes these together, and then waits for the leaders of the others.
+
+What a follower has read may not be all that the leader's value depends on: a token was absent, or a nested call has
+tokens of its own. Then the follower reads the leader's tokens again, after the computation, and takes the value only if
+all of them still stand: tokens never repeat, so no invalidation has come between. A result without a stamp proves
+nothing. It goes only to callers that joined before the computation began; those that arrive during it share the next
+one.
 
 A wait is bounded: by `wait` seconds in each call, after which the caller computes. Inside a transaction a caller never
 waits, since it may hold the database lock that the computation needs; nor does a leader wait for another leader, so
@@ -12,216 +19,323 @@ that there is no deadlock. A value that was computed inside a transaction is nev
 data.
 """
 
-from collections.abc import Collection, Iterable
-from concurrent.futures import Future
+from collections.abc import Hashable, Iterable, Mapping
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import NO_RESULT, FlightResult, Miss, compute, propagate_dependencies, stale_fallback
+from cachedeco.loading.computing import (
+    FlightResult,
+    Load,
+    Results,
+    compute,
+    propagate_dependencies,
+    stale_fallback,
+)
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.exceptions import copy_exception
-from cachedeco.loading.leases import FAILED, STORED, LeaseOutcome, Proceed, acquire_or_wait
-from cachedeco.loading.reading import build_stamp
+from cachedeco.loading.leases import (
+    FAILED,
+    STORED,
+    Acquired,
+    Lease,
+    LeaseOutcome,
+    claim_stamps,
+    take_fresh,
+    wait_for_holder,
+)
+from cachedeco.loading.lookup import Found, look_up
+from cachedeco.loading.materializing import Values
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.promise import Promise
+from cachedeco.loading.stamping import build_stamps
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
 from cachedeco.tracking import collector
 
-# Alias, the entry's key, and the tokens that the call itself depends on; None if they could not be read.
+# Alias, the entry's whole key, and the call's own tokens: empty if one is absent, None if there is no stamp to have.
 FlightName = tuple[str, str, Stamp | None]
+
+# The leader was cancelled or crashed; followers look the entries up again.
+NO_RESULTS: Final[Results] = {}
 
 
 class Flight:
-    """A computation of this process that runs, or is about to start."""
+    """A computation of this process that runs, or is about to start: for one entry, or for several."""
 
-    __slots__ = ("future", "has_started", "lock", "name", "previous")
+    __slots__ = ("is_renamed", "lock", "names", "previous", "promise", "started_without_stamp")
 
-    def __init__(
-        self, name: FlightName, previous: "Flight | None" = None, future: "Future[FlightResult] | None" = None
-    ) -> None:
-        """Prepare a flight that others can join."""
-        self.name = name
-        self.previous = previous  #: without a stamp: the flight of this name that had started already
-        self.has_started = False
-        self.future: Future[FlightResult] = (
-            Future() if future is None else future
-        )  #: a group has one for all its flights
+    def __init__(self) -> None:
+        """Prepare a flight that has no name, so that no caller can join it yet."""
+        self.names: set[FlightName] = set()
+        self.is_renamed = False  #: whether its leader has created the tokens that were absent
+        self.previous: list[Flight] = []  #: flights of its names that have started without a stamp, and still run
+        self.started_without_stamp: set[FlightName] = set()
+        self.promise: Promise[Results] = Promise()
         self.lock = _lock  #: identifies the process
 
-    def start(self) -> None:
-        """Mark the flight as started. Callers that could not read a stamp may no longer join it."""
+    def rename(self, names: Mapping[FlightName, FlightName | None]) -> None:
+        """
+        Register the flight under names that contain the tokens just created, beside those without them.
+
+        A name that gets None has no stamp: callers may no longer join it, as they could not notice an invalidation.
+        """
+        if self.is_renamed and all(name == stamped for name, stamped in names.items()):
+            return
         with _lock:
-            self.previous, self.has_started = None, True
+            self.is_renamed = True
+            for name, stamped in names.items():
+                if stamped is None:
+                    self.started_without_stamp.add(name)
+                elif stamped not in _flights:  # no other leader was quicker
+                    self.names.add(stamped)
+                    _flights[stamped] = self
 
-    def complete(self, flight_result: FlightResult) -> None:
-        """Give the result to all followers, and end the flight: no caller joins it any more."""
-        _complete((self,), self.future, flight_result)
-
-
-class FlightGroup(NamedTuple):
-    """Flights that share one computation."""
-
-    flights: dict[FlightName, Flight]
-    future: "Future[FlightResult]"
-
-    def rename(self, names: Iterable[FlightName]) -> None:
-        """Also register the flights under the names that include the newly created tokens."""
+    def complete(self, results: Results) -> None:
+        """Give the results to all followers, and end the flight: no caller joins it any more."""
+        if self.lock is not _lock or (self.promise.is_kept and not self.names):
+            return  # it is complete; or it is in a child that was forked during the flight: no follower waits there
+        # First: an interrupt before the next lines leaves a flight without followers, and not followers without it.
+        self.promise.keep(results)
         with _lock:
-            for name in names:
-                flight = Flight(name, future=self.future)
-                if _flights.setdefault(name, flight) is flight:  # no other leader was quicker
-                    self.flights[name] = flight
-
-    def complete(self) -> None:
-        """Release all followers to re-check the cache, and end the flights."""
-        _complete(self.flights.values(), self.future, NO_RESULT)
+            for name in self.names:
+                if _flights.get(name) is self:  # without a stamp, the next flight may have the name
+                    del _flights[name]
+            self.names, self.previous = set(), []
 
 
 _lock = Lock()
 _flights: dict[FlightName, Flight] = {}
 
 
-def _complete(flights: Collection[Flight], future: "Future[FlightResult]", flight_result: FlightResult) -> None:
-    """Remove the flights from the registry, and set the result of their future."""
-    with _lock:
-        if any(flight.lock is not _lock for flight in flights):
-            return  # in a child that was forked during the flight: no follower waits there
-        for flight in flights:
-            if _flights.get(flight.name) is flight:  # without a stamp, the next flight may have the name
-                del _flights[flight.name]
-    future.set_result(flight_result)
-
-
-def join_or_lead(miss: Miss, stamp: Stamp | None) -> tuple[Flight, bool]:
-    """
-    Return the flight of a call, and whether the caller leads it. A leader must complete it.
-
-    Without a stamp, an invalidation since the start of a computation can't be noticed. So such a caller never joins a
-    flight that has started: all that arrive during it share the next one.
-    """
-    name = (miss.policy.store.alias, miss.keys[0], stamp)
-    with _lock:
-        previous = _flights.get(name)
-        if previous is not None and not (stamp is None and previous.has_started):
-            return previous, False
-        flight = _flights[name] = Flight(name, previous)
-        return flight, True
-
-
-def join_or_lead_each(names: Iterable[FlightName]) -> tuple[FlightGroup, list["Future[FlightResult]"]]:
-    """Lead the flights of these names that have no leader; return them, and the futures of the others."""
-    future: Future[FlightResult] = Future()
-    led: dict[FlightName, Flight] = {}
-    others: dict[Future[FlightResult], None] = {}
+def join_or_lead(own: Flight, names: Iterable[FlightName]) -> dict[FlightName, Flight]:
+    """Let a flight lead those of these names that have no leader; return the flights of the others, by name."""
+    others: dict[FlightName, Flight] = {}
     with _lock:
         for name in names:
-            flight = _flights.get(name)
-            if flight is None:
-                led[name] = _flights[name] = Flight(name, future=future)
-            elif flight.future is not future:
-                others[flight.future] = None
-    return FlightGroup(led, future), list(others)
+            flight = _flights.get(name) or _flight_that_creates_tokens(name)
+            # One that has its results is as good as gone: who joined it would get, again and again, what it can't use.
+            if flight is None or flight.promise.is_kept or name in flight.started_without_stamp:
+                own.names.add(name)  # first: an interrupt between the two lines leaves no flight behind
+                _flights[name] = own
+                if flight is not None and not flight.promise.is_kept:
+                    own.previous.append(flight)
+            else:
+                others[name] = flight
+    return others
+
+
+def _flight_that_creates_tokens(name: FlightName) -> Flight | None:
+    """Return the flight of an entry whose leader creates tokens: a caller may read these before the flight has them."""
+    alias, key, _ = name
+    flight = _flights.get((alias, key, ()))
+    return None if flight is None or flight.is_renamed else flight
 
 
 # --- flows ---
 
 
-def miss_flow(miss: Miss) -> Flow[Any]:
-    """Compute and store as a leader, or take a leader's result as a follower."""
-    policy = miss.policy
-    policy.emit("miss", miss.keys[0])
-    stamp, is_alone = yield partial(_prepare, miss)
-    deadline = monotonic() + policy.wait
-    while not is_alone and (remaining := deadline - monotonic()) > 0:
-        flight, leads = join_or_lead(miss, stamp)
-        if leads:
-            return (yield from _lead(flight, miss, stamp, deadline))
-        flight_result = yield Wait(flight.future, remaining)
-        if flight_result is None:
-            break
-        if stamp is not None and not flight_result.is_cacheable:
-            stamp = None  # an invalidation of a nested call before this caller arrived may not be in the stamp
-            continue
-        outcome, is_alone = yield from _follow(miss, stamp, flight_result)
-        if outcome is not None:
-            return outcome
-    return (yield from compute(miss, stamp))[0]
+def load_flow(load: Load) -> Flow[Values]:
+    """Compute and store as a leader, or take leaders' results as a follower."""
+    policy = load.policy
+    for each, found in load.misses.items():
+        policy.emit("bypassed" if each in load.unstamped else "miss", found.key)
+    values: Values = {}
+    if not (yield _must_compute_alone):
+        deadline = monotonic() + policy.wait
+        while load.misses and deadline > monotonic():
+            outcome, load, may_go_on = yield from _load_in_flights(load, deadline)
+            if isinstance(outcome, Err):
+                return outcome
+            values |= outcome.value
+            if not may_go_on:
+                break
+    if load.misses:
+        stamps, _ = yield partial(build_stamps, policy, load.misses, load.unstamped)
+        outcome, _ = yield from compute(load, stamps)
+        return outcome if isinstance(outcome, Err) else Ok(values | outcome.value)
+    return Ok(values)
 
 
-def _prepare(miss: Miss) -> tuple[Stamp | None, bool]:
-    """Return the stamp of the new entry, and whether this caller must compute alone."""
-    stamp = build_stamp(miss.policy, miss.keys, miss.raw)
-    return stamp, collector.is_leading() or transactions.any_open()
+def _must_compute_alone() -> bool:
+    """Tell whether this caller may not wait: it leads, and others wait for it; or it may hold a lock."""
+    return collector.is_leading() or transactions.any_open()
 
 
-def _follow(
-    miss: Miss, stamp: Stamp | None, flight_result: FlightResult
-) -> EffectFlow[tuple[Outcome[Any] | None, bool]]:
-    """Return the leader's result if this caller may use it, and otherwise whether to stop waiting."""
-    # The flight's name has no nested tokens: compare those that the leader read with those of now.
-    names = list(flight_result.nested_tokens) if stamp is not None else []
-    if flight_result is NO_RESULT or (
-        names
-        and flight_result.nested_tokens != (yield partial(many_caches.get_many_across_caches, miss.policy.store, names))
-    ):
-        return None, False
-    if flight_result.error is not None:
-        return (yield from stale_fallback(miss, flight_result.error)) or Err(copy_exception(flight_result.error)), True
-    if flight_result.serialized is None:  # an unpicklable result cannot be shared, so waiting again is pointless
-        return None, True
-    return (yield partial(_load_copy, miss, stamp, flight_result, flight_result.serialized))  # type: ignore[no-any-return] # what _load_copy() returns
-
-
-def _load_copy(
-    miss: Miss, stamp: Stamp | None, flight_result: FlightResult, serialized: bytes
-) -> tuple[Ok[Any] | None, bool]:
+def _load_in_flights(load: Load, deadline: float) -> EffectFlow[tuple[Outcome[Values], Load, bool]]:
+    """Lead the flights that have no leader, then wait for the others; return what is left, and whether to go on."""
+    names = {each: flight_name(load, each, found) for each, found in load.misses.items()}
+    values: Values = {}
+    flight = Flight()
     try:
-        value = miss.policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
-    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
-        miss.policy.emit("error", miss.keys[0], reason="The value can't be unpickled", error=error)
-        return None, True
-    propagate_dependencies(miss, stamp, flight_result.nested_tokens)
-    miss.policy.emit("shared", miss.keys[0], seconds=flight_result.seconds)
-    return Ok(value), False
+        others = join_or_lead(flight, names.values())
+        led = load.only({each for each, name in names.items() if name not in others})
+        if led.misses:
+            outcome = yield from _lead(flight, led, names, deadline)
+            if isinstance(outcome, Err):
+                return outcome, load, False
+            values |= outcome.value
+    finally:
+        flight.complete(NO_RESULTS)  # if it is not complete yet: at worst the followers look again
+    joined = load.only({each for each, name in names.items() if name in others})
+    results: dict[str, FlightResult] = {}
+    for each, found in joined.misses.items():
+        landed = yield Wait(others[names[each]].promise, max(0.0, deadline - monotonic()))
+        if landed is None:
+            return Ok(values), joined, False  # the wait is over
+        if found.key in landed:
+            results[found.key] = landed[found.key]
+    outcome, joined, may_go_on = yield from _follow(joined, results)
+    return outcome if isinstance(outcome, Err) else Ok(values | outcome.value), joined, may_go_on
 
 
-def _lead(flight: Flight, miss: Miss, stamp: Stamp | None, deadline: float) -> Flow[Any]:
+def flight_name(load: Load, each: Hashable, found: Found) -> FlightName:
+    """Return the name of the flight of one id."""
+    has_stamp = found.raw is not None and each not in load.unstamped
+    return load.policy.store.alias, found.key, found.tokens if has_stamp else None
+
+
+# --- lead ---
+
+
+def _lead(flight: Flight, load: Load, names: Mapping[Hashable, FlightName], deadline: float) -> Flow[Values]:
     """Compute for all followers of the flight, unless another process does."""
-    flight_result: FlightResult | None = NO_RESULT
+    for previous in flight.previous:  # each has started, so its leader waits for no flight
+        yield Wait(previous.promise, max(0.0, deadline - monotonic()))
+    stamps, lease, is_taken = yield partial(claim_stamps, load)
     try:
-        if stamp is not None:
-            answer = yield from acquire_or_wait(miss, stamp, deadline)
-        else:
-            if flight.previous is not None:  # it has started, so its leader waits for no flight
-                yield Wait(flight.previous.future, max(0.0, deadline - monotonic()))
-            answer = Proceed(None, None)
-        flight_result = None if isinstance(answer, Proceed) else answer.flight_result
-    finally:
-        if flight_result is not None:
-            flight.complete(flight_result)
-    return (yield from run_as_leader(flight, miss, answer)) if isinstance(answer, Proceed) else answer.value
+        flight.rename({names[each]: _stamped(names[each], stamp) for each, stamp in stamps.items()})
+        acquired = Acquired(load, stamps, lease, {}, {})
+        if lease is not None and not is_taken:
+            acquired = yield from wait_for_holder(load, stamps, lease, deadline)
+            flight.rename({names[each]: _stamped(names[each], acquired.stamps[each]) for each in acquired.load.misses})
+        if not acquired.load.misses:
+            flight.complete(acquired.results)
+            return Ok(acquired.values)
+        outcome = yield from run_as_leader(flight, acquired)
+    except BaseException:  # an interrupt: the lease would stop all processes until it times out
+        _give_back(lease if is_taken else None)
+        raise
+    return outcome if isinstance(outcome, Err) else Ok(acquired.values | outcome.value)
 
 
-def run_as_leader(flight: Flight, miss: Miss, permission: Proceed) -> Flow[Any]:
+def _stamped(name: FlightName, stamp: Stamp | None) -> FlightName | None:
+    alias, key, _ = name
+    return None if stamp is None else (alias, key, stamp)
+
+
+def run_as_leader(flight: Flight, acquired: Acquired) -> Flow[Values]:
     """Compute for all followers of the flight, and release the lease."""
-    flight_result = NO_RESULT
-    flight.start()
+    load, stamps, lease, _, results = acquired
     try:
-        outcome, flight_result = yield from compute(miss, permission.stamp, leads=True)
-    finally:
-        # Release the followers first, even on error: at worst they re-check the cache.
-        flight.complete(flight_result)
-    if permission.lease is not None:
-        yield partial(permission.lease.end, _lease_outcome(outcome, flight_result))
+        outcome, computed = yield from compute(load, stamps, leads=True, marks=[lease.tombstone] if lease else [])
+        # Release the followers first: at worst they look the entries up again.
+        flight.complete({**results, **computed})
+    except BaseException:
+        flight.complete(NO_RESULTS)
+        _give_back(lease)
+        raise
+    if lease is not None and (ended := _outcome_to_leave(outcome, computed)) != STORED:
+        yield partial(lease.end, ended)
     return outcome
 
 
-def _lease_outcome(outcome: Ok[Any] | Err, flight_result: FlightResult) -> LeaseOutcome:
+def _give_back(lease: Lease | None) -> object:
+    """Release a lease, if there is one, without an outcome: another caller may take it at once."""
+    return lease and lease.end(None)
+
+
+def _outcome_to_leave(outcome: Outcome[Values], results: Results) -> LeaseOutcome:
     """Return the outcome to leave in the lease; None, which frees it at once, if there is no result."""
-    if flight_result is NO_RESULT:
-        return None
-    if flight_result.error is not None:
+    if any(result.error is not None for result in results.values()):
         return FAILED if isinstance(outcome, Ok) else None  # Ok: the old value was served
-    return STORED
+    return STORED if results else None
+
+
+# --- follow ---
+
+
+def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple[Outcome[Values], Load, bool]]:
+    """Take the leaders' results that this caller may use; return what is left to load, and whether to wait again."""
+    policy, may_go_on = load.policy, True
+    values: Values = {}
+    if not load.misses:
+        return Ok(values), load, may_go_on
+    standing = (yield partial(_standing, load, results)) if results else set()
+    keys = {found.key for found in load.misses.values()}
+    unstamped: set[Hashable] = set()
+    for each, found in load.misses.items():
+        result = results.get(found.key)
+        if result is None or found.key not in standing:
+            continue
+        if result.error is None and not result.is_cacheable and each not in load.unstamped and found.raw is not None:
+            # An invalidation of a nested call, before this caller arrived, may not be in the value: share the next.
+            unstamped.add(each)
+        elif result.error is not None:
+            # The error of a computation for other ids, too, may be that of the others.
+            if result.computed_with <= keys:
+                propagate_dependencies(policy, found, result)  # as the leader does
+                fallback = yield from stale_fallback(load, result.error)
+                return fallback or Err(copy_exception(result.error)), load.only(set()), False
+            may_go_on = False
+        elif result.serialized is None:  # an unpicklable value can't be shared, so waiting again is pointless
+            may_go_on = False
+        else:
+            taken = yield partial(_load_copy, policy, found, result, result.serialized)
+            may_go_on = may_go_on and taken is not None
+            values |= {} if taken is None else {each: taken.value}
+    left = load.only(load.misses.keys() - values.keys())._replace(unstamped=load.unstamped | unstamped)
+    if may_go_on:
+        left, fresh = yield partial(_look_again, left)
+        values |= fresh
+    return Ok(values), left, may_go_on
+
+
+def _standing(load: Load, results: Mapping[str, FlightResult]) -> set[str]:
+    """Return the keys of the results whose tokens still stand; one read for all that this caller has not compared."""
+    tokens: dict[str, bytes] = {}
+    unsure: list[tuple[Found, FlightResult]] = []
+    standing: set[str] = set()
+    for found, result in [(each, results[each.key]) for each in load.misses.values() if each.key in results]:
+        if result.stamp is None or (result.stamp == found.tokens and not result.nested_tokens):
+            standing.add(found.key)
+        else:
+            unsure.append((found, result))
+            tokens |= _tokens_of(found, result)
+    if tokens:
+        now: Any = many_caches.get_many_across_caches(load.policy.store, list(tokens)) or {}
+        standing.update(
+            found.key
+            for found, result in unsure
+            if all(now.get(name) == token for name, token in _tokens_of(found, result).items())
+        )
+    return standing
+
+
+def _tokens_of(found: Found, result: FlightResult) -> dict[str, bytes]:
+    """Return the tokens that a result depends on, by key: those that this caller has read itself are left out."""
+    stamp = result.stamp or ()
+    own = {} if stamp == found.tokens else dict(zip(found.keys[1:], stamp, strict=False))
+    return {**own, **result.nested_tokens}
+
+
+def _load_copy(policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes) -> Ok[Any] | None:
+    try:
+        value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
+    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        policy.emit("error", found.key, reason="The value can't be unpickled", error=error)
+        return None
+    propagate_dependencies(policy, found, result)
+    policy.emit("shared", found.key, seconds=result.seconds)
+    return Ok(value)
+
+
+def _look_again(load: Load) -> tuple[Load, Values]:
+    """Look up what no leader has given; return what is left to load, and the values that are stored by now."""
+    wanted = {each: found.keys for each, found in load.misses.items() if each not in load.unstamped}
+    again = dict(zip(wanted, look_up(load.policy, list(wanted.values())), strict=True)) if wanted else {}
+    load = load._replace(misses={**load.misses, **again})
+    values: Values = {}
+    return take_fresh(load, values, {}), values

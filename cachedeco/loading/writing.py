@@ -1,4 +1,4 @@
-"""Write entries: decide whether a computed value is stored, encode it, and send it to the cache at commit."""
+"""Write entries: decide whether computed values are stored, encode them, and send them to the cache at commit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,115 +10,199 @@ from typing import Final, NamedTuple
 from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
+from cachedeco.storage.serializers import Raised
+from cachedeco.storage.store import Item
 from cachedeco.tracking import nested_names
 
 # Seconds that an entry stays in the cache after it was last served. A stale entry has its expiry, so that the lease for
 # its refresh gets another name than the last one, and the seconds of its computation.
 RETENTION: Final = 5.0
-# The reason why a value is not stored.
+UNSTORABLE: Final = "The value can't be stored"
 UNSEEN_COMMIT: Final = "it may contain what a transaction has written that is managed by hand"
+
+OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
+
+
+class Prepared(NamedTuple):
+    """A computed value, serialized, and whether the policy stores it."""
+
+    serialized: bytes | None = None  #: of which followers load copies of their own; None if that is not possible
+    timeout: float | None = None
+    problem: str = ""  #: why it is not stored
+    error: Exception | None = None
+    models: bytes = b""  #: the models among the values, and their fields
+    is_error: bool = False  #: whether the value is an exception that the function raised
+
+
+class Lifetime(NamedTuple):
+    """How long an entry is served."""
+
+    timeout: float | None = None
+    expires: float = inf  #: seconds since the epoch
+    stale: float = 0.0  #: seconds past its expiry in which it may be served while it is refreshed
+
+    @property
+    def ends(self) -> float:
+        """When it is served no more, in seconds since the epoch."""
+        return self.expires + self.stale
 
 
 class PendingEntry(NamedTuple):
-    """A new entry, without its value."""
+    """A new entry."""
 
-    policy: CachePolicy
     key: str
     stamp: Stamp | None  #: None: it is not stored
     nested_tokens: Mapping[str, bytes]  #: the tokens of nested calls, by name
     seconds: float  #: what the computation took
+    prepared: Prepared
+    lifetime: Lifetime
 
 
-class PendingWrite(NamedTuple):
-    """An encoded entry, to be sent to the cache."""
+class WriteBatch(NamedTuple):
+    """Encoded entries of one function, to be sent to the cache together."""
 
-    pending: PendingEntry
-    data: bytes
-    timeout: float | None
-    on_failure: Callable[[], None] | None
-
-
-def store_value(pending: PendingEntry, value: object, on_failure: Callable[[], None] | None = None) -> bytes | None:
-    """
-    Store a value: at the last commit of the open transactions that may have written what it contains.
-
-    *on_failure* is called if the value cannot be stored or the write is not acknowledged.
-
-    Returns:
-        The serialized value, of which followers load copies of their own; None if it can't be serialized.
-    """
-    serialized, encoded = encode_value(pending, value)
-    is_stored = False
-    if encoded:
-        write = PendingWrite(pending, *encoded, on_failure)
-        is_stored = commits.at_last_commit(write_entries, write, {pending.key: write.data})
-        if not is_stored:
-            pending.policy.emit("unstored", pending.key, reason=UNSEEN_COMMIT)
-    if not is_stored and on_failure:
-        on_failure()
-    return serialized
+    policy: CachePolicy
+    data: Mapping[str, bytes]  #: by key
+    timeout: float | None  #: in the cache, which is longer than that of each entry
+    on_failure: OnFailure
+    marks: tuple[Item, ...]  #: to be written after the entries, in the same trip; deleted if that is refused
 
 
-def encode_value(pending: PendingEntry, value: object) -> tuple[bytes | None, tuple[bytes, float | None] | None]:
-    """
-    Serialize a value, and encode its entry.
-
-    Returns:
-        The serialized value, and the bytes to store with their timeout in the cache. None for what can't be.
-    """
-    timeout, is_stored = _timeout_of(pending, value)
+def prepare(policy: CachePolicy, value: object) -> Prepared:
+    """Serialize a value, and ask the policy whether it is stored. Nothing is an event yet."""
+    problem, timeout, error, is_error = "", None, None, isinstance(value, Raised)
     try:
-        serialized = pending.policy.codec.serializer.dumps(value)
-        return serialized, _encode(pending, serialized, timeout) if is_stored else None
-    except Exception as error:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
-        if is_stored:
-            pending.policy.emit("error", pending.key, reason="The value can't be stored", error=error)
-        return None, None
-
-
-def _timeout_of(pending: PendingEntry, value: object) -> tuple[float | None, bool]:
-    """Return the timeout of a value, and whether it is stored; if not, that is an event."""
-    policy, key = pending.policy, pending.key
-    if pending.stamp is None:
-        return None, False  # an event already
-    try:
-        is_wanted, timeout = policy.cache_if(value), policy.timeout(value)
-    except Exception as error:  # noqa: BLE001 -- as in encode_value()
-        policy.emit("error", key, reason="The value can't be stored", error=error)
-        return None, False
-    if not is_wanted:
-        policy.emit("unstored", key, reason="cache_if says no")
-    elif timeout == 0:
-        policy.emit("unstored", key, reason="its timeout is 0")
+        is_wanted, timeout = _decide(policy, value)
+    except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
+        problem, error = UNSTORABLE, failure
     else:
-        nested_names.remember(key, pending.nested_tokens)
-        return timeout, True
-    return None, False
+        if not is_wanted:
+            problem = "cache_if says no"
+        elif timeout == 0:
+            problem = "its timeout is 0"
+    try:
+        data, models = policy.codec.serializer.dumps(value)
+        if isinstance(value, Raised):
+            _check_restorable(policy, value, data)
+        return Prepared(data, timeout, problem, error, models, is_error)
+    except Exception as failure:  # noqa: BLE001 -- as above
+        return Prepared(None, timeout, problem, error) if problem else Prepared(None, None, UNSTORABLE, failure)
 
 
-def _encode(pending: PendingEntry, serialized: bytes, timeout: float | None) -> tuple[bytes, float | None]:
-    """Return the bytes to store, and their timeout in the cache, which is longer than that of the entry."""
+def _decide(policy: CachePolicy, value: object) -> tuple[object, float | None]:
+    """Return whether a value is stored, and its timeout."""
+    if isinstance(value, Raised):
+        return True, policy.timeout_of_error(value.error)
+    return policy.cache_if(value), policy.timeout(value)
+
+
+def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
+    """
+    Check that an exception comes back as it was: many classes pickle, and fail only when they are loaded.
+
+    Raises:
+        TypeError: It comes back as another class.
+    """
+    restored = policy.codec.serializer.loads(data)
+    if not isinstance(restored, Raised) or type(restored.error) is not type(raised.error):
+        msg = f"The serializer returns {restored!r:.200} for {raised.error!r:.200}."
+        raise TypeError(msg)
+
+
+def lifetime_of(policy: CachePolicy, prepared: Prepared, ends: float = inf) -> Lifetime:
+    """
+    Return how long the entry of a prepared value is served from now on.
+
+    Args:
+        policy: That of the function.
+
+        prepared: The value.
+
+        ends: When the first of the nested values ends, seconds since the epoch. This entry ends then, its own stale
+            window counted: it contains the nested value.
+    """
+    now, timeout = time(), prepared.timeout
+    stale = 0.0 if prepared.is_error else policy.stale_while_revalidate
+    if ends != inf:
+        timeout = max(0.0, ends - now if timeout is None else min(timeout, ends - now))
     if timeout is None:
-        expires, cache_timeout = inf, None
-    else:
-        # Jitter: entries that were written together do not expire together.
-        timeout *= 1 - pending.policy.jitter * random() if pending.policy.jitter else 1
-        expires, cache_timeout = time() + timeout, timeout + max(pending.policy.max_stale, RETENTION)
-    entry = Entry(serialized, expires, pending.seconds)
-    data = encode_entry(pending.policy.codec, pending.key, pending.stamp or (), pending.nested_tokens, entry)
-    return data, cache_timeout
+        return Lifetime(None, inf, stale)
+    # Jitter: entries that were written together, or cut by one nested value, do not expire together.
+    timeout *= 1 - policy.jitter * random() if policy.jitter else 1
+    return Lifetime(timeout, now + timeout, max(0.0, min(stale, ends - now - timeout)))
 
 
-def write_entries(writes: Sequence[PendingWrite]) -> None:
-    """Send entries to the cache, each by one command."""
+def store_entries(
+    policy: CachePolicy, entries: Sequence[PendingEntry], on_failure: OnFailure = None, marks: Sequence[Item] = ()
+) -> None:
+    """
+    Store entries: at the last commit of the open transactions that may have written what they contain.
+
+    Args:
+        policy: That of the function.
+
+        entries: The new entries. Why one is not stored is an event.
+
+        on_failure: Called with the keys of values that cannot be stored or whose write is not acknowledged.
+
+        marks: Items to be written after the entries, in the same trip, even if there is no entry: outcomes of leases.
+    """
+    data: dict[str, bytes] = {}
+    timeouts: list[float | None] = []
+    for pending in entries:
+        if pending.stamp is None:
+            continue  # an event already
+        if pending.prepared.problem or pending.prepared.serialized is None:
+            _emit_problem(policy, pending)
+            continue
+        data[pending.key], timeout = _encode(policy, pending, pending.stamp, pending.prepared.serialized)
+        timeouts.append(timeout)
+        nested_names.remember(pending.key, pending.nested_tokens)
+    if data:
+        longest = None if None in timeouts else max(timeout for timeout in timeouts if timeout is not None)
+        batch = WriteBatch(policy, data, longest, on_failure, tuple(marks))
+        if not commits.at_last_commit(write_entries, batch, data):
+            for key in data:
+                policy.emit("unstored", key, reason=UNSEEN_COMMIT)
+            data = {}
+    elif marks:
+        _write(policy, (), marks)
+    if on_failure and (failed_keys := [pending.key for pending in entries if pending.key not in data]):
+        on_failure(failed_keys)
+
+
+def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
+    prepared = pending.prepared
+    policy.emit("error" if prepared.error else "unstored", pending.key, reason=prepared.problem, error=prepared.error)
+
+
+def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float | None]:
+    """Return the bytes to store, and their timeout in the cache, which is longer than that of the entry."""
+    prepared, (timeout, expires, stale) = pending.prepared, pending.lifetime
+    entry = Entry(serialized, expires, pending.seconds, stale, prepared.is_error, models=prepared.models)
+    data = encode_entry(policy.codec, pending.key, stamp, pending.nested_tokens, entry)
+    return data, None if timeout is None else timeout + max(policy.max_stale, RETENTION)
+
+
+def write_entries(batches: Sequence[WriteBatch]) -> None:
+    """Send entries to the cache, those of a batch together."""
     with ExitStack() as failures:  # runs each callback, even if one raises
-        for pending, data, timeout, on_failure in writes:
-            store = pending.policy.store
-            if on_failure is None:
-                is_written = store.set(pending.key, data, timeout)
-            else:  # the old entry must not stay: set_many() is the write whose result can be trusted
-                is_written = not store.set_many({pending.key: data}, timeout)
-            if is_written:
-                pending.policy.emit("stored", pending.key)
-            elif on_failure:
-                failures.callback(on_failure)
+        for policy, data, timeout, on_failure, marks in batches:
+            failed_keys = _write(policy, [(key, value, timeout) for key, value in data.items()], marks)
+            if failed_keys and on_failure:
+                failures.callback(on_failure, failed_keys)
+
+
+def _write(policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item]) -> list[str]:
+    """Send entries and marks in one trip; return the keys of the entries that the cache did not acknowledge."""
+    written = policy.store.set_each([*entries, *marks])
+    failed_keys: list[str] = []
+    for (key, _, _), is_written in zip(entries, written, strict=False):
+        if is_written:
+            policy.emit("stored", key)
+        else:
+            failed_keys.append(key)
+    for (key, _, _), is_written in zip(marks, written[len(entries) :], strict=True):
+        if not is_written:  # by a full cache: without it, callers would wait for a leader that has ended
+            policy.store.delete(key)
+    return failed_keys

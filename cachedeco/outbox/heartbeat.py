@@ -12,7 +12,6 @@ from django.core.cache import caches
 
 from cachedeco.runtime import conf
 from cachedeco.storage import breaker
-from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET, shorten_keys
 from cachedeco.storage.store import Store, servers_of
 
 State = Literal[
@@ -38,7 +37,7 @@ class Heartbeat:
         servers = len(servers_of(caches.settings[alias]))
         own = f"{conf.settings().KEY_PREFIX}:h:{urandom(8).hex()}"
         number = KEYS_PER_SERVER * servers if servers > 1 else 1
-        self._keys = shorten_keys([f"{own}:{n}" for n in range(number)], SMALLEST_KEY_BUDGET)
+        self._keys = [self._store.keyspace.table_key(f"{own}:{n}") for n in range(number)]
         self._written: dict[str, bytes] | None = None
 
     def beat(self) -> State:
@@ -50,9 +49,9 @@ class Heartbeat:
         found = self._store.get_many(self._keys)
         fresh = {key: urandom(16) for key in self._keys}
         # HashClient reads no keys from a server that is gone: only a write shows that.
-        failed = self._store.set_many(fresh, LIFETIME)
-        if found is None or failed:
-            return "unreachable" if len(failed) in {0, len(fresh)} else "limping"
+        written = self._store.set_each([(key, value, LIFETIME) for key, value in fresh.items()])
+        if found is None or not all(written):
+            return "unreachable" if sum(written) in {0, len(fresh)} else "limping"
         self._written = fresh
         return "well" if found == before else "forgetful"
 

@@ -16,7 +16,7 @@ class Row(models.Model):
     """One token to replace. Times are seconds since 1970, which need no time zone."""
 
     cache = models.CharField(max_length=100)  #: alias of the cache
-    key = models.CharField(max_length=250)  #: without the prefix that Django adds; 250 is memcached's limit
+    key = models.CharField(max_length=250)  #: whole, as the cache's server gets it; 250 is memcached's limit
     lifetime = models.FloatField(null=True)  #: seconds that the new token lives, None for ever
     created = models.FloatField()
     acknowledged = models.FloatField(null=True)  #: None until the cache acknowledges it

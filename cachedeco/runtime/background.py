@@ -27,6 +27,9 @@ LONGEST_QUEUE: Final = 64
 Work = Callable[[], object]
 AsyncWork = Callable[[], Coroutine[Any, Any, object]]
 
+# Called in a thread of ours when its work has ended, beside closing what Django has opened there.
+at_end: Final[list[Callable[[], object]]] = []
+
 _places = BoundedSemaphore(LONGEST_QUEUE)
 _pool: ThreadPoolExecutor | None = None
 _tasks: set[asyncio.Task[Any]] = set()
@@ -72,6 +75,8 @@ def _detached(context: Context, work: Work) -> None:
             context.run(_alone, work)
         finally:
             connections.close_all()
+            for close in at_end:
+                close()
 
 
 def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
@@ -151,6 +156,8 @@ class _Room:
             cache.close()
         if not self._inside:  # who enters now is served after this
             connections.close_all()
+            for close in at_end:
+                close()
 
 
 _room: _Room | None = None

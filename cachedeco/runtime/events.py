@@ -14,7 +14,7 @@ Kind = Literal[
     "invalidated",  # the cache acknowledged an invalidation
     "invalidation_delayed",  # it did not; the retry queue delivers it before this process reads from that cache again
     "invalidation_lost",  # the retry queue has dropped an invalidation that the cache never acknowledged
-    "error",  # a command of the cache, or the (un)pickling of a value, failed; the call went on without it
+    "error",  # a cache's command or a value's (un)pickling failed, or an entry is too large; the call went on
     "breaker_opened",  # the circuit breaker of a cache opened: this process bypasses it; `reason` says why
     "breaker_closed",  # the cache answers again, and has acknowledged every delayed invalidation
     "audited",  # the auditor recomputed a hit, and it is right; if the values differ, `reason` has the explanation
@@ -31,7 +31,7 @@ class Event(NamedTuple):
 
     kind: Kind
     function: str = ""  #: dotted name of the cached function; empty for a namespace
-    key: str = ""  #: cache key, without the prefix that Django adds
+    key: str = ""  #: whole cache key, as the server gets it
     cache: str = ""  #: alias
     seconds: float = 0.0
     reason: str = ""

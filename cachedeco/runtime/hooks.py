@@ -6,7 +6,7 @@ from threading import Lock
 
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.log import log, logger
-from cachedeco.runtime.statistics import count
+from cachedeco.runtime.statistics import count, count_hit
 
 Hook = Callable[[Event], object]
 
@@ -25,6 +25,14 @@ def emit(event: Event) -> None:
             hook(event)
         except Exception:  # noqa: BLE001 -- a hook is the user's code and may raise anything
             logger.exception("The hook %r failed on %r.", hook, event)
+
+
+def emit_hit(function: str, key: str, cache: str, seconds: float) -> None:
+    """Emit the event of a hit; without hooks of users no event is made: the hit is counted."""
+    if _added:
+        emit(Event("hit", function, key, cache, seconds))
+    else:
+        count_hit(function, seconds)
 
 
 def add_hook(hook: Hook) -> None:

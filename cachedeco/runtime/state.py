@@ -85,20 +85,45 @@ NEW_RLOCK: Final = Renewed(RLock)
 
 PIECES: Final = (
     # --- runtime ---
-    Piece("runtime.conf", "_settings", "the settings in force, parsed", settings=By("forget")),
-    Piece("runtime.conf", "_changes", "another object after each change of settings", settings=By("forget")),
+    Piece("runtime.conf", "_settings", "the settings in force, parsed", settings=By("forget"), test=By("forget")),
+    Piece(
+        "runtime.conf",
+        "_changes",
+        "another object after each change of settings",
+        settings=By("forget"),
+        test=By("forget"),
+    ),
     Piece("runtime.conf", "_lock", "guards both", fork=NEW_LOCK),
     Piece("runtime.modes", "_modes", "the blocks of mode() and bypass() that this context is in"),
     Piece("runtime.hooks", "_added", "the hooks of users, as often as they were added"),
     Piece("runtime.hooks", "_hooks", "all hooks, each once, as emit() calls them"),
     Piece("runtime.hooks", "_lock", "guards both", fork=NEW_LOCK),
     Piece("runtime.statistics", "_counts", "counts of events, by function"),
+    Piece("runtime.statistics", "_hits", "hits that are not counted yet, by function"),
     Piece("runtime.statistics", "_lock", "guards the counts", fork=NEW_LOCK),
     Piece("runtime.background", "_pool", "threads for work in the background", fork=By("begin_anew")),
     Piece("runtime.background", "_places", "free places in the queue of those threads", fork=By("begin_anew")),
     Piece("runtime.background", "_room", "the thread of tasks in the background", fork=By("begin_anew")),
     Piece("runtime.background", "_tasks", "tasks in the background", fork=EMPTIED),
+    Piece("runtime.background", "at_end", "functions to call in a thread of ours at the end of its work"),
     # --- storage ---
+    Piece(
+        "storage.connections",
+        "_connections",
+        "cache objects of our own, by thread and alias",
+        fork=By("abandon_connections"),
+        caches=By("forget_connections"),
+    ),
+    Piece("storage.connections", "_abandoned", "the connections of the parent, in a forked child"),
+    Piece("storage.connections", "_isolation", "the test kit's isolation of caches"),
+    Piece(
+        "storage.keyspace",
+        "_keyspaces",
+        "how whole keys are made, by alias",
+        settings=EMPTIED,
+        caches=EMPTIED,
+        test=EMPTIED,
+    ),
     Piece(
         "storage.breaker",
         "breakers",
@@ -108,6 +133,14 @@ PIECES: Final = (
         test=By("reset"),
     ),
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
+    Piece(
+        "storage.model_pickles",
+        "_current",
+        "descriptions of models' fields that are those of today",
+        settings=EMPTIED,
+        test=EMPTIED,
+    ),
+    Piece("storage.model_pickles", "_describe", "descriptions of models' fields, cached by the models"),
     # --- invalidation ---
     Piece(
         "invalidation.commits",
@@ -177,6 +210,7 @@ class Handler(NamedTuple):
 HANDLERS: Final = (
     Handler("runtime.state", "os.register_at_fork", "a fork: resets the pieces"),
     Handler("runtime.state", "setting_changed.connect", "a change of settings: resets the pieces"),
+    Handler("storage.connections", "request_finished.connect", "the end of a request: closes the thread's caches"),
     Handler("invalidation.retry_queue", "atexit.register", "the exit: delivers what waits, once more"),
     Handler("invalidation.signals", "class_prepared.connect", "a model is defined: connects what depends on it"),
     Handler("invalidation.signals", "pre_save.connect", "a row is about to be saved: remembers what it was"),

@@ -30,6 +30,10 @@ PAUSE_JITTER: Final = 0.25
 
 # Packages whose exceptions are known here by name, because none of them is a dependency.
 CLIENTS: Final = frozenset({"pymemcache", "pylibmc", "memcache", "redis", "valkey", "django_redis", "django_valkey"})
+# Packages whose exceptions a command of a cache may raise, beside those.
+OF_CACHES: Final = frozenset(
+    {"builtins", "cachedeco", "pickle", "_pickle", "zlib", "django", "sqlite3", "psycopg", "MySQLdb", "ssl"}
+)
 # The server has answered, and refused one command: too large an object, say, or no memory left.
 REFUSED_COMMANDS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
 # A MemcacheServerError by its base class, but the server has closed the connection.
@@ -198,6 +202,19 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
         return True
     names = _names_of(error)
     return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & CLOSED_CONNECTIONS))
+
+
+def is_foreign(error: Exception, backend: type) -> bool:
+    """
+    Tell whether an exception is none of the cache: a handler of a signal may have raised it in the middle of a command.
+
+    Of the cache are OSError, what Python, Django or a database raises, what a client raises, and what is defined where
+    the backend is.
+    """
+    if isinstance(error, OSError) or _names_of(error):
+        return False
+    package = type(error).__module__.partition(".")[0]
+    return package not in OF_CACHES and package not in {cls.__module__.partition(".")[0] for cls in backend.__mro__}
 
 
 def is_refused_at_once(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Shorten cache keys: bounded in length, without characters that memcached refuses."""
+"""Cache keys: bounded in length, without characters that memcached refuses."""
 
 from hashlib import blake2b
 from typing import Final
@@ -11,17 +11,9 @@ USUAL_KEY_BUDGET: Final = 180
 SMALLEST_KEY_BUDGET: Final = 60
 
 
-def shorten_keys(keys: list[str], key_budget: int) -> list[str]:
-    """
-    Return the keys, each unchanged if memcached takes it, else its digest behind a readable beginning.
-
-    *key_budget* is the length that Django's prefix and version leave. The same settings give the same keys.
-    """
-    joined = "".join(keys)
-    # The usual case, and quicker than key by key; is_valid_key() is inlined, because each hit runs this.
-    if len(joined) <= key_budget and joined.isascii() and joined.isprintable() and " " not in joined:
-        return keys
-    return [key if len(key) <= key_budget and is_valid_key(key) else digest_key(key, key_budget) for key in keys]
+def lease_key(whole_key: str, digest: str) -> str:
+    """Return the whole key of a lease: it ends in "@" and a digest, as no other key does."""
+    return f"{whole_key[: LONGEST_KEY - len(digest) - 1]}@{digest}"
 
 
 def is_valid_key(key: str) -> bool:

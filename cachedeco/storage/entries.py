@@ -7,7 +7,7 @@ The data
     depended on, in order, as they stood before its computation began. To invalidate is to write a new token.
 
 The read
-    One `get_many` fetches the entry and its tokens. The entry is served if its stamp equals the tokens now.
+    One read fetches the entry and its tokens. The entry is served if its stamp equals the tokens now.
     Otherwise the tokens that were read become the stamp of the next entry; absent tokens are created first.
 
 Why it is right
@@ -26,41 +26,70 @@ Not promised
 The bytes
     ::
 
-        |<------------------ body ----------------->|           |<------------- trailer ------------->|
-        | value | names of nested tokens | header   | signature | tokens: the stamp   | count | format |
-        | ...   | separated by line ends | 20 bytes | 0 or 32   | 16 each, own first  | 2     | id     |
+        |<------------------------ body ------------------------>|           |<-------- trailer --------->|
+        | value | models | names of nested tokens | origin | header | signature | stamp | key | count | format |
+        | ...   | ...    | separated by line ends | 44     | 33     | 0 or 32   | 16 n  | ... | 2     | id     |
 
-    The header is `<ddI`: expiry (seconds since the epoch), seconds of the computation, length of the names.
-    The signature covers the whole key, the body and the trailer. The stamp stands last, because a hit compares it
-    first, by one `endswith`, and because `pickle.loads` ignores trailing bytes: a hit never slices the value.
-    The trailer names its own length by the count, so an entry with other nested tokens can still be parsed.
-    Nested tokens belong to the cached calls inside the computation: they are named in the body, since only the
-    entry knows which they are, and are compared like the call's own.
+        origin: | process: host and id | stored at | statements |    header: | expires | stale | seconds |
+                | 32                   | d         | I          |            | d       | d     | d       |
+
+                | length of models | length of names | flags |    all little-endian
+                | I                | I               | B     |
+
+    The trailer is known before the entry is read: the tokens as they are now, the whole key, the number of tokens,
+    the format. So a hit makes it by one join, compares it as a slice, and unpacks the header before it; nothing is
+    decoded before that. The whole key and no digest of it: it costs memory, and a hit no hash. It is bound in, so
+    that an answer to another caller's command, of another entry with its tokens, is a miss.
+
+    `models` describes the fields of the models among the values; a value is a miss once a model has other fields.
+    The origin is who stored the entry. `stale` is how many seconds past its expiry the entry may be
+    served while it is refreshed; `seconds` and `statements` are the cost of its computation. The signature covers
+    the body and the trailer. The value stands first, because `pickle.loads` ignores trailing bytes: a hit never
+    slices it. Nested tokens belong to the cached calls inside the computation: they are named in the body, since
+    only the entry knows which they are, and are compared like the call's own, behind these.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from socket import gethostname
 from struct import Struct
-from struct import error as StructError  # noqa: N812 -- a class with a lower-case name
-from typing import Any, Final, NamedTuple, Self
+from time import time
+from typing import Any, Final, NamedTuple
 
-from cachedeco.storage.serializers import EntrySerializer
+from cachedeco.storage.model_pickles import are_current
+from cachedeco.storage.serializers import COUNT, EntrySerializer
 from cachedeco.storage.signing import message_for
 from cachedeco.storage.store import Store
 
 TOKEN_BYTES: Final = 16
 Stamp = tuple[bytes, ...]  # tokens in the order of their keys
 
-_header = Struct("<ddI")  # expiry, seconds of the computation, length of the names before it
-_count = Struct("<H")
+_origin = Struct("<32sdI")  # process; when it stored the entry, seconds since the epoch; statements that were run
+_header = Struct("<dddIIB")  # expiry, stale window, seconds of the computation, lengths of models and names, flags
+FIXED_BYTES: Final = _origin.size + _header.size
 MOST_TOKENS: Final = 0xFFFF  # the largest count
+LONGEST_HOST: Final = 24  # characters of a host's name
+IS_ERROR: Final = 1  # flag: the value is an exception that the call raised
 
 
 class Entry(NamedTuple):
     """A stored value whose stamp equals the tokens now."""
 
-    value: Any  #: a copy that no other caller has
+    value: Any  #: a copy that no other caller has; a `Raised` if the call raised
     expires: float  #: seconds since the epoch; infinity for ever
     seconds: float  #: what the computation took
+    stale: float = 0.0  #: seconds past its expiry in which it may be served while it is refreshed
+    is_error: bool = False  #: whether the call raised one of its *cache_exceptions*
+    statements: int = 0  #: how many statements the computation has run on databases; not read by a hit
+    models: bytes = b""  #: the models among the values, and their fields, from the serializer; not read by a hit
+
+
+class Origin(NamedTuple):
+    """Who stored an entry, and when."""
+
+    process: str  #: host and process id
+    stored_at: float  #: seconds since the epoch
+    statements: int  #: how many the computation has run on databases
 
 
 class EntryCodec(NamedTuple):
@@ -71,33 +100,35 @@ class EntryCodec(NamedTuple):
 
     def signature(self, key: str, body: bytes, trailer: bytes) -> bytes:
         """Return the signature of an entry under a key; empty if entries are not signed."""
-        return self.serializer.signer.sign(self._message(key, body, trailer)) if self.serializer.signer else b""
+        return self.serializer.signer.sign(_message(key, body, trailer)) if self.serializer.signer else b""
 
     def accepts(self, key: str, data: bytes, body_end: int) -> bool:
         """Tell whether an entry was signed for this key, or need not be; a wrong signature is an event."""
         signer, start = self.serializer.signer, body_end + self.serializer.signature_bytes
-        if signer is None or signer.accepts(data[body_end:start], self._message(key, data[:body_end], data[start:])):
+        if signer is None or signer.accepts(data[body_end:start], _message(key, data[:body_end], data[start:])):
             return True
         self.store.emit_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
         return False
 
-    def _message(self, key: str, body: bytes, trailer: bytes) -> bytes:
-        # With the whole key: an entry of another site under this key is refused, too.
-        return message_for(self.store.whole_key(key).encode(), body, trailer)
+
+def _message(key: str, body: bytes, trailer: bytes) -> bytes:
+    return message_for(key.encode(), body, trailer)
 
 
 def encode_entry(
-    codec: EntryCodec, key: str, stamp: Sequence[bytes], nested_tokens: Mapping[str, bytes], entry: Entry
+    codec: EntryCodec,
+    key: str,
+    stamp: Sequence[bytes],
+    nested_tokens: Mapping[str, bytes],
+    entry: Entry,
 ) -> bytes:
     """
-    Return the bytes to store: value, names of nested tokens, header, signature, stamp, format id.
-
-    The stamp is the trailer: `pickle.loads` ignores trailing bytes, so a hit never slices the value.
+    Return the bytes to store.
 
     Args:
         codec: That of the function.
 
-        key: That of the entry.
+        key: The whole key of the entry.
 
         stamp: The tokens that the call itself depends on.
 
@@ -106,64 +137,118 @@ def encode_entry(
         entry: The entry, its value serialized.
     """
     names = "\n".join(nested_tokens).encode()
-    body = b"".join((entry.value, names, _header.pack(entry.expires, entry.seconds, len(names))))
-    trailer = _trailer((*stamp, *nested_tokens.values()), codec.serializer.format_id)
+    process = f"{gethostname()[:LONGEST_HOST]}:{os.getpid()}".encode()
+    flags = IS_ERROR if entry.is_error else 0
+    body = b"".join(
+        (
+            entry.value,
+            entry.models,
+            names,
+            _origin.pack(process, time(), entry.statements),
+            _header.pack(entry.expires, entry.stale, entry.seconds, len(entry.models), len(names), flags),
+        )
+    )
+    trailer = _trailer(codec.serializer, key.encode(), (*stamp, *nested_tokens.values()))
     return b"".join((body, codec.signature(key, body, trailer), trailer))
 
 
-def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object] | None) -> Entry | None:
+def _trailer(serializer: EntrySerializer, key: bytes, tokens: Sequence[bytes | None]) -> bytes:
     """
-    Return the entry if its stamp equals the tokens now.
+    Return the trailer: tokens, the whole key, the number of tokens, format id.
+
+    Raises:
+        TypeError: A token is absent.
+    """
+    return b"".join((*tokens, key, serializer.tails[len(tokens)]))  # type: ignore[arg-type] # as the docstring says
+
+
+def decode_values(
+    codec: EntryCodec, key: str, values: Sequence[bytes | None], names: bytes | None = None
+) -> Entry | None:
+    """
+    Return the entry if its stamp equals the tokens now, and the models among the values have the fields that they had.
+
+    Args:
+        codec: That of the function.
+
+        key: The whole key of the entry.
+
+        values: What one read has found: the bytes of the entry, and those of all its tokens in the order of the stamp,
+            nested ones last. No value of it raises.
+
+        names: The names of the nested tokens that were read, separated by line ends: the entry must name the same.
+            None: they are not compared.
+    """
+    data, *tokens = values
+    serializer, whole_key = codec.serializer, key.encode()
+    # By the number of tokens alone. If the lengths of the values that lie under the tokens' keys now could move this
+    # offset, an attacker could present a part of a value as the signature, and have the bytes before it unpickled.
+    skipped = serializer.skipped + TOKEN_BYTES * len(tokens) + len(whole_key)
+    if type(data) is not bytes or (body_end := len(data) - skipped) < FIXED_BYTES:
+        return None
+    try:
+        if data[body_end + serializer.signature_bytes :] != _trailer(serializer, whole_key, tokens):
+            return None
+    except TypeError:
+        return None
+    expires, stale, seconds, models, length, flags = _header.unpack_from(data, body_end - _header.size)
+    names_end = body_end - FIXED_BYTES
+    value_end = names_end - length - models
+    if (
+        value_end < 0
+        or (names is not None and data[names_end - length : names_end] != names)
+        or (serializer.signer and not codec.accepts(key, data, body_end))
+        or (models and not are_current(data[value_end : value_end + models]))
+    ):
+        return None
+    try:
+        value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
+    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        codec.store.emit_failure("The entry can't be unpickled", key, error)
+        return None
+    return Entry(value, expires, seconds, stale, bool(flags & IS_ERROR))
+
+
+def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] | None) -> Entry | None:
+    """
+    Return the entry if its stamp equals the tokens now, as `decode_values()` does.
 
     Args:
         codec: That of the function.
 
         keys: The entry's key, then those of its tokens, nested ones included.
 
-        raw: What the cache holds under these keys. No value of it raises.
+        raw: What the cache holds under these keys.
     """
-    serializer = codec.serializer
-    try:
-        data: Any = raw[keys[0]]  # type: ignore[index] # None is caught like any other wrong type
-        if not data.endswith(_trailer([raw[key] for key in keys[1:]], serializer.format_id)):  # type: ignore[index, misc] # as above
-            return None
-        body_end = _body_end(serializer, data, len(keys) - 1)
-        expires, seconds, length = _header.unpack_from(data, body_end - _header.size)
-    except (KeyError, TypeError, AttributeError, StructError):
-        return None  # absent, or bytes of another origin
-    if serializer.signer and not codec.accepts(keys[0], data, body_end):
-        return None
-    try:
-        value = serializer.loads(
-            data if serializer.ignores_trailing_bytes else data[: body_end - _header.size - length]
-        )
-    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
-        codec.store.emit_failure("The entry can't be unpickled", keys[0], error)
-        return None
-    return Entry(value, expires, seconds)
+    return None if raw is None else decode_values(codec, keys[0], [raw.get(key) for key in keys])
 
 
 class _Layout(NamedTuple):
     """Byte offsets of the sections of an entry: where each of them ends."""
 
     value_end: int
+    models_end: int
     names_end: int
     body_end: int
     signature_end: int
 
-    @classmethod
-    def of(cls, serializer: EntrySerializer, data: bytes) -> Self:
-        """
-        Find the sections of an entry, by the count of its tokens.
 
-        Raises:
-            StructError: It is too short to be an entry.
-        """
-        count_start = len(data) - len(serializer.format_id) - _count.size
-        body_end = _body_end(serializer, data, _count.unpack_from(data, count_start)[0])
-        names_end = body_end - _header.size
-        value_end = names_end - _header.unpack_from(data, names_end)[2]
-        return cls(value_end, names_end, body_end, body_end + serializer.signature_bytes)
+def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
+    """Find the sections of an entry of this key, by the count of its tokens; None if the bytes are none."""
+    serializer, whole_key = codec.serializer, key.encode()
+    if type(data) is not bytes or not data.endswith(serializer.format_id) or len(data) < serializer.skipped:
+        return None
+    count_start = len(data) - len(serializer.format_id) - COUNT.size
+    key_start = count_start - len(whole_key)
+    signature_end = key_start - TOKEN_BYTES * COUNT.unpack_from(data, count_start)[0]
+    body_end = signature_end - serializer.signature_bytes
+    names_end = body_end - FIXED_BYTES
+    if names_end < 0 or not data.startswith(whole_key, key_start):
+        return None
+    *_, models, names, _ = _header.unpack_from(data, body_end - _header.size)
+    models_end = names_end - names
+    value_end = models_end - models
+    return None if value_end < 0 else _Layout(value_end, models_end, names_end, body_end, signature_end)
 
 
 def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> list[str] | None:
@@ -177,14 +262,14 @@ def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, 
 
         raw: What the cache holds under these keys.
     """
-    data = raw.get(keys[0])
-    if not isinstance(data, bytes) or not data.endswith(codec.serializer.format_id):
+    data: Any = raw.get(keys[0])
+    layout = _layout_of(codec, keys[0], data)
+    if layout is None:
         return None
     try:
         own_tokens = b"".join([raw[key] for key in keys[1:]])  # type: ignore[misc] # a TypeError is caught
-        layout = _Layout.of(codec.serializer, data)
-        text = data[layout.value_end : layout.names_end].decode()
-    except (KeyError, TypeError, StructError, UnicodeDecodeError):
+        text: str = data[layout.models_end : layout.names_end].decode()
+    except (KeyError, TypeError, UnicodeDecodeError):
         return None
     if not data.startswith(own_tokens, layout.signature_end):
         return None
@@ -193,25 +278,19 @@ def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, 
     return text.split("\n") if text else []
 
 
-def serialized_value(serializer: EntrySerializer, data: bytes) -> bytes:
-    """Return the serialized value in the bytes of an entry that `decode_entry()` has accepted."""
-    return data[: _Layout.of(serializer, data).value_end]
+def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:
+    """Return who stored an entry, and when; None if the bytes are no entry of this key."""
+    layout = _layout_of(codec, key, data)
+    if layout is None:
+        return None
+    process, stored_at, statements = _origin.unpack_from(data, layout.names_end)
+    return Origin(process.rstrip(b"\0").decode(errors="replace"), stored_at, statements)
 
 
-def _trailer(tokens: Sequence[bytes], format_id: bytes) -> bytes:
-    """Return the trailer: tokens, token count (so the encoding is unambiguous), format id."""
-    return b"".join(tokens) + _count.pack(len(tokens)) + format_id
-
-
-def _body_end(serializer: EntrySerializer, data: bytes, count: int) -> int:
-    """
-    Return the offset at which the body of an entry with *count* tokens ends, and its signature begins.
-
-    By the signed count alone. If the lengths of the values that lie under the tokens' keys now could move this offset,
-    an attacker could present a part of a value as the signature, and have the bytes before it unpickled.
-    """
-    tokens = TOKEN_BYTES * count
-    return len(data) - len(serializer.format_id) - _count.size - tokens - serializer.signature_bytes
+def serialized_value(codec: EntryCodec, key: str, data: bytes) -> bytes | None:
+    """Return the serialized value in the bytes of an entry; None if they are no entry of this key."""
+    layout = _layout_of(codec, key, data)
+    return None if layout is None else data[: layout.value_end]
 
 
 def is_token(value: object) -> bool:

@@ -17,19 +17,8 @@ def get_many_across_caches(store: Store, keys: Sequence[str]) -> dict[str, objec
         if alias not in caches.settings:
             continue  # the entry was written under other settings, or was forged
         full_keys = {key.rpartition(" ")[2]: key for key in alias_keys}
-        alias_values = _get_many_in_chunks(Store(alias, store.function), list(full_keys))
+        alias_values = Store(alias, store.function).get_many(list(full_keys))
         if alias_values is None:
             return None
         values |= {full_key: alias_values[key] for key, full_key in full_keys.items() if key in alias_values}
-    return values
-
-
-def _get_many_in_chunks(store: Store, keys: Sequence[str]) -> dict[str, object] | None:
-    """Return the values of any number of keys, by one command for each chunk; None if one failed."""
-    values: dict[str, object] = {}
-    for chunk in store.chunks(keys):
-        chunk_values = store.get_many(chunk)
-        if chunk_values is None:
-            return None
-        values |= chunk_values
     return values

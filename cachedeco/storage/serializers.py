@@ -5,10 +5,14 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Final, Literal, Protocol
+from functools import cached_property
+from struct import Struct
+from typing import Any, Final, Literal, NamedTuple, Protocol
+from urllib.parse import quote
 
 import django
 
+from cachedeco.storage.model_pickles import PICKLE_PROTOCOL, dump
 from cachedeco.storage.signing import SIGNATURE_BYTES, Signer
 
 SerializerName = Literal["pickle", "json"]
@@ -38,9 +42,6 @@ class Serializer(Protocol):
 
 SerializerOption = SerializerName | Serializer
 
-# Fixed rather than "highest": processes on an older Python must read entries of those on a newer one.
-PICKLE_PROTOCOL: Final = 5
-
 
 class Absent(Enum):
     """The value of an entry for an id that a bulk function does not know."""
@@ -51,16 +52,57 @@ class Absent(Enum):
 ABSENT: Final = Absent.ABSENT
 
 
-@dataclass(frozen=True, slots=True)
+class Raised(NamedTuple):
+    """The value of an entry for a call that raised one of its *cache_exceptions*."""
+
+    error: Exception
+
+
+class Serialized(NamedTuple):
+    """A value as bytes."""
+
+    data: bytes
+    models: bytes = b""  #: the models among the values, and their fields: as `are_current()` takes them
+
+
+COUNT: Final = Struct("<H")  # of tokens
+
+
+class Tails(dict[int, bytes]):
+    """What ends an entry behind its tokens and its key, by the number of tokens."""
+
+    def __init__(self, format_id: bytes) -> None:
+        """Begin with none: they are made when they are needed."""
+        super().__init__()
+        self._format_id = format_id
+
+    def __missing__(self, count: int) -> bytes:
+        """Return the end for a number of tokens."""
+        tail = self[count] = COUNT.pack(count) + self._format_id
+        return tail
+
+
+@dataclass(frozen=True)
 class EntrySerializer:
     """The serializer of one function's entries, under the settings in force."""
 
     format_id: bytes  #: the end of its entries; an entry with another one is a miss
-    dumps: Callable[[Any], bytes]
+    release: str  #: what makes its entries incompatible with others: a part of an entry's key
+    dumps: Callable[[Any], Serialized]
     loads: Callable[[bytes], Any]
     ignores_trailing_bytes: bool  #: whether loads() stops at the end of the value, as pickle does
     signer: Signer | None = None
     signature_bytes: int = 0  #: length of a signature; 0 without a signer
+
+    @cached_property
+    def tails(self) -> "Tails":
+        """The ends of entries, by the number of their tokens: that number, and the format id."""
+        return Tails(self.format_id)
+
+    @cached_property
+    def skipped(self) -> int:
+        """The bytes behind the body, beside the tokens and the key: signature, number of tokens, format id."""
+        return self.signature_bytes + COUNT.size + len(self.format_id)
 
 
 def check_serializer(function: str, option: str, serializer: object) -> None:
@@ -101,38 +143,51 @@ def build_serializer(serializer: SerializerOption, keys: Sequence[bytes]) -> Ent
     if not keys:
         return plain
     signer = Signer(keys, "cachedeco.entries")
-    return replace(plain, format_id=plain.format_id + b", signed", signer=signer, signature_bytes=SIGNATURE_BYTES)
+    return replace(
+        plain,
+        format_id=plain.format_id + b", signed",
+        release=f"{plain.release}+signed",
+        signer=signer,
+        signature_bytes=SIGNATURE_BYTES,
+    )
 
 
 # --- a serializer of the project's own ---
 
-_VALUE_PREFIX: Final = b"="  # before the bytes of a value; ABSENT is stored as no bytes
+# Before the bytes of a value, and of an exception; ABSENT is stored as no bytes.
+_VALUE_PREFIX: Final = b"="
+_ERROR_PREFIX: Final = b"!"
 
 
 def _custom(serializer: Serializer) -> EntrySerializer:
-    def dumps(value: object) -> bytes:
+    def dumps(value: object) -> Serialized:
         if value is ABSENT:
-            return b""
-        data = serializer.dumps(value)
+            return Serialized(b"")
+        is_error = isinstance(value, Raised)
+        data = serializer.dumps(value.error if isinstance(value, Raised) else value)
         if not isinstance(data, bytes):
             msg = (
                 f"dumps() of the serializer {serializer.name!r} returned a {type(data).__name__}; it must return bytes."
             )
             raise TypeError(msg)
-        return _VALUE_PREFIX + data
+        return Serialized((_ERROR_PREFIX if is_error else _VALUE_PREFIX) + data)
 
     def loads(data: bytes) -> Any:
-        return serializer.loads(data[len(_VALUE_PREFIX) :]) if data else ABSENT
+        if not data:
+            return ABSENT
+        value = serializer.loads(data[1:])
+        return Raised(value) if data.startswith(_ERROR_PREFIX) else value
 
     format_id = f"\ncachedeco 1, custom {serializer.name!r}".encode()  # in quotes: a signed one continues behind it
-    return EntrySerializer(format_id, dumps, loads, ignores_trailing_bytes=False)
+    release = f"custom-{quote(serializer.name, safe='')}"
+    return EntrySerializer(format_id, release, dumps, loads, ignores_trailing_bytes=False)
 
 
 # --- pickle ---
 
 
 def to_pickle(value: object) -> bytes:
-    """Pickle a value."""
+    """Pickle a value as it is, with Django's version in rows."""
     return pickle.dumps(value, PICKLE_PROTOCOL)
 
 
@@ -190,10 +245,21 @@ def _describe_misfit(value: Any) -> str:
     return ""
 
 
-# The format id of pickles names Django's version: models and QuerySets of another version unpickle with a warning.
+# Models and QuerySets of another feature release of Django may not unpickle; those of another patch release do.
+_FEATURE_RELEASE: Final = ".".join(map(str, django.VERSION[:2]))
 SERIALIZERS: Final[dict[SerializerName, EntrySerializer]] = {
     "pickle": EntrySerializer(
-        f"\ncachedeco 1, Django {django.__version__}".encode(), to_pickle, pickle.loads, ignores_trailing_bytes=True
+        f"\ncachedeco 1, Django {_FEATURE_RELEASE}".encode(),
+        f"pickle-{_FEATURE_RELEASE}",
+        lambda value: Serialized(*dump(value)),
+        pickle.loads,
+        ignores_trailing_bytes=True,
     ),
-    "json": EntrySerializer(b"\ncachedeco 1, JSON", to_json, from_json, ignores_trailing_bytes=False),
+    "json": EntrySerializer(
+        b"\ncachedeco 1, JSON",
+        "json",
+        lambda value: Serialized(to_json(value)),
+        from_json,
+        ignores_trailing_bytes=False,
+    ),
 }

@@ -6,20 +6,24 @@ exception. While the circuit breaker is open nothing is sent, and the method ret
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from os import urandom
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.breaker import breakers, is_outage, is_refused_at_once, record_failure
-from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET, USUAL_KEY_BUDGET, shorten_keys
+from cachedeco.storage.breaker import breakers, is_foreign, is_outage, is_refused_at_once, record_failure
+from cachedeco.storage.connections import connection
+from cachedeco.storage.keyspace import Keyspace, keyspace
+from cachedeco.storage.readers import NonsenseReadError
+from cachedeco.storage.writers import Acknowledged
+
+T = TypeVar("T")
 
 LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 # Keys in one command. Memcached has been seen to take 100 000, Redis 20 000 (through pymemcache and redis-py), but the
@@ -30,146 +34,136 @@ MOST_KEYS_IN_DATABASE: Final = 999
 PROBE_SECONDS: Final = 60
 
 
-class FailedKeys(list[str]):
-    """Keys of the values that a cache has not acknowledged."""
-
-    error: Exception | None = None  #: set if one of several servers is unreachable and the backend reports it
+Item = tuple[str, bytes, float | None]  # key, value, and timeout in seconds: None for ever
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """
-    Guarded access to the Django cache of one alias.
+    Guarded access to the Django cache of one alias, by whole keys.
 
-    Holds no connection: Django keeps one cache object for each thread and task, and each command gets it from there.
-    Thread-safe.
+    Holds no connection: each command uses that of its thread. Thread-safe.
     """
 
     alias: str
     function: str = ""  #: the function that its events name
 
-    def get_many(self, keys: Collection[str]) -> dict[str, object] | None:
-        """Return the values that are there; None if the cache failed, or the breaker is open."""
+    def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """Return the values, in the order of the keys; None if the cache failed, or the breaker is open."""
         breaker = breakers.get(self.alias) if breakers else None  # nearly always empty: each hit runs this
         if breaker is not None and not breaker.allows_request(self.probe):
             return None
         try:
-            values = caches[self.alias].get_many(keys)
-        except Exception as error:  # noqa: BLE001 -- any failure to read is a miss
-            self._record_failure("Reading failed", next(iter(keys)), error, reading=True)
+            values = connection(self.alias).read(keys)
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
+            self._record_failure("Reading failed", keys[0], error, reading=True)
             return None
-        if isinstance(values, dict):
-            # An empty result is no success: pymemcache's HashClient returns it for an unreachable server, too.
-            if breaker is not None and values:
-                breaker.record_success()
-            return values
-        self.emit_failure(f"Reading gave {values!r} instead of a dict", next(iter(keys)))
-        record_failure(self.alias)
-        return None
+        # An empty result is no success: pymemcache's HashClient returns it for an unreachable server, too.
+        if breaker is not None and any(value is not None for value in values):
+            breaker.record_success()
+        return values
 
-    def add(self, key: str, value: bytes, timeout: float | None) -> bool:
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
+        """Return the values that are there, by key, in chunks that one command takes; None if one failed."""
+        found: dict[str, bytes] = {}
+        for chunk in self.chunks(keys):
+            values = self.read(chunk)
+            if values is None:
+                return None
+            found.update((key, value) for key, value in zip(chunk, values, strict=True) if value is not None)
+        return found
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether `add_each()` is one trip."""
+        return connection(self.alias).pipelines
+
+    def add_each(self, items: Sequence[Item]) -> list[bool]:
         """
-        Store a value if the key is absent; tell whether this call stored it.
+        Store each value whose key is absent; tell for each whether this call stored it.
 
         False proves nothing: pymemcache's HashClient returns it for an unreachable server, too.
         """
         if self._breaker_refuses():
-            return False
+            return [False] * len(items)
         try:
-            added = caches[self.alias].add(key, value, whole_seconds(timeout)) is True
-        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
-            self._record_failure("Adding failed", key, error)
-            return False
-        if added:
+            added = connection(self.alias).writer.add_each([_whole_item(item) for item in items])
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
+            self._record_failure("Adding failed", items[0][0], error)
+            return [False] * len(items)
+        if added.error is not None:
+            self._record_failure("Adding failed", items[0][0], added.error)
+        elif any(added):
             self._record_success()
         return added
 
-    def set(self, key: str, value: bytes, timeout: float | None) -> bool:
-        """Store a value; tell whether that raised nothing, which on memcached is no proof that it arrived."""
-        if self._breaker_refuses():
-            return False
-        try:
-            caches[self.alias].set(key, value, whole_seconds(timeout))
-        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
-            self._record_failure("Writing failed", key, error)
-            return False
-        return True
+    def set_each(self, items: Sequence[Item]) -> list[bool]:
+        """Store each value; tell for each whether the cache has acknowledged it."""
+        return [False] * len(items) if self._breaker_refuses() else self._write(items)
 
-    def set_many(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
+    def set_tokens(self, items: Sequence[Item]) -> list[bool]:
         """
-        Store values; return the keys of those that the cache did not acknowledge.
-
-        The only write whose result can be trusted on memcached: the keys that failed are named, or the call raises.
-        """
-        return list(values) if self._breaker_refuses() else self._write(values, timeout)
-
-    def set_tokens(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
-        """
-        `set_many()` for invalidations: send them although the breaker is open, unless that may cost a timeout.
+        `set_each()` for invalidations: send them although the breaker is open, unless that may cost a timeout.
 
         A server that refused connections may have been restarted, and other processes use it at once. On a backend
         with a breaker for each server, one unreachable server keeps no invalidation from the others. After an
         acknowledgement the breaker probes at once, and so delivers the retry queue.
         """
         if not self._breaker_refuses():
-            return self._write(values, timeout)
+            return self._write(items)
         breaker = breakers.get(self.alias)
         fails_fast = breaker is not None and breaker.fails_fast
-        if not fails_fast and getattr(caches[self.alias], "spares_other_servers", False) is not True:
-            return list(values)
-        failed_keys = self._write(values, timeout)
-        if breaker is not None and fails_fast and not failed_keys:
+        if not fails_fast and getattr(connection(self.alias).cache, "spares_other_servers", False) is not True:
+            return [False] * len(items)
+        written = self._write(items)
+        if breaker is not None and fails_fast and all(written):
             breaker.end_pause()
             breaker.allows_request(self.probe)
-        return failed_keys
+        return written
 
-    def _write(self, values: Mapping[str, bytes], timeout: float | None) -> Collection[str]:
-        """Store values, report the result to the breaker, and return the keys that were not acknowledged."""
-        try:
-            failed_keys = self.set_many_unguarded(values, timeout)
-        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
-            self._record_failure("Writing failed", next(iter(values)), error)
-            return list(values)
-        if failed_keys.error is not None:
-            self._record_failure("Writing failed", failed_keys[0], failed_keys.error)
-        elif not failed_keys:
-            self._record_success()
-        return failed_keys
+    def _write(self, items: Sequence[Item]) -> list[bool]:
+        """Store values, and report the result to the breaker."""
+        written: list[bool] = []
+        for chunk in self.chunks(items):
+            try:
+                acknowledged = self.write_unguarded(chunk)
+            except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+                self.pass_on(error)
+                self._record_failure("Writing failed", chunk[0][0], error)
+                acknowledged = Acknowledged([False] * len(chunk))
+            else:
+                if acknowledged.error is not None:
+                    failed = chunk[acknowledged.index(False)][0]
+                    self._record_failure("Writing failed", failed, acknowledged.error)
+                elif all(acknowledged):
+                    self._record_success()
+            written += acknowledged
+        return written
 
     # --- commands that ignore the breaker ---
 
-    def set_many_unguarded(self, values: Mapping[str, bytes], timeout: float | None) -> FailedKeys:
-        """`set_many()` that ignores the breaker, and raises what the cache raises."""
-        cache = caches[self.alias]
-        failed = cache.set_many(dict(values), whole_seconds(timeout))
-        if isinstance(cache, DatabaseCache) and not failed:
-            # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: read it back.
-            stored = cache.get_many(values)
-            failed = [key for key, value in values.items() if stored.get(key) != value]
-        if failed is None:  # django-redis returns it
-            return FailedKeys()
-        is_collection = isinstance(failed, list | tuple | set | frozenset)
-        named = frozenset(failed) if is_collection else ()
-        failed_keys = FailedKeys([key for key in values if key in named])
-        if not failed_keys and (failed or not is_collection):  # it names none of these keys: count all as failed
-            failed_keys = FailedKeys(values)
-        failed_keys.error = getattr(failed, "error", None) if failed_keys else None
-        return failed_keys
+    def write_unguarded(self, items: Sequence[Item]) -> Acknowledged:
+        """`set_each()` that ignores the breaker, and raises what the cache raises."""
+        return connection(self.alias).writer.set_each([_whole_item(item) for item in items])
 
     def delete(self, key: str) -> None:
         """Best-effort delete."""
         if self._breaker_refuses():
             return
         try:
-            caches[self.alias].delete(key)
-        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            connection(self.alias).cache.delete(key)
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
             self._record_failure("Deleting failed", key, error)
 
     def delete_unguarded(self, key: str) -> bool:
         """Delete a key, ignoring the breaker; True proves that it was there and is gone."""
         try:
-            return caches[self.alias].delete(key) is True
-        except Exception as error:  # noqa: BLE001 -- any failure to write is an event
+            return connection(self.alias).cache.delete(key) is True
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
             self.emit_failure("Removing failed", key, error)
             return False
 
@@ -181,15 +175,17 @@ class Store:
         the server refuses is an answer.
         """
         # A random key each time: with several servers, not always one of the server that is unreachable.
-        [key] = shorten_keys([f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}"], SMALLEST_KEY_BUDGET)
+        key = self.keyspace.table_key(f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}")
         reading = False
         try:
-            failed_keys = self.set_many_unguarded({key: urandom(1)}, PROBE_SECONDS)
-            if failed_keys.error is not None:
-                raise failed_keys.error  # noqa: TRY301 -- as a cache of one server would
+            value = urandom(1)
+            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS)])
+            if acknowledged.error is not None:
+                raise acknowledged.error  # noqa: TRY301 -- as a cache of one server would
             reading = True
-            return not failed_keys and isinstance(caches[self.alias].get_many([key]), dict)
-        except Exception as error:  # noqa: BLE001 -- any failure is an event
+            return all(acknowledged) and bool(connection(self.alias).read([key]))
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
             self.emit_failure("The cache was asked whether it is well, and failed", key, error)
             breaker = breakers.get(self.alias)
             if breaker is not None:
@@ -198,29 +194,21 @@ class Store:
 
     # --- without a command ---
 
-    def chunks(self, keys: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Split keys into chunks of a size that one command takes."""
+    def chunks(self, keys: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Split keys, or items, into chunks of a size that one command takes."""
         if len(keys) <= MOST_KEYS_IN_DATABASE:
-            return iter((keys,))
-        limit = MOST_KEYS_IN_DATABASE if isinstance(caches[self.alias], DatabaseCache) else MOST_KEYS
+            return iter((keys,) if keys else ())
+        limit = MOST_KEYS_IN_DATABASE if isinstance(connection(self.alias).cache, DatabaseCache) else MOST_KEYS
         return (keys[start : start + limit] for start in range(0, len(keys), limit))
 
-    def key_budget(self) -> int:
-        """
-        Return the length that a key may have before Django adds its prefix and version.
-
-        The same for all prefixes of usual length: a KEY_FUNCTION may use prefixes of several lengths, one for each
-        tenant, and an invalidation must find the key that a reader used.
-        """
-        return min(USUAL_KEY_BUDGET, LONGEST_KEY - len(caches[self.alias].make_key("").encode()))
-
-    def whole_key(self, key: str) -> str:
-        """Return a key as the server gets it, with Django's prefix and version."""
-        return caches[self.alias].make_key(key)
+    @property
+    def keyspace(self) -> Keyspace:
+        """How the keys of the cache are made."""
+        return keyspace(self.alias)
 
     def default_timeout(self) -> float | None:
         """Return the alias's default timeout in seconds, None for ever."""
-        return caches[self.alias].default_timeout
+        return connection(self.alias).cache.default_timeout
 
     def emit_failure(self, what: str, key: str, error: Exception | None = None) -> None:
         """Emit the event of a failed command."""
@@ -230,6 +218,11 @@ class Store:
         """Tell whether the breaker is open, without a probe."""
         breaker = breakers.get(self.alias)
         return breaker is not None and breaker.retry_at is not None
+
+    def pass_on(self, error: Exception) -> None:
+        """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
+        if is_foreign(error, type(connection(self.alias).cache)):
+            raise error
 
     def _breaker_refuses(self) -> bool:
         """Tell whether the breaker refuses a command; probe if its pause is over."""
@@ -243,7 +236,7 @@ class Store:
 
     def _record_failure(self, what: str, key: str, error: Exception, *, reading: bool = False) -> None:
         self.emit_failure(what, key, error)
-        if is_outage(error, reading=reading):
+        if is_outage(error, reading=reading) or isinstance(error, NonsenseReadError):
             record_failure(self.alias, error)
 
 
@@ -251,6 +244,11 @@ def servers_of(entry: Mapping[str, Any]) -> list[str]:
     """Return the servers that an item of Django's CACHES names, as Django's memcached and Redis backends parse it."""
     location = entry.get("LOCATION", "")
     return re.split("[;,]", location) if isinstance(location, str) else list(location)
+
+
+def _whole_item(item: Item) -> tuple[str, bytes, int | None]:
+    key, value, timeout = item
+    return key, value, whole_seconds(timeout)
 
 
 def whole_seconds(timeout: float | None) -> int | None:

@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.calls import MISSING
 from cachedeco.functions.single import AnyCachedQuery
-from cachedeco.loading.reading import read_entry
+from cachedeco.loading.lookup import look_up
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
@@ -228,8 +228,9 @@ class EntryAssertion(EventAssertion):
         admitted = self._call._admit()  # noqa: SLF001 -- peek() gives only the value
         if admitted is None:
             return None
-        asked, found, entry = read_entry(*admitted)
-        return found[asked[0]] if found and entry else None
+        policy, keys = admitted
+        [found] = look_up(policy, [keys])
+        return found.raw[found.key] if found.raw and found.entry else None
 
 
 def name_of(function: object) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from hashlib import blake2b
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 import django.test.signals  # noqa: F401 -- connects its receiver before ours: that one makes the handler read CACHES
 from asgiref.local import Local
@@ -30,6 +30,8 @@ from django.utils.module_loading import import_string
 
 from cachedeco.runtime import conf, state
 from cachedeco.storage.cache_keys import LONGEST_KEY
+from cachedeco.storage.connections import isolate
+from cachedeco.storage.keyspace import forget_keyspaces
 
 _handler: Any = caches  # Any, since its type has no private attributes
 
@@ -90,9 +92,11 @@ def isolated() -> Generator[None]:
                 caches[alias] = cache
             state.connect()  # after Django's own receiver
             _is_in_force = True
+            isolate(_ISOLATION)
             yield
         finally:
             _is_in_force = False
+            isolate(None)
             caches.close_all()
             for alias, cache in made.items():
                 cache.__class__ = classes[alias]
@@ -100,6 +104,23 @@ def isolated() -> Generator[None]:
             caches.settings, _handler._connections = settings, connections  # noqa: SLF001 -- as above
             _classes.clear()
             conf.forget()
+
+
+class _ScopedKeys:
+    """The isolation of the package's own connections: the scope is a part of its whole keys."""
+
+    def plain_cache(self, cache: BaseCache) -> BaseCache:
+        """Return the cache object of its own class, so that tests read as production does; see `Isolation`."""
+        if isinstance(cache, _Isolated) and not isinstance(cache, _IsolatedWithoutCulling):
+            cache.__class__ = next(backend for backend, isolated in _classes.items() if isolated is type(cache))
+        return cache
+
+    def scope_of(self, cache: BaseCache) -> str:
+        """Return the scope of a cache object."""
+        return _scopes[cache._storage_id] if isinstance(cache, _Isolated) else ""  # noqa: SLF001 -- ours
+
+
+_ISOLATION: Final = _ScopedKeys()
 
 
 def _isolate_settings() -> None:
@@ -182,6 +203,8 @@ class _Isolated(BaseCache):
         """Begin a new scope: the entries of this test are gone, and no other entry is deleted."""
         if _scopes[self._storage_id]:
             _scopes[self._storage_id] = _new_scope()
+            forget_keyspaces()
+            conf.forget()  # whole keys follow
         else:
             super().clear()  # the isolation has ended, and code has kept this cache object
 

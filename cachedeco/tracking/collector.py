@@ -1,20 +1,47 @@
 """
-The collector: dependency tracking of nested calls. What a nested call depended on, the call around it depends on too.
+The collector: what a computation has depended on so far. What a nested call depended on, the call around it does too.
 
-While a computation runs, each cached call inside it records its tokens here; they become part of the stamp of the new
-entry. The entry contains the names of these nested tokens, and each process remembers them by the entry's key, so that
-one `get_many` can ask for all. A process that meets an entry for the first time needs a second one.
+While a computation runs, each cached call inside it records here its tokens, the time at which its value ends, the
+values that it varies by, or why it has none of these. The tokens become a part of the stamp of the new entry. The entry
+contains the names of these nested tokens, and each process remembers them by the entry's key, so that one read can
+ask for all. A process that meets an entry for the first time needs a second one.
+
+The computation of a thread or task is found by a ContextVar: tasks, `sync_to_async` and `asyncio.to_thread` carry it
+along, and so does `contextvars.copy_context().run` for a thread of the user's own. Several threads may record at once.
 
 A token in another cache than the entry has its alias before its name.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
 # Nested tokens that one entry may depend on: each hit asks for all of them.
 MOST_NESTED_TOKENS: Final = 2_000
+BYPASSED: Final = "a cached call inside it went past the cache"
+
+# What a call varies by: each callable of its option *vary*, and the value that this has given, as text of a key.
+Variation = tuple[tuple[Callable[..., object], str], ...]
+Varied = tuple[str, tuple[Callable[..., object], str]]  # the name of a function, and one item of its variation
+
+
+class Use(NamedTuple):
+    """What a computation takes over from a call inside it, beside its tokens."""
+
+    function: str = ""  #: its name
+    variation: Variation = ()
+    ends: float = inf  #: when the value ends, its stale window counted: seconds since the epoch
+
+
+class Dependencies(NamedTuple):
+    """What a computation depended on."""
+
+    tokens: Mapping[str, bytes] = {}  #: those of nested calls, by name
+    ends: float = inf  #: when the first of the nested values ends, its stale window counted: seconds since the epoch
+    varied: Sequence[Varied] = ()  #: what nested calls vary by
+    problem: str = ""  #: why the result can't be stored
 
 
 class Computation:
@@ -23,12 +50,14 @@ class Computation:
     __slots__ = (
         "alias",
         "collects",
+        "ends",
         "has_ended",
         "is_auditable",
-        "is_cacheable",
         "is_leading",
-        "nested_tokens",
         "parent",
+        "problems",
+        "tokens",
+        "varied",
     )
 
     def __init__(self, alias: str, parent: "Computation | None", *, collects: bool, is_leading: bool) -> None:
@@ -38,9 +67,19 @@ class Computation:
         self.collects = collects
         self.is_leading = is_leading  #: followers wait for it, or for a parent: it must not wait itself
         self.has_ended = False
-        self.nested_tokens: dict[str, bytes] = {}
-        self.is_cacheable = True  #: False once a nested call had no stamp
         self.is_auditable = True  #: False once a nested call may return another value without an invalidation
+        # Only changed by operations that are atomic: several threads record at once.
+        self.tokens: dict[str, bytes] = {}
+        self.ends: list[float] = []
+        self.varied: list[Varied] = []
+        self.problems: list[str] = []
+
+    def dependencies(self) -> Dependencies:
+        """Return a copy of the dependencies so far: a task that the computation started may still record some."""
+        ends, problems = self.ends.copy(), self.problems.copy()
+        return Dependencies(
+            dict(self.tokens), min(ends, default=inf), tuple(self.varied), problems[0] if problems else ""
+        )
 
 
 innermost: ContextVar[Computation | None] = ContextVar("cachedeco_computation", default=None)
@@ -68,8 +107,8 @@ def collect_dependencies(alias: str, *, collects: bool, leads: bool) -> Generato
     """
     parent = _current_computation()
     computation = Computation(alias, parent, collects=collects, is_leading=leads or is_leading())
-    innermost.set(computation)
-    try:
+    try:  # first: an interrupt after the next line must not leave a computation that never ends
+        innermost.set(computation)
         yield computation
     finally:
         computation.has_ended = True
@@ -84,8 +123,19 @@ def is_leading() -> bool:
     return computation is not None and computation.is_leading
 
 
-def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object]) -> None:
-    """Record the tokens of a call in the enclosing computation: those of *keys* but the first, as *raw* has them."""
+def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object], use: Use = Use()) -> None:  # noqa: B008 -- immutable
+    """
+    Record in the enclosing computation what a call depended on.
+
+    Args:
+        alias: The cache of the call.
+
+        keys: The key of its entry, then those of the tokens.
+
+        raw: The tokens, by key.
+
+        use: What else the computation takes over.
+    """
     computation = _current_computation()
     if computation is None or not computation.collects:
         return
@@ -93,14 +143,18 @@ def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object]
         token_alias, _, token_key = key.rpartition(" ")
         name = token_key if (token_alias or alias) == computation.alias else f"{token_alias or alias} {token_key}"
         # The first one read: after an invalidation in between, the entry must be dead at birth.
-        computation.nested_tokens.setdefault(name, raw[key])  # type: ignore[arg-type] # tokens, as the caller has tested
+        computation.tokens.setdefault(name, raw[key])  # type: ignore[arg-type] # tokens, as the caller has tested
+    if use.ends != inf:
+        computation.ends.append(use.ends)
+    varied = [(use.function, item) for item in use.variation]
+    computation.varied += [each for each in varied if each not in computation.varied]
 
 
-def mark_uncacheable() -> None:
-    """Mark the enclosing computation uncacheable: this nested call has no stamp to depend on."""
+def mark_uncacheable(problem: str = BYPASSED) -> None:
+    """Mark the enclosing computation uncacheable: this nested call has no stamp to depend on, or was not stored."""
     computation = _current_computation()
     if computation is not None and computation.collects:
-        computation.is_cacheable = False
+        computation.problems.append(problem)
 
 
 def mark_unauditable() -> None:
@@ -108,3 +162,24 @@ def mark_unauditable() -> None:
     computation = _current_computation()
     if computation is not None:
         computation.is_auditable = False
+
+
+def find_problem(dependencies: Dependencies, variation: Variation, now: float) -> str:
+    """
+    Return why a call with these variations and ends of nested calls can't be stored; empty if it can.
+
+    Args:
+        dependencies: Those of its computation.
+
+        variation: What the call itself varies by. It shares a variation of a nested call if the same callable has
+            given the same value.
+
+        now: Seconds since the epoch.
+    """
+    for function, item in dependencies.varied:
+        if item not in variation:
+            name = getattr(item[0], "__qualname__", repr(item[0]))
+            return f"{function}() inside it varies by {name}, and this call does not: give it the same vary="
+    if dependencies.ends <= now:
+        return "the value of a cached call inside it has ended"
+    return ""

@@ -55,7 +55,7 @@ def test_computation_around_does_not_depend_on_what_the_audit_asks_for(
     """A computation that still runs while a hit inside it is audited learns nothing of what the audit calls."""
     other = Truth().cached(SYNC, timeout=TIMEOUT, name=f"tests.other.{side.is_async}")
     is_elsewhere: list[bool] = []
-    inner = truth.cached(SYNC, timeout=TIMEOUT, vary=lambda: is_elsewhere and other(1) and None)
+    inner = truth.cached(SYNC, timeout=TIMEOUT, key=lambda number: (number, is_elsewhere and other(1) and None))
     inner(1)
     outer_truth = Truth()
 

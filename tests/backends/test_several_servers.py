@@ -1,6 +1,6 @@
 """Two and three servers, of which one is stopped, hangs, is started again, and returns with what it held."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.exceptions import MemcacheServerError
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
-from cachedeco.backends.pool import Connection, Stored
+from cachedeco.backends.pool import Connection, Item
 from cachedeco.backends.ring import FailedKeys
 from tests.backends.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
 from tests.backends.scripted import Scripted
@@ -240,12 +240,12 @@ def test_large_values_are_written_in_parts(
     """A part ends with the value that fills it, so that none needs longer than the client waits."""
     sent: list[int] = []
 
-    def counted(connection: Connection, values: Mapping[str, Stored], expire: int) -> list[str]:
-        sent.append(len(values))
-        return set_each(connection, values, expire)
+    def counted(connection: Connection, command: bytes, items: Sequence[Item]) -> list[bool]:
+        sent.append(len(items))
+        return store_each(connection, command, items)
 
-    set_each = Connection.set_each
-    monkeypatch.setattr(Connection, "set_each", counted)
+    store_each = Connection.store_each
+    monkeypatch.setattr(Connection, "store_each", counted)
     monkeypatch.setattr("cachedeco.backends.ring.MOST_BYTES_AT_ONCE", 1001)
     cache = cache_on(servers[0])
 

@@ -71,7 +71,8 @@ def run(source: str, page: Path, line: int, module: ModuleType) -> None:
         test = doctest.DocTestParser().get_doctest(source, {}, page.name, str(page), line)
         test.globs = vars(module)
         said: list[str] = []
-        failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False)
+        runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+        failed, _ = runner.run(test, out=said.append, clear_globs=False)
         assert not failed, "".join(said)
         return
     code = compile("\n" * line + source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

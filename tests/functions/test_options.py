@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import get_language, override
 
@@ -16,6 +15,7 @@ from cachedeco.functions.options import OPTIONS
 from tests.conftest import UseCaches
 from tests.support.backends import Commands
 from tests.support.sides import Side, both
+from tests.support.stored import bare, stored
 
 
 @both
@@ -143,7 +143,7 @@ def test_cache_chooses_the_alias(side: Side, use_caches: UseCaches, settings: An
     side.call(answer)
     side.call(answer.invalidate)
 
-    assert ({"slow"}, True) == ({each.alias for each in commands}, answer.key_for() in caches["slow"])
+    assert ({"slow"}, True) == ({each.alias for each in commands}, answer.key_for() in stored("slow"))
 
 
 def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
@@ -198,7 +198,10 @@ def test_name_stands_for_module_and_qualified_name() -> None:
 
     answer()
 
-    assert ("cd:e:tests.options.named(|)", "<cached_query tests.options.named>") == (answer.key_for(), repr(answer))
+    assert ("cd:e:tests.options.named(|)", "<cached_query tests.options.named>") == (
+        bare(answer.key_for()),
+        repr(answer),
+    )
 
 
 def test_name_of_another_function_is_refused() -> None:

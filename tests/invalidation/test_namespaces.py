@@ -14,6 +14,7 @@ from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, CachedQuery, Namespace, cached_query
 from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
+from tests.support.stored import bare_each
 
 
 class Level(TextChoices):
@@ -41,7 +42,7 @@ MOMENT = dt.datetime(2026, 11, 22, 12, 30, 0, 1, tzinfo=dt.UTC)
 
 def tokens(cached: CachedQuery[..., Any], *args: object) -> list[str]:
     """Return the names of the tokens of namespaces that a call depends on."""
-    return cached._spec.resolve_call(args, {})[1][3:]
+    return bare_each(cached._spec.resolve_call(args, {})[1][3:])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cachedeco import CachedQuery, cached_query
+from tests.support.stored import bare_each
 
 Call = tuple[tuple[object, ...], dict[str, Any]]
 
@@ -85,7 +86,7 @@ def test_key_can_be_read() -> None:
     assert (
         "cd:e:tests.keys.test_keys.nothing(|)",
         "cd:e:tests.keys.test_keys.plain(club=7,page=1'a,deep=None|)",
-    ) == keys
+    ) == tuple(bare_each(keys))
 
 
 def test_names_of_functions_tell_them_apart() -> None:
@@ -208,7 +209,9 @@ def test_ignored_parameter_changes_no_key() -> None:
 
     keys = {rows.key_for(object(), 7), rows.key_for(None, 7), rows.key_for(len, club=7)}
 
-    assert {"cd:e:tests.keys.test_keys.test_ignored_parameter_changes_no_key.<locals>.rows(club=7|)"} == keys
+    assert {"cd:e:tests.keys.test_keys.test_ignored_parameter_changes_no_key.<locals>.rows(club=7|)"} == set(
+        bare_each(keys)
+    )
 
 
 def test_everything_ignored_leaves_one_entry() -> None:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from cachedeco import CachedQuery, Namespace, cached_query
-from cachedeco.storage.cache_keys import LONGEST_KEY, shorten_keys
-from cachedeco.storage.store import Store
+from cachedeco.storage.cache_keys import LONGEST_KEY
+from cachedeco.storage.keyspace import keyspace
 from tests.conftest import CacheConfig, UseCaches
 from tests.support.backends import Commands
 from tests.support.selection import of_length
+from tests.support.stored import bare
 
 
 def short_prefix(key: str, prefix: str, version: int) -> str:
@@ -71,17 +72,17 @@ TEXTS = [
 ]
 
 
-def seen_by_server(cache: BaseCache, cached: CachedQuery[..., Any], *args: object) -> list[str]:
+def seen_by_server(cached: CachedQuery[..., Any], *args: object) -> list[str]:
     """Return every key of a call, and of its invalidation, as the server sees it."""
     spec = cached._spec
-    keys = [*spec.resolve_call(args, {})[1], spec.own_token(args, {}).key, spec.function_token().key]
-    return [cache.make_key(key) for key in keys]
+    return [*spec.resolve_call(args, {})[1], spec.own_token(args, {}).key, spec.function_token().key]
 
 
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_keys_of_any_text_fit_memcached(cache: BaseCache, text: str) -> None:
+def test_keys_of_any_text_fit_memcached(text: str) -> None:
     """Whatever the arguments are, neither Django nor memcached finds fault with a key."""
-    keys = seen_by_server(cache, rows, text)
+    keys = seen_by_server(rows, text)
 
     # What Django's own prefix holds is the project's own affair.
     faults = [warning for key in keys for warning in memcache_key_warnings(key.replace("ü", "uu"))]
@@ -89,15 +90,16 @@ def test_keys_of_any_text_fit_memcached(cache: BaseCache, text: str) -> None:
     assert LONGEST_KEY >= max(len(key.encode()) for key in keys)
 
 
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("length", range(1, 260, 23))
-def test_keys_of_any_length_fit_memcached(cache: BaseCache, length: int) -> None:
+def test_keys_of_any_length_fit_memcached(length: int) -> None:
     """No length of a name or a text is forgotten between the short and the long ones."""
 
     @cached_query(name="n" * length)
     def named(text: str) -> str:
         return text
 
-    keys = [key for text in ("", "x" * length) for key in seen_by_server(cache, named, text)]
+    keys = [key for text in ("", "x" * length) for key in seen_by_server(named, text)]
 
     assert LONGEST_KEY >= max(len(key.encode()) for key in keys)
     assert 4 == len(set(keys)) - 1
@@ -113,9 +115,7 @@ def test_keys_of_any_text_and_name_fit_memcached(text: str, name: str) -> None:
 
     cached = cached_query(name=f"limits {name}", namespace="{text}")(named)
 
-    faults = [
-        warning for key in seen_by_server(caches["default"], cached, text) for warning in memcache_key_warnings(key)
-    ]
+    faults = [warning for key in seen_by_server(cached, text) for warning in memcache_key_warnings(key)]
 
     assert [] == faults
 
@@ -140,20 +140,18 @@ def test_long_key_begins_as_a_short_one() -> None:
     """Whoever looks into the cache still sees whose key it is."""
     key = rows.key_for("x" * 1000)
 
-    assert key.startswith("cd:e:tests.keys.test_limits.rows(text=")
-    assert 80 == len(key)
+    assert bare(key).startswith("cd:e:tests.keys.test_limits.rows(text=")
+    assert 80 == len(bare(key))
 
 
 def test_key_is_read_as_long_as_it_fits() -> None:
     """On either side of the limit: the longest key that fits is as it is, the next is a digest."""
-    room = Store("default").key_budget()
-    spare = room - len(rows.key_for("") + "|2|")
+    keys = keyspace("default")
 
     def length(count: int) -> int:
-        return len(shorten_keys(["x" * count], room)[0])
+        return len(keys.whole_key("x" * count)) - len(keys.start)
 
-    assert 0 < spare
-    assert (room, 80) == (length(room), length(room + 1))
+    assert (keys.key_budget, 80) == (length(keys.key_budget), length(keys.key_budget + 1))
 
 
 def test_digest_cannot_be_written_as_an_argument() -> None:
@@ -205,16 +203,18 @@ def test_own_prefix_begins_every_key(settings: Settings) -> None:
     after = rows._spec.resolve_call(("a",), {})[1]
     tokens = [rows._spec.own_token(("a",), {}).key, rows._spec.function_token().key]
 
-    assert all(key.startswith("cd:") for key in before)
-    assert ["{p}'\"\\#:" + key.removeprefix("cd") for key in before] == after
+    start = keyspace("default").start
+    assert all(key.startswith(f"{start}cd:") for key in before)
+    assert [f"{start}{{p}}'\"\\#:" + key.removeprefix(f"{start}cd") for key in before] == after
     assert after[1:3] == tokens
 
 
-def test_own_prefix_of_greatest_length_leaves_room(settings: Settings, cache: BaseCache) -> None:
+@pytest.mark.usefixtures("cache")
+def test_own_prefix_of_greatest_length_leaves_room(settings: Settings) -> None:
     """Fifty characters of our prefix beside Django's: the keys still fit."""
     settings.CACHEDECO = {"KEY_PREFIX": "p" * 50}
 
-    keys = seen_by_server(cache, rows, "x" * 1000)
+    keys = seen_by_server(rows, "x" * 1000)
 
     assert LONGEST_KEY >= max(len(key.encode()) for key in keys)
     assert 6 <= len(set(keys))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cachedeco import cached_query
+from tests.support.stored import bare
 
 
 def club(pk: object, **attributes: object) -> SimpleNamespace:
@@ -22,7 +23,7 @@ def test_template_key_can_be_read() -> None:
 
     key = rows.key_for(club("a"), 2)
 
-    assert "cd:e:templates.rows(page-page=2:club/club.pk=1'a|)" == key
+    assert "cd:e:templates.rows(page-page=2:club/club.pk=1'a|)" == bare(key)
 
 
 def test_template_looks_at_its_fields_only() -> None:
@@ -59,7 +60,7 @@ def test_template_follows_paths_of_any_length() -> None:
 
     key = rows.key_for(club(7, owner=club(8, name=9)))
 
-    assert key.endswith("rows(club.owner.pk=8:club.owner.name.real=9:club.pk=7|)")
+    assert bare(key).endswith("rows(club.owner.pk=8:club.owner.name.real=9:club.pk=7|)")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_template_braces_doubled_are_text() -> None:
 
     key = rows.key_for(2)
 
-    assert "cd:e:templates.braces({page}=page=2|)" == key
+    assert "cd:e:templates.braces({page}=page=2|)" == bare(key)
 
 
 def test_template_without_fields_is_the_key_of_a_function_without_parameters() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
+from django.core.cache.backends.db import DatabaseCache
 from django.db import transaction
 
 from cachedeco import Namespace, cached_query
@@ -12,6 +13,7 @@ from tests.conftest import CacheConfig, UseCaches
 from tests.support.backends import Commands, Kind
 from tests.support.servers import Memcached
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 
 NAMESPACES: dict[int, tuple[str, ...]] = {
     0: (),
@@ -46,8 +48,19 @@ def test_hit_is_one_command(side: Side, spaces: tuple[str, ...], commands: Comma
 
 # How many tokens an entry depends on in so many namespaces: its own, its function's, and one for each level.
 TOKENS = {(): 2, ("numbers",): 3, ("numbers:{number}",): 4, NAMESPACES[6]: 8}
+
+
+def without_proofs(commands: Commands) -> list[str]:
+    """Return the names of the commands, without the reads by which a write to the database cache is proved."""
+    names = commands.names
+    proofs = isinstance(caches["default"], DatabaseCache)
+    return [
+        name for n, name in enumerate(names) if not (proofs and n and (names[n - 1], name) == ("set_many", "get_many"))
+    ]
+
+
 # What a computation costs besides: the lease is taken; the entry is stored, and the lease is marked as landed.
-LEASED = ["add", "set", "set"]
+LEASED = ["add", "set_many", "set_many"]
 
 
 @pytest.mark.covering(2)
@@ -67,7 +80,7 @@ def test_miss_on_an_empty_server_is_a_command_for_each_token_more(
 
     side.call(double, 4)
 
-    assert ["get_many", *["add"] * TOKENS[spaces], *LEASED] == commands.names
+    assert ["get_many", *["add"] * TOKENS[spaces], *LEASED] == without_proofs(commands)
 
 
 @pytest.mark.covering(2)
@@ -84,12 +97,12 @@ def test_miss_under_living_namespaces_is_five_commands(side: Side, spaces: tuple
     side.call(double, 4)
     side.call(double, 5)
     side.call(double.invalidate_all)
-    cache.delete(double.key_for(5).replace(":e:", ":t:").replace("|", ""))
+    stored().delete(double._spec.own_token((5,), {}).key)
     commands.clear()
 
     side.call(double, 5)
 
-    assert ["get_many", "add", *LEASED] == commands.names
+    assert ["get_many", "add", *LEASED] == without_proofs(commands)
 
 
 @pytest.mark.covering(2)
@@ -109,7 +122,7 @@ def test_miss_after_an_invalidation_is_four_commands(side: Side, spaces: tuple[s
 
     side.call(double, 4)
 
-    assert ["get_many", *LEASED] == commands.names
+    assert ["get_many", *LEASED] == without_proofs(commands)
 
 
 @pytest.mark.covering(2)
@@ -129,7 +142,7 @@ def test_miss_without_wait_is_two_commands(side: Side, spaces: tuple[str, ...], 
 
     side.call(double, 4)
 
-    assert ["get_many", "set"] == commands.names
+    assert ["get_many", "set_many"] == without_proofs(commands)
 
 
 @both
@@ -148,7 +161,7 @@ def test_miss_after_the_timeout_is_four_commands(
 
     side.call(answer)
 
-    assert ["get_many", *LEASED] == commands.names
+    assert ["get_many", *LEASED] == without_proofs(commands)
 
 
 @pytest.mark.covering(2)

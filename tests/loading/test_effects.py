@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from cachedeco.loading.effects import CALL_USER, Err, Ok, Pause, Spawn, Wait, arun, run
+from cachedeco.loading.promise import Promise
 from tests.support.sides import Side, both
 from tests.support.threads import PATIENCE_SECONDS, Gate
 
@@ -56,9 +56,9 @@ def boom() -> None:
 @both
 def test_each_step_is_answered(side: Side) -> None:
     """A callable by what it returns, the computation by its outcome, a wait by the result or None, a pause by None."""
-    done: Future[str] = Future()
-    done.set_result("result")
-    never: Future[str] = Future()
+    done: Promise[str] = Promise()
+    done.keep("result")
+    never: Promise[str] = Promise()
     taken = Taken(lambda: "called", CALL_USER, Wait(done, 1), Wait(never, 0), Pause(0))
 
     assert driven(side, taken) is None
@@ -94,8 +94,8 @@ def test_steps_are_closed_when_one_raises(side: Side) -> None:
 @both
 def test_steps_that_are_handed_over_are_taken_in_the_background(side: Side) -> None:
     """The caller goes on, and is told that they were taken on."""
-    there: Future[str] = Future()
-    handed = Taken(CALL_USER, lambda: there.set_result("there"))
+    there: Promise[str] = Promise()
+    handed = Taken(CALL_USER, lambda: there.keep("there"))
     taken = Taken(Spawn(handed.generator()), Wait(there, PATIENCE_SECONDS))
 
     assert "there" == driven(side, taken)
@@ -107,19 +107,19 @@ def test_steps_that_are_handed_over_are_taken_in_the_background(side: Side) -> N
 # --- to wait ---
 
 
-def test_future_may_outlive_the_loop_of_who_waited() -> None:
+def test_promise_may_outlive_the_loop_of_who_waited() -> None:
     """A computation that ends when nobody's loop is there any more has nobody to tell."""
-    future: Future[str] = Future()
+    promise: Promise[str] = Promise()
 
     async def gives_up() -> object:
-        return await arun(Taken(Wait(future, 0)).generator(), lambda: asyncio.sleep(0))
+        return await arun(Taken(Wait(promise, 0)).generator(), lambda: asyncio.sleep(0))
 
     assert asyncio.run(gives_up()) is None
-    future.set_result("late")
-    assert future.done()
+    promise.keep("late")
+    assert promise.is_kept
 
 
-@pytest.mark.parametrize("step", [Wait(Future(), 1000), Pause(1000)], ids=["Wait", "Pause"])
+@pytest.mark.parametrize("step", [Wait(Promise(), 1000), Pause(1000)], ids=["Wait", "Pause"])
 def test_who_is_cancelled_while_waiting_stops_at_once(step: Any) -> None:
     """And the steps are closed."""
     taken = Taken(step)
@@ -146,7 +146,7 @@ def test_who_is_cancelled_while_waiting_stops_at_once(step: Any) -> None:
         ((CALL_USER,), 2),
         ((CALL_USER, lambda: "tidied up"), 3),
         ((Pause(1000),), 1),
-        ((Wait(Future(), 1000),), 1),
+        ((Wait(Promise(), 1000),), 1),
     ],
     ids=["nothing", "COMPUTE", "COMPUTE and a step", "Pause", "Wait"],
 )
@@ -180,8 +180,8 @@ def test_step_is_taken_to_its_end(after: tuple[Any, ...], answers: int) -> None:
     assert all(isinstance(each, Err) for each in taken.answers[1:2])
 
 
-def test_who_is_cancelled_twice_in_a_step_stops_at_once() -> None:
-    """Insistence is obeyed: the step's thread is left alone, and the steps are closed."""
+def test_task_that_is_cancelled_twice_in_a_step_waits_for_its_end() -> None:
+    """The step's thread may take a lease: the flow gets the answer, and cleans up after it."""
     gate = Gate()
     gate.shut()
     taken = Taken(gate.wait_to_pass, CALL_USER)
@@ -192,13 +192,14 @@ def test_who_is_cancelled_twice_in_a_step_stops_at_once() -> None:
         for _ in range(2):
             task.cancel()
             await asyncio.sleep(0)
+        assert not task.done()
+        gate.open()
         await asyncio.wait([task], timeout=PATIENCE_SECONDS)
         assert task.cancelled()
-        gate.open()
 
     asyncio.run(scene())
 
-    assert ([], True) == (taken.answers, taken.is_left)
+    assert (2, True) == (len(taken.answers), taken.is_left)
 
 
 def test_timeout_of_the_caller_is_its_own() -> None:

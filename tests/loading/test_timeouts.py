@@ -76,7 +76,9 @@ def test_timeout_that_the_cache_is_told_is_no_shorter(timeout: Any, expected: in
 
     answer()
 
-    assert [expected] == [each.timeout for each in commands if each.name == "set" and each.keys == (answer.key_for(),)]
+    assert [expected] == [
+        each.timeout for each in commands if each.name == "set_many" and each.keys == (answer.key_for(),)
+    ]
 
 
 @both

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
 from cachedeco import MISSING, Event, cached_query, listening
 from cachedeco.runtime import conf
 from cachedeco.storage.serializers import SERIALIZERS
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 
 ALSO_VALUES = [None, False, 0, 0.0, "", b"", (), [], {}, set(), "MISSING", b"cachedeco 1", MISSING, NotImplemented, ...]
 
@@ -258,7 +258,7 @@ def test_entry_cut_short_is_a_miss(kept: int) -> None:
 
     answer()
     key = answer.key_for()
-    cache.set(key, cache.get(key)[:kept])
+    stored().set(key, stored().get(key)[:kept])
 
     found = answer.peek()
 
@@ -280,7 +280,7 @@ def test_entry_by_a_stranger_is_a_miss(stranger: object) -> None:
         return "right"
 
     answer()
-    cache.set(answer.key_for(), stranger)
+    stored().set(answer.key_for(), stranger)
 
     answers = [answer(), answer()]
 

@@ -13,6 +13,7 @@ from tests.outbox.conftest import Clock
 from tests.outbox.sites import ALIAS, name_of, waiting_and_done
 from tests.support.backends import Commands
 from tests.support.faults import faulty
+from tests.support.stored import whole
 
 pytestmark = pytest.mark.usefixtures("pk", "clock")
 
@@ -28,7 +29,7 @@ def said(*options: str) -> str:
 def _two_rows(pk: int, clock: Clock) -> None:
     """Make two rows that wait."""
     assert pk
-    rows(ALIAS).bulk_create([Row(cache="default", key=f"cd:n:n:{n}", created=clock.now) for n in range(2)])
+    rows(ALIAS).bulk_create([Row(cache="default", key=whole(f"cd:n:n:{n}"), created=clock.now) for n in range(2)])
     clock.pass_grace()
 
 
@@ -118,7 +119,7 @@ def test_loop_tells_once_of_what_waits() -> None:
 
 def test_loop_replays_first_where_told() -> None:
     """`--replay` with `--loop` concerns the first run, which replays anyway."""
-    rows(ALIAS).create(cache="default", key="cd:n:n:1", created=0.0, acknowledged=10.0**6)
+    rows(ALIAS).create(cache="default", key=whole("cd:n:n:1"), created=0.0, acknowledged=10.0**6)
 
     with faulty("get_many", before=stopping_at(2)):
         told = said("--loop", "--replay", "--every", "0.001")

@@ -1,7 +1,7 @@
 """Databases for the tests of the outbox, each under the alias "outbox", and what is cached in front of them."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from cachedeco import cached_query
 from cachedeco.outbox.models import Row, rows
-from cachedeco.storage.store import Store
+from cachedeco.storage.store import Item, Store
 from tests.models import Club
 from tests.support.postgres import DATABASE, USER, PostgreSQL
 from tests.support.servers import HOST
@@ -116,10 +116,10 @@ def refusing(*keys: str) -> Iterator[None]:
     """Have every cache refuse to store these keys, and take all others."""
     original = Store._write
 
-    def written(self: Store, values: Mapping[str, bytes], timeout: float | None) -> list[str]:
-        taken = {key: value for key, value in values.items() if key not in keys}
-        left = original(self, taken, timeout) if taken else ()
-        return [key for key in values if key in left or key not in taken]
+    def written(self: Store, items: Sequence[Item]) -> list[bool]:
+        taken = [item for item in items if item[0] not in keys]
+        answers = iter(original(self, taken) if taken else ())
+        return [item[0] not in keys and next(answers) for item in items]
 
     with patch.object(Store, "_write", written):
         yield

@@ -19,6 +19,7 @@ from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of,
 from tests.support.backends import Commands
 from tests.support.faults import faulty
 from tests.support.postgres import PostgreSQL
+from tests.support.stored import whole
 from tests.support.threads import Gate, started
 
 pytestmark = pytest.mark.usefixtures("pk", "clock")
@@ -65,7 +66,7 @@ def test_rows_of_one_token_are_one_token(clock: Clock, commands: Commands) -> No
     lose(*namespaces(1, 1))
     clock.pass_grace()
     commands.clear()
-    with refusing("cd:n:n:1"):
+    with refusing(whole("cd:n:n:1")):
         failed = Deliverer([ALIAS]).run(replay=False)
 
     report = outbox.deliver()
@@ -78,7 +79,7 @@ def test_row_that_is_refused_keeps_none_from_delivery(clock: Clock) -> None:
     lose(*namespaces(*range(4)))
     clock.pass_grace()
 
-    with refusing("cd:n:n:0"):
+    with refusing(whole("cd:n:n:0")):
         report = outbox.deliver(batch=1)
 
     assert (Report(delivered=3, waiting=1), (1, 3)) == (report, waiting_and_done())
@@ -229,7 +230,7 @@ def test_row_in_the_hand_of_one_deliverer_is_skipped_by_another(clock: Clock) ->
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_each_row_is_delivered_by_exactly_one_of_several(clock: Clock) -> None:
     """Four deliverers at once come to as many deliveries as there are rows, and none is left."""
-    rows(ALIAS).bulk_create([Row(cache="default", key=f"cd:n:n:{n}", created=clock.now) for n in range(400)])
+    rows(ALIAS).bulk_create([Row(cache="default", key=whole(f"cd:n:n:{n}"), created=clock.now) for n in range(400)])
     clock.pass_grace()
 
     def run(_: int) -> Report:

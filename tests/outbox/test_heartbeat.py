@@ -117,4 +117,4 @@ def test_keys_begin_with_the_prefix_of_the_settings(heart: Heartbeat, commands: 
     Heartbeat("default").beat()
     heart.beat()
 
-    assert ["mine:h:", "cd:h:"] == [each.keys[0][:-18] for each in commands if each.name == "get_many"]
+    assert ["mine:h:", "cd:h:"] == [each.keys[0][:-18].split(":1:")[1] for each in commands if each.name == "get_many"]

@@ -15,6 +15,7 @@ from cachedeco.outbox.models import Row, rows
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
 from tests.outbox.sites import ALIAS, name_of, waiting_and_done
+from tests.support.stored import whole
 from tests.support.threads import PATIENCE_SECONDS
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -73,7 +74,7 @@ def test_process_killed_after_its_commit_has_its_invalidation_delivered_by_anoth
 def test_loop_delivers_until_a_signal_comes(start: Start, number: signal.Signals) -> None:
     """It delivers what comes while it runs, says so, and ends as asked with nothing to complain about."""
     looping = start(*DELIVER, "--loop", "--every", "0.01", "--database", ALIAS)
-    rows(ALIAS).create(cache="default", key="cd:n:n:1", created=0)
+    rows(ALIAS).create(cache="default", key=whole("cd:n:n:1"), created=0)
 
     assert looping.stdout is not None
     line = looping.stdout.readline()
@@ -88,7 +89,7 @@ def test_loop_delivers_until_a_signal_comes(start: Start, number: signal.Signals
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_several_processes_deliver_each_row_once(start: Start) -> None:
     """Two at the same time come to as many deliveries as there are rows, and leave none."""
-    rows(ALIAS).bulk_create([Row(cache="default", key=f"cd:n:n:{n}", created=0) for n in range(100)])
+    rows(ALIAS).bulk_create([Row(cache="default", key=whole(f"cd:n:n:{n}"), created=0) for n in range(100)])
 
     deliverers = [start(*DELIVER, "--batch", "2") for _ in range(2)]
     said = [each.communicate(timeout=PATIENCE_SECONDS)[0] for each in deliverers]

@@ -16,6 +16,7 @@ from cachedeco.testing import capture_events
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
 from tests.support.clubs import Undone
 from tests.support.faults import faulty
+from tests.support.stored import whole
 from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -45,7 +46,11 @@ def test_row_names_the_token_and_its_lifetime(pk: int) -> None:
         Namespace("club", pk).invalidate(using=ALIAS)
 
     call, namespace = all_rows()
-    assert ("default", "default", f"cd:n:club:{pk} in default") == (call.cache, namespace.cache, str(namespace))
+    assert ("default", "default", f"{whole(f'cd:n:club:{pk}')} in default") == (
+        call.cache,
+        namespace.cache,
+        str(namespace),
+    )
     assert (True, None) == ((call.lifetime or 0) > 0, namespace.lifetime)
 
 
@@ -135,7 +140,7 @@ def test_statements_of_a_transaction(pk: int) -> None:
 
 def test_row_of_a_lost_invalidation_waits(pk: int) -> None:
     """What no cache has acknowledged is not acknowledged in the outbox either, and what arrived with it is."""
-    with refusing(f"cd:n:club:{pk}"), transaction.atomic(using=ALIAS):
+    with refusing(whole(f"cd:n:club:{pk}")), transaction.atomic(using=ALIAS):
         name_of.invalidate(pk)
         Namespace("club", pk).invalidate(using=ALIAS)
 

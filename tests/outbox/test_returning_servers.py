@@ -10,6 +10,7 @@ from django.db import transaction
 from redis import Redis as RedisClient
 
 from cachedeco.outbox.delivery import Deliverer, Report
+from cachedeco.storage.connections import forget_connections
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
 from tests.outbox.conftest import Clock
@@ -59,7 +60,7 @@ def called_club_on(server: Memcached) -> int:
     """Return the primary key of a club, called, whose token is on one node of several."""
     while True:
         pk = called_club()
-        token = caches["default"].make_key(name_of._spec.own_token((pk,), {}).key)
+        token = name_of._spec.own_token((pk,), {}).key
         if caches["default"]._cache._get_client(token).server[1] == server.port:  # type: ignore[attr-defined]
             return pk
 
@@ -84,7 +85,7 @@ def test_redis_restored_from_an_old_dump_is_caught_up(
     watched = deliverer.run()
     saving_redis.kill()
     saving_redis.start()
-    del caches["default"]  # whose connections are broken
+    forget_connections()  # which are broken
     before = (waiting_and_done(), name_of(pk))
 
     report = deliverer.run()
@@ -109,7 +110,7 @@ def test_memcached_that_was_out_of_reach_is_caught_up(
         away = waiting_and_done()
         deliverer.run()
         private_memcached.resume()
-        del caches["default"]  # as if the hour were over
+        forget_connections()  # as if the hour were over
         before = name_of(pk)
 
         report = deliverer.run()

@@ -9,6 +9,7 @@ from cachedeco import MISSING
 from tests.support.backends import Recording
 from tests.support.naive import Versioned
 from tests.support.sources import EVERY_WAY, Reader, Source, interfering, sync_reader, tokens_of
+from tests.support.stored import stored
 from tests.support.threads import started
 
 pytestmark = [
@@ -30,7 +31,7 @@ def test_token_lost_is_a_miss_and_never_the_past(source: Source, read: Reader, l
     tokens = tokens_of(read)
     assert 4 == len(tokens)
 
-    caches["default"].delete_many(tokens if lost == len(tokens) else [tokens[lost]])
+    stored().delete_many(tokens if lost == len(tokens) else [tokens[lost]])
     source.value = "new"
 
     assert (MISSING, "new", "new") == (read.peek(1), read(1), read.peek(1))
@@ -60,7 +61,7 @@ def test_token_lost_after_invalidation_does_not_undo_it(
         source.gate.wait_reached()
         source.value = "new"
         invalidate(read)
-        caches["default"].delete_many(tokens_of(read))
+        stored().delete_many(tokens_of(read))
         source.gate.open()
 
     assert ("old", MISSING, "new") == (slow.result(), read.peek(1), read(1))
@@ -77,7 +78,7 @@ def test_eviction_between_any_two_commands_of_a_call_is_only_a_miss(
     tokens = tokens_of(read)
 
     def lose() -> None:
-        caches["default"].delete_many([read.key_for(1), *tokens])
+        stored().delete_many([read.key_for(1), *tokens])
 
     with monkeypatch.context() as patch:
         patch.setattr(Recording, "carry_out", interfering(at, lose, after=after))
@@ -93,7 +94,7 @@ def test_token_minted_by_two_readers_at_once_serves_no_old_value(source: Source,
     source.gate.shut()
     with started(lambda: read(1)) as slow:
         source.gate.wait_reached()
-        caches["default"].delete_many(tokens_of(read))
+        stored().delete_many(tokens_of(read))
         source.value = "new"
         fresh = read(1)
         source.gate.open()

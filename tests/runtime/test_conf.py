@@ -243,7 +243,9 @@ def test_timeout_of_the_settings_is_the_default(timeout: object, expected: int |
     with override_settings(CACHEDECO={} if timeout is UNSET else {"TIMEOUT": timeout}):
         answer()
 
-    assert [expected] == [each.timeout for each in commands if each.name == "set" and each.keys == (answer.key_for(),)]
+    assert [expected] == [
+        each.timeout for each in commands if each.name == "set_many" and each.keys == (answer.key_for(),)
+    ]
 
 
 def test_timeout_zero_of_the_settings_stores_nothing() -> None:

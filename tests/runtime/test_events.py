@@ -15,6 +15,7 @@ from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.statistics import statistics
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.stored import whole
 
 THREADS = 8
 CALLS = 25
@@ -88,7 +89,7 @@ def test_event_of_a_namespace_names_no_function() -> None:
     with listening(seen.append):
         Namespace("club", 7).invalidate()
 
-    assert [Event("invalidated", "", "cd:n:club:7", "default")] == seen
+    assert [Event("invalidated", "", whole("cd:n:club:7"), "default")] == seen
 
 
 @both

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextvars import copy_context
 from queue import SimpleQueue
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from cachedeco.loading.promise import Promise
 from tests.schedules.world import Actor, Choice, Crashed, Failing, Kind, Pending, Violation, World
 from tests.support.threads import PATIENCE_SECONDS
 
@@ -97,16 +97,16 @@ class Stage:
         world.trace.append((actor.name, what, result))
         return result
 
-    def wait(self, kind: Kind, what: tuple[object, ...], seconds: float, future: Future[Any] | None = None) -> None:
-        """Wait until so much time has passed in the world, or until the future is done."""
+    def wait(self, kind: Kind, what: tuple[object, ...], seconds: float, promise: Promise[Any] | None = None) -> None:
+        """Wait until so much time has passed in the world, or until the promise is kept."""
         world, actor = self.world, self.world.running
         assert actor is not None
         began = world.clock
         until = began + seconds
-        self._stop(actor, Pending(kind, what, until, future))
+        self._stop(actor, Pending(kind, what, until, promise))
         actor.waited += min(world.clock, until) - began
         # How a flight ended, its followers see by this.
-        result = future.result() if future is not None and future.done() else None
+        result = promise.value if promise is not None and promise.is_kept else None
         actor.saw(world.clock, what, repr(result))
         world.trace.append((actor.name, what, result))
 

@@ -1,10 +1,10 @@
 """Schemes as they are usually written, for controls: a schedule must be found that breaks each of them."""
 
-from concurrent.futures import Future
 from typing import Any
 
 from django.core.cache import caches
 
+from cachedeco.loading.promise import Promise
 from tests.schedules.acts import counted
 from tests.schedules.simulation import FLIGHTS, wait, world
 from tests.schedules.world import LONGEST_WAIT
@@ -137,11 +137,11 @@ class SharedByKey(Stamped):
         stamp = self.stamp(found.get("stamp"))
         flight = FLIGHTS.get(("by key alone", "value"))
         if flight is not None:
-            wait((flight,), LONGEST_WAIT)
-            return dict(flight.result())
-        flight = FLIGHTS["by key alone", "value"] = Future()
+            wait(flight, LONGEST_WAIT)
+            return dict(flight.value)
+        flight = FLIGHTS["by key alone", "value"] = Promise()
         value = counted("row")
         cache().set("value", (tuple(value.items()), stamp))
         del FLIGHTS["by key alone", "value"]
-        flight.set_result(tuple(value.items()))
+        flight.keep(tuple(value.items()))
         return value

@@ -1,15 +1,15 @@
 """The library in a world: its clocks, dice, waits, threads and registries are the world's while the block runs."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, MutableMapping
-from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.test import override_settings
 
 from cachedeco import listening
+from cachedeco.loading.promise import Promise
 from cachedeco.runtime.events import Event
 from tests.schedules.crew import Stage
 from tests.schedules.world import Kind, World
@@ -42,16 +42,19 @@ def step(kind: Kind, what: tuple[object, ...], operation: Callable[[], Any]) -> 
 
 
 class Flights(MutableMapping[Any, Any]):
-    """The flights of the process of whoever asks. To look for one is a step."""
+    """The flights of the process of whoever asks, who has taken the lock."""
 
     def __getitem__(self, name: Any) -> Any:
         """Look for a flight."""
-        return step("flight", ("look for a flight", name[1:]), lambda: world().process.flights[name])
+        return world().process.flights[name]
 
     def get(self, name: Any, default: Any = None) -> Any:
         """Look for a flight, which may not be there."""
-        found = step("flight", ("look for a flight", *name[1:]), lambda: _Found(world().process.flights.get(name)))
-        return default if found.flight is None else found.flight
+        here = world()
+        flight = here.process.flights.get(name)
+        if here.running:
+            here.running.saw("a flight", name[1:], _Found(flight))
+        return default if flight is None else flight
 
     def __setitem__(self, name: Any, flight: Any) -> None:
         """Begin one."""
@@ -74,6 +77,17 @@ class Flights(MutableMapping[Any, Any]):
 
 
 FLIGHTS = Flights()
+
+
+class Locked:
+    """The lock of the flights. To take it is a step, and all that is done while it is held is a part of that step."""
+
+    def __enter__(self) -> None:
+        """Take it."""
+        step("flight", ("take the lock of the flights",), lambda: None)
+
+    def __exit__(self, *_: object) -> None:
+        """Release it: one thread runs at a time, and none stops while it holds the lock."""
 
 
 class _Found:
@@ -113,19 +127,19 @@ class Remembered(MutableMapping[str, tuple[str, ...]]):
         return len(world().process.remembered)
 
 
-def wait(futures: Collection[Future[Any]], seconds: float) -> None:
-    """Wait for a future, at most so many seconds of the world."""
-    [future] = futures
-    _wait("wait", ("wait for the flight",), seconds, future)
+def wait(promise: Promise[Any], seconds: float) -> Any:
+    """Wait for a promise, at most so many seconds of the world, and return its value."""
+    _wait("wait", ("wait for the flight",), seconds, promise)
+    return promise.value if promise.is_kept else None
 
 
 def _sleep(seconds: float) -> None:
     _wait("pause", ("pause", seconds), seconds)
 
 
-def _wait(kind: Kind, what: tuple[object, ...], seconds: float, future: Future[Any] | None = None) -> None:
+def _wait(kind: Kind, what: tuple[object, ...], seconds: float, promise: Promise[Any] | None = None) -> None:
     if _Now.stage is not None:
-        _Now.stage.wait(kind, what, seconds, future)
+        _Now.stage.wait(kind, what, seconds, promise)
     else:  # nobody is there who could end it
         _Now.world.clock += seconds
 
@@ -158,12 +172,11 @@ REPLACED: dict[str, Any] = {
     },
     **{f"loading.{module}.random": lambda: 0.5 for module in ("writing", "refreshing")},
     "loading.leases.uniform": lambda low, high: (low + high) / 2,
-    "loading.effects.wait": wait,
+    "loading.promise.Promise.result": wait,
     "loading.effects.sleep": _sleep,
     "runtime.background.submit": submit,
     "loading.single_flight._flights": FLIGHTS,
-    # One thread runs at a time, and may stop while it holds it.
-    "loading.single_flight._lock": nullcontext(),
+    "loading.single_flight._lock": Locked(),
     "tracking.nested_names.names_by_key": Remembered(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
     "invalidation.delivery.delay": lambda _: None,

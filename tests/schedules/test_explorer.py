@@ -1,11 +1,11 @@
 """The explorer itself: that it sees every schedule, sees each again, and says what it has seen."""
 
-from concurrent.futures import Future
 from math import inf
 from typing import Any
 
 import pytest
 
+from cachedeco.loading.promise import Promise
 from tests.schedules.acts import passes, reads, writes
 from tests.schedules.explorer import Scenario, explore, throw
 from tests.schedules.functions import plain
@@ -85,19 +85,19 @@ def test_actor_who_fails_breaks_a_promise() -> None:
 
 def test_actors_who_wait_for_ever_break_a_promise() -> None:
     """A deadlock ends the schedule, and names those who are in it."""
-    never: Future[Any] = Future()
+    never: Promise[Any] = Promise()
 
-    explored = explore(Scenario(name="n", cast={"A": lambda: wait((never,), inf), "B": acts(1)}, looks=[]))
+    explored = explore(Scenario(name="n", cast={"A": lambda: wait(never, inf), "B": acts(1)}, looks=[]))
 
     assert "A wait for ever" in explored.violation
 
 
 def test_nobody_waits_longer_than_is_promised() -> None:
     """Who has waited longer than it may, in the time of the world, is told."""
-    never: Future[Any] = Future()
+    never: Promise[Any] = Promise()
 
     def slow() -> dict[str, int]:
-        wait((never,), 6)
+        wait(never, 6)
         return {}
 
     explored = explore(Scenario(name="n", cast={"A": reads(slow)}, looks=[]))

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import dataclass, field
 from math import inf
 from threading import Lock
 from typing import Any, Literal, NamedTuple
+
+from cachedeco.loading.promise import Promise
 
 START = 1_000_000.0
 # Longer than any wait of a function here: what a call has waited in all, in seconds of the world.
@@ -45,11 +46,11 @@ class Pending(NamedTuple):
     kind: Kind
     what: tuple[object, ...]
     until: float = -inf  #: the time at which a wait ends by itself
-    future: Future[Any] | None = None
+    promise: Promise[Any] | None = None
 
     def is_ready(self, clock: float) -> bool:
         """Tell whether nothing has to be waited for any more."""
-        return self.until <= clock or (self.future is not None and self.future.done())
+        return self.until <= clock or (self.promise is not None and self.promise.is_kept)
 
     def looked_at(self) -> tuple[object, ...]:
         """Return the keys of which it matters to the step what is there."""
@@ -58,7 +59,7 @@ class Pending(NamedTuple):
 
     def fingerprint(self) -> tuple[object, ...]:
         """Return what tells the step from others that the actor might be about to take."""
-        landed = repr(self.future.result()) if self.future is not None and self.future.done() else None
+        landed = repr(self.promise.value) if self.promise is not None and self.promise.is_kept else None
         return self.kind, self.what, self.until, landed
 
 

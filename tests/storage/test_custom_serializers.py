@@ -5,10 +5,10 @@ import zlib
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Serializer, cached_query, cached_query_many, listening
+from tests.support.stored import stored
 
 
 class Compressed:
@@ -58,7 +58,7 @@ def test_value_is_stored_by_the_project_s_serializer(value: Any, keys: list[str]
     answer(value)
 
     assert value == answer("other") == answer.peek(None)
-    assert zlib.compress(json.dumps(value).encode()) in caches["default"].get(answer.key_for(None))
+    assert zlib.compress(json.dumps(value).encode()) in stored().get(answer.key_for(None))
 
 
 def test_absent_id_is_remembered_under_any_serializer() -> None:

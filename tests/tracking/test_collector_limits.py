@@ -1,7 +1,6 @@
 """What does not depend on the calls inside, and when: options, verbs, transactions, lost tokens."""
 
 import pytest
-from django.core.cache import caches
 from django.db import transaction
 
 from cachedeco import MISSING, Namespace, bypass, cached_query
@@ -10,6 +9,7 @@ from tests.loading.single_flight.callers import heard, reasons
 from tests.support.backends import Commands
 from tests.support.clubs import Undone
 from tests.support.sides import SYNC, Side, both
+from tests.support.stored import stored
 from tests.support.threads import started
 from tests.tracking.floors import Floors, around
 
@@ -194,7 +194,7 @@ def test_evicted_inner_token_is_a_miss(commands: Commands) -> None:
 
     for token in tokens:
         floors.call()
-        caches["default"].delete(token)
+        stored().delete(token)
 
         assert "top" in floors.call()[1], token
 

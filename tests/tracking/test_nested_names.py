@@ -210,7 +210,7 @@ def test_entry_depends_on_so_many_at_most(
     with heard() as told:
         assert "old" == side.call(outermost)
 
-    assert problems == len(reasons(told, "unstored"))
+    assert problems == len(reasons(told, "unstored") + reasons(told, "error"))
     assert [problems > 0] * 2 == [side.call(each.peek) is MISSING for each in (outer, outermost)]
 
 
@@ -226,9 +226,8 @@ def test_more_calls_inside_than_a_stamp_can_count() -> None:
     with heard() as told:
         assert "value" == outer()
 
-    assert ["the calls inside it depend on more than 2000 tokens; nested=False ignores them"] == reasons(
-        told, "unstored"
-    )
+    expected = "The calls inside it depend on more than 2000 tokens, so it is not stored; nested=False ignores them"
+    assert [expected] == reasons(told, "error")
 
 
 # --- contexts ---
@@ -243,7 +242,7 @@ def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
         forgotten.__exit__(None, None, None)
         record_dependency("default", ["key", "token"], {"token": b"t"})
 
-    assert {"token": b"t"} == current.nested_tokens
+    assert {"token": b"t"} == current.dependencies().tokens
 
 
 def test_computation_that_is_over_collects_nothing() -> None:
@@ -255,4 +254,4 @@ def test_computation_that_is_over_collects_nothing() -> None:
     later.run(record_dependency, "default", ["key", "token"], {"token": b"t"})
     later.run(collector.mark_uncacheable)
 
-    assert ({}, True, False) == (computation.nested_tokens, computation.is_cacheable, later.run(collector.is_leading))
+    assert (collector.Dependencies(), False) == (computation.dependencies(), later.run(collector.is_leading))

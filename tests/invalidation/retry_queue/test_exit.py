@@ -66,4 +66,4 @@ def test_process_that_ends_tells_what_is_lost() -> None:
         [sys.executable, "-c", SCRIPT.format(port=free_port())], capture_output=True, text=True, check=True
     )
 
-    assert "Invalidation of cd:n:numbers in cache 'default' was never acknowledged" in done.stderr
+    assert "Invalidation of :1:cd:n:numbers in cache 'default' was never acknowledged" in done.stderr

@@ -1,6 +1,6 @@
 """What a cache has not acknowledged is delivered before this process trusts it again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,13 +11,15 @@ from cachedeco import MISSING, Event, Namespace, cached_query, listening
 from cachedeco.invalidation import retry_queue
 from cachedeco.invalidation.delivery import Invalidation, attempt, delay
 from cachedeco.storage import breaker
-from cachedeco.storage.store import FailedKeys, Store
+from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
 from tests.conftest import UseCaches
 from tests.storage.failing.calls import HIT, PROBE, double, lose
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Commands, Kind
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.stored import bare, bare_each
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -52,7 +54,7 @@ def test_old_value_is_never_read_again(side: Side, way: str, clock: Clock, comma
     after = side.call(read), side.call(read.peek)
 
     assert (("new", MISSING, []), ("new", "new")) == (before, after)
-    assert [*PROBE, "set_many", *HIT, "add", "set", "set", *HIT] == commands.names
+    assert [*PROBE, "set_many", *HIT, "add", "set_many", "set_many", *HIT] == commands.names
 
 
 def test_old_value_would_be_read_without_the_journal() -> None:
@@ -94,7 +96,7 @@ def test_invalidation_while_open_is_noted_and_not_sent(commands: Commands) -> No
         Namespace("numbers").invalidate()
 
     assert (["invalidation_delayed"], []) == ([event.kind for event in seen], commands.names)
-    assert "cd:n:numbers" == queue()[1]
+    assert "cd:n:numbers" == bare(queue()[1])
 
 
 def test_delivery_is_told_as_an_invalidation_of_its_function(clock: Clock) -> None:
@@ -115,7 +117,7 @@ def test_delivery_is_told_as_an_invalidation_of_its_function(clock: Clock) -> No
 
 def test_invalidation_that_is_acknowledged_in_part_delays_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the cache names as failed is owed, and no more."""
-    monkeypatch.setattr(Store, "set_tokens", lambda _store, values, _timeout: [key for key in values if key == "b"])
+    monkeypatch.setattr(Store, "set_tokens", lambda _store, items: [key != "b" for key, _, _ in items])
 
     left = attempt([Invalidation(Store("default"), key) for key in "abc"])
     delay(left)
@@ -132,11 +134,11 @@ def test_each_attempt_has_a_token_of_its_own(clock: Clock, monkeypatch: pytest.M
     """An attempt that arrives late must not bring back what it stood for: no token is sent twice."""
     sent: list[bytes] = []
 
-    def set_many_unguarded(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
-        sent.extend(values.values())
-        return FailedKeys(key for key in values if not key.startswith("cd:probe"))
+    def write_unguarded(_store: Store, items: Sequence[Item]) -> Acknowledged:
+        sent.extend(value for _, value, _ in items)
+        return Acknowledged("cd:probe" in key for key, _, _ in items)
 
-    monkeypatch.setattr(Store, "set_many_unguarded", set_many_unguarded)
+    monkeypatch.setattr(Store, "write_unguarded", write_unguarded)
     double.invalidate(4)
     for _ in range(3):
         clock.advance(30)
@@ -214,7 +216,7 @@ def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> N
     with faulty(raises=TimeoutError):
         double(4)
 
-    assert ["cd:f:failing.double()"] == queue()
+    assert ["cd:f:failing.double()"] == bare_each(queue())
 
 
 @pytest.mark.django_db
@@ -229,7 +231,7 @@ def test_debt_is_not_paid_where_a_rollback_would_undo_it(
     """The database cache writes inside the caller's transaction: its debts wait for a call outside."""
     use_caches(default=backend)
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "set_tokens", lambda _store, values, _timeout: list(values))
+        patch.setattr(Store, "set_tokens", lambda _store, items: [False] * len(items))
         double.invalidate(4)
     clock.advance(1)
 

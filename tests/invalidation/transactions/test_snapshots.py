@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 import pytest
-from django.core.cache import cache
 from django.db import connection, connections, transaction
 
 from cachedeco import MISSING, Event, cached_query, cached_query_many, listening
 from cachedeco.invalidation import transactions
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, name_of, names, other_name_of, rename
+from tests.support.stored import stored
 from tests.support.threads import in_thread
 
 pytestmark = [
@@ -241,7 +241,7 @@ def test_value_is_stored_without_the_invalidations_that_were_undone(pk: int, com
             raise Undone
         commands.clear()
 
-    assert ["set"] == commands.names
+    assert ["set_many"] == commands.names
 
 
 @pytest.mark.usefixtures("_read_committed")
@@ -278,7 +278,7 @@ def test_value_computed_in_a_transaction_by_hand_is_not_stored(pk: int) -> None:
     """With autocommit off nothing tells when a transaction began: once the driver is in one, nothing is stored."""
     events: list[Event] = []
     rename(pk, "new")
-    cache.delete(name_of.key_for(pk))
+    stored().delete(name_of.key_for(pk))
 
     with listening(events.append):
         found = name_of(pk), name_of.peek(pk)
@@ -290,7 +290,7 @@ def test_value_computed_in_a_transaction_by_hand_is_not_stored(pk: int) -> None:
 @pytest.mark.usefixtures("_by_hand")
 def test_value_computed_before_a_transaction_by_hand_is_stored(pk: int) -> None:
     """With autocommit off, and no statement since the last commit that began one, no transaction is open."""
-    cache.delete(name_of.key_for(pk))
+    stored().delete(name_of.key_for(pk))
 
     assert ("old", "old") == (name_of(pk), name_of.peek(pk))
 

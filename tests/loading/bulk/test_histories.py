@@ -4,7 +4,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -15,6 +14,7 @@ from tests.support.clocks import replace_time
 from tests.support.machines import run_machine
 from tests.support.selection import of_length
 from tests.support.sides import ASYNC, SYNC
+from tests.support.stored import stored
 
 NUMBERS = range(4)
 IDS = st.lists(st.sampled_from([*NUMBERS, "0", "1"]), max_size=5)
@@ -102,7 +102,7 @@ class Histories(RuleBasedStateMachine):
         many = self.functions[which][1]
         admitted = many._bulk.admit(many._bulk.find_ids((ids,), {}))
         keys = [key for row in (admitted.keys.values() if admitted else ()) for key in row]
-        caches["default"].delete_many([key for n, key in enumerate(keys) if n in chosen])
+        stored().delete_many([key for n, key in enumerate(keys) if n in chosen])
 
     @rule(seconds=st.sampled_from([40.0, 99.0, 120.0, 200.0]))
     def wait(self, seconds: float) -> None:

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 
 from cachedeco.loading import leases, single_flight
-from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Clock, Table
+from tests.loading.leases.elsewhere import take_apart
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 from tests.support.threads import started
 
 ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
@@ -64,7 +65,7 @@ class Holder:
         def refuse(lease: leases.Lease) -> bool:
             self.leases.append(lease)
             if len(self.leases) == 1:
-                Store("default").set(lease.key, b"the other one", 60)
+                stored().set(lease.key, b"the other one", 60)
             return False
 
         def pause(*_: object) -> float:
@@ -73,7 +74,7 @@ class Holder:
             return 0.0
 
         self.many, self.ids = many, ids
-        patch.setattr(leases.Lease, "take", refuse)
+        take_apart(patch, refuse)
         patch.setattr("cachedeco.loading.leases.uniform", pause)
 
     def then(self, lease: leases.Lease) -> None:
@@ -88,7 +89,7 @@ def test_computation_of_another_process_that_stored_nothing_is_not_waited_for(
     """Once the holder says that it has ended, and nothing is there, the caller computes."""
     many = table.cached(side)
     holder = Holder(many, [1, 2], monkeypatch)
-    holder.then = lambda lease: Store("default").set(lease.key, mark, 60)  # type: ignore[method-assign]
+    holder.then = lambda lease: stored().set(lease.key, mark, 60)  # type: ignore[method-assign]
 
     found = side.call(many, [1, 2])
 
@@ -105,9 +106,9 @@ def test_what_another_process_has_stored_is_taken_and_the_rest_computed(
     def store_one(lease: leases.Lease) -> None:
         if holder.looks == 1:
             many.call([1]).set({1: "other"})
-            Store("default").set(lease.key, leases.STORED, 60)
+            stored().set(lease.key, leases.STORED, 60)
         else:
-            Store("default").set(lease.key, leases.STORED, 60)
+            stored().set(lease.key, leases.STORED, 60)
 
     holder.then = store_one  # type: ignore[method-assign]
 
@@ -121,7 +122,7 @@ def test_lease_that_is_refused_and_not_there_is_not_waited_for(table: Table, mon
     """A cache that says no to each add has no lease: the caller computes, after two refusals."""
     many = table.cached()
     holder = Holder(many, [1], monkeypatch)
-    holder.then = lambda lease: Store("default").delete(lease.key)  # type: ignore[method-assign]
+    holder.then = lambda lease: stored().delete(lease.key)  # type: ignore[method-assign]
 
     found = many([1])
 
@@ -136,13 +137,13 @@ def test_lease_that_has_become_free_is_taken(table: Table, monkeypatch: pytest.M
         holder = Holder(many, [1], patch)
 
         def free(lease: leases.Lease) -> None:
-            Store("default").delete(lease.key)
-            patch.setattr(leases.Lease, "take", take)
+            stored().delete(lease.key)
+            take_apart(patch, take)
 
         holder.then = free  # type: ignore[method-assign]
         found = many([1])
 
-    assert ({1: "row 1"}, leases.STORED) == (found, caches["default"].get(holder.leases[0].key))
+    assert ({1: "row 1"}, leases.STORED) == (found, stored().get(holder.leases[0].key))
 
 
 def test_holder_of_what_was_invalidated_meanwhile_is_not_waited_for(
@@ -158,7 +159,7 @@ def test_holder_of_what_was_invalidated_meanwhile_is_not_waited_for(
     def invalidate_and_let_take() -> None:
         assert holder.looks == 1, "it goes on waiting"
         many.invalidate([2])
-        monkeypatch.setattr(leases.Lease, "take", take)
+        take_apart(monkeypatch, take)
 
     found = many([1, 2])
 
@@ -169,7 +170,7 @@ def test_lease_that_was_taken_though_the_cache_said_no_is_ours(table: Table, mon
     """An answer that was lost on the way is found out by looking."""
     many = table.cached()
     take = leases.Lease.take
-    monkeypatch.setattr(leases.Lease, "take", lambda lease: take(lease) and False)
+    take_apart(monkeypatch, lambda lease: take(lease) and False)
 
     with capture_events(many) as events:
         many([1])
@@ -179,15 +180,15 @@ def test_lease_that_was_taken_though_the_cache_said_no_is_ours(table: Table, mon
 
 def test_waiting_for_another_process_has_a_bound(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """A holder that does not end is left alone after so many seconds."""
-    ticks = iter([0.0, 3.0, 6.0, 9.0, 12.0])
+    ticks = count(0.0, 3.0)
     many = table.cached(wait=10)
     holder = Holder(many, [1], monkeypatch)
-    for module in ("bulk", "leases"):
+    for module in ("single_flight", "leases"):
         monkeypatch.setattr(f"cachedeco.loading.{module}.monotonic", lambda: next(ticks))
 
     found = many([1])
 
-    assert ({1: "row 1"}, 3) == (found, holder.looks)
+    assert ({1: "row 1"}, True) == (found, 0 < holder.looks < 4)
 
 
 @pytest.mark.usefixtures("faulty_backend")
@@ -220,14 +221,14 @@ def test_lease_lives_as_long_as_the_whole_computation_takes(
 ) -> None:
     """Its lifetime comes from what the computation of all the ids took."""
     ticks = iter([0.0, 2 * took, 0.0, 0.0])
-    monkeypatch.setattr("cachedeco.loading.bulk.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("cachedeco.loading.computing.perf_counter", lambda: next(ticks))
     lives: list[float] = []
     take = leases.Lease.take
-    monkeypatch.setattr(leases.Lease, "take", lambda lease: lives.append(lease.lifetime) or take(lease))
+    take_apart(monkeypatch, lambda lease: lives.append(lease.lifetime) or take(lease))
     many = table.cached(timeout=100)
     many([1, 2])
     clock.pass_(200)
 
     many([1, 2])
 
-    assert [10.0, 10.0, expected] == lives  # the first call takes a second one, under the tokens that it has minted
+    assert [10.0, expected] == lives

@@ -1,13 +1,14 @@
 """Past their timeout, or nearly: what is still served, and who refreshes it."""
 
 import pytest
-from django.core.cache import caches
 from django.db import transaction
 
 from cachedeco.loading import leases
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Clock, Table
+from tests.loading.leases.elsewhere import take_apart
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 from tests.support.threads import in_thread, started
 
 
@@ -52,7 +53,7 @@ def test_lease_of_another_process_is_not_waited_for(
     many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1, 404])
     clock.pass_(150)
-    monkeypatch.setattr(leases.Lease, "take", lambda _: False)
+    take_apart(monkeypatch, lambda _: False)
 
     found = many([1, 404])
 
@@ -67,7 +68,7 @@ def test_past_stale_nothing_is_served(
     many = table.cached(timeout=100, stale_while_revalidate=100)
     many([1])
     clock.pass_(seconds)
-    monkeypatch.setattr(leases.Lease, "take", lambda _: False)
+    take_apart(monkeypatch, lambda _: False)
 
     many([1])
 
@@ -92,7 +93,7 @@ def test_what_was_invalidated_is_never_served(table: Table, clock: Clock, monkey
     clock.pass_(150)
     many.invalidate([2])
     table.rows = dict.fromkeys(table.rows, "new")
-    monkeypatch.setattr(leases.Lease, "take", lambda _: False)
+    take_apart(monkeypatch, lambda _: False)
     monkeypatch.setattr("cachedeco.loading.leases.uniform", lambda *_: 0.0)
 
     assert {1: "row 1", 2: "new"} == many([1, 2])
@@ -117,7 +118,7 @@ def test_early_refreshes_by_chance(
 ) -> None:
     """Before the timeout an id is refreshed the sooner the longer its share of the computation took."""
     ticks = iter([0.0, 4.0, 0.0, 4.0])
-    monkeypatch.setattr("cachedeco.loading.bulk.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("cachedeco.loading.computing.perf_counter", lambda: next(ticks))
     monkeypatch.setattr("cachedeco.loading.refreshing.random", lambda: chance)
     many = table.cached(timeout=100, early=1)
     many([1, 2])
@@ -211,9 +212,9 @@ def test_failure_of_another_process_serves_the_old_values(
     clock.pass_(150)
 
     def fail(lease: leases.Lease) -> bool:
-        caches["default"].set(lease.key, leases.FAILED)
+        stored().set(lease.key, leases.FAILED)
         return False
 
-    monkeypatch.setattr(leases.Lease, "take", fail)
+    take_apart(monkeypatch, fail)
 
     assert ({1: "row 1"}, 1) == (many([1, 404]), len(table.asked))

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 
 from cachedeco import cached_query, cached_query_many
-from cachedeco.loading import batch, bulk, single_flight
+from cachedeco.loading import single_flight, stamping
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Table
 from tests.support.faults import faulty
@@ -23,16 +23,16 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side: Side) -> Iterator[Any]:
     """Call in a thread while the block runs; the block begins when that call has boarded."""
-    boarded, board = threading.Event(), single_flight.join_or_lead_each
+    boarded, board = threading.Event(), single_flight.join_or_lead
 
-    def tell(names: Any) -> Any:
+    def tell(*args: Any) -> Any:
         try:
-            return board(names)
+            return board(*args)
         finally:
             boarded.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr("cachedeco.loading.bulk.join_or_lead_each", tell)
+        patch.setattr("cachedeco.loading.single_flight.join_or_lead", tell)
         with started(lambda: side.call(function, ids)) as running:
             assert boarded.wait(PATIENCE_SECONDS)
             yield running
@@ -131,48 +131,22 @@ def test_error_reaches_who_computed_and_the_others_see_for_themselves(
 def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the tokens that are being minted he finds some, and waits for the same computation all the same."""
     many = table.cached(namespace="row:{each}")
-    minted = batch.create_tokens
+    minted = stamping.mint
 
     with ExitStack() as stack:
         found = []
 
-        def meanwhile(*args: Any) -> Any:
-            standing = minted(*args)
-            monkeypatch.setattr(batch, "create_tokens", minted)
+        def meanwhile(*args: Any, **options: Any) -> Any:
+            standing = minted(*args, **options)
+            monkeypatch.setattr(stamping, "mint", minted)
             found.append(stack.enter_context(waiting(monkeypatch, many, [1, 2], SYNC)))
             return standing
 
-        monkeypatch.setattr(batch, "create_tokens", meanwhile)
+        monkeypatch.setattr(stamping, "mint", meanwhile)
         first = many([1, 2])
 
     assert first == found[0].result() == {1: "row 1", 2: "row 2"}
     assert [[1, 2]] == table.asked
-
-
-def test_those_who_waited_in_vain_share_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an invalidation in the middle of a computation those who wait for it compute once, not each for himself."""
-    many = table.cached()
-    seen, looked = bulk._read_again, threading.Barrier(2, timeout=PATIENCE_SECONDS)
-    looks = iter([True, True])
-
-    def see_together(*args: Any) -> Any:
-        answer = seen(*args)
-        if next(looks, False):
-            looked.wait()
-        return answer
-
-    monkeypatch.setattr(bulk, "_read_again", see_together)
-    table.gate.shut()
-
-    with started(lambda: many([1, 2])):
-        table.gate.wait_reached()
-        with waiting(monkeypatch, many, [1, 2], SYNC) as second, waiting(monkeypatch, many, [1, 2], SYNC) as third:
-            many.invalidate([1, 2])
-            table.rows = {1: "new"}
-            table.gate.open()
-
-    assert {1: "new"} == second.result() == third.result()
-    assert [[1, 2], [1, 2]] == table.asked
 
 
 def str_of(each: object) -> str:

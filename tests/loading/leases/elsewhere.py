@@ -1,20 +1,42 @@
 """What other processes have to do with the leases of a call: they look for the same entry, and hold them."""
 
-from django.core.cache import caches
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from cachedeco import CachedQuery
-from cachedeco.loading.computing import Miss
+from cachedeco.loading import leases
+from cachedeco.loading.computing import Load
 from cachedeco.loading.leases import Lease, lease_of
-from cachedeco.loading.reading import build_stamp, read_entry
+from cachedeco.loading.lookup import look_up
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.stamping import Claim, build_stamps
+from tests.support.stored import stored
 
 
 def lease_for(cached: CachedQuery[..., object], *args: object, is_takeover: bool = False) -> Lease:
     """Return the lease of another process, which looks for the entry of a call now, and misses it or finds it due."""
     policy, keys = cached._spec.resolve_call(args, {})
-    asked, found, entry = read_entry(policy, keys)
-    stamp = build_stamp(policy, keys, found)
-    assert stamp is not None
-    return lease_of(Miss(policy, keys, found, asked, entry), stamp, is_takeover=is_takeover)
+    load = Load(policy, {None: look_up(policy, [keys])[0]})
+    stamps, _ = build_stamps(policy, load.misses)
+    assert stamps[None] is not None
+    return lease_of(load, stamps, is_takeover=is_takeover)
+
+
+def take_apart(patch: pytest.MonkeyPatch, take: Callable[[Lease], bool]) -> None:
+    """Have each lease taken by a command of its own, by this function, and not together with new tokens."""
+    build = leases.build_stamps
+
+    def build_apart(policy: CachePolicy, calls: Any, unstamped: Any = (), claim: Claim | None = None) -> Any:
+        stamps, _ = build(policy, calls, unstamped)
+        if claim is None or all(stamp is None for stamp in stamps.values()):
+            return stamps, False
+        key, owner, lifetime = claim(stamps)
+        return stamps, Lease(policy.store, key, owner, lifetime or 0.0).take()
+
+    patch.setattr(leases, "build_stamps", build_apart)
+    patch.setattr(Lease, "take", take)
 
 
 def held_lease(cached: CachedQuery[..., object], *args: object) -> Lease:
@@ -27,4 +49,4 @@ def held_lease(cached: CachedQuery[..., object], *args: object) -> Lease:
 
 def left_of(lease: Lease) -> object:
     """Return what the cache holds under a lease's key."""
-    return caches["default"].get(lease.key)
+    return stored().get(lease.key)

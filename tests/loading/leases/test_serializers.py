@@ -83,6 +83,6 @@ def test_packed_value_is_cut_out_of_an_entry(form: str, keys: list[str], setting
     policy, where = read._spec.resolve_call((), {})
     [sealed] = policy.store.get_many(where[:1]).values()
 
-    packed = serialized_value(policy.codec.serializer, sealed)
+    packed = serialized_value(policy.codec, where[0], sealed)
 
-    assert policy.codec.serializer.dumps(["value", 1.5, None]) == packed
+    assert policy.codec.serializer.dumps(["value", 1.5, None]).data == packed

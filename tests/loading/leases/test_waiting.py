@@ -6,19 +6,19 @@ from threading import Event as Signal
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, listening
 from cachedeco.loading import single_flight
 from cachedeco.loading.leases import FAILED, LONGEST_POLL, STORED, Lease
 from cachedeco.storage.store import Store
-from tests.loading.leases.elsewhere import held_lease, lease_for, left_of
+from tests.loading.leases.elsewhere import held_lease, lease_for, left_of, take_apart
 from tests.loading.leases.readers import Cached, reader
 from tests.support.backends import Commands
 from tests.support.clocks import Clock
 from tests.support.faults import faulty
 from tests.support.sides import SYNC, Side, both
+from tests.support.stored import stored
 
 shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
 
@@ -103,7 +103,7 @@ def test_one_takes_over_before_all_have_waited_long_enough(side: Side, clock: Cl
 
     assert ("ours", [1]) == (found, ran)
     assert 3 <= clock.now - start < 3 + LONGEST_POLL
-    assert STORED == caches["default"].get(late.key)
+    assert STORED == stored().get(late.key)
 
 
 @both
@@ -115,7 +115,7 @@ def test_wait_zero_asks_for_no_lease(side: Side, clock: Clock, commands: Command
 
     side.call(read, 1)
 
-    assert (["get_many", "set"], [1], []) == (commands.names, ran, clock.pauses)
+    assert (["get_many", "set_many"], [1], []) == (commands.names, ran, clock.pauses)
 
 
 @both
@@ -179,7 +179,7 @@ def test_late_caller_does_not_compute_again(side: Side, clock: Clock, monkeypatc
         store_theirs(read, theirs)
         return take(lease)
 
-    monkeypatch.setattr(Lease, "take", late)
+    take_apart(monkeypatch, late)
 
     found = side.call(read, 1)
 
@@ -197,7 +197,7 @@ def test_control_without_a_mark_late_caller_computes_again(clock: Clock, monkeyp
         theirs.end(None)
         return take(lease)
 
-    monkeypatch.setattr(Lease, "take", late)
+    take_apart(monkeypatch, late)
 
     assert ("ours", [1], []) == (read(1), ran, clock.pauses)
 
@@ -213,10 +213,10 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     events: list[Event] = []
 
     def boarded(*args: Any) -> Any:
-        flight, leads = board(*args)
-        if not leads:
+        others = board(*args)
+        if others:
             joined.set()
-        return flight, leads
+        return others
 
     monkeypatch.setattr(single_flight, "join_or_lead", boarded)
     with ThreadPoolExecutor(1) as pool, listening(events.append):
@@ -275,17 +275,17 @@ def test_refusals_count_only_in_a_row(side: Side, clock: Clock, monkeypatch: pyt
 def test_lease_taken_though_refused_is_ours(side: Side, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that was lost on its way, and repeated by the client: our own owner stands there, so we hold it."""
     read, ran = reader(side)
-    add, asked = Store.add, []
+    add, asked = Store.add_each, []
 
-    def unlucky(store: Store, key: str, value: bytes, timeout: float | None) -> bool:
-        asked.append(key)
-        return add(store, key, value, timeout) and "|)@" not in key
+    def unlucky(store: Store, items: Any) -> list[bool]:
+        asked.extend(key for key, _, _ in items)
+        return [is_added and ")@" not in key for is_added, (key, _, _) in zip(add(store, items), items, strict=True)]
 
-    monkeypatch.setattr(Store, "add", unlucky)
+    monkeypatch.setattr(Store, "add_each", unlucky)
 
     found = side.call(read, 1)
 
-    [lease] = [key for key in asked if "|)@" in key]
+    [lease] = [key for key in asked if ")@" in key]
     assert ("ours", [1], [], STORED) == (found, ran, clock.pauses, Store("default").get_many([lease])[lease])
 
 
@@ -319,7 +319,7 @@ def test_nonsense_under_a_lease_is_waited_for_and_no_more(side: Side, clock: Clo
     """Whatever lies under the name of a lease is somebody's: it costs `wait`, and raises nothing."""
     read, ran = reader(side, wait=1)
     lease = lease_for(read, 1)
-    Store("default").set(lease.key, nonsense, None)  # type: ignore[arg-type] # as just said
+    stored().set(lease.key, nonsense, None)  # type: ignore[arg-type] # as just said
 
     found = side.call(read, 1)
 

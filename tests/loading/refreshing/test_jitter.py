@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from cachedeco import MISSING
 from cachedeco.loading import writing
-from cachedeco.loading.reading import read_entry
+from cachedeco.loading.lookup import look_up
 from tests.loading.refreshing.conftest import Cached, Truth
 from tests.support.backends import Commands
 from tests.support.clocks import START, Clock
@@ -17,7 +17,8 @@ from tests.support.sides import SYNC, Side, both
 
 def expiry(cached: Cached, number: int) -> float:
     """Return how long after the beginning an entry is due."""
-    entry = read_entry(*cached._spec.resolve_call((number,), {}))[2]
+    policy, keys = cached._spec.resolve_call((number,), {})
+    entry = look_up(policy, [keys])[0].entry
     assert entry is not None
     return entry.expires - START
 
@@ -108,7 +109,7 @@ def test_cache_holds_an_entry_past_its_timeout(
 
     read(1)
 
-    [entry] = [each for each in commands if each.name == "set" and each.keys == (read.key_for(1),)]
+    [entry] = [each for each in commands if each.name == "set_many" and each.keys == (read.key_for(1),)]
     assert (None if held is None else held + 1) == entry.timeout
 
 
@@ -146,5 +147,5 @@ def test_due_entry_names_the_lease(side: Side, clock: Clock, truth: Truth, comma
 
     side.call(read, 1)
 
-    first, second = [each.keys for each in commands if each.name == "add" and "|)@" in each.keys[0]]
+    first, second = [each.keys for each in commands if each.name == "add" and ")@" in each.keys[0]]
     assert first != second

@@ -13,6 +13,7 @@ from tests.support.backends import Commands
 from tests.support.clocks import Clock
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 
 either = pytest.mark.parametrize(
     "options",
@@ -72,7 +73,7 @@ def test_attempts_after_an_error_are_throttled(
     read = due_and_broken(side, clock, truth, **options)
     lease = lease_for(read, 1)
     side.call(read, 1)
-    [mark] = [each for each in commands if each.name == "set" and each.keys == (lease.key,)]
+    [mark] = [each for each in commands if each.name == "set_many" and each.keys == (lease.key,)]
 
     found = [side.call(read, 1) for _ in range(3)]
 
@@ -88,7 +89,7 @@ def test_attempts_go_on_after_the_throttle(side: Side, clock: Clock, truth: Trut
     lease = lease_for(read, 1)
     side.call(read, 1)
     truth.value, truth.error = "new", None
-    Store("default").delete(lease.key)
+    stored().delete(lease.key)
 
     found = side.call(read, 1), side.call(read, 1)
 

@@ -16,6 +16,7 @@ from tests.loading.refreshing.conftest import Cached, Truth
 from tests.support.backends import Commands
 from tests.support.clocks import Clock
 from tests.support.sides import SYNC, Side, both
+from tests.support.stored import stored
 from tests.support.threads import Gate, started
 
 shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
@@ -45,7 +46,7 @@ def test_one_caller_refreshes_and_gets_the_new_value(
     found = kinds_of(side, read)
 
     assert ("new", ["miss", "computed", "stored"]) == found
-    assert ["get_many", "add", "set", "set"] == commands.names
+    assert ["get_many", "add", "set_many", "set_many"] == commands.names
     clock.now += 59.99
     assert ("new", ["hit"]) == kinds_of(side, read)
 
@@ -114,7 +115,7 @@ WAYS: dict[str, Callable[[Cached], object]] = {
     "invalidate_all": lambda read: read.invalidate_all(),
     "namespace": lambda _: Namespace("stale", 1).invalidate(),
     "parent": lambda _: Namespace("stale").invalidate(),
-    "token lost": lambda read: Store("default").delete(read._spec.own_token((1,), {}).key),
+    "token lost": lambda read: stored().delete(read._spec.own_token((1,), {}).key),
 }
 every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 settings_that_serve_old = pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco.loading import leases, single_flight
+from cachedeco.loading import leases, refreshing, single_flight
 from cachedeco.loading.effects import CALL_USER, Ok, Pause, Wait
 from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
@@ -24,17 +24,17 @@ class Boarding:
         self.followers = 0
         self._changed = threading.Condition()
         self._board = single_flight.join_or_lead
-        patch.setattr(single_flight, "join_or_lead", self._counted)
+        for module in (single_flight, refreshing):
+            patch.setattr(module, "join_or_lead", self._counted)
 
     def _counted(self, *args: Any) -> Any:
-        flight, leads = self._board(*args)
+        flight, names = args
+        others = self._board(flight, names)
         with self._changed:
-            if leads:
-                self.leaders += 1
-            else:
-                self.followers += 1
+            self.leaders += bool(flight.names)
+            self.followers += len(others)
             self._changed.notify_all()
-        return flight, leads
+        return others
 
     def wait_for_followers(self, number: int) -> None:
         """Return when so many, in all, have joined a flight that another one leads."""
@@ -106,7 +106,7 @@ class ByHand:
 
     def complete(self) -> None:
         """Go on to the end, as a follower of a flight that has landed."""
-        self.answer(self.step.future.result())
+        self.answer(self.step.promise.value)
         self.until(None)
 
     def until(self, kind: type[Wait | Pause] | None) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cachedeco import cached_query
-from cachedeco.loading import leases
+from cachedeco.loading import computing, single_flight
+from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, heard
 from tests.support.sides import Side, both
 from tests.support.threads import Gate, started
@@ -135,21 +136,22 @@ def test_function_may_catch_its_cancellation(boarding: Boarding) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("step", ["take", "end"])
+@pytest.mark.parametrize("step", ["claim_stamps", "store_entries"])
 def test_leader_cancelled_in_the_middle_of_a_step_takes_nobody_along(
     monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Cancelled while a thread takes or ends the lease for it: the others get the value, and nobody waits in vain."""
     gate = Gate()
     gate.shut()
-    done = getattr(leases.Lease, step)
+    module: Any = {"claim_stamps": single_flight, "store_entries": computing}[step]
+    done = getattr(module, step)
 
-    def slow(lease: leases.Lease, *args: Any) -> Any:
-        answer = done(lease, *args)
+    def slow(*args: Any) -> Any:
+        answer = done(*args)
         gate.wait_to_pass()
         return answer
 
-    monkeypatch.setattr(leases.Lease, step, slow)
+    monkeypatch.setattr(module, step, slow)
 
     async def scene() -> None:
         @cached_query
@@ -178,7 +180,7 @@ def test_leader_whose_coroutine_is_closed_takes_nobody_along(
 ) -> None:
     """A coroutine that nobody awaits any more lands its flight: who waited sees for itself."""
     # Its lease nobody can give back any more: that it ends by itself is another matter.
-    monkeypatch.setattr(leases.Lease, "take", lambda _lease: True)
+    take_apart(monkeypatch, lambda _lease: True)
 
     async def scene() -> None:
         run_as_leader = Scene(boarding)

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from cachedeco.loading import leases
 from cachedeco.runtime import state
 from cachedeco.tracking import nested_names
+from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding
 from tests.support import ROOT
 from tests.support.sources import Source, sync_reader
@@ -113,7 +113,7 @@ def test_child_of_a_process_with_flights_computes() -> None:
 
 def test_child_forgets_flights(source: Source, boarding: Boarding, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who leads in the child what a thread of the parent leads computes, and lands only what is its own."""
-    monkeypatch.setattr(leases.Lease, "take", lambda _lease: True)  # the parent's is another matter
+    take_apart(monkeypatch, lambda _lease: True)  # the parent's is another matter
     read = sync_reader(source)
     source.gate.shut()
     with started(lambda: read(1)) as leader:

@@ -5,15 +5,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from django.core.cache import caches
 
 from cachedeco import Namespace, cached_query
 from cachedeco.loading import leases
 from cachedeco.loading.computing import FlightResult
 from cachedeco.loading.effects import Ok, Pause, Wait
+from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, ByHand, Clock, heard
 from tests.support.sides import SYNC, Side, both
 from tests.support.sources import EVERY_WAY, Reader, Source
+from tests.support.stored import stored
 from tests.support.threads import Gate, started
 from tests.tracking.floors import Floors, around
 
@@ -73,12 +74,12 @@ class Elsewhere:
         """Hold each lease that anybody asks for."""
         self._take = leases.Lease.take
         self.key = ""
-        patch.setattr(leases.Lease, "take", lambda lease: self._refused(lease))  # noqa: PLW0108 -- as a method
+        take_apart(patch, lambda lease: self._refused(lease))  # noqa: PLW0108 -- as a method
 
     def _refused(self, lease: leases.Lease) -> bool:
         if not self.key:
             self.key = lease.key
-            caches["default"].set(lease.key, b"another one", 60)
+            stored().set(lease.key, b"another one", 60)
         return self._take(lease)
 
 

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 
 from cachedeco import bypass
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import NO_RESULT, Miss
-from cachedeco.loading.single_flight import FlightName, join_or_lead, join_or_lead_each
+from cachedeco.loading.single_flight import NO_RESULTS, Flight, FlightName, join_or_lead
 from cachedeco.runtime import state
 from tests.loading.single_flight.callers import Boarding
 from tests.support.sides import Side, both
-from tests.support.sources import Source, sync_reader
+from tests.support.sources import Source
 from tests.support.threads import started
 from tests.tracking.floors import around
 
@@ -19,40 +18,42 @@ NAME: FlightName = ("default", "key", (b"token",))
 
 
 def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:
-    """Those who wait for a flight are told when it lands, and the next flight goes on."""
-    policy, keys = sync_reader(Source()).call(1)._admit()  # type: ignore[attr-defined]
-    call = Miss(policy, keys, None)
-    first, _ = join_or_lead(call, None)
-    first.start()
-    second, leads = join_or_lead(call, None)
+    """Callers that wait for a flight get its results when it ends, and the next flight goes on."""
+    name: FlightName = ("default", "key", None)
+    first, second = Flight(), Flight()
+    join_or_lead(first, [name])
+    first.rename({name: None})
+    others = join_or_lead(second, [name])
 
-    first.complete(NO_RESULT)
+    first.complete(NO_RESULTS)
 
-    assert (True, True, False) == (leads, first.future.done(), second.future.done())
-    assert {second.name: second} == single_flight._flights
-    second.complete(NO_RESULT)
-
-
-def test_fleet_leaves_flights_of_others_where_they_are() -> None:
-    """A fleet that finds another one's flight under its new name does not land it."""
-    others, _ = join_or_lead_each([NAME])
-    fleet, _ = join_or_lead_each([("default", "key", ())])
-    fleet.rename([NAME])
-
-    fleet.complete()
-
-    assert (others.flights, False) == (single_flight._flights, others.future.done())
-    others.complete()
+    assert ({}, True, False) == (others, first.promise.is_kept, second.promise.is_kept)
+    assert {name: second} == single_flight._flights
+    second.complete(NO_RESULTS)
 
 
-def test_fleet_of_a_parent_is_not_landed_in_a_child() -> None:
+def test_flight_leaves_flights_of_others_where_they_are() -> None:
+    """A flight that finds another one under its new name does not end that one."""
+    other, flight = Flight(), Flight()
+    join_or_lead(other, [NAME])
+    join_or_lead(flight, [("default", "key", ())])
+    flight.rename({("default", "key", ()): NAME})
+
+    flight.complete(NO_RESULTS)
+
+    assert ({NAME: other}, False) == (single_flight._flights, other.promise.is_kept)
+    other.complete(NO_RESULTS)
+
+
+def test_flight_of_a_parent_is_not_ended_in_a_child() -> None:
     """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
-    fleet, _ = join_or_lead_each([NAME])
+    flight = Flight()
+    join_or_lead(flight, [NAME])
     state.reset_in_child()
 
-    fleet.complete()
+    flight.complete(NO_RESULTS)
 
-    assert not fleet.future.done()
+    assert not flight.promise.is_kept
 
 
 @both

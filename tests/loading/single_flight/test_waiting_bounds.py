@@ -7,18 +7,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from django.db import transaction
 
 from cachedeco import cached_query
 from cachedeco.loading import leases
-from cachedeco.loading.computing import NO_RESULT
 from cachedeco.loading.effects import Ok, Pause, Wait
+from cachedeco.loading.single_flight import NO_RESULTS
+from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, ByHand, Clock
 from tests.models import Club
 from tests.support.backends import Commands
 from tests.support.sides import SYNC, Side, both
 from tests.support.sources import Source
+from tests.support.stored import stored
 from tests.support.threads import Gate, in_thread, started
 from tests.tracking.floors import around
 
@@ -40,10 +41,10 @@ def held_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have another process hold each lease."""
 
     def refused(lease: leases.Lease) -> bool:
-        caches["default"].set(lease.key, b"another one", 60)
+        stored().set(lease.key, b"another one", 60)
         return False
 
-    monkeypatch.setattr(leases.Lease, "take", refused)
+    take_apart(monkeypatch, refused)
 
 
 # --- how long ---
@@ -75,7 +76,8 @@ def test_follower_waits_so_long_in_all(source: Source, clock: Clock) -> None:
         for _ in range(3):
             call.until(Wait)
             clock.now += 1
-            call.answer(NO_RESULT)
+            call.answer(NO_RESULTS)
+            call.until(Wait)
             call.waited.append(call.step.seconds if isinstance(call.step, Wait) else 0)
         call.until(None)
 
@@ -133,7 +135,7 @@ def test_who_waits_for_nobody_shares_nothing(side: Side, boarding: Boarding, com
     side.call(value)
 
     assert (0, 0) == (boarding.leaders, boarding.followers)
-    assert ["get_many", "add", "add", "set"] == commands.names
+    assert ["get_many", "add", "add", "set_many"] == commands.names
 
 
 # --- where ---

@@ -1,6 +1,5 @@
 """While the cache can't be asked nothing tells of invalidations: who comes during a computation shares the next."""
 
-from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Semaphore
@@ -10,6 +9,7 @@ import pytest
 
 from cachedeco import cached_query
 from cachedeco.loading import effects
+from cachedeco.loading.promise import Promise
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
 from tests.support.sources import Source
@@ -31,9 +31,9 @@ def test_late_callers_share_one_computation_that_begins_after_they_came(
         return source.read()
 
     if side.is_async:
-        monkeypatch.setattr(effects, "_wait_until_done", counted_async(effects._wait_until_done, waiting))
+        monkeypatch.setattr(effects, "_wait_until_kept", counted_async(effects._wait_until_kept, waiting))
     else:
-        monkeypatch.setattr(effects, "wait", counted(futures.wait, waiting))
+        monkeypatch.setattr(Promise, "result", counted(Promise.result, waiting))
     with ExitStack() as stack:
         stack.enter_context(faulty("get_many", raises=OSError))
         source.gate.shut()
@@ -79,7 +79,7 @@ def test_caller_who_has_waited_long_enough_computes_beside_the_other(monkeypatch
     def read() -> str:
         return source.read()
 
-    monkeypatch.setattr(effects, "wait", lambda *_: None)  # the time is over at once
+    monkeypatch.setattr(Promise, "result", lambda *_: None)  # the time is over at once
     with faulty("get_many", raises=OSError):
         source.gate.shut()
         with started(read) as first:

@@ -1,6 +1,7 @@
 """The clock that the tests of this package turn themselves, and what hangs on it."""
 
 from cachedeco.storage import breaker
+from tests.support.stored import bare_each
 
 
 class Clock:
@@ -25,5 +26,5 @@ def longest(_low: float, high: float) -> float:
 
 
 def queue(alias: str = "default") -> list[str]:
-    """Return the keys that a cache is owed the invalidation of."""
-    return list(breaker.breakers[alias].queue) if alias in breaker.breakers else []
+    """Return the keys that a cache is owed the invalidation of, without what the cache puts before them."""
+    return bare_each(breaker.breakers[alias].queue) if alias in breaker.breakers else []

@@ -109,7 +109,7 @@ def test_token_that_was_minted_begins_the_count_anew(commands: Commands) -> None
         commands.clear()
         bare(number)
 
-    assert ["get_many", "add", "add", "add", "set", "set"] == commands.names
+    assert ["get_many", "add", "add", "add", "set_many", "set_many"] == commands.names
 
 
 def test_write_that_was_acknowledged_begins_the_count_anew(commands: Commands) -> None:

@@ -134,7 +134,7 @@ def test_reading_that_fails_is_a_miss(side: Side, fault: dict[str, Any]) -> None
 
 @pytest.mark.covering(2)
 @both
-@pytest.mark.parametrize(("operation", "what"), [("get_many", "Reading"), ("add", "Adding"), ("set", "Writing")])
+@pytest.mark.parametrize(("operation", "what"), [("get_many", "Reading"), ("add", "Adding"), ("set_many", "Writing")])
 @pytest.mark.parametrize("fault", RAISED.values(), ids=RAISED)
 def test_failure_is_an_event_with_its_error(side: Side, operation: str, what: str, fault: dict[str, Any]) -> None:
     """Whatever the cache raises is told, and counted, for the function that met it."""
@@ -251,7 +251,7 @@ def test_invalidation_after_one_failure_reaches_the_entry(side: Side) -> None:
 
 
 @both
-@pytest.mark.parametrize("operation", ["get_many", "add", "set"])
+@pytest.mark.parametrize("operation", ["get_many", "add", "set_many"])
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
 def test_signal_that_arrives_in_the_cache_passes_through(
     side: Side, operation: str, signal: type[BaseException]

@@ -66,7 +66,7 @@ def test_class_of_the_exception_says_whether_the_server_is_out(
     assert expected is breaker.is_outage(error, reading=reading)
 
 
-@pytest.mark.parametrize(("operation", "expected"), [("get_many", []), ("set", HIT)])
+@pytest.mark.parametrize(("operation", "expected"), [("get_many", []), ("set_many", HIT)])
 def test_refusal_counts_where_something_is_read(operation: str, expected: list[str], commands: Commands) -> None:
     """Values too large to be stored open nothing; a proxy that refuses every read, for its dead server, does."""
     double(4)

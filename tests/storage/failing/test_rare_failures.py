@@ -1,11 +1,11 @@
 """What seldom happens: a value that can't be put, a token that can't be replaced, a probe that nobody waits for."""
 
 import pytest
-from django.core.cache import cache
 
 from cachedeco import MISSING, cached_query
 from cachedeco.storage.store import Store
 from tests.support.faults import faulty
+from tests.support.stored import stored
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
 
@@ -25,7 +25,7 @@ def test_value_that_can_be_used_once_is_not_put() -> None:
 def test_nonsense_under_a_tokens_name_that_can_not_be_replaced_keeps_the_value_from_being_stored() -> None:
     """The call goes on, and leaves no entry without a stamp."""
     own = answer.key_for().replace(":e:", ":t:").replace("|", "")
-    cache.set(own, "no token")
+    stored().set(own, "no token")
 
     with faulty("set_many", raises=OSError):
         value = answer()

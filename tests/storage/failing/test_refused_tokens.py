@@ -1,7 +1,7 @@
 """A cache that answers, and does not take a token: it is removed, or lost in the end."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,11 +10,13 @@ import redis.exceptions
 from cachedeco import MISSING
 from cachedeco.invalidation import retry_queue
 from cachedeco.storage import breaker
-from cachedeco.storage.store import FailedKeys, Store
+from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
 from tests.storage.failing.calls import HIT, PROBE, double, lose
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Command, Commands
 from tests.support.faults import FaultyCache
+from tests.support.stored import bare_each
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -29,7 +31,7 @@ class Refusing:
         monkeypatch.setattr(FaultyCache, "carry_out", lambda _cache, command, run: self._carried_out(command, run))
 
     def _carried_out(self, command: Command, run: Callable[[], Any]) -> Any:
-        if command.name == "set_many" and self.keys.intersection(command.keys):
+        if command.name == "set_many" and self.keys.intersection(bare_each(command.keys)):
             raise redis.exceptions.OutOfMemoryError
         if command.name == "delete" and self._remove:
             return self._remove()
@@ -118,13 +120,13 @@ def test_outage_while_one_by_one_is_delivered_ends_it(clock: Clock, monkeypatch:
     errors = iter([redis.exceptions.ResponseError(), TimeoutError(), TimeoutError(), TimeoutError()])
     sent = []
 
-    def set_many_unguarded(_store: Store, values: dict[str, bytes], _timeout: object) -> FailedKeys:
-        sent.append(list(values))
-        if not next(iter(values)).startswith("cd:probe"):
+    def write_unguarded(_store: Store, items: Sequence[Item]) -> Acknowledged:
+        sent.append([key for key, _, _ in items])
+        if "cd:probe" not in items[0][0]:
             raise next(errors)
-        return FailedKeys()
+        return Acknowledged([True] * len(items))
 
-    monkeypatch.setattr(Store, "set_many_unguarded", set_many_unguarded)
+    monkeypatch.setattr(Store, "write_unguarded", write_unguarded)
     clock.advance(1)
     double(4)
 

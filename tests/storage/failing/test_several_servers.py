@@ -10,6 +10,7 @@ from cachedeco import MISSING
 from cachedeco.invalidation.retry_queue import MOST_REFUSALS
 from cachedeco.storage.breaker import breakers
 from cachedeco.storage.cache_keys import LONGEST_KEY, SMALLEST_KEY_BUDGET
+from cachedeco.storage.keyspace import keyspace
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
@@ -17,6 +18,7 @@ from tests.storage.failing.calls import double
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Command, Commands
 from tests.support.faults import FaultyCache
+from tests.support.stored import bare
 
 pytestmark = pytest.mark.usefixtures("faulty_backend", "clock")
 
@@ -66,7 +68,7 @@ def servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Give the two servers, after calls of which each has stored something."""
     double(AWAY)
     double(HERE)
-    return TwoServers(monkeypatch, request.param, lambda key: key == TOKEN)
+    return TwoServers(monkeypatch, request.param, lambda key: bare(key) == TOKEN)
 
 
 def test_invalidation_of_a_server_that_is_away_is_not_given_up(servers: TwoServers, clock: Clock) -> None:
@@ -178,7 +180,7 @@ def test_probe_fits_where_keys_do(settings: Settings, use_caches: UseCaches, cac
     with capture_events() as events:
         answers = Store("default").probe()
 
-    assert (SMALLEST_KEY_BUDGET, True, []) == (Store("default").key_budget(), answers, events)
+    assert (SMALLEST_KEY_BUDGET, True, []) == (keyspace("default").key_budget, answers, events)
 
 
 def test_cache_that_can_not_take_the_probe_is_not_well(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:

@@ -7,7 +7,6 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.utils.safestring import mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from cachedeco.storage.serializers import ABSENT, from_json, to_json
 from cachedeco.testing import capture_events
 from tests.storage.hostile.raw_servers import Bomb, exploded
 from tests.support.sides import Side, both
+from tests.support.stored import stored
 
 text = st.text(st.characters())  # halves of characters too
 plain = st.recursive(
@@ -100,7 +100,7 @@ def test_value_is_stored_as_json(side: Side) -> None:
     first = side.call(hours)
     second = side.call(hours)
 
-    assert cache.get(side.call(hours.key_for)).startswith(b'{"mon":["9:00",1.5,null,true]}')
+    assert stored().get(side.call(hours.key_for)).startswith(b'{"mon":["9:00",1.5,null,true]}')
     assert (first, False) == (second, first is second)
 
 
@@ -133,7 +133,7 @@ def test_pickle_is_never_unpickled_where_json_is_expected() -> None:
     before()
     after()
     exploded.clear()
-    cache.set(after.key_for(), cache.get(before.key_for()))
+    stored().set(after.key_for(), stored().get(before.key_for()))
 
     assert (2, []) == (after(), exploded)
 

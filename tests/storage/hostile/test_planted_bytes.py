@@ -8,7 +8,6 @@ from math import inf
 from typing import Any, NamedTuple
 
 import pytest
-from django.core.cache import cache, caches
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -18,13 +17,14 @@ from cachedeco import cached_query, cached_query_many
 from cachedeco.backends import serializers
 from cachedeco.loading import writing
 from cachedeco.runtime import conf
-from cachedeco.storage import entries
+from cachedeco.storage import entries, keyspace
 from cachedeco.storage.serializers import SERIALIZERS
 from cachedeco.testing import capture_events
 from tests.storage.hostile.conftest import Defend
 from tests.storage.hostile.raw_servers import BOMB, Raw, exploded
 from tests.support.backends import Commands
 from tests.support.selection import of_length
+from tests.support.stored import stored
 
 numbers = count(1)  # so that each example has calls of its own
 
@@ -69,7 +69,7 @@ class Pair(NamedTuple):
         """Return the whole keys of all entries and tokens, an entry and its own token after the other."""
         single = [function._spec.resolve_call((each,), {})[1] for function in (inner, outer) for each in self]
         rows = many._spec.resolve_calls([((each,), {}) for each in self])[1]
-        return [cache.make_key(key) for key in dict.fromkeys(key for row in [*single, *rows] for key in row)]
+        return list(dict.fromkeys(key for row in [*single, *rows] for key in row))
 
 
 # --- what somebody does to it ---
@@ -227,22 +227,19 @@ def put_under_another_key(raw: Raw) -> tuple[list[str], list[str]]:
     """Put the entry of one call under another one's key, and its own token as well; return what is right, and found."""
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
-    (entry, token), (other_entry, other_token) = [
-        [cache.make_key(key) for key in inner._spec.resolve_call((each,), {})[1][:2]] for each in pair
-    ]
+    (entry, token), (other_entry, other_token) = [inner._spec.resolve_call((each,), {})[1][:2] for each in pair]
     for key, source in ((entry, other_entry), (token, other_token)):
         raw.plant(key, raw.read(source) or b"")
     return pair.right()[0], inner(pair.mine)
 
 
-@pytest.mark.parametrize("shared_kind", ["redis"], indirect=True)
-def test_entry_of_another_key_is_served_where_nothing_is_bound_to_its_key(raw: Raw, defend: Defend) -> None:
-    """A serializer that is not told the key takes one signed value for another: the reason for signing entries."""
-    defend(entries=False)
+def test_entry_of_another_key_is_a_miss_without_a_signature(raw: Raw, defend: Defend) -> None:
+    """An entry is bound to its whole key, signed or not: the answer to another call's command is never served."""
+    defend(entries=False, serializer=False)
 
     expected, found = put_under_another_key(raw)
 
-    assert expected != found
+    assert expected == found
 
 
 def test_entry_of_another_key_is_a_miss(raw: Raw, defend: Defend) -> None:
@@ -254,13 +251,15 @@ def test_entry_of_another_key_is_a_miss(raw: Raw, defend: Defend) -> None:
     assert expected == found
 
 
-def test_entry_of_another_site_is_a_miss(raw: Raw, defend: Defend) -> None:
+def test_entry_of_another_site_is_a_miss(raw: Raw, defend: Defend, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole key is signed: what another site with the same keys has stored counts for nothing here."""
     defend(serializer=False)
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
     there = [raw.read(key) for key in pair.places()]
-    caches["default"].key_prefix = "elsewhere"
+    elsewhere = keyspace.keyspace("default")._replace(prefix="elsewhere:1:", table_prefix="elsewhere:1:")
+    monkeypatch.setitem(keyspace._keyspaces, "default", elsewhere)
+    conf.forget()
     here = pair.places()
 
     with capture_events(inner) as events:
@@ -279,7 +278,7 @@ def test_forged_entry_is_told_of(defend: Defend) -> None:
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
     key = inner.key_for(pair.mine)
-    cache.set(key, b"x" + cache.get(key)[1:])
+    stored().set(key, b"x" + stored().get(key)[1:])
 
     with capture_events(inner) as events:
         inner(pair.mine)
@@ -301,8 +300,10 @@ def test_names_in_a_forged_entry_are_not_asked_for(keys: list[str], commands: Co
         entries.EntryCodec(policy.store, SERIALIZERS["pickle"]), names[0], own, {"evil": own[0]}, ENTRY
     )
     mark, signed = SERIALIZERS["pickle"].format_id, policy.codec.serializer
-    tail = len(own) * entries.TOKEN_BYTES + entries.TOKEN_BYTES + 2 + len(mark)
-    cache.set(names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.format_id)
+    tail = len(own) * entries.TOKEN_BYTES + entries.TOKEN_BYTES + 2 + len(names[0]) + len(mark)
+    stored().set(
+        names[0], forged[:-tail] + b"0" * signed.signature_bytes + forged[-tail : -len(mark)] + signed.format_id
+    )
     commands.clear()
 
     found = inner(number)

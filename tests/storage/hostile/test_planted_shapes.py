@@ -5,12 +5,12 @@ from math import inf
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
 from cachedeco import MISSING, cached_query, cached_query_many
 from cachedeco.storage import entries
 from cachedeco.storage.serializers import to_pickle
 from cachedeco.testing import capture_events
+from tests.support.stored import stored
 
 
 @cached_query_many(over="ids", wait=0.001)
@@ -27,9 +27,9 @@ def name() -> str:
 
 def forge(function: Any, keys: list[str], names: list[str]) -> None:
     """Put an entry there that says that it depends on these names."""
-    codec, own = function._spec.resolve().policy.codec, [cache.get(key) for key in keys[1:]]
+    codec, own = function._spec.resolve().policy.codec, [stored().get(key) for key in keys[1:]]
     made_up = entries.Entry(to_pickle("evil"), inf, 0.0)
-    cache.set(keys[0], entries.encode_entry(codec, keys[0], own, dict.fromkeys(names, own[0]), made_up))
+    stored().set(keys[0], entries.encode_entry(codec, keys[0], own, dict.fromkeys(names, own[0]), made_up))
 
 
 @pytest.mark.parametrize("planted", [["a list"], {}, "text", 7, None], ids=repr)
@@ -37,8 +37,10 @@ def forge(function: Any, keys: list[str], names: list[str]) -> None:
 def test_lease_may_hold_anything(function: Callable[[], Any], planted: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values of other keys, put under that of a lease, raise nothing: they are waited for."""
     monkeypatch.setattr(
-        "cachedeco.storage.store.Store.add",
-        lambda _store, key, *rest: cache.add(key, planted if "@" in key else rest[0], 5) and "@" not in key,
+        "cachedeco.storage.store.Store.add_each",
+        lambda _store, items: [
+            stored().add(key, planted if "@" in key else value, 5) and "@" not in key for key, value, _ in items
+        ],
     )
 
     assert function() in ("name", {1: "name 1", 2: "name 2"})

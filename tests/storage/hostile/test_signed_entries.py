@@ -12,6 +12,7 @@ from pytest_django import Settings
 from cachedeco import cached_query
 from cachedeco.storage.serializers import SerializerName
 from cachedeco.storage.signing import SIGNATURE_BYTES, message_for
+from tests.support.stored import stored
 
 TIMES = Struct("<ddI")  # when it is due, what it took, and how much stands before
 numbers = count(1)
@@ -34,11 +35,11 @@ def test_signature_moved_into_the_value_is_a_miss(form: SerializerName, settings
 
     upload()
     [entry, own, *others] = upload._spec.resolve_call((), {})[1]
-    sealed, token = cache.get(entry), cache.get(own)
-    stamp = sealed.index(token + b"".join([cache.get(key) for key in others]))
+    sealed, token = stored().get(entry), stored().get(own)
+    stamp = sealed.index(token + b"".join([stored().get(key) for key in others]))
     head, signature, tail = sealed[: stamp - SIGNATURE_BYTES], sealed[stamp - SIGNATURE_BYTES : stamp], sealed[stamp:]
     cut = head.index(CODE[:3]) - 8
-    cache.set(own, head[cut:] + token)
+    stored().set(own, head[cut:] + token)
     cache.set(entry, head[:cut] + signature + head[cut:] + tail)
 
     found = upload()
@@ -57,10 +58,10 @@ def test_old_value_under_the_stamp_of_now_is_a_miss(settings: Settings) -> None:
     settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
     old = balance(7)
     key = balance.key_for(7)
-    before, token = cache.get(key), own_token(7)
+    before, token = stored().get(key), own_token(7)
     balance.invalidate(7)
     new = balance(7)
-    cache.set(key, before.replace(token, own_token(7)))
+    stored().set(key, before.replace(token, own_token(7)))
 
     found = balance(7)
 
@@ -72,10 +73,10 @@ def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
     settings.CACHEDECO = {"SIGNING_KEYS": [KEY]}
     old = balance(8)
     key = balance.key_for(8)
-    sealed = cache.get(key)
+    sealed = stored().get(key)
     expires = sealed.index(own_token(8)) - SIGNATURE_BYTES - TIMES.size
     _, seconds, length = TIMES.unpack_from(sealed, expires)
-    cache.set(key, sealed[:expires] + TIMES.pack(inf, seconds, length) + sealed[expires + TIMES.size :])
+    stored().set(key, sealed[:expires] + TIMES.pack(inf, seconds, length) + sealed[expires + TIMES.size :])
 
     found = balance(8)
 
@@ -84,7 +85,7 @@ def test_entry_with_another_time_is_a_miss(settings: Settings) -> None:
 
 def own_token(account: int) -> bytes:
     """Return the token of one call as it stands."""
-    token = cache.get(balance._spec.resolve_call((account,), {})[1][1])
+    token = stored().get(balance._spec.resolve_call((account,), {})[1][1])
     assert isinstance(token, bytes)
     return token
 

@@ -1,0 +1,89 @@
+"""Build the stamps of new entries: before the computation, and together with the lease for it."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import Any, Final
+
+from cachedeco.invalidation import transactions
+from cachedeco.invalidation.tokens import mint
+from cachedeco.loading.lookup import Found
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.storage.entries import Stamp, is_token
+from cachedeco.storage.store import Item
+
+Stamps = dict[Hashable, Stamp | None]  # by id; None if no entry is stored
+Claim = Callable[[Stamps], Item]  # takes the stamps that are proposed, and returns an item to add with the new tokens
+
+# Reasons why an entry has no stamp.
+OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
+NO_TOKENS: Final = "the cache has no tokens for it"
+
+
+def build_stamps(
+    policy: CachePolicy,
+    calls: Mapping[Hashable, Found],
+    unstamped: Collection[Hashable] = (),
+    claim: Claim | None = None,
+) -> tuple[Stamps, bool]:
+    """
+    Return the stamps for a computation that begins after this call; create the tokens that are absent.
+
+    Args:
+        policy: That of the function.
+
+        calls: What a look-up has found, by id.
+
+        unstamped: Ids that get no stamp, which is no event.
+
+        claim: If it is given: an item to add with the new tokens, in the same trip. A lease.
+
+    Returns:
+        The stamps by id, None for those that can't have one, which is an event; whether the claim was added under
+        exactly these stamps.
+    """
+    stamps: Stamps = dict.fromkeys(calls)
+    wanted = {each: found for each, found in calls.items() if each not in unstamped}
+    reason, is_claimed = NO_TOKENS, False
+    if wanted and transactions.snapshot_may_be_old():
+        reason = OLD_SNAPSHOT
+    else:
+        readable = {each: found for each, found in wanted.items() if found.raw is not None}
+        is_claimed = bool(readable) and _fill_in(policy, stamps, readable, claim)
+    for each, found in wanted.items():
+        if stamps[each] is None:
+            policy.emit("unstored", found.key, reason=reason)
+    return stamps, is_claimed
+
+
+def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found], claim: Claim | None) -> bool:
+    """Fill in the stamps of calls whose tokens could be read; tell whether the claim was added under these."""
+    raw: dict[str, Any] = {}
+    for values in {id(found.raw): found.raw or {} for found in calls.values()}.values():  # usually one dict for all
+        raw |= values
+    users = Counter(key for found in calls.values() for key in found.keys[1:] if not is_token(raw.get(key)))
+    own = {found.keys[1] for found in calls.values()}
+    absent = {key: policy.lifetime if key in own else None for key in users}
+
+    def stamped(tokens: Mapping[str, Any]) -> Stamps:
+        values = {**raw, **tokens}
+        filled: Stamps = {}
+        for each, found in calls.items():
+            stamp = tuple([values.get(key) for key in found.keys[1:]])
+            filled[each] = stamp if all(map(is_token, stamp)) else None  # type: ignore[assignment] # as just tested
+        return filled
+
+    if not absent and claim is None:
+        stamps |= stamped({})
+        return False
+    # Where each `add` is a trip, tokens that the calls do not share take one trip for all. Such a token may replace
+    # that of another caller: his entry is dead at birth, which costs a miss. It is new, so it revives no old entry.
+    replaceable = {key for key, number in users.items() if number < len(calls)} if not policy.store.pipelines else ()
+    minted = mint(
+        policy.store,
+        absent,
+        raw,
+        replaceable=replaceable,
+        claim=(lambda fresh: claim(stamped(fresh))) if claim else None,
+    )
+    stamps |= stamped(minted.tokens)
+    return minted.is_claimed

@@ -1,0 +1,132 @@
+"""
+Direct access to the values of Django's own cache backends, past the work that they do for each key and command.
+
+Each function returns None for a subclass, for options that change what is stored, and where Django or a client has
+changed: readers and writers use the methods of the cache then. What is stored is the same bytes in either way.
+"""
+
+import pickle
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple
+
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
+
+from cachedeco.storage.redis_connections import RedisConnections
+
+# redis-py's pools that make their connections of a class and arguments alone.
+_POOLS: Final = frozenset({"ConnectionPool", "BlockingConnectionPool"})
+# The attribute of a cache object with our connections, which so end with it.
+_CONNECTIONS: Final = "cachedeco_connections"
+# Of a pickle: protocol, frame with its length, and the codes of bytes with one and four bytes of length.
+_FRAME: Final = pickle.FRAME[0]
+_AFTER_PROTOCOL: Final = 2
+_AFTER_FRAME: Final = 11
+_SHORT: Final = pickle.SHORT_BINBYTES[0]
+_LONG: Final = pickle.BINBYTES[0]
+_MEMOIZE_AND_STOP: Final = pickle.MEMOIZE + pickle.STOP
+_SHORTEST: Final = 15  # the pickle of b""
+
+
+class LocalMemory(NamedTuple):
+    """The dictionaries of a LocMemCache, to be used under its lock."""
+
+    lock: AbstractContextManager[bool]
+    values: MutableMapping[str, bytes]  #: pickled
+    deadlines: MutableMapping[str, float | None]
+    move_to_end: Callable[..., None]
+    delete: Callable[[str], bool]
+    has_expired: Callable[[str], bool]
+    set: Callable[[str, bytes, int | None], None]
+
+
+def local_memory_of(cache: BaseCache) -> LocalMemory | None:
+    """Return the dictionaries of a LocMemCache."""
+    if type(cache) is not LocMemCache:
+        return None
+    held: Any = cache
+    try:
+        values = held._cache  # noqa: SLF001
+        memory = LocalMemory(
+            held._lock,  # noqa: SLF001
+            values,
+            held._expire_info,  # noqa: SLF001
+            values.move_to_end,
+            held._delete,  # noqa: SLF001
+            held._has_expired,  # noqa: SLF001
+            held._set,  # noqa: SLF001
+        )
+    except AttributeError:
+        return None
+    return memory if held.pickle_protocol == pickle.HIGHEST_PROTOCOL else None
+
+
+def hash_client_of(cache: BaseCache) -> Any | None:
+    """Return the HashClient of a PyMemcacheCache of one server that stores bytes as they are, under their own key."""
+    if type(cache) is not PyMemcacheCache:
+        return None
+    client: Any = _client_of(cache)
+    try:
+        [only] = client.clients.values()
+        used: tuple[object, ...] = (client._dead_clients, client._safely_run_func)  # noqa: SLF001
+        used += (only._connect, only._raise_errors, only._store_cmd)  # noqa: SLF001
+        names = tuple(type(each).__name__ for each in (client, only, only.serde))
+    except (AttributeError, ValueError):
+        return None
+    is_plain = names == ("HashClient", "Client", "PickleSerde") and not only.key_prefix
+    return client if used and is_plain else None
+
+
+def redis_connections_of(cache: BaseCache) -> RedisConnections | None:
+    """Return connections, the same each time, for a RedisCache that stores values as Django's own serializer does."""
+    if type(cache) is not RedisCache:
+        return None
+    client: Any = _client_of(cache)
+    try:
+        serializer = client._serializer  # noqa: SLF001
+        choose_pool, pool_class = client._get_connection_pool, client._pool_class  # noqa: SLF001
+        plain = pool_class.__name__ in _POOLS and serializer.protocol == pickle.HIGHEST_PROTOCOL
+    except AttributeError:
+        return None
+    if not plain or (type(client), type(serializer)) != (RedisCacheClient, RedisSerializer):
+        return None
+    connections: RedisConnections = vars(cache).setdefault(_CONNECTIONS, RedisConnections(choose_pool))
+    return connections
+
+
+def pickle_bytes(value: bytes) -> bytes:
+    """Return bytes as LocMemCache and RedisCache store them, so that their own `get()` returns them."""
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def bytes_in_pickle(data: bytes | None) -> bytes | None:
+    """
+    Return what `pickle_bytes()` was given; None for any other data.
+
+    Nothing is unpickled: data that another process has planted runs no code.
+    """
+    if data is None or len(data) < _SHORTEST:
+        return None
+    at = _AFTER_FRAME if data[_AFTER_PROTOCOL] == _FRAME else _AFTER_PROTOCOL
+    code = data[at]
+    if code == _SHORT:
+        begin = at + 2
+        size = data[at + 1]
+    elif code == _LONG:
+        begin = at + 5
+        size = int.from_bytes(data[at + 1 : begin], "little")
+    else:
+        return None
+    end = len(data) - 2
+    return data[begin:end] if size == end - begin and data.endswith(_MEMOIZE_AND_STOP) else None
+
+
+def _client_of(cache: Any) -> Any:
+    """Return the client of a cache; None if it can't be made, which is an error of the first command."""
+    try:
+        return cache._cache  # noqa: SLF001
+    except Exception:  # noqa: BLE001 -- a missing client library, or an option: importing may raise anything
+        return None

@@ -1,0 +1,110 @@
+"""
+Whole keys: the keys of one cache as its server gets them, worked out once, in the context of the call.
+
+Django's default key function puts `KEY_PREFIX:VERSION:` before a key; then that text is known once for all keys. A
+KEY_FUNCTION of the project is called for each key: it may name the tenant of the current thread. It does not make the
+keys of tables: a row that one tenant saves is a row for all.
+"""
+
+from typing import NamedTuple
+
+from django.core.cache.backends.base import BaseCache, default_key_func
+
+from cachedeco.storage.cache_keys import LONGEST_KEY, USUAL_KEY_BUDGET, digest_key, is_valid_key
+from cachedeco.storage.connections import open_cache, scope_of
+
+
+class KeyFunctionError(Exception):
+    """The KEY_FUNCTION of a cache has raised an exception, which is the cause of this one."""
+
+    def __init__(self, alias: str, key: str) -> None:
+        """Remember the alias, and the key that it should have made whole."""
+        super().__init__(f"KEY_FUNCTION of CACHES[{alias!r}] failed for {key!r:.80}.")
+        self.alias = alias
+        self.key = key
+
+
+class Keyspace(NamedTuple):
+    """How the keys of one cache are made, under the settings in force."""
+
+    alias: str
+    cache: BaseCache  #: used for its key function alone
+    prefix: str | None  #: before each key; None if a key function makes each key
+    table_prefix: str  #: before the key of a table's token
+    key_budget: int  #: the length that these leave
+
+    @classmethod
+    def of(cls, alias: str) -> "Keyspace":
+        """
+        Return the keyspace of an alias.
+
+        The budget is the same for all prefixes of usual length: a KEY_FUNCTION may use prefixes of several lengths, one
+        for each tenant.
+        """
+        cache = open_cache(alias)
+        scope = scope_of(cache)
+        default = f"{scope}{cache.key_prefix}:{cache.version}:"
+        is_default = cache.key_func is default_key_func and type(cache).make_key is BaseCache.make_key
+        longest = len(default.encode())
+        return cls(alias, cache, default if is_default else None, default, min(USUAL_KEY_BUDGET, LONGEST_KEY - longest))
+
+    @property
+    def start(self) -> str:
+        """What a compiled function puts before its keys: they are whole then, unless a key function makes them."""
+        return self.prefix or ""
+
+    def whole_key(self, key: str) -> str:
+        """Return the whole key for a key without prefix."""
+        return self._whole(key, self.prefix)
+
+    def table_key(self, key: str) -> str:
+        """Return the whole key of a table's token."""
+        return self._whole(key, self.table_prefix)
+
+    def finish(self, keys: list[str]) -> list[str]:
+        """Return the whole keys for those that a compiled function has returned: they begin as it was told."""
+        prefix = self.prefix
+        if prefix is not None:
+            # The usual case. memcached takes these characters: no spaces, no control characters, one byte each.
+            text = "".join(keys)
+            if text.isascii() and text.isprintable() and " " not in text:
+                longest = len(prefix) + self.key_budget
+                for key in keys:
+                    if len(key) > longest:
+                        break
+                else:
+                    return keys
+        tables, others = len(self.table_prefix), len(self.start)
+        return [
+            self.table_key(key[tables:]) if key.startswith(self.table_prefix) else self.whole_key(key[others:])
+            for key in keys
+        ]
+
+    def _whole(self, key: str, prefix: str | None) -> str:
+        if len(key) > self.key_budget or not is_valid_key(key):
+            key = digest_key(key, self.key_budget)
+        if prefix is not None:
+            whole = prefix + key
+        else:
+            try:
+                whole = str(self.cache.make_key(key))
+            except Exception as error:
+                raise KeyFunctionError(self.alias, key) from error
+        # What a KEY_FUNCTION adds may be too long, or contain a space.
+        return whole if len(whole) <= LONGEST_KEY and is_valid_key(whole) else digest_key(whole, LONGEST_KEY)
+
+
+_keyspaces: dict[str, Keyspace] = {}
+
+
+def keyspace(alias: str) -> Keyspace:
+    """Return the keyspace of an alias, the same one until the settings change."""
+    found = _keyspaces.get(alias)
+    if found is None:
+        found = _keyspaces[alias] = Keyspace.of(alias)
+    return found
+
+
+def forget_keyspaces() -> None:
+    """Make the keyspaces anew: the settings have changed, or the isolation's scope."""
+    _keyspaces.clear()

@@ -1,0 +1,134 @@
+"""
+Parse memcached's reply to `get`, in one pass over its bytes.
+
+A value's length is in its header, so a value may contain anything, such as another reply. Nothing is read after the end
+of the reply, and bytes that came with it but do not belong to it are an error: the connection can't be used.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
+
+Stored = tuple[bytes, int]  # a serialized value, and its flags
+
+# A header stands at the beginning of the reply, or behind the line end of the value before it.
+_FIRST_HEADER: Final = re.compile(rb"VALUE ([^ \r]+) (\d+) (\d+)\r\n").match
+_NEXT_HEADER: Final = re.compile(rb"\r\nVALUE ([^ \r]+) (\d+) (\d+)\r\n").match
+_END: Final = b"END\r\n"
+_BEHIND_VALUE: Final = len(b"\r\n" + _END)  # what follows a value at least
+# The header of a token, and its end, which is another one for other values.
+_TOKEN_BYTES: Final = 16
+_BEFORE_KEY: Final = b"\r\nVALUE "
+_AFTER_KEY: Final = b" 0 %d\r\n" % _TOKEN_BYTES
+_BETWEEN_KEYS: Final = _AFTER_KEY + b"\0" + _BEFORE_KEY
+_BEFORE_SIZE: Final = -len(b"16\r\n")
+# Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
+_FEW: Final = 2**16
+_MANY: Final = 2**20
+
+
+RaiseErrors = Callable[[bytes, bytes], None]
+
+
+def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors) -> list[bytes | None]:
+    """
+    Read a whole reply; return the values that were stored without flags, in order, None for others.
+
+    The usual reply is read here: it came in one piece, in the order of the keys, without flags. `read_values()` reads
+    any other; it raises the same.
+
+    Args:
+        recv: Reads at most so many bytes from the connection.
+
+        text: The keys of the command, separated by spaces.
+
+        raise_errors: As for `read_values()`.
+    """
+    values: list[bytes | None] = []
+    first = recv(_FEW)
+    data, at = b"\r\n" + first, 0
+    find, starts_with = data.find, data.startswith
+    # A key contains no null byte. Most values of a hit are tokens, so the headers of all keys are made for these.
+    for header in (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0"):
+        if starts_with(header, at):
+            begin = at + len(header)
+            at = begin + _TOKEN_BYTES
+        elif starts_with(header[:_BEFORE_SIZE], at):
+            size_at = at + len(header) + _BEFORE_SIZE
+            begin = find(b"\r\n", size_at) + 2
+            # Where the line is not complete, this is no number of the reply, and what is behind it is not its end.
+            at = begin + int(data[size_at : begin - 2] or 0)
+        else:
+            values.append(None)
+            continue
+        values.append(data[begin:at])
+    if data[at:] == b"\r\nEND\r\n":
+        return values
+    names = text.split(b" ")
+    found = read_values(recv, names, raise_errors, first)
+    return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
+
+
+def read_values(
+    recv: Callable[[int], bytes], names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes = b""
+) -> dict[bytes, Stored | None]:
+    """
+    Read a whole reply; return the values by name, None for missing ones, in the order of *names*.
+
+    Args:
+        recv: Reads at most so many bytes from the connection.
+
+        names: The keys of the command.
+
+        raise_errors: Raises the exception for a line that reports an error, and gets the line and the command's name.
+
+        data: The beginning of the reply, if it has been read.
+
+    Raises:
+        MemcacheUnexpectedCloseError: The server closed the connection.
+
+        MemcacheUnknownError: This is no reply.
+
+        LookupError: The reply has a value that the command did not name: it is the reply to another command.
+    """
+    found: dict[bytes, Stored | None] = dict.fromkeys(names)
+    at, header_at, end = 0, _FIRST_HEADER, _END
+    while True:
+        header = header_at(data, at)
+        if header is None:
+            line = data[at:]
+            if line == end:
+                return found
+            line = line.removeprefix(b"\r\n")
+            if b"\r\n" in line:
+                raise_errors(line.partition(b"\r\n")[0], b"get")
+                raise MemcacheUnknownError(line[:32])
+            data, at = data[at:] + _some(recv, _FEW), 0
+            continue
+        name, flags, length = header.groups()
+        if name not in found:
+            raise LookupError
+        begin, size = header.end(), int(length)
+        at = begin + size
+        if at + _BEHIND_VALUE > len(data):
+            data, begin, at = _extend(recv, data[begin:], size + _BEHIND_VALUE), 0, size
+        found[name] = data[begin:at], int(flags)
+        header_at, end = _NEXT_HEADER, b"\r\nEND\r\n"
+
+
+def _extend(recv: Callable[[int], bytes], data: bytes, size: int) -> bytes:
+    """Read until there are at least *size* bytes."""
+    pieces, missing = [data], size - len(data)
+    while missing > 0:
+        pieces.append(_some(recv, min(max(missing, _FEW), _MANY)))
+        missing -= len(pieces[-1])
+    return b"".join(pieces)
+
+
+def _some(recv: Callable[[int], bytes], most: int) -> bytes:
+    data = recv(most)
+    if not data:
+        raise MemcacheUnexpectedCloseError
+    return data

@@ -1,0 +1,155 @@
+"""
+Readers: the values of some keys, in the order asked, by one command.
+
+A reader takes whole keys, which are valid: ASCII, without spaces and control characters, at most 250 bytes. It checks
+and changes none, and raises what the cache raises. For our own backend, and for exactly Django's LocMemCache,
+PyMemcacheCache of one server and RedisCache there is a quick one; any other cache is read by its `get_many()`.
+
+After an exception, an interrupt too, no connection with an unread answer is used again: else the next reader would get
+the values of this one.
+"""
+
+from collections.abc import Callable, Sequence
+from time import time
+from typing import Any
+
+from django.core.cache.backends.base import BaseCache
+
+from cachedeco.storage.direct_access import (
+    LocalMemory,
+    bytes_in_pickle,
+    hash_client_of,
+    local_memory_of,
+    redis_connections_of,
+)
+from cachedeco.storage.redis_connections import RedisConnections
+
+#: Whole keys in, one at least; values in the order asked, None for a missing one, and perhaps for one that is no bytes.
+Read = Callable[[Sequence[str]], list[bytes | None]]
+
+
+class NonsenseReadError(Exception):
+    """A cache has answered a read with what no cache should answer."""
+
+
+def reader_of(cache: BaseCache) -> Read:
+    """
+    Return the quickest reader of a cache object whose `key_func` returns the key as it is.
+
+    A backend offers one by a method `raw_client()` of its own class, which returns an object with `read()`,
+    `add_each()` and `set_each()`, or None. A subclass does not inherit the offer: it may store values in another form.
+
+    Not thread-safe where the cache object is not.
+    """
+    offered = raw_client_of(cache)
+    if offered is not None:
+        read: Read = offered.read
+        return read
+    memory = local_memory_of(cache)
+    if memory is not None:
+        return _local_memory_reader(memory)
+    connections = redis_connections_of(cache)
+    if connections is not None:
+        return _redis_reader(connections)
+    client = hash_client_of(cache)
+    if client is not None:
+        return _hash_client_reader(client, general_reader(cache))
+    return general_reader(cache)
+
+
+def raw_client_of(cache: BaseCache) -> Any | None:
+    """Return what a backend offers by a method `raw_client()` of its own class."""
+    offer = vars(type(cache)).get("raw_client")
+    return None if offer is None else offer(cache)
+
+
+def general_reader(cache: BaseCache) -> Read:
+    """Return a reader of any cache, by its `get_many()`."""
+
+    def read(keys: Sequence[str]) -> list[bytes | None]:
+        try:
+            found = cache.get_many(keys)
+        except Exception:
+            raise  # a client closes its connection then
+        except BaseException:
+            cache.close()
+            raise
+        if not isinstance(found, dict):
+            msg = f"get_many() returned {found!r:.80} and no dict"
+            raise NonsenseReadError(msg)
+        return [found.get(key) for key in keys]
+
+    return read
+
+
+def _local_memory_reader(memory: LocalMemory) -> Read:
+    lock, values, deadlines, move_to_end, delete, *_ = memory
+
+    def read(keys: Sequence[str]) -> list[bytes | None]:
+        now = time()
+        pickles = []
+        with lock:
+            for key in keys:
+                data = values.get(key)
+                if data is not None:
+                    deadline = deadlines.get(key, -1)
+                    if deadline is None or deadline > now:
+                        move_to_end(key, last=False)
+                    else:
+                        delete(key)
+                        data = None
+                pickles.append(data)
+        return [bytes_in_pickle(each) for each in pickles]
+
+    return read
+
+
+def _redis_reader(connections: RedisConnections) -> Read:
+    run = connections.run
+
+    def read(keys: Sequence[str]) -> list[bytes | None]:
+        def command(connection: Any) -> Any:
+            connection.send_command("MGET", *keys)
+            return connection.read_response(disable_decoding=True)
+
+        return [bytes_in_pickle(each) for each in run(command, writes=False)]
+
+    return read
+
+
+def _hash_client_reader(client: Any, general: Read) -> Read:
+    """
+    Return a reader without the hash of each key, which HashClient computes in Python though there is one server.
+
+    Failures are counted by HashClient. After several it removes the server and adds it again later, as a new client: so
+    the client is looked up each time.
+    """
+    from cachedeco.storage.memcached_replies import read_bytes  # it needs pymemcache
+
+    dead = client._dead_clients  # noqa: SLF001
+    run = client._safely_run_func  # noqa: SLF001
+
+    def read(keys: Sequence[str]) -> list[bytes | None]:
+        if dead:
+            return general(keys)
+        text = " ".join(keys).encode("ascii")
+        [only] = client.clients.values()
+
+        def command() -> list[bytes | None]:
+            if not only.sock:
+                only._connect()  # noqa: SLF001
+            only.sock.sendall(b"get %b\r\n" % text)
+            return read_bytes(only.sock.recv, text, only._raise_errors)  # noqa: SLF001
+
+        found: list[bytes | None] | None
+        try:
+            found = run(only, command, None)
+        except BaseException:
+            only.close()  # the rest of the answer may come later
+            raise
+        if found is None:  # the server is left out for a while, or `ignore_exc` hides an error
+            only.close()
+            return [None] * len(keys)
+        return found
+
+    return read

@@ -1,0 +1,234 @@
+"""
+Writers: store the values of some keys, in one trip where the backend can, and tell which were stored.
+
+A writer takes whole, valid keys, as a reader does, and positive timeouts in whole seconds, None for ever. It stores
+bytes in the form that the cache's own `set()` gives them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import DatabaseCache
+
+from cachedeco.storage.direct_access import (
+    LocalMemory,
+    hash_client_of,
+    local_memory_of,
+    pickle_bytes,
+    redis_connections_of,
+)
+from cachedeco.storage.readers import raw_client_of
+from cachedeco.storage.redis_connections import RedisConnections
+
+#: Whole key, value, and whole seconds or None for ever.
+Item = tuple[str, bytes, int | None]
+
+
+class Acknowledged(list[bool]):
+    """For each item whether the cache has stored it, and the error if a server refused an item or is unreachable."""
+
+    error: Exception | None = None
+
+
+class Writer(Protocol):
+    """
+    Writes to one cache; raises what the cache raises.
+
+    False proves nothing: the item may have been stored before the answer was lost.
+    """
+
+    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+        """Store each value whose key is absent; tell which were stored."""
+        ...
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """Store values; tell which were acknowledged."""
+        ...
+
+
+def writer_of(cache: BaseCache) -> Writer:
+    """Return the quickest writer of a cache object whose `key_func` returns the key as it is; see `reader_of()`."""
+    offered = raw_client_of(cache)
+    if offered is not None:
+        writer: Writer = offered
+        return writer
+    memory = local_memory_of(cache)
+    if memory is not None:
+        return _LocalMemoryWriter(memory)
+    connections = redis_connections_of(cache)
+    if connections is not None:
+        return _RedisWriter(connections)
+    client = hash_client_of(cache)
+    if client is not None:
+        return _HashClientWriter(client, cache)
+    return GeneralWriter(cache)
+
+
+class GeneralWriter:
+    """Writes to any cache: `add()` for each item, `set_many()` for those of one timeout."""
+
+    def __init__(self, cache: BaseCache) -> None:
+        """Use the methods of a cache."""
+        self._cache = cache
+
+    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+        """Store each value whose key is absent; tell which were stored."""
+        try:
+            return Acknowledged(self._cache.add(key, value, seconds) is True for key, value, seconds in items)
+        except Exception:
+            raise
+        except BaseException:
+            self._cache.close()
+            raise
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """Store values; tell which were acknowledged."""
+        try:
+            return _by_timeout(items, self._set_many)
+        except Exception:
+            raise
+        except BaseException:
+            self._cache.close()
+            raise
+
+    def _set_many(self, values: dict[str, bytes], seconds: int | None) -> tuple[Iterable[str], Exception | None]:
+        """Store values; return the keys of those that were acknowledged, and an error that was reported."""
+        failed: Any = self._cache.set_many(values, seconds)
+        if isinstance(self._cache, DatabaseCache) and not failed:
+            # It swallows any DatabaseError of a write ("database is locked"), and reports nothing: read it back.
+            stored = self._cache.get_many(values)
+            failed = [key for key, value in values.items() if stored.get(key) != value]
+        if failed is None:  # django-redis returns it
+            return values, None
+        is_collection = isinstance(failed, list | tuple | set | frozenset)
+        named = frozenset(failed).intersection(values) if is_collection else frozenset()
+        if not named and (failed or not is_collection):  # it names none of these keys: count all as failed
+            named = frozenset(values)
+        return values.keys() - named, getattr(failed, "error", None) if named else None
+
+
+class _LocalMemoryWriter:
+    """Writes to a LocMemCache."""
+
+    def __init__(self, memory: LocalMemory) -> None:
+        self._memory = memory
+
+    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        return self._store_each(items, self._memory.has_expired)
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        return self._store_each(items, lambda _: True)
+
+    def _store_each(self, items: Sequence[Item], allows: Callable[[str], bool]) -> Acknowledged:
+        results = Acknowledged()
+        pickled = [(key, pickle_bytes(value), seconds) for key, value, seconds in items]
+        with self._memory.lock:
+            for key, data, seconds in pickled:
+                results.append(allows(key))
+                if results[-1]:
+                    self._memory.set(key, data, seconds)
+        return results
+
+
+class _RedisWriter:
+    """Writes to a RedisCache: all commands in one send, then all answers."""
+
+    def __init__(self, connections: RedisConnections) -> None:
+        self._connections = connections
+
+    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        return self._store_each(items, "NX")
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        return self._store_each(items)
+
+    def _store_each(self, items: Sequence[Item], *options: str) -> Acknowledged:
+        from redis.exceptions import ResponseError
+
+        commands = [
+            ("SET", key, pickle_bytes(value), *(() if seconds is None else ("EX", seconds)), *options)
+            for key, value, seconds in items
+        ]
+        results = Acknowledged()
+
+        def store(connection: Any) -> None:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    results.append(connection.read_response(disable_decoding=True) == b"OK")
+                except ResponseError as error:  # the answer to this command alone
+                    results.append(False)
+                    results.error = results.error or error
+
+        self._connections.run(store, writes=True)
+        return results
+
+
+class _HashClientWriter:
+    """Writes to the one client of pymemcache's HashClient; see the reader of it."""
+
+    def __init__(self, client: Any, cache: BaseCache) -> None:
+        self._client = client
+        self._expiry = cache.get_backend_timeout
+        self._general = GeneralWriter(cache)
+
+    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        return self._store_each(items, self._add_many, self._general.add_each)
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        return self._store_each(items, self._set_many, self._general.set_each)
+
+    def _store_each(
+        self, items: Sequence[Item], store: "StoreMany", general: Callable[[Sequence[Item]], Acknowledged]
+    ) -> Acknowledged:
+        if self._client._dead_clients:  # noqa: SLF001
+            return general(items)
+        try:
+            return _by_timeout(items, store)
+        except BaseException:
+            self._only.close()  # it does so itself, but for an interrupt
+            raise
+
+    @property
+    def _only(self) -> Any:
+        [only] = self._client.clients.values()
+        return only
+
+    def _add_many(self, values: dict[str, bytes], seconds: int | None) -> tuple[Iterable[str], None]:
+        only = self._only
+        run, add = self._client._safely_run_func, only._store_cmd  # noqa: SLF001
+        stored = run(only, add, {}, b"add", values, self._expiry(seconds), noreply=False)
+        return [key for key, is_stored in stored.items() if is_stored], None
+
+    def _set_many(self, values: dict[str, bytes], seconds: int | None) -> tuple[Iterable[str], None]:
+        only = self._only
+        run = self._client._safely_run_func  # noqa: SLF001
+        # Its own set_many() reports no failed key where OPTIONS has ignore_exc.
+        failed = run(only, only.set_many, values, values, self._expiry(seconds))
+        return values.keys() - failed, None
+
+
+StoreMany = Callable[[dict[str, bytes], int | None], tuple[Iterable[str], Exception | None]]
+
+
+def _by_timeout(items: Sequence[Item], store: StoreMany) -> Acknowledged:
+    """Store the items of each timeout together."""
+    values_by_timeout: dict[int | None, dict[str, bytes]] = {}
+    for key, value, seconds in items:
+        values_by_timeout.setdefault(seconds, {})[key] = value
+    acknowledged: set[tuple[str, int | None]] = set()
+    error: Exception | None = None
+    for seconds, values in values_by_timeout.items():
+        keys, group_error = store(values, seconds)
+        acknowledged.update((key, seconds) for key in keys)
+        error = error or group_error
+    results = Acknowledged((key, seconds) in acknowledged for key, _, seconds in items)
+    results.error = error
+    return results

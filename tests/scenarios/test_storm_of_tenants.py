@@ -1,0 +1,29 @@
+"""The storm of tenants, in small: threads, tasks, bulk calls and cancellations of three tenants on one cache."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.storm_of_tenants import SHORT, Weather, faults_of, storm
+from benchmarks.storming.tenants import BACKENDS, Backend
+
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
+
+CALM = replace(SHORT, signals=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
+    """Nothing old or foreign is served, nothing raised or left behind: single, nested and bulk calls, cancelled too."""
+    tally = storm(backend, CALM)
+
+    assert "" == faults_of(tally)
+    assert tally.cancelled > 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "weather"), [("ours", "down"), ("memcached", "down"), ("redis", "down"), ("redis", "full")]
+)
+def test_nobody_gets_another_tenants_value_without_a_cache(backend: Backend, weather: Weather) -> None:
+    """Callers of three tenants share no computation where no server answers, or takes no more memory."""
+    assert "" == faults_of(storm(backend, CALM, weather=weather))

@@ -1,0 +1,126 @@
+"""The parser of memcached's replies, on bytes that come in any pieces."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownError,
+)
+
+from cachedeco.backends.errors import is_failure
+from cachedeco.backends.pool import Connection
+from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
+
+NAMES = [b"a", b"bb", b"%c", b"d|"]
+VALUES = {b"a": b"v" * 684, b"bb": b"t" * 16, b"%c": b"\r\nEND\r\n", b"d|": b""}
+
+Values = dict[bytes, Stored | None]
+
+
+def raise_errors(line: bytes, name: bytes) -> None:
+    """Raise what a connection raises."""
+    Connection("there:1")._raise_errors(line, name)
+
+
+def reply_of(values: dict[bytes, tuple[bytes, int]]) -> bytes:
+    """Return the reply with some values, in their order."""
+    parts = [b"VALUE %b %d %d\r\n%b\r\n" % (name, flags, len(data), data) for name, (data, flags) in values.items()]
+    return b"".join(parts) + b"END\r\n"
+
+
+def in_pieces(reply: bytes, *ends: int) -> Callable[[int], bytes]:
+    """Return what reads a reply that comes in pieces; after it the connection is closed."""
+    bounds = [0, *sorted(ends), len(reply)]
+    pieces = [reply[begin:end] for begin, end in pairwise(bounds) if begin < end]
+    return lambda _: pieces.pop(0) if pieces else b""
+
+
+def read_both(reply: bytes, names: list[bytes], *ends: int) -> tuple[Values, list[bytes | None]]:
+    """Return what both functions read."""
+    values = read_values(in_pieces(reply, *ends), names, raise_errors)
+    return values, read_bytes(in_pieces(reply, *ends), b" ".join(names), raise_errors)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(NAMES), st.tuples(st.binary(max_size=30) | st.just(b"t" * 16), st.sampled_from([0, 0, 4]))
+    ),
+    st.lists(st.integers(0, 200), max_size=5),
+)
+def test_reply_is_read_in_any_pieces(values: dict[bytes, tuple[bytes, int]], ends: list[int]) -> None:
+    """In any order of values too, as a proxy may send them; flags are kept, or the value is none of ours."""
+    found, plain = read_both(reply_of(values), NAMES, *ends)
+
+    assert {name: values.get(name) for name in NAMES} == found
+    assert [values[name][0] if name in values and not values[name][1] else None for name in NAMES] == plain
+
+
+def test_reply_is_read_when_cut_anywhere() -> None:
+    """In two pieces, for each place where one can end."""
+    reply = reply_of({name: (data, 0) for name, data in VALUES.items()})
+    expected = list(VALUES.values())
+
+    for end in range(len(reply)):
+        found, plain = read_both(reply, NAMES, end)
+        assert (expected, expected) == (plain, [stored and stored[0] for stored in found.values()]), end
+
+
+def test_large_value_is_read_no_further_than_it_goes() -> None:
+    """Each read asks for what is missing, or a piece of usual size; and never for more than a megabyte."""
+    data = b"x" * 3_000_000
+    reply = reply_of({b"a": (data, 0)})
+    asked = []
+    at = 0
+
+    def recv(most: int) -> bytes:
+        nonlocal at
+        asked.append(most)
+        at += most
+        return reply[at - most : at]
+
+    assert [data] == read_bytes(recv, b"a", raise_errors)
+    assert [65536, 2**20, 2**20, len(reply) - 65536 - 2 * 2**20] == asked
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b"ERROR\r\n", MemcacheClientError),
+        (b"ERROR Too many open connections\r\n", MemcacheUnexpectedCloseError),
+        (b"CLIENT_ERROR bad\r\n", MemcacheClientError),
+        (b"SERVER_ERROR out of memory\r\n", MemcacheServerError),
+        (b"VALUE a 0 1\r\nx\r\nSERVER_ERROR out of memory\r\n", MemcacheServerError),
+        (b"STORED\r\n", MemcacheUnknownError),
+        (b"END\r\nEND\r\n", MemcacheUnknownError),
+        (b"VALUE a 0 1\r\nx\r\nEND\r\nVALUE", MemcacheUnknownError),
+        (b"VALUE a 0 1\r\nxyzEND\r\n", MemcacheUnknownError),
+        (b"VALUE a 0 1\r\nx\r\nVALUE z 0 1\r\nx\r\nEND\r\n", LookupError),
+        (b"", MemcacheUnexpectedCloseError),
+        (b"VALUE a 0 10\r\nx", MemcacheUnexpectedCloseError),
+        (b"VALUE a 0 1\r\nx\r\nEN", MemcacheUnexpectedCloseError),
+    ],
+)
+def test_what_is_no_reply_raises(reply: bytes, error: type[Exception]) -> None:
+    """An error of the server, another command's reply, bytes behind the end, or a connection that is closed."""
+    with pytest.raises(error):
+        read_values(in_pieces(reply), [b"a"], raise_errors)
+    with pytest.raises(error):
+        read_bytes(in_pieces(reply), b"a", raise_errors)
+
+
+@pytest.mark.parametrize("reply", [b"VALUE a 0 1 99\r\nx\r\nEND\r\n", b"VALUE a 0 x\r\nx\r\nEND\r\n"])
+def test_header_of_another_form_is_a_failure(reply: bytes) -> None:
+    """Of the server, so that the connection is closed."""
+    with pytest.raises(MemcacheUnknownError) as values:
+        read_values(in_pieces(reply), [b"a"], raise_errors)
+    with pytest.raises((ValueError, MemcacheUnknownError)) as plain:
+        read_bytes(in_pieces(reply), b"a", raise_errors)
+
+    assert is_failure(values.value, writes=False)
+    assert is_failure(plain.value, writes=False)

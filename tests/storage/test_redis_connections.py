@@ -1,0 +1,154 @@
+"""Connections to a RedisCache's servers: which are kept, and which are used again."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.cache.backends.redis import RedisCache
+from redis.exceptions import ConnectionError as Lost
+
+from cachedeco.storage.direct_access import redis_connections_of
+from cachedeco.storage.readers import reader_of
+from cachedeco.storage.redis_connections import RedisConnections
+from cachedeco.storage.writers import writer_of
+from tests.storage.places import cache_of, release
+from tests.support.servers import Redis
+
+Key = Callable[[object], str]
+
+
+def ask(connection: Any) -> Any:
+    """Send a command, and read its answer."""
+    connection.send_command("PING")
+    return connection.read_response()
+
+
+def kept(connections: RedisConnections) -> list[Any]:
+    """Return the kept connections to all servers."""
+    return [connection for idle in connections._idle.values() for connection in idle]
+
+
+@pytest.fixture
+def cache(private_redis: Redis) -> Iterator[Any]:
+    """Give a cache on a server of the test's own."""
+    made = cache_of("redis", private_redis.location)
+    yield made
+    release(made)
+
+
+@pytest.fixture
+def connections(cache: Any) -> RedisConnections:
+    """Give the connections of the cache."""
+    found = redis_connections_of(cache)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_connection_is_used_again(connections: RedisConnections, writes: bool) -> None:  # noqa: FBT001
+    """One after the other, all commands of one thread need one."""
+    used: list[Any] = []
+
+    for _ in range(3):
+        connections.run(lambda connection: (used.append(connection), ask(connection)), writes=writes)
+
+    assert [used[0]] * 3 == used
+    assert [used[0]] == kept(connections)
+
+
+def test_command_inside_a_command_has_a_connection_of_its_own(connections: RedisConnections) -> None:
+    """As the handler of a signal, which may use the cache: no caller reads the answer of another."""
+
+    def nested(connection: Any) -> tuple[Any, Any]:
+        connection.send_command("ECHO", "outer")
+        inner = connections.run(ask, writes=False)
+        return connection.read_response(), inner
+
+    outer, inner = connections.run(nested, writes=False)
+
+    assert (b"outer", True) == (outer, inner in {b"PONG", "PONG"})
+    assert 2 == len(kept(connections))
+
+
+def test_reader_and_writer_share_connections(cache: Any, connections: RedisConnections, key: Key) -> None:
+    """One for each thread is enough; they end with the cache object."""
+    writer_of(cache).set_each([(key(1), b"1", None)])
+
+    assert [b"1"] == reader_of(cache)([key(1)])
+    assert 1 == len(kept(connections))
+    assert connections is redis_connections_of(cache)
+
+
+def test_write_does_not_meet_a_dead_connection(cache: Any, private_redis: Redis, key: Key) -> None:
+    """It is sent once, so it is not sent where the server was restarted meanwhile."""
+    writer = writer_of(cache)
+    writer.set_each([(key(1), b"1", None)])
+    private_redis.restart()
+
+    assert [True] == writer.set_each([(key(1), b"2", None)])
+
+
+def test_lost_connection_costs_a_read_nothing(connections: RedisConnections) -> None:
+    """It is repeated on a new connection, whatever number of kept ones are dead; and then no more."""
+    seen: list[Any] = []
+
+    def lose(connection: Any) -> None:
+        seen.append(connection)
+        raise Lost
+
+    connections.run(lambda _: connections.run(ask, writes=False), writes=False)
+    with pytest.raises(Lost):
+        connections.run(lose, writes=False)
+
+    assert 3 == len(seen) == len({id(each) for each in seen})
+    assert [] == kept(connections)
+
+
+def test_lost_connection_of_a_write_raises(connections: RedisConnections) -> None:
+    """It may have been carried out."""
+    seen: list[Any] = []
+
+    def lose(connection: Any) -> None:
+        seen.append(connection)
+        raise Lost
+
+    connections.run(ask, writes=True)
+    with pytest.raises(Lost):
+        connections.run(lose, writes=True)
+
+    assert 1 == len(seen)
+
+
+def test_connection_of_the_parent_is_not_used_in_a_child(connections: RedisConnections) -> None:
+    """Both would read from one socket."""
+    connections.run(ask, writes=False)
+    [parents] = kept(connections)
+    parents.pid -= 1
+
+    connections.run(ask, writes=False)
+
+    [own] = kept(connections)
+    assert own is not parents
+
+
+def test_connection_that_cannot_be_looked_at_is_left(
+    connections: RedisConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a write: whatever is wrong with it, a new one is better."""
+    connections.run(ask, writes=True)
+    [old] = kept(connections)
+    monkeypatch.setattr(old, "can_read", lambda: 1 / 0)
+
+    connections.run(ask, writes=True)
+
+    [new] = kept(connections)
+    assert new is not old
+
+
+class OtherPool:
+    """A pool that may make its connections in any way."""
+
+
+def test_pool_of_another_kind_is_left_to_django() -> None:
+    """Its connections may need more than a class and arguments."""
+    assert redis_connections_of(RedisCache("redis://there:1", {"OPTIONS": {"pool_class": OtherPool}})) is None
