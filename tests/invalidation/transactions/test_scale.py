@@ -39,6 +39,11 @@ def calls_of(work: Callable[[], object]) -> int:
     return count
 
 
+def fewest_calls_of(work: Callable[[], object]) -> int:
+    """Count the calls of work that is done several times, where it makes the fewest: no garbage is collected then."""
+    return min(calls_of(work) for _ in range(5))
+
+
 def growth(work: Callable[[int], object]) -> float:
     """Return how many times the calls of one more round are those of one of the first."""
     work(1)
@@ -115,7 +120,7 @@ def test_savepoints_and_hooks_leave_one_command(commands: Commands) -> None:
 def test_hit_costs_the_same_while_another_thread_has_an_open_transaction(pk: int) -> None:
     """Somebody else's transaction, with something that waits, costs a hit a question and no look at connections."""
     name_of(pk)
-    plain = calls_of(lambda: name_of(pk))
+    plain = fewest_calls_of(lambda: name_of(pk))
     gate = Gate()
     gate.shut()
 
@@ -127,7 +132,7 @@ def test_hit_costs_the_same_while_another_thread_has_an_open_transaction(pk: int
 
     with started(writer):
         gate.wait_reached()
-        during = calls_of(lambda: name_of(pk))
+        during = fewest_calls_of(lambda: name_of(pk))
         gate.open()
 
     assert during - plain <= 2
