@@ -12,13 +12,10 @@ on what, and with which spread; it judges nothing, and is no part of the tests.
 import argparse
 import os
 import platform
-import random
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
-from time import process_time
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -26,11 +23,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import django
 from django.conf import settings
 from django.test.utils import override_settings
+from rounds import Contenders, measured
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
 VALUE = [{"id": n, "name": f"Class {n}", "level": "beginners"} for n in range(20)]
-
-Contenders = dict[str, Callable[[], object]]
 
 
 def contenders(region_settings: dict[str, Any]) -> Contenders:
@@ -67,19 +63,6 @@ def contenders(region_settings: dict[str, Any]) -> Contenders:
     calls["django-cache-memoize"] = lambda: memoized(7)
     calls["dogpile.cache"] = lambda: dogpiled(7)
     return calls
-
-
-def measured(calls: Contenders, rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return microseconds a call, for each round; the first round warms up and is thrown away."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + 1):
-        for name in random.sample(list(calls), len(calls)):
-            call = calls[name]
-            began = process_time()
-            for _ in range(repeats):
-                call()
-            times[name].append((process_time() - began) / repeats * 1e6)
-    return {name: each[1:] for name, each in times.items()}
 
 
 def show(title: str, times: dict[str, list[float]]) -> None:

@@ -12,25 +12,22 @@ command, and looks for the end of the answer only. Servers run on this machine, 
 import argparse
 import os
 import platform
-import random
 import socket
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median, quantiles
-from time import process_time
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from django.conf import settings
+from rounds import Contenders, measured
 
 NAMES = ["e:shop.views.club_page(7|)", "t:shop.views.club_page(7)", "f:shop.views.club_page()", "n:club", "n:club:7"]
 KEYS = [f":1:cachedeco:{name}" for name in NAMES]
 VALUES = [b"v" * 684, *[b"t" * 16] * 4]
-
-Contenders = dict[str, Callable[[], object]]
 
 
 def raw_memcached(port: int) -> Callable[[], object]:
@@ -91,19 +88,6 @@ def contenders(memcached: str, redis: str) -> Contenders:
     calls["memcached, raw socket"] = raw_memcached(int(memcached.rpartition(":")[2]))
     calls["Redis, raw socket"] = raw_redis(int(redis.rpartition(":")[2].partition("/")[0]))
     return calls
-
-
-def measured(calls: Contenders, rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return microseconds a call, for each round; the first round warms up and is thrown away."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + 1):
-        for name in random.sample(list(calls), len(calls)):
-            call = calls[name]
-            began = process_time()
-            for _ in range(repeats):
-                call()
-            times[name].append((process_time() - began) / repeats * 1e6)
-    return {name: each[1:] for name, each in times.items()}
 
 
 def show(times: dict[str, list[float]]) -> None:
