@@ -13,8 +13,9 @@ from cachedeco.outbox import delivery as outbox_delivery
 from cachedeco.outbox import models, recording
 from tests.conftest import UseCaches
 from tests.models import Club
-from tests.outbox.sites import ALIAS, KINDS, connected, mariadb, migrate, name_of, postgresql_of, sqlite_at
+from tests.outbox.sites import ALIAS, KINDS, mariadb, migrate, name_of, sqlite_at
 from tests.support.clubs import assert_nothing_waits
+from tests.support.databases import connected, postgresql_on
 from tests.support.postgres import PostgreSQL
 
 
@@ -41,7 +42,7 @@ class Clock:
 def sqlite_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
     """Give a file with the tables, to be copied."""
     path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite3"
-    with django_db_blocker.unblock(), connected(sqlite_at(path)):
+    with django_db_blocker.unblock(), connected(ALIAS, sqlite_at(path)):
         migrate()
     return path
 
@@ -50,7 +51,7 @@ def sqlite_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Dja
 def postgresql_server(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL]:
     """Give the PostgreSQL that the tests of the outbox share, with the tables."""
     with PostgreSQL() as server:
-        with django_db_blocker.unblock(), connected(postgresql_of(server)):
+        with django_db_blocker.unblock(), connected(ALIAS, postgresql_on(server.port)):
             migrate()
         yield server
 
@@ -58,7 +59,7 @@ def postgresql_server(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL
 @pytest.fixture(scope="session")
 def mariadb_settings(django_db_blocker: DjangoDbBlocker) -> dict[str, Any]:
     """Give the settings of the MariaDB, with the tables."""
-    with django_db_blocker.unblock(), connected(mariadb()):
+    with django_db_blocker.unblock(), connected(ALIAS, mariadb()):
         migrate()
     return mariadb()
 
@@ -91,10 +92,10 @@ def database(
     if kind == "sqlite":
         settings = sqlite_at(copy(request.getfixturevalue("sqlite_file"), tmp_path))
     elif kind == "postgresql":
-        settings = postgresql_of(request.getfixturevalue("postgresql_server"))
+        settings = postgresql_on(request.getfixturevalue("postgresql_server").port)
     else:
         settings = request.getfixturevalue("mariadb_settings")
-    with django_db_blocker.unblock(), connected(settings):
+    with django_db_blocker.unblock(), connected(ALIAS, settings):
         for model in (models.Row, Club):
             model._default_manager.using(ALIAS)._raw_delete(ALIAS)
         yield kind

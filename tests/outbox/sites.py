@@ -15,8 +15,6 @@ from cachedeco import cached_query
 from cachedeco.outbox.models import Row, rows
 from cachedeco.storage.store import Item, Store
 from tests.models import Club
-from tests.support.postgres import DATABASE, USER, PostgreSQL
-from tests.support.servers import HOST
 
 ALIAS = "outbox"
 # A MariaDB is tested where there is one: a directory's worth of server is too much for every machine.
@@ -68,27 +66,9 @@ def sqlite_at(path: Path) -> dict[str, Any]:
     return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
 
 
-def postgresql_of(server: PostgreSQL) -> dict[str, Any]:
-    """Return the settings of a server's database."""
-    engine = "django.db.backends.postgresql"
-    return {"ENGINE": engine, "NAME": DATABASE, "USER": USER, "HOST": HOST, "PORT": str(server.port)}
-
-
 def mariadb() -> dict[str, Any]:
     """Return the settings of the MariaDB that the environment names."""
     return {"ENGINE": "django.db.backends.mysql", "NAME": "test", "USER": "root", "HOST": MARIADB}
-
-
-@contextmanager
-def connected(settings: dict[str, Any]) -> Iterator[None]:
-    """Have a database under the alias "outbox" until the block ends."""
-    connections.settings[ALIAS] = connections.configure_settings({"default": {}, ALIAS: settings})[ALIAS]
-    try:
-        yield
-    finally:
-        connections[ALIAS].close()
-        del connections[ALIAS]
-        del connections.settings[ALIAS]
 
 
 def migrate() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -14,9 +14,9 @@ from cachedeco.invalidation import transactions
 from tests.models import Club
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, assert_nothing_waits
-from tests.support.postgres import DATABASE, USER, PostgreSQL
+from tests.support.databases import connected, postgresql_on
+from tests.support.postgres import PostgreSQL
 from tests.support.relay import CHUNK, Relay
-from tests.support.servers import HOST
 from tests.support.threads import in_thread
 
 ALIAS = "real"
@@ -45,27 +45,13 @@ class CommitCutter(Relay):
             await client.drain()
 
 
-@contextmanager
-def connected(port: int) -> Iterator[None]:
-    """Have the server on a port under the alias "real"."""
-    engine = "django.db.backends.postgresql"
-    settings = {"ENGINE": engine, "NAME": DATABASE, "USER": USER, "HOST": HOST, "PORT": str(port)}
-    connections.settings[ALIAS] = connections.configure_settings({"default": {}, ALIAS: settings})[ALIAS]
-    try:
-        yield
-    finally:
-        connections[ALIAS].close()
-        del connections[ALIAS]
-        del connections.settings[ALIAS]
-
-
 @pytest.fixture(scope="module")
 def postgresql_server(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL]:
     """Give a PostgreSQL with the table of the clubs."""
     with PostgreSQL() as server:
         with (
             django_db_blocker.unblock(),
-            connected(server.port),
+            connected(ALIAS, postgresql_on(server.port)),
             connections[ALIAS].schema_editor() as editor,
         ):
             editor.create_model(Club)
@@ -75,7 +61,11 @@ def postgresql_server(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL
 @pytest.fixture
 def cutter(postgresql_server: PostgreSQL, django_db_blocker: DjangoDbBlocker) -> Iterator[CommitCutter]:
     """Stand between Django and the server."""
-    with CommitCutter(postgresql_server.port) as relay, django_db_blocker.unblock(), connected(relay.port):
+    with (
+        CommitCutter(postgresql_server.port) as relay,
+        django_db_blocker.unblock(),
+        connected(ALIAS, postgresql_on(relay.port)),
+    ):
         yield relay
     assert_nothing_waits()
 
