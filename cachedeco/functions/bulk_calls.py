@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import NO_KEY, BaseCall, refuse_refresh
+from cachedeco.functions.calls import BaseCall, emit_without_key, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
@@ -24,8 +24,6 @@ from cachedeco.loading.refreshing import enqueue, stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime import modes
-from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import emit
 from cachedeco.storage import many_caches
 from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.storage.serializers import ABSENT
@@ -131,7 +129,7 @@ class BulkSpec(NamedTuple):
         try:
             policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
         except KeyFunctionError as error:
-            emit(Event("error", self.spec.name, error.key, error.alias, reason=NO_KEY, error=error.__cause__))
+            emit_without_key(self.spec, error)
             return None
         keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()

@@ -50,6 +50,11 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
+def emit_without_key(spec: FunctionSpec, error: KeyFunctionError) -> None:
+    """Emit the event of a call that bypasses the cache, since its key can't be made."""
+    emit(Event("error", spec.name, error.key, error.alias, reason=NO_KEY, error=error.__cause__))
+
+
 def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
     """Return the policy and the keys of a call; None if the call bypasses the cache."""
     if modes.current_mode() != "on":
@@ -59,7 +64,7 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
     try:
         policy, keys = spec.resolve_call(args, kwargs)
     except KeyFunctionError as error:
-        emit(Event("error", spec.name, error.key, error.alias, reason=NO_KEY, error=error.__cause__))
+        emit_without_key(spec, error)
         return None
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
     return None if commits.has_pending() and commits.invalidated_in_transaction(keys) else (policy, keys)

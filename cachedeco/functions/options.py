@@ -86,14 +86,6 @@ def _beta(function: str, option: str, value: object) -> None:
         raise ValueError(msg)
 
 
-def _serializer(function: str, option: str, value: object) -> None:
-    # A class has all that an instance has, `dumps` and `loads` too, and fails with each value.
-    if isinstance(value, type):
-        msg = f"{option}={value!r} for {function}() is a class; give an instance: {option}={value.__name__}()."
-        raise TypeError(msg)
-    check_serializer(function, option, value)
-
-
 def _predicate(function: str, option: str, value: object) -> None:
     if not callable(value):
         msg = f"{option}={value!r} for {function}(); it takes a callable of the value."
@@ -195,7 +187,7 @@ class CacheOptions(TypedDict, total=False):
     jitter: Annotated[float | Unset, Option(UNSET, _fraction)]
     wait: Annotated[Seconds | Unset, Option(UNSET, _span)]
     nested: Annotated[bool, Option(default=True, check=_flag)]
-    serializer: Annotated[SerializerOption, Option("pickle", _serializer)]
+    serializer: Annotated[SerializerOption, Option("pickle", check_serializer)]
     audit: Annotated[bool, Option(default=True, check=_flag)]
     cache_if: Annotated[Callable[[Any], object], Option(always, _predicate)]
     cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _exceptions)]

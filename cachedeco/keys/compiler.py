@@ -172,7 +172,7 @@ class KeyPlan:
         keys = [
             _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(release)})"),
             own,
-            _fstring(f"{p}:f:{name}()"),
+            _fstring(token_of_function(p, name)),
             *(_fstring(f"{p}:n:{path}") for path in self.paths),
             *(
                 f"*{private_prefix}paths({private_prefix}start, {private_prefix}table_start, {item.source})"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, is_token, read_nested_names
+from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, read_nested_names, stamp_of
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import Use, Variation, innermost
 
@@ -59,9 +59,7 @@ class Found(NamedTuple):
     @property
     def tokens(self) -> Stamp:
         """The call's own tokens as read; empty if one is absent, since another caller may be creating it."""
-        raw: Mapping[str, Any] = self.raw or {}
-        tokens = tuple([raw.get(key) for key in self.keys[1:]])
-        return tokens if all(map(is_token, tokens)) else ()  # type: ignore[return-value] # as just tested
+        return stamp_of(self.keys[1:], self.raw or {}) or ()
 
     @property
     def nested_tokens(self) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tokens import mint
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.storage.entries import Stamp, is_token
+from cachedeco.storage.entries import Stamp, is_token, stamp_of
 from cachedeco.storage.store import Item
 
 Stamps = dict[Hashable, Stamp | None]  # by id; None if no entry is stored
@@ -66,11 +66,7 @@ def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found
 
     def stamped(tokens: Mapping[str, Any]) -> Stamps:
         values = {**raw, **tokens}
-        filled: Stamps = {}
-        for each, found in calls.items():
-            stamp = tuple([values.get(key) for key in found.keys[1:]])
-            filled[each] = stamp if all(map(is_token, stamp)) else None  # type: ignore[assignment] # as just tested
-        return filled
+        return {each: stamp_of(found.keys[1:], values) for each, found in calls.items()}
 
     if not absent and claim is None:
         stamps |= stamped({})

@@ -74,9 +74,14 @@ def _detached(context: Context, work: Work) -> None:
         try:
             context.run(_alone, work)
         finally:
-            connections.close_all()
-            for close in at_end:
-                close()
+            _close_here()
+
+
+def _close_here() -> None:
+    """Close what this thread has opened."""
+    connections.close_all()
+    for close in at_end:
+        close()
 
 
 def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
@@ -155,9 +160,7 @@ class _Room:
         for cache in mine:
             cache.close()
         if not self._inside:  # who enters now is served after this
-            connections.close_all()
-            for close in at_end:
-                close()
+            _close_here()
 
 
 _room: _Room | None = None

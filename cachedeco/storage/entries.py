@@ -68,7 +68,7 @@ _origin = Struct("<32sdI")  # process; when it stored the entry, seconds since t
 _header = Struct("<dddIIB")  # expiry, stale window, seconds of the computation, lengths of models and names, flags
 FIXED_BYTES: Final = _origin.size + _header.size
 MOST_TOKENS: Final = 0xFFFF  # the largest count
-LONGEST_HOST: Final = 24  # characters of a host's name
+HOST: Final = gethostname()[:24]
 IS_ERROR: Final = 1  # flag: the value is an exception that the call raised
 
 
@@ -137,7 +137,7 @@ def encode_entry(
         entry: The entry, its value serialized.
     """
     names = "\n".join(nested_tokens).encode()
-    process = f"{gethostname()[:LONGEST_HOST]}:{os.getpid()}".encode()
+    process = f"{HOST}:{os.getpid()}".encode()
     flags = IS_ERROR if entry.is_error else 0
     body = b"".join(
         (
@@ -291,6 +291,12 @@ def serialized_value(codec: EntryCodec, key: str, data: bytes) -> bytes | None:
     """Return the serialized value in the bytes of an entry; None if they are no entry of this key."""
     layout = _layout_of(codec, key, data)
     return None if layout is None else data[: layout.value_end]
+
+
+def stamp_of(keys: Sequence[str], raw: Mapping[str, object]) -> Stamp | None:
+    """Return the tokens that were read under some keys, in order; None if one is absent or no token."""
+    tokens: Any = tuple([raw.get(key) for key in keys])
+    return tokens if all(map(is_token, tokens)) else None
 
 
 def is_token(value: object) -> bool:

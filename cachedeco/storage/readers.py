@@ -9,9 +9,10 @@ After an exception, an interrupt too, no connection with an unread answer is use
 the values of this one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from time import time
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.core.cache.backends.base import BaseCache
 
@@ -23,6 +24,11 @@ from cachedeco.storage.direct_access import (
     redis_connections_of,
 )
 from cachedeco.storage.redis_connections import RedisConnections
+
+T = TypeVar("T")
+
+# What finds a direct access to a cache, or None, and what makes use of it.
+Ways = Mapping[Callable[[BaseCache], Any], Callable[[Any], T]]
 
 #: Whole keys in, one at least; values in the order asked, None for a missing one, and perhaps for one that is no bytes.
 Read = Callable[[Sequence[str]], list[bytes | None]]
@@ -41,20 +47,34 @@ def reader_of(cache: BaseCache) -> Read:
 
     Not thread-safe where the cache object is not.
     """
-    offered = raw_client_of(cache)
-    if offered is not None:
-        read: Read = offered.read
-        return read
-    memory = local_memory_of(cache)
-    if memory is not None:
-        return _local_memory_reader(memory)
-    connections = redis_connections_of(cache)
-    if connections is not None:
-        return _redis_reader(connections)
-    client = hash_client_of(cache)
-    if client is not None:
-        return _hash_client_reader(client, general_reader(cache))
-    return general_reader(cache)
+    ways: Ways[Read] = {
+        raw_client_of: lambda client: cast("Read", client.read),
+        local_memory_of: _local_memory_reader,
+        redis_connections_of: _redis_reader,
+        hash_client_of: lambda client: _hash_client_reader(client, general_reader(cache)),
+    }
+    return quickest(cache, ways) or general_reader(cache)
+
+
+def quickest(cache: BaseCache, ways: Ways[T]) -> T | None:
+    """Return what the first way makes that has a direct access to this cache; None if there is none."""
+    for access_of, use in ways.items():
+        access = access_of(cache)
+        if access is not None:
+            return use(access)
+    return None
+
+
+@contextmanager
+def closing_if_interrupted(cache: BaseCache) -> Generator[None]:
+    """Close a cache object after an interrupt: after an exception of its own a client does so itself."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        cache.close()
+        raise
 
 
 def raw_client_of(cache: BaseCache) -> Any | None:
@@ -67,13 +87,8 @@ def general_reader(cache: BaseCache) -> Read:
     """Return a reader of any cache, by its `get_many()`."""
 
     def read(keys: Sequence[str]) -> list[bytes | None]:
-        try:
+        with closing_if_interrupted(cache):
             found = cache.get_many(keys)
-        except Exception:
-            raise  # a client closes its connection then
-        except BaseException:
-            cache.close()
-            raise
         if not isinstance(found, dict):
             msg = f"get_many() returned {found!r:.80} and no dict"
             raise NonsenseReadError(msg)

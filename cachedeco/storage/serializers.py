@@ -110,7 +110,7 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
     Check the value of the option *serializer*.
 
     Raises:
-        TypeError: The object lacks `name`, `dumps()` or `loads()`.
+        TypeError: It is a class, or the object lacks `name`, `dumps()` or `loads()`.
         ValueError: The name is unknown; or the object's name is a built-in one, or no printable text.
     """
     if isinstance(serializer, str):
@@ -122,6 +122,12 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
             )
             raise ValueError(msg)
         return
+    # A class has all that an instance has, `dumps` and `loads` too, and fails with each value.
+    if isinstance(serializer, type):
+        msg = (
+            f"{option}={serializer!r} for {function}() is a class; give an instance: {option}={serializer.__name__}()."
+        )
+        raise TypeError(msg)
     name, methods = (
         getattr(serializer, "name", None),
         [getattr(serializer, method, None) for method in ("dumps", "loads")],

@@ -6,7 +6,7 @@ bytes in the form that the cache's own `set()` gives them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
@@ -18,7 +18,7 @@ from cachedeco.storage.direct_access import (
     pickle_bytes,
     redis_connections_of,
 )
-from cachedeco.storage.readers import raw_client_of
+from cachedeco.storage.readers import Ways, closing_if_interrupted, quickest, raw_client_of
 from cachedeco.storage.redis_connections import RedisConnections
 
 #: Whole key, value, and whole seconds or None for ever.
@@ -49,20 +49,13 @@ class Writer(Protocol):
 
 def writer_of(cache: BaseCache) -> Writer:
     """Return the quickest writer of a cache object whose `key_func` returns the key as it is; see `reader_of()`."""
-    offered = raw_client_of(cache)
-    if offered is not None:
-        writer: Writer = offered
-        return writer
-    memory = local_memory_of(cache)
-    if memory is not None:
-        return _LocalMemoryWriter(memory)
-    connections = redis_connections_of(cache)
-    if connections is not None:
-        return _RedisWriter(connections)
-    client = hash_client_of(cache)
-    if client is not None:
-        return _HashClientWriter(client, cache)
-    return GeneralWriter(cache)
+    ways: Ways[Writer] = {
+        raw_client_of: lambda client: cast("Writer", client),
+        local_memory_of: _LocalMemoryWriter,
+        redis_connections_of: _RedisWriter,
+        hash_client_of: lambda client: _HashClientWriter(client, cache),
+    }
+    return quickest(cache, ways) or GeneralWriter(cache)
 
 
 class GeneralWriter:
@@ -74,23 +67,13 @@ class GeneralWriter:
 
     def add_each(self, items: Sequence[Item]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
-        try:
+        with closing_if_interrupted(self._cache):
             return Acknowledged(self._cache.add(key, value, seconds) is True for key, value, seconds in items)
-        except Exception:
-            raise
-        except BaseException:
-            self._cache.close()
-            raise
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
-        try:
+        with closing_if_interrupted(self._cache):
             return _by_timeout(items, self._set_many)
-        except Exception:
-            raise
-        except BaseException:
-            self._cache.close()
-            raise
 
     def _set_many(self, values: dict[str, bytes], seconds: int | None) -> tuple[Iterable[str], Exception | None]:
         """Store values; return the keys of those that were acknowledged, and an error that was reported."""
