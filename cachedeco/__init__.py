@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from cachedeco.functions.decorators import cached_query, cached_query_many
     from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
     from cachedeco.invalidation.namespaces import Namespace
-    from cachedeco.keys.dependencies import rows
+    from cachedeco.invalidation.writes import deferred_invalidation
+    from cachedeco.keys.dependencies import AUTO, rows
     from cachedeco.keys.encoders import register_key_type
     from cachedeco.runtime.events import Event
     from cachedeco.runtime.hooks import add_hook, listening, remove_hook
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cachedeco.storage.serializers import Serializer
 
 __all__ = [
+    "AUTO",
     "MISSING",
     "AsyncCachedQuery",
     "AsyncCachedQueryMany",
@@ -37,6 +39,7 @@ __all__ = [
     "bypass",
     "cached_query",
     "cached_query_many",
+    "deferred_invalidation",
     "listening",
     "mode",
     "register_key_type",
@@ -46,6 +49,7 @@ __all__ = [
 
 # Where each name is defined.
 _MODULES = {
+    "AUTO": "keys.dependencies",
     "MISSING": "functions.calls",
     "AsyncCachedQuery": "functions.single",
     "AsyncCachedQueryMany": "functions.bulk",
@@ -64,6 +68,7 @@ _MODULES = {
     "bypass": "runtime.modes",
     "cached_query": "functions.decorators",
     "cached_query_many": "functions.decorators",
+    "deferred_invalidation": "invalidation.writes",
     "listening": "runtime.hooks",
     "mode": "runtime.modes",
     "register_key_type": "keys.encoders",

@@ -1,4 +1,4 @@
-"""The Django app: registers checks, the auditor and the receivers of model signals. The rest works without it."""
+"""The Django app: registers the checks and the auditor, and watches what is written. The rest works without it."""
 
 from contextlib import suppress
 from functools import partial
@@ -9,8 +9,8 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules, module_has_submodule
 
-from cachedeco.invalidation import signals
 from cachedeco.runtime import conf, private_api
+from cachedeco.tracking import watcher
 
 # Packages that add something to Django or to the core, each by its function `register()`.
 DOORS: Final = ("checks", "auditing")
@@ -23,9 +23,9 @@ class CachedecoConfig(AppConfig):
 
     def ready(self) -> None:
         """
-        Register the checks, import the modules with cached functions, and connect the receivers of model signals.
+        Register the checks, import the modules with cached functions, and watch every connection to a database.
 
-        A process that only writes does not import the functions otherwise, and would invalidate nothing.
+        A process that only writes does not import the functions otherwise, and would not know the rows that they name.
 
         Raises:
             ImproperlyConfigured: Django or asgiref lacks a private name that invalidations need.
@@ -35,4 +35,4 @@ class CachedecoConfig(AppConfig):
             import_module(f"{self.name}.{door}").register()
         with suppress(ImproperlyConfigured):  # reported by the check E001
             autodiscover_modules(*conf.settings().MODULES)
-        signals.connect()
+        watcher.start()

@@ -4,7 +4,7 @@ import uuid
 
 from django.db import models
 
-from cachedeco.managers import InvalidatingManager
+
 
 
 class Club(models.Model):
@@ -107,7 +107,7 @@ class YouthSquad(Squad):
 
 
 class Player(models.Model):
-    """A model whose bulk writes invalidate, and of whose rows parts can be told apart."""
+    """A model of whose rows parts can be told apart."""
 
     name = models.CharField(max_length=100)
     number = models.IntegerField(default=0)
@@ -116,13 +116,6 @@ class Player(models.Model):
     matches: "models.ManyToManyField[Match, Lineup]" = models.ManyToManyField(
         "Match", through="Lineup", related_name="players"
     )
-
-    objects = InvalidatingManager["Player"]()
-
-    class Meta:
-        """Let `squad.players.add(player)` invalidate too."""
-
-        base_manager_name = "objects"
 
     def __str__(self) -> str:
         """Return the player's name."""
@@ -135,8 +128,6 @@ class Trainee(models.Model):
     name = models.CharField(max_length=100)
     mentor = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="pupils")
     friends = models.ManyToManyField("self")
-
-    objects = InvalidatingManager["Trainee"]()
 
     def __str__(self) -> str:
         """Return the trainee's name."""
@@ -169,8 +160,6 @@ class Lineup(models.Model):
 
     player = models.ForeignKey(Player, on_delete=models.CASCADE)
     match = models.ForeignKey(Match, on_delete=models.CASCADE)
-
-    objects = InvalidatingManager["Lineup"]()
 
     def __str__(self) -> str:
         """Return who plays when."""

@@ -1,21 +1,16 @@
 """System checks of the cached functions: their caches, databases and dependencies."""
 
-# ruff: noqa: SLF001 -- Django documents _meta, and the managers
-
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.db.models import Field, Model
 
 from cachedeco.functions.base import is_under_classmethod
-from cachedeco.functions.spec import FunctionSpec, all_specs
-from cachedeco.invalidation.signals import is_watched_everywhere
+from cachedeco.functions.spec import all_specs
 from cachedeco.runtime import conf
+from cachedeco.tracking.watcher import is_watched
 
 
 @register("cachedeco")
@@ -61,67 +56,27 @@ def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
 
 @register("cachedeco")
 def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
-    """Check that the models of `depends_on` exist, and that bulk writes and writes of all processes invalidate."""
+    """Check that the models of `depends_on` exist."""
     messages: list[CheckMessage] = []
-    functions: dict[type[Model], list[str]] = defaultdict(list)
     for spec in all_specs():
         for dependency in spec.dependencies:
             try:
-                model, field = dependency.resolve()
+                dependency.resolve()
             except TypeError as error:
                 hint = "Name a model as 'app_label.Model', and a field by its name or its column."
                 messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
-                continue
-            functions[model] += [] if spec.name in functions[model] else [spec.name]
-            if not is_watched_everywhere(model, field):
-                messages.append(_unwatched(spec, model, field))
-    for model, names in functions.items():
-        messages += _silent_writes(model, ", ".join([f"{name}()" for name in names]))
     return messages
 
 
-def _silent_writes(model: type[Model], functions: str) -> Iterator[CheckMessage]:
-    options = model._meta
-    if options.auto_created:
-        return  # its manager can't be chosen; the many-to-many field sends signals
-    if not _invalidates(model._default_manager):
-        yield Warning(
-            f"update(), bulk_create() and bulk_update() of {options.label} do not invalidate {functions}.",
-            hint=(
-                "Give the model objects = InvalidatingManager(), from cachedeco.managers. If it is not yours, call "
-                f"Namespace.for_model({options.object_name}).invalidate() after such writes, and silence this check."
-            ),
-            obj=model,
+@register("cachedeco")
+def check_connections(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+    """Check that what the open connections of this thread write is seen."""
+    return [
+        Warning(
+            f"Statements of the connection {connection.alias!r} are not seen, so its writes invalidate nothing.",
+            hint="Leave connection.execute_wrappers alone: use connection.execute_wrapper(), which takes back its own.",
             id="cachedeco.W001",
         )
-    elif not _invalidates(model._base_manager) and _can_be_added(model):
-        yield Warning(
-            f"add() of rows of {options.label} to a related row does not invalidate {functions}: "
-            "Django uses the base manager for that.",
-            hint="Set base_manager_name = 'objects' in the model's Meta, or the name of another InvalidatingManager.",
-            obj=model,
-            id="cachedeco.W001",
-        )
-
-
-def _can_be_added(model: type[Model]) -> bool:
-    """Tell whether rows can be added to a row that they point to: `club.classes.add(row)`."""
-    fields: list[Any] = model._meta.local_fields
-    return any(field.many_to_one and not field.remote_field.hidden for field in fields)
-
-
-def _invalidates(manager: Any) -> bool:
-    return getattr(manager.get_queryset(), "invalidates_bulk_writes", False)
-
-
-def _unwatched(spec: FunctionSpec, model: type[Model], field: "Field[Any, Any] | None") -> CheckMessage:
-    module = spec.source.function.__module__
-    inside = [each.name for each in apps.get_app_configs() if module.startswith(f"{each.name}.")]
-    name = module.removeprefix(f"{max(inside, key=len)}.") if inside else module
-    what = model._meta.label + (f".{field.attname}" if field else "")
-    how = f"Add {name!r} to CACHEDECO['MODULES']" if inside else f"Import {module} in the ready() of an app"
-    return Warning(
-        f"A process that does not import {module} does not invalidate {spec.name}() when {what} changes.",
-        hint=f"{how}, and decorate the function where it is imported, so that every process does.",
-        id="cachedeco.W002",
-    )
+        for connection in connections.all(initialized_only=True)
+        if connection.connection is not None and not is_watched(connection)
+    ]

@@ -168,6 +168,7 @@ class BulkSpec(NamedTuple):
             return without_absent(call.ids, values), None
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
         load = Load(policy, missing, takes_ids=True, unstamped=bypassed, reinvocation=_Repeat(self, function, call))
+        load = load._replace(arguments=(call.args, call.kwargs))
         flow = present_values(_complete(values, load._replace(misses=stale), load), call.ids)
         if sampled:
             flow = auditor().audited_flow(load._replace(misses=sampled), flow)
@@ -294,7 +295,13 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         if admitted is None:
             flow = bypass_flow(self._spec.name, call.ids, self.invalidate)
             return present_values(flow, call.ids), self._bulk.computation(call)
-        load = Load(admitted.policy, admitted.tokens(), takes_ids=True, unstamped=admitted.bypassed)
+        load = Load(
+            admitted.policy,
+            admitted.tokens(),
+            takes_ids=True,
+            unstamped=admitted.bypassed,
+            arguments=(call.args, call.kwargs),
+        )
         flow = refresh_flow(load, admitted.invalidate)
         return present_values(flow, call.ids), self._bulk.computation(call)
 

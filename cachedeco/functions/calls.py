@@ -232,7 +232,8 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         if admitted is None:
             return only_value(bypass_flow(self._spec.name, on_failure=self.invalidate))
         policy, keys = admitted
-        load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))})
+        arguments = (self._arguments(), self._kwargs)
+        load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))}, arguments=arguments)
         return only_value(refresh_flow(load, _invalidation_of(policy, keys)))
 
     def _computation(self) -> Callable[[], Any]:

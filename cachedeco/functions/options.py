@@ -127,8 +127,9 @@ class CacheOptions(TypedDict, total=False):
         namespace: Namespaces that invalidate the entry together with others: a `Namespace`, a template,
             "club:{club.pk}", a callable that gives a Namespace or several, or a sequence of these.
 
-        depends_on: Models whose saved, deleted or m2m-changed rows invalidate the entry: each a class,
-            "app_label.Model", or rows(ClubClass, club="{club.pk}") for the rows with this value alone.
+        depends_on: What invalidates the entry when it is written: AUTO for the tables that the function reads;
+            models, each a class or "app_label.Model"; rows(ClubClass, club="{club.pk}") for the rows with
+            this value alone. Default: the setting `DEPENDS_ON`.
 
         cache: Alias of the cache, one of the setting `ALIASES`. Default: the first of them.
 
@@ -176,7 +177,7 @@ class CacheOptions(TypedDict, total=False):
     ignore: Annotated[Sequence[str], Option((), _names)]
     vary: Annotated[Callable[..., object] | Sequence[Callable[..., object]], Option((), _leave_to_keys)]
     namespace: Annotated[NamespaceOption | Sequence[NamespaceOption] | None, Option(None, _leave_to_keys)]
-    depends_on: Annotated[Sequence[DependsOn], Option((), _leave_to_keys)]
+    depends_on: Annotated[Sequence[DependsOn] | Unset, Option(UNSET, _leave_to_keys)]
     cache: Annotated[str | None, Option(None, _kind(str, type(None)))]
     using: Annotated[str, Option(DEFAULT_DB_ALIAS, _kind(str))]
     version: Annotated[int | str | None, Option(None, _kind(int, str, type(None)))]

@@ -9,14 +9,17 @@ from inspect import Parameter, Signature
 from typing import Any, Final, Literal, NamedTuple, Self
 from weakref import WeakSet
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.decorators import method_decorator
 
 from cachedeco.functions.naming import key_name_of, name_of
 from cachedeco.functions.options import Timeout, check
 from cachedeco.invalidation.delivery import Invalidation
+from cachedeco.invalidation.namespaces import table_namespace
+from cachedeco.invalidation.rows import table_of
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, token_of_function
-from cachedeco.keys.dependencies import dependencies_of
+from cachedeco.keys.dependencies import AUTO, Dependency, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.loading.lookup import VariedKeys
@@ -28,6 +31,7 @@ from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.serializers import ABSENT, build_serializer
 from cachedeco.storage.store import Store
+from cachedeco.tracking.known_tables import KnownTables
 
 # A call's own token must outlive its entries: they end with it. It lives for this many timeouts, so that at most one
 # entry in four ends early, and the server drops the token soon after the last entry.
@@ -97,7 +101,7 @@ class FunctionSpec:
     """
 
     def __init__(self, source: Source, name: str, plan: KeyPlan, options: Mapping[str, Any]) -> None:
-        """Register the function, and watch the models that it depends on."""
+        """Register the function."""
         self.source = source
         self.name = name
         self.options = options
@@ -107,8 +111,6 @@ class FunctionSpec:
         self._vary: tuple[Callable[..., object], ...] = _as_tuple(options["vary"])
         self._resolved: ResolvedSpec | None = None
         self.dependencies = plan.dependencies
-        for dependency in self.dependencies:
-            dependency.watch()
         _alive.add(self)
 
     def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
@@ -116,11 +118,14 @@ class FunctionSpec:
         resolved = self.resolve()
         try:
             keys = resolved.compiled_keys.keys(*args, **kwargs)
+            policy = resolved.policy
             if not self._vary:
-                return resolved.policy, resolved.keyspace.finish(keys)
+                keys = resolved.keyspace.finish(keys)
+                return policy, keys if policy.tables is None else policy.tables.complete(keys)
             count = len(keys) - len(self._vary)
             variation = tuple(zip(self._vary, keys[count:], strict=True))
-            return resolved.policy, VariedKeys(resolved.keyspace.finish(keys[:count]), variation)
+            keys = resolved.keyspace.finish(keys[:count])
+            return policy, VariedKeys(keys if policy.tables is None else policy.tables.complete(keys), variation)
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
 
@@ -166,6 +171,9 @@ class FunctionSpec:
             raise ImproperlyConfigured(msg)
         store = Store(alias, self.name)
         timeout, lifetime = self._timeouts(settings, store)
+        dependencies = self.dependencies
+        if options["depends_on"] is UNSET:
+            dependencies = dependencies_of(self._plan.subject, settings.DEPENDS_ON)
         policy = CachePolicy(
             function=self.name,
             store=store,
@@ -182,6 +190,7 @@ class FunctionSpec:
             wait=settings.WAIT if options["wait"] is UNSET else span_of(options["wait"], what="wait"),
             nested=options["nested"],
             refresh=settings.REFRESH,
+            tables=self._known_tables(settings, store, dependencies),
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
         keyspace = store.keyspace
@@ -191,8 +200,24 @@ class FunctionSpec:
             options["version"],
             settings.VARY,
             policy.codec.serializer.release,
+            dependencies,
         )
         return ResolvedSpec(settings, policy, compiled_keys, keyspace)
+
+    def _known_tables(
+        self, settings: conf.Settings, store: Store, dependencies: Sequence[Dependency]
+    ) -> KnownTables | None:
+        """Return the tables that the function is known to read, if it depends on them."""
+        depends_on = settings.DEPENDS_ON if self.options["depends_on"] is UNSET else self.options["depends_on"]
+        if AUTO not in depends_on or not apps.is_installed("cachedeco"):
+            return None
+        keyspace, prefix = store.keyspace, settings.KEY_PREFIX
+        return KnownTables(
+            store,
+            keyspace.table_key(f"{prefix}:r:{self._plan.subject.key_name}()"),
+            lambda table: table_namespace(table).whole_key(prefix, keyspace),
+            [table_of(dependency.resolve()[0]) for dependency in dependencies],
+        )
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
         """Return a callable that returns the timeout of a value, and the lifetime of a call's own token."""
@@ -244,7 +269,8 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
         signature = _signature_for_one_id(name, signature, over, options["ignore"])
         _refuse_free_id(name, over, free)
     subject = Subject(name, key_name, signature, free, is_method=_is_method(source), over=over)
-    namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, options["depends_on"]))
+    depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
+    namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))
     plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _as_tuple(options["vary"]), namespaces)
     return FunctionSpec(source, name, plan, options)
 

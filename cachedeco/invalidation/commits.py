@@ -32,8 +32,8 @@ does not, so the next look at this connection delivers, before the test can see 
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import get_ident
 from typing import Any, Final, Generic, TypeVar
@@ -86,12 +86,14 @@ class Deferred(Generic[T]):
 class Pending:
     """What waits for the commit of one transaction."""
 
-    def __init__(self, connection: BaseDatabaseWrapper, block: Block | None) -> None:
-        """Start empty; the block is None if the caller manages the transaction by hand."""
-        self.connection = ref(connection)  # weak: a connection goes with its thread
+    def __init__(self, connection: BaseDatabaseWrapper | None, block: Block | None) -> None:
+        """Start empty; the block is None if the caller manages the transaction by hand, the connection for none."""
+        # Weak: a connection goes with its thread.
+        self.connection: Callable[[], BaseDatabaseWrapper | None] = ref(connection) if connection else lambda: None
         self.block = block
         self.items: dict[Deliver, dict[Any, None]] = {}  # by function, in order, each once
         self.invalidated: dict[str, None] = {}
+        self.written: dict[frozenset[str], None] = {}  # tables by statement: what these end is among the items
         self.entries: dict[Deferred[Any], None] = {}
         self.entries_by_key: dict[str, list[Deferred[Any]]] = {}
         # The undo log, and how long it was when a savepoint was first met: those that are released stay, and do no
@@ -99,7 +101,7 @@ class Pending:
         self._undo: list[Callable[[], object]] = []
         self._marks: dict[str, int] = {}
         self._was_open = False
-        self._thread = ANY_THREAD if connection.allow_thread_sharing else get_ident()
+        self._thread = ANY_THREAD if connection and connection.allow_thread_sharing else get_ident()
         waiting[self._thread] = (*waiting.get(self._thread, ()), self)
 
     # --- add, and undo ---
@@ -111,6 +113,11 @@ class Pending:
                 if element not in container:
                     self._log(partial(container.pop, element))
                     container[element] = None
+
+    def add_written(self, tables: frozenset[str]) -> None:
+        """Note that the items have what a statement ends that has written these tables."""
+        self._log(partial(self.written.pop, tables))
+        self.written[tables] = None
 
     def add_entry(self, entry: Deferred[Any]) -> None:
         """Add an item that may wait for other transactions, too."""
@@ -215,6 +222,34 @@ class Pending:
             waiting.pop(self._thread, None)
 
 
+class Deferral(Pending):
+    """What waits for the end of a block of `deferred_invalidation()`, and for no transaction."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        super().__init__(None, None)
+
+    def _log(self, undo: Callable[[], object]) -> None:
+        """Log nothing: no rollback undoes what was written in autocommit."""
+
+
+@contextmanager
+def deferring() -> Generator[None]:
+    """Keep back what would be delivered at once in this thread, each item once, until the block ends; blocks nest."""
+    if _deferral_here() is not None:
+        yield
+        return
+    deferral = Deferral()
+    try:
+        yield
+    finally:
+        deferral.commit()
+
+
+def _deferral_here() -> Deferral | None:
+    return next((each for each in waiting.get(get_ident(), ()) if isinstance(each, Deferral)), None)
+
+
 class CommitHook:
     """The hook of one transaction. Only Django's list holds it, so that `__del__` tells when Django drops it."""
 
@@ -272,11 +307,36 @@ def at_commit(
     by_hand = is_managed_by_hand(connection)
     if by_hand or open_block(connection) is not None:
         _pending_on(connection).add(deliver, items, invalidates)
+    elif (deferral := _deferral_here() if waiting else None) is not None:
+        deferral.add(deliver, items, invalidates)
     else:
         deliver(list(items))
-        return
     if by_hand:
         deliver(list(items))
+
+
+def note_written(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> None:
+    """Note that what these tables end is among the items that wait here for a commit, if anything waits."""
+    pending = _pending_of_statement(connection)
+    if pending is not None:
+        pending.add_written(tables)
+
+
+def is_noted(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> bool:
+    """Tell whether `note_written()` has these tables: a loop of writes then costs this one look."""
+    pending = _pending_of_statement(connection)
+    return pending is not None and tables in pending.written
+
+
+def _pending_of_statement(connection: BaseDatabaseWrapper) -> Pending | None:
+    """Return what waits for the transaction of a statement that runs now, or for the end of a block that defers."""
+    if not waiting:
+        return None
+    if not connection.in_atomic_block:
+        return _deferral_here()
+    # In a test the hook does not stand first, and may be that of a block that has ended.
+    hook: Any = connection.run_on_commit[0][1] if connection.run_on_commit else None
+    return hook.pending if isinstance(hook, CommitHook) and not is_in_test(connection) else None
 
 
 def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mapping[str, bytes]) -> bool:
@@ -333,6 +393,11 @@ def has_pending() -> bool:
     return bool(waiting) and (get_ident() in waiting or ANY_THREAD in waiting)
 
 
+def deliver_ended() -> None:
+    """Deliver what waits for transactions of this thread that have ended behind Django's back."""
+    _pending_here()
+
+
 def invalidated_in_transaction(keys: Iterable[str]) -> bool:
     """
     Tell whether a transaction that is open in this thread has invalidated one of these keys.
@@ -365,6 +430,8 @@ def pending_items(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], 
     lie under are open, or were released.
     """
     several = [pending.items.get(deliver, {}) for pending in _pending_here() if pending.connection() is connection]
+    if not several and open_block(connection) is None and (deferral := _deferral_here()) is not None:
+        several = [deferral.items.get(deliver, {})]
     return several[-1].keys() if several else ()
 
 

@@ -11,6 +11,7 @@ from os import urandom
 from typing import Final, NamedTuple
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation import commits, retry_queue
 from cachedeco.runtime.events import Event
@@ -53,13 +54,18 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
 
     Sends one command for each cache.
     """
-    if not invalidations:
-        return
-    if _recorder is None:
+    if invalidations:
+        invalidate_on(connections[using], invalidations)
+
+
+def invalidate_on(connection: BaseDatabaseWrapper, invalidations: Sequence[Invalidation]) -> None:
+    """Do as `invalidate()`, for the connection that has run the statement: an alias may have several in one thread."""
+    # A recorder writes on the connection of the alias: another one's commit and rollback are not those of the rows.
+    if _recorder is None or connection is not connections[connection.alias]:
         keys = [invalidation.key for invalidation in invalidations]
-        commits.at_commit(connections[using], deliver, invalidations, invalidates=keys)
+        commits.at_commit(connection, deliver, invalidations, invalidates=keys)
     else:
-        _recorder(using, invalidations)
+        _recorder(connection.alias, invalidations)
 
 
 def deliver(invalidations: Sequence[Invalidation]) -> None:

@@ -13,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, label_of, model_of, text_of
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.validation import repr_of
 from cachedeco.storage.keyspace import Keyspace
@@ -22,9 +22,9 @@ from cachedeco.storage.store import Store
 # An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
 # rows of a model has two: that of these rows, and its parent, replaced if it is unknown which rows have changed. So a
 # saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
-MODEL: Final = "model"
+TABLE: Final = "table"
 ROWS: Final = "rows"
-TABLES: Final = (quote(f"{MODEL}."), quote(f"{ROWS}."))  # beginnings of paths
+TABLES: Final = (quote(f"{TABLE}."), quote(f"{ROWS}."))  # beginnings of paths
 
 
 class Namespace:
@@ -149,12 +149,22 @@ class _ModelNamespace(Namespace):
 
 def model_namespace(model: type[Model]) -> Namespace:
     """Return the namespace of the entries that depend on a whole model."""
-    return Namespace(f"{MODEL}.{label_of(model)}")
+    return table_namespace(table_of(model))
 
 
 def rows_namespace(model: type[Model], *value: str) -> Namespace:
     """Return the namespace of the entries that depend on rows of a model; on those with one value, of `text_of()`."""
-    return Namespace(f"{ROWS}.{label_of(model)}", *value)
+    return rows_of_table(table_of(model), *value)
+
+
+def table_namespace(table: str) -> Namespace:
+    """Return the namespace of the entries that depend on a whole table."""
+    return Namespace(f"{TABLE}.{table}")
+
+
+def rows_of_table(table: str, *value: str) -> Namespace:
+    """Return the namespace of the entries that depend on rows of a table; on those with one value, of `text_of()`."""
+    return Namespace(f"{ROWS}.{table}", *value)
 
 
 def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:

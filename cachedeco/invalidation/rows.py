@@ -63,6 +63,11 @@ def model_of(reference: ModelReference) -> type[Model]:
     return concrete
 
 
+def table_of(model: type[Model]) -> str:
+    """Return the table of a model."""
+    return model._meta.db_table
+
+
 def field_of(model: type[Model], name: str) -> "Field[Any, Any]":
     """
     Return a field of a model by its name, with or without `_id`; "pk" is the primary key.
@@ -99,11 +104,6 @@ def check_canonical(field: "Field[Any, Any]") -> None:
             f"it takes a field of one of the types {kinds}, or a foreign key to one."
         )
         raise TypeError(msg)
-
-
-def label_of(model: type[Model]) -> str:
-    """Return the name of a model as one part of a namespace's path."""
-    return model._meta.label_lower
 
 
 def text_of(field: "Field[Any, Any]", value: Any) -> str:

@@ -14,6 +14,8 @@ from django.core.cache.backends.db import DatabaseCache
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco.invalidation.open_cursors import keep_snapshot
+
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
 # States of a connection in libpq, as both versions of psycopg give them: in a transaction, and in one that failed.
@@ -37,8 +39,7 @@ def snapshot_may_be_old() -> bool:
     other writers have committed, and invalidated, since the transaction began: such a value must not be stored. Any
     database counts, since it is unknown which ones a function reads.
     """
-    # The start of a transaction that is managed by hand can't be seen.
-    return any(is_managed_by_hand(connection) or not _reads_committed(connection) for connection in open_connections())
+    return not all(map(sees_all_committed, connections.all(initialized_only=True)))
 
 
 def any_open() -> bool:
@@ -66,6 +67,23 @@ def open_connections() -> list[BaseDatabaseWrapper]:
 
 
 # --- of one connection ---
+
+
+def sees_all_committed(connection: BaseDatabaseWrapper, cursor: object = None) -> bool:
+    """
+    Tell whether a statement that runs now sees all that is committed now, and nothing else but its own transaction's.
+
+    Args:
+        connection: That of the statement.
+
+        cursor: That of the statement, if it has one already.
+    """
+    if is_managed_by_hand(connection):
+        # The start of the transaction can't be seen.
+        return driver_in_transaction(connection) is False
+    if open_block(connection) is not None:
+        return _reads_committed(connection)
+    return not keep_snapshot(connection, cursor) and getattr(connection, "isolation_level", None) != "read uncommitted"
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:

@@ -139,6 +139,7 @@ class KeyPlan:
         version: str | int | None,
         vary: Sequence[Callable[[], object]],
         release: str,
+        dependencies: Sequence[Dependency],
     ) -> CompiledKeys:
         """
         Return the functions for the settings in force.
@@ -154,6 +155,8 @@ class KeyPlan:
 
             release: What makes entries incompatible, such as the serializer. It is in the entry's key, and in no
                 token's: entries of two releases lie side by side, and an invalidation reaches both.
+
+            dependencies: The models that calls depend on: those of the option, or of the setting DEPENDS_ON.
         """
         # With a copy of the values: neither other settings nor another thread may see what is added here.
         subject = copy(self.subject)
@@ -167,7 +170,7 @@ class KeyPlan:
         # Variables and no literals: another prefix, as in each test, needs no other code.
         p, t = (f"{{{private_prefix}{each}}}" for each in ("start", "table_start"))
         subject.values |= {f"{private_prefix}start": start, f"{private_prefix}table_start": table_start}
-        tables = dict.fromkeys([*self.tables, *(path for item in self.dependencies for path in item.paths(subject))])
+        tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(subject))])
         own = _fstring(f"{p}:t:{name}({{{private_prefix}call}})")
         keys = [
             _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(release)})"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
@@ -10,7 +10,6 @@ from django.db.models import Field, Model
 
 from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
-from cachedeco.invalidation.signals import watch
 from cachedeco.keys.expressions import Expression, Subject, parse_template
 
 
@@ -51,6 +50,9 @@ def rows(model: ModelReference, /, **field: str) -> Rows:
 
 
 DependsOn = ModelReference | Rows
+
+# The tables that the function reads, whichever they are. Settings can say it without an import.
+AUTO: Final = "auto"
 
 
 class Dependency:
@@ -104,10 +106,6 @@ class Dependency:
             raise TypeError(msg) from error
         return model, field
 
-    def watch(self) -> None:
-        """Let changed rows invalidate the entries that depend on them, from now on."""
-        watch(self.reference, self.field)
-
     def paths(self, subject: Subject) -> list[str]:
         """Return the paths of a call's namespaces, as insides of f-strings over the values of the subject."""
         model, field = self.resolve()
@@ -134,15 +132,15 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
 
     Raises:
         TypeError, ValueError: As for `Dependency`, or *depends_on* is no sequence.
-        ImproperlyConfigured: The app "cachedeco", which connects the models, is not installed.
+        ImproperlyConfigured: The app "cachedeco", which watches what is written, is not installed.
     """
     if not isinstance(depends_on, list | tuple):
         msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{_name_of(depends_on)}]."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
-        msg = f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app connects the models."
+        msg = f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app watches what is written."
         raise ImproperlyConfigured(msg)
-    return [Dependency(subject, item) for item in depends_on]
+    return [Dependency(subject, item) for item in depends_on if item != AUTO]
 
 
 def _name_of(item: object) -> str:

@@ -18,8 +18,10 @@ from cachedeco.runtime.hooks import emit, emit_hit
 from cachedeco.storage.entries import MOST_TOKENS, Entry, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
+from cachedeco.loading.tables import begin_reading, end_reading, with_tables
 from cachedeco.tracking import collector
 from cachedeco.tracking.collector import Dependencies, Use
+from cachedeco.tracking.reads import TableReads
 
 Misses = Mapping[Hashable, Found]  # by id, in the caller's order
 
@@ -32,6 +34,7 @@ class Load(NamedTuple):
     takes_ids: bool = False
     unstamped: AbstractSet[Hashable] = frozenset()  #: ids whose entries get no stamp, and so are not stored
     reinvocation: Reinvocation | None = None
+    arguments: Sequence[object] = ()  #: of the call, in any nesting: rows among them were read before
 
     def only(self, ids: AbstractSet[Hashable]) -> "Load":
         """Return the load of some of its ids."""
@@ -79,8 +82,13 @@ def compute(
     """
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
+    reads = None if policy.tables is None else TableReads(policy.store, policy.tables)
     began = perf_counter()
-    with collector.collect_dependencies(policy.store.alias, collects=policy.nested, leads=leads) as computation:
+    with collector.collect_dependencies(
+        policy.store.alias, collects=policy.nested, leads=leads, reads=reads
+    ) as computation:
+        if reads is not None:
+            yield partial(begin_reading, computation, load.arguments)
         outcome: Outcome[Any] = yield CallUser((ids,)) if load.takes_ids else CALL_USER
         seconds = perf_counter() - began
         if isinstance(outcome, Ok):
@@ -91,6 +99,8 @@ def compute(
         if isinstance(outcome, Ok) and (leads or any(stamp is not None for stamp in stamps.values())):
             # Inside the block: what the serializer evaluates is a dependency, too.
             prepared = yield partial(_prepare_each, policy, outcome.value)
+        if reads is not None:
+            yield partial(end_reading, policy, computation, reads)
     outcome = _without_unstorable_error(load, outcome, prepared)
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
@@ -109,8 +119,9 @@ def compute(
         stamp, problem = stamp_if_cacheable(policy, found, stamps[each], dependencies)
         if ready.problem and not problem:
             problem = _problem_inside(policy, ready.problem)
+        stamp, nested_tokens = with_tables(policy, found, stamp, dependencies.tokens)
         # An equal share of the seconds for each entry: a hit saves no more than that.
-        entries.append(PendingEntry(found.key, stamp, dependencies.tokens, seconds / len(ids), ready, lifetime))
+        entries.append(PendingEntry(found.key, stamp, nested_tokens, seconds / len(ids), ready, lifetime))
         results[found.key] = FlightResult(
             stamps[each],
             dependencies.tokens,

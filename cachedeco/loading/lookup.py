@@ -68,6 +68,14 @@ class Found(NamedTuple):
         return {name: raw[name] for name in self.entry_keys[len(self.keys) :] if name in raw}
 
 
+def renew_keys(policy: CachePolicy, keys: CallKeys) -> CallKeys:
+    """Return the keys of a call with those of the tables that the function is known to read by now."""
+    if policy.tables is None:
+        return keys
+    renewed = policy.tables.renew(keys)
+    return VariedKeys(renewed, keys.variation) if isinstance(keys, VariedKeys) else renewed
+
+
 def record_found(policy: CachePolicy, found: Found) -> None:
     """Record in the enclosing computation what an entry that is served depends on."""
     ends = inf if found.entry is None else policy.stale_until(found.entry)
@@ -119,6 +127,7 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
         What was found, in the order of the calls. Their raw values are one dict for all. Entries that the transaction
         of this thread stores at its commit are found, too.
     """
+    calls = [renew_keys(policy, keys) for keys in calls] if policy.tables is not None else calls
     nested = [nested_names.names_by_key.get(keys[0], ()) for keys in calls]
     wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
     asked = list(dict.fromkeys([*also, *(key for keys in wanted for key in keys)]))

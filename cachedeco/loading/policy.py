@@ -8,6 +8,7 @@ from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.entries import Entry, EntryCodec
 from cachedeco.storage.store import Store
+from cachedeco.tracking.known_tables import KnownTables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class CachePolicy:
     wait: float  #: how long a follower waits for a leader
     nested: bool  #: whether an entry depends on the nested calls inside its computation
     refresh: Literal["caller", "thread", "task"]  #: what refreshes a stale entry while callers are served the old value
+    tables: KnownTables | None = None  #: those that the function reads; None if it does not depend on them
     audit: float = 0.0  #: probability that a hit is audited
     inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited
 

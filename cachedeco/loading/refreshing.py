@@ -24,6 +24,7 @@ from cachedeco.invalidation import transactions
 from cachedeco.loading.computing import Load, serve_each
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
 from cachedeco.loading.leases import FAILED, Acquired, Lease, lease_of
+from cachedeco.loading.lookup import renew_keys
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
@@ -134,7 +135,7 @@ def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
     except Exception as error:  # noqa: BLE001 -- the user's `vary` may raise anything in another thread
         return error
     for there, here in zip(keys, keys_here, strict=True):
-        if there != here:
+        if renew_keys(load.policy, there) != renew_keys(load.policy, here):
             return RuntimeError(OTHER_KEY.format(there[0], here[0], remedy))
     return None
 

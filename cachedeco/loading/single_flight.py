@@ -51,6 +51,7 @@ from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
 from cachedeco.loading.stamping import build_stamps
+from cachedeco.loading.tables import may_know_less
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
 from cachedeco.tracking import collector
@@ -140,9 +141,11 @@ def _flight_that_creates_tokens(name: FlightName) -> Flight | None:
 def load_flow(load: Load) -> Flow[Values]:
     """Compute and store as a leader, or take leaders' results as a follower."""
     policy = load.policy
+    values: Values = {}
+    if policy.tables is not None and may_know_less(policy, load.misses) and (yield policy.tables.load):
+        load, values = yield partial(_look_again, load)
     for each, found in load.misses.items():
         policy.emit("bypassed" if each in load.unstamped else "miss", found.key)
-    values: Values = {}
     if not (yield _must_compute_alone):
         deadline = monotonic() + policy.wait
         while load.misses and deadline > monotonic():
@@ -301,7 +304,7 @@ def _standing(load: Load, results: Mapping[str, FlightResult]) -> set[str]:
     for found, result in [(each, results[each.key]) for each in load.misses.values() if each.key in results]:
         if result.stamp is None or (result.stamp == found.tokens and not result.nested_tokens):
             standing.add(found.key)
-        else:
+        elif len(result.stamp) == len(found.keys) - 1:  # else the function is known to read other tables by now
             unsure.append((found, result))
             tokens |= _tokens_of(found, result)
     if tokens:

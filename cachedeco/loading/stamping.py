@@ -8,6 +8,7 @@ from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tokens import mint
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.storage.connections import is_isolated
 from cachedeco.storage.entries import Stamp, is_token, stamp_of
 from cachedeco.storage.store import Item
 
@@ -16,6 +17,9 @@ Claim = Callable[[Stamps], Item]  # takes the stamps that are proposed, and retu
 
 # Reasons why an entry has no stamp.
 OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
+UNISOLATED_TEST: Final = (
+    "inside a TestCase whose caches are not isolated: nobody sees its rollback, so the next test would be served its rows"
+)
 NO_TOKENS: Final = "the cache has no tokens for it"
 
 
@@ -44,7 +48,9 @@ def build_stamps(
     stamps: Stamps = dict.fromkeys(calls)
     wanted = {each: found for each, found in calls.items() if each not in unstamped}
     reason, is_claimed = NO_TOKENS, False
-    if wanted and transactions.snapshot_may_be_old():
+    if wanted and policy.tables is not None and transactions.any_in_test() and not is_isolated():
+        reason = UNISOLATED_TEST
+    elif wanted and transactions.snapshot_may_be_old():
         reason = OLD_SNAPSHOT
     else:
         readable = {each: found for each, found in wanted.items() if found.raw is not None}

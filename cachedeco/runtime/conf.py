@@ -8,7 +8,7 @@ effect at once.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from threading import Lock
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +17,25 @@ from cachedeco.runtime.validation import PARSERS, UNSET, ModeName, Refresher, Un
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Written at each request or by workers all the time, and hardly ever read by what is worth caching: labels of apps,
+# models, and tables without a model. Those that are not installed are no fault.
+IGNORED_TABLES: Final = (
+    "sessions",
+    "user_sessions",
+    "admin.LogEntry",
+    "django_migrations",
+    "cachedeco_outbox",
+    "silk",
+    "request",
+    "axes",
+    "easyaudit",
+    "auditlog",
+    "health_check_db",
+    "django_celery_results",
+    "django_q",
+    "django_apscheduler",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,11 @@ class Settings:
     BREAKER_FAILURES: int = 3
     BREAKER_SECONDS: float = 1.0
     MODULES: tuple[str, ...] = ("queries",)
+    DEPENDS_ON: tuple[Any, ...] = ()
+    IGNORED_TABLES: tuple[str, ...] = IGNORED_TABLES
+    IGNORED_COLUMNS: tuple[str, ...] = ()
+    TABLES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    REPLICA_LAG: Mapping[str, float] | float | None = None
     SIGNING_KEYS: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod

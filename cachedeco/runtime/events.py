@@ -14,6 +14,8 @@ Kind = Literal[
     "invalidated",  # the cache acknowledged an invalidation
     "invalidation_delayed",  # it did not; the retry queue delivers it before this process reads from that cache again
     "invalidation_lost",  # the retry queue has dropped an invalidation that the cache never acknowledged
+    "unwatched",  # statements of a connection were not seen for a while, so its writes invalidated nothing; `reason`
+    "advice",  # a function is cached in a way that does not help, or not as meant; `reason` says what to change
     "error",  # a cache's command or a value's (un)pickling failed, or an entry is too large; the call went on
     "breaker_opened",  # the circuit breaker of a cache opened: this process bypasses it; `reason` says why
     "breaker_closed",  # the cache answers again, and has acknowledged every delayed invalidation

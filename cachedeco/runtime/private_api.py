@@ -52,7 +52,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             _WRAPPER,
             "in_atomic_block",
-            (*_COMMITS, *_TRANSACTIONS, "invalidation.signals"),
+            (*_COMMITS, *_TRANSACTIONS),
             "detects an open transaction",
         ),
         PrivateName(

@@ -149,20 +149,26 @@ PIECES: Final = (
         fork=By("forget_other_threads"),
     ),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
-    Piece("invalidation.signals", "_subscriptions_by_sender", "subscriptions, by the class that a signal names"),
     Piece(
-        "invalidation.signals",
-        "_subscriptions_by_deleted",
-        "subscriptions, by the class whose deletion changes other rows",
+        "invalidation.tables",
+        "_tables",
+        "what is known of the models' tables, and what each text of a statement does to them",
+        settings=By("forget"),
     ),
-    Piece("invalidation.signals", "_subscriptions", "subscriptions, by model"),
-    Piece("invalidation.signals", "_watch_requests", "all that depends_on has named"),
-    Piece("invalidation.signals", "_rows_before", "what a row was before it is saved or deleted, by its state"),
-    Piece("invalidation.signals", "_lock", "guards the subscriptions", fork=NEW_LOCK),
+    Piece("invalidation.tables", "_changes", "another object after each change of models", settings=By("forget")),
+    Piece(
+        "invalidation.writes",
+        "_invalidations",
+        "the tokens that a written set of tables ends",
+        settings=EMPTIED,
+        caches=EMPTIED,
+        test=EMPTIED,
+    ),
     # --- tracking ---
     Piece("tracking.collector", "innermost", "the computation that this context is in"),
     Piece("tracking.nested_names", "names_by_key", "names of tokens of nested calls, by the entry's key"),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
+    Piece("tracking.views", "_behind", "the tables behind the names of views, as databases have told", test=EMPTIED),
     # --- loading ---
     Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
     Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),
@@ -212,12 +218,9 @@ HANDLERS: Final = (
     Handler("runtime.state", "setting_changed.connect", "a change of settings: resets the pieces"),
     Handler("storage.connections", "request_finished.connect", "the end of a request: closes the thread's caches"),
     Handler("invalidation.retry_queue", "atexit.register", "the exit: delivers what waits, once more"),
-    Handler("invalidation.signals", "class_prepared.connect", "a model is defined: connects what depends on it"),
-    Handler("invalidation.signals", "pre_save.connect", "a row is about to be saved: remembers what it was"),
-    Handler("invalidation.signals", "post_save.connect", "a row was saved: invalidates"),
-    Handler("invalidation.signals", "pre_delete.connect", "a row is about to be deleted: remembers what it was"),
-    Handler("invalidation.signals", "post_delete.connect", "a row was deleted: invalidates"),
-    Handler("invalidation.signals", "m2m_changed.connect", "a many-to-many field has changed: invalidates"),
+    Handler("invalidation.tables", "class_prepared.connect", "a model is defined: forgets what is known of tables"),
+    Handler("tracking.watcher", "connection_created.connect", "a connection to a database is made: watches it"),
+    Handler("tracking.watcher", "request_started.connect", "a request begins: looks whether connections are watched"),
     Handler("backends.server", "atexit.register", "the exit: closes idle connections"),
     Handler("management.commands.cachedeco", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
 )
@@ -244,7 +247,7 @@ def reset_in_child() -> None:
 
 def follow_settings(*, setting: str, **_: object) -> None:
     """Reset what followed from the settings that have changed."""
-    if setting in {"CACHEDECO", "CACHES"}:
+    if setting in {"CACHEDECO", "CACHES", "INSTALLED_APPS"}:
         reset("settings")
     if setting == "CACHES":
         reset("caches")

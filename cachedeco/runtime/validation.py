@@ -1,6 +1,6 @@
 """Parse and validate settings and parameters, with their error messages."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
@@ -224,6 +224,44 @@ def _signing_keys_of(value: object) -> tuple[bytes, ...]:
     return () if value in ([], ()) else secrets_of(value)
 
 
+def _dependencies_of(value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        msg = f"the value is {value!r}; it takes a list of models, of names 'app_label.Model', or of 'auto'."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _tables_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        msg = f"the value is {value!r}; it takes a list of labels of apps, of 'app_label.Model', or of tables."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _columns_of(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(name, str) and name.count(".") == 2 for name in value  # noqa: PLR2004 -- app, model, field
+    ):
+        msg = f"the value is {value!r}; it takes a list of fields, such as 'auth.User.last_login'."
+        raise TypeError(msg)
+    return tuple(value)
+
+
+def _names_of_tables(value: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        msg = f"the value is {value!r}; it takes a dict: {{'name_of_a_view': ['app_label.Model']}}."
+        raise TypeError(msg)
+    return {name: _tables_of(several) for name, several in value.items()}
+
+
+def _lag_of(value: object) -> Mapping[str, float] | float | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {alias: span_of(lag, what=f"the lag of {alias!r}") for alias, lag in value.items()}
+    return span_of(value, what="the lag")  # type: ignore[arg-type] # it refuses all else
+
+
 PARSERS: dict[str, Callable[[Any], object]] = {
     "MODE": mode_of,
     "ALIASES": _aliases_of,
@@ -239,5 +277,10 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "BREAKER_FAILURES": _failures_of,
     "BREAKER_SECONDS": _pause_of,
     "MODULES": _modules_of,
+    "DEPENDS_ON": _dependencies_of,
+    "IGNORED_TABLES": _tables_of,
+    "IGNORED_COLUMNS": _columns_of,
+    "TABLES": _names_of_tables,
+    "REPLICA_LAG": _lag_of,
     "SIGNING_KEYS": _signing_keys_of,
 }

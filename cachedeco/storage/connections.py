@@ -130,6 +130,11 @@ def isolate(isolation: Isolation | None) -> None:
     forget_connections()
 
 
+def is_isolated() -> bool:
+    """Tell whether the test kit isolates the caches."""
+    return _isolation is not None
+
+
 def scope_of(cache: BaseCache) -> str:
     """Return what the isolation puts before all keys of a cache object; empty without isolation."""
     return "" if _isolation is None else _isolation.scope_of(cache)

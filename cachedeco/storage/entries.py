@@ -278,6 +278,16 @@ def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, 
     return text.split("\n") if text else []
 
 
+def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:
+    """Return how many tokens the stamp of an entry has, nested ones left out; None if the bytes are no entry."""
+    layout = _layout_of(codec, key, data)
+    if layout is None:
+        return None
+    count_start = len(data) - len(codec.serializer.format_id) - COUNT.size
+    names = data[layout.models_end : layout.names_end]
+    return int(COUNT.unpack_from(data, count_start)[0]) - (names.count(b"\n") + 1 if names else 0)
+
+
 def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:
     """Return who stored an entry, and when; None if the bytes are no entry of this key."""
     layout = _layout_of(codec, key, data)

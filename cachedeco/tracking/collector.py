@@ -12,14 +12,22 @@ along, and so does `contextvars.copy_context().run` for a thread of the user's o
 A token in another cache than the entry has its alias before its name.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
 from typing import Final, NamedTuple
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from cachedeco.invalidation.tables import Effect
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.tracking.reads import TableReads
+
 # Nested tokens that one entry may depend on: each hit asks for all of them.
 MOST_NESTED_TOKENS: Final = 2_000
+UNNOTED: Final = "What a statement reads could not be noted"
 BYPASSED: Final = "a cached call inside it went past the cache"
 
 # What a call varies by: each callable of its option *vary*, and the value that this has given, as text of a key.
@@ -56,12 +64,22 @@ class Computation:
         "is_leading",
         "parent",
         "problems",
+        "reads",
         "tokens",
         "varied",
     )
 
-    def __init__(self, alias: str, parent: "Computation | None", *, collects: bool, is_leading: bool) -> None:
+    def __init__(
+        self,
+        alias: str,
+        parent: "Computation | None",
+        *,
+        collects: bool,
+        is_leading: bool,
+        reads: TableReads | None = None,
+    ) -> None:
         """Start without dependencies."""
+        self.reads = reads  #: None: it does not depend on what its statements read
         self.alias = alias
         self.parent = parent
         self.collects = collects
@@ -94,9 +112,11 @@ def _current_computation() -> Computation | None:
 
 
 @contextmanager
-def collect_dependencies(alias: str, *, collects: bool, leads: bool) -> Generator[Computation]:
+def collect_dependencies(
+    alias: str, *, collects: bool, leads: bool, reads: TableReads | None = None
+) -> Generator[Computation]:
     """
-    Collect the dependencies that nested calls record while the block runs.
+    Collect the dependencies that nested calls and statements record while the block runs.
 
     Args:
         alias: The cache of the new entry.
@@ -104,9 +124,11 @@ def collect_dependencies(alias: str, *, collects: bool, leads: bool) -> Generato
         collects: Whether the entry depends on nested calls at all.
 
         leads: Whether followers may wait for the computation.
+
+        reads: Where to note the tables that it reads, if the entry depends on them.
     """
     parent = _current_computation()
-    computation = Computation(alias, parent, collects=collects, is_leading=leads or is_leading())
+    computation = Computation(alias, parent, collects=collects, is_leading=leads or is_leading(), reads=reads)
     try:  # first: an interrupt after the next line must not leave a computation that never ends
         innermost.set(computation)
         yield computation
@@ -148,6 +170,38 @@ def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object]
         computation.ends.append(use.ends)
     varied = [(use.function, item) for item in use.variation]
     computation.varied += [each for each in varied if each not in computation.varied]
+
+
+def note_statement(effect: Effect, connection: BaseDatabaseWrapper, cursor: object) -> None:
+    """
+    Note in the enclosing computation what a statement of it is about to read, and what it writes. Never raises.
+
+    Only in the innermost one: a nested call hands on what it depends on, by tokens.
+    """
+    computation = _current_computation()
+    if computation is None or computation.reads is None:
+        return
+    try:
+        computation.reads.written |= effect.writes
+        tokens, problems, ends = computation.reads.note_statement(effect, connection, cursor)
+    except Exception as error:  # noqa: BLE001 -- a router of the user's may raise anything; the statement runs
+        emit(Event("error", reason=UNNOTED, error=error))
+        tokens, problems, ends = {}, [UNNOTED], None
+    _take_over(computation, tokens, problems)
+    if ends is not None:
+        computation.ends.append(ends)
+
+
+def note_rows(computation: Computation, values: Iterable[object]) -> None:
+    """Note the tables of rows among the arguments of a computation that begins."""
+    if computation.reads is not None:
+        _take_over(computation, *computation.reads.note_rows(values))
+
+
+def _take_over(computation: Computation, tokens: Mapping[str, bytes], problems: Sequence[str]) -> None:
+    for key, token in tokens.items():
+        computation.tokens.setdefault(key, token)
+    computation.problems += problems
 
 
 def mark_uncacheable(problem: str = BYPASSED) -> None:

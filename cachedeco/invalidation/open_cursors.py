@@ -1,0 +1,50 @@
+"""
+Open cursors on SQLite: a cursor whose rows are not fetched to the end keeps its snapshot, in WAL mode.
+
+All statements of the connection see that snapshot meanwhile, as in `for club in clubs.iterator(): page(club)`. In the
+other modes no writer commits while a cursor is open.
+"""
+
+from typing import Any, Final
+from weakref import ref
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# References that are kept before those of cursors that are gone are dropped.
+MOST_REFERENCES: Final = 20
+
+
+class OpenCursors:
+    """A wrapper of statements that remembers the cursors of one connection, as long as somebody else does."""
+
+    def __init__(self) -> None:
+        """Start without cursors."""
+        self._references: list[ref[Any]] = []
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: dict[str, Any]) -> Any:
+        """Run a statement, and remember its cursor."""
+        result = execute(sql, params, many, context)
+        if len(self._references) >= MOST_REFERENCES:
+            self._references = [each for each in self._references if each() is not None]
+        self._references.append(ref(context["cursor"]))
+        return result
+
+    def are_open(self, own: object) -> bool:
+        """Tell whether a cursor other than *own* may be open: Django drops its cursors when their rows are fetched."""
+        return any(each() is not None and each() is not own for each in self._references)
+
+
+def follow(connection: BaseDatabaseWrapper) -> None:
+    """Remember the cursors of a connection that was just made, if its snapshots can be old."""
+    wrappers = connection.execute_wrappers
+    wrappers[:] = [each for each in wrappers if not isinstance(each, OpenCursors)]
+    if connection.vendor == "sqlite":
+        driver: Any = connection.connection
+        [mode] = driver.execute("PRAGMA journal_mode").fetchone()
+        if mode == "wal":
+            wrappers.insert(1, OpenCursors())
+
+
+def keep_snapshot(connection: BaseDatabaseWrapper, own: object = None) -> bool:
+    """Tell whether an open cursor of a connection, other than *own*, may keep an old snapshot."""
+    return any(isinstance(each, OpenCursors) and each.are_open(own) for each in connection.execute_wrappers)

@@ -1,0 +1,221 @@
+"""
+Tables: which ones the models have, what a statement does to them, and which others a write concerns.
+
+A write concerns more tables than it names:
+
+- The rows of a many-to-many table belong to both sides.
+- Multi-table parents and children share rows.
+- The database deletes or changes rows that point to a deleted one, without a statement of Django's: by `DB_CASCADE` and
+  its like, and by a constraint behind `DO_NOTHING`. `TRUNCATE` and `REPLACE` follow any foreign key.
+
+All of this is worked out once from the models, and once for each text of a statement.
+"""
+
+# ruff: noqa: SLF001 -- Django documents _meta
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.db import models
+from django.db.models import DO_NOTHING, Model
+from django.db.models.signals import class_prepared
+from django.utils.module_loading import import_string
+
+from cachedeco.invalidation.statements import Parser, Statement
+from cachedeco.runtime import conf
+
+ModelClass = type[Model]
+
+# What the database itself may do to rows that point to a deleted one. The last three came with Django 6.1.
+BY_DATABASE: Final = frozenset(
+    {DO_NOTHING, *(getattr(models, name, DO_NOTHING) for name in ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT"))}
+)
+# Statements that delete rows: what the database does to those that point to them is in no other statement.
+DELETING: Final = frozenset({"delete", "merge"})
+REPLACING: Final = frozenset({"truncate", "replace"})
+
+# Texts of statements whose effect is remembered: a site has some hundred.
+MOST_EFFECTS: Final = 4_096
+# Longer texts are remembered without the placeholders of lists: one for all lengths of a list.
+LONG_TEXT: Final = 300
+
+
+class Effect(NamedTuple):
+    """What a statement does: names of tables, as in `Meta.db_table`."""
+
+    reads: frozenset[str] = frozenset()
+    writes: frozenset[str] = frozenset()  #: those whose entries it ends, expanded; ignored ones are left out
+    ignored: frozenset[str] = frozenset()  #: tables of the setting IGNORED_TABLES that it reads
+    unknown: frozenset[str] = frozenset()  #: what it reads that is no table of a model: a view, a function
+    verb: str = ""
+
+
+class Tables:
+    """The tables of all models, under the settings in force. Thread-safe."""
+
+    def __init__(self, settings: conf.Settings) -> None:
+        """Work out what concerns what."""
+        every_model = [model for model in apps.get_models(include_auto_created=True) if not model._meta.proxy]
+        # Of several models of one table, the managed one: Django writes to it.
+        by_management = sorted(every_model, key=lambda model: model._meta.managed)
+        self.models: dict[str, ModelClass] = {model._meta.db_table: model for model in by_management}
+        # Who writes these is unknown: what is behind such a name is asked of the database.
+        self.unmanaged = frozenset(table for table, model in self.models.items() if not model._meta.managed)
+        self.ignored = frozenset(self._tables_named(settings.IGNORED_TABLES))
+        self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
+        named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
+        self._parser = Parser(self.models, named)
+        self._own = frozenset(_tables_of_caches())
+        self._concerned = _concerned_tables(every_model)
+        self._by_database = _pointing_tables(every_model, BY_DATABASE)
+        self._by_any_key = _pointing_tables(every_model, None)
+        self.effects: dict[str, Effect] = {}  #: by text; each hit of it saves a parse
+
+    def effect_of(self, sql: object) -> Effect:
+        """Return what a statement does; its text may be anything that the database driver takes."""
+        if not isinstance(sql, str):
+            return self._effect(self._parser.parse(sql))
+        text = sql if len(sql) < LONG_TEXT else sql.replace("%s, ", "").replace("(%s), ", "")
+        effect = self.effects.get(text)
+        if effect is None:
+            effect = self._effect(self._parser.parse(text))
+            if len(self.effects) >= MOST_EFFECTS:
+                self.effects.clear()  # cheaper than an order of use, and as rare as it is
+            self.effects[text] = effect
+        return effect
+
+    def everything(self) -> frozenset[str]:
+        """Return all tables that are not ignored."""
+        return frozenset(self.models) - self.ignored
+
+    def _effect(self, statement: Statement) -> Effect:
+        reads = statement.reads - self.ignored
+        return Effect(
+            reads,
+            self._written_by(statement),
+            statement.reads & self.ignored,
+            statement.unknown - self._own,
+            statement.verb,
+        )
+
+    def _written_by(self, statement: Statement) -> frozenset[str]:
+        if statement.everything:
+            return self.everything()
+        if statement.columns is not None and len(statement.writes) == 1:
+            [table] = statement.writes
+            if statement.columns <= self.ignored_columns.get(table, frozenset()):
+                return frozenset()
+        deleted = set(statement.writes)
+        if statement.verb in DELETING:
+            deleted |= _reachable(statement.writes, self._by_database)
+        elif statement.verb in REPLACING or statement.cascades:
+            deleted |= _reachable(statement.writes, self._by_any_key)
+        concerned = deleted.union(*[self._concerned.get(table, ()) for table in deleted])
+        return frozenset(concerned) - self.ignored
+
+    def _tables_named(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the tables of names: of an app's label, "app.Model", or a table itself."""
+        for name in names:
+            if name in apps.app_configs:
+                for model in apps.get_app_config(name).get_models(include_auto_created=True):
+                    yield model._meta.db_table
+            elif name.count(".") == 1 and name.partition(".")[0] in apps.app_configs:
+                try:
+                    yield apps.get_model(name)._meta.db_table
+                except LookupError:
+                    yield name  # a table with a schema
+            else:
+                yield name
+
+    def _columns_named(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """Return columns by table, of names like "auth.User.last_login"."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for name in names:
+            reference, _, field = name.rpartition(".")
+            model = apps.get_model(reference)
+            column: Any = model._meta.get_field(field)
+            found[column.model._meta.db_table].add(column.column)
+        return {table: frozenset(columns) for table, columns in found.items()}
+
+
+def _tables_of_caches() -> Iterator[str]:
+    """Yield the tables in which Django's database cache stores entries: no value depends on them."""
+    for options in django_settings.CACHES.values():
+        backend = import_string(options["BACKEND"])
+        if isinstance(backend, type) and issubclass(backend, BaseDatabaseCache):
+            yield options.get("LOCATION", "")
+
+
+def _concerned_tables(all_models: Iterable[ModelClass]) -> Mapping[str, set[str]]:
+    """Return which other tables a written row belongs to: both sides of a many-to-many table, parents and children."""
+    concerned: defaultdict[str, set[str]] = defaultdict(set)
+    for model in all_models:
+        for parent in model._meta.all_parents:
+            concerned[model._meta.db_table].add(parent._meta.db_table)
+            concerned[parent._meta.db_table].add(model._meta.db_table)
+        for field in model._meta.local_many_to_many:
+            relation: Any = field.remote_field
+            through = relation.through._meta.db_table
+            concerned[through] |= {model._meta.db_table, relation.model._meta.concrete_model._meta.db_table}
+    return concerned
+
+
+def _pointing_tables(all_models: Iterable[ModelClass], handlers: Iterable[object] | None) -> Mapping[str, set[str]]:
+    """Return which tables have foreign keys to a table: with one of these handlers of deletions, or with any."""
+    pointing: defaultdict[str, set[str]] = defaultdict(set)
+    for model in all_models:
+        for field in model._meta.local_fields:
+            relation: Any = field.remote_field
+            if relation is not None and (handlers is None or relation.on_delete in handlers):
+                pointing[relation.model._meta.concrete_model._meta.db_table].add(model._meta.db_table)
+    return pointing
+
+
+def _reachable(tables: Iterable[str], pointing: Mapping[str, set[str]]) -> set[str]:
+    """Return the tables that deletions in these can reach, over any number of foreign keys."""
+    found: set[str] = set()
+    queue = list(tables)
+    for table in queue:  # grows during the loop
+        new = pointing.get(table, set()) - found
+        found |= new
+        queue += new
+    return found
+
+
+_tables: Tables | None = None
+_changes: object = None  # a new object after each change
+
+
+def tables() -> Tables:
+    """Return the tables of all models: the same object until the models or the settings change."""
+    global _tables  # noqa: PLW0603 -- replaced as a whole
+    found = _tables
+    while found is None:
+        before = _changes
+        found = Tables(conf.settings())
+        if before is _changes:
+            _tables = found
+        else:  # a model was defined meanwhile
+            found = None
+    return found
+
+
+def forget() -> None:
+    """Work the tables out anew: the models or the settings have changed."""
+    global _tables, _changes  # noqa: PLW0603 -- replaced as a whole
+    _changes = object()  # first: what another thread is working out must not be kept
+    _tables = None
+
+
+def _on_class_prepared(sender: ModelClass, **_: object) -> None:
+    """Forget the tables when a model is defined; again when it is in the registry, which comes after this signal."""
+    if sender._meta.apps is apps:
+        forget()
+        apps.lazy_model_operation(lambda _model: forget(), (sender._meta.app_label, str(sender._meta.model_name)))
+
+
+class_prepared.connect(_on_class_prepared, weak=False, dispatch_uid="cachedeco.invalidation.tables")

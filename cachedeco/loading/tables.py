@@ -1,0 +1,67 @@
+"""AUTO in a load: what a computation reads becomes a part of the stamp of its entry, and of what the function knows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from cachedeco.loading.lookup import Found, renew_keys
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.storage.entries import Stamp, own_tokens_of
+from cachedeco.tracking import collector, watcher
+from cachedeco.tracking.collector import Computation
+from cachedeco.tracking.known_tables import MOST_TABLES
+from cachedeco.tracking.reads import TableReads
+
+TOO_MANY: Final = f"its function reads more than {MOST_TABLES} tables: name models in depends_on= instead of AUTO"
+NOTHING_READ: Final = (
+    "Under AUTO it has read no table, so that nothing invalidates it: say depends_on=() if its value may be old for its "
+    "timeout, or name what it depends on"
+)
+
+
+def begin_reading(computation: Computation, arguments: Sequence[object]) -> None:
+    """Watch the connections of this thread, and note the rows among the arguments, before the function is called."""
+    watcher.watch_all()
+    collector.note_rows(computation, arguments)
+
+
+def end_reading(policy: CachePolicy, computation: Computation, reads: TableReads) -> None:
+    """Say why the result can't be stored, if so; learn the tables that are new to the function."""
+    tables = reads.known
+    missed = watcher.watch_all()
+    if missed:
+        computation.problems.append(f"what it has read from the database {missed[0]!r} was not seen")
+    for name in sorted(reads.written & (reads.read | tables.names)):
+        computation.problems.append(f"it writes the table {name}, which it depends on")
+    # Those of nested calls, too: the next look-up asks for all by one read.
+    new = {*reads.new, *(name for name in reads.read if name not in tables.names)}
+    if new and not tables.learn(new):
+        computation.problems.append(TOO_MANY)
+    if not tables.names and not computation.tokens:
+        policy.emit("advice", "", reason=NOTHING_READ)
+
+
+def with_tables(
+    policy: CachePolicy, found: Found, stamp: Stamp | None, nested_tokens: Mapping[str, bytes]
+) -> tuple[Stamp | None, Mapping[str, bytes]]:
+    """
+    Return the stamp of an entry with the tables that its function is known to read now, and the other nested tokens.
+
+    Tables that its nested calls depend on, and that the function is known to read, need no token beside that of the
+    stamp: it was read before the computation.
+    """
+    if policy.tables is None or stamp is None:
+        return stamp, nested_tokens
+    keys = renew_keys(policy, found.keys)[1:]
+    tokens = {**nested_tokens, **dict(zip(found.keys[1:], stamp, strict=True))}
+    others = {name: token for name, token in nested_tokens.items() if name not in keys}
+    # Without the token of a table that another call of the function has read meanwhile: such an entry is a miss.
+    return tuple([tokens[key] for key in keys if key in tokens]), others
+
+
+def may_know_less(policy: CachePolicy, misses: Mapping[object, Found]) -> bool:
+    """Tell whether another process has stored one of the entries under other tables than this one knows."""
+    for found in misses.values():
+        data = (found.raw or {}).get(found.key)
+        if isinstance(data, bytes) and own_tokens_of(policy.codec, found.key, data) not in (None, len(found.keys) - 1):
+            return True
+    return False

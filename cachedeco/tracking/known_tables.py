@@ -1,0 +1,97 @@
+"""
+Known tables: those that a function under AUTO has read, in any process.
+
+Every entry of such a function depends on all of them. So one read asks for their tokens together with the entry, and
+each token is older than the computation that follows. It also makes up for what one process does not see: where a value
+was in a memo, no statement names its table, and the process that filled the memo has named it.
+
+The names lie in the cache, one list for each function, which a process reads at its first call. It reads the list again
+when it meets an entry with another number of tokens: another process knows more, or less. Lists are joined and never
+shrink, so that all processes come to the same one, at the cost of some misses.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from threading import Lock
+from typing import Final
+
+from cachedeco.storage.store import Store
+
+# Tables that one function may depend on under AUTO: each call asks for all of their tokens.
+MOST_TABLES: Final = 100
+
+
+class KnownTables:
+    """The tables that one function has read, and the keys of their tokens in one cache. Thread-safe."""
+
+    def __init__(
+        self, store: Store, list_key: str, key_of: Callable[[str], str], declared: Collection[str] = frozenset()
+    ) -> None:
+        """
+        Begin with none.
+
+        Args:
+            store: The cache of the function's entries.
+
+            list_key: The whole key of the list.
+
+            key_of: Returns the whole key of a table's token.
+
+            declared: Tables that the function depends on without AUTO, by models or `rows()`: left to these.
+        """
+        self.declared = frozenset(declared)
+        self.names: frozenset[str] = frozenset()
+        self.keys: list[str] = []  #: of the tokens, in the order of the names. Replaced as a whole
+        self._store = store
+        self._list_key = list_key
+        self._key_of = key_of
+        self._is_loaded = False
+        self._lock = Lock()
+
+    def complete(self, keys: list[str]) -> list[str]:
+        """Return the keys of a call with those of the tables' tokens; read the list first, if this process has not."""
+        if not self._is_loaded:
+            self.load()
+        return self.renew(keys) if self.keys else keys
+
+    def key_of(self, table: str) -> str:
+        """Return the whole key of a table's token."""
+        return self._key_of(table)
+
+    def renew(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys of a call with the tables that are known now: more than when they were worked out."""
+        tables = self.keys
+        return [*[key for key in keys if key not in tables], *tables]
+
+    def load(self) -> bool:
+        """Read the list, and join it with what this process knows; return whether that is more than before."""
+        values = self._store.read([self._list_key])
+        if values is None:
+            return False  # the cache failed: asked again at the next call
+        self._is_loaded = True
+        [data] = values
+        try:
+            listed = frozenset(data.decode().split("\n")) if isinstance(data, bytes) and data else frozenset()
+        except UnicodeDecodeError:
+            listed = frozenset()
+        has_grown = self._add(listed)
+        if listed != self.names and self.names:
+            self._write()  # lost, or written by a process that knows less
+        return has_grown
+
+    def learn(self, names: Iterable[str]) -> bool:
+        """Add tables that were read for the first time; return whether there are any, and not too many."""
+        if self._add(names):
+            self._write()
+        return len(self.names) <= MOST_TABLES
+
+    def _add(self, names: Iterable[str]) -> bool:
+        with self._lock:  # or two threads would each lose what the other has added
+            joined = self.names.union(names) - self.declared
+            if joined == self.names:
+                return False
+            keys = [self._key_of(name) for name in sorted(joined)]
+            self.names, self.keys = joined, keys
+            return True
+
+    def _write(self) -> None:
+        self._store.set_each([(self._list_key, "\n".join(sorted(self.names)).encode(), None)])

@@ -1,0 +1,147 @@
+"""
+Reads at the SQL: which tables a computation reads, with the token of each as it was before the data.
+
+The tables that are known from earlier computations were read with the look-up, before the computation began. The token
+of any other is read here, right before the first statement that reads the table. That is early enough only if the
+statement has a snapshot of its own. Otherwise the value is returned and not stored, and the table is known from then on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from time import time
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from cachedeco.invalidation import transactions
+from cachedeco.invalidation.tables import Effect, tables
+from cachedeco.invalidation.tokens import mint
+from cachedeco.runtime import conf
+from cachedeco.storage.entries import is_token
+from cachedeco.storage.store import Store
+from cachedeco.tracking.known_tables import KnownTables
+from cachedeco.tracking.views import tables_behind
+
+NO_TOKEN: Final = "the cache has no token for a table that it reads"
+# How deep rows are looked for in arguments: a list of tuples of rows is common, more is not.
+DEEPEST: Final = 4
+
+
+class TableReads:
+    """The tables that one computation reads and writes."""
+
+    __slots__ = ("_noted", "known", "new", "read", "store", "written")
+
+    def __init__(self, store: Store, known: KnownTables) -> None:
+        """Start with none."""
+        self.store = store
+        self.known = known
+        self.new: dict[str, None] = {}  #: tables that no computation of the function had read before
+        self.read: set[str] = set()
+        self.written: set[str] = set()
+        self._noted: dict[tuple[int, str], Effect] = {}  # kept, so that no other effect gets its id
+
+    def note_statement(
+        self, effect: Effect, connection: BaseDatabaseWrapper, cursor: object
+    ) -> tuple[Mapping[str, bytes], list[str], float | None]:
+        """
+        Note what a statement is about to read.
+
+        Returns:
+            The tokens of tables that are new, by key; why the result can't be stored; when it ends at the latest, in
+            seconds since the epoch, if the data come from a replica.
+        """
+        mark = (id(effect), connection.alias)
+        if mark in self._noted:
+            return {}, [], None
+        self._noted[mark] = effect
+        problems = [f"it reads the table {name}, which IGNORED_TABLES names" for name in sorted(effect.ignored)]
+        read = set(effect.reads)
+        for name in sorted(effect.unknown | (effect.reads & tables().unmanaged)):
+            behind = tables_behind(connection, name)
+            if behind is None:
+                problems.append(f"it reads {name}, which no model writes: say what it stands for in the setting TABLES")
+            else:
+                read.discard(name)
+                read |= behind
+        ends = None
+        for name in read:
+            lag = _lag_of(name, connection)
+            if lag is None:
+                problems.append(
+                    f"it reads {name} from the database {connection.alias!r}, to which the model is not written: a "
+                    "replica may be old, see the setting REPLICA_LAG"
+                )
+            elif lag:
+                ends = min(time() + lag, ends or float("inf"))
+        tokens, new_problems = self._note_tables(read, connection, cursor)
+        return tokens, problems + new_problems, ends
+
+    def note_rows(self, values: Iterable[object]) -> tuple[Mapping[str, bytes], list[str]]:
+        """Note the tables of rows among the arguments of the call, with what is selected or prefetched on them."""
+        return self._note_tables(set(_tables_of_rows(values, set(), DEEPEST)), None, None)
+
+    def _note_tables(
+        self, names: set[str], connection: BaseDatabaseWrapper | None, cursor: object
+    ) -> tuple[Mapping[str, bytes], list[str]]:
+        self.read |= names
+        new = names - self.known.names - self.known.declared - self.new.keys()
+        if not new:
+            return {}, []
+        self.new |= dict.fromkeys(sorted(new))
+        if connection is not None and not transactions.sees_all_committed(connection, cursor):
+            listed = ", ".join(sorted(new))
+            return {}, [f"it reads {listed} for the first time, in a snapshot that may be older than the token"]
+        keys = [self.known.key_of(name) for name in sorted(new)]
+        raw: dict[str, Any] | None = self.store.get_many(keys)
+        if raw is None:
+            return {}, [NO_TOKEN]
+        tokens: dict[str, Any] = {key: token for key, token in raw.items() if is_token(token)}
+        absent = dict.fromkeys(key for key in keys if key not in tokens)
+        tokens |= mint(self.store, absent, raw).tokens if absent else {}
+        if not all(is_token(tokens.get(key)) for key in keys):
+            return {}, [NO_TOKEN]
+        return tokens, []
+
+
+def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Iterator[str]:
+    """Yield the tables of all rows among values, and of rows that hang on these rows."""
+    for value in values:
+        if isinstance(value, Model):
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield from _tables_of_row(value, seen, depth)
+        elif depth and isinstance(value, Mapping):
+            yield from _tables_of_rows([*value, *value.values()], seen, depth - 1)
+        elif depth and isinstance(value, list | tuple | set | frozenset):
+            yield from _tables_of_rows(value, seen, depth - 1)
+
+
+def _tables_of_row(row: Model, seen: set[int], depth: int) -> Iterator[str]:
+    options: Any = row._meta  # noqa: SLF001 -- Django documents it
+    for model in (options.concrete_model, *options.all_parents):
+        yield model._meta.db_table
+    state: Any = row._state  # noqa: SLF001 -- Django documents it
+    yield from _tables_of_rows(state.fields_cache.values(), seen, depth)
+    for fetched in vars(row).get("_prefetched_objects_cache", {}).values():
+        yield fetched.model._meta.db_table
+        yield from _tables_of_rows(list(fetched), seen, depth)
+
+
+def _lag_of(table: str, connection: BaseDatabaseWrapper) -> float | None:
+    """Return how many seconds old what is read from a table here may be; None if nobody knows: a replica."""
+    model = tables().models.get(table)
+    if model is None or not django_settings.DATABASE_ROUTERS:
+        return 0.0
+    written = router.db_for_write(model)
+    if written == connection.alias or _is_same_database(connection, connections[written]):
+        return 0.0
+    lag = conf.settings().REPLICA_LAG
+    return lag.get(connection.alias) if isinstance(lag, Mapping) else lag
+
+
+def _is_same_database(one: BaseDatabaseWrapper, other: BaseDatabaseWrapper) -> bool:
+    """Tell whether two aliases are one database, as a replica is in tests by the setting `TEST["MIRROR"]`."""
+    return all(one.settings_dict.get(name) == other.settings_dict.get(name) for name in ("HOST", "PORT", "NAME"))

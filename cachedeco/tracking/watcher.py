@@ -1,0 +1,129 @@
+"""
+The watcher: sees every statement that goes through Django, and tells what it writes and what it reads.
+
+It is a wrapper around the execution of statements, as `connection.execute_wrapper()` installs them, and stands at place
+0 of each connection's list: outermost, so that it sees the text before another wrapper adds comments to it. A user's
+block ends with a `pop()` of the last wrapper, and never takes this one. Whether it is there is asked of the list, and
+not remembered: when a connection is made, at the begin of a request and around computations.
+
+Nothing here raises: a text that can't be understood has written every table.
+"""
+
+from typing import Any, Final, Protocol
+
+from django.core.signals import request_started
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from cachedeco.invalidation import commits, open_cursors
+from cachedeco.invalidation.tables import Effect, tables
+from cachedeco.invalidation.writes import end_tables
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.tracking import collector
+
+UID: Final = "cachedeco.tracking.watcher"
+UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
+UNREAD: Final = "A statement can't be understood, and counts as a write of every table"
+
+# After these words a transaction that was begun by hand may have ended.
+ENDS: Final = frozenset({"commit", "rollback", "end", "abort"})
+
+
+class Execute(Protocol):
+    """What runs a statement: the next wrapper, or Django's cursor."""
+
+    def __call__(self, sql: Any, params: Any, many: bool, context: dict[str, Any], /) -> Any:  # noqa: FBT001 -- Django's
+        """Run it."""
+        ...
+
+
+def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
+    """Run a statement, and tell what it writes and reads."""
+    effect = _effect_of(sql)
+    if not effect.writes:
+        if collector.innermost.get() is not None:
+            collector.note_statement(effect, context["connection"], context["cursor"])
+        if effect.verb in ENDS:
+            try:
+                return execute(sql, params, many, context)
+            finally:
+                commits.has_pending() and commits.deliver_ended()
+        return execute(sql, params, many, context)
+    if collector.innermost.get() is not None:
+        collector.note_statement(effect, context["connection"], context["cursor"])
+    try:
+        return execute(sql, params, many, context)
+    finally:
+        # After an exception, too: it may have been raised when the statement had run.
+        _end_tables(context["connection"], effect)
+
+
+def _effect_of(sql: Any) -> Effect:
+    try:
+        return tables().effect_of(sql)
+    except Exception as error:  # noqa: BLE001 -- the user's statement runs, whatever is wrong here
+        emit(Event("error", reason=UNREAD, error=error))
+        return _everything()
+
+
+def _everything() -> Effect:
+    try:
+        return Effect(writes=tables().everything(), verb="other")
+    except Exception:  # noqa: BLE001 -- as above: the settings have a fault, which a check reports
+        return Effect(verb="other")
+
+
+def _end_tables(connection: BaseDatabaseWrapper, effect: Effect) -> None:
+    try:
+        end_tables(connection, effect.writes)
+    except Exception as error:  # noqa: BLE001 -- as above
+        emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
+
+
+# --- the lists of the connections ---
+
+
+def is_watched(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the watcher stands first in the list of a connection."""
+    return watch in connection.execute_wrappers[:1]
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    """Put the watcher in front of the other wrappers of a connection, once."""
+    if not is_watched(connection):
+        wrappers = connection.execute_wrappers
+        wrappers[:] = [watch, *(each for each in wrappers if each is not watch)]
+
+
+def watch_all() -> list[str]:
+    """Watch the open connections of this thread; return the aliases of those that were not, which are events."""
+    missed: list[str] = []
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None and not is_watched(connection):
+            install(connection)
+            missed.append(connection.alias)
+            emit(Event("unwatched", reason=UNWATCHED.format(alias=connection.alias)))
+    return missed
+
+
+def _on_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
+    install(connection)
+    open_cursors.follow(connection)
+
+
+def _on_request(**_: object) -> None:
+    watch_all()
+
+
+def start() -> None:
+    """Watch all connections from now on, those of this thread that are open included. Once or several times."""
+    connection_created.disconnect(dispatch_uid=UID)
+    connection_created.connect(_on_connection, dispatch_uid=UID)
+    # First in line: a receiver that raises would leave the connection open, and unwatched.
+    connection_created.receivers.insert(0, connection_created.receivers.pop())
+    request_started.connect(_on_request, dispatch_uid=UID)
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is not None:
+            _on_connection(connection)
