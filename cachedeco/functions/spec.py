@@ -18,7 +18,7 @@ from cachedeco.functions.options import Timeout, check
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
-from cachedeco.keys.compiler import CompiledKeys, KeyPlan, token_of_function
+from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_function
 from cachedeco.keys.dependencies import AUTO, Dependency, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
@@ -194,14 +194,14 @@ class FunctionSpec:
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
         keyspace = store.keyspace
-        compiled_keys = self._plan.compile(
+        scheme = KeyScheme(
             keyspace.start + settings.KEY_PREFIX,
             keyspace.table_prefix + settings.KEY_PREFIX,
             options["version"],
             settings.VARY,
             policy.codec.serializer.release,
-            dependencies,
         )
+        compiled_keys = self._plan.compile(scheme, dependencies)
         return ResolvedSpec(settings, policy, compiled_keys, keyspace)
 
     def _known_tables(

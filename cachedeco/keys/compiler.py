@@ -33,6 +33,18 @@ class CompiledKeys(NamedTuple):
     own: Callable[..., str]  #: the key of the call's own token
 
 
+class KeyScheme(NamedTuple):
+    """What the keys of a function have in common, under the settings in force."""
+
+    start: str  #: what each key begins with: the prefixes of the cache and of the package
+    table_start: str  #: what the keys of tables' tokens begin with
+    version: str | int | None  #: the option *version*
+    vary: Sequence[Callable[[], object]]  #: the callables of the setting VARY
+    #: What makes entries incompatible, such as the serializer. It is in the entry's key, and in no token's: entries of
+    #: two releases lie side by side, and an invalidation reaches both.
+    release: str
+
+
 class KeyPlan:
     """
     What distinguishes the calls of a function: the expressions that its keys are made of.
@@ -132,48 +144,24 @@ class KeyPlan:
             raise ValueError(msg)
         return parts
 
-    def compile(
-        self,
-        start: str,
-        table_start: str,
-        version: str | int | None,
-        vary: Sequence[Callable[[], object]],
-        release: str,
-        dependencies: Sequence[Dependency],
-    ) -> CompiledKeys:
-        """
-        Return the functions for the settings in force.
-
-        Args:
-            start: What each key begins with: the prefixes of the cache and of the package.
-
-            table_start: What the keys of tables' tokens begin with.
-
-            version: The option *version*.
-
-            vary: The callables of the setting VARY.
-
-            release: What makes entries incompatible, such as the serializer. It is in the entry's key, and in no
-                token's: entries of two releases lie side by side, and an invalidation reaches both.
-
-            dependencies: The models that calls depend on: those of the option, or of the setting DEPENDS_ON.
-        """
+    def compile(self, scheme: "KeyScheme", dependencies: Sequence[Dependency]) -> CompiledKeys:
+        """Return the functions for the settings in force, and the models that calls depend on under these."""
         # With a copy of the values: neither other settings nor another thread may see what is added here.
         subject = copy(self.subject)
         subject.values = dict(self.subject.values)
         private_prefix = subject.private_prefix
-        settings_vary = [subject.call_source(function, "vary") for function in vary]
+        settings_vary = [subject.call_source(function, "vary") for function in scheme.vary]
         variables = [f"{private_prefix}varied{n}" for n in range(len(self.vary))]
         varied = ",".join([*(f"{{{each}}}" for each in variables), *map(subject.encode_source, settings_vary)])
-        versioned = "" if version is None else "|" + _escape_braces(encode(version))
+        versioned = "" if scheme.version is None else "|" + _escape_braces(encode(scheme.version))
         name = _escape_braces(subject.key_name)
         # Variables and no literals: another prefix, as in each test, needs no other code.
         p, t = (f"{{{private_prefix}{each}}}" for each in ("start", "table_start"))
-        subject.values |= {f"{private_prefix}start": start, f"{private_prefix}table_start": table_start}
+        subject.values |= {f"{private_prefix}start": scheme.start, f"{private_prefix}table_start": scheme.table_start}
         tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(subject))])
         own = _fstring(f"{p}:t:{name}({{{private_prefix}call}})")
         keys = [
-            _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(release)})"),
+            _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"),
             own,
             _fstring(token_of_function(p, name)),
             *(_fstring(f"{p}:n:{path}") for path in self.paths),

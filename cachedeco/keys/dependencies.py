@@ -138,7 +138,9 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{_name_of(depends_on)}]."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
-        msg = f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app watches what is written."
+        msg = (
+            f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app watches what is written."
+        )
         raise ImproperlyConfigured(msg)
     return [Dependency(subject, item) for item in depends_on if item != AUTO]
 

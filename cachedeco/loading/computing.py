@@ -12,13 +12,13 @@ from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Stamps, build_stamps
+from cachedeco.loading.tables import begin_reading, end_reading, with_tables
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hit
 from cachedeco.storage.entries import MOST_TOKENS, Entry, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
-from cachedeco.loading.tables import begin_reading, end_reading, with_tables
 from cachedeco.tracking import collector
 from cachedeco.tracking.collector import Dependencies, Use
 from cachedeco.tracking.reads import TableReads

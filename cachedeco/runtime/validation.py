@@ -240,7 +240,7 @@ def _tables_of(value: object) -> tuple[str, ...]:
 
 def _columns_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(
-        isinstance(name, str) and name.count(".") == 2 for name in value  # noqa: PLR2004 -- app, model, field
+        isinstance(name, str) and len(name.split(".")) == len(("app", "Model", "field")) for name in value
     ):
         msg = f"the value is {value!r}; it takes a list of fields, such as 'auth.User.last_login'."
         raise TypeError(msg)

@@ -3,8 +3,10 @@ Reads at the SQL: which tables a computation reads, with the token of each as it
 
 The tables that are known from earlier computations were read with the look-up, before the computation began. The token
 of any other is read here, right before the first statement that reads the table. That is early enough only if the
-statement has a snapshot of its own. Otherwise the value is returned and not stored, and the table is known from then on.
+statement has a snapshot of its own. Otherwise the value is returned, not stored, and the table is known from then on.
 """
+
+# ruff: noqa: SLF001 -- Django documents _meta and _state
 
 from collections.abc import Iterable, Iterator, Mapping
 from time import time
@@ -13,9 +15,10 @@ from typing import Any, Final
 from django.conf import settings as django_settings
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from cachedeco.invalidation import transactions
+from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.tokens import mint
 from cachedeco.runtime import conf
@@ -24,7 +27,7 @@ from cachedeco.storage.store import Store
 from cachedeco.tracking.known_tables import KnownTables
 from cachedeco.tracking.views import tables_behind
 
-NO_TOKEN: Final = "the cache has no token for a table that it reads"
+UNTOKENED: Final = "the cache has no token for a table that it reads"
 # How deep rows are looked for in arguments: a list of tuples of rows is common, more is not.
 DEEPEST: Final = 4
 
@@ -97,37 +100,38 @@ class TableReads:
         keys = [self.known.key_of(name) for name in sorted(new)]
         raw: dict[str, Any] | None = self.store.get_many(keys)
         if raw is None:
-            return {}, [NO_TOKEN]
+            return {}, [UNTOKENED]
         tokens: dict[str, Any] = {key: token for key, token in raw.items() if is_token(token)}
         absent = dict.fromkeys(key for key in keys if key not in tokens)
         tokens |= mint(self.store, absent, raw).tokens if absent else {}
         if not all(is_token(tokens.get(key)) for key in keys):
-            return {}, [NO_TOKEN]
+            return {}, [UNTOKENED]
         return tokens, []
 
 
 def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Iterator[str]:
-    """Yield the tables of all rows among values, and of rows that hang on these rows."""
+    """Yield the tables of all rows among values, and of rows that hang on these: selected or prefetched."""
     for value in values:
         if isinstance(value, Model):
             if id(value) not in seen:
                 seen.add(id(value))
                 yield from _tables_of_row(value, seen, depth)
-        elif depth and isinstance(value, Mapping):
+        elif not depth:
+            continue
+        elif isinstance(value, Mapping):
             yield from _tables_of_rows([*value, *value.values()], seen, depth - 1)
-        elif depth and isinstance(value, list | tuple | set | frozenset):
+        elif isinstance(value, list | tuple | set | frozenset):
             yield from _tables_of_rows(value, seen, depth - 1)
+        elif isinstance(value, QuerySet) and value._result_cache is not None:  # prefetched
+            yield table_of(value.model)
+            yield from _tables_of_rows(value._result_cache, seen, depth - 1)
 
 
 def _tables_of_row(row: Model, seen: set[int], depth: int) -> Iterator[str]:
-    options: Any = row._meta  # noqa: SLF001 -- Django documents it
-    for model in (options.concrete_model, *options.all_parents):
-        yield model._meta.db_table
-    state: Any = row._state  # noqa: SLF001 -- Django documents it
-    yield from _tables_of_rows(state.fields_cache.values(), seen, depth)
-    for fetched in vars(row).get("_prefetched_objects_cache", {}).values():
-        yield fetched.model._meta.db_table
-        yield from _tables_of_rows(list(fetched), seen, depth)
+    options: Any = row._meta
+    yield from map(table_of, (options.concrete_model, *options.all_parents))
+    state: Any = row._state
+    yield from _tables_of_rows([*state.fields_cache.values(), *vars(row).values()], seen, depth)
 
 
 def _lag_of(table: str, connection: BaseDatabaseWrapper) -> float | None:

@@ -45,7 +45,7 @@ def tables_behind(connection: BaseDatabaseWrapper, name: str, depth: int = DEEPE
     return found
 
 
-def _ask(connection: BaseDatabaseWrapper, name: str, depth: int) -> frozenset[str] | None:
+def _ask(connection: Any, name: str, depth: int) -> frozenset[str] | None:
     query = QUERIES.get(connection.vendor)
     row: Any = None
     if query is not None and depth:

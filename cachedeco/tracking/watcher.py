@@ -42,22 +42,15 @@ class Execute(Protocol):
 def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
     """Run a statement, and tell what it writes and reads."""
     effect = _effect_of(sql)
-    if not effect.writes:
-        if collector.innermost.get() is not None:
-            collector.note_statement(effect, context["connection"], context["cursor"])
-        if effect.verb in ENDS:
-            try:
-                return execute(sql, params, many, context)
-            finally:
-                commits.has_pending() and commits.deliver_ended()
-        return execute(sql, params, many, context)
     if collector.innermost.get() is not None:
         collector.note_statement(effect, context["connection"], context["cursor"])
+    if not effect.writes and effect.verb not in ENDS:
+        return execute(sql, params, many, context)
     try:
         return execute(sql, params, many, context)
     finally:
         # After an exception, too: it may have been raised when the statement had run.
-        _end_tables(context["connection"], effect)
+        _end(context["connection"], effect)
 
 
 def _effect_of(sql: Any) -> Effect:
@@ -75,9 +68,11 @@ def _everything() -> Effect:
         return Effect(verb="other")
 
 
-def _end_tables(connection: BaseDatabaseWrapper, effect: Effect) -> None:
+def _end(connection: BaseDatabaseWrapper, effect: Effect) -> None:
     try:
         end_tables(connection, effect.writes)
+        if effect.verb in ENDS and commits.has_pending():
+            commits.deliver_ended()
     except Exception as error:  # noqa: BLE001 -- as above
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 
