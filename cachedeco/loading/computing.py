@@ -20,7 +20,7 @@ from cachedeco.storage.entries import MOST_TOKENS, Entry, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
-from cachedeco.tracking.collector import Dependencies, Use
+from cachedeco.tracking.collector import Computation, Dependencies, Use
 from cachedeco.tracking.reads import TableReads
 
 Misses = Mapping[Hashable, Found]  # by id, in the caller's order
@@ -83,12 +83,12 @@ def compute(
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
     reads = None if policy.tables is None else TableReads(policy.store, policy.tables)
-    began = perf_counter()
     with collector.collect_dependencies(
         policy.store.alias, collects=policy.nested, leads=leads, reads=reads
     ) as computation:
         if reads is not None:
-            yield partial(begin_reading, computation, load.arguments)
+            yield partial(begin_reading, computation, reads, load.arguments)
+        began = perf_counter()
         outcome: Outcome[Any] = yield CallUser((ids,)) if load.takes_ids else CALL_USER
         seconds = perf_counter() - began
         if isinstance(outcome, Ok):
@@ -98,9 +98,7 @@ def compute(
             policy.emit("computed", load.misses[ids[0]].key, seconds=seconds)
         if isinstance(outcome, Ok) and (leads or any(stamp is not None for stamp in stamps.values())):
             # Inside the block: what the serializer evaluates is a dependency, too.
-            prepared = yield partial(_prepare_each, policy, outcome.value)
-        if reads is not None:
-            yield partial(end_reading, policy, computation, reads)
+            prepared = yield partial(_prepare_each, policy, outcome.value, computation)
     outcome = _without_unstorable_error(load, outcome, prepared)
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
@@ -155,8 +153,13 @@ def _without_unstorable_error(
     return outcome
 
 
-def _prepare_each(policy: CachePolicy, values: Values) -> dict[Hashable, Prepared]:
-    return {each: prepare(policy, value) for each, value in values.items()}
+def _prepare_each(
+    policy: CachePolicy, values: Values, computation: Computation | None = None
+) -> dict[Hashable, Prepared]:
+    prepared = {each: prepare(policy, value) for each, value in values.items()}
+    if computation is not None and computation.reads is not None:
+        end_reading(policy, computation, computation.reads)
+    return prepared
 
 
 def _results_of_error(

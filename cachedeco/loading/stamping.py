@@ -17,7 +17,9 @@ Claim = Callable[[Stamps], Item]  # takes the stamps that are proposed, and retu
 
 # Reasons why an entry has no stamp.
 OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
-UNISOLATED_TEST: Final = "inside a TestCase whose caches are not isolated: nobody sees its rollback, so the next test would be served its rows"
+UNISOLATED_TEST: Final = (
+    "inside a TestCase whose caches are not isolated: its rollback is not seen, and the next test would get its rows"
+)
 NO_TOKENS: Final = "the cache has no tokens for it"
 
 

@@ -18,10 +18,10 @@ NOTHING_READ: Final = (
 )
 
 
-def begin_reading(computation: Computation, arguments: Sequence[object]) -> None:
+def begin_reading(computation: Computation, reads: TableReads, arguments: Sequence[object]) -> None:
     """Watch the connections of this thread, and note the rows among the arguments, before the function is called."""
     watcher.watch_all()
-    collector.note_rows(computation, arguments)
+    collector.note_rows(computation, reads, arguments)
 
 
 def end_reading(policy: CachePolicy, computation: Computation, reads: TableReads) -> None:
@@ -32,9 +32,7 @@ def end_reading(policy: CachePolicy, computation: Computation, reads: TableReads
         computation.problems.append(f"what it has read from the database {missed[0]!r} was not seen")
     for name in sorted(reads.written & (reads.read | tables.names)):
         computation.problems.append(f"it writes the table {name}, which it depends on")
-    # Those of nested calls, too: the next look-up asks for all by one read.
-    new = {*reads.new, *(name for name in reads.read if name not in tables.names)}
-    if new and not tables.learn(new):
+    if not tables.learn(reads.read):
         computation.problems.append(TOO_MANY)
     if not tables.names and not computation.tokens:
         policy.emit("advice", "", reason=NOTHING_READ)

@@ -192,10 +192,9 @@ def note_statement(effect: Effect, connection: BaseDatabaseWrapper, cursor: obje
         computation.ends.append(ends)
 
 
-def note_rows(computation: Computation, values: Iterable[object]) -> None:
+def note_rows(computation: Computation, reads: TableReads, values: Iterable[object]) -> None:
     """Note the tables of rows among the arguments of a computation that begins."""
-    if computation.reads is not None:
-        _take_over(computation, *computation.reads.note_rows(values))
+    _take_over(computation, *reads.note_rows(values))
 
 
 def _take_over(computation: Computation, tokens: Mapping[str, bytes], problems: Sequence[str]) -> None:
