@@ -1,0 +1,96 @@
+"""Forms of statements that write rows: where one begins, and which table and which columns it names as written."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+from cachedeco.invalidation.sql_positions import KEYWORDS
+from cachedeco.invalidation.sql_tokens import Tokens, last_part, names_in, words_of
+
+Names = frozenset[str]
+
+#: What the database may delete besides: children of deleted rows, children of replaced rows, tables that point here.
+Cascade = Literal["", "delete", "replace", "truncate"]
+CASCADES: Final[tuple[Cascade, ...]] = ("", "delete", "replace", "truncate")
+
+DML: Final = frozenset({"insert", "update", "delete", "merge", "replace"})
+# Before a word of DML that begins no statement: ON CONFLICT DO UPDATE, FOR UPDATE, ON DUPLICATE KEY UPDATE, MERGE's.
+_NO_DML_BEHIND: Final = frozenset({"do", "for", "key", "on", "then"})
+_BEFORE_TARGET: Final[Mapping[str, frozenset[str]]] = {
+    "insert": frozenset(
+        words_of("or replace rollback abort fail ignore low_priority high_priority delayed overwrite into")
+    ),
+    "replace": frozenset({"low_priority", "delayed", "into"}),
+    "update": frozenset({"or", "replace", "rollback", "abort", "fail", "ignore", "low_priority", "only"}),
+    "delete": frozenset({"low_priority", "quick", "ignore", "from", "only"}),
+    "merge": frozenset({"into", "only"}),
+}
+_BEHIND_TABLES: Final = frozenset({"where", "using", "returning", "order", "limit", ")"})
+
+
+def dml_in(tokens: Tokens) -> Iterator[int]:
+    """Yield where a statement that writes rows begins, CTEs included."""
+    for at, word in enumerate(tokens):
+        if word in DML and (at == 0 or _is_verb(word, tokens[at - 1], "".join(tokens[at + 1 : at + 2]))):
+            yield at
+
+
+def _is_verb(word: str, before: str, behind: str) -> bool:
+    if word == "replace":  # else a function, or OR REPLACE
+        return behind == "into" and before != "or"
+    return behind != "(" and before not in _NO_DML_BEHIND
+
+
+def cascade_of(tokens: Tokens, at: int) -> Cascade:
+    """Return what a statement that writes rows may delete besides."""
+    verb = tokens[at]
+    if verb == "replace" or (verb == "insert" and tokens[at + 1 : at + 3] == ["or", "replace"]):
+        return "replace"
+    return "delete" if verb == "delete" or (verb == "merge" and "delete" in tokens[at:]) else ""
+
+
+def target_of(tokens: Tokens, verb_at: int) -> int | None:
+    """Return where the one table that a statement writes is named; None if its form is not known."""
+    verb = tokens[verb_at]
+    target = verb_at + 1
+    while target < len(tokens) and tokens[target] in _BEFORE_TARGET[verb]:
+        target += 1
+    name, rest = "".join(tokens[target : target + 1]), tokens[target + 1 :]
+    match verb:
+        case "insert" | "replace":
+            is_known = tokens[target - 1] == "into" and tokens.count("into") == 1
+        case "update":
+            is_known = "set" in rest[:2] or (rest[:1] == ["as"] and rest[2:3] == ["set"])
+        case "delete":
+            end = next((at for at, word in enumerate(rest) if word in _BEHIND_TABLES), len(rest))
+            is_known = tokens[target - 1] in {"from", "only"} and "," not in rest[:end] and "join" not in rest[:end]
+        case _:
+            is_known = "using" in rest[:3]
+    is_name = name not in KEYWORDS and name not in {"", "as"} and len(names_in(name)) == 1
+    return target if is_known and is_name else None
+
+
+def closing(tokens: Tokens, opening: int) -> int:
+    """Return where the parentheses close that open at a place; the end if they do not."""
+    depth = 0
+    for at in range(opening, len(tokens)):
+        depth += {"(": 1, ")": -1}.get(tokens[at], 0)
+        if depth == 0:
+            return at
+    return len(tokens)
+
+
+def columns_of(rest: Tokens) -> Names | None:
+    """Return the columns that the tokens behind an updated table set; None if not each is a name by itself."""
+    columns: set[str] = set()
+    depth = 0
+    is_column = True
+    for word in rest[rest.index("set") + 1 :]:
+        if word == "where" or depth < 0:
+            break
+        if word == "(" and is_column:  # SET (a, b) = ...
+            return None
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0:
+            columns.update(names_in(word)[not is_column :])
+            is_column = word == ","
+    return None if any("." in column for column in columns) else frozenset(map(last_part, columns))
