@@ -15,6 +15,7 @@ All of this is worked out once from the models, and once for each text of a stat
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
@@ -25,7 +26,8 @@ from django.db.models import DO_NOTHING, Model
 from django.db.models.signals import class_prepared
 from django.utils.module_loading import import_string
 
-from cachedeco.invalidation.statements import Parser, Statement
+from cachedeco.invalidation import statements
+from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
 
 ModelClass = type[Model]
@@ -34,14 +36,8 @@ ModelClass = type[Model]
 BY_DATABASE: Final = frozenset(
     {DO_NOTHING, *(getattr(models, name, DO_NOTHING) for name in ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT"))}
 )
-# Statements that delete rows: what the database does to those that point to them is in no other statement.
-DELETING: Final = frozenset({"delete", "merge"})
-REPLACING: Final = frozenset({"truncate", "replace"})
-
-# Texts of statements whose effect is remembered: a site has some hundred.
+# Kinds of statements whose effect is remembered: a site has some hundred.
 MOST_EFFECTS: Final = 4_096
-# Longer texts are remembered without the placeholders of lists: one for all lengths of a list.
-LONG_TEXT: Final = 300
 
 
 class Effect(NamedTuple):
@@ -68,31 +64,22 @@ class Tables:
         self.ignored = frozenset(self._tables_named(settings.IGNORED_TABLES))
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
         named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
-        self._parser = Parser(self.models, named)
+        self._statement_of = statements.Tables(self.models, named).statement_of
+        self._effect_of = lru_cache(MOST_EFFECTS)(self._expanded)
         self._own = frozenset(_tables_of_caches())
         self._concerned = _concerned_tables(every_model)
         self._by_database = _pointing_tables(every_model, BY_DATABASE)
         self._by_any_key = _pointing_tables(every_model, None)
-        self.effects: dict[str, Effect] = {}  #: by text; each hit of it saves a parse
 
     def effect_of(self, sql: object) -> Effect:
         """Return what a statement does; its text may be anything that the database driver takes."""
-        if not isinstance(sql, str):
-            return self._effect(self._parser.parse(sql))
-        text = sql if len(sql) < LONG_TEXT else sql.replace("%s, ", "").replace("(%s), ", "")
-        effect = self.effects.get(text)
-        if effect is None:
-            effect = self._effect(self._parser.parse(text))
-            if len(self.effects) >= MOST_EFFECTS:
-                self.effects.clear()  # cheaper than an order of use, and as rare as it is
-            self.effects[text] = effect
-        return effect
+        return self._effect_of(self._statement_of(sql))
 
     def everything(self) -> frozenset[str]:
         """Return all tables that are not ignored."""
         return frozenset(self.models) - self.ignored
 
-    def _effect(self, statement: Statement) -> Effect:
+    def _expanded(self, statement: Statement) -> Effect:
         reads = statement.reads - self.ignored
         return Effect(
             reads,
@@ -110,10 +97,9 @@ class Tables:
             if statement.columns <= self.ignored_columns.get(table, frozenset()):
                 return frozenset()
         deleted = set(statement.writes)
-        if statement.verb in DELETING:
-            deleted |= _reachable(statement.writes, self._by_database)
-        elif statement.verb in REPLACING or statement.cascades:
-            deleted |= _reachable(statement.writes, self._by_any_key)
+        if statement.cascades:
+            pointing = self._by_database if statement.cascades == "delete" else self._by_any_key
+            deleted |= _reachable(statement.writes, pointing)
         concerned = deleted.union(*[self._concerned.get(table, ()) for table in deleted])
         return frozenset(concerned) - self.ignored
 

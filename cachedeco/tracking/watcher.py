@@ -28,7 +28,7 @@ UNWATCHED: Final = "The connection {alias!r} was not watched: what it has writte
 UNREAD: Final = "A statement can't be understood, and counts as a write of every table"
 
 # After these words a transaction that was begun by hand may have ended.
-ENDS: Final = frozenset({"commit", "rollback", "end", "abort"})
+ENDS: Final = frozenset({"commit", "rollback"})
 
 
 class Execute(Protocol):
