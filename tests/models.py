@@ -5,8 +5,6 @@ import uuid
 from django.db import models
 
 
-
-
 class Club(models.Model):
     """A plain model."""
 

@@ -39,6 +39,7 @@ from cachedeco.storage import many_caches
 from cachedeco.storage.comparison import difference
 from cachedeco.storage.entries import Entry, decode_entry
 from cachedeco.tracking import collector
+from cachedeco.tracking.reads import TableReads
 
 T = TypeVar("T")
 
@@ -154,7 +155,8 @@ def _find_unexplained(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
         if not (yield _can_audit) or (yield partial(_has_other_key, sample)):
             return {}
         began = perf_counter()
-        outcome, is_auditable = yield from _recompute(sample)
+        reads = TableReads(sample.policy.store, None)
+        outcome, is_auditable = yield from _recompute(sample, reads)
     if isinstance(outcome, Err):
         if isinstance(outcome.error, Exception):  # otherwise its event loop has ended
             yield partial(sample.emit_failure, outcome.error, next(iter(sample.seen)))
@@ -165,7 +167,8 @@ def _find_unexplained(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
             sample.emit("audited", each, reason=UNCERTAIN)
         return {}
     left = (yield partial(_without_explanation, sample, differing)) if differing else {}
-    return {each: differing[each] for each in left}
+    missing = _format_tables(sample.policy, reads) if left else ""
+    return {each: differing[each] + missing for each in left}
 
 
 def _has_other_key(sample: Sample) -> bool:
@@ -176,7 +179,13 @@ def _has_other_key(sample: Sample) -> bool:
     return problem is not None
 
 
-def _recompute(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool]]:
+def _format_tables(policy: CachePolicy, reads: TableReads) -> str:
+    """Return the tables that an audited computation has read, and that the function does not depend on, as text."""
+    names = [] if policy.tables is not None else reads.uncovered(policy.declared)
+    return f"; it reads {', '.join(names)}, which depends_on= does not name" if names else ""
+
+
+def _recompute(sample: Sample, reads: TableReads) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool]]:
     """
     Recompute with the cache bypassed, also for nested calls.
 
@@ -184,7 +193,10 @@ def _recompute(sample: Sample) -> EffectFlow[tuple[Outcome[dict[Any, Any]], bool
         The outcome, by id; whether only an invalidation can change it.
     """
     policy, ids = sample.policy, list(sample.seen)
-    with modes.bypass(), collector.collect_dependencies(policy.store.alias, collects=True, leads=False) as computation:
+    with (
+        modes.bypass(),
+        collector.collect_dependencies(policy.store.alias, collects=True, leads=False, reads=reads) as computation,
+    ):
         takes_ids = sample.load.takes_ids
         outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
         if isinstance(outcome, Ok):
@@ -211,6 +223,8 @@ def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: f
             where = difference(entry.value, value)
             if where == "":  # the whole values differ
                 where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"
+            elif where is not None and len(where) > LONGEST_DIFFERENCE:
+                where = f"{where[:LONGEST_DIFFERENCE]}..."
         except Exception as error:  # noqa: BLE001 -- a user's class may raise in __eq__ or __repr__
             sample.emit_failure(error, each)
             continue
@@ -253,7 +267,6 @@ def _report(sample: Sample, differing: Mapping[Hashable, str]) -> None:
     _forget(sample)
     for each, where in differing.items():
         seconds, age = _age(sample.policy, sample.seen[each])
-        where = where if len(where) <= LONGEST_DIFFERENCE else f"{where[:LONGEST_DIFFERENCE]}..."  # noqa: PLW2901
         reason = f"it differs from what is computed now: {where}; {age}; {_format_stamp(sample.seen[each])}"
         sample.emit("inconsistent", each, seconds, reason)
 

@@ -19,7 +19,7 @@ from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_function
-from cachedeco.keys.dependencies import AUTO, Dependency, dependencies_of
+from cachedeco.keys.dependencies import AUTO, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.loading.lookup import VariedKeys
@@ -174,6 +174,7 @@ class FunctionSpec:
         dependencies = self.dependencies
         if options["depends_on"] is UNSET:
             dependencies = dependencies_of(self._plan.subject, settings.DEPENDS_ON)
+        declared = frozenset(table_of(dependency.resolve()[0]) for dependency in dependencies)
         policy = CachePolicy(
             function=self.name,
             store=store,
@@ -190,7 +191,8 @@ class FunctionSpec:
             wait=settings.WAIT if options["wait"] is UNSET else span_of(options["wait"], what="wait"),
             nested=options["nested"],
             refresh=settings.REFRESH,
-            tables=self._known_tables(settings, store, dependencies),
+            declared=declared,
+            tables=self._known_tables(settings, store, declared),
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
         keyspace = store.keyspace
@@ -204,9 +206,7 @@ class FunctionSpec:
         compiled_keys = self._plan.compile(scheme, dependencies)
         return ResolvedSpec(settings, policy, compiled_keys, keyspace)
 
-    def _known_tables(
-        self, settings: conf.Settings, store: Store, dependencies: Sequence[Dependency]
-    ) -> KnownTables | None:
+    def _known_tables(self, settings: conf.Settings, store: Store, declared: frozenset[str]) -> KnownTables | None:
         """Return the tables that the function is known to read, if it depends on them."""
         depends_on = settings.DEPENDS_ON if self.options["depends_on"] is UNSET else self.options["depends_on"]
         if AUTO not in depends_on or not apps.is_installed("cachedeco"):
@@ -216,7 +216,7 @@ class FunctionSpec:
             store,
             keyspace.table_key(f"{prefix}:r:{self._plan.subject.key_name}()"),
             lambda table: table_namespace(table).whole_key(prefix, keyspace),
-            [table_of(dependency.resolve()[0]) for dependency in dependencies],
+            declared,
         )
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:

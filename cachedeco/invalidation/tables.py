@@ -75,6 +75,10 @@ class Tables:
         """Return what a statement does; its text may be anything that the database driver takes."""
         return self._effect_of(self._statement_of(sql))
 
+    def concerned_by(self, table: str) -> set[str]:
+        """Return the tables whose entries a written row ends: none if the table is ignored."""
+        return {table, *self._concerned.get(table, ())} - self.ignored
+
     def everything(self) -> frozenset[str]:
         """Return all tables that are not ignored."""
         return frozenset(self.models) - self.ignored

@@ -157,8 +157,8 @@ def _prepare_each(
     policy: CachePolicy, values: Values, computation: Computation | None = None
 ) -> dict[Hashable, Prepared]:
     prepared = {each: prepare(policy, value) for each, value in values.items()}
-    if computation is not None and computation.reads is not None:
-        end_reading(policy, computation, computation.reads)
+    if computation is not None and computation.reads is not None and policy.tables is not None:
+        end_reading(policy, policy.tables, computation, computation.reads)
     return prepared
 
 

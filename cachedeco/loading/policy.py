@@ -30,6 +30,7 @@ class CachePolicy:
     wait: float  #: how long a follower waits for a leader
     nested: bool  #: whether an entry depends on the nested calls inside its computation
     refresh: Literal["caller", "thread", "task"]  #: what refreshes a stale entry while callers are served the old value
+    declared: frozenset[str] = frozenset()  #: tables that *depends_on* names, by models and `rows()`
     tables: KnownTables | None = None  #: those that the function reads; None if it does not depend on them
     audit: float = 0.0  #: probability that a hit is audited
     inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited

@@ -8,7 +8,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Stamp, own_tokens_of
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.collector import Computation
-from cachedeco.tracking.known_tables import MOST_TABLES
+from cachedeco.tracking.known_tables import MOST_TABLES, KnownTables
 from cachedeco.tracking.reads import TableReads
 
 TOO_MANY: Final = f"its function reads more than {MOST_TABLES} tables: name models in depends_on= instead of AUTO"
@@ -24,9 +24,8 @@ def begin_reading(computation: Computation, reads: TableReads, arguments: Sequen
     collector.note_rows(computation, reads, arguments)
 
 
-def end_reading(policy: CachePolicy, computation: Computation, reads: TableReads) -> None:
+def end_reading(policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads) -> None:
     """Say why the result can't be stored, if so; learn the tables that are new to the function."""
-    tables = reads.known
     missed = watcher.watch_all()
     if missed:
         computation.problems.append(f"what it has read from the database {missed[0]!r} was not seen")

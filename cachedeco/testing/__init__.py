@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         assert_misses,
         capture_events,
     )
+    from cachedeco.testing.depending import assert_depends
     from cachedeco.testing.isolation import fresh_scope, isolated
     from cachedeco.testing.modes import cache_mode
     from cachedeco.testing.prefix import fresh_prefix
@@ -25,6 +26,7 @@ __all__ = [
     "IsolatedCacheMixin",
     "IsolatedCacheRunner",
     "assert_computations",
+    "assert_depends",
     "assert_hits",
     "assert_invalidates",
     "assert_keeps",
@@ -45,6 +47,7 @@ _MODULES = {
     "IsolatedCacheMixin": "runner",
     "IsolatedCacheRunner": "runner",
     "assert_computations": "assertions",
+    "assert_depends": "depending",
     "assert_hits": "assertions",
     "assert_invalidates": "assertions",
     "assert_keeps": "assertions",

@@ -10,7 +10,7 @@ when it meets an entry with another number of tokens: another process knows more
 shrink, so that all processes come to the same one, at the cost of some misses.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Final
 
@@ -24,7 +24,7 @@ class KnownTables:
     """The tables that one function has read, and the keys of their tokens in one cache. Thread-safe."""
 
     def __init__(
-        self, store: Store, list_key: str, key_of: Callable[[str], str], declared: Collection[str] = frozenset()
+        self, store: Store, list_key: str, key_of: Callable[[str], str], declared: frozenset[str] = frozenset()
     ) -> None:
         """
         Begin with none.
@@ -38,7 +38,7 @@ class KnownTables:
 
             declared: Tables that the function depends on without AUTO, by models or `rows()`: left to these.
         """
-        self.declared = frozenset(declared)
+        self.declared = declared
         self.names: frozenset[str] = frozenset()
         self.keys: list[str] = []  #: of the tokens, in the order of the names. Replaced as a whole
         self._store = store

@@ -8,7 +8,7 @@ statement has a snapshot of its own. Otherwise the value is returned, not stored
 
 # ruff: noqa: SLF001 -- Django documents _meta and _state
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from time import time
 from typing import Any, Final
 
@@ -37,8 +37,8 @@ class TableReads:
 
     __slots__ = ("_noted", "known", "new", "read", "store", "written")
 
-    def __init__(self, store: Store, known: KnownTables) -> None:
-        """Start with none."""
+    def __init__(self, store: Store, known: KnownTables | None) -> None:
+        """Start with none; without *known*, tables are only listed, and no token is read."""
         self.store = store
         self.known = known
         self.new: dict[str, None] = {}  #: tables that no computation of the function had read before
@@ -82,6 +82,11 @@ class TableReads:
         tokens, new_problems = self._note_tables(read, connection, cursor)
         return tokens, problems + new_problems, ends
 
+    def uncovered(self, declared: Collection[str]) -> list[str]:
+        """Return the tables that were read, and whose writes end nothing that depends on the declared ones."""
+        every = tables()
+        return sorted(table for table in self.read if every.concerned_by(table).isdisjoint(declared))
+
     def note_rows(self, values: Iterable[object]) -> tuple[Mapping[str, bytes], list[str]]:
         """Note the tables of rows among the arguments of the call, with what is selected or prefetched on them."""
         return self._note_tables(set(_tables_of_rows(values, set(), DEEPEST)), None, None)
@@ -90,6 +95,8 @@ class TableReads:
         self, names: set[str], connection: BaseDatabaseWrapper | None, cursor: object
     ) -> tuple[Mapping[str, bytes], list[str]]:
         self.read |= names
+        if self.known is None:
+            return {}, []
         new = names - self.known.names - self.known.declared - self.new.keys()
         if not new:
             return {}, []
