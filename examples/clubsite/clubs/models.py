@@ -5,8 +5,6 @@ from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 
-from cachedeco.managers import InvalidatingManager
-
 
 class Weekday(models.IntegerChoices):
     """A day of the week, numbered as in ISO 8601."""
@@ -36,8 +34,6 @@ class Club(models.Model):
     city = models.CharField(max_length=60, db_index=True)
     founded = models.PositiveSmallIntegerField(validators=[MinValueValidator(1800)])
 
-    objects = InvalidatingManager["Club"]()
-
     def __str__(self) -> str:
         """Return the name."""
         return self.name
@@ -51,8 +47,6 @@ class Trainer(models.Model):
     """Somebody who gives classes, at one club or at several."""
 
     name = models.CharField(max_length=100)
-
-    objects = InvalidatingManager["Trainer"]()
 
     def __str__(self) -> str:
         """Return the name."""
@@ -70,12 +64,9 @@ class ClubClass(models.Model):
     level = models.CharField(max_length=20, choices=Level, default=Level.ALL)
     trainer = models.ForeignKey(Trainer, on_delete=models.PROTECT, related_name="classes")
 
-    objects = InvalidatingManager["ClubClass"]()
-
     class Meta:
         """Names for the admin, and what a class can't be."""
 
-        base_manager_name = "objects"  # `club.classes.add(row)` invalidates too
         verbose_name = "class"
         verbose_name_plural = "classes"
         constraints = (
@@ -103,12 +94,9 @@ class Closure(models.Model):
     last_day = models.DateField()
     reason = models.CharField(max_length=100)
 
-    objects = InvalidatingManager["Closure"]()
-
     class Meta:
         """What a closure can't be."""
 
-        base_manager_name = "objects"  # as for a class
         constraints = (
             models.CheckConstraint(
                 condition=Q(last_day__gte=F("first_day")),
