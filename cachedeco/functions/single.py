@@ -29,7 +29,6 @@ from cachedeco.loading.refreshing import stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime.hooks import emit_hit
-from cachedeco.tracking.collector import innermost
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -55,7 +54,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
                 load = self._load(policy, found, args, kwargs)
                 flow = stale_flow(load) if purpose == "refresh" else auditor().audited_flow(load, serve_flow(load))
                 return None, only_value(flow)
-            if innermost.get() is not None:
+            if found.raw is not None:  # not for a plain hit: nothing is around it
                 record_found(policy, found)
             emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
             if entry.is_error:

@@ -49,21 +49,21 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
     values: list[bytes | None] = []
     first = recv(_FEW)
     data, at = b"\r\n" + first, 0
-    find, starts_with = data.find, data.startswith
+    find, starts_with, append = data.find, data.startswith, values.append
     # A key contains no null byte. Most values of a hit are tokens, so the headers of all keys are made for these.
     for header in (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0"):
         if starts_with(header, at):
             begin = at + len(header)
             at = begin + _TOKEN_BYTES
+            append(data[begin:at])
         elif starts_with(header[:_BEFORE_SIZE], at):
             size_at = at + len(header) + _BEFORE_SIZE
             begin = find(b"\r\n", size_at) + 2
             # Where the line is not complete, this is no number of the reply, and what is behind it is not its end.
             at = begin + int(data[size_at : begin - 2] or 0)
+            append(data[begin:at])
         else:
-            values.append(None)
-            continue
-        values.append(data[begin:at])
+            append(None)
     if data[at:] == b"\r\nEND\r\n":
         return values
     names = text.split(b" ")
