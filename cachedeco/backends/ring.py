@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
 from pymemcache.client.base import check_key_helper, normalize_server_spec
@@ -297,8 +298,7 @@ def _stored_command(keys: list[str]) -> Command[dict[str, Stored]]:
 
 
 def _bytes_command(keys: Sequence[str]) -> Command[list[bytes | None]]:
-    text = " ".join(keys).encode("ascii")
-    return lambda one: one.stored_bytes(text)
+    return methodcaller("stored_bytes", " ".join(keys).encode("ascii"))
 
 
 def _chunks(things: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:

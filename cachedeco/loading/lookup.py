@@ -87,13 +87,13 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     # Nearly always empty without nested calls.
     names = names_to_ask(policy.function, keys[0]) if nested_names.names_by_function else ()
     asked = [*keys, *names] if names else keys
-    values = _read_each(policy, asked, names)
+    values = _read_each(policy, asked, names) if names else policy.store.read(asked)
     if values is None:
         return Found(keys)
     is_pending = commits.has_pending()
     if is_pending:  # this thread finds what its transaction stores at the commit
         values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
-    entry = decode_values(policy.codec, keys[0], values, _joined(names))
+    entry = decode_values(policy.codec, keys[0], values, _joined(names) if names else b"")
     if (
         entry is not None
         and entry.expires > time()
@@ -101,7 +101,8 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         and not policy.inspects_hits
         and not (is_pending and names)
     ):
-        return Found(keys, None, asked, entry)  # a plain hit, which needs no more
+        # A plain hit, which needs no more. Found() is written in Python.
+        return tuple.__new__(Found, (keys, None, asked, entry))
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     return _examine(policy, [Found(keys, raw, asked, entry)], raw)[0]
 
@@ -158,7 +159,7 @@ def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) 
 
 def _joined(names: Sequence[str]) -> bytes:
     """Return the names of nested tokens as an entry has them."""
-    return "\n".join(names).encode() if names else b""
+    return "\n".join(names).encode()
 
 
 def _examine(policy: CachePolicy, results: list[Found], raw: dict[str, object]) -> list[Found]:
