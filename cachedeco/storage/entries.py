@@ -186,22 +186,24 @@ def decode_values(
     if data[body_end + serializer.signature_bytes :] != trailer:
         return None
     expires, stale, seconds, models, length, flags = _header.unpack_from(data, body_end - _HEADER_BYTES)
-    value_end = body_end - FIXED_BYTES - length - models
-    # Most entries have none of these.
-    if (models or length or names or serializer.signer) and not (
-        value_end >= 0
-        and (names is None or data[value_end + models : value_end + models + length] == names)
-        and (not serializer.signer or codec.accepts(key, data, body_end))
-        and (not models or are_current(data[value_end : value_end + models]))
-    ):
-        return None
+    value_end = body_end - FIXED_BYTES
+    if models or length or names or serializer.signer:  # nearly never
+        names_start = value_end - length
+        value_end = names_start - models
+        if (
+            value_end < 0
+            or (names is not None and data[names_start : names_start + length] != names)
+            or (serializer.signer and not codec.accepts(key, data, body_end))
+            or (models and not are_current(data[value_end:names_start]))
+        ):
+            return None
     try:
         value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
     # Entry() is written in Python, and each hit makes one.
-    return tuple.__new__(Entry, (value, expires, seconds, stale, bool(flags & IS_ERROR), 0, b""))
+    return tuple.__new__(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))
 
 
 def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] | None) -> Entry | None:
