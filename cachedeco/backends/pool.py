@@ -11,7 +11,7 @@ import os
 import select
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from socket import SO_LINGER, SOL_SOCKET, socket
 from time import monotonic
 from typing import Any, Final, NamedTuple, cast

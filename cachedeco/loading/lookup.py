@@ -104,7 +104,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         # A plain hit, which needs no more. Found() is written in Python.
         return tuple.__new__(Found, (keys, None, asked, entry))
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
-    return _examine(policy, [Found(keys, raw, asked, entry)], raw)[0]
+    return _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,))[0]
 
 
 def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] = ()) -> list[Found]:
@@ -137,16 +137,15 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
     if commits.has_pending():
         raw |= commits.pending_values([keys[0] for keys in calls])
     value_of = raw.get
-    results = [
-        Found(
-            keys,
-            raw,
-            entry_keys,
-            decode_values(policy.codec, keys[0], [*map(value_of, entry_keys)], _joined(entry_keys[len(keys) :])),
-        )
-        for keys, entry_keys in zip(calls, wanted, strict=True)
-    ]
-    return _examine(policy, results, raw)
+    results: list[Found] = []
+    missed = []
+    for keys, entry_keys in zip(calls, wanted, strict=True):
+        names = b"" if entry_keys is keys else _joined(entry_keys[len(keys) :])
+        entry = decode_values(policy.codec, keys[0], [*map(value_of, entry_keys)], names)
+        if entry is None:
+            missed.append(len(results))
+        results.append(tuple.__new__(Found, (keys, raw, entry_keys, entry)))  # as above
+    return _examine(policy, results, raw, missed)
 
 
 def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) -> list[bytes | None] | None:
@@ -162,15 +161,26 @@ def _joined(names: Sequence[str]) -> bytes:
     return "\n".join(names).encode()
 
 
-def _examine(policy: CachePolicy, results: list[Found], raw: dict[str, object]) -> list[Found]:
-    """Look again at entries that can't be served as they were read: they may name other nested tokens."""
+def _examine(policy: CachePolicy, results: list[Found], raw: dict[str, object], missed: Sequence[int]) -> list[Found]:
+    """
+    Look again at entries that can't be served as they were read: they may name other nested tokens.
+
+    Args:
+        policy: That of the function.
+
+        results: What was found.
+
+        raw: The values that were read.
+
+        missed: The numbers of the results without an entry.
+    """
     unresolved = []
-    for n, (keys, _, asked, entry) in enumerate(results):
-        if entry is None:
-            if keys[0] in raw:
-                unresolved.append(n)
-            elif len(asked) > len(keys):  # the names that were asked for are of no entry
-                results[n] = Found(keys, raw, keys)
+    for n in missed:
+        keys, _, asked, _ = results[n]
+        if keys[0] in raw:
+            unresolved.append(n)
+        elif len(asked) > len(keys):  # the names that were asked for are of no entry
+            results[n] = Found(keys, raw, keys)
     if commits.has_pending():  # the transaction of this thread may have invalidated nested tokens
         unresolved += [n for n, (keys, _, asked, entry) in enumerate(results) if entry and len(asked) > len(keys)]
     if unresolved:

@@ -154,7 +154,7 @@ def encode_entry(
     return b"".join((body, codec.signature(key, body, trailer), trailer))
 
 
-def decode_values(
+def decode_values(  # noqa: PLR0911 -- one return for each reason
     codec: EntryCodec, key: str, values: Sequence[bytes | None], names: bytes | None = None
 ) -> Entry | None:
     """

@@ -6,6 +6,7 @@ KEY_FUNCTION of the project is called for each key: it may name the tenant of th
 keys of tables: a row that one tenant saves is a row for all.
 """
 
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from django.core.cache.backends.base import BaseCache, default_key_func
@@ -78,6 +79,15 @@ class Keyspace(NamedTuple):
             self.table_key(key[tables:]) if key.startswith(self.table_prefix) else self.whole_key(key[others:])
             for key in keys
         ]
+
+    def finish_each(self, calls: list[list[str]]) -> list[list[str]]:
+        """Return what `finish()` does for the keys of each of several calls."""
+        keys = [*chain.from_iterable(calls)]
+        whole = self.finish(keys)
+        if whole is keys:
+            return calls
+        rest = iter(whole)
+        return [[*islice(rest, len(each))] for each in calls]
 
     def _whole(self, key: str, prefix: str | None) -> str:
         if len(key) > self.key_budget or not is_valid_key(key):

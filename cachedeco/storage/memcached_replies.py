@@ -64,11 +64,13 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
         raise_errors: As for `read_values()`.
     """
     data = recv(_FEW)
-    values = _cut_hit(data, text) or _cut(data, text)
+    values = _cut_hit(data, text)
+    if values is None:
+        values, data = _cut(recv, text, b"\r\n" + data)
     if values is not None:
         return values
     names = text.split(b" ")
-    found = read_values(recv, names, raise_errors, data)
+    found = read_values(recv, names, raise_errors, data[2:])
     return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
 
 
@@ -95,10 +97,10 @@ def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
     return [data[begin:end], *tokens]
 
 
-def _cut(data: bytes, text: bytes) -> list[bytes | None] | None:
-    """Return the values in a reply that has come in one piece; None for another reply."""
+def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[bytes | None] | None, bytes]:
+    """Return the values in a usual reply, behind a line end, and None for another reply; and what has been read."""
     values: list[bytes | None] = []
-    data, at = b"\r\n" + data, 0
+    at = 0
     find, starts_with, append = data.find, data.startswith, values.append
     # A key contains no null byte. Most values are tokens, so the headers of all keys are made for these.
     for header in (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0"):
@@ -108,13 +110,18 @@ def _cut(data: bytes, text: bytes) -> list[bytes | None] | None:
             append(data[begin:at])
         elif starts_with(header[:_BEFORE_SIZE], at):
             size_at = at + len(header) + _BEFORE_SIZE
-            begin = find(b"\r\n", size_at) + 2
-            # Where the line is not complete, this is no number of the reply, and what is behind it is not its end.
-            at = begin + int(data[size_at : begin - 2] or 0)
+            end = find(b"\r\n", size_at)
+            if end < 0:
+                return None, data
+            begin = end + 2
+            at = begin + int(data[size_at:end])
+            if at > len(data):
+                data = _extend(recv, data, at + _BEHIND_VALUE)
+                find, starts_with = data.find, data.startswith
             append(data[begin:at])
         else:
             append(None)
-    return values if data[at:] == b"\r\nEND\r\n" else None
+    return values if data[at:] == b"\r\nEND\r\n" else None, data
 
 
 def read_values(

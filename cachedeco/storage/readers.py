@@ -109,7 +109,7 @@ def _local_memory_reader(memory: LocalMemory) -> Read:
                 if data is not None:
                     deadline = deadlines.get(key, -1)
                     if deadline is None or deadline > now:
-                        move_to_end(key, False)
+                        move_to_end(key, False)  # noqa: FBT003 -- quicker than by name
                     else:
                         delete(key)
                         data = None
