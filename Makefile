@@ -73,7 +73,7 @@ demo: $(LEAN)  ## Show what the library does, on the example site
 serve: $(LEAN)  ## Serve the example site
 	@$(RUN) examples/clubsite/manage.py serve
 
-bench: $(BENCH) servers  ## Measure a hit, beside other libraries
+bench: $(BENCH) servers  ## Measure hits against marks, beside other libraries
 	@$(RUN) benchmarks/bench_hit.py
 
 bench-stampede: $(BENCH) servers  ## Measure herds, beside other libraries

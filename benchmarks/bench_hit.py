@@ -1,108 +1,328 @@
 """
-What does a hit cost over the bare `get_many` of the same keys?
+What does a hit cost, in each of the ways that a project uses it, and does it keep to the marks that are set for it?
 
-    make bench                                  # or: python benchmarks/bench_hit.py [--rounds 40] [--calls 500]
+    make bench                                  # or: python benchmarks/bench_hit.py [--rounds 60] [--calls 60]
 
-CPU time of this process (user and system), so that other work on the machine counts as little as can be. In each round
-every contender makes the same number of calls, in random order; "over bare" is the median of the differences within
-the rounds. On memcached the server runs on this machine, and its own CPU time is not counted. Prints what was measured,
-on what, and with which spread; it judges nothing, and is no part of the tests.
+CPU time of this thread (user and system), so that other work on the machine counts as little as can be. In each round
+every contender makes the same number of calls, in random order, and a mark is the median of the quotients within the
+rounds, with their quartiles. Servers run on this machine, and their own CPU time is not counted. An entry has a value
+of 684 bytes, and one namespace with a parent, so a hit reads five keys. The raw socket blocks, asks for one key, looks
+for the end of the answer, and unpickles.
+
+Then what a miss and an invalidation cost: how often they write to the server, each a trip, and the time of this thread.
+
+Prints what was measured, on what, and with which spread; it judges nothing, and is no part of the tests.
 """
 
 import argparse
 import os
+import pickle
 import platform
+import socket
 import sys
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from threading import Event, Thread
+from time import thread_time
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import django
 from django.conf import settings
-from django.test.utils import override_settings
 from rounds import Contenders, measured
 
-LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 10_000}}
-VALUE = [{"id": n, "name": f"Class {n}", "level": "beginners"} for n in range(20)]
+BYTES: Final = 684
+MANY_BYTES: Final = 10_000
+IDS: Final = list(range(100))
+OURS: Final = "our backend"
+PACKAGES: Final = ("Django", "pymemcache", "redis", "hiredis", "django-cache-memoize", "dogpile.cache")
 
 
-def contenders(region_settings: dict[str, Any]) -> Contenders:
-    """Return what is compared, each a call that hits; the names in brackets say what each is set against."""
-    from cache_memoize import cache_memoize  # type: ignore[import-untyped] # ships no types
+Blocks = dict[str, Callable[[], AbstractContextManager[object]]]
+
+
+class Mark(NamedTuple):
+    """What is asked: one contender costs at most so much of another one."""
+
+    measured: str
+    over: str
+    asked: float
+
+
+LIKE_PLAIN: Final = (
+    "a row, a date, a keyword",
+    "five namespaces",
+    "a name of 60 characters",
+    "inside another computation",
+    "a transaction waits elsewhere",
+)
+MARKS: Final = (
+    Mark(OURS, "PyMemcacheCache.get", 0.75),
+    Mark(OURS, "raw socket", 2.0),
+    Mark("PyMemcacheCache", "memoize, PyMemcacheCache", 0.85),
+    Mark("LocMemCache", "memoize, LocMemCache", 0.85),
+    Mark("RedisCache", "memoize, RedisCache", 0.5),
+    *(Mark(name, OURS, 1.5) for name in LIKE_PLAIN),
+    Mark("10 kB", "raw socket, 10 kB", 1.4),
+    Mark("100 ids", "PyMemcacheCache.get_many, 100", 0.75),
+    Mark("method", OURS, 1.1),
+)
+# Calls that do as much as a hundred others.
+HEAVY: Final = {"100 ids": 30, "PyMemcacheCache.get_many, 100": 30}
+
+
+def value_of(size: int) -> list[dict[str, object]]:
+    """Return rows of a table that are pickled in so many bytes."""
+    rows: list[dict[str, object]] = []
+    while len(pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)) < size - 80:
+        rows.append({"id": len(rows), "name": f"Class {len(rows)}", "level": "beginners", "club": 7})
+    rows.append({"note": ""})
+    rows[-1]["note"] = "." * (size - len(pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)))
+    while len(pickle.dumps(rows, pickle.HIGHEST_PROTOCOL)) > size:
+        rows[-1]["note"] = str(rows[-1]["note"])[1:]
+    return rows
+
+
+VALUE: Final = value_of(BYTES)
+LARGE: Final = value_of(MANY_BYTES)
+
+
+def raw_socket(location: str, key: str) -> Callable[[], object]:
+    """Return a read of one key that sends, receives and unpickles."""
+    host, _, port = location.rpartition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    command = f"get {key}\r\n".encode()
+
+    def read() -> object:
+        connection.sendall(command)
+        data = connection.recv(65536)
+        while not data.endswith(b"END\r\n"):
+            data += connection.recv(65536)
+        return pickle.loads(data[data.index(b"\r\n") + 2 :])  # noqa: S301 -- our own
+
+    return read
+
+
+@contextmanager
+def transaction_elsewhere(invalidate: Callable[[], object]) -> Iterator[None]:
+    """Keep a transaction of another thread open that has invalidated something."""
+    from django.db import connection, transaction
+
+    begun, over = Event(), Event()
+
+    def wait() -> None:
+        with transaction.atomic():
+            invalidate()
+            begun.set()
+            over.wait()
+        connection.close()
+
+    thread = Thread(target=wait)
+    thread.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def hits(location: str) -> tuple[Contenders, Blocks]:
+    """Return what is measured, each a call that hits; and what some of them run in."""
+    from django.contrib.auth.models import Group
     from django.core.cache import caches
-    from dogpile.cache import make_region
 
+    from cachedeco import cached_query, cached_query_many
+    from cachedeco.tracking.collector import collect_dependencies
+
+    calls: Contenders = {}
+
+    def hit(name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if function(*args, **kwargs) != function(*args, **kwargs):
+            sys.exit(f"{name} gives another value when it hits.")
+        calls[name] = lambda: function(*args, **kwargs)
+        return function
+
+    serial = count()
+
+    def cached(function: Any, **options: Any) -> Any:
+        return cached_query(**{"timeout": 600, "name": f"shop.views.page{next(serial)}", **options})(function)
+
+    plain = hit(OURS, cached(lambda club: VALUE, namespace="club:{club}"), 7)  # noqa: ARG005 -- the key has it
+    for alias in ("PyMemcacheCache", "LocMemCache", "RedisCache"):
+        hit(alias, cached(lambda club: VALUE, namespace="club:{club}", cache=alias), 7)  # noqa: ARG005 -- as above
+        if find_spec("cache_memoize"):
+            from cache_memoize import cache_memoize  # type: ignore[import-untyped] # ships no types
+
+            hit(f"memoize, {alias}", cache_memoize(600, cache_alias=alias)(lambda club: VALUE), 7)  # noqa: ARG005
+    group = Group(pk=7, name="judo")
+    group._state.adding = False  # noqa: SLF001 -- as if it had been read
+    several = cached(lambda club, day, *, page: VALUE, namespace="club:{club.pk}")  # noqa: ARG005 -- as above
+    hit("a row, a date, a keyword", several, group, date(2026, 11, 28), page=3)
+    spaces = [f"{name}:{{club}}" for name in ("club", "league", "town", "sport", "season")]
+    hit("five namespaces", cached(lambda club: VALUE, namespace=spaces), 7)  # noqa: ARG005 -- as above
+    named = cached(lambda club: VALUE, namespace="club:{club}", name="shop." + 55 * "n")  # noqa: ARG005 -- as above
+    hit("a name of 60 characters", named, 7)
+    hit("10 kB", cached(lambda club: LARGE, namespace="club:{club}"), 7)  # noqa: ARG005 -- as above
+
+    class Club:
+        @cached_query(timeout=600, name="shop.views.Club.page", namespace="club:{n}", ignore=("self",))
+        def page(self, n: int) -> Any:  # noqa: ARG002 -- as above
+            return VALUE
+
+    club = Club()
+    club.page(7)
+    calls["method"] = lambda: club.page(7)
+
+    blocks: Blocks = {
+        "inside another computation": partial(collect_dependencies, "default", collects=True, leads=False),
+        "a transaction waits elsewhere": partial(transaction_elsewhere, partial(plain.invalidate, 8)),
+    }
+    for name in blocks:
+        hit(name, plain, 7)
+
+    @cached_query_many(over="ids", timeout=600, name="shop.views.pages", namespace="club:{each}")
+    def pages(ids: list[int]) -> dict[int, Any]:
+        return dict.fromkeys(ids, VALUE)
+
+    hit("100 ids", pages, IDS)
+
+    stock = caches["PyMemcacheCache"]
+    names = [f"name{each}" for each in IDS]
+    stock.set_many({**dict.fromkeys(names, VALUE), "large": LARGE})
+    calls["PyMemcacheCache.get"] = lambda: stock.get("name7")
+    calls["PyMemcacheCache.get_many, 100"] = lambda: stock.get_many(names)
+    calls["raw socket"] = raw_socket(location, stock.make_key("name7"))
+    calls["raw socket, 10 kB"] = raw_socket(location, stock.make_key("large"))
+    if find_spec("dogpile"):
+        from dogpile.cache import make_region
+
+        region = make_region().configure("dogpile.cache.pymemcache", 600, arguments={"url": [location]})
+        hit("dogpile.cache, pymemcache", region.cache_on_arguments()(lambda club: VALUE), 7)  # noqa: ARG005
+    return calls, blocks
+
+
+def writes(rounds: int) -> dict[str, tuple[list[int], list[float]]]:
+    """Return the trips and the microseconds of misses and invalidations on our backend, by name, for each round."""
     from cachedeco import cached_query
 
-    def classes(club: int) -> list[dict[str, object]]:
-        return [{**each, "club": club} for each in VALUE]
+    @cached_query(timeout=600, name="shop.views.written", namespace="club:{club}", cache="counted")
+    def page(club: int) -> Any:  # noqa: ARG001 -- the key has it
+        return VALUE
 
-    plain = cached_query(timeout=600, name="plain")(classes)
-    spaced = cached_query(timeout=600, name="spaced", namespace="club:{club}")(classes)
-    memoized = cache_memoize(600)(classes)
-    region = make_region().configure(expiration_time=600, **region_settings)
-    dogpiled = region.cache_on_arguments()(classes)
-    calls: Contenders = {}
-    for label, function in (("3 keys", plain), ("5 keys", spaced)):
-        function(7)
-        keys = function._spec.resolve_call((7,), {})[1]  # noqa: SLF001 -- the very keys of a hit
+    @cached_query(timeout=600, name="shop.views.unshared", namespace="club:{club}", cache="counted", wait=0)
+    def unshared(club: int) -> Any:  # noqa: ARG001 -- as above
+        return VALUE
 
-        # The same keys with the value itself under the first, in another version: it is unpickled in both.
-        stored = caches["default"].get_many(keys) | {keys[0]: function(7)}
-        caches["default"].set_many(stored, 600, version=2)
-
-        def bare(keys: list[str] = keys) -> object:
-            return caches["default"].get_many(keys, version=2)
-
-        calls[f"get_many, {label}"] = bare
-        calls[f"cachedeco, {label}"] = lambda function=function: function(7)
-    calls["cache.get, 1 key"] = lambda: caches["default"].get(keys[0])
-    calls["django-cache-memoize"] = lambda: memoized(7)
-    calls["dogpile.cache"] = lambda: dogpiled(7)
-    return calls
+    steps: dict[str, Callable[[int], object]] = {
+        "miss, a new call": page,
+        "invalidate()": page.invalidate,
+        "miss, after an invalidation": page,
+        "invalidate_all()": lambda _: page.invalidate_all(),
+        "miss, a new call, wait=0": unshared,
+    }
+    found: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in steps}
+    for each in range(rounds + 1):
+        for name, step in steps.items():
+            sent, began = CountedSocket.sent, thread_time()
+            step(each)
+            found[name][1].append((thread_time() - began) * 1e6)
+            found[name][0].append(CountedSocket.sent - sent)
+    return {name: (trips[1:], times[1:]) for name, (trips, times) in found.items()}
 
 
-def show(title: str, times: dict[str, list[float]]) -> None:
-    """Print one table."""
-    print(f"\n{title}\n{'':24}{'median':>9}{'quartiles':>18}{'over bare':>12}{'':>9}")
+class CountedSocket(socket.socket):
+    """A socket that counts how often it was written to."""
+
+    sent = 0
+
+    def sendall(self, *args: Any) -> None:
+        """Count, and send."""
+        CountedSocket.sent += 1
+        super().sendall(*args)
+
+
+def show(times: dict[str, list[float]]) -> None:
+    """Print the two tables of hits."""
+    print(f"\n{'':32}{'min':>9}{'median':>10}{'quartiles':>20}")
     for name, each in times.items():
         low, _, high = quantiles(each, n=4)
-        line = f"{name:24}{median(each):8.1f}µ{f'{low:.1f} to {high:.1f}':>18}"
-        base = times.get(name.replace("cachedeco", "get_many"))
-        if base and base is not each:
-            over = median(ours - theirs for ours, theirs in zip(each, base, strict=True))
-            line += f"{over:+11.1f}µ{over / median(base):+8.0%}"
-        print(line)
+        print(f"{name:32}{min(each):8.1f}µ{median(each):9.1f}µ{f'{low:.1f} to {high:.1f}':>20}")
+    print(f"\n{'mark':60}{'asked':>7}{'measured':>10}{'quartiles':>16}")
+    for mark in MARKS:
+        if not times.keys() >= {mark.measured, mark.over}:
+            print(f"{f'{mark.measured} / {mark.over}':60}{mark.asked:7.2f}   not installed")
+            continue
+        pairs = [ours / theirs for ours, theirs in zip(times[mark.measured], times[mark.over], strict=True)]
+        low, _, high = quantiles(pairs, n=4)
+        line = f"{f'{mark.measured} / {mark.over}':60}{mark.asked:7.2f}{median(pairs):10.2f}"
+        print(f"{line}{f'{low:.2f} to {high:.2f}':>16}{'' if median(pairs) <= mark.asked else '   over'}")
+
+
+def show_writes(found: dict[str, tuple[list[int], list[float]]]) -> None:
+    """Print the table of misses and invalidations."""
+    print(f"\n{'':32}{'trips':>9}{'median':>10}{'quartiles':>20}")
+    for name, (trips, times) in found.items():
+        low, _, high = quantiles(times, n=4)
+        print(f"{name:32}{median(trips):9.0f}{median(times):9.1f}µ{f'{low:.1f} to {high:.1f}':>20}")
+
+
+def versions() -> str:
+    """Return what is compared, with versions."""
+    found = []
+    for each in PACKAGES:
+        try:
+            found.append(f"{each} {version(each)}")
+        except PackageNotFoundError:
+            found.append(f"no {each}")
+    return ", ".join(found)
 
 
 def main() -> None:
-    """Measure on locmem, then on a memcached of our own."""
-    from tests.support.servers import Memcached
+    """Measure on a memcached and a Redis of our own, and in this process."""
+    from tests.support.servers import Memcached, Redis
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--calls", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--calls", type=int, default=60)
     options = parser.parse_args()
-    settings.configure(CACHES={"default": LOCMEM}, DATABASES={})
-    django.setup()
-    packages = ("Django", "pymemcache", "django-cache-memoize", "dogpile.cache")
-    print(f"Python {platform.python_version()}, {', '.join(f'{each} {version(each)}' for each in packages)}")
-    print(f"{platform.machine()}, {os.cpu_count()} cores; {options.rounds} rounds of {options.calls} calls each")
-    memory = measured(contenders({"backend": "dogpile.cache.memory_pickle"}), options.rounds, options.calls)
-    show("locmem (dogpile.cache: its own memory backend, pickling)", memory)
-    server = Memcached()
-    server.start()
-    try:
-        address = f"127.0.0.1:{server.port}"
-        backend = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": address}
-        region = {"backend": "dogpile.cache.pymemcache", "arguments": {"url": [address]}}
-        with override_settings(CACHES={"default": backend}):
-            show("memcached", measured(contenders(region), options.rounds, options.calls))
-    finally:
-        server.stop()
+    print(f"Python {platform.python_version()}, {versions()}")
+    print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{options.rounds} rounds of {options.calls} calls each")
+    with Memcached() as memcached, Redis() as redis:
+        django_backend = "django.core.cache.backends"
+        ours = {"BACKEND": "cachedeco.backends.memcached.MemcachedCache", "LOCATION": memcached.location}
+        counted = SimpleNamespace(**{**vars(socket), "socket": CountedSocket})
+        backends = {
+            "default": ours,
+            "counted": {**ours, "OPTIONS": {"socket_module": counted}},
+            "PyMemcacheCache": {
+                "BACKEND": f"{django_backend}.memcached.PyMemcacheCache",
+                "LOCATION": memcached.location,
+            },
+            "LocMemCache": {"BACKEND": f"{django_backend}.locmem.LocMemCache"},
+            "RedisCache": {"BACKEND": f"{django_backend}.redis.RedisCache", "LOCATION": redis.location},
+        }
+        settings.configure(
+            CACHES=backends,
+            CACHEDECO={"ALIASES": [*backends]},
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+            INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "cachedeco"],
+        )
+        django.setup()
+        calls, blocks = hits(memcached.location)
+        show(measured(calls, options.rounds, options.calls, HEAVY, blocks))
+        show_writes(writes(options.rounds))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ What does isolation add to a test in the runner?
 
     python benchmarks/bench_isolation.py [--rounds 40] [--tests 500]
 
-CPU time of this process (user and system). In each round both contenders run the same number of tests that do nothing
+CPU time of this thread (user and system). In each round both contenders run the same number of tests that do nothing
 (`startTest` and `stopTest` of the result, which is where a runner meets isolation), and then make the same number of
 cache keys, in random order; "added" is the median of the differences within the rounds. Prints what was measured, on
 what, and with which spread; it judges nothing, and is no part of the tests.

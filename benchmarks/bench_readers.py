@@ -3,7 +3,7 @@ What does a read of five keys cost by each reader, against the backend's own `ge
 
     python benchmarks/bench_readers.py [--rounds 60] [--calls 300]
 
-CPU time of this process (user and system), so that other work on the machine counts as little as can be. In each round
+CPU time of this thread (user and system), so that other work on the machine counts as little as can be. In each round
 every contender makes the same number of calls, in random order; "of get_many" is the median of the quotients within the
 rounds. The keys are those of a hit: an entry of 684 bytes, and four tokens of 16. The raw socket blocks, sends the same
 command, and looks for the end of the answer only. Servers run on this machine, and their own CPU time is not counted.

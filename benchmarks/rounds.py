@@ -1,20 +1,42 @@
 """Rounds: contenders measured in turns, so that a machine that is busy for a while is busy for all of them."""
 
 import random
-from collections.abc import Callable
-from time import process_time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from time import thread_time
 
 Contenders = dict[str, Callable[[], object]]
 
 
-def measured(calls: Contenders, rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return microseconds a call, for each round; the first round warms up and is thrown away."""
+def measured(
+    calls: Contenders,
+    rounds: int,
+    repeats: int,
+    weights: Mapping[str, int] | None = None,
+    blocks: Mapping[str, Callable[[], AbstractContextManager[object]]] | None = None,
+) -> dict[str, list[float]]:
+    """
+    Return microseconds of CPU a call, for each round; the first round warms up and is thrown away.
+
+    Args:
+        calls: What is measured, by name.
+
+        rounds: How many rounds.
+
+        repeats: How many calls of each in a round.
+
+        weights: By name: how many usual calls one call of it counts as, where that is more than one.
+
+        blocks: By name: what its calls run in, which is not measured itself.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name in random.sample(list(calls), len(calls)):
-            call = calls[name]
-            began = process_time()
-            for _ in range(repeats):
-                call()
-            times[name].append((process_time() - began) / repeats * 1e6)
+            call, number = calls[name], max(1, repeats // (weights or {}).get(name, 1))
+            with (blocks or {}).get(name, nullcontext)():
+                call()  # what has run before has left the caches of the processor to itself
+                began = thread_time()
+                for _ in range(number):
+                    call()
+                times[name].append((thread_time() - began) / number * 1e6)
     return {name: each[1:] for name, each in times.items()}

@@ -11,7 +11,7 @@ import os
 import select
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from socket import SO_LINGER, SOL_SOCKET, socket
 from time import monotonic
 from typing import Any, Final, NamedTuple, cast
@@ -67,20 +67,20 @@ class Connection(Client):
     def stored(self, keys: Iterable[str]) -> dict[str, Stored]:
         """Return the values of some keys, serialized; missing keys are left out."""
         names = {self.check_key(key, self.key_prefix): key for key in keys}
-        found = read_values(self._ask(b" ".join(names)), list(names), self._raise_errors)
+        sock = self.sock or self._open()
+        sock.sendall(b"get %b\r\n" % b" ".join(names))
+        found = read_values(sock.recv, list(names), self._raise_errors)
         return {names[name]: stored for name, stored in found.items() if stored is not None}
 
     def stored_bytes(self, text: bytes) -> list[bytes | None]:
         """Return the values that were stored without flags, in order; *text* is valid names, separated by spaces."""
-        return read_bytes(self._ask(text), text, self._raise_errors)
-
-    def _ask(self, text: bytes) -> Callable[[int], bytes]:
-        """Send a command to read values; return the function that reads bytes of its reply."""
-        if self.sock is None:
-            self._connect()
-        sock = cast("socket", self.sock)
+        sock = self.sock or self._open()
         sock.sendall(b"get %b\r\n" % text)
-        return sock.recv
+        return read_bytes(sock.recv, text, self._raise_errors)
+
+    def _open(self) -> socket:
+        self._connect()
+        return cast("socket", self.sock)
 
     def store_each(self, command: bytes, items: Sequence[Item]) -> list[bool]:
         """Carry out `set` or `add` for each item, in one send; return whether each was stored."""

@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
 from pymemcache.client.base import check_key_helper, normalize_server_spec
@@ -120,14 +121,16 @@ class Ring:
 
         The keys must be valid, and are sent as they are. One command for each server.
         """
-        lost: list[bytes | None] = [None] * len(keys)
         if self._only:
-            return self._read("get_many", self._only, _bytes_command(keys), lost=lost)
+            return self._read_bytes(self._only, keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            lost = [None] * len(chunk)
-            found.update(zip(chunk, self._read("get_many", server, _bytes_command(chunk), lost=lost), strict=True))
+            found.update(zip(chunk, self._read_bytes(server, chunk), strict=True))
         return [found.get(key) for key in keys]
+
+    def _read_bytes(self, server: Server, keys: Sequence[str]) -> list[bytes | None]:
+        command = methodcaller("stored_bytes", " ".join(keys).encode("ascii"))
+        return self._read("get_many", server, command, lost=None) or [None] * len(keys)
 
     # --- writing ---
 
@@ -294,11 +297,6 @@ def _delete_command(keys: list[str]) -> Command[Any]:
 
 def _stored_command(keys: list[str]) -> Command[dict[str, Stored]]:
     return lambda one: one.stored(keys)
-
-
-def _bytes_command(keys: Sequence[str]) -> Command[list[bytes | None]]:
-    text = " ".join(keys).encode("ascii")
-    return lambda one: one.stored_bytes(text)
 
 
 def _chunks(things: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:

@@ -87,23 +87,33 @@ class Server:
         Raises:
             MemcachedError: The server is unreachable, or did not answer.
         """
-        outage = self._outage
-        permission = None if outage is None else outage.allows_request(writes=writes)
-        if outage is not None and permission is None:
+        if self._outage is not None:
+            return self._run_in_outage(self._outage, operation, command, writes=writes)
+        try:
+            return self._execute(command, again=not writes)
+        except Exception as error:
+            self._raise_if_unreachable(operation, error, writes=writes)
+            raise
+
+    def _run_in_outage(self, outage: Outage, operation: str, command: Command[T], *, writes: bool) -> T:
+        permission = outage.allows_request(writes=writes)
+        if permission is None:
             raise unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
         try:
             result = self._execute(command, again=not writes)
         except Exception as error:
-            if not is_failure(error, writes=writes):
-                raise
-            self._record_failure(error, is_probe=permission == "probe")
-            raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error
+            self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")
+            raise
         finally:
-            if outage is not None and permission == "probe":
+            if permission == "probe":
                 outage.probed_until = 0.0
-        if outage is not None:
-            self._end_outage(outage)
+        self._end_outage(outage)
         return result
+
+    def _raise_if_unreachable(self, operation: str, error: Exception, *, writes: bool, is_probe: bool = False) -> None:
+        if is_failure(error, writes=writes):
+            self._record_failure(error, is_probe=is_probe)
+            raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error
 
     def forget(self) -> None:
         """Close the idle connections, and end the outage."""

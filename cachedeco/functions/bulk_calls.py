@@ -15,7 +15,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
-from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve, store_given
+from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve_each, store_given
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
 from cachedeco.loading.lookup import Found, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
@@ -26,7 +26,7 @@ from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime import modes
 from cachedeco.storage import many_caches
 from cachedeco.storage.keyspace import KeyFunctionError
-from cachedeco.storage.serializers import ABSENT
+from cachedeco.storage.serializers import ABSENT, Raised
 from cachedeco.tracking import collector
 
 K = TypeVar("K")  # an id
@@ -44,15 +44,16 @@ class BulkArguments(NamedTuple):
     position: int | str  #: index in the arguments, or name in the keyword arguments
     ids: list[Any]  #: in the order of the call, each once
 
-    def for_id(self, one_id: object) -> tuple[Args, Kwargs]:
-        """Return the arguments for the key of one id, which is called `each` there."""
+    def for_each(self, ids: Iterable[object]) -> Iterator[tuple[Args, Kwargs]]:
+        """Return the arguments for the key of each id, which is called `each` there."""
         if isinstance(self.position, str):
             kwargs = {name: value for name, value in self.kwargs.items() if name != self.position}
-            return self.args, {**kwargs, ONE_ID: one_id}
-        return self.with_ids(one_id)
+            return ((self.args, {**kwargs, ONE_ID: one_id}) for one_id in ids)
+        before, after = self.args[: self.position], self.args[self.position + 1 :]
+        return (((*before, one_id, *after), self.kwargs) for one_id in ids)
 
     def with_ids(self, ids: object) -> tuple[Args, Kwargs]:
-        """Return the arguments with other ids, or with one id, in the place of the ids."""
+        """Return the arguments with other ids in the place of the ids."""
         if isinstance(self.position, str):
             return self.args, {**self.kwargs, self.position: ids}
         return (*self.args[: self.position], ids, *self.args[self.position + 1 :]), self.kwargs
@@ -67,7 +68,9 @@ class AdmittedCall(NamedTuple):
 
     def read(self) -> Iterator[tuple[Any, Found]]:
         """Read the entries of all ids that are not bypassed; yield each id with what was found."""
-        keys_by_id = {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
+        keys_by_id = self.keys
+        if self.bypassed:
+            keys_by_id = {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
         return zip(keys_by_id, look_up(self.policy, list(keys_by_id.values())), strict=True)
 
     def tokens(self) -> dict[Any, Found]:
@@ -127,7 +130,7 @@ class BulkSpec(NamedTuple):
                 collector.mark_unauditable()
             return None
         try:
-            policy, all_keys = self.spec.resolve_calls(map(call.for_id, call.ids))
+            policy, all_keys = self.spec.resolve_calls(call.for_each(call.ids))
         except KeyFunctionError as error:
             emit_without_key(self.spec, error)
             return None
@@ -146,24 +149,29 @@ class BulkSpec(NamedTuple):
         if admitted is None:
             return None, (present_values(bypass_flow(self.spec.name, call.ids), call.ids), self.computation(call))
         policy, keys_by_id, bypassed = admitted
-        values: Values = {}
+        hits: dict[Any, Found] = {}
         stale: dict[Any, Found] = {}
         sampled: dict[Any, Found] = {}  # hits to audit
         missing = {one_id: Found(keys_by_id[one_id]) for one_id in bypassed}
+        error: Raised | None = None  # it may be asked for alone, or with others: the function raises for it
+        now, inspects = time(), policy.inspects_hits
         for one_id, found in admitted.read():
             entry = found.entry
-            if entry is None or policy.stale_until(entry) <= time():
+            if entry is None or (entry.expires <= now and policy.stale_until(entry) <= now):
                 missing[one_id] = found
                 continue
-            purpose = "refresh" if entry.expires <= time() else policy.inspects_hits and inspect_hit(policy, entry)
+            purpose = "refresh" if entry.expires <= now else inspects and inspect_hit(policy, entry)
             if purpose == "refresh":
                 stale[one_id] = found
                 continue
-            values[one_id] = serve(policy, found)
-            if entry.is_error:  # it may be asked for alone, or with others: the function raises for it
-                raise cast("Any", entry.value).error
+            hits[one_id] = found
+            if entry.is_error:
+                error = error or entry.value
             if purpose:
                 sampled[one_id] = found
+        values = serve_each(policy, hits)
+        if error:
+            raise error.error
         if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values), None
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
@@ -195,7 +203,7 @@ class _Repeat(NamedTuple):
 
     def resolve_keys(self, ids: Sequence[Any], /) -> list[list[str]]:
         """Return the keys of these ids in this thread: they may depend on its state, by `vary`."""
-        return self.bulk.spec.resolve_calls(map(self.call.for_id, ids))[1]
+        return self.bulk.spec.resolve_calls(self.call.for_each(ids))[1]
 
     def enqueue(self, ids: Sequence[Any], /) -> None:
         """Enqueue a task that refreshes the entries of these ids."""
@@ -279,10 +287,11 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
 
     def _entry_keys(self) -> list[str]:
         call = self._bulk_arguments
-        return [keys[0] for keys in self._spec.resolve_calls(map(call.for_id, call.ids))[1]]
+        return [keys[0] for keys in self._spec.resolve_calls(call.for_each(call.ids))[1]]
 
     def _own_tokens(self) -> list[Invalidation]:
-        return [self._spec.own_token(*self._bulk_arguments.for_id(one_id)) for one_id in self._bulk_arguments.ids]
+        call = self._bulk_arguments
+        return [self._spec.own_token(*arguments) for arguments in call.for_each(call.ids)]
 
     def _serve(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
         args, kwargs = self._bulk_arguments.with_ids(self._bulk_arguments.ids)

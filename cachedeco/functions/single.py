@@ -29,7 +29,6 @@ from cachedeco.loading.refreshing import stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime.hooks import emit_hit
-from cachedeco.tracking.collector import innermost
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -50,12 +49,13 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         policy, keys = admitted
         found = look_up_one(policy, keys)
         entry = found.entry
-        if entry is not None and entry.expires > time():
+        # Without the values that were read it is a plain hit: fresh, and nothing is around it.
+        if entry is not None and (found.raw is None or entry.expires > time()):
             if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
                 load = self._load(policy, found, args, kwargs)
                 flow = stale_flow(load) if purpose == "refresh" else auditor().audited_flow(load, serve_flow(load))
                 return None, only_value(flow)
-            if innermost.get() is not None:
+            if found.raw is not None:
                 record_found(policy, found)
             emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
             if entry.is_error:

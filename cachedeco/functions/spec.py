@@ -133,7 +133,18 @@ class FunctionSpec:
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
     ) -> tuple[CachePolicy, list[list[str]]]:
         """Return the policy in force, and the keys of each of several calls, as `resolve_call()` does for one."""
-        return self.resolve().policy, [self.resolve_call(*call)[1] for call in calls]
+        resolved = self.resolve()
+        if self._vary:
+            return resolved.policy, [self.resolve_call(*call)[1] for call in calls]
+        keys_of, several = resolved.compiled_keys.keys, []
+        args: Sequence[object] = ()
+        kwargs: dict[str, object] = {}
+        try:
+            for args, kwargs in calls:
+                several.append(keys_of(*args, **kwargs))
+        except KeyTypeError as error:
+            raise self._plan.explain(error, args, kwargs) from None
+        return resolved.policy, resolved.keyspace.finish_each(several)
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""

@@ -15,8 +15,8 @@ from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.tables import begin_reading, end_reading, with_tables
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import emit, emit_hit
-from cachedeco.storage.entries import MOST_TOKENS, Entry, Stamp
+from cachedeco.runtime.hooks import emit, emit_hit, emit_hits
+from cachedeco.storage.entries import MOST_TOKENS, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
@@ -228,21 +228,23 @@ def propagate_dependencies(policy: CachePolicy, found: Found, result: FlightResu
 # --- serve what is stored ---
 
 
-def serve(policy: CachePolicy, found: Found) -> Any:
-    """Return the value of the entry that was read, fresh or stale."""
-    entry = cast("Entry", found.entry)  # the caller knows that there is one
-    if collector.innermost.get() is not None:
-        record_found(policy, found)
-    if entry.expires > time():
-        emit_hit(policy.function, found.key, policy.store.alias, entry.seconds)
-    else:
-        policy.emit("stale", found.key, seconds=entry.seconds)
-    return entry.value
-
-
 def serve_each(policy: CachePolicy, calls: Misses) -> Values:
-    """Return the values of the entries that were read, by id."""
-    return {each: serve(policy, found) for each, found in calls.items()}
+    """Return the values of the entries that were read, fresh or stale, by id."""
+    if collector.innermost.get() is not None:
+        for found in calls.values():
+            record_found(policy, found)
+    now = time()
+    entries: list[Any] = [found.entry for found in calls.values()]  # the caller knows that there is one in each
+    fresh = [entry.seconds for entry in entries if entry.expires > now]
+    if len(fresh) == len(entries):
+        emit_hits(policy.function, policy.store.alias, [found.keys[0] for found in calls.values()], fresh)
+    else:
+        for found, entry in zip(calls.values(), entries, strict=True):
+            if entry.expires > now:
+                emit_hit(policy.function, found.key, policy.store.alias, entry.seconds)
+            else:
+                policy.emit("stale", found.key, seconds=entry.seconds)
+    return dict(zip(calls, [entry.value for entry in entries], strict=True))
 
 
 def serve_flow(load: Load) -> Flow[Values]:

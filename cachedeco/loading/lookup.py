@@ -1,6 +1,7 @@
 """The look-up: entries and their tokens by one read, for one call and for many."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from math import inf
 from time import time
 from typing import Any, NamedTuple, Protocol, cast
@@ -11,6 +12,7 @@ from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, read_nested_names, stamp_of
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import Use, Variation, innermost
+from cachedeco.tracking.nested_names import names_to_ask
 
 CallKeys = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
 
@@ -90,31 +92,34 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     Returns:
         What was found; without the values that were read if the entry is fresh, and nothing depends on it.
     """
-    names: tuple[str, ...] = ()
-    if nested_names.names_by_key:  # nearly always empty without nested calls
-        names = nested_names.names_by_key.get(keys[0], ())
-    if commits.has_pending() or (names and any(" " in name for name in names)):
-        return look_up(policy, [keys])[0]  # it may depend on what this thread has not committed, or on another cache
+    # Nearly always empty without nested calls.
+    names = names_to_ask(policy.function, keys[0]) if nested_names.names_by_function else ()
     asked = [*keys, *names] if names else keys
-    values = policy.store.read(asked)
+    values = _read_each(policy, asked, names) if names else policy.store.read(asked)
     if values is None:
         return Found(keys)
-    entry = decode_values(policy.codec, keys[0], values, _joined(names))
-    if entry is not None and innermost.get() is None and not policy.inspects_hits and entry.expires > time():
-        return Found(keys, None, asked, entry)  # a plain hit, which needs no more
+    is_pending = commits.has_pending()
+    if is_pending:  # this thread finds what its transaction stores at the commit
+        values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
+    entry = decode_values(policy.codec, keys[0], values, _joined(names) if names else b"")
+    if (
+        entry is not None
+        and entry.expires > time()
+        and innermost.get() is None
+        and not policy.inspects_hits
+        and not (is_pending and names)
+    ):
+        # A plain hit, which needs no more. Found() is written in Python.
+        return tuple.__new__(Found, (keys, None, asked, entry))
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
-    if entry is not None or keys[0] not in raw:
-        return Found(keys, raw, asked, entry)
-    results = [Found(keys, raw, asked)]
-    _resolve_nested_tokens(policy, results, [0], raw)
-    return results[0]
+    return _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,))[0]
 
 
 def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] = ()) -> list[Found]:
     """
     Fetch entries and their tokens by one read.
 
-    A second read is needed the first time that this process meets an entry with nested tokens.
+    A second read is needed where an entry names other nested tokens than this process knows of.
 
     Args:
         policy: That of the function.
@@ -128,36 +133,68 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
         of this thread stores at its commit are found, too.
     """
     calls = [renew_keys(policy, keys) for keys in calls] if policy.tables is not None else calls
-    nested = [nested_names.names_by_key.get(keys[0], ()) for keys in calls]
-    wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
-    asked = list(dict.fromkeys([*also, *(key for keys in wanted for key in keys)]))
-    raw: dict[str, object] | None
-    if any(nested):  # perhaps in other caches
-        raw = many_caches.get_many_across_caches(policy.store, asked)
-    else:
-        raw = cast("dict[str, object] | None", policy.store.get_many(asked))
-    if raw is None:
+    wanted: Sequence[Sequence[str]] = calls
+    nested: Sequence[tuple[str, ...]] = ()
+    if nested_names.names_by_function:
+        nested = [names_to_ask(policy.function, keys[0]) for keys in calls]
+        wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
+    asked = list(dict.fromkeys(chain(also, chain.from_iterable(wanted))))
+    values = _read_each(policy, asked, chain.from_iterable(nested))
+    if values is None:
         return [Found(keys) for keys in calls]
+    raw: dict[str, Any] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     if commits.has_pending():
         raw |= commits.pending_values([keys[0] for keys in calls])
-    value_of = cast("dict[str, bytes]", raw).get
-    results = [
-        Found(
-            own_keys, raw, keys, decode_values(policy.codec, keys[0], [value_of(key) for key in keys], _joined(names))
-        )
-        for own_keys, keys, names in zip(calls, wanted, nested, strict=True)
-    ]
-    unresolved = [n for n, found in enumerate(results) if found.entry is None and found.key in raw]
-    if commits.has_pending():  # the transaction of this thread may have invalidated nested tokens
-        unresolved += [n for n, found in enumerate(results) if found.entry is not None and nested[n]]
-    if unresolved:
-        _resolve_nested_tokens(policy, results, unresolved, raw)
-    return results
+    value_of = raw.get
+    results: list[Found] = []
+    missed = []
+    for keys, entry_keys in zip(calls, wanted, strict=True):
+        names = b"" if entry_keys is keys else _joined(entry_keys[len(keys) :])
+        entry = decode_values(policy.codec, keys[0], [*map(value_of, entry_keys)], names)
+        if entry is None:
+            missed.append(len(results))
+        results.append(tuple.__new__(Found, (keys, raw, entry_keys, entry)))  # as above
+    return _examine(policy, results, raw, missed)
+
+
+def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) -> list[bytes | None] | None:
+    """Read the values of some keys, in their order; the names among them may be of tokens in other caches."""
+    if names and any(" " in name for name in names):
+        found = many_caches.get_many_across_caches(policy.store, asked)
+        return None if found is None else [cast("bytes | None", found.get(key)) for key in asked]
+    return policy.store.read_each(asked)
 
 
 def _joined(names: Sequence[str]) -> bytes:
     """Return the names of nested tokens as an entry has them."""
-    return "\n".join(names).encode() if names else b""
+    return "\n".join(names).encode()
+
+
+def _examine(policy: CachePolicy, results: list[Found], raw: dict[str, object], missed: Sequence[int]) -> list[Found]:
+    """
+    Look again at entries that can't be served as they were read: they may name other nested tokens.
+
+    Args:
+        policy: That of the function.
+
+        results: What was found.
+
+        raw: The values that were read.
+
+        missed: The numbers of the results without an entry.
+    """
+    unresolved = []
+    for n in missed:
+        keys, _, asked, _ = results[n]
+        if keys[0] in raw:
+            unresolved.append(n)
+        elif len(asked) > len(keys):  # the names that were asked for are of no entry
+            results[n] = Found(keys, raw, keys)
+    if commits.has_pending():  # the transaction of this thread may have invalidated nested tokens
+        unresolved += [n for n, (keys, _, asked, entry) in enumerate(results) if entry and len(asked) > len(keys)]
+    if unresolved:
+        _resolve_nested_tokens(policy, results, unresolved, raw)
+    return results
 
 
 def _resolve_nested_tokens(
@@ -175,7 +212,7 @@ def _resolve_nested_tokens(
         if names is None:
             results[n] = Found(keys, raw, keys)
             continue
-        nested_names.remember(keys[0], names)
+        nested_names.remember(policy.function, keys[0], names)
         # This transaction sees its own invalidations at once, before they are delivered.
         if commits.has_pending() and commits.invalidated_in_transaction([name.rpartition(" ")[2] for name in names]):
             results[n] = Found(keys, raw, keys)

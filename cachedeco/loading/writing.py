@@ -157,7 +157,7 @@ def store_entries(
             continue
         data[pending.key], timeout = _encode(policy, pending, pending.stamp, pending.prepared.serialized)
         timeouts.append(timeout)
-        nested_names.remember(pending.key, pending.nested_tokens)
+        nested_names.remember(policy.function, pending.key, pending.nested_tokens)
     if data:
         longest = None if None in timeouts else max(timeout for timeout in timeouts if timeout is not None)
         batch = WriteBatch(policy, data, longest, on_failure, tuple(marks))

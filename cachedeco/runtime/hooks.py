@@ -1,12 +1,12 @@
 """Hooks: functions that are called with every event of this process."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.log import log, logger
-from cachedeco.runtime.statistics import count, count_hit
+from cachedeco.runtime.statistics import count, count_hit, count_hits
 
 Hook = Callable[[Event], object]
 
@@ -33,6 +33,15 @@ def emit_hit(function: str, key: str, cache: str, seconds: float) -> None:
         emit(Event("hit", function, key, cache, seconds))
     else:
         count_hit(function, seconds)
+
+
+def emit_hits(function: str, cache: str, keys: Sequence[str], seconds: Sequence[float]) -> None:
+    """Emit the events of several hits, as `emit_hit()` does that of one."""
+    if _added:
+        for key, each in zip(keys, seconds, strict=True):
+            emit(Event("hit", function, key, cache, each))
+    else:
+        count_hits(function, seconds)
 
 
 def add_hook(hook: Hook) -> None:

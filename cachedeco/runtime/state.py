@@ -166,7 +166,8 @@ PIECES: Final = (
     ),
     # --- tracking ---
     Piece("tracking.collector", "innermost", "the computation that this context is in"),
-    Piece("tracking.nested_names", "names_by_key", "names of tokens of nested calls, by the entry's key"),
+    Piece("tracking.nested_names", "names_by_function", "names of tokens of nested calls, by function"),
+    Piece("tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others"),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
     Piece("tracking.views", "_behind", "the tables behind the names of views, as databases have told", test=EMPTIED),
     # --- loading ---

@@ -1,5 +1,7 @@
 """Statistics hook: counters of events, per cached function and process."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from threading import Lock
 from typing import Final
@@ -43,19 +45,24 @@ _COUNTED: dict[str, str] = {
 MOST_UNCOUNTED: Final = 1000
 
 _counts: dict[str, dict[str, float]] = {}
-_hits: dict[str, list[float]] = {}
+_hits: defaultdict[str, list[float]] = defaultdict(list)
 _lock = Lock()
 
 
 def count_hit(function: str, seconds: float) -> None:
     """Count a hit of a function, as `count()` does its event, and sooner."""
-    uncounted = _hits.get(function)
-    if uncounted is None:
-        uncounted = _hits.setdefault(function, [])
+    uncounted = _hits[function]
     uncounted.append(seconds)
     if len(uncounted) >= MOST_UNCOUNTED:
         with _lock:
             _count_up(function)
+
+
+def count_hits(function: str, seconds: Sequence[float]) -> None:
+    """Count several hits of a function."""
+    if seconds:
+        _hits[function] += seconds[:-1]
+        count_hit(function, seconds[-1])
 
 
 def _count_up(function: str) -> None:

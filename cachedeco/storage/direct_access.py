@@ -6,7 +6,7 @@ changed: readers and writers use the methods of the cache then. What is stored i
 """
 
 import pickle
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +29,11 @@ _SHORT: Final = pickle.SHORT_BINBYTES[0]
 _LONG: Final = pickle.BINBYTES[0]
 _MEMOIZE_AND_STOP: Final = pickle.MEMOIZE + pickle.STOP
 _SHORTEST: Final = 15  # the pickle of b""
+# Of the pickle of a token, which is sixteen bytes: what is before it, where it ends, and how long it is.
+_BEFORE_TOKEN: Final = pickle.dumps(bytes(16), pickle.HIGHEST_PROTOCOL)[: -16 - len(_MEMOIZE_AND_STOP)]
+_TOKEN_START: Final = len(_BEFORE_TOKEN)
+_TOKEN_END: Final = _TOKEN_START + 16
+_TOKEN_PICKLE_BYTES: Final = _TOKEN_END + len(_MEMOIZE_AND_STOP)
 
 
 class LocalMemory(NamedTuple):
@@ -100,6 +105,16 @@ def redis_connections_of(cache: BaseCache) -> RedisConnections | None:
 def pickle_bytes(value: bytes) -> bytes:
     """Return bytes as LocMemCache and RedisCache store them, so that their own `get()` returns them."""
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def bytes_in_pickles(several: Iterable[bytes | None]) -> list[bytes | None]:
+    """Return `bytes_in_pickle()` of each: in one pass, as most are the pickles of tokens."""
+    return [
+        data[_TOKEN_START:_TOKEN_END]
+        if data is not None and len(data) == _TOKEN_PICKLE_BYTES and data.startswith(_BEFORE_TOKEN)
+        else bytes_in_pickle(data)
+        for data in several
+    ]
 
 
 def bytes_in_pickle(data: bytes | None) -> bytes | None:

@@ -66,7 +66,8 @@ Stamp = tuple[bytes, ...]  # tokens in the order of their keys
 
 _origin = Struct("<32sdI")  # process; when it stored the entry, seconds since the epoch; statements that were run
 _header = Struct("<dddIIB")  # expiry, stale window, seconds of the computation, lengths of models and names, flags
-FIXED_BYTES: Final = _origin.size + _header.size
+_HEADER_BYTES: Final = _header.size
+FIXED_BYTES: Final = _origin.size + _HEADER_BYTES
 MOST_TOKENS: Final = 0xFFFF  # the largest count
 HOST: Final = gethostname()[:24]
 IS_ERROR: Final = 1  # flag: the value is an exception that the call raised
@@ -148,21 +149,12 @@ def encode_entry(
             _header.pack(entry.expires, entry.stale, entry.seconds, len(entry.models), len(names), flags),
         )
     )
-    trailer = _trailer(codec.serializer, key.encode(), (*stamp, *nested_tokens.values()))
+    tokens = (*stamp, *nested_tokens.values())
+    trailer = b"".join((*tokens, key.encode(), codec.serializer.tails[len(tokens)]))
     return b"".join((body, codec.signature(key, body, trailer), trailer))
 
 
-def _trailer(serializer: EntrySerializer, key: bytes, tokens: Sequence[bytes | None]) -> bytes:
-    """
-    Return the trailer: tokens, the whole key, the number of tokens, format id.
-
-    Raises:
-        TypeError: A token is absent.
-    """
-    return b"".join((*tokens, key, serializer.tails[len(tokens)]))  # type: ignore[arg-type] # as the docstring says
-
-
-def decode_values(
+def decode_values(  # noqa: PLR0911 -- one return for each reason
     codec: EntryCodec, key: str, values: Sequence[bytes | None], names: bytes | None = None
 ) -> Entry | None:
     """
@@ -179,34 +171,39 @@ def decode_values(
         names: The names of the nested tokens that were read, separated by line ends: the entry must name the same.
             None: they are not compared.
     """
-    data, *tokens = values
-    serializer, whole_key = codec.serializer, key.encode()
+    serializer, data, whole_key, count = codec.serializer, values[0], key.encode(), len(values) - 1
+    if type(data) is not bytes:
+        return None
     # By the number of tokens alone. If the lengths of the values that lie under the tokens' keys now could move this
     # offset, an attacker could present a part of a value as the signature, and have the bytes before it unpickled.
-    skipped = serializer.skipped + TOKEN_BYTES * len(tokens) + len(whole_key)
-    if type(data) is not bytes or (body_end := len(data) - skipped) < FIXED_BYTES:
+    body_end = len(data) - serializer.skipped - TOKEN_BYTES * count - len(whole_key)
+    if body_end < FIXED_BYTES:
         return None
     try:
-        if data[body_end + serializer.signature_bytes :] != _trailer(serializer, whole_key, tokens):
+        trailer = b"".join([*values[1:], whole_key, serializer.tails[count]])  # type: ignore[list-item] # caught
+    except TypeError:  # a token is absent
+        return None
+    if data[body_end + serializer.signature_bytes :] != trailer:
+        return None
+    expires, stale, seconds, models, length, flags = _header.unpack_from(data, body_end - _HEADER_BYTES)
+    value_end = body_end - FIXED_BYTES
+    if models or length or names or serializer.signer:  # nearly never
+        names_start = value_end - length
+        value_end = names_start - models
+        if (
+            value_end < 0
+            or (names is not None and data[names_start : names_start + length] != names)
+            or (serializer.signer and not codec.accepts(key, data, body_end))
+            or (models and not are_current(data[value_end:names_start]))
+        ):
             return None
-    except TypeError:
-        return None
-    expires, stale, seconds, models, length, flags = _header.unpack_from(data, body_end - _header.size)
-    names_end = body_end - FIXED_BYTES
-    value_end = names_end - length - models
-    if (
-        value_end < 0
-        or (names is not None and data[names_end - length : names_end] != names)
-        or (serializer.signer and not codec.accepts(key, data, body_end))
-        or (models and not are_current(data[value_end : value_end + models]))
-    ):
-        return None
     try:
         value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
-    return Entry(value, expires, seconds, stale, bool(flags & IS_ERROR))
+    # Entry() is written in Python, and each hit makes one.
+    return tuple.__new__(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))
 
 
 def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] | None) -> Entry | None:
@@ -245,7 +242,7 @@ def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
     names_end = body_end - FIXED_BYTES
     if names_end < 0 or not data.startswith(whole_key, key_start):
         return None
-    *_, models, names, _ = _header.unpack_from(data, body_end - _header.size)
+    *_, models, names, _ = _header.unpack_from(data, body_end - _HEADER_BYTES)
     models_end = names_end - names
     value_end = models_end - models
     return None if value_end < 0 else _Layout(value_end, models_end, names_end, body_end, signature_end)

@@ -6,12 +6,15 @@ KEY_FUNCTION of the project is called for each key: it may name the tenant of th
 keys of tables: a row that one tenant saves is a row for all.
 """
 
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import Final, NamedTuple
 
 from django.core.cache.backends.base import BaseCache, default_key_func
 
 from cachedeco.storage.cache_keys import LONGEST_KEY, USUAL_KEY_BUDGET, digest_key, is_valid_key
 from cachedeco.storage.connections import open_cache, scope_of
+
+_VALID: Final = bytes(range(0x21, 0x7F))  # memcached takes these characters
 
 
 class KeyFunctionError(Exception):
@@ -65,20 +68,26 @@ class Keyspace(NamedTuple):
         """Return the whole keys for those that a compiled function has returned: they begin as it was told."""
         prefix = self.prefix
         if prefix is not None:
-            # The usual case. memcached takes these characters: no spaces, no control characters, one byte each.
+            # The usual case. Sooner than is_valid_key(), which looks at each character by itself.
             text = "".join(keys)
-            if text.isascii() and text.isprintable() and " " not in text:
+            if text.isascii() and not text.encode().translate(None, _VALID):
                 longest = len(prefix) + self.key_budget
-                for key in keys:
-                    if len(key) > longest:
-                        break
-                else:
+                if len(text) <= longest or max(map(len, keys)) <= longest:
                     return keys
         tables, others = len(self.table_prefix), len(self.start)
         return [
             self.table_key(key[tables:]) if key.startswith(self.table_prefix) else self.whole_key(key[others:])
             for key in keys
         ]
+
+    def finish_each(self, calls: list[list[str]]) -> list[list[str]]:
+        """Return what `finish()` does for the keys of each of several calls."""
+        keys = [*chain.from_iterable(calls)]
+        whole = self.finish(keys)
+        if whole is keys:
+            return calls
+        rest = iter(whole)
+        return [[*islice(rest, len(each))] for each in calls]
 
     def _whole(self, key: str, prefix: str | None) -> str:
         if len(key) > self.key_budget or not is_valid_key(key):

@@ -7,6 +7,7 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 
 import re
 from collections.abc import Callable, Sequence
+from struct import Struct, error
 from typing import Final
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
@@ -24,10 +25,26 @@ _BEFORE_KEY: Final = b"\r\nVALUE "
 _AFTER_KEY: Final = b" 0 %d\r\n" % _TOKEN_BYTES
 _BETWEEN_KEYS: Final = _AFTER_KEY + b"\0" + _BEFORE_KEY
 _BEFORE_SIZE: Final = -len(b"16\r\n")
+# Of the reply of a hit: what is in the line of a key beside it and its size, and what is between two keys of tokens.
+_AROUND_KEY: Final = len(b"VALUE  0 ")
+_TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 _FEW: Final = 2**16
 _MANY: Final = 2**20
 
+
+class _Stamps(dict[int, Callable[[bytes, int], tuple[bytes, ...]]]):
+    """What cuts a stamp into its tokens, by their number."""
+
+    def __missing__(self, count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
+        cut = Struct("16s" * count).unpack_from
+        if count <= _MOST_KEPT:
+            self[count] = cut
+        return cut
+
+
+_STAMPS: Final = _Stamps()
+_MOST_KEPT: Final = 1000
 
 RaiseErrors = Callable[[bytes, bytes], None]
 
@@ -36,8 +53,8 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
     """
     Read a whole reply; return the values that were stored without flags, in order, None for others.
 
-    The usual reply is read here: it came in one piece, in the order of the keys, without flags. `read_values()` reads
-    any other; it raises the same.
+    The usual replies are read here: they came in one piece, in the order of the keys, without flags. `read_values()`
+    reads any other; it raises the same.
 
     Args:
         recv: Reads at most so many bytes from the connection.
@@ -46,29 +63,65 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
 
         raise_errors: As for `read_values()`.
     """
+    data = recv(_FEW)
+    values = _cut_hit(data, text)
+    if values is None:
+        values, data = _cut(recv, text, b"\r\n" + data)
+    if values is not None:
+        return values
+    names = text.split(b" ")
+    found = read_values(recv, names, raise_errors, data[2:])
+    return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
+
+
+def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
+    """
+    Return the values in the reply of a hit; None for another reply.
+
+    An entry ends with its stamp and its key, so it says itself which tokens must follow: these are compared with the
+    whole rest of the reply at once. Where they are others it is no hit, and the reply is cut key by key.
+    """
+    first, _, rest = text.partition(b" ")
+    try:
+        begin = data.index(b"\r\n") + 2
+        end = begin + int(data[len(first) + _AROUND_KEY : begin - 2])
+        count = rest.count(b" ") + 1
+        tokens = _STAMPS[count](data, data.rindex(first, begin, end) - _TOKEN_BYTES * count)
+    except (ValueError, error):  # no size, no entry, or no place for a stamp
+        return None
+    if b"%" in rest:
+        rest = rest.replace(b"%", b"%%")
+    tail = b"\r\nVALUE %b 0 16\r\n%%b\r\nEND\r\n" % rest.replace(b" ", _TOKEN_BETWEEN_KEYS) % tokens
+    if data[end:] != tail or not data.startswith(b"VALUE %b 0 " % first):
+        return None
+    return [data[begin:end], *tokens]
+
+
+def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[bytes | None] | None, bytes]:
+    """Return the values in a usual reply, behind a line end, and None for another reply; and what has been read."""
     values: list[bytes | None] = []
-    first = recv(_FEW)
-    data, at = b"\r\n" + first, 0
-    find, starts_with = data.find, data.startswith
-    # A key contains no null byte. Most values of a hit are tokens, so the headers of all keys are made for these.
+    at = 0
+    find, starts_with, append = data.find, data.startswith, values.append
+    # A key contains no null byte. Most values are tokens, so the headers of all keys are made for these.
     for header in (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0"):
         if starts_with(header, at):
             begin = at + len(header)
             at = begin + _TOKEN_BYTES
+            append(data[begin:at])
         elif starts_with(header[:_BEFORE_SIZE], at):
             size_at = at + len(header) + _BEFORE_SIZE
-            begin = find(b"\r\n", size_at) + 2
-            # Where the line is not complete, this is no number of the reply, and what is behind it is not its end.
-            at = begin + int(data[size_at : begin - 2] or 0)
+            end = find(b"\r\n", size_at)
+            if end < 0:
+                return None, data
+            begin = end + 2
+            at = begin + int(data[size_at:end])
+            if at > len(data):
+                data = _extend(recv, data, at + _BEHIND_VALUE)
+                find, starts_with = data.find, data.startswith
+            append(data[begin:at])
         else:
-            values.append(None)
-            continue
-        values.append(data[begin:at])
-    if data[at:] == b"\r\nEND\r\n":
-        return values
-    names = text.split(b" ")
-    found = read_values(recv, names, raise_errors, first)
-    return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
+            append(None)
+    return values if data[at:] == b"\r\nEND\r\n" else None, data
 
 
 def read_values(

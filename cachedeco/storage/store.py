@@ -64,15 +64,24 @@ class Store:
             breaker.record_success()
         return values
 
-    def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
-        """Return the values that are there, by key, in chunks that one command takes; None if one failed."""
-        found: dict[str, bytes] = {}
+    def read_each(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """`read()` for any number of keys, in chunks that one command takes; None if one failed."""
+        if len(keys) <= MOST_KEYS_IN_DATABASE:
+            return self.read(keys) if keys else []
+        found: list[bytes | None] = []
         for chunk in self.chunks(keys):
             values = self.read(chunk)
             if values is None:
                 return None
-            found.update((key, value) for key, value in zip(chunk, values, strict=True) if value is not None)
+            found += values
         return found
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
+        """Return the values that are there, by key; None if the cache failed."""
+        values = self.read_each(keys)
+        if values is None:
+            return None
+        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
     @property
     def pipelines(self) -> bool:

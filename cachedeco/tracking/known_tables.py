@@ -60,6 +60,8 @@ class KnownTables:
     def renew(self, keys: Sequence[str]) -> list[str]:
         """Return the keys of a call with the tables that are known now: more than when they were worked out."""
         tables = self.keys
+        if list(keys[-len(tables) :]) == tables:
+            return list(keys)
         return [*[key for key in keys if key not in tables], *tables]
 
     def load(self) -> bool:

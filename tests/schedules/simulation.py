@@ -127,6 +127,18 @@ class Remembered(MutableMapping[str, tuple[str, ...]]):
         return len(world().process.remembered)
 
 
+class RememberedOfFunctions(Remembered):
+    """The same, by function: a name of a function has no space, and a key none, either."""
+
+    def __getitem__(self, key: str) -> Any:
+        """Remember."""
+        return super().__getitem__(f"function {key}")
+
+    def __setitem__(self, key: str, names: Any) -> None:
+        """Note."""
+        super().__setitem__(f"function {key}", names)
+
+
 def wait(promise: Promise[Any], seconds: float) -> Any:
     """Wait for a promise, at most so many seconds of the world, and return its value."""
     _wait("wait", ("wait for the flight",), seconds, promise)
@@ -178,6 +190,7 @@ REPLACED: dict[str, Any] = {
     "loading.single_flight._flights": FLIGHTS,
     "loading.single_flight._lock": Locked(),
     "tracking.nested_names.names_by_key": Remembered(),
+    "tracking.nested_names.names_by_function": RememberedOfFunctions(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
     "invalidation.delivery.delay": lambda _: None,
 }

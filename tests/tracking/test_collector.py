@@ -67,9 +67,9 @@ def test_process_that_meets_an_entry_first_knows_what_it_depends_on(
     floors = Floors(side)
     floors.call()
     floors.change()
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     invalidate(floors)
-    nested_names.names_by_key.clear()
+    nested_names.forget()
 
     assert NEW == floors.call()
 
@@ -236,7 +236,7 @@ def test_call_in_another_cache_counts(
     settings.CACHEDECO = {"ALIASES": ["default", "other"]}
     floors = Floors(side, **{where: {"cache": "other"}})
     floors.call()
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     assert OLD == floors.call()
     assert OLD == floors.call()
 

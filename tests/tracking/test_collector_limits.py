@@ -106,7 +106,7 @@ def test_inner_call_invalidated_in_a_transaction_that_commits() -> None:
     with transaction.atomic():
         floors.bottom.invalidate()
         assert NEW == floors.call()
-        nested_names.names_by_key.clear()
+        nested_names.forget()
         assert NEW == floors.call()
         with started(floors.top) as elsewhere:
             assert "top middle old" == elsewhere.result()
@@ -174,7 +174,7 @@ def test_keys_that_need_digests() -> None:
 
     text = "long and ü " * 50
     outer(text)
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     assert "outer old" == outer(text)
     floors.change()
     Namespace(f"ü {text}").invalidate()

@@ -9,7 +9,14 @@ import pytest
 from cachedeco import MISSING, cached_query
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import collect_dependencies, record_dependency
-from cachedeco.tracking.nested_names import names_by_key, remember
+from cachedeco.tracking.nested_names import (
+    forget,
+    known_names,
+    names_by_function,
+    names_by_key,
+    names_to_ask,
+    remember,
+)
 from tests.conftest import UseCaches
 from tests.loading.single_flight.callers import heard, reasons
 from tests.support.backends import Commands
@@ -34,7 +41,7 @@ def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Comm
     floors.call()
 
     assert ["get_many"] == sent(commands, side, floors.top)
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     assert ["get_many"] * 2 == sent(commands, side, floors.top)
     assert ["get_many"] == sent(commands, side, floors.top)
 
@@ -48,7 +55,7 @@ def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any,
 
     assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
     assert ["default", "other"] == [command.alias for command in commands]
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     assert ["get_many"] * 3 == sent(commands, SYNC, floors.top)
     assert ["get_many"] * 2 == sent(commands, SYNC, floors.top)
 
@@ -58,7 +65,7 @@ def test_miss_asks_once_where_nothing_is_there(commands: Commands) -> None:
     floors = Floors(SYNC)
     floors.call()
     floors.top.invalidate()
-    nested_names.names_by_key.clear()
+    nested_names.forget()
 
     commands.clear()
     assert MISSING is floors.top.peek()
@@ -72,7 +79,7 @@ def test_call_without_calls_inside_is_not_remembered() -> None:
     floors.call("bottom")
     floors.call("bottom")
 
-    assert {} == names_by_key
+    assert {} == names_by_function
 
 
 # --- other names than before ---
@@ -96,10 +103,11 @@ Choosing = tuple[Any, dict[str, Any], Floors, Floors]
 
 def computed_elsewhere(outer: Any) -> None:
     """Have another process refresh: this one remembers what it remembered before."""
-    before = names_by_key.copy()
+    before = names_by_key.copy(), names_by_function.copy()
     outer.refresh()
-    names_by_key.clear()
-    names_by_key.update(before)
+    forget()
+    names_by_key.update(before[0])
+    names_by_function.update(before[1])
 
 
 def test_names_change_between_computations(choosing: Choosing, commands: Commands) -> None:
@@ -132,7 +140,7 @@ def test_names_go_between_computations(choosing: Choosing, commands: Commands) -
     assert ["hit"] * 2 == [event.kind for event in told]
     first.bottom.invalidate()
     assert "plain" == outer.peek()
-    assert {} == names_by_key
+    assert [()] == list(names_by_key.values())
 
 
 def test_names_come_between_computations(choosing: Choosing) -> None:
@@ -171,24 +179,50 @@ def test_call_that_is_made_twice_counts_as_it_was_first() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was remembered first is forgotten first; what is forgotten costs one command."""
     monkeypatch.setattr(nested_names, "MOST_ENTRIES", 3)
+    remember("function", "all", ["name", "other name", "third"])
     for key in "abcd":
-        remember(key, ["name"])
-    remember("b", ["other name"])
-    remember("e", ["name"])
+        remember("function", key, ["name"])
+    remember("function", "b", ["other name"])
+    remember("function", "e", ["name"])
 
     assert {"b": ("other name",), "d": ("name",), "e": ("name",)} == names_by_key
 
 
+def test_names_of_a_function_are_the_union_of_those_of_its_entries() -> None:
+    """An entry is remembered by itself where it names others than its function: fewer, or in another order."""
+    remember("function", "a", ["first"])
+    remember("function", "b", ["second", "first"])
+    remember("function", "c", ["first", "second"])
+    remember("other", "d", ())
+
+    assert ("first", "second") == known_names("function")
+    assert () == known_names("other")
+    assert {"b": ("second", "first")} == names_by_key
+    assert [("first", "second"), ("second", "first")] == [names_to_ask("function", key) for key in "ab"]
+
+
+def test_function_whose_entries_name_too_many_is_known_by_what_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that are another for each call are not asked for on behalf of all calls; those of every call are."""
+    monkeypatch.setattr(nested_names, "MOST_NAMES", 3)
+    entries = {str(number): ("shared", f"own {number}") for number in range(5)}
+
+    for key, names in entries.items():
+        remember("function", key, names)
+
+    assert ("shared",) == known_names("function")
+    assert entries | {"0": ("shared",)} == {key: names_to_ask("function", key) for key in entries}
+
+
 def test_what_is_remembered_already_needs_no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hit that tells nothing new waits for nobody."""
-    remember("key", ["name"])
+    remember("function", "key", ["name"])
     held = threading.Lock()
     monkeypatch.setattr(nested_names, "_lock", held)
     with held:
-        remember("key", ["name"])
-        remember("other key", [])
+        remember("function", "key", ["name"])
+        remember("other function", "other key", [])
 
-    assert {"key": ("name",)} == names_by_key
+    assert ("name",) == known_names("function")
 
 
 @both
@@ -201,7 +235,7 @@ def test_entry_depends_on_so_many_at_most(
     outer = around(side, "outer", floors.bottom)
     outermost = around(side, "outermost", outer, wait=0)
     side.call(outer)
-    [names] = names_by_key.values()
+    [(names, _)] = names_by_function.values()
     side.call(outer.invalidate)
     own = len(names)
 

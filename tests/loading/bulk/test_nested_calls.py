@@ -81,7 +81,7 @@ def test_ids_depend_on_the_calls_inside_their_computation(side: Side, table: Tab
 
     many = table.over(rows_of, side)
     side.call(many, [1, 2])
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     commands.clear()
     strange = side.call(many, [1, 2])
     costs = commands.names

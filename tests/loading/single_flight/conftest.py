@@ -13,7 +13,7 @@ from tests.support.sources import read, source  # noqa: F401 -- fixtures
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """Begin without remembered names; fail a test after which a flight is still under way."""
-    nested_names.names_by_key.clear()
+    nested_names.forget()
     yield
     left = [*single_flight._flights]
     single_flight._flights.clear()

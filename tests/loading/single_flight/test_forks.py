@@ -130,6 +130,6 @@ def test_child_has_a_lock_of_its_own() -> None:
     """A child whose parent's other thread was remembering when it forked is not left waiting for that thread."""
     with nested_names._lock:
         state.reset_in_child()
-        nested_names.remember("key", ["name"])
+        nested_names.remember("function", "key", ["name"])
 
-    assert {"key": ("name",)} == nested_names.names_by_key
+    assert ("name",) == nested_names.known_names("function")

@@ -1,0 +1,22 @@
+"""The benchmarks run, in small: what they measure is no part of the tests."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import ROOT
+
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes", "memcached_server", "redis_server")
+
+
+def test_benchmark_of_hits_measures_each_mark() -> None:
+    """Each mark has a line, with what is asked and what was measured; and so has each way to write."""
+    command = [sys.executable, "benchmarks/bench_hit.py", "--rounds", "2", "--calls", "1"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    marks = [line for line in done.stdout.splitlines() if " / " in line]
+    assert 13 == len(marks)
+    assert 5 == sum("miss" in line or "invalidate" in line for line in done.stdout.splitlines())
