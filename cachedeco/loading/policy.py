@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.entries import Entry, EntryCodec
@@ -33,11 +34,13 @@ class CachePolicy:
     declared: frozenset[str] = frozenset()  #: tables that *depends_on* names, by models and `rows()`
     tables: KnownTables | None = None  #: those that the function reads; None if it does not depend on them
     audit: float = 0.0  #: probability that a hit is audited
+    advice: Advice = field(init=False, compare=False)
     inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited
 
     def __post_init__(self) -> None:
         """Compute once what each hit reads."""
         object.__setattr__(self, "inspects_hits", bool(self.early or self.audit))
+        object.__setattr__(self, "advice", Advice(lambda reason: self.emit("advice", "", reason=reason)))
 
     @property
     def max_stale(self) -> float:

@@ -146,6 +146,9 @@ def load_flow(load: Load) -> Flow[Values]:
         load, values = yield partial(_look_again, load)
     for each, found in load.misses.items():
         policy.emit("bypassed" if each in load.unstamped else "miss", found.key)
+    dead = sum(found.entry is None and found.key in (found.raw or ()) for found in load.misses.values())
+    if dead:
+        policy.advice.count_dead(policy.function, dead)
     if not (yield _must_compute_alone):
         deadline = monotonic() + policy.wait
         while load.misses and deadline > monotonic():

@@ -34,7 +34,7 @@ def end_reading(policy: CachePolicy, tables: KnownTables, computation: Computati
     if not tables.learn(reads.read):
         computation.problems.append(TOO_MANY)
     if not tables.names and not computation.tokens:
-        policy.emit("advice", "", reason=NOTHING_READ)
+        policy.advice.give(NOTHING_READ)
 
 
 def with_tables(

@@ -32,6 +32,10 @@ def log(event: Event) -> None:
             event.key,
             event.cache,
         )
+    elif event.kind == "advice":
+        logger.warning("%s(): %s.", event.function, event.reason)
+    elif event.kind == "unwatched":
+        logger.warning("%s.", event.reason)
     elif event.kind == "breaker_opened":
         logger.warning("Bypassing cache %r from now on: %s.", event.cache, event.reason)
     elif event.kind == "breaker_closed":

@@ -1,0 +1,48 @@
+"""Advice: tell once, for each function, that it is cached in a way that does not help."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Final
+
+from cachedeco.runtime.statistics import statistics
+
+# Entries of a function that were found dead, and hits among these that are too few, before that is told.
+ENOUGH: Final = 100
+TOO_FEW: Final = 10
+UNREAD: Final = (
+    f"{ENOUGH} entries were invalidated, and fewer than {TOO_FEW} hits came between: what it depends on is written more"
+    " often than it is called. Name models or rows() instead of AUTO, or say depends_on=() if its value may be old for"
+    " its timeout"
+)
+
+
+class Advice:
+    """What one function was told, and what it is told next. Thread-safe."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        """Begin with nothing; *tell* gets a reason."""
+        self._tell = tell
+        self._told: set[str] = set()
+        self._dead = 0
+        self._hits = 0
+        self._lock = Lock()
+
+    def give(self, reason: str) -> None:
+        """Tell a reason, once."""
+        with self._lock:
+            is_new = reason not in self._told
+            self._told.add(reason)
+        if is_new:
+            self._tell(reason)
+
+    def count_dead(self, function: str, dead: int) -> None:
+        """Count entries that were there and could not be served: invalidated, nearly always."""
+        with self._lock:
+            self._dead += dead
+            if self._dead < ENOUGH:
+                return
+            self._dead = 0
+        hits = statistics(function).hits
+        is_unread, self._hits = hits - self._hits < TOO_FEW, hits
+        if is_unread:
+            self.give(UNREAD)

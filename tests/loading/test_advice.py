@@ -1,0 +1,57 @@
+"""A function is told, once, that it is cached in a way that does not help."""
+
+import logging
+
+import pytest
+
+from cachedeco import AUTO, cached_query
+from cachedeco.loading.advice import ENOUGH, UNREAD
+from cachedeco.loading.tables import NOTHING_READ
+from cachedeco.testing import capture_events, isolated
+
+
+def test_entries_that_die_before_they_are_read_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A function that is invalidated more often than it is called is named, with what to do."""
+
+    @cached_query(name="tests.advice.unread")
+    def unread(n: int) -> int:
+        return n
+
+    with capture_events(unread) as events, caplog.at_level(logging.WARNING, "cachedeco"):
+        for _ in range(3 * ENOUGH):
+            unread(1)
+            unread.invalidate_all()
+
+    assert [UNREAD] == [event.reason for event in events if event.kind == "advice"]
+    assert [f"tests.advice.unread(): {UNREAD}."] == caplog.messages
+
+
+def test_entries_that_are_read_are_no_fault() -> None:
+    """A function that is called more often than it is invalidated is told nothing."""
+
+    @cached_query(name="tests.advice.read")
+    def read(n: int) -> int:
+        return n
+
+    with capture_events(read) as events:
+        for _ in range(2 * ENOUGH):
+            read(1)
+            read(1)
+            read.invalidate_all()
+
+    assert [] == [event for event in events if event.kind == "advice"]
+
+
+@pytest.mark.django_db
+def test_computation_under_auto_that_reads_nothing_is_told_once() -> None:
+    """Nothing would end its entry but the timeout: it is stored, and its author is told."""
+
+    @cached_query(name="tests.advice.nothing", depends_on=[AUTO])
+    def nothing(n: int) -> int:
+        return n
+
+    with isolated(), capture_events(nothing) as events:
+        assert [1, 2, 1] == [nothing(1), nothing(2), nothing(1)]
+
+    assert [NOTHING_READ] == [event.reason for event in events if event.kind == "advice"]
+    assert 1 == nothing.stats().hits
