@@ -183,7 +183,11 @@ class ChangedParts:
     """The parts that one statement concerns, by table: made before it runs."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, written: frozenset[str], statement: RowStatement, parameters: Sequence[Any]
+        self,
+        connection: BaseDatabaseWrapper,
+        written: frozenset[str],
+        statement: RowStatement,
+        parameters: Sequence[Any],
     ) -> None:
         """Read what has to be read before the statement runs."""
         self._connection = connection
@@ -263,7 +267,7 @@ class ChangedParts:
         found: set[str] = set()
         for model, own in by_model.items():
             # Not by a manager of the model: it may leave rows out.
-            rows: "QuerySet[Model]" = QuerySet(model, using=connection.alias).filter(pk__in=keys).order_by()
+            rows: QuerySet[Model] = QuerySet(model, using=connection.alias).filter(pk__in=keys).order_by()
             features = connection.features
             if features.has_select_for_update and not connection.get_autocommit():
                 # Two transactions that move the row at once: the second must see where the first has put it. The
@@ -307,7 +311,7 @@ class ChangedParts:
         """Return a parameter as it is when it is read back."""
         if not isinstance(value, PLAIN):
             raise UnknownPartsError
-        column: Any = field.get_col(self._model._meta.db_table)  # type: ignore[attr-defined] # missing in the stubs
+        column: Any = field.get_col(self._model._meta.db_table)
         backend: Any = self._connection.ops
         for convert in (*backend.get_db_converters(column), *column.get_db_converters(self._connection)):
             value = convert(value, column, self._connection)
@@ -333,7 +337,7 @@ def changed_parts(
     """
     Return the parts that a statement is about to change; None if it may change any, or if it makes no difference.
 
-    Reads from the database, and may raise what this raises.
+    May read from the database, and raise what this raises.
     """
     # A process that starts does not know all functions yet.
     if not apps.ready or current_mode() == "off" or commits.is_noted(connection, written):

@@ -22,15 +22,15 @@ LONGEST_REMEMBERED: Final = 2_000
 _NAME: Final = r'(?:"[^"]+"|`[^`]+`)'
 _RETURNING: Final = rf"(?: RETURNING (?P<returned>{_NAME}(?:\.{_NAME})?)(?:, {_NAME}(?:\.{_NAME})?)*)?"
 _INSERT: Final = re.compile(
-    rf"INSERT (?:OR IGNORE )?INTO (?P<table>{_NAME}) \((?P<columns>{_NAME}(?:, {_NAME})*)\) "
+    rf"INSERT (?:OR IGNORE )?INTO (?P<table>{_NAME}) \((?P<columns>{_NAME}(?:, {_NAME})*)\) "  # noqa: S608 -- a pattern, which nothing executes
     rf"(?:VALUES (?P<rows>\(.*\))|SELECT \* FROM UNNEST\((?P<lists>[^,]*(?:, [^,]*)*)\))"
     rf"(?: ON CONFLICT DO NOTHING)?{_RETURNING}"
 )
 _UPDATE: Final = re.compile(
-    rf"UPDATE (?P<table>{_NAME}) SET (?P<sets>.+) WHERE (?P<of>{_NAME})\.(?P<key>{_NAME}) = %s{_RETURNING}"
+    rf"UPDATE (?P<table>{_NAME}) SET (?P<sets>.+) WHERE (?P<of>{_NAME})\.(?P<key>{_NAME}) = %s{_RETURNING}"  # noqa: S608 -- as above
 )
 _DELETE: Final = re.compile(
-    rf"DELETE FROM (?P<table>{_NAME}) WHERE (?P<of>{_NAME})\.(?P<key>{_NAME}) (?:= %s|IN \(%s(?:, %s)*\))"
+    rf"DELETE FROM (?P<table>{_NAME}) WHERE (?P<of>{_NAME})\.(?P<key>{_NAME}) (?:= %s|IN \(%s(?:, %s)*\))"  # noqa: S608 -- as above
 )
 _LIST: Final = re.compile(r"\(%s\)::[\w ]+(?:\(\d+(?:, \d+)?\))?\[\]")
 _SET: Final = re.compile(rf"({_NAME}) = (.+)")

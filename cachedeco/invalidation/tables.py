@@ -101,7 +101,9 @@ class Tables:
                 result is empty.
         """
         keys: list[Any] = [field for field in self.models[table]._meta.local_concrete_fields if field.remote_field]
-        tables_by_key = {key: key.remote_field.model._meta.concrete_model._meta.db_table for key in keys}
+        tables_by_key: dict[Any, str] = {
+            key: key.remote_field.model._meta.concrete_model._meta.db_table for key in keys
+        }
         sides = self._sides.get(table, set()) - self._reached_from(table) - {table}
         for key, side in tables_by_key.items():
             is_only_key = [*tables_by_key.values()].count(side) == 1 and key.target_field.primary_key

@@ -50,9 +50,7 @@ def end_tables(
     commits.note_written(connection, tables)
 
 
-def _end_parts(
-    connection: BaseDatabaseWrapper, tables: frozenset[str], parts: Mapping[str, Iterable[str]]
-) -> None:
+def _end_parts(connection: BaseDatabaseWrapper, tables: frozenset[str], parts: Mapping[str, Iterable[str]]) -> None:
     namespaces = {
         *map(table_namespace, tables),
         *map(rows_of_table, tables - parts.keys()),

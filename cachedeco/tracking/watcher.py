@@ -6,13 +6,14 @@ It is a wrapper around the execution of statements, as `connection.execute_wrapp
 block ends with a `pop()` of the last wrapper, and never takes this one. Whether it is there is asked of the list, and
 not remembered: when a connection is made, at the begin of a request and around computations.
 
-Nothing here raises: a text that can't be understood has written every table.
+Nothing here raises: a text that can't be understood has written every table. The exception: in a transaction, a row
+that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
 """
 
 from typing import Any, Final, Protocol
 
 from django.core.signals import request_started
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -75,7 +76,12 @@ def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) ->
     token = collector.innermost.set(None)
     try:
         return changed_parts(context["connection"], effect.writes, sql, params)
-    except Exception:  # noqa: BLE001 -- a field of the user's, or the database: all parts are ended
+    except DatabaseError:
+        # The database may have rolled back, as after a deadlock: without the exception, the rest would be committed.
+        if not context["connection"].get_autocommit():
+            raise
+        return None
+    except Exception:  # noqa: BLE001 -- a field of the user's may raise anything: all parts are ended
         return None
     finally:
         collector.innermost.reset(token)
