@@ -78,7 +78,9 @@ def test_connection_that_is_not_watched_is_w001(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.django_db
 def test_wrapper_in_front_of_the_watcher_is_w001(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrapper that runs before the watcher may change the text that this sees."""
-    monkeypatch.setattr(connections["default"], "execute_wrappers", [lambda execute, *args: execute(*args), watcher.watch])
+    monkeypatch.setattr(
+        connections["default"], "execute_wrappers", [lambda execute, *args: execute(*args), watcher.watch]
+    )
 
     assert 1 == len(found("cachedeco.W001"))
 

@@ -5,13 +5,11 @@ from collections.abc import Callable
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import transaction
-from django.template import Context, Engine
 
 from tests.invalidation.dependencies.roster import (
     is_kept,
     kept,
     made_squad,
-    name_of,
     players,
     players_of,
     squads,
