@@ -9,6 +9,7 @@ from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules, module_has_submodule
 
+from cachedeco.invalidation import parts
 from cachedeco.runtime import conf, private_api
 from cachedeco.tracking import watcher
 
@@ -33,6 +34,7 @@ class CachedecoConfig(AppConfig):
         private_api.require()
         for door in filter(partial(module_has_submodule, self.module), DOORS):  # a distribution may leave one out
             import_module(f"{self.name}.{door}").register()
+        parts.connect()
         with suppress(ImproperlyConfigured):  # reported by the check E001
             autodiscover_modules(*conf.settings().MODULES)
         watcher.start()

@@ -1,14 +1,17 @@
 """System checks of the cached functions: their caches, databases and dependencies."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from cachedeco.functions.base import is_under_classmethod
 from cachedeco.functions.spec import all_specs
+from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.runtime import conf
 from cachedeco.tracking.watcher import is_watched
 
@@ -66,6 +69,36 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
                 hint = "Name a model as 'app_label.Model', and a field by its name or its column."
                 messages.append(Error(str(error), hint=hint, id="cachedeco.E008"))
     return messages
+
+
+@register("cachedeco")
+def check_parts(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+    """Check that every process which writes knows the fields by which functions depend on rows."""
+    messages: list[CheckMessage] = []
+    for spec in all_specs():
+        for dependency in spec.dependencies:
+            with suppress(TypeError):  # reported by E008
+                model, field = dependency.resolve()
+                if field is not None and not are_parts_known(model, field):
+                    messages.append(
+                        Warning(
+                            f"{spec.name}() depends on every row of {model._meta.label}, and not on those of one "  # noqa: SLF001 -- Django documents it
+                            f"{field.name}: {spec.source.function.__module__} is not imported when Django starts, so "
+                            "that other processes would not know of it.",
+                            hint=_hint_for(spec.source.function.__module__),
+                            id="cachedeco.W002",
+                        )
+                    )
+    return messages
+
+
+def _hint_for(module: str) -> str:
+    """Return what makes every process import a module."""
+    for app in apps.get_app_configs():
+        inside = module.removeprefix(f"{app.name}.")
+        if inside != module:
+            return f"Add {inside!r} to CACHEDECO['MODULES']: each process then imports it."
+    return f"Import {module} in the ready() of an app: each process then imports it."
 
 
 @register("cachedeco")

@@ -67,6 +67,8 @@ class Tables:
         self._statement_of = statements.Tables(self.models, named).statement_of
         self._effect_of = lru_cache(MOST_EFFECTS)(self._expanded)
         self._own = frozenset(_tables_of_caches())
+        self._families = _families(every_model)
+        self._sides = _sides(every_model)
         self._concerned = _concerned_tables(every_model)
         self._by_database = _pointing_tables(every_model, BY_DATABASE)
         self._by_any_key = _pointing_tables(every_model, None)
@@ -78,6 +80,41 @@ class Tables:
     def concerned_by(self, table: str) -> set[str]:
         """Return the tables whose entries a written row ends: none if the table is ignored."""
         return {table, *self._concerned.get(table, ())} - self.ignored
+
+    def tables_of_one_row(self, table: str, *, is_deleted: bool) -> frozenset[str]:
+        """
+        Return the tables in which a changed row of a table concerns one row at most, with the same primary key.
+
+        These are the table itself, and its multi-table parents and children, where the link is the primary key.
+        """
+        others = self._reached_from(table) if is_deleted else set()
+        return frozenset({table, *self._families.get(table, ())} - others.union(self._sides.get(table, ())))
+
+    def side_chosen_by(self, table: str, column: str) -> str:
+        """
+        Return the side of a many-to-many table of which only rows with these primary keys lose relations.
+
+        Args:
+            table: The many-to-many table, of which rows are deleted.
+
+            column: The one by whose values they are chosen. If it points to no side, or both sides are one table, the
+                result is empty.
+        """
+        keys: list[Any] = [field for field in self.models[table]._meta.local_concrete_fields if field.remote_field]
+        tables_by_key: dict[Any, str] = {
+            key: key.remote_field.model._meta.concrete_model._meta.db_table for key in keys
+        }
+        sides = self._sides.get(table, set()) - self._reached_from(table) - {table}
+        for key, side in tables_by_key.items():
+            is_only_key = [*tables_by_key.values()].count(side) == 1 and key.target_field.primary_key
+            if key.column == column and is_only_key and side in sides:
+                return side
+        return ""
+
+    def _reached_from(self, table: str) -> set[str]:
+        """Return the tables of rows that the database may change when it deletes rows of a table."""
+        reached = _reachable([table], self._by_database)
+        return reached.union(*[self._concerned.get(each, ()) for each in reached])
 
     def everything(self) -> frozenset[str]:
         """Return all tables that are not ignored."""
@@ -142,16 +179,36 @@ def _tables_of_caches() -> Iterator[str]:
 
 def _concerned_tables(all_models: Iterable[ModelClass]) -> Mapping[str, set[str]]:
     """Return which other tables a written row belongs to: both sides of a many-to-many table, parents and children."""
-    concerned: defaultdict[str, set[str]] = defaultdict(set)
+    concerned = defaultdict(set, _sides(all_models))
     for model in all_models:
         for parent in model._meta.all_parents:
             concerned[model._meta.db_table].add(parent._meta.db_table)
             concerned[parent._meta.db_table].add(model._meta.db_table)
+    return concerned
+
+
+def _sides(all_models: Iterable[ModelClass]) -> dict[str, set[str]]:
+    """Return the tables of both sides of each many-to-many table."""
+    sides: defaultdict[str, set[str]] = defaultdict(set)
+    for model in all_models:
         for field in model._meta.local_many_to_many:
             relation: Any = field.remote_field
             through = relation.through._meta.db_table
-            concerned[through] |= {model._meta.db_table, relation.model._meta.concrete_model._meta.db_table}
-    return concerned
+            sides[through] |= {model._meta.db_table, relation.model._meta.concrete_model._meta.db_table}
+    return sides
+
+
+def _families(all_models: Iterable[ModelClass]) -> Mapping[str, set[str]]:
+    """Return the multi-table parents and children of each table that share a primary key with it."""
+    families: defaultdict[str, set[str]] = defaultdict(set)
+    for model in all_models:
+        key: Any = model._meta.pk
+        while key.remote_field and key.remote_field.parent_link:
+            parent = key.remote_field.model._meta
+            families[model._meta.db_table].add(parent.db_table)
+            families[parent.db_table].add(model._meta.db_table)
+            key = parent.pk
+    return families
 
 
 def _pointing_tables(all_models: Iterable[ModelClass], handlers: Iterable[object] | None) -> Mapping[str, set[str]]:

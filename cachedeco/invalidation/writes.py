@@ -1,14 +1,16 @@
 """Writes: end what depends on the tables that a statement has written."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from itertools import chain
+from types import MappingProxyType
 from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate_on
-from cachedeco.invalidation.namespaces import rows_of_table, table_namespace
+from cachedeco.invalidation.namespaces import Namespace, rows_of_table, table_namespace
 from cachedeco.runtime import conf, modes
 from cachedeco.storage.store import Store
 
@@ -18,14 +20,28 @@ MOST_REMEMBERED: Final = 1_000
 _invalidations: dict[frozenset[str], tuple[Invalidation, ...]] = {}
 
 
-def end_tables(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> None:
+def end_tables(
+    connection: BaseDatabaseWrapper,
+    tables: frozenset[str],
+    parts: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> None:
     """
     End all entries that depend on these tables, or on rows of them, in every cache of the setting `ALIASES`.
 
     In a transaction of the connection at its commit, all together; else at once. A write that repeats the tables of an
     earlier one of its transaction costs next to nothing.
+
+    Args:
+        connection: The one that has run the statement.
+
+        tables: Those that the statement has written.
+
+        parts: Texts of the rows that it has changed, by table; of a table that is left out it may have changed all.
     """
     if not tables or modes.current_mode() == "off" or commits.is_noted(connection, tables):
+        return
+    if parts:
+        _end_parts(connection, tables, parts)
         return
     several = _invalidations.get(tables)
     if several is None:
@@ -34,20 +50,34 @@ def end_tables(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> None:
     commits.note_written(connection, tables)
 
 
+def _end_parts(connection: BaseDatabaseWrapper, tables: frozenset[str], parts: Mapping[str, Iterable[str]]) -> None:
+    namespaces = {
+        *map(table_namespace, tables),
+        *map(rows_of_table, tables - parts.keys()),
+        *(rows_of_table(table, text) for table, texts in parts.items() for text in texts),
+    }
+    # No set of tables has the empty name: this write does not end all parts of its tables.
+    ended = frozenset({"", *(namespace.path for namespace in namespaces)})
+    if not commits.is_noted(connection, ended):
+        invalidate_on(connection, list(_invalidations_of(sorted(namespaces, key=lambda each: each.path))))
+        commits.note_written(connection, ended)
+
+
 def _remember(tables: frozenset[str]) -> tuple[Invalidation, ...]:
-    several = tuple(_invalidations_of(tables))
+    pairs = [(table_namespace(table), rows_of_table(table)) for table in sorted(tables)]
+    several = tuple(_invalidations_of(chain.from_iterable(pairs)))
     if len(_invalidations) >= MOST_REMEMBERED:
         _invalidations.clear()
     _invalidations[tables] = several
     return several
 
 
-def _invalidations_of(tables: Iterable[str]) -> Generator[Invalidation]:
+def _invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation]:
     settings = conf.settings()
+    several = list(namespaces)
     for store in map(Store, settings.ALIASES):
-        for table in sorted(tables):
-            for namespace in (table_namespace(table), rows_of_table(table)):
-                yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace))
+        for namespace in several:
+            yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Field, Model
 
 from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
+from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
 from cachedeco.keys.expressions import Expression, Subject, parse_template
 
@@ -88,6 +89,8 @@ class Dependency:
             self.reference = cast("ModelReference", item)  # resolve() refuses all else
         if apps.models_ready or not isinstance(self.reference, str):
             self.resolve()
+        if self.field is not None:
+            name_parts(self.reference, self.field)
 
     def resolve(self) -> tuple[type[Model], "Field[Any, Any] | None"]:
         """
@@ -107,9 +110,13 @@ class Dependency:
         return model, field
 
     def paths(self, subject: Subject) -> list[str]:
-        """Return the paths of a call's namespaces, as insides of f-strings over the values of the subject."""
+        """
+        Return the paths of a call's namespaces, as insides of f-strings over the values of the subject.
+
+        Rows that processes which write can't tell apart are the whole model.
+        """
         model, field = self.resolve()
-        if field is None:
+        if field is None or not are_parts_known(model, field):
             return [model_namespace(model).path]
         rows = rows_namespace(model).path
         private_prefix, alias = subject.private_prefix, f"{subject.private_prefix}rows{len(subject.values)}"

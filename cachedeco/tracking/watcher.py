@@ -6,17 +6,19 @@ It is a wrapper around the execution of statements, as `connection.execute_wrapp
 block ends with a `pop()` of the last wrapper, and never takes this one. Whether it is there is asked of the list, and
 not remembered: when a connection is made, at the begin of a request and around computations.
 
-Nothing here raises: a text that can't be understood has written every table.
+Nothing here raises: a text that can't be understood has written every table. The exception: in a transaction, a row
+that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
 """
 
 from typing import Any, Final, Protocol
 
 from django.core.signals import request_started
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from cachedeco.invalidation import commits, open_cursors
+from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
 from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
@@ -46,11 +48,12 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         collector.note_statement(effect, context["connection"], context["cursor"])
     if not effect.writes and effect.verb not in ENDS:
         return execute(sql, params, many, context)
+    parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
         return execute(sql, params, many, context)
     finally:
         # After an exception, too: it may have been raised when the statement had run.
-        _end(context["connection"], effect)
+        _end(context, effect, parts)
 
 
 def _effect_of(sql: Any) -> Effect:
@@ -68,9 +71,28 @@ def _everything() -> Effect:
         return Effect(verb="other")
 
 
-def _end(connection: BaseDatabaseWrapper, effect: Effect) -> None:
+def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) -> ChangedParts | None:
+    # What is read to know the parts is no read of the computation that writes.
+    token = collector.innermost.set(None)
     try:
-        end_tables(connection, effect.writes)
+        return changed_parts(context["connection"], effect.writes, sql, params)
+    except DatabaseError:
+        # The database may have rolled back, as after a deadlock: without the exception, the rest would be committed.
+        if not context["connection"].get_autocommit():
+            raise
+        return None
+    except Exception:  # noqa: BLE001 -- a field of the user's may raise anything: all parts are ended
+        return None
+    finally:
+        collector.innermost.reset(token)
+
+
+def _end(context: dict[str, Any], effect: Effect, parts: ChangedParts | None) -> None:
+    try:
+        if parts is None:
+            end_tables(context["connection"], effect.writes)
+        else:
+            end_tables(context["connection"], effect.writes, parts.after(context["cursor"]))
         if effect.verb in ENDS and commits.has_pending():
             commits.deliver_ended()
     except Exception as error:  # noqa: BLE001 -- as above

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.checks import CheckMessage, run_checks
+from django.db import connections
 
 from cachedeco import cached_query, rows
-from cachedeco.invalidation import signals
-from cachedeco.managers import InvalidatingManager
-from tests.invalidation.dependencies.roster import players, skills_used
-from tests.models import Skill, Squad
+from cachedeco.invalidation import parts
+from cachedeco.tracking import watcher
+from tests.models import ClubClass, Player, Squad
 
 
 def decorated(depends_on: Any) -> Callable[..., object]:
@@ -34,7 +34,7 @@ def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the midst of loading models, when a name may lead to one that comes later."""
     monkeypatch.setattr(apps, "models_ready", False)
     monkeypatch.setattr(apps, "ready", False)
-    monkeypatch.setattr(signals, "_watch_requests", dict(signals._watch_requests))
+    monkeypatch.setattr(parts, "_requests", dict(parts._requests))
 
 
 @pytest.mark.usefixtures("_loading")
@@ -56,80 +56,76 @@ def test_name_that_leads_nowhere_is_e008(monkeypatch: pytest.MonkeyPatch, depend
 
     assert "depends_on= of tests.checks.refused()" in message.msg
     assert message.hint
-    signals.connect()
+    parts.connect()
     with pytest.raises(TypeError, match="depends_on="):
         function(1)
 
 
-def warnings_of(model: str) -> list[str]:
-    """Return what W001 says of a model."""
-    return [each.msg for each in found("cachedeco.W001") if each.msg.count(f"{model} ")]
+@pytest.mark.django_db
+def test_connection_that_is_not_watched_is_w001(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alias is named, and the way to add a wrapper that leaves the others alone."""
+    Squad.objects.exists()
+    before = found("cachedeco.W001")
+    monkeypatch.setattr(connections["default"], "execute_wrappers", [])
+
+    [message] = found("cachedeco.W001")
+
+    assert [] == before
+    assert "Statements of the connection 'default' are not seen" in message.msg
+    assert "use connection.execute_wrapper()" in (message.hint or "")
 
 
-def test_manager_whose_bulk_writes_tell_nobody_is_w001() -> None:
-    """The model is named, the functions that would miss the write, and what to do."""
-    [message] = [each for each in found("cachedeco.W001") if "of tests.Squad do" in each.msg]
+@pytest.mark.django_db
+def test_wrapper_in_front_of_the_watcher_is_w001(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrapper that runs before the watcher may change the text that this sees."""
+    monkeypatch.setattr(
+        connections["default"], "execute_wrappers", [lambda execute, *args: execute(*args), watcher.watch]
+    )
 
-    assert "do not invalidate" in message.msg
-    assert "tests.invalidation.dependencies.roster.squads()" in message.msg
-    assert "InvalidatingManager" in (message.hint or "")
-
-
-def test_manager_of_ours_is_no_fault() -> None:
-    """A model that has it, as base manager too, is not named; nor is one that nobody can give a manager."""
-    assert players
-    assert [] == [*warnings_of("tests.Player"), *warnings_of("tests.Player_skills")]
+    assert 1 == len(found("cachedeco.W001"))
 
 
-def test_base_manager_that_tells_nobody_is_w001() -> None:
-    """`match.lineup_set.add(row)` is a bulk write by the base manager."""
-    [message] = [each for each in found("cachedeco.W001") if "of tests.Lineup to" in each.msg]
-
-    assert "add() of rows of tests.Lineup" in message.msg
-    assert "base_manager_name" in (message.hint or "")
+def unknown_parts(function: str) -> list[CheckMessage]:
+    """Return what W002 says of a function."""
+    return [each for each in found("cachedeco.W002") if f"{function}()" in each.msg]
 
 
-def test_base_manager_of_a_model_that_points_nowhere_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing can be added to what does not point to anything."""
-    manager = InvalidatingManager["Skill"]()
-    manager.model = Skill
-    before = warnings_of("tests.Skill") if skills_used else []
-    monkeypatch.setattr(Skill._meta, "default_manager", manager)
+def test_rows_of_a_module_that_is_not_imported_at_start_are_w002() -> None:
+    """The function depends on the whole model: the module is named, and the setting that has it imported."""
 
-    assert (1, []) == (len(before), warnings_of("tests.Skill"))
+    @cached_query(depends_on=[rows(ClubClass, name="{name}")], name="tests.checks.late")
+    def late(name: str) -> str:
+        return name
 
+    [message] = unknown_parts("tests.checks.late")
 
-def unwatched(model: str) -> list[str]:
-    """Return the hints of W002 for a model."""
-    return [each.hint or "" for each in found("cachedeco.W002") if f"when {model} changes" in each.msg]
-
-
-def test_function_of_a_module_that_not_every_process_imports_is_w002() -> None:
-    """The module is named, and the setting that has every process import it."""
-    [message] = [each for each in found("cachedeco.W002") if "roster.squads()" in each.msg]
-
-    assert "does not import tests.invalidation.dependencies.roster" in message.msg
-    assert "Add 'invalidation.dependencies.roster' to CACHEDECO['MODULES']" in (message.hint or "")
+    assert late
+    assert "depends on every row of tests.ClubClass, and not on those of one name" in message.msg
+    assert "tests.checks.test_dependencies is not imported when Django starts" in message.msg
+    assert "Add 'checks.test_dependencies' to CACHEDECO['MODULES']" in (message.hint or "")
 
 
-def test_model_that_is_watched_from_the_start_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where some function that every process imports depends on the same, each process invalidates."""
-    asked = {(Squad, None): True, ("tests.player", "squad_id"): True, ("nowhere.Model", None): True}
-    monkeypatch.setattr(signals, "_watch_requests", asked)
+def test_rows_that_are_known_at_start_are_no_fault() -> None:
+    """A function of any module may share a field with one that every process imports; and depend on whole models."""
 
-    assert ([], [], []) == (unwatched("tests.Squad"), unwatched("tests.Player"), unwatched("tests.Player.squad_id"))
-    assert unwatched("tests.Player.number")
+    @cached_query(depends_on=[rows(Player, number="{number}"), ClubClass], name="tests.checks.known")
+    def known(number: int) -> int:
+        return number
+
+    assert known
+    assert [] == [*unknown_parts("tests.checks.known"), *unknown_parts("roster.players_of")]
 
 
-def test_module_outside_any_app_is_imported_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_outside_any_app_is_imported_by_hand() -> None:
     """The setting finds modules inside apps only."""
 
-    def outside() -> int:
-        return 1
+    def outside(name: str) -> str:
+        return name
 
     outside.__module__ = "elsewhere"
-    function = cached_query(depends_on=[Squad], name="elsewhere.outside")(outside)
-    monkeypatch.setattr(signals, "_watch_requests", {})
+    function = cached_query(depends_on=[rows(ClubClass, name="{name}")], name="elsewhere.outside")(outside)
+
+    [message] = unknown_parts("elsewhere.outside")
 
     assert function
-    assert any("Import elsewhere in the ready()" in hint for hint in unwatched("tests.Squad"))
+    assert "Import elsewhere in the ready()" in (message.hint or "")

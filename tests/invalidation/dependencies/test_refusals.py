@@ -9,7 +9,7 @@ from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco import Namespace, cached_query, rows
-from cachedeco.invalidation import signals
+from cachedeco.invalidation import parts
 from tests.models import Player, Squad, YouthSquad
 
 
@@ -74,7 +74,7 @@ def test_malformed_template_is_refused() -> None:
 
 
 def test_app_that_is_not_installed_is_missed(settings: Any) -> None:
-    """Nobody would connect the models: the error says what to add."""
+    """No write would be seen: the error says what to add."""
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "cachedeco"]
 
     with pytest.raises(ImproperlyConfigured, match="add 'cachedeco' to INSTALLED_APPS"):
@@ -113,7 +113,7 @@ def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Be in the midst of loading models, when a name may lead to one that comes later."""
     monkeypatch.setattr(apps, "models_ready", False)
     monkeypatch.setattr(apps, "ready", False)
-    monkeypatch.setattr(signals, "_watch_requests", dict(signals._watch_requests))
+    monkeypatch.setattr(parts, "_requests", dict(parts._requests))
 
 
 @pytest.mark.usefixtures("_loading")
@@ -125,10 +125,10 @@ def test_name_is_resolved_once_the_models_are_there(monkeypatch: pytest.MonkeyPa
     def early(squad: int) -> int:
         return Player.objects.filter(squad=squad).count()
 
-    asked = dict(signals._watch_requests)
+    asked = dict(parts._requests)
     monkeypatch.undo()
-    monkeypatch.setattr(signals, "_watch_requests", asked)
-    signals.connect()
+    monkeypatch.setattr(parts, "_requests", asked)
+    parts.connect()
     squad = Squad.objects.create(name="North")
     before = early(squad.pk)
 

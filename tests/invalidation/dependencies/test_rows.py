@@ -13,6 +13,7 @@ from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 
 from cachedeco import MISSING, Namespace, cached_query, mode, rows
+from tests.invalidation.dependencies.conftest import Starting
 from tests.invalidation.dependencies.roster import (
     fellow_pupils,
     kept,
@@ -130,12 +131,13 @@ def test_value_of_a_template_is_the_call_s() -> None:
     [("{prefix}-{number}", []), ("a-1", []), ("", ["a", 1])],
     ids=["fields", "text", "empty"],
 )
-def test_template_may_be_made_of_several_pieces(template: str, expected: list[object]) -> None:
+def test_template_may_be_made_of_several_pieces(template: str, expected: list[object], starting: Starting) -> None:
     """The pieces of a template are put together as text."""
+    with starting():
 
-    @cached_query(depends_on=[rows(Skill, name=template)], name="tests.dependencies.pieces")
-    def pieces(prefix: str, number: int) -> bool:
-        return Skill.objects.filter(name=f"{prefix}-{number}").exists()
+        @cached_query(depends_on=[rows(Skill, name=template)], name="tests.dependencies.pieces")
+        def pieces(prefix: str, number: int) -> bool:
+            return Skill.objects.filter(name=f"{prefix}-{number}").exists()
 
     pieces("a", 1)
 
@@ -273,15 +275,29 @@ def test_deleted_row_that_rows_of_its_own_model_point_to_invalidates_all_parts()
     assert [] == kept(fellow_pupils, *pupils)
 
 
-def test_saved_parent_invalidates_all_parts_of_its_child() -> None:
-    """A parent's instance does not know the child's values."""
-    made = YouthSquad.objects.create(name="Y", age=9, league=League.objects.create(name="First"))
+def test_saved_parent_invalidates_the_part_of_its_child() -> None:
+    """A parent's row and its child's have one primary key."""
+    league = League.objects.create(name="First")
+    made, _ = [YouthSquad.objects.create(name="Y", age=age, league=league) for age in (9, 10)]
     youths_of(9)
     youths_of(10)
 
     Squad.objects.get(pk=made.pk).save()
 
-    assert [] == kept(youths_of, 9, 10)
+    assert [10] == kept(youths_of, 9, 10)
+
+
+def test_created_child_invalidates_its_own_part_and_the_parent_s() -> None:
+    """A child's row is inserted behind its parent's, by the same primary key."""
+    league = League.objects.create(name="First")
+    made = YouthSquad.objects.create(name="Y", age=9, league=league)
+    for age in (9, 10, 11):
+        youths_of(age)
+    name_of(made)
+
+    YouthSquad.objects.create(name="Z", age=10, league=league)
+
+    assert ([9, 11], [made]) == (kept(youths_of, 9, 10, 11), kept(name_of, made))
 
 
 @pytest.mark.parametrize("change", [lambda child: child.save(), lambda child: child.delete()], ids=["save", "delete"])

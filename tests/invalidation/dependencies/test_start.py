@@ -1,4 +1,4 @@
-"""A process that only writes knows what depends on what it writes, once Django has started."""
+"""A process that only writes knows the parts that functions depend on, once Django has started."""
 
 import os
 import subprocess
@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import models
+from django.db.models.signals import pre_delete, pre_save
 
 import cachedeco
-from cachedeco import cached_query
-from cachedeco.invalidation import signals
-from cachedeco.invalidation.relations import senders_of
-from tests.models import Squad
+from cachedeco import MISSING, cached_query, rows
+from cachedeco.invalidation import parts
+from tests.invalidation.dependencies.conftest import Starting
+from tests.invalidation.dependencies.roster import kept, made_squad, players_of
+from tests.models import Player, Skill, Squad
 
 MODELS = """
 from django.db import models
@@ -36,9 +37,9 @@ QUERIES = """
 from cachedeco import cached_query, rows
 from shop.models import Tag
 
-@cached_query(depends_on=[Tag])
-def tags():
-    return list(Tag.objects.all())
+@cached_query(depends_on=[rows(Tag, pk="{pk}")])
+def tag(pk):
+    return Tag.objects.get(pk=pk)
 """
 START = """
 import sys
@@ -50,17 +51,18 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
 )
 django.setup()
+from cachedeco.invalidation.parts import are_parts_known
 from django.core.checks import run_checks
-from django.db.models.signals import m2m_changed, post_save
+from django.db.models.signals import pre_save
 from shop.models import Item, Tag
 
 print(
-    [post_save.has_listeners(model) for model in (Item, Tag)],
-    m2m_changed.has_listeners(Item.tags.through),
+    are_parts_known(Item, Item._meta.get_field("shelf")), are_parts_known(Tag, Tag._meta.pk),
+    [pre_save.has_listeners(model) for model in (Item, Tag)],
     sorted({each.id[10:] for each in run_checks(tags=["cachedeco"])}),
 )
 import shop.queries
-print(sorted({each.id[10:] for each in run_checks(tags=["cachedeco"])}))
+print(are_parts_known(Tag, Tag._meta.pk), sorted({each.id[10:] for each in run_checks(tags=["cachedeco"])}))
 """
 
 
@@ -76,14 +78,14 @@ def shop(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("{}", "[True, True] True ['W001']\n['W001']\n"),
-        ("{'MODULES': []}", "[True, False] True ['W001']\n['W001', 'W002']\n"),
-        ("{'MODULES': ['no.such']}", "[True, False] True ['W001']\n['W001', 'W002']\n"),
-        ("{'MODULES': 'queries'}", "[True, False] True ['E001', 'W001']\n['E001', 'W001', 'W002']\n"),
+        ("{}", "True True [True, True] []\nTrue []\n"),
+        ("{'MODULES': []}", "True False [True, False] []\nFalse ['W002']\n"),
+        ("{'MODULES': ['no.such']}", "True False [True, False] []\nFalse ['W002']\n"),
+        ("{'MODULES': 'queries'}", "True False [True, False] ['E001']\nFalse ['E001', 'W002']\n"),
     ],
     ids=["default", "none", "absent", "wrong"],
 )
-def test_started_process_knows_what_depends_on_what_it_writes(shop: Path, given: str, expected: str) -> None:
+def test_started_process_knows_the_parts_of_what_it_writes(shop: Path, given: str, expected: str) -> None:
     """Modules of the names in the setting are imported, models' modules by Django; of others the check tells."""
     root = str(Path(cachedeco.__file__).parent.parent)
 
@@ -100,8 +102,8 @@ def test_started_process_knows_what_depends_on_what_it_writes(shop: Path, given:
     assert expected == done.stdout, done.stderr
 
 
-def test_model_that_is_defined_later_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that is made when Django has long started sends its signals to us."""
+def test_model_that_is_defined_later_is_announced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is made when Django has long started announces what it saves."""
     monkeypatch.setattr(apps, "all_models", {label: dict(each) for label, each in apps.all_models.items()})
 
     class LateSquad(Squad):
@@ -109,22 +111,11 @@ def test_model_that_is_defined_later_is_watched_too(monkeypatch: pytest.MonkeyPa
             app_label = "tests"
             proxy = True
 
-    assert LateSquad in senders_of(Squad)
-    assert signals._subscriptions_by_sender[LateSquad] == signals._subscriptions_by_sender[Squad]
+    assert pre_save.has_listeners(LateSquad)
+    assert pre_delete.has_listeners(LateSquad)
 
 
-def test_abstract_model_sends_no_signals() -> None:
-    """What is abstract has no rows, also where it derives from what has."""
-
-    class AnySquad(Squad):
-        class Meta:
-            app_label = "tests"
-            abstract = True
-
-    assert AnySquad not in senders_of(Squad)
-
-
-def test_model_of_another_registry_is_not_watched() -> None:
+def test_model_of_another_registry_announces_nothing() -> None:
     """A migration's models are no models of ours."""
     registry: Any = type(apps)()
 
@@ -134,18 +125,50 @@ def test_model_of_another_registry_is_not_watched() -> None:
             apps = registry
             proxy = True
 
-    assert Historical not in senders_of(Squad)
+    assert not pre_save.has_listeners(Historical)
 
 
-def test_model_may_be_watched_any_number_of_times() -> None:
+def test_function_that_is_decorated_again_connects_nothing(starting: Starting) -> None:
     """A function that is decorated again at each call of another one connects nothing anew."""
 
     def decorate() -> None:
-        cached_query(depends_on=[Squad], name="tests.dependencies.again")(lambda: 1)
+        cached_query(depends_on=[rows(Squad, pk="{pk}")], name="tests.dependencies.again")(lambda pk: pk)
 
+    with starting():
+        decorate()
+    before = [len(pre_save.receivers), len(parts._requests), len(parts._fields)]
+
+    with starting():
+        decorate()
     decorate()
-    before = [len(models.signals.post_save.receivers), len(signals._subscriptions_by_sender[Squad])]
 
-    decorate()
+    assert before == [len(pre_save.receivers), len(parts._requests), len(parts._fields)]
 
-    assert before == [len(models.signals.post_save.receivers), len(signals._subscriptions_by_sender[Squad])]
+
+@pytest.mark.django_db
+def test_function_of_a_process_of_its_own_depends_on_the_whole_model() -> None:
+    """A module that other processes may not import names no parts: each write invalidates."""
+
+    @cached_query(depends_on=[rows(Skill, name="{name}")], name="tests.dependencies.late")
+    def late(name: str) -> int:
+        return Skill.objects.filter(name=name).count()
+
+    before = [late("a"), late("b")]
+
+    Skill.objects.create(name="a")
+
+    assert ([0, 0], MISSING, 1) == (before, late.peek("b"), late("a"))
+
+
+@pytest.mark.django_db
+@pytest.mark.filterwarnings("ignore:Accessing the database during app initialization")
+def test_process_that_starts_knows_no_parts(starting: Starting) -> None:
+    """Before all modules are imported, a saved row concerns all parts."""
+    squads = [made_squad(name) for name in ("North", "East")]
+    for squad in squads:
+        players_of(squad.pk)
+
+    with starting():
+        Player.objects.create(name="Ann", squad=squads[0])
+
+    assert [] == kept(players_of, *[squad.pk for squad in squads])
