@@ -21,7 +21,7 @@ from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.tracking import collector
+from cachedeco.tracking import collector, copies
 
 UID: Final = "cachedeco.tracking.watcher"
 UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
@@ -41,9 +41,7 @@ class Execute(Protocol):
 
 def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
     """Run a statement, and tell what it writes and reads."""
-    effect = _effect_of(sql)
-    if collector.innermost.get() is not None:
-        collector.note_statement(effect, context["connection"], context["cursor"])
+    effect = _begin(sql, context["connection"], context["cursor"])
     if not effect.writes and effect.verb not in ENDS:
         return execute(sql, params, many, context)
     try:
@@ -51,6 +49,13 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     finally:
         # After an exception, too: it may have been raised when the statement had run.
         _end(context["connection"], effect)
+
+
+def _begin(sql: Any, connection: BaseDatabaseWrapper, cursor: object) -> Effect:
+    effect = _effect_of(sql)
+    if collector.innermost.get() is not None:
+        collector.note_statement(effect, connection, cursor)
+    return effect
 
 
 def _effect_of(sql: Any) -> Effect:
@@ -106,6 +111,7 @@ def watch_all() -> list[str]:
 def _on_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     install(connection)
     open_cursors.follow(connection)
+    copies.follow(connection, _begin, _end)
 
 
 def _on_request(**_: object) -> None:
