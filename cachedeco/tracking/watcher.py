@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from cachedeco.invalidation import commits, open_cursors
+from cachedeco.invalidation import commits, open_cursors, transactions
 from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
@@ -27,8 +27,8 @@ UID: Final = "cachedeco.tracking.watcher"
 UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
 UNREAD: Final = "A statement can't be understood, and counts as a write of every table"
 
-# After these words a transaction that was begun by hand may have ended.
-ENDS: Final = frozenset({"commit", "rollback"})
+# Statements by which a caller begins and ends transactions by hand.
+BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
 
 
 class Execute(Protocol):
@@ -42,7 +42,7 @@ class Execute(Protocol):
 def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
     """Run a statement, and tell what it writes and reads."""
     effect = _begin(sql, context["connection"], context["cursor"])
-    if not effect.writes and effect.verb not in ENDS:
+    if not effect.writes and effect.verb not in BOUNDARIES:
         return execute(sql, params, many, context)
     try:
         return execute(sql, params, many, context)
@@ -76,8 +76,10 @@ def _everything() -> Effect:
 def _end(connection: BaseDatabaseWrapper, effect: Effect) -> None:
     try:
         end_tables(connection, effect.writes)
-        if effect.verb in ENDS and commits.has_pending():
-            commits.deliver_ended()
+        if effect.verb in BOUNDARIES:
+            transactions.note_boundary(connection, effect.verb)
+            if commits.has_pending():
+                commits.deliver_ended()
     except Exception as error:  # noqa: BLE001 -- as above
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 
@@ -110,6 +112,7 @@ def watch_all() -> list[str]:
 
 def _on_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     install(connection)
+    transactions.forget_boundary(connection)
     open_cursors.follow(connection)
     copies.follow(connection, _begin, _end)
 

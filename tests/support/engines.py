@@ -39,8 +39,8 @@ BY_HAND = {
     "mysql": ("CREATE PROCEDURE rename_squads() UPDATE tests_squad SET name = 'Called'",),
     "postgresql": (
         "CREATE MATERIALIZED VIEW tests_squadtotal AS SELECT 1 AS id, count(*) AS total FROM tests_squad",
-        "CREATE FUNCTION rename_squads() RETURNS bigint LANGUAGE sql AS "
-        "$$ UPDATE tests_squad SET name = 'Called'; SELECT count(*) FROM tests_squad $$",
+        """CREATE FUNCTION rename_squads() RETURNS bigint LANGUAGE sql AS
+        $$ UPDATE tests_squad SET name = 'Called'; SELECT count(*) FROM tests_squad $$""",
         "CREATE PROCEDURE rename_all_squads() LANGUAGE sql AS $$ UPDATE tests_squad SET name = 'Called' $$",
     ),
 }

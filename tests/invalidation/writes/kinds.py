@@ -1,6 +1,5 @@
 """The kinds of writes: what each does, whose rows it changes, and what it ends beside these."""
 
-import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -103,7 +102,7 @@ def _set_skills(alias: str) -> None:
 
 def _raw_delete(alias: str) -> None:
     skills = Skill.objects.using(alias).filter(name="Shot")
-    skills._raw_delete(alias)  # type: ignore[attr-defined] # noqa: SLF001 -- what Django's own deletions use
+    skills._raw_delete(alias)  # type: ignore[attr-defined]
 
 
 def _save_youth(alias: str) -> None:
@@ -113,12 +112,12 @@ def _save_youth(alias: str) -> None:
 
 
 def _delete_through_row(alias: str) -> None:
-    PlayerSkill._base_manager.using(alias).all()[0].delete()  # noqa: SLF001 -- Django documents it
+    PlayerSkill._base_manager.using(alias).all()[0].delete()
 
 
 def _save_through_row(alias: str) -> None:
     ann, shot = _ann(alias), Skill.objects.using(alias).get(name="Shot")
-    PlayerSkill._base_manager.using(alias).create(player_id=ann.pk, skill_id=shot.pk)  # noqa: SLF001 -- as above
+    PlayerSkill._base_manager.using(alias).create(player_id=ann.pk, skill_id=shot.pk)
 
 
 def _load_data(alias: str) -> None:
@@ -304,7 +303,7 @@ KINDS = (
     ),
     Kind(
         "cascade in the database",
-        lambda alias: Fan.objects.using(alias).all()._raw_delete(alias),  # type: ignore[attr-defined] # noqa: SLF001
+        lambda alias: Fan.objects.using(alias).all()._raw_delete(alias),  # type: ignore[attr-defined]
         LEFT_BY_SQUAD,
     ),
     # --- whole tables ---

@@ -43,7 +43,7 @@ MODELS: tuple[ModelClass, ...] = (
 
 def _reader(model: ModelClass, dependency: Any, how: str) -> Reader:
     def rows_of(alias: str) -> list[Any]:
-        return sorted(map(str, model._base_manager.using(alias).values_list()))  # noqa: SLF001 -- Django documents it
+        return sorted(map(str, model._base_manager.using(alias).values_list()))
 
     return cached_query(
         key="{alias}", ignore=("model",), depends_on=[dependency], name=f"writes.{how}.{model.__name__}"
