@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("cachedeco")
 # What their fixtures make takes half a minute, or is a PostgreSQL: one process of pytest-xdist runs all of a file.
 TOGETHER = {"tests/samples/test_sample.py", "tests/scenarios/test_storm.py"}
 
-pytest_plugins = ["tests.support.selection", "tests.support.times"]
+pytest_plugins = ["tests.support.engines", "tests.support.selection", "tests.support.times"]
 
 CacheConfig = Callable[..., dict[str, Any]]
 UseCaches = Callable[..., None]

@@ -187,3 +187,35 @@ class Scarf(models.Model):
     def __str__(self) -> str:
         """Return the number."""
         return str(self.pk)
+
+
+class SquadView(models.Model):
+    """A model over a view, which tests/support/engines.py makes."""
+
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        """Leave the view to whom it belongs."""
+
+        managed = False
+        db_table = "tests_squadview"
+
+    def __str__(self) -> str:
+        """Return the squad's name."""
+        return self.name
+
+
+class SquadTotal(models.Model):
+    """A model over a materialized view, which is there on PostgreSQL."""
+
+    total = models.IntegerField()
+
+    class Meta:
+        """Leave the view to whom it belongs."""
+
+        managed = False
+        db_table = "tests_squadtotal"
+
+    def __str__(self) -> str:
+        """Return the number."""
+        return str(self.total)

@@ -160,6 +160,10 @@ class Pending:
         self._was_open |= is_open is True
         return self._was_open and is_open is False
 
+    def look(self, connection: BaseDatabaseWrapper) -> None:
+        """Remember that the transaction is open: its end may come before the next look."""
+        self._was_open |= driver_in_transaction(connection) is True
+
     def commit(self) -> None:
         """Deliver, once: all that is there by now."""
         self._forget()
@@ -306,7 +310,9 @@ def at_commit(
     """
     by_hand = is_managed_by_hand(connection)
     if by_hand or open_block(connection) is not None:
-        _pending_on(connection).add(deliver, items, invalidates)
+        pending = _pending_on(connection)
+        pending.add(deliver, items, invalidates)
+        pending.look(connection)
     elif (deferral := _deferral_here() if waiting else None) is not None:
         deferral.add(deliver, items, invalidates)
     else:

@@ -70,6 +70,9 @@ class Tables:
         self._families = _families(every_model)
         self._sides = _sides(every_model)
         self._concerned = _concerned_tables(every_model)
+        for name in named.keys() & self.models.keys():  # models over views: their rows are those of the tables
+            for table in named[name]:
+                self._concerned.setdefault(table, set()).add(name)
         self._by_database = _pointing_tables(every_model, BY_DATABASE)
         self._by_any_key = _pointing_tables(every_model, None)
 
@@ -177,7 +180,7 @@ def _tables_of_caches() -> Iterator[str]:
             yield options.get("LOCATION", "")
 
 
-def _concerned_tables(all_models: Iterable[ModelClass]) -> Mapping[str, set[str]]:
+def _concerned_tables(all_models: Iterable[ModelClass]) -> dict[str, set[str]]:
     """Return which other tables a written row belongs to: both sides of a many-to-many table, parents and children."""
     concerned = defaultdict(set, _sides(all_models))
     for model in all_models:

@@ -8,6 +8,7 @@ Transactions: which are open in this thread, whether they read old snapshots, an
 # ruff: noqa: SLF001 -- Django's own mark of the blocks of a TestCase, as its durable blocks use it
 
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
@@ -20,6 +21,11 @@ Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has
 
 # States of a connection in libpq, as both versions of psycopg give them: in a transaction, and in one that failed.
 IN_TRANSACTION: Final = (2, 3)
+# Vendors whose drivers know whether a transaction is open.
+ASKED: Final = frozenset({"postgresql", "sqlite"})
+
+# Whether the last statement of the others that was BEGIN, COMMIT or ROLLBACK, in autocommit, was BEGIN.
+_open_by_text: WeakKeyDictionary[BaseDatabaseWrapper, bool] = WeakKeyDictionary()
 
 
 # --- of this thread, on any database ---
@@ -131,7 +137,18 @@ def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
         return bool(driver.in_transaction)
     if connection.vendor == "postgresql":
         return driver.info.transaction_status in IN_TRANSACTION
-    return None
+    return _open_by_text.get(connection) if connection in _open_by_text and connection.autocommit else None
+
+
+def note_boundary(connection: BaseDatabaseWrapper, verb: str) -> None:
+    """Note that a statement has begun or ended a transaction: the only way to know it where no driver can be asked."""
+    if connection.vendor not in ASKED and not connection.in_atomic_block:
+        _open_by_text[connection] = verb == "begin"
+
+
+def forget_boundary(connection: BaseDatabaseWrapper) -> None:
+    """Forget what `note_boundary()` has noted: the connection to the server is new."""
+    _open_by_text.pop(connection, None)
 
 
 # --- what the server knows ---

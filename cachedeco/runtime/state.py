@@ -148,6 +148,7 @@ PIECES: Final = (
         "what waits for commits, by thread; a rollback takes it out",
         fork=By("forget_other_threads"),
     ),
+    Piece("invalidation.transactions", "_open_by_text", "connections on which a caller has sent BEGIN, or its end"),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
     Piece("invalidation.parts", "_requests", "fields by which functions depend on rows, as they name them"),
     Piece("invalidation.parts", "_fields", "these fields, by table"),

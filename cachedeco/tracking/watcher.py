@@ -17,20 +17,20 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from cachedeco.invalidation import commits, open_cursors
+from cachedeco.invalidation import commits, open_cursors, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
 from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.tracking import collector
+from cachedeco.tracking import collector, copies
 
 UID: Final = "cachedeco.tracking.watcher"
 UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
 UNREAD: Final = "A statement can't be understood, and counts as a write of every table"
 
-# After these words a transaction that was begun by hand may have ended.
-ENDS: Final = frozenset({"commit", "rollback"})
+# Statements by which a caller begins and ends transactions by hand.
+BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
 
 
 class Execute(Protocol):
@@ -43,17 +43,22 @@ class Execute(Protocol):
 
 def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
     """Run a statement, and tell what it writes and reads."""
-    effect = _effect_of(sql)
-    if collector.innermost.get() is not None:
-        collector.note_statement(effect, context["connection"], context["cursor"])
-    if not effect.writes and effect.verb not in ENDS:
+    effect = _begin(sql, context["connection"], context["cursor"])
+    if not effect.writes and effect.verb not in BOUNDARIES:
         return execute(sql, params, many, context)
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
         return execute(sql, params, many, context)
     finally:
         # After an exception, too: it may have been raised when the statement had run.
-        _end(context, effect, parts)
+        _end(context["connection"], effect, parts, context["cursor"])
+
+
+def _begin(sql: Any, connection: BaseDatabaseWrapper, cursor: object) -> Effect:
+    effect = _effect_of(sql)
+    if collector.innermost.get() is not None:
+        collector.note_statement(effect, connection, cursor)
+    return effect
 
 
 def _effect_of(sql: Any) -> Effect:
@@ -87,14 +92,18 @@ def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) ->
         collector.innermost.reset(token)
 
 
-def _end(context: dict[str, Any], effect: Effect, parts: ChangedParts | None) -> None:
+def _end(
+    connection: BaseDatabaseWrapper, effect: Effect, parts: ChangedParts | None = None, cursor: object = None
+) -> None:
     try:
         if parts is None:
-            end_tables(context["connection"], effect.writes)
+            end_tables(connection, effect.writes)
         else:
-            end_tables(context["connection"], effect.writes, parts.after(context["cursor"]))
-        if effect.verb in ENDS and commits.has_pending():
-            commits.deliver_ended()
+            end_tables(connection, effect.writes, parts.after(cursor))
+        if effect.verb in BOUNDARIES:
+            transactions.note_boundary(connection, effect.verb)
+            if commits.has_pending():
+                commits.deliver_ended()
     except Exception as error:  # noqa: BLE001 -- as above
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 
@@ -127,7 +136,9 @@ def watch_all() -> list[str]:
 
 def _on_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     install(connection)
+    transactions.forget_boundary(connection)
     open_cursors.follow(connection)
+    copies.follow(connection, _begin, _end)
 
 
 def _on_request(**_: object) -> None:

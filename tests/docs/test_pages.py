@@ -27,7 +27,6 @@ from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_q
 from cachedeco.checks import caches, functions, private_api
 from cachedeco.checks import settings as settings_checks
 from cachedeco.functions.options import always
-from cachedeco.invalidation import signals
 from cachedeco.keys import encoders
 from cachedeco.outbox import checks as outbox_checks
 from cachedeco.runtime import events, hooks
@@ -131,9 +130,6 @@ def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # A page that fails half-way must not leave its hooks behind.
     monkeypatch.setattr(hooks, "_hooks", hooks._hooks)
-    # Nor may what its functions depend on: a save of these models would send more commands in the tests that follow.
-    for table in ("_subscriptions_by_sender", "_subscriptions_by_deleted", "_subscriptions", "_watch_requests"):
-        monkeypatch.setattr(signals, table, {})
 
     for line, source in blocks_of(page):
         run(source, page, line, module)

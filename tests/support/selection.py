@@ -82,8 +82,11 @@ def _is_of_our_backend(item: pytest.Item) -> bool:
 def _is_quick(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     kind = callspec.params.get("backend", "locmem") if callspec else "locmem"
+    engine = callspec.params.get("engine", "sqlite") if callspec else "sqlite"
     starts_processes = hasattr(getattr(item, "module", None), "subprocess")
-    needs_server = not SERVERS.isdisjoint(getattr(item, "fixturenames", ())) or kind not in IN_MEMORY
+    needs_server = (
+        not SERVERS.isdisjoint(getattr(item, "fixturenames", ())) or kind not in IN_MEMORY or engine != "sqlite"
+    )
     return not (starts_processes or needs_server or item.get_closest_marker("slow"))
 
 

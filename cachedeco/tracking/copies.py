@@ -1,0 +1,51 @@
+"""
+COPY: psycopg's `cursor.copy()` does not pass Django's wrappers of statements.
+
+Its connections make cursors of any class that they are told. They get a subclass of the one that is there, which tells
+what a COPY reads before it begins, and what it writes when it has ended. psycopg 2 has no such place.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+from weakref import ref
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from cachedeco.invalidation.tables import Effect
+
+Before = Callable[[Any, BaseDatabaseWrapper, object], Effect]
+After = Callable[[BaseDatabaseWrapper, Effect], None]
+
+
+def follow(connection: BaseDatabaseWrapper, before: Before, after: After) -> None:
+    """Tell what is copied on a connection that was just made, if it is one of psycopg's."""
+    driver: Any = connection.connection
+    factory = getattr(driver, "cursor_factory", None)
+    if connection.vendor == "postgresql" and hasattr(factory, "copy"):
+        # A pool gives connections again that have such a class already.
+        driver.cursor_factory = _watched(getattr(factory, "watched_class", factory), ref(connection), before, after)
+
+
+def _watched(base: Any, connection: Callable[[], BaseDatabaseWrapper | None], before: Before, after: After) -> Any:
+    """Return a class of cursors; it lives as long as the driver's connection, and must not keep Django's alive."""
+
+    class WatchedCursor(base):  # type: ignore[misc] # whatever class is there
+        watched_class = base
+
+        @contextmanager
+        def copy(self, statement: Any, *args: Any, **options: Any) -> Generator[Any]:
+            """Copy as psycopg does."""
+            owner = connection()
+            if owner is None:  # Django's own is gone, and the driver's is used by itself
+                with super().copy(statement, *args, **options) as copy:
+                    yield copy
+                return
+            effect = before(statement, owner, self)
+            try:
+                with super().copy(statement, *args, **options) as copy:
+                    yield copy
+            finally:
+                after(owner, effect)
+
+    return WatchedCursor

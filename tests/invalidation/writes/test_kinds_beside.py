@@ -1,0 +1,307 @@
+"""Writes that a table of kinds can't hold: by names that the settings give, by hand, in loops, before receivers."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from django.db.models.signals import post_save
+from pytest_django import Settings
+
+from cachedeco import AUTO, MISSING, cached_query, deferred_invalidation
+from tests.invalidation.writes.roster import BY_AUTO, DECLARED, ended, fill, stale, warm
+from tests.models import Club, League, Player, Skill, Squad, SquadTotal, SquadView, YouthSquad
+from tests.support.backends import Commands
+from tests.support.clubs import Undone, assert_nothing_waits
+from tests.support.engines import Engine
+from tests.support.threads import in_thread
+
+SKILLS = BY_AUTO[Skill]
+
+
+@pytest.fixture
+def alias(engine: Engine) -> Iterator[str]:
+    """Give the alias of a database with rows of which every function has a value stored."""
+    fill(engine.alias)
+    warm(engine.alias)
+    yield engine.alias
+    assert_nothing_waits()
+
+
+def on(name: str) -> Any:
+    """Run a test on one kind of database."""
+    return pytest.mark.parametrize("engine", [name], indirect=True)
+
+
+def rename(alias: str, name: str = "x") -> None:
+    """Write without a signal."""
+    Skill.objects.using(alias).update(name=name)
+
+
+# --- names that stand for tables ---
+
+
+@on("postgresql")
+def test_function_that_writes_is_known_by_the_setting(engine: Engine, alias: str, settings: Settings) -> None:
+    """A statement that reads the name of a function writes what the setting says."""
+    settings.CACHEDECO = {"TABLES": {"rename_squads": ["tests.Squad"], "rename_all_squads": ["tests_squad"]}}
+    warm(alias)
+
+    engine.execute("SELECT rename_squads()")
+    first = ended(alias)
+    warm(alias)
+    engine.execute("CALL rename_all_squads()")
+
+    assert ({Squad, YouthSquad, SquadView}, [], first) == (ended(alias), stale(alias), ended(alias) or first)
+
+
+@on("sqlite")
+def test_declared_view_ends_with_the_table_behind_it(alias: str, settings: Settings) -> None:
+    """A model over a view that is named in depends_on= ends when a table behind the view is written."""
+    settings.CACHEDECO = {"TABLES": {"tests_squadview": ["tests_squad"]}}
+
+    @cached_query(key="{using}", depends_on=[SquadView])
+    def names(using: str) -> list[str]:
+        return list(SquadView.objects.using(using).order_by("pk").values_list("name", flat=True))
+
+    names(alias)
+    assert names.peek(alias) is not MISSING
+
+    Squad.objects.using(alias).update(name="y")
+
+    assert {"y"} == set(names(alias))
+
+
+@on("postgresql")
+def test_materialized_view_ends_when_it_is_refreshed(engine: Engine, alias: str) -> None:
+    """REFRESH writes the view."""
+
+    @cached_query(key="{using}", depends_on=[SquadTotal])
+    def total(using: str) -> int:
+        return SquadTotal.objects.using(using).get().total
+
+    engine.execute("REFRESH MATERIALIZED VIEW tests_squadtotal")
+    assert (3, 3) == (total(alias), total.peek(alias))
+    Squad.objects.using(alias).create(name="New")
+
+    engine.execute("REFRESH MATERIALIZED VIEW tests_squadtotal")
+
+    assert 4 == total(alias)
+
+
+# --- what is left out ---
+
+
+def test_ignored_table_ends_nothing(alias: str, settings: Settings) -> None:
+    """A write to a table of IGNORED_TABLES sends nothing; AUTO does not store what reads it, and says why."""
+    settings.CACHEDECO = {"IGNORED_TABLES": ["tests.Skill"]}
+    SKILLS.invalidate(alias)
+    DECLARED[Skill](alias)
+    SKILLS(alias)
+
+    rename(alias)
+
+    assert (True, True) == (DECLARED[Skill].peek(alias) is not MISSING, SKILLS.peek(alias) is MISSING)
+
+
+def test_write_of_ignored_columns_alone_ends_nothing(alias: str, settings: Settings) -> None:
+    """A column of IGNORED_COLUMNS is nobody's value; with another one beside it, the write counts."""
+    settings.CACHEDECO = {"IGNORED_COLUMNS": ["tests.Player.number"]}
+    warm(alias)
+
+    Player.objects.using(alias).update(number=7)
+    first = ended(alias)
+    Player.objects.using(alias).update(number=8, name="x")
+
+    assert (set(), {Player}) == (first, ended(alias))
+
+
+# --- when ---
+
+
+def test_receiver_that_raises_or_reads_finds_it_ended(alias: str) -> None:
+    """In autocommit a write has ended what depends on it before any receiver of post_save runs."""
+    seen: list[Any] = []
+
+    def receive(using: str, **_: Any) -> None:
+        seen.append(SKILLS.peek(using) is MISSING)
+        raise Undone
+
+    post_save.connect(receive, sender=Skill)
+    try:
+        with suppress(Undone):
+            Skill(name="New").save(using=alias)
+    finally:
+        post_save.disconnect(receive, sender=Skill)
+
+    # Django saves a row that has no parents without a transaction of its own.
+    assert ([True], []) == (seen, stale(alias))
+
+
+def test_statement_that_fails_ends_what_it_may_have_written(alias: str) -> None:
+    """An exception tells nothing about what was written before it."""
+    with suppress(Exception), connections[alias].cursor() as cursor:
+        cursor.execute("UPDATE tests_skill SET nothing = 1")
+
+    assert SKILLS.peek(alias) is MISSING
+
+
+def test_copy_of_a_connection_writes_by_itself(alias: str) -> None:
+    """What a second connection writes in autocommit is not undone by a rollback of the first."""
+    with transaction.atomic(using=alias):
+        second = connections[alias].copy()
+        try:
+            with second.cursor() as cursor:
+                cursor.execute("UPDATE tests_skill SET name = 'second'")
+        finally:
+            second.close()
+        transaction.set_rollback(True, using=alias)
+
+    assert (True, []) == (SKILLS.peek(alias) is MISSING, stale(alias))
+
+
+def test_transaction_by_hand_delivers_after_its_commit(engine: Engine, alias: str) -> None:
+    """BEGIN and COMMIT that are sent as texts: what another thread has stored in between ends."""
+    engine.execute("BEGIN")
+    rename(alias)
+    old = in_thread(lambda: SKILLS(alias))
+    engine.execute("COMMIT")
+
+    assert ("x" in str(old), []) == (False, stale(alias))
+    assert "x" in str(in_thread(lambda: SKILLS(alias)))
+
+
+def test_rollback_by_hand_leaves_the_old_value(engine: Engine, alias: str) -> None:
+    """After ROLLBACK as text the value is computed anew, and stored."""
+    engine.execute("BEGIN")
+    rename(alias)
+    engine.execute("ROLLBACK")
+
+    assert [] == stale(alias)
+    assert SKILLS.peek(alias) is not MISSING
+
+
+@on("postgresql")
+def test_transaction_of_the_driver_delivers_after_its_commit(alias: str) -> None:
+    """Psycopg's own `transaction()` is no block of Django's: the next statement or look sees its end."""
+    connection = connections[alias]
+    connection.ensure_connection()
+    with connection.connection.transaction():
+        rename(alias)
+        in_thread(lambda: SKILLS(alias))
+
+    SKILLS(alias)  # any look of this thread
+    assert "x" in str(in_thread(lambda: SKILLS(alias)))
+
+
+def test_autocommit_switched_off_delivers_after_each_commit(alias: str) -> None:
+    """commit() without autocommit: what another thread has stored before it ends."""
+    transaction.set_autocommit(False, using=alias)
+    try:
+        rename(alias)
+        in_thread(lambda: SKILLS(alias))
+        transaction.commit(using=alias)
+    finally:
+        transaction.rollback(using=alias)
+        transaction.set_autocommit(True, using=alias)
+
+    assert "x" in str(in_thread(lambda: SKILLS(alias)))
+
+
+# --- deferred_invalidation() ---
+
+
+def test_deferred_loop_sends_one_command(alias: str, commands: Commands) -> None:
+    """A loop of writes in autocommit sends its invalidations once, at the end of the block."""
+    commands.clear()
+
+    with deferred_invalidation():
+        for number in range(50):
+            rename(alias, str(number))
+        assert not commands
+
+    assert (1, []) == (len(commands), stale(alias))
+
+
+def test_deferred_block_sees_its_own_writes(alias: str) -> None:
+    """The thread of the block goes past the cache where it has written; others are served what is stored."""
+    with deferred_invalidation():
+        rename(alias)
+        own, others = SKILLS(alias), in_thread(lambda: SKILLS(alias))
+
+    assert (True, False) == ("x" in str(own), "x" in str(others))
+    assert [] == stale(alias)
+
+
+def test_value_that_a_deferred_block_computes_is_the_one_after_it(alias: str) -> None:
+    """What is stored inside the block, by this thread or another, is not served after it."""
+    with deferred_invalidation():
+        rename(alias, "one")
+        SKILLS(alias)
+        in_thread(lambda: SKILLS(alias))
+        rename(alias, "two")
+        SKILLS(alias)
+        in_thread(lambda: SKILLS(alias))
+
+    assert [] == stale(alias)
+
+
+def test_deferred_block_that_raises_sends_all_the_same(alias: str) -> None:
+    """What was written in autocommit before an exception stays written."""
+    with suppress(Undone), deferred_invalidation(), deferred_invalidation():
+        rename(alias)
+        raise Undone
+
+    assert (True, []) == (SKILLS.peek(alias) is MISSING, stale(alias))
+
+
+def test_inner_deferred_block_waits_for_the_outer_one(alias: str) -> None:
+    """Blocks nest: what is written in either is sent when the outer one ends."""
+    with deferred_invalidation():
+        with deferred_invalidation():
+            rename(alias)
+        within = in_thread(lambda: SKILLS.peek(alias))
+        League.objects.using(alias).update(name="x")
+
+    assert (True, {Skill, League}) == (within is not MISSING, ended(alias))
+
+
+def test_transaction_in_a_deferred_block_still_rolls_back(alias: str) -> None:
+    """A rollback inside the block ends nothing; a commit is delivered, and all is right after the block."""
+    with deferred_invalidation():
+        with suppress(Undone), transaction.atomic(using=alias):
+            rename(alias, "undone")
+            raise Undone
+        kept = SKILLS.peek(alias) is not MISSING
+        with transaction.atomic(using=alias):
+            rename(alias, "done")
+
+    assert (True, []) == (kept, stale(alias))
+
+
+def test_deferred_block_is_of_its_thread(alias: str) -> None:
+    """A thread that writes while another one defers sends at once."""
+    with deferred_invalidation():
+        in_thread(lambda: rename(alias))
+        within = SKILLS.peek(alias)
+
+    assert within is MISSING
+
+
+# --- aliases ---
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.parametrize("using", ["default", "other"])
+def test_write_on_any_alias_ends_what_reads_the_table_on_any(using: str) -> None:
+    """A token is named by the table alone: a write on one database ends what was read from another."""
+    Club.objects.using(using).create(name="a")
+
+    @cached_query(depends_on=[AUTO], using="default")
+    def here() -> int:
+        return Club.objects.using("default").count() + Club.objects.using("other").count()
+
+    assert (1, True) == (here(), here.peek() is not MISSING)
+    Club.objects.using(using).create(name="b")
+    assert 2 == here()
