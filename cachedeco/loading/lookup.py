@@ -1,6 +1,6 @@
 """The look-up: entries and their tokens by one read, for one call and for many."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from time import time
 from typing import Any, NamedTuple, Protocol, cast
@@ -8,7 +8,15 @@ from typing import Any, NamedTuple, Protocol, cast
 from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, read_nested_names, stamp_of
+from cachedeco.storage.entries import (
+    Entry,
+    Stamp,
+    decode_entry,
+    decode_values,
+    key_beside_other_models,
+    read_nested_names,
+    stamp_of,
+)
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import Use, Variation, innermost
 
@@ -43,13 +51,13 @@ class Found(NamedTuple):
 
     keys: CallKeys
     raw: Mapping[str, object] | None = None  #: the values that were read, by key; None if the cache failed
-    entry_keys: Sequence[str] = ()  #: the keys of all that the entry depends on, nested tokens included
+    entry_keys: Sequence[str] = ()  #: the key of the entry that was read, and those of all its tokens, nested ones too
     entry: Entry | None = None  #: fresh or stale, if its stamp equals the tokens
 
     @property
     def key(self) -> str:
-        """The key of the entry."""
-        return self.keys[0]
+        """The key of the entry: perhaps of one beside that of another release."""
+        return (self.entry_keys or self.keys)[0]
 
     @property
     def variation(self) -> Variation:
@@ -99,14 +107,15 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         return Found(keys, raw, asked, entry)
     results = [Found(keys, raw, asked)]
     _resolve_nested_tokens(policy, results, [0], raw)
-    return results[0]
+    return _look_beside(policy, results)[0]
 
 
-def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] = ()) -> list[Found]:
+def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str] = ()) -> list[Found]:
     """
     Fetch entries and their tokens by one read.
 
-    A second read is needed the first time that this process meets an entry with nested tokens.
+    A second read is needed the first time that this process meets an entry with nested tokens, and while a living entry
+    has models with other fields than here: then the entry beside it is found.
 
     Args:
         policy: That of the function.
@@ -119,6 +128,11 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
         What was found, in the order of the calls. Their raw values are one dict for all. Entries that the transaction
         of this thread stores at its commit are found, too.
     """
+    return _look_beside(policy, _read_entries(policy, calls, also), also)
+
+
+def _read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str]) -> list[Found]:
+    """Fetch entries and their tokens as `look_up()` does, without looking beside them."""
     nested = [nested_names.names_by_key.get(keys[0], ()) for keys in calls]
     wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
     asked = list(dict.fromkeys([*also, *(key for keys in wanted for key in keys)]))
@@ -143,6 +157,19 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
         unresolved += [n for n, found in enumerate(results) if found.entry is not None and nested[n]]
     if unresolved:
         _resolve_nested_tokens(policy, results, unresolved, raw)
+    return results
+
+
+def _look_beside(policy: CachePolicy, results: list[Found], also: Collection[str] = ()) -> list[Found]:
+    """Look up the entries beside those that live, and whose models have other fields here."""
+    beside: dict[int, str] = {}
+    for n, (_, raw, entry_keys, entry) in enumerate(results):
+        if entry is None and raw and (key := key_beside_other_models(policy.codec, entry_keys, raw)):
+            beside[n] = key
+    if beside:
+        calls = [[key, *results[n].keys[1:]] for n, key in beside.items()]
+        for n, found in zip(beside, _read_entries(policy, calls, also), strict=True):
+            results[n] = found._replace(keys=results[n].keys)
     return results
 
 
