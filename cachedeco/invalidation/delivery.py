@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from django.db import connections
 
-from cachedeco.invalidation import commits, retry_queue
+from cachedeco.invalidation import commits, retry_queue, transactions
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import PendingInvalidation
@@ -47,19 +47,30 @@ def record_with(recorder: Recorder | None) -> None:
     _recorder = recorder
 
 
-def invalidate(using: str, *invalidations: Invalidation) -> None:
+def invalidate(using: str, *invalidations: Invalidation, any_database: bool = True) -> None:
     """
     Replace tokens when the transaction on a database commits; at once without a transaction.
 
     Sends one command for each cache.
+
+    Args:
+        using: Alias of the database.
+
+        invalidations: The tokens.
+
+        any_database: Whether another database may hold what has changed, by a router or `using()`. Then the tokens are
+            replaced once more at the commit of each other transaction that is open in this thread: a reader may store
+            the old value between the two commits. False where *using* is known to be the database that was written.
     """
     if not invalidations:
         return
-    if _recorder is None:
-        keys = [invalidation.key for invalidation in invalidations]
-        commits.at_commit(connections[using], deliver, invalidations, invalidates=keys)
-    else:
-        _recorder(using, invalidations)
+    others = [each.alias for each in transactions.open_connections() if each.alias != using] if any_database else ()
+    for alias in (using, *others):
+        if _recorder is None:
+            keys = [invalidation.key for invalidation in invalidations]
+            commits.at_commit(connections[alias], deliver, invalidations, invalidates=keys)
+        else:
+            _recorder(alias, invalidations)
 
 
 def deliver(invalidations: Sequence[Invalidation]) -> None:

@@ -128,9 +128,10 @@ class Namespace:
         that cache again.
 
         Args:
-            using: Alias of the database whose commit it waits for.
+            using: Alias of the database whose commit it waits for. It goes out once more at the commits of other
+                databases whose transactions are open in this thread.
         """
-        invalidate_namespaces(using, [self])
+        invalidate_namespaces(using, [self], any_database=True)
 
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
@@ -157,8 +158,17 @@ def rows_namespace(model: type[Model], *value: str) -> Namespace:
     return Namespace(f"{ROWS}.{label_of(model)}", *value)
 
 
-def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
-    """Invalidate several namespaces as `Namespace.invalidate()` does one: still by one command for each cache."""
+def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_database: bool = False) -> None:
+    """
+    Invalidate several namespaces as `Namespace.invalidate()` does one: still by one command for each cache.
+
+    Args:
+        using: Alias of the database.
+
+        namespaces: Those to invalidate.
+
+        any_database: Whether another database may have been written; see `invalidate()`.
+    """
     if modes.current_mode() == "off":
         return
     settings = conf.settings()
@@ -174,6 +184,7 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
             for store in stores
             for namespace in distinct
         ],
+        any_database=any_database,
     )
 
 

@@ -39,6 +39,16 @@ def test_row_is_seen_by_others_with_the_commit(pk: int) -> None:
     assert ((0, 0), (0, 1)) == (before, waiting_and_done())
 
 
+def test_row_is_in_the_transaction_of_another_database_too(pk: int) -> None:
+    """What changed may be in a database that the invalidation does not name."""
+    with transaction.atomic(using=ALIAS):
+        Namespace("club", pk).invalidate(using="default")
+        [row] = all_rows()
+        before = in_thread(waiting_and_done)
+
+    assert (f"{whole(f'cd:n:club:{pk}')} in default", (0, 0), (0, 1)) == (str(row), before, waiting_and_done())
+
+
 def test_row_names_the_token_and_its_lifetime(pk: int) -> None:
     """The row of a call has its lifetime, that of a namespace lives for ever."""
     with transaction.atomic(using=ALIAS):
