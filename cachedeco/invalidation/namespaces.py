@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, label_of, model_of, text_of
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.validation import repr_of
 from cachedeco.storage.keyspace import Keyspace
@@ -180,7 +181,7 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_da
     invalidate(
         using,
         *[
-            Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace))
+            Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
             for store in stores
             for namespace in distinct
         ],
