@@ -46,10 +46,11 @@ if [ "$wanted" != "$(cat "$mark" 2>/dev/null || true)" ]; then
 fi
 echo "== pytest, again: $(version_of "$venv/bin/python")"
 # What the version of Python or Django can change: compiled signatures, coroutines and contexts, models, transactions,
-# settings, checks, test runners. Servers, wires, schedules, histories and documents are the same everywhere.
+# settings, checks, test runners; and two releases side by side. Servers, wires, schedules, histories and documents are the same everywhere.
 "$venv/bin/python" -m pytest -p no:cacheprovider -n 2 \
     tests/auditing tests/backends/test_contract.py tests/checks tests/functions tests/invalidation tests/keys \
-    tests/loading tests/management tests/outbox tests/runtime tests/storage/hostile tests/testing tests/tracking \
+    tests/loading tests/management tests/outbox tests/runtime tests/scenarios/test_fleets.py tests/storage/hostile \
+    tests/testing tests/tracking \
     --ignore-glob='*/testing/test_check_*' --ignore=tests/auditing/test_schedules.py \
     --ignore=tests/keys/test_limits.py --ignore=tests/loading/bulk/test_histories.py \
     --ignore=tests/loading/bulk/test_races.py --ignore=tests/loading/leases/test_processes.py \

@@ -1,11 +1,23 @@
-"""Function names: one for events and statistics, one for keys. Each belongs to one function only."""
+"""
+Function names: one for events and statistics, one for keys. Each belongs to one function only.
+
+Entries outlive the functions that stored them, so a name stays taken when its function is gone, and keeps its counts.
+That holds for the last `MOST_UNUSED` of such names: a function can be decorated in a loop, under a new name each time.
+"""
 
 import inspect
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, ref
+from threading import Lock
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary, finalize, ref
+
+from cachedeco.runtime import statistics
+
+# Names that no living function has: some hundred bytes each.
+MOST_UNUSED: Final = 1000
 
 
 class _Place(NamedTuple):
@@ -21,6 +33,15 @@ class _Place(NamedTuple):
 _places: dict[str, _Place] = {}
 # Weak references to decorated functions, by their innermost function and their name.
 _wrappings: WeakKeyDictionary[object, dict[str, Callable[[], object]]] = WeakKeyDictionary()
+
+_Names = tuple[str, str]  # the name of a function, and its name in keys
+
+# How many living functions have each pair of names; and the pairs that no function has any more, the oldest first.
+_users: dict[_Names, int] = {}
+_unused: dict[_Names, None] = {}
+# Appended to when a function is collected: that may happen at any line, so no lock may be needed for it.
+_collected: deque[_Names] = deque()
+_lock = Lock()
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:
@@ -42,27 +63,59 @@ def name_of(function: Callable[..., Any], name: str | None) -> str:
     return name
 
 
-def key_name_of(function: Callable[..., Any], name: str, *, is_chosen: bool) -> str:
+def key_name_of(function: Callable[..., Any], name: str) -> str:
     """
     Return the function's name in keys: its own, and the names of the wrappers that functools.wraps() put around it.
 
+    A wrapper has the name of the function that it wraps, and returns other values.
+    """
+    return "@".join([name, *map(_name_of_wrapper, _layers_of(function))])
+
+
+def take_names(user: object, function: Callable[..., Any], name: str, key_name: str, *, is_chosen: bool) -> None:
+    """
+    Take the names of a function, for as long as an object lives.
+
     Args:
+        user: What stands for the decorated function.
+
         function: The decorated function.
 
         name: The function's name.
+
+        key_name: Its name in keys.
 
         is_chosen: Whether the option *name* gives it.
 
     Raises:
         TypeError: Another function has the name already.
     """
-    # A wrapper has the name of the function that it wraps, and returns other values.
-    name = "@".join([name, *map(_name_of_wrapper, _layers_of(function))])
-    _check_place(function, name)
-    # With a chosen name the user says that all wrappers under it return the same values.
-    if not is_chosen:
-        _check_wrapping(function, name)
-    return name
+    with _lock:
+        _check_place(function, key_name)
+        # With a chosen name the user says that all wrappers under it return the same values.
+        if not is_chosen:
+            _check_wrapping(function, key_name)
+        names = name, key_name
+        _users[names] = _users.get(names, 0) + 1
+        finalize(user, _collected.append, names).atexit = False
+        _unused.pop(names, None)
+        _drop_unused()
+
+
+def _drop_unused() -> None:
+    """Forget the oldest of the names that no function has any more. The caller holds the lock."""
+    while _collected:
+        names = _collected.popleft()
+        _users[names] -= 1
+        if not _users[names]:
+            del _users[names]
+            _unused[names] = None
+    while len(_unused) > MOST_UNUSED:
+        names = name, key_name = next(iter(_unused))
+        del _unused[names]
+        _places.pop(key_name, None)
+        if not any(name == used for used, _ in _users):
+            statistics.forget(name)
 
 
 def _check_place(function: Callable[..., Any], name: str) -> None:

@@ -133,7 +133,8 @@ class CacheOptions(TypedDict, total=False):
 
         cache: Alias of the cache, one of the setting `ALIASES`. Default: the first of them.
 
-        using: Alias of the database whose transaction invalidations wait for.
+        using: Alias of the database whose transaction invalidations wait for. They go out once more at the commits of
+            other databases whose transactions are open in the thread.
 
         version: Change it when the meaning of the value changes: entries of another version are not seen.
 

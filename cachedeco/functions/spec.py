@@ -3,7 +3,6 @@
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from inspect import Parameter, Signature
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -13,11 +12,12 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.decorators import method_decorator
 
-from cachedeco.functions.naming import key_name_of, name_of
+from cachedeco.functions.naming import key_name_of, name_of, take_names
 from cachedeco.functions.options import Timeout, check
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_function
 from cachedeco.keys.dependencies import AUTO, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
@@ -37,8 +37,6 @@ from cachedeco.tracking.known_tables import KnownTables
 # entry in four ends early, and the server drops the token soon after the last entry.
 TOKEN_TIMEOUTS: Final = 4
 SHORTEST_LIFETIME: Final = 60.0
-# If the timeout is a callable, it is unknown when the token is created: no token, and so no entry, lives longer.
-LIFETIME_WHEN_UNKNOWN: Final = timedelta(days=30).total_seconds()
 
 
 class ResolvedSpec(NamedTuple):
@@ -236,7 +234,8 @@ class FunctionSpec:
         chosen = settings.TIMEOUT if option is UNSET or callable(option) else option
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
         if callable(option):
-            return lambda value: seconds if value is ABSENT else seconds_of(option(value)), LIFETIME_WHEN_UNKNOWN
+            # It is unknown when the token is created: no token, and so no entry, lives longer.
+            return lambda value: seconds if value is ABSENT else seconds_of(option(value)), LONGEST_LIFETIME
         remembered = [seconds_of(timeout) for timeout in self.options["cache_exceptions"].values()]
         if seconds is None or None in remembered:
             return lambda _: seconds, None
@@ -274,7 +273,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     source = Source.of(decorated)
     name = name_of(source.function, options["name"])
     check(options, name)
-    key_name = key_name_of(source.function, name, is_chosen=options["name"] is not None)
+    key_name = key_name_of(source.function, name)
     signature, free = inspect.signature(source.function), free_variables(source.function)
     if over is not None:
         signature = _signature_for_one_id(name, signature, over, options["ignore"])
@@ -283,7 +282,9 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
     namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))
     plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _as_tuple(options["vary"]), namespaces)
-    return FunctionSpec(source, name, plan, options)
+    spec = FunctionSpec(source, name, plan, options)
+    take_names(spec, source.function, name, key_name, is_chosen=options["name"] is not None)
+    return spec
 
 
 def _signature_for_one_id(name: str, signature: Signature, over: str, ignore: Sequence[str]) -> Signature:

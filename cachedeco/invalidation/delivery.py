@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cachedeco.invalidation import commits, retry_queue
+from cachedeco.invalidation import commits, retry_queue, transactions
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import PendingInvalidation
@@ -48,14 +48,26 @@ def record_with(recorder: Recorder | None) -> None:
     _recorder = recorder
 
 
-def invalidate(using: str, *invalidations: Invalidation) -> None:
+def invalidate(using: str, *invalidations: Invalidation, any_database: bool = True) -> None:
     """
     Replace tokens when the transaction on a database commits; at once without a transaction.
 
     Sends one command for each cache.
+
+    Args:
+        using: Alias of the database.
+
+        invalidations: The tokens.
+
+        any_database: Whether another database may hold what has changed, by a router or `using()`. Then the tokens are
+            replaced once more at the commit of each other transaction that is open in this thread: a reader may store
+            the old value between the two commits. False where *using* is known to be the database that was written.
     """
-    if invalidations:
-        invalidate_on(connections[using], invalidations)
+    if not invalidations:
+        return
+    others = [each.alias for each in transactions.open_connections() if each.alias != using] if any_database else ()
+    for alias in (using, *others):
+        invalidate_on(connections[alias], invalidations)
 
 
 def invalidate_on(connection: BaseDatabaseWrapper, invalidations: Sequence[Invalidation]) -> None:

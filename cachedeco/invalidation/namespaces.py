@@ -14,6 +14,7 @@ from django.db.models import Model
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.validation import repr_of
 from cachedeco.storage.keyspace import Keyspace
@@ -128,9 +129,10 @@ class Namespace:
         that cache again.
 
         Args:
-            using: Alias of the database whose commit it waits for.
+            using: Alias of the database whose commit it waits for. It goes out once more at the commits of other
+                databases whose transactions are open in this thread.
         """
-        invalidate_namespaces(using, [self])
+        invalidate_namespaces(using, [self], any_database=True)
 
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
@@ -167,8 +169,17 @@ def rows_of_table(table: str, *value: str) -> Namespace:
     return Namespace(f"{ROWS}.{table}", *value)
 
 
-def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
-    """Invalidate several namespaces as `Namespace.invalidate()` does one: still by one command for each cache."""
+def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_database: bool = False) -> None:
+    """
+    Invalidate several namespaces as `Namespace.invalidate()` does one: still by one command for each cache.
+
+    Args:
+        using: Alias of the database.
+
+        namespaces: Those to invalidate.
+
+        any_database: Whether another database may have been written; see `invalidate()`.
+    """
     if modes.current_mode() == "off":
         return
     settings = conf.settings()
@@ -180,10 +191,11 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace]) -> None:
     invalidate(
         using,
         *[
-            Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace))
+            Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
             for store in stores
             for namespace in distinct
         ],
+        any_database=any_database,
     )
 
 

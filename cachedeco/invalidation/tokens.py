@@ -1,11 +1,17 @@
 """Tokens: create those that are absent, and agree with other callers on them."""
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from os import urandom
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cachedeco.storage.entries import TOKEN_BYTES
 from cachedeco.storage.store import Item, Store
+
+# Seconds that the token of a namespace lives. A namespace with the value of an argument in it, `club:{pk}`, is one for
+# each value that anybody asks for, rows that do not exist too: without an end they would fill a cache that evicts
+# nothing. A token that ends is an invalidation, so entries of such a function are computed again after that time.
+LONGEST_LIFETIME: Final = timedelta(days=30).total_seconds()
 
 
 class Minted(NamedTuple):

@@ -1,6 +1,6 @@
 """The look-up: entries and their tokens by one read, for one call and for many."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from math import inf
 from time import time
@@ -9,7 +9,15 @@ from typing import Any, NamedTuple, Protocol, cast
 from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, read_nested_names, stamp_of
+from cachedeco.storage.entries import (
+    Entry,
+    Stamp,
+    decode_entry,
+    decode_values,
+    key_beside_other_models,
+    read_nested_names,
+    stamp_of,
+)
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import Use, Variation, innermost
 from cachedeco.tracking.nested_names import names_to_ask
@@ -45,13 +53,13 @@ class Found(NamedTuple):
 
     keys: CallKeys
     raw: Mapping[str, object] | None = None  #: the values that were read, by key; None if the cache failed
-    entry_keys: Sequence[str] = ()  #: the keys of all that the entry depends on, nested tokens included
+    entry_keys: Sequence[str] = ()  #: the key of the entry that was read, and those of all its tokens, nested ones too
     entry: Entry | None = None  #: fresh or stale, if its stamp equals the tokens
 
     @property
     def key(self) -> str:
-        """The key of the entry."""
-        return self.keys[0]
+        """The key of the entry: perhaps of one beside that of another release."""
+        return (self.entry_keys or self.keys)[0]
 
     @property
     def variation(self) -> Variation:
@@ -112,14 +120,15 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         # A plain hit, which needs no more. Found() is written in Python.
         return tuple.__new__(Found, (keys, None, asked, entry))
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
-    return _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,))[0]
+    return _look_beside(policy, _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,)))[0]
 
 
-def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] = ()) -> list[Found]:
+def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str] = ()) -> list[Found]:
     """
     Fetch entries and their tokens by one read.
 
-    A second read is needed where an entry names other nested tokens than this process knows of.
+    A second read is needed where an entry names other nested tokens than this process knows of, and while a living
+    entry has models with other fields than here: then the entry beside it is found.
 
     Args:
         policy: That of the function.
@@ -133,6 +142,11 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
         of this thread stores at its commit are found, too.
     """
     calls = [renew_keys(policy, keys) for keys in calls] if policy.tables is not None else calls
+    return _look_beside(policy, _read_entries(policy, calls, also), also)
+
+
+def _read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str]) -> list[Found]:
+    """Fetch entries and their tokens as `look_up()` does, without looking beside them."""
     wanted: Sequence[Sequence[str]] = calls
     nested: Sequence[tuple[str, ...]] = ()
     if nested_names.names_by_function:
@@ -163,6 +177,19 @@ def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) 
         found = many_caches.get_many_across_caches(policy.store, asked)
         return None if found is None else [cast("bytes | None", found.get(key)) for key in asked]
     return policy.store.read_each(asked)
+
+
+def _look_beside(policy: CachePolicy, results: list[Found], also: Collection[str] = ()) -> list[Found]:
+    """Look up the entries beside those that live, and whose models have other fields here."""
+    beside: dict[int, str] = {}
+    for n, (_, raw, entry_keys, entry) in enumerate(results):
+        if entry is None and raw and (key := key_beside_other_models(policy.codec, entry_keys, raw)):
+            beside[n] = key
+    if beside:
+        calls = [[key, *results[n].keys[1:]] for n, key in beside.items()]
+        for n, found in zip(beside, _read_entries(policy, calls, also), strict=True):
+            results[n] = found._replace(keys=results[n].keys)
+    return results
 
 
 def _joined(names: Sequence[str]) -> bytes:

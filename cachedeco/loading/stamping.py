@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, Final
 
 from cachedeco.invalidation import transactions
-from cachedeco.invalidation.tokens import mint
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.connections import is_isolated
@@ -67,8 +67,9 @@ def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found
     for values in {id(found.raw): found.raw or {} for found in calls.values()}.values():  # usually one dict for all
         raw |= values
     users = Counter(key for found in calls.values() for key in found.keys[1:] if not is_token(raw.get(key)))
-    own = {found.keys[1] for found in calls.values()}
-    absent = {key: policy.lifetime if key in own else None for key in users}
+    own, all_calls = ({found.keys[n] for found in calls.values()} for n in (1, 2))
+    lifetimes = dict.fromkeys(own, policy.lifetime) | dict.fromkeys(all_calls)
+    absent = {key: lifetimes.get(key, LONGEST_LIFETIME) for key in users}
 
     def stamped(tokens: Mapping[str, Any]) -> Stamps:
         values = {**raw, **tokens}

@@ -189,6 +189,10 @@ PIECES: Final = (
     Piece("functions.spec", "_alive", "the cached functions that are alive"),
     Piece("functions.naming", "_places", "where the function of each name is defined"),
     Piece("functions.naming", "_wrappings", "decorated functions, weakly, by their innermost function and their name"),
+    Piece("functions.naming", "_users", "how many living functions have a name"),
+    Piece("functions.naming", "_unused", "names whose functions are gone"),
+    Piece("functions.naming", "_collected", "names of functions that were just collected"),
+    Piece("functions.naming", "_lock", "guards the names", fork=NEW_LOCK),
     # --- doors ---
     Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
     Piece(

@@ -14,7 +14,8 @@ class Stats:
     """
     Counters of one cached function, in this process, since it started.
 
-    They are not shared between processes, and not persistent.
+    They are not shared between processes, and not persistent. Functions of one name share them, also one after the
+    other: a function inside another one is a new one at each call. Those of many names that are gone are forgotten.
     """
 
     hits: int = 0
@@ -94,6 +95,13 @@ def count(event: Event) -> None:
         counts[field] += 1
         if event.kind == "hit":
             counts["seconds_saved"] += event.seconds
+
+
+def forget(function: str) -> None:
+    """Forget the counters of a function that is gone."""
+    with _lock:
+        _hits.pop(function, None)
+        _counts.pop(function, None)
 
 
 def statistics(function: str) -> Stats:

@@ -16,6 +16,12 @@ def lease_key(whole_key: str, digest: str) -> str:
     return f"{whole_key[: LONGEST_KEY - len(digest) - 1]}@{digest}"
 
 
+def key_beside(whole_key: str, digest: str) -> str:
+    """Return the whole key of an entry beside another one: it ends in "~" and a digest, as no other key does."""
+    key = f"{whole_key}~{digest}"
+    return key if len(key) <= LONGEST_KEY else f"{digest_key(whole_key, LONGEST_KEY - len(digest) - 1)}~{digest}"
+
+
 def is_valid_key(key: str) -> bool:
     """Tell whether memcached takes these characters: no spaces, no control characters, one byte each."""
     return key.isascii() and key.isprintable() and " " not in key

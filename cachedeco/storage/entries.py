@@ -42,6 +42,7 @@ The bytes
     that an answer to another caller's command, of another entry with its tokens, is a miss.
 
     `models` describes the fields of the models among the values; a value is a miss once a model has other fields.
+    Until that entry ends, an entry for the fields of this process lies beside it: see `key_beside_other_models()`.
     The origin is who stored the entry. `stale` is how many seconds past its expiry the entry may be
     served while it is refreshed; `seconds` and `statements` are the cost of its computation. The signature covers
     the body and the trailer. The value stands first, because `pickle.loads` ignores trailing bytes: a hit never
@@ -56,7 +57,8 @@ from struct import Struct
 from time import time
 from typing import Any, Final, NamedTuple
 
-from cachedeco.storage.model_pickles import are_current
+from cachedeco.storage.cache_keys import key_beside
+from cachedeco.storage.model_pickles import are_current, digest_here
 from cachedeco.storage.serializers import COUNT, EntrySerializer
 from cachedeco.storage.signing import message_for
 from cachedeco.storage.store import Store
@@ -150,7 +152,7 @@ def encode_entry(
         )
     )
     tokens = (*stamp, *nested_tokens.values())
-    trailer = b"".join((*tokens, key.encode(), codec.serializer.tails[len(tokens)]))
+    trailer = _trailer(codec, key, tokens)
     return b"".join((body, codec.signature(key, body, trailer), trailer))
 
 
@@ -283,6 +285,34 @@ def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:
     count_start = len(data) - len(codec.serializer.format_id) - COUNT.size
     names = data[layout.models_end : layout.names_end]
     return int(COUNT.unpack_from(data, count_start)[0]) - (names.count(b"\n") + 1 if names else 0)
+
+
+def key_beside_other_models(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> str | None:
+    """
+    Return the key of an entry beside a living one whose models have other fields than here; None if there is none.
+
+    Processes of two releases of a project run side by side during a deployment. Each leaves the living entries of the
+    other alone: else the two would overwrite each other's, and each call would compute.
+
+    Args:
+        codec: That of the function.
+
+        keys: The entry's key, then those of its tokens, nested ones included.
+
+        raw: What the cache holds under these keys.
+    """
+    data: Any = raw.get(keys[0])
+    layout = _layout_of(codec, keys[0], data)
+    if layout is None or layout.value_end == layout.models_end:
+        return None
+    models = data[layout.value_end : layout.models_end]
+    stamp = stamp_of(keys[1:], raw)
+    if stamp is None or data[layout.signature_end :] != _trailer(codec, keys[0], stamp):
+        return None
+    expires, stale, *_ = _header.unpack_from(data, layout.body_end - _header.size)
+    if expires + stale <= time() or are_current(models) or not codec.accepts(keys[0], data, layout.body_end):
+        return None
+    return key_beside(keys[0], digest_here(models))
 
 
 def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:

@@ -11,6 +11,7 @@ the models among the values, with a digest of their fields.
 
 import pickle
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from io import BytesIO
@@ -98,6 +99,16 @@ def are_current(description: bytes) -> bool:
         return False
     _current.add(description)
     return True
+
+
+def digest_here(description: bytes) -> str:
+    """Return a digest of the fields that the models of a description have in this process. No bytes raise."""
+    names = description[DIGEST_BYTES:].decode(errors="replace").split(" ")
+    models: set[type[Model]] = set()
+    for name in names:
+        with suppress(LookupError, ValueError):  # a model that is gone has no fields
+            models.add(apps.get_model(name))
+    return _describe(frozenset(models))[:DIGEST_BYTES].hex()
 
 
 @lru_cache(maxsize=1000)

@@ -1,5 +1,6 @@
 """Decorated inside another function, at each of its calls: nothing leaks, nothing is compiled again."""
 
+import functools
 import gc
 import weakref
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from cachedeco import Namespace, cached_query
 from cachedeco.functions import naming
 from cachedeco.functions.spec import all_specs
 from cachedeco.keys import compiler, encoders
+from cachedeco.runtime.statistics import statistics
 
 
 def decorated(page: int, default: object = None) -> Any:
@@ -154,6 +156,70 @@ def test_decorated_again_keeps_one_place_for_its_name() -> None:
         decorated(page)
 
     assert before == len(naming._places)
+
+
+def reported(name: str, value: int = 0) -> Any:
+    """Decorate under a name, and call once."""
+
+    @cached_query(name=name, ignore=("value",))
+    def report() -> int:
+        return value
+
+    report()
+    return report
+
+
+def test_counts_are_those_of_all_functions_of_a_name_one_after_the_other() -> None:
+    """A function that is decorated at each request counts on, though the one before is gone."""
+    for _ in range(3):
+        found = reported("tests.redecoration.counted").stats()
+        gc.collect()
+
+    assert (3, 1) == (found.hits + found.misses, found.computations)
+
+
+def test_names_of_functions_that_are_gone_are_forgotten_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    So many are kept, with their places and counts; those of living functions always are.
+
+    The defect: 3,000 functions that are gone left 3,000 names and counts.
+    """
+    monkeypatch.setattr(naming, "MOST_UNUSED", 2)
+    names = [f"tests.redecoration.forgotten.{number}" for number in range(5)]
+    living = [reported("tests.redecoration.living") for _ in range(2)]
+
+    for name in names:
+        reported(name)
+        gc.collect()
+    living.pop()
+    gc.collect()
+    reported("tests.redecoration.last")
+
+    kept = [name for name in names if name in naming._places]
+    assert names[3:] == kept
+    assert [0, 0, 0, 1, 1] == [statistics(name).computations for name in names]
+    assert 1 == living[0].stats().computations
+
+
+def test_counts_stay_while_another_wrapper_of_the_name_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two functions may have one name in statistics, and two in keys."""
+    monkeypatch.setattr(naming, "MOST_UNUSED", 0)
+
+    def plain() -> int:
+        return 1
+
+    def wrapper() -> int:
+        return 2
+
+    name = "tests.redecoration.wrapped"
+    living = cached_query(name=name)(plain)
+    living()
+    cached_query(name=name)(functools.wraps(plain)(wrapper))()
+    gc.collect()
+    reported("tests.redecoration.next")
+
+    assert [name] == [each for each in naming._places if each.startswith(name)]
+    assert 2 == living.stats().computations
 
 
 def test_caches_of_the_process_are_bounded() -> None:

@@ -39,19 +39,30 @@ def test_row_is_seen_by_others_with_the_commit(pk: int) -> None:
     assert ((0, 0), (0, 1)) == (before, waiting_and_done())
 
 
+def test_row_is_in_the_transaction_of_another_database_too(pk: int) -> None:
+    """What changed may be in a database that the invalidation does not name."""
+    with transaction.atomic(using=ALIAS):
+        Namespace("club", pk).invalidate(using="default")
+        [row] = all_rows()
+        before = in_thread(waiting_and_done)
+
+    assert (f"{whole(f'cd:n:club:{pk}')} in default", (0, 0), (0, 1)) == (str(row), before, waiting_and_done())
+
+
 def test_row_names_the_token_and_its_lifetime(pk: int) -> None:
-    """The row of a call has its lifetime, that of a namespace lives for ever."""
+    """The row of a call has its lifetime, that of a namespace 30 days, and that of a function lives for ever."""
     with transaction.atomic(using=ALIAS):
         name_of.invalidate(pk)
         Namespace("club", pk).invalidate(using=ALIAS)
+        name_of.invalidate_all()
 
-    call, namespace = all_rows()
+    call, namespace, function = all_rows()
     assert ("default", "default", f"{whole(f'cd:n:club:{pk}')} in default") == (
         call.cache,
         namespace.cache,
         str(namespace),
     )
-    assert (True, None) == ((call.lifetime or 0) > 0, namespace.lifetime)
+    assert (True, 30 * 24 * 3600, None) == ((call.lifetime or 0) > 0, namespace.lifetime, function.lifetime)
 
 
 @pytest.mark.parametrize("nested", [False, True])

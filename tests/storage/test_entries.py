@@ -7,6 +7,7 @@ from time import time
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from cachedeco.storage.entries import (
     decode_entry,
     decode_values,
     encode_entry,
+    key_beside_other_models,
     read_nested_names,
     read_origin,
     serialized_value,
@@ -162,3 +164,32 @@ def test_special_values_come_back(value: object) -> None:
 
     assert read is not None
     assert (type(value), repr(value)) == (type(read.value), repr(read.value))
+
+
+@pytest.mark.parametrize("name", ["pickle", "pickle signed"])
+def test_only_a_living_entry_of_other_models_has_an_entry_beside_it(name: str) -> None:
+    """Not one that is dead, expired, cut or forged, nor one without models, or with those of today."""
+    codec, token = CODECS[name], b"t" * TOKEN_BYTES
+    users = codec.serializer.dumps([User(pk=1)])
+    today = users.models
+    others = b"-" * 8 + today[8:]
+
+    def beside(models: bytes = others, now: bytes = token, cut: int = 0, **changed: Any) -> str | None:
+        entry = Entry(users.data, inf, 0.0, models=models)._replace(**changed)
+        data = encode_entry(codec, "key", [token], {}, entry)
+        return key_beside_other_models(codec, ["key", "token"], {"key": data[cut:], "token": now})
+
+    key = beside()
+    assert key is not None
+    assert key.startswith("key~")
+    assert key == beside(expires=time() - 5, stale=10.0)
+    assert [None] * 6 == [
+        beside(models=b""),
+        beside(models=today),
+        beside(now=b"u" * TOKEN_BYTES),
+        beside(now=b"no token"),
+        beside(expires=time() - 5, stale=1.0),
+        beside(cut=len(users.data) + 100),
+    ]
+    assert (None if codec.serializer.signer else key) == beside(cut=1)  # the value alone: the rest is as it was
+    assert key_beside_other_models(codec, ["key", "token"], {}) is None

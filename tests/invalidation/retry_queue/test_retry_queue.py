@@ -186,7 +186,7 @@ def test_delivery_goes_in_batches(clock: Clock, commands: Commands, monkeypatch:
     monkeypatch.setattr(retry_queue, "BATCH_SIZE", 2)
     for number in range(3):
         lose(lambda number=number: double.invalidate(number))
-    lose(Namespace("numbers").invalidate)
+    lose(double.invalidate_all)
     clock.advance(1)
     commands.clear()
 
@@ -209,7 +209,7 @@ def test_invalidation_of_what_has_timed_out_is_not_owed(seconds: float, expected
 
 
 def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> None:
-    """The tokens of namespaces and functions have no lifetime: these are delivered however late."""
+    """The tokens of functions have no lifetime: these are delivered however late."""
     lose(double.invalidate_all)
 
     clock.advance(10**9)

@@ -1,6 +1,7 @@
 """Transactions on several databases, and in several threads, keep apart."""
 
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext, suppress
 
 import pytest
 from django.db import connections, transaction
@@ -9,8 +10,9 @@ from django.test import Client
 from django.urls import path
 from pytest_django import Settings
 
-from cachedeco import MISSING, Namespace
+from cachedeco import MISSING, Namespace, cached_query, cached_query_many
 from cachedeco.invalidation import commits
+from tests.models import Club
 from tests.support.clubs import Undone, name_of, names, other_name_of, rename
 from tests.support.threads import Gate, in_thread, started
 
@@ -55,16 +57,73 @@ def test_namespace_invalidation_waits_for_the_database_it_names(pk: int) -> None
 
 
 def test_rollback_on_one_database_keeps_what_waits_on_another(pk: int) -> None:
-    """Two transactions open at once each settle their own invalidations."""
+    """What is invalidated inside two transactions goes out when one commits: either may have written what changed."""
     with transaction.atomic(using="other"):
         with suppress(Undone), transaction.atomic():
             rename(pk, "new", using="other")
             other_name_of.invalidate(pk)
             name_of.invalidate(pk)
             raise Undone
-        assert ("old", MISSING) == (name_of.peek(pk), other_name_of.peek(pk))
+        assert ("old", "old") == in_thread(lambda: (name_of.peek(pk), other_name_of.peek(pk)))
 
-    assert ("old", "new") == (name_of.peek(pk), other_name_of(pk))
+    assert (MISSING, "new") == (name_of.peek(pk), other_name_of(pk))
+
+
+def test_rollback_on_all_databases_keeps_the_entry(pk: int) -> None:
+    """Nothing has happened."""
+    with suppress(Undone), transaction.atomic(using="other"), transaction.atomic():
+        name_of.invalidate(pk)
+        raise Undone
+
+    assert "old" == name_of.peek(pk)
+
+
+@cached_query(namespace="somewhere:{pk}")
+def name_by_router(pk: int) -> str:
+    """Return the name of a club that a router has sent to the other database; the default one is named by *using*."""
+    return Club.objects.using("other").get(pk=pk).name
+
+
+@cached_query_many(over="pks")
+def names_by_router(pks: list[int]) -> dict[int, str]:
+    """Do so for many clubs."""
+    return {club.pk: club.name for club in Club.objects.using("other").filter(pk__in=pks)}
+
+
+def read_by_router(pk: int) -> tuple[str, str]:
+    """Call both functions."""
+    return name_by_router(pk), names_by_router([pk])[pk]
+
+
+INVALIDATE: dict[str, Callable[[int], object]] = {
+    "the call": lambda pk: (name_by_router.invalidate(pk), names_by_router.invalidate([pk])),
+    "the function": lambda _: (name_by_router.invalidate_all(), names_by_router.invalidate_all()),
+    "a namespace": lambda pk: (Namespace("somewhere", pk).invalidate(), names_by_router.invalidate([pk])),
+    "by a value that is not stored": lambda pk: (
+        name_by_router.call(pk).set("new"),
+        names_by_router.call([pk]).set({pk: "new"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("default", ["in autocommit", "in a transaction"])
+@pytest.mark.parametrize("way", INVALIDATE)
+def test_invalidation_takes_effect_at_the_commit_of_what_was_written(pk: int, way: str, default: str) -> None:
+    """
+    A reader that has come between the invalidation and the other database's commit leaves no old value behind.
+
+    The defect: the invalidation went out at the commit of the database that *using* names, and at no other.
+    """
+    with transaction.atomic(using="other"):
+        with transaction.atomic() if default == "in a transaction" else nullcontext():
+            rename(pk, "new", using="other")
+            INVALIDATE[way](pk)
+            inside = read_by_router(pk)
+        between = in_thread(lambda: read_by_router(pk))
+        after_between = read_by_router(pk)
+
+    assert [("new", "new"), ("old", "old")] == [inside, between]
+    assert [("new", "new")] * 2 == [after_between, in_thread(lambda: read_by_router(pk))]
 
 
 # --- entries ---

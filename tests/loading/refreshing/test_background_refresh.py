@@ -7,6 +7,7 @@ from threading import BoundedSemaphore, Semaphore
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import caches
 from pytest_django import Settings
 
@@ -18,6 +19,7 @@ from cachedeco.storage.store import Store
 from tests.loading.leases.elsewhere import lease_for
 from tests.loading.refreshing.conftest import Cached, Truth
 from tests.support.clocks import Clock
+from tests.support.releases import another_release
 from tests.support.sides import SYNC
 
 local = threading.local()
@@ -304,3 +306,20 @@ def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: 
     assert ("old", {}) == (found, single_flight._flights)
     clock.now += 60
     assert "new" == asyncio.run(read())
+
+
+def test_entry_beside_that_of_another_release_is_refreshed(clock: Clock, truth: Truth, worked: Semaphore) -> None:
+    """The keys of the call are compared in the thread, and not that of the entry, which lies beside another one."""
+    truth.value = [User(username="old")]
+    read = truth.cached(SYNC, stale_while_revalidate=600)
+    read(1)
+    clock.now += 30
+    with another_release():
+        read(1)
+        clock.now += 60
+        truth.value = [User(username="new")]
+
+        found = read(1)
+
+        assert worked.acquire(timeout=10)
+        assert ("old", "new") == (found[0].username, read(1)[0].username)

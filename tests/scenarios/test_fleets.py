@@ -1,0 +1,127 @@
+"""Two fleets, processes of two releases on one cache: each keeps its entries, and every invalidation reaches both."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final, Self
+from uuid import uuid4
+
+import django
+import pytest
+
+from tests.scenarios.fleets.release import Release
+from tests.support import ROOT
+
+pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
+
+BACKENDS: Final = {
+    "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
+    "ours": "cachedeco.backends.memcached.MemcachedCache",
+    "redis": "django.core.cache.backends.redis.RedisCache",
+}
+OTHERS: Final[dict[str, dict[str, Any]]] = {
+    "another serializer": {"serializer": "json", "computes_rows": False},
+    "signed entries": {"signing_keys": ("a key of the tests, long enough",)},
+    "a field more": {"has_rank": True},
+    "another Django": {},
+}
+ROUNDS: Final = 5
+# What `call` computes in one release: the bulk function once for both ids, the nested call not at all.
+ONCE: Final = {"player": 1, "players": 1, "team": 1}
+INVALIDATIONS: Final = ("invalidate calls", "invalidate functions", "invalidate namespace")
+
+
+class Fleet:
+    """One process of a release, as seen by the test."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        """Talk to a process."""
+        self._process = process
+        self.computed: dict[str, int] = {}
+
+    @classmethod
+    @contextmanager
+    def of(cls, release: Release, python: str = sys.executable) -> Iterator[Self]:
+        """Start a process, and end it with the block."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **release.environment()}
+        environment.pop("DJANGO_SETTINGS_MODULE", None)
+        command = [python, "-m", "tests.scenarios.fleets"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, env=environment, text=True, **pipes) as process:  # type: ignore[call-overload]
+            try:
+                yield cls(process)
+            finally:
+                process.kill()
+
+    def order(self, command: str) -> Any:
+        """Return the result of a command, after which nothing has failed and no warning was given."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(command, file=self._process.stdin, flush=True)
+        told = json.loads(self._process.stdout.readline())
+        assert ([], []) == (told["errors"], told["warnings"])
+        self.computed = told["computed"]
+        return told["result"]
+
+
+@cache
+def another_python() -> str | None:
+    """Return an interpreter of this project with another feature release of Django; None if there is none."""
+    look = "import django; print(*django.VERSION[:2])"
+    for name in (".venv", ".venv-second"):
+        python = ROOT / name / "bin" / "python"
+        if python.exists():
+            version = subprocess.run([python, "-c", look], capture_output=True, text=True, check=True).stdout
+            if tuple(map(int, version.split())) != django.VERSION[:2]:
+                return str(python)
+    return None
+
+
+@pytest.fixture(params=BACKENDS)
+def caches(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Give the setting CACHES of both releases, on a real server."""
+    kind: str = request.param
+    server = request.getfixturevalue("redis_server" if kind == "redis" else "memcached_server")
+    return {"default": {"BACKEND": BACKENDS[kind], "LOCATION": server.location, "KEY_PREFIX": uuid4().hex}}
+
+
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("other", OTHERS)
+def test_each_fleet_keeps_its_entries_and_every_invalidation_reaches_both(caches: dict[str, Any], other: str) -> None:
+    """
+    Fleets that call in turn compute once each, and are served what they have computed themselves.
+
+    The defect: 19 computations in 20 calls, as each overwrote the entries of the other.
+    """
+    options, python = OTHERS[other], sys.executable
+    if other == "another Django":
+        found = another_python()
+        if found is None:
+            pytest.skip("there is no other Django here: make second-suite installs one")
+        python = found
+    rows = options.get("computes_rows", True)
+    one, another = Release("one", caches, computes_rows=rows), Release("another", caches)._replace(**options)
+    with Fleet.of(one) as first, Fleet.of(another, python) as second:
+        for number, invalidation in enumerate(INVALIDATIONS * 2, 1):
+            for _ in range(ROUNDS):
+                assert (["one"] * 4, ["another"] * 4) == (first.order("call"), second.order("call"))
+            assert {name: count * number for name, count in ONCE.items()} == first.computed == second.computed
+            assert [True, 2, True] == first.order("peek") == second.order("peek")
+
+            (first, second)[number % 2].order(invalidation)
+
+            assert [False, 0, False] == first.order("peek") == second.order("peek")
+
+
+def test_patch_releases_of_django_share_entries_without_a_warning(caches: dict[str, Any]) -> None:
+    """What one patch release has computed is served by the other."""
+    one, another = Release("one", caches), Release("another", caches, patch=f"{django.get_version()}.999")
+    with Fleet.of(one) as first, Fleet.of(another) as second:
+        for _ in range(ROUNDS):
+            assert ["one"] * 4 == first.order("call") == second.order("call")
+
+    assert (ONCE, {}) == (first.computed, second.computed)
