@@ -156,6 +156,11 @@ def encode_entry(
     return b"".join((body, codec.signature(key, body, trailer), trailer))
 
 
+def _trailer(codec: EntryCodec, key: str, tokens: Sequence[bytes]) -> bytes:
+    """Return the trailer: tokens, the whole key, the number of tokens, format id."""
+    return b"".join((*tokens, key.encode(), codec.serializer.tails[len(tokens)]))
+
+
 def decode_values(  # noqa: PLR0911 -- one return for each reason
     codec: EntryCodec, key: str, values: Sequence[bytes | None], names: bytes | None = None
 ) -> Entry | None:
