@@ -79,18 +79,27 @@ def closing(tokens: Tokens, opening: int) -> int:
     return len(tokens)
 
 
+def outside_parentheses(tokens: Tokens) -> Tokens:
+    """Return the tokens up to parentheses that close what opened before, without those in parentheses."""
+    found: Tokens = []
+    depth = 0
+    for word in tokens:
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth < 0:
+            break
+        found += [word] if depth == 0 else []
+    return found
+
+
 def columns_of(rest: Tokens) -> Names | None:
     """Return the columns that the tokens behind an updated table set; None if not each is a name by itself."""
     columns: set[str] = set()
-    depth = 0
     is_column = True
-    for word in rest[rest.index("set") + 1 :]:
-        if word == "where" or depth < 0:
+    for word in outside_parentheses(rest[rest.index("set") + 1 :]):
+        if word == "where":
             break
-        if word == "(" and is_column:  # SET (a, b) = ...
+        if word == ")" and is_column:  # SET (a, b) = ...
             return None
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth == 0:
-            columns.update(names_in(word)[not is_column :])
-            is_column = word == ","
+        columns.update(names_in(word)[not is_column :])
+        is_column = word == ","
     return None if any("." in column for column in columns) else frozenset(map(last_part, columns))

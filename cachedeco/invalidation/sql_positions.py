@@ -66,7 +66,9 @@ class NamesAtPosition:
             self._next = self._after_comma = self.names
 
     def _join(self) -> None:
-        if self._before() != "for":  # MySQL's index hint
+        if self._next is not None:  # a table of this name, or FROM TABLE(...)
+            self._take(self._tokens[self._position])
+        elif self._before() != "for":  # MySQL's index hint
             self._next = self.names
 
     def _query(self) -> None:

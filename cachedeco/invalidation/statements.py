@@ -26,6 +26,7 @@ from cachedeco.invalidation.sql_forms import (
     closing,
     columns_of,
     dml_in,
+    outside_parentheses,
     target_of,
 )
 from cachedeco.invalidation.sql_positions import NamesAtPosition
@@ -156,7 +157,7 @@ class Tables:
         self._tables = {name: frozenset(concerned) for name, concerned in tables.items()}
         self._by_last_word = words
         self._stand_ins = frozenset(map(last_part, stand_ins))
-        self._remembered = lru_cache(PLACES)(self._parsed)
+        self.remembered = lru_cache(PLACES)(self._parsed)
 
     def statement_of(self, sql: object) -> Statement:
         """Tell what a cursor is about to do. Whatever it was given, this raises nothing."""
@@ -169,7 +170,7 @@ class Tables:
             text = shortened(text)
             if len(text) > _TOO_LONG:
                 return self._parsed(text)
-        return self._remembered(text)
+        return self.remembered(text)
 
     def _parsed(self, text: str) -> Statement:
         if _DO.match(text):  # its body is a literal
@@ -239,7 +240,7 @@ class Tables:
             return False
         # MySQL and SQL Server name it behind the alias. Words before it are none of the form if a table has that name.
         behind = {"delete": "using", "update": "from"}.get(tokens[verb])
-        return behind in tokens[target:] or bool(self._mentioned(tokens[verb:target]))
+        return behind in outside_parentheses(tokens[target:]) or bool(self._mentioned(tokens[verb:target]))
 
     def _explained(self, tokens: Tokens) -> Statement:
         """Tell of EXPLAIN and of MariaDB's ANALYZE, which execute the statement if they are to measure it."""
