@@ -1,6 +1,6 @@
 """Forms of statements that write rows: where one begins, and which table and which columns it names as written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from cachedeco.invalidation.sql_positions import KEYWORDS
@@ -10,7 +10,7 @@ Names = frozenset[str]
 
 #: What the database may delete besides: children of deleted rows, children of replaced rows, tables that point here.
 Cascade = Literal["", "delete", "replace", "truncate"]
-CASCADES: Final[tuple[Cascade, ...]] = ("", "delete", "replace", "truncate")
+_CASCADES: Final[tuple[Cascade, ...]] = ("", "delete", "replace", "truncate")
 
 DML: Final = frozenset({"insert", "update", "delete", "merge", "replace"})
 # Before a word of DML that begins no statement: ON CONFLICT DO UPDATE, FOR UPDATE, ON DUPLICATE KEY UPDATE, MERGE's.
@@ -46,6 +46,12 @@ def cascade_of(tokens: Tokens, at: int) -> Cascade:
     if verb == "replace" or (verb == "insert" and tokens[at + 1 : at + 3] == ["or", "replace"]):
         return "replace"
     return "delete" if verb == "delete" or (verb == "merge" and "delete" in tokens[at:]) else ""
+
+
+def most_of(cascades: Iterable[Cascade]) -> Cascade:
+    """Return what concerns the most rows."""
+    none: Cascade = ""
+    return max(cascades, key=_CASCADES.index, default=none)
 
 
 def target_of(tokens: Tokens, verb_at: int) -> int | None:

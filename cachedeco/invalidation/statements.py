@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from cachedeco.invalidation.sql_forms import (
-    CASCADES,
     DML,
     Cascade,
     Names,
@@ -26,6 +25,7 @@ from cachedeco.invalidation.sql_forms import (
     closing,
     columns_of,
     dml_in,
+    most_of,
     outside_parentheses,
     target_of,
 )
@@ -160,7 +160,7 @@ class Tables:
         self.remembered = lru_cache(PLACES)(self._parsed)
 
     def statement_of(self, sql: object) -> Statement:
-        """Tell what a cursor is about to do. Whatever it was given, this raises nothing."""
+        """Tell what a cursor does with what it is given. No text and no object makes this raise."""
         text = sql if type(sql) is str else text_of(sql)
         if text is None:
             return EVERYTHING
@@ -221,7 +221,7 @@ class Tables:
         if not verbs:
             return self._read(tokens)
         verb = tokens[verbs[0]] if len(verbs) == 1 else "other"
-        cascades = max((cascade_of(tokens, at) for at in verbs), key=CASCADES.index)
+        cascades = most_of(cascade_of(tokens, at) for at in verbs)
         target = target_of(tokens, verbs[0]) if len(verbs) == 1 else None
         if target is None or self._may_be_alias(tokens, verbs[0], target):
             named = self._mentioned(tokens)
@@ -353,6 +353,6 @@ def _joined(statements: list[Statement]) -> Statement:
         transaction[-1] if transaction else verbs[0] if len(set(verbs)) == 1 else "other" if verbs else "",
         NONE.union(*(each.unknown for each in statements)),
         None,
-        max((each.cascades for each in statements), key=CASCADES.index, default=""),
+        most_of(each.cascades for each in statements),
         any(each.everything for each in statements),
     )

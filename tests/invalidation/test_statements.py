@@ -111,6 +111,7 @@ READS = [
     ("SELECT * FROM archive(1)", SHOP),
     ("SELECT 1 FROM dual", set()),
     ("SELECT 1;", set()),
+    ("SELECT 1) FROM shop_shop", SHOP),
     (f"SELECT 1 FROM shop_shop /* {'/* a */' * 60}", SHOP),
     ("SELECT 1 FROM shop_shop; SELECT 2 FROM shop_item;", BOTH),
 ]
