@@ -50,8 +50,11 @@ def cascade_of(tokens: Tokens, at: int) -> Cascade:
 
 def most_of(cascades: Iterable[Cascade]) -> Cascade:
     """Return what concerns the most rows."""
-    none: Cascade = ""
-    return max(cascades, key=_CASCADES.index, default=none)
+    most: Cascade = ""
+    for cascade in cascades:
+        if _CASCADES.index(cascade) > _CASCADES.index(most):
+            most = cascade
+    return most
 
 
 def target_of(tokens: Tokens, verb_at: int) -> int | None:
