@@ -93,10 +93,14 @@ def outside_parentheses(tokens: Tokens) -> Tokens:
     found: Tokens = []
     depth = 0
     for word in tokens:
-        depth += {"(": 1, ")": -1}.get(word, 0)
+        if word == "(":
+            depth += 1
+        elif word == ")":
+            depth -= 1
         if depth < 0:
             break
-        found += [word] if depth == 0 else []
+        if depth == 0:
+            found.append(word)
     return found
 
 

@@ -29,7 +29,7 @@ from cachedeco.invalidation.sql_forms import (
     outside_parentheses,
     target_of,
 )
-from cachedeco.invalidation.sql_positions import NamesAtPosition
+from cachedeco.invalidation.sql_positions import BEFORE_TABLES, NamesAtPosition
 from cachedeco.invalidation.sql_tokens import (
     Tokens,
     last_part,
@@ -291,6 +291,8 @@ class Tables:
 
     def _at_position(self, tokens: Tokens) -> tuple[Names, Names]:
         """Return the tables that stand where tables stand, and the names there that are unknown."""
+        if BEFORE_TABLES.isdisjoint(tokens) and not self._stand_ins:
+            return NONE, NONE
         found = NamesAtPosition(tokens)
         ctes = {*map(last_part, found.ctes), "dual"}  # Oracle's and MySQL's FROM without a table
         reads: set[str] = set()

@@ -67,6 +67,7 @@ class Truth(NamedTuple):
             elif code in {sqlite3.SQLITE_READ, *WRITES} and is_own and table is not None:
                 reads = truth.own if table.startswith(("sqlite_", "pragma_")) else truth.reads
                 (truth.writes if code in WRITES else reads).add(table)
+        truth.ddl.discard("sqlite_sequence")  # made for the first key that counts
         if not truth.reads.isdisjoint(FUNCTIONS):  # SQLite makes them when they are first named
             truth.own.clear()
             truth.reads.difference_update(FUNCTIONS)
