@@ -19,7 +19,7 @@ from cachedeco.invalidation.statements import Statement, Tables
 Action = tuple[int, str | None, str | None, str | None, str | None]
 
 WRITES = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
-# Where these name the table.
+# Where these name the table. DROP INDEX does not, and changes no row.
 TABLES_OF_DDL = {
     sqlite3.SQLITE_CREATE_TABLE: 1,
     sqlite3.SQLITE_CREATE_TEMP_TABLE: 1,
@@ -27,7 +27,6 @@ TABLES_OF_DDL = {
     sqlite3.SQLITE_DROP_TEMP_TABLE: 1,
     sqlite3.SQLITE_ALTER_TABLE: 2,
     sqlite3.SQLITE_CREATE_INDEX: 2,
-    sqlite3.SQLITE_DROP_INDEX: 2,
 }
 VERBS = {
     (sqlite3.SQLITE_TRANSACTION, "BEGIN"): "begin",
