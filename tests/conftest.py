@@ -24,7 +24,12 @@ hypothesis.settings.load_profile("cachedeco")
 # What their fixtures make takes half a minute, or is a PostgreSQL: one process of pytest-xdist runs all of a file.
 TOGETHER = {"tests/samples/test_sample.py", "tests/scenarios/test_storm.py"}
 
-pytest_plugins = ["tests.support.engines", "tests.support.selection", "tests.support.times"]
+pytest_plugins = [
+    "tests.support.engines",
+    "tests.support.judging",
+    "tests.support.selection",
+    "tests.support.times",
+]
 
 CacheConfig = Callable[..., dict[str, Any]]
 UseCaches = Callable[..., None]
@@ -79,10 +84,18 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Put each test database into a file: in memory, threads would share one connection's locks."""
+    """
+    Put each test database into a file: in memory, threads would share one connection's locks.
+
+    Its connections judge the parse of each text.
+    """
+    from tests.support.judging import JudgedConnection  # a plugin: pytest is to import it first
+
     directory = tmp_path_factory.mktemp("databases")
     for alias in connections:
-        connections[alias].settings_dict["TEST"]["NAME"] = str(directory / f"{alias}.sqlite3")
+        settings = connections[alias].settings_dict
+        settings["TEST"]["NAME"] = str(directory / f"{alias}.sqlite3")
+        settings["OPTIONS"]["factory"] = JudgedConnection
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Forms of statements that write rows: where one begins, and which table and which columns it names as written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from cachedeco.invalidation.sql_positions import KEYWORDS
@@ -10,7 +10,7 @@ Names = frozenset[str]
 
 #: What the database may delete besides: children of deleted rows, children of replaced rows, tables that point here.
 Cascade = Literal["", "delete", "replace", "truncate"]
-CASCADES: Final[tuple[Cascade, ...]] = ("", "delete", "replace", "truncate")
+_CASCADES: Final[tuple[Cascade, ...]] = ("", "delete", "replace", "truncate")
 
 DML: Final = frozenset({"insert", "update", "delete", "merge", "replace"})
 # Before a word of DML that begins no statement: ON CONFLICT DO UPDATE, FOR UPDATE, ON DUPLICATE KEY UPDATE, MERGE's.
@@ -48,6 +48,15 @@ def cascade_of(tokens: Tokens, at: int) -> Cascade:
     return "delete" if verb == "delete" or (verb == "merge" and "delete" in tokens[at:]) else ""
 
 
+def most_of(cascades: Iterable[Cascade]) -> Cascade:
+    """Return what concerns the most rows."""
+    most: Cascade = ""
+    for cascade in cascades:
+        if _CASCADES.index(cascade) > _CASCADES.index(most):
+            most = cascade
+    return most
+
+
 def target_of(tokens: Tokens, verb_at: int) -> int | None:
     """Return where the one table that a statement writes is named; None if its form is not known."""
     verb = tokens[verb_at]
@@ -79,18 +88,31 @@ def closing(tokens: Tokens, opening: int) -> int:
     return len(tokens)
 
 
+def outside_parentheses(tokens: Tokens) -> Tokens:
+    """Return the tokens up to parentheses that close what opened before, without those in parentheses."""
+    found: Tokens = []
+    depth = 0
+    for word in tokens:
+        if word == "(":
+            depth += 1
+        elif word == ")":
+            depth -= 1
+        if depth < 0:
+            break
+        if depth == 0:
+            found.append(word)
+    return found
+
+
 def columns_of(rest: Tokens) -> Names | None:
     """Return the columns that the tokens behind an updated table set; None if not each is a name by itself."""
     columns: set[str] = set()
-    depth = 0
     is_column = True
-    for word in rest[rest.index("set") + 1 :]:
-        if word == "where" or depth < 0:
+    for word in outside_parentheses(rest[rest.index("set") + 1 :]):
+        if word == "where":
             break
-        if word == "(" and is_column:  # SET (a, b) = ...
+        if word == ")" and is_column:  # SET (a, b) = ...
             return None
-        depth += {"(": 1, ")": -1}.get(word, 0)
-        if depth == 0:
-            columns.update(names_in(word)[not is_column :])
-            is_column = word == ","
+        columns.update(names_in(word)[not is_column :])
+        is_column = word == ","
     return None if any("." in column for column in columns) else frozenset(map(last_part, columns))

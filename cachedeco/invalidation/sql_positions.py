@@ -8,6 +8,9 @@ from cachedeco.invalidation.sql_tokens import Tokens, names_in
 _BEFORE_NAMES: Final = frozenset({"lateral", "only", "recursive"})
 # Behind FOR: what is locked. MariaDB's FOR SYSTEM_TIME and MySQL's FOR ORDER BY stand inside a list of tables.
 _LOCKS: Final = frozenset({"fetch", "key", "no", "read", "share", "update"})
+_JOINS: Final = frozenset({"apply", "join", "straight_join", "table"})
+#: A statement without these reads no table.
+BEFORE_TABLES: Final = _JOINS | {"from"}
 _NO_CTE: Final = frozenset({"(", "ordinality"})
 
 
@@ -66,7 +69,9 @@ class NamesAtPosition:
             self._next = self._after_comma = self.names
 
     def _join(self) -> None:
-        if self._before() != "for":  # MySQL's index hint
+        if self._next is not None:  # a table of this name, or FROM TABLE(...)
+            self._take(self._tokens[self._position])
+        elif self._before() != "for":  # MySQL's index hint
             self._next = self.names
 
     def _query(self) -> None:
@@ -109,7 +114,7 @@ class NamesAtPosition:
 _STEPS: Final[dict[str, Callable[[NamesAtPosition], None]]] = {
     # ruff: noqa: SLF001 -- the steps of the class above
     "from": NamesAtPosition._from,
-    **dict.fromkeys(("apply", "join", "straight_join", "table"), NamesAtPosition._join),
+    **dict.fromkeys(_JOINS, NamesAtPosition._join),
     **dict.fromkeys(("select", "set", "values"), NamesAtPosition._query),
     **dict.fromkeys(
         ("except", "group", "having", "intersect", "limit", "minus", "offset", "order", "returning"),

@@ -39,20 +39,20 @@ _OPEN: Final = frozenset("'\"`")
 _ESCAPE: Final = "escape '\\'"
 # Only in these texts can readings differ, and only these can have a comment.
 _SUSPICIOUS: Final = ("--", "/*", "\\", "#", "$")
-# What a reading drops; what group 1 or 2 matches, it keeps.
+# What a reading drops: comments, and literals that others read differently. What group 1 matches, it keeps.
 _READINGS: Final = tuple(
     re.compile(pattern, re.ASCII | re.VERBOSE | re.DOTALL)
     for pattern in (
-        rf"""({_QUOTED}|'[^']*')()  # the SQL standard, SQLite, Oracle
+        rf"""({_QUOTED}|'[^']*')  # the SQL standard, SQLite, Oracle
         |--[^\n]*
         |/\*.*?(?:\*/|\Z)""",
-        rf"""({_QUOTED}|(?<![\w$])'[^']*')()  # PostgreSQL
+        rf"""({_QUOTED}|'[^'\\]*')  # PostgreSQL
         |(?<![\w$])e'(?:[^'\\]|\\.|'')*'
         |'[^']*'
         |--[^\n\r]*
-        |/\*(?:[^*/]|\*(?!/)|/(?!\*)|/\*.*?\*/)*\*/
-        |(?<![\w$])\$([a-z_\x80-\U0010ffff]\w*)?\$.*?\$\3\$""",
-        r"""(`[^`]*`|"[^"\\]*")()  # MySQL, MariaDB
+        |/\*(?>[^*/]+|\*(?!/)|/(?!\*)|/\*.*?\*/)*+\*/
+        |(?<![\w$])\$((?:[a-z_\x80-\U0010ffff]\w*)?)\$.*?\$\2\$""",
+        r"""(`[^`]*`|"[^"\\]*"|'[^'\\]*')  # MySQL, MariaDB
         |"(?:[^"\\]|\\.)*"
         |'(?:[^'\\]|\\.)*'
         |(?:--(?=\s|\Z)|\#)[^\n]*

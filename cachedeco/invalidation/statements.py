@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from cachedeco.invalidation.sql_forms import (
-    CASCADES,
     DML,
     Cascade,
     Names,
@@ -26,9 +25,11 @@ from cachedeco.invalidation.sql_forms import (
     closing,
     columns_of,
     dml_in,
+    most_of,
+    outside_parentheses,
     target_of,
 )
-from cachedeco.invalidation.sql_positions import NamesAtPosition
+from cachedeco.invalidation.sql_positions import BEFORE_TABLES, NamesAtPosition
 from cachedeco.invalidation.sql_tokens import (
     Tokens,
     last_part,
@@ -53,7 +54,7 @@ class Statement(NamedTuple):
     """
     What a text does.
 
-    Tables are spelled as `Tables` was given them. Other names are casefolded: of columns, and with their schemas those
+    Tables are spelled as `Parser` was given them. Other names are casefolded: of columns, and with their schemas those
     of `unknown`.
     """
 
@@ -127,7 +128,7 @@ _PURE_FUNCTIONS: Final = frozenset(
 )
 
 
-class Tables:
+class Parser:
     """
     Tells what SQL texts do to known tables.
 
@@ -156,10 +157,10 @@ class Tables:
         self._tables = {name: frozenset(concerned) for name, concerned in tables.items()}
         self._by_last_word = words
         self._stand_ins = frozenset(map(last_part, stand_ins))
-        self._remembered = lru_cache(PLACES)(self._parsed)
+        self.remembered = lru_cache(PLACES)(self._parsed)
 
     def statement_of(self, sql: object) -> Statement:
-        """Tell what a cursor is about to do. Whatever it was given, this raises nothing."""
+        """Tell what a cursor does with what it is given. No text and no object makes this raise."""
         text = sql if type(sql) is str else text_of(sql)
         if text is None:
             return EVERYTHING
@@ -169,7 +170,7 @@ class Tables:
             text = shortened(text)
             if len(text) > _TOO_LONG:
                 return self._parsed(text)
-        return self._remembered(text)
+        return self.remembered(text)
 
     def _parsed(self, text: str) -> Statement:
         if _DO.match(text):  # its body is a literal
@@ -220,7 +221,7 @@ class Tables:
         if not verbs:
             return self._read(tokens)
         verb = tokens[verbs[0]] if len(verbs) == 1 else "other"
-        cascades = max((cascade_of(tokens, at) for at in verbs), key=CASCADES.index)
+        cascades = most_of(cascade_of(tokens, at) for at in verbs)
         target = target_of(tokens, verbs[0]) if len(verbs) == 1 else None
         if target is None or self._may_be_alias(tokens, verbs[0], target):
             named = self._mentioned(tokens)
@@ -239,7 +240,7 @@ class Tables:
             return False
         # MySQL and SQL Server name it behind the alias. Words before it are none of the form if a table has that name.
         behind = {"delete": "using", "update": "from"}.get(tokens[verb])
-        return behind in tokens[target:] or bool(self._mentioned(tokens[verb:target]))
+        return behind in outside_parentheses(tokens[target:]) or bool(self._mentioned(tokens[verb:target]))
 
     def _explained(self, tokens: Tokens) -> Statement:
         """Tell of EXPLAIN and of MariaDB's ANALYZE, which execute the statement if they are to measure it."""
@@ -290,6 +291,8 @@ class Tables:
 
     def _at_position(self, tokens: Tokens) -> tuple[Names, Names]:
         """Return the tables that stand where tables stand, and the names there that are unknown."""
+        if BEFORE_TABLES.isdisjoint(tokens) and not self._stand_ins:
+            return NONE, NONE
         found = NamesAtPosition(tokens)
         ctes = {*map(last_part, found.ctes), "dual"}  # Oracle's and MySQL's FROM without a table
         reads: set[str] = set()
@@ -352,6 +355,6 @@ def _joined(statements: list[Statement]) -> Statement:
         transaction[-1] if transaction else verbs[0] if len(set(verbs)) == 1 else "other" if verbs else "",
         NONE.union(*(each.unknown for each in statements)),
         None,
-        max((each.cascades for each in statements), key=CASCADES.index, default=""),
+        most_of(each.cascades for each in statements),
         any(each.everything for each in statements),
     )

@@ -64,7 +64,7 @@ class Tables:
         self.ignored = frozenset(self._tables_named(settings.IGNORED_TABLES))
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
         named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
-        self._statement_of = statements.Tables(self.models, named).statement_of
+        self._statement_of = statements.Parser(self.models, named).statement_of
         self._effect_of = lru_cache(MOST_EFFECTS)(self._expanded)
         self._own = frozenset(_tables_of_caches())
         self._families = _families(every_model)

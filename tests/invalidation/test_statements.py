@@ -1,0 +1,585 @@
+"""What an SQL text writes and reads: each form of statement, in each dialect."""
+
+# ruff: noqa: S608 -- no database is given these texts
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from psycopg import sql as psycopg_sql
+
+from cachedeco.invalidation.statements import EVERYTHING, PLACES, Parser, Statement
+
+NAMES = ["shop_shop", "shop_item", "order", "group", "Shop_UPPER", 'my"."tab', "café", "name", "old table", "quick"]
+STAND_INS = {"shop_itemview": ["shop_item", "shop_shop"], "archive": ["shop_shop"]}
+TABLES = Parser(NAMES, STAND_INS)
+PLAIN = Parser(["shop_shop", "shop_item"])
+
+SHOP = {"shop_shop"}
+ITEM = {"shop_item"}
+BOTH = SHOP | ITEM
+
+
+def statement_of(sql: object) -> Statement:
+    """Return what a text does to the tables above."""
+    return TABLES.statement_of(sql)
+
+
+READS = [
+    ('SELECT "shop_shop"."id" FROM "shop_shop"', SHOP),
+    ("select id from SHOP_SHOP", SHOP),
+    ("SELECT `shop_shop`.`id` FROM `shop_shop` INNER JOIN `shop_item` ON (1)", BOTH),
+    ("SELECT 1 FROM [shop_shop]", SHOP),
+    ("SELECT 1 FROM 'shop_shop'", SHOP),  # SQLite takes it
+    ('SELECT 1 FROM "public"."shop_shop"', SHOP),
+    ("SELECT 1 FROM public . shop_shop", SHOP),
+    ('SELECT "my"."tab"."x" FROM "my"."tab"', {'my"."tab'}),
+    ('SELECT 1 FROM "old table"', {"old table"}),
+    ('SELECT 1 FROM "Shop_UPPER", café', {"Shop_UPPER", "café"}),
+    ('SELECT "order"."name" FROM "shop_shop" AS "order" ORDER BY "order"."name"', SHOP),
+    ('SELECT "order"."id" FROM "order" GROUP BY 1 ORDER BY 1 LIMIT 3', {"order"}),
+    # lists of tables
+    ("SELECT 1 FROM shop_shop, shop_item WHERE x IN (1, name)", BOTH),
+    ('SELECT 1 FROM "shop_shop", "shop_item"', BOTH),
+    ('SELECT 1 FROM "shop_shop" AS "a", "shop_item" AS "b", "group"', BOTH | {"group"}),
+    ('SELECT 1 FROM "shop_shop" "a" JOIN x ON "a"."b" = "x"."c", "shop_item" WHERE 1', BOTH),
+    ("SELECT 1 FROM shop_shop a JOIN x ON f(a, name), shop_item", BOTH),
+    ("SELECT 1 FROM (shop_shop, shop_item)", BOTH),
+    ("SELECT 1 FROM (shop_shop JOIN shop_item USING (name, id))", BOTH),
+    ('SELECT 1 FROM shop_shop LEFT OUTER JOIN shop_item USING (name), "order" WHERE 1', BOTH | {"order"}),
+    ("SELECT 1 FROM ONLY shop_shop, LATERAL (SELECT 1 FROM shop_item) AS name", BOTH),
+    ("SELECT 1 FROM shop_shop NATURAL JOIN shop_item", BOTH),
+    ("SELECT 1 FROM shop_shop STRAIGHT_JOIN shop_item", BOTH),
+    ("SELECT 1 FROM shop_shop FOR SYSTEM_TIME AS OF TIMESTAMP '2026-01-01', shop_item", BOTH),
+    ("SELECT 1 FROM shop_shop USE INDEX FOR ORDER BY (name), shop_item", BOTH),
+    ("SELECT 1 FROM shop_shop USE INDEX FOR JOIN (name), shop_item", BOTH),
+    ("SELECT 1 FROM shop_shop AS offset, shop_item", BOTH),
+    ("SELECT 1 FROM shop_shop window, shop_item", BOTH),
+    ("SELECT 1 FROM unnest(%s) WITH ORDINALITY AS o (a, name), shop_item", ITEM),
+    # a FROM of something else
+    ('SELECT EXTRACT(year FROM "name") FROM shop_shop', SHOP),
+    ("SELECT SUBSTRING(name FROM 1), TRIM(BOTH FROM name), OVERLAY(a PLACING b FROM name FOR 2) FROM shop_shop", SHOP),
+    ("SELECT CONVERT(name USING utf8mb4) FROM shop_shop", SHOP),
+    ("SELECT 1 FROM shop_shop WHERE a IS DISTINCT FROM name AND b IS NOT DISTINCT FROM name", SHOP),
+    ("SELECT EXTRACT(year FROM (SELECT max(day) FROM shop_item)) FROM shop_shop", BOTH),
+    ("SELECT DISTINCT FROM shop_shop", SHOP),
+    # subqueries, sets, CTEs
+    ('SELECT 1 FROM "shop_shop" WHERE EXISTS(SELECT 1 AS "a" FROM "shop_item" U0 LIMIT 1)', BOTH),
+    ("(SELECT a FROM shop_shop) UNION (SELECT REPLACE(a, b) FROM shop_item)", BOTH),
+    ('SELECT * FROM (SELECT 1 FROM shop_shop) name JOIN (SELECT 1 FROM shop_item) "group" ON 1', BOTH),
+    ("SELECT * FROM (VALUES (1, 2), (3, 4)) AS v (a, name), shop_item", ITEM),
+    ("WITH x AS (SELECT 1 FROM shop_shop), y (a, name) AS NOT MATERIALIZED (SELECT 1 FROM x) SELECT 1 FROM y", SHOP),
+    ("WITH RECURSIVE x (n) AS (SELECT 1 UNION ALL SELECT n FROM x) SELECT 1 FROM x, shop_item", ITEM),
+    ("WITH shop_shop AS (SELECT * FROM shop_shop) SELECT * FROM shop_shop", SHOP),
+    ("SELECT 1 WHERE 1 IN (WITH x AS (SELECT 1 FROM shop_item) SELECT 1 FROM x)", ITEM),
+    # words that are verbs elsewhere
+    ('SELECT "update", "delete"."insert" FROM shop_shop', SHOP),
+    ("SELECT a.update, REPLACE(a, 'b', 'c'), INSERT(a, 1, 2, 'x') FROM shop_shop a", SHOP),
+    ("WITH x AS (SELECT REPLACE(a, b), INSERT(a) FROM shop_shop) SELECT * FROM x FOR UPDATE", SHOP),
+    ('SELECT 1 FROM "shop_shop" FOR UPDATE OF "order", "name" NOWAIT', SHOP),
+    ("SELECT 1 FROM shop_shop FOR NO KEY UPDATE SKIP LOCKED", SHOP),
+    ("SELECT 1 FROM shop_shop LOCK IN SHARE MODE", SHOP),
+    # literals and comments
+    ("SELECT 'UPDATE shop_item' FROM shop_shop", SHOP),
+    ("SELECT 'it''s FROM shop_item' FROM shop_shop", SHOP),
+    ("SELECT 1 FROM shop_shop JOIN x ON a = 'b, name'", SHOP),
+    (
+        "SELECT 1 FROM \"shop_shop\" WHERE a LIKE %s ESCAPE '\\' OR b LIKE %s ESCAPE '\\' AND c LIKE 'x' ESCAPE '\\'",
+        SHOP,
+    ),
+    ("SELECT E'it\\'s FROM shop_item' FROM shop_shop -- FROM shop_item", SHOP),
+    ("SELECT $$it's FROM shop_item$$, $a$ $$FROM name$a$ FROM shop_shop", SHOP),
+    ("SELECT $1 FROM shop_shop WHERE a$b = $2", SHOP),
+    ("/* FROM shop_item; it's */ SELECT 1 -- DELETE, isn't\nFROM shop_shop", SHOP),
+    ("SELECT data #> '{a}', data #>> '{b}' FROM shop_shop", SHOP),
+    # other reading verbs
+    ("VALUES ((SELECT 1 FROM shop_shop))", SHOP),
+    ("TABLE shop_shop", SHOP),
+    ("DECLARE c CURSOR FOR SELECT 1 FROM shop_shop", SHOP),
+    ("EXPLAIN SELECT 1 FROM shop_shop", SHOP),
+    ("EXPLAIN QUERY PLAN DELETE FROM shop_shop", SHOP),
+    ("EXPLAIN ANALYZE SELECT 1 FROM shop_shop", SHOP),
+    ("COPY shop_shop TO STDOUT", SHOP),
+    ("COPY shop_shop (a, name) TO STDOUT", SHOP),
+    ("COPY (SELECT (1) FROM shop_shop) TO STDOUT", SHOP),
+    # what stands for tables
+    ("SELECT * FROM shop_itemview", BOTH),
+    ("SELECT public.archive(1)", SHOP),
+    ("SELECT * FROM archive(1)", SHOP),
+    ("SELECT 1 FROM dual", set()),
+    ("SELECT 1;", set()),
+    ("SELECT 1) FROM shop_shop", SHOP),
+    (f"SELECT 1 FROM shop_shop /* {'/* a */' * 60}", SHOP),
+    ("SELECT 1 FROM shop_shop; SELECT 2 FROM shop_item;", BOTH),
+]
+
+
+@pytest.mark.parametrize(("sql", "expected"), READS)
+def test_read_names_the_tables_in_position(sql: str, expected: set[str]) -> None:
+    """A read writes nothing, and reads the tables that stand where tables stand, and no others."""
+    found = statement_of(sql)
+
+    assert (set(), expected, False, "") == (found.writes, found.reads, found.everything, found.cascades)
+
+
+WRITES = [
+    # one verb, one target
+    ('INSERT INTO "shop_shop" ("name", "order") VALUES (%s, %s) RETURNING "shop_shop"."id"', SHOP, set()),
+    ("INSERT INTO shop_shop (name) SELECT name FROM shop_item", SHOP, ITEM),
+    ("INSERT INTO shop_shop SELECT * FROM UNNEST(%s) ON CONFLICT (id) DO UPDATE SET name = excluded.name", SHOP, set()),
+    ("INSERT INTO shop_shop (a) VALUES (1) ON DUPLICATE KEY UPDATE name = VALUES(name)", SHOP, set()),
+    ("INSERT OR IGNORE INTO shop_shop VALUES (1)", SHOP, set()),
+    ("INSERT IGNORE INTO `shop_shop` VALUES (1)", SHOP, set()),
+    ("INSERT INTO shop_shop WITH x AS (SELECT 1 FROM shop_item) SELECT * FROM x", SHOP, ITEM),
+    ("REPLACE INTO shop_shop SELECT * FROM shop_item", SHOP, ITEM),
+    ('UPDATE "shop_shop" SET "name" = %s WHERE "shop_shop"."id" = %s', SHOP, set()),
+    ("update SHOP_SHOP set name = %s", SHOP, set()),
+    ('UPDATE "my"."tab" SET "x" = %s', {'my"."tab'}, set()),
+    ("UPDATE ONLY public.shop_shop AS s SET a = i.a FROM shop_item i, name WHERE 1", SHOP, ITEM | {"name"}),
+    ("UPDATE OR REPLACE shop_shop SET a = (SELECT max(b) FROM shop_item)", SHOP, ITEM),
+    ("UPDATE shop_shop s SET a = EXTRACT(year FROM name)", SHOP, set()),
+    ('DELETE FROM "shop_shop" WHERE "shop_shop"."id" IN (SELECT U0."id" FROM "shop_item" U0)', SHOP, ITEM),
+    ("DELETE FROM shop_shop", SHOP, set()),
+    ("DELETE FROM ONLY shop_shop s USING shop_item, name WHERE (a, b) IN (1, 2)", SHOP, ITEM | {"name"}),
+    ('DELETE FROM shop_shop USING (shop_item JOIN name USING ("order"))', SHOP, ITEM | {"name"}),
+    ("MERGE INTO shop_shop t USING shop_item s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = s.name", SHOP, ITEM),
+    ("MERGE INTO shop_shop USING (SELECT 1 FROM shop_item) s ON 1 WHEN MATCHED THEN DELETE", SHOP, ITEM),
+    ("COPY shop_shop FROM STDIN", SHOP, set()),
+    ('COPY "shop_shop" ("a", "name") FROM STDIN', SHOP, set()),
+    ("COPY (DELETE FROM shop_shop RETURNING *) TO STDOUT", SHOP, set()),
+    # CTEs
+    ("WITH w AS (UPDATE shop_shop SET a = 1 RETURNING id) SELECT * FROM w, shop_item", SHOP, ITEM),
+    ("WITH w AS (DELETE FROM shop_shop USING name RETURNING id) SELECT * FROM shop_item", SHOP, ITEM | {"name"}),
+    ("WITH w AS (SELECT 1 FROM shop_item) INSERT INTO shop_shop SELECT * FROM w", SHOP, ITEM),
+    ("WITH w AS (SELECT 1 FROM shop_item) REPLACE INTO shop_shop SELECT * FROM w", SHOP, ITEM),
+    ("WITH w AS (DELETE FROM shop_shop RETURNING *) INSERT INTO shop_item SELECT * FROM w", BOTH, BOTH),
+    (
+        "WITH w AS (INSERT INTO shop_shop VALUES (1)) MERGE INTO shop_item USING w ON 1 WHEN MATCHED THEN DELETE",
+        BOTH,
+        BOTH,
+    ),
+    # several tables, or a form that is not known
+    ("UPDATE `shop_shop`, `shop_item` SET a = 1", BOTH, BOTH),
+    ("UPDATE shop_shop s INNER JOIN shop_item i ON s.id = i.id SET s.a = 1, i.b = 2", BOTH, BOTH),
+    ("DELETE `shop_shop` FROM `shop_shop` INNER JOIN `shop_item` ON (1)", BOTH, BOTH),
+    ("DELETE FROM shop_shop, shop_item USING shop_shop INNER JOIN shop_item", BOTH, BOTH),
+    ("DELETE FROM s USING shop_shop AS s JOIN shop_item", BOTH, BOTH),
+    ("UPDATE s SET a = 1 FROM shop_shop s", SHOP, SHOP),
+    ("DELETE FROM quick x WHERE 1", {"quick"}, {"quick"}),
+    ("INSERT shop_shop VALUES (1)", SHOP, SHOP),
+    ("INSERT ALL INTO shop_shop VALUES (1) INTO shop_item VALUES (2) SELECT 1 FROM dual", BOTH, BOTH),
+    ("INSERT INTO (SELECT a FROM shop_shop) VALUES (1)", SHOP, SHOP),
+    ("SELECT * INTO shop_shop FROM shop_item", BOTH, BOTH),
+    ("MERGE shop_shop AS a b c USING shop_item", BOTH, BOTH),
+    ("COPY BINARY shop_shop FROM STDIN", SHOP, SHOP),
+    ("(UPDATE shop_shop SET a = 1)", SHOP, SHOP),
+    ("LOAD DATA INFILE 'x' INTO TABLE shop_shop", SHOP, SHOP),
+    ("SET STATEMENT max_statement_time = 1 FOR UPDATE shop_shop SET a = 1", SHOP, SHOP),
+    # executed by another verb
+    ("EXPLAIN ANALYZE UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("EXPLAIN (ANALYZE, BUFFERS) DELETE FROM shop_shop", SHOP, set()),
+    ("ANALYZE FORMAT=JSON UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("PREPARE p AS UPDATE shop_shop SET a = 1", SHOP, SHOP),
+    ("DO $$ BEGIN UPDATE shop_shop SET a = 'it''s'; END $$", SHOP, SHOP),
+    ("CALL archive(1)", SHOP, SHOP),
+    ("CALL public.archive(1)", SHOP, SHOP),
+    # DDL
+    ('CREATE TABLE "shop_shop" ("id" integer)', SHOP, SHOP),
+    ('ALTER TABLE "new__shop_shop" RENAME TO "shop_shop"', SHOP, SHOP),
+    ('DROP TABLE "shop_shop"', SHOP, SHOP),
+    ('TRUNCATE "shop_shop", "shop_item"', BOTH, BOTH),
+    ("TRUNCATE TABLE ONLY my.tab, shop_item CASCADE", {'my"."tab'} | ITEM, {'my"."tab'} | ITEM),
+    ("REFRESH MATERIALIZED VIEW CONCURRENTLY shop_itemview", BOTH, BOTH),
+    ("VACUUM ANALYZE shop_shop", SHOP, SHOP),
+    ("ANALYZE shop_shop", SHOP, SHOP),
+    ("CREATE FUNCTION f() RETURNS int AS $$ BEGIN UPDATE shop_shop SET a = 1; END $$ LANGUAGE plpgsql", SHOP, SHOP),
+    ("CREATE TRIGGER t AFTER UPDATE ON shop_shop BEGIN IF a THEN DELETE FROM shop_item; END IF; END", BOTH, BOTH),
+    # comments, literals, several statements, readings
+    ("/* x */ UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("-- x\nUPDATE shop_shop SET a = 1", SHOP, set()),
+    ("--x\nUPDATE shop_shop SET a = 1", SHOP, set()),
+    ("# x\nUPDATE shop_shop SET a = 1", SHOP, set()),
+    ("/* a /* b */ c */ UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("/*!50100 UPDATE shop_shop */ SET a = 1", SHOP, set()),
+    ("UPDATE shop_shop SET a = 'DELETE FROM shop_item'", SHOP, set()),
+    ("UPDATE shop_shop SET a = 'it\\'s'", SHOP, set()),
+    ("SELECT 1; UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("UPDATE shop_shop SET a = 1; SELECT 1 FROM shop_item", SHOP, ITEM),
+    ("SAVEPOINT x; DELETE FROM shop_shop", SHOP, set()),
+    ("SET x = 1; UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("UPDATE shop_shop SET a = 'open", SHOP, SHOP),
+]
+
+
+@pytest.mark.parametrize(("sql", "writes", "reads"), WRITES)
+def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> None:
+    """A write names the table that it writes; all tables that it names if its form is not known."""
+    found = statement_of(sql)
+
+    assert writes == found.writes
+    assert reads == found.reads - (set() if reads & writes else writes)
+    # A reading in which the text is no SQL may add this.
+    assert not found.everything or sql.startswith(("#", "/*!"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CALL unknown('shop_shop')",
+        "CALL",
+        "EXECUTE prepared",
+        "DO $$ BEGIN PERFORM f(); END $$",
+        "COMMIT PREPARED 'x'",
+        "BEGIN f(); END",
+        "START SLAVE",
+        "USE elsewhere",
+        "frobnicate",
+        "'",
+        "SELECT 'open",
+        "DROP SCHEMA tenant CASCADE",
+        "TRUNCATE elsewhere CASCADE",
+        "TRUNCATE shop_shop, elsewhere CASCADE",
+        "UPDATE elsewhere, too SET a = 1",
+        "SELECT 1; CALL f()",
+        "CREATE TABLE x (event int); CALL f()",
+    ],
+)
+def test_statement_that_names_no_known_table_concerns_every_table(sql: str) -> None:
+    """A statement of which nothing is known concerns every table."""
+    assert statement_of(sql).everything
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE elsewhere (id int)",
+        "CREATE INDEX i ON elsewhere (a)",
+        "ALTER TABLE elsewhere ADD COLUMN a int",
+        "DROP TABLE elsewhere CASCADE",
+        "COMMENT ON TABLE elsewhere IS 'shop_shop'",
+        "ANALYZE elsewhere",
+        "VACUUM",
+        "TRUNCATE elsewhere",
+        "REFRESH MATERIALIZED VIEW elsewhere",
+        "INSERT INTO elsewhere (a) SELECT a FROM shop_shop",
+        "UPDATE elsewhere SET a = (SELECT b FROM shop_shop)",
+        "DELETE FROM elsewhere WHERE a IN (SELECT b FROM shop_shop)",
+        "COPY elsewhere FROM STDIN",
+        "LOCK TABLE shop_shop",
+        "SHOW TABLES",
+        "NOTIFY shop_shop",
+        "PRAGMA table_info(shop_shop)",
+        "SET search_path = tenant",
+        "DESCRIBE shop_shop",
+        "",
+        " ; ",
+        "-- nothing",
+        "((",
+    ],
+)
+def test_what_concerns_other_tables_writes_nothing(sql: str) -> None:
+    """Migrations of other apps, maintenance and tables of no model invalidate nothing."""
+    found = PLAIN.statement_of(sql)
+
+    assert (set(), False) == (found.writes, found.everything)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT * FROM some_view", {"some_view"}),
+        ('SELECT * FROM "Public"."Some_View" v', {"public.some_view"}),
+        ("SELECT * FROM shop_shop, report(1)", {"report"}),
+        ("SELECT * FROM information_schema.tables", {"information_schema.tables"}),
+        ("SELECT * FROM sqlite_master JOIN pg_class", {"sqlite_master", "pg_class"}),
+        ("INSERT INTO shop_shop SELECT * FROM some_view", {"some_view"}),
+        (
+            "WITH a AS (INSERT INTO shop_shop VALUES (1)), b AS (DELETE FROM shop_item) SELECT * FROM v",
+            {"shop_item", "v"},
+        ),
+        ("FETCH 10 FROM c", {"c"}),
+        ("COPY some_view TO STDOUT", {"some_view"}),
+        ('WITH "x" AS (SELECT 1) SELECT * FROM x, "x" y', set()),
+        ("SELECT * FROM generate_series(1, 3), json_each(a), jsonb_to_recordset(b) AS c (a int, b text)", set()),
+        ("SELECT * FROM generate_series", {"generate_series"}),
+        ("SELECT * FROM public.generate_series(1)", {"public.generate_series"}),
+        ("SELECT * FROM window", {"window"}),
+        ("SELECT * FROM window WHERE 1", {"window"}),
+        ("SELECT * FROM apply WHERE 1", {"apply"}),
+        ("SELECT * FROM shop_shop CROSS APPLY f(1)", {"f"}),
+    ],
+)
+def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> None:
+    """Views, functions in FROM and the database's own tables are named; CTEs and pure functions are not."""
+    found = statement_of(sql)
+
+    assert expected == found.unknown | (expected & found.reads)
+    assert not found.everything
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ('UPDATE "shop_shop" SET "last_login" = %s WHERE "shop_shop"."id" = %s', {"last_login"}),
+        ('UPDATE "shop_shop" SET "a" = "shop_shop"."b", "C" = f(x, y), d = CASE WHEN e THEN 1 END', {"a", "c", "d"}),
+        ("UPDATE shop_shop SET a = b IS DISTINCT FROM c, d = 1 WHERE e = 1, f = 2", {"a", "d"}),
+        ("WITH x AS (UPDATE shop_shop SET a = 1) SELECT a, b FROM x", {"a"}),
+        ("UPDATE shop_shop SET (a, b) = (1, 2)", None),
+        ("UPDATE shop_shop SET shop_shop.a = 1", None),
+        ("UPDATE shop_shop, shop_item SET a = 1", None),
+        ("UPDATE shop_shop SET a = 1; UPDATE shop_shop SET b = 1", None),
+        ("INSERT INTO shop_shop (a) VALUES (1) ON CONFLICT DO UPDATE SET a = 1", None),
+    ],
+)
+def test_columns_are_those_of_a_plain_update(sql: str, expected: set[str] | None) -> None:
+    """All columns that an UPDATE of one table sets are named, or none."""
+    assert expected == statement_of(sql).columns
+
+
+@pytest.mark.parametrize(
+    ("sql", "verb", "cascades"),
+    [
+        ("SELECT 1", "select", ""),
+        ("WITH x AS (SELECT 1) SELECT * FROM x", "select", ""),
+        ("VALUES (1)", "values", ""),
+        ("EXPLAIN SELECT 1", "explain", ""),
+        ("INSERT INTO shop_shop VALUES (1)", "insert", ""),
+        ("INSERT OR REPLACE INTO shop_shop VALUES (1)", "insert", "replace"),
+        ("REPLACE INTO shop_shop VALUES (1)", "replace", "replace"),
+        ("UPDATE shop_shop SET a = 1", "update", ""),
+        ("DELETE FROM shop_shop", "delete", "delete"),
+        ("WITH x AS (DELETE FROM shop_shop) SELECT 1", "delete", "delete"),
+        ("WITH x AS (DELETE FROM shop_shop) UPDATE shop_item SET a = 1", "other", "delete"),
+        ("MERGE INTO shop_shop USING x ON 1 WHEN MATCHED THEN DO NOTHING", "merge", ""),
+        ("MERGE INTO shop_shop USING x ON 1 WHEN MATCHED THEN DELETE", "merge", "delete"),
+        ("TRUNCATE shop_shop", "truncate", "truncate"),
+        ("DROP TABLE shop_shop", "drop", "delete"),
+        ("DELETE FROM shop_shop; TRUNCATE shop_shop", "other", "truncate"),
+        ("DELETE FROM shop_shop; DELETE FROM shop_item", "delete", "delete"),
+        ("COPY shop_shop FROM STDIN", "copy", ""),
+        ("CALL archive()", "call", ""),
+        ("PRAGMA foreign_keys", "", ""),
+        ("SET x = 1", "", ""),
+        # transactions
+        ("BEGIN", "begin", ""),
+        ("begin immediate", "begin", ""),
+        ("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", "begin", ""),
+        ("COMMIT", "commit", ""),
+        ("END", "commit", ""),
+        ("ROLLBACK", "rollback", ""),
+        ("ABORT", "rollback", ""),
+        ('ROLLBACK TO SAVEPOINT "x"', "rollback to", ""),
+        ("rollback work to x", "rollback to", ""),
+        ('SAVEPOINT "x"', "savepoint", ""),
+        ('SAVEPOINT "x;y"', "savepoint", ""),
+        ('RELEASE SAVEPOINT "x"', "release", ""),
+        ("release x", "release", ""),
+        ("SET TRANSACTION READ ONLY", "isolation", ""),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE", "isolation", ""),
+        ("SET @@session.transaction_isolation = 'READ-COMMITTED'", "isolation", ""),
+        ("BEGIN; UPDATE shop_shop SET a = 1", "begin", ""),
+        ("UPDATE shop_shop SET a = 1; COMMIT", "commit", ""),
+    ],
+)
+def test_verb_and_cascades_are_told(sql: str, verb: str, cascades: str) -> None:
+    """The verb, those of transactions among them, and what may be deleted besides."""
+    found = statement_of(sql)
+
+    assert (verb, cascades) == (found.verb, found.cascades)
+
+
+# --- what is no str ---
+
+
+class Text(str):
+    """As `SafeString` is."""
+
+    __slots__ = ()
+
+
+class Interpolation(SimpleNamespace):
+    """A value in a template, as those of Python 3.14."""
+
+
+class Template(tuple[Any, ...]):
+    """Strings and values, as a template of Python 3.14 gives them."""
+
+    __slots__ = ()
+    __module__ = "string.templatelib"
+
+
+def value(what: object, format_spec: str = "") -> Interpolation:
+    """Return a value of a template."""
+    return Interpolation(value=what, format_spec=format_spec)
+
+
+UPDATE = "UPDATE shop_shop SET a = 1"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        Text(UPDATE),
+        UPDATE.encode(),
+        bytearray(UPDATE.encode()),
+        memoryview(UPDATE.encode()),
+        psycopg_sql.SQL("UPDATE {} SET {} = {}").format(
+            psycopg_sql.Identifier("shop_shop"), psycopg_sql.Identifier("a"), psycopg_sql.Literal("it's DELETE")
+        ),
+        Template(("UPDATE ", value("shop_shop", "i"), " SET a = ", value(1))),
+        Template(("UPDATE ", value(psycopg_sql.Identifier("shop_shop"), "i"), " SET a = ", value("x", "l"))),
+        Template(("UPDATE shop_shop SET ", value(Template(("a = ", value("it's DELETE"))), "q"))),
+    ],
+    ids=lambda sql: type(sql).__name__,
+)
+def test_what_a_driver_takes_is_read(sql: object) -> None:
+    """Texts, bytes, psycopg's SQL and templates are read alike."""
+    found = statement_of(sql)
+
+    assert (SHOP, {"a"}, "update") == (found.writes, found.columns, found.verb)
+
+
+class Raising:
+    """Raises whatever is asked."""
+
+    @property
+    def __class__(self) -> Any:
+        """Raise."""
+        raise RuntimeError
+
+    def as_string(self, _: object) -> str:
+        """Raise."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: None, int, object, list, Raising, SimpleNamespace, lambda: Template((value(1, "q"),))]
+)
+def test_what_is_no_sql_concerns_every_table(make: Callable[[], object]) -> None:
+    """An object that no driver is known to take raises nothing, and concerns every table."""
+    assert EVERYTHING == statement_of(make())
+
+
+# --- what is remembered ---
+
+
+@pytest.mark.parametrize("count", [20, 100, 1000])
+def test_lists_of_all_lengths_are_one_text(count: int) -> None:
+    """A list of placeholders, and of rows of them, takes one place, and is read as a short one is."""
+    placeholders = ", ".join(["%s"] * count)
+    rows = ", ".join(["(%s, %s)"] * count)
+    columns = ", ".join(f'"{name * 60}" = %s' for name in "abcde")
+    texts = [
+        f'DELETE FROM "shop_shop" WHERE "shop_shop"."id" IN ({placeholders})' + " " * 300,
+        f'INSERT INTO "shop_shop" ("a", "b") VALUES {rows}' + " " * 300,
+        f'UPDATE "shop_shop" SET {columns} WHERE "shop_shop"."id" IN ({placeholders})',
+    ]
+    tables = Parser(NAMES)
+
+    found = [tables.statement_of(text) for text in texts]
+    again = [tables.statement_of(text.replace("%s, %s", "%s, %s, %s")) for text in texts[:2]]
+
+    assert [SHOP] * 3 == [each.writes for each in found]
+    assert {name * 60 for name in "abcde"} == found[2].columns
+    assert again[0] is found[0]
+    assert again[1] is found[1]
+
+
+def test_text_that_stays_long_is_not_remembered() -> None:
+    """Memory is bounded: neither more than so many texts nor enormous ones."""
+    text = f'UPDATE "shop_shop" SET "a" = CASE {"WHEN %s THEN 1 " * 1000} END'
+    tables = Parser(NAMES)
+
+    assert SHOP == tables.statement_of(text).writes
+    assert tables.statement_of(text) is not tables.statement_of(text)
+    assert PLACES == tables.remembered.cache_info().maxsize
+    assert 0 == tables.remembered.cache_info().currsize
+
+
+# --- properties ---
+
+WORDS_OF_SQL = r"""
+select from join into update using only table with as recursive values set where order by group on for lateral apply
+insert delete merge replace truncate copy call do explain analyze create drop begin commit to if not end prepared
+( ) , ; ' " ` -- /* */ /*! # \ $$ $a$ %s . * = distinct is key or ignore materialized cascade window transaction
+shop_shop shop_item "shop_shop" "a", 'it''s' E'\'' order name x archive shop_itemview
+"""
+WORDS = st.sampled_from([*WORDS_OF_SQL.split(), "\n", " "])
+ANYTHING = st.one_of(
+    st.text(),
+    st.lists(WORDS).map(" ".join),
+    st.lists(WORDS).map("".join),
+    st.binary(),
+    st.none() | st.integers() | st.builds(object) | st.lists(st.text()),
+)
+
+
+@given(ANYTHING)
+@example("\ud800")
+@example("COPY (")
+@example("copy")
+@example("update set set")
+@example("with")
+@example(") from a, b")
+def test_nothing_raises(sql: object) -> None:
+    """Whatever a cursor is given, an answer comes, of known tables only."""
+    found = statement_of(sql)
+
+    assert found.writes | found.reads <= {*NAMES}
+
+
+# Texts of one statement, in which each word is followed by a space.
+STATEMENTS = [
+    'SELECT a FROM shop_shop AS s JOIN "shop_item" ON s . id = 1 WHERE a IN ( SELECT b FROM name )',
+    "INSERT INTO shop_shop ( a , b ) SELECT a , b FROM shop_item ON CONFLICT DO NOTHING",
+    "UPDATE shop_shop SET a = 1 FROM shop_item WHERE b = 2",
+    "DELETE FROM shop_shop USING shop_item WHERE a = 1",
+    "WITH x AS ( DELETE FROM shop_shop RETURNING a ) SELECT * FROM x , shop_item",
+    "MERGE INTO shop_shop AS s USING shop_item ON a = b WHEN MATCHED THEN DELETE",
+    "UPDATE shop_shop , shop_item SET a = 1",
+    "TRUNCATE shop_shop , shop_item",
+]
+SPACES = st.sampled_from(
+    [" ", "\n", "\t ", "\r\n", " /* it's */ ", ' -- "x\n', " /* FROM name */ ", "\n--x y\n", "/**/ "]
+)
+
+
+@given(st.sampled_from(STATEMENTS), st.data())
+def test_case_white_space_and_comments_take_no_table_away(sql: str, data: st.DataObject) -> None:
+    """However a text is laid out, all of its tables are found."""
+    words = [
+        word if word.startswith('"') else data.draw(st.sampled_from([word.lower(), word.upper(), word.title()]))
+        for word in sql.split(" ")
+    ]
+    text = "".join(word + data.draw(SPACES) for word in words)
+
+    plain, found = statement_of(sql), statement_of(text)
+
+    assert plain.writes <= found.writes
+    assert plain.reads <= found.reads
+    assert not found.everything
+
+
+LITERAL = st.one_of(
+    st.text(alphabet="ab '\"`,;()-*/%$\n"), st.lists(WORDS).map(" ".join), st.sampled_from([*NAMES, *STATEMENTS])
+).map(lambda text: text.replace("'", "''").replace("\\", "").replace("#", ""))
+
+
+@given(st.sampled_from(["SELECT {} FROM shop_shop WHERE a = {}", "UPDATE shop_shop SET a = {} WHERE b = {}"]), LITERAL)
+def test_literals_add_no_table(sql: str, literal: str) -> None:
+    """Whatever stands in a literal is no name and no verb."""
+    found = PLAIN.statement_of(sql.replace("{}", f"'{literal}'"))
+
+    assert found._replace(columns=None) == PLAIN.statement_of(sql.replace("{}", "'x'"))._replace(columns=None)
+
+
+@given(st.sampled_from(STATEMENTS), LITERAL)
+def test_second_statement_takes_nothing_away(sql: str, literal: str) -> None:
+    """What stands before or behind another statement counts."""
+    for text in (f"{sql}; SELECT '{literal}'", f"SELECT '{literal}'; {sql}"):
+        found = statement_of(text)
+        assert statement_of(sql).writes <= found.writes
+        assert statement_of(sql).reads <= found.reads
