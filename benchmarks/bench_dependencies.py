@@ -15,7 +15,7 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time, timedelta
 from pathlib import Path
 from statistics import median
@@ -27,7 +27,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples" / "clubsite")]
 RATIOS = (5, 50, 500)
 COMPARED = 0.1
 # Of a hundred writes: what an hour of a site brings, with a login as the most frequent one.
+CALLS = {"club_classes": 30, "club_statistics": 30, "next_closure": 30, "timetable": 8, "directory": 2}
 WRITES = {"login": 40, "class": 35, "closure": 10, "trainer": 10, "club": 5}
+
+
+Pairs = Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]]  # plain and cached, by name
 
 
 class Result(NamedTuple):
@@ -57,9 +61,11 @@ def start() -> None:
     from clubs.models import Closure, Club, ClubClass, Trainer
     from django.contrib.auth.models import User
 
-    chance = random.Random(1)  # noqa: S311 -- a seeded history
+    chance = random.Random(1)
     User.objects.bulk_create([User(username=f"user{n}") for n in range(200)])
-    clubs = Club.objects.bulk_create([Club(name=f"Club {n}", city=f"City {n % 8}", founded=1900 + n) for n in range(40)])
+    clubs = Club.objects.bulk_create(
+        [Club(name=f"Club {n}", city=f"City {n % 8}", founded=1900 + n) for n in range(40)]
+    )
     trainers = Trainer.objects.bulk_create([Trainer(name=f"Trainer {n}") for n in range(60)])
     ClubClass.objects.bulk_create(
         [
@@ -80,7 +86,7 @@ def start() -> None:
     )
 
 
-def helpers(kind: str) -> Sequence[tuple[Callable[..., Any], Callable[..., Any]]]:
+def helpers(kind: str) -> Pairs:
     """Return the site's helpers, each plain and cached with one kind of dependency: auto, models, rows or none."""
     from clubs import queries
     from clubs.models import Closure, Club, ClubClass, Trainer
@@ -94,18 +100,23 @@ def helpers(kind: str) -> Sequence[tuple[Callable[..., Any], Callable[..., Any]]
         "timetable": [rows(ClubClass, weekday="{weekday}"), Club, Trainer],
         "directory": [Club],
     }
-    found = []
+    found = {}
     for name, dependencies in declared.items():
         plain = getattr(queries, name).uncached
         models = [each if isinstance(each, type) else each.model for each in dependencies]
         depends_on = {"auto": [AUTO], "models": models, "rows": dependencies}[kind]
-        key = "{club.pk}" if "club" in name and name != "directory" or name == "next_closure" else None
+        key = "{club.pk}" if name.startswith(("club_", "next_")) else None
         vary = getattr(queries, name)._spec.options["vary"]  # noqa: SLF001 -- of the site's own helper
-        cached = cached_query(
-            timeout=3600, key=key, vary=vary, depends_on=depends_on, name=f"bench.{kind}.{name}"
-        )(plain)
-        found.append((plain, cached))
+        cached = cached_query(timeout=3600, key=key, vary=vary, depends_on=depends_on, name=f"bench.{kind}.{name}")(
+            plain
+        )
+        found[name] = (plain, cached)
     return found
+
+
+def shown(value: object) -> str:
+    """Return a value as text, rows included."""
+    return repr(list(value)) if hasattr(value, "query") and isinstance(value, Iterable) else repr(value)
 
 
 def write(what: str, chance: random.Random) -> None:
@@ -120,18 +131,19 @@ def write(what: str, chance: random.Random) -> None:
         user.save(update_fields=["last_login"])
         return
     model = {"class": ClubClass, "closure": Closure, "trainer": Trainer, "club": Club}[what]
-    rows_of_model: Any = model._default_manager.order_by("pk")
+    rows_of_model: Any = model._base_manager  # noqa: SLF001 -- Django documents it
+    rows_of_model = rows_of_model.order_by("pk")
     row = rows_of_model[chance.randrange(rows_of_model.count())]
     field = {"class": "title", "closure": "reason", "trainer": "name", "club": "name"}[what]
     setattr(row, field, f"{getattr(row, field).split(' #')[0]} #{chance.randrange(1000)}")
     row.save()
 
 
-def run(pairs: Sequence[tuple[Callable[..., Any], Callable[..., Any]]], ratio: int, reads: int, *, plain: bool) -> Result:
+def run(pairs: Pairs, ratio: int, reads: int, *, plain: bool) -> Result:
     """Run one seeded history; with *plain* by the plain helpers."""
     from clubs.models import Club
 
-    chance = random.Random(ratio)  # noqa: S311 -- a seeded history
+    chance = random.Random(ratio)
     last: dict[Any, str] = {}
     computed = needless = stale = 0
     seconds = 0.0
@@ -140,23 +152,26 @@ def run(pairs: Sequence[tuple[Callable[..., Any], Callable[..., Any]]], ratio: i
     for n in range(reads):
         if n % ratio == 0:
             write(chance.choices(list(WRITES), list(WRITES.values()))[0], chance)
-        which = chance.choices(range(5), (30, 30, 30, 8, 2))[0]
-        function, cached = pairs[which]
-        # A row is fetched for each page, as a view does.
-        args = (Club.objects.get(pk=chance.choices(pks, weights)[0]),) if which < 3 else (chance.randint(1, 7),) if which == 3 else ()  # noqa: PLR2004
+        name = chance.choices(list(CALLS), list(CALLS.values()))[0]
+        function, cached = pairs[name]
+        args: tuple[Any, ...] = ()
+        if name == "timetable":
+            args = (chance.randint(1, 7),)
+        elif name != "directory":  # a row is fetched for each page, as a view does
+            args = (Club.objects.get(pk=chance.choices(pks, weights)[0]),)
         before = 0 if plain else cached.stats().computations
         began = process_time()
         value = function(*args) if plain else cached(*args)
-        text = repr(list(value)) if which == 0 else repr(value)
+        text = shown(value)
         seconds += process_time() - began
-        place = (which, *(getattr(each, "pk", each) for each in args))
+        place = (name, *(getattr(each, "pk", each) for each in args))
         if not plain and cached.stats().computations > before:
             computed += 1
             needless += last.get(place) == text
         last[place] = text
         if not plain and chance.random() < COMPARED:
             truth = function(*args)
-            stale += text != (repr(list(truth)) if which == 0 else repr(truth))
+            stale += text != shown(truth)
     return Result(reads, computed, needless, stale, seconds)
 
 
@@ -182,7 +197,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for kind in random.sample([*kinds, "plain"], len(kinds) + 1):
                 cache.clear()
-                results[kind].append(run(pairs[kind if kind in pairs else "auto"], ratio, options.reads, plain=kind == "plain"))
+                results[kind].append(
+                    run(pairs[kind if kind in pairs else "auto"], ratio, options.reads, plain=kind == "plain")
+                )
         plain = [each.seconds for each in results["plain"]]
         for kind in kinds:
             several = results[kind]

@@ -15,7 +15,7 @@ MOST_REFERENCES: Final = 20
 
 
 class OpenCursors:
-    """A wrapper of statements that remembers the cursors of one connection, as long as somebody else does."""
+    """A wrapper of statements that remembers the cursors of one connection, as long as they are used."""
 
     def __init__(self) -> None:
         """Start without cursors."""

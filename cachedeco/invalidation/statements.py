@@ -54,13 +54,13 @@ class Statement(NamedTuple):
     """
     What a text does.
 
-    Tables are spelled as `Parser` was given them. Other names are casefolded: of columns, and with their schemas those
+    Parser are spelled as `Parser` was given them. Other names are casefolded: of columns, and with their schemas those
     of `unknown`.
     """
 
-    #: Tables that are written; for an unknown verb all that are named.
+    #: Parser that are written; for an unknown verb all that are named.
     writes: Names = NONE
-    #: Tables that are read; the target of a write only if it is read besides.
+    #: Parser that are read; the target of a write only if it is read besides.
     reads: Names = NONE
     #: The first word, or that of the writing CTE, casefolded; "other" for several, "" for what concerns no table.
     #: Of transactions: "begin", "commit", "rollback", "rollback to", "savepoint", "release", and "isolation" for a SET
@@ -322,16 +322,16 @@ class Parser:
 
 
 # ruff: noqa: SLF001 -- the methods of the class above
-_PARSES: Final[Mapping[str, Callable[[Tables, Tokens], Statement]]] = {
-    **dict.fromkeys(("select", "values", "table", "fetch", "declare"), Tables._read),
-    **dict.fromkeys(("with", *DML), Tables._changed),
-    **dict.fromkeys(("explain", "describe", "desc", "analyze"), Tables._explained),
-    **dict.fromkeys(("call", "exec", "execute"), Tables._called),
+_PARSES: Final[Mapping[str, Callable[[Parser, Tokens], Statement]]] = {
+    **dict.fromkeys(("select", "values", "table", "fetch", "declare"), Parser._read),
+    **dict.fromkeys(("with", *DML), Parser._changed),
+    **dict.fromkeys(("explain", "describe", "desc", "analyze"), Parser._explained),
+    **dict.fromkeys(("call", "exec", "execute"), Parser._called),
     **dict.fromkeys(
-        ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"), Tables._transaction
+        ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"), Parser._transaction
     ),
-    "copy": Tables._copied,
-    "set": Tables._set,
+    "copy": Parser._copied,
+    "set": Parser._set,
 }
 
 

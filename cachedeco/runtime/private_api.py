@@ -94,23 +94,16 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "django.db.models.deletion:Collector.delete",
         ),
         PrivateName(
-            "django.db.models:Manager",
-            "_queryset_class",
-            ("managers",),
-            "gives InvalidatingManager its QuerySet",
-            "django.db.models:Manager.get_queryset",
-        ),
-        PrivateName(
             "django.db.models.base:ModelState",
             "fields_cache",
-            ("storage.comparison",),
-            "compares related rows that were fetched",
+            ("storage.comparison", "tracking.reads"),
+            "finds related rows that were fetched",
         ),
         PrivateName(
             "django.db.models.query:prefetch_related_objects",
             "_prefetched_objects_cache",
-            ("storage.comparison",),
-            "compares related rows that were prefetched",
+            ("storage.comparison", "tracking.reads"),
+            "finds related rows that were prefetched",
         ),
         # --- lazy objects ---
         PrivateName(

@@ -30,7 +30,7 @@ def follow(connection: BaseDatabaseWrapper, before: Before, after: After) -> Non
 def _watched(base: Any, connection: Callable[[], BaseDatabaseWrapper | None], before: Before, after: After) -> Any:
     """Return a class of cursors; it lives as long as the driver's connection, and must not keep Django's alive."""
 
-    class WatchedCursor(base):  # type: ignore[misc] # whatever class is there
+    class WatchedCursor(base):  # type: ignore[misc] # any class that is there
         watched_class = base
 
         @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.conf import settings as django_settings
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.rows import table_of
@@ -129,20 +129,21 @@ def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Ite
             yield from _tables_of_rows([*value, *value.values()], seen, depth - 1)
         elif isinstance(value, list | tuple | set | frozenset):
             yield from _tables_of_rows(value, seen, depth - 1)
-        elif isinstance(value, QuerySet) and value._result_cache is not None:  # prefetched
-            yield table_of(value.model)
-            yield from _tables_of_rows(value._result_cache, seen, depth - 1)
 
 
 def _tables_of_row(row: Model, seen: set[int], depth: int) -> Iterator[str]:
     options: Any = row._meta
     yield from map(table_of, (options.concrete_model, *options.all_parents))
+    for rows in vars(row).get("_prefetched_objects_cache", {}).values():
+        yield table_of(rows.model)
+        yield from _tables_of_rows(rows, seen, depth)
+    # Prefetched rows are also in attributes of the user's: Prefetch(to_attr=...).
     state: Any = row._state
     yield from _tables_of_rows([*state.fields_cache.values(), *vars(row).values()], seen, depth)
 
 
 def _lag_of(table: str, connection: BaseDatabaseWrapper) -> float | None:
-    """Return how many seconds old what is read from a table here may be; None if nobody knows: a replica."""
+    """Return how many seconds old what is read from a table here may be; None if that is unknown: a replica."""
     model = tables().models.get(table)
     if model is None or not django_settings.DATABASE_ROUTERS:
         return 0.0

@@ -61,7 +61,7 @@ def _ask(connection: Any, name: str, depth: int) -> frozenset[str] | None:
         return None
     is_table, definition = row
     if is_table:
-        # A table without a model is written by nobody that is watched.
+        # A table without a model is written by no statement of a model.
         return frozenset({name}) if name in tables().models else None
     if not definition:
         return None

@@ -64,7 +64,7 @@ def _begin(sql: Any, connection: BaseDatabaseWrapper, cursor: object) -> Effect:
 def _effect_of(sql: Any) -> Effect:
     try:
         return tables().effect_of(sql)
-    except Exception as error:  # noqa: BLE001 -- the user's statement runs, whatever is wrong here
+    except Exception as error:  # noqa: BLE001 -- the user's statement runs in any case
         emit(Event("error", reason=UNREAD, error=error))
         return _everything()
 
