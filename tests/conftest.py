@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
+from cachedeco.runtime import conf
 from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
 from tests.support.servers import Memcached, Redis, Server
 
@@ -190,6 +191,20 @@ def _unmeasured_processes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _without_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let functions depend on what they say, and on no more: most tests count commands, and are about something else."""
+    monkeypatch.setattr(conf, "DEFAULT_DEPENDENCIES", ())
+    conf.forget()
+
+
+@pytest.fixture
+def _auto_by_default(_without_auto: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let functions depend on what they read, as they do where nothing else is said."""
+    monkeypatch.setattr(conf, "DEFAULT_DEPENDENCIES", ("auto",))
+    conf.forget()
 
 
 @pytest.fixture(autouse=True)

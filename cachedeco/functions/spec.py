@@ -182,7 +182,8 @@ class FunctionSpec:
         timeout, lifetime = self._timeouts(settings, store)
         dependencies = self.dependencies
         if options["depends_on"] is UNSET:
-            dependencies = dependencies_of(self._plan.subject, settings.DEPENDS_ON)
+            by_default = [each for each in settings.DEPENDS_ON if each != AUTO]
+            dependencies = dependencies_of(self._plan.subject, by_default)
         declared = frozenset(table_of(dependency.resolve()[0]) for dependency in dependencies)
         policy = CachePolicy(
             function=self.name,

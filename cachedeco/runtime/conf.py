@@ -18,6 +18,9 @@ from cachedeco.runtime.validation import PARSERS, UNSET, ModeName, Refresher, Un
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# AUTO, where the app is installed: a cached function is never stale, unless its author says that it may be.
+DEFAULT_DEPENDENCIES: tuple[Any, ...] = ("auto",)
+
 # Written at each request or by workers all the time, and hardly ever read by what is worth caching: labels of apps,
 # models, and tables without a model. Those that are not installed are no fault.
 IGNORED_TABLES: Final = (
@@ -56,7 +59,7 @@ class Settings:
     BREAKER_FAILURES: int = 3
     BREAKER_SECONDS: float = 1.0
     MODULES: tuple[str, ...] = ("queries",)
-    DEPENDS_ON: tuple[Any, ...] = ()
+    DEPENDS_ON: tuple[Any, ...] = field(default_factory=lambda: DEFAULT_DEPENDENCIES)
     IGNORED_TABLES: tuple[str, ...] = IGNORED_TABLES
     IGNORED_COLUMNS: tuple[str, ...] = ()
     TABLES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from cachedeco.outbox import checks as outbox_checks
 from cachedeco.runtime import events, hooks
 from cachedeco.runtime.conf import Settings
 from cachedeco.runtime.validation import REFRESHERS, UNSET
+from cachedeco.testing import isolated
 from tests.models import Club, ClubClass
 from tests.support import ROOT
 
@@ -122,6 +123,7 @@ def anchor_of(heading: str) -> str:
 
 @every_page
 @pytest.mark.django_db
+@pytest.mark.usefixtures("_auto_by_default")
 def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page shows runs, with the output that it shows, and its settings are ones that cachedeco takes."""
     module = ModuleType(f"docs_{page.stem.lower().replace('-', '_')}")
@@ -131,8 +133,9 @@ def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A page that fails half-way must not leave its hooks behind.
     monkeypatch.setattr(hooks, "_hooks", hooks._hooks)
 
-    for line, source in blocks_of(page):
-        run(source, page, line, module)
+    with isolated():
+        for line, source in blocks_of(page):
+            run(source, page, line, module)
 
     assert Settings.parse(vars(module).get("CACHEDECO", {}))
 
@@ -217,9 +220,10 @@ def test_verbs_table_is_the_public_methods(cls: type, heading: str) -> None:
     assert [f"a{verb}" if f"a{verb}" in public else "" for verb in verbs] == twins
 
 
+@pytest.mark.usefixtures("_auto_by_default")
 def test_settings_table_is_the_settings() -> None:
     """The table of settings has every field of `Settings`, in its order, with its default."""
-    settings = [(field.name, field.default) for field in fields(Settings)]
+    settings = list(vars(Settings()).items())
     [table] = tables_under(REFERENCE, "Settings")
 
     assert settings == [(unquoted(name), evaluated(default)) for name, _, default in table]
