@@ -6,7 +6,7 @@ from typing import NamedTuple
 from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet, Sum
 from django.utils import timezone
 
-from cachedeco import cached_query, rows
+from cachedeco import AUTO, cached_query, rows
 from clubs.models import Closure, Club, ClubClass, Level, Trainer
 
 # depends_on says when a value has changed; this only bounds how long an entry that nobody asks for stays.
@@ -81,9 +81,13 @@ def next_closure(club: Club) -> Closure | None:
     return closures.order_by("first_day", "pk").first()
 
 
-@cached_query(timeout=A_DAY, depends_on=[rows(ClubClass, weekday="{weekday}"), Club, Trainer])
+@cached_query(timeout=A_DAY, depends_on=[rows(ClubClass, weekday="{weekday}"), AUTO])
 def timetable(weekday: int, city: str | None = None) -> list[TimetableRow]:
-    """Return what all clubs, or those of *city*, give on *weekday*, in the order of the day."""
+    """
+    Return what all clubs, or those of *city*, give on *weekday*, in the order of the day.
+
+    AUTO adds the other tables that it reads: those of clubs and trainers.
+    """
     classes = ClubClass.objects.filter(weekday=weekday)
     if city is not None:
         classes = classes.filter(club__city=city)
@@ -99,8 +103,8 @@ def timetable(weekday: int, city: str | None = None) -> list[TimetableRow]:
     return [TimetableRow(*row) for row in rows]
 
 
-@cached_query(timeout=A_DAY, depends_on=[Club])
+@cached_query(timeout=A_DAY)
 def directory() -> list[ClubLink]:
-    """Return every club, by city and name."""
+    """Return every club, by city and name. It depends on what it reads: where nothing is said, that is AUTO."""
     clubs = Club.objects.order_by("city", "name").values_list("pk", "name", "city")
     return [ClubLink(*club) for club in clubs]

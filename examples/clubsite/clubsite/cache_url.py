@@ -14,12 +14,18 @@ LOCMEM_ENTRIES = 20_000
 
 
 def cache_from_url(url: str, *, key_prefix: str = "") -> dict[str, Any]:
-    """Return the CACHES entry for *url*: locmem://, memcached://host:port or redis://host:port/db."""
+    """Return the CACHES entry for *url*: locmem://, file:///path, memcached://host:port or redis://host:port/db."""
     parts = urlsplit(url)
     if parts.scheme == "locmem":
         cache = {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
             "LOCATION": parts.netloc,
+            "OPTIONS": {"MAX_ENTRIES": LOCMEM_ENTRIES},
+        }
+    elif parts.scheme == "file" and parts.path:
+        cache = {
+            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+            "LOCATION": parts.path,
             "OPTIONS": {"MAX_ENTRIES": LOCMEM_ENTRIES},
         }
     elif parts.scheme == "memcached" and parts.netloc:
@@ -36,7 +42,7 @@ def cache_from_url(url: str, *, key_prefix: str = "") -> dict[str, Any]:
         }
     else:
         msg = (
-            f"CACHE_URL={url!r} is not an address of a cache; give locmem://, "
+            f"CACHE_URL={url!r} is not an address of a cache; give locmem://, file:///path, "
             "memcached://127.0.0.1:11211 (servers separated by commas) or redis://127.0.0.1:6379/0."
         )
         raise ImproperlyConfigured(msg)

@@ -4,7 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,11 @@ class Site:
     admin_name: str
     admin_password: str
     log_path: Path
+    environment: Mapping[str, str]
+
+    def run_elsewhere(self, code: str) -> None:
+        """Run code of a worker: in a process of its own, which imports models and no cached function."""
+        run_manage(self.environment, "shell", "--no-imports", "-c", code)
 
     def last_log_lines(self) -> str:
         """Return the end of what the server logged, empty if nothing went wrong there."""
@@ -42,6 +47,8 @@ def running_site() -> Iterator[Site]:
     password = secrets.token_urlsafe(12)
     with TemporaryDirectory(prefix="clubsite-") as directory:
         environment = {
+            # Shared by processes, as that of a site is; a cache in memory is not.
+            "CACHE_URL": f"file://{directory}/cache",
             **os.environ,
             "CLUBSITE_ADMIN_PASSWORD": password,
             "CLUBSITE_CACHE_MODE": "on",
@@ -66,15 +73,20 @@ def running_site() -> Iterator[Site]:
                 text=True,
             )
             try:
-                yield Site(port_of(server, log_path), "admin", password, log_path)
+                yield Site(port_of(server, log_path), "admin", password, log_path, environment)
             finally:
                 stop(server)
 
 
 def prepare(environment: dict[str, str]) -> None:
     """Create the tables, the clubs and the administrator."""
+    run_manage(environment, "prepare")
+
+
+def run_manage(environment: Mapping[str, str], *arguments: str) -> None:
+    """Run a command of the site's manage.py to its end."""
     done = subprocess.run(  # noqa: S603 -- as above
-        [sys.executable, str(MANAGE), "prepare"],
+        [sys.executable, str(MANAGE), *arguments],
         env=environment,
         capture_output=True,
         check=False,
@@ -82,7 +94,7 @@ def prepare(environment: dict[str, str]) -> None:
         timeout=PREPARE_SECONDS,
     )
     if done.returncode:
-        msg = f"The site could not be prepared:\n{last_lines_of(done.stderr)}"
+        msg = f"manage.py {arguments[0]} failed:\n{last_lines_of(done.stderr)}"
         raise StoryError(msg)
 
 

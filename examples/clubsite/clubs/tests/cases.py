@@ -1,11 +1,11 @@
 """What the tests begin with."""
 
 from datetime import time
-from uuid import uuid4
 
 from clubsite.cache_url import cache_from_url
 from django.test import TestCase
 
+from cachedeco.testing import isolated
 from clubs.models import Club, ClubClass, Trainer, Weekday
 
 
@@ -46,9 +46,10 @@ class ClubTestCase(TestCase):
 
 
 class CachingTestCase(ClubTestCase):
-    """Run on a memory cache that is new for each test, wherever the site's own cache is."""
+    """Run on a memory cache, isolated for each test, wherever the site's own cache is."""
 
     def setUp(self) -> None:
         """Replace the site's cache, and switch caching on whatever the environment says."""
-        caches = {"default": cache_from_url(f"locmem://{uuid4().hex}")}
+        caches = {"default": cache_from_url("locmem://")}
         self.enterContext(self.settings(CACHES=caches, CACHEDECO={"MODE": "on"}))
+        self.enterContext(isolated())
