@@ -195,7 +195,7 @@ def _unmeasured_processes() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _without_auto(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let functions depend on what they say, and on no more: most tests count commands, and are about something else."""
+    """Let functions depend on what they say, and on no more: most tests count commands, and are not about AUTO."""
     monkeypatch.setattr(conf, "DEFAULT_DEPENDENCIES", ())
     conf.forget()
 

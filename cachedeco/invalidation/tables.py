@@ -36,8 +36,10 @@ ModelClass = type[Model]
 BY_DATABASE: Final = frozenset(
     {DO_NOTHING, *(getattr(models, name, DO_NOTHING) for name in ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT"))}
 )
-# Kinds of statements whose effect is remembered: a site has some hundred.
+# Kinds of statements, and their texts, whose effect is remembered: a site has some hundred.
 MOST_EFFECTS: Final = 4_096
+LONGEST_TEXT: Final = 300
+SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
 
 
 class Effect(NamedTuple):
@@ -66,6 +68,7 @@ class Tables:
         named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
         self._statement_of = statements.Parser(self.models, named).statement_of
         self._effect_of = lru_cache(MOST_EFFECTS)(self._expanded)
+        self._by_text: dict[str, Effect] = {}
         self._own = frozenset(_tables_of_caches())
         self._families = _families(every_model)
         self._sides = _sides(every_model)
@@ -78,7 +81,17 @@ class Tables:
 
     def effect_of(self, sql: object) -> Effect:
         """Return what a statement does; its text may be anything that the database driver takes."""
-        return self._effect_of(self._statement_of(sql))
+        known = self._by_text.get(sql) if type(sql) is str else None
+        if known is not None:  # the usual case: each statement of a process comes here
+            return known
+        statement = self._statement_of(sql)
+        effect = self._effect_of(statement)
+        # Savepoints have a new name each, and lists of any length are one text to the parser.
+        if type(sql) is str and len(sql) < LONGEST_TEXT and statement.verb not in SAVEPOINTS:
+            if len(self._by_text) >= MOST_EFFECTS:
+                self._by_text.clear()  # cheaper than an order of use, and as rare as it is
+            self._by_text[sql] = effect
+        return effect
 
     def concerned_by(self, table: str) -> set[str]:
         """Return the tables whose entries a written row ends: none if the table is ignored."""

@@ -20,3 +20,21 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
     marks = [line for line in done.stdout.splitlines() if " / " in line]
     assert 13 == len(marks)
     assert 5 == sum("miss" in line or "invalidate" in line for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        (["benchmarks/bench_watcher.py", "--rounds", "1", "--writes", "10"], 11),
+        (["benchmarks/bench_dependencies.py", "--rounds", "1", "--reads", "20"], 11),
+    ],
+    ids=["watcher", "dependencies"],
+)
+def test_benchmark_of_what_is_watched_measures_each_kind(command: list[str], lines: int) -> None:
+    """Each kind has a line below that of the versions, and none a stale value."""
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert lines == len(done.stdout.splitlines())
