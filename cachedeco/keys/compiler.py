@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from cachedeco.invalidation.namespaces import Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import KeyTypeError, encode
+from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, without_databases
 from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
 
 KeyOption = str | Callable[..., object] | None
@@ -159,7 +159,7 @@ class KeyPlan:
         p, t = (f"{{{private_prefix}{each}}}" for each in ("start", "table_start"))
         subject.values |= {f"{private_prefix}start": scheme.start, f"{private_prefix}table_start": scheme.table_start}
         tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(subject))])
-        own = _fstring(f"{p}:t:{name}({{{private_prefix}call}})")
+        own = _fstring(f"{p}:t:{name}({{{private_prefix}anywhere}})")
         keys = [
             _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"),
             own,
@@ -172,7 +172,12 @@ class KeyPlan:
             *(_fstring(f"{t}:n:{path}") for path in tables),
             *variables,
         ]
-        body = f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n"
+        subject.values[f"{private_prefix}without"] = without_databases
+        body = (
+            f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n"
+            f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
+            f" if {DATABASE_MARK!r} in {private_prefix}call else {private_prefix}call\n"
+        )
         vary_body = "".join(
             f" {variable} = {_fstring(subject.encode_source(item))}\n"
             for variable, item in zip(variables, self.vary, strict=True)

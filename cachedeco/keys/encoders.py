@@ -8,6 +8,7 @@ The end of each text is unambiguous, so texts put side by side can't be read in 
     (1,2)   [1,2]   {5'a=1}         tuple, list, dict
     datetime.date(10'2026-11-22)    others: the name of the type, its identity in parentheses
     clubs.Club:7                    a saved row: the label of its concrete model and its primary key
+    clubs.Club:7@database:other;    one of another database than the default one
 """
 
 import dataclasses
@@ -17,14 +18,17 @@ import enum
 import fractions
 import ipaddress
 import pathlib
+import re
 import types
 import uuid
 import zoneinfo
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Manager, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
@@ -32,6 +36,10 @@ from django.utils.functional import LazyObject, empty
 from django.utils.safestring import SafeString
 
 from cachedeco.runtime.validation import repr_of
+
+# Before the alias of a database, behind a row; ";" ends it.
+DATABASE_MARK: Final = "@database:"
+_DATABASE: Final = re.compile(f"{DATABASE_MARK}[^;]*;")
 
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
@@ -228,7 +236,19 @@ def _model(row: Model) -> str:
     if row.pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
         raise KeyTypeError(row, "it is not saved, so nothing distinguishes it from another one: save it, or pass key=")
     concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
-    return f"{concrete._meta.label}:{encode(row.pk)}"  # noqa: SLF001
+    database = row._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 -- as above
+    where = "" if database == DEFAULT_DB_ALIAS else f"{DATABASE_MARK}{quote(database, safe='')};"
+    return f"{concrete._meta.label}:{encode(row.pk)}{where}"  # noqa: SLF001
+
+
+def without_databases(text: str) -> str:
+    """
+    Return the text of a call without the databases of its rows.
+
+    For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored.
+    Text arguments that look the same lose it too: then an invalidation reaches two calls.
+    """
+    return _DATABASE.sub("", text)
 
 
 def _lazy(value: Any) -> str:

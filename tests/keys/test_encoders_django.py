@@ -10,6 +10,7 @@ from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject
 
+from cachedeco import MISSING, cached_query, cached_query_many
 from cachedeco.keys.encoders import KeyTypeError, encode
 from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, UuidThing
 
@@ -34,6 +35,52 @@ def test_rows_that_print_alike_differ() -> None:
     texts = encode(first), encode(second)
 
     assert texts[0] != texts[1]
+
+
+def in_both(pk: int) -> tuple[Club, Club]:
+    """Make a row of one primary key in each of two databases."""
+    one, other = (Club.objects.using(alias).create(pk=pk, name=f"of {alias}") for alias in ("default", "other"))
+    return one, other
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_rows_of_two_databases_with_one_primary_key_have_two_entries() -> None:
+    """They are two rows, as arguments, inside of these and as `self`; of the default database nothing is told."""
+
+    @cached_query
+    def name(clubs: list[Club], text: str = "") -> str:
+        return clubs[0].name + text
+
+    @cached_query_many(over="clubs")
+    def names(clubs: list[Club]) -> dict[Club, str]:
+        return {club: club.name for club in clubs}
+
+    rows = in_both(7)
+
+    assert ["of default", "of other"] * 2 == [name([row]) for row in (*rows, *rows)]
+    assert ["of default", "of other"] * 2 == [names([row])[row] for row in (*rows, *rows)]
+    assert ["tests.Club:7", "tests.Club:7@database:other;"] == [encode(row) for row in rows]
+    assert encode("tests.Club:7@database:other;") not in {encode(row) for row in rows}
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+@pytest.mark.parametrize("by", [0, 1], ids=["default", "other"])
+def test_invalidation_by_a_row_reaches_the_row_of_another_database(by: int) -> None:
+    """One of the two may be a replica: what is saved on the primary server is stale there."""
+
+    @cached_query
+    def name(club: Club, text: str) -> str:
+        return club.name + text
+
+    rows = in_both(7)
+    for row in rows:
+        name(row, "@database:a")
+        name(row, "a@b")
+
+    name.invalidate(rows[by], "a@b")
+
+    assert [MISSING] * 2 == [name.peek(row, "a@b") for row in rows]
+    assert [True] * 2 == [name.peek(row, "@database:a") is not MISSING for row in rows]
 
 
 @pytest.mark.django_db

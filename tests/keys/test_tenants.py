@@ -1,5 +1,7 @@
 """Tenants by KEY_FUNCTION: whole keys are worked out once, where a call is made; the rows of all are the same."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from threading import local
 from typing import Any
 
@@ -12,6 +14,7 @@ from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.testing import capture_events
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
+from tests.support.clubs import Undone
 from tests.support.faults import faulty
 
 here = local()
@@ -68,6 +71,45 @@ def test_invalidation_at_a_commit_reaches_the_tenant_that_it_was_made_for() -> N
         here.tenant = "west"
 
     assert [MISSING, MISSING] == [as_tenant(tenant, page.peek, 1) for tenant in ("north", "south")]
+
+
+TENANTS = ("north", "south", "east")
+WAYS: dict[str, Callable[[], object]] = {
+    "call": lambda: (page.invalidate(1), pages.invalidate([1])),
+    "function": lambda: (page.invalidate_all(), pages.invalidate_all()),
+    "namespace": lambda: (Namespace("page", 1).invalidate(), pages.invalidate([1])),
+    "unstored": lambda: (page.call(1).set("unstored"), pages.call([1]).set({1: "unstored"})),
+    "refreshed": lambda: (page.refresh(1), pages.refresh([1])),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("undone", TENANTS[:2])
+@pytest.mark.parametrize("way", WAYS)
+def test_each_tenant_has_an_invalidation_of_its_own_in_one_transaction(way: str, undone: str) -> None:
+    """
+    Of several tenants, each is invalidated at the commit, but for one whose savepoint is rolled back; no other is.
+
+    The defect: one token was written, of the tenant that was current at the commit.
+    """
+    for tenant in (*TENANTS, "west"):
+        as_tenant(tenant, page, 1)
+        as_tenant(tenant, pages, [1])
+
+    with transaction.atomic():
+        for tenant in TENANTS:
+            with suppress(Undone), transaction.atomic():
+                as_tenant(tenant, WAYS[way])
+                if tenant == undone:
+                    raise Undone
+
+    found = {
+        tenant
+        for tenant in (*TENANTS, "west")
+        if as_tenant(tenant, page.peek, 1) is MISSING and not as_tenant(tenant, pages.peek, [1])
+    }
+    assert set(TENANTS) - {undone} == found
+    assert f"{undone} 1" == as_tenant(undone, page.peek, 1)
 
 
 def test_invalidation_that_is_retried_reaches_its_tenant() -> None:

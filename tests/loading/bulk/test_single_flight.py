@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -126,6 +127,46 @@ def test_error_reaches_who_computed_and_the_others_see_for_themselves(
             table.gate.open()
 
     assert ({1: "row 1"}, [[1, 2], [1]]) == (second.result(), table.asked)
+
+
+@both
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_error_reaches_all_who_asked_for_these_ids_too(
+    side: Side, table: Table, monkeypatch: pytest.MonkeyPatch, *, warm: bool
+) -> None:
+    """
+    Callers for all ids of a computation that raises get its error, as for a single call, and compute nothing of it.
+
+    The defect: ten callers of a function over many ids that raised computed ten times, one after the other.
+    """
+    many = table.cached(side)
+    if warm:
+        side.call(many, [1, 2])
+        many.invalidate_all()
+        table.asked.clear()
+    table.gate.shut()
+    table.error = LookupError("down")
+
+    with ExitStack() as callers:
+        leader = callers.enter_context(started(lambda: outcome_of(side, many, [1, 2])))
+        table.gate.wait_reached()
+        others = [
+            callers.enter_context(waiting(monkeypatch, partial(outcome_of, side, many), ids, SYNC))
+            for ids in ([1, 2], [2, 1], [1, 2])
+        ]
+        table.gate.open()
+
+    assert ["down"] * 4 == [str(each.result()) for each in (leader, *others)]
+    assert 4 == len({id(each.result()) for each in (leader, *others)})
+    assert [[1, 2]] == table.asked
+
+
+def outcome_of(side: Side, many: Any, ids: list[int]) -> object:
+    """Return what a call returns, or the error that it raises."""
+    try:
+        return side.call(many, ids)
+    except LookupError as error:
+        return error
 
 
 def test_caller_who_comes_while_tokens_are_minted_shares(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
