@@ -50,7 +50,7 @@ def test_form_of_django_is_read(sql: str, expected: RowStatement) -> None:
         'INSERT INTO "t" ("a") VALUES (%s))(%s)',
         'INSERT INTO "t" ("a") SELECT * FROM UNNEST(%s)',
         'INSERT INTO "s"."t" ("a") VALUES (%s)',
-        'INSERT INTO t (a) VALUES (%s)',
+        "INSERT INTO t (a) VALUES (%s)",
         'UPDATE "t" SET "a" = %s',
         'UPDATE "t" SET "a" = %s WHERE "t"."b" = %s OR "t"."id" = %s',
         'UPDATE "t" SET "a" = %s WHERE ("t"."b" = %s AND "t"."id" = %s)',
@@ -62,7 +62,7 @@ def test_form_of_django_is_read(sql: str, expected: RowStatement) -> None:
         'DELETE FROM "t" WHERE "t"."id" IN (SELECT "id" FROM "u")',
         'DELETE FROM "t" WHERE "t"."id" = %s -- all',
         'DELETE FROM "t" WHERE "t"."id" = %(pk)s',
-        "DELETE FROM \"t\" WHERE \"t\".\"id\" = '%s'",
+        'DELETE FROM "t" WHERE "t"."id" = \'%s\'',
     ],
 )
 def test_other_text_is_not_read(sql: str) -> None:
@@ -72,9 +72,10 @@ def test_other_text_is_not_read(sql: str) -> None:
 
 def test_long_list_of_rows_is_read_and_not_remembered() -> None:
     """Texts of many rows would fill the memory: each has another length."""
-    row, count = "(%s, %s)", LONGEST_REMEMBERED
+    count = LONGEST_REMEMBERED
+    rows = ", ".join(["(%s, %s)"] * count)
 
-    statement = row_statement_of(f'INSERT INTO "t" ("a", "b") VALUES {", ".join([row] * count)}')
+    statement = row_statement_of('INSERT INTO "t" ("a", "b") VALUES (%s)'.replace("(%s)", rows))
 
     assert statement is not None
     assert (count, (2 * count - 2, 2 * count - 1)) == (len(statement.rows), statement.rows[-1])

@@ -42,7 +42,16 @@ class Write(NamedTuple):
 
 
 # What is known row by row, and what may have changed all rows.
-PRECISE: Final = ("save", "save old", "save name", "save created by hand", "create", "bulk_create", "delete", "delete many")
+PRECISE: Final = (
+    "save",
+    "save old",
+    "save name",
+    "save created by hand",
+    "create",
+    "bulk_create",
+    "delete",
+    "delete many",
+)
 COARSE: Final = ("save expression", "update", "update one", "bulk_update", "raw", "clear", "upsert")
 WRITES: Final = st.builds(
     Write,
@@ -75,7 +84,7 @@ class PartsWorld:
         values = Player.objects.using(self.alias).values_list("pk", "squad_id", "number")
         return {pk: (squad, number) for pk, squad, number in values}
 
-    def each_part(self) -> list[tuple[str, Any, object]]:
+    def each_part(self) -> list[tuple[Any, Any, object]]:
         """Return the function of each part, its argument, and its value now."""
         squads = [(by_squad, pk) for pk in (*self.squads, None)]
         parts: list[tuple[Any, Any]] = [*squads, *((by_number, number) for number in (*NUMBERS, NUMBERS.stop))]
@@ -117,7 +126,7 @@ class PartsWorld:
                 if write.outcome == "savepoint":
                     with transaction.atomic(self.alias):
                         change(write)
-                        transaction.set_rollback(True, self.alias)
+                        transaction.set_rollback(rollback=True, using=self.alias)
                 else:
                     change(write)
                     transaction.set_rollback(write.outcome == "rollback", self.alias)
@@ -131,7 +140,7 @@ class PartsWorld:
 
     def _changes(self) -> dict[str, Callable[[Write], object]]:
         players = Player.objects.using(self.alias)
-        names = {
+        return {
             "save": self._save,
             "save old": self._save_old,
             "save name": self._save_name,
@@ -142,13 +151,16 @@ class PartsWorld:
             "delete": self._delete,
             "delete many": lambda write: players.filter(number=write.number).delete(),
             "update": lambda write: players.filter(number=write.number).update(squad_id=self._squad(write)),
-            "update one": lambda write: players.filter(pk=getattr(self._row(write), "pk", 0)).update(number=write.number),
+            "update one": lambda write: players.filter(pk=getattr(self._row(write), "pk", 0)).update(
+                number=write.number
+            ),
             "bulk_update": self._bulk_update,
             "raw": self._raw,
-            "clear": lambda write: Squad.objects.using(self.alias).get(pk=self.squads[write.row % SQUADS]).players.clear(),
+            "clear": lambda write: (
+                Squad.objects.using(self.alias).get(pk=self.squads[write.row % SQUADS]).players.clear()
+            ),
             "upsert": self._upsert,
         }
-        return names  # type: ignore[return-value] # each takes a write
 
     def _save(self, write: Write) -> None:
         row = self._row(write)
