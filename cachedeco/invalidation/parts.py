@@ -85,9 +85,8 @@ class AnnouncedRows:
         """Tell whether a row is announced. A multi-table child gets its primary key when its parent is inserted."""
         if (table, text) not in self._by_key:
             for instance in list(self._new.values()):
-                if instance.pk is not None:
-                    self._new.pop(id(instance), None)
-                    self.add(instance)
+                self._new.pop(id(instance), None)
+                self.add(instance)
         return (table, text) in self._by_key
 
 
@@ -196,7 +195,9 @@ class ChangedParts:
         self._model = tables().models[statement.table]
         self._generated: list[AnyField] = []  # those of one row whose values the database generates
         self.texts: dict[str, set[str]] = {}
-        for table in written & _fields.keys():
+        # Its own table first: a multi-table row is locked in the order in which Django saves it, or two transactions
+        # could each wait for the other.
+        for table in sorted(written & _fields.keys(), key=lambda table: (table != statement.table, table)):
             with suppress(UnknownPartsError):
                 texts = self._texts_in(table, _fields[table])
                 if len(texts) <= MOST_PARTS:
@@ -207,7 +208,7 @@ class ChangedParts:
         if self._generated and self._statement.table in self.texts:
             try:
                 self.texts[self._statement.table] |= self._generated_texts(cursor)
-            except Exception:  # noqa: BLE001 -- a driver without this
+            except Exception:  # noqa: BLE001 -- nothing was inserted, or the driver does not tell
                 del self.texts[self._statement.table]
         return self.texts
 
@@ -280,15 +281,14 @@ class ChangedParts:
 
     def _new_texts(self, field: AnyField) -> Iterator[str]:
         """Yield the texts of the values that the statement gives a field."""
-        if field.column not in self._statement.columns:
-            if not _is_generated(field):
-                raise UnknownPartsError  # by a default of the database
+        values = list(self._new_values(field)) if field.column in self._statement.columns else [None]
+        is_generated = field.primary_key and isinstance(field, AutoField) and not all(values)
+        if is_generated and len(self._statement.rows) == 1 and not self._statement.is_of_lists:
             self._generated.append(field)
-            return
-        for value in self._new_values(field):
-            if _is_generated(field) and not value:
-                self._generated.append(field)
-            else:
+        elif is_generated or field.column not in self._statement.columns:
+            raise UnknownPartsError  # of several rows, or by a default of the database
+        else:
+            for value in values:
                 yield text_of(field, value)
 
     def _new_values(self, field: AnyField) -> Iterator[object]:
@@ -321,12 +321,11 @@ class ChangedParts:
         """Return the texts of a primary key that the database has generated for one row."""
         [field] = self._generated
         if self._statement.returned == field.column and hasattr(cursor, "scroll"):
-            row = cursor.fetchone()
-            cursor.scroll(-1)  # for Django, which reads it, too
-            value = row[0]
+            [value, *_] = cursor.fetchone()
+            cursor.scroll(-1)  # Django reads it, too
         else:
-            value = cursor.lastrowid or None
-        if value is None:
+            value = cursor.lastrowid
+        if not value:
             raise UnknownPartsError
         return {text_of(field, value)}
 
@@ -348,7 +347,3 @@ def changed_parts(
     if statement is None or statement.table not in written or statement.parameters != len(parameters):
         return None
     return ChangedParts(connection, written, statement, parameters)
-
-
-def _is_generated(field: AnyField) -> bool:
-    return field.primary_key and isinstance(field, AutoField)

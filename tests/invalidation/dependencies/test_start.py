@@ -125,7 +125,22 @@ def test_model_of_another_registry_announces_nothing() -> None:
             apps = registry
             proxy = True
 
+    parts.connect()
+
     assert not pre_save.has_listeners(Historical)
+
+
+def test_abstract_model_announces_nothing() -> None:
+    """An abstract model has no rows, also where it derives from one that has some."""
+
+    class AnySquad(Squad):
+        class Meta:
+            app_label = "tests"
+            abstract = True
+
+    parts.connect()
+
+    assert not pre_save.has_listeners(AnySquad)
 
 
 def test_function_that_is_decorated_again_connects_nothing(starting: Starting) -> None:
