@@ -10,12 +10,14 @@ Nothing here raises: a text that can't be understood has written every table. Th
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.dispatch import Signal
 
 from cachedeco.invalidation import commits, open_cursors, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
@@ -129,6 +131,7 @@ def watch_all() -> list[str]:
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None and not is_watched(connection):
             install(connection)
+            open_cursors.follow_again(connection)
             missed.append(connection.alias)
             emit(Event("unwatched", reason=UNWATCHED.format(alias=connection.alias)))
     return missed
@@ -145,13 +148,19 @@ def _on_request(**_: object) -> None:
     watch_all()
 
 
+def _connect_first(signal: Signal, receiver: Callable[..., None]) -> None:
+    signal.disconnect(dispatch_uid=UID)
+    signal.connect(receiver, dispatch_uid=UID)
+    signal.receivers.insert(0, signal.receivers.pop())
+
+
 def start() -> None:
     """Watch all connections from now on, those of this thread that are open included. Once or several times."""
-    connection_created.disconnect(dispatch_uid=UID)
-    connection_created.connect(_on_connection, dispatch_uid=UID)
     # First in line: a receiver that raises would leave the connection open, and unwatched.
-    connection_created.receivers.insert(0, connection_created.receivers.pop())
-    request_started.connect(_on_request, dispatch_uid=UID)
+    _connect_first(connection_created, _on_connection)
+    # Before Django closes the connections that are old.
+    _connect_first(request_started, _on_request)
+    _connect_first(request_finished, _on_request)
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None:
             _on_connection(connection)
