@@ -10,14 +10,12 @@ Nothing here raises: a text that can't be understood has written every table. Th
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
 """
 
-from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.dispatch import Signal
 
 from cachedeco.invalidation import commits, open_cursors, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
@@ -148,19 +146,18 @@ def _on_request(**_: object) -> None:
     watch_all()
 
 
-def _connect_first(signal: Signal, receiver: Callable[..., None]) -> None:
-    signal.disconnect(dispatch_uid=UID)
-    signal.connect(receiver, dispatch_uid=UID)
-    signal.receivers.insert(0, signal.receivers.pop())
-
-
 def start() -> None:
     """Watch all connections from now on, those of this thread that are open included. Once or several times."""
-    # First in line: a receiver that raises would leave the connection open, and unwatched.
-    _connect_first(connection_created, _on_connection)
-    # Before Django closes the connections that are old.
-    _connect_first(request_started, _on_request)
-    _connect_first(request_finished, _on_request)
+    signals = (connection_created, request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(dispatch_uid=UID)
+    connection_created.connect(_on_connection, dispatch_uid=UID)
+    request_started.connect(_on_request, dispatch_uid=UID)
+    request_finished.connect(_on_request, dispatch_uid=UID)
+    for signal in signals:
+        # First in line: a receiver that raises would leave a new connection open, and unwatched; and at both ends of a
+        # request Django closes old connections, of which nothing could be told any more.
+        signal.receivers.insert(0, signal.receivers.pop())
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None:
             _on_connection(connection)

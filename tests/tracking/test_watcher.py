@@ -20,6 +20,7 @@ from cachedeco import AUTO, MISSING, Event, cached_query, mode
 from cachedeco.checks.functions import check_connections
 from cachedeco.invalidation import open_cursors, tables
 from cachedeco.tracking import watcher
+from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import Commands
 from tests.support.clubs import Undone
@@ -86,17 +87,22 @@ def test_block_that_ends_after_an_exception_leaves_the_watcher() -> None:
     assert ["new"] == clubs()
 
 
-@pytest.mark.parametrize(
-    "look", [lambda: request_started.send(None), lambda: request_finished.send(None), watcher.watch_all]
-)
-def test_emptied_list_is_found_and_told(look: Callable[[], object]) -> None:
+LOOKS: dict[str, Callable[[], object]] = {
+    "request begins": lambda: request_started.send(None),
+    "request ends": lambda: request_finished.send(None),
+    "computation": watcher.watch_all,
+}
+
+
+@pytest.mark.parametrize("when", LOOKS)
+def test_emptied_list_is_found_and_told(when: str) -> None:
     """A request, and a computation under AUTO, put the watcher back where it is gone: an event, and a check."""
     connection.ensure_connection()
     connection.execute_wrappers.clear()
     warnings = [message.id for message in check_connections()]
 
     with heard() as events:
-        look(None)
+        LOOKS[when]()
 
     assert (["cachedeco.W001"], ["unwatched"], []) == (warnings, kinds(events), check_connections())
     assert repr(connection.alias) in events[0].reason
@@ -270,6 +276,7 @@ settings = json.loads(sys.argv[1])
 from django.conf import settings as configured
 configured.configure(**settings)
 django.setup()
+from tests.conftest import UseCaches
 from tests.models import Club
 Club.objects.create(name="from elsewhere")
 print(sorted(name for name in sys.modules if name.startswith("tests.")))
