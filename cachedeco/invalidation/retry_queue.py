@@ -26,8 +26,9 @@ MOST_REFUSALS: Final = 5
 
 def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
     """Queue invalidations that a cache has not acknowledged: this process bypasses it until they are delivered."""
-    enqueue_pending(alias, invalidations, flush)
-    _emit_each("invalidation_delayed", alias, invalidations)
+    new = enqueue_pending(alias, invalidations, flush)
+    # Once for each key: in an outage a loop of writes invalidates the same ones again and again.
+    _emit_each("invalidation_delayed", alias, {key: invalidations[key] for key in new})
 
 
 def flush(breaker: Breaker) -> bool:

@@ -142,7 +142,8 @@ def load_flow(load: Load) -> Flow[Values]:
     """Compute and store as a leader, or take leaders' results as a follower."""
     policy = load.policy
     values: Values = {}
-    if policy.tables is not None and may_know_less(policy, load.misses) and (yield policy.tables.load):
+    tables = policy.tables
+    if tables is not None and may_know_less(policy, tables, load.misses) and (yield tables.load):
         load, values = yield partial(_look_again, load)
     for each, found in load.misses.items():
         policy.emit("bypassed" if each in load.unstamped else "miss", found.key)

@@ -55,10 +55,12 @@ def with_tables(
     return tuple([tokens[key] for key in keys if key in tokens]), others
 
 
-def may_know_less(policy: CachePolicy, misses: Mapping[object, Found]) -> bool:
-    """Tell whether another process has stored one of the entries under other tables than this one knows."""
+def may_know_less(policy: CachePolicy, tables: KnownTables, misses: Mapping[object, Found]) -> bool:
+    """Tell whether another process may have stored one of the entries under other tables than this one knows."""
     for found in misses.values():
         data = (found.raw or {}).get(found.key)
-        if isinstance(data, bytes) and own_tokens_of(policy.codec, found.key, data) not in (None, len(found.keys) - 1):
-            return True
+        if isinstance(data, bytes) and found.entry is None:
+            tokens = own_tokens_of(policy.codec, found.key, data)
+            if tokens is not None and (tokens != len(found.keys) - 1 or tables.count_dead()):
+                return True
     return False

@@ -235,6 +235,7 @@ HANDLERS: Final = (
     Handler("invalidation.parts", "pre_delete.connect", "a row is about to be deleted: announces it"),
     Handler("tracking.watcher", "connection_created.connect", "a connection to a database is made: watches it"),
     Handler("tracking.watcher", "request_started.connect", "a request begins: looks whether connections are watched"),
+    Handler("tracking.watcher", "request_finished.connect", "a request ends: looks whether connections are watched"),
     Handler("backends.server", "atexit.register", "the exit: closes idle connections"),
     Handler("management.commands.cachedeco", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
 )

@@ -166,7 +166,7 @@ def record_failure(alias: str, error: Exception | None = None) -> None:
 
 def enqueue_pending(
     alias: str, invalidations: Mapping[str, PendingInvalidation], flush: Callable[[Breaker], bool]
-) -> None:
+) -> list[str]:
     """
     Queue invalidations that a cache has not acknowledged; open its breaker at once, also if BREAKER_FAILURES is 0.
 
@@ -176,9 +176,13 @@ def enqueue_pending(
         invalidations: By key.
 
         flush: Delivers the queue of a breaker, and tells whether the cache has taken all of it.
+
+    Returns:
+        The keys that were not in the queue.
     """
     with _lock:
         breaker = breakers.setdefault(alias, Breaker(alias))
+        new = [key for key in invalidations if key not in breaker.queue]
         for key, invalidation in invalidations.items():
             if key in breaker.queue:  # or a key that is invalidated often, and always refused, would stay for ever
                 invalidation.refusals = breaker.queue[key].refusals
@@ -189,6 +193,7 @@ def enqueue_pending(
             breaker._start_pause()  # noqa: SLF001 -- ours
     if opens:
         emit(Event("breaker_opened", cache=alias, reason="an invalidation was not acknowledged"))
+    return new
 
 
 def is_outage(error: Exception, *, reading: bool = False) -> bool:

@@ -18,6 +18,9 @@ from cachedeco.storage.store import Store
 
 # Tables that one function may depend on under AUTO: each call asks for all of their tokens.
 MOST_TABLES: Final = 100
+# Dead entries until the list is read again. Two processes that have written it at the same moment, so that one has lost
+# what the other had added, know as many tables, and other ones: each finds the entries of the other dead.
+DEAD_ENTRIES: Final = 16
 
 
 class KnownTables:
@@ -45,6 +48,7 @@ class KnownTables:
         self._list_key = list_key
         self._key_of = key_of
         self._is_loaded = False
+        self._dead = 0
         self._lock = Lock()
 
     def complete(self, keys: list[str]) -> list[str]:
@@ -80,10 +84,17 @@ class KnownTables:
             self._write()  # lost, or written by a process that knows less
         return has_grown
 
+    def count_dead(self) -> bool:
+        """Count an entry that is dead; return whether to read the list again."""
+        self._dead = (self._dead + 1) % DEAD_ENTRIES  # a lost count of another thread does no harm
+        return not self._dead
+
     def learn(self, names: Iterable[str]) -> bool:
-        """Add tables that were read for the first time; return whether there are any, and not too many."""
+        """Add tables that were read for the first time; return whether they are not too many."""
         if self._add(names):
-            self._write()
+            # Not only written: the list may have what another process has learned meanwhile.
+            self._is_loaded = False  # if this fails, the next call reads and writes it
+            self.load()
         return len(self.names) <= MOST_TABLES
 
     def _add(self, names: Iterable[str]) -> bool:

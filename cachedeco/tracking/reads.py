@@ -122,7 +122,7 @@ def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Ite
         if isinstance(value, Model):
             if id(value) not in seen:
                 seen.add(id(value))
-                yield from _tables_of_row(value, seen, depth)
+                yield from _tables_of_row(value, seen)
         elif not depth:
             continue
         elif isinstance(value, Mapping):
@@ -131,7 +131,7 @@ def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Ite
             yield from _tables_of_rows(value, seen, depth - 1)
 
 
-def _tables_of_row(row: Model, seen: set[int], depth: int) -> Iterator[str]:
+def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:
     options: Any = row._meta
     yield from map(table_of, (options.concrete_model, *options.all_parents))
     for rows in vars(row).get("_prefetched_objects_cache", {}).values():
@@ -139,7 +139,7 @@ def _tables_of_row(row: Model, seen: set[int], depth: int) -> Iterator[str]:
         yield from _tables_of_rows(rows, seen, depth)
     # Prefetched rows are also in attributes of the user's: Prefetch(to_attr=...).
     state: Any = row._state
-    yield from _tables_of_rows([*state.fields_cache.values(), *vars(row).values()], seen, depth)
+    yield from _tables_of_rows([*state.fields_cache.values(), *vars(row).values()], seen, DEEPEST)
 
 
 def _lag_of(table: str, connection: BaseDatabaseWrapper) -> float | None:

@@ -12,7 +12,7 @@ that is read to know which parts a statement changes may be locked in a deadlock
 
 from typing import Any, Final, Protocol
 
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -129,6 +129,7 @@ def watch_all() -> list[str]:
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None and not is_watched(connection):
             install(connection)
+            open_cursors.follow_again(connection)
             missed.append(connection.alias)
             emit(Event("unwatched", reason=UNWATCHED.format(alias=connection.alias)))
     return missed
@@ -147,11 +148,16 @@ def _on_request(**_: object) -> None:
 
 def start() -> None:
     """Watch all connections from now on, those of this thread that are open included. Once or several times."""
-    connection_created.disconnect(dispatch_uid=UID)
+    signals = (connection_created, request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(dispatch_uid=UID)
     connection_created.connect(_on_connection, dispatch_uid=UID)
-    # First in line: a receiver that raises would leave the connection open, and unwatched.
-    connection_created.receivers.insert(0, connection_created.receivers.pop())
     request_started.connect(_on_request, dispatch_uid=UID)
+    request_finished.connect(_on_request, dispatch_uid=UID)
+    for signal in signals:
+        # First in line: a receiver that raises would leave a new connection open, and unwatched; and at both ends of a
+        # request Django closes old connections, of which nothing could be told any more.
+        signal.receivers.insert(0, signal.receivers.pop())
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None:
             _on_connection(connection)

@@ -255,7 +255,7 @@ KINDS = (
     ),
     Kind(
         "remove",
-        lambda alias: Skill.objects.using(alias).get(name="Pass").players.remove(_ann(alias)),
+        lambda alias: _ann(alias).skills.remove(Skill.objects.using(alias).get(name="Pass")),
         [PlayerSkill],
         [Player, Skill],
     ),

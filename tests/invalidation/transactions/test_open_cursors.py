@@ -1,0 +1,116 @@
+"""On SQLite in WAL mode a cursor that is open keeps a snapshot; one that somebody merely holds does not."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from cachedeco import MISSING
+from cachedeco.invalidation import open_cursors
+from tests.models import Club
+from tests.support.clubs import made_club, name_of, names
+from tests.support.threads import in_thread
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+def test_cursor_that_was_read_to_the_end_keeps_nothing() -> None:
+    """A value is stored while somebody holds a cursor whose rows are all fetched."""
+    pk = made_club()
+    name_of.invalidate(pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM tests_club UNION ALL SELECT 'another'")
+        cursor.fetchall()
+
+        name_of(pk)
+
+    assert name_of.peek(pk) is not MISSING
+
+
+def test_cursor_that_is_closed_keeps_nothing() -> None:
+    """The variable of a `with` block outlives the block."""
+    pk = made_club()
+    name_of.invalidate(pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM tests_club UNION ALL SELECT 'another'")
+        cursor.fetchone()
+
+    name_of(pk)
+
+    assert (cursor is not None, True) == (True, name_of.peek(pk) is not MISSING)
+
+
+def test_cursor_with_rows_left_keeps_its_snapshot() -> None:
+    """What is read meanwhile is older than a commit, and is not stored."""
+    pk = made_club()
+    name_of.invalidate(pk)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM tests_club UNION ALL SELECT 'another'")
+        in_thread(lambda: Club.objects.update(name="new"))
+
+        assert "old" == name_of(pk)
+
+    assert "new" == name_of(pk)
+
+
+def test_iterator_keeps_its_snapshot_until_its_end() -> None:
+    """Inside a loop over iterator() nothing is stored, and after it all is."""
+    made_club()
+    Club.objects.bulk_create([Club(name="other"), Club(name="another")])
+    names.invalidate()
+
+    iterator = Club.objects.iterator(chunk_size=1)
+    next(iterator)
+    names()
+    inside = names.peek()
+    del iterator
+    names()
+
+    assert inside is MISSING
+
+    assert names.peek() is not MISSING
+
+
+def test_many_cursors_that_are_held_are_forgotten_when_they_are_gone() -> None:
+    """References to cursors that are gone do not pile up."""
+    wrappers: list[Any] = connection.execute_wrappers
+    connection.ensure_connection()
+    [own] = [each for each in wrappers if isinstance(each, open_cursors.OpenCursors)]
+    held = []
+    for _ in range(2 * open_cursors.MOST_REFERENCES):
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1")
+        cursor.fetchall()
+        held.append(cursor)
+        Club.objects.count()
+
+    assert not own.are_open(connection, None)
+    del held[:], cursor
+    Club.objects.count()
+    assert len(own._references) <= open_cursors.MOST_REFERENCES  # what is to stay small
+
+
+def test_connection_that_is_closed_keeps_nothing() -> None:
+    """A cursor of a connection that was closed since is no snapshot of the next one."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT 1 UNION ALL SELECT 2")
+    connection.close()
+
+    assert not open_cursors.keep_snapshot(connection)
+    Club.objects.count()
+    assert not open_cursors.keep_snapshot(connection)
+
+
+@pytest.mark.django_db(databases=["default"])
+def test_database_that_is_not_in_wal_mode_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the other modes no writer commits while a cursor is open."""
+    other = connection.copy("memory")
+    monkeypatch.setitem(other.settings_dict, "NAME", ":memory:")
+    try:
+        other.ensure_connection()
+        followed = [each for each in other.execute_wrappers if isinstance(each, open_cursors.OpenCursors)]
+        open_cursors.follow_again(other)
+    finally:
+        other.close()
+
+    assert ([], False) == (followed, open_cursors.keep_snapshot(other))

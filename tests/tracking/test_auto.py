@@ -1,0 +1,684 @@
+"""AUTO: an entry depends on the tables that its computation has read, in whatever way, and on no others."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+from django.db.models import Prefetch
+from pytest_django import Settings
+
+from cachedeco import AUTO, MISSING, CachedQuery, cached_query, cached_query_many
+from cachedeco.tracking import known_tables, nested_names
+from tests.models import Club, ClubClass, Member, Skill, SportsClub
+from tests.support.backends import Commands
+from tests.support.events import heard
+from tests.support.threads import in_thread, started
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def auto(function: Callable[..., Any], **options: Any) -> CachedQuery[..., Any]:
+    """Decorate a function anew, as a process does that has just started: nothing is known of its tables."""
+    nested_names.names_by_key.clear()
+    code = function.__code__
+    name = f"auto.{function.__qualname__.replace('<', '').replace('>', '')}.{code.co_firstlineno}"
+    chosen: dict[str, Any] = {"name": name, "ignore": code.co_freevars, "depends_on": [AUTO], **options}
+    return cached_query(**chosen)(function)
+
+
+def is_kept(function: CachedQuery[..., Any], *args: Any) -> bool:
+    """Tell whether a value is stored."""
+    return function.peek(*args) is not MISSING
+
+
+# --- what counts as read ---
+
+
+@cached_query(depends_on=[AUTO])
+def members() -> int:
+    """Return how many members there are."""
+    return Member.objects.count()
+
+
+@cached_query(depends_on=[Member])
+def members_declared() -> int:
+    """Return the same, as a function that names its model."""
+    return Member.objects.count()
+
+
+@dataclass
+class Page:
+    """A value with a lazy one inside."""
+
+    title: str
+    rows: Any
+
+
+class Lazy:
+    """A value that reads when it is pickled."""
+
+    def __init__(self, number: int = 0) -> None:
+        """Hold a number."""
+        self.number = number
+
+    def __getstate__(self) -> dict[str, int]:
+        """Read a table."""
+        return {"number": Member.objects.count()}
+
+
+def plain() -> Any:
+    """Read one table."""
+    return Club.objects.count() + Member.objects.count()
+
+
+def lazy_query_set() -> Any:
+    """Return what was not read yet."""
+    return Member.objects.order_by("pk")
+
+
+def in_dict() -> Any:
+    """Return a QuerySet inside a dict, as the context of a template."""
+    return {"title": "x", "rows": Member.objects.order_by("pk")}
+
+
+def in_dataclass() -> Any:
+    """Return a QuerySet inside a dataclass in a tuple."""
+    return ("x", [Page("x", Member.objects.order_by("pk"))])
+
+
+def in_getstate() -> Any:
+    """Return an object that reads when it is pickled."""
+    return Lazy()
+
+
+def inner_auto() -> Any:
+    """Call a function under AUTO."""
+    return members()
+
+
+def inner_declared() -> Any:
+    """Call a function with a declared model."""
+    return members_declared()
+
+
+def prefetched() -> Any:
+    """Prefetch a relation."""
+    several: Any = Club.objects.prefetch_related("members")
+    return [list(club.members.all()) for club in several]
+
+
+def subquery() -> Any:
+    """Read a table in a condition only."""
+    return Club.objects.filter(members__in=Member.objects.all()).count()
+
+
+def exists() -> Any:
+    """Ask whether there are rows."""
+    return Member.objects.exists()
+
+
+def raw() -> Any:
+    """Read by a text."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM tests_member")
+        return cursor.fetchone()[0]
+
+
+def raw_query_set() -> Any:
+    """Read by a text, and get rows."""
+    return [member.pk for member in Member.objects.raw("SELECT * FROM tests_member")]
+
+
+def iterated() -> Any:
+    """Read in chunks."""
+    return [member.pk for member in Member.objects.iterator(chunk_size=1)]
+
+
+def in_transaction() -> Any:
+    """Read inside a block, where only the tables that are known before may be new."""
+    with transaction.atomic():
+        return Member.objects.count()
+
+
+READERS = [
+    plain,
+    lazy_query_set,
+    in_dict,
+    in_dataclass,
+    in_getstate,
+    inner_auto,
+    inner_declared,
+    prefetched,
+    subquery,
+    exists,
+    raw,
+    raw_query_set,
+    iterated,
+    in_transaction,
+]
+
+
+@pytest.mark.parametrize("function", READERS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_what_was_read_ends_with_its_table(function: Callable[[], Any], is_warm: bool) -> None:  # noqa: FBT001
+    """A table that a computation has read in any way is a dependency; one that it has not is none."""
+    club = Club.objects.create(name="North")
+    if is_warm:  # what the inner functions compute is there already
+        members()
+        members_declared()
+    cached = auto(function)
+    cached()
+    if not is_kept(cached):  # first met in a snapshot: the next one is stored
+        cached()
+    assert is_kept(cached)
+
+    Skill.objects.create(name="x")
+    kept = is_kept(cached)
+    Member.objects.create(name="new").clubs.add(club)
+
+    assert (True, False) == (kept, is_kept(cached))
+
+
+@pytest.mark.parametrize("outer_dependency", [[AUTO], [Club], ()], ids=["auto", "declared", "none"])
+@pytest.mark.parametrize("inner", [members, members_declared], ids=["auto", "declared"])
+def test_call_inherits_what_its_inner_call_depends_on(outer_dependency: Any, inner: CachedQuery[[], int]) -> None:
+    """AUTO inside AUTO, AUTO inside declared, declared inside AUTO: on a miss of the inner call, and on a hit."""
+
+    def outer() -> Any:
+        return Club.objects.count(), inner()
+
+    for _ in range(2):
+        cached = auto(outer, depends_on=outer_dependency)
+        cached()
+        assert is_kept(cached)
+        Member.objects.create(name="new")
+        assert (Club.objects.count(), Member.objects.count()) == cached()
+        cached.invalidate()
+
+
+def test_inner_call_that_is_served_hands_on_its_tables_across_a_cold_process() -> None:
+    """A process that has computed neither knows the tables of both."""
+
+    def outer() -> Any:
+        return members()
+
+    auto(outer)()
+    cold = auto(outer)
+
+    assert is_kept(cold)
+    Member.objects.create(name="new")
+    assert 1 == cold()
+
+
+# --- rows among the arguments ---
+
+
+def test_row_among_the_arguments_is_a_read() -> None:
+    """What a row holds was read before the call: its table is a dependency, although no statement names it."""
+    club = Club.objects.create(name="North")
+    cached = auto(lambda club: club.name.upper(), key="{club.pk}")
+    cached(club)
+    assert is_kept(cached, club)
+
+    club.name = "South"
+    club.save()
+
+    assert "SOUTH" == cached(club)
+
+
+def _related(club: Club) -> list[Any]:
+    Member.objects.create(name="a").clubs.add(club)
+    ClubClass.objects.create(club=club, name="Yoga", start_time=START)
+    return [
+        ClubClass.objects.select_related("club").get(),
+        Club.objects.prefetch_related("members").get(),
+        Club.objects.prefetch_related(Prefetch("members", to_attr="found")).get(),
+        Club.objects.prefetch_related("classes__club__members").get(),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("wrap", [lambda row: row, lambda row: [row], lambda row: {"x": (row,)}])
+def test_what_hangs_on_a_row_is_a_read(number: int, wrap: Callable[[Any], Any]) -> None:
+    """Selected and prefetched rows of an argument count, at any depth, in any container."""
+    club = Club.objects.create(name="North")
+    row = _related(club)[number]
+    cached = auto(lambda value: len(str(value)), key=lambda value: type(value).__name__)
+    cached(wrap(row))
+    model = {0: Club, 1: Member, 2: Member, 3: Member}[number]
+    assert is_kept(cached, wrap(row))
+    model.objects.update(name="x")
+    assert not is_kept(cached, wrap(row))
+
+
+def test_row_of_a_multi_table_child_is_a_read_of_its_parents() -> None:
+    """The child's row holds columns of the parent's table."""
+    sports = SportsClub.objects.create(name="North", sport="Chess")
+    cached = auto(lambda club: club.name, key="{club.pk}")
+    cached(sports)
+
+    Club.objects.update(name="South")
+
+    assert not is_kept(cached, sports)
+
+
+def test_query_set_among_the_arguments_that_was_evaluated_is_a_read() -> None:
+    """A list of rows that the caller holds counts as the rows do."""
+    Club.objects.create(name="North")
+    cached = auto(lambda clubs: [club.name for club in clubs], key=lambda clubs: len(clubs))  # noqa: PLW0108 -- it names the parameter
+    rows = list(Club.objects.all())
+    cached(rows)
+    assert is_kept(cached, rows)
+
+    Club.objects.update(name="South")
+
+    assert not is_kept(cached, rows)
+
+
+# --- snapshots ---
+
+
+def test_table_met_first_inside_a_snapshot_is_known_and_not_stored() -> None:
+    """An iterator keeps a snapshot on SQLite: the value is right, the reason is told, and the next one is stored."""
+    Member.objects.bulk_create([Member(name=str(number)) for number in range(5)])
+
+    def function() -> Any:
+        for _ in Member.objects.iterator(chunk_size=1):
+            return [club.name for club in Club.objects.all()]
+        return None
+
+    cached = auto(function)
+    with heard("unstored") as events:
+        assert [] == cached()
+    assert (False, True) == (is_kept(cached), "tests_club" in events[0].reason)
+    assert [] == cached()
+    assert is_kept(cached)
+    Club.objects.create(name="new")
+    assert ["new"] == cached()
+
+
+def test_branch_taken_first_inside_a_snapshot_never_stores_the_past() -> None:
+    """Another thread commits between the begin of the snapshot and the first read of a table."""
+    Member.objects.bulk_create([Member(name=str(number)) for number in range(5)])
+    Club.objects.create(name="old")
+    reads = {"club": False}
+
+    def function() -> Any:
+        for _ in Member.objects.iterator(chunk_size=1):
+            if reads["club"]:
+                in_thread(lambda: Club.objects.update(name="new"))
+                in_thread(auto(names))  # somebody reads it, so that the token is there
+                return [club.name for club in Club.objects.all()]
+            return []
+        return None
+
+    def names() -> Any:
+        return list(Club.objects.values_list("name", flat=True))
+
+    cached = auto(function)
+    cached()
+    reads["club"] = True
+    cached.invalidate()
+
+    assert ["old"] == cached()
+    assert not is_kept(cached)
+
+
+def test_table_met_first_inside_a_block_is_not_stored() -> None:
+    """On SQLite a block is a snapshot: the first computation is not stored, the second one is."""
+
+    def function() -> Any:
+        with transaction.atomic():
+            return Club.objects.count(), Member.objects.count()
+
+    cached = auto(function)
+    with heard("unstored") as events:
+        cached()
+    first = is_kept(cached)
+    cached()
+
+    assert (False, True, 1) == (first, is_kept(cached), len(events))
+
+
+# --- what processes know of each other ---
+
+
+def branching() -> Any:
+    """Read one table more at will."""
+    return Club.objects.count() + (Member.objects.count() if BRANCH["members"] else 0)
+
+
+BRANCH = {"members": False}
+
+
+@pytest.fixture(autouse=True)
+def _no_branch() -> Iterator[None]:
+    BRANCH["members"] = False
+    yield
+    BRANCH["members"] = False
+
+
+def test_hit_is_one_command_after_the_first_call(commands: Commands) -> None:
+    """The list of tables is read at the first call of a process, and then no more."""
+    auto(plain)()
+    cold = auto(plain)
+    commands.clear()
+    cold()
+    first = list(commands)
+    commands.clear()
+    cold()
+
+    assert (2, 1) == (len(first), len(commands))
+
+
+def test_table_that_is_new_to_another_process_costs_one_more_read_once(commands: Commands) -> None:
+    """A process that meets an entry with more tables reads the list again, and hits from then on."""
+    one, other = auto(branching), auto(branching)
+    one()
+    other()
+    BRANCH["members"] = True
+    one.refresh()
+    commands.clear()
+    with heard() as events:
+        other()
+    first = len(commands)
+    commands.clear()
+    other()
+
+    assert (3, 1, ["shared"]) == (first, len(commands), [event.kind for event in events])
+    Member.objects.create(name="new")
+    assert 1 == other()
+
+
+def test_lost_list_is_written_again() -> None:
+    """A process that knows tables writes a list that is lost; a cold one that finds none misses, and is right."""
+    one = auto(branching)
+    BRANCH["members"] = True
+    one()
+    from tests.support.stored import stored
+
+    known = one_tables(one)
+    stored().delete(known._list_key)
+    cold = auto(branching)
+    cold()
+    Member.objects.create(name="new")
+
+    assert (1, 1) == (cold(), auto(branching)())
+
+
+def one_tables(function: CachedQuery[..., Any]) -> known_tables.KnownTables:
+    """Return the tables that a function is known to read here."""
+    tables = function._spec.resolve().policy.tables
+    assert tables is not None
+    return tables
+
+
+def test_two_writers_of_the_list_converge() -> None:
+    """Processes that learn different tables at the same time end up with all of them, and serve each other."""
+
+    def either(number: int) -> Any:
+        return (Member if BRANCH["members"] else Skill).objects.count() + Club.objects.count() + number
+
+    one, other = auto(either), auto(either)
+    assert [MISSING, MISSING] == [one.peek(0), other.peek(0)]  # both have read the empty list
+    one(1)
+    BRANCH["members"] = True
+    other(2)
+    for _ in range(known_tables.DEAD_ENTRIES):
+        Club.objects.create(name="y")
+        for process, branch in ((one, False), (other, True)):
+            BRANCH["members"] = branch
+            process(1)
+            process(2)
+
+    assert {"tests_club", "tests_member", "tests_skill"} == set(one_tables(one).names) == set(one_tables(other).names)
+    with heard() as events:
+        one(1)
+        other(1)
+    assert ["hit", "hit"] == [event.kind for event in events]
+
+
+def test_memo_of_one_process_does_no_harm_in_another() -> None:
+    """A table that one process reads into a memo is a dependency of what another one computes without reading it."""
+    memo: dict[str, int] = {}
+
+    def remembering() -> Any:
+        if "members" not in memo:
+            memo["members"] = Member.objects.count()
+        return memo["members"] + Club.objects.count()
+
+    auto(remembering)()
+    cold = auto(remembering)
+    cold.refresh()  # without a statement that names the member
+    assert is_kept(cold)
+    Member.objects.create(name="new")
+
+    assert not is_kept(cold)
+
+
+def test_follower_and_leader_may_know_different_tables() -> None:
+    """A value that a leader computes with tables that its follower does not know is shared, and is right."""
+    BRANCH["members"] = True
+    from threading import Event as ThreadEvent
+
+    begun, go = ThreadEvent(), ThreadEvent()
+
+    def slow() -> Any:
+        result = Club.objects.count() + Member.objects.count()
+        begun.set()
+        go.wait(10)
+        return result
+
+    leader, follower = auto(slow), auto(slow)
+    with started(leader) as one:
+        begun.wait(10)
+        with started(follower) as two:
+            go.set()
+            assert (0, 0) == (one.result(10), two.result(10))
+    Member.objects.create(name="new")
+    assert (1, 1) == (leader(), follower())
+
+
+# --- bulk, async ---
+
+
+def test_bulk_entries_depend_on_what_the_computation_read() -> None:
+    """All entries of one call depend on all tables that it has read."""
+
+    @cached_query_many(over="ids", depends_on=[AUTO])
+    def names_of(ids: list[int]) -> dict[int, str]:
+        return {club.pk: club.name for club in Club.objects.filter(pk__in=ids)}
+
+    several = [Club.objects.create(name=str(number)).pk for number in range(3)]
+    names_of(several[:2])
+    names_of(several)
+    with heard("hit") as events:
+        names_of(several)
+    Club.objects.update(name="x")
+
+    assert (3, {"x"}) == (len(events), set(names_of(several).values()))
+
+
+def test_coroutine_depends_on_what_it_reads() -> None:
+    """The ORM's async methods, and asyncio.gather inside."""
+
+    async def function() -> Any:
+        return await asyncio.gather(Club.objects.acount(), Member.objects.acount())
+
+    cached: Any = auto(function)
+
+    async def steps() -> list[Any]:
+        first = await cached()
+        hit = await cached.apeek() is not MISSING
+        await Member.objects.acreate(name="new")
+        return [first, hit, await cached()]
+
+    from asgiref.sync import async_to_sync
+
+    assert [[0, 0], True, [0, 1]] == async_to_sync(steps)()
+
+
+# --- what can't be stored, with the reason ---
+
+
+def reasons(function: CachedQuery[..., Any], *args: Any, kind: str = "unstored") -> list[str]:
+    """Call a function, and return why its value is not stored."""
+    with heard(kind) as events:
+        function(*args)
+    return [event.reason for event in events]
+
+
+def test_function_that_writes_what_it_reads_is_not_stored() -> None:
+    """It would be dead at birth each time; the reason names the table."""
+
+    def counting() -> Any:
+        Club.objects.create(name="x")
+        return Club.objects.count()
+
+    cached = auto(counting)
+    [first], [second] = reasons(cached), reasons(cached)
+
+    assert ("tests_club" in first, "tests_club" in second, 3) == (True, True, cached())
+
+
+def test_function_that_writes_what_it_does_not_read_is_stored() -> None:
+    """A log of calls is no dependency."""
+
+    def logging() -> Any:
+        Skill.objects.create(name="x")
+        return Club.objects.count()
+
+    cached = auto(logging)
+    cached()
+
+    assert is_kept(cached)
+
+
+def test_function_that_reads_nothing_gets_advice() -> None:
+    """Nothing would invalidate it: an event says so."""
+    assert "depends_on" in reasons(auto(lambda: 1), kind="advice")[0]
+
+
+def test_read_of_a_table_without_a_model_is_not_stored() -> None:
+    """Nobody is known to write it."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS odd_table (n integer)")
+
+    def odd() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM odd_table")
+            return cursor.fetchone()[0]
+
+    try:
+        assert "odd_table" in reasons(auto(odd))[0]
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE odd_table")
+
+
+def in_function_of_the_database() -> Any:
+    """Read what a function of the database gives."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pragma_table_info('tests_club')")
+        return cursor.fetchone()[0]
+
+
+def test_read_of_an_unknown_function_is_not_stored() -> None:
+    """What a function of the database reads is unknown, unless the setting TABLES says it."""
+    assert "pragma_table_info" in reasons(auto(in_function_of_the_database))[0]
+
+
+def test_function_in_the_setting_reads_what_it_says(settings: Settings) -> None:
+    """With TABLES, the function stands for its tables."""
+    settings.CACHEDECO = {"TABLES": {"pragma_table_info": ["tests.Club"]}}
+    cached = auto(in_function_of_the_database)
+    cached()
+    assert is_kept(cached)
+
+    Club.objects.create(name="x")
+
+    assert not is_kept(cached)
+
+
+def test_ignored_table_keeps_a_value_from_being_stored(settings: Settings) -> None:
+    """What is not watched makes no value wrong: it is not stored, with the name of the table."""
+    settings.CACHEDECO = {"IGNORED_TABLES": ["tests.Member"]}
+
+    assert "tests_member" in reasons(auto(plain))[0]
+
+
+def test_too_many_tables_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that reads hundreds of tables is told to name models."""
+    monkeypatch.setattr(known_tables, "MOST_TABLES", 1)
+
+    assert "AUTO" in reasons(auto(plain))[0]
+
+
+class Router:
+    """Reads from a replica."""
+
+    def db_for_read(self, *_: Any, **__: Any) -> str:
+        """Read from the other one."""
+        return "other"
+
+    def db_for_write(self, *_: Any, **__: Any) -> str:
+        """Write to the first one."""
+        return "default"
+
+
+def test_read_from_a_replica_is_not_stored_unless_its_lag_is_known(settings: Settings) -> None:
+    """A replica is older than the token: the reason names the setting, which makes the entry end soon."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
+    [reason] = reasons(auto(plain))
+    settings.CACHEDECO = {"REPLICA_LAG": {"other": 5}}
+    cached = auto(plain)
+    cached()
+
+    assert ("REPLICA_LAG" in reason, True) == (True, is_kept(cached))
+
+
+def test_replica_of_a_test_that_mirrors_is_the_database_itself(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TEST["MIRROR"] makes two aliases one database, of which nothing is old."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.Router"]
+    for name in ("HOST", "PORT", "NAME"):
+        monkeypatch.setitem(connections["other"].settings_dict, name, connections["default"].settings_dict[name])
+    connections["other"].close()
+    try:
+        cached = auto(plain)
+        cached()
+        assert is_kept(cached)
+        Member.objects.create(name="x")
+        assert 1 == cached()
+    finally:
+        connections["other"].close()
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_test_case_without_isolation_stores_nothing() -> None:
+    """The rollback of a test is seen by nobody: what it reads must not be left to the next one."""
+    Club.objects.create(name="x")
+    cached = auto(plain)
+
+    assert 1 == cached()
+
+
+def test_advice_of_known_tables_survives_a_broken_list() -> None:
+    """Bytes that no process of ours has written are no list."""
+    from tests.support.stored import stored
+
+    one = auto(plain)
+    one()
+    stored().set(one_tables(one)._list_key, b"\xff\xfe", None)
+    cold = auto(plain)
+
+    assert 0 == cold()
+    Member.objects.create(name="x")
+    assert 1 == cold()
