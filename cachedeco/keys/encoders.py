@@ -225,10 +225,11 @@ def _zone_name(zone: dt.tzinfo) -> str:
 
 
 def _model(row: Model) -> str:
-    if row.pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
+    pk = row.pk
+    if pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
         raise KeyTypeError(row, "it is not saved, so nothing distinguishes it from another one: save it, or pass key=")
     concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
-    return f"{concrete._meta.label}:{encode(row.pk)}"  # noqa: SLF001
+    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}"  # noqa: SLF001
 
 
 def _lazy(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
-from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, read_nested_names, stamp_of
+from cachedeco.storage.entries import Entry, Stamp, decode_entry, decode_values, new_tuple, read_nested_names, stamp_of
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import Use, Variation, innermost
 from cachedeco.tracking.nested_names import names_to_ask
@@ -90,7 +90,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     values = _read_each(policy, asked, names) if names else policy.store.read(asked)
     if values is None:
         return Found(keys)
-    is_pending = commits.has_pending()
+    is_pending = commits.waiting and commits.has_pending()  # nearly always empty, too
     if is_pending:  # this thread finds what its transaction stores at the commit
         values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
     entry = decode_values(policy.codec, keys[0], values, _joined(names) if names else b"")
@@ -101,8 +101,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         and not policy.inspects_hits
         and not (is_pending and names)
     ):
-        # A plain hit, which needs no more. Found() is written in Python.
-        return tuple.__new__(Found, (keys, None, asked, entry))
+        return new_tuple(Found, (keys, None, asked, entry))  # a plain hit, which needs no more
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     return _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,))[0]
 
@@ -144,7 +143,7 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
         entry = decode_values(policy.codec, keys[0], [*map(value_of, entry_keys)], names)
         if entry is None:
             missed.append(len(results))
-        results.append(tuple.__new__(Found, (keys, raw, entry_keys, entry)))  # as above
+        results.append(new_tuple(Found, (keys, raw, entry_keys, entry)))
     return _examine(policy, results, raw, missed)
 
 

@@ -28,6 +28,7 @@ _BEFORE_SIZE: Final = -len(b"16\r\n")
 # Of the reply of a hit: what is in the line of a key beside it and its size, and what is between two keys of tokens.
 _AROUND_KEY: Final = len(b"VALUE  0 ")
 _TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
+_TOKEN_AND_END: Final = b" 0 16\r\n%b\r\nEND\r\n"
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 _FEW: Final = 2**16
 _MANY: Final = 2**20
@@ -91,8 +92,8 @@ def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
         return None
     if b"%" in rest:
         rest = rest.replace(b"%", b"%%")
-    tail = b"\r\nVALUE %b 0 16\r\n%%b\r\nEND\r\n" % rest.replace(b" ", _TOKEN_BETWEEN_KEYS) % tokens
-    if data[end:] != tail or not data.startswith(b"VALUE %b 0 " % first):
+    tail = _BEFORE_KEY + rest.replace(b" ", _TOKEN_BETWEEN_KEYS) + _TOKEN_AND_END
+    if data[end:] != tail % tokens or not data.startswith(b"VALUE %b 0 " % first):
         return None
     return [data[begin:end], *tokens]
 
