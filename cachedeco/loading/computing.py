@@ -223,7 +223,7 @@ def serve_each(policy: CachePolicy, calls: Misses) -> Values:
     entries: list[Any] = [found.entry for found in calls.values()]  # the caller knows that there is one in each
     fresh = [entry.seconds for entry in entries if entry.expires > now]
     if len(fresh) == len(entries):
-        emit_hits(policy.function, policy.store.alias, [found.keys[0] for found in calls.values()], fresh)
+        emit_hits(policy.function, policy.store.alias, (found.keys[0] for found in calls.values()), fresh)
     else:
         for found, entry in zip(calls.values(), entries, strict=True):
             if entry.expires > now:
