@@ -122,15 +122,13 @@ class Ring:
         The keys must be valid, and are sent as they are. One command for each server.
         """
         if self._only:
-            return self._read_bytes(self._only, keys)
+            command = methodcaller("stored_bytes", " ".join(keys).encode("ascii"))
+            return self._read("get_many", self._only, command, lost=None) or [None] * len(keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(zip(chunk, self._read_bytes(server, chunk), strict=True))
+            command = methodcaller("stored_bytes", " ".join(chunk).encode("ascii"))
+            found.update(zip(chunk, self._read("get_many", server, command, lost=()), strict=False))
         return [found.get(key) for key in keys]
-
-    def _read_bytes(self, server: Server, keys: Sequence[str]) -> list[bytes | None]:
-        command = methodcaller("stored_bytes", " ".join(keys).encode("ascii"))
-        return self._read("get_many", server, command, lost=None) or [None] * len(keys)
 
     # --- writing ---
 

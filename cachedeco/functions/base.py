@@ -88,7 +88,9 @@ class CachedFunction(Generic[P, U]):
 
     def _bind(self, first: object) -> Any:
         bound = object.__new__(type(self))
-        vars(bound).update(vars(self), _bound_args=(*self._bound_args, first), _binding="none")
+        attributes = bound.__dict__ = self.__dict__.copy()  # quicker than to set them one by one
+        attributes["_bound_args"] = (*self._bound_args, first)
+        attributes["_binding"] = "none"
         return bound
 
     def _check_order(self, args: Args) -> None:

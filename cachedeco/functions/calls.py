@@ -67,7 +67,9 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
         emit_without_key(spec, error)
         return None
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
-    return None if commits.has_pending() and commits.invalidated_in_transaction(keys) else (policy, keys)
+    if commits.waiting and commits.has_pending() and commits.invalidated_in_transaction(keys):
+        return None
+    return policy, keys
 
 
 def _invalidation_of(policy: CachePolicy, keys: Sequence[str]) -> Callable[[Sequence[str]], None]:

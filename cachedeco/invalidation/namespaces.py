@@ -201,6 +201,8 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_da
 
 def part_of(value: object) -> str:
     """Return the text of one part of a namespace's path, quoted: no ":" can be forged."""
+    if value.__class__ is int:  # most are, and each hit runs this
+        return str(value)
     if isinstance(value, Model):
         if value.pk is None or value._state.adding:  # noqa: SLF001 -- Django documents _state for this
             msg = f"{repr_of(value)} is not saved, so it names no namespace: save it first."

@@ -233,12 +233,13 @@ def _zone_name(zone: dt.tzinfo) -> str:
 
 
 def _model(row: Model) -> str:
-    if row.pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
+    pk = row.pk
+    if pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
         raise KeyTypeError(row, "it is not saved, so nothing distinguishes it from another one: save it, or pass key=")
     concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
     database = row._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 -- as above
     where = "" if database == DEFAULT_DB_ALIAS else f"{DATABASE_MARK}{quote(database, safe='')};"
-    return f"{concrete._meta.label}:{encode(row.pk)}{where}"  # noqa: SLF001
+    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{where}"  # noqa: SLF001
 
 
 def without_databases(text: str) -> str:

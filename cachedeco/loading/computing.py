@@ -15,7 +15,7 @@ from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.tables import begin_reading, end_reading, with_tables
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import emit, emit_hit, emit_hits
+from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.storage.entries import MOST_TOKENS, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -236,14 +236,11 @@ def serve_each(policy: CachePolicy, calls: Misses) -> Values:
     now = time()
     entries: list[Any] = [found.entry for found in calls.values()]  # the caller knows that there is one in each
     fresh = [entry.seconds for entry in entries if entry.expires > now]
-    if len(fresh) == len(entries):
-        emit_hits(policy.function, policy.store.alias, [found.keys[0] for found in calls.values()], fresh)
-    else:
-        for found, entry in zip(calls.values(), entries, strict=True):
-            if entry.expires > now:
-                emit_hit(policy.function, found.key, policy.store.alias, entry.seconds)
-            else:
-                policy.emit("stale", found.key, seconds=entry.seconds)
+    if len(fresh) < len(entries):
+        for found in [each for each, entry in zip(calls.values(), entries, strict=True) if entry.expires <= now]:
+            policy.emit("stale", found.key, seconds=cast("Any", found.entry).seconds)
+    keys = (found.keys[0] for found, entry in zip(calls.values(), entries, strict=True) if entry.expires > now)
+    emit_hits(policy.function, policy.store.alias, keys, fresh)
     return dict(zip(calls, [entry.value for entry in entries], strict=True))
 
 

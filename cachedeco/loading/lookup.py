@@ -15,6 +15,7 @@ from cachedeco.storage.entries import (
     decode_entry,
     decode_values,
     key_beside_other_models,
+    new_tuple,
     read_nested_names,
     stamp_of,
 )
@@ -106,7 +107,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     values = _read_each(policy, asked, names) if names else policy.store.read(asked)
     if values is None:
         return Found(keys)
-    is_pending = commits.has_pending()
+    is_pending = commits.waiting and commits.has_pending()  # nearly always empty, too
     if is_pending:  # this thread finds what its transaction stores at the commit
         values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
     entry = decode_values(policy.codec, keys[0], values, _joined(names) if names else b"")
@@ -117,8 +118,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         and not policy.inspects_hits
         and not (is_pending and names)
     ):
-        # A plain hit, which needs no more. Found() is written in Python.
-        return tuple.__new__(Found, (keys, None, asked, entry))
+        return new_tuple(Found, (keys, None, asked, entry))  # a plain hit, which needs no more
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     return _look_beside(policy, _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,)))[0]
 
@@ -152,7 +152,9 @@ def _read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Collecti
     if nested_names.names_by_function:
         nested = [names_to_ask(policy.function, keys[0]) for keys in calls]
         wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
-    asked = list(dict.fromkeys(chain(also, chain.from_iterable(wanted))))
+    # All entries before all tokens: servers answer key by key, so all that is served was valid at one moment, between.
+    entries = [keys[0] for keys in calls]
+    asked = list(dict.fromkeys(chain(also, entries, chain.from_iterable(wanted))))
     values = _read_each(policy, asked, chain.from_iterable(nested))
     if values is None:
         return [Found(keys) for keys in calls]
@@ -167,7 +169,7 @@ def _read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Collecti
         entry = decode_values(policy.codec, keys[0], [*map(value_of, entry_keys)], names)
         if entry is None:
             missed.append(len(results))
-        results.append(tuple.__new__(Found, (keys, raw, entry_keys, entry)))  # as above
+        results.append(new_tuple(Found, (keys, raw, entry_keys, entry)))
     return _examine(policy, results, raw, missed)
 
 

@@ -89,4 +89,4 @@ def outcome_of(value: Any) -> Outcome[Any]:
 
 def without_absent(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the caller's result: in the order of the ids, without those that the function does not know."""
-    return {each: values[each] for each in ids if values[each] is not ABSENT}
+    return {each: value for each in ids if (value := values[each]) is not ABSENT}

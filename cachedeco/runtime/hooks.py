@@ -1,6 +1,6 @@
 """Hooks: functions that are called with every event of this process."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
@@ -35,7 +35,7 @@ def emit_hit(function: str, key: str, cache: str, seconds: float) -> None:
         count_hit(function, seconds)
 
 
-def emit_hits(function: str, cache: str, keys: Sequence[str], seconds: Sequence[float]) -> None:
+def emit_hits(function: str, cache: str, keys: Iterable[str], seconds: Sequence[float]) -> None:
     """Emit the events of several hits, as `emit_hit()` does that of one."""
     if _added:
         for key, each in zip(keys, seconds, strict=True):

@@ -141,6 +141,7 @@ PIECES: Final = (
         test=EMPTIED,
     ),
     Piece("storage.model_pickles", "_describe", "descriptions of models' fields, cached by the models"),
+    Piece("storage.memcached_replies", "_tokens_at", "what cuts out tokens, by their number"),
     # --- invalidation ---
     Piece(
         "invalidation.commits",

@@ -75,6 +75,10 @@ HOST: Final = gethostname()[:24]
 IS_ERROR: Final = 1  # flag: the value is an exception that the call raised
 
 
+# What NamedTuple's own constructors call, which are written in Python: each hit makes two.
+new_tuple: Final = tuple.__new__
+
+
 class Entry(NamedTuple):
     """A stored value whose stamp equals the tokens now."""
 
@@ -209,8 +213,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
-    # Entry() is written in Python, and each hit makes one.
-    return tuple.__new__(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))
+    return new_tuple(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))
 
 
 def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] | None) -> Entry | None:

@@ -7,6 +7,7 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from struct import Struct, error
 from typing import Final
 
@@ -28,23 +29,11 @@ _BEFORE_SIZE: Final = -len(b"16\r\n")
 # Of the reply of a hit: what is in the line of a key beside it and its size, and what is between two keys of tokens.
 _AROUND_KEY: Final = len(b"VALUE  0 ")
 _TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
+_TOKEN_AND_END: Final = b" 0 16\r\n%b\r\nEND\r\n"
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 _FEW: Final = 2**16
 _MANY: Final = 2**20
 
-
-class _Stamps(dict[int, Callable[[bytes, int], tuple[bytes, ...]]]):
-    """What cuts a stamp into its tokens, by their number."""
-
-    def __missing__(self, count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
-        cut = Struct("16s" * count).unpack_from
-        if count <= _MOST_KEPT:
-            self[count] = cut
-        return cut
-
-
-_STAMPS: Final = _Stamps()
-_MOST_KEPT: Final = 1000
 
 RaiseErrors = Callable[[bytes, bytes], None]
 
@@ -86,15 +75,21 @@ def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
         begin = data.index(b"\r\n") + 2
         end = begin + int(data[len(first) + _AROUND_KEY : begin - 2])
         count = rest.count(b" ") + 1
-        tokens = _STAMPS[count](data, data.rindex(first, begin, end) - _TOKEN_BYTES * count)
+        tokens = _tokens_at(count)(data, data.rindex(first, begin, end) - _TOKEN_BYTES * count)
     except (ValueError, error):  # no size, no entry, or no place for a stamp
         return None
     if b"%" in rest:
         rest = rest.replace(b"%", b"%%")
-    tail = b"\r\nVALUE %b 0 16\r\n%%b\r\nEND\r\n" % rest.replace(b" ", _TOKEN_BETWEEN_KEYS) % tokens
-    if data[end:] != tail or not data.startswith(b"VALUE %b 0 " % first):
+    tail = _BEFORE_KEY + rest.replace(b" ", _TOKEN_BETWEEN_KEYS) + _TOKEN_AND_END
+    if data[end:] != tail % tokens or not data.startswith(b"VALUE %b 0 " % first):
         return None
     return [data[begin:end], *tokens]
+
+
+@lru_cache(maxsize=256)
+def _tokens_at(count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
+    """Return what cuts out so many tokens, which lie at an offset side by side."""
+    return Struct("16s" * count).unpack_from
 
 
 def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[bytes | None] | None, bytes]:

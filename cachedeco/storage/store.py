@@ -66,8 +66,6 @@ class Store:
 
     def read_each(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """`read()` for any number of keys, in chunks that one command takes; None if one failed."""
-        if len(keys) <= MOST_KEYS_IN_DATABASE:
-            return self.read(keys) if keys else []
         found: list[bytes | None] = []
         for chunk in self.chunks(keys):
             values = self.read(chunk)

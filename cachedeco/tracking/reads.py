@@ -136,7 +136,7 @@ def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:
     yield from map(table_of, (options.concrete_model, *options.all_parents))
     for rows in vars(row).get("_prefetched_objects_cache", {}).values():
         yield table_of(rows.model)
-        yield from _tables_of_rows(rows, seen, depth)
+        yield from _tables_of_rows(rows, seen, DEEPEST)
     # Prefetched rows are also in attributes of the user's: Prefetch(to_attr=...).
     state: Any = row._state
     yield from _tables_of_rows([*state.fields_cache.values(), *vars(row).values()], seen, DEEPEST)

@@ -71,6 +71,29 @@ def test_reply_is_read_when_cut_anywhere() -> None:
         assert (expected, expected) == (plain, [stored and stored[0] for stored in found.values()]), end
 
 
+@given(
+    st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=4),
+    st.tuples(st.binary(max_size=40), st.binary(max_size=30)),
+    st.none() | st.integers(0, 3),
+    st.lists(st.integers(0, 400), max_size=3),
+    st.sampled_from([b"", b"%"]),
+)
+def test_reply_of_a_hit_is_read_as_any_other(
+    stamp: list[bytes], around: tuple[bytes, bytes], other: int | None, ends: list[int], quoted: bytes
+) -> None:
+    """An entry names its tokens before its key: those that lie there now are read, the same or others, or none."""
+    names = [b"%c", *[b"t%b%d" % (quoted, number) for number in range(len(stamp))]]
+    entry = around[0] + b"".join(stamp) + names[0] + around[1]
+    now: list[bytes | None] = [*stamp]
+    if other is not None:
+        now[other % len(now)] = b"o" * 16 if other % 2 else None
+    held = {name: (data, 0) for name, data in zip(names, [entry, *now], strict=True) if data is not None}
+
+    found, plain = read_both(reply_of(held), names, *ends)
+
+    assert [entry, *now] == plain == [stored and stored[0] for stored in found.values()]
+
+
 def test_large_value_is_read_no_further_than_it_goes() -> None:
     """Each read asks for what is missing, or a piece of usual size; and never for more than a megabyte."""
     data = b"x" * 3_000_000

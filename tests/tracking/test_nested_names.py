@@ -5,8 +5,9 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
+from django.db import transaction
 
-from cachedeco import MISSING, cached_query
+from cachedeco import MISSING, Namespace, cached_query
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import collect_dependencies, record_dependency
 from cachedeco.tracking.nested_names import (
@@ -44,6 +45,66 @@ def test_hit_is_one_command_where_the_names_are_known(side: Side, commands: Comm
     nested_names.forget()
     assert ["get_many"] * 2 == sent(commands, side, floors.top)
     assert ["get_many"] == sent(commands, side, floors.top)
+
+
+@pytest.fixture
+def numbered() -> tuple[Any, Floors]:
+    """Give a cached function of a number, which calls another one, but not for zero."""
+    floors = Floors(SYNC)
+
+    @cached_query(ignore=("floors",))
+    def page(number: int) -> str:
+        return f"{number} {floors.bottom() if number else 'none'}"
+
+    return page, floors
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_first_hit_is_one_command_where_the_names_of_the_function_are_known(
+    numbered: tuple[Any, Floors], commands: Commands, number: int
+) -> None:
+    """What one entry of a function names is asked for with the next one, which may name less, and depends on less."""
+    page, floors = numbered
+    page(1)
+    page(number)
+    forget()
+    assert "1 old" == page(1)
+    commands.clear()
+
+    expected = page(number)
+
+    assert ["get_many"] == commands.names
+    floors.bottom.invalidate()
+    assert expected == page.peek(number) if number == 0 else MISSING is page.peek(number)
+
+
+def test_absent_entry_depends_on_no_names_of_its_function(numbered: tuple[Any, Floors], commands: Commands) -> None:
+    """What is known of other entries costs a miss no second read, and its new entry depends on what it calls itself."""
+    page, floors = numbered
+    page(1)
+    commands.clear()
+
+    page(0)
+
+    assert 1 == commands.names.count("get_many")
+    floors.bottom.invalidate()
+    assert "0 none" == page.peek(0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_hit_in_a_transaction_that_waits_is_one_command(numbered: tuple[Any, Floors], commands: Commands) -> None:
+    """An invalidation that waits for the commit makes no other hit of its own thread dearer."""
+    page, floors = numbered
+    page(1)
+
+    with transaction.atomic():
+        Namespace("other").invalidate()
+        commands.clear()
+        assert "1 old" == page(1)
+        assert ["get_many"] == commands.names
+        floors.bottom.invalidate()
+        floors.change()
+        assert "1 new" == page(1)
 
 
 def test_hit_is_one_command_for_each_cache(use_caches: UseCaches, settings: Any, commands: Commands) -> None:
