@@ -121,7 +121,9 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Iterable[str] 
     """
     nested = [nested_names.names_by_key.get(keys[0], ()) for keys in calls]
     wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
-    asked = list(dict.fromkeys([*also, *(key for keys in wanted for key in keys)]))
+    # All entries before all tokens: servers answer key by key, so all that is served was valid at one moment, between.
+    entries = [keys[0] for keys in calls]
+    asked = list(dict.fromkeys([*also, *entries, *(key for keys in wanted for key in keys)]))
     raw: dict[str, object] | None
     if any(nested):  # perhaps in other caches
         raw = many_caches.get_many_across_caches(policy.store, asked)
