@@ -21,7 +21,7 @@ from cachedeco.storage.breaker import breakers, is_foreign, is_outage, is_refuse
 from cachedeco.storage.connections import connection
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
-from cachedeco.storage.writers import Acknowledged
+from cachedeco.storage.writers import Acknowledged, delete
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ class Store:
         if self._breaker_refuses():
             return
         try:
-            connection(self.alias).cache.delete(key)
+            delete(connection(self.alias).cache, key)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
             self._record_failure("Deleting failed", key, error)
@@ -168,7 +168,7 @@ class Store:
     def delete_unguarded(self, key: str) -> bool:
         """Delete a key, ignoring the breaker; True proves that it was there and is gone."""
         try:
-            return connection(self.alias).cache.delete(key) is True
+            return delete(connection(self.alias).cache, key)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
             self.emit_failure("Removing failed", key, error)

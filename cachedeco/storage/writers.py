@@ -58,6 +58,12 @@ def writer_of(cache: BaseCache) -> Writer:
     return quickest(cache, ways) or GeneralWriter(cache)
 
 
+def delete(cache: BaseCache, key: str) -> bool:
+    """Delete a key; True proves that it was there and is gone."""
+    with closing_if_interrupted(cache):
+        return cache.delete(key) is True
+
+
 class GeneralWriter:
     """Writes to any cache: `add()` for each item, `set_many()` for those of one timeout."""
 

@@ -3,22 +3,38 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.schedules import database
 from tests.schedules.simulation import step, world
-from tests.schedules.world import START, Violation
+from tests.schedules.world import START, Failing, Violation
 
-Act = Callable[[], None]
+SOME_POLLS = 0.1
+
+Act = Callable[[], object]
 Versions = Mapping[str, int]
 
 
 def read_row(row: str) -> int:
     """Return a row's version, as the database has it now."""
-    return int(step("row", ("read row", row), lambda: world().rows.get(row, 0)))
+    return int(step("row", ("read row", row), lambda: _seen(row)))
+
+
+def _seen(row: str) -> int:
+    return database.here().read(row) if database.is_open() else world().rows.get(row, 0)
 
 
 def counted(row: str) -> dict[str, int]:
     """Return a row's version by its name, and count the computation."""
-    world().computed += 1
-    return {row: read_row(row)}
+    here = world()
+    here.computed[row] += 1
+    if here.running:
+        here.running.computed += 1
+    here.computing[row] += 1
+    if here.computing[row] > 1:
+        here.overlap = row
+    try:
+        return {row: read_row(row)}
+    finally:
+        here.computing[row] -= 1
 
 
 def reads(function: Callable[[], Versions], times: int = 1) -> Act:
@@ -27,9 +43,45 @@ def reads(function: Callable[[], Versions], times: int = 1) -> Act:
     def act() -> None:
         for _ in range(times):
             if actor := world().running:
-                actor.floor, actor.waited = None, 0.0
+                actor.begin()
             value = function()
             world().check(value, len(value))
+
+    return act
+
+
+def raises(function: Callable[[], object]) -> Act:
+    """Call what raises: who has waited for a computation that raised does not compute again."""
+
+    def act() -> None:
+        actor = world().running
+        assert actor is not None
+        actor.begin()
+        try:
+            value = function()
+        except Failing:
+            if actor.followed and actor.computed:
+                message = f"{actor.name} has waited for an exception, and then has computed all the same"
+                raise Violation(message) from None
+            return
+        message = f"nothing was raised, and {value} was returned"
+        raise Violation(message)
+
+    return act
+
+
+def reads_at_one_moment(function: Callable[[], Versions], first: str, second: str) -> Act:
+    """Read two rows: where neither is computed, both were valid at one moment. The first is always written first."""
+
+    def act() -> None:
+        actor = world().running
+        assert actor is not None
+        actor.begin()
+        value = function()
+        world().check(value)
+        if not actor.computed and not actor.followed and value[first] < value[second]:
+            message = f"{value} was valid at no moment"
+            raise Violation(message)
 
     return act
 
@@ -47,7 +99,13 @@ def writes(row: str, *invalidations: Callable[[], object], times: int = 1) -> Ac
     return act
 
 
+def changes(row: str) -> Act:
+    """Write a row, and tell nobody."""
+    return lambda: step("row", ("write row", row), lambda: _written(row))
+
+
 def _written(row: str) -> int:
+    world().wrote(row)
     version = world().rows[row] = world().rows.get(row, 0) + 1
     return version
 
@@ -90,8 +148,22 @@ def at_once() -> None:
         raise Violation(message)
 
 
+def soon() -> None:
+    """Fail if anybody has waited for longer than some polls."""
+    if world().clock > START + SOME_POLLS:
+        message = f"somebody has waited for {world().clock - START} seconds"
+        raise Violation(message)
+
+
+def one_at_a_time() -> None:
+    """Fail if two have computed the same at one time."""
+    if world().overlap:
+        message = f"two have computed {world().overlap} at one time"
+        raise Violation(message)
+
+
 def only_once() -> None:
-    """Fail if more than one computation was made."""
-    if world().computed > 1:
-        message = f"{world().computed} computations were made"
+    """Fail if anything was computed more than once."""
+    if any(number > 1 for number in world().computed.values()):
+        message = f"so many computations were made: {dict(world().computed)}"
         raise Violation(message)

@@ -1,10 +1,12 @@
 """
-The Django cache of a schedule: each command is one step, and what it keeps is the world's.
+The Django cache of a schedule: each command is one step, of several keys a step each; what it keeps is the world's.
 
 The world knows a key by the cache's prefix and what the caller writes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -27,16 +29,16 @@ class SteppedCache(BaseCache):
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return what is there of several."""
-        wanted = tuple(keys)
         if simulation.world().is_unreadable:
             raise OSError
-
-        def carry_out() -> dict[str, Any]:
-            there = {key: self._standing(key) for key in wanted}
-            return {key: value for key, value in there.items() if value is not None}
-
-        found: dict[str, Any] = _step("get_many", tuple(map(self._named, wanted)), carry_out)
-        return dict(found)
+        # One key is one step: a read of several keys is no snapshot on memcached, nor on a cluster of servers.
+        wanted = list(keys)
+        places = ["get first", *["get next"] * (len(wanted) - 2), "get last"] if len(wanted) > 1 else ["get only"]
+        found = {
+            key: _step(place, (self._named(key),), partial(self._standing, key))
+            for place, key in zip(places, wanted, strict=True)
+        }
+        return {key: value for key, value in found.items() if value is not None}
 
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:  # noqa: ARG002
         """Store where nothing is."""
@@ -82,6 +84,11 @@ class SteppedCache(BaseCache):
 
         return int(_step("incr", (self._named(key),), carry_out))
 
+    def close(self, **_: Any) -> None:
+        """Close the connection: answers that were not read are gone."""
+        if actor := simulation.world().running:
+            actor.is_reading = False
+
     def _named(self, key: str) -> str:
         return self.key_prefix + key
 
@@ -89,13 +96,32 @@ class SteppedCache(BaseCache):
         return simulation.world().standing(self._named(key))
 
     def _popped(self, key: str) -> bool:
-        return simulation.world().cache.pop(self._named(key), None) is not None
+        world = simulation.world()
+        world.wrote(self._named(key))
+        return world.cache.pop(self._named(key), None) is not None
 
     def _store(self, key: str, value: object, timeout: Any) -> None:
         world = simulation.world()
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+        world.wrote(self._named(key))
         world.cache[self._named(key)] = (value, inf if seconds is None else world.clock + seconds)
 
 
 def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:
-    return simulation.step("command", (name, *about), carry_out)
+    with _asking():
+        return simulation.step("command", (name, *about), carry_out)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Ask: who is interrupted has not read the answer, and has to close the connection before it asks again."""
+    world = simulation.world()
+    actor = world.running
+    if actor is None or actor.is_dead:
+        yield
+        return
+    if actor.is_reading:
+        world.fault = f"{actor.name} asks by a connection of which it has not read the last answer"
+    actor.is_reading = True
+    yield
+    actor.is_reading = False

@@ -1,6 +1,7 @@
 """The threads of the actors, of which one runs at a time, and the baton that they hand on before each step."""
 
 import sys
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from queue import SimpleQueue
@@ -8,8 +9,21 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from django.db import OperationalError
+
 from cachedeco.loading.promise import Promise
-from tests.schedules.world import Actor, Choice, Crashed, Failing, Kind, Pending, Violation, World
+from tests.schedules.world import (
+    CARRIED_OUT,
+    Actor,
+    Choice,
+    Crashed,
+    Failing,
+    Interrupted,
+    Kind,
+    Pending,
+    Violation,
+    World,
+)
 from tests.support.threads import PATIENCE_SECONDS
 
 
@@ -85,17 +99,34 @@ class Stage:
         if actor is None or (actor.is_dead and kind == "flight"):
             return operation()
         self._stop(actor, Pending(kind, what))
-        if actor.fails:
-            actor.fails, world.has_failed = False, True
-            actor.saw(world.clock, "fails")
-            raise Failing
+        fate, actor.fate = actor.fate, None
+        if fate is not None:
+            self._meet(actor, fate, kind)
         if actor.floor is None:
             actor.floor = dict(world.acked)
             actor.saw(tuple(actor.floor.items()))
         result = operation()
         actor.saw(world.clock, what, _frozen(result))
         world.trace.append((actor.name, what, result))
+        if fate is not None and fate.target.endswith(CARRIED_OUT):
+            raise Interrupted if fate.deed == "interrupt" else OperationalError
         return result
+
+    def _meet(self, actor: Actor, fate: Choice, kind: Kind) -> None:
+        """Let happen to an actor what happens before its step is carried out."""
+        actor.saw(fate)
+        match fate.deed:
+            case "fail":
+                self.world.has_failed = True
+                raise Failing
+            case "interrupt" if not fate.target.endswith(CARRIED_OUT):
+                raise Interrupted
+            case "doubt" if not fate.target.endswith(CARRIED_OUT):
+                raise OperationalError
+            case "cancel" if actor.cancel is not None and kind in {"command", "flight"}:
+                actor.cancel()  # the thread goes on with the step
+            case "cancel":
+                raise CancelledError
 
     def wait(self, kind: Kind, what: tuple[object, ...], seconds: float, promise: Promise[Any] | None = None) -> None:
         """Wait until so much time has passed in the world, or until the promise is kept."""
@@ -104,10 +135,14 @@ class Stage:
         began = world.clock
         until = began + seconds
         self._stop(actor, Pending(kind, what, until, promise))
+        fate, actor.fate = actor.fate, None
+        if fate is not None:
+            self._meet(actor, fate, kind)
         actor.waited += min(world.clock, until) - began
         # How a flight ended, its followers see by this.
         result = promise.value if promise is not None and promise.is_kept else None
         actor.saw(world.clock, what, repr(result))
+        actor.followed = actor.followed or bool(result)
         world.trace.append((actor.name, what, result))
 
     def spawn(self, act: Callable[[], object]) -> bool:

@@ -11,6 +11,8 @@ from tests.schedules.world import Actor, Choice, Violation, World
 
 # More states than this are no matter of seconds.
 MOST_STATES = 200_000
+# Random schedules that tell which keys are written.
+SAMPLES = 20
 # Actors, and those that they start in the background.
 LARGEST_CAST = 12
 
@@ -25,6 +27,7 @@ class Scenario:
     before: Sequence[Callable[[], object]] = ()  #: what is done before they begin
     budget: Mapping[str, int] = field(default_factory=dict)  #: how often each disturbance may happen
     settings: Mapping[str, object] = field(default_factory=dict)  #: of CACHEDECO
+    promise: str = ""  #: what holds in each schedule, beside what always does
 
     @property
     def processes(self) -> list[str]:
@@ -142,13 +145,18 @@ class Dice:
         return self._last
 
 
-def _played(scenario: Scenario, start: World, strategy: Strategy, crew: Crew) -> tuple[World, bool]:
+def _played(
+    scenario: Scenario, start: World, strategy: Strategy, crew: Crew, written: set[tuple[str, str]] | None = None
+) -> tuple[World, bool]:
     """Return the world after one schedule, and whether that went to its end."""
     world = start.twin(scenario.budget)
+    world.written = written
     stage = Stage(world, crew, strategy)
     enter(world, stage)
     stage.play(scenario.actors(world))
     enter(world)
+    world.written = None
+    world.violation = world.violation or world.fault
     if stage.is_given_up:
         return world, bool(world.violation)
     try:
@@ -158,6 +166,7 @@ def _played(scenario: Scenario, start: World, strategy: Strategy, crew: Crew) ->
                 look()
     except Violation as violation:
         world.violation = str(violation)
+    world.violation = world.violation or world.fault
     return world, True
 
 
@@ -183,14 +192,21 @@ def explore(scenario: Scenario, *, cuts: bool = True, is_one_enough: bool = Fals
     explored, strategy = Explored(scenario.name), Exhaustive(cuts=cuts)
     with simulated(**scenario.settings), Crew(LARGEST_CAST) as crew:
         start = _prepared(scenario)
-        goes_on = True
+        # An eviction is a write of anything.
+        written: set[tuple[str, str]] | None = None if scenario.budget.get("evict") else set()
+        for seed in range(SAMPLES if written is not None else 0):
+            _played(scenario, start, Dice(seed), crew, written)
+        known, goes_on = len(written or ()), True
         while goes_on:
-            world, has_ended = _played(scenario, start, strategy, crew)
+            world, has_ended = _played(scenario, start, strategy, crew, written)
             if world.violation:
                 explored.note(world)
             explored.runs += 1
             assert len(strategy.schedules_from) < MOST_STATES, f"{scenario.name} has too many states"
             goes_on = strategy.turn(has_ended=has_ended) and not (is_one_enough and explored.violation)
+            if written and len(written) > known:  # reads of that key were taken at once: begin again, and let them wait
+                known, strategy, goes_on = len(written), Exhaustive(cuts=cuts), True
+                explored.runs = 0
     explored.schedules, explored.states = strategy.schedules, len(strategy.schedules_from)
     return explored
 

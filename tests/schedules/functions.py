@@ -1,10 +1,15 @@
 """Cached functions over the rows of the world."""
 
-from cachedeco import Namespace, cached_query
+from collections.abc import Sequence
+
+from cachedeco import Namespace, cached_query, cached_query_many
 from tests.schedules.acts import counted
-from tests.schedules.world import LONGEST_WAIT
+from tests.schedules.database import ALIAS as DATABASE
+from tests.schedules.tenants import tenant
+from tests.schedules.world import LONGEST_WAIT, Failing
 
 TIMEOUT = 60.0
+BRIEF = 20.0
 
 
 @cached_query(name="schedules.plain", timeout=TIMEOUT, wait=LONGEST_WAIT)
@@ -71,6 +76,68 @@ def aging() -> dict[str, int]:
 def twice() -> dict[str, int]:
     """Return the older of what a cached function inside gives at two times."""
     return min(inner(), inner(), key=lambda versions: versions["in"])
+
+
+@cached_query_many(over="rows", name="schedules.many", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def many(rows: Sequence[str]) -> dict[str, int]:
+    """Return some rows."""
+    return {row: counted(row)[row] for row in rows}
+
+
+@cached_query_many(over="rows", name="schedules.none", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def none(rows: Sequence[str]) -> dict[str, int]:
+    """Read some rows, and raise."""
+    for row in rows:
+        counted(row)
+    raise Failing
+
+
+@cached_query(name="schedules.album", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def album() -> dict[str, int]:
+    """Return a row, and what a bulk call inside gives."""
+    return many(["a", "b"]) | counted("out")
+
+
+@cached_query(name="schedules.brief", timeout=BRIEF, wait=LONGEST_WAIT)
+def brief() -> dict[str, int]:
+    """Return a row, for a shorter time than others."""
+    return counted("in")
+
+
+@cached_query(name="schedules.lasting", cache="other", timeout=None, wait=LONGEST_WAIT)
+def lasting() -> dict[str, int]:
+    """Return what is stored for a short time, for ever, in another cache."""
+    return brief() | counted("out")
+
+
+@cached_query(name="schedules.tenanted", cache="tenants", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def tenanted() -> dict[str, int]:
+    """Return a row of the current tenant."""
+    return counted(f"row of {tenant.get()}")
+
+
+@cached_query(name="schedules.transacted", timeout=TIMEOUT, wait=LONGEST_WAIT, using=DATABASE)
+def transacted() -> dict[str, int]:
+    """Return a row, in whichever transaction is open."""
+    return counted("row")
+
+
+@cached_query(name="schedules.awaited", timeout=TIMEOUT, wait=LONGEST_WAIT)
+async def awaited() -> dict[str, int]:
+    """Return a row, to a task."""
+    return counted("row")
+
+
+@cached_query(name="schedules.awaited_outer", timeout=TIMEOUT, wait=LONGEST_WAIT)
+async def awaited_outer() -> dict[str, int]:
+    """Return a row, and what a cached function inside gives, to a task."""
+    return await awaited() | counted("out")
+
+
+@cached_query_many(over="rows", name="schedules.awaited_many", timeout=TIMEOUT, wait=LONGEST_WAIT)
+async def awaited_many(rows: Sequence[str]) -> dict[str, int]:
+    """Return some rows, to a task."""
+    return {row: counted(row)[row] for row in rows}
 
 
 def invalidate_namespace() -> None:

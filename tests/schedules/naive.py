@@ -1,13 +1,15 @@
 """Schemes as they are usually written, for controls: a schedule must be found that breaks each of them."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.core.cache import caches
 
 from cachedeco.loading.promise import Promise
-from tests.schedules.acts import counted
-from tests.schedules.simulation import FLIGHTS, wait, world
-from tests.schedules.world import LONGEST_WAIT
+from tests.schedules.acts import counted, read_row
+from tests.schedules.simulation import FLIGHTS, step, wait, world
+from tests.schedules.world import LONGEST_WAIT, Violation
 
 Value = dict[str, int]
 # As the cache keeps it: hashable, as the world wants it.
@@ -145,3 +147,51 @@ class SharedByKey(Stamped):
         del FLIGHTS["by key alone", "value"]
         flight.keep(tuple(value.items()))
         return value
+
+
+class Gathered:
+    """
+    Two values of one read, each with its stamp; the order of the keys is what differs.
+
+    What is promised of the two is that both were valid at one moment. The writer writes "first" and then "second", so
+    a "second" that is newer than its "first" never was.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Ask for the keys in this order."""
+        self._keys = keys
+
+    def store(self, row: str) -> None:
+        """Store what a row holds, under a stamp of its own."""
+        stamp = world().random_bytes(16)
+        cache().set(f"stamp of {row}", stamp)
+        cache().set(row, (read_row(row), stamp))
+
+    def warm(self) -> None:
+        """Store both."""
+        self.store("first")
+        self.store("second")
+
+    def read(self) -> None:
+        """Read both; fail if they were served and no moment had them."""
+        found = cache().get_many(self._keys)
+        values = [found[row][0] for row in ("first", "second") if self._is_valid(row, found)]
+        if len(values) == 2 and values[0] < values[1]:
+            message = f"{values} were valid at no moment"
+            raise Violation(message)
+
+    def write(self) -> None:
+        """Write both rows, one after the other; store the first anew when both are written, and then the second."""
+        for row in ("first", "second"):
+            step("row", ("write row", row), partial(self._next_version, row))
+            cache().set(f"stamp of {row}", world().random_bytes(16))
+        self.store("first")
+        self.store("second")
+
+    @staticmethod
+    def _is_valid(row: str, found: dict[str, Any]) -> bool:
+        return row in found and found[row][1] == found.get(f"stamp of {row}")
+
+    @staticmethod
+    def _next_version(row: str) -> None:
+        world().rows[row] = world().rows.get(row, 0) + 1

@@ -13,6 +13,7 @@ from tests.schedules.acts import (
     sets,
     writes,
 )
+from tests.schedules.bulk import BULK, MANY_BULK
 from tests.schedules.explorer import Scenario
 from tests.schedules.functions import (
     TIMEOUT,
@@ -29,6 +30,9 @@ from tests.schedules.functions import (
     stale,
     twice,
 )
+from tests.schedules.interrupts import CANCELLATIONS, INTERRUPTS
+from tests.schedules.several import LIFETIMES, TENANTS
+from tests.schedules.transactions import TRANSACTIONS
 
 PAST_ITS_TIMEOUT = passes(TIMEOUT + 1)
 # Longer than it is remembered how a lease ended.
@@ -293,6 +297,12 @@ def _of_time() -> list[Scenario]:
 
 # Explored to their end.
 SMALL = [
+    *BULK,
+    *INTERRUPTS,
+    *CANCELLATIONS,
+    *TRANSACTIONS,
+    *TENANTS,
+    *LIFETIMES,
     *_of_one_process(),
     *_of_evictions(),
     *_of_calls_inside(),
@@ -305,6 +315,7 @@ TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1
 
 # Of more schedules than could ever be run.
 LARGE = [
+    *MANY_BULK,
     Scenario(
         name="many of everything",
         cast={

@@ -1,8 +1,11 @@
 """The library in a world: its clocks, dice, waits, threads and registries are the world's while the block runs."""
 
+import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +14,19 @@ from django.test import override_settings
 from cachedeco import listening
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime.events import Event
+from tests.schedules import database
 from tests.schedules.crew import Stage
-from tests.schedules.world import Kind, World
+from tests.schedules.world import Crashed, Failing, Kind, World
 from tests.support.clocks import replace_time
 
+# What no event may tell of unless the scenario has it: a read that fails would count as a miss, and hide what it hides.
+FAULTS = {"error", "invalidation_delayed", "invalidation_lost", "breaker_opened"}
 BACKEND = "tests.schedules.cache.SteppedCache"
-CACHES = {"default": {"BACKEND": BACKEND}, "other": {"BACKEND": BACKEND, "KEY_PREFIX": "other/"}}
+CACHES = {
+    "default": {"BACKEND": BACKEND},
+    "other": {"BACKEND": BACKEND, "KEY_PREFIX": "other/"},
+    "tenants": {"BACKEND": BACKEND, "KEY_FUNCTION": "tests.schedules.tenants.tenant_key"},
+}
 
 
 class _Now:
@@ -156,6 +166,42 @@ def _wait(kind: Kind, what: tuple[object, ...], seconds: float, promise: Promise
         _Now.world.clock += seconds
 
 
+def inline(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Do in the thread of the loop what asgiref has another thread do: a task that is cancelled does not stop it."""
+
+    async def done(*args: Any, **kwargs: Any) -> Any:
+        actor, task = world().running, asyncio.current_task()
+        if actor is None:
+            return work(*args, **kwargs)
+        cancel, is_cancelled = actor.cancel, False
+
+        def note() -> None:
+            nonlocal is_cancelled
+            is_cancelled = True
+            if cancel is not None:
+                cancel()
+
+        actor.cancel = note if cancel else None
+        try:
+            result = work(*args, **kwargs)
+        finally:
+            actor.cancel = cancel
+        while is_cancelled and task is not None:  # the task sees it before the thread has ended
+            await asyncio.sleep(0)
+            is_cancelled = False
+        return result
+
+    return done
+
+
+async def _await(promise: Promise[Any], seconds: float) -> None:
+    wait(promise, seconds)
+
+
+async def _pause(seconds: float) -> None:
+    _sleep(seconds)
+
+
 def submit(work: Callable[[], object], after: float = 0.0) -> bool:
     """Begin some work beside the actors, after so many seconds of the world."""
 
@@ -186,6 +232,11 @@ REPLACED: dict[str, Any] = {
     "loading.leases.uniform": lambda low, high: (low + high) / 2,
     "loading.promise.Promise.result": wait,
     "loading.effects.sleep": _sleep,
+    "loading.effects.sync_to_async": inline,
+    "functions.single.sync_to_async": inline,
+    "functions.bulk.sync_to_async": inline,
+    "loading.effects._wait_until_kept": _await,
+    "loading.effects.asyncio": SimpleNamespace(**{**vars(asyncio), "sleep": _pause}),
     "runtime.background.submit": submit,
     "loading.single_flight._flights": FLIGHTS,
     "loading.single_flight._lock": Locked(),
@@ -196,23 +247,33 @@ REPLACED: dict[str, Any] = {
 }
 
 
+def _ignore_crash(unraisable: Any) -> None:
+    """Say nothing of an actor that was stopped in a `__del__`."""
+    if unraisable.exc_type is not Crashed:
+        sys.__unraisablehook__(unraisable)
+
+
 def _hear(event: Event) -> None:
     if event.kind == "inconsistent":
         world().accusation = event.reason
+    elif event.kind in FAULTS and not isinstance(event.error, Failing) and not world().is_unreadable:
+        world().fault = f"the library has met a fault that nobody made: {event.reason}, {event.error!r}"
 
 
 @contextmanager
 def simulated(**settings: Any) -> Iterator[None]:
     """Put the library into the world until the block ends."""
     settings["ALIASES"] = list(CACHES)
+    settings.setdefault("BREAKER_FAILURES", 0)  # it would remember the failures of other schedules
     with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):
         # Not a word about the errors that the world makes.
         patch.setattr(logging.getLogger("cachedeco"), "disabled", True)
+        patch.setattr(sys, "unraisablehook", _ignore_crash)
         for name, replacement in REPLACED.items():
             patch.setattr(f"cachedeco.{name}", replacement)
         replace_time(patch, now)
         try:
-            with listening(_hear):
+            with listening(_hear), database.connected():
                 yield
         finally:
             enter(World())

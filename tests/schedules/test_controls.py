@@ -6,7 +6,16 @@ import pytest
 
 from tests.schedules.acts import reads, writes
 from tests.schedules.explorer import Scenario, explore, throw
-from tests.schedules.naive import Counter, DeleteAndAdd, DeleteAndSet, SharedByKey, Stamped, StampedAfter, Timestamp
+from tests.schedules.naive import (
+    Counter,
+    DeleteAndAdd,
+    DeleteAndSet,
+    Gathered,
+    SharedByKey,
+    Stamped,
+    StampedAfter,
+    Timestamp,
+)
 from tests.schedules.weakened import WEAKENED, scenario
 
 EVICTION = {"evict": 1}
@@ -14,10 +23,10 @@ EVICTION = {"evict": 1}
 BROKEN: dict[str, tuple[type[DeleteAndSet | Stamped], Mapping[str, int], int, int]] = {
     "delete and set": (DeleteAndSet, {}, 1, 5),
     "delete and add": (DeleteAndAdd, {}, 1, 5),
-    "counter, evicted": (Counter, EVICTION, 1, 4),
-    "timestamp, evicted": (Timestamp, EVICTION, 1, 4),
-    "stamp after the computation": (StampedAfter, {}, 1, 6),
-    "flights by key alone": (SharedByKey, {}, 2, 9),
+    "counter, evicted": (Counter, EVICTION, 1, 5),
+    "timestamp, evicted": (Timestamp, EVICTION, 1, 5),
+    "stamp after the computation": (StampedAfter, {}, 1, 7),
+    "flights by key alone": (SharedByKey, {}, 2, 11),
 }
 SOUND: dict[str, tuple[type[Stamped], Mapping[str, int]]] = {
     "counter, never evicted": (Counter, {}),
@@ -66,6 +75,27 @@ def test_scheme_that_is_sound_here_is_not_accused(name: str) -> None:
     scheme, budget = SOUND[name]
 
     explored = explore(scenario_of(scheme, budget, 2, is_warm=True))
+
+    assert "" == explored.violation
+
+
+def gathered(*keys: str) -> Scenario:
+    """Return the scenario of one who reads two values by these keys, and one who writes both."""
+    scheme = Gathered(keys)
+    return Scenario(name="gathered", before=[scheme.warm], cast={"A": scheme.read, "W": scheme.write}, looks=[])
+
+
+def test_read_of_several_keys_is_no_snapshot() -> None:
+    """Keys are read one by one: two values with their stamps, value by value, may have been valid at no moment."""
+    explored = explore(gathered("first", "stamp of first", "second", "stamp of second"))
+
+    assert "[0, 1] were valid at no moment" in explored.violation
+
+
+@pytest.mark.parametrize("rows", [("first", "second"), ("second", "first")], ids=" ".join)
+def test_all_values_before_all_stamps_were_valid_at_one_moment(rows: tuple[str, str]) -> None:
+    """In the order of all entries, then all tokens, the same values were all valid between the two, in any order."""
+    explored = explore(gathered(*rows, *(f"stamp of {row}" for row in rows)))
 
     assert "" == explored.violation
 

@@ -92,6 +92,19 @@ def test_actors_who_wait_for_ever_break_a_promise() -> None:
     assert "A wait for ever" in explored.violation
 
 
+def test_read_that_fails_is_no_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that fails, where the scenario has no failures, is told: the call goes on as after a miss."""
+
+    def fail(*_: object) -> Any:
+        raise OSError
+
+    monkeypatch.setattr("tests.schedules.cache.SteppedCache._standing", fail)
+
+    explored = explore(Scenario(name="n", cast={"A": reads(plain)}, looks=[]), is_one_enough=True)
+
+    assert "met a fault that nobody made: Reading failed, OSError()" in explored.violation
+
+
 def test_nobody_waits_longer_than_is_promised() -> None:
     """Who has waited longer than it may, in the time of the world, is told."""
     never: Promise[Any] = Promise()

@@ -16,6 +16,20 @@ WIDEST = {
     "a call inside a call, last, in two processes that have nothing",
     "a call inside a call, first, and beside it",
     "a call inside a call, last, and beside it",
+    "a call inside a call, elsewhere",
+    "a call for ever with a brief one inside, in another cache",
+    "a process is killed",
+    "a reader is abandoned",
+    "two readers, one writer, namespace",
+    "a call inside a call is due, refreshed by thread",
+    "an entry is due, A B, refreshed by thread",
+    "three readers in two processes compute once",
+    "a bulk call inside a call, one writer",
+    "two bulk calls, one writer",
+    "two bulk calls that share an id, one writer",
+    "three bulk calls compute one at a time",
+    "bulk calls that share ids compute each one at a time",
+    "one of two tasks is cancelled, one writer",
 }
 assert WIDEST <= {each.name for each in SMALL}
 

@@ -1,16 +1,19 @@
 """The library with one line of defence taken away: a schedule must be found in which it is missed."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import Load, Results
+from cachedeco.loading.computing import Load, Results, _results_of_error
 from cachedeco.loading.leases import claim_stamps
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
-from cachedeco.loading.writing import store_entries
+from cachedeco.loading.writing import lifetime_of, store_entries
+from cachedeco.storage.store import Store
 from cachedeco.tracking import collector
 from tests.schedules import scenarios, simulation
 from tests.schedules.explorer import Scenario
@@ -51,7 +54,42 @@ def _thoughtful(*args: Any, **kwargs: Any) -> Any:
     return materialize(*args, **kwargs)
 
 
-_store, _claim = store_entries, claim_stamps
+class _ByBareKey(dict[str, Any]):
+    """Results by key, whose tenant does not matter."""
+
+    def __contains__(self, key: object) -> bool:
+        """Look for the rest of the key."""
+        return super().__contains__(_bare(key))
+
+    def __getitem__(self, key: str) -> Any:
+        """Get by the rest of the key."""
+        return super().__getitem__(_bare(key))
+
+
+def _bare(key: object) -> str:
+    return str(key).partition(":")[2]
+
+
+def _completed_for_any_tenant(flight: Flight, results: Results) -> None:
+    _complete(flight, _ByBareKey({_bare(key): result for key, result in results.items()}))
+
+
+def _read_interleaved(store: Store, keys: Sequence[str]) -> Any:
+    """Read the entry and the token of an id, then those of the next one."""
+
+    def place(key: str) -> tuple[str, bool]:
+        found = re.search(r"each=1'(\w)", key)
+        return found[1] if found else "a", "cd:e:" not in key
+
+    return _get_many(store, sorted(keys, key=place))
+
+
+def _error_of_others(*args: Any) -> Any:
+    results = _results_of_error(*args)
+    return {key: each._replace(computed_with=frozenset({"another key"})) for key, each in results.items()}
+
+
+_store, _claim, _complete, _get_many = store_entries, claim_stamps, Flight.complete, Store.get_many
 NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
@@ -87,6 +125,50 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     "leases without a mark": (
         {"loading.computing.store_entries": _stored_without_marks},
         "two processes compute once",
+    ),
+    "flights named by the key before the prefix": (
+        {
+            "loading.single_flight.flight_name": lambda load, _each, found: (
+                load.policy.store.alias,
+                _bare(found.key),
+                (),
+            ),
+            "loading.single_flight.Flight.complete": _completed_for_any_tenant,
+            **NOT_LOOKED_AGAIN,
+        },
+        "two tenants, one reader each",
+    ),
+    "stamps built after the snapshot": (
+        {"invalidation.transactions.snapshot_may_be_old": lambda: False},
+        "a reader with an old snapshot, one writer",
+    ),
+    "keys read id by id": (
+        {"storage.store.Store.get_many": _read_interleaved},
+        "a bulk call of two ids that are written one after the other",
+    ),
+    "exceptions that followers do not take": (
+        {"loading.computing._results_of_error": _error_of_others},
+        "two bulk calls that raise",
+    ),
+    "commits in doubt that invalidate nothing": (
+        {"invalidation.commits.Pending._may_be_committed": lambda *_: False},
+        "a commit in doubt, one reader",
+    ),
+    "deletes that leave their answer": (
+        {"storage.store.delete": lambda cache, key: cache.delete(key) is True},
+        "a reader of what raises gets a signal",
+    ),
+    "leases that are not given back after a signal": (
+        {"loading.single_flight._give_back": lambda _: None},
+        "a reader gets a signal",
+    ),
+    "leases that are not given back after a cancellation": (
+        {"loading.leases.Lease.end": lambda *_: None},
+        "a task is cancelled",
+    ),
+    "entries that outlive what they contain": (
+        {"loading.computing.lifetime_of": lambda policy, prepared, *_: lifetime_of(policy, prepared)},
+        "a cold call for ever with a warm brief one inside, in another cache",
     ),
     "no leases": ({"loading.single_flight.claim_stamps": _claimed_always}, "two processes compute once"),
 }

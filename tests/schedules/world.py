@@ -12,17 +12,31 @@ from cachedeco.loading.promise import Promise
 
 START = 1_000_000.0
 # Longer than any wait of a function here: what a call has waited in all, in seconds of the world.
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 1.0
+
+# Acts that go on after an interrupt.
+INTERRUPTIBLE = set[Callable[[], object]]()
 
 Kind = Literal["command", "row", "flight", "wait", "pause", "begin"]
-Deed = Literal["step", "poll", "timeout", "evict", "crash", "kill", "fail", "end"]
+Deed = Literal["step", "poll", "timeout", "evict", "crash", "kill", "fail", "interrupt", "cancel", "doubt", "end"]
+# Reads; those of several keys by the key's place, which tells whether another one follows.
+GOES_ON = {"get first", "get next"}
+LATER = {"get next", "get last"}
+READS = GOES_ON | LATER | {"get only", "get", "read row"}
+DAY = 24 * 3600.0
 # What may happen at any time, as often as the scenario has it. So may the end of a pause ("poll") and that of a wait
 # ("timeout"), which come as time passes anyway when nobody can go on.
-DISTURBANCES: tuple[Deed, ...] = ("evict", "crash", "kill", "fail")
+DISTURBANCES: tuple[Deed, ...] = ("evict", "crash", "kill", "fail", "interrupt", "cancel", "doubt")
+# After the name of an actor: the step is carried out, and then interrupted before its answer arrives.
+CARRIED_OUT = "!"
 
 
 class Crashed(BaseException):
     """An actor is no more: nothing that it does from now on has any effect."""
+
+
+class Interrupted(BaseException):
+    """A signal has come, and its handler has raised this."""
 
 
 class Violation(Exception):  # noqa: N818 -- what was looked for, not a fault of the explorer
@@ -55,7 +69,7 @@ class Pending(NamedTuple):
     def looked_at(self) -> tuple[object, ...]:
         """Return the keys of which it matters to the step what is there."""
         name, *about = self.what or ("",)
-        return tuple(about) if name == "get_many" else tuple(about[:1]) if name in {"get", "add", "incr"} else ()
+        return tuple(about[:1]) if name in READS - {"read row"} | {"add", "incr"} else ()
 
     def fingerprint(self) -> tuple[object, ...]:
         """Return what tells the step from others that the actor might be about to take."""
@@ -90,14 +104,26 @@ class Actor:
     is_started: bool = False
     is_dead: bool = False
     is_done: bool = False
-    fails: bool = False  #: the row that is read next can't be
+    fate: Choice | None = None  #: what happens to the step that is taken next
+    cancel: Callable[[], object] | None = None  #: of the task that waits for this actor's step, which goes on
+    is_reading: bool = False  #: a command is under way, and its answer has not been read to its end
+    computed: int = 0
+    followed: bool = False  #: it has waited for a computation, and that has ended
     floor: dict[str, int] | None = None  #: what was acknowledged when the read under way began
     waited: float = 0.0
     serial: int = 0  #: of random bytes
 
+    def begin(self) -> None:
+        """Begin a call."""
+        self.floor, self.waited, self.computed, self.followed = None, 0.0, 0, False
+
     def saw(self, *what: object) -> None:
         """Add to the history."""
         self.history = hash((self.history, *what))
+
+
+def _is_lease(key: str) -> bool:
+    return "@" in key
 
 
 Step = tuple[str, tuple[object, ...], object]
@@ -125,13 +151,18 @@ class World:
         self.running: Actor | None = None
         self.alone = next(iter(self.processes.values()))  #: whose turn it is while no actor runs
         self.left = Counter(budget or {})
+        #: Who writes a key or row in any schedule of the scenario: pairs of it and the actor; None: anybody may.
+        self.written: set[tuple[str, str]] | None = None
         self.trace: list[Step] = []
-        self.computed = 0
+        self.computed = Counter[str]()  #: how often each row
+        self.computing = Counter[str]()
+        self.overlap = ""  #: a row that two have computed at one time
         self.is_unreadable = False  #: each attempt to read the cache fails
         self.serial = 0
         self.has_failed = False
         self.accusation = ""  #: what the auditor has called inconsistent
         self.violation = ""
+        self.fault = ""  #: what a cache was accused of, and the call went on: no schedule lets it fail
 
     def twin(self, budget: Mapping[str, int]) -> "World":
         """Return a world that begins as this one is, for one schedule."""
@@ -170,7 +201,7 @@ class World:
             (frozenset(each.flights), tuple(each.remembered.items()), tuple(each.suspects.items()))
             for each in self.processes.values()
         ]
-        known = (self.has_failed, bool(self.accusation))
+        known = (self.has_failed, bool(self.accusation), bool(self.fault), self.overlap)
         shared = (self.clock, cached, tuple(self.rows.items()), tuple(self.acked.items()), *known)
         return hash((tuple(actors), shared, tuple(processes), tuple(self.left.items())))
 
@@ -179,6 +210,10 @@ class World:
     def choices(self) -> list[Choice]:
         """Return what may happen next; nothing where all is over."""
         living = [each for each in self.actors if not each.is_done]
+        if self.written is not None:
+            for each in living:
+                if self._commutes(each, living):
+                    return [Choice("step", each.name)]
         ready = [each for each in living if each.pending.is_ready(self.clock)]
         waiting = [each for each in living if each not in ready]
         found = [Choice("step", each.name) for n, each in enumerate(ready) if not self._is_twin_of_any(each, ready[:n])]
@@ -194,6 +229,38 @@ class World:
             choice for deed in DISTURBANCES if self.left[deed] for choice in self._disturbances(deed, living)
         ]
         return found + disturbances if found or not disturbances else [Choice("end"), *disturbances]
+
+    def wrote(self, what: str) -> None:
+        """Note that the running actor has written a key or a row."""
+        if self.written is not None and self.running is not None and not _is_lease(what):
+            self.written.add((what, self.running.name))
+
+    def _commutes(self, actor: Actor, living: list[Actor]) -> bool:
+        """
+        Tell whether the next step of an actor gives the same before and after all that others may do meanwhile.
+
+        Such a step is taken at once: it is no choice. So is a read of what no other living actor writes in any
+        schedule; and the flights of a process, to the only one who is there. What an actor does in memory after a step
+        belongs to that step: with others in its process, only a read that goes on with the next key does nothing more.
+        """
+        pending = actor.pending
+        if (
+            actor.floor is None or self.left["interrupt"] or self.left["cancel"]
+        ):  # what was acknowledged when the first step is taken matters
+            return False
+        is_alone = sum(each.process is actor.process for each in self.actors) == 1
+        if pending.kind == "flight":
+            return is_alone
+        name, *about = pending.what or ("",)
+        if name not in READS or (name not in GOES_ON and not is_alone) or self.left["fail"]:
+            return False
+        if name not in LATER and (self.left["crash"] or self.left["kill"]):  # it may end before the first key
+            return False
+        what = str(about[0])
+        if _is_lease(what) or self.cache.get(what, (None, inf))[1] < self.clock + DAY:  # a lease, or it expires
+            return False
+        writers = [who for key, who in self.written or () if key == what]
+        return not any(who.startswith(each.name) for each in living if each is not actor for who in writers)
 
     def _is_twin_of_any(self, actor: Actor, others: list[Actor]) -> bool:
         """Tell whether another one is about to do the same, after the same: then whoever does it, the rest follows."""
@@ -216,13 +283,30 @@ class World:
         match deed:
             case "evict":  # just before somebody would notice it: sooner is all the same
                 noticed = {key for each in living for key in each.pending.looked_at()} if living else set(self.cache)
-                return [Choice(deed, key) for key in self.cache if key in noticed and self.standing(key) is not None]
-            case "crash":  # where an exception may reach a thread: in what it asks another machine for
-                return [Choice(deed, each.name) for each in living if each.pending.kind in {"command", "row"}]
-            case "fail":
-                return [Choice(deed, each.name) for each in living if each.pending.what[:1] == ("read row",)]
+                targets = [key for key in self.cache if key in noticed and self.standing(key) is not None]
+            case "kill":
+                targets = list(dict.fromkeys(each.process.name for each in living))
             case _:
-                return [Choice(deed, name) for name in dict.fromkeys(each.process.name for each in living)]
+                targets = [each.name for each in living if self._can_meet(deed, each)]
+                if deed in {"doubt", "interrupt"}:
+                    asking = {each.name for each in living if each.pending.kind in {"command", "row"}}
+                    targets += [name + CARRIED_OUT for name in targets if name in asking]
+        return [Choice(deed, target) for target in targets]
+
+    @staticmethod
+    def _can_meet(deed: Deed, actor: Actor) -> bool:
+        """Tell whether something can happen to an actor at the step that it is about to take."""
+        match deed:
+            case "fail":
+                return actor.pending.what[:1] == ("read row",)
+            case "doubt":
+                return actor.pending.what[:1] == ("commit",)
+            case "interrupt":
+                return actor.act in INTERRUPTIBLE and actor.pending.kind != "begin"
+            case "cancel":
+                return actor.cancel is not None and actor.pending.kind != "begin"
+            case _:  # a crash is where an exception may reach a thread: in what it asks another machine for
+                return actor.pending.kind in {"command", "row"}
 
     def apply(self, choice: Choice) -> Actor | None:
         """Make a choice happen; return whose turn it is now, if that is decided."""
@@ -242,7 +326,7 @@ class World:
                 self.processes[target].remembered.clear()
                 self.processes[target].suspects.clear()
                 return None
-        actor = next(each for each in self.actors if each.name == target)
+        actor = next(each for each in self.actors if each.name == target.removesuffix(CARRIED_OUT))
         if deed == "crash":
             self.end(actor)
             return None
@@ -251,7 +335,7 @@ class World:
                 self.left[deed] -= 1
             self.clock = max(self.clock, actor.pending.until)
             self.trace.append(("*", (deed, self.clock - START), None))
-        actor.fails = deed == "fail"
+        actor.fate = choice if deed in DISTURBANCES else None
         return actor
 
     def end(self, actor: Actor) -> None:

@@ -17,7 +17,7 @@ from redis import Redis as RedisClient
 
 from cachedeco.backends.memcached import MemcachedError
 from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import GeneralWriter, Item, Writer, writer_of
+from cachedeco.storage.writers import GeneralWriter, Item, Writer, delete, writer_of
 from tests.storage.places import ALL, DIRECT, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of, release
 from tests.support.servers import HOST, Memcached, Redis
 
@@ -170,6 +170,22 @@ def test_interrupted_writer_leaves_no_answer_behind(
 
     assert [False, True] == writer.add_each([(key("there"), b"2", None), (key("new"), b"2", None)])
     assert [b"there", b"2", None] == reader_of(cache)([key("there"), key("new"), key("absent")])
+
+
+@on_servers
+@pytest.mark.parametrize("interrupt", [Interrupt(), KeyboardInterrupt(), SoftTimeLimit()], ids=repr)
+def test_interrupted_delete_leaves_no_answer_behind(
+    cache: BaseCache, key: Key, wire: Wire, interrupt: BaseException
+) -> None:
+    """What the next command reads is its own answer, though that of a delete was on the way when a signal came."""
+    cache.set_many({key("old"): b"old", key("there"): b"there"})
+
+    wire.interrupt(interrupt)
+    with pytest.raises(type(interrupt)):
+        delete(cache, key("old"))
+
+    assert [b"there", None] == reader_of(cache)([key("there"), key("old")])
+    assert (True, False) == (delete(cache, key("there")), delete(cache, key("there")))
 
 
 @pytest.mark.parametrize("kind", ["ours", "ours on two servers", "redis"])
