@@ -315,7 +315,7 @@ def main() -> None:
         }
         settings.configure(
             CACHES=backends,
-            CACHEDECO={"ALIASES": [*backends]},
+            CACHEDECO={"ALIASES": [*backends], "DEPENDS_ON": []},
             DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
             INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "cachedeco"],
         )

@@ -193,10 +193,13 @@ def measure_texts(rounds: int) -> None:
 def measure_hits(aliases: list[str], rounds: int) -> None:
     """Measure a hit under AUTO beside one of a function that declares the same tables."""
     from django.contrib.auth.models import Group, Permission, User
+    from django.db import connection
     from django.test import override_settings
 
     from cachedeco import AUTO, cached_query
+    from cachedeco.tracking import watcher
 
+    watcher.install(connection)  # the last pair has left it out
     models: list[Any] = [Group, User, Permission]
     for alias in aliases:
         with override_settings(CACHEDECO={"ALIASES": [alias]}):

@@ -23,7 +23,7 @@ from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.tracking import collector, copies
+from cachedeco.tracking import collector, copies, returned_rows
 
 UID: Final = "cachedeco.tracking.watcher"
 UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
@@ -48,7 +48,9 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         return execute(sql, params, many, context)
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
-        return execute(sql, params, many, context)
+        result = execute(sql, params, many, context)
+        returned_rows.fetch(context["connection"], context["cursor"])
+        return result
     finally:
         # After an exception, too: it may have been raised when the statement had run.
         _end(context["connection"], effect, parts, context["cursor"])
