@@ -23,6 +23,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from cachedeco.backends.errors import describe_error, is_failure, took_time, unreachable_error
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
+from cachedeco.runtime.interrupts import is_interrupt
 
 logger = logging.getLogger("cachedeco")
 
@@ -94,7 +95,7 @@ class Server:
         try:
             result = self._execute(command, again=not writes)
         except Exception as error:
-            if not is_failure(error, writes=writes):
+            if is_interrupt(error) or not is_failure(error, writes=writes):
                 raise
             self._record_failure(error, is_probe=permission == "probe")
             raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error

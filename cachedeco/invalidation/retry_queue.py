@@ -24,9 +24,9 @@ BATCH_SIZE: Final = 1000
 MOST_REFUSALS: Final = 5
 
 
-def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
+def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation], *, pauses: bool) -> None:
     """Queue invalidations that a cache has not acknowledged: this process bypasses it until they are delivered."""
-    enqueue_pending(alias, invalidations, flush)
+    enqueue_pending(alias, invalidations, flush, pauses=pauses)
     _emit_each("invalidation_delayed", alias, invalidations)
 
 

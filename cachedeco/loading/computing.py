@@ -15,6 +15,7 @@ from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hit
+from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.entries import MOST_TOKENS, Entry, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -95,7 +96,7 @@ def compute(
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
         results = _results_of_error(load, stamps, dependencies, seconds, outcome.error)
-        if isinstance(outcome.error, Exception):
+        if isinstance(outcome.error, Exception) and not is_interrupt(outcome.error):
             for found in load.misses.values():
                 # A computation around it may catch the error, and return what it makes of it.
                 propagate_dependencies(policy, found, results[found.key])
@@ -152,7 +153,7 @@ def _results_of_error(
     load: Load, stamps: Stamps, dependencies: Dependencies, seconds: float, error: BaseException
 ) -> Results:
     """Return the results of a computation that raised; none after an interrupt, which is no result."""
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or is_interrupt(error):
         return {}
     keys, is_cacheable = frozenset(found.key for found in load.misses.values()), not dependencies.problem
     return {

@@ -56,6 +56,7 @@ from struct import Struct
 from time import time
 from typing import Any, Final, NamedTuple
 
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.model_pickles import are_current
 from cachedeco.storage.serializers import COUNT, EntrySerializer
 from cachedeco.storage.signing import message_for
@@ -204,6 +205,7 @@ def decode_values(
     try:
         value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        pass_interrupt(error)
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
     return Entry(value, expires, seconds, stale, bool(flags & IS_ERROR))
