@@ -23,8 +23,9 @@ from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from threading import Lock, Thread, local
+from threading import Lock, Thread, current_thread, local, main_thread
 from time import sleep
+from traceback import extract_tb
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from django.conf import settings
@@ -40,6 +41,8 @@ BACKEND_CLASSES: Final = {
 # Longer than any storm: what is old stays old until it is invalidated.
 TIMEOUT: Final = 3600
 PATIENCE: Final = 30.0
+OURS: Final = Path(__file__).parents[2] / "cachedeco"
+SHARE: Final = 0.5  # of the calls under signals that a signal may interrupt
 TENANTS: Final = ("north", "south", "west")
 ROWS: Final = 8
 # Of the writes that invalidate a namespace, one in so many takes the one above all rows.
@@ -91,14 +94,20 @@ class Tally:
     stale: int = 0
     foreign: int = 0
     raised: int = 0  #: exceptions that were neither a signal's nor a cancellation
-    expired: int = 0  #: exceptions that a signal has raised in this thread, or in that of a leader
-    signals: int = 0
-    swallowed: int = 0  #: signals whose exception never reached the caller
+    signals: int = 0  #: exceptions that the handler has raised
+    swallowed: int = 0  #: of these, those that never reached the caller
+    elsewhere: int = 0  #: of these, those that a client or Python's library has swallowed in code of its own
+    unraisable: int = 0  #: of these, those that Python can't raise: inside a `__del__`, or a callback of weakref
     cancelled: int = 0
     stuck: int = 0  #: values that are old when all is over
     waited: int = 0  #: pauses of callers that waited for a lease when all was over
     left: str = ""  #: state that nothing has cleaned up
     example: str = ""  #: of what went wrong
+
+    def give_example(self, text: str) -> None:
+        """Keep the first example of each kind."""
+        if text.partition(" ")[0] not in self.example:
+            self.example = f"{self.example}; {text}".removeprefix("; ")
 
     def add(self, other: "Tally") -> None:
         """Add what another thread or process has counted."""
@@ -327,12 +336,11 @@ class Reader:
         found: list[Any] = []
         try:
             yield found
-        except Expired:  # of this thread, or of a leader: what a function raises all its callers get
-            self.tally.expired += 1
-            return
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is counted
+        except Exception as error:
+            if isinstance(error, Expired) and current_thread() is main_thread():
+                raise  # in any other thread it is another's
             self.tally.raised += 1
-            self.tally.example = self.tally.example or f"raised {error!r}"
+            self.tally.give_example(f"raised {error!r} in {extract_tb(error.__traceback__)[-1]}")
             return
         for row, value in pairs(rows, found[0]):
             self.compare(value, tenant, row, floors[row])
@@ -346,7 +354,7 @@ class Reader:
             self.tally.stale += 1
         else:
             return
-        self.tally.example = self.tally.example or f"{tenant} {row} at {floor}: {value}"
+        self.tally.give_example(f"read {value} of {tenant} {row} at {floor}")
 
 
 def pairs(rows: list[int], found: Any) -> list[tuple[int, Value]]:
@@ -364,9 +372,11 @@ class Signals:
         self._course, self._tally, self._is_armed = course, tally, False
         self._random = Random(course.seed)
         self._raised: BaseException | None = None
+        self._tell_unraisable = sys.unraisablehook
 
     def __enter__(self) -> Self:
         """Begin."""
+        sys.unraisablehook = self._note_unraisable
         signal.signal(signal.SIGALRM, self._handle)
         signal.setitimer(signal.ITIMER_REAL, self._course.signals, self._course.signals)
         return self
@@ -374,17 +384,36 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         """End."""
         signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = self._tell_unraisable
 
     def guard(self, call: Callable[[], Any]) -> Any:
         """Call something that a signal may interrupt, once."""
-        self._raised, self._is_armed = None, True
+        # Half of the calls are left alone: on a busy machine each call might meet a signal, and none would end.
+        self._raised, self._is_armed = None, self._random.random() < SHARE
         try:
             found = call()
         finally:
             self._is_armed = False
         # From here on no handler raises: the exception was raised inside, and somebody has swallowed it.
-        self._tally.swallowed += self._raised is not None
+        if self._raised is not None:
+            self._count_swallowed(self._raised)
         return found
+
+    def _count_swallowed(self, error: BaseException) -> None:
+        # Its traceback begins with the function that has caught it; it has none where a function of C has dropped it.
+        for path, line, name, _ in extract_tb(error.__traceback__, 1):
+            if Path(path).is_relative_to(OURS):
+                self._tally.swallowed += 1
+                self._tally.give_example(f"swallowed in {path}:{line}, {name}()")
+                return
+        self._tally.elsewhere += 1
+
+    def _note_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_value is not None and unraisable.exc_value is self._raised:
+            self._tally.unraisable += 1
+            self._raised = None
+        else:
+            self._tell_unraisable(unraisable)
 
     def _handle(self, *_: object) -> None:
         if self._is_armed:
@@ -507,11 +536,12 @@ class Storm:
             for error in outcomes:
                 if error is not None and not isinstance(error, asyncio.CancelledError):
                     tally.raised += 1
-                    tally.example = tally.example or f"raised {error!r}"
+                    tally.give_example(f"raised {error!r}")
 
     def _aftermath(self) -> Tally:
         """Read each row of each tenant once more, and look for what was left behind."""
         reader, pauses = Reader(self._course, self._board, self._cached, -2), [0]
+        reader.read()  # an interrupted invalidation is delivered before the next command
         reader.tally.left = "" if self._course.contender == CONTROL else left_behind(is_up=self._course.is_up)
         if self._course.process:  # one of them looks, as two at a time would wait for each other
             return reader.tally

@@ -19,7 +19,6 @@ What does not count
 
 import reprlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from time import monotonic, perf_counter, time
@@ -35,6 +34,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import find_key_mismatch
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage import many_caches
 from cachedeco.storage.comparison import difference
 from cachedeco.storage.entries import Entry, decode_entry
@@ -226,6 +226,7 @@ def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: f
             elif where is not None and len(where) > LONGEST_DIFFERENCE:
                 where = f"{where[:LONGEST_DIFFERENCE]}..."
         except Exception as error:  # noqa: BLE001 -- a user's class may raise in __eq__ or __repr__
+            pass_interrupt(error)
             sample.emit_failure(error, each)
             continue
         if where is None:
@@ -276,8 +277,10 @@ def _age(policy: CachePolicy, seen: AuditedHit) -> tuple[float, str]:
     at_least = time() - seen.at
     entry = decode_entry(policy.codec, seen.asked, seen.found)
     timeout = None
-    with suppress(Exception):  # a callable of the user's
+    try:
         timeout = policy.timeout(entry and entry.value)
+    except Exception as error:  # noqa: BLE001 -- a callable of the user's
+        pass_interrupt(error)
     if timeout is None:
         return at_least, f"its age is at least {at_least:.0f} s"
     age = max(at_least, time() + timeout - seen.expires)

@@ -21,6 +21,7 @@ from cachedeco.backends.options import CONNECTION, MOST_IDLE, OPTIONAL
 from cachedeco.backends.pickles import Pickles
 from cachedeco.backends.pool import Item
 from cachedeco.backends.server import Command, Server, server_at
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
 
@@ -283,6 +284,7 @@ class Ring:
             try:
                 values[key] = self._serde.deserialize(key, data, flags)
             except Exception as error:  # noqa: BLE001 -- unpickling may raise anything
+                pass_interrupt(error)
                 logger.warning(
                     "A value from memcached can't be read, and counts as missing: %s: %s", type(error).__name__, error
                 )

@@ -11,6 +11,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, Final
 
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.serializers import to_pickle
 from cachedeco.storage.signing import SIGNATURE_BYTES, Signer, message_for
 
@@ -58,7 +59,8 @@ class _SignedEncoder:
             return data.decode("utf-8", "surrogatepass")
         try:
             return pickle.loads(data)  # noqa: S301 -- we have signed it
-        except Exception:
+        except Exception as error:
+            pass_interrupt(error)
             logger.warning("A value in the cache can't be unpickled.", exc_info=True)
             return None
 

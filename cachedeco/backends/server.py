@@ -23,6 +23,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from cachedeco.backends.errors import describe_error, is_failure, took_time, unreachable_error
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
+from cachedeco.runtime.interrupts import is_interrupt
 
 logger = logging.getLogger("cachedeco")
 
@@ -111,7 +112,7 @@ class Server:
         return result
 
     def _raise_if_unreachable(self, operation: str, error: Exception, *, writes: bool, is_probe: bool = False) -> None:
-        if is_failure(error, writes=writes):
+        if is_failure(error, writes=writes) and not is_interrupt(error):
             self._record_failure(error, is_probe=is_probe)
             raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error
 

@@ -90,7 +90,7 @@ def try_to_deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     try:
         return attempt(invalidations)
     except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; the store catches what the cache raises
-        delay(invalidations)
+        delay(invalidations, pauses=False)
         raise
 
 
@@ -129,10 +129,17 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
     return [chunk[key] for key in failed_keys]
 
 
-def delay(invalidations: Sequence[Invalidation]) -> None:
-    """Put invalidations into the retry queue: this process bypasses the cache until it has delivered them."""
+def delay(invalidations: Sequence[Invalidation], *, pauses: bool = True) -> None:
+    """
+    Put invalidations into the retry queue: this process bypasses the cache until it has delivered them.
+
+    Args:
+        invalidations: Those that the cache has not acknowledged.
+
+        pauses: Whether there is a pause before that: the cache has failed, and its command was not just interrupted.
+    """
     queues: dict[str, dict[str, PendingInvalidation]] = defaultdict(dict)
     for store, key, lifetime in invalidations:
         queues[store.alias][key] = PendingInvalidation(store.function, lifetime)
     for alias, queue in queues.items():
-        retry_queue.enqueue(alias, queue)
+        retry_queue.enqueue(alias, queue, pauses=pauses)

@@ -24,9 +24,9 @@ BATCH_SIZE: Final = 1000
 MOST_REFUSALS: Final = 5
 
 
-def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
+def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation], *, pauses: bool) -> None:
     """Queue invalidations that a cache has not acknowledged: this process bypasses it until they are delivered."""
-    new = enqueue_pending(alias, invalidations, flush)
+    new = enqueue_pending(alias, invalidations, flush, pauses=pauses)
     # Once for each key: in an outage a loop of writes invalidates the same ones again and again.
     _emit_each("invalidation_delayed", alias, {key: invalidations[key] for key in new})
 

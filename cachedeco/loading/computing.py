@@ -16,6 +16,7 @@ from cachedeco.loading.tables import begin_reading, end_reading, with_tables
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
+from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.entries import MOST_TOKENS, Stamp
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -103,7 +104,7 @@ def compute(
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
         results = _results_of_error(load, stamps, dependencies, seconds, outcome.error)
-        if isinstance(outcome.error, Exception):
+        if isinstance(outcome.error, Exception) and not is_interrupt(outcome.error):
             for found in load.misses.values():
                 # A computation around it may catch the error, and return what it makes of it.
                 propagate_dependencies(policy, found, results[found.key])
@@ -166,7 +167,7 @@ def _results_of_error(
     load: Load, stamps: Stamps, dependencies: Dependencies, seconds: float, error: BaseException
 ) -> Results:
     """Return the results of a computation that raised; none after an interrupt, which is no result."""
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or is_interrupt(error):
         return {}
     keys, is_cacheable = frozenset(found.key for found in load.misses.values()), not dependencies.problem
     return {

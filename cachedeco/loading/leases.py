@@ -37,6 +37,8 @@ FAILED: Final = b"failed"
 LeaseOutcome = Literal[b"stored", b"failed"] | None  # None: no result
 # Seconds that a tombstone stays: for callers that come late, and between attempts after a failure.
 OUTCOME_SECONDS: Final = 5.0
+# Of a tombstone that an interrupt leaves: the server has read the `add` by then. The cache makes it a second or two.
+BRIEFLY: Final = 0.0
 # Lifetime of a lease, after which its holder counts as dead: ten times the last computation, within bounds, in seconds.
 LIFETIME_FACTOR: Final = 10
 SHORTEST_LIFETIME: Final = 2.0
@@ -73,17 +75,47 @@ class Lease(NamedTuple):
 
     def take(self) -> bool:
         """Take the lease; False if the key exists, as a lease or a tombstone, or if the cache failed."""
-        try:
-            return self.store.add_each([self.item])[0]
-        except BaseException:  # an interrupt: the cache may have done it
-            self.store.delete(self.key)
-            raise
+        return self.store.add_each([self.item])[0]
 
     def end(self, outcome: LeaseOutcome) -> None:
         """Release the lease, leaving a tombstone with the outcome; with None, just delete it."""
         # If a full cache refuses the tombstone: delete the lease, or callers would wait for a holder that has ended.
         if outcome is None or not self.store.set_each([(self.key, outcome, OUTCOME_SECONDS)])[0]:
             self.store.delete(self.key)
+
+
+class Held(list[Lease]):
+    """
+    The leases that a caller has, or may have.
+
+    A lease is here before its command is sent: an interrupt may come between the command and its answer, or between
+    the answer and the next line of the caller, and the lease would stop all processes until it times out.
+    """
+
+    def copy(self) -> "Held":
+        """Return the same leases in the hands of another thread or task."""
+        return Held(self)
+
+    def take(self, lease: Lease) -> bool:
+        """Take a lease as `Lease.take()` does."""
+        self.append(lease)
+        if lease.take():
+            return True
+        self.remove(lease)  # it is another caller's
+        return False
+
+    def give_back(self) -> None:
+        """
+        Release the leases without an outcome: other callers may compute at once.
+
+        Where a lease is not there, its `add` may still be on the way, on the connection that the interrupt has closed:
+        it is refused as long as a tombstone has its place.
+        """
+        while self:
+            lease = self[-1]
+            if not lease.store.delete(lease.key):
+                lease.store.set_each([(lease.key, STORED, BRIEFLY)])
+            self.pop()
 
 
 def lease_of(load: Load, stamps: Stamps, *, is_takeover: bool = False) -> Lease:
@@ -115,34 +147,31 @@ class Acquired(NamedTuple):
     results: dict[str, FlightResult]  #: of these, for followers
 
 
-def claim_stamps(load: Load) -> tuple[Stamps, Lease | None, bool]:
+def claim_stamps(load: Load, held: Held) -> tuple[Stamps, Lease | None]:
     """
-    Return the stamps of new entries, the lease for them if there is one, and whether it is taken.
+    Return the stamps of new entries, and the lease for them if there is one: it is taken if it is among those held.
 
     Creates absent tokens and takes the lease in one trip. The lease is named by the stamps as proposed. If all new
     tokens win, no other caller can know these stamps; if one is refused, the lease counts for nothing and times out.
     """
-    proposed: list[Lease] = []
 
     def claim(stamps: Stamps) -> Item:
-        proposed.append(lease_of(load, stamps))
-        return proposed[0].item
+        held.append(lease_of(load, stamps))
+        return held[0].item
 
-    try:
-        stamps, is_taken = build_stamps(load.policy, load.misses, load.unstamped, claim)
-    except BaseException:  # as in Lease.take()
-        for lease in proposed:
-            lease.end(None)
-        raise
+    stamps, is_taken = build_stamps(load.policy, load.misses, load.unstamped, claim)
+    proposed = held.copy()
+    if not is_taken:
+        held.clear()
     if not any(stamp is not None for stamp in stamps.values()):
-        return stamps, None, False
+        return stamps, None
     lease = lease_of(load, stamps)
     if proposed and proposed[0].key == lease.key:
         lease = proposed[0]  # with its owner: the `add` may have succeeded, although it reported failure
-    return stamps, lease, is_taken
+    return stamps, lease
 
 
-def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, deadline: float) -> EffectFlow[Acquired]:
+def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, held: Held, deadline: float) -> EffectFlow[Acquired]:
     """
     Poll the cache for the entries of a lease's holder, or take the lease, at most until the deadline.
 
@@ -160,7 +189,7 @@ def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, deadline: float) -
         lease = following
         if lease.key in raw:
             failed_adds = 0
-        elif (yield lease.take):
+        elif (yield partial(held.take, lease)):
             return acquired._replace(lease=lease)  # type: ignore[no-any-return] # as above
         else:
             failed_adds += 1

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.entries import Entry, EntryCodec
 from cachedeco.storage.store import Store
 from cachedeco.tracking.known_tables import KnownTables
@@ -49,7 +50,9 @@ class CachePolicy:
 
     def remembers(self, error: BaseException) -> bool:
         """Tell whether an exception is stored, as a value is."""
-        return bool(self.cache_exceptions) and isinstance(error, tuple(self.cache_exceptions))
+        if not self.cache_exceptions or is_interrupt(error):
+            return False
+        return isinstance(error, tuple(self.cache_exceptions))
 
     def timeout_of_error(self, error: Exception) -> float | None:
         """Return the timeout of an exception that is stored: that of the nearest of its classes."""

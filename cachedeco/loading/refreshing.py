@@ -23,12 +23,13 @@ from django.core import signing
 from cachedeco.invalidation import transactions
 from cachedeco.loading.computing import Load, serve_each
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
-from cachedeco.loading.leases import FAILED, Acquired, Lease, lease_of
+from cachedeco.loading.leases import FAILED, Acquired, Held, Lease, lease_of
 from cachedeco.loading.lookup import renew_keys
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
 from cachedeco.loading.single_flight import NO_RESULTS, Flight, flight_name, join_or_lead, run_as_leader
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.entries import Entry, Stamp
 from cachedeco.tracking import collector
 
@@ -44,9 +45,9 @@ def stale_flow(load: Load) -> Flow[Values]:
     policy = load.policy
     values: Values = {}
     mode = yield partial(_refresh_mode, policy)
-    flight, is_handed_over = Flight(), False
+    flight, held, is_handed_over = Flight(), Held(), False
     try:
-        acquired = (yield partial(_claim, flight, load)) if mode is not None else None
+        acquired = (yield partial(_claim, flight, load, held)) if mode is not None else None
         if acquired is not None and mode == "caller":
             for found in acquired.load.misses.values():
                 policy.emit("miss", found.key)
@@ -57,7 +58,10 @@ def stale_flow(load: Load) -> Flow[Values]:
         elif acquired is not None and mode is not None:
             # The enclosing computation used the stale values, so it must not inherit the refresh's dependencies.
             with collector.collect_dependencies(policy.store.alias, collects=False, leads=False):
-                is_handed_over = yield from _start_in_background(flight, acquired, mode)
+                is_handed_over = yield from _start_in_background(flight, acquired, held, mode)
+    except BaseException:  # an interrupt
+        held.give_back()
+        raise
     finally:
         if not is_handed_over:
             flight.complete(NO_RESULTS)
@@ -72,7 +76,7 @@ def _refresh_mode(policy: CachePolicy) -> Literal["caller", "thread", "task"] | 
     return "caller" if transactions.any_in_test() else policy.refresh
 
 
-def _claim(flight: Flight, load: Load) -> Acquired | None:
+def _claim(flight: Flight, load: Load, held: Held) -> Acquired | None:
     """Lead the flights that have no leader, and take the lease for them; None if another caller refreshes."""
     names = {each: flight_name(load, each, found) for each, found in load.misses.items()}
     others = join_or_lead(flight, names.values())
@@ -81,27 +85,30 @@ def _claim(flight: Flight, load: Load) -> Acquired | None:
         return None
     stamps: dict[Hashable, Stamp | None] = {each: found.tokens for each, found in led.misses.items()}
     lease = lease_of(led, stamps)
-    return Acquired(led, stamps, lease, {}, {}) if lease.take() else None
+    return Acquired(led, stamps, lease, {}, {}) if held.take(lease) else None
 
 
 # --- in the background ---
 
 
-def _start_in_background(flight: Flight, acquired: Acquired, mode: Literal["thread", "task"]) -> EffectFlow[bool]:
+def _start_in_background(
+    flight: Flight, acquired: Acquired, held: Held, mode: Literal["thread", "task"]
+) -> EffectFlow[bool]:
     """
     Have a thread or a task refresh the entries; if that fails, release the lease for the next caller.
 
     Returns:
         Whether a thread has the flight now, and will complete it.
     """
-    if mode == "thread" and (yield Spawn(_refresh_in_thread(flight, acquired))):
+    if mode == "thread" and (yield Spawn(_refresh_in_thread(flight, acquired, held.copy()))):
+        held.clear()
         return True
-    if acquired.lease and (mode == "thread" or not (yield partial(_enqueue_task, acquired.load))):
-        yield partial(acquired.lease.end, None)
+    if mode == "thread" or not (yield partial(_enqueue_task, acquired.load)):
+        yield held.give_back
     return False
 
 
-def _refresh_in_thread(flight: Flight, acquired: Acquired) -> Flow[Any]:
+def _refresh_in_thread(flight: Flight, acquired: Acquired, held: Held) -> Flow[Any]:
     """Refresh the entries as a leader, if the call has the same keys in this thread or task."""
     load, lease = acquired.load, acquired.lease
     try:
@@ -113,6 +120,9 @@ def _refresh_in_thread(flight: Flight, acquired: Acquired) -> Flow[Any]:
             problem = outcome.error if isinstance(outcome, Err) else None
         else:
             yield partial(cast("Lease", lease).end, FAILED)  # a refresh has one
+    except BaseException:
+        held.give_back()
+        raise
     finally:  # the event loop may end, and cancel this flow, before the refresh starts
         flight.complete(NO_RESULTS)
     if problem is not None:
@@ -133,6 +143,7 @@ def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
     try:
         keys_here = load.reinvocation.resolve_keys(list(load.misses)) if load.reinvocation else keys
     except Exception as error:  # noqa: BLE001 -- the user's `vary` may raise anything in another thread
+        pass_interrupt(error)
         return error
     for there, here in zip(keys, keys_here, strict=True):
         if renew_keys(load.policy, there) != renew_keys(load.policy, here):
@@ -144,6 +155,7 @@ def _enqueue_task(load: Load) -> bool:
     try:
         cast("Any", load.reinvocation).enqueue(list(load.misses))  # a stale entry has one
     except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or any failure of the queue
+        pass_interrupt(error)
         key = next(iter(load.misses.values())).key
         load.policy.emit("error", key, reason="The refresh can't be enqueued", error=error)
         return False

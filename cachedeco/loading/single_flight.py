@@ -40,7 +40,7 @@ from cachedeco.loading.leases import (
     FAILED,
     STORED,
     Acquired,
-    Lease,
+    Held,
     LeaseOutcome,
     claim_stamps,
     take_fresh,
@@ -52,6 +52,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
 from cachedeco.tracking import collector
@@ -211,19 +212,21 @@ def _lead(flight: Flight, load: Load, names: Mapping[Hashable, FlightName], dead
     """Compute for all followers of the flight, unless another process does."""
     for previous in flight.previous:  # each has started, so its leader waits for no flight
         yield Wait(previous.promise, max(0.0, deadline - monotonic()))
-    stamps, lease, is_taken = yield partial(claim_stamps, load)
+    held = Held()
     try:
+        stamps, lease = yield partial(claim_stamps, load, held)
         flight.rename({names[each]: _stamped(names[each], stamp) for each, stamp in stamps.items()})
         acquired = Acquired(load, stamps, lease, {}, {})
-        if lease is not None and not is_taken:
-            acquired = yield from wait_for_holder(load, stamps, lease, deadline)
+        if lease is not None and not held:
+            acquired = yield from wait_for_holder(load, stamps, lease, held, deadline)
             flight.rename({names[each]: _stamped(names[each], acquired.stamps[each]) for each in acquired.load.misses})
         if not acquired.load.misses:
             flight.complete(acquired.results)
             return Ok(acquired.values)
         outcome = yield from run_as_leader(flight, acquired)
-    except BaseException:  # an interrupt: the lease would stop all processes until it times out
-        _give_back(lease if is_taken else None)
+    except BaseException:  # an interrupt
+        flight.complete(NO_RESULTS)  # first: followers wait for no command to the cache
+        held.give_back()
         raise
     return outcome if isinstance(outcome, Err) else Ok(acquired.values | outcome.value)
 
@@ -234,24 +237,18 @@ def _stamped(name: FlightName, stamp: Stamp | None) -> FlightName | None:
 
 
 def run_as_leader(flight: Flight, acquired: Acquired) -> Flow[Values]:
-    """Compute for all followers of the flight, and release the lease."""
+    """
+    Compute for all followers of the flight, and release the lease.
+
+    After an interrupt the caller completes the flight and gives the lease back: it has both before this begins.
+    """
     load, stamps, lease, _, results = acquired
-    try:
-        outcome, computed = yield from compute(load, stamps, leads=True, marks=[lease.tombstone] if lease else [])
-        # Release the followers first: at worst they look the entries up again.
-        flight.complete({**results, **computed})
-    except BaseException:
-        flight.complete(NO_RESULTS)
-        _give_back(lease)
-        raise
+    outcome, computed = yield from compute(load, stamps, leads=True, marks=[lease.tombstone] if lease else [])
+    # Release the followers first: at worst they look the entries up again.
+    flight.complete({**results, **computed})
     if lease is not None and (ended := _outcome_to_leave(outcome, computed)) != STORED:
         yield partial(lease.end, ended)
     return outcome
-
-
-def _give_back(lease: Lease | None) -> object:
-    """Release a lease, if there is one, without an outcome: another caller may take it at once."""
-    return lease and lease.end(None)
 
 
 def _outcome_to_leave(outcome: Outcome[Values], results: Results) -> LeaseOutcome:
@@ -332,6 +329,7 @@ def _load_copy(policy: CachePolicy, found: Found, result: FlightResult, serializ
     try:
         value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        pass_interrupt(error)
         policy.emit("error", found.key, reason="The value can't be unpickled", error=error)
         return None
     propagate_dependencies(policy, found, result)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -74,6 +75,7 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
     try:
         is_wanted, timeout = _decide(policy, value)
     except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
+        pass_interrupt(failure)
         problem, error = UNSTORABLE, failure
     else:
         if not is_wanted:
@@ -86,6 +88,7 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
             _check_restorable(policy, value, data)
         return Prepared(data, timeout, problem, error, models, is_error)
     except Exception as failure:  # noqa: BLE001 -- as above
+        pass_interrupt(failure)
         return Prepared(None, timeout, problem, error) if problem else Prepared(None, None, UNSTORABLE, failure)
 
 

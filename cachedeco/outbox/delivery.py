@@ -13,6 +13,7 @@ from cachedeco.outbox.models import Row, acknowledge, can_claim, claim, delete, 
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.store import Store
 
 # Seconds for the committing process to deliver its own rows: two attempts at a slow server.
@@ -83,6 +84,7 @@ class Deliverer:
             # No rows of a cache whose replay is incomplete: the next run needs them.
             self._prune(using, [alias for alias in reached if self._hearts[alias].is_trusted()])
         except Exception as error:  # noqa: BLE001 -- the database comes back, or the next run reports it again
+            pass_interrupt(error)
             emit(Event("error", reason=f"The outbox of database {using!r} can't be delivered", error=error))
             connections[using].close_if_unusable_or_obsolete()
             self._require_replay(forgetful)

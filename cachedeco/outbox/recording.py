@@ -21,6 +21,7 @@ from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation import delivery as invalidations
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.outbox.models import Row, acknowledge, rows
+from cachedeco.runtime.interrupts import pass_interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,14 @@ def deliver(items: list[RecordedInvalidation]) -> None:
     # A row has no pk if the database does not return it. In a transaction managed by hand there is no commit yet, or an
     # UPDATE here would begin a transaction that is never ended. A deliverer acknowledges the rows in both cases.
     arrived = [each.row.pk for each in items if each.row and each.row.pk and each.invalidation not in lost]
-    if arrived and not transactions.is_managed_by_hand(connections[using]):
-        try:
+    try:
+        if arrived and not transactions.is_managed_by_hand(connections[using]):
             acknowledge(using, arrived)
-        except Exception as error:  # noqa: BLE001 -- an unacknowledged row is delivered again, which does no harm
-            _tell_failure("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
-    invalidations.delay(failed)
+    except Exception as error:  # noqa: BLE001 -- an unacknowledged row is delivered again, which does no harm
+        pass_interrupt(error)
+        _tell_failure("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
+    finally:
+        invalidations.delay(failed)
 
 
 def _insert(
@@ -87,6 +90,7 @@ def _insert_in_savepoint(using: str, created: Sequence[Row], invalidation: Inval
         with transaction.atomic(using=using):
             rows(using).bulk_create(created)  # it sends no signals
     except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
+        pass_interrupt(error)
         _tell_failure("The outbox can't record an invalidation: if it is lost, nothing repeats it", invalidation, error)
         return False
     return True

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from cachedeco.runtime.events import Event
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import log, logger
 from cachedeco.runtime.statistics import count, count_hit, count_hits
 
@@ -23,7 +24,8 @@ def emit(event: Event) -> None:
     for hook in _hooks:
         try:
             hook(event)
-        except Exception:  # noqa: BLE001 -- a hook is the user's code and may raise anything
+        except Exception as error:  # noqa: BLE001 -- a hook is the user's code and may raise anything
+            pass_interrupt(error)
             logger.exception("The hook %r failed on %r.", hook, event)
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, get_args
 import django
 from django.utils.module_loading import import_string
 
+from cachedeco.runtime.interrupts import pass_interrupt
+
 ModeName = Literal["on", "bypass", "off"]
 Refresher = Literal["caller", "thread", "task"]
 Seconds = float | int | timedelta | None
@@ -128,7 +130,8 @@ def repr_of(value: object) -> str:
     """Return a repr for error messages; never raise: an unsaved row's repr may follow a relation that is not set."""
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 -- the user's class may raise anything
+    except Exception as error:  # noqa: BLE001 -- the user's class may raise anything
+        pass_interrupt(error)
         return object.__repr__(value)
 
 

@@ -71,7 +71,7 @@ class Breaker:
         self.alias = alias
         self.failures = 0
         self.retry_at: float | None = None  # end of the pause; None while closed
-        self.fails_fast = False  # whether the last failure was a refused connection, which takes no time
+        self.fails_fast = False  # whether a command takes no time if it fails: the last one was refused a connection
         self.pause = 0.0
         self.probing = False
         self.queue: dict[str, PendingInvalidation] = {}
@@ -86,7 +86,7 @@ class Breaker:
         """
         if self.retry_at is None:
             return True
-        probes = cache_answers = False
+        probes, cache_answers = False, None
         try:
             with _lock:
                 if not self.probing and (self.retry_at is None or monotonic() >= self.retry_at):
@@ -98,21 +98,26 @@ class Breaker:
                 self._finish_probe(cache_answers=cache_answers)
         return probes and self.retry_at is None
 
-    def _finish_probe(self, *, cache_answers: bool) -> None:
-        """Close the breaker if the cache answers and the retry queue is empty; else start the next pause."""
+    def _finish_probe(self, *, cache_answers: bool | None) -> None:
+        """
+        Close the breaker if the cache answers and the retry queue is empty; else start the next pause.
+
+        Args:
+            cache_answers: None if the probe was interrupted, which tells nothing: another caller may probe at once.
+        """
         with _lock:
             self.probing = False
             self.queue = {
                 key: invalidation for key, invalidation in self.queue.items() if not invalidation.is_expired()
             }
-            closes = cache_answers and not self.queue
+            closes = cache_answers is True and not self.queue
             if closes:
                 self.retry_at = None
                 _discard(self)
-            elif cache_answers:  # and other invalidations were queued meanwhile
-                self.retry_at = monotonic()
-            else:
+            elif cache_answers is False:
                 self._start_pause()
+            else:  # other invalidations were queued meanwhile, or the probe was interrupted
+                self.retry_at = monotonic()
         if closes:
             emit(Event("breaker_closed", cache=self.alias))
 
@@ -165,7 +170,11 @@ def record_failure(alias: str, error: Exception | None = None) -> None:
 
 
 def enqueue_pending(
-    alias: str, invalidations: Mapping[str, PendingInvalidation], flush: Callable[[Breaker], bool]
+    alias: str,
+    invalidations: Mapping[str, PendingInvalidation],
+    flush: Callable[[Breaker], bool],
+    *,
+    pauses: bool = True,
 ) -> list[str]:
     """
     Queue invalidations that a cache has not acknowledged; open its breaker at once, also if BREAKER_FAILURES is 0.
@@ -176,6 +185,9 @@ def enqueue_pending(
         invalidations: By key.
 
         flush: Delivers the queue of a breaker, and tells whether the cache has taken all of it.
+
+        pauses: Whether the breaker pauses before it probes. The next command probes at once where the cache is well,
+            and the command was interrupted.
 
     Returns:
         The keys that were not in the queue.
@@ -189,8 +201,10 @@ def enqueue_pending(
         breaker.queue.update(invalidations)
         breaker.flush = flush
         opens = breaker.retry_at is None
-        if opens:
+        if opens and pauses:
             breaker._start_pause()  # noqa: SLF001 -- ours
+        elif opens:  # no command has failed: the next one probes, and invalidations are sent at once
+            breaker.retry_at, breaker.fails_fast = monotonic(), True
     if opens:
         emit(Event("breaker_opened", cache=alias, reason="an invalidation was not acknowledged"))
     return new

@@ -3,13 +3,14 @@
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import zip_longest
 from typing import Any
 
 from django.db.models import Model, QuerySet
+
+from cachedeco.runtime.interrupts import pass_interrupt
 
 # Pairs that were visited, by their ids. The objects are kept alive, or a new object could get the id of a freed one.
 Visited = dict[tuple[int, int], tuple[object, object]]
@@ -73,8 +74,10 @@ def _pairs_of_objects(value: Any, other: Any) -> Pairs | None:
     if type(value).__eq__ is object.__eq__ and not isinstance(value, Enum):  # type: ignore[comparison-overlap] # bound and not
         # Not the pickles themselves: those of two equal objects differ by the order of a set, or by which of two equal
         # texts are one object.
-        with suppress(Exception):  # __reduce_ex__ of the user's class may raise anything
+        try:
             return _pairs_of_reduced(_reduce(value), _reduce(other))
+        except Exception as error:  # noqa: BLE001 -- __reduce_ex__ of the user's class may raise anything
+            pass_interrupt(error)
     return None
 
 
@@ -110,13 +113,16 @@ def _prefetched(row: Model) -> Mapping[str, Any]:
 
 
 def _are_equal(value: object, other: object) -> bool:
-    with suppress(Exception):  # the == of an array has no truth value
+    try:
         if value == other:
             return True
+    except Exception as error:  # noqa: BLE001 -- the == of an array has no truth value
+        pass_interrupt(error)
     try:
         # For a value that is not equal to itself, such as float("nan"), or whose == raises.
         return _pickle(value) == _pickle(other)
-    except Exception:  # noqa: BLE001 -- pickling the user's class may raise anything
+    except Exception as error:  # noqa: BLE001 -- pickling the user's class may raise anything
+        pass_interrupt(error)
         return type(value) is type(other)  # a value that can't be pickled is never served from the cache
 
 

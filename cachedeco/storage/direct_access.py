@@ -15,6 +15,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient, RedisSerializer
 
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.redis_connections import RedisConnections
 
 # redis-py's pools that make their connections of a class and arguments alone.
@@ -143,5 +144,6 @@ def _client_of(cache: Any) -> Any:
     """Return the client of a cache; None if it can't be made, which is an error of the first command."""
     try:
         return cache._cache  # noqa: SLF001
-    except Exception:  # noqa: BLE001 -- a missing client library, or an option: importing may raise anything
+    except Exception as error:  # noqa: BLE001 -- a missing client library, or an option: importing may raise anything
+        pass_interrupt(error)
         return None

@@ -57,6 +57,7 @@ from struct import Struct
 from time import time
 from typing import Any, Final, NamedTuple
 
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import key_beside
 from cachedeco.storage.model_pickles import are_current, digest_here
 from cachedeco.storage.serializers import COUNT, EntrySerializer
@@ -211,6 +212,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
     try:
         value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+        pass_interrupt(error)
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
     return new_tuple(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from django.core.cache.backends.base import BaseCache, default_key_func
 
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import LONGEST_KEY, USUAL_KEY_BUDGET, digest_key, is_valid_key
 from cachedeco.storage.connections import open_cache, scope_of
 
@@ -98,6 +99,7 @@ class Keyspace(NamedTuple):
             try:
                 whole = str(self.cache.make_key(key))
             except Exception as error:
+                pass_interrupt(error)
                 raise KeyFunctionError(self.alias, key) from error
         # What a KEY_FUNCTION adds may be too long, or contain a space.
         return whole if len(whole) <= LONGEST_KEY and is_valid_key(whole) else digest_key(whole, LONGEST_KEY)

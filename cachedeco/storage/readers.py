@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from django.core.cache.backends.base import BaseCache
 
+from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.direct_access import (
     LocalMemory,
     bytes_in_pickles,
@@ -70,10 +71,9 @@ def closing_if_interrupted(cache: BaseCache) -> Generator[None]:
     """Close a cache object after an interrupt: after an exception of its own a client does so itself."""
     try:
         yield
-    except Exception:
-        raise
-    except BaseException:
-        cache.close()
+    except BaseException as error:
+        if is_interrupt(error):
+            cache.close()
         raise
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from os import getpid
 from typing import Any, TypeVar
 
+from cachedeco.runtime.interrupts import pass_interrupt
+
 T = TypeVar("T")
 
 
@@ -77,5 +79,6 @@ def _is_readable(connection: Any) -> bool:
     """Tell whether a kept connection has bytes to read, or was closed by the server."""
     try:
         return bool(connection.can_read())
-    except Exception:  # noqa: BLE001 -- of the socket or redis-py: it is of no more use
+    except Exception as error:  # noqa: BLE001 -- of the socket or redis-py: it is of no more use
+        pass_interrupt(error)
         return True

@@ -17,6 +17,7 @@ from django.core.cache.backends.db import DatabaseCache
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.breaker import breakers, is_foreign, is_outage, is_refused_at_once, record_failure
 from cachedeco.storage.connections import connection
 from cachedeco.storage.keyspace import Keyspace, keyspace
@@ -155,15 +156,16 @@ class Store:
         """`set_each()` that ignores the breaker, and raises what the cache raises."""
         return connection(self.alias).writer.set_each([_whole_item(item) for item in items])
 
-    def delete(self, key: str) -> None:
-        """Best-effort delete."""
+    def delete(self, key: str) -> bool:
+        """Best-effort delete; True proves that the key was there and is gone."""
         if self._breaker_refuses():
-            return
+            return False
         try:
-            delete(connection(self.alias).cache, key)
+            return delete(connection(self.alias).cache, key)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
             self._record_failure("Deleting failed", key, error)
+            return False
 
     def delete_unguarded(self, key: str) -> bool:
         """Delete a key, ignoring the breaker; True proves that it was there and is gone."""
@@ -228,7 +230,7 @@ class Store:
 
     def pass_on(self, error: Exception) -> None:
         """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
-        if is_foreign(error, type(connection(self.alias).cache)):
+        if is_interrupt(error) or is_foreign(error, type(connection(self.alias).cache)):
             raise error
 
     def _breaker_refuses(self) -> bool:

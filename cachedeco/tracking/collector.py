@@ -105,9 +105,11 @@ innermost: ContextVar[Computation | None] = ContextVar("cachedeco_computation", 
 
 def _current_computation() -> Computation | None:
     """Return the innermost computation of this thread or task that has not ended: a task may outlive its parents."""
-    computation = innermost.get()
+    computation = found = innermost.get()
     while computation is not None and computation.has_ended:
         computation = computation.parent
+    if computation is not found:  # here the parents have ended, or an interrupt came between the lines of their end
+        innermost.set(computation)
     return computation
 
 
@@ -133,10 +135,12 @@ def collect_dependencies(
         innermost.set(computation)
         yield computation
     finally:
-        computation.has_ended = True
-        # An abandoned coroutine is closed in any context, where another computation may be the innermost one.
-        if innermost.get() is computation:
-            innermost.set(parent)
+        try:
+            computation.has_ended = True
+        finally:  # an interrupt between the two is mended by the next look
+            # An abandoned coroutine is closed in any context, where another computation may be the innermost one.
+            if innermost.get() is computation:
+                innermost.set(parent)
 
 
 def is_leading() -> bool:

@@ -257,7 +257,9 @@ def test_commands_are_parsed_right(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     make_rows()
 
-    call_command("dumpdata", "tests", "auth", exclude=["tests.squadview", "tests.squadtotal"], output=str(path), verbosity=0)
+    call_command(
+        "dumpdata", "tests", "auth", exclude=["tests.squadview", "tests.squadtotal"], output=str(path), verbosity=0
+    )
     call_command("loaddata", str(path), verbosity=0)
     call_command("flush", interactive=False, verbosity=0)
 

@@ -27,3 +27,12 @@ def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
 def test_nobody_gets_another_tenants_value_without_a_cache(backend: Backend, weather: Weather) -> None:
     """Callers of three tenants share no computation where no server answers, or takes no more memory."""
     assert "" == faults_of(storm(backend, CALM, weather=weather))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exception_of_a_signal_leaves_nothing_behind(backend: Backend) -> None:
+    """Each reaches its caller and no other one; no flight, lease, breaker or half-read connection stays."""
+    tally = storm(backend, SHORT)
+
+    assert "" == faults_of(tally)
+    assert tally.signals > 0

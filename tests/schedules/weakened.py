@@ -6,7 +6,7 @@ from typing import Any
 
 from cachedeco.loading import single_flight
 from cachedeco.loading.computing import Load, Results, _results_of_error
-from cachedeco.loading.leases import claim_stamps
+from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
@@ -43,9 +43,10 @@ def _stored_without_marks(policy: CachePolicy, entries: Any, on_failure: Any = N
         policy.store.delete(key)
 
 
-def _claimed_always(load: Load) -> Any:
-    stamps, lease, _ = _claim(load)
-    return stamps, lease, lease is not None
+def _claimed_always(load: Load, held: Held) -> Any:
+    stamps, lease = _claim(load, held)
+    held[:] = [lease] if lease else []
+    return stamps, lease
 
 
 def _thoughtful(*args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,7 @@
 """A computation that others wait for does not end: its caller is cancelled, interrupted, or gone."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -45,6 +46,38 @@ def caught(call: Callable[[], object], error: type[BaseException]) -> type[BaseE
         call()
         return None
     return error
+
+
+def test_exception_of_a_signal_does_not_reach_others(boarding: Boarding) -> None:
+    """It belongs to the leader, whose thread was interrupted: it is no error of the function, and is not remembered."""
+    gate, first = Gate(), iter([True])
+    gate.shut()
+
+    class Expired(Exception):  # noqa: N818 -- as a deadline of the user's is called
+        """Raised by the handler."""
+
+    def expire(_number: int, _frame: object) -> None:
+        raise Expired
+
+    @cached_query(ignore=("gate", "first", "expire"), cache_exceptions={Exception: 60}, stale_if_error=60)
+    def value() -> str:
+        if next(first, False):
+            gate.wait_to_pass()
+            expire(signal.SIGALRM, None)
+        return "value"
+
+    before = signal.signal(signal.SIGALRM, expire)
+    try:
+        with ExitStack() as threads:
+            leader = threads.enter_context(started(lambda: caught(value, Expired)))
+            gate.wait_reached()
+            others = [threads.enter_context(started(value)) for _ in range(3)]
+            boarding.wait_for_followers(3)
+            gate.open()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert (Expired, ["value"] * 3) == (leader.result(), [each.result() for each in others])
 
 
 class Scene:
