@@ -1,1 +1,1 @@
-"""Invalidation: namespaces, tokens, delivery at commit, model signals, retry queue."""
+"""Invalidation: namespaces, tokens, writes at the SQL, parts of tables, delivery at commit, retry queue."""

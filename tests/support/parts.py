@@ -220,9 +220,10 @@ class PartsWorld:
     def _upsert(self, write: Write) -> None:
         row = self._row(write)
         pk = 1 if row is None else row.pk
+        keys = None if connections[self.alias].vendor == "mysql" else ["pk"]
         new = Player(pk=pk, name="upsert", squad_id=self._squad(write), number=write.number)
         Player.objects.using(self.alias).bulk_create(
-            [new], update_conflicts=True, unique_fields=["pk"], update_fields=["name", "squad", "number"]
+            [new], update_conflicts=True, unique_fields=keys, update_fields=["name", "squad", "number"]
         )
 
     @contextmanager

@@ -6,15 +6,13 @@ from threading import Event, Thread
 
 import pytest
 from django.db import OperationalError, connections, transaction
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker
 
-from cachedeco import MISSING, cached_query, rows
+from cachedeco import cached_query, rows
 from tests.invalidation.dependencies.roster import kept
 from tests.models import Fan, League, Lineup, Match, Player, Scarf, Skill, Squad, YouthSquad
 from tests.support.databases import connected, postgresql_on
-from tests.support.parts import WRITES, PartsWorld, Write, by_squad
+from tests.support.parts import PartsWorld, by_squad
 from tests.support.postgres import PostgreSQL
 from tests.support.threads import in_thread
 
@@ -31,40 +29,10 @@ def _postgresql(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("_postgresql")
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(WRITES, min_size=1, max_size=6))
-def test_no_history_leaves_a_part_stale_or_ends_one_without_need(history: list[Write]) -> None:
-    """Each stored part is as in the database; saves, inserts and deletes end the parts of their rows alone."""
-    world = PartsWorld(ALIAS)
-
-    for write in history:
-        world.run(write)
-
-
-@cached_query(depends_on=[rows(Squad, pk="{pk}")], name="tests.dependencies.postgresql.squad")
-def squad_name(pk: int) -> str | None:
-    """Return the name of a squad, None if there is none."""
-    return Squad.objects.using(ALIAS).filter(pk=pk).values_list("name", flat=True).first()
-
-
 @cached_query(depends_on=[rows(Match, day="{day}")], name="tests.dependencies.postgresql.matches")
 def matches_on(day: date) -> int:
     """Return how many matches are on a day."""
     return Match.objects.using(ALIAS).filter(day=day).count()
-
-
-@pytest.mark.usefixtures("_postgresql")
-def test_generated_key_is_read_and_left_for_django() -> None:
-    """The primary key that the server returns names the part of the new row, and reaches the instance."""
-    first = Squad.objects.using(ALIAS).create(name="North")
-    before = [squad_name(pk) for pk in (first.pk, first.pk + 1)]
-
-    second = Squad.objects.using(ALIAS).create(name="East")
-
-    assert (["North", None], first.pk + 1) == (before, second.pk)
-    assert ("North", MISSING) == (squad_name.peek(first.pk), squad_name.peek(second.pk))
-    assert "East" == squad_name(second.pk)
 
 
 @pytest.mark.usefixtures("_postgresql")
