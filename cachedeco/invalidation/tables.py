@@ -47,6 +47,7 @@ class Effect(NamedTuple):
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()  #: those whose entries it ends, expanded; ignored ones are left out
+    kept: frozenset[str] = frozenset()  #: those that it writes without ending entries: ignored tables and columns
     ignored: frozenset[str] = frozenset()  #: tables of the setting IGNORED_TABLES that it reads
     unknown: frozenset[str] = frozenset()  #: what it reads that is no table of a model: a view, a function
     verb: str = ""
@@ -138,9 +139,11 @@ class Tables:
 
     def _expanded(self, statement: Statement) -> Effect:
         reads = statement.reads - self.ignored
+        writes = self._written_by(statement)
         return Effect(
             reads,
-            self._written_by(statement),
+            writes,
+            statement.writes - writes,
             statement.reads & self.ignored,
             statement.unknown - self._own,
             statement.verb,
