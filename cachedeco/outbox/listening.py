@@ -1,5 +1,6 @@
 """Wait for the NOTIFY of triggers, and for a signal: the pause of the deliverer's loop."""
 
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from selectors import EVENT_READ, DefaultSelector
@@ -75,8 +76,8 @@ class Listener:
             else:
                 self._deaf.discard(connection.alias)
 
-    def wait(self, seconds: float, stop: Stop) -> None:
-        """Return when a trigger has recorded something, when the flag is set, or after so many seconds."""
+    def wait(self, seconds: float, stop: Stop) -> bool:
+        """Return True when a trigger has recorded something or the flag is set, False after so many seconds."""
         end = monotonic() + seconds
         with DefaultSelector() as selector:
             selector.register(stop, EVENT_READ)
@@ -86,9 +87,10 @@ class Listener:
             while (left := end - monotonic()) > 0:
                 for key, _ in selector.select(left):
                     if key.data is None or self._take_notices(key.data):
-                        return
+                        return True
                     # The server is gone. Not at once again, or the loop would spin until it is back.
                     selector.unregister(key.fileobj)
+        return False
 
     def close(self) -> None:
         """Close the connections."""
@@ -100,9 +102,7 @@ class Listener:
         connection.set_autocommit(True)
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-        driver: Any = connection.connection
-        if hasattr(driver, "add_notify_handler"):  # psycopg 3, which keeps all notices for later without a handler
-            driver.add_notify_handler(_drop_notice)
+        _drop_notices(connection.connection)
 
     def _take_notices(self, connection: BaseDatabaseWrapper) -> bool:
         """Read what the server has sent; return False if the connection is broken, and close it."""
@@ -113,15 +113,12 @@ class Listener:
             with suppress(Exception):
                 connection.close()
             return False
-        _drop_list_of_notices(connection.connection)
         return True
 
 
-def _drop_notice(_: object) -> None:
-    """Take a notice: that it came is all that it tells."""
-
-
-def _drop_list_of_notices(driver: Any) -> None:
-    """Empty the list in which psycopg 2 keeps notices; in psycopg 3 the name is a method."""
-    if isinstance(driver.notifies, list):
-        driver.notifies.clear()
+def _drop_notices(driver: Any) -> None:
+    """Have the driver keep no notices: that one came is all that it tells."""
+    if hasattr(driver, "add_notify_handler"):  # psycopg 3
+        driver.add_notify_handler(lambda _: None)
+    else:
+        driver.notifies = deque(maxlen=1)  # psycopg 2 documents that the list can be replaced

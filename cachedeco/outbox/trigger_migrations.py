@@ -102,7 +102,7 @@ class Planner:
         for key in dict.fromkeys(key for plan in plans for key in plan):
             for operation in self._loader.disk_migrations[key].operations:
                 if isinstance(operation, AddTriggers):
-                    found |= dict.fromkeys(operation.tables, key[0])
+                    found |= dict.fromkeys(operation.tables, str(key[0]))
                 elif isinstance(operation, RemoveTriggers):
                     found = {table: label for table, label in found.items() if table not in operation.tables}
         return found

@@ -38,6 +38,14 @@ class Nowhere:
         return False if app_label == "cachedeco_outbox" else None
 
 
+class Elsewhere:
+    """A router that has the models of the tests in no database."""
+
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
+        """Say that the tables are not to be."""
+        return False if app_label == "tests" else None
+
+
 @cached_query(using=ALIAS, namespace="club:{pk}", name="outbox.name_of")
 def name_of(pk: int) -> str:
     """Return the name of a club."""

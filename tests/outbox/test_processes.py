@@ -5,16 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from django.db import connections
+from django.db.migrations.state import ProjectState
 
 from cachedeco import MISSING, Namespace
 from cachedeco.outbox.models import Row, rows
+from cachedeco.outbox.triggers import AddTriggers
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
 from tests.outbox.sites import ALIAS, name_of, waiting_and_done
+from tests.support.postgres import PostgreSQL
 from tests.support.stored import whole
 from tests.support.threads import PATIENCE_SECONDS
 
@@ -106,3 +111,28 @@ def test_process_records_because_the_app_is_installed(start: Start) -> None:
     start("tests.outbox.dying", str(pk)).communicate(timeout=PATIENCE_SECONDS)
 
     assert (1, 1) == waiting_and_done()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_write_from_outside_wakes_a_loop(start: Start, postgresql_server: PostgreSQL) -> None:
+    """A loop that pauses for an hour delivers what a trigger records, as soon as it is committed."""
+    with connections[ALIAS].schema_editor() as editor:
+        AddTriggers(tables=["tests_club"]).database_forwards("tests", editor, ProjectState(), ProjectState())
+    looping = start(*DELIVER, "--loop", "--every", "3600", "--database", ALIAS)
+    assert looping.stdout is not None
+    watchdog = threading.Timer(PATIENCE_SECONDS * 3, looping.kill)
+    watchdog.start()
+
+    said = []
+    with psycopg.connect(postgresql_server.location, autocommit=True) as psql:
+        for _ in range(2):  # the first one may come before the loop has begun to listen, and is replayed then, too
+            psql.execute("INSERT INTO tests_club (name) VALUES ('new')")
+            said.append(looping.stdout.readline())
+    looping.terminate()
+    rest = looping.communicate(timeout=PATIENCE_SECONDS)
+    watchdog.cancel()
+    with connections[ALIAS].schema_editor() as editor:
+        AddTriggers(tables=["tests_club"]).database_backwards("tests", editor, ProjectState(), ProjectState())
+
+    assert ["4 delivered", "4 delivered, 0 replayed, 0 waiting.\n"] == [said[0].partition(",")[0], said[1]]
+    assert (("", ""), 0, 0) == (rest, looping.returncode, waiting_and_done()[0])
