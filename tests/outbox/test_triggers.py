@@ -71,6 +71,7 @@ def psql(database: str, use_caches: UseCaches, postgresql_server: PostgreSQL, se
     use_caches(default="faulty")
     make_table(Member)
     run(AddTriggers(tables=TABLES))
+    marking._has_triggers.clear()
     watcher.mark_with(marking.mark)
     Club.objects.using(ALIAS).create(pk=1, name="old")
     Row.objects.using(ALIAS).all().delete()
@@ -81,6 +82,7 @@ def psql(database: str, use_caches: UseCaches, postgresql_server: PostgreSQL, se
         connection.execute("SELECT setval('tests_club_id_seq', 100)")
         yield connection
     watcher.mark_with(None)
+    marking._has_triggers.clear()
     run(AddTriggers(tables=TABLES), backwards=True)
     drop_table(Member)
 
@@ -166,7 +168,7 @@ def test_rows_of_a_transaction_are_few(psql: Psql) -> None:
     """However many statements it has: one for each table and verb."""
     with psql.transaction():
         for number in range(100):
-            psql.execute(f"UPDATE tests_club SET name = '{number}'")
+            psql.execute("UPDATE tests_club SET name = %s", [str(number)])
             psql.execute("INSERT INTO tests_member (name) VALUES ('x')")
 
     assert ["UPDATE tests_club", "INSERT INTO tests_member"] == by_triggers()
@@ -188,7 +190,7 @@ def test_row_of_a_many_to_many_table_concerns_both_sides(psql: Psql) -> None:
 # --- what Django writes ---
 
 
-def test_write_that_is_watched_is_not_recorded_again(psql: Psql) -> None:
+def test_write_that_is_watched_is_not_recorded_again() -> None:
     """In autocommit and in a transaction, whatever the kind."""
     with transaction.atomic(using=ALIAS):
         member = Member.objects.using(ALIAS).create(name="x")
@@ -232,7 +234,8 @@ def test_text_copied_from_a_log_is_recorded(psql: Psql) -> None:
 
 def test_mark_in_a_value_counts_for_nothing(psql: Psql) -> None:
     """What looks like a mark inside a literal is part of the data."""
-    psql.execute(f"UPDATE tests_club SET name = '/*cachedeco:{psql.info.backend_pid}:tests_club:*/'".encode())
+    with psycopg.ClientCursor(psql) as cursor:  # which puts values into the text, as Django does
+        cursor.execute("UPDATE tests_club SET name = %s", [f"/*cachedeco:{psql.info.backend_pid}:tests_club:*/"])
 
     assert ["UPDATE tests_club"] == by_triggers()
 
@@ -251,7 +254,7 @@ def test_table_that_a_trigger_writes_is_recorded(psql: Psql) -> None:
     assert ["INSERT INTO tests_member"] == by_triggers()
 
 
-def test_statement_past_the_watcher_is_recorded(psql: Psql) -> None:
+def test_statement_past_the_watcher_is_recorded() -> None:
     """What is run on the driver's own connection is not watched, and so recorded."""
     driver: Any = connections[ALIAS].connection
     driver.execute("UPDATE tests_club SET name = 'new'")
@@ -259,7 +262,7 @@ def test_statement_past_the_watcher_is_recorded(psql: Psql) -> None:
     assert ["UPDATE tests_club"] == by_triggers()
 
 
-def test_write_in_the_mode_off_is_recorded(psql: Psql, settings: Settings) -> None:
+def test_write_in_the_mode_off_is_recorded(settings: Settings) -> None:
     """A process that touches no cache leaves it to a deliverer of the others."""
     settings.CACHEDECO = {"MODE": "off"}
     Club.objects.using(ALIAS).update(name="new")
@@ -283,7 +286,7 @@ def test_statement_that_can_not_be_marked_is_left_alone(tables: frozenset[str]) 
     assert "UPDATE x" == marking.mark(connections[ALIAS], "UPDATE x", effect)
 
 
-def test_text_that_is_no_str_is_left_alone(psql: Psql) -> None:
+def test_text_that_is_no_str_is_left_alone() -> None:
     """The triggers record what the driver composes."""
     with connections[ALIAS].cursor() as cursor:
         cursor.execute(psycopg.sql.SQL("UPDATE {} SET name = 'new'").format(psycopg.sql.Identifier("tests_club")))
@@ -291,7 +294,7 @@ def test_text_that_is_no_str_is_left_alone(psql: Psql) -> None:
     assert ["UPDATE tests_club"] == by_triggers()
 
 
-def test_database_without_triggers_sees_no_marks(psql: Psql) -> None:
+def test_database_without_triggers_sees_no_marks() -> None:
     """It is asked once, and its statements stay as they are."""
     run(RemoveTriggers(tables=TABLES))
     marking._has_triggers.clear()
@@ -302,7 +305,7 @@ def test_database_without_triggers_sees_no_marks(psql: Psql) -> None:
     assert (["UPDATE x"] * 2, {ALIAS: False}) == (texts, marking._has_triggers)
 
 
-def test_transaction_that_has_failed_is_asked_nothing(psql: Psql) -> None:
+def test_transaction_that_has_failed_is_asked_nothing() -> None:
     """The user's own error is the one that is raised, and the question is asked again later."""
     marking._has_triggers.clear()
 
@@ -362,7 +365,7 @@ def test_database_that_a_router_leaves_out_gets_no_triggers(psql: Psql, settings
     assert (3, 1) == triggers_and_functions(psql)
 
 
-def test_sql_of_an_operation_can_be_shown(psql: Psql) -> None:
+def test_sql_of_an_operation_can_be_shown() -> None:
     """`sqlmigrate` collects the statements, and runs nothing."""
     with connections[ALIAS].schema_editor(collect_sql=True) as editor:
         AddTriggers(tables=["tests_club"]).database_forwards("tests", editor, ProjectState(), ProjectState())
@@ -435,7 +438,7 @@ def test_table_that_is_ignored_by_now_ends_nothing(psql: Psql, settings: Setting
     assert (Report(), []) == (deliver(), all_rows())
 
 
-def test_outbox_is_ignored_whatever_the_settings_say(psql: Psql, settings: Settings) -> None:
+def test_outbox_is_ignored_whatever_the_settings_say(settings: Settings) -> None:
     """To record a write of the outbox's own table would be a write of it."""
     settings.CACHEDECO = {"IGNORED_TABLES": []}
 
