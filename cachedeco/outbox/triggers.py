@@ -14,7 +14,7 @@ another client, as it can with a variable of the session. The mark names
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.db import router
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -78,7 +78,7 @@ class TriggerOperation(Operation):
     """Change the triggers of some tables, in the databases on PostgreSQL that have the outbox."""
 
     reduces_to_sql = True
-    serialization_expand_args: Any = ("tables",)
+    serialization_expand_args: ClassVar[Any] = ("tables",)
 
     def __init__(self, tables: Sequence[str]) -> None:
         """Take the names of tables, as in `Meta.db_table`."""

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import connections, transaction
 from django.db.migrations.state import ProjectState
+from psycopg import sql
 from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, cached_query, rows
@@ -15,6 +16,7 @@ from cachedeco.outbox import marking
 from cachedeco.outbox.delivery import Deliverer, Report
 from cachedeco.outbox.models import BY_TRIGGER, Row
 from cachedeco.outbox.triggers import AddTriggers, RemoveTriggers, TriggerOperation
+from cachedeco.testing import capture_events
 from cachedeco.tracking import watcher
 from tests.conftest import UseCaches
 from tests.models import Club, Member
@@ -220,9 +222,9 @@ def test_text_copied_from_a_log_is_recorded(psql: Psql) -> None:
     """A mark counts for the connection that it was made for, and for no other."""
     texts: list[str] = []
 
-    def log(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-        texts.append(sql % params if params else sql)
-        return execute(sql, params, many, context)
+    def log(execute: Any, text: str, params: Any, many: Any, context: Any) -> Any:
+        texts.append(text % params if params else text)
+        return execute(text, params, many, context)
 
     with connections[ALIAS].execute_wrapper(log):
         Club.objects.using(ALIAS).update(name=1)
@@ -289,7 +291,7 @@ def test_statement_that_can_not_be_marked_is_left_alone(tables: frozenset[str]) 
 def test_text_that_is_no_str_is_left_alone() -> None:
     """The triggers record what the driver composes."""
     with connections[ALIAS].cursor() as cursor:
-        cursor.execute(psycopg.sql.SQL("UPDATE {} SET name = 'new'").format(psycopg.sql.Identifier("tests_club")))
+        cursor.execute(sql.SQL("UPDATE {} SET name = 'new'").format(sql.Identifier("tests_club")))
 
     assert ["UPDATE tests_club"] == by_triggers()
 
@@ -309,15 +311,31 @@ def test_transaction_that_has_failed_is_asked_nothing() -> None:
     """The user's own error is the one that is raised, and the question is asked again later."""
     marking._has_triggers.clear()
 
-    with suppress(psycopg.Error, Undone), transaction.atomic(using=ALIAS):
+    effect = watcher.Effect(writes=frozenset({"tests_club"}), verb="update")
+    texts = []
+
+    with suppress(Undone), transaction.atomic(using=ALIAS):
         driver: Any = connections[ALIAS].connection
         with suppress(psycopg.Error):
             driver.execute("SELECT nothing")
-        effect = watcher.Effect(writes=frozenset({"tests_club"}), verb="update")
-        text = marking.mark(connections[ALIAS], "UPDATE x", effect)
+        texts.append(marking.mark(connections[ALIAS], "UPDATE x", effect))
         raise Undone
 
-    assert ("UPDATE x", {}) == (text, marking._has_triggers)
+    assert (["UPDATE x"], {}) == (texts, marking._has_triggers)
+
+
+def test_mark_that_fails_breaks_no_statement() -> None:
+    """It is an event, and the triggers record the statement."""
+
+    def fail(*_: object) -> None:
+        raise ValueError
+
+    watcher.mark_with(fail)
+    with capture_events() as events:
+        Club.objects.using(ALIAS).update(name="new")
+
+    assert ["A statement can't be marked as watched"] == [each.reason for each in events if each.kind == "error"]
+    assert ["UPDATE tests_club"] == by_triggers()
 
 
 # --- the operations ---
