@@ -97,7 +97,7 @@ class Deliverer:
         if connections[using].vendor != "postgresql":
             return
         by_triggers = rows(using).filter(acknowledged=None, cache=BY_TRIGGER).order_by("pk")
-        while not self._stopping():
+        while True:
             with transaction.atomic(using=using):
                 found = list(claim(by_triggers[: self._batch], using))
                 ended = {each for row in found for each in tables_of_models().effect_of(row.key).writes}
@@ -106,7 +106,7 @@ class Deliverer:
                     [Row(cache=each.store.alias, key=each.key, created=0) for each in invalidations_of(ended)]
                 )
                 delete(rows(using).filter(pk__in=[row.pk for row in found]), using)
-            if len(found) < self._batch:
+            if len(found) < self._batch or self._stopping():
                 break
 
     def _count_waiting(self, using: str, unreachable: Iterable[str]) -> int:

@@ -52,9 +52,18 @@ def name_of(pk: int) -> str:
     return Club.objects.using(ALIAS).get(pk=pk).name
 
 
+def create_club() -> int:
+    """Create a club of the name "old", and forget what that has recorded; return its primary key."""
+    key: int = Club.objects.using(ALIAS).create(name="old").pk
+    rows(ALIAS)._raw_delete(ALIAS)
+    return key
+
+
 def rename(pk: int, name: str) -> None:
-    """Change a club's name, and invalidate nothing."""
-    Club.objects.using(ALIAS).filter(pk=pk).update(name=name)
+    """Change a club's name past the watcher, on the driver's own connection, so that this invalidates nothing."""
+    connections[ALIAS].ensure_connection()
+    driver: Any = connections[ALIAS].connection
+    driver.cursor().execute(f"UPDATE tests_club SET name = '{name}' WHERE id = {pk:d}")  # noqa: S608
 
 
 def all_rows() -> list[Row]:

@@ -17,8 +17,7 @@ from cachedeco import MISSING, Namespace
 from cachedeco.outbox.models import Row, rows
 from cachedeco.outbox.triggers import AddTriggers
 from tests.conftest import CacheConfig, UseCaches
-from tests.models import Club
-from tests.outbox.sites import ALIAS, name_of, waiting_and_done
+from tests.outbox.sites import ALIAS, create_club, name_of, waiting_and_done
 from tests.support.postgres import PostgreSQL
 from tests.support.stored import whole
 from tests.support.threads import PATIENCE_SECONDS
@@ -60,7 +59,7 @@ def grow_old() -> None:
 
 def test_process_killed_after_its_commit_has_its_invalidation_delivered_by_another(start: Start) -> None:
     """The change is there, its invalidation is not: until some other process has delivered what the dead one left."""
-    pk = Club.objects.using(ALIAS).create(name="old").pk
+    pk = create_club()
     assert "old" == name_of(pk)
     dying = start("tests.outbox.dying", str(pk))
     dying.communicate(timeout=PATIENCE_SECONDS)
@@ -105,7 +104,7 @@ def test_several_processes_deliver_each_row_once(start: Start) -> None:
 
 def test_process_records_because_the_app_is_installed(start: Start) -> None:
     """Nothing but the app in INSTALLED_APPS is needed: the dead process of these tests has recorded by that."""
-    pk = Club.objects.using(ALIAS).create(name="old").pk
+    pk = create_club()
     Namespace("n", 1).invalidate(using=ALIAS)
 
     start("tests.outbox.dying", str(pk)).communicate(timeout=PATIENCE_SECONDS)
