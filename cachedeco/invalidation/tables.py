@@ -36,6 +36,8 @@ ModelClass = type[Model]
 BY_DATABASE: Final = frozenset(
     {DO_NOTHING, *(getattr(models, name, DO_NOTHING) for name in ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT"))}
 )
+# The label of an app of ours: to record a write of its table would be one more.
+OUTBOX: Final = "cachedeco_outbox"
 # Kinds of statements, and their texts, whose effect is remembered: a site has some hundred.
 MOST_EFFECTS: Final = 4_096
 LONGEST_TEXT: Final = 300
@@ -47,6 +49,7 @@ class Effect(NamedTuple):
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()  #: those whose entries it ends, expanded; ignored ones are left out
+    kept: frozenset[str] = frozenset()  #: the table of an UPDATE that sets columns of the setting IGNORED_COLUMNS only
     ignored: frozenset[str] = frozenset()  #: tables of the setting IGNORED_TABLES that it reads
     unknown: frozenset[str] = frozenset()  #: what it reads that is no table of a model: a view, a function
     verb: str = ""
@@ -63,7 +66,7 @@ class Tables:
         self.models: dict[str, ModelClass] = {model._meta.db_table: model for model in by_management}
         # Who writes these is unknown: what is behind such a name is asked of the database.
         self.unmanaged = frozenset(table for table, model in self.models.items() if not model._meta.managed)
-        self.ignored = frozenset(self._tables_named(settings.IGNORED_TABLES))
+        self.ignored = frozenset(self._tables_named((*settings.IGNORED_TABLES, OUTBOX)))
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
         named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
         self._statement_of = statements.Parser(self.models, named).statement_of
@@ -138,9 +141,11 @@ class Tables:
 
     def _expanded(self, statement: Statement) -> Effect:
         reads = statement.reads - self.ignored
+        writes = self._written_by(statement)
         return Effect(
             reads,
-            self._written_by(statement),
+            writes,
+            statement.writes - writes - self.ignored,
             statement.reads & self.ignored,
             statement.unknown - self._own,
             statement.verb,

@@ -64,12 +64,17 @@ def _end_parts(connection: BaseDatabaseWrapper, tables: frozenset[str], parts: M
 
 
 def _remember(tables: frozenset[str]) -> tuple[Invalidation, ...]:
-    pairs = [(table_namespace(table), rows_of_table(table)) for table in sorted(tables)]
-    several = tuple(_invalidations_of(chain.from_iterable(pairs)))
+    several = tuple(invalidations_of(tables))
     if len(_invalidations) >= MOST_REMEMBERED:
         _invalidations.clear()
     _invalidations[tables] = several
     return several
+
+
+def invalidations_of(tables: Iterable[str]) -> Generator[Invalidation]:
+    """Yield the tokens to replace, in every cache, to end all entries that depend on these tables or rows of them."""
+    pairs = [(table_namespace(table), rows_of_table(table)) for table in sorted(tables)]
+    yield from _invalidations_of(chain.from_iterable(pairs))
 
 
 def _invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation]:

@@ -12,10 +12,13 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Start recording, and register the checks."""
+        """Start recording, mark the statements that are watched, and register the checks."""
         # Imported here, since these modules import the models.
         from cachedeco.invalidation.delivery import record_with
         from cachedeco.outbox import checks  # noqa: F401 -- registers by being imported
+        from cachedeco.outbox.marking import mark
         from cachedeco.outbox.recording import record
+        from cachedeco.tracking.watcher import mark_with
 
         record_with(record)
+        mark_with(mark)

@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 from django.db import connections, router, transaction
 
 from cachedeco.invalidation.delivery import Invalidation, attempt
+from cachedeco.invalidation.tables import tables as tables_of_models
+from cachedeco.invalidation.writes import invalidations_of
 from cachedeco.outbox.heartbeat import Heartbeat, State
-from cachedeco.outbox.models import Row, acknowledge, can_claim, claim, delete, rows
+from cachedeco.outbox.models import BY_TRIGGER, Row, acknowledge, can_claim, claim, delete, rows
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -54,7 +56,7 @@ class Deliverer:
         self, databases: Sequence[str] | None = None, batch: int = 500, stopping: Callable[[], bool] = never_stop
     ) -> None:
         """Create a heartbeat for each cache; nothing is sent."""
-        self._databases = tables() if databases is None else list(databases)
+        self.databases = tables() if databases is None else list(databases)
         self._batch = batch
         self._stopping = stopping
         self._hearts = {alias: Heartbeat(alias) for alias in conf.settings().ALIASES}
@@ -70,7 +72,7 @@ class Deliverer:
         if modes.current_mode() == "off":
             return Report()
         states: dict[str, State] = {alias: heart.beat() for alias, heart in self._hearts.items()}
-        reports = [self._run_on(using, states, replay=replay) for using in self._databases]
+        reports = [self._run_on(using, states, replay=replay) for using in self.databases]
         return Report(*map(sum, zip(*reports, strict=True)))
 
     def _run_on(self, using: str, states: Mapping[str, State], *, replay: bool | None) -> Report:
@@ -78,6 +80,7 @@ class Deliverer:
         reached = [alias for alias, state in states.items() if state != "unreachable"]
         forgetful = [alias for alias in reached if replay or (replay is None and states[alias] == "forgetful")]
         try:
+            self._expand(using)
             waiting = self._count_waiting(using, set(states).difference(reached))
             delivered, lost = self._deliver(using, reached)
             replayed = sum(self._replay(using, alias) for alias in forgetful)
@@ -90,6 +93,23 @@ class Deliverer:
             self._require_replay(forgetful)
             return Report()
         return Report(delivered, replayed, waiting + lost)
+
+    def _expand(self, using: str) -> None:
+        """Replace the rows of triggers by rows of the tokens that such writes end, in the caches of the settings."""
+        if connections[using].vendor != "postgresql":
+            return
+        by_triggers = rows(using).filter(acknowledged=None, cache=BY_TRIGGER).order_by("pk")
+        while True:
+            with transaction.atomic(using=using):
+                found = list(claim(by_triggers[: self._batch], using))
+                ended = {each for row in found for each in tables_of_models().effect_of(row.key).writes}
+                # Created long ago: no process delivers them by itself, so a deliverer waits for none.
+                rows(using).bulk_create(
+                    [Row(cache=each.store.alias, key=each.key, created=0) for each in invalidations_of(ended)]
+                )
+                delete(rows(using).filter(pk__in=[row.pk for row in found]), using)
+            if len(found) < self._batch or self._stopping():
+                break
 
     def _count_waiting(self, using: str, unreachable: Iterable[str]) -> int:
         """Count the rows of unreachable caches; none is tried, since each failure would be an event."""

@@ -11,11 +11,15 @@ from cachedeco.runtime import conf
 # Parameters of one statement, below the limits of the databases: Oracle 1000, an old SQLite 999.
 MAX_PARAMETERS: Final = 500
 
+# In the column `cache` of rows that a trigger has inserted: they concern every cache, and `key` is a statement without
+# its details, such as "UPDATE clubs_club". A deliverer replaces them by rows of the tokens that such a write ends.
+BY_TRIGGER: Final = ""
+
 
 class Row(models.Model):
     """One token to replace. Times are seconds since 1970, which need no time zone."""
 
-    cache = models.CharField(max_length=100)  #: alias of the cache
+    cache = models.CharField(max_length=100)  #: alias of the cache, or BY_TRIGGER
     key = models.CharField(max_length=250)  #: whole, as the cache's server gets it; 250 is memcached's limit
     lifetime = models.FloatField(null=True)  #: seconds that the new token lives, None for ever
     created = models.FloatField()

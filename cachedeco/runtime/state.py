@@ -177,6 +177,7 @@ PIECES: Final = (
     Piece("tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others"),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
     Piece("tracking.views", "_behind", "the tables behind the names of views, as databases have told", test=EMPTIED),
+    Piece("tracking.watcher", "_mark", "what marks the statements that are watched: the outbox"),
     # --- loading ---
     Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
     Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),
@@ -209,6 +210,7 @@ PIECES: Final = (
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
     Piece("backends.ring", "_server_chooser", "functions from keys to servers, cached by servers"),
+    Piece("outbox.marking", "_has_triggers", "which databases have triggers, by alias", test=EMPTIED),
     Piece("testing.isolation", "_is_in_force", "whether caches are isolated"),
     Piece("testing.isolation", "_scopes", "the prefix of all keys now; the test kit renews it"),
     Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("isolate_new_settings")),

@@ -10,6 +10,7 @@ Nothing here raises: a text that can't be understood has written every table. Th
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from django.core.signals import request_finished, request_started
@@ -33,6 +34,12 @@ UNREAD: Final = "A statement can't be understood, and counts as a write of every
 BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
 
 
+Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
+
+# Swapped whole by mark_with().
+_mark: Mark | None = None
+
+
 class Execute(Protocol):
     """What runs a statement: the next wrapper, or Django's cursor."""
 
@@ -44,11 +51,14 @@ class Execute(Protocol):
 def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
     """Run a statement, and tell what it writes and reads."""
     effect = _begin(sql, context["connection"], context["cursor"])
+    text = sql
+    if _mark is not None and (effect.writes or effect.kept):
+        text = _marked(_mark, context["connection"], sql, effect)
     if not effect.writes and effect.verb not in BOUNDARIES:
-        return execute(sql, params, many, context)
+        return execute(text, params, many, context)
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
-        result = execute(sql, params, many, context)
+        result = execute(text, params, many, context)
         returned_rows.fetch(context["connection"], context["cursor"])
         return result
     finally:
@@ -61,6 +71,24 @@ def _begin(sql: Any, connection: BaseDatabaseWrapper, cursor: object) -> Effect:
     if collector.innermost.get() is not None:
         collector.note_statement(effect, connection, cursor)
     return effect
+
+
+def mark_with(mark: Mark | None) -> None:
+    """
+    Pass the text of every statement that writes through a function, which may add a comment; None removes it.
+
+    By the comment, triggers of the database tell the writes that are watched from those that are not.
+    """
+    global _mark  # noqa: PLW0603 -- swapped whole, as said above
+    _mark = mark
+
+
+def _marked(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
+    try:
+        return mark(connection, sql, effect)
+    except Exception as error:  # noqa: BLE001 -- the user's statement runs, and without a mark the triggers record it
+        emit(Event("error", reason="A statement can't be marked as watched", error=error))
+        return sql
 
 
 def _effect_of(sql: Any) -> Effect:

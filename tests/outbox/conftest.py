@@ -13,7 +13,7 @@ from cachedeco.outbox import delivery as outbox_delivery
 from cachedeco.outbox import models, recording
 from tests.conftest import UseCaches
 from tests.models import Club
-from tests.outbox.sites import ALIAS, KINDS, mariadb, migrate, name_of, sqlite_at
+from tests.outbox.sites import ALIAS, KINDS, create_club, mariadb, migrate, name_of, sqlite_at
 from tests.support.clubs import assert_nothing_waits
 from tests.support.databases import connected, postgresql_on
 from tests.support.postgres import PostgreSQL
@@ -96,7 +96,7 @@ def database(
     else:
         settings = request.getfixturevalue("mariadb_settings")
     with django_db_blocker.unblock(), connected(ALIAS, settings):
-        for model in (models.Row, Club):
+        for model in (Club, models.Row):
             model._default_manager.using(ALIAS)._raw_delete(ALIAS)
         yield kind
 
@@ -106,6 +106,6 @@ def pk(database: str, use_caches: UseCaches) -> int:
     """Give the primary key of a club of the name "old", whose function was called, on a cache that can misbehave."""
     assert database
     use_caches(default="faulty")
-    key: int = Club.objects.using(ALIAS).create(name="old").pk
+    key = create_club()
     assert "old" == name_of(key)
     return key

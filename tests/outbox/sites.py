@@ -38,15 +38,32 @@ class Nowhere:
         return False if app_label == "cachedeco_outbox" else None
 
 
+class Elsewhere:
+    """A router that has the models of the tests in no database."""
+
+    def allow_migrate(self, db: str, app_label: str, **_: object) -> bool | None:  # noqa: ARG002 -- Django's signature
+        """Say that the tables are not to be."""
+        return False if app_label == "tests" else None
+
+
 @cached_query(using=ALIAS, namespace="club:{pk}", name="outbox.name_of")
 def name_of(pk: int) -> str:
     """Return the name of a club."""
     return Club.objects.using(ALIAS).get(pk=pk).name
 
 
+def create_club() -> int:
+    """Create a club of the name "old", and forget what that has recorded; return its primary key."""
+    key: int = Club.objects.using(ALIAS).create(name="old").pk
+    rows(ALIAS)._raw_delete(ALIAS)
+    return key
+
+
 def rename(pk: int, name: str) -> None:
-    """Change a club's name, and invalidate nothing."""
-    Club.objects.using(ALIAS).filter(pk=pk).update(name=name)
+    """Change a club's name past the watcher, on the driver's own connection, so that this invalidates nothing."""
+    connections[ALIAS].ensure_connection()
+    driver: Any = connections[ALIAS].connection
+    driver.cursor().execute(f"UPDATE tests_club SET name = '{name}' WHERE id = {pk:d}")  # noqa: S608
 
 
 def all_rows() -> list[Row]:

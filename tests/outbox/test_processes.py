@@ -5,16 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from django.db import connections
+from django.db.migrations.state import ProjectState
 
 from cachedeco import MISSING, Namespace
 from cachedeco.outbox.models import Row, rows
+from cachedeco.outbox.triggers import AddTriggers
 from tests.conftest import CacheConfig, UseCaches
-from tests.models import Club
-from tests.outbox.sites import ALIAS, name_of, waiting_and_done
+from tests.outbox.sites import ALIAS, create_club, name_of, waiting_and_done
+from tests.support.postgres import PostgreSQL
 from tests.support.stored import whole
 from tests.support.threads import PATIENCE_SECONDS
 
@@ -55,7 +59,7 @@ def grow_old() -> None:
 
 def test_process_killed_after_its_commit_has_its_invalidation_delivered_by_another(start: Start) -> None:
     """The change is there, its invalidation is not: until some other process has delivered what the dead one left."""
-    pk = Club.objects.using(ALIAS).create(name="old").pk
+    pk = create_club()
     assert "old" == name_of(pk)
     dying = start("tests.outbox.dying", str(pk))
     dying.communicate(timeout=PATIENCE_SECONDS)
@@ -100,9 +104,34 @@ def test_several_processes_deliver_each_row_once(start: Start) -> None:
 
 def test_process_records_because_the_app_is_installed(start: Start) -> None:
     """Nothing but the app in INSTALLED_APPS is needed: the dead process of these tests has recorded by that."""
-    pk = Club.objects.using(ALIAS).create(name="old").pk
+    pk = create_club()
     Namespace("n", 1).invalidate(using=ALIAS)
 
     start("tests.outbox.dying", str(pk)).communicate(timeout=PATIENCE_SECONDS)
 
     assert (1, 1) == waiting_and_done()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_write_from_outside_wakes_a_loop(start: Start, postgresql_server: PostgreSQL) -> None:
+    """A loop that pauses for an hour delivers what a trigger records, as soon as it is committed."""
+    with connections[ALIAS].schema_editor() as editor:
+        AddTriggers(tables=["tests_club"]).database_forwards("tests", editor, ProjectState(), ProjectState())
+    looping = start(*DELIVER, "--loop", "--every", "3600", "--database", ALIAS)
+    assert looping.stdout is not None
+    watchdog = threading.Timer(PATIENCE_SECONDS * 3, looping.kill)
+    watchdog.start()
+
+    said = []
+    with psycopg.connect(postgresql_server.location, autocommit=True) as psql:
+        for _ in range(2):  # the first one may come before the loop has begun to listen, and is replayed then, too
+            psql.execute("INSERT INTO tests_club (name) VALUES ('new')")
+            said.append(looping.stdout.readline())
+    looping.terminate()
+    rest = looping.communicate(timeout=PATIENCE_SECONDS)
+    watchdog.cancel()
+    with connections[ALIAS].schema_editor() as editor:
+        AddTriggers(tables=["tests_club"]).database_backwards("tests", editor, ProjectState(), ProjectState())
+
+    assert ["4 delivered", "4 delivered, 0 replayed, 0 waiting.\n"] == [said[0].partition(",")[0], said[1]]
+    assert (("", ""), 0, 0) == (rest, looping.returncode, waiting_and_done()[0])

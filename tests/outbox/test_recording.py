@@ -13,6 +13,7 @@ from pytest_django import Settings
 from cachedeco import MISSING, Event, Namespace
 from cachedeco.outbox.models import Row
 from cachedeco.testing import capture_events
+from tests.models import Club
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
 from tests.support.clubs import Undone
 from tests.support.faults import faulty
@@ -116,6 +117,27 @@ def test_invalidation_outside_of_transactions_is_recorded(pk: int) -> None:
     name_of.invalidate(pk)
 
     assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
+def test_insert_in_autocommit_stays_and_is_recorded(database: str) -> None:
+    """SQLite commits it with the last row that it returns: its invalidation is recorded, and is no end of it."""
+    key = Club.objects.using(ALIAS).create(name="new").pk
+
+    assert ["new"] == list(Club.objects.using(ALIAS).filter(pk=key).values_list("name", flat=True))
+    assert ((4, 0) if database == "sqlite" else (0, 4)) == waiting_and_done()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_insert_in_autocommit_stays_without_the_table() -> None:
+    """Before `migrate` was run the invalidation is delivered as without an outbox."""
+    drop_table(Row)
+
+    with capture_events() as events:
+        key = Club.objects.using(ALIAS).create(name="new").pk
+
+    make_table(Row)
+    assert ["The outbox can't record an invalidation"] == errors(events)
+    assert 1 == Club.objects.using(ALIAS).filter(pk=key).count()
 
 
 def test_row_is_deleted_at_once_where_nothing_is_to_be_replayed(pk: int, settings: Settings) -> None:

@@ -12,9 +12,8 @@ from redis import Redis as RedisClient
 from cachedeco.outbox.delivery import Deliverer, Report
 from cachedeco.storage.connections import forget_connections
 from tests.conftest import CacheConfig, UseCaches
-from tests.models import Club
 from tests.outbox.conftest import Clock
-from tests.outbox.sites import ALIAS, name_of, rename, waiting_and_done
+from tests.outbox.sites import ALIAS, create_club, name_of, rename, waiting_and_done
 from tests.support.servers import Memcached, Redis
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -51,7 +50,7 @@ def saving_redis(tmp_path: Path) -> Iterator[SavingRedis]:
 
 def called_club() -> int:
     """Make a club, call its function, and return its primary key."""
-    pk: int = Club.objects.using(ALIAS).create(name="old").pk
+    pk: int = create_club()
     assert ("old", "old") == (name_of(pk), name_of.peek(pk))
     return pk
 

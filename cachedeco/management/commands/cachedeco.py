@@ -1,10 +1,9 @@
-"""The management command `manage.py cachedeco`: run a deliverer of the outbox."""
+"""The management command `manage.py cachedeco`: run a deliverer of the outbox, and write migrations with triggers."""
 
 import signal
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -12,19 +11,37 @@ from django.core.management.base import BaseCommand, CommandError
 
 if TYPE_CHECKING:
     from cachedeco.outbox.delivery import Deliverer, Report
-
-# Receives the number of a signal; SimpleQueue is the queue that a signal handler may use.
-Stop = SimpleQueue[int]
+    from cachedeco.outbox.listening import Stop
 
 
 class Command(BaseCommand):
-    """Deliver the waiting rows of the outbox, once or in a loop."""
+    """Deliver the waiting rows of the outbox, once or in a loop, or write migrations with triggers that fill it."""
 
-    help = "Delivers the invalidations in the outbox of cachedeco."
+    help = "Delivers the invalidations in the outbox of cachedeco, or writes migrations with triggers that fill it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the subcommand `deliver` and its options."""
-        kinds = parser.add_subparsers(dest="what", metavar="deliver", required=True)
+        """Add the subcommands and their options."""
+        kinds = parser.add_subparsers(dest="what", metavar="deliver|triggers", required=True)
+        self._add_deliver(kinds)
+        self._add_triggers(kinds)
+
+    def _add_triggers(self, kinds: Any) -> None:
+        what = kinds.add_parser(
+            "triggers", help="Write migrations with triggers that record writes from outside Django, on PostgreSQL."
+        )
+        what.add_argument(
+            "models",
+            nargs="*",
+            metavar="app_label[.Model]",
+            help="Models, or all of an app. Default: the models of the project's own apps.",
+        )
+        what.add_argument("--all", action="store_true", help="Also the models of installed packages; needs --app.")
+        what.add_argument(
+            "--app", metavar="LABEL", help="The app whose migrations get the triggers. Default: that of each model."
+        )
+        what.add_argument("--dry-run", action="store_true", help="Print the migrations, and write nothing.")
+
+    def _add_deliver(self, kinds: Any) -> None:
         what = kinds.add_parser("deliver", help="Deliver the invalidations that no cache has acknowledged yet.")
         what.add_argument("--loop", action="store_true", help="Go on until SIGTERM or SIGINT.")
         what.add_argument(
@@ -44,10 +61,27 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: object, **options: Any) -> None:
-        """Run a deliverer."""
+        """Run a deliverer, or write migrations."""
         if not apps.is_installed("cachedeco.outbox"):
             msg = 'There is no outbox: add "cachedeco.outbox" to INSTALLED_APPS, and migrate.'
             raise CommandError(msg)
+        if options["what"] == "triggers":
+            self._write_triggers(options)
+        else:
+            self._deliver(options)
+
+    def _write_triggers(self, options: dict[str, Any]) -> None:
+        from cachedeco.outbox.trigger_migrations import Planner
+
+        files = Planner(options["models"], every=options["all"], target=options["app"]).files()
+        for path, text in files:
+            if not options["dry_run"]:
+                path.write_text(text, encoding="utf-8")
+            self.stdout.write(f"{path}\n{text}" if options["dry_run"] else f"Wrote {path}")
+        if not files:
+            self.stdout.write("Nothing to do: the migrations have a trigger for each of these tables.")
+
+    def _deliver(self, options: dict[str, Any]) -> None:
         from cachedeco.outbox.delivery import Deliverer, tables
 
         unknown = sorted(set(options["database"] or ()).difference(tables()))
@@ -55,7 +89,7 @@ class Command(BaseCommand):
             msg = f"Database {unknown[0]!r} has no outbox; it is in {', '.join(tables())}."
             raise CommandError(msg)
         with _until_signal(loop=options["loop"]) as stop:
-            deliverer = Deliverer(options["database"], options["batch"], lambda: not stop.empty())
+            deliverer = Deliverer(options["database"], options["batch"], lambda: stop.is_set)
             if options["loop"]:
                 self._loop(deliverer, options["every"], stop, replay=options["replay"] or None)
             else:
@@ -67,20 +101,26 @@ class Command(BaseCommand):
             msg = "Not everything could be delivered; the rows wait for the next run."
             raise CommandError(msg)
 
-    def _loop(self, deliverer: "Deliverer", every: float, stop: Stop, *, replay: bool | None) -> None:
-        """Run until a signal comes; print each report that differs from the last one and is not empty."""
+    def _loop(self, deliverer: "Deliverer", every: float, stop: "Stop", *, replay: bool | None) -> None:
+        """
+        Run until a signal comes; print each report that differs from the last one and is not empty.
+
+        A trigger ends the pause between two runs.
+        """
+        from cachedeco.outbox.listening import Listener
+
         before = None
-        while stop.empty():
+        listener = Listener(deliverer.databases)
+        while not stop.is_set:
+            listener.listen()
             report, replay = deliverer.run(replay=replay), None
             # An unreachable server is reported once, not at each run.
             if report != before and any(report):
                 self.stdout.write(_format_report(report))
                 self.stdout.flush()  # or the line stays in the buffer of a pipe for hours
             before = report
-            try:
-                stop.put(stop.get(timeout=every))
-            except Empty:
-                continue
+            listener.wait(every, stop)
+        listener.close()
 
 
 def _format_report(report: "Report") -> str:
@@ -88,16 +128,19 @@ def _format_report(report: "Report") -> str:
 
 
 @contextmanager
-def _until_signal(*, loop: bool) -> Iterator[Stop]:
-    """Give the queue that receives SIGTERM and SIGINT; without a loop the signals keep their handlers."""
-    stop: Stop = SimpleQueue()
+def _until_signal(*, loop: bool) -> Iterator["Stop"]:
+    """Give the flag that SIGTERM and SIGINT set; without a loop the signals keep their handlers."""
+    from cachedeco.outbox.listening import Stop
+
+    stop = Stop()
     signals = (signal.SIGTERM, signal.SIGINT) if loop else ()
-    before = {number: signal.signal(number, lambda received, _: stop.put(received)) for number in signals}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in signals}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stop.close()
 
 
 def _seconds(text: str) -> float:
