@@ -173,8 +173,13 @@ PIECES: Final = (
     ),
     # --- tracking ---
     Piece("tracking.collector", "innermost", "the computation that this context is in"),
-    Piece("tracking.nested_names", "names_by_function", "names of tokens of nested calls, by function"),
-    Piece("tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others"),
+    # Names are whole keys: those of other isolated tests would soon be too many for their function.
+    Piece(
+        "tracking.nested_names", "names_by_function", "names of tokens of nested calls, by function", test=By("forget")
+    ),
+    Piece(
+        "tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others", test=By("forget")
+    ),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
     Piece("tracking.views", "_behind", "the tables behind the names of views, as databases have told", test=EMPTIED),
     Piece("tracking.watcher", "_mark", "what marks the statements that are watched: the outbox"),
