@@ -23,7 +23,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from cachedeco.backends.errors import describe_error, is_failure, took_time, unreachable_error
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
-from cachedeco.runtime.interrupts import is_interrupt
+from cachedeco.runtime.interrupts import pass_interrupt
 
 logger = logging.getLogger("cachedeco")
 
@@ -93,6 +93,7 @@ class Server:
         try:
             return self._execute(command, again=not writes)
         except Exception as error:
+            pass_interrupt(error)
             self._raise_if_unreachable(operation, error, writes=writes)
             raise
 
@@ -103,6 +104,7 @@ class Server:
         try:
             result = self._execute(command, again=not writes)
         except Exception as error:
+            pass_interrupt(error)
             self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")
             raise
         finally:
@@ -112,7 +114,7 @@ class Server:
         return result
 
     def _raise_if_unreachable(self, operation: str, error: Exception, *, writes: bool, is_probe: bool = False) -> None:
-        if is_failure(error, writes=writes) and not is_interrupt(error):
+        if is_failure(error, writes=writes):
             self._record_failure(error, is_probe=is_probe)
             raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error
 

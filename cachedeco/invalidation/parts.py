@@ -38,6 +38,7 @@ from cachedeco.invalidation import commits
 from cachedeco.invalidation.row_statements import RowStatement, Slot, Unknown, row_statement_of
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
 from cachedeco.invalidation.tables import ModelClass, tables
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.modes import current_mode
 
 UID: Final = "cachedeco.invalidation.parts"
@@ -171,8 +172,10 @@ def _announce(instance: Model, using: str, **_: object) -> None:
     """Note that statements about this row may follow, in its own table and in those of its parents."""
     if current_mode() == "off":
         return
-    with suppress(Exception):  # a field of the user's may raise anything: then no row is announced
+    try:
         _announced.setdefault(connections[using], AnnouncedRows()).add(instance)
+    except Exception as error:  # noqa: BLE001 -- a field of the user's may raise anything: then no row is announced
+        pass_interrupt(error)
 
 
 # --- which parts a statement concerns ---

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from cachedeco.runtime.interrupts import pass_interrupt
+
 Tokens = list[str]
 
 # An unquoted name has any character above ASCII, in all databases.
@@ -71,7 +73,8 @@ def text_of(sql: object) -> str | None:
     # A property of the object, and as_string(), may raise anything.
     try:
         return _text_of(sql)
-    except Exception:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 -- as above
+        pass_interrupt(error)
         return None
 
 

@@ -75,21 +75,14 @@ def open_connections() -> list[BaseDatabaseWrapper]:
 # --- of one connection ---
 
 
-def sees_all_committed(connection: BaseDatabaseWrapper, cursor: object = None) -> bool:
-    """
-    Tell whether a statement that runs now sees all that is committed now, and nothing else but its own transaction's.
-
-    Args:
-        connection: That of the statement.
-
-        cursor: That of the statement, if it has one already.
-    """
+def sees_all_committed(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a statement that runs now sees all that is committed now, and nothing else but what it wrote."""
     if is_managed_by_hand(connection):
         # The start of the transaction can't be seen.
         return driver_in_transaction(connection) is False
     if open_block(connection) is not None:
         return _reads_committed(connection)
-    return not keep_snapshot(connection, cursor) and getattr(connection, "isolation_level", None) != "read uncommitted"
+    return not keep_snapshot(connection) and getattr(connection, "isolation_level", None) != "read uncommitted"
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:

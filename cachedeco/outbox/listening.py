@@ -8,12 +8,13 @@ from socket import socketpair
 from time import monotonic
 from typing import Any
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.outbox.triggers import CHANNEL
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
 
 
 class Stop:
@@ -67,7 +68,8 @@ class Listener:
             try:
                 self._listen_on(connection)
             except Exception as error:  # noqa: BLE001 -- without notices the loop polls
-                with suppress(Exception):
+                pass_interrupt(error)
+                with suppress(Error):
                     connection.close()
                 if connection.alias not in self._deaf:
                     self._deaf.add(connection.alias)
@@ -109,8 +111,9 @@ class Listener:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-        except Exception:  # noqa: BLE001 -- the next run of the loop listens anew
-            with suppress(Exception):
+        except Exception as error:  # noqa: BLE001 -- the next run of the loop listens anew
+            pass_interrupt(error)
+            with suppress(Error):
                 connection.close()
             return False
         return True

@@ -14,7 +14,7 @@ database is in trouble, and the caller gets the error.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Any, Final
+from typing import Final
 
 from django.db import connections, router, transaction
 
@@ -79,50 +79,12 @@ def _insert(
         Row(cache=each.store.alias, key=each.key, lifetime=each.lifetime, created=time())
         for each in [one.invalidation for one in new]
     ]
-    if first is None and _has_unfinished_statement(connections[using]):
-        _insert_alone(using, created, new[0].invalidation)
-        return none
     if first is None:
         return created if _insert_in_savepoint(using, created, new[0].invalidation) else none
     if first.row is None:
         return none  # the first INSERT failed, and is not tried again in this transaction
     rows(using).bulk_create(created)
     return created
-
-
-def _has_unfinished_statement(connection: Any) -> bool:
-    """
-    Tell whether a statement of a connection to SQLite has not given all its rows yet, in autocommit.
-
-    SQLite commits an `INSERT ... RETURNING` with its last row, and until then no other transaction: what `atomic()`
-    would do is an error, and its rollback takes the unfinished INSERT back.
-    """
-    if connection.vendor != "sqlite" or connection.in_atomic_block or connection.connection is None:
-        return False
-    try:
-        for _ in range(2):  # SQLite replaces no function while a statement runs
-            connection.connection.create_function("cachedeco_is_idle", 0, None)
-    except connection.Database.OperationalError:
-        return True
-    return False
-
-
-def _insert_alone(using: str, created: Sequence[Row], invalidation: Invalidation) -> None:
-    """
-    Insert rows with one statement, which commits together with the one that is unfinished.
-
-    Their keys stay unknown, and they wait for a deliverer: what is delivered now comes before that commit.
-    """
-    columns = ("cache", "key", "lifetime", "created")
-    quote = connections[using].ops.quote_name
-    values = [getattr(row, column) for row in created for column in columns]
-    places = ", ".join(["(%s, %s, %s, %s)"] * len(created))
-    table = quote(Row._meta.db_table)  # noqa: SLF001 -- Django documents _meta
-    try:
-        with connections[using].cursor() as cursor:
-            cursor.execute(f"INSERT INTO {table} ({', '.join(map(quote, columns))}) VALUES {places}", values)  # noqa: S608
-    except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
-        _tell_failure(UNRECORDED, invalidation, error)
 
 
 def _insert_in_savepoint(using: str, created: Sequence[Row], invalidation: Invalidation) -> bool:

@@ -23,6 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from cachedeco.invalidation.tables import Effect
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.tracking.reads import TableReads
 
 # Nested tokens that one entry may depend on: each hit asks for all of them.
@@ -176,7 +177,7 @@ def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object]
     computation.varied += [each for each in varied if each not in computation.varied]
 
 
-def note_statement(effect: Effect, connection: BaseDatabaseWrapper, cursor: object) -> None:
+def note_statement(effect: Effect, connection: BaseDatabaseWrapper) -> None:
     """
     Note in the enclosing computation what a statement of it is about to read, and what it writes. Never raises.
 
@@ -187,8 +188,9 @@ def note_statement(effect: Effect, connection: BaseDatabaseWrapper, cursor: obje
         return
     try:
         computation.reads.written |= effect.writes
-        tokens, problems, ends = computation.reads.note_statement(effect, connection, cursor)
+        tokens, problems, ends = computation.reads.note_statement(effect, connection)
     except Exception as error:  # noqa: BLE001 -- a router of the user's may raise anything; the statement runs
+        pass_interrupt(error)
         emit(Event("error", reason=UNNOTED, error=error))
         tokens, problems, ends = {}, [UNNOTED], None
     _take_over(computation, tokens, problems)

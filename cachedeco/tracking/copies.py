@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.tables import Effect
 
-Before = Callable[[Any, BaseDatabaseWrapper, object], Effect]
+Before = Callable[[Any, BaseDatabaseWrapper], Effect]
 After = Callable[[BaseDatabaseWrapper, Effect], None]
 
 
@@ -41,7 +41,7 @@ def _watched(base: Any, connection: Callable[[], BaseDatabaseWrapper | None], be
                 with super().copy(statement, *args, **options) as copy:
                     yield copy
                 return
-            effect = before(statement, owner, self)
+            effect = before(statement, owner)
             try:
                 with super().copy(statement, *args, **options) as copy:
                     yield copy

@@ -47,7 +47,7 @@ class TableReads:
         self._noted: dict[tuple[int, str], Effect] = {}  # kept, so that no other effect gets its id
 
     def note_statement(
-        self, effect: Effect, connection: BaseDatabaseWrapper, cursor: object
+        self, effect: Effect, connection: BaseDatabaseWrapper
     ) -> tuple[Mapping[str, bytes], list[str], float | None]:
         """
         Note what a statement is about to read.
@@ -79,7 +79,7 @@ class TableReads:
                 )
             elif lag:
                 ends = min(time() + lag, ends or float("inf"))
-        tokens, new_problems = self._note_tables(read, connection, cursor)
+        tokens, new_problems = self._note_tables(read, connection)
         return tokens, problems + new_problems, ends
 
     def uncovered(self, declared: Collection[str]) -> list[str]:
@@ -89,10 +89,10 @@ class TableReads:
 
     def note_rows(self, values: Iterable[object]) -> tuple[Mapping[str, bytes], list[str]]:
         """Note the tables of rows among the arguments of the call, with what is selected or prefetched on them."""
-        return self._note_tables(set(_tables_of_rows(values, set(), DEEPEST)), None, None)
+        return self._note_tables(set(_tables_of_rows(values, set(), DEEPEST)), None)
 
     def _note_tables(
-        self, names: set[str], connection: BaseDatabaseWrapper | None, cursor: object
+        self, names: set[str], connection: BaseDatabaseWrapper | None
     ) -> tuple[Mapping[str, bytes], list[str]]:
         self.read |= names
         if self.known is None:
@@ -101,7 +101,7 @@ class TableReads:
         if not new:
             return {}, []
         self.new |= dict.fromkeys(sorted(new))
-        if connection is not None and not transactions.sees_all_committed(connection, cursor):
+        if connection is not None and not transactions.sees_all_committed(connection):
             listed = ", ".join(sorted(new))
             return {}, [f"it reads {listed} for the first time, in a snapshot that may be older than the token"]
         keys = [self.known.key_of(name) for name in sorted(new)]

@@ -18,12 +18,13 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from cachedeco.invalidation import commits, open_cursors, transactions
+from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
 from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.tracking import collector, copies, returned_rows
 
 UID: Final = "cachedeco.tracking.watcher"
@@ -50,7 +51,7 @@ class Execute(Protocol):
 
 def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001 -- Django's
     """Run a statement, and tell what it writes and reads."""
-    effect = _begin(sql, context["connection"], context["cursor"])
+    effect = _begin(sql, context["connection"])
     text = sql
     if _mark is not None and (effect.writes or effect.kept):
         text = _marked(_mark, context["connection"], sql, effect)
@@ -66,10 +67,10 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         _end(context["connection"], effect, parts, context["cursor"])
 
 
-def _begin(sql: Any, connection: BaseDatabaseWrapper, cursor: object) -> Effect:
+def _begin(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
     effect = _effect_of(sql)
     if collector.innermost.get() is not None:
-        collector.note_statement(effect, connection, cursor)
+        collector.note_statement(effect, connection)
     return effect
 
 
@@ -87,6 +88,7 @@ def _marked(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Effec
     try:
         return mark(connection, sql, effect)
     except Exception as error:  # noqa: BLE001 -- the user's statement runs, and without a mark the triggers record it
+        pass_interrupt(error)
         emit(Event("error", reason="A statement can't be marked as watched", error=error))
         return sql
 
@@ -95,6 +97,7 @@ def _effect_of(sql: Any) -> Effect:
     try:
         return tables().effect_of(sql)
     except Exception as error:  # noqa: BLE001 -- the user's statement runs in any case
+        pass_interrupt(error)
         emit(Event("error", reason=UNREAD, error=error))
         return _everything()
 
@@ -102,7 +105,8 @@ def _effect_of(sql: Any) -> Effect:
 def _everything() -> Effect:
     try:
         return Effect(writes=tables().everything(), verb="other")
-    except Exception:  # noqa: BLE001 -- as above: the settings have a fault, which a check reports
+    except Exception as error:  # noqa: BLE001 -- as above: the settings have a fault, which a check reports
+        pass_interrupt(error)
         return Effect(verb="other")
 
 
@@ -116,7 +120,8 @@ def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) ->
         if not context["connection"].get_autocommit():
             raise
         return None
-    except Exception:  # noqa: BLE001 -- a field of the user's may raise anything: all parts are ended
+    except Exception as error:  # noqa: BLE001 -- a field of the user's may raise anything: all parts are ended
+        pass_interrupt(error)
         return None
     finally:
         collector.innermost.reset(token)
@@ -135,6 +140,7 @@ def _end(
             if commits.has_pending():
                 commits.deliver_ended()
     except Exception as error:  # noqa: BLE001 -- as above
+        pass_interrupt(error)
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))
 
 
@@ -159,7 +165,6 @@ def watch_all() -> list[str]:
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None and not is_watched(connection):
             install(connection)
-            open_cursors.follow_again(connection)
             missed.append(connection.alias)
             emit(Event("unwatched", reason=UNWATCHED.format(alias=connection.alias)))
     return missed
@@ -168,7 +173,6 @@ def watch_all() -> list[str]:
 def _on_connection(connection: BaseDatabaseWrapper, **_: object) -> None:
     install(connection)
     transactions.forget_boundary(connection)
-    open_cursors.follow(connection)
     copies.follow(connection, _begin, _end)
 
 

@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, Event, cached_query, mode
 from cachedeco.checks.functions import check_connections
-from cachedeco.invalidation import open_cursors, tables
+from cachedeco.invalidation import tables
 from cachedeco.tracking import watcher
 from tests.conftest import UseCaches
 from tests.models import Club
@@ -122,16 +122,6 @@ def test_emptied_list_keeps_a_computation_from_being_stored() -> None:
 
     assert {"unwatched", "unstored"} <= set(kinds(events))
     assert after_emptying.peek() is MISSING
-
-
-def test_emptied_list_of_cursors_in_wal_mode_is_mended_too() -> None:
-    """The wrapper that knows the open cursors of SQLite comes back with the watcher."""
-    connection.ensure_connection()
-    connection.execute_wrappers.clear()
-
-    watcher.watch_all()
-
-    assert any(isinstance(each, open_cursors.OpenCursors) for each in connection.execute_wrappers)
 
 
 def test_app_that_is_ready_twice_watches_once() -> None:
