@@ -211,7 +211,8 @@ class ChangedParts:
         if self._generated and self._statement.table in self.texts:
             try:
                 self.texts[self._statement.table] |= self._generated_texts(cursor)
-            except Exception:  # noqa: BLE001 -- nothing was inserted, or the driver does not tell
+            except Exception as error:  # noqa: BLE001 -- nothing was inserted, or the driver does not tell
+                pass_interrupt(error)
                 del self.texts[self._statement.table]
         return self.texts
 

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate_on
 from cachedeco.invalidation.namespaces import Namespace, rows_of_table, table_namespace
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.storage.store import Store
 
@@ -82,7 +83,7 @@ def _invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation
     several = list(namespaces)
     for store in map(Store, settings.ALIASES):
         for namespace in several:
-            yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace))
+            yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from django.db.models import Model
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tables import Effect, tables
-from cachedeco.invalidation.tokens import mint
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.runtime import conf
 from cachedeco.storage.entries import is_token
 from cachedeco.storage.store import Store
@@ -109,7 +109,7 @@ class TableReads:
         if raw is None:
             return {}, [UNTOKENED]
         tokens: dict[str, Any] = {key: token for key, token in raw.items() if is_token(token)}
-        absent = dict.fromkeys(key for key in keys if key not in tokens)
+        absent = dict.fromkeys([key for key in keys if key not in tokens], LONGEST_LIFETIME)
         tokens |= mint(self.store, absent, raw).tokens if absent else {}
         if not all(is_token(tokens.get(key)) for key in keys):
             return {}, [UNTOKENED]

@@ -87,7 +87,7 @@ def test_savepoints_and_hooks_leave_one_command(commands: Commands) -> None:
 
 
 def test_hit_costs_the_same_while_another_thread_has_an_open_transaction(pk: int) -> None:
-    """Somebody else's transaction, with something that waits, costs a hit a question and no look at connections."""
+    """Somebody else's transaction, with something that waits, costs a hit two questions and no look at connections."""
     name_of(pk)
     plain = fewest_calls_of(lambda: name_of(pk))
     gate = Gate()
@@ -104,4 +104,4 @@ def test_hit_costs_the_same_while_another_thread_has_an_open_transaction(pk: int
         during = fewest_calls_of(lambda: name_of(pk))
         gate.open()
 
-    assert during - plain <= 2
+    assert during - plain <= 4
