@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
-from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, CachedQuery, cached_query
 from tests.models import League, Skill
