@@ -1,4 +1,4 @@
-"""A snapshot that is older than a token: on every database, at every level of isolation, a value of the past is not stored."""
+"""A snapshot that is older than a token: on every database, at every level, no value of the past is stored."""
 
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -90,8 +90,8 @@ def write_and_read_elsewhere(branch: Branch) -> None:
     in_thread(work)
 
 
-def assert_right_from_now_on(cached: CachedQuery[..., Any], branch: Branch) -> None:
-    """The value of the past was not left to anybody, and what is computed next is stored."""
+def assert_right_from_now_on(cached: CachedQuery[..., Any]) -> None:
+    """Fail if a value of the past was left, or what is computed next is not stored."""
     assert ["new"] == cached()
     if cached.peek() is MISSING:
         cached()
@@ -116,14 +116,12 @@ def test_block_whose_branch_is_taken_for_the_first_time(branch: Branch, level: s
 
     assert (["new"] if sees_new else ["old"]) == value
     assert sees_new or "tests_skill" in events[0].reason
-    assert_right_from_now_on(cached, branch)
+    assert_right_from_now_on(cached)
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "read uncommitted"])
 @pytest.mark.parametrize("engine", [pytest.param("mariadb", marks=pytest.mark.soak)], indirect=True)
-def test_block_on_mariadb_whose_branch_is_taken_for_the_first_time(
-    engine: Engine, branch: Branch, level: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_block_on_mariadb_whose_branch_is_taken_for_the_first_time(engine: Engine, branch: Branch, level: str) -> None:
     """The same at the levels that the setting of the database names."""
     branch.alias = "engine_at_level"
     with connected(branch.alias, {**engine.settings, "OPTIONS": {"isolation_level": level}}):
@@ -178,7 +176,7 @@ def test_open_cursor_keeps_the_past_on_sqlite_alone(branch: Branch) -> None:
     branch.between = lambda: None
 
     assert (["old"] if connections[branch.alias].vendor == "sqlite" else ["new"]) == value
-    assert_right_from_now_on(cached, branch)
+    assert_right_from_now_on(cached)
 
 
 def test_write_between_the_token_and_the_statement(branch: Branch) -> None:
@@ -189,7 +187,7 @@ def test_write_between_the_token_and_the_statement(branch: Branch) -> None:
 
     assert ["new"] == cached()
     branch.between = lambda: None
-    assert_right_from_now_on(cached, branch)
+    assert_right_from_now_on(cached)
 
 
 def test_write_after_the_statement_and_before_the_entry_is_stored(branch: Branch) -> None:
@@ -213,7 +211,7 @@ def test_write_after_the_statement_and_before_the_entry_is_stored(branch: Branch
 
     assert ["old"] == cached()
     branch.between = lambda: None
-    assert_right_from_now_on(cached, branch)
+    assert_right_from_now_on(cached)
 
 
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
@@ -250,7 +248,7 @@ def test_call_inside_an_open_transaction_on_another_alias(branch: Branch) -> Non
         write_and_read_elsewhere(branch)
         assert ["new"] == cached()
 
-    assert_right_from_now_on(cached, branch)
+    assert_right_from_now_on(cached)
 
 
 def test_function_that_reads_by_an_alias_in_an_old_snapshot(branch: Branch) -> None:

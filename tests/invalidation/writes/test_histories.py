@@ -173,7 +173,7 @@ class History:
         """Begin cold."""
         self.alias = engine.alias
         self.engine = engine
-        self.random = Random(seed)  # noqa: S311 -- no secret
+        self.random = Random(seed)
         self.writer = writer
         self.steps: list[str] = [f"seed {seed}"]
         self.reads, self.hits = 0, 0

@@ -17,12 +17,13 @@ def main() -> None:
     kinds = {kind.name: kind for kind in KINDS}
     for line in sys.stdin:
         name, way, alias = json.loads(line)
+        raised = ""
         try:
             write(kinds[name], way, alias)
         except Exception as error:  # noqa: BLE001 -- rows that a kind needs may be gone
-            print(type(error).__name__, flush=True)
-        else:
-            print(flush=True)
+            raised = type(error).__name__
+        sys.stdout.write(f"{raised}\n")
+        sys.stdout.flush()
     from cachedeco.functions.spec import all_specs
 
     assert [] == [spec.name for spec in all_specs()]
