@@ -1,9 +1,9 @@
 """
 Databases of each kind with the tables of the tests' models, for tests that write in every way. A pytest plugin.
 
-`engine` gives a fresh one: SQLite in WAL mode and PostgreSQL always, MariaDB with `--soak`, or alone with
-`--soak -k mariadb`. It has tables that none of Django's own statements would make: a view, constraints by which the
-database itself deletes rows, and what a kind of database has beside these.
+`engine` gives a fresh one: SQLite in WAL mode and PostgreSQL always, MariaDB with `--soak`, alone by `make mariadb`. It
+has tables that none of Django's own statements would make: a view, constraints by which the database itself deletes
+rows, and what a kind of database has beside these.
 """
 
 from collections.abc import Iterator

@@ -290,7 +290,7 @@ def writer(engine: Engine, use_caches: UseCaches) -> Iterator[Writer]:
 def test_history_in_one_process_never_reads_the_past(engine: Engine) -> None:
     """Threads of one process, whose functions are decorated twice: each knows its own tables."""
     written = Counter[str]()
-    for seed in range(of_length(3, 200)):
+    for seed in range(of_length(3, 60)):
         history = History(engine, seed)
         history.run(STEPS)
         written += history.written
@@ -302,7 +302,7 @@ def test_history_in_one_process_never_reads_the_past(engine: Engine) -> None:
 @on_every_engine
 def test_history_of_two_processes_never_reads_the_past(engine: Engine, writer: Writer) -> None:
     """A process without cached functions writes; this one reads, and writes, too."""
-    for seed in range(of_length(2, 100)):
+    for seed in range(of_length(2, 40)):
         history = History(engine, 1_000 + seed, writer)
         history.run(STEPS)
         assert history.hits > LEAST_HITS * history.reads
