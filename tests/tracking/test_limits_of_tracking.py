@@ -10,7 +10,7 @@ from django.db import connection, connections
 from pytest_django import Settings
 
 from cachedeco import MISSING, deferred_invalidation
-from cachedeco.invalidation import commits, open_cursors, tables, transactions, writes
+from cachedeco.invalidation import commits, tables, transactions, writes
 from cachedeco.invalidation.delivery import deliver
 from cachedeco.tracking import reads, views, watcher
 from tests.models import Club, Member, Skill
@@ -40,16 +40,6 @@ def test_copy_on_a_connection_whose_owner_is_gone_still_copies(engine: Engine) -
     driver.close()
 
     assert 1 == Skill.objects.using(engine.alias).count()
-
-
-def test_connection_is_followed_once() -> None:
-    """A second look adds no second wrapper."""
-    connection.ensure_connection()
-    before = list(connection.execute_wrappers)
-
-    open_cursors.follow_again(connections["default"])
-
-    assert before == list(connection.execute_wrappers)
 
 
 def test_invalidation_that_fails_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
