@@ -97,7 +97,7 @@ def test_database_that_is_not_in_wal_mode_has_no_old_snapshots(monkeypatch: pyte
 
 
 def test_function_that_sqlite_is_asked_to_replace_is_there() -> None:
-    """A recent SQLite refuses nothing where there is nothing to replace, and every snapshot would pass for a new one."""
+    """A recent SQLite refuses nothing where there is nothing to replace: no snapshot would be found old."""
     connection.ensure_connection()
 
     assert not open_cursors.keep_snapshot(connections["default"])
