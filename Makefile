@@ -10,8 +10,9 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-compile --editable
 
 # What `make soak` and `make samples` run at full length, and the suite in short.
-SOAK := $(addprefix tests/,keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
+SOAK := -k 'not mariadb' $(addprefix tests/,invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
+MARIADB := tests/invalidation/writes tests/tracking/test_snapshots_on_engines.py
 
 # Marks that an installation is complete and newer than pyproject.toml; more in one is more in all.
 LEAN := $(VENV)/.installed
@@ -20,7 +21,7 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test quick doors servers lint types suite second-suite soak samples format demo serve bench bench-stampede storm clean
+.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,11 @@ quick: $(DEV)  ## Run what needs no server, in under a minute: while you work
 
 soak: $(DEV) servers  ## Run long histories, schedules, storms, and whole products of parameters
 	@$(RUN) -m pytest -n 2 --soak $(SOAK)
+
+mariadb: $(DEV) servers  ## Install MariaDB, and run what writes and reads on it
+	@command -v mariadbd >/dev/null || scripts/install-packages.sh mariadb-server
+	@$(RUN) -m pip --disable-pip-version-check --no-input install -qq PyMySQL
+	@$(RUN) -m pytest --soak -k mariadb $(MARIADB)
 
 samples: $(DEV) servers  ## Run the suites of the example projects, with every runner and mode
 	@$(RUN) -m pytest --soak $(SAMPLES)

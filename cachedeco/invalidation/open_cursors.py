@@ -22,8 +22,9 @@ def keep_snapshot(connection: BaseDatabaseWrapper) -> bool:
 def _has_open_cursor(connection: Any) -> bool:
     """Ask SQLite: it refuses to replace a function while a statement has rows left."""
     try:
-        for _ in range(2):
-            connection.connection.create_function("cachedeco_is_idle", 0, None)
+        for _ in range(2):  # the first time may be the one that makes it
+            # A function, not None: a recent SQLite says nothing where one is taken away that is not there.
+            connection.connection.create_function("cachedeco_is_idle", 0, int)
     except connection.Database.OperationalError:
         return True
     return False

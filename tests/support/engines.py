@@ -1,13 +1,13 @@
 """
 Databases of each kind with the tables of the tests' models, for tests that write in every way. A pytest plugin.
 
-`engine` gives a fresh one: SQLite in WAL mode and PostgreSQL always, MariaDB with `--soak`, or alone with
-`--soak -k mariadb`. It has tables that none of Django's own statements would make: a view, constraints by which the
-database itself deletes rows, and what a kind of database has beside these.
+`engine` gives a fresh one: SQLite in WAL mode and PostgreSQL always, MariaDB with `--soak`, alone by `make mariadb`. It
+has tables that none of Django's own statements would make: a view, constraints by which the database itself deletes
+rows, and what a kind of database has beside these.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Literal, NamedTuple
 
 import pytest
@@ -72,7 +72,8 @@ def _made(name: Name, settings: dict[str, Any]) -> Iterator[Engine]:
         call_command("migrate", database=ALIAS, run_syncdb=True, verbosity=0)
         connection = connections[ALIAS]
         constraint = TRIGGER if connection.vendor == "sqlite" else CONSTRAINT
-        with connection.cursor() as cursor:
+        driver: Any = connection.connection  # by itself: what is made here is no statement of the library's tests
+        with closing(driver.cursor()) as cursor:
             cursor.execute(VIEW)
             if UNSEEN is models.DO_NOTHING:
                 for child, column, parent in CHAINS:

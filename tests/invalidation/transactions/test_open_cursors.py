@@ -1,7 +1,7 @@
 """On SQLite in WAL mode a cursor that is open keeps a snapshot; one that somebody merely holds does not."""
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from cachedeco import MISSING
 from cachedeco.invalidation import open_cursors
@@ -94,3 +94,13 @@ def test_database_that_is_not_in_wal_mode_has_no_old_snapshots(monkeypatch: pyte
         other.close()
 
     assert (False, False) == (before, while_open)
+
+
+def test_function_that_sqlite_is_asked_to_replace_is_there() -> None:
+    """A recent SQLite refuses nothing where there is nothing to replace: no snapshot would be found old."""
+    connection.ensure_connection()
+
+    assert not open_cursors.keep_snapshot(connections["default"])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT cachedeco_is_idle()")
+        assert (0,) == cursor.fetchone()

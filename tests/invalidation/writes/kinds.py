@@ -14,7 +14,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import F, OuterRef, Subquery, Value
 from django.db.models.functions import Concat
 
-from tests.invalidation.writes.roster import MODELS, Friend, ModelClass, PlayerSkill
+from tests.invalidation.writes.rows import MODELS, Friend, ModelClass, PlayerSkill
 from tests.models import (
     Fan,
     League,

@@ -1,44 +1,12 @@
-"""Rows of every shape, and functions that read each table: under AUTO, and with the model declared."""
+"""Functions that read each table: under AUTO, and with the model declared."""
 
-from datetime import date
 from typing import Any
 
-from django.db.models import Model
-
 from cachedeco import AUTO, MISSING, CachedQuery, cached_query
-from tests.models import (
-    Fan,
-    League,
-    Lineup,
-    Match,
-    Player,
-    Scarf,
-    Skill,
-    Squad,
-    SquadView,
-    Trainee,
-    YouthSquad,
-)
+from tests.invalidation.writes.rows import MODELS, ModelClass
+from tests.models import SquadView
 
-ModelClass = type[Model]
 Reader = CachedQuery[[str], list[Any]]
-
-PlayerSkill: ModelClass = Player.skills.through
-Friend: ModelClass = Trainee.friends.through
-MODELS: tuple[ModelClass, ...] = (
-    Fan,
-    Friend,
-    League,
-    Lineup,
-    Match,
-    Player,
-    PlayerSkill,
-    Scarf,
-    Skill,
-    Squad,
-    Trainee,
-    YouthSquad,
-)
 
 
 def _reader(model: ModelClass, dependency: Any, how: str) -> Reader:
@@ -57,24 +25,6 @@ BY_AUTO: dict[ModelClass, Reader] = {model: _reader(model, AUTO, "auto") for mod
 def readers() -> list[tuple[ModelClass, Reader]]:
     """Return all functions, each with the model whose rows it reads."""
     return [*DECLARED.items(), *BY_AUTO.items()]
-
-
-def fill(alias: str) -> None:
-    """Make rows in every table."""
-    first = League.objects.using(alias).create(name="First")
-    League.objects.using(alias).create(name="Second")
-    north = Squad.objects.using(alias).create(name="North", league=first)
-    Squad.objects.using(alias).create(name="South", league=first)
-    YouthSquad.objects.using(alias).create(name="Young", age=12)
-    ann = Player.objects.using(alias).create(name="Ann", number=1, squad=north)
-    Player.objects.using(alias).create(name="Bob", number=2)
-    ann.skills.add(Skill.objects.using(alias).create(name="Pass"))
-    Skill.objects.using(alias).create(name="Shot")
-    match = Match.objects.using(alias).create(day=date(2026, 1, 1))
-    Lineup.objects.using(alias).create(player=ann, match=match)
-    mentor = Trainee.objects.using(alias).create(name="Cem")
-    mentor.friends.add(Trainee.objects.using(alias).create(name="Dan", mentor=mentor))
-    Scarf.objects.using(alias).create(fan=Fan.objects.using(alias).create(squad=north))
 
 
 def warm(alias: str) -> None:

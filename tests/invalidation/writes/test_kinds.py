@@ -7,7 +7,8 @@ import pytest
 from django.db import transaction
 
 from tests.invalidation.writes.kinds import KINDS, Kind
-from tests.invalidation.writes.roster import changed, ended, fill, rows_now, stale, warm
+from tests.invalidation.writes.roster import changed, ended, rows_now, stale, warm
+from tests.invalidation.writes.rows import fill
 from tests.support.clubs import Undone, assert_nothing_waits
 from tests.support.engines import Engine, marks_of
 

@@ -10,7 +10,8 @@ from django.db.models.signals import post_save
 from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, cached_query, deferred_invalidation
-from tests.invalidation.writes.roster import BY_AUTO, DECLARED, ended, fill, stale, warm
+from tests.invalidation.writes.roster import BY_AUTO, DECLARED, ended, stale, warm
+from tests.invalidation.writes.rows import fill
 from tests.models import Club, League, Player, Skill, Squad, SquadTotal, SquadView, YouthSquad
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, assert_nothing_waits

@@ -1,0 +1,265 @@
+"""What watching, views and lists of tables do where something fails, is repeated, or is not what was expected."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from pytest_django import Settings
+
+from cachedeco import MISSING, deferred_invalidation
+from cachedeco.invalidation import commits, tables, transactions, writes
+from cachedeco.invalidation.delivery import deliver
+from cachedeco.tracking import reads, views, watcher
+from tests.models import Club, Member, Skill
+from tests.support.clubs import Undone
+from tests.support.engines import Engine
+from tests.support.events import heard
+from tests.support.faults import faulty
+from tests.tracking.test_auto import auto, is_kept, plain
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+# --- statements ---
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_copy_on_a_connection_whose_owner_is_gone_still_copies(engine: Engine) -> None:
+    """A driver's connection that outlives Django's is the user's own."""
+    second = engine.connection.copy()
+    second.ensure_connection()
+    driver: Any = second.connection
+    del second
+    gc.collect()
+
+    with driver.cursor() as cursor, cursor.copy("COPY tests_skill (name) FROM STDIN") as copy:
+        copy.write_row(["x"])
+    driver.close()
+
+    assert 1 == Skill.objects.using(engine.alias).count()
+
+
+def test_invalidation_that_fails_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours after a write is told, and the write stands."""
+
+    def broken(*_: Any) -> None:
+        raise Undone
+
+    monkeypatch.setattr(watcher, "end_tables", broken)
+    with heard("error") as events:
+        Club.objects.create(name="new")
+
+    assert (1, 1) == (len(events), Club.objects.count())
+
+
+def test_driver_that_can_not_be_asked_is_known_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BEGIN and COMMIT tell whether a transaction is open where the driver does not."""
+    other: Any = connection.copy()
+    other.ensure_connection()
+    monkeypatch.setattr(other, "vendor", "mysql")
+
+    def is_open_after(text: str) -> bool | None:
+        with other.cursor() as cursor:
+            cursor.execute(text)
+        return transactions.driver_in_transaction(other)
+
+    try:
+        unknown = transactions.driver_in_transaction(other)
+        found = [is_open_after(text) for text in ("BEGIN", "ROLLBACK", "BEGIN", "COMMIT")]
+    finally:
+        other.close()
+
+    assert (None, [True, False, True, False]) == (unknown, found)
+
+
+# --- tables ---
+
+
+def test_texts_are_forgotten_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that makes new texts all the time keeps a limited number."""
+    monkeypatch.setattr(tables, "MOST_EFFECTS", 2)
+    known = tables.Tables(tables.conf.settings())
+
+    for number in range(5):
+        known.effect_of(f"VACUUM {number}")
+
+    assert len(known._by_text) <= 2
+
+
+def test_sets_of_tables_are_forgotten_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for what written tables end."""
+    monkeypatch.setattr(writes, "MOST_REMEMBERED", 1)
+    Club.objects.create(name="x")
+    Skill.objects.create(name="x")
+    Member.objects.create(name="x")
+
+    assert 1 == len(writes._invalidations)
+
+
+def test_name_with_a_dot_may_be_a_table_with_a_schema(settings: Settings) -> None:
+    """A label and no model of it: the table itself."""
+    settings.CACHEDECO = {"IGNORED_TABLES": ["tests.nothing", "tests", "elsewhere"]}
+
+    assert {"tests.nothing", "elsewhere", "tests_club"} <= tables.tables().ignored
+
+
+def test_model_that_is_defined_meanwhile_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that were worked out while a model was defined are worked out again."""
+    made: list[tables.Tables] = []
+
+    class Interrupted(tables.Tables):
+        def __init__(self, settings: Any) -> None:
+            super().__init__(settings)
+            made.append(self)
+            if len(made) == 1:
+                tables.forget()
+
+    monkeypatch.setattr(tables, "Tables", Interrupted)
+    tables.forget()
+    try:
+        found = tables.tables()
+    finally:
+        tables.forget()
+
+    assert [found] == made[1:]
+
+
+def test_what_a_deferred_block_will_deliver_can_be_asked() -> None:
+    """Whoever records invalidations finds those of a block that defers."""
+    before = commits.pending_items(connections["default"], deliver)
+    with deferred_invalidation():
+        none = len(commits.pending_items(connections["default"], deliver))
+        Club.objects.create(name="x")
+        several = len(commits.pending_items(connections["default"], deliver))
+
+    assert (0, 0, True) == (len(before), none, several > 0)
+
+
+# --- views ---
+
+
+@contextmanager
+def made(*statements: tuple[str, str]) -> Iterator[None]:
+    """Have views, or the like, until the block ends."""
+    connection.ensure_connection()
+    driver: Any = connection.connection
+    for kind, text in statements:
+        driver.execute(f"CREATE {kind} {text}")
+    try:
+        yield
+    finally:
+        for kind, text in reversed(statements):
+            driver.execute(f"DROP {kind} {text.split()[0]}")
+
+
+VIEWS = (
+    ("VIEW", "of_clubs AS SELECT id, name FROM tests_club"),
+    ("VIEW", "of_view AS SELECT c.id FROM of_clubs c JOIN tests_member m ON m.id = c.id"),
+    ("VIEW", "of_unknown AS SELECT * FROM of_clubs, missing_table"),
+    ("TABLE", "missing_table (n integer)"),
+)
+
+
+def test_view_of_a_view_stands_for_the_tables_at_its_end() -> None:
+    """Views are followed down to tables; one that ends at an unknown name stands for nothing that is known."""
+    with made(VIEWS[3], *VIEWS[:3]):
+        of_view = views.tables_behind(connections["default"], "of_view")
+        of_unknown = views.tables_behind(connections["default"], "of_unknown")
+
+    assert ({"tests_club", "tests_member"}, None) == (of_view, of_unknown)
+
+
+def test_view_of_an_ignored_table_is_unknown(settings: Settings) -> None:
+    """Its writes are not watched."""
+    settings.CACHEDECO = {"IGNORED_TABLES": ["tests.Member"]}
+    with made(("VIEW", "of_members AS SELECT id FROM tests_member")):
+        assert views.tables_behind(connections["default"], "of_members") is None
+
+
+def test_views_of_views_end_somewhere() -> None:
+    """A chain that is too long is unknown."""
+    assert views.tables_behind(connections["default"], "of_nothing", 0) is None
+
+
+def test_name_that_is_neither_table_nor_view_is_unknown() -> None:
+    """An index has a name, too."""
+    with made(("INDEX", "of_names ON tests_club (name)")):
+        assert views.tables_behind(connections["default"], "of_names") is None
+
+
+# --- reads ---
+
+
+def test_statement_that_is_repeated_is_noted_once() -> None:
+    """A loop of one text is one read."""
+
+    def looping() -> Any:
+        return [Club.objects.filter(pk=number).exists() for number in range(3)]
+
+    cached = auto(looping)
+    cached()
+
+    assert is_kept(cached)
+
+
+@pytest.mark.usefixtures("faulty_backend")
+@pytest.mark.parametrize("command", ["get_many", "add"])
+def test_token_that_the_cache_does_not_give_keeps_a_value_from_being_stored(command: str) -> None:
+    """A cache that fails while the function runs: the value is right, and not stored."""
+
+    def failing() -> Any:
+        with faulty(command, raises=TimeoutError()):
+            return Club.objects.count()
+
+    cached = auto(failing)
+
+    assert (0, MISSING) == (cached(), cached.peek())
+
+
+@pytest.mark.usefixtures("faulty_backend")
+def test_list_that_can_not_be_read_is_asked_for_again() -> None:
+    """A cache that fails at a process's first call: the next one reads the list."""
+    auto(plain)()
+    cold = auto(plain)
+    with faulty("get_many", "get", raises=TimeoutError(), times=1):
+        assert 0 == cold()
+
+    cold()
+    cold()
+
+    assert is_kept(cold)
+
+
+class BrokenRouter:
+    """A router of the user's that raises."""
+
+    def db_for_write(self, *_: Any, **__: Any) -> str:
+        """Raise."""
+        raise Undone
+
+
+def test_router_that_raises_is_an_event(settings: Settings) -> None:
+    """The statement runs, and the value is not stored."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.BrokenRouter"]
+
+    def reading() -> Any:
+        return Club.objects.using("default").count()
+
+    cached = auto(reading)
+    with heard("error") as events:
+        assert 0 == cached()
+
+    assert (True, False) == (bool(events), is_kept(cached))
+
+
+def test_rows_that_are_deep_in_an_argument_are_not_looked_for() -> None:
+    """A limit, so that a tree of a thousand lists costs nothing: pass keys, and fetch inside."""
+    club = Club.objects.create(name="x")
+    deep: Any = [club]
+    for _ in range(reads.DEEPEST + 1):
+        deep = [deep]
+
+    assert [] == list(reads._tables_of_rows(deep, set(), reads.DEEPEST))
