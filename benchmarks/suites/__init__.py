@@ -1,0 +1,1 @@
+"""What `public_suites.py` runs inside the suites of public projects."""
