@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 
 import django
 from django.conf import settings
@@ -9,6 +10,10 @@ from django.conf import settings
 
 def main() -> None:
     """Answer each line with the name of what a write has raised, or an empty line."""
+    with suppress(ImportError):  # it is there for the tests on MariaDB
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
     settings.configure(**json.loads(sys.argv[1]))
     django.setup()
     from tests.invalidation.writes.kinds import KINDS
