@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Final
 
+from cachedeco.invalidation.tables import tables
 from cachedeco.storage.store import Store
 
 # Tables that one function may depend on under AUTO: each call asks for all of their tokens.
@@ -99,7 +100,8 @@ class KnownTables:
 
     def _add(self, names: Iterable[str]) -> bool:
         with self._lock:  # or two threads would each lose what the other has added
-            joined = self.names.union(names) - self.declared
+            # Without those that are ignored by now: the entries that depend on them have another stamp, and are dead.
+            joined = self.names.union(names) - self.declared - tables().ignored
             if joined == self.names:
                 return False
             keys = [self._key_of(name) for name in sorted(joined)]

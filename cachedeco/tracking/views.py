@@ -34,6 +34,11 @@ DEEPEST: Final = 10
 _behind: dict[tuple[str, str], frozenset[str]] = {}
 
 
+def forget() -> None:
+    """Ask the database anew: a view may have been replaced. Other processes ask when they are started again."""
+    _behind.clear()
+
+
 def tables_behind(connection: BaseDatabaseWrapper, name: str, depth: int = DEEPEST) -> frozenset[str] | None:
     """Return the tables that a name stands for in this database; None if that can't be known."""
     place = (connection.alias, name)

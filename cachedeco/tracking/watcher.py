@@ -25,15 +25,18 @@ from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.tracking import collector, copies, returned_rows
+from cachedeco.tracking import collector, copies, returned_rows, views
 
 UID: Final = "cachedeco.tracking.watcher"
 UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
 UNREAD: Final = "A statement can't be understood, and counts as a write of every table"
 
+# Of views, among others: what is behind them is asked anew.
+DEFINITIONS: Final = frozenset({"create", "drop", "alter"})
 # Statements by which a caller begins and ends transactions by hand.
 BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
-
+# Those of them that write to no table are told all the same.
+TOLD: Final = BOUNDARIES | DEFINITIONS
 
 Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
 
@@ -55,7 +58,7 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     text = sql
     if _mark is not None and (effect.writes or effect.kept):
         text = _marked(_mark, context["connection"], sql, effect)
-    if not effect.writes and effect.verb not in BOUNDARIES:
+    if not effect.writes and effect.verb not in TOLD:
         return execute(text, params, many, context)
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
@@ -135,6 +138,8 @@ def _end(
             end_tables(connection, effect.writes)
         else:
             end_tables(connection, effect.writes, parts.after(cursor))
+        if effect.verb in DEFINITIONS:
+            views.forget()
         if effect.verb in BOUNDARIES:
             transactions.note_boundary(connection, effect.verb)
             if commits.has_pending():

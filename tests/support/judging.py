@@ -28,7 +28,9 @@ TABLES_OF_DDL = {
     sqlite3.SQLITE_ALTER_TABLE: 2,
     sqlite3.SQLITE_CREATE_INDEX: 2,
     sqlite3.SQLITE_CREATE_VIEW: 1,
+    sqlite3.SQLITE_CREATE_TEMP_VIEW: 1,
     sqlite3.SQLITE_DROP_VIEW: 1,
+    sqlite3.SQLITE_DROP_TEMP_VIEW: 1,
     sqlite3.SQLITE_CREATE_TRIGGER: 2,
 }
 VERBS = {

@@ -9,9 +9,10 @@ import pytest
 from django.db import connection, connections
 from pytest_django import Settings
 
-from cachedeco import MISSING, deferred_invalidation
+from cachedeco import AUTO, MISSING, cached_query, deferred_invalidation
 from cachedeco.invalidation import commits, tables, transactions, writes
 from cachedeco.invalidation.delivery import deliver
+from cachedeco.testing import isolated
 from cachedeco.tracking import reads, views, watcher
 from tests.models import Club, Member, Skill
 from tests.support.clubs import Undone
@@ -263,3 +264,32 @@ def test_rows_that_are_deep_in_an_argument_are_not_looked_for() -> None:
         deep = [deep]
 
     assert [] == list(reads._tables_of_rows(deep, set(), reads.DEEPEST))
+
+
+def test_view_that_is_replaced_is_asked_for_anew() -> None:
+    """Its name stands for the tables of the new definition, where the statement is seen."""
+    connection = connections["default"]
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP VIEW of_rows AS SELECT id FROM tests_club")
+        before = views.tables_behind(connection, "of_rows")
+        cursor.execute("DROP VIEW of_rows")
+        cursor.execute("CREATE TEMP VIEW of_rows AS SELECT id FROM tests_member")
+        after = views.tables_behind(connection, "of_rows")
+        cursor.execute("DROP VIEW of_rows")
+
+    assert ({"tests_club"}, {"tests_member"}) == (before, after)
+
+
+def test_entry_of_a_table_that_is_ignored_since_is_dead(settings: Settings) -> None:
+    """Its writes end nothing any more, so what was stored before is not served."""
+
+    @cached_query(name="tests.limits.ignored_since", depends_on=[AUTO])
+    def ignored_since() -> int:
+        return Member.objects.count()
+
+    with isolated():
+        before = [ignored_since(), ignored_since.peek()]
+        settings.CACHEDECO = {"IGNORED_TABLES": ["tests.Member"]}
+        Member.objects.create(name="Ann")
+
+        assert ([0, 0], 1, MISSING) == (before, ignored_since(), ignored_since.peek())
