@@ -34,7 +34,9 @@ def _is_saved(row: Any, *_: object, **__: object) -> bool:
 def _replace_wagtail() -> None:
     from wagtail.models import Page, Site
 
-    sites, middleware = (import_module(name) for name in ("wagtail.models.sites", "wagtail.contrib.redirects.middleware"))
+    sites, middleware = (
+        import_module(name) for name in ("wagtail.models.sites", "wagtail.contrib.redirects.middleware")
+    )
     sites.get_site_for_hostname = with_oracle("get_site_for_hostname", sites.get_site_for_hostname)  # type: ignore[attr-defined]
     Site.get_site_root_paths = staticmethod(with_oracle("Site.get_site_root_paths", Site.get_site_root_paths))
     _replace_methods(Page, "get_children get_ancestors get_descendants get_view_restrictions")
@@ -42,7 +44,7 @@ def _replace_wagtail() -> None:
     Page.get_url = with_oracle(
         "Page.get_url",
         Page.get_url,
-        lambda page, request=None, current_site=None: request is None and page.pk is not None,
+        lambda page, request=None, **_: request is None and page.pk is not None,
         ignore=("request",),
     )
     Page.url = property(Page.get_url)
