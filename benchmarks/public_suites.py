@@ -21,7 +21,10 @@ oracle
 bare
     as oracle, without isolation: nothing may be old there either, though each test rolls back what it has written.
 
-Ends with 1 where "app" ends otherwise than "plain", or anything was stale.
+control
+    as oracle, by functions that depend on nothing: shows what the oracle finds where nothing is invalidated.
+
+Ends with 1 where "app" ends otherwise than "plain", where anything was stale, or where the control was not.
 """
 
 import argparse
@@ -39,7 +42,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "public-suites"
 PYTHON = BUILD / "venv" / "bin" / "python"
-MODES = ("plain", "app", "oracle", "bare")
+MODES = ("plain", "app", "oracle", "bare", "control")
+ISOLATED = ("oracle", "control")
 OSCAR = "4.2"
 OSCAR_TAG = "4.2.0"
 OSCAR_TESTS = "https://github.com/django-oscar/django-oscar"
@@ -119,15 +123,16 @@ def run(name: str, mode: str, oscar: Path) -> Figures:
         "PYTHONPATH": os.pathsep.join(map(str, [folder, ROOT])),
         "SUITE_NAME": name,
         "SUITE_SETTINGS": suite.settings,
-        "SUITE_MODE": "oracle" if mode == "bare" else mode,
-        "SUITE_ISOLATED": "1" if mode == "oracle" else "0",
+        "SUITE_MODE": mode if mode in MODES[:2] else "oracle",
+        "SUITE_ISOLATED": "1" if mode in ISOLATED else "0",
+        "SUITE_DEPENDS": "0" if mode == "control" else "1",
         "SUITE_OUT": str(out),
         "DATABASE_ENGINE": "django.db.backends.sqlite3",
         "DATABASE_NAME": ":memory:",
     }
     plugin = "benchmarks.suites.recording"
     if suite.is_pytest:
-        ours = {"plain": ["-p", "no:cachedeco"], "oracle": ["--cachedeco", "isolated"]}.get(mode, [])
+        ours = ["--cachedeco=isolated"] if mode in ISOLATED else ["-p", "no:cachedeco"] if mode == "plain" else []
         command = ["-m", "pytest", "-q", "--tb=no", "--sqlite", "--deprecation=none", "-p", plugin, *ours, *suite.tests]
     else:
         # The migrations take longer than the tests: each run has a copy of the same database.
@@ -138,7 +143,7 @@ def run(name: str, mode: str, oscar: Path) -> Figures:
             subprocess.run([PYTHON, "-m", "django", "migrate", "-v0"], cwd=folder, env=plain, check=True)
         copy = shutil.copy(database, BUILD / f"{name}-run.sqlite3")
         environment["DATABASE_NAME"] = str(copy)
-        runner = f"{plugin}.{'IsolatedRunner' if mode == 'oracle' else 'Runner'}"
+        runner = f"{plugin}.{'IsolatedRunner' if mode in ISOLATED else 'Runner'}"
         command = ["-m", "django", "test", "--keepdb", "--testrunner", runner, *suite.tests]
     with (BUILD / f"{name}-{mode}.log").open("w") as log:
         subprocess.run([PYTHON, *command], cwd=folder, env=environment, stdout=log, stderr=log, check=False)
@@ -167,7 +172,7 @@ def print_run(mode: str, figures: Figures) -> None:
         print(f"      {count} x {told}")
 
 
-def print_oracle(figures: Figures) -> None:
+def print_oracle(mode: str, figures: Figures) -> None:
     """Print what the oracle has found, by helper."""
     heads = ("calls", "calls served", "again", "again served", "unstored", "refused", "other rows", "STALE")
     print(f"      {'':32}" + "".join(f"{head:>14}" for head in heads))
@@ -181,7 +186,7 @@ def print_oracle(figures: Figures) -> None:
         reasons[text.split(": ", 1)[1]] += count
     for reason, count in reasons.most_common():
         print(f"      {count} unstored: {reason}")
-    for example in figures["examples"]:
+    for example in figures["examples"] if mode != "control" else ():
         print(f"      {example}")
 
 
@@ -192,12 +197,18 @@ def faults_of(name: str, figures: dict[str, Figures]) -> list[str]:
         changed = failed(figures["plain"]) ^ failed(figures["app"])
         faults.append(f"{name}: these end otherwise with the app installed: {', '.join(sorted(changed))}")
     for mode in ("oracle", "bare"):
-        stale = sum(counts.get("STALE", 0) for counts in figures[mode]["helpers"].values())
-        if stale:
+        if stale := stale_in(figures[mode]):
             faults.append(f"{name}, {mode}: {stale} values were stale")
         if any(told.startswith(("error", "unwatched")) for told in figures[mode]["told"]):
             faults.append(f"{name}, {mode}: an error, or a connection that was not watched")
+    if not stale_in(figures["control"]):
+        faults.append(f"{name}: the control was never stale, so the oracle proves nothing")
     return faults
+
+
+def stale_in(figures: Figures) -> int:
+    """Return how often the cache would have given another value."""
+    return sum(counts.get("STALE", 0) for counts in figures["helpers"].values())
 
 
 def main() -> None:
@@ -221,7 +232,7 @@ def main() -> None:
         for mode in MODES:
             print_run(mode, figures[mode])
             if mode in MODES[2:]:
-                print_oracle(figures[mode])
+                print_oracle(mode, figures[mode])
             for test in sorted(failed(figures[mode]) - failed(figures["plain"])):
                 print(f"      fails here only: {test}: {figures[mode]['failures'].get(test, '')[:100]}")
         ratios = [each["app"]["cpu"] / each["plain"]["cpu"] for each in rounds]
