@@ -21,7 +21,7 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm clean
+.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench-stampede: $(BENCH) servers  ## Measure herds, beside other libraries
 storm: $(BENCH) servers  ## Look for anything old, where all fails that can
 	@$(RUN) benchmarks/storm.py
 	@$(RUN) benchmarks/storm_of_tenants.py
+
+public-suites: $(LEAN)  ## Run suites of public projects with the app, and with an oracle
+	@$(RUN) benchmarks/public_suites.py
 
 clean:  ## Remove the environments and what the tools have left
 	rm -rf .venv .venv-second .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

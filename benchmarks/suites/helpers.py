@@ -44,7 +44,7 @@ def _replace_wagtail() -> None:
     Page.get_url = with_oracle(
         "Page.get_url",
         Page.get_url,
-        lambda page, request=None, current_site=None: request is None and page.pk is not None,
+        lambda page, request=None, **_: request is None and page.pk is not None,
         ignore=("request",),
     )
     Page.url = property(Page.get_url)
