@@ -96,10 +96,9 @@ class Pending:
         self.written: dict[frozenset[str], None] = {}  # tables by statement: what these end is among the items
         self.entries: dict[Deferred[Any], None] = {}
         self.entries_by_key: dict[str, list[Deferred[Any]]] = {}
-        # The undo log, and how long it was when a savepoint was first met: those that are released stay, and do no
-        # harm. `Atomic` takes a savepoint from its stack before it rolls back to it, so the stack can't tell which.
-        self._undo: list[Callable[[], object]] = []
-        self._marks: dict[str, int] = {}
+        # The undo log: each with the number of the last savepoint that had begun by then, as Django numbers those of a
+        # connection. Savepoints that were released cost nothing: Django never rolls back to them.
+        self._undo: list[tuple[int, Callable[[], object]]] = []
         self._was_open = False
         self._thread = ANY_THREAD if connection and connection.allow_thread_sharing else get_ident()
         waiting[self._thread] = (*waiting.get(self._thread, ()), self)
@@ -111,12 +110,12 @@ class Pending:
         for container, elements in ((self.items.setdefault(deliver, {}), items), (self.invalidated, invalidates)):
             for element in elements:
                 if element not in container:
-                    self._log(partial(container.pop, element))
+                    self._log(partial(container.pop, element, None))  # None: an interrupt may come before the next line
                     container[element] = None
 
     def add_written(self, tables: frozenset[str]) -> None:
         """Note that the items have what a statement ends that has written these tables."""
-        self._log(partial(self.written.pop, tables))
+        self._log(partial(self.written.pop, tables, None))
         self.written[tables] = None
 
     def add_entry(self, entry: Deferred[Any]) -> None:
@@ -127,26 +126,16 @@ class Pending:
             self.entries_by_key.setdefault(key, []).append(entry)
 
     def _log(self, undo: Callable[[], object]) -> None:
-        """Log how to undo what is added next, under the savepoints that are open."""
-        savepoints: list[Any] = self.connection().savepoint_ids  # type: ignore[union-attr] # its thread is here
-        new = []
-        for savepoint in reversed(savepoints):
-            if savepoint in self._marks:
-                break  # so are those around it
-            if savepoint is not None:
-                new.append(savepoint)
-        self._marks.update(dict.fromkeys(reversed(new), len(self._undo)))
-        self._undo.append(undo)
+        """Log how to undo what is added next."""
+        self._undo.append((self.connection().savepoint_state, undo))  # type: ignore[union-attr] # its thread is here
 
     def roll_back_to(self, savepoint: str) -> bool:
-        """Undo what was added under a savepoint; tell whether that leaves nothing."""
-        mark = self._marks.get(savepoint)
-        if mark is None:
-            return False  # nothing was added under it
-        while len(self._undo) > mark:
-            self._undo.pop()()
-        while self._marks.popitem()[0] != savepoint:
-            pass
+        """Undo what was added since a savepoint began, of `atomic()` or by hand; tell whether that leaves nothing."""
+        number = savepoint.rpartition("_x")[2]
+        if not number.isdecimal():
+            return False  # none that Django has made: its hooks stay, too
+        while self._undo and self._undo[-1][0] >= int(number):
+            self._undo.pop()[1]()
         return not self._undo
 
     # --- the end of the transaction ---

@@ -54,13 +54,13 @@ class Statement(NamedTuple):
     """
     What a text does.
 
-    Parser are spelled as `Parser` was given them. Other names are casefolded: of columns, and with their schemas those
+    Tables are spelled as `Parser` was given them. Other names are casefolded: of columns, and with their schemas those
     of `unknown`.
     """
 
-    #: Parser that are written; for an unknown verb all that are named.
+    #: Tables that are written; for an unknown verb all that are named.
     writes: Names = NONE
-    #: Parser that are read; the target of a write only if it is read besides.
+    #: Tables that are read; the target of a write only if it is read besides.
     reads: Names = NONE
     #: The first word, or that of the writing CTE, casefolded; "other" for several, "" for what concerns no table.
     #: Of transactions: "begin", "commit", "rollback", "rollback to", "savepoint", "release", and "isolation" for a SET

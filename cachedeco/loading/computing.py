@@ -253,7 +253,7 @@ def serve_flow(load: Load) -> Flow[Values]:
 def stale_fallback(load: Load, error: Exception) -> EffectFlow[Ok[Values] | None]:
     """Stale-if-error: return the old values if all may be served although the computation raised, else None."""
     policy = load.policy
-    if not are_within_max_stale(policy, load.misses.values()):
+    if not may_replace_errors(policy, load.misses.values()):
         return None
     # Read them again: an entry that was invalidated during the computation is never served.
     again = yield partial(look_up, policy, [found.keys for found in load.misses.values()])
@@ -264,11 +264,11 @@ def stale_fallback(load: Load, error: Exception) -> EffectFlow[Ok[Values] | None
     return Ok(serve_each(policy, dict(zip(load.misses, again, strict=True))))
 
 
-def are_within_max_stale(policy: CachePolicy, calls: Collection[Found]) -> bool:
+def may_replace_errors(policy: CachePolicy, calls: Collection[Found]) -> bool:
     """Tell whether all entries may be served if the computation fails."""
     now = time()
     return all(
-        found.entry is not None and not found.entry.is_error and found.entry.expires + policy.max_stale > now
+        found.entry is not None and not found.entry.is_error and policy.fallback_until(found.entry) > now
         for found in calls
     )
 

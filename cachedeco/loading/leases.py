@@ -21,7 +21,7 @@ from random import uniform
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
-from cachedeco.loading.computing import FlightResult, Load, are_within_max_stale, serve_each
+from cachedeco.loading.computing import FlightResult, Load, may_replace_errors, serve_each
 from cachedeco.loading.effects import EffectFlow, Pause
 from cachedeco.loading.lookup import Found, look_up, record_found
 from cachedeco.loading.materializing import Values
@@ -226,7 +226,7 @@ def _look_for_entries(acquired: Acquired, lease: Lease) -> tuple[Acquired, Mappi
             policy.emit("unstored", found.key, reason="the cache could not be asked")
         return Acquired(load, dict.fromkeys(load.misses), None, values, results), None
     load = take_fresh(load, values, results)
-    if load.misses and raw.get(lease.key) == FAILED and are_within_max_stale(policy, load.misses.values()):
+    if load.misses and raw.get(lease.key) == FAILED and may_replace_errors(policy, load.misses.values()):
         results |= {found.key: _result_of(policy, found) for found in load.misses.values()}
         values |= serve_each(policy, load.misses)
         load = load.only(set())

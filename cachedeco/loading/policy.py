@@ -62,6 +62,10 @@ class CachePolicy:
         """Return the end of the time in which an entry may be served while it is refreshed."""
         return entry.expires + min(entry.stale, self.stale_while_revalidate)
 
+    def fallback_until(self, entry: Entry) -> float:
+        """Return the end of the time in which an entry may be served if the computation raises."""
+        return max(self.stale_until(entry), entry.expires + self.stale_if_error)
+
     def emit(
         self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: BaseException | None = None
     ) -> None:

@@ -47,6 +47,9 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         # --- transactions ---
         PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "runs its commit hooks before those of the user"),
         PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "drops pending invalidations at rollbacks"),
+        PrivateName(
+            _WRAPPER, "savepoint_state", _COMMITS, "drops pending invalidations at rollbacks", f"{_WRAPPER}.savepoint"
+        ),
         PrivateName(_WRAPPER, "atomic_blocks", _TRANSACTIONS, "finds the open atomic blocks"),
         PrivateName(_WRAPPER, "commit_on_exit", _TRANSACTIONS, "detects a transaction that is managed by hand"),
         PrivateName(
@@ -84,13 +87,16 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         ),
         # --- models ---
         PrivateName(
-            "django.db.models.options:Options", "all_parents", ("invalidation.relations",), "finds parent models"
+            "django.db.models.options:Options",
+            "all_parents",
+            ("invalidation.parts", "invalidation.tables", "tracking.reads"),
+            "finds parent models",
         ),
         PrivateName(
             "django.db.models:QuerySet",
             "_raw_delete",
-            ("managers", "outbox.models"),
-            "invalidates after deletions that send no signal, and deletes rows of the outbox without signals",
+            ("outbox.models",),
+            "deletes rows of the outbox without signals",
             "django.db.models.deletion:Collector.delete",
         ),
         PrivateName(

@@ -99,6 +99,17 @@ def test_row_undone_with_a_savepoint_is_made_again(pk: int) -> None:
     assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
 
 
+def test_row_undone_with_a_savepoint_by_hand_is_made_again(pk: int) -> None:
+    """Nor does that of a savepoint that was rolled back by hand."""
+    with transaction.atomic(using=ALIAS):
+        savepoint = transaction.savepoint(using=ALIAS)
+        name_of.invalidate(pk)
+        transaction.savepoint_rollback(savepoint, using=ALIAS)
+        name_of.invalidate(pk)
+
+    assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
+
+
 def test_row_of_a_savepoint_released_stands_for_what_comes_after_it(pk: int) -> None:
     """What a savepoint has left is as safe as what comes after it, whatever becomes of another one."""
     with transaction.atomic(using=ALIAS):

@@ -86,6 +86,26 @@ def test_stale_value_that_is_served_after_a_failure_ends_at_once(side: Side, clo
     assert ["the value of a cached call inside it has ended"] == reasons(told, "unstored")
 
 
+@both
+def test_stale_window_cut_by_an_inner_value_stands_in_for_no_failure(side: Side, clock: Clock) -> None:
+    """What stale-while-revalidate would allow beyond the end of an inner value replaces no exception, either."""
+    failing: list[Exception] = []
+
+    @side.cached(timeout=10, ignore=("failing",))
+    def inner() -> str:
+        if failing:
+            raise failing[0]
+        return "old"
+
+    outer = around(side, "outer", inner, timeout=3600, stale_while_revalidate=60)
+    side.call(outer)
+    clock.now += 11
+    failing.append(ConnectionError())
+
+    with pytest.raises(ConnectionError):
+        side.call(outer)
+
+
 def _no_timeout(_: object) -> int:
     return 0
 

@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from cachedeco import MISSING, Namespace
+from cachedeco.invalidation.commits import Pending
 from tests.models import Club, ClubClass
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, name_of, names, rename
@@ -244,9 +245,10 @@ def test_block_without_savepoint_shares_the_fate_of_the_one_around(pk: int, expe
     assert (expected, expected) == (name_of.uncached(pk), name_of(pk))
 
 
-def test_savepoint_rolled_back_by_hand_leaves_calls_right(pk: int) -> None:
-    """A savepoint undone by hand keeps its invalidations, as Django keeps its hooks: a miss more, no wrong value."""
+def test_savepoint_rolled_back_by_hand_undoes_what_came_after_it(pk: int) -> None:
+    """What was invalidated before a savepoint goes out, and what was after it does not: as with a nested block."""
     with transaction.atomic():
+        names.invalidate()
         savepoint = connection.savepoint()
         rename(pk, "new")
         name_of.invalidate(pk)
@@ -254,4 +256,37 @@ def test_savepoint_rolled_back_by_hand_leaves_calls_right(pk: int) -> None:
         connection.savepoint_rollback(savepoint)
         after = name_of(pk)
 
-    assert ("new", "old", "old") == (inside, after, name_of(pk))
+    assert ("new", "old", "old") == (inside, after, name_of.peek(pk))
+    assert MISSING is names.peek()
+
+
+def test_savepoint_by_sql_keeps_invalidations(pk: int) -> None:
+    """A name that Django has not made may stand for any savepoint: a miss more, and no invalidation is lost."""
+    with transaction.atomic():
+        rename(pk, "new")
+        with connection.cursor() as cursor:
+            cursor.execute("SAVEPOINT mine")
+        name_of.invalidate(pk)
+        connection.savepoint_rollback("mine")
+
+    assert "new" == name_of(pk)
+
+
+def test_savepoint_rolled_back_after_an_interrupt_undoes_the_rest(pk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalidation that an interrupt has left half noted is no obstacle to the rollback that follows."""
+
+    class Interrupt(BaseException):
+        """Raised by the handler of a signal."""
+
+    def noted(pending: Pending, undo: Callable[[], object]) -> None:
+        log(pending, undo)
+        raise Interrupt
+
+    log = Pending._log
+    with transaction.atomic():
+        name_of.invalidate(pk)
+        with suppress(Interrupt), transaction.atomic(), monkeypatch.context() as patch:
+            patch.setattr(Pending, "_log", noted)
+            names.invalidate()
+
+    assert (MISSING, ["old"]) == (name_of.peek(pk), names.peek())

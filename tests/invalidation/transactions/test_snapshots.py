@@ -219,6 +219,21 @@ def test_value_computed_in_what_is_rolled_back_is_not_stored(pk: int, *, savepoi
 
 
 @pytest.mark.usefixtures("_read_committed")
+def test_value_computed_in_a_savepoint_rolled_back_by_hand_is_not_stored(pk: int) -> None:
+    """What was computed after the savepoint began holds rows that are undone; what was before it is stored."""
+    name_of.invalidate(pk)
+    names.invalidate()
+    with transaction.atomic():
+        assert ["old"] == names()
+        savepoint = transaction.savepoint()
+        rename(pk, "new")
+        assert "new" == name_of(pk)
+        transaction.savepoint_rollback(savepoint)
+
+    assert (["old"], MISSING) == (names.peek(), name_of.peek(pk))
+
+
+@pytest.mark.usefixtures("_read_committed")
 def test_value_computed_before_the_transaction_invalidated_it_is_not_served(pk: int) -> None:
     """What a transaction computed before its own invalidation is dead when both go out, in whatever order they do."""
     name_of.invalidate(pk)
