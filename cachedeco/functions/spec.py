@@ -142,7 +142,9 @@ class FunctionSpec:
                 several.append(keys_of(*args, **kwargs))
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
-        return resolved.policy, resolved.keyspace.finish_each(several)
+        several = resolved.keyspace.finish_each(several)
+        tables = resolved.policy.tables
+        return resolved.policy, several if tables is None else [tables.complete(keys) for keys in several]
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""

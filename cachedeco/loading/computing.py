@@ -83,7 +83,7 @@ def compute(
     """
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
-    reads = None if policy.tables is None else TableReads(policy.store, policy.tables)
+    reads = _reads_of(load)
     with collector.collect_dependencies(
         policy.store.alias, collects=policy.nested, leads=leads, reads=reads
     ) as computation:
@@ -133,6 +133,14 @@ def compute(
         propagate_dependencies(policy, found, results[found.key])
     yield partial(store_entries, policy, entries, on_failure, marks)
     return outcome, results
+
+
+def _reads_of(load: Load) -> TableReads | None:
+    """Return where to note the tables that a computation reads; None if its entries do not depend on them."""
+    tables = load.policy.tables
+    if tables is None:
+        return None
+    return TableReads(load.policy.store, tables, tables.covered_by(found.keys for found in load.misses.values()))
 
 
 def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Values]) -> Outcome[Values]:
