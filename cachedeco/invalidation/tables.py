@@ -29,6 +29,7 @@ from django.utils.module_loading import import_string
 from cachedeco.invalidation import statements
 from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
 
 ModelClass = type[Model]
 
@@ -193,9 +194,14 @@ class Tables:
 def _tables_of_caches() -> Iterator[str]:
     """Yield the tables in which Django's database cache stores entries: no value depends on them."""
     for options in django_settings.CACHES.values():
-        backend = import_string(options["BACKEND"])
+        try:
+            backend = import_string(options["BACKEND"])
+        except Exception as error:  # noqa: BLE001 -- Django says so when the cache is used, and perhaps none ever does
+            pass_interrupt(error)
+            continue
         if isinstance(backend, type) and issubclass(backend, BaseDatabaseCache):
-            yield options.get("LOCATION", "")
+            # As the names are that no model has.
+            yield options.get("LOCATION", "").replace('"', "").replace("`", "").casefold()
 
 
 def _concerned_tables(all_models: Iterable[ModelClass]) -> dict[str, set[str]]:
