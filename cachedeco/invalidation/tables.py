@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache.backends.db import BaseDatabaseCache
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models
 from django.db.models import DO_NOTHING, Model
 from django.db.models.signals import class_prepared
@@ -181,12 +182,23 @@ class Tables:
                 yield name
 
     def _columns_named(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
-        """Return columns by table, of names like "auth.User.last_login"."""
+        """
+        Return columns by table, of names like "auth.User.last_login".
+
+        Raises:
+            ImproperlyConfigured: A name is that of no column.
+        """
         found: defaultdict[str, set[str]] = defaultdict(set)
         for name in names:
             reference, _, field = name.rpartition(".")
-            model = apps.get_model(reference)
-            column: Any = model._meta.get_field(field)
+            try:
+                column: Any = apps.get_model(reference)._meta.get_field(field)
+            except (LookupError, FieldDoesNotExist) as error:
+                msg = f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}: {error}"
+                raise ImproperlyConfigured(msg) from error
+            if not getattr(column, "column", None):
+                msg = f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a table."
+                raise ImproperlyConfigured(msg)
             found[column.model._meta.db_table].add(column.column)
         return {table: frozenset(columns) for table, columns in found.items()}
 
