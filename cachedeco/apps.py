@@ -32,6 +32,7 @@ class CachedecoConfig(AppConfig):
             ImproperlyConfigured: Django or asgiref lacks a private name that invalidations need.
         """
         private_api.require()
+        conf.forget()  # a function that was called before, as by a module of another app, is now under AUTO
         for door in filter(partial(module_has_submodule, self.module), DOORS):  # a distribution may leave one out
             import_module(f"{self.name}.{door}").register()
         parts.connect()

@@ -9,6 +9,7 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from cachedeco.invalidation.tables import tables
 from cachedeco.runtime import conf
 from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET
 from cachedeco.storage.keyspace import keyspace
@@ -19,6 +20,7 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
     """Check the setting `CACHEDECO`."""
     try:
         settings = conf.settings()
+        tables()  # by the names of the settings
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="See docs/reference.md, Settings.", id="cachedeco.E001")]
     missing = [alias for alias in settings.ALIASES if alias not in caches.settings]

@@ -23,6 +23,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue, stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
+from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.storage import many_caches
 from cachedeco.storage.keyspace import KeyFunctionError
@@ -66,12 +67,12 @@ class AdmittedCall(NamedTuple):
     keys: dict[Any, list[str]]  #: by id
     bypassed: AbstractSet[Any]  #: ids that this transaction has invalidated, which it must not read until the commit
 
-    def read(self) -> Iterator[tuple[Any, Found]]:
+    def read(self, look: Callable[..., list[Found]] = look_up) -> Iterator[tuple[Any, Found]]:
         """Read the entries of all ids that are not bypassed; yield each id with what was found."""
         keys_by_id = self.keys
         if self.bypassed:
             keys_by_id = {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
-        return zip(keys_by_id, look_up(self.policy, list(keys_by_id.values())), strict=True)
+        return zip(keys_by_id, look(self.policy, list(keys_by_id.values())), strict=True)
 
     def tokens(self) -> dict[Any, Found]:
         """Return the tokens of each id as they are now: to compute or store all ids anew."""
@@ -233,7 +234,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         if admitted is None:
             collector.mark_unauditable()  # an audited computation must not see stored values
             return {}
-        for one_id, found in admitted.read():
+        for one_id, found in admitted.read(look_closely):
             if found.entry is not None and found.entry.expires > time():
                 record_found(admitted.policy, found)
                 if not found.entry.is_error:

@@ -14,10 +14,11 @@ from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Err, Flow, arun, run
-from cachedeco.loading.lookup import Found, look_up, record_found
+from cachedeco.loading.lookup import Found, record_found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue
+from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -181,7 +182,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
             mark_unauditable()  # an audited computation must not see stored values
             return MISSING
         policy, keys = admitted
-        [found] = look_up(policy, [keys])
+        [found] = look_closely(policy, [keys])
         if found.entry is None or found.entry.expires <= time():
             return MISSING
         record_found(policy, found)

@@ -142,7 +142,9 @@ class FunctionSpec:
                 several.append(keys_of(*args, **kwargs))
         except KeyTypeError as error:
             raise self._plan.explain(error, args, kwargs) from None
-        return resolved.policy, resolved.keyspace.finish_each(several)
+        several = resolved.keyspace.finish_each(several)
+        tables = resolved.policy.tables
+        return resolved.policy, several if tables is None else [tables.complete(keys) for keys in several]
 
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""
@@ -219,7 +221,8 @@ class FunctionSpec:
     def _known_tables(self, settings: conf.Settings, store: Store, declared: frozenset[str]) -> KnownTables | None:
         """Return the tables that the function is known to read, if it depends on them."""
         depends_on = settings.DEPENDS_ON if self.options["depends_on"] is UNSET else self.options["depends_on"]
-        if AUTO not in depends_on or not apps.is_installed("cachedeco"):
+        # Without apps nothing is watched, and no model can be read. When Django has started, all is resolved anew.
+        if AUTO not in depends_on or not apps.apps_ready or not apps.is_installed("cachedeco"):
             return None
         keyspace, prefix = store.keyspace, settings.KEY_PREFIX
         return KnownTables(

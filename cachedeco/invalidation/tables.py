@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache.backends.db import BaseDatabaseCache
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models
 from django.db.models import DO_NOTHING, Model
 from django.db.models.signals import class_prepared
@@ -29,6 +30,7 @@ from django.utils.module_loading import import_string
 from cachedeco.invalidation import statements
 from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
 
 ModelClass = type[Model]
 
@@ -180,12 +182,23 @@ class Tables:
                 yield name
 
     def _columns_named(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
-        """Return columns by table, of names like "auth.User.last_login"."""
+        """
+        Return columns by table, of names like "auth.User.last_login".
+
+        Raises:
+            ImproperlyConfigured: A name is that of no column.
+        """
         found: defaultdict[str, set[str]] = defaultdict(set)
         for name in names:
             reference, _, field = name.rpartition(".")
-            model = apps.get_model(reference)
-            column: Any = model._meta.get_field(field)
+            try:
+                column: Any = apps.get_model(reference)._meta.get_field(field)
+            except (LookupError, FieldDoesNotExist) as error:
+                msg = f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}: {error}"
+                raise ImproperlyConfigured(msg) from error
+            if not getattr(column, "column", None):
+                msg = f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a table."
+                raise ImproperlyConfigured(msg)
             found[column.model._meta.db_table].add(column.column)
         return {table: frozenset(columns) for table, columns in found.items()}
 
@@ -193,9 +206,14 @@ class Tables:
 def _tables_of_caches() -> Iterator[str]:
     """Yield the tables in which Django's database cache stores entries: no value depends on them."""
     for options in django_settings.CACHES.values():
-        backend = import_string(options["BACKEND"])
+        try:
+            backend = import_string(options["BACKEND"])
+        except Exception as error:  # noqa: BLE001 -- Django says so when the cache is used, and perhaps none ever does
+            pass_interrupt(error)
+            continue
         if isinstance(backend, type) and issubclass(backend, BaseDatabaseCache):
-            yield options.get("LOCATION", "")
+            # As the names are that no model has.
+            yield options.get("LOCATION", "").replace('"', "").replace("`", "").casefold()
 
 
 def _concerned_tables(all_models: Iterable[ModelClass]) -> dict[str, set[str]]:

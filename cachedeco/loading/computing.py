@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from math import inf
 from time import perf_counter, time
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from cachedeco.loading.effects import CALL_USER, CallUser, EffectFlow, Err, Flow, Ok, Outcome
 from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
@@ -23,6 +23,11 @@ from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
 from cachedeco.tracking.collector import Computation, Dependencies, Use
 from cachedeco.tracking.reads import TableReads
+
+NOTHING_KNOWN: Final = (
+    "under AUTO, set() needs the tables that the function reads, and no computation of it is known yet: call it first, "
+    "or name models in depends_on="
+)
 
 Misses = Mapping[Hashable, Found]  # by id, in the caller's order
 
@@ -83,7 +88,7 @@ def compute(
     """
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
-    reads = None if policy.tables is None else TableReads(policy.store, policy.tables)
+    reads = _reads_of(load)
     with collector.collect_dependencies(
         policy.store.alias, collects=policy.nested, leads=leads, reads=reads
     ) as computation:
@@ -133,6 +138,14 @@ def compute(
         propagate_dependencies(policy, found, results[found.key])
     yield partial(store_entries, policy, entries, on_failure, marks)
     return outcome, results
+
+
+def _reads_of(load: Load) -> TableReads | None:
+    """Return where to note the tables that a computation reads; None if its entries do not depend on them."""
+    tables = load.policy.tables
+    if tables is None:
+        return None
+    return TableReads(load.policy.store, tables, tables.covered_by(found.keys for found in load.misses.values()))
 
 
 def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Values]) -> Outcome[Values]:
@@ -318,7 +331,13 @@ def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
 
 def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: OnFailure) -> None:
     """Store values that the caller already has, by id; *on_failure* is called with what is not stored."""
-    stamps, _ = build_stamps(policy, calls)
+    tables = policy.tables
+    if tables is not None and not tables.names and not policy.declared:
+        stamps: Stamps = dict.fromkeys(calls)
+        for found in calls.values():
+            policy.emit("unstored", found.key, reason=NOTHING_KNOWN)
+    else:
+        stamps, _ = build_stamps(policy, calls)
     prepared = _prepare_each(policy, values)
     entries = [
         PendingEntry(found.key, stamps[each], {}, 0.0, prepared[each], lifetime_of(policy, prepared[each]))

@@ -141,8 +141,16 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str
         What was found, in the order of the calls. Their raw values are one dict for all. Entries that the transaction
         of this thread stores at its commit are found, too.
     """
-    calls = [renew_keys(policy, keys) for keys in calls] if policy.tables is not None else calls
-    return _look_beside(policy, _read_entries(policy, calls, also), also)
+    if policy.tables is None:
+        return _look_beside(policy, _read_entries(policy, calls, also), also)
+    calls = [renew_keys(policy, keys) for keys in calls]
+    results = _look_beside(policy, _read_entries(policy, calls, also), also)
+    if commits.has_pending():
+        # When the call began, this process may not have known a table that its transaction has invalidated.
+        for n, (keys, raw, _, entry) in enumerate(results):
+            if entry is not None and commits.invalidated_in_transaction(keys[1:]):
+                results[n] = Found(keys, raw, keys)
+    return results
 
 
 def _read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str]) -> list[Found]:

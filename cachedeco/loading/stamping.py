@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, Final
 
 from cachedeco.invalidation import transactions
+from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.connections import is_isolated
 from cachedeco.storage.entries import Stamp, is_token, stamp_of
 from cachedeco.storage.store import Item
@@ -20,6 +22,8 @@ OLD_SNAPSHOT: Final = "the transaction's snapshot may be older than the stamp"
 UNISOLATED_TEST: Final = (
     "inside a TestCase whose caches are not isolated: its rollback is not seen, and the next test would get its rows"
 )
+UNWATCHED_TABLE: Final = "it depends on the table {}, whose writes invalidate nothing: IGNORED_TABLES names it"
+UNWATCHED: Final = "writes are not watched: {}"
 NO_TOKENS: Final = "the cache has no tokens for it"
 
 
@@ -48,7 +52,10 @@ def build_stamps(
     stamps: Stamps = dict.fromkeys(calls)
     wanted = {each: found for each, found in calls.items() if each not in unstamped}
     reason, is_claimed = NO_TOKENS, False
-    if wanted and policy.tables is not None and transactions.any_in_test() and not is_isolated():
+    unwatched = _why_unwatched(policy) if wanted else ""
+    if unwatched:
+        reason = unwatched
+    elif wanted and policy.tables is not None and transactions.any_in_test() and not is_isolated():
         reason = UNISOLATED_TEST
     elif wanted and transactions.snapshot_may_be_old():
         reason = OLD_SNAPSHOT
@@ -59,6 +66,18 @@ def build_stamps(
         if stamps[each] is None:
             policy.emit("unstored", found.key, reason=reason)
     return stamps, is_claimed
+
+
+def _why_unwatched(policy: CachePolicy) -> str:
+    """Return why writes would not end an entry; empty if those of what it depends on are watched."""
+    if policy.tables is None and not policy.declared:
+        return ""
+    try:
+        ignored = policy.declared & tables().ignored
+    except Exception as error:  # noqa: BLE001 -- a fault of the settings, which a check reports; the call goes on
+        pass_interrupt(error)
+        return UNWATCHED.format(error)
+    return UNWATCHED_TABLE.format(min(ignored)) if ignored else ""
 
 
 def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found], claim: Claim | None) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cachedeco.loading.lookup import Found, renew_keys
+from cachedeco.loading.lookup import CallKeys, Found, look_up, renew_keys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Stamp, own_tokens_of
 from cachedeco.tracking import collector, watcher
@@ -51,8 +51,18 @@ def with_tables(
     keys = renew_keys(policy, found.keys)[1:]
     tokens = {**nested_tokens, **dict(zip(found.keys[1:], stamp, strict=True))}
     others = {name: token for name, token in nested_tokens.items() if name not in keys}
-    # Without the token of a table that another call of the function has read meanwhile: such an entry is a miss.
+    # Without the token of a table that only another call of the function has read meanwhile: a process that knows this
+    # table finds a miss.
     return tuple([tokens[key] for key in keys if key in tokens]), others
+
+
+def look_closely(policy: CachePolicy, calls: Sequence[CallKeys]) -> list[Found]:
+    """Look up as `look_up()` does, and again if another process has stored entries under tables unknown here."""
+    results = look_up(policy, calls)
+    tables = policy.tables
+    if tables is not None and may_know_less(policy, tables, dict(enumerate(results))) and tables.load():
+        return look_up(policy, calls)
+    return results
 
 
 def may_know_less(policy: CachePolicy, tables: KnownTables, misses: Mapping[object, Found]) -> bool:

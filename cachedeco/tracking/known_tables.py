@@ -10,7 +10,7 @@ when it meets an entry with another number of tokens: another process knows more
 shrink, so that all processes come to the same one, at the cost of some misses.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -45,6 +45,7 @@ class KnownTables:
         self.declared = declared
         self.names: frozenset[str] = frozenset()
         self.keys: list[str] = []  #: of the tokens, in the order of the names. Replaced as a whole
+        self._by_key: Mapping[str, str] = {}  # the names, replaced as a whole
         self._store = store
         self._list_key = list_key
         self._key_of = key_of
@@ -61,6 +62,14 @@ class KnownTables:
     def key_of(self, table: str) -> str:
         """Return the whole key of a table's token."""
         return self._key_of(table)
+
+    def covered_by(self, several: Iterable[Sequence[str]]) -> frozenset[str]:
+        """Return the tables whose tokens are among the keys of each of several calls."""
+        by_key = self._by_key
+        common = set(by_key)
+        for keys in several:
+            common.intersection_update(keys)
+        return frozenset([by_key[key] for key in common])
 
     def renew(self, keys: Sequence[str]) -> list[str]:
         """Return the keys of a call with the tables that are known now: more than when they were worked out."""
@@ -105,6 +114,7 @@ class KnownTables:
             if joined == self.names:
                 return False
             keys = [self._key_of(name) for name in sorted(joined)]
+            self._by_key = dict(zip(keys, sorted(joined), strict=True))
             self.names, self.keys = joined, keys
             return True
 

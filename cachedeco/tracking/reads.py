@@ -35,13 +35,24 @@ DEEPEST: Final = 4
 class TableReads:
     """The tables that one computation reads and writes."""
 
-    __slots__ = ("_noted", "known", "new", "read", "store", "written")
+    __slots__ = ("_covered", "_new", "_noted", "known", "read", "store", "written")
 
-    def __init__(self, store: Store, known: KnownTables | None) -> None:
-        """Start with none; without *known*, tables are only listed, and no token is read."""
+    def __init__(self, store: Store, known: KnownTables | None, covered: frozenset[str] = frozenset()) -> None:
+        """
+        Start with none.
+
+        Args:
+            store: The cache of the entry.
+
+            known: Those of the function; without it, tables are only listed, and no token is read.
+
+            covered: Tables whose tokens were read before the computation. Another call may have taught the function
+                more of them since.
+        """
         self.store = store
         self.known = known
-        self.new: dict[str, None] = {}  #: tables that no computation of the function had read before
+        self._covered = covered
+        self._new: dict[str, None] = {}  # those whose tokens are read here
         self.read: set[str] = set()
         self.written: set[str] = set()
         self._noted: dict[tuple[int, str], Effect] = {}  # kept, so that no other effect gets its id
@@ -97,10 +108,10 @@ class TableReads:
         self.read |= names
         if self.known is None:
             return {}, []
-        new = names - self.known.names - self.known.declared - self.new.keys()
+        new = names - self._covered - self.known.declared - self._new.keys()
         if not new:
             return {}, []
-        self.new |= dict.fromkeys(sorted(new))
+        self._new |= dict.fromkeys(sorted(new))
         if connection is not None and not transactions.sees_all_committed(connection):
             listed = ", ".join(sorted(new))
             return {}, [f"it reads {listed} for the first time, in a snapshot that may be older than the token"]

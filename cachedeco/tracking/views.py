@@ -4,6 +4,7 @@ Views: the tables behind a name that a statement reads, and that no model is kno
 The database is asked once for each name, on the connection that reads it, and not through Django's log of queries.
 """
 
+import re
 from contextlib import suppress
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ QUERIES: Final = {
     ),
     "sqlite": (
         "SELECT type = 'table', CASE type WHEN 'view' THEN sql END "
-        "FROM (SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master) WHERE name = ?"
+        "FROM (SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master) WHERE name = ? COLLATE NOCASE"
     ),
     "mysql": (
         "SELECT t.table_type = 'BASE TABLE', v.view_definition FROM information_schema.tables t "
@@ -30,6 +31,8 @@ QUERIES: Final = {
 }
 # Views of views: a name that is deeper is unknown, and a circle ends.
 DEEPEST: Final = 10
+# What SQLite keeps of a view is the text that has made it. The query stands behind the first AS outside of quotes.
+_CREATE: Final = re.compile(r"""(?:"[^"]*"|`[^`]*`|\[[^]]*\]|.)*?\bas\b""", re.IGNORECASE | re.DOTALL)
 
 _behind: dict[tuple[str, str], frozenset[str]] = {}
 
@@ -70,7 +73,7 @@ def _ask(connection: Any, name: str, depth: int) -> frozenset[str] | None:
         return frozenset({name}) if name in tables().models else None
     if not definition:
         return None
-    text = definition if connection.vendor != "sqlite" else definition[definition.upper().index(" AS ") + 4 :]
+    text = _CREATE.sub("", definition, count=1) if connection.vendor == "sqlite" else definition
     effect = tables().effect_of(text)
     behind = set(effect.reads - tables().unmanaged)
     if effect.writes or effect.ignored:

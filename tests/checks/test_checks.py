@@ -54,6 +54,14 @@ def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
     assert message.hint
 
 
+@pytest.mark.parametrize("name", ["tests.Club.nothing", "tests.Nothing.name", "tests.Club.members", "nowhere.Club.x"])
+def test_ignored_column_that_is_none_is_e001(settings: Any, name: str) -> None:
+    """A name that no column has would leave all writes unwatched."""
+    [message] = [each for each in found(settings, IGNORED_COLUMNS=[name]) if each.id == "cachedeco.E001"]
+
+    assert name in message.msg
+
+
 def test_unknown_alias_is_e002(settings: Any) -> None:
     """An alias that Django's CACHES lacks is named, beside those that there are."""
     messages = [each for each in found(settings, ALIASES=["default", "nowhere"]) if each.id != "cachedeco.E004"]

@@ -68,6 +68,23 @@ assert not double.peek(4)
 print("well")
 """
 
+BEFORE_SETUP = """
+from django.conf import settings
+settings.configure(
+    CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}, INSTALLED_APPS=["cachedeco"]
+)
+from cachedeco import cached_query
+
+@cached_query
+def double(number):
+    return 2 * number
+
+print(double(4), double(4), double.stats().hits, double._spec.resolve().policy.tables is None)
+import django
+django.setup()
+print(double(4), double._spec.resolve().policy.tables is None)
+"""
+
 
 def output_of(source: str) -> str:
     """Run a program in a process of its own that knows no settings, and return what it prints."""
@@ -153,6 +170,11 @@ def test_importing_and_decorating_need_no_settings() -> None:
 def test_calling_needs_no_database() -> None:
     """A project without databases, and without our app, can use cached functions."""
     assert "well\n" == output_of(WITHOUT_DATABASES)
+
+
+def test_calling_needs_no_apps() -> None:
+    """A function can be called before Django has started, and is under AUTO when it has."""
+    assert "8 8 1 True\n8 False\n" == output_of(BEFORE_SETUP)
 
 
 def test_names_are_listed_before_they_are_fetched() -> None:

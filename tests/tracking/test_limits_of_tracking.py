@@ -139,6 +139,28 @@ def test_what_a_deferred_block_will_deliver_can_be_asked() -> None:
     assert (0, 0, True) == (len(before), none, several > 0)
 
 
+# --- caches ---
+
+
+def test_cache_that_can_not_be_imported_stops_no_invalidation(settings: Settings) -> None:
+    """An alias of `CACHES` that nobody uses here, as its package is missing, is none of our business."""
+    settings.CACHES = {**settings.CACHES, "unused": {"BACKEND": "missing_package.Cache"}}
+    cached = auto(plain)
+    cached()
+    with heard("error") as events:
+        Club.objects.create(name="new")
+
+    assert ([], 1) == (events, cached())
+
+
+def test_table_of_the_database_cache_is_no_read_in_any_spelling(settings: Settings) -> None:
+    """What Django's database cache asks for while a function computes is nothing that its value depends on."""
+    options = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": '"Entries"'}
+    settings.CACHES = {**settings.CACHES, "database": options}
+
+    assert not tables.tables().effect_of('SELECT * FROM "Entries"').unknown
+
+
 # --- views ---
 
 
@@ -171,6 +193,27 @@ def test_view_of_a_view_stands_for_the_tables_at_its_end() -> None:
         of_unknown = views.tables_behind(connections["default"], "of_unknown")
 
     assert ({"tests_club", "tests_member"}, None) == (of_view, of_unknown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "of_clubs AS\nSELECT id FROM tests_club",
+        "of_clubs (first) AS\tSELECT id FROM tests_club",
+        "Of_Clubs as SELECT id AS n FROM tests_club",
+        '"of clubs as sold" AS SELECT id FROM tests_club',
+    ],
+)
+def test_view_is_known_however_it_is_written(text: str) -> None:
+    """SQLite keeps the text that has made a view: on several lines, with columns, in any case."""
+    name = "of clubs as sold" if text[0] == '"' else "of_clubs"
+    connection.ensure_connection()
+    driver: Any = connection.connection
+    driver.execute(f"CREATE VIEW {text}")
+    try:
+        assert {"tests_club"} == views.tables_behind(connections["default"], name)
+    finally:
+        driver.execute(f'DROP VIEW "{name}"')
 
 
 def test_view_of_an_ignored_table_is_unknown(settings: Settings) -> None:
