@@ -29,6 +29,15 @@ def test_read_during_the_pause_is_not_sent(asked: Asked, advance: Clock) -> None
     assert (1, 2) == (times, asked.times)
 
 
+def test_error_that_is_not_of_the_server_passes_in_an_outage(asked: Asked) -> None:
+    """A write of what can't be sent is the caller's fault, then too."""
+    asked.trouble = GONE
+    asked.run(writes=True)
+    asked.trouble = UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    assert "UnicodeEncodeError" == asked.run(writes=True)
+
+
 def test_answer_ends_the_outage(asked: Asked, advance: Clock) -> None:
     """From then on every command is sent, and the next outage begins with a short pause."""
     asked.trouble = HANGS

@@ -1,5 +1,6 @@
 """An exception of a signal's handler at any point of a hit, a miss or an invalidation: nothing is left behind."""
 
+import gc
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -88,6 +89,13 @@ INVALIDATIONS: dict[str, Act] = {
 # A socket that its caller has lost is closed by Python, which says so.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 calls = pytest.mark.parametrize("how", CALLS)
+
+
+@pytest.fixture(autouse=True)
+def _without_lost_sockets() -> Iterator[None]:
+    """Let Python close them in the test that has lost them."""
+    yield
+    gc.collect()
 
 
 class Trial:

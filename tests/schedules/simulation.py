@@ -243,7 +243,7 @@ REPLACED: dict[str, Any] = {
     "tracking.nested_names.names_by_key": Remembered(),
     "tracking.nested_names.names_by_function": RememberedOfFunctions(),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
-    "invalidation.delivery.delay": lambda _: None,
+    "invalidation.delivery.delay": lambda *_, **__: None,
 }
 
 

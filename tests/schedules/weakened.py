@@ -82,7 +82,9 @@ def _read_interleaved(store: Store, keys: Sequence[str]) -> Any:
         found = re.search(r"each=1'(\w)", key)
         return found[1] if found else "a", "cd:e:" not in key
 
-    return _get_many(store, sorted(keys, key=place))
+    order = sorted(keys, key=place)
+    found = dict(zip(order, _read_each(store, order) or (), strict=False))
+    return [found.get(key) for key in keys]
 
 
 def _error_of_others(*args: Any) -> Any:
@@ -90,7 +92,7 @@ def _error_of_others(*args: Any) -> Any:
     return {key: each._replace(computed_with=frozenset({"another key"})) for key, each in results.items()}
 
 
-_store, _claim, _complete, _get_many = store_entries, claim_stamps, Flight.complete, Store.get_many
+_store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
 NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
@@ -144,7 +146,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a reader with an old snapshot, one writer",
     ),
     "keys read id by id": (
-        {"storage.store.Store.get_many": _read_interleaved},
+        {"storage.store.Store.read_each": _read_interleaved},
         "a bulk call of two ids that are written one after the other",
     ),
     "exceptions that followers do not take": (
@@ -160,7 +162,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a reader of what raises gets a signal",
     ),
     "leases that are not given back after a signal": (
-        {"loading.single_flight._give_back": lambda _: None},
+        {"loading.leases.Held.give_back": lambda _: None},
         "a reader gets a signal",
     ),
     "leases that are not given back after a cancellation": (

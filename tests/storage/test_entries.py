@@ -20,6 +20,7 @@ from cachedeco.storage.entries import (
     decode_values,
     encode_entry,
     key_beside_other_models,
+    own_tokens_of,
     read_nested_names,
     read_origin,
     serialized_value,
@@ -90,6 +91,7 @@ def test_bytes_that_are_cut_are_no_entry(
     assert decode_values(codec, key, held) is None
     if one == 0:
         assert (None, None) == (read_origin(codec, key, held[0]), serialized_value(codec, key, held[0]))
+        assert own_tokens_of(codec, key, held[0]) is None
 
 
 @examples(max_examples=100, deadline=None)

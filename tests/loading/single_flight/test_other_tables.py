@@ -1,0 +1,19 @@
+"""A follower whose function is known to read other tables than when its leader began looks the entry up again."""
+
+from cachedeco import cached_query
+from cachedeco.loading.computing import FlightResult, Load
+from cachedeco.loading.lookup import Found
+from cachedeco.loading.single_flight import _standing
+
+
+def test_result_under_a_stamp_of_another_length_is_not_taken() -> None:
+    """Its tokens are of other keys, so they prove nothing to this caller."""
+
+    @cached_query(name="tests.other_tables")
+    def function() -> int:
+        return 1
+
+    policy, keys = function._spec.resolve_call((), {})
+    load = Load(policy, {None: Found(keys, {})})
+
+    assert set() == _standing(load, {keys[0]: FlightResult((b"x" * 16,))})
