@@ -81,7 +81,8 @@ def another_python() -> str | None:
     return None
 
 
-@pytest.fixture(params=BACKENDS)
+# Which server it is hardly matters to what two fleets do to each other.
+@pytest.fixture(params=["ours", *(pytest.param(each, marks=pytest.mark.soak) for each in BACKENDS if each != "ours")])
 def caches(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Give the setting CACHES of both releases, on a real server."""
     kind: str = request.param

@@ -22,7 +22,12 @@ def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "weather"), [("ours", "down"), ("memcached", "down"), ("redis", "down"), ("redis", "full")]
+    ("backend", "weather"),
+    [
+        ("ours", "down"),
+        ("redis", "full"),
+        *(pytest.param(each, "down", marks=pytest.mark.soak) for each in ("memcached", "redis")),
+    ],
 )
 def test_nobody_gets_another_tenants_value_without_a_cache(backend: Backend, weather: Weather) -> None:
     """Callers of three tenants share no computation where no server answers, or takes no more memory."""
