@@ -12,7 +12,7 @@ from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Stamps, build_stamps
-from cachedeco.loading.tables import begin_reading, end_reading, with_tables
+from cachedeco.loading.tables import begin_reading, end_reading, reads_of, with_tables
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
@@ -22,7 +22,6 @@ from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
 from cachedeco.tracking.collector import Computation, Dependencies, Use
-from cachedeco.tracking.reads import TableReads
 
 Misses = Mapping[Hashable, Found]  # by id, in the caller's order
 
@@ -83,7 +82,7 @@ def compute(
     """
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
-    reads = None if policy.tables is None else TableReads(policy.store, policy.tables)
+    reads = None if policy.tables is None else reads_of(policy, load.misses)
     with collector.collect_dependencies(
         policy.store.alias, collects=policy.nested, leads=leads, reads=reads
     ) as computation:

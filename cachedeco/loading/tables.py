@@ -1,6 +1,6 @@
 """AUTO in a load: what a computation reads becomes a part of the stamp of its entry, and of what the function knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 from cachedeco.loading.lookup import Found, renew_keys
@@ -16,6 +16,12 @@ NOTHING_READ: Final = (
     "Under AUTO it has read no table, so that nothing invalidates it: say depends_on=() if its value may be old for "
     "its timeout, or name what it depends on"
 )
+
+
+def reads_of(policy: CachePolicy, misses: Mapping[Hashable, Found]) -> TableReads:
+    """Return where to note the tables that a computation reads: those that each of its look-ups has asked for, or new."""
+    asked = frozenset.intersection(*[frozenset(found.keys) for found in misses.values()])
+    return TableReads(policy.store, policy.tables, asked)
 
 
 def begin_reading(computation: Computation, reads: TableReads, arguments: Sequence[object]) -> None:

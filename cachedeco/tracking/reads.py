@@ -35,13 +35,23 @@ DEEPEST: Final = 4
 class TableReads:
     """The tables that one computation reads and writes."""
 
-    __slots__ = ("_noted", "known", "new", "read", "store", "written")
+    __slots__ = ("_noted", "asked", "known", "new", "read", "store", "written")
 
-    def __init__(self, store: Store, known: KnownTables | None) -> None:
-        """Start with none; without *known*, tables are only listed, and no token is read."""
+    def __init__(self, store: Store, known: KnownTables | None, asked: Collection[str] = ()) -> None:
+        """
+        Start with none.
+
+        Args:
+            store: The cache of the function's entries.
+
+            known: Those that the function is known to read; None if tables are only listed, and no token is read.
+
+            asked: The keys of the look-up. A table that another call has made known since then has no token there.
+        """
         self.store = store
         self.known = known
-        self.new: dict[str, None] = {}  #: tables that no computation of the function had read before
+        self.asked = asked
+        self.new: dict[str, None] = {}  #: tables for whose tokens the look-up has not asked
         self.read: set[str] = set()
         self.written: set[str] = set()
         self._noted: dict[tuple[int, str], Effect] = {}  # kept, so that no other effect gets its id
@@ -97,14 +107,15 @@ class TableReads:
         self.read |= names
         if self.known is None:
             return {}, []
-        new = names - self.known.names - self.known.declared - self.new.keys()
+        key_of = self.known.key_of
+        new = {name for name in names - self.known.declared - self.new.keys() if key_of(name) not in self.asked}
         if not new:
             return {}, []
         self.new |= dict.fromkeys(sorted(new))
         if connection is not None and not transactions.sees_all_committed(connection):
             listed = ", ".join(sorted(new))
             return {}, [f"it reads {listed} for the first time, in a snapshot that may be older than the token"]
-        keys = [self.known.key_of(name) for name in sorted(new)]
+        keys = [key_of(name) for name in sorted(new)]
         raw: dict[str, Any] | None = self.store.get_many(keys)
         if raw is None:
             return {}, [UNTOKENED]

@@ -396,6 +396,24 @@ def test_table_that_is_new_to_another_process_costs_one_more_read_once(commands:
     assert 1 == other()
 
 
+def test_table_that_another_call_makes_known_meanwhile_is_new_to_a_computation() -> None:
+    """Its token was not in the look-up: it is read before the data, so that a process that knows less never hits."""
+
+    def page(number: int) -> Any:
+        clubs = Club.objects.count()
+        if number == 1:
+            in_thread(lambda: one(2))
+        return clubs + (Member.objects.count() if number else 0)
+
+    one, other = auto(page), auto(page)
+    one(0)
+    other(0)
+    one(1)
+    Member.objects.create(name="new")
+
+    assert (1, 1) == (other(1), one(1))
+
+
 def test_lost_list_is_written_again() -> None:
     """A process that knows tables writes a list that is lost; a cold one that finds none misses, and is right."""
     one = auto(branching)
