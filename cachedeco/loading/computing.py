@@ -220,7 +220,8 @@ def propagate_dependencies(policy: CachePolicy, found: Found, result: FlightResu
     if result.stamp is None or result.problem:
         collector.mark_uncacheable(result.problem or collector.BYPASSED)
         return
-    tokens = {**dict(zip(found.keys[1:], result.stamp, strict=True)), **result.nested_tokens}
+    # Of a token that was read twice, the older one: an invalidation between the two may not be in the value.
+    tokens = {**result.nested_tokens, **dict(zip(found.keys[1:], result.stamp, strict=True))}
     use = Use(policy.function, found.variation, result.ends)
     collector.record_dependency(policy.store.alias, [*found.keys, *result.nested_tokens], tokens, use)
 
