@@ -12,7 +12,7 @@ from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Stamps, build_stamps
-from cachedeco.loading.tables import begin_reading, end_reading, with_tables
+from cachedeco.loading.tables import begin_reading, end_reading, reads_of, with_tables
 from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
@@ -22,7 +22,6 @@ from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
 from cachedeco.tracking.collector import Computation, Dependencies, Use
-from cachedeco.tracking.reads import TableReads
 
 NOTHING_KNOWN: Final = (
     "under AUTO, set() needs the tables that the function reads, and no computation of it is known yet: call it first, "
@@ -88,7 +87,7 @@ def compute(
     """
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
-    reads = _reads_of(load)
+    reads = None if policy.tables is None else reads_of(policy.store, policy.tables, load.misses)
     with collector.collect_dependencies(
         policy.store.alias, collects=policy.nested, leads=leads, reads=reads
     ) as computation:
@@ -138,14 +137,6 @@ def compute(
         propagate_dependencies(policy, found, results[found.key])
     yield partial(store_entries, policy, entries, on_failure, marks)
     return outcome, results
-
-
-def _reads_of(load: Load) -> TableReads | None:
-    """Return where to note the tables that a computation reads; None if its entries do not depend on them."""
-    tables = load.policy.tables
-    if tables is None:
-        return None
-    return TableReads(load.policy.store, tables, tables.covered_by(found.keys for found in load.misses.values()))
 
 
 def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Values]) -> Outcome[Values]:
@@ -234,7 +225,8 @@ def propagate_dependencies(policy: CachePolicy, found: Found, result: FlightResu
     if result.stamp is None or result.problem:
         collector.mark_uncacheable(result.problem or collector.BYPASSED)
         return
-    tokens = {**dict(zip(found.keys[1:], result.stamp, strict=True)), **result.nested_tokens}
+    # Of a token that was read twice, the older one: an invalidation between the two may not be in the value.
+    tokens = {**result.nested_tokens, **dict(zip(found.keys[1:], result.stamp, strict=True))}
     use = Use(policy.function, found.variation, result.ends)
     collector.record_dependency(policy.store.alias, [*found.keys, *result.nested_tokens], tokens, use)
 

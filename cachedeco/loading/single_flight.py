@@ -322,7 +322,7 @@ def _tokens_of(found: Found, result: FlightResult) -> dict[str, bytes]:
     """Return the tokens that a result depends on, by key: those that this caller has read itself are left out."""
     stamp = result.stamp or ()
     own = {} if stamp == found.tokens else dict(zip(found.keys[1:], stamp, strict=False))
-    return {**own, **result.nested_tokens}
+    return {**result.nested_tokens, **own}  # of a token that was read twice, the older one
 
 
 def _load_copy(policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes) -> Ok[Any] | None:

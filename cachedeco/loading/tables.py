@@ -1,11 +1,12 @@
 """AUTO in a load: what a computation reads becomes a part of the stamp of its entry, and of what the function knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 from cachedeco.loading.lookup import CallKeys, Found, look_up, renew_keys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Stamp, own_tokens_of
+from cachedeco.storage.store import Store
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.collector import Computation
 from cachedeco.tracking.known_tables import MOST_TABLES, KnownTables
@@ -16,6 +17,11 @@ NOTHING_READ: Final = (
     "Under AUTO it has read no table, so that nothing invalidates it: say depends_on=() if its value may be old for "
     "its timeout, or name what it depends on"
 )
+
+
+def reads_of(store: Store, tables: KnownTables, misses: Mapping[Hashable, Found]) -> TableReads:
+    """Return where to note the tables that a computation reads."""
+    return TableReads(store, tables, tables.covered_by(found.keys for found in misses.values()))
 
 
 def begin_reading(computation: Computation, reads: TableReads, arguments: Sequence[object]) -> None:

@@ -11,7 +11,7 @@ from django.db import connection, connections, transaction
 from django.db.models import Prefetch
 from pytest_django import Settings
 
-from cachedeco import AUTO, MISSING, CachedQuery, cached_query, cached_query_many
+from cachedeco import AUTO, MISSING, CachedQuery, Namespace, cached_query, cached_query_many
 from cachedeco.tracking import known_tables, nested_names
 from tests.models import Club, ClubClass, Member, Skill, SportsClub
 from tests.support.backends import Commands
@@ -200,6 +200,36 @@ def test_call_inherits_what_its_inner_call_depends_on(outer_dependency: Any, inn
         Member.objects.create(name="new")
         assert (Club.objects.count(), Member.objects.count()) == cached()
         cached.invalidate()
+
+
+@pytest.mark.parametrize("dependency", [{}, {"namespace": "clubs", "depends_on": ()}], ids=["AUTO", "namespace"])
+def test_older_of_two_tokens_counts_for_the_call_around(dependency: Any) -> None:
+    """A call reads a table, and one inside it reads it anew after a write: what is around both has the older token."""
+
+    def write() -> None:
+        Club.objects.create(name="new")
+        Namespace("clubs").invalidate()
+
+    def inner() -> Any:
+        return Club.objects.count()
+
+    def middle() -> Any:
+        before = Club.objects.count()
+        if not before:
+            in_thread(write)
+        return min(before, cached_inner())
+
+    def outer() -> Any:
+        return cached_middle()
+
+    cached_inner, cached_middle = (auto(each, **dependency) for each in (inner, middle))
+    cached = auto(outer, depends_on=())
+    Club.objects.create(name="old")
+    cached()
+    Club.objects.all().delete()
+    Namespace("clubs").invalidate()
+
+    assert (0, 1) == (cached(), cached())
 
 
 def test_inner_call_that_is_served_hands_on_its_tables_across_a_cold_process() -> None:
@@ -394,6 +424,24 @@ def test_table_that_is_new_to_another_process_costs_one_more_read_once(commands:
     assert (3, 1, ["shared"]) == (first, len(commands), [event.kind for event in events])
     Member.objects.create(name="new")
     assert 1 == other()
+
+
+def test_table_that_another_call_makes_known_meanwhile_is_new_to_a_computation() -> None:
+    """Its token was not in the look-up: it is read before the data, so that a process that knows less never hits."""
+
+    def page(number: int) -> Any:
+        clubs = Club.objects.count()
+        if number == 1:
+            in_thread(lambda: one(2))
+        return clubs + (Member.objects.count() if number else 0)
+
+    one, other = auto(page), auto(page)
+    one(0)
+    other(0)
+    one(1)
+    Member.objects.create(name="new")
+
+    assert (1, 1) == (other(1), one(1))
 
 
 def test_lost_list_is_written_again() -> None:
