@@ -20,7 +20,8 @@ from cachedeco.invalidation.open_cursors import keep_snapshot
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
 # States of a connection in libpq, as both versions of psycopg give them: in a transaction, and in one that failed.
-IN_TRANSACTION: Final = (2, 3)
+FAILED: Final = 3
+IN_TRANSACTION: Final = (2, FAILED)
 # Vendors whose drivers know whether a transaction is open.
 ASKED: Final = frozenset({"postgresql", "sqlite"})
 
@@ -131,6 +132,12 @@ def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
     if connection.vendor == "postgresql":
         return driver.info.transaction_status in IN_TRANSACTION
     return _open_by_text.get(connection) if connection in _open_by_text and connection.autocommit else None
+
+
+def refuses_statements(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a statement has failed, and the database refuses others until a rollback: PostgreSQL does."""
+    driver: Any = connection.connection
+    return connection.vendor == "postgresql" and driver is not None and driver.info.transaction_status == FAILED
 
 
 def note_boundary(connection: BaseDatabaseWrapper, verb: str) -> None:

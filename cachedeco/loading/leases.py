@@ -233,6 +233,8 @@ def _look_for_entries(acquired: Acquired, lease: Lease) -> tuple[Acquired, Mappi
     if not load.misses:
         return Acquired(load, {}, None, values, results), None
     if raw.get(lease.key) == lease.owner:  # the `add` succeeded, although it reported failure
+        # With the keys that the stamps are of: the function may be known to read more tables by now.
+        load = acquired.load.only(load.misses.keys())
         return Acquired(load, stamps, lease, values, results), None
     return Acquired(load, {each: stamps[each] for each in load.misses}, None, values, results), raw
 

@@ -39,7 +39,7 @@ def end_reading(policy: CachePolicy, tables: KnownTables, computation: Computati
         computation.problems.append(f"it writes the table {name}, which it depends on")
     if not tables.learn(reads.read):
         computation.problems.append(TOO_MANY)
-    if not tables.names and not computation.tokens:
+    if not (tables.names or tables.declared or computation.tokens or computation.problems):
         policy.advice.give(NOTHING_READ)
 
 

@@ -75,6 +75,8 @@ def _insert(
     none = [None] * len(new)
     if not new or not router.allow_migrate_model(using, Row) or connections[using].needs_rollback:
         return none  # the database has no table, or the transaction will be rolled back
+    if transactions.refuses_statements(connections[using]):
+        return none  # the statement whose tables these are has failed: what it has written will be rolled back, too
     created = [
         Row(cache=each.store.alias, key=each.key, lifetime=each.lifetime, created=time())
         for each in [one.invalidation for one in new]

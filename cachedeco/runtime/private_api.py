@@ -111,6 +111,12 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             ("storage.comparison", "tracking.reads"),
             "finds related rows that were prefetched",
         ),
+        PrivateName(
+            "django.db.models.query:QuerySet.__init__",
+            "_result_cache",
+            ("tracking.reads",),
+            "finds the rows of a QuerySet that was evaluated",
+        ),
         # --- lazy objects ---
         PrivateName(
             "django.utils.functional:LazyObject", "_wrapped", ("keys.encoders",), "encodes the wrapped object in a key"

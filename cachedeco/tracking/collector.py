@@ -29,6 +29,7 @@ from cachedeco.tracking.reads import TableReads
 # Nested tokens that one entry may depend on: each hit asks for all of them.
 MOST_NESTED_TOKENS: Final = 2_000
 UNNOTED: Final = "What a statement reads could not be noted"
+UNNOTED_ROWS: Final = "The rows among its arguments could not be noted"
 BYPASSED: Final = "a cached call inside it went past the cache"
 
 # What a call varies by: each callable of its option *vary*, and the value that this has given, as text of a key.
@@ -199,8 +200,14 @@ def note_statement(effect: Effect, connection: BaseDatabaseWrapper) -> None:
 
 
 def note_rows(computation: Computation, reads: TableReads, values: Iterable[object]) -> None:
-    """Note the tables of rows among the arguments of a computation that begins."""
-    _take_over(computation, *reads.note_rows(values))
+    """Note the tables of rows among the arguments of a computation that begins. Never raises."""
+    try:
+        tokens, problems = reads.note_rows(values)
+    except Exception as error:  # noqa: BLE001 -- a mapping of the user's may raise anything; the function is called
+        pass_interrupt(error)
+        emit(Event("error", reason=UNNOTED_ROWS, error=error))
+        tokens, problems = {}, [UNNOTED_ROWS]
+    _take_over(computation, tokens, problems)
 
 
 def _take_over(computation: Computation, tokens: Mapping[str, bytes], problems: Sequence[str]) -> None:

@@ -9,13 +9,15 @@ statement has a snapshot of its own. Otherwise the value is returned, not stored
 # ruff: noqa: SLF001 -- Django documents _meta and _state
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from time import time
 from typing import Any, Final
 
 from django.conf import settings as django_settings
+from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.rows import table_of
@@ -140,6 +142,11 @@ def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Ite
             yield from _tables_of_rows([*value, *value.values()], seen, depth - 1)
         elif isinstance(value, list | tuple | set | frozenset):
             yield from _tables_of_rows(value, seen, depth - 1)
+        elif isinstance(value, QuerySet) and value._result_cache is not None:  # else a statement is to follow
+            yield table_of(value.model)
+            with suppress(EmptyResultSet):
+                yield from tables().effect_of(str(value.query)).reads
+            yield from _tables_of_rows(value._result_cache, seen, depth - 1)
 
 
 def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:

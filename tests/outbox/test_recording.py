@@ -110,6 +110,17 @@ def test_row_undone_with_a_savepoint_by_hand_is_made_again(pk: int) -> None:
     assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
 
 
+def test_statement_that_fails_is_no_failure_of_the_outbox(pk: int) -> None:
+    """Of a race for a row, as `get_or_create()` loses it: PostgreSQL refuses all statements up to the rollback."""
+    with capture_events() as events, transaction.atomic(using=ALIAS):
+        name_of.invalidate(pk)
+        for _ in range(2):
+            with suppress(IntegrityError), transaction.atomic(using=ALIAS):
+                Club.objects.using(ALIAS).create(pk=pk, name="twice")
+
+    assert ([], 0) == (errors(events), waiting_and_done()[0])
+
+
 def test_row_of_a_savepoint_released_stands_for_what_comes_after_it(pk: int) -> None:
     """What a savepoint has left is as safe as what comes after it, whatever becomes of another one."""
     with transaction.atomic(using=ALIAS):

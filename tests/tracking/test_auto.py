@@ -298,6 +298,44 @@ def test_row_of_a_multi_table_child_is_a_read_of_its_parents() -> None:
     assert not is_kept(cached, sports)
 
 
+@pytest.mark.parametrize(
+    ("query", "model"),
+    [
+        (Club.objects.all, Club),
+        (lambda: ClubClass.objects.values("club__name"), Club),
+        (lambda: Club.objects.prefetch_related("members"), Member),
+        (Club.objects.none, Club),
+    ],
+)
+def test_query_set_itself_is_a_read_once_it_was_evaluated(query: Callable[[], Any], model: Any) -> None:
+    """No statement follows: the tables of its query count, with what hangs on its rows."""
+    _related(Club.objects.create(name="North"))
+    rows = query()
+    list(rows)
+    cached = auto(lambda number, rows: number + len(rows), ignore=["rows"])
+    cached(1, rows)
+    assert is_kept(cached, 1, rows)
+    model.objects.update(name="x")
+    assert not is_kept(cached, 1, rows)
+
+
+def test_argument_that_can_not_be_looked_into_breaks_no_call() -> None:
+    """A mapping of the user's raises: the function is called all the same, and its value is not stored."""
+
+    class Broken(dict[str, int]):
+        """Gives no values."""
+
+        def values(self) -> Any:
+            """Raise."""
+            raise LookupError
+
+    cached = auto(lambda number, mapping: number + len(mapping), ignore=["mapping"])
+    with heard("error", "unstored") as events:
+        assert 1 == cached(1, Broken())
+
+    assert ["error", "unstored"] == [event.kind for event in events]
+
+
 def test_query_set_among_the_arguments_that_was_evaluated_is_a_read() -> None:
     """A list of rows that the caller holds counts as the rows do."""
     Club.objects.create(name="North")
@@ -624,7 +662,10 @@ def test_read_of_a_table_without_a_model_is_not_stored() -> None:
             return cursor.fetchone()[0]
 
     try:
-        assert "odd_table" in reasons(auto(odd))[0]
+        cached = auto(odd)
+        with heard("unstored", "advice") as events:
+            cached()
+        assert ("odd_table" in events[0].reason, 1) == (True, len(events))  # nor is it told that it has read nothing
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE odd_table")

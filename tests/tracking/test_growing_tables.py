@@ -9,9 +9,10 @@ import pytest
 from django.db import transaction
 
 from cachedeco import AUTO, MISSING, cached_query_many, deferred_invalidation
+from cachedeco.storage.store import Store
 from tests.models import Club, Member
 from tests.support.threads import PATIENCE_SECONDS, started
-from tests.tracking.test_auto import BRANCH, auto, branching
+from tests.tracking.test_auto import BRANCH, auto, branching, one_tables
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -102,3 +103,28 @@ def test_values_for_many_that_are_given_depend_on_what_is_known() -> None:
         seen.append(call.peek())
 
     assert [{key: "old"}, {}, {key: "old"}, {}] == seen
+
+
+def test_lease_that_was_taken_although_refused_holds_for_the_tables_of_its_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread teaches the function a table between the claim and the look: the call is right, and raises nothing."""
+    cached = auto(branching)
+    cached()
+    cached.invalidate()
+    BRANCH["members"] = True
+    add = Store.add_each
+
+    def unlucky(store: Store, items: Any) -> list[bool]:
+        is_added = add(store, items)
+        if any(")@" in key for key, _, _ in items):
+            one_tables(cached).learn(["tests_member"])
+            return [False] * len(is_added)
+        return is_added
+
+    monkeypatch.setattr(Store, "add_each", unlucky)
+    assert 0 == cached()
+    monkeypatch.undo()
+    Member.objects.create(name="new")
+
+    assert 1 == cached()
