@@ -162,7 +162,7 @@ def print_run(mode: str, figures: Figures) -> None:
     """Print how a run has ended."""
     outcomes = Counter(figures["outcomes"].values())
     tests = len(figures["outcomes"])
-    print(f"  {mode:7}{tests} tests, {outcomes['failed']} failed; {figures['cpu']:.1f} s of CPU", end="")
+    print(f"  {mode:8}{tests} tests, {outcomes['failed']} failed; {figures['cpu']:.1f} s of CPU", end="")
     if mode == "plain":
         print()
         return
