@@ -221,8 +221,8 @@ class FunctionSpec:
     def _known_tables(self, settings: conf.Settings, store: Store, declared: frozenset[str]) -> KnownTables | None:
         """Return the tables that the function is known to read, if it depends on them."""
         depends_on = settings.DEPENDS_ON if self.options["depends_on"] is UNSET else self.options["depends_on"]
-        # Without apps nothing is watched, and no model can be read. When Django has started, all is resolved anew.
-        if AUTO not in depends_on or not apps.apps_ready or not apps.is_installed("cachedeco"):
+        # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
+        if AUTO not in depends_on or not apps.models_ready or not apps.is_installed("cachedeco"):
             return None
         keyspace, prefix = store.keyspace, settings.KEY_PREFIX
         return KnownTables(
