@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import Parameter, Signature
 from typing import Any, Final, Literal, NamedTuple, Self
+from urllib.parse import quote
 from weakref import WeakSet
 
 from django.apps import apps
@@ -225,9 +226,10 @@ class FunctionSpec:
         if AUTO not in depends_on or not apps.models_ready or not apps.is_installed("cachedeco"):
             return None
         keyspace, prefix = store.keyspace, settings.KEY_PREFIX
+        version = quote(str(self.options["version"] or ""), safe="")
         return KnownTables(
             store,
-            keyspace.table_key(f"{prefix}:r:{self._plan.subject.key_name}()"),
+            keyspace.table_key(f"{prefix}:r:{self._plan.subject.key_name}({version})"),
             lambda table: table_namespace(table).whole_key(prefix, keyspace),
             declared,
         )
