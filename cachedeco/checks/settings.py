@@ -20,9 +20,11 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
     """Check the setting `CACHEDECO`."""
     try:
         settings = conf.settings()
-        tables()  # by the names of the settings
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="See docs/reference.md, Settings.", id="cachedeco.E001")]
+    if tables().faults:
+        hint = "Name a field as 'app_label.Model.field'."
+        return [Error(fault, hint=hint, id="cachedeco.E001") for fault in tables().faults]
     missing = [alias for alias in settings.ALIASES if alias not in caches.settings]
     if missing:
         msg = f"CACHEDECO['ALIASES'] names {missing[0]!r}, which is not in CACHES."

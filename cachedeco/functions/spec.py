@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import Parameter, Signature
 from typing import Any, Final, Literal, NamedTuple, Self
+from urllib.parse import quote
 from weakref import WeakSet
 
 from django.apps import apps
@@ -221,13 +222,14 @@ class FunctionSpec:
     def _known_tables(self, settings: conf.Settings, store: Store, declared: frozenset[str]) -> KnownTables | None:
         """Return the tables that the function is known to read, if it depends on them."""
         depends_on = settings.DEPENDS_ON if self.options["depends_on"] is UNSET else self.options["depends_on"]
-        # Without apps nothing is watched, and no model can be read. When Django has started, all is resolved anew.
-        if AUTO not in depends_on or not apps.apps_ready or not apps.is_installed("cachedeco"):
+        # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
+        if AUTO not in depends_on or not apps.models_ready or not apps.is_installed("cachedeco"):
             return None
         keyspace, prefix = store.keyspace, settings.KEY_PREFIX
+        version = quote(str(self.options["version"] or ""), safe="")
         return KnownTables(
             store,
-            keyspace.table_key(f"{prefix}:r:{self._plan.subject.key_name}()"),
+            keyspace.table_key(f"{prefix}:r:{self._plan.subject.key_name}({version})"),
             lambda table: table_namespace(table).whole_key(prefix, keyspace),
             declared,
         )

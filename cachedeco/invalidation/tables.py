@@ -15,13 +15,14 @@ All of this is worked out once from the models, and once for each text of a stat
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache.backends.db import BaseDatabaseCache
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import DO_NOTHING, Model
 from django.db.models.signals import class_prepared
@@ -69,6 +70,7 @@ class Tables:
         # Who writes these is unknown: what is behind such a name is asked of the database.
         self.unmanaged = frozenset(table for table, model in self.models.items() if not model._meta.managed)
         self.ignored = frozenset(self._tables_named((*settings.IGNORED_TABLES, OUTBOX)))
+        self.faults: list[str] = []  #: of the settings; a check reports them
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
         named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
         self._statement_of = statements.Parser(self.models, named).statement_of
@@ -182,24 +184,17 @@ class Tables:
                 yield name
 
     def _columns_named(self, names: Iterable[str]) -> Mapping[str, frozenset[str]]:
-        """
-        Return columns by table, of names like "auth.User.last_login".
-
-        Raises:
-            ImproperlyConfigured: A name is that of no column.
-        """
+        """Return columns by table, of names like "auth.User.last_login"; what has no column is a fault."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         for name in names:
             reference, _, field = name.rpartition(".")
-            try:
-                column: Any = apps.get_model(reference)._meta.get_field(field)
-            except (LookupError, FieldDoesNotExist) as error:
-                msg = f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}: {error}"
-                raise ImproperlyConfigured(msg) from error
-            if not getattr(column, "column", None):
-                msg = f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a table."
-                raise ImproperlyConfigured(msg)
-            found[column.model._meta.db_table].add(column.column)
+            column: Any = None
+            with suppress(LookupError, FieldDoesNotExist):
+                column = apps.get_model(reference)._meta.get_field(field)
+            if getattr(column, "column", None):
+                found[column.model._meta.db_table].add(column.column)
+            else:
+                self.faults.append(f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a model.")
         return {table: frozenset(columns) for table, columns in found.items()}
 
 

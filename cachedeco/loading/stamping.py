@@ -9,7 +9,6 @@ from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.connections import is_isolated
 from cachedeco.storage.entries import Stamp, is_token, stamp_of
 from cachedeco.storage.store import Item
@@ -23,7 +22,6 @@ UNISOLATED_TEST: Final = (
     "inside a TestCase whose caches are not isolated: its rollback is not seen, and the next test would get its rows"
 )
 UNWATCHED_TABLE: Final = "it depends on the table {}, whose writes invalidate nothing: IGNORED_TABLES names it"
-UNWATCHED: Final = "writes are not watched: {}"
 NO_TOKENS: Final = "the cache has no tokens for it"
 
 
@@ -70,13 +68,7 @@ def build_stamps(
 
 def _why_unwatched(policy: CachePolicy) -> str:
     """Return why writes would not end an entry; empty if those of what it depends on are watched."""
-    if policy.tables is None and not policy.declared:
-        return ""
-    try:
-        ignored = policy.declared & tables().ignored
-    except Exception as error:  # noqa: BLE001 -- a fault of the settings, which a check reports; the call goes on
-        pass_interrupt(error)
-        return UNWATCHED.format(error)
+    ignored = policy.declared & tables().ignored if policy.declared else frozenset()
     return UNWATCHED_TABLE.format(min(ignored)) if ignored else ""
 
 

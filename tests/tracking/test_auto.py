@@ -709,17 +709,6 @@ def test_declared_table_that_is_ignored_keeps_a_value_from_being_stored(settings
     assert "tests_member" in reasons(auto(plain, depends_on=[Member]))[0]
 
 
-@pytest.mark.parametrize("depends_on", [[AUTO], [Club, Member]])
-def test_settings_under_which_nothing_is_watched_store_nothing(settings: Settings, depends_on: list[Any]) -> None:
-    """A fault that a check reports is no exception of a call, and leaves nothing stale."""
-    settings.CACHEDECO = {"IGNORED_COLUMNS": ["tests.Club.nothing"]}
-    cached = auto(plain, depends_on=depends_on)
-
-    assert "tests.Club.nothing" in reasons(cached)[0]
-    Club.objects.create(name="new")
-    assert 1 == cached()
-
-
 def test_given_value_is_not_stored_before_any_table_is_known() -> None:
     """`set()` for a function that was never computed: nothing would invalidate its value."""
     cached = auto(plain)

@@ -84,6 +84,20 @@ def test_peek_finds_what_another_process_has_stored_under_more_tables() -> None:
     assert other.peek() is not MISSING
 
 
+def test_another_version_begins_with_no_tables() -> None:
+    """A function that reads a table no more is invalidated by it no more: tables are known of a version."""
+    BRANCH["members"] = True
+    one = auto(branching)
+    one()
+    BRANCH["members"] = False
+    same, other = auto(branching), auto(branching, version=2)
+    same()
+    other()
+    Member.objects.create(name="new")
+
+    assert (MISSING, 0) == (same.peek(), other.peek())
+
+
 @cached_query_many(over="ids", depends_on=[AUTO], name="growing.names_of")
 def names_of(ids: list[int]) -> dict[int, str]:
     """Return the names of clubs."""
