@@ -33,7 +33,7 @@ does not, so the next look at this connection delivers, before the test can see 
 
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
 from typing import Any, Final, Generic, TypeVar
@@ -52,12 +52,16 @@ from cachedeco.invalidation.transactions import (
     open_block,
     open_connections,
 )
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
 
 T = TypeVar("T")
 Deliver = Callable[[list[Any]], object]
 
 # In the place of a thread: connections that several threads use, as LiveServerTestCase lets them.
 ANY_THREAD: Final = 0
+UNDELIVERED: Final = "What waited for a commit could not be delivered"
 
 # What waits for commits, by the thread of the connection. A hit of a thread looks only for its own.
 waiting: dict[int, tuple["Pending", ...]] = {}
@@ -101,6 +105,9 @@ class Pending:
         self._undo: list[tuple[int, Callable[[], object]]] = []
         self._was_open = False
         self._thread = ANY_THREAD if connection and connection.allow_thread_sharing else get_ident()
+
+    def wait(self) -> None:
+        """Be found by the calls of this thread, until the end."""
         waiting[self._thread] = (*waiting.get(self._thread, ()), self)
 
     # --- add, and undo ---
@@ -155,20 +162,27 @@ class Pending:
 
     def commit(self) -> None:
         """Deliver, once: all that is there by now."""
-        self._forget()
-        with ExitStack() as deliveries:  # runs each, even if one is interrupted; the last first
-            deliveries.callback(self._commit_entries)
-            for deliver in reversed(self.items):
-                deliveries.callback(self._deliver, deliver)
+        try:
+            self._forget()
+            self._deliver_items()
+            self._deliver_entries()
+        except BaseException:  # an interrupt may cost an entry, and no invalidation
+            self._forget()
+            self._deliver_items()
+            raise
 
     def drop(self) -> None:
         """Deliver nothing if Django has dropped the hook for a rollback; otherwise what has not been delivered yet."""
         self._forget()
-        for entry in self.entries:
-            entry.drop()
+        self.drop_entries()
         connection = self.connection()
         if connection is not None and self._may_be_committed(connection):
             self.commit()
+
+    def drop_entries(self) -> None:
+        """Never deliver the entries: the transaction was not committed, as far as is known."""
+        for entry in self.entries:
+            entry.drop()
 
     def _may_be_committed(self, connection: BaseDatabaseWrapper) -> bool:
         """Tell whether the transaction may have been committed, although Django drops the hook."""
@@ -187,15 +201,14 @@ class Pending:
             or isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
         )
 
-    def _deliver(self, deliver: Deliver) -> None:
-        items = self.items[deliver]
-        try:
+    def _deliver_items(self) -> None:
+        while self.items:
+            deliver, items = next(iter(self.items.items()))
             if items:  # not if savepoints have undone them all
                 deliver(list(items))
-        finally:
-            del self.items[deliver]
+            del self.items[deliver]  # not before: what an interrupt stops is delivered again
 
-    def _commit_entries(self) -> None:
+    def _deliver_entries(self) -> None:
         """Deliver the entries that wait for no other transaction."""
         ready: dict[Deliver, list[Any]] = {}
         for entry in self.entries:
@@ -203,9 +216,8 @@ class Pending:
             if not entry.commits_left and not entry.is_dropped:
                 ready.setdefault(entry.deliver, []).append(entry.item)
         self.entries.clear()
-        with ExitStack() as deliveries:  # runs each, even if one raises
-            for deliver, items in ready.items():
-                deliveries.callback(deliver, items)
+        for deliver, items in ready.items():
+            deliver(items)
 
     def _forget(self) -> None:
         others = tuple([each for each in waiting.get(self._thread, ()) if each is not self])
@@ -234,9 +246,14 @@ def deferring() -> Generator[None]:
         return
     deferral = Deferral()
     try:
+        deferral.wait()  # after `try`: an interrupt must not leave what keeps back all that follows in this thread
         yield
     finally:
-        deferral.commit()
+        try:
+            deferral.commit()
+        except BaseException:  # an interrupt: perhaps before its first line
+            deferral.commit()
+            raise
 
 
 def _deferral_here() -> Deferral | None:
@@ -246,14 +263,19 @@ def _deferral_here() -> Deferral | None:
 class CommitHook:
     """The hook of one transaction. Only Django's list holds it, so that `__del__` tells when Django drops it."""
 
+    pending: Pending = Pending(None, None)  # nothing, for one whose making is interrupted
+
     def __init__(self, pending: Pending) -> None:
         """Stand for what waits."""
         self.pending = pending
-        self.__qualname__ = type(self).__qualname__  # in Django's log if the hook raises
 
     def __call__(self) -> None:
-        """Deliver: the transaction has committed."""
-        self.pending.commit()
+        """Deliver: the transaction has committed. Raises only interrupts: the hooks of users follow."""
+        try:
+            self.pending.commit()
+        except Exception as error:  # noqa: BLE001 -- as said
+            pass_interrupt(error)
+            emit(Event("error", reason=UNDELIVERED, error=error))
 
     def __del__(self) -> None:
         """Tell what waits that Django does not call the hook, or has called it."""
@@ -372,11 +394,12 @@ def _pending_on(connection: BaseDatabaseWrapper) -> Pending:
         if pending.connection() is connection and pending.block == block:
             return pending
     pending = Pending(connection, block)
-    # Robust: Django logs an Exception of the hook and calls the hooks that follow.
-    hook: Any = (Savepoints(pending, connection.savepoint_ids), CommitHook(pending), True)
+    # Not robust: Django would log what the handler of a signal raises in the hook, and no more.
+    hook: Any = (Savepoints(pending, connection.savepoint_ids), CommitHook(pending), False)
     # A hook of the user's that raises stops all hooks behind it: ours stands first, or an invalidation would be lost.
     # In a test it goes last, since captureOnCommitCallbacks() skips as many hooks as were in the list before.
     connection.run_on_commit.insert(len(connection.run_on_commit) if is_in_test(connection) else 0, hook)
+    pending.wait()  # not before the hook is there: it would wait for nothing after an interrupt
     return pending
 
 
@@ -440,6 +463,8 @@ def _pending_here() -> list[Pending]:
     for pending in several:
         connection = pending.connection()
         if connection is not None and pending.has_ended(connection):
+            if not is_in_test(connection):  # it may have been rolled back
+                pending.drop_entries()
             pending.commit()
         else:
             found.append(pending)

@@ -15,7 +15,9 @@ from cachedeco.runtime.validation import ModeName, mode_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_modes: ContextVar[tuple[tuple["mode", ModeName], ...]] = ContextVar("cachedeco_modes", default=())
+Modes = tuple[tuple["mode", ModeName], ...]  # of the blocks that are open, the innermost last
+
+_modes: ContextVar[Modes] = ContextVar("cachedeco_modes", default=())
 
 
 def current_mode() -> ModeName:
@@ -51,15 +53,26 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
 
     def __enter__(self) -> None:
         """Put the mode in force."""
-        _modes.set((*_modes.get(), (self, self._mode_to_enter())))
+        before = _modes.get()
+        try:
+            _modes.set((*before, (self, self._mode_to_enter())))
+        except BaseException:  # an interrupt, after the call: the block does not begin, and so does not end
+            _modes.set(before)
+            raise
 
     def __exit__(self, *_: object) -> None:
         """Restore the previous mode. The stack is in the context: one object may be reused, or used by many threads."""
-        modes = _modes.get()
-        # Only this block's own item: blocks in generators may end in any order, and in another context.
+        before = _modes.get()
+        try:
+            _modes.set(self._without_own(before))
+        except BaseException:  # an interrupt, perhaps before the call
+            _modes.set(self._without_own(before))
+            raise
+
+    def _without_own(self, modes: Modes) -> Modes:
+        """Leave out this block's own item: blocks in generators may end in any order, and in another context."""
         own = [n for n, (block, _) in enumerate(modes) if block is self]
-        if own:
-            _modes.set(modes[: own[-1]] + modes[own[-1] + 1 :])
+        return modes[: own[-1]] + modes[own[-1] + 1 :] if own else modes
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
         """Decorate a function: the mode is in force while it runs."""

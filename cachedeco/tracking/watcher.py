@@ -67,7 +67,11 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         return result
     finally:
         # After an exception, too: it may have been raised when the statement had run.
-        _end(context["connection"], effect, parts, context["cursor"])
+        try:
+            _end(context["connection"], effect, parts, context["cursor"])
+        except BaseException:  # an interrupt: the caller can't know that the row is written, and the entry old
+            _end(context["connection"], effect, parts, context["cursor"])
+            raise
 
 
 def _begin(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
