@@ -117,7 +117,7 @@ class TableReads:
         if connection is not None and not transactions.sees_all_committed(connection):
             listed = ", ".join(sorted(new))
             return {}, [f"it reads {listed} for the first time, in a snapshot that may be older than the token"]
-        keys = [key_of(name) for name in sorted(new)]
+        keys = [self.known.key_of(name) for name in sorted(new)]
         raw: dict[str, Any] | None = self.store.get_many(keys)
         if raw is None:
             return {}, [UNTOKENED]
