@@ -3,7 +3,10 @@
 from typing import Any
 
 from cachedeco.tracking.known_tables import KnownTables
-from tests.schedules.simulation import REPLACED, world
+from tests.schedules.simulation import world
+
+# What follows from the names.
+FOLLOWING = {"keys", "_by_key"}
 
 
 class _OfProcess:
@@ -18,7 +21,7 @@ class _OfProcess:
         here = world()
         found = here.process.known.get((known._list_key, self._name), known.at_first[self._name])
         if here.running:
-            here.running.saw(self._name, found if self._name != "keys" else tuple(found))
+            here.running.saw(self._name, tuple(found) if self._name in FOLLOWING else found)
         return found
 
     def __set__(self, known: "KnownHere", value: Any) -> None:
@@ -31,16 +34,12 @@ class KnownHere(KnownTables):
 
     names = _OfProcess()  # type: ignore[assignment] # for an attribute of that type
     keys = _OfProcess()  # type: ignore[assignment] # as above
+    _by_key = _OfProcess()  # type: ignore[assignment] # as above
     _is_loaded = _OfProcess()  # type: ignore[assignment] # as above
     _dead = _OfProcess()  # type: ignore[assignment] # as above
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin with none, in each process."""
         self._list_key = args[1]
-        self.at_first = {"names": frozenset[str](), "keys": [], "_is_loaded": False, "_dead": 0}
+        self.at_first = {"names": frozenset[str](), "keys": [], "_by_key": {}, "_is_loaded": False, "_dead": 0}
         super().__init__(*args, **kwargs)
-
-
-REPLACED["functions.spec.KnownTables"] = KnownHere
-# So few that a schedule of some calls comes to it.
-REPLACED["tracking.known_tables.DEAD_ENTRIES"] = 2

@@ -15,6 +15,7 @@ from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import lifetime_of, store_entries
 from cachedeco.storage.store import Store
 from cachedeco.tracking import collector, watcher
+from cachedeco.tracking.known_tables import KnownTables
 from cachedeco.tracking.reads import TableReads
 from tests.schedules import scenarios, simulation
 from tests.schedules.explorer import Scenario
@@ -103,20 +104,19 @@ def _noted_in_any_snapshot(reads: TableReads, names: set[str], _connection: obje
 
 
 class _KnownByNow:
-    """The keys of the tables that the function is known to read by now, whatever the look-up has asked for."""
+    """The tables that the function is known to read by now, whatever the look-up has asked for."""
 
-    def __init__(self, policy: CachePolicy) -> None:
-        assert policy.tables is not None
-        self._tables = policy.tables
+    def __init__(self, tables: KnownTables) -> None:
+        self._tables = tables
 
-    def __contains__(self, key: object) -> bool:
-        """Look among all."""
-        return key in self._tables.keys
+    def __rsub__(self, names: set[str]) -> set[str]:
+        """Return the names of others."""
+        return names - self._tables.names
 
 
-def _reads_of_what_is_known_by_now(policy: CachePolicy, _misses: object) -> TableReads:
-    known: Any = _KnownByNow(policy)
-    return TableReads(policy.store, policy.tables, known)
+def _reads_of_what_is_known_by_now(store: Store, tables: KnownTables, _misses: object) -> TableReads:
+    known: Any = _KnownByNow(tables)
+    return TableReads(store, tables, known)
 
 
 def _handed_on_with_the_newer(policy: CachePolicy, found: Found, result: FlightResult) -> None:

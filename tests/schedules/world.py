@@ -91,8 +91,8 @@ class Process:
     known: dict[tuple[str, str], Any] = field(default_factory=dict)  #: of functions under AUTO, by key and attribute
 
     def knows(self) -> frozenset[object]:
-        """Return what tells what is known from what might be."""
-        return frozenset(each for each in self.known.items() if each[0][1] != "keys")  # these follow from the names
+        """Return what tells what is known from what might be: other containers than sets follow from these."""
+        return frozenset(each for each in self.known.items() if not isinstance(each[1], list | dict))
 
 
 @dataclass(eq=False)
