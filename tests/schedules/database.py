@@ -18,7 +18,7 @@ SETTINGS = {"ENGINE": "tests.schedules.database_engine", "NAME": ":memory:"}
 
 
 class SteppedDatabase(base.DatabaseWrapper):
-    """A database as Django knows it. Reads are those of READ COMMITTED, unless the transaction has a snapshot."""
+    """A database as Django knows it. Each read has a snapshot of its own, unless the connection keeps one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin without a transaction."""
@@ -26,6 +26,7 @@ class SteppedDatabase(base.DatabaseWrapper):
         self.isolation_level: str | None = "read committed"
         self.written: dict[str, int] = {}
         self.snapshot: dict[str, int] | None = None
+        self.has_open_cursor = False
 
     def ensure_connection(self) -> None:
         """Connect; pytest-django keeps tests from databases, and this is none."""
@@ -34,12 +35,30 @@ class SteppedDatabase(base.DatabaseWrapper):
 
     def read(self, row: str) -> int:
         """Return the version of a row that this connection sees."""
-        rows = simulation.world().rows
-        if self.in_atomic_block and self.isolation_level != "read committed":
+        world = simulation.world()
+        rows = world.rows
+        if self.keeps_snapshot:
             if self.snapshot is None:
                 self.snapshot = dict(rows)
+                if world.running:  # of which it has more in the hand than it has read
+                    world.running.saw("a snapshot", tuple(rows.items()))
             rows = self.snapshot
         return self.written.get(row, rows.get(row, 0))
+
+    @property
+    def keeps_snapshot(self) -> bool:
+        """Tell whether all reads have the snapshot of the first one."""
+        return self.has_open_cursor or (self.in_atomic_block and self.isolation_level != "read committed")
+
+    @contextmanager
+    def open_cursor(self) -> Iterator[None]:
+        """Keep a snapshot until the block ends, as SQLite does in WAL mode while rows are left to be fetched."""
+        self.has_open_cursor = True
+        try:
+            yield
+        finally:
+            self.has_open_cursor = False
+            self._end()
 
     def write(self, row: str) -> int:
         """Write a row, and return its version."""

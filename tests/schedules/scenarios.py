@@ -13,6 +13,7 @@ from tests.schedules.acts import (
     sets,
     writes,
 )
+from tests.schedules.auto import AUTOS, MANY_AUTOS
 from tests.schedules.bulk import BULK, MANY_BULK
 from tests.schedules.explorer import Scenario
 from tests.schedules.functions import (
@@ -303,6 +304,7 @@ SMALL = [
     *TRANSACTIONS,
     *TENANTS,
     *LIFETIMES,
+    *AUTOS,
     *_of_one_process(),
     *_of_evictions(),
     *_of_calls_inside(),
@@ -315,6 +317,7 @@ TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1
 
 # Of more schedules than could ever be run.
 LARGE = [
+    *MANY_AUTOS,
     *MANY_BULK,
     Scenario(
         name="many of everything",

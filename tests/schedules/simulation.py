@@ -242,6 +242,7 @@ REPLACED: dict[str, Any] = {
     "loading.single_flight._lock": Locked(),
     "tracking.nested_names.names_by_key": Remembered(),
     "tracking.nested_names.names_by_function": RememberedOfFunctions(),
+    "invalidation.transactions.keep_snapshot": lambda connection: getattr(connection, "has_open_cursor", False),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
     "invalidation.delivery.delay": lambda *_, **__: None,
 }
@@ -263,7 +264,7 @@ def _hear(event: Event) -> None:
 @contextmanager
 def simulated(**settings: Any) -> Iterator[None]:
     """Put the library into the world until the block ends."""
-    settings["ALIASES"] = list(CACHES)
+    settings.setdefault("ALIASES", list(CACHES))
     settings.setdefault("BREAKER_FAILURES", 0)  # it would remember the failures of other schedules
     with pytest.MonkeyPatch.context() as patch, override_settings(CACHES=CACHES, CACHEDECO=settings):
         # Not a word about the errors that the world makes.

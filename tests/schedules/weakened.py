@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import Load, Results, _results_of_error
+from cachedeco.loading.computing import FlightResult, Load, Results, _results_of_error, propagate_dependencies
 from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.lookup import Found
 from cachedeco.loading.materializing import materialize
@@ -14,7 +14,9 @@ from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import lifetime_of, store_entries
 from cachedeco.storage.store import Store
-from cachedeco.tracking import collector
+from cachedeco.tracking import collector, watcher
+from cachedeco.tracking.known_tables import KnownTables
+from cachedeco.tracking.reads import TableReads
 from tests.schedules import scenarios, simulation
 from tests.schedules.explorer import Scenario
 
@@ -92,6 +94,38 @@ def _error_of_others(*args: Any) -> Any:
     return {key: each._replace(computed_with=frozenset({"another key"})) for key, each in results.items()}
 
 
+def _noted_late(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
+    result = execute(sql, params, many, context)
+    return _watch(lambda *_: result, sql, params, many, context)
+
+
+def _noted_in_any_snapshot(reads: TableReads, names: set[str], _connection: object) -> Any:
+    return _note_tables(reads, names, None)
+
+
+class _KnownByNow:
+    """The tables that the function is known to read by now, whatever the look-up has asked for."""
+
+    def __init__(self, tables: KnownTables) -> None:
+        self._tables = tables
+
+    def __rsub__(self, names: set[str]) -> set[str]:
+        """Return the names of others."""
+        return names - self._tables.names
+
+
+def _reads_of_what_is_known_by_now(store: Store, tables: KnownTables, _misses: object) -> TableReads:
+    known: Any = _KnownByNow(tables)
+    return TableReads(store, tables, known)
+
+
+def _handed_on_with_the_newer(policy: CachePolicy, found: Found, result: FlightResult) -> None:
+    own = zip(found.keys[1:], result.stamp or (), strict=True)
+    stamp = tuple([result.nested_tokens.get(key, token) for key, token in own])
+    _propagate(policy, found, result._replace(stamp=stamp))
+
+
+_watch, _note_tables, _propagate = watcher.watch, TableReads._note_tables, propagate_dependencies
 _store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
 NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results: set(results)}
 
@@ -172,6 +206,30 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     "entries that outlive what they contain": (
         {"loading.computing.lifetime_of": lambda policy, prepared, *_: lifetime_of(policy, prepared)},
         "a cold call for ever with a warm brief one inside, in another cache",
+    ),
+    "tokens of new tables that are read after their data": (
+        {"tracking.watcher.watch": _noted_late},
+        "a cold reader under AUTO, a write in autocommit",
+    ),
+    "new tables that are stored in any snapshot": (
+        {"tracking.reads.TableReads._note_tables": _noted_in_any_snapshot},
+        "two new tables in REPEATABLE READ, one writer",
+    ),
+    "snapshots that are never old": (
+        {"invalidation.transactions.sees_all_committed": lambda _: True},
+        "two new tables beside an open cursor, one writer",
+    ),
+    "entries under the tables of the look-up alone": (
+        {"loading.computing.with_tables": lambda _policy, _found, stamp, _nested: (stamp, {})},
+        "a call learns what another one is about to read",
+    ),
+    "tables known by now that count as asked for": (
+        {"loading.computing.reads_of": _reads_of_what_is_known_by_now},
+        "a call learns what another one is about to read",
+    ),
+    "the newer of two tokens handed on": (
+        {"loading.computing.propagate_dependencies": _handed_on_with_the_newer},
+        "a table read by a call, and then by a call inside it",
     ),
     "no leases": ({"loading.single_flight.claim_stamps": _claimed_always}, "two processes compute once"),
 }

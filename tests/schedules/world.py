@@ -88,6 +88,11 @@ class Process:
     flights: dict[Any, Any] = field(default_factory=dict)
     remembered: dict[str, tuple[str, ...]] = field(default_factory=dict)
     suspects: dict[tuple[str, str], float] = field(default_factory=dict)
+    known: dict[tuple[str, str], Any] = field(default_factory=dict)  #: of functions under AUTO, by key and attribute
+
+    def knows(self) -> frozenset[object]:
+        """Return what tells what is known from what might be: other containers than sets follow from these."""
+        return frozenset(each for each in self.known.items() if not isinstance(each[1], list | dict))
 
 
 @dataclass(eq=False)
@@ -171,6 +176,7 @@ class World:
         world.cache, world.rows, world.acked = dict(self.cache), dict(self.rows), dict(self.acked)
         for name, process in self.processes.items():
             world.processes[name].remembered = dict(process.remembered)
+            world.processes[name].known = dict(process.known)
         return world
 
     @property
@@ -198,7 +204,7 @@ class World:
         actors = [(a.history, *a.pending.fingerprint(), a.is_dead, a.is_done) for a in self.actors]
         cached = frozenset((key, hash(held)) for key, held in self.cache.items())
         processes = [
-            (frozenset(each.flights), tuple(each.remembered.items()), tuple(each.suspects.items()))
+            (frozenset(each.flights), tuple(each.remembered.items()), tuple(each.suspects.items()), each.knows())
             for each in self.processes.values()
         ]
         known = (self.has_failed, bool(self.accusation), bool(self.fault), self.overlap)
@@ -277,7 +283,8 @@ class World:
         one, other = processes
         crews = Counter(each.process for each in self.actors)
         is_alone = crews[one] == crews[other] == 1
-        return is_alone and one.flights.keys() == other.flights.keys() and one.remembered == other.remembered
+        is_same = one.remembered == other.remembered and one.known == other.known
+        return is_alone and is_same and one.flights.keys() == other.flights.keys()
 
     def _disturbances(self, deed: Deed, living: list[Actor]) -> list[Choice]:
         match deed:
@@ -325,6 +332,7 @@ class World:
                 self.processes[target].flights.clear()
                 self.processes[target].remembered.clear()
                 self.processes[target].suspects.clear()
+                self.processes[target].known.clear()
                 return None
         actor = next(each for each in self.actors if each.name == target.removesuffix(CARRIED_OUT))
         if deed == "crash":
