@@ -71,7 +71,7 @@ def look_closely(policy: CachePolicy, calls: Sequence[CallKeys]) -> list[Found]:
     return results
 
 
-def may_know_less(policy: CachePolicy, tables: KnownTables, misses: Mapping[object, Found]) -> bool:
+def may_know_less(policy: CachePolicy, tables: KnownTables, misses: Mapping[Hashable, Found]) -> bool:
     """Tell whether another process may have stored one of the entries under other tables than this one knows."""
     for found in misses.values():
         data = (found.raw or {}).get(found.key)
