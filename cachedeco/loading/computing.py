@@ -25,7 +25,7 @@ from cachedeco.tracking.collector import Computation, Dependencies, Use
 
 NOTHING_KNOWN: Final = (
     "under AUTO, set() needs the tables that the function reads, and no computation of it is known yet: call it first, "
-    "or name models in depends_on="
+    "name models in depends_on=, or say depends_on=() if its value may be old for its timeout"
 )
 
 Misses = Mapping[Hashable, Found]  # by id, in the caller's order
@@ -324,7 +324,7 @@ def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
 def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: OnFailure) -> None:
     """Store values that the caller already has, by id; *on_failure* is called with what is not stored."""
     tables = policy.tables
-    if tables is not None and not tables.names and not policy.declared:
+    if tables is not None and not tables.is_known and not policy.declared:
         stamps: Stamps = dict.fromkeys(calls)
         for found in calls.values():
             policy.emit("unstored", found.key, reason=NOTHING_KNOWN)

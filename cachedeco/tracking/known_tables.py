@@ -47,6 +47,7 @@ class KnownTables:
         self.declared = declared
         self.names: frozenset[str] = frozenset()
         self.keys: list[str] = []  #: of the tokens, in the order of the names. Replaced as a whole
+        self.is_known = False  #: whether a computation has told what it reads, if only that this is nothing
         self._by_key: Mapping[str, str] = {}  # the names, replaced as a whole
         self._store = store
         self._list_key = list_key
@@ -103,6 +104,7 @@ class KnownTables:
 
     def learn(self, names: Iterable[str]) -> bool:
         """Add tables that were read for the first time; return whether they are not too many."""
+        self.is_known = True
         if self._add(names):
             # Not only written: the list may have what another process has learned meanwhile.
             self._is_loaded = False  # if this fails, the next call reads and writes it
@@ -117,7 +119,7 @@ class KnownTables:
                 return False
             keys = [self._key_of(name) for name in sorted(joined)]
             self._by_key = dict(zip(keys, sorted(joined), strict=True))
-            self.names, self.keys = joined, keys
+            self.names, self.keys, self.is_known = joined, keys, True
             return True
 
     def _write(self) -> None:

@@ -723,6 +723,16 @@ def test_given_value_is_not_stored_before_any_table_is_known() -> None:
     assert not is_kept(cached)
 
 
+def test_given_value_of_a_function_that_reads_nothing_is_stored_once_that_is_known() -> None:
+    """As a computed one is."""
+    cached = auto(lambda: 1)
+    cached()
+    cached.invalidate()
+    cached.call().set(2)
+
+    assert 2 == cached()
+
+
 def test_too_many_tables_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that reads hundreds of tables is told to name models."""
     monkeypatch.setattr(known_tables, "MOST_TABLES", 1)
