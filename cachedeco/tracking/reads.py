@@ -162,14 +162,16 @@ def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:
 
 def _lag_of(table: str, connection: BaseDatabaseWrapper) -> float | None:
     """Return how many seconds old what is read from a table here may be; None if that is unknown: a replica."""
+    lag = conf.settings().REPLICA_LAG
+    by_alias = lag if isinstance(lag, Mapping) else {}
     model = tables().models.get(table)
     if model is None or not django_settings.DATABASE_ROUTERS:
-        return 0.0
+        # By `using()` alone a database may be read and written: it is a replica if the setting says so.
+        return by_alias.get(connection.alias, 0.0)
     written = router.db_for_write(model)
     if written == connection.alias or _is_same_database(connection, connections[written]):
         return 0.0
-    lag = conf.settings().REPLICA_LAG
-    return lag.get(connection.alias) if isinstance(lag, Mapping) else lag
+    return by_alias.get(connection.alias) if isinstance(lag, Mapping) else lag
 
 
 def _is_same_database(one: BaseDatabaseWrapper, other: BaseDatabaseWrapper) -> bool:

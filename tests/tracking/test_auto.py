@@ -15,6 +15,7 @@ from cachedeco import AUTO, MISSING, CachedQuery, Namespace, cached_query, cache
 from cachedeco.tracking import known_tables, nested_names
 from tests.models import Club, ClubClass, Member, Skill, SportsClub
 from tests.support.backends import Commands
+from tests.support.clocks import Clock
 from tests.support.events import heard
 from tests.support.threads import in_thread, started
 
@@ -761,6 +762,23 @@ def test_read_from_a_replica_is_not_stored_unless_its_lag_is_known(settings: Set
     cached()
 
     assert ("REPLICA_LAG" in reason, True) == (True, is_kept(cached))
+
+
+def test_replica_that_is_read_by_using_is_one_where_the_setting_names_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without routers a database that the setting does not name is read and written: only the named one lags."""
+    settings.CACHEDECO = {"REPLICA_LAG": {"other": 5}}
+    clock = Clock()
+    clock.install(monkeypatch)
+    lagging = auto(lambda: Club.objects.using("other").count())
+    other = auto(lambda: Club.objects.count())  # noqa: PLW0108 -- a name of its own
+    lagging()
+    other()
+    assert (True, True) == (is_kept(lagging), is_kept(other))
+    clock.now += 6
+
+    assert (False, True) == (is_kept(lagging), is_kept(other))
 
 
 def test_replica_of_a_test_that_mirrors_is_the_database_itself(
