@@ -1,12 +1,12 @@
 """Scenarios of AUTO: functions that depend on the tables that they read, as the watcher sees them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
 from django.db import transaction
 
-from cachedeco import AUTO, cached_query
+from cachedeco import AUTO, cached_query, cached_query_many
 from cachedeco.tracking import watcher
 from tests.schedules import database
 from tests.schedules.acts import Act, Versions, forgets, only_once, passes, reads
@@ -141,6 +141,22 @@ def crossing(tables: str) -> dict[str, int]:
         connection.isolation_level = "repeatable read"
         with transaction.atomic(using=ALIAS):
             return computed(*tables)
+
+
+@cached_query_many(over="pages", name="schedules.auto.pages", depends_on=[AUTO], timeout=TIMEOUT, wait=LONGEST_WAIT)
+def pages(pages: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Read the tables of some pages, each for itself."""
+    return {each: computed(*each) for each in pages}
+
+
+def of_pages(*names: str) -> Callable[[], dict[str, int]]:
+    """Return a call of `pages`, and of each table the oldest version in any page."""
+
+    def act() -> dict[str, int]:
+        found = [item for versions in pages(names).values() for item in versions.items()]
+        return dict(sorted(found, reverse=True))
+
+    return act
 
 
 def updates(table: str, times: int = 1) -> Act:
@@ -408,6 +424,7 @@ MANY_AUTOS: Final = [
         cast={
             "A@p": reads(of_page("ab"), times=2),
             "B@p": reads(of_page("bc")),
+            "R@p": reads(lambda: page.refresh("ab")),
             "C@q": reads(of_page("abc"), times=2),
             "D@q": reads(of_page("b"), times=2),
             "V@p": updates("a", times=2),
@@ -428,6 +445,20 @@ MANY_AUTOS: Final = [
             "W@r": commits("c"),
         },
         looks=[passes(11), reads(album), reads(of_page("ab"))],
+        budget=_TROUBLE,
+    ),
+    _scenario(
+        name="many bulk calls under AUTO",
+        promise="Entries of one computation whose look-ups have asked for different tables are right, each for itself.",
+        cast={
+            "A@p": reads(of_pages("ab", "c"), times=2),
+            "B@p": reads(of_pages("bc", "c", "ab")),
+            "C@q": reads(of_pages("abc", "ab"), times=2),
+            "D@q": reads(of_pages("c", "bc"), times=2),
+            "V@p": updates("b", times=2),
+            "W@r": commits("c"),
+        },
+        looks=[passes(11), reads(of_pages("ab", "bc", "c"))],
         budget=_TROUBLE,
     ),
     _scenario(
