@@ -249,11 +249,11 @@ def test_savepoint_rolled_back_by_hand_undoes_what_came_after_it(pk: int) -> Non
     """What was invalidated before a savepoint goes out, and what was after it does not: as with a nested block."""
     with transaction.atomic():
         names.invalidate()
-        savepoint = connection.savepoint()
+        savepoint = transaction.savepoint()
         rename(pk, "new")
         name_of.invalidate(pk)
         inside = name_of(pk)
-        connection.savepoint_rollback(savepoint)
+        transaction.savepoint_rollback(savepoint)
         after = name_of(pk)
 
     assert ("new", "old", "old") == (inside, after, name_of.peek(pk))
