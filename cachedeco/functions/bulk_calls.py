@@ -303,7 +303,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         call = self._bulk_arguments
         admitted = self._bulk.admit(call)
         if admitted is None:
-            flow = bypass_flow(self._spec.name, call.ids, self.invalidate)
+            flow = bypass_flow(self._spec.name, call.ids, self._invalidate_if_possible)
             return present_values(flow, call.ids), self._bulk.computation(call)
         load = Load(
             admitted.policy,

@@ -1,6 +1,7 @@
 """`Call`: one call of a cached function as an object, with the verbs of a call."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from time import time
@@ -129,6 +130,11 @@ class BaseCall(Generic[U]):
         """Do as `invalidate()`, from async code."""
         await sync_to_async(self.invalidate)()
 
+    def _invalidate_if_possible(self) -> None:
+        """Invalidate the call; not if its KEY_FUNCTION fails, which is an event already: its caller gets the value."""
+        with suppress(KeyFunctionError):
+            self.invalidate()
+
     def _arguments(self) -> Args:
         """Return the positional arguments, with those that the function is bound to first."""
         self._function._check_order(self._args)  # noqa: SLF001 -- as above
@@ -233,7 +239,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         """Return the flow that computes and stores; if it can't store, it invalidates the call: its entry is old."""
         admitted = self._admit()
         if admitted is None:
-            return only_value(bypass_flow(self._spec.name, on_failure=self.invalidate))
+            return only_value(bypass_flow(self._spec.name, on_failure=self._invalidate_if_possible))
         policy, keys = admitted
         arguments = (self._arguments(), self._kwargs)
         load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))}, arguments=arguments)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from math import inf
+from math import ceil, inf
 from time import perf_counter, time
 from typing import Any, Final, NamedTuple, cast
 
@@ -123,8 +123,9 @@ def compute(
         if ready.problem and not problem:
             problem = _problem_inside(policy, ready.problem)
         stamp, nested_tokens = with_tables(policy, found, stamp, dependencies.tokens)
-        # An equal share of the seconds for each entry: a hit saves no more than that.
-        entries.append(PendingEntry(found.key, stamp, nested_tokens, seconds / len(ids), ready, lifetime))
+        # An equal share of the cost for each entry: a hit saves no more than that.
+        shared = seconds / len(ids), ceil(dependencies.statements / len(ids))
+        entries.append(PendingEntry(found.key, stamp, nested_tokens, shared[0], ready, lifetime, shared[1]))
         results[found.key] = FlightResult(
             stamps[each],
             dependencies.tokens,

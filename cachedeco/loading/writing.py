@@ -57,6 +57,7 @@ class PendingEntry(NamedTuple):
     seconds: float  #: what the computation took
     prepared: Prepared
     lifetime: Lifetime
+    statements: int = 0  #: what it ran on databases
 
 
 class WriteBatch(NamedTuple):
@@ -182,7 +183,7 @@ def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
 def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float | None]:
     """Return the bytes to store, and their timeout in the cache, which is longer than that of the entry."""
     prepared, (timeout, expires, stale) = pending.prepared, pending.lifetime
-    entry = Entry(serialized, expires, pending.seconds, stale, prepared.is_error, models=prepared.models)
+    entry = Entry(serialized, expires, pending.seconds, stale, prepared.is_error, pending.statements, prepared.models)
     data = encode_entry(policy.codec, pending.key, stamp, pending.nested_tokens, entry)
     return data, None if timeout is None else timeout + max(policy.max_stale, RETENTION)
 

@@ -52,6 +52,7 @@ class Dependencies(NamedTuple):
     ends: float = inf  #: when the first of the nested values ends, its stale window counted: seconds since the epoch
     varied: Sequence[Varied] = ()  #: what nested calls vary by
     problem: str = ""  #: why the result can't be stored
+    statements: int = 0  #: how many it has run itself on databases
 
 
 class Computation:
@@ -67,6 +68,7 @@ class Computation:
         "parent",
         "problems",
         "reads",
+        "statements",
         "tokens",
         "varied",
     )
@@ -93,12 +95,17 @@ class Computation:
         self.ends: list[float] = []
         self.varied: list[Varied] = []
         self.problems: list[str] = []
+        self.statements = 0  # a figure for people: two threads at once may lose one
 
     def dependencies(self) -> Dependencies:
         """Return a copy of the dependencies so far: a task that the computation started may still record some."""
         ends, problems = self.ends.copy(), self.problems.copy()
         return Dependencies(
-            dict(self.tokens), min(ends, default=inf), tuple(self.varied), problems[0] if problems else ""
+            dict(self.tokens),
+            min(ends, default=inf),
+            tuple(self.varied),
+            problems[0] if problems else "",
+            self.statements,
         )
 
 
@@ -185,7 +192,10 @@ def note_statement(effect: Effect, connection: BaseDatabaseWrapper) -> None:
     Only in the innermost one: a nested call hands on what it depends on, by tokens.
     """
     computation = _current_computation()
-    if computation is None or computation.reads is None:
+    if computation is None:
+        return
+    computation.statements += 1
+    if computation.reads is None:
         return
     try:
         computation.reads.written |= effect.writes
