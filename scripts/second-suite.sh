@@ -52,6 +52,8 @@ echo "== pytest, again: $(version_of "$venv/bin/python")"
     tests/loading tests/management tests/outbox tests/runtime tests/scenarios/test_fleets.py tests/storage/hostile \
     tests/testing tests/tracking \
     --ignore-glob='*/testing/test_check_*' --ignore=tests/auditing/test_schedules.py \
+    --ignore=tests/invalidation/writes/test_histories.py \
+    --ignore=tests/invalidation/dependencies/test_rows_histories.py \
     --ignore=tests/keys/test_limits.py --ignore=tests/loading/bulk/test_histories.py \
     --ignore=tests/loading/bulk/test_races.py --ignore=tests/loading/leases/test_processes.py \
     --ignore=tests/loading/refreshing/test_early_refresh.py --ignore=tests/outbox/test_processes.py \

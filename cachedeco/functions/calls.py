@@ -241,7 +241,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         if admitted is None:
             return only_value(bypass_flow(self._spec.name, on_failure=self._invalidate_if_possible))
         policy, keys = admitted
-        arguments = (self._arguments(), self._kwargs)
+        arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
         load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))}, arguments=arguments)
         return only_value(refresh_flow(load, _invalidation_of(policy, keys)))
 

@@ -67,7 +67,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         return None, only_value((stale_flow if is_stale else load_flow)(load))
 
     def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
-        arguments = (self._bound_args, args, kwargs)
+        arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
         return Load(policy, {None: found}, reinvocation=Repeat(self, args, kwargs), arguments=arguments)
 
     # --- verbs ---

@@ -147,6 +147,14 @@ class FunctionSpec:
         tables = resolved.policy.tables
         return resolved.policy, several if tables is None else [tables.complete(keys) for keys in several]
 
+    def arguments_of(self, args: Sequence[object], kwargs: dict[str, object]) -> Sequence[object]:
+        """Return what a computation is given: rows among it were read before. The rows in its key are among it, too."""
+        return (
+            (args, kwargs)
+            if self.resolve().policy.tables is None
+            else (args, kwargs, *self._plan.objects_in_key(args, kwargs))
+        )
+
     def own_token(self, args: Sequence[object], kwargs: dict[str, object]) -> Invalidation:
         """Return the invalidation of one call, of all its variants: *vary* is not evaluated."""
         resolved = self.resolve()

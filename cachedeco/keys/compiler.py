@@ -5,7 +5,7 @@ For each decorated function it generates two functions with the same signature, 
 arguments, at its own speed: one returns all keys of a call, the other the key of its own token.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import lru_cache
 from inspect import Parameter, Signature
@@ -184,6 +184,21 @@ class KeyPlan:
         )
         source = f"def __keys{body}{vary_body} return [{', '.join(keys)}]\ndef __own{body} return {own}\n"
         return _build_functions(subject, source)
+
+    def objects_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[object]:
+        """
+        Yield what the templates of the key pass through: `request.user` of "{request.user.pk}".
+
+        The key has been made of them already, so no attribute here raises.
+        """
+        given = self.subject.signature.bind(*args, **kwargs).arguments
+        for expression in self.expressions:
+            first, *attributes = expression.source.split(".")
+            if first in given and all(map(str.isidentifier, attributes)):
+                reached = given[first]
+                for attribute in attributes[:-1]:
+                    reached = getattr(reached, attribute)
+                    yield reached
 
     def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
         """Return an error that names the argument that can't be in the key."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.db.models import Prefetch
 from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, CachedQuery, Namespace, cached_query, cached_query_many
+from cachedeco.testing import isolated
 from cachedeco.tracking import known_tables, nested_names
 from tests.models import Club, ClubClass, Member, Skill, SportsClub
 from tests.support.backends import Commands
@@ -820,3 +822,20 @@ def test_advice_of_known_tables_survives_a_broken_list() -> None:
     assert 0 == cold()
     Member.objects.create(name="x")
     assert 1 == cold()
+
+
+def test_row_that_the_key_passes_through_is_a_read() -> None:
+    """`request.user` is loaded before the call, as an argument is, and what it held may be in the value."""
+    member = Member.objects.create(name="Ann")
+
+    @cached_query(name="tests.auto.greeting", key="{request.user.pk}", depends_on=[AUTO])
+    def greeting(request: Any) -> str:
+        return str(request.user.name)
+
+    with isolated():
+        before = greeting(SimpleNamespace(user=member))
+        Member.objects.update(name="Eve")
+        after = greeting(SimpleNamespace(user=Member.objects.get()))
+        refreshed = greeting.refresh(SimpleNamespace(user=Member.objects.get()))
+
+    assert ("Ann", "Eve", "Eve") == (before, after, refreshed)
