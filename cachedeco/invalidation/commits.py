@@ -104,6 +104,7 @@ class Pending:
         # connection. Savepoints that were released cost nothing: Django never rolls back to them.
         self._undo: list[tuple[int, Callable[[], object]]] = []
         self._was_open = False
+        self._was_repeated = False
         self._thread = ANY_THREAD if connection and connection.allow_thread_sharing else get_ident()
 
     def wait(self) -> None:
@@ -167,6 +168,7 @@ class Pending:
             self._deliver_items()
             self._deliver_entries()
         except BaseException:  # an interrupt may cost an entry, and no invalidation
+            self._was_repeated = True
             self._forget()
             self._deliver_items()
             raise
@@ -176,7 +178,8 @@ class Pending:
         self._forget()
         self.drop_entries()
         connection = self.connection()
-        if connection is not None and self._may_be_committed(connection):
+        # Not a third time: what was interrupted twice is in the retry queue, and nothing can be raised from here.
+        if connection is not None and not self._was_repeated and self._may_be_committed(connection):
             self.commit()
 
     def drop_entries(self) -> None:

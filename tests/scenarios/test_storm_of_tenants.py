@@ -12,7 +12,12 @@ pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 CALM = replace(SHORT, signals=0)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+# The others with make soak.
+OFTEN = ("ours", "redis")
+READERS = [*OFTEN, *(pytest.param(each, marks=pytest.mark.soak) for each in BACKENDS if each not in OFTEN)]
+
+
+@pytest.mark.parametrize("backend", READERS)
 def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
     """Nothing old or foreign is served, nothing raised or left behind: single, nested and bulk calls, cancelled too."""
     tally = storm(backend, CALM)
@@ -34,7 +39,7 @@ def test_nobody_gets_another_tenants_value_without_a_cache(backend: Backend, wea
     assert "" == faults_of(storm(backend, CALM, weather=weather))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", READERS)
 def test_exception_of_a_signal_leaves_nothing_behind(backend: Backend) -> None:
     """Each reaches its caller and no other one; no flight, lease, breaker or half-read connection stays."""
     tally = storm(backend, SHORT)

@@ -15,8 +15,12 @@ from tests.support.engines import Engine, marks_of
 Way = Literal["autocommit", "transaction", "savepoint"]
 WAYS: tuple[Way, ...] = ("autocommit", "transaction", "savepoint")
 
+SOAKED: dict[str, list[pytest.MarkDecorator]] = {"autocommit": [], "transaction": [], "savepoint": [pytest.mark.soak]}
+
 CASES = [
-    pytest.param(kind, name, way, id=f"{kind.name.replace(' ', '-')}-{name}-{way}", marks=marks_of(name))
+    pytest.param(
+        kind, name, way, id=f"{kind.name.replace(' ', '-')}-{name}-{way}", marks=[*marks_of(name), *SOAKED[way]]
+    )
     for kind in KINDS
     for name in kind.engines
     for way in (WAYS if kind.can_roll_back else WAYS[:1])
