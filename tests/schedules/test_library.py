@@ -38,6 +38,7 @@ WIDEST = {
     "three bulk calls compute one at a time",
     "bulk calls that share ids compute each one at a time",
     "one of two tasks is cancelled, one writer",
+    "two cold readers under AUTO",
     "two cold readers under AUTO, one writer",
     "the tables grow during a flight, one writer",
     "two processes that know other tables, the list evicted",
