@@ -122,22 +122,22 @@ class Planner:
         if removed:
             operations.append(RemoveTriggers(tables=sorted(removed)))
         labels = {label, Row._meta.app_label, *(model._meta.app_label for model in added.values())}
-        leaves = {each: self._leaf(each) for each in sorted(labels & self._loader.migrated_apps)}
-        number = MigrationAutodetector.parse_number(leaves[label]) or 0
+        leaves = {each: leaf for each in sorted(labels & self._loader.migrated_apps) if (leaf := self._leaf(each))}
+        number = MigrationAutodetector.parse_number(leaves.get(label, "")) or 0
         contents = {"operations": operations, "dependencies": list(leaves.items())}
         migration = type("Migration", (Migration,), contents)(f"{number + 1:04}_{NAME}", label)
         writer = MigrationWriter(migration, include_header=False)
         return File(Path(writer.path), writer.as_string())
 
     def _leaf(self, label: str) -> str:
-        """Return the name of the last migration of an app."""
+        """Return the name of the last migration of an app, empty if its package holds none yet."""
         names: list[str] = [name for _, name in self._loader.graph.leaf_nodes(label)]
         if len(names) > 1:
             msg = (
                 f"App {label!r} has several last migrations, {', '.join(names)}: run manage.py makemigrations --merge."
             )
             raise CommandError(msg)
-        return names[0]
+        return names[0] if names else ""
 
 
 def _databases() -> list[str]:

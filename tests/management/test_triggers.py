@@ -130,6 +130,17 @@ def test_command_puts_triggers_of_packages_into_an_app_of_the_project(migrations
     assert "Nothing to do" in said()
 
 
+def test_first_migration_of_an_app_may_be_one_of_triggers(migrations: Path) -> None:
+    """An app whose package of migrations is still empty takes triggers of other apps."""
+    (migrations / "0001_initial.py").unlink()
+
+    said("auth.Group", "--app", "tests")
+
+    path = migrations / "0001_cachedeco_triggers.py"
+    assert {"auth_group", "auth_group_permissions"} == set(tables_in(path))
+    assert "('tests', " not in path.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
