@@ -5,9 +5,11 @@ import signal
 import sys
 from http.client import HTTPException
 from subprocess import TimeoutExpired
+from time import perf_counter, sleep
 from urllib.parse import urlsplit
 
 from story import StoryError
+from story.postgresql import is_postgresql, run_sql
 from story.report import Report, unexpected, unless
 from story.site import Site, running_site
 from story.visitor import Answer, ClassRow, Visitor
@@ -25,6 +27,11 @@ from clubs.models import Trainer
 Trainer.objects.update(name=Concat(Value("Renamed "), "name"))
 """
 
+# What psql is told; the site has no part in it.
+RETITLE_TRAINERS = "UPDATE clubs_trainer SET name = 'Coach ' || name"
+DELIVERY_SECONDS = 5
+PAUSE_SECONDS = 0.02
+
 HELPERS = 3  # club_classes, club_statistics, next_closure: one query each
 OWN = 1  # the page's own query, for the row of the club, which is not cached
 COLD = {"queries": OWN + HELPERS, "hit": 0, "miss": HELPERS, "stored": HELPERS, "error": 0}
@@ -32,7 +39,7 @@ HIT = {"queries": OWN, "hit": HELPERS, "miss": 0, "computed": 0, "error": 0}
 
 
 class Story:
-    """The nine steps, in the order in which they are told; each begins where the one before has left off."""
+    """The ten steps, in the order in which they are told; each begins where the one before has left off."""
 
     def __init__(self, site: Site, report: Report) -> None:
         """Bring a visitor and a member of staff."""
@@ -53,6 +60,7 @@ class Story:
         self.log_in()
         self.moved_class()
         self.worker()
+        self.psql()
         self.whole_club()
         self.none()
         self.bypass()
@@ -150,6 +158,43 @@ class Story:
             timetable,
             *unexpected(timetable, hit=1, miss=1, error=0),
             *unless("Renamed" in timetable.page, "Expected the trainers' new names in the timetable."),
+        )
+        self.visitor.get(OTHER_CLUB)
+
+    def psql(self) -> None:
+        """Rename all trainers again, past Django: a trigger records it, and the deliverer invalidates."""
+        database = self.site.environment["CLUBSITE_DB"]
+        if not is_postgresql(database):
+            how = "CLUBSITE_DB=postgresql://user@127.0.0.1:5432/postgres make demo"
+            self.report.step("psql", f"left out: it needs triggers of PostgreSQL; see it with {how}")
+            return
+        if is_in_memory():
+            self.report.step("psql", "left out: a cache in memory belongs to one process.")
+            return
+        self.report.step(
+            "psql",
+            "an UPDATE past Django is recorded by a trigger: what has read the trainers is computed anew, no more.",
+        )
+        self.visitor.get(CLUB)
+        self.visitor.get(TIMETABLE)
+        program = run_sql(database, RETITLE_TRAINERS)
+        began = perf_counter()
+        after = self.visitor.get(CLUB)
+        while "Coach Renamed" not in after.page and perf_counter() - began < DELIVERY_SECONDS:
+            sleep(PAUSE_SECONDS)
+            after = self.visitor.get(CLUB)
+        self.report.note(f"UPDATE by {program}, page new after {perf_counter() - began:.2f} s")
+        self.report.show(
+            after,
+            *unexpected(after, queries=OWN + 1, hit=2, miss=1, stored=1, error=0),
+            *self.unexpected_calls(after, club_classes="miss", club_statistics="hit", next_closure="hit"),
+            *unless("Coach Renamed" in after.page, f"Expected the new names within {DELIVERY_SECONDS} s."),
+        )
+        timetable = self.visitor.get(TIMETABLE)
+        self.report.show(
+            timetable,
+            *unexpected(timetable, hit=1, miss=1, error=0),
+            *unless("Coach Renamed" in timetable.page, "Expected the trainers' new names in the timetable."),
         )
         self.visitor.get(OTHER_CLUB)
 
@@ -258,7 +303,8 @@ def tell(site: Site, report: Report) -> None:
     # Without the user's name and password, which an address may hold.
     cache = urlsplit(site.environment["CACHE_URL"])
     server = cache.netloc.rpartition("@")[2]
-    report.begin(f"The club site, 300 clubs and 6000 classes, on SQLite and {cache.scheme} {server}".rstrip())
+    database = "PostgreSQL" if is_postgresql(site.environment["CLUBSITE_DB"]) else "SQLite"
+    report.begin(f"The club site, 300 clubs and 6000 classes, on {database} and {cache.scheme} {server}".rstrip())
     try:
         Story(site, report).tell()
     except (StoryError, OSError, HTTPException) as error:

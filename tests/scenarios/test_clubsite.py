@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 
+import psycopg
 import pytest
 
 from tests.support import ROOT
+from tests.support.postgres import PostgreSQL
 from tests.support.servers import Memcached, Redis
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
@@ -14,13 +16,15 @@ pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 SITE = ROOT / "examples" / "clubsite"
 
 
-def run(*arguments: str, cache_url: str = "locmem://") -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cache_url: str = "locmem://", database: str = "db.sqlite3"
+) -> subprocess.CompletedProcess[str]:
     """Run one of the site's programs, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=SITE,
-        env={**environment, "CACHE_URL": cache_url, "PYTHONPATH": str(ROOT)},
+        env={**environment, "CACHE_URL": cache_url, "CLUBSITE_DB": database, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -49,6 +53,18 @@ def test_demo_tells_its_story(kind: str, memcached_server: Memcached, redis_serv
     done = run("demo.py", cache_url=cache_url)
 
     assert (0, True) == (done.returncode, "Every step as it should be." in done.stdout), done.stdout + done.stderr
+
+
+@pytest.mark.soak
+def test_demo_shows_a_write_by_psql(memcached_server: Memcached) -> None:
+    """On PostgreSQL what another program writes is on the page, too; the demo leaves no database behind."""
+    with PostgreSQL() as server:
+        done = run("demo.py", cache_url=f"memcached://127.0.0.1:{memcached_server.port}", database=server.location)
+        with psycopg.connect(server.location) as connection:
+            left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'clubsite%'").fetchall()
+
+    assert (0, True) == (done.returncode, "UPDATE by p" in done.stdout), done.stdout + done.stderr
+    assert [] == left
 
 
 @pytest.mark.soak

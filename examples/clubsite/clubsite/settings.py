@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from clubsite.cache_url import cache_from_url
+from clubsite.database_url import database_from_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -54,15 +55,12 @@ WSGI_APPLICATION = "clubsite.wsgi.application"
 
 # No ATOMIC_REQUESTS: what is computed inside a SQLite transaction is read from its snapshot, which
 # may be older than the last invalidation, so cachedeco would return it and never store it.
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("CLUBSITE_DB", BASE_DIR / "db.sqlite3"),
-        # A transaction takes the write lock when it begins: two writers queue, neither fails.
-        "OPTIONS": {"timeout": 10, "transaction_mode": "IMMEDIATE"},
-    },
-}
+DATABASES = {"default": database_from_url(os.environ.get("CLUBSITE_DB", BASE_DIR / "db.sqlite3"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # Writes of other programs are recorded by triggers; `manage.py cachedeco deliver --loop` delivers them.
+    INSTALLED_APPS += ["cachedeco.outbox", "triggers"]
 
 CACHES = {
     "default": cache_from_url(

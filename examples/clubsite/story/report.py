@@ -52,6 +52,10 @@ class Report:
             self.out.write(f"      {fault}\n")
         self.faults += faults
 
+    def note(self, what: str) -> None:
+        """Print what happened between two requests."""
+        self.out.write(f"   {what}\n")
+
     def break_off(self, fault: str) -> None:
         """Print why the story can't go on."""
         self.out.write(f"\n{fault}\n")

@@ -5,7 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 
 from story import StoryError
+from story.postgresql import is_postgresql, own_database
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 
@@ -45,14 +46,18 @@ class Site:
 def running_site() -> Iterator[Site]:
     """Prepare a site in a temporary directory, serve it for the block, and remove every trace of it."""
     password = secrets.token_urlsafe(12)
-    with TemporaryDirectory(prefix="clubsite-") as directory:
+    server = os.environ.get("CLUBSITE_DB", "")
+    with (
+        TemporaryDirectory(prefix="clubsite-") as directory,
+        own_database(server) if is_postgresql(server) else nullcontext(str(Path(directory, "db.sqlite3"))) as database,
+    ):
         environment = {
             # Shared by processes, as that of a site is; a cache in memory is not.
             "CACHE_URL": f"file://{directory}/cache",
             **os.environ,
             "CLUBSITE_ADMIN_PASSWORD": password,
             "CLUBSITE_CACHE_MODE": "on",
-            "CLUBSITE_DB": str(Path(directory, "db.sqlite3")),
+            "CLUBSITE_DB": database,
             # As in production: DEBUG would keep every query.
             "CLUBSITE_DEBUG": "0",
             # The cache server may still be full from an earlier run. Nothing is flushed, since it may
@@ -63,19 +68,29 @@ def running_site() -> Iterator[Site]:
         }
         prepare(environment)
         log_path = Path(directory, "server.log")
-        with log_path.open("w", encoding="utf-8") as log:
-            server = subprocess.Popen(  # noqa: S603 -- this Python, this project's manage.py
-                [sys.executable, str(MANAGE), "serve_until_eof"],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-            try:
-                yield Site(port_of(server, log_path), "admin", password, log_path, environment)
-            finally:
-                stop(server)
+        # The deliverer delivers once more what may be lost, and then says so; the story begins afterwards.
+        delivering = running(environment, "deliver_until_eof", log_path) if is_postgresql(database) else nullcontext()
+        with delivering, running(environment, "serve_until_eof", log_path) as address:
+            port = int(address.rpartition(":")[2])
+            yield Site(port, "admin", password, log_path, environment)
+
+
+@contextmanager
+def running(environment: Mapping[str, str], command: str, log_path: Path) -> Iterator[str]:
+    """Run a command of manage.py that ends with its standard input, and return the first line that it prints."""
+    with log_path.open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(  # noqa: S603 -- this Python, this project's manage.py
+            [sys.executable, str(MANAGE), command],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield first_line_of(process, command, log_path)
+        finally:
+            stop(process)
 
 
 def prepare(environment: dict[str, str]) -> None:
@@ -98,34 +113,34 @@ def run_manage(environment: Mapping[str, str], *arguments: str) -> None:
         raise StoryError(msg)
 
 
-def port_of(server: subprocess.Popen[str], log_path: Path) -> int:
-    """Wait for the line in which the server says where it listens."""
+def first_line_of(process: subprocess.Popen[str], command: str, log_path: Path) -> str:
+    """Wait for the line in which a process says that it is ready."""
     lines: SimpleQueue[str] = SimpleQueue()
-    output = server.stdout
+    output = process.stdout
     # In a thread, since reading from a pipe can't be given a time limit on every system.
     Thread(target=lambda: lines.put(output.readline() if output else ""), daemon=True).start()
     try:
-        address = lines.get(timeout=START_SECONDS).strip()
+        line = lines.get(timeout=START_SECONDS).strip()
     except Empty:
-        address = ""
-    if not address:
+        line = ""
+    if not line:
         log = last_lines_of(log_path.read_text(encoding="utf-8"))
-        msg = f"The site did not start within {START_SECONDS} seconds:\n{log}"
+        msg = f"manage.py {command} did not start within {START_SECONDS} seconds:\n{log}"
         raise StoryError(msg)
-    return int(address.rpartition(":")[2])
+    return line
 
 
-def stop(server: subprocess.Popen[str]) -> None:
-    """Close the server's standard input, which ends it; kill it if that does not."""
-    if server.stdin:
-        server.stdin.close()
+def stop(process: subprocess.Popen[str]) -> None:
+    """Close a process's standard input, which ends it; kill it if that does not."""
+    if process.stdin:
+        process.stdin.close()
     try:
-        server.wait(STOP_SECONDS)
+        process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-    if server.stdout:
-        server.stdout.close()
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 def last_lines_of(log: str) -> str:

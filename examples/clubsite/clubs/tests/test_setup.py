@@ -1,10 +1,11 @@
-"""The fixture, and the address of the cache."""
+"""The fixture, and the addresses of the cache and of the database."""
 # ruff: noqa: PT009, PT027 -- Django's own test runner, without pytest
 
 from io import StringIO
 from itertools import pairwise
 
 from clubsite.cache_url import cache_from_url
+from clubsite.database_url import database_from_url
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.test import SimpleTestCase, TestCase, override_settings
@@ -56,3 +57,38 @@ class CacheAddressTests(SimpleTestCase):
         for url in ("", "localhost:11211", "mysql://127.0.0.1", "memcached://"):
             with self.subTest(url), self.assertRaisesRegex(ImproperlyConfigured, "CACHE_URL=.*redis://"):
                 cache_from_url(url)
+
+
+class DatabaseAddressTests(SimpleTestCase):
+    """The environment variable CLUBSITE_DB."""
+
+    def test_path_is_one_of_sqlite(self) -> None:
+        """What is no address is a path."""
+        database = database_from_url("/tmp/clubs.sqlite3")  # noqa: S108 -- no file is made
+
+        self.assertEqual(
+            ("django.db.backends.sqlite3", "/tmp/clubs.sqlite3"),  # noqa: S108
+            (database["ENGINE"], database["NAME"]),
+        )
+
+    def test_address_of_postgresql(self) -> None:
+        """Each part has its place, and what is quoted is unquoted."""
+        database = database_from_url("postgresql://me:p%40ss@127.0.0.1:5433/clubs?sslmode=disable")
+
+        expected = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": "clubs",
+            "USER": "me",
+            "PASSWORD": "p@ss",
+            "HOST": "127.0.0.1",
+            "PORT": "5433",
+            "OPTIONS": {"sslmode": "disable"},
+        }
+        self.assertEqual(expected, database)
+
+    def test_unknown_address_is_refused(self) -> None:
+        """The error says what would be an address, and keeps the password to itself."""
+        for url in ("mysql://me:secret@127.0.0.1/clubs", "postgresql://127.0.0.1"):
+            with self.subTest(url), self.assertRaisesRegex(ImproperlyConfigured, "CLUBSITE_DB=.*SQLite") as seen:
+                database_from_url(url)
+            self.assertNotIn("secret", str(seen.exception))
