@@ -73,7 +73,7 @@ def invalidate(using: str, *invalidations: Invalidation, any_database: bool = Tr
 def invalidate_on(connection: BaseDatabaseWrapper, invalidations: Sequence[Invalidation]) -> None:
     """Do as `invalidate()`, for the connection that has run the statement: an alias may have several in one thread."""
     # A recorder writes on the connection of the alias: another one's commit and rollback are not those of the rows.
-    if _recorder is None or connection is not connections[connection.alias]:
+    if _recorder is None or connection not in connections.all(initialized_only=True):
         keys = [invalidation.key for invalidation in invalidations]
         commits.at_commit(connection, deliver, invalidations, invalidates=keys)
     else:

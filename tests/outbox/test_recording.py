@@ -50,6 +50,18 @@ def test_row_is_in_the_transaction_of_another_database_too(pk: int) -> None:
     assert (f"{whole(f'cd:n:club:{pk}')} in default", (0, 0), (0, 1)) == (str(row), before, waiting_and_done())
 
 
+@pytest.mark.usefixtures("pk")
+def test_write_on_a_connection_of_no_alias_invalidates_too() -> None:
+    """Django makes such a connection to create and drop databases; nothing is recorded, since no alias has its rows."""
+    connection = connections[ALIAS].copy("of_no_settings")
+    with capture_events() as events, connection.cursor() as cursor:
+        cursor.execute("UPDATE tests_club SET name = 'new'")
+    connection.close()
+
+    assert ([], []) == (errors(events), all_rows())
+    assert "invalidated" in {event.kind for event in events}
+
+
 def test_row_names_the_token_and_its_lifetime(pk: int) -> None:
     """The row of a call has its lifetime, that of a namespace 30 days, and that of a function lives for ever."""
     with transaction.atomic(using=ALIAS):
