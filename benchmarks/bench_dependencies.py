@@ -53,6 +53,12 @@ def start() -> None:
     settings.configure(
         INSTALLED_APPS=["clubs", "django.contrib.auth", "django.contrib.contenttypes", "cachedeco"],
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        CACHES={
+            "default": {
+                "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                "OPTIONS": {"MAX_ENTRIES": 20_000},  # Django's 300 would evict, and tokens of parts most of all
+            }
+        },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
     )
