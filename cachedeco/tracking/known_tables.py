@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
-from django.core.exceptions import ImproperlyConfigured
-
 from cachedeco.invalidation.tables import tables
 from cachedeco.storage.store import Store
 
@@ -114,7 +112,7 @@ class KnownTables:
     def _add(self, names: Iterable[str]) -> bool:
         with self._lock:  # or two threads would each lose what the other has added
             # Without those that are ignored by now: the entries that depend on them have another stamp, and are dead.
-            joined = self.names.union(names) - self.declared - _ignored()
+            joined = self.names.union(names) - self.declared - tables().ignored
             if joined == self.names:
                 return False
             keys = [self._key_of(name) for name in sorted(joined)]
@@ -124,10 +122,3 @@ class KnownTables:
 
     def _write(self) -> None:
         self._store.set_each([(self._list_key, "\n".join(sorted(self.names)).encode(), None)])
-
-
-def _ignored() -> frozenset[str]:
-    try:
-        return tables().ignored
-    except ImproperlyConfigured:  # a check reports it, and nothing is stored until it is mended
-        return frozenset()

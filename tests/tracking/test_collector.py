@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
 from cachedeco import MISSING, Namespace, cached_query
-from cachedeco.tracking import nested_names
+from cachedeco.tracking import collector, nested_names
 from tests.conftest import UseCaches
 from tests.loading.single_flight.callers import Boarding, heard
+from tests.models import Club
 from tests.support.sides import ASYNC, SYNC, Side, both
 from tests.support.threads import Gate, started
 from tests.tracking.floors import Floors, around
@@ -258,3 +260,15 @@ def test_each_alias_is_its_own_where_one_begins_like_another(use_caches: UseCach
     floors.bottom.invalidate()
 
     assert NEW == floors.call()
+
+
+@pytest.mark.django_db
+def test_statement_after_the_end_of_a_computation_is_none_of_its_own() -> None:
+    """A context that was copied inside outlives it, as that of a task does."""
+    with collector.collect_dependencies("default", collects=True, leads=False) as computation:
+        inside = copy_context()
+        Club.objects.count()
+
+    inside.run(Club.objects.count)
+
+    assert 1 == computation.dependencies().statements
