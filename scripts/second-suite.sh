@@ -46,15 +46,14 @@ if [ "$wanted" != "$(cat "$mark" 2>/dev/null || true)" ]; then
 fi
 echo "== pytest, again: $(version_of "$venv/bin/python")"
 # What the version of Python or Django can change: compiled signatures, coroutines and contexts, models, transactions,
-# settings, checks, test runners; and two releases side by side. Servers, wires, schedules, histories and documents are the same everywhere.
+# settings, checks, test runners; and two releases side by side. Servers, wires, leases, the outbox, schedules, histories
+# and documents are the same everywhere.
 "$venv/bin/python" -m pytest -p no:cacheprovider -n 2 \
-    tests/auditing tests/backends/test_contract.py tests/checks tests/functions tests/invalidation tests/keys \
-    tests/loading tests/management tests/outbox tests/runtime tests/scenarios/test_fleets.py tests/storage/hostile \
-    tests/testing tests/tracking \
-    --ignore-glob='*/testing/test_check_*' --ignore=tests/auditing/test_schedules.py \
+    tests/backends/test_contract.py tests/checks tests/functions tests/invalidation tests/keys tests/loading \
+    tests/management tests/runtime tests/scenarios/test_fleets.py tests/testing tests/tracking \
+    --ignore-glob='*/testing/test_check_*' --ignore=tests/loading/leases --ignore=tests/loading/refreshing \
     --ignore=tests/invalidation/writes/test_histories.py \
     --ignore=tests/invalidation/dependencies/test_rows_histories.py \
     --ignore=tests/keys/test_limits.py --ignore=tests/loading/bulk/test_histories.py \
-    --ignore=tests/loading/bulk/test_races.py --ignore=tests/loading/leases/test_processes.py \
-    --ignore=tests/loading/refreshing/test_early_refresh.py --ignore=tests/outbox/test_processes.py \
-    --ignore=tests/storage/hostile/test_planted_bytes.py
+    --ignore=tests/loading/bulk/test_races.py \
+    --ignore=tests/invalidation/retry_queue
