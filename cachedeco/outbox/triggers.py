@@ -63,6 +63,11 @@ END
 $do$
 """  # noqa: S608 -- constants
 
+CREATE_TRIGGER: Final = (
+    f"CREATE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {{table}} "
+    f"FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()"
+)
+
 DROP_UNUSED_FUNCTION: Final = f"""
 DO $do$
 BEGIN
@@ -75,10 +80,11 @@ $do$
 
 
 class TriggerOperation(Operation):
-    """Change the triggers of some tables, in the databases on PostgreSQL that have the outbox."""
+    """Add or remove the triggers of some tables, in the databases on PostgreSQL that have the outbox."""
 
     reduces_to_sql = True
     serialization_expand_args: ClassVar[Any] = ("tables",)
+    adds: ClassVar[bool]
 
     def __init__(self, tables: Sequence[str]) -> None:
         """Take the names of tables, as in `Meta.db_table`."""
@@ -87,23 +93,40 @@ class TriggerOperation(Operation):
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Leave the models as they are."""
 
-    def _add(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> None:
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002 -- Django's signature
+        to_state: ProjectState,  # noqa: ARG002
+    ) -> None:
+        """Make the change."""
+        self._change(app_label, schema_editor, adds=self.adds)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
+    ) -> None:
+        """Undo the change."""
+        self._change(app_label, schema_editor, adds=not self.adds)
+
+    def describe(self) -> str:
+        """Say it in the output of `migrate --plan`."""
+        writes = "writes" if self.adds else "no writes"
+        return f"Record {writes} from outside Django to {', '.join(self.tables)}"
+
+    def _change(self, app_label: str, editor: BaseDatabaseSchemaEditor, *, adds: bool) -> None:
         tables = list(self._tables_here(app_label, editor))
-        if tables:
+        if tables and adds:
             editor.execute(CREATE_FUNCTION, None)
         for table in tables:
-            events = "INSERT OR UPDATE OR DELETE OR TRUNCATE"
             editor.execute(f"DROP TRIGGER IF EXISTS {TRIGGER} ON {table}", None)
-            editor.execute(
-                f"CREATE TRIGGER {TRIGGER} AFTER {events} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()",
-                None,
-            )
-
-    def _remove(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> None:
-        tables = list(self._tables_here(app_label, editor))
-        for table in tables:
-            editor.execute(f"DROP TRIGGER IF EXISTS {TRIGGER} ON {table}", None)
-        if tables:
+            if adds:
+                editor.execute(CREATE_TRIGGER.format(table=table), None)
+        if tables and not adds:
             editor.execute(DROP_UNUSED_FUNCTION, None)
 
     def _tables_here(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> Iterator[str]:
@@ -130,54 +153,10 @@ class TriggerOperation(Operation):
 class AddTriggers(TriggerOperation):
     """Add the trigger to tables."""
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,  # noqa: ARG002 -- Django's signature
-        to_state: ProjectState,  # noqa: ARG002
-    ) -> None:
-        """Add them."""
-        self._add(app_label, schema_editor)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,  # noqa: ARG002
-        to_state: ProjectState,  # noqa: ARG002
-    ) -> None:
-        """Remove them."""
-        self._remove(app_label, schema_editor)
-
-    def describe(self) -> str:
-        """Say it in the output of `migrate --plan`."""
-        return f"Record writes from outside Django to {', '.join(self.tables)}"
+    adds = True
 
 
 class RemoveTriggers(TriggerOperation):
     """Remove the trigger from tables."""
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,  # noqa: ARG002 -- Django's signature
-        to_state: ProjectState,  # noqa: ARG002
-    ) -> None:
-        """Remove them."""
-        self._remove(app_label, schema_editor)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,  # noqa: ARG002
-        to_state: ProjectState,  # noqa: ARG002
-    ) -> None:
-        """Add them."""
-        self._add(app_label, schema_editor)
-
-    def describe(self) -> str:
-        """Say it in the output of `migrate --plan`."""
-        return f"Record no writes from outside Django to {', '.join(self.tables)}"
+    adds = False
