@@ -16,6 +16,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.open_cursors import keep_snapshot
+from cachedeco.invalidation.raw_queries import ask
 
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
@@ -151,7 +152,7 @@ def forget_boundary(connection: BaseDatabaseWrapper) -> None:
     _open_by_text.pop(connection, None)
 
 
-# --- what the server knows ---
+# --- what the server knows: one more round trip for a miss inside a transaction ---
 
 
 def may_have_written(connection: BaseDatabaseWrapper) -> bool:
@@ -160,27 +161,16 @@ def may_have_written(connection: BaseDatabaseWrapper) -> bool:
 
     PostgreSQL knows, as it numbers a transaction when it first writes or locks a row. Others can't be asked.
     """
-    return connection.vendor != "postgresql" or _ask(connection, "SELECT txid_current_if_assigned()") != "None"
+    if connection.vendor != "postgresql":
+        return True
+    row = ask(connection, "SELECT txid_current_if_assigned()")
+    return row is None or row[0] is not None
 
 
 def _reads_committed(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether each statement is known to see all that was committed before it: READ COMMITTED."""
     if connection.vendor == "postgresql":
         # Django's own attribute ignores the server's default, the role and SET TRANSACTION.
-        return _ask(connection, "SHOW transaction_isolation") == "read committed"
+        return ask(connection, "SHOW transaction_isolation") == ("read committed",)
     # On MySQL Django sets the level that it names, for each session. Other databases are unknown.
     return getattr(connection, "isolation_level", None) == "read committed"
-
-
-def _ask(connection: Any, sql: str) -> str:
-    """
-    Ask the server about the open transaction; "" if that has failed.
-
-    Costs one more round trip for a miss inside a transaction, which does not appear in Django's log of queries.
-    """
-    try:
-        with connection.connection.cursor() as cursor:
-            cursor.execute(sql)
-            return str(cursor.fetchone()[0])
-    except connection.Database.Error:  # for example, the transaction has failed already
-        return ""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco.invalidation.raw_queries import ask
 from cachedeco.invalidation.tables import Effect
 from cachedeco.outbox.triggers import LONGEST_MARK, TRIGGER
 from cachedeco.runtime import modes
@@ -39,15 +40,12 @@ def mark(connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
     return sql + comment
 
 
-def _knows_triggers(connection: Any) -> bool:
+def _knows_triggers(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether a database has triggers of ours. It is asked once: those that are added later do record."""
     found = _has_triggers.get(connection.alias)
     if found is None:
-        try:
-            with connection.connection.cursor() as cursor:
-                cursor.execute("SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = %s)", (TRIGGER,))
-                [found] = cursor.fetchone()
-        except connection.Database.Error:  # a transaction that has failed: the statement fails as well
+        row = ask(connection, "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = %s)", TRIGGER)
+        if row is None:  # in a transaction that has failed: the statement fails as well
             return False
-        _has_triggers[connection.alias] = found
+        found = _has_triggers[connection.alias] = row[0]
     return found

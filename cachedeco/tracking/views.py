@@ -5,12 +5,11 @@ The database is asked once for each name, on the connection that reads it, and n
 """
 
 import re
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco.invalidation.raw_queries import ask
 from cachedeco.invalidation.tables import tables
 
 # By vendor: a query that takes a name, and returns one row: whether it is a table, and the definition of a view.
@@ -47,24 +46,15 @@ def tables_behind(connection: BaseDatabaseWrapper, name: str, depth: int = DEEPE
     place = (connection.alias, name)
     found = _behind.get(place)
     if found is None:
-        found = _ask(connection, name, depth)
+        found = _look_behind(connection, name, depth)
         if found is not None:
             _behind[place] = found
     return found
 
 
-def _ask(connection: Any, name: str, depth: int) -> frozenset[str] | None:
+def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> frozenset[str] | None:
     query = QUERIES.get(connection.vendor)
-    row: Any = None
-    if query is not None and depth:
-        with suppress(Error, connection.Database.Error):  # a transaction that has failed, or no permission
-            driver: Any = connection.connection
-            cursor = driver.cursor()
-            try:
-                cursor.execute(query, (name,))
-                row = cursor.fetchone()
-            finally:
-                cursor.close()
+    row = ask(connection, query, name) if query is not None and depth else None
     if row is None:
         return None
     is_table, definition = row

@@ -1,7 +1,7 @@
 """Nothing is stored that was read from a snapshot older than its stamp, or that may still be rolled back."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 
 import pytest
 from django.db import connection, connections, transaction
@@ -64,9 +64,12 @@ class PostgreSQL:
         self.connection = self
         self.asked: list[str] = []
 
-    def cursor(self) -> AbstractContextManager["PostgreSQL"]:
+    def cursor(self) -> "PostgreSQL":
         """Give a cursor of the driver's own."""
-        return nullcontext(self)
+        return self
+
+    def close(self) -> None:
+        """End as a cursor."""
 
     def execute(self, sql: str) -> None:
         """Take the question."""
