@@ -3,8 +3,8 @@ The collector: what a computation has depended on so far. What a nested call dep
 
 While a computation runs, each cached call inside it records here its tokens, the time at which its value ends, the
 values that it varies by, or why it has none of these. The tokens become a part of the stamp of the new entry. The entry
-contains the names of these nested tokens, and each process remembers them by the entry's key, so that one read can
-ask for all. A process that meets an entry for the first time needs a second one.
+contains the names of these nested tokens, and each process remembers them by function, and by entry where they differ,
+so that one read can ask for all. A process that meets the first entry of a function needs a second one.
 
 The computation of a thread or task is found by a ContextVar: tasks, `sync_to_async` and `asyncio.to_thread` carry it
 along, and so does `contextvars.copy_context().run` for a thread of the user's own. Several threads may record at once.
@@ -24,7 +24,7 @@ from cachedeco.invalidation.tables import Effect
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.tracking.reads import TableReads
+from cachedeco.tracking.reads import Noted, TableReads
 
 # Nested tokens that one entry may depend on: each hit asks for all of them.
 MOST_NESTED_TOKENS: Final = 2_000
@@ -195,35 +195,27 @@ def note_statement(effect: Effect, connection: BaseDatabaseWrapper) -> None:
     if computation is None:
         return
     computation.statements += 1
-    if computation.reads is None:
-        return
-    try:
-        computation.reads.written |= effect.writes
-        tokens, problems, ends = computation.reads.note_statement(effect, connection)
-    except Exception as error:  # noqa: BLE001 -- a router of the user's may raise anything; the statement runs
-        pass_interrupt(error)
-        emit(Event("error", reason=UNNOTED, error=error))
-        tokens, problems, ends = {}, [UNNOTED], None
-    _take_over(computation, tokens, problems)
-    if ends is not None:
-        computation.ends.append(ends)
+    if computation.reads is not None:
+        _note(computation, UNNOTED, computation.reads.note_statement, effect, connection)
 
 
 def note_rows(computation: Computation, reads: TableReads, values: Iterable[object]) -> None:
     """Note the tables of rows among the arguments of a computation that begins. Never raises."""
+    _note(computation, UNNOTED_ROWS, reads.note_rows, values)
+
+
+def _note(computation: Computation, failure: str, note: Callable[..., Noted], *args: object) -> None:
     try:
-        tokens, problems = reads.note_rows(values)
-    except Exception as error:  # noqa: BLE001 -- a mapping of the user's may raise anything; the function is called
+        noted = note(*args)
+    except Exception as error:  # noqa: BLE001 -- the user's router or mapping may raise anything; the function runs on
         pass_interrupt(error)
-        emit(Event("error", reason=UNNOTED_ROWS, error=error))
-        tokens, problems = {}, [UNNOTED_ROWS]
-    _take_over(computation, tokens, problems)
-
-
-def _take_over(computation: Computation, tokens: Mapping[str, bytes], problems: Sequence[str]) -> None:
-    for key, token in tokens.items():
+        emit(Event("error", reason=failure, error=error))
+        noted = Noted(problems=(failure,))
+    for key, token in noted.tokens.items():
         computation.tokens.setdefault(key, token)
-    computation.problems += problems
+    computation.problems += noted.problems
+    if noted.ends != inf:
+        computation.ends.append(noted.ends)
 
 
 def mark_uncacheable(problem: str = BYPASSED) -> None:

@@ -8,10 +8,11 @@ statement has a snapshot of its own. Otherwise the value is returned, not stored
 
 # ruff: noqa: SLF001 -- Django documents _meta and _state
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from time import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import EmptyResultSet
@@ -32,6 +33,17 @@ from cachedeco.tracking.views import tables_behind
 UNTOKENED: Final = "the cache has no token for a table that it reads"
 # How deep rows are looked for in arguments: a list of tuples of rows is common, more is not.
 DEEPEST: Final = 4
+
+
+class Noted(NamedTuple):
+    """What a computation takes over from tables that it reads."""
+
+    tokens: Mapping[str, bytes] = {}  #: of those that are new, by key
+    problems: Sequence[str] = ()  #: why the result can't be stored
+    ends: float = inf  #: when it ends at the latest, if the data come from a replica: seconds since the epoch
+
+
+NOTHING_NEW: Final = Noted()
 
 
 class TableReads:
@@ -59,19 +71,12 @@ class TableReads:
         self.written: set[str] = set()
         self._noted: dict[tuple[int, str], Effect] = {}  # kept, so that no other effect gets its id
 
-    def note_statement(
-        self, effect: Effect, connection: BaseDatabaseWrapper
-    ) -> tuple[Mapping[str, bytes], list[str], float | None]:
-        """
-        Note what a statement is about to read.
-
-        Returns:
-            The tokens of tables that are new, by key; why the result can't be stored; when it ends at the latest, in
-            seconds since the epoch, if the data come from a replica.
-        """
+    def note_statement(self, effect: Effect, connection: BaseDatabaseWrapper) -> Noted:
+        """Note what a statement is about to read, and what it writes."""
+        self.written |= effect.writes
         mark = (id(effect), connection.alias)
         if mark in self._noted:
-            return {}, [], None
+            return NOTHING_NEW
         self._noted[mark] = effect
         problems = [f"it reads the table {name}, which IGNORED_TABLES names" for name in sorted(effect.ignored)]
         read = set(effect.reads)
@@ -82,7 +87,7 @@ class TableReads:
             else:
                 read.discard(name)
                 read |= behind
-        ends = None
+        ends = inf
         for name in read:
             lag = _lag_of(name, connection)
             if lag is None:
@@ -91,42 +96,41 @@ class TableReads:
                     "replica may be old, see the setting REPLICA_LAG"
                 )
             elif lag:
-                ends = min(time() + lag, ends or float("inf"))
-        tokens, new_problems = self._note_tables(read, connection)
-        return tokens, problems + new_problems, ends
+                ends = min(time() + lag, ends)
+        noted = self._note_tables(read, connection)
+        return Noted(noted.tokens, (*problems, *noted.problems), ends)
 
     def uncovered(self, declared: Collection[str]) -> list[str]:
         """Return the tables that were read, and whose writes end nothing that depends on the declared ones."""
         every = tables()
         return sorted(table for table in self.read if every.concerned_by(table).isdisjoint(declared))
 
-    def note_rows(self, values: Iterable[object]) -> tuple[Mapping[str, bytes], list[str]]:
+    def note_rows(self, values: Iterable[object]) -> Noted:
         """Note the tables of rows among the arguments of the call, with what is selected or prefetched on them."""
         return self._note_tables(set(_tables_of_rows(values, set(), DEEPEST)), None)
 
-    def _note_tables(
-        self, names: set[str], connection: BaseDatabaseWrapper | None
-    ) -> tuple[Mapping[str, bytes], list[str]]:
+    def _note_tables(self, names: set[str], connection: BaseDatabaseWrapper | None) -> Noted:
         self.read |= names
         if self.known is None:
-            return {}, []
+            return NOTHING_NEW
         new = names - self._covered - self.known.declared - self._new.keys()
         if not new:
-            return {}, []
+            return NOTHING_NEW
         self._new |= dict.fromkeys(sorted(new))
         if connection is not None and not transactions.sees_all_committed(connection):
             listed = ", ".join(sorted(new))
-            return {}, [f"it reads {listed} for the first time, in a snapshot that may be older than the token"]
+            problem = f"it reads {listed} for the first time, in a snapshot that may be older than the token"
+            return Noted(problems=(problem,))
         keys = [self.known.key_of(name) for name in sorted(new)]
         raw: dict[str, Any] | None = self.store.get_many(keys)
         if raw is None:
-            return {}, [UNTOKENED]
+            return Noted(problems=(UNTOKENED,))
         tokens: dict[str, Any] = {key: token for key, token in raw.items() if is_token(token)}
         absent = dict.fromkeys([key for key in keys if key not in tokens], LONGEST_LIFETIME)
         tokens |= mint(self.store, absent, raw).tokens if absent else {}
         if not all(is_token(tokens.get(key)) for key in keys):
-            return {}, [UNTOKENED]
-        return tokens, []
+            return Noted(problems=(UNTOKENED,))
+        return Noted(tokens)
 
 
 def _tables_of_rows(values: Iterable[object], seen: set[int], depth: int) -> Iterator[str]:
