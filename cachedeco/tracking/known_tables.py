@@ -47,9 +47,9 @@ class KnownTables:
         self.keys: list[str] = []  #: of the tokens, in the order of the names. Replaced as a whole
         self.is_known = False  #: whether a computation has told what it reads, if only that this is nothing
         self._by_key: Mapping[str, str] = {}  # the names, replaced as a whole
+        self.key_of = key_of
         self._store = store
         self._list_key = list_key
-        self._key_of = key_of
         self._is_loaded = False
         self._dead = 0
         self._lock = Lock()
@@ -59,10 +59,6 @@ class KnownTables:
         if not self._is_loaded:
             self.load()
         return self.renew(keys) if self.keys else keys
-
-    def key_of(self, table: str) -> str:
-        """Return the whole key of a table's token."""
-        return self._key_of(table)
 
     def covered_by(self, several: Iterable[Sequence[str]]) -> frozenset[str]:
         """Return the tables whose tokens are among the keys of each of several calls."""
@@ -115,9 +111,8 @@ class KnownTables:
             joined = self.names.union(names) - self.declared - tables().ignored
             if joined == self.names:
                 return False
-            keys = [self._key_of(name) for name in sorted(joined)]
-            self._by_key = dict(zip(keys, sorted(joined), strict=True))
-            self.names, self.keys, self.is_known = joined, keys, True
+            self._by_key = {self.key_of(name): name for name in sorted(joined)}
+            self.names, self.keys, self.is_known = joined, list(self._by_key), True
             return True
 
     def _write(self) -> None:
