@@ -29,6 +29,7 @@ from django.db.models.signals import class_prepared
 from django.utils.module_loading import import_string
 
 from cachedeco.invalidation import statements
+from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -66,7 +67,7 @@ class Tables:
         every_model = [model for model in apps.get_models(include_auto_created=True) if not model._meta.proxy]
         # Of several models of one table, the managed one: Django writes to it.
         by_management = sorted(every_model, key=lambda model: model._meta.managed)
-        self.models: dict[str, ModelClass] = {model._meta.db_table: model for model in by_management}
+        self.models: dict[str, ModelClass] = {table_of(model): model for model in by_management}
         # Who writes these is unknown: what is behind such a name is asked of the database.
         self.unmanaged = frozenset(table for table, model in self.models.items() if not model._meta.managed)
         self.ignored = frozenset(self._tables_named((*settings.IGNORED_TABLES, OUTBOX)))
@@ -79,7 +80,7 @@ class Tables:
         self._own = frozenset(_tables_of_caches())
         self._families = _families(every_model)
         self._sides = _sides(every_model)
-        self._concerned = _concerned_tables(every_model)
+        self._concerned = _concerned_tables(every_model, self._sides)
         for name in named.keys() & self.models.keys():  # models over views: their rows are those of the tables
             for table in named[name]:
                 self._concerned.setdefault(table, set()).add(name)
@@ -124,9 +125,7 @@ class Tables:
                 result is empty.
         """
         keys: list[Any] = [field for field in self.models[table]._meta.local_concrete_fields if field.remote_field]
-        tables_by_key: dict[Any, str] = {
-            key: key.remote_field.model._meta.concrete_model._meta.db_table for key in keys
-        }
+        tables_by_key = {key: table_of(key.remote_field.model) for key in keys}
         sides = self._sides.get(table, set()) - self._reached_from(table) - {table}
         for key, side in tables_by_key.items():
             is_only_key = [*tables_by_key.values()].count(side) == 1 and key.target_field.primary_key
@@ -174,10 +173,10 @@ class Tables:
         for name in names:
             if name in apps.app_configs:
                 for model in apps.get_app_config(name).get_models(include_auto_created=True):
-                    yield model._meta.db_table
+                    yield table_of(model)
             elif name.count(".") == 1 and name.partition(".")[0] in apps.app_configs:
                 try:
-                    yield apps.get_model(name)._meta.db_table
+                    yield table_of(apps.get_model(name))
                 except LookupError:
                     yield name  # a table with a schema
             else:
@@ -192,7 +191,7 @@ class Tables:
             with suppress(LookupError, FieldDoesNotExist):
                 column = apps.get_model(reference)._meta.get_field(field)
             if getattr(column, "column", None):
-                found[column.model._meta.db_table].add(column.column)
+                found[table_of(column.model)].add(column.column)
             else:
                 self.faults.append(f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a model.")
         return {table: frozenset(columns) for table, columns in found.items()}
@@ -211,13 +210,13 @@ def _tables_of_caches() -> Iterator[str]:
             yield options.get("LOCATION", "").replace('"', "").replace("`", "").casefold()
 
 
-def _concerned_tables(all_models: Iterable[ModelClass]) -> dict[str, set[str]]:
+def _concerned_tables(all_models: Iterable[ModelClass], sides: Mapping[str, set[str]]) -> dict[str, set[str]]:
     """Return which other tables a written row belongs to: both sides of a many-to-many table, parents and children."""
-    concerned = defaultdict(set, _sides(all_models))
+    concerned = defaultdict(set, {table: set(several) for table, several in sides.items()})
     for model in all_models:
         for parent in model._meta.all_parents:
-            concerned[model._meta.db_table].add(parent._meta.db_table)
-            concerned[parent._meta.db_table].add(model._meta.db_table)
+            concerned[table_of(model)].add(table_of(parent))
+            concerned[table_of(parent)].add(table_of(model))
     return concerned
 
 
@@ -227,8 +226,7 @@ def _sides(all_models: Iterable[ModelClass]) -> dict[str, set[str]]:
     for model in all_models:
         for field in model._meta.local_many_to_many:
             relation: Any = field.remote_field
-            through = relation.through._meta.db_table
-            sides[through] |= {model._meta.db_table, relation.model._meta.concrete_model._meta.db_table}
+            sides[table_of(relation.through)] |= {table_of(model), table_of(relation.model)}
     return sides
 
 
@@ -238,10 +236,10 @@ def _families(all_models: Iterable[ModelClass]) -> Mapping[str, set[str]]:
     for model in all_models:
         key: Any = model._meta.pk
         while key.remote_field and key.remote_field.parent_link:
-            parent = key.remote_field.model._meta
-            families[model._meta.db_table].add(parent.db_table)
-            families[parent.db_table].add(model._meta.db_table)
-            key = parent.pk
+            parent = key.remote_field.model
+            families[table_of(model)].add(table_of(parent))
+            families[table_of(parent)].add(table_of(model))
+            key = parent._meta.pk
     return families
 
 
@@ -252,7 +250,7 @@ def _pointing_tables(all_models: Iterable[ModelClass], handlers: Iterable[object
         for field in model._meta.local_fields:
             relation: Any = field.remote_field
             if relation is not None and (handlers is None or relation.on_delete in handlers):
-                pointing[relation.model._meta.concrete_model._meta.db_table].add(model._meta.db_table)
+                pointing[table_of(relation.model)].add(table_of(model))
     return pointing
 
 
