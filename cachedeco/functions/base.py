@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import partial, update_wrapper
-from inspect import Signature, signature
+from inspect import Signature
 from pickle import PicklingError
 from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, cast
 
@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.delivery import invalidate
+from cachedeco.keys.signatures import forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.statistics import Stats, statistics
 
@@ -31,7 +32,7 @@ class _Signature:
         """Return the signature of the plain function, bound to the same."""
         if instance is None:
             raise AttributeError("__signature__")  # noqa: EM101 -- inspect then finds the signature of the class itself
-        return signature(instance.uncached)
+        return forward_signature(instance.uncached)
 
 
 class CachedFunction(Generic[P, U]):

@@ -1,7 +1,6 @@
 """`CachedQueryMany`: a cached function over many ids. Each id has an entry; one call computes all missing ids."""
 
 from collections.abc import Coroutine, Mapping
-from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
@@ -10,6 +9,7 @@ from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
 from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
+from cachedeco.keys.signatures import bare_signature
 from cachedeco.loading.effects import arun, run
 
 P = ParamSpec("P")
@@ -34,7 +34,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
     def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...], over: str) -> None:
         """Wrap the function of the spec; *over* names the parameter that takes the ids."""
         super().__init__(spec, bound_args)
-        self._bulk = BulkSpec(spec, over, signature(spec.source.function))
+        self._bulk = BulkSpec(spec, over, bare_signature(spec.source.function))
 
     # --- verbs ---
 

@@ -23,6 +23,7 @@ from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_f
 from cachedeco.keys.dependencies import AUTO, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
+from cachedeco.keys.signatures import bare_signature
 from cachedeco.loading.lookup import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
@@ -288,7 +289,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     name = name_of(source.function, options["name"])
     check(options, name)
     key_name = key_name_of(source.function, name)
-    signature, free = inspect.signature(source.function), free_variables(source.function)
+    signature, free = bare_signature(source.function), free_variables(source.function)
     if over is not None:
         signature = _signature_for_one_id(name, signature, over, options["ignore"])
         _refuse_free_id(name, over, free)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation.namespaces import part_of, token_keys_of
 from cachedeco.keys.encoders import encode, kind_of
+from cachedeco.keys.signatures import parameters_of
 
 # The name of one id in the templates and callables of a bulk function.
 ONE_ID: Final = "each"
@@ -145,11 +146,3 @@ def free_variables(function: Callable[..., object]) -> frozenset[str]:
     # free variable: one with its name belongs to the function around the class.
     itself = {code.co_name} if code.co_qualname.endswith(f"<locals>.{code.co_name}") else set()
     return frozenset(code.co_freevars) - {*itself, "__class__"}
-
-
-def parameters_of(function: Callable[..., object]) -> Iterable[Parameter]:
-    """Return the parameters of a function; none if it has no signature."""
-    try:
-        return inspect.signature(function).parameters.values()
-    except ValueError:  # written in C, without a signature
-        return ()

@@ -27,7 +27,7 @@ def test_over_must_name_a_parameter_that_takes_a_collection(over: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"over={over!r}")) as caught:
         cached_query_many(over=over)(rows)
 
-    assert "ids: list[int], *more: int, lang: str = 'en'" in str(caught.value)
+    assert "ids, *more, lang='en'" in str(caught.value)
 
 
 def test_function_without_parameters_is_refused() -> None:
