@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from inspect import Signature
 from pickle import PicklingError
-from typing import Any, Final, Generic, NoReturn, ParamSpec, TypeVar, cast
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
@@ -14,6 +15,7 @@ from cachedeco.invalidation.delivery import invalidate
 from cachedeco.keys.signatures import forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.statistics import Stats, statistics
+from cachedeco.runtime.templates import alters_data
 
 P = ParamSpec("P")
 U = TypeVar("U")  # the plain function's return type
@@ -23,6 +25,13 @@ Kwargs = dict[str, Any]
 
 # Attributes of an instance, beside those that it copies from the function that it wraps.
 _OWN_ATTRIBUTES: Final = frozenset({"_spec", "_bound_args", "_binding", "_bulk"})
+
+# What `inspect` and frameworks read from a function, and `functools.update_wrapper()` does not copy; on Python 3.14 it
+# does not copy `__annotations__` either.
+_OF_FUNCTION: Final = frozenset(
+    {"__annotations__", "__builtins__", "__closure__", "__code__", "__defaults__", "__globals__", "__kwdefaults__"}
+)
+_OF_METHOD: Final = frozenset({"__func__", "__self__"})
 
 
 class _Signature:
@@ -40,27 +49,31 @@ class CachedFunction(Generic[P, U]):
     A cached function: binding, equality, pickling, and the verbs for all calls at once.
 
     An attribute look-up on an instance (or on a class, for a classmethod) binds it as a method, verbs included.
+
+    To `isinstance()`, and so to `inspect` and to frameworks, it is what it decorates: a function, and once bound a
+    method.
     """
 
     __signature__ = _Signature()
     _decorator = "cached_query"  # for repr() and errors
 
-    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...]) -> None:
-        """Wrap the function of the spec; *bound_args* come before the arguments of each call."""
-        _refuse_collisions(type(self), spec)
-        # First, since a function that wraps another cached function has copied the attributes of that one.
-        update_wrapper(cast("Any", self), spec.source.function)
-        self._spec = spec
-        self._bound_args = bound_args
-        self._binding = spec.source.binding
+    _spec: FunctionSpec
+    _bound_args: tuple[object, ...]  #: come before the arguments of each call
+    _binding: "Literal['instance', 'class', 'none'] | CachedFunction[..., Any]"  #: of a method: the function
+
+    def __init__(self, function: "CachedFunction[..., Any]", instance: object) -> None:
+        """Bind a cached function to an instance, as `types.MethodType` does: `weakref.WeakMethod` makes methods so."""
+        self.__dict__ = function._bind(instance).__dict__  # noqa: SLF001 -- another of ours
 
     # --- verbs for all calls at once ---
 
+    @alters_data
     def invalidate_all(self) -> None:
         """Invalidate every call of the function: one command for any number of them. Otherwise as `invalidate()`."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], self._spec.function_token())
 
+    @alters_data
     async def ainvalidate_all(self) -> None:
         """Do as `invalidate_all()`, from async code."""
         await sync_to_async(self.invalidate_all)()
@@ -75,6 +88,33 @@ class CachedFunction(Generic[P, U]):
         function = self._spec.source.function
         return partial(function, *self._bound_args) if self._bound_args else function
 
+    # --- what a function or a method has ---
+
+    if not TYPE_CHECKING:  # to checkers it is callable, and `__getattr__` would mean an attribute of any name
+
+        @property
+        def __class__(self) -> type:
+            """The type that `isinstance()` sees beside ours."""
+            if self._spec.source.bound_args:  # decorates a partial or a bound method, which no name leads to
+                return type(self)
+            return FunctionType if isinstance(self._binding, str) else MethodType
+
+        def __getattr__(self, name: str) -> Any:
+            """Return what only a method has, or only a function, such as `__code__`."""
+            if name in _OF_METHOD and not isinstance(self._binding, str):
+                return self._bound_args[0] if name == "__self__" else self._binding
+            if name in _OF_FUNCTION:
+                return getattr(self._spec.source.function, name)
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg, name=name, obj=self)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Put a staticmethod or classmethod around ours, if it decorates one: code that reads classes looks for it."""
+        if self._binding == "class":
+            type.__setattr__(owner, name, _CachedClassMethod(cast("Any", self)))
+        elif self._binding == "none" and not self._bound_args:
+            type.__setattr__(owner, name, staticmethod(cast("Any", self)))
+
     # --- binding, equality, pickling ---
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -85,13 +125,13 @@ class CachedFunction(Generic[P, U]):
             if instance is owner:  # a classmethod above, until Python 3.12, binds to the class
                 self._refuse_classmethod_above()
             return self._bind(instance)
-        return self if self._binding == "none" else self._bind(owner)
+        return self._bind(owner) if self._binding == "class" else self
 
     def _bind(self, first: object) -> Any:
         bound = object.__new__(type(self))
         attributes = bound.__dict__ = self.__dict__.copy()  # quicker than to set them one by one
         attributes["_bound_args"] = (*self._bound_args, first)
-        attributes["_binding"] = "none"
+        attributes["_binding"] = self
         return bound
 
     def _check_order(self, args: Args) -> None:
@@ -146,6 +186,27 @@ class CachedFunction(Generic[P, U]):
         return self._spec.source.function.__qualname__
 
 
+F = TypeVar("F", bound=CachedFunction[..., Any])
+
+
+def wrap_function(kind: type[F], spec: FunctionSpec) -> F:
+    """Return the cached function of a spec, of one of the kinds."""
+    _refuse_collisions(kind, spec)
+    cached = object.__new__(kind)
+    # First, since a function that wraps another cached function has copied the attributes of that one.
+    update_wrapper(cast("Any", cached), spec.source.function)
+    cached.__dict__ |= {"_spec": spec, "_bound_args": spec.source.bound_args, "_binding": spec.source.binding}
+    return cached
+
+
+class _CachedClassMethod(classmethod):  # type: ignore[type-arg] # of no function type
+    """A classmethod that binds a cached function with its verbs: since Python 3.13 `classmethod` itself does not."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind to the class."""
+        return cast("Any", self.__func__)._bind(owner or type(instance))  # noqa: SLF001 -- ours
+
+
 def is_under_classmethod(spec: FunctionSpec) -> bool:
     """Tell whether a cached function is wrapped in a classmethod by the class that defines it."""
     owner = _class_of(spec.source.function)
@@ -161,8 +222,12 @@ def _class_of(function: Callable[..., Any]) -> type | None:
 
 
 def _is_in_classmethod(owner: type, spec: FunctionSpec) -> bool:
-    wrapped = [item.__func__ for base in owner.__mro__ for item in vars(base).values() if isinstance(item, classmethod)]
-    return any(isinstance(item, CachedFunction) and item._spec is spec for item in wrapped)  # noqa: SLF001 -- ours
+    return any(
+        isinstance(item.__func__, CachedFunction) and item.__func__._spec is spec  # noqa: SLF001 -- ours
+        for base in owner.__mro__
+        for item in vars(base).values()
+        if isinstance(item, classmethod) and not isinstance(item, _CachedClassMethod)
+    )
 
 
 def _refuse_collisions(kind: type, spec: FunctionSpec) -> None:

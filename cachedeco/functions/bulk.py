@@ -3,14 +3,15 @@
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from asgiref.sync import markcoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 
-from cachedeco.functions.base import CachedFunction
+from cachedeco.functions.base import CachedFunction, wrap_function
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
 from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.keys.signatures import bare_signature
 from cachedeco.loading.effects import arun, run
+from cachedeco.runtime.templates import alters_data
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -31,13 +32,11 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
 
     _decorator = "cached_query_many"
 
-    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...], over: str) -> None:
-        """Wrap the function of the spec; *over* names the parameter that takes the ids."""
-        super().__init__(spec, bound_args)
-        self._bulk = BulkSpec(spec, over, bare_signature(spec.source.function))
+    _bulk: BulkSpec
 
     # --- verbs ---
 
+    @alters_data
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
         Invalidate these ids: all their entries, those of all variants, and no other id's. One command for all.
@@ -59,6 +58,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
         """Return the whole keys of the entries, by id, as the server gets them."""
         return BulkCall(self, args, kwargs).keys()
 
+    @alters_data
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
         await BulkCall(self, args, kwargs).ainvalidate()
@@ -70,6 +70,16 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
     async def akeys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Do as `keys_for()`, from async code: a key may read an attribute that needs the database."""
         return await BulkCall(self, args, kwargs).akeys()
+
+
+F = TypeVar("F", bound=BulkFunction[..., Any, Any, Any])
+
+
+def wrap_many(kind: type[F], spec: FunctionSpec, over: str) -> F:
+    """Return the cached function of a spec, of one of the kinds; *over* names the parameter that takes the ids."""
+    cached = wrap_function(kind, spec)
+    cached.__dict__["_bulk"] = BulkSpec(spec, over, bare_signature(spec.source.function))
+    return cached
 
 
 class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
@@ -91,10 +101,12 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
         """Return the call as an object: all verbs of a call, without arguments, and `set(values)`."""
         return CallMany(self, args, kwargs)
 
+    @alters_data
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Compute now for all these ids, store, and return the values. Otherwise as `CachedQuery.refresh()`."""
         return self.call(*args, **kwargs).refresh()
 
+    @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Do as `refresh()`, from async code."""
         return await self.call(*args, **kwargs).arefresh()
@@ -114,11 +126,6 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[P, K, V]):
     """A cached async function over many ids: await it as before, or use its verbs. `refresh()` raises."""
 
-    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...], over: str) -> None:
-        """Wrap the function of the spec, and look like an async function."""
-        super().__init__(spec, bound_args, over)
-        markcoroutinefunction(cast("Any", self))
-
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
         values, work = await sync_to_async(self._bulk.serve)(self, args, kwargs)
@@ -131,6 +138,7 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
         """Return the call as an object: all verbs of a call, without arguments, and `set(values)`."""
         return AsyncCallMany(self, args, kwargs)
 
+    @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Compute now for all these ids, store, and return the values, even if some are stored."""
         return await self.call(*args, **kwargs).arefresh()
@@ -148,6 +156,7 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
 
     else:  # hidden from type checkers, so that they report a call of refresh()
 
+        @alters_data
         def refresh(self, /, *_args: object, **_kwargs: object) -> None:
             """Raise: only `arefresh()` can await the function."""
             refuse_refresh(self._spec)

@@ -25,6 +25,7 @@ from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
+from cachedeco.runtime.templates import alters_data
 from cachedeco.storage import many_caches
 from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.storage.serializers import ABSENT, Raised
@@ -241,6 +242,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
                     values[one_id] = found.entry.value
         return cast("dict[K, V]", without_absent(call.ids, values))
 
+    @alters_data
     def set(self, values: Mapping[K, V]) -> None:
         """
         Store values that the caller already has: the mapping that the function would return for this call.
@@ -273,6 +275,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         """Do as `peek()`, from async code."""
         return await sync_to_async(self.peek)()
 
+    @alters_data
     async def aset(self, values: Mapping[K, V]) -> None:
         """Do as `set()`, from async code."""
         await sync_to_async(self.set)(values)
@@ -333,10 +336,12 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], Generic[K, V]):
         values, work = self._serve()
         return cast("dict[K, V]", run(*work) if work else values)
 
+    @alters_data
     def refresh(self) -> dict[K, V]:
         """Compute now for all the ids, store, and return the values. Otherwise as `CachedQuery.refresh()`."""
         return cast("dict[K, V]", run(*self._refresh_work()))
 
+    @alters_data
     async def arefresh(self) -> dict[K, V]:
         """Do as `refresh()`, from async code."""
         return await sync_to_async(self.refresh)()
@@ -361,6 +366,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
         """Call the plain function, without the cache."""
         return await super().uncached()
 
+    @alters_data
     async def arefresh(self) -> dict[K, V]:
         """Compute now for all the ids, store, and return the values, even if some are stored."""
         return cast("dict[K, V]", await arun(*await sync_to_async(self._refresh_work)()))
@@ -369,6 +375,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
         pass
     else:  # hidden from type checkers, so that they report a call of it
 
+        @alters_data
         def refresh(self) -> None:
             """Raise: only `arefresh()` can await the function."""
             refuse_refresh(self._spec)

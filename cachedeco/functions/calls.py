@@ -23,6 +23,7 @@ from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.tracking.collector import mark_unauditable
 
@@ -121,11 +122,13 @@ class BaseCall(Generic[U]):
         """Call the plain function, without the cache."""
         return self._function.uncached(*self._args, **self._kwargs)
 
+    @alters_data
     def invalidate(self) -> None:
         """Invalidate this call. Otherwise as the verb of the function."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], *self._own_tokens())
 
+    @alters_data
     async def ainvalidate(self) -> None:
         """Do as `invalidate()`, from async code."""
         await sync_to_async(self.invalidate)()
@@ -194,6 +197,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         record_found(policy, found)
         return MISSING if found.entry.is_error else cast("V", found.entry.value)
 
+    @alters_data
     def set(self, value: V) -> None:
         """
         Store a value that the caller already has for this call.
@@ -224,6 +228,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         """Do as `peek()`, from async code."""
         return await sync_to_async(self.peek)()
 
+    @alters_data
     async def aset(self, value: V) -> None:
         """Do as `set()`, from async code."""
         await sync_to_async(self.set)(value)
@@ -265,10 +270,12 @@ class Call(SingleCall[V, V], Generic[V]):
         """Return the stored value of the call, or compute it and store it."""
         return cast("V", cast("Any", self._function)(*self._args, **self._kwargs))
 
+    @alters_data
     def refresh(self) -> V:
         """Compute now, store, and return the value, even if one is stored. Otherwise as the verb of the function."""
         return run(self._refresh_flow(), self._computation())
 
+    @alters_data
     async def arefresh(self) -> V:
         """Do as `refresh()`, from async code."""
         return await sync_to_async(self.refresh)()
@@ -290,6 +297,7 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
         """Call the plain function, without the cache."""
         return await super().uncached()
 
+    @alters_data
     async def arefresh(self) -> V:
         """Compute now, store, and return the value, even if one is stored."""
         flow = await sync_to_async(self._refresh_flow)()
@@ -299,6 +307,7 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
         pass
     else:  # hidden from type checkers, so that they report a call of it
 
+        @alters_data
         def refresh(self) -> None:
             """Raise: only `arefresh()` can await the function."""
             refuse_refresh(self._spec)

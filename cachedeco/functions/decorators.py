@@ -8,7 +8,8 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction
 
-from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
+from cachedeco.functions.base import wrap_function
+from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, wrap_many
 from cachedeco.functions.options import CacheOptions, add_option_docs, complete, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.functions.spec import build_spec
@@ -91,8 +92,9 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
 
     def decorate(function: object) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
         spec = build_spec(function, completed)
-        kind = AsyncCachedQuery if iscoroutinefunction(spec.source.function) else CachedQuery
-        return kind(spec, spec.source.bound_args)
+        if iscoroutinefunction(spec.source.function):
+            return wrap_function(AsyncCachedQuery, spec)
+        return wrap_function(CachedQuery, spec)
 
     return decorate if first is _NOTHING else decorate(first)
 
@@ -143,7 +145,7 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
     def decorate(function: Any) -> Any:
         spec = build_spec(function, completed, over)
         kind = AsyncCachedQueryMany if iscoroutinefunction(spec.source.function) else CachedQueryMany
-        return kind(spec, spec.source.bound_args, over)
+        return wrap_many(kind, spec, over)
 
     return decorate
 

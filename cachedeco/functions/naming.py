@@ -174,6 +174,6 @@ def _layers_of(function: Any) -> Iterator[object]:
 
 def _name_of_wrapper(wrapper: object) -> str:
     """Return a wrapper's own name: functools.wraps() has replaced its `__qualname__` by that of the function."""
-    if isinstance(wrapper, types.FunctionType):
+    if type(wrapper) is types.FunctionType:  # a cached function says that it is one
         return f"{wrapper.__globals__.get('__name__')}.{wrapper.__code__.co_qualname}"
     return f"{type(wrapper).__module__}.{type(wrapper).__qualname__}"

@@ -16,11 +16,10 @@ from typing import (
     overload,
 )
 
-from asgiref.sync import markcoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.calls import AsyncCall, Call, Missing, Repeat, SingleCall, admit, refuse_refresh
-from cachedeco.functions.spec import FunctionSpec
 from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, arun, run
 from cachedeco.loading.lookup import Found, look_up_one, record_found
@@ -29,6 +28,7 @@ from cachedeco.loading.refreshing import stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime.hooks import emit_hit
+from cachedeco.runtime.templates import alters_data
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -72,6 +72,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
 
     # --- verbs ---
 
+    @alters_data
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """
         Invalidate this call: all its entries, those of all variants, and no other call's.
@@ -95,6 +96,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         """Return the whole key of this call's entry, as the server gets it."""
         return SingleCall(self, args, kwargs).key()
 
+    @alters_data
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
         await SingleCall(self, args, kwargs).ainvalidate()
@@ -128,6 +130,7 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
         return Call(self, args, kwargs)
 
+    @alters_data
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """
         Compute now, store, and return the value, even if one is stored.
@@ -137,6 +140,7 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
         """
         return self.call(*args, **kwargs).refresh()
 
+    @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Do as `refresh()`, from async code."""
         return await self.call(*args, **kwargs).arefresh()
@@ -160,11 +164,6 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
     Commands to the cache and the database run in the thread where Django keeps their connections.
     """
 
-    def __init__(self, spec: FunctionSpec, bound_args: tuple[object, ...]) -> None:
-        """Wrap the function of the spec, and look like an async function."""
-        super().__init__(spec, bound_args)
-        markcoroutinefunction(cast("Any", self))
-
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
         value, flow = await sync_to_async(self._serve)(args, kwargs)
@@ -176,6 +175,7 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
         return AsyncCall(self, args, kwargs)
 
+    @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Compute now, store, and return the value, even if one is stored. Otherwise as `CachedQuery.refresh()`."""
         return await self.call(*args, **kwargs).arefresh()
@@ -193,6 +193,7 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
 
     else:  # hidden from type checkers, so that they report a call of refresh()
 
+        @alters_data
         def refresh(self, /, *_args: object, **_kwargs: object) -> None:
             """Raise: only `arefresh()` can await the function."""
             refuse_refresh(self._spec)

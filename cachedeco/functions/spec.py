@@ -67,7 +67,7 @@ class Source(NamedTuple):
         """
         binding: Literal["instance", "class", "none"] = "instance"
         function: Any = decorated
-        if isinstance(function, classmethod | staticmethod):
+        if issubclass(type(function), classmethod | staticmethod):  # isinstance() would take cached functions for these
             binding = "class" if isinstance(function, classmethod) else "none"
             function = function.__func__
         bound_args: tuple[object, ...] = ()
@@ -83,7 +83,7 @@ class Source(NamedTuple):
         if getattr(function, "__module__", None) == method_decorator.__module__:  # it tries decorators on a dummy first
             msg = "A method needs no method_decorator(): put our decorator right above it, and its verbs are bound too."
             raise TypeError(msg)
-        if not isinstance(function, types.FunctionType):
+        if type(function) is not types.FunctionType:
             msg = f"cached_query can't decorate {function!r}; it takes a function or method."
             raise TypeError(msg)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -16,6 +16,7 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
+from cachedeco.runtime.templates import alters_data
 from cachedeco.runtime.validation import repr_of
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.store import Store
@@ -120,6 +121,7 @@ class Namespace:
         """Hash by path."""
         return hash((Namespace, self.path))
 
+    @alters_data
     def invalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """
         Invalidate every entry under this namespace, in every cache of the setting `ALIASES`: one command for each.
@@ -134,6 +136,7 @@ class Namespace:
         """
         invalidate_namespaces(using, [self], any_database=True)
 
+    @alters_data
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
         await sync_to_async(self.invalidate)(using=using)

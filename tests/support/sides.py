@@ -22,7 +22,7 @@ class Side:
         """Return the function as this side writes it: the same async function each time."""
         if not self.is_async:
             return function
-        attributes = vars(function) if isinstance(function, FunctionType) else {}
+        attributes = vars(function) if type(function) is FunctionType else {}
         if "_async_side" not in attributes:
 
             @wraps(function)
@@ -52,7 +52,7 @@ class Side:
         """Call a cached function, or a verb of one: on the async side its twin. Async code runs in this thread."""
         if not self.is_async:
             return function(*args, **kwargs)
-        if isinstance(function, MethodType):
+        if type(function) is MethodType:  # a cached method says that it is one
             function = getattr(function.__self__, f"a{function.__name__}")
 
         async def awaited() -> object:
