@@ -14,7 +14,7 @@ from cachedeco.runtime import conf, private_api
 from cachedeco.tracking import watcher
 
 # Packages that add something to Django or to the core, each by its function `register()`.
-DOORS: Final = ("checks", "auditing")
+DOORS: Final = ("checks", "auditing", "testing")
 
 
 class CachedecoConfig(AppConfig):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 
@@ -15,15 +15,34 @@ from cachedeco.runtime.validation import ModeName, mode_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Modes = tuple[tuple["mode", ModeName], ...]  # of the blocks that are open, the innermost last
+End = Callable[[], object]
+
+
+class Block(NamedTuple):
+    """A block that is open, and its mode."""
+
+    block: "mode"
+    name: ModeName
+    end_isolation: End | None = None  #: ends what the test kit has begun for the block
+
+
+Modes = tuple[Block, ...]  # the innermost last
 
 _modes: ContextVar[Modes] = ContextVar("cachedeco_modes", default=())
+# Called by a block that switches the cache on; swapped whole by isolate_with(). In tests it isolates the caches.
+_isolate: Callable[[], End | None] | None = None
+
+
+def isolate_with(isolate: Callable[[], End | None]) -> None:
+    """Call a function of the test kit at each block that switches the cache on; what it returns ends the isolation."""
+    global _isolate  # noqa: PLW0603 -- swapped whole, as said above
+    _isolate = isolate
 
 
 def current_mode() -> ModeName:
     """Return the mode in force for this thread or task."""
     modes = _modes.get()
-    return modes[-1][1] if modes else settings().MODE
+    return modes[-1].name if modes else settings().MODE
 
 
 class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"):`
@@ -54,25 +73,33 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
     def __enter__(self) -> None:
         """Put the mode in force."""
         before = _modes.get()
+        end = None
         try:
-            _modes.set((*before, (self, self._mode_to_enter())))
+            name = self._mode_to_enter()
+            if _isolate is not None and name != "off" and current_mode() == "off":
+                end = _isolate()
+            _modes.set((*before, Block(self, name, end)))
         except BaseException:  # an interrupt, after the call: the block does not begin, and so does not end
             _modes.set(before)
+            if end is not None:
+                end()
             raise
 
     def __exit__(self, *_: object) -> None:
         """Restore the previous mode. The stack is in the context: one object may be reused, or used by many threads."""
         before = _modes.get()
+        # Blocks in generators may end in any order, and in another context.
+        own = [n for n, each in enumerate(before) if each.block is self]
+        after = before[: own[-1]] + before[own[-1] + 1 :] if own else before
+        end = before[own[-1]].end_isolation if own else None
         try:
-            _modes.set(self._without_own(before))
+            _modes.set(after)
         except BaseException:  # an interrupt, perhaps before the call
-            _modes.set(self._without_own(before))
+            _modes.set(after)
             raise
-
-    def _without_own(self, modes: Modes) -> Modes:
-        """Leave out this block's own item: blocks in generators may end in any order, and in another context."""
-        own = [n for n, (block, _) in enumerate(modes) if block is self]
-        return modes[: own[-1]] + modes[own[-1] + 1 :] if own else modes
+        finally:
+            if end is not None:
+                end()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
         """Decorate a function: the mode is in force while it runs."""

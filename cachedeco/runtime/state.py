@@ -95,6 +95,7 @@ PIECES: Final = (
     ),
     Piece("runtime.conf", "_lock", "guards both", fork=NEW_LOCK),
     Piece("runtime.modes", "_modes", "the blocks of mode() and bypass() that this context is in"),
+    Piece("runtime.modes", "_isolate", "what isolates a block that switches the cache on: the test kit"),
     Piece("runtime.hooks", "_added", "the hooks of users, as often as they were added"),
     Piece("runtime.hooks", "_hooks", "all hooks, each once, as emit() calls them"),
     Piece("runtime.hooks", "_lock", "guards both", fork=NEW_LOCK),
@@ -219,6 +220,10 @@ PIECES: Final = (
     Piece("testing.isolation", "_is_in_force", "whether caches are isolated"),
     Piece("testing.isolation", "_scopes", "the prefix of all keys now; the test kit renews it"),
     Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("isolate_new_settings")),
+    Piece("testing.isolation", "_blocks", "open blocks that need isolation where no runner isolates"),
+    Piece("testing.isolation", "_of_blocks", "the isolation of these blocks"),
+    Piece("testing.isolation", "_lock", "guards both", fork=NEW_RLOCK),
+    Piece("testing.switching", "_mode", "the mode in the settings, before they change"),
     Piece("testing.races", "_here", "the call that is stopped in this context"),
 )
 
@@ -245,6 +250,11 @@ HANDLERS: Final = (
     Handler("tracking.watcher", "request_started.connect", "a request begins: looks whether connections are watched"),
     Handler("tracking.watcher", "request_finished.connect", "a request ends: looks whether connections are watched"),
     Handler("backends.server", "atexit.register", "the exit: closes idle connections"),
+    Handler(
+        "testing.switching",
+        "setting_changed.connect",
+        "a change of settings: refuses to switch on what is not isolated",
+    ),
     Handler("management.commands.cachedeco", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
 )
 

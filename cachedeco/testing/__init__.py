@@ -64,6 +64,13 @@ _MODULES = {
 }
 
 
+def register() -> None:
+    """Isolate or refuse, from now on, what switches the cache on in a test without isolated caches."""
+    from cachedeco.testing.switching import start
+
+    start()
+
+
 def __getattr__(name: str) -> object:
     """
     Import a name at its first use.

@@ -16,10 +16,19 @@ from cachedeco.loading.lookup import look_up
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
+from cachedeco.storage.connections import is_isolated
+from cachedeco.testing.isolation import ensure_isolated
+from cachedeco.testing.outages import fault_of
 
 P = ParamSpec("P")
 
 _PLURALS: Final = {"computation": "computations", "hit": "hits", "miss": "misses"}
+_NOT_ISOLATED: Final = (
+    "{function} was served an entry from before the block, and nothing isolates the caches: it may be that of another "
+    "test, or of another user of the server. Derive the test class from CacheAssertions, before TestCase; decorate the "
+    "test with cache_mode('on'); or isolate the run, by TEST_RUNNER = 'cachedeco.testing.IsolatedCacheRunner', or by "
+    "cachedeco_tests = isolated for pytest."
+)
 _ENDS: Final = frozenset[Kind]({"invalidated", "invalidation_delayed", "invalidation_lost", "error"})
 
 
@@ -54,6 +63,8 @@ def assert_computations(function: CachedFunction[..., Any], number: int, /) -> "
 
     Gives the list of the function's events in the block. A computation that raises does not count. `async with` works
     too.
+
+    Fails also if the caches are not isolated, and a call was served what may have been there before the test.
     """
     return CountAssertion("computed", "computation", function, number)
 
@@ -98,7 +109,19 @@ class CacheAssertions:
         class ClubPageTests(CacheAssertions, TestCase):
             def test_page_computes_once(self):
                 with self.assertComputations(club_classes, 1): ...
+
+    Each test begins with empty caches, also with a runner that isolates nothing.
     """
+
+    def run(self, *args: Any) -> Any:
+        """Run the test with isolated caches."""
+        with ensure_isolated():
+            return super().run(*args)  # type: ignore[misc] # of the TestCase behind
+
+    def debug(self) -> None:
+        """Run the test as `run()` does, without a result."""
+        with ensure_isolated():
+            super().debug()  # type: ignore[misc] # as above
 
     assertComputations = staticmethod(assert_computations)  # noqa: N815 -- unittest's style of names
     assertHits = staticmethod(assert_hits)  # noqa: N815
@@ -159,6 +182,10 @@ class EventAssertion(ABC):
     def _fault(self) -> str:
         """Return what is wrong after the block; empty if nothing is."""
 
+    def _about_cache(self) -> str:
+        """Return why the function may not be served from its cache: its mode, or a cache that does not work."""
+        return about_cache(self._function)
+
 
 class CountAssertion(EventAssertion):
     """A block in which a function must have a number of events of one kind."""
@@ -178,11 +205,11 @@ class CountAssertion(EventAssertion):
         own = [event for event in self._events if event.function == self._name]
         found = sum(event.kind == self._kind for event in own)
         if found == self._expected:
-            return ""
+            return _NOT_ISOLATED.format(function=self._name) if _served_from_before(own) else ""
         relevant = [event for event in self._events if event.function == self._name or _explains(event)]
         what = self._word if found == 1 else _PLURALS[self._word]
         happened = _format_events(relevant) if own else " nothing happened to it."
-        return f"{found} {what} of {self._name}, {self._expected} expected:{happened}{_about_mode()}"
+        return f"{found} {what} of {self._name}, {self._expected} expected:{happened}{self._about_cache()}"
 
 
 class EntryAssertion(EventAssertion):
@@ -211,7 +238,7 @@ class EntryAssertion(EventAssertion):
         if self._found is not None:
             return ""
         return (
-            f"Nothing could be stored for {self._call_text}, so nothing can be invalidated.{_about_mode()} "
+            f"Nothing could be stored for {self._call_text}, so nothing can be invalidated.{self._about_cache()} "
             f"Events:{_format_events(events)}"
         )
 
@@ -293,15 +320,27 @@ def _fail_with(fault: str) -> None:
         raise AssertionError(fault)
 
 
+def _served_from_before(events: Sequence[Event]) -> bool:
+    """Tell whether a call was served an entry that the block has not stored, while nothing isolates the caches."""
+    stored: set[str] = set()
+    for event in events:
+        if event.kind == "stored":
+            stored.add(event.key)
+        elif event.kind in {"hit", "stale"} and event.key not in stored and not is_isolated():
+            return True
+    return False
+
+
 def _explains(event: Event) -> bool:
     """Tell whether an event of a namespace may explain a miss: it does not name the functions."""
     return not event.function and event.kind in _ENDS
 
 
-def _about_mode() -> str:
+def about_cache(function: CachedFunction[..., Any]) -> str:
+    """Return, for the text of a failure, why a function may not be served from its cache; empty if it may be."""
     mode = current_mode()
     if mode == "on":
-        return ""
+        return fault_of(function._spec.resolve().policy.store)  # noqa: SLF001 -- only these tools need it
     return f" (The mode is {mode!r} here, in which the cache serves nothing: run the test with cache_mode('on').)"
 
 

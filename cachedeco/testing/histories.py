@@ -14,7 +14,7 @@ from django.test import TestCase
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.modes import mode
-from cachedeco.testing.assertions import call_from_sync, format_call, name_of
+from cachedeco.testing.assertions import about_cache, call_from_sync, format_call, name_of
 from cachedeco.testing.isolation import fresh_scope
 from cachedeco.testing.outcomes import (
     Arguments,
@@ -74,7 +74,9 @@ class Histories:
         reasons = [f"every call raised {type(error).__name__}: {error}"] if error else []
         reasons += sorted({f"{event.kind}: {event.reason}" for event in events if event.reason})
         why = "; ".join(reasons or ["all were misses"])
-        msg = f"No call of {self.name} was ever served from the cache, so nothing was learned: {why}."
+        with mode("on"):
+            about = about_cache(self._function)
+        msg = f"No call of {self.name} was ever served from the cache, so nothing was learned: {why}.{about}"
         raise AssertionError(msg) from error
 
     def _write(self, write: Callable[[], object], databases: Sequence[str]) -> None:

@@ -14,9 +14,10 @@ that ran before the isolation began (`AppConfig.ready()`), and a cache object th
 
 from collections import defaultdict
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from secrets import token_hex
+from threading import RLock
 from typing import Any, Final
 
 import django.test.signals  # noqa: F401 -- connects its receiver before ours: that one makes the handler read CACHES
@@ -43,6 +44,11 @@ DIGEST_BYTES = 16
 _scopes: defaultdict[str, str] = defaultdict(str)
 _classes: dict[type, type[BaseCache]] = {}
 _is_in_force = False
+
+# Blocks that need isolation where no runner isolates: the first one begins it, and the last one ends it.
+_blocks = 0
+_of_blocks = ExitStack()
+_lock = RLock()
 
 
 def fresh_scope() -> None:
@@ -102,8 +108,43 @@ def isolated() -> Generator[None]:
                 cache.__class__ = classes[alias]
                 del cache._storage_id  # noqa: SLF001 -- ours
             caches.settings, _handler._connections = settings, connections  # noqa: SLF001 -- as above
+            if settings != caches.configure_settings(None):  # other CACHES are in force than when the block began
+                caches.settings = caches.configure_settings(None)
+                _handler._connections = Local(caches.thread_critical)  # noqa: SLF001 -- as above
             _classes.clear()
             conf.forget()
+
+
+@contextmanager
+def ensure_isolated() -> Generator[None]:
+    """Run a block with isolated caches: with those of the test where a runner isolates, otherwise with empty ones."""
+    isolates = _begin_block()
+    try:
+        yield
+    finally:
+        if isolates:
+            _end_block()
+
+
+def _begin_block() -> bool:
+    """Isolate for one more block; return False if the caches are isolated by other means."""
+    global _blocks  # noqa: PLW0603 -- one for the process, as the scope
+    with _lock:
+        if _is_in_force and not _blocks:
+            return False
+        if not _blocks:
+            _of_blocks.enter_context(isolated())
+        _blocks += 1
+        return True
+
+
+def _end_block() -> None:
+    """End the isolation with the last of its blocks: those of several threads end in any order."""
+    global _blocks  # noqa: PLW0603 -- as above
+    with _lock:
+        _blocks -= 1
+        if not _blocks:
+            _of_blocks.close()
 
 
 class _ScopedKeys:

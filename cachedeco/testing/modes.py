@@ -1,6 +1,7 @@
 """Set the mode of a test, a test class or a run, for all threads of the process."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 from unittest import TestCase
@@ -10,6 +11,7 @@ from django.test.utils import TestContextDecorator, override_settings
 
 from cachedeco.runtime.modes import mode
 from cachedeco.runtime.validation import ModeName
+from cachedeco.testing.isolation import ensure_isolated
 
 
 class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_settings does
@@ -25,6 +27,8 @@ class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_setti
     `CACHEDECO`. The mode of a test wins over that of its class, and that over the base class's. On a class it applies
     from `setUp` on, not in `setUpTestData`. None changes nothing.
 
+    Where no runner isolates the caches, the modes "on" and "bypass" isolate them, for each test or block anew.
+
     Raises:
         ValueError: The name is no mode.
     """
@@ -35,20 +39,21 @@ class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_setti
         if name is not None:
             mode(name)  # refuses a wrong name now, not when the test runs
         self._name = name
-        self._overrides: list[override_settings] = []
+        self._entered: list[ExitStack] = []
 
     def enable(self) -> None:
         """Set the mode."""
-        changed: dict[str, Any] = {}
-        if self._name is not None:
-            changed["CACHEDECO"] = {**getattr(settings, "CACHEDECO", {}), "MODE": self._name}
-        override = override_settings(**changed)
-        override.enable()
-        self._overrides.append(override)
+        with ExitStack() as stack:
+            if self._name is not None:
+                if self._name != "off":
+                    stack.enter_context(ensure_isolated())
+                changed = {**getattr(settings, "CACHEDECO", {}), "MODE": self._name}
+                stack.enter_context(override_settings(CACHEDECO=changed))
+            self._entered.append(stack.pop_all())
 
     def disable(self) -> None:
         """Restore the mode from before."""
-        self._overrides.pop().disable()
+        self._entered.pop().close()
 
     def decorate_class(self, cls: type) -> type:
         """Set the mode for each test of a class, instead of the mode of its base class."""

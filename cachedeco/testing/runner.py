@@ -1,16 +1,17 @@
 """Django's test runner with isolated caches: a fresh scope for each test, in series and in parallel."""
 
 import unittest
-import warnings
 from argparse import ArgumentParser
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.test.runner import DiscoverRunner, ParallelTestSuite, RemoteTestRunner
 
 from cachedeco.runtime.validation import MODES, ModeName
+from cachedeco.testing import isolation
 from cachedeco.testing.isolation import fresh_scope, isolated
 from cachedeco.testing.modes import cache_mode
 
@@ -101,6 +102,22 @@ class IsolatedCacheMixin:
     cache_mode: ModeName | None = None
     _isolates = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """
+        Refuse a runner whose methods Python finds before those of the mixin.
+
+        Raises:
+            TypeError: The mixin stands behind the runner.
+        """
+        super().__init_subclass__(**kwargs)
+        place = cls.__mro__.index(IsolatedCacheMixin)
+        before, behind = cls.__mro__[:place], cls.__mro__[place + 1 :]
+        runners = [each for each in before if "run_tests" in vars(each) and not issubclass(each, IsolatedCacheMixin)]
+        if runners and not any("run_tests" in vars(each) for each in behind):
+            first = next(each.__name__ for each in cls.__bases__ if not issubclass(each, IsolatedCacheMixin))
+            msg = f"{cls.__name__} isolates nothing: write class {cls.__name__}(IsolatedCacheMixin, {first})."
+            raise TypeError(msg)
+
     def __init__(self, *args: Any, cache_mode: ModeName | None = None, **kwargs: Any) -> None:
         """Store the mode of the command line."""
         super().__init__(*args, **kwargs)
@@ -113,13 +130,22 @@ class IsolatedCacheMixin:
         parser.add_argument("--cache-mode", choices=MODES, help="Runs all tests with cachedeco in this mode.")
 
     def run_tests(self, test_labels: Sequence[str], **kwargs: Any) -> int:
-        """Run the tests with isolated caches, and restore the caches afterwards, also after an error."""
+        """
+        Run the tests with isolated caches, and restore the caches afterwards, also after an error.
+
+        Raises:
+            ImproperlyConfigured: The runner has run the tests without isolating them from one another.
+        """
         with isolated(), cache_mode(self.cache_mode):
+            before = isolation._scopes  # noqa: SLF001 -- ours
             failures: int = super().run_tests(test_labels, **kwargs)  # type: ignore[misc] # as above
-        if not self._isolates:
-            name = type(self).__name__
-            msg = f"{name} doesn't run the suite that run_suite() is given: its tests see one another's values."
-            warnings.warn(msg, RuntimeWarning, stacklevel=2)
+            has_fresh_scopes = isolation._scopes is not before  # noqa: SLF001 -- ours
+        if not self._isolates and not has_fresh_scopes:
+            msg = (
+                f"{type(self).__name__} doesn't run the suite that run_suite() is given: its tests have seen one "
+                "another's values. Run that suite, or call cachedeco.testing.fresh_scope() before each test."
+            )
+            raise ImproperlyConfigured(msg)
         return failures
 
     def build_suite(self, *args: Any, **kwargs: Any) -> unittest.TestSuite:

@@ -4,9 +4,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+import hypothesis
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import TestCase
+from hypothesis import strategies as st
+from pytest_django import Settings
 
 from cachedeco import Event, Namespace, cached_query
 from cachedeco.runtime import events, hooks
@@ -20,6 +23,8 @@ from cachedeco.testing import (
     assert_misses,
     cache_mode,
     capture_events,
+    check_transparent,
+    isolated,
 )
 from tests.support.frames import files_in
 from tests.support.stored import whole
@@ -49,9 +54,10 @@ def unpicklable() -> object:
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """Find no hook left behind by any block."""
+    """Isolate the caches, as the assertions want it, and find no hook left behind by any block."""
     before = hooks._hooks
-    yield
+    with isolated():
+        yield
     assert before == hooks._hooks
 
 
@@ -267,3 +273,42 @@ class MixinTests(CacheAssertions, TestCase):
         """A wrong count is a failure, not an error."""
         with pytest.raises(self.failureException), self.assertHits(half, 1):
             half(1)
+
+
+# --- caches that do not work ---
+
+
+@pytest.mark.parametrize(
+    ("backend", "location", "expected"),
+    [
+        (
+            "cachedeco.backends.memcached.MemcachedCache",
+            "127.0.0.1:1",
+            "'default' at 127.0.0.1:1 acknowledges no write",
+        ),
+        (
+            "django.core.cache.backends.memcached.PyMemcacheCache",
+            "127.0.0.1:1",
+            "'default' at 127.0.0.1:1 acknowledges no write|'default' at 127.0.0.1:1 fails: ConnectionRefusedError",
+        ),
+        (
+            "django.core.cache.backends.redis.RedisCache",
+            "redis://user:hunter2@127.0.0.1:1/0",
+            "'default' at 127.0.0.1:1 fails: ConnectionError",
+        ),
+        ("django.core.cache.backends.dummy.DummyCache", "", "'default' is a DummyCache, which has not kept"),
+    ],
+)
+def test_failure_names_the_cache_that_does_not_work(
+    settings: Settings, backend: str, location: str, expected: str
+) -> None:
+    """A server that is out of reach is named by each assertion, without its password, also when its breaker is open."""
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location}}
+
+    for _ in range(3):
+        for block in (assert_hits(half, 1), assert_invalidates(half, 1)):
+            with pytest.raises(AssertionError, match=expected) as failed, block:
+                half(1)
+            assert "hunter2" not in str(failed.value)
+    with pytest.raises(AssertionError, match=f"so nothing was learned.*{expected}"):
+        check_transparent(half, st.just(1), mutate=lambda: None, settings=hypothesis.settings(max_examples=1))

@@ -139,6 +139,22 @@ def test_end_of_a_fixture_of_the_tests_own_sees_what_the_test_has_cached(inner: 
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("ini", ["", "isolated"])
+def test_fixture_that_switches_the_cache_on_isolates(ini: str, inner: Inner) -> None:
+    """Also where the plugin does nothing else: two tests of one key see nothing of one another, or of outside."""
+    with override_settings(CACHEDECO={"MODE": "off"}):
+        result = inner(
+            """
+            @pytest.mark.parametrize("number", [1, 2])
+            def test_looks(number, cache_on):
+                assert look_and_leave() is None and modes.current_mode() == "on"
+            """,
+            ini=ini,
+        )
+
+    result.assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize(("ini", "seen"), [("on", "on"), ("isolated", "off")])
 def test_mode_on_comes_before_the_settings(ini: str, seen: str, inner: Inner) -> None:
     """`on` switches cachedeco on in a project whose settings have it off; `isolated` leaves it to them."""

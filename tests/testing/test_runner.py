@@ -136,6 +136,30 @@ def test_mixin_isolates_a_projects_own_runner() -> None:
     assert TEST + TEST == [each for each in seen if each[0] in {"setUp", "test", "tearDown"}]
 
 
+@pytest.mark.parametrize("runner", [BareRunner, _OwnRunner])
+def test_mixin_behind_the_runner_is_refused(runner: type[BareRunner]) -> None:
+    """Python would find none of the mixin's methods, and nothing would be isolated."""
+    with pytest.raises(
+        TypeError, match=rf"isolates nothing: write class Late\(IsolatedCacheMixin, {runner.__name__}\)"
+    ):
+        type("Late", (runner, IsolatedCacheMixin), {})
+
+
+def test_mixin_of_a_project_may_stand_between() -> None:
+    """A mixin without a runner is no fault, and neither is one in front of ours."""
+
+    class Timed:
+        def run_tests(self, *args: Any, **kwargs: Any) -> Any:
+            return super().run_tests(*args, **kwargs)  # type: ignore[misc]
+
+    class Ours(IsolatedCacheMixin):
+        cache_mode = "bypass"
+
+    failures, output = run(cases.FirstTests, runner=type("Mixed", (Timed, Ours, BareRunner), {}))
+
+    assert 0 == failures, output
+
+
 def test_command_line_has_both_options() -> None:
     """--cache-mode is there beside the project's own."""
     parser = ArgumentParser()

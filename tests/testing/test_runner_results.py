@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.test.runner import DebugSQLTextTestResult, PDBDebugResult
 
-from cachedeco.testing import IsolatedCacheMixin
+from cachedeco.testing import IsolatedCacheMixin, fresh_scope
 from tests.testing import cases
 from tests.testing.cases import BareRunner, Runner, run, seen
 
@@ -163,7 +164,26 @@ class OneByOne(BareRunner):
 
 
 @pytest.mark.parametrize("base", [Elsewhere, OneByOne])
-def test_runner_that_cannot_be_isolated_is_said_to_be_so(base: type[BareRunner]) -> None:
-    """A runner that doesn't run the suite it is given shares one scope among its tests: a warning, never silence."""
-    with pytest.warns(RuntimeWarning, match=f"Mixed{base.__name__} doesn't run the suite.*see one another's values"):
+def test_runner_that_cannot_be_isolated_is_refused(base: type[BareRunner]) -> None:
+    """A runner that doesn't run the suite it is given shares one scope among its tests: an error with the remedy."""
+    with pytest.raises(ImproperlyConfigured, match=rf"Mixed{base.__name__} doesn't run the suite.*fresh_scope\(\)"):
         run(cases.ModeTests, runner=mixed(base))
+
+
+class WithScopes(OneByOne):
+    """A runner that takes the suite apart, and isolates its tests by itself."""
+
+    def run_suite(self, suite: unittest.TestSuite, **_: object) -> unittest.TestResult:
+        """Begin a scope before each test."""
+        result = unittest.TestResult()
+        for test in suite:
+            fresh_scope()
+            test(result)
+        return result
+
+
+def test_runner_that_begins_a_scope_for_each_test_is_isolated() -> None:
+    """What the error says to do is enough."""
+    failures, _ = run(cases.FirstTests, runner=mixed(WithScopes))
+
+    assert (0, [*TEST, *TEST]) == (failures, [each for each in seen if each[0] in {"setUp", "test", "tearDown"}])

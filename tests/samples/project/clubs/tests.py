@@ -7,6 +7,7 @@ from urllib.request import urlopen
 from django.core.cache import cache, caches
 from django.test import LiveServerTestCase, TestCase, TransactionTestCase
 
+from cachedeco.testing import cache_mode
 from clubs.models import Club
 
 
@@ -121,6 +122,11 @@ class LiveTests(LiveServerTestCase):
 
         with urlopen(f"{self.live_server_url}/count/") as answer:
             self.assertEqual(b"99", answer.read())
+
+
+@cache_mode("on")
+class SwitchedOnTests(CommittedTests, LiveTests):
+    """What isolates itself, whichever runner runs it."""
 
 
 class ZealousTests(TransactionTestCase):

@@ -1,0 +1,38 @@
+"""What is wrong with the cache of a function whose test has failed: it does not answer, or it keeps nothing."""
+
+from os import urandom
+from urllib.parse import urlsplit
+
+from django.core.cache import caches
+
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.storage.connections import connection
+from cachedeco.storage.store import PROBE_SECONDS, Store, servers_of
+
+
+def fault_of(store: Store) -> str:
+    """Write a small value to a cache, read it back, and return what is wrong as a sentence; empty if nothing is."""
+    key, value = store.keyspace.table_key(f"probe:{urandom(8).hex()}"), urandom(8)
+    try:
+        written = store.write_unguarded([(key, value, PROBE_SECONDS)])
+        found = connection(store.alias).read([key])
+    except Exception as error:  # noqa: BLE001 -- any failure of the cache is told
+        pass_interrupt(error)
+        return f" (Cache {store.alias!r}{_places_of(store.alias)} fails: {type(error).__name__}: {error})"
+    if not all(written):
+        reason = f": {type(written.error).__name__}: {written.error}" if written.error else ""
+        return f" (Cache {store.alias!r}{_places_of(store.alias)} acknowledges no write{reason})"
+    if found != [value]:
+        backend = type(connection(store.alias).cache).__name__
+        return f" (Cache {store.alias!r} is a {backend}, which has not kept a value that was just stored.)"
+    return ""
+
+
+def _places_of(alias: str) -> str:
+    """Return where the servers of a cache are: host and port alone, as a URL may have a password."""
+    places = [urlsplit(each).netloc.rpartition("@")[2] if "://" in each else each for each in _locations_of(alias)]
+    return f" at {', '.join(places)}" if any(places) else ""
+
+
+def _locations_of(alias: str) -> list[str]:
+    return [str(each) for each in servers_of(caches.settings[alias])]
