@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from cachedeco.functions.base import is_under_classmethod
+from cachedeco.functions.base import find_view_of, is_under_classmethod
 from cachedeco.functions.spec import all_specs
 from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.runtime import conf
 from cachedeco.tracking.watcher import is_watched
+
+LOCALE_MIDDLEWARE: Final = "django.middleware.locale.LocaleMiddleware"
+MOST_NAMES: Final = 3  # that one message shows
 
 
 @register("cachedeco")
@@ -54,6 +58,45 @@ def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
         )
         for spec in all_specs()
         if is_under_classmethod(spec)
+    ]
+
+
+@register("cachedeco")
+def check_views(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+    """Check that no cached method ignores the view that it is called on, if the class can be found by its name."""
+    return [
+        Error(
+            f"{spec.name}() ignores {spec.ignored_instance!r}, which is a view: {view.__qualname__}. Two views, and "
+            "two visitors, would share an entry.",
+            hint="Cache a function outside the class, which takes what it needs.",
+            id="cachedeco.E011",
+        )
+        for spec in all_specs()
+        if (view := find_view_of(spec)) is not None
+    ]
+
+
+@register("cachedeco")
+def check_languages(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+    """Check that a site with several languages says where a value depends on the language."""
+    try:
+        varies_always = bool(conf.settings().VARY)
+    except ImproperlyConfigured:
+        return []  # reported by E001
+    if varies_always or not settings.USE_I18N or LOCALE_MIDDLEWARE not in settings.MIDDLEWARE:
+        return []
+    names = [f"{spec.name}()" for spec in all_specs() if not spec.options["vary"]]
+    if not names or len(settings.LANGUAGES) < 2:  # noqa: PLR2004 -- one language is the same for all
+        return []
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return [
+        Warning(
+            "Visitors have languages of their own (LocaleMiddleware), and functions do not vary by the language: "
+            f"{', '.join(names[:MOST_NAMES])}{more}.",
+            hint="If one returns translated text, give it vary=django.utils.translation.get_language, or all: "
+            "CACHEDECO = {'VARY': ['django.utils.translation.get_language']}. If none does, silence this check.",
+            id="cachedeco.W013",
+        )
     ]
 
 

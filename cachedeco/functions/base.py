@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, ParamS
 from asgiref.sync import sync_to_async
 
 from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.views import refuse_ignored_view
 from cachedeco.invalidation.delivery import invalidate
 from cachedeco.keys.signatures import forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.statistics import Stats, statistics
 from cachedeco.runtime.templates import alters_data
+from cachedeco.storage.refusals import is_view
 
 P = ParamSpec("P")
 U = TypeVar("U")  # the plain function's return type
@@ -136,14 +138,16 @@ class CachedFunction(Generic[P, U]):
 
     def _check_order(self, args: Args) -> None:
         """
-        Refuse `@classmethod` above the decorator. Checked by misses and verbs; a hit has no time for it.
+        Refuse `@classmethod` above the decorator, and an ignored view. Checked by misses and verbs; not by a hit.
 
         Since Python 3.13 a classmethod does not bind the object that it wraps: it calls it with the class as an
         argument, and verbs are not bound to the class. A decorator can't see that it is wrapped later.
 
         Raises:
-            TypeError: There is a classmethod above.
+            TypeError: There is a classmethod above; or the key ignores the object, and this is a view.
         """
+        if self._spec.ignored_instance and (arguments := self._bound_args + args):
+            refuse_ignored_view(self._spec.name, self._spec.ignored_instance, arguments[0])
         if self._binding != "instance" or "." not in self._spec.source.function.__qualname__:
             return
         owner = args[0] if args and isinstance(args[0], type) else _class_of(self._spec.source.function)
@@ -211,6 +215,18 @@ def is_under_classmethod(spec: FunctionSpec) -> bool:
     """Tell whether a cached function is wrapped in a classmethod by the class that defines it."""
     owner = _class_of(spec.source.function)
     return owner is not None and _is_in_classmethod(owner, spec)
+
+
+def find_view_of(spec: FunctionSpec) -> type | None:
+    """Return a view that has a cached method which ignores it: the class that defines the method, or one below."""
+    owner = _class_of(spec.source.function) if spec.ignored_instance else None
+    # A module that was imported anew has other classes of these names.
+    if owner is None or all(getattr(each, "_spec", None) is not spec for each in vars(owner).values()):
+        return None
+    classes = [owner]
+    for cls in classes:
+        classes += type.__subclasses__(cls)
+    return next(filter(is_view, classes), None)
 
 
 def _class_of(function: Callable[..., Any]) -> type | None:

@@ -15,6 +15,7 @@ from django.utils.decorators import method_decorator
 
 from cachedeco.functions.naming import key_name_of, name_of, take_names
 from cachedeco.functions.options import Timeout, check
+from cachedeco.functions.views import refuse_annotated_view, refuse_view
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
@@ -31,6 +32,7 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.validation import UNSET, Unset, seconds_of, span_of
 from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.keyspace import Keyspace
+from cachedeco.storage.refusals import VIEWS
 from cachedeco.storage.serializers import ABSENT, build_serializer
 from cachedeco.storage.store import Store
 from cachedeco.tracking.known_tables import KnownTables
@@ -81,11 +83,15 @@ class Source(NamedTuple):
                 else (function.__func__, (function.__self__, *bound_args))
             )
         if getattr(function, "__module__", None) == method_decorator.__module__:  # it tries decorators on a dummy first
-            msg = "A method needs no method_decorator(): put our decorator right above it, and its verbs are bound too."
+            msg = (
+                "A method needs no method_decorator(): put our decorator right above it, and its verbs are bound too. "
+                f"{VIEWS}"
+            )
             raise TypeError(msg)
         if type(function) is not types.FunctionType:
             msg = f"cached_query can't decorate {function!r}; it takes a function or method."
             raise TypeError(msg)
+        refuse_view(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             msg = f"{function.__qualname__}() is a generator: its values can be used only once. Return a list."
             raise TypeError(msg)
@@ -111,6 +117,9 @@ class FunctionSpec:
         self._vary: tuple[Callable[..., object], ...] = _as_tuple(options["vary"])
         self._resolved: ResolvedSpec | None = None
         self.dependencies = plan.dependencies
+        first = next(iter(plan.subject.signature.parameters), "")
+        #: the first parameter of a method whose key ignores the object; empty for others
+        self.ignored_instance = first if plan.subject.is_method and first in options["ignore"] else ""
         _alive.add(self)
 
     def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
@@ -289,6 +298,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     name = name_of(source.function, options["name"])
     check(options, name)
     key_name = key_name_of(source.function, name)
+    refuse_annotated_view(source.function, name, options)
     signature, free = bare_signature(source.function), free_variables(source.function)
     if over is not None:
         signature = _signature_for_one_id(name, signature, over, options["ignore"])

@@ -11,7 +11,7 @@ from functools import lru_cache
 from inspect import Parameter, Signature
 from itertools import accumulate
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cachedeco.invalidation.namespaces import Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
@@ -20,6 +20,8 @@ from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_templa
 
 KeyOption = str | Callable[..., object] | None
 NamespaceOption = Namespace | str | Callable[..., object]
+
+REQUEST: Final = "request"  # by this name Django's views take what no entry may be shared by
 
 # Text that begins with one of these can't be read as more of the value before it.
 ENDS = (",", ":", ";", "|", "/", " ")
@@ -248,6 +250,12 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str])
         )
         raise TypeError(msg)
     for name in parameters:
+        if name not in covered and name == REQUEST:
+            msg = (
+                f"{subject.name}() takes {name!r}, which its key never looks at. Put what the value depends on into "
+                "key=, such as {request.user.pk}; or let it take that alone."
+            )
+            raise TypeError(msg)
         if name not in covered:
             msg = (
                 f"{subject.name}() takes {name!r}, which its key never looks at: two calls that differ in it would "
@@ -255,6 +263,12 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str])
             )
             raise TypeError(msg)
     for name in sorted(subject.free - covered):
+        if name == REQUEST:
+            msg = (
+                f"{subject.name}() reads {name!r} from the function around it, and its key does not contain it. Make "
+                "what it needs of the request a parameter, such as user_id."
+            )
+            raise TypeError(msg)
         msg = (
             f"{subject.name}() reads {name!r} from the function around it, and its key does not contain it. Make it a "
             f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."

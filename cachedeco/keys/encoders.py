@@ -36,6 +36,7 @@ from django.utils.functional import LazyObject, empty
 from django.utils.safestring import SafeString
 
 from cachedeco.runtime.validation import repr_of
+from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
 # Before the alias of a database, behind a row; ";" ends it.
 DATABASE_MARK: Final = "@database:"
@@ -113,11 +114,6 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     _encoder_for.cache_clear()
 
 
-def path_of(cls: type) -> str:
-    """Return the dotted name of a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def kind_of(first: object) -> str:
     """Return the text of the class that a method was reached on: of a row, the label of its concrete model."""
     cls = first if isinstance(first, type) else type(first)
@@ -141,6 +137,8 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
             return encoder
     if path_of(cls) in _BY_PATH:
         return _BY_PATH[path_of(cls)]
+    if belongs_to_visitor(cls):
+        return _request if is_request(cls) else _of_one_visitor
     # Not inherited: a subclass of a dataclass may add data that is no field, and a dataclass that is a list has items.
     if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
         return _dataclass
@@ -299,12 +297,25 @@ def _query(value: object) -> str:
 
 
 def _request(value: object) -> str:
-    advice = 'pass what the result depends on (request.user, a parameter), or name it in ignore=("request",)'
+    advice = (
+        "it is another one at each call. Views are not for this decorator: let a function take what the value depends "
+        "on, such as request.user.pk, decorate that, and call it in the view; or cache the whole response with "
+        "Django's cache_page()"
+    )
+    raise KeyTypeError(value, advice)
+
+
+def _of_one_visitor(value: object) -> str:
+    advice = (
+        "it belongs to one visitor. Let a function outside of it take what the value depends on, such as "
+        "request.user.pk, and decorate that"
+    )
     raise KeyTypeError(value, advice)
 
 
 def _function(value: object) -> str:
-    raise KeyTypeError(value, "a function has no text that says what it does: name it in ignore=, or pass key=")
+    advice = "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
+    raise KeyTypeError(value, advice)
 
 
 # Encoders for a class and its subclasses, tried in this order.

@@ -31,9 +31,14 @@ def bare_signature(function: Callable[..., Any]) -> Signature:
     innermost = inspect.unwrap(function, stop=lambda each: hasattr(each, "__signature__"))
     if isinstance(innermost, FunctionType) and not hasattr(innermost, "__signature__"):
         return inspect.signature(_without_annotations(innermost))
-    signature = inspect.signature(function, **_TEXTS)
+    signature = text_signature(function)
     bare = [item.replace(annotation=Parameter.empty) for item in signature.parameters.values()]
     return signature.replace(parameters=bare, return_annotation=Signature.empty)
+
+
+def text_signature(function: Callable[..., Any]) -> Signature:
+    """Return the signature of a function with its annotations, as text where they are not evaluated yet."""
+    return inspect.signature(function, **_TEXTS)
 
 
 def forward_signature(function: Callable[..., Any]) -> Signature:

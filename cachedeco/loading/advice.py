@@ -29,11 +29,15 @@ class Advice:
 
     def give(self, reason: str) -> None:
         """Tell a reason, once."""
+        if self.is_first(reason):
+            self._tell(reason)
+
+    def is_first(self, reason: str) -> bool:
+        """Tell whether a reason is given for the first time. Few reasons: they are kept."""
         with self._lock:
             is_new = reason not in self._told
             self._told.add(reason)
-        if is_new:
-            self._tell(reason)
+        return is_new
 
     def count_dead(self, function: str, dead: int) -> None:
         """Count entries that were there and could not be served: invalidated, nearly always."""

@@ -18,6 +18,7 @@ from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.entries import MOST_TOKENS, Stamp
+from cachedeco.storage.refusals import RefusedValueError
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import collector
@@ -104,7 +105,7 @@ def compute(
         if isinstance(outcome, Ok) and (leads or any(stamp is not None for stamp in stamps.values())):
             # Inside the block: what the serializer evaluates is a dependency, too.
             prepared = yield partial(_prepare_each, policy, outcome.value, computation)
-    outcome = _without_unstorable_error(load, outcome, prepared)
+    outcome = _without_unstorable(load, outcome, prepared)
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
         results = _results_of_error(load, stamps, dependencies, seconds, outcome.error)
@@ -147,15 +148,19 @@ def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Val
     return outcome
 
 
-def _without_unstorable_error(
-    load: Load, outcome: Outcome[Values], prepared: Mapping[Hashable, Prepared]
-) -> Outcome[Values]:
-    """Return an exception that can't be stored, which is an event, as any other exception."""
+def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[Hashable, Prepared]) -> Outcome[Values]:
+    """
+    Return an exception instead of values of which one is refused.
+
+    An exception that can't be stored, which is an event, is returned as any other exception.
+    """
     for each, ready in prepared.items():
         value = outcome.value[each] if isinstance(outcome, Ok) else None
         if ready.error is not None and isinstance(value, Raised):
             load.policy.emit("error", load.misses[each].key, reason=ready.problem, error=ready.error)
             return Err(value.error)
+        if isinstance(ready.error, RefusedValueError):
+            return Err(ready.error.explain(load.policy.function, value))
     return outcome
 
 
@@ -323,7 +328,12 @@ def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
 
 
 def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: OnFailure) -> None:
-    """Store values that the caller already has, by id; *on_failure* is called with what is not stored."""
+    """
+    Store values that the caller already has, by id; *on_failure* is called with what is not stored.
+
+    Raises:
+        TypeError: A part of a value must not be stored.
+    """
     tables = policy.tables
     if tables is not None and not tables.is_known and not policy.declared:
         stamps: Stamps = dict.fromkeys(calls)
@@ -332,6 +342,9 @@ def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: 
     else:
         stamps, _ = build_stamps(policy, calls)
     prepared = _prepare_each(policy, values)
+    for each, ready in prepared.items():
+        if isinstance(ready.error, RefusedValueError):
+            raise ready.error.explain(policy.function, values[each])
     entries = [
         PendingEntry(found.key, stamps[each], {}, 0.0, prepared[each], lifetime_of(policy, prepared[each]))
         for each, found in calls.items()

@@ -1,19 +1,20 @@
-"""Evaluate lazy results: fetch a QuerySet's rows; reject iterators and awaitables, which can be used only once."""
+"""Evaluate lazy results: fetch a QuerySet's rows; reject iterators, responses, and all else that is never stored."""
 
 import inspect
 from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from django.db.models import QuerySet
-from django.db.models.query import RawQuerySet
+from django.db.models import Model, QuerySet
 
 from cachedeco.loading.effects import Err, Ok, Outcome
+from cachedeco.runtime.validation import repr_of
+from cachedeco.storage.refusals import refuse_value
 from cachedeco.storage.serializers import ABSENT, Raised
 
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
 
-OTHER_TYPE_OF_ID: Final = (
-    "{0}() was asked for {1!r} and returned {2!r}, which is another id. Call it with ids of the type that it returns, "
+OTHER_ID: Final = (
+    "{0}() was asked for {1} and returned {2}, which is another id. Call it with ids of the type that it returns, "
     "or let it return the ids that it was asked for."
 )
 
@@ -42,20 +43,18 @@ def materialize(function: str, returned: object, ids: Sequence[Any], *, takes_id
 
 def _materialize(function: str, value: Any) -> Any:
     """
-    Evaluate a lazy result: fetch a QuerySet's rows, reject iterators and awaitables.
+    Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
 
     Raises:
-        TypeError: The value can be used only once, so the next caller would get an empty one, or it would fetch its
-            rows at each hit.
+        TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
+            visitor, as a response does; or it would fetch its rows at each hit.
     """
     if isinstance(value, Iterator | AsyncIterator) or inspect.isawaitable(value):
         msg = f"{function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
         raise TypeError(msg)
-    if isinstance(value, RawQuerySet):
-        msg = f"{function}() returned a RawQuerySet, which would query again at each hit; return list(...) of it."
-        raise TypeError(msg)
+    refuse_value(function, value)
     if isinstance(value, QuerySet):
         len(value)  # fetches the rows: a database error reaches the caller, as without a cache
     return value
@@ -66,20 +65,28 @@ def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values
     Return the value of each id, ABSENT for those that the function does not know; drop values of other ids.
 
     Raises:
-        TypeError: It is no mapping, or it has the ids in another type, so that all would count as absent.
+        TypeError: It is no mapping; or it has the ids in another type, or other ids alone, so that all would count as
+            absent.
     """
     if not isinstance(returned, Mapping):
         kind = type(returned).__name__
         msg = f"{function}() returned a {kind}; it must return a mapping of ids to values, as in_bulk()."
         raise TypeError(msg)
     values: Values = {each: returned.get(each, ABSENT) for each in ids}
-    absent = {str(each): each for each, value in values.items() if value is ABSENT}
+    absent = [each for each, value in values.items() if value is ABSENT]
     if absent and len(returned) > len(values) - len(absent):
-        twin = next((each for each in returned if each not in values and str(each) in absent), ABSENT)
-        if twin is not ABSENT:
-            msg = OTHER_TYPE_OF_ID.format(function, absent[str(twin)], twin)
-            raise TypeError(msg)
+        by_text = {str(each): each for each in absent if not isinstance(each, Model)}  # whose text may need a query
+        others = [each for each in returned if each not in values and not isinstance(each, Model)]
+        for asked, other in ((by_text.get(str(each), ABSENT), each) for each in others):
+            if asked is not ABSENT:
+                raise _another_id(function, asked, other)
+        if len(absent) == len(values):
+            raise _another_id(function, absent[0], next(iter(returned)))
     return values
+
+
+def _another_id(function: str, asked: object, returned: object) -> TypeError:
+    return TypeError(OTHER_ID.format(function, repr_of(asked), repr_of(returned)))
 
 
 def outcome_of(value: Any) -> Outcome[Any]:

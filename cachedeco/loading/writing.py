@@ -19,6 +19,9 @@ from cachedeco.tracking import nested_names
 # its refresh gets another name than the last one, and the seconds of its computation.
 RETENTION: Final = 5.0
 UNSTORABLE: Final = "The value can't be stored"
+UNSERIALIZABLE: Final = (
+    "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
+)
 UNSEEN_COMMIT: Final = "it may contain what a transaction has written that is managed by hand"
 
 OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
@@ -90,7 +93,9 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
         return Prepared(data, timeout, problem, error, models, is_error)
     except Exception as failure:  # noqa: BLE001 -- as above
         pass_interrupt(failure)
-        return Prepared(None, timeout, problem, error) if problem else Prepared(None, None, UNSTORABLE, failure)
+        if problem:
+            return Prepared(None, timeout, problem, error)
+        return Prepared(None, None, UNSTORABLE if isinstance(value, Raised) else UNSERIALIZABLE, failure)
 
 
 def _decide(policy: CachePolicy, value: object) -> tuple[object, float | None]:
@@ -176,8 +181,15 @@ def store_entries(
 
 
 def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
+    """Emit why a value is not stored: as an error, and so in the log, unless each call would repeat it."""
     prepared = pending.prepared
-    policy.emit("error" if prepared.error else "unstored", pending.key, reason=prepared.problem, error=prepared.error)
+    is_told = prepared.problem == UNSERIALIZABLE and not policy.advice.is_first(UNSERIALIZABLE)
+    policy.emit(
+        "error" if prepared.error and not is_told else "unstored",
+        pending.key,
+        reason=prepared.problem,
+        error=prepared.error,
+    )
 
 
 def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float | None]:

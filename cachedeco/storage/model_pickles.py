@@ -22,6 +22,8 @@ from django.apps import apps
 from django.db import DJANGO_VERSION_PICKLE_KEY
 from django.db.models import Model, QuerySet
 
+from cachedeco.storage.refusals import refuse_part
+
 # Fixed rather than "highest": processes on an older Python must read entries of those on a newer one.
 PICKLE_PROTOCOL: Final = 5
 DIGEST_BYTES: Final = 8
@@ -41,12 +43,18 @@ class ModelPickler(pickle.Pickler):
         self.models: set[type[Model]] = set()
 
     def reducer_override(self, value: Any) -> Any:
-        """Leave out the version. Not called for plain values: None, bool, numbers, text, bytes, list, dict, tuple."""
+        """
+        Leave out the version. Not called for plain values: None, bool, numbers, text, bytes, list, dict, tuple.
+
+        Raises:
+            RefusedValueError: The value must not be stored.
+        """
+        refuse_part(value)
         kind = type(value)  # and not isinstance(): a lazy object names the class of what is in it
         if not issubclass(kind, _VERSIONED):
             return NotImplemented
-        if issubclass(kind, Model):
-            self.models.add(kind)
+        # Of a QuerySet, too: its rows may be dicts, as values() gives them.
+        self.models.add(kind if issubclass(kind, Model) else value.model)
         reduced = value.__reduce_ex__(PICKLE_PROTOCOL)
         # A class of the project may reduce to anything, with a setter of its own too.
         if not isinstance(reduced, tuple) or len(reduced) < 3 or len(reduced) == 6:  # noqa: PLR2004 -- object.__reduce__()

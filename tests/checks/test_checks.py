@@ -7,8 +7,10 @@ import pytest
 from django.apps import apps
 from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
+from django.utils.translation import get_language
 
 from cachedeco import cached_query
+from cachedeco.checks import functions
 from cachedeco.checks.functions import check_functions
 from cachedeco.checks.settings import check_settings
 from tests.conftest import CacheConfig, UseCaches
@@ -106,3 +108,46 @@ def test_function_that_is_gone_is_not_checked(settings: Any) -> None:
     gc.collect()
 
     assert not any("tests.checks.gone" in each.msg for each in found(settings))
+
+
+LOCALE = "django.middleware.locale.LocaleMiddleware"
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids"),
+    [
+        ({"MIDDLEWARE": [LOCALE]}, ["cachedeco.W013"]),
+        ({"MIDDLEWARE": []}, []),
+        ({"MIDDLEWARE": [LOCALE], "USE_I18N": False}, []),
+        ({"MIDDLEWARE": [LOCALE], "LANGUAGES": [("en", "English")]}, []),
+        ({"MIDDLEWARE": [LOCALE], "CACHEDECO": {"VARY": ["django.utils.translation.get_language"]}}, []),
+        ({"MIDDLEWARE": [LOCALE], "CACHEDECO": {"NONSENSE": 1}}, []),
+    ],
+    ids=["on", "off", "no translations", "one language", "VARY", "settings at fault"],
+)
+def test_functions_without_the_language_of_visitors_are_w013(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], ids: list[str]
+) -> None:
+    """A site in several languages is told of functions that give each visitor the text of the first one."""
+    for name, value in changes.items():
+        setattr(settings, name, value)
+
+    @cached_query(vary=get_language)
+    def varied() -> str:
+        return "Montag"
+
+    specs = [spec for spec in functions.all_specs() if spec.name in {slow._spec.name, varied._spec.name}]
+    monkeypatch.setattr(functions, "all_specs", lambda: [*specs, *[specs[0]] * 3])
+
+    messages = functions.check_languages()
+
+    assert ids == [message.id for message in messages]
+    assert all("varied()" not in message.msg for message in messages)
+
+
+def test_functions_that_all_vary_are_no_fault(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says what it depends on is right."""
+    settings.MIDDLEWARE = [LOCALE]
+    monkeypatch.setattr(functions, "all_specs", list)
+
+    assert [] == functions.check_languages()

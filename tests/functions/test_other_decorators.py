@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine, Library
 from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property, keep_lazy_text
@@ -202,18 +201,6 @@ def test_cached_property_of_django_over_ours_is_served() -> None:
             return 3
 
     assert (3, 3, 1) == (Clubs().count, Clubs().count, len(computed))
-
-
-def test_view_that_takes_a_request_is_cached_by_the_rest() -> None:
-    """A view's response is a value; who is asking is not part of the key only where the developer says so."""
-
-    @cached_query(ignore=("request",))
-    def page(request: HttpRequest, number: int) -> HttpResponse:
-        return HttpResponse(f"page {number} for {request.method}")
-
-    responses = [page(HttpRequest(), 1), page(HttpRequest(), number=1), page(HttpRequest(), 2)]
-
-    assert [b"page 1 for None", b"page 1 for None", b"page 2 for None"] == [each.content for each in responses]
 
 
 @pytest.mark.django_db

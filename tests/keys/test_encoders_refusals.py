@@ -9,12 +9,16 @@ import functools
 import io
 import zoneinfo
 from collections import Counter
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.exceptions import ObjectDoesNotExist
+from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.translation import gettext_lazy
+from django.views import View
 
 from cachedeco import cached_query, register_key_type
 from cachedeco.keys import encoders
@@ -68,13 +72,17 @@ class Described:
         (Club.objects.all(), "what selects the rows"),
         (Club.objects.none(), "what selects the rows"),
         (Club.objects, "what selects the rows"),
-        (RequestFactory().get("/clubs/"), 'ignore=("request",)'),
-        (RequestFactory().get("/clubs/"), "request.user"),
-        (lambda: None, "name it in ignore=, or pass key="),
-        (len, "name it in ignore=, or pass key="),
-        ("".join, "name it in ignore=, or pass key="),
-        (Described().__repr__, "name it in ignore=, or pass key="),
-        (functools.partial(print), "name it in ignore=, or pass key="),
+        (RequestFactory().get("/clubs/"), "request.user.pk"),
+        (RequestFactory().get("/clubs/"), "cache_page()"),
+        (View(), "function outside of it"),
+        (SessionStore(), "function outside of it"),
+        (SimpleCookie(), "function outside of it"),
+        (HttpResponse(), "function outside of it"),
+        (lambda: None, "pass key=, or name it in ignore= if it changes nothing"),
+        (len, "pass key=, or name it in ignore= if it changes nothing"),
+        ("".join, "pass key=, or name it in ignore= if it changes nothing"),
+        (Described().__repr__, "pass key=, or name it in ignore= if it changes nothing"),
+        (functools.partial(print), "pass key=, or name it in ignore= if it changes nothing"),
         (dt.datetime(2026, 11, 22, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
         (dt.time(1, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
     ],

@@ -1,13 +1,17 @@
 """What is refused, at decoration and at a call, and the text that says what to do."""
 
+import enum
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db.models import Model
 
-from cachedeco import Namespace, cached_query_many
+from cachedeco import Namespace, cached_query_many, mode
 from cachedeco import rows as model_rows
 from tests.loading.bulk.tables import Table
+from tests.models import Club, Member
 from tests.support.sides import Side, both
 
 
@@ -109,6 +113,81 @@ def test_function_that_returns_something_else_is_told_so(side: Side, given: Any,
         with pytest.raises(TypeError, match=re.escape(text)):
             side.call(call, [1])
     assert {} == side.call(many.peek, [1])
+
+
+class Size(enum.Enum):
+    """An id that is no text."""
+
+    SMALL = "small"
+
+
+OTHER_IDS: dict[str, tuple[list[Any], dict[Any, str]]] = {
+    "rows, by primary keys": ([Club(pk=1), Club(pk=2)], {1: "a", 2: "b"}),
+    "primary keys, by rows": ([1, 2], {Club(pk=1): "a", Club(pk=2): "b"}),
+    "numbers, by names": ([1, 2], {"x": "a"}),
+    "foreign keys": ([11, 12], {1: "a"}),
+    "rows of another table": ([Club(pk=1)], {Member(pk=1): "a"}),
+    "None": ([1], {None: "a"}),
+    "UUID, by text": ([UUID(int=1)], {str(UUID(int=1)): "a"}),
+    "pairs, by their first": ([("a", 1)], {"a": "b"}),
+    "members, by value": ([Size.SMALL], {"small": "a"}),
+}
+
+
+@both
+@pytest.mark.parametrize(("asked", "answer"), OTHER_IDS.values(), ids=OTHER_IDS)
+def test_answer_under_other_ids_is_refused_and_never_absent(
+    side: Side, asked: list[Any], answer: dict[Any, str]
+) -> None:
+    """Nothing that was asked for came, and something else did: no id is stored as absent, in any mode."""
+    for each in [*asked, *answer]:
+        if isinstance(each, Model):
+            each._state.adding = False
+    mended: list[bool] = []
+    many = Table({}).over(lambda ids: dict.fromkeys(ids, "right") if mended else answer, side)
+
+    for way, given in ((many, asked), (many.refresh, asked), (many.call(asked).set, answer)):
+        with pytest.raises(TypeError, match=r"which is another id\. Call it with ids of the type that it returns"):
+            side.call(way, given)
+    for name in ("bypass", "off"):
+        with mode(name), pytest.raises(TypeError, match="which is another id"):
+            side.call(many, asked)
+    mended.append(True)
+
+    assert dict.fromkeys(asked, "right") == side.call(many, asked)
+
+
+@both
+def test_answer_without_any_id_is_absent(side: Side) -> None:
+    """An empty mapping says that no id is known."""
+    many = Table({}).over(lambda ids: {} if ids else {0: ids}, side)
+
+    assert {} == side.call(many, [1, 2]) == side.call(many, [1, 2])
+    assert 1 == many.stats().computations
+
+
+@both
+def test_answer_under_other_ids_for_what_is_missing_leaves_the_rest(side: Side) -> None:
+    """The function is asked for the missing ids alone, and what is stored stays."""
+    many = Table({}).over(lambda ids: {1: "a"} if 1 in ids else {9: "b"}, side)
+    side.call(many, [1])
+
+    with pytest.raises(TypeError, match="was asked for 2 and returned 9"):
+        side.call(many, [1, 2])
+
+    assert {1: "a"} == side.call(many.peek, [1, 2])
+
+
+@both
+def test_row_among_the_ids_is_never_asked_for_its_text(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may need a query, or raise: rows that are absent beside others are no error."""
+    clubs = [Club(pk=1), Club(pk=2)]
+    for club in clubs:
+        club._state.adding = False
+    many = Table({}).over(lambda ids: {clubs[0]: "a", Club(pk=3): "c"} if ids else {}, side)
+    monkeypatch.setattr(Club, "__str__", lambda _: pytest.fail("asked for its text"))
+
+    assert {clubs[0]: "a"} == side.call(many, clubs)
 
 
 @both

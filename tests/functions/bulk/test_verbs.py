@@ -7,6 +7,7 @@ from asgiref.sync import async_to_sync
 from pytest_django import Settings
 
 from cachedeco import CachedQueryMany, bypass, mode
+from cachedeco.loading.writing import UNSERIALIZABLE
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Clock, Table
 from tests.support.faults import faulty
@@ -245,7 +246,7 @@ def test_value_that_can_not_be_stored_is_returned_and_the_others_are_stored() ->
 
     assert table.rows == found
     assert {2: "row"} == many.peek([1, 2])
-    assert ["The value can't be stored"] == [event.reason for event in events if event.kind == "error"]
+    assert [UNSERIALIZABLE] == [event.reason for event in events if event.kind == "error"]
 
 
 def test_it_is_public(table: Table) -> None:

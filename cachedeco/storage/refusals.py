@@ -1,0 +1,146 @@
+"""
+Refuse values that no entry may hold: what belongs to one visitor, is good for one use, or fetches rows at each hit.
+
+They are known by the dotted names of their classes, subclasses included, so that nothing is imported to find them.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+# What `{% csrf_token %}` renders: the secret of one visitor, and the next one's form would be rejected.
+CSRF_FIELD: Final = 'name="csrfmiddlewaretoken" value="'
+
+VIEWS: Final = (
+    "Views are not for this decorator: let a function return the data, decorate that, and call it in the view; or "
+    "cache the whole response with Django's cache_page()."
+)
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+def _has_query(value: Any) -> bool:
+    """Tell whether a page, or its paginator, has a QuerySet behind it."""
+    rows = getattr(getattr(value, "paginator", value), "object_list", None)
+    return any(path_of(base).startswith("django.db.models.query.") for base in type(rows).__mro__)
+
+
+class Refusal(NamedTuple):
+    """Why values of a class are refused, and what to return instead."""
+
+    why: str  #: what follows "which"
+    applies: Callable[[Any], bool] = _always
+
+
+_PAGE: Final = Refusal(
+    "has a QuerySet behind it, and all its rows would be stored; return list(page.object_list), and the numbers that "
+    "are needed beside it.",
+    _has_query,
+)
+RESPONSE: Final = Refusal(
+    f"has cookies and headers for one visitor, and a hit would give them to the next one. {VIEWS}"
+)
+REQUEST: Final = Refusal("belongs to one visitor, and a hit would give it to the next one; return the data alone.")
+VIEW: Final = Refusal("holds the request of one visitor. Return the data alone, from a function outside the class.")
+_OF_ONE_VISITOR: Final = Refusal(REQUEST.why)
+_GENERATOR: Final = Refusal("can be used only once; return a list.")
+_REFUSALS: Final = {
+    "django.http.response.HttpResponseBase": RESPONSE,
+    "django.http.request.HttpRequest": REQUEST,
+    "rest_framework.request.Request": REQUEST,
+    "django.contrib.sessions.backends.base.SessionBase": _OF_ONE_VISITOR,
+    "http.cookies.BaseCookie": _OF_ONE_VISITOR,
+    "http.cookies.Morsel": _OF_ONE_VISITOR,
+    "django.views.generic.base.View": VIEW,
+    "builtins.str": Refusal(
+        "contains the CSRF token of one visitor, and the next one's form would be rejected; leave {% csrf_token %} out "
+        "of what is cached.",
+        lambda text: CSRF_FIELD in text,
+    ),
+    **{f"django.core.paginator.{name}": _PAGE for name in ("Page", "AsyncPage", "Paginator", "AsyncPaginator")},
+    "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; return list(...) of it."),
+    "django.db.backends.utils.CursorWrapper": Refusal("can be used only once; return its rows: cursor.fetchall()."),
+    "builtins.generator": _GENERATOR,
+    "builtins.async_generator": _GENERATOR,
+    "builtins.coroutine": Refusal("can be used only once; return what it awaits."),
+}
+
+
+class RefusedValueError(TypeError):
+    """A part of a value must not be stored: a fault of the function that returned it."""
+
+    def __init__(self, part: object, why: str) -> None:
+        """Keep the class of the part, and why it is refused."""
+        self.part = _with_article(type(part))
+        self.why = why
+        super().__init__(f"{self.part}, which {why}")
+
+    def explain(self, function: str, value: object) -> TypeError:
+        """Return the error for the caller of a function that returned the value."""
+        whole = _with_article(type(value))
+        return TypeError(f"{function}() returned {whole} with {self.part} in it, which {self.why}")
+
+
+def refuse_value(function: str, value: object) -> None:
+    """
+    Refuse what a function returned, for its class alone: `refuse_part()` is for what is in it.
+
+    Raises:
+        TypeError: It must not be stored.
+    """
+    kind: type = type(value)  # and not isinstance(): a lazy object names the class of what is in it
+    refusal = _refusal_for(kind)
+    if refusal is not None and refusal.applies(value):
+        msg = f"{function}() returned {_with_article(kind)}, which {refusal.why}"
+        raise TypeError(msg)
+
+
+def refuse_part(part: object) -> None:
+    """
+    Refuse a part of a value.
+
+    Raises:
+        RefusedValueError: It must not be stored.
+    """
+    kind: type = type(part)
+    refusal = _refusal_for(kind)
+    if refusal is not None and refusal.applies(part):
+        raise RefusedValueError(part, refusal.why)
+
+
+def is_view(cls: type) -> bool:
+    """Tell whether a class is one of Django's class-based views, or of Django REST framework's."""
+    return _refusal_for(cls) is VIEW
+
+
+def is_request(cls: type) -> bool:
+    """Tell whether objects of a class are requests."""
+    return _refusal_for(cls) is REQUEST
+
+
+def is_response(cls: type) -> bool:
+    """Tell whether objects of a class are responses."""
+    return _refusal_for(cls) is RESPONSE
+
+
+def belongs_to_visitor(cls: type) -> bool:
+    """Tell whether objects of a class are of one visitor: views, requests, responses, sessions, cookies."""
+    return _refusal_for(cls) in (VIEW, REQUEST, RESPONSE, _OF_ONE_VISITOR)
+
+
+# Bounded, so that classes made at run time are collected in the end.
+@lru_cache(maxsize=1024)
+def _refusal_for(cls: type) -> Refusal | None:
+    return next((_REFUSALS[name] for base in cls.__mro__ if (name := path_of(base)) in _REFUSALS), None)
+
+
+def path_of(cls: type) -> str:
+    """Return the dotted name of a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _with_article(cls: type) -> str:
+    name = cls.__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' or name.startswith('Http') else 'a'} {name}"

@@ -1,0 +1,305 @@
+"""What no entry may hold is an error that says what to return: responses, requests, pages, generators, at any depth."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from http.cookies import Morsel, SimpleCookie
+from io import BytesIO
+from threading import Lock
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.core.paginator import Page, Paginator
+from django.db import connection
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotFound,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.middleware.csrf import get_token
+from django.template import Engine, RequestContext
+from django.template.response import SimpleTemplateResponse, TemplateResponse
+from django.test import RequestFactory
+from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import mark_safe
+from django.views import View
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory
+
+from cachedeco import MISSING, Event, bypass, cached_query, listening
+from cachedeco.loading.writing import UNSERIALIZABLE
+from tests.models import Club
+from tests.support.sides import Side, both
+
+CACHE_PAGE = "call it in the view; or cache the whole response with Django's cache_page()."
+VISITOR = "belongs to one visitor"
+PAGE = "return list(page.object_list)"
+
+
+def request() -> HttpRequest:
+    """Return a request."""
+    return RequestFactory().get("/")
+
+
+def with_cookie() -> HttpResponse:
+    """Return a response with the cookie of a visitor."""
+    response = HttpResponse("Hello Ann")
+    response.set_cookie("sessionid", "of Ann")
+    return response
+
+
+def answered() -> SimpleTemplateResponse:
+    """Return a response that has its content."""
+    response = SimpleTemplateResponse("a.html")
+    response.content = b"Hello"
+    return response
+
+
+def form() -> str:
+    """Render a form with the token of a visitor."""
+    template = Engine().from_string("<form>{% csrf_token %}</form>")
+    return template.render(RequestContext(request(), {"csrf_token": get_token(request())}))
+
+
+def rendered() -> Response:
+    """Return a response of Django REST framework, rendered as by a view."""
+    response = Response({"clubs": []})
+    response.accepted_renderer = JSONRenderer()
+    response.accepted_media_type = "application/json"
+    response.renderer_context = {}
+    return response.render()
+
+
+def view() -> View:
+    """Return a view that handles a request."""
+    handling = View()
+    handling.setup(request())
+    return handling
+
+
+def generator() -> Iterator[int]:
+    """Yield once."""
+    yield 1
+
+
+async def asynchronous() -> AsyncIterator[int]:
+    """Yield once."""
+    yield 1
+
+
+def clubs_page() -> Page[Club]:
+    """Return a page over a QuerySet."""
+    return Paginator(Club.objects.order_by("pk"), 10).get_page(1)
+
+
+# What is refused wherever it lies in a value, and what the error says.
+EVERYWHERE: dict[str, tuple[Callable[[], object], str]] = {
+    "HttpResponse": (HttpResponse, CACHE_PAGE),
+    "with a cookie": (with_cookie, CACHE_PAGE),
+    "an error": (HttpResponseNotFound, CACHE_PAGE),
+    "JsonResponse": (lambda: JsonResponse({"a": 1}), CACHE_PAGE),
+    "redirect": (lambda: HttpResponseRedirect("/"), CACHE_PAGE),
+    "StreamingHttpResponse": (lambda: StreamingHttpResponse(["a"]), CACHE_PAGE),
+    "FileResponse": (lambda: FileResponse(BytesIO(b"a")), CACHE_PAGE),
+    "TemplateResponse": (lambda: TemplateResponse(request(), "a.html"), CACHE_PAGE),
+    "TemplateResponse, rendered": (answered, CACHE_PAGE),
+    "DRF Response": (lambda: Response({"a": 1}), CACHE_PAGE),
+    "DRF Response, rendered": (rendered, CACHE_PAGE),
+    "HttpRequest": (HttpRequest, VISITOR),
+    "WSGIRequest": (request, VISITOR),
+    "DRF Request": (lambda: Request(APIRequestFactory().get("/")), VISITOR),
+    "session": (SessionStore, VISITOR),
+    "cookies": (lambda: SimpleCookie({"a": "b"}), VISITOR),
+    "a cookie": (Morsel, VISITOR),
+    "view": (view, "from a function outside the class"),
+    "CSRF token": (form, "leave {% csrf_token %} out"),
+    "page": (clubs_page, PAGE),
+    "paginator": (lambda: Paginator(Club.objects.order_by("pk"), 10), PAGE),
+    "page over raw()": (lambda: Paginator(Club.objects.raw("SELECT * FROM tests_club"), 10), PAGE),
+    "raw()": (lambda: Club.objects.raw("SELECT * FROM tests_club"), "return list(...) of it"),
+    "cursor": (connection.cursor, "return its rows: cursor.fetchall()"),
+    "generator": (generator, "used only once; return a list"),
+    "async generator": (asynchronous, "used only once; return a list"),
+    "lazily a response": (lambda: SimpleLazyObject(HttpResponse), CACHE_PAGE),
+}
+
+
+@dataclass
+class Held:
+    """A class with a part."""
+
+    part: object
+
+
+def row_with(part: object) -> Club:
+    """Return a row with an attribute that is no field."""
+    club = Club(pk=1, name="Rowing")
+    club.part = part  # type: ignore[attr-defined]
+    return club
+
+
+WRAPPERS: dict[str, Callable[[object], object]] = {
+    "dict": lambda part: {"part": part},
+    "list in a tuple": lambda part: (1, [part]),
+    "dataclass": Held,
+    "object": lambda part: SimpleNamespace(part=part),
+    "row": row_with,
+    "lazy object": lambda part: SimpleLazyObject(lambda: {"part": part}),
+}
+
+
+every_value = pytest.mark.parametrize(("make", "says"), EVERYWHERE.values(), ids=EVERYWHERE)
+
+
+@every_value
+@pytest.mark.django_db
+def test_refused_value_is_an_error_with_a_remedy(make: Callable[[], object], says: str) -> None:
+    """It names the function and what to return; nothing is stored, and each call says it again."""
+
+    @cached_query(ignore=("make",))
+    def answer() -> object:
+        return make()
+
+    for call in (answer, answer.refresh):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert f"{answer.__qualname__}() returned " in str(caught.value)
+        assert says in str(caught.value)
+    assert MISSING is answer.peek()
+
+
+@every_value
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_refused_part_is_an_error_with_a_remedy(
+    make: Callable[[], object], says: str, wrap: Callable[[object], object]
+) -> None:
+    """At each depth that pickle reaches; the error names the part, and nothing is stored."""
+
+    @cached_query(ignore=("make", "wrap"))
+    def answer() -> object:
+        return wrap(mark_safe(part) if isinstance(part := make(), str) else part)  # noqa: S308 -- as a template gives it
+
+    with pytest.raises(TypeError) as caught:
+        answer()
+
+    assert " in it, which " in str(caught.value)
+    assert says in str(caught.value)
+    assert MISSING is answer.peek()
+
+
+@both
+@pytest.mark.parametrize("value", [HttpResponse(), {"response": HttpResponse()}], ids=["value", "part"])
+def test_refused_value_is_refused_on_each_way_into_the_cache(side: Side, value: object) -> None:
+    """By `set()`, and as the value of one id, from sync and async code."""
+
+    @side.cached(ignore=("value",))
+    def answer() -> object:
+        return value
+
+    @side.many(over="ids", ignore=("value",))
+    def answers(ids: list[int]) -> dict[int, object]:
+        return dict.fromkeys(ids, value)
+
+    ways: list[Callable[[], object]] = [
+        lambda: side.call(answer),
+        lambda: side.call(answer.call().set, value),
+        lambda: side.call(answers, [1]),
+        lambda: side.call(answers.call([1]).set, {1: value}),
+    ]
+    for way in ways:
+        with pytest.raises(TypeError, match=r"returned an? .*which has cookies"):
+            way()
+    assert (MISSING, {}) == (side.call(answer.peek), side.call(answers.peek, [1]))
+
+
+def test_refused_part_that_is_not_stored_anyway_is_returned() -> None:
+    """The function says by `cache_if` that a value goes to its caller alone."""
+
+    @cached_query(cache_if=lambda value: "response" not in value)
+    def answer() -> dict[str, object]:
+        return {"response": HttpResponse()}
+
+    assert [*answer()] == [*answer()] == ["response"]
+
+
+def test_refused_value_is_returned_past_the_cache() -> None:
+    """Nothing is stored there, and the function returns what it returns without a cache."""
+
+    @cached_query
+    def answer() -> object:
+        return HttpResponse()
+
+    with bypass():
+        assert HttpResponse is type(answer())
+
+
+@pytest.mark.django_db
+def test_page_over_a_list_is_stored() -> None:
+    """It has all its rows already, and needs no query on a hit."""
+
+    @cached_query(depends_on=())
+    def page(number: int) -> Page[int]:
+        return Paginator(range(25), 10).get_page(number)
+
+    pages = [page(2), page(2)]
+
+    assert [[*range(10, 20)]] * 2 == [[*each.object_list] for each in pages]
+    assert (1, 3) == (page.stats().hits, pages[1].paginator.num_pages)
+
+
+@pytest.mark.django_db
+def test_what_the_error_of_a_page_advises_is_stored() -> None:
+    """The rows of the page alone, and the numbers beside it."""
+    Club.objects.bulk_create(Club(name=f"Club {n}") for n in range(5))
+
+    @cached_query
+    def page(number: int) -> dict[str, object]:
+        page = Paginator(Club.objects.order_by("pk"), 2).get_page(number)
+        return {"rows": list(page.object_list), "pages": page.paginator.num_pages}
+
+    assert page(2) == page(2) == page.peek(2)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"rows": Club.objects.all()},
+        SimpleNamespace(rows=Club.objects.none(), more=map(str, [1])),
+        "<input name='csrfmiddlewaretoken'>",
+        {"status": 404, "content": b"", "headers": {}},
+    ],
+    ids=["QuerySet", "object", "text about tokens", "data of a response"],
+)
+def test_what_is_like_a_refused_value_is_stored(value: object) -> None:
+    """QuerySets are fetched, and plain data is data."""
+
+    @cached_query(ignore=("value",))
+    def answer() -> object:
+        return value
+
+    answer()
+
+    assert answer.peek() is not MISSING
+
+
+def test_part_that_can_not_be_pickled_is_an_event_and_not_refused() -> None:
+    """A lock, a file, a socket: the caller gets its value, and the log says once what to return."""
+    seen: list[Event] = []
+
+    @cached_query
+    def answer() -> object:
+        return {"lock": Lock()}
+
+    with listening(seen.append):
+        assert [["lock"]] * 2 == [[*answer()], [*answer()]]
+
+    told = [(event.kind, event.reason) for event in seen if event.reason]
+    assert [("error", UNSERIALIZABLE), ("unstored", UNSERIALIZABLE)] == told
