@@ -92,7 +92,9 @@ class CachedFunction(Generic[P, U]):
 
     # --- what a function or a method has ---
 
-    if not TYPE_CHECKING:  # to checkers it is callable, and `__getattr__` would mean an attribute of any name
+    if TYPE_CHECKING:
+        pass
+    else:  # hidden from type checkers, to which `__getattr__` means that there is an attribute of any name
 
         @property
         def __class__(self) -> type:

@@ -296,3 +296,13 @@ def test_questions_about_a_class_have_the_answers_of_the_plain_one(question: str
     ask = CLASS_QUESTIONS[question]
 
     assert ask(PLAIN["Shop"]) == ask(CACHED["Shop"])
+
+
+@pytest.mark.parametrize("given", [functools.partial(PLAIN["coroutine"], 1), PLAIN["shop.amethod"]])
+def test_what_no_name_leads_to_is_no_function(given: Any) -> None:
+    """A migration would write the name of another function; that it is async and what it takes is told all the same."""
+    cached = cached_query(given)
+
+    assert [False, False] == [inspect.isfunction(cached), inspect.ismethod(cached)]
+    assert inspect.iscoroutinefunction(cached)
+    assert inspect.signature(given) == inspect.signature(cached)
