@@ -1,5 +1,7 @@
 """A private name that has gone is told at start: what rests on it would fail later, or in silence."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,42 @@ def test_everything_is_there() -> None:
     """Of the versions that the tests run with nothing is missing, whatever is imported."""
     assert [] == private_api.missing(with_fallbacks=True)
     assert {"Django", "asgiref", "pymemcache", "Python"} == set(NAMES)
+
+
+EVERY_NAME = [private for names in NAMES.values() for private in names]
+
+
+def remove(monkeypatch: pytest.MonkeyPatch, path: str, name: str) -> None:
+    """Take a name from what a path leads to, and from the code that sets or calls it there."""
+    holder = private_api._resolve(path)
+    if inspect.isroutine(holder):
+        within, _, last = path.rpartition("." if "." in path.partition(":")[2] else ":")
+        monkeypatch.setattr(private_api._resolve(within), last, lambda *_: None)
+        return
+    classes = inspect.getmro(holder if isinstance(holder, type) else type(holder))
+    for each in (holder, *classes):
+        if name in vars(each):
+            monkeypatch.delattr(each, name)
+        if each is not object and isinstance(holder, type) and "__init__" in vars(each):
+            monkeypatch.setattr(each, "__init__", lambda *_: None)
+
+
+@pytest.mark.parametrize("private", EVERY_NAME, ids=lambda each: f"{each.holder}.{each.name}")
+def test_every_name_that_has_gone_is_told(monkeypatch: pytest.MonkeyPatch, private: PrivateName) -> None:
+    """A release without it, or one whose method does not call it any more, is refused with its name."""
+    for module in private.used_in:
+        importlib.import_module(f"cachedeco.{module}")
+    found = {}
+
+    for path in filter(None, (private.holder, private.called_by)):
+        with monkeypatch.context() as patch:
+            remove(patch, path, private.name)
+            found[path] = private_api.missing(with_fallbacks=True)
+
+    told = [sentence for sentence in found[private.holder] if sentence.endswith(f"cachedeco {private.what_for}.")]
+    assert any(f"has no {private.holder.replace(':', '.')}.{private.name}" in sentence for sentence in told)
+    for path in filter(None, [private.called_by]):
+        assert any(f"does not call {private.name} in {path.replace(':', '.')}" in each for each in found[path])
 
 
 @pytest.mark.parametrize(
