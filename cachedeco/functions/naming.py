@@ -11,6 +11,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import Lock
+from types import CodeType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, finalize, ref
 
@@ -18,6 +19,8 @@ from cachedeco.runtime import statistics
 
 # Names that no living function has: some hundred bytes each.
 MOST_UNUSED: Final = 1000
+# Functions of one name, each of which replaced the one before: a module is loaded again by hand, and not often.
+MOST_EARLIER: Final = 10
 
 
 class _Place(NamedTuple):
@@ -25,8 +28,11 @@ class _Place(NamedTuple):
 
     module: str
     qualname: str
+    file: str
     line: int | None  #: of a lambda, and of a nested function: two of the same name can exist at once
     loaded: object  #: the module's spec, which importlib.reload() renews
+    code: CodeType
+    earlier: tuple[CodeType, ...] = ()  #: of functions that it replaces: other modules may still call what defines them
 
 
 # Where the function of each name is defined: two functions with the same name would share entries.
@@ -119,22 +125,63 @@ def _drop_unused() -> None:
 
 
 def _check_place(function: Callable[..., Any], name: str) -> None:
-    """Refuse the name of a function that is defined elsewhere; a reloaded module defines its functions anew."""
-    line: int | None = None
-    if "<" in function.__qualname__:
-        # Of the innermost: a decorator's wrapper has one line for all functions that it wraps.
-        line = getattr(inspect.unwrap(function), "__code__", function.__code__).co_firstlineno
-    loaded = getattr(sys.modules.get(function.__module__), "__spec__", None)
-    place = _Place(function.__module__, function.__qualname__, line, loaded)
+    """Refuse the name of a function that is defined elsewhere; what is loaded again defines its functions anew."""
+    # Of the innermost: a decorator's wrapper has one line for all functions that it wraps.
+    innermost = inspect.unwrap(function)
+    code = getattr(innermost, "__code__", function.__code__)
+    module = sys.modules.get(function.__module__)
+    place = _Place(
+        function.__module__,
+        function.__qualname__,
+        code.co_filename,
+        code.co_firstlineno if "<" in function.__qualname__ else None,
+        getattr(module, "__spec__", None),
+        code,
+    )
     first = _places.setdefault(name, place)
-    if first[:2] == place[:2] and first.loaded is not loaded:
-        _places[name] = place
-    elif first != place:
-        msg = (
-            f"The name {name!r} is taken by {first.qualname} in {first.module}: two functions would share entries. "
-            "Choose another, with name=."
-        )
-        raise TypeError(msg)
+    if first[:5] == place[:5] or any(code is each for each in first.earlier):
+        return
+    is_the_same = first[:2] == place[:2]
+    if is_the_same and (first.loaded is not place.loaded or _is_typed_again(first, place, innermost, module)):
+        _places[name] = place._replace(earlier=(*first.earlier, first.code)[-MOST_EARLIER:])
+        return
+    msg = (
+        f"The name {name!r} is taken by {first.qualname} in {first.module}: two functions would share entries. "
+        "Choose another, with name=."
+    )
+    raise TypeError(msg)
+
+
+def _is_typed_again(first: _Place, place: _Place, function: Callable[..., Any], module: object) -> bool:
+    """
+    Tell whether a function was defined anew without an import: in a shell, in a notebook, by `exec()`.
+
+    A function that is defined inside another one has its place anew if the other one no longer has the earlier code.
+    """
+    names = getattr(function, "__globals__", {})
+    is_in_module = names is getattr(module, "__dict__", None)
+    if place.line is None and is_in_module:  # the later one of two has the name in Python, too
+        return True
+    is_in_shell = names.get("__name__") == "__main__" and "__file__" not in names
+    is_in_shell |= first.file[:1] == place.file[:1] == "<"
+    if not is_in_shell and (is_in_module or first.file != place.file):
+        return False
+    outer, *inner = place.qualname.partition(".<locals>")[0].split(".")
+    found = names.get(outer)
+    for each in inner:
+        found = getattr(found, each, None)
+    found = inspect.unwrap(found) if callable(found) else None
+    # Equal code may be of another file.
+    nested = {id(each) for each in _nested_codes(getattr(found, "__code__", None))}
+    return id(first.code) not in nested and (id(place.code) in nested or first.file != place.file)
+
+
+def _nested_codes(code: CodeType | None) -> Iterator[CodeType]:
+    """Yield the code of the functions that are defined inside a function, at any depth."""
+    for each in code.co_consts if code else ():
+        if isinstance(each, CodeType):
+            yield each
+            yield from _nested_codes(each)
 
 
 def _check_wrapping(function: Callable[..., Any], name: str) -> None:

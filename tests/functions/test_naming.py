@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -288,15 +289,91 @@ def test_reloaded_module_decorates_its_functions_anew(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     module: Any = importlib.import_module("reloaded_names")
     found = [module.greet("Ann"), module.make()("Ann")]
+    make = module.make
 
     path.write_text("# moved\n" + MODULE)
     importlib.invalidate_caches()
     again: Any = importlib.reload(module)
 
     assert ["Hello Ann!", "Bye Ann!"] == found == [again.greet.peek("Ann"), again.make().peek("Ann")]
+    assert "Bye Ann!" == make().peek("Ann")  # imported by another module before
     with pytest.raises(TypeError, match=r"is taken by make.<locals>.inner in reloaded_names"):
         again.make(other=True)
     monkeypatch.delitem(sys.modules, "reloaded_names")
+
+
+TYPED = """
+from cachedeco import cached_query
+
+
+@cached_query
+def top(number):
+    return number
+
+
+class Shop:
+    def make(self, other=False):
+        if other:
+            @cached_query
+            def inner(number):
+                raise NotImplementedError
+        else:
+            @cached_query
+            def inner(number):
+                return number
+        return inner
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "second"),
+    [
+        ("__main__", "<stdin>", "<stdin>"),
+        ("__main__", "<python-input-3>", "<python-input-4>"),
+        ("__main__", "/tmp/ipykernel_1/1.py", "/tmp/ipykernel_1/2.py"),  # noqa: S108 -- no file
+        ("__console__", "<console>", "<console>"),
+        (None, "<console>", "<console>"),
+        ("executed", "plugins/shop.py", "plugins/shop.py"),
+    ],
+)
+def test_function_that_is_typed_again_has_its_name(module: str | None, first: str, second: str) -> None:
+    """In a shell, in a notebook and by exec(), the same function on another line; two at once are still refused."""
+    names: dict[str, Any] = {} if module is None else {"__name__": module}
+    exec(compile(TYPED, first, "exec"), names)  # noqa: S102 -- as a shell does
+    make = names["Shop"]().make
+    found = [names["top"](1), make()(2)]
+
+    exec(compile(f"\n\n{TYPED}", second, "exec"), names)  # noqa: S102 -- as a shell does
+    again = names["Shop"]().make
+
+    assert [1, 2] == found == [names["top"].peek(1), again().peek(2)]
+    assert 2 == make().peek(2)
+    with pytest.raises(TypeError, match=r"is taken by Shop.make.<locals>.inner"):
+        again(other=True)
+
+
+def test_function_that_replaces_another_in_its_module_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Python, where the later of two functions of one name in a module is called: in a doctest, for example."""
+    module = ModuleType("tests.naming.replaced")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    for file in ("page.md", "<doctest page.md[2]>"):
+        exec(compile(TYPED, file, "exec"), vars(module))  # noqa: S102 -- as doctest does
+
+    assert 1 == module.top(1)
+
+
+def test_function_of_another_file_with_the_same_name_is_refused() -> None:
+    """Two files that are executed as one module are two, as are two functions of one module that no shell has typed."""
+    for number, file in enumerate(("plugins/north.py", "plugins/south.py")):
+        names: dict[str, Any] = {"__name__": "tests.naming.plugins"}
+        source = compile("\n" * number + TYPED, file, "exec")
+        if number:
+            with pytest.raises(TypeError, match=r"is taken by top in tests.naming.plugins"):
+                exec(source, names)  # noqa: S102 -- as a loader of plugins does
+            continue
+        exec(source, names)  # noqa: S102 -- as a loader of plugins does
+        names["Shop"]().make()
 
 
 IMPORTING = """
