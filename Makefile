@@ -10,7 +10,7 @@ RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-compile --editable
 
 # What `make soak` and `make samples` run at full length, and the suite in short.
-SOAK := -k 'not mariadb' $(addprefix tests/,invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
+SOAK := -k 'not mariadb' $(addprefix tests/,auditing invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
 MARIADB := tests/invalidation/writes tests/tracking/test_snapshots_on_engines.py
 

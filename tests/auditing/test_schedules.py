@@ -6,13 +6,29 @@ import pytest
 
 from tests.auditing.schedules import AUDITS, WEAKENED
 from tests.schedules.acts import writes
-from tests.schedules.explorer import Scenario, explore
+from tests.schedules.explorer import Scenario, explore, throw
+from tests.support.selection import of_length
+
+# Has as many schedules as all others together: `--soak` runs every one of them, and other runs some at random.
+WIDE = "two hits are audited, two writers"
 
 
-@pytest.mark.parametrize("scenario", AUDITS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(each, marks=[pytest.mark.soak] if each.name == WIDE else [], id=each.name) for each in AUDITS],
+)
 def test_no_schedule_has_a_false_alarm(scenario: Scenario) -> None:
     """No schedule accuses a writer who invalidates, nor serves an old value."""
     explored = explore(scenario, is_one_enough=True)
+
+    assert "" == explored.violation
+
+
+def test_no_random_schedule_has_a_false_alarm() -> None:
+    """The same holds where each of two processes audits a hit, and a third one writes twice."""
+    [scenario] = [each for each in AUDITS if each.name == WIDE]
+
+    explored = throw(scenario, range(of_length(200, soak=5000)))
 
     assert "" == explored.violation
 
