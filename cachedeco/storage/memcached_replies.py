@@ -96,15 +96,15 @@ def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[b
     """Return the values in a usual reply, behind a line end, and None for another reply; and what has been read."""
     values: list[bytes | None] = []
     at = 0
-    find, starts_with, append = data.find, data.startswith, values.append
+    find, append = data.find, values.append
     # A key contains no null byte. Most values are tokens, so the headers of all keys are made for these.
     for header in (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0"):
-        if starts_with(header, at):
-            begin = at + len(header)
+        begin = at + len(header)
+        if data[at:begin] == header:  # quicker than startswith(), and most of the work for many keys
             at = begin + _TOKEN_BYTES
             append(data[begin:at])
-        elif starts_with(header[:_BEFORE_SIZE], at):
-            size_at = at + len(header) + _BEFORE_SIZE
+        elif data.startswith(header[:_BEFORE_SIZE], at):
+            size_at = begin + _BEFORE_SIZE
             end = find(b"\r\n", size_at)
             if end < 0:
                 return None, data
@@ -112,7 +112,7 @@ def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[b
             at = begin + int(data[size_at:end])
             if at > len(data):
                 data = _extend(recv, data, at + _BEHIND_VALUE)
-                find, starts_with = data.find, data.startswith
+                find = data.find
             append(data[begin:at])
         else:
             append(None)
