@@ -87,19 +87,29 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
 
     def __exit__(self, *_: object) -> None:
         """Restore the previous mode. The stack is in the context: one object may be reused, or used by many threads."""
-        before = _modes.get()
-        # Blocks in generators may end in any order, and in another context.
-        own = [n for n, each in enumerate(before) if each.block is self]
-        after = before[: own[-1]] + before[own[-1] + 1 :] if own else before
-        end = before[own[-1]].end_isolation if own else None
+        before: Modes | None = None
+        after: Modes = ()
+        end = None
         try:
+            before = _modes.get()
+            after, end = self._without_own(before)
             _modes.set(after)
-        except BaseException:  # an interrupt, perhaps before the call
+        except BaseException:  # an interrupt, before or after any of these
+            after, end = self._without_own(_modes.get() if before is None else before)
             _modes.set(after)
             raise
         finally:
             if end is not None:
                 end()
+
+    def _without_own(self, modes: Modes) -> tuple[Modes, End | None]:
+        """
+        Leave out this block's own item, and return what ends its isolation.
+
+        Blocks in generators may end in any order, and in another context.
+        """
+        own = [n for n, each in enumerate(modes) if each.block is self]
+        return (modes[: own[-1]] + modes[own[-1] + 1 :], modes[own[-1]].end_isolation) if own else (modes, None)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
         """Decorate a function: the mode is in force while it runs."""

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from contextvars import copy_context
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
@@ -12,6 +13,7 @@ from django.test import override_settings
 from cachedeco import MISSING, bypass, cached_query, mode
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.validation import ModeName
+from tests.support.interrupts import Attempt, handled
 from tests.support.threads import in_thread
 
 MODES: tuple[ModeName, ...] = ("on", "bypass", "off")
@@ -119,7 +121,28 @@ def test_mode_block_left_in_another_context_changes_nothing_there() -> None:
         assert "bypass" == asyncio.run(leave_elsewhere())
 
 
-@pytest.mark.parametrize("name", ["On", "", "none", None, True, 1])
+def test_mode_that_a_signal_interrupts_is_left() -> None:
+    """A handler that raises leaves no mode behind at any point but one: where Python has not yet begun `__exit__()`."""
+
+    def block() -> None:
+        with mode("off"):
+            current_mode()
+
+    def run(attempt: Attempt) -> str:
+        attempt.run(block)
+        return current_mode()
+
+    left, attempts = [], [Attempt(point) for point in range(20)]
+    with handled():
+        for attempt in attempts:
+            if "on" != copy_context().run(run, attempt):
+                left.append(attempt.fell.rpartition("modes.py")[2].partition(", ")[2])
+
+    assert ["__exit__(), call"] == left
+    assert not attempts[-1].fell  # these were all points
+
+
+@pytest.mark.parametrize("name", ["On", "", "none", None, True, 1, []])
 def test_mode_unknown_is_refused_where_it_is_named(name: object) -> None:
     """A mode that does not exist is an error before anything is decorated or entered."""
     with pytest.raises(ValueError, match=r"the mode is .*; it takes one of 'on', 'bypass', 'off'"):
