@@ -31,6 +31,7 @@ when the connection is closed, or at the next look from this thread.
 does not, so the next look at this connection delivers, before the test can see a difference.
 """
 
+import re
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -62,6 +63,9 @@ Deliver = Callable[[list[Any]], object]
 # In the place of a thread: connections that several threads use, as LiveServerTestCase lets them.
 ANY_THREAD: Final = 0
 UNDELIVERED: Final = "What waited for a commit could not be delivered"
+
+# The end of a rollback to a savepoint that Django has made, with an id of the thread and a number.
+_TO_DJANGOS: Final = re.compile(r"""\bs\d+_x\d+["`]?\Z""").search
 
 # What waits for commits, by the thread of the connection. A hit of a thread looks only for its own.
 waiting: dict[int, tuple["Pending", ...]] = {}
@@ -346,6 +350,13 @@ def is_noted(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> bool:
     """Tell whether `note_written()` has these tables: a loop of writes then costs this one look."""
     pending = _pending_of_statement(connection)
     return pending is not None and tables in pending.written
+
+
+def note_rollback_to(connection: BaseDatabaseWrapper, text: object) -> None:
+    """Drop the entries that wait, at a rollback to a savepoint by SQL of the caller: Django asks no hook about it."""
+    if waiting and not _TO_DJANGOS(str(text)):
+        for pending in [each for each in _pending_here() if each.connection() is connection]:
+            pending.drop_entries()
 
 
 def _pending_of_statement(connection: BaseDatabaseWrapper) -> Pending | None:

@@ -35,8 +35,10 @@ UNREAD: Final = "A statement can't be understood, and counts as a write of every
 DEFINITIONS: Final = frozenset({"create", "drop", "alter"})
 # Statements by which a caller begins and ends transactions by hand.
 BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
+# A savepoint: what was computed since it began is undone.
+UNDOING: Final = "rollback to"
 # Those of them that write to no table are told all the same.
-TOLD: Final = BOUNDARIES | DEFINITIONS
+TOLD: Final = BOUNDARIES | DEFINITIONS | {UNDOING}
 
 Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
 
@@ -66,6 +68,8 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         returned_rows.fetch(context["connection"], context["cursor"])
         return result
     finally:
+        if effect.verb == UNDOING:
+            commits.note_rollback_to(context["connection"], sql)
         # After an exception, too: it may have been raised when the statement had run.
         try:
             _end(context["connection"], effect, parts, context["cursor"])

@@ -132,13 +132,12 @@ def test_mode_that_a_signal_interrupts_is_left() -> None:
         attempt.run(block)
         return current_mode()
 
-    left, attempts = [], [Attempt(point) for point in range(20)]
-    with handled():
-        for attempt in attempts:
-            if "on" != copy_context().run(run, attempt):
-                left.append(attempt.fell.rpartition("modes.py")[2].partition(", ")[2])
+    attempts = [Attempt(point) for point in range(20)]
 
-    assert ["__exit__(), call"] == left
+    with handled():
+        left = [attempt.fell for attempt in attempts if "on" != copy_context().run(run, attempt)]
+
+    assert ["__exit__(), call"] == [each.partition(", ")[2] for each in left]
     assert not attempts[-1].fell  # these were all points
 
 

@@ -134,6 +134,36 @@ def test_value_read_after_a_write_is_stored_at_commit(pk: int, expected: object,
     assert (MISSING, expected) == (during, name_of.peek(pk))
 
 
+@pytest.mark.parametrize("text", ["ROLLBACK TO SAVEPOINT mine", "rollback work to mine;", "ROLLBACK TO mine_x1"])
+def test_savepoint_of_the_callers_own_sql_takes_what_was_computed_with_it(pk: int, text: str) -> None:
+    """Django asks no hook about it: the statement itself drops the values that wait for the commit."""
+    name_of.invalidate(pk)
+    name = text.rsplit(maxsplit=1)[-1].rstrip(";")
+
+    with transaction.atomic(using=ALIAS), connections[ALIAS].cursor() as cursor:
+        cursor.execute(f"SAVEPOINT {name}")
+        rename(pk)
+        undone = name_of(pk)
+        cursor.execute(text)
+        peeked, inside = name_of.peek(pk), name_of(pk)
+
+    assert ("new", MISSING, "old", "old") == (undone, peeked, inside, name_of.peek(pk))
+
+
+def test_savepoint_of_django_keeps_what_was_computed_before_it(pk: int) -> None:
+    """A rollback that Django makes undoes what came after the savepoint, and no more."""
+    name_of.invalidate(pk)
+
+    with transaction.atomic(using=ALIAS):
+        Club.objects.using(ALIAS).create(name="another")
+        name_of(pk)
+        with suppress(Undone), transaction.atomic(using=ALIAS):
+            rename(pk)
+            raise Undone
+
+    assert "old" == name_of.peek(pk)
+
+
 def test_old_snapshot_stores_nothing(pk: int) -> None:
     """SET TRANSACTION changes the level behind Django's back: the server is asked."""
     name_of.invalidate(pk)
