@@ -115,6 +115,8 @@ def compute(
                 propagate_dependencies(policy, found, results[found.key])
             outcome = (yield from stale_fallback(load, outcome.error)) or outcome
         return outcome, results
+    # An equal share of the cost for each entry: a hit saves no more than that.
+    seconds_each, statements_each = seconds / len(ids), ceil(dependencies.statements / len(ids))
     entries: list[PendingEntry] = []
     results = {}
     for each, found in load.misses.items():
@@ -124,14 +126,12 @@ def compute(
         if ready.problem and not problem:
             problem = _problem_inside(policy, ready.problem)
         stamp, nested_tokens = with_tables(policy, found, stamp, dependencies.tokens)
-        # An equal share of the cost for each entry: a hit saves no more than that.
-        shared = seconds / len(ids), ceil(dependencies.statements / len(ids))
-        entries.append(PendingEntry(found.key, stamp, nested_tokens, shared[0], ready, lifetime, shared[1]))
+        entries.append(PendingEntry(found.key, stamp, nested_tokens, seconds_each, ready, lifetime, statements_each))
         results[found.key] = FlightResult(
             stamps[each],
             dependencies.tokens,
             ready.serialized,
-            seconds / len(ids),
+            seconds_each,
             is_cacheable=not dependencies.problem,
             ends=lifetime.ends,
             problem=problem,
