@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from importlib.metadata import distributions
 from typing import Any, Final, Self
 from uuid import uuid4
 
@@ -22,12 +22,6 @@ BACKENDS: Final = {
     "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
     "ours": "cachedeco.backends.memcached.MemcachedCache",
     "redis": "django.core.cache.backends.redis.RedisCache",
-}
-OTHERS: Final[dict[str, dict[str, Any]]] = {
-    "another serializer": {"serializer": "json", "computes_rows": False},
-    "signed entries": {"signing_keys": ("a key of the tests, long enough",)},
-    "a field more": {"has_rank": True},
-    "another Django": {},
 }
 ROUNDS: Final = 5
 # What `call` computes in one release: the bulk function once for both ids, the nested call not at all.
@@ -68,17 +62,22 @@ class Fleet:
         return told["result"]
 
 
-@cache
-def another_python() -> str | None:
-    """Return an interpreter of this project with another feature release of Django; None if there is none."""
-    look = "import django; print(*django.VERSION[:2])"
-    for name in (".venv", ".venv-second"):
-        python = ROOT / name / "bin" / "python"
-        if python.exists():
-            version = subprocess.run([python, "-c", look], capture_output=True, text=True, check=True).stdout
-            if tuple(map(int, version.split())) != django.VERSION[:2]:
-                return str(python)
-    return None
+def another_python() -> str:
+    """Return an interpreter of this project with another feature release of Django; empty if there is none."""
+    for folder in ROOT.glob(".venv*/lib/python*/site-packages"):
+        for found in distributions(name="Django", path=[str(folder)]):
+            if found.version.split(".")[:2] != django.__version__.split(".")[:2]:
+                return str(folder.parents[2] / "bin" / "python")
+    return ""
+
+
+ANOTHER_PYTHON: Final = another_python()
+OTHERS: Final[dict[str, dict[str, Any]]] = {
+    "another serializer": {"serializer": "json", "computes_rows": False},
+    "signed entries": {"signing_keys": ("a key of the tests, long enough",)},
+    "a field more": {"has_rank": True},
+    **({"another Django": {}} if ANOTHER_PYTHON else {}),  # the second suite installs one
+}
 
 
 # Which server it is hardly matters to what two fleets do to each other.
@@ -98,12 +97,8 @@ def test_each_fleet_keeps_its_entries_and_every_invalidation_reaches_both(caches
 
     The defect: 19 computations in 20 calls, as each overwrote the entries of the other.
     """
-    options, python = OTHERS[other], sys.executable
-    if other == "another Django":
-        found = another_python()
-        if found is None:
-            pytest.skip("there is no other Django here: make second-suite installs one")
-        python = found
+    options = OTHERS[other]
+    python = ANOTHER_PYTHON if other == "another Django" else sys.executable
     rows = options.get("computes_rows", True)
     one, another = Release("one", caches, computes_rows=rows), Release("another", caches)._replace(**options)
     with Fleet.of(one) as first, Fleet.of(another, python) as second:
