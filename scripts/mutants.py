@@ -7,7 +7,7 @@ Do the tests find as many small defects after a rewrite of the code as they did 
     python scripts/mutants.py compare before.json after.json
 
 Run it by the Python that has the development tools, `.venv/bin/python`. A mutant is one change of an operator, a
-condition, a constant, a result, a call or the end of a loop in the code of keys, invalidation and the miss path. It is
+condition, a constant, a result, a call or the end of a loop in the packages of keys, invalidations and misses. It is
 known by its function and by its number among that function's sites of the same kind, so that it is found again where
 modules, functions and variables have other names. `map.json` says which:
 
@@ -48,13 +48,9 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "cachedeco"
-GROUPS = {
-    "keys": "keys encoders expressions dependencies namespaces rows",
-    "invalidation": "invalidation transactions journal receivers relations",
-    "miss path": "keeping computing flights leases entries nesting batch bulk refreshing",
-}
+DRAWN = ["keys", "invalidation", "tracking", "loading"]  # packages
 # What takes long: simulated schedules and histories, storms, suites that run suites, servers that hang and die.
-SKIPPED = "schedules|storm|clubsite|histories|kit_sample|fault_matrix|many_callers|processes|plugin_apart"
+SKIPPED = "schedules|storm|clubsite|histories|samples|fault_matrix|many_callers|processes"
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "*.reach.json"
 )
@@ -225,7 +221,8 @@ def draw(seed: int, count: int) -> Results:
     """Draw mutants, from each module in proportion to its sites."""
     random = Random(seed)
     pools: dict[str, list[tuple[int, Site]]] = {}
-    for module in " ".join(GROUPS.values()).split():
+    for path in sorted(path for package in DRAWN for path in (ROOT / PACKAGE / package).glob("[!_]*.py")):
+        module = f"{path.parent.name}.{path.stem}"
         every = [pair for sites in sites_of(path_of(module)).values() for pair in enumerate(sites)]
         pools[module] = [pair for pair in every if _compiles(module, pair[1])]
     total = sum(map(len, pools.values()))
@@ -254,7 +251,7 @@ def _compiles(module: str, site: Site) -> bool:
 
 def _recorded(module: str, ordinal: int, site: Site) -> dict[str, Any]:
     return {
-        "group": next(group for group, modules in GROUPS.items() if module in modules.split()),
+        "group": module.partition(".")[0],
         "module": module,
         "qualname": site.scope,
         "operator": site.operator,
@@ -538,7 +535,7 @@ def tell(*words: object) -> None:
 
 def report(results: Results) -> None:
     """Print the figures, and what was not killed."""
-    for group in [*GROUPS, ""]:
+    for group in [*DRAWN, ""]:
         counts = Counter(each["status"] for each in results.values() if group in {"", each["group"]})
         tell(f"{group or 'all':14}", *(f"{status} {number}" for status, number in sorted(counts.items())))
     for number, each in results.items():
