@@ -1,4 +1,4 @@
-"""The admin: saving here sends the signals that invalidate, so a public page changes at once."""
+"""The admin: what is saved here is on the public pages at once."""
 
 from django.contrib import admin
 

@@ -1,10 +1,9 @@
-"""Connect what has to be connected once, when the site starts."""
-
-from importlib import import_module
+"""Connect what is connected once, when the site starts."""
 
 from django.apps import AppConfig
 
 from cachedeco import add_hook
+from clubs import tally
 
 
 class ClubsConfig(AppConfig):
@@ -13,7 +12,5 @@ class ClubsConfig(AppConfig):
     name = "clubs"
 
     def ready(self) -> None:
-        """Connect the signal receiver, and count what the cache does for each request."""
-        import_module("clubs.invalidation")
-        tally = import_module("clubs.tally")
+        """Count what the cache does for each request."""
         add_hook(tally.record)

@@ -15,8 +15,7 @@ def move_class(club_class: ClubClass) -> None:
     Save *club_class* at the day and hour that it has been given.
 
     The check comes after the save, as a check of many rows must: then it sees them as they would
-    be. By that time the signal has asked for the invalidation, which waits for the commit; the
-    error takes back both.
+    be. By that time an invalidation waits for the commit; the error takes back both.
 
     Raises:
         DoubleBookingError: If its trainer gives another class at that hour.

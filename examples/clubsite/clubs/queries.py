@@ -47,7 +47,7 @@ class ClubLink(NamedTuple):
 
 
 @cached_query(
-    timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[rows(ClubClass, club="{club}"), Trainer]
+    timeout=A_DAY, key="{club.pk}", depends_on=[rows(Club, pk="{club.pk}"), rows(ClubClass, club="{club}"), Trainer]
 )
 def club_classes(club: Club) -> QuerySet[ClubClass]:
     """Return the classes of *club* in the order of the week, with their trainers."""
@@ -55,7 +55,7 @@ def club_classes(club: Club) -> QuerySet[ClubClass]:
     return classes.order_by("weekday", "start_time", "pk")
 
 
-@cached_query(timeout=A_DAY, key="{club.pk}", namespace="club:{club.pk}", depends_on=[rows(ClubClass, club="{club}")])
+@cached_query(timeout=A_DAY, key="{club.pk}", depends_on=[rows(Club, pk="{club.pk}"), rows(ClubClass, club="{club}")])
 def club_statistics(club: Club) -> Statistics:
     """Return how much *club* does in a week."""
     length = ExpressionWrapper(F("end_time") - F("start_time"), output_field=DurationField())
@@ -72,8 +72,7 @@ def club_statistics(club: Club) -> Statistics:
     timeout=A_DAY,
     key="{club.pk}",
     vary=timezone.localdate,
-    namespace="club:{club.pk}",
-    depends_on=[rows(Closure, club="{club}")],
+    depends_on=[rows(Club, pk="{club.pk}"), rows(Closure, club="{club}")],
 )
 def next_closure(club: Club) -> Closure | None:
     """Return the closure that *club* is in or has ahead of it, None if there is none planned."""

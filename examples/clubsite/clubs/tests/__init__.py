@@ -1,1 +1,1 @@
-"""Three ways to test a site that caches, and what its signals have to get right."""
+"""Three ways to test a site that caches, and what its invalidations have to get right."""
