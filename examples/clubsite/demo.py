@@ -146,20 +146,7 @@ class Story:
         self.visitor.get(CLUB)
         self.visitor.get(TIMETABLE)
         self.site.run_elsewhere(RENAME_TRAINERS)
-        after = self.visitor.get(CLUB)
-        self.report.show(
-            after,
-            *unexpected(after, queries=OWN + 1, hit=2, miss=1, stored=1, error=0),
-            *self.unexpected_calls(after, club_classes="miss", club_statistics="hit", next_closure="hit"),
-            *unless("Renamed" in after.page, "Expected the trainers' new names on the page."),
-        )
-        timetable = self.visitor.get(TIMETABLE)
-        self.report.show(
-            timetable,
-            *unexpected(timetable, hit=1, miss=1, error=0),
-            *unless("Renamed" in timetable.page, "Expected the trainers' new names in the timetable."),
-        )
-        self.visitor.get(OTHER_CLUB)
+        self.show_new_names(self.visitor.get(CLUB), "Renamed")
 
     def psql(self) -> None:
         """Rename all trainers again, past Django: a trigger records it, and the deliverer invalidates."""
@@ -184,19 +171,7 @@ class Story:
             sleep(PAUSE_SECONDS)
             after = self.visitor.get(CLUB)
         self.report.note(f"UPDATE by {program}, page new after {perf_counter() - began:.2f} s")
-        self.report.show(
-            after,
-            *unexpected(after, queries=OWN + 1, hit=2, miss=1, stored=1, error=0),
-            *self.unexpected_calls(after, club_classes="miss", club_statistics="hit", next_closure="hit"),
-            *unless("Coach Renamed" in after.page, f"Expected the new names within {DELIVERY_SECONDS} s."),
-        )
-        timetable = self.visitor.get(TIMETABLE)
-        self.report.show(
-            timetable,
-            *unexpected(timetable, hit=1, miss=1, error=0),
-            *unless("Coach Renamed" in timetable.page, "Expected the trainers' new names in the timetable."),
-        )
-        self.visitor.get(OTHER_CLUB)
+        self.show_new_names(after, "Coach Renamed")
 
     def renamed_club(self) -> None:
         """Rename the club in the admin."""
@@ -258,6 +233,22 @@ class Story:
             *unless("gives another class at that hour" in refused.page, "Expected the page to say why."),
         )
         self.show_hit(CLUB, page=before.page)
+
+    def show_new_names(self, after: Answer, name: str) -> None:
+        """Compare the page of a club and the timetable with what they should be once all trainers have new names."""
+        self.report.show(
+            after,
+            *unexpected(after, queries=OWN + 1, hit=2, miss=1, stored=1, error=0),
+            *self.unexpected_calls(after, club_classes="miss", club_statistics="hit", next_closure="hit"),
+            *unless(name in after.page, "Expected the trainers' new names on the page."),
+        )
+        timetable = self.visitor.get(TIMETABLE)
+        self.report.show(
+            timetable,
+            *unexpected(timetable, hit=1, miss=1, error=0),
+            *unless(name in timetable.page, "Expected the trainers' new names in the timetable."),
+        )
+        self.visitor.get(OTHER_CLUB)
 
     def show_hit(self, path: str, page: str | None = None) -> None:
         """Fetch a page of which everything should be stored, and compare it with what it was before."""
