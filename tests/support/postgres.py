@@ -5,11 +5,10 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.servers import HOST, Server, ServerError, program_path
+from tests.support.servers import HOST, DatabaseServer, ServerError, program_path
 
 INSTALL = "apt-get install --yes postgresql"
 USER = "storm"
@@ -31,9 +30,9 @@ SETTINGS = {
 }
 
 
-class PostgreSQL(Server):
+class PostgreSQL(DatabaseServer):
     """
-    A PostgreSQL whose data survive `stop()`, `kill()` and `restart()`, and end with the block or the process.
+    A PostgreSQL with one empty database.
 
     It refuses to be root's, so root starts it as Debian's user `postgres`. Whoever can reach the port can log in.
     """
@@ -41,29 +40,10 @@ class PostgreSQL(Server):
     # It becomes the server, with the same process id, once it has given up being root.
     program = "setpriv"
 
-    def __init__(self) -> None:
-        """Make a server that is not started yet."""
-        super().__init__()
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def __exit__(self, *exception: object) -> None:
-        """Stop the server and remove its data."""
-        super().__exit__(*exception)
-        if self._directory is not None:
-            self._directory.cleanup()
-            self._directory = None
-
     @property
     def location(self) -> str:
         """The server's address as psycopg wants it."""
         return f"postgresql://{USER}@{HOST}:{self.port}/{DATABASE}"
-
-    def start(self) -> None:
-        """Start the server and return when it answers; the first time, make its data."""
-        if self._directory is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="cachedeco-postgresql-", ignore_cleanup_errors=True)
-            self._make_data(self._directory.name)
-        super().start()
 
     def stop(self) -> None:
         """End the server at once, as a power failure would: the next start repairs what has to be."""
@@ -98,21 +78,11 @@ class PostgreSQL(Server):
         is_ready = len(lines) > 7 and lines[3] == str(port) and lines[7].strip() == "ready"
         return int(lines[0]) if is_ready else 0
 
-    def _data(self) -> str:
-        if self._directory is None:
-            msg = "This PostgreSQL has no data before its first start()."
-            raise ServerError(msg)
-        return str(Path(self._directory.name, "data"))
-
-    def _make_data(self, directory: str) -> None:
+    def _command_that_makes_data(self, directory: str) -> list[str]:
         if os.geteuid() == 0:
             shutil.chown(directory, SYSTEM_USER, pwd.getpwnam(SYSTEM_USER).pw_gid)
         options = ["--auth=trust", "--no-sync", "--no-locale", "--encoding=UTF8", f"--username={USER}"]
-        command = [program_path(self.program), *_as_system_user(), _program("initdb"), *options, "-D", self._data()]
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-        if done.returncode:
-            msg = f"initdb failed: {done.stdout}{done.stderr}"
-            raise ServerError(msg)
+        return [program_path(self.program), *_as_system_user(), _program("initdb"), *options, "-D", self._data()]
 
     def _signal_all(self, number: signal.Signals) -> None:
         """Signal the server and its children, which are in groups of their own."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import IO, ClassVar, Self
 
 HOST = "127.0.0.1"
@@ -174,6 +175,44 @@ class Server(ABC):
                 continue
             return False
         return False
+
+
+class DatabaseServer(Server):
+    """A database whose data survive `stop()`, `kill()` and `restart()`, and end with the block or the process."""
+
+    def __init__(self) -> None:
+        """Make a server that is not started yet."""
+        super().__init__()
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop the server and remove its data."""
+        super().__exit__(*exception)
+        if self._directory is not None:
+            self._directory.cleanup()
+            self._directory = None
+
+    def start(self) -> None:
+        """Start the server and return when it answers; the first time, make its data."""
+        if self._directory is None:
+            prefix = f"cachedeco-{type(self).__name__.lower()}-"
+            self._directory = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+            command = self._command_that_makes_data(self._directory.name)
+            done = subprocess.run(command, cwd=self._directory.name, capture_output=True, text=True, check=False)
+            if done.returncode:
+                msg = f"{' '.join(command)} failed: {done.stdout}{done.stderr}"
+                raise ServerError(msg)
+        super().start()
+
+    @abstractmethod
+    def _command_that_makes_data(self, directory: str) -> list[str]:
+        """Return a command that makes the data of an empty database below a directory."""
+
+    def _data(self) -> str:
+        if self._directory is None:
+            msg = f"{self.program} has no data before its first start()."
+            raise ServerError(msg)
+        return str(Path(self._directory.name, "data"))
 
 
 class Memcached(Server):
