@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from cachedeco.functions.spec import all_specs
+from cachedeco.checks.views import decorated_functions
 from cachedeco.runtime import conf
 from cachedeco.storage.store import servers_of
 
@@ -19,6 +19,7 @@ PYMEMCACHE: Final = "django.core.cache.backends.memcached.PyMemcacheCache"
 PYLIBMC: Final = "django.core.cache.backends.memcached.PyLibMCCache"
 REDIS: Final = "django.core.cache.backends.redis.RedisCache"
 DJANGO_REDIS: Final = "django_redis.cache.RedisCache"
+DJANGO_VALKEY: Final = "django_valkey.cache.ValkeyCache"
 LOCMEM: Final = "django.core.cache.backends.locmem.LocMemCache"
 DUMMY: Final = "django.core.cache.backends.dummy.DummyCache"
 DATABASE: Final = "django.core.cache.backends.db.DatabaseCache"
@@ -30,12 +31,16 @@ TIMEOUTS: Final = {
     PYLIBMC: ("connect_timeout", "receive_timeout"),
     REDIS: ("socket_connect_timeout", "socket_timeout"),
     DJANGO_REDIS: ("SOCKET_CONNECT_TIMEOUT", "SOCKET_TIMEOUT"),
+    DJANGO_VALKEY: ("SOCKET_CONNECT_TIMEOUT", "SOCKET_TIMEOUT"),
 }
 # The option that names the serializer, and the serializer that checks a signature before it unpickles.
 SERIALIZERS: Final = {
     "serde": "cachedeco.backends.serializers.SignedSerde",
     "serializer": "cachedeco.backends.serializers.SignedSerializer",
 }
+# The backends of other packages, which take the options of django-redis.
+CLIENTS: Final = (DJANGO_REDIS, DJANGO_VALKEY)
+NESTED_OPTIONS: Final = ("CONNECTION_POOL_KWARGS", "REDIS_CLIENT_KWARGS", "BASE_CLIENT_KWARGS")
 RETRIES: Final = ("retry_on_timeout", "retry_on_error", "retry")
 FEW_ENTRIES: Final = 1000
 DEFAULT_ENTRIES: Final = 300  # Django's own
@@ -48,6 +53,7 @@ class Cache:
         """Read the entry; if its backend can't be imported, it is of no kind, and Django reports the error."""
         self.alias = alias
         self.options: Mapping[str, Any] = entry.get("OPTIONS") or {}
+        self.location: object = entry.get("LOCATION", "")
         self.servers = servers_of(entry)
         # Django accepts it beside OPTIONS, too.
         self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
@@ -93,7 +99,8 @@ def timeouts(cache: Cache) -> Iterator[CheckMessage]:
 
 def swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that hides lost writes."""
-    for backend, name in ((OURS, "ignore_exc"), (PYMEMCACHE, "ignore_exc"), (DJANGO_REDIS, "IGNORE_EXCEPTIONS")):
+    hiding = ((OURS, "ignore_exc"), (PYMEMCACHE, "ignore_exc"), *((each, "IGNORE_EXCEPTIONS") for each in CLIENTS))
+    for backend, name in hiding:
         if cache.is_one_of(backend) and cache.options.get(name):
             yield Warning(
                 f"The client of cache {cache.alias!r} has {name}=True: a lost write is not reported.",
@@ -117,7 +124,7 @@ def several_memcached(cache: Cache) -> Iterator[CheckMessage]:
 def repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that may send one token twice."""
     given = [name for name in RETRIES if _retries(cache.option(name))]
-    if cache.is_one_of(REDIS, DJANGO_REDIS) and given:
+    if cache.is_one_of(REDIS, DJANGO_REDIS, DJANGO_VALKEY) and given:
         yield Warning(
             f"The client of cache {cache.alias!r} has {given[0]}: it may send the same token twice, and the second one"
             " brings back what was invalidated between them.",
@@ -128,14 +135,33 @@ def repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
 
 def replicas(cache: Cache) -> Iterator[CheckMessage]:
     """Refuse replicas: a token read from one may be older than the invalidation."""
-    is_sharded = "Shard" in str(cache.options.get("CLIENT_CLASS", ""))
-    if cache.is_one_of(REDIS, DJANGO_REDIS) and len(cache.servers) > 1 and not is_sharded:
+    reason = _reason_for_replicas(cache) if cache.is_one_of(REDIS, *CLIENTS) else ""
+    if reason:
         yield Error(
-            f"Cache {cache.alias!r} has {len(cache.servers)} servers: Django reads from the replicas, where an"
-            " invalidation may not have arrived.",
-            hint="Give cached functions an alias of their own, whose LOCATION is the primary alone.",
+            f"Cache {cache.alias!r} {reason}, where an invalidation may not have arrived.",
+            hint="Give cached functions an alias of their own, whose LOCATION is the primary alone; behind Sentinel, "
+            "one URL with ?is_master=1, and not the SentinelClient.",
             id="cachedeco.E006",
         )
+
+
+def _reason_for_replicas(cache: Cache) -> str:
+    """Return by which of its settings a cache reads from replicas; empty if by none."""
+    client = str(cache.options.get("CLIENT_CLASS", ""))
+    if len(cache.servers) > 1 and "Shard" not in client and "Cluster" not in client:
+        return f"has {len(cache.servers)} servers: Django reads from the replicas"
+    if "Sentinel" in client and isinstance(cache.location, str):
+        return f"has the client {client}, which reads from the replicas"
+    for url in map(str, cache.servers):
+        if re.search(r"[?&]is_master=(0|false|no|f|n)\b", url, re.IGNORECASE):
+            return "has a URL with is_master=0, and reads from a replica"
+        if "sentinel" in url.partition("://")[0].lower():
+            return f"has a {url.partition('://')[0]}:// URL, whose client may read from replicas"
+    for place in (cache.options, *(cache.options.get(name, {}) for name in NESTED_OPTIONS)):
+        for name, value in place.items():
+            if re.search("replica|slave|load_balancing", str(name), re.IGNORECASE) and value:
+                return f"has the option {name}, and reads from replicas"
+    return ""
 
 
 def own_memory(cache: Cache) -> Iterator[CheckMessage]:
@@ -203,7 +229,7 @@ def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage
 def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check for databases whose transactions let nothing be stored, or end behind Django's back."""
     # Not only those that functions name: the transactions of a thread count on all databases.
-    aliases = sorted(connections) if all_specs() else []
+    aliases = sorted(connections) if decorated_functions() else []
     return [
         *(message for alias in aliases for message in _check_autocommit(alias)),
         *(message for alias in aliases for message in _check_atomic_requests(alias)),

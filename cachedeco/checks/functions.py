@@ -10,8 +10,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from cachedeco.checks.views import decorated_functions
 from cachedeco.functions.base import find_view_of, is_under_classmethod
-from cachedeco.functions.spec import all_specs
 from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.runtime import conf
 from cachedeco.tracking.watcher import is_watched
@@ -33,7 +33,7 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
             hint=f"DATABASES has {', '.join(connections)}.",
             id="cachedeco.E005",
         )
-        for spec in all_specs()
+        for spec in decorated_functions()
         if spec.options["using"] not in connections
     ]
     return databases + [
@@ -42,7 +42,7 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
             hint="Add the alias there: an invalidation of a namespace would not reach the function.",
             id="cachedeco.E004",
         )
-        for spec in all_specs()
+        for spec in decorated_functions()
         if spec.options["cache"] is not None and spec.options["cache"] not in aliases
     ]
 
@@ -56,7 +56,7 @@ def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
             hint="Swap the two decorators: put ours above @classmethod.",
             id="cachedeco.E009",
         )
-        for spec in all_specs()
+        for spec in decorated_functions()
         if is_under_classmethod(spec)
     ]
 
@@ -71,7 +71,7 @@ def check_views(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
             hint="Cache a function outside the class, which takes what it needs.",
             id="cachedeco.E011",
         )
-        for spec in all_specs()
+        for spec in decorated_functions()
         if (view := find_view_of(spec)) is not None
     ]
 
@@ -85,7 +85,7 @@ def check_languages(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
         return []  # reported by E001
     if varies_always or not settings.USE_I18N or LOCALE_MIDDLEWARE not in settings.MIDDLEWARE:
         return []
-    names = [f"{spec.name}()" for spec in all_specs() if not spec.options["vary"]]
+    names = [f"{spec.name}()" for spec in decorated_functions() if not spec.options["vary"]]
     if not names or len(settings.LANGUAGES) < 2:  # noqa: PLR2004 -- one language is the same for all
         return []
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
@@ -104,7 +104,7 @@ def check_languages(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
 def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check that the models of `depends_on` exist."""
     messages: list[CheckMessage] = []
-    for spec in all_specs():
+    for spec in decorated_functions():
         for dependency in spec.dependencies:
             try:
                 dependency.resolve()
@@ -118,7 +118,7 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
 def check_parts(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
     """Check that every process which writes knows the fields by which functions depend on rows."""
     messages: list[CheckMessage] = []
-    for spec in all_specs():
+    for spec in decorated_functions():
         for dependency in spec.dependencies:
             with suppress(TypeError):  # reported by E008
                 model, field = dependency.resolve()

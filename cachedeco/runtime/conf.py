@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.runtime.validation import PARSERS, UNSET, ModeName, Refresher, Unset
+from cachedeco.runtime.validation import PARSERS, UNSET, ModeName, Refresher, Unset, remedy_for
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,7 +79,11 @@ class Settings:
             msg = f"CACHEDECO is a {type(raw).__name__}; it takes a dict."
             raise ImproperlyConfigured(msg)
         known = [field.name for field in fields(cls)]
-        faults = [f"CACHEDECO has no setting {name!r}; it has {', '.join(known)}." for name in raw if name not in known]
+        faults = [
+            f"CACHEDECO has no setting {name!r}; {remedy_for(str(name).upper(), known)}"
+            for name in raw
+            if name not in known
+        ]
         values: dict[str, Any] = {}
         for name in raw:
             if name in known:

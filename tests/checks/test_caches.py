@@ -41,6 +41,17 @@ DjangoRedis.__module__, DjangoRedis.__qualname__ = "django_redis.cache", "RedisC
 DJANGO_REDIS = f"{__name__}.DjangoRedis"
 
 
+class DjangoValkey:
+    """The same for django-valkey."""
+
+
+DjangoValkey.__module__, DjangoValkey.__qualname__ = "django_valkey.cache", "ValkeyCache"
+DJANGO_VALKEY = f"{__name__}.DjangoValkey"
+SERVICE = "redis://mymaster/0"
+SENTINEL = {"CLIENT_CLASS": "django_redis.client.SentinelClient", "SENTINELS": [("10.0.0.1", 26379)]}
+BALANCED = {"load_balancing_strategy": "round_robin"}
+
+
 class IsolationLevel(Enum):
     """As psycopg has it."""
 
@@ -208,11 +219,25 @@ def test_client_whose_url_says_that_it_repeats_writes_is_w006(given: str, expect
             },
             [],
         ),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": SERVICE, "OPTIONS": SENTINEL}, ["E006"]),
+        ({"BACKEND": DJANGO_VALKEY, "LOCATION": SERVICE, "OPTIONS": SENTINEL}, ["E006"]),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": [f"{SERVICE}?is_master=1"], "OPTIONS": SENTINEL}, []),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": f"{SERVICE}?is_master=1"}, []),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": f"{SERVICE}?db=1&is_master=0"}, ["E006"]),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": [f"{SERVICE}?is_master={n}" for n in (1, 0)]}, ["E006"]),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": "redis+sentinel://10.0.0.1:26379/mymaster"}, ["E006"]),
+        ({"BACKEND": REDIS, "LOCATION": URL, "OPTIONS": {"read_from_replicas": True}}, ["E006"]),
+        ({"BACKEND": REDIS, "LOCATION": URL, "OPTIONS": {"read_from_replicas": False}}, []),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": URL, "OPTIONS": {"SLAVE_READ": True}}, ["E006"]),
+        ({"BACKEND": DJANGO_REDIS, "LOCATION": URL, "OPTIONS": {"REDIS_CLIENT_KWARGS": BALANCED}}, ["E006"]),
+        ({"BACKEND": DJANGO_VALKEY, "LOCATION": [URL, URL]}, ["E006"]),
+        ({"BACKEND": PYMEMCACHE, "LOCATION": [URL, URL]}, ["W005"]),
+        ({"BACKEND": OURS, "LOCATION": [ONE, ONE]}, []),
     ],
 )
 def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str], settings: Any) -> None:
-    """Several servers of a Redis alias are replicas to read from, unless the client shards."""
-    waits = {**SOCKET_WAITS, "CONNECTION_POOL_KWARGS": SOCKET_WAITS}
+    """Each way to read from replicas is one; a client that shards, and the primary behind Sentinel, are none."""
+    waits = {**SOCKET_WAITS, **WAITS, "CONNECTION_POOL_KWARGS": SOCKET_WAITS}
 
     assert expected == found(settings, **{**entry, "OPTIONS": {**waits, **entry.get("OPTIONS", {})}})
 

@@ -24,7 +24,7 @@ from asgiref.sync import async_to_sync
 
 import cachedeco
 from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
-from cachedeco.checks import caches, functions, private_api
+from cachedeco.checks import caches, functions, names, private_api, views
 from cachedeco.checks import settings as settings_checks
 from cachedeco.functions.options import always
 from cachedeco.keys import encoders
@@ -229,9 +229,12 @@ def test_settings_table_is_the_settings() -> None:
     assert settings == [(unquoted(name), evaluated(default)) for name, _, default in table]
 
 
+CHECKS = (settings_checks, names, views, functions, caches, private_api, outbox_checks)
+
+
 def test_checks_table_is_the_checks() -> None:
     """The table of system checks has every id that our checks can give."""
-    sources = "".join(map(inspect.getsource, (settings_checks, functions, caches, private_api, outbox_checks)))
+    sources = "".join(map(inspect.getsource, CHECKS))
     ids = sorted(set(re.findall(r"cachedeco\.[CDEIW]\d{3}", sources)))
     [table] = tables_under(REFERENCE, "System checks")
 

@@ -154,8 +154,9 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("REFRESH", "threads", "the value is 'threads'; it takes one of 'caller', 'thread', 'task'"),
         ("REFRESH", None, "the value is None; it takes one of"),
         ("REFRESH", [], r"the value is \[\]"),
-        ("MODES", "on", "CACHEDECO has no setting 'MODES'; it has MODE, ALIASES, "),
-        (7, "on", "CACHEDECO has no setting 7"),
+        ("MODES", "on", "CACHEDECO has no setting 'MODES'; did you mean 'MODE'?"),
+        ("time_out", "on", "CACHEDECO has no setting 'time_out'; did you mean 'TIMEOUT'?"),
+        (7, "on", "CACHEDECO has no setting 7; it takes MODE, ALIASES, "),
     ],
 )  # fmt: skip
 def test_setting_at_fault_is_named(name: Any, value: object, message: str) -> None:
