@@ -6,7 +6,7 @@ the cache again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os import urandom
 from typing import Final, NamedTuple
 
@@ -85,12 +85,14 @@ def deliver(invalidations: Sequence[Invalidation]) -> None:
     delay(try_to_deliver(invalidations))
 
 
-def try_to_deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+def try_to_deliver(
+    invalidations: Sequence[Invalidation], recorded: Collection[Invalidation] = ()
+) -> list[Invalidation]:
     """Call `attempt()`; if it is interrupted, put all into the retry queue: any of them may not have arrived."""
     try:
         return attempt(invalidations)
     except BaseException:  # a KeyboardInterrupt, or gevent's Timeout; the store catches what the cache raises
-        delay(invalidations, pauses=False)
+        delay(invalidations, recorded, pauses=False)
         raise
 
 
@@ -129,17 +131,22 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
     return [chunk[key] for key in failed_keys]
 
 
-def delay(invalidations: Sequence[Invalidation], *, pauses: bool = True) -> None:
+def delay(
+    invalidations: Sequence[Invalidation], recorded: Collection[Invalidation] = (), *, pauses: bool = True
+) -> None:
     """
     Put invalidations into the retry queue: this process bypasses the cache until it has delivered them.
 
     Args:
         invalidations: Those that the cache has not acknowledged.
 
+        recorded: Those that the recorder delivers if this process does not.
+
         pauses: Whether there is a pause before that: the cache has failed, and its command was not just interrupted.
     """
     queues: dict[str, dict[str, PendingInvalidation]] = defaultdict(dict)
-    for store, key, lifetime in invalidations:
-        queues[store.alias][key] = PendingInvalidation(store.function, lifetime)
+    for each in invalidations:
+        pending = PendingInvalidation(each.store.function, each.lifetime, is_recorded=each in recorded)
+        queues[each.store.alias][each.key] = pending
     for alias, queue in queues.items():
         retry_queue.enqueue(alias, queue, pauses=pauses)

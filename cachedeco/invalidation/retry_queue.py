@@ -22,6 +22,7 @@ from cachedeco.storage.store import Store
 BATCH_SIZE: Final = 1000
 # How often a cache that answers may refuse an invalidation before it is lost: with the pauses between, half a minute.
 MOST_REFUSALS: Final = 5
+RECORDED: Final = "the outbox has recorded it, and a deliverer sends it if this process does not"
 
 
 def enqueue(alias: str, invalidations: Mapping[str, PendingInvalidation], *, pauses: bool) -> None:
@@ -95,7 +96,7 @@ def _count_refusals(breaker: Breaker, refused: Mapping[str, PendingInvalidation]
         pending.refusals += 1
     lost = {key: pending for key, pending in refused.items() if pending.refusals >= MOST_REFUSALS}
     breaker.acknowledge(lost)
-    _emit_each("invalidation_lost", breaker.alias, lost)
+    _emit_lost(breaker.alias, lost)
     return len(lost) < len(refused)
 
 
@@ -108,9 +109,16 @@ def deliver_at_exit() -> None:
             breaker.allows_request(Store(breaker.alias).probe)
             lost = breaker.queue.copy()
             breaker.acknowledge(lost)
-            _emit_each("invalidation_lost", breaker.alias, lost)
+            _emit_lost(breaker.alias, lost)
 
 
 def _emit_each(kind: Kind, alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
     for key, pending in invalidations.items():
-        emit(Event(kind, pending.function, key, alias))
+        reason = RECORDED if pending.is_recorded and kind == "invalidation_delayed" else ""
+        emit(Event(kind, pending.function, key, alias, reason=reason))
+
+
+def _emit_lost(alias: str, invalidations: Mapping[str, PendingInvalidation]) -> None:
+    """Emit that this process drops invalidations; those that a recorder has are not lost."""
+    lost = {key: pending for key, pending in invalidations.items() if not pending.is_recorded}
+    _emit_each("invalidation_lost", alias, lost)

@@ -5,10 +5,9 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as CheckWarning
-from django.db import connections
 
 from cachedeco.outbox.delivery import tables
-from cachedeco.outbox.models import Row
+from cachedeco.outbox.models import Row, has_table
 
 
 @register(Tags.database)
@@ -25,5 +24,5 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[C
             id="cachedeco.W010",
         )
         for alias in databases or ()
-        if alias in tables() and Row._meta.db_table not in connections[alias].introspection.table_names()  # noqa: SLF001
+        if alias in tables() and not has_table(alias)
     ]

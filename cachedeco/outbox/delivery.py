@@ -28,6 +28,7 @@ class Report(NamedTuple):
     delivered: int = 0  #: rows that a cache acknowledged in this run
     replayed: int = 0  #: invalidations that were delivered again
     waiting: int = 0  #: rows that still wait for a cache
+    failed: int = 0  #: databases whose rows could not be read or marked
 
 
 def tables() -> list[str]:
@@ -91,7 +92,7 @@ class Deliverer:
             emit(Event("error", reason=f"The outbox of database {using!r} can't be delivered", error=error))
             connections[using].close_if_unusable_or_obsolete()
             self._require_replay(forgetful)
-            return Report()
+            return Report(failed=1)
         return Report(delivered, replayed, waiting + lost)
 
     def _expand(self, using: str) -> None:

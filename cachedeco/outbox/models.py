@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     Rows = models.QuerySet[Row]
 
 
+def has_table(using: str) -> bool:
+    """Ask the database whether it has the table."""
+    return Row._meta.db_table in connections[using].introspection.table_names()  # noqa: SLF001 -- Django documents it
+
+
 def rows(using: str) -> "Rows":
     """Return all rows of a database."""
     return Row._default_manager.using(using)  # noqa: SLF001 -- Django's documented name

@@ -52,7 +52,8 @@ def record(using: str, several: Sequence[Invalidation]) -> None:
 
 def deliver(items: list[RecordedInvalidation]) -> None:
     """Deliver the invalidations of one transaction, and mark those that arrived, by one UPDATE or DELETE."""
-    failed = invalidations.try_to_deliver([each.invalidation for each in items])
+    recorded = {each.invalidation for each in items if each.row}
+    failed = invalidations.try_to_deliver([each.invalidation for each in items], recorded)
     lost = set(failed)
     using = items[0].using
     # A row has no pk if the database does not return it. In a transaction managed by hand there is no commit yet, or an
@@ -65,7 +66,7 @@ def deliver(items: list[RecordedInvalidation]) -> None:
         pass_interrupt(error)
         _tell_failure("The outbox can't note that an invalidation has arrived", items[0].invalidation, error)
     finally:
-        invalidations.delay(failed)
+        invalidations.delay(failed, recorded)
 
 
 def _insert(

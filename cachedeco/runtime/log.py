@@ -17,13 +17,16 @@ _INVALIDATION_TEXTS: dict[str, str] = {
         " until they time out."
     ),
 }
+# Where something delivers it besides this process, which the reason says.
+_RECORDED_TEXT = "Invalidation of %s in cache %r was not acknowledged: old values of %s may be served for a while;"
 
 
 def log(event: Event) -> None:
     """Log failures as warnings; delayed and lost invalidations, and failed audits, as errors."""
     if event.kind in _INVALIDATION_TEXTS:
         functions = event.function or "the functions under this namespace"
-        logger.error(_INVALIDATION_TEXTS[event.kind], event.key, event.cache, functions, exc_info=event.error)
+        text = f"{_RECORDED_TEXT} {event.reason}." if event.reason else _INVALIDATION_TEXTS[event.kind]
+        logger.error(text, event.key, event.cache, functions, exc_info=event.error)
     elif event.kind == "inconsistent":
         logger.error(
             "A call of %r was served a value that had changed without an invalidation: %s (key %r, cache %r).",

@@ -50,6 +50,7 @@ class PendingInvalidation:
     lifetime: float | None  #: seconds that a token of this key lives, None for ever
     queued_at: float = field(default_factory=lambda: monotonic())  # noqa: PLW0108 -- looked up at the call: tests replace it
     refusals: int = 0  #: times that the cache answered, and refused it
+    is_recorded: bool = False  #: whether a recorder, such as the outbox, delivers it if this process does not
 
     def is_expired(self) -> bool:
         """

@@ -7,10 +7,14 @@ from io import StringIO
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.test import override_settings
+from pytest_django import Settings
 
+from cachedeco.outbox import delivery, models
 from cachedeco.outbox.models import Row, rows
 from tests.outbox.conftest import Clock
-from tests.outbox.sites import ALIAS, name_of, waiting_and_done
+from tests.outbox.sites import ALIAS, drop_table, make_table, name_of, waiting_and_done
 from tests.support.backends import Commands
 from tests.support.faults import faulty
 from tests.support.stored import whole
@@ -77,6 +81,61 @@ def test_database_without_outbox_is_refused() -> None:
     """Those that have one are named."""
     with pytest.raises(CommandError, match="Database 'other' has no outbox; it is in outbox"):
         said("--database", "other")
+
+
+@pytest.mark.parametrize("options", [[], ["--loop"], ["--database", ALIAS]], ids=" ".join)
+def test_database_without_the_table_is_refused(options: list[str]) -> None:
+    """Nothing could be delivered, and nothing would say so: the error names the database, and what to run."""
+    drop_table(Row)
+    try:
+        with pytest.raises(CommandError, match=f"Database '{ALIAS}' has no table .*migrate .* --database {ALIAS}"):
+            said(*options)
+    finally:
+        make_table(Row)
+
+
+def test_one_database_of_several_without_the_table_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others can be delivered by their names."""
+    settings.DATABASE_ROUTERS = []
+    monkeypatch.setattr(models, "has_table", lambda alias: alias != "other")
+
+    with pytest.raises(CommandError, match=rf"'other' has no table.*the others with.* --database {ALIAS}"):
+        said()
+
+
+def test_router_that_refuses_the_table_everywhere_is_told(settings: Settings) -> None:
+    """There is nothing to deliver from."""
+    settings.DATABASE_ROUTERS = ["tests.outbox.sites.Nowhere"]
+
+    with pytest.raises(CommandError, match="No database has an outbox"):
+        said()
+
+
+def test_database_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that can't be read are not the same as no rows; the loop goes on, and tells once."""
+
+    def fail(*_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(delivery, "rows", fail)
+    monkeypatch.setattr(models, "has_table", fail)
+
+    with pytest.raises(CommandError, match="The outbox of 1 of the databases could not be delivered"):
+        said()
+    with faulty("get_many", before=stopping_at(3)):
+        assert "0 delivered, 0 replayed, 0 waiting.\n" == said("--loop", "--every", "0.001")
+
+
+def test_mode_in_which_nothing_is_delivered_is_told() -> None:
+    """A deliverer with the settings of tests would do nothing, in silence."""
+    err = StringIO()
+
+    with override_settings(CACHEDECO={"MODE": "off"}):
+        call_command("cachedeco", "deliver", stdout=StringIO(), stderr=err)
+
+    assert "mode is 'off' in these settings: nothing is delivered" in err.getvalue()
 
 
 @pytest.mark.parametrize(

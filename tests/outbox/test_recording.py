@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Namespace
+from cachedeco.invalidation import retry_queue
 from cachedeco.outbox.models import Row
 from cachedeco.testing import capture_events
 from tests.models import Club
@@ -212,6 +213,28 @@ def test_row_of_a_lost_invalidation_waits(pk: int) -> None:
         Namespace("club", pk).invalidate(using=ALIAS)
 
     assert (1, 1) == waiting_and_done()
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_recorded_invalidation_is_not_called_lost(
+    is_recorded: bool,  # noqa: FBT001
+    pk: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log of a process that can't deliver says that the outbox will; without a row it says that it is lost."""
+    if not is_recorded:
+        drop_table(Row)
+
+    with capture_events() as events, faulty(unreachable=True):
+        with transaction.atomic(using=ALIAS):
+            name_of.invalidate(pk)
+        retry_queue.deliver_at_exit()
+
+    make_table(Row)
+    kinds = [event.kind for event in events if event.kind.startswith("invalidation_")]
+    text = "".join(record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert ["invalidation_delayed", *([] if is_recorded else ["invalidation_lost"])] == kinds
+    assert (is_recorded, not is_recorded) == ("the outbox has recorded it" in text, "and is lost" in text)
 
 
 def test_table_that_is_missing_breaks_nothing(pk: int) -> None:

@@ -2,12 +2,15 @@
 
 import signal
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from cachedeco.runtime.modes import current_mode
 
 if TYPE_CHECKING:
     from cachedeco.outbox.delivery import Deliverer, Report
@@ -84,10 +87,16 @@ class Command(BaseCommand):
     def _deliver(self, options: dict[str, Any]) -> None:
         from cachedeco.outbox.delivery import Deliverer, tables
 
+        if not tables():
+            msg = "No database has an outbox: a router's allow_migrate() refuses 'cachedeco_outbox' everywhere."
+            raise CommandError(msg)
         unknown = sorted(set(options["database"] or ()).difference(tables()))
         if unknown:
             msg = f"Database {unknown[0]!r} has no outbox; it is in {', '.join(tables())}."
             raise CommandError(msg)
+        _require_tables(options["database"] or tables())
+        if current_mode() == "off":
+            self.stderr.write("cachedeco's mode is 'off' in these settings: nothing is delivered.")
         with _until_signal(loop=options["loop"]) as stop:
             deliverer = Deliverer(options["database"], options["batch"], lambda: stop.is_set)
             if options["loop"]:
@@ -97,6 +106,9 @@ class Command(BaseCommand):
 
     def _once(self, report: "Report") -> None:
         self.stdout.write(_format_report(report))
+        if report.failed:
+            msg = f"The outbox of {report.failed} of the databases could not be delivered: the log has the error."
+            raise CommandError(msg)
         if report.waiting:
             msg = "Not everything could be delivered; the rows wait for the next run."
             raise CommandError(msg)
@@ -121,6 +133,29 @@ class Command(BaseCommand):
             before = report
             listener.wait(every, stop)
         listener.close()
+
+
+def _require_tables(databases: Sequence[str]) -> None:
+    """
+    Refuse to run without the table.
+
+    Raises:
+        CommandError: A database does not have it. One that can't be asked may come back while the command runs.
+    """
+    from cachedeco.outbox.models import Row, has_table
+
+    missing = []
+    for alias in databases:
+        with suppress(DatabaseError):
+            missing += [] if has_table(alias) else [alias]
+    if missing:
+        others = "".join(f" --database {alias}" for alias in databases if alias not in missing)
+        msg = (
+            f"Database {missing[0]!r} has no table {Row._meta.db_table!r}: run manage.py migrate cachedeco_outbox "  # noqa: SLF001 -- Django documents it
+            f"--database {missing[0]}; or keep the table out of it by a router's allow_migrate()"
+            f"{f', or deliver the others with{others}' if others else ''}."
+        )
+        raise CommandError(msg)
 
 
 def _format_report(report: "Report") -> str:
