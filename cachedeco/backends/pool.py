@@ -17,9 +17,10 @@ from time import monotonic
 from typing import Any, Final, NamedTuple, cast
 
 from pymemcache.client.base import Client, Key
-from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
+from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
+from cachedeco.storage.writers import Acknowledged
 
 # C's `struct linger`: on close, wait 0 seconds for unsent bytes, and discard them.
 _AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -82,17 +83,20 @@ class Connection(Client):
         self._connect()
         return cast("socket", self.sock)
 
-    def store_each(self, command: bytes, items: Sequence[Item]) -> list[bool]:
-        """Carry out `set` or `add` for each item, in one send; return whether each was stored."""
+    def store_each(self, command: bytes, items: Sequence[Item]) -> Acknowledged:
+        """Carry out `set` or `add` for each item, in one send; return whether each was stored, and a refusal."""
         commands = []
         for key, (data, flags), expire in items:
             name = self.check_key(key, self.key_prefix)
             commands.append(b"%b %b %d %d %d\r\n%b\r\n" % (command, name, flags, expire, len(data), data))
         lines = self._misc_cmd(commands, _STORE_EACH, noreply=False)
-        if not _STORED_OR_NOT.issuperset(lines):
-            # A server may send more than one line for a refusal.
-            self.close()
-        return [line == b"STORED" for line in lines]
+        results = Acknowledged(line == b"STORED" for line in lines)
+        for line in lines:
+            if line not in _STORED_OR_NOT:
+                # A server may send more than one line for a refusal.
+                self.close()
+                results.error = MemcacheServerError(line.decode(errors="replace"))
+        return results
 
     def _misc_cmd(
         self,

@@ -64,7 +64,7 @@ class Serde(Protocol):
 
 
 class FailedKeys(list[str]):
-    """The keys that were not stored, and the error, if a server was unreachable."""
+    """The keys that were not stored, and the error, if a server was unreachable or refused a value."""
 
     error: Exception | None = None
 
@@ -180,6 +180,7 @@ class Ring:
                 except MemcachedError as error:
                     results.error = results.error or error
                 else:
+                    results.error = results.error or stored.error
                     for place, is_stored in zip(chunk, stored, strict=True):
                         results[place] = is_stored
         return results
@@ -234,7 +235,7 @@ class Ring:
             self._log_lost_write(operation, error)
             return lost
 
-    def _store_some(self, server: Server, command: str, operation: str, items: Sequence[Item]) -> list[bool]:
+    def _store_some(self, server: Server, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
         try:
             return server.run(operation, lambda one: one.store_each(command.encode(), items), writes=True)
         except MemcachedError as error:

@@ -22,6 +22,11 @@ UNSTORABLE: Final = "The value can't be stored"
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
 )
+TOO_LARGE: Final = (
+    "The value is not stored: its entry has {:.1f} MB, and is too large for the cache. Memcached takes 1 MB, unless "
+    "its option -I says otherwise, and Redis 512 MB. Return less, or compress: by serializer=, or in the OPTIONS of "
+    "the cache"
+)
 UNSEEN_COMMIT: Final = "it may contain what a transaction has written that is managed by hand"
 
 OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
@@ -200,6 +205,12 @@ def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized
     return data, None if timeout is None else timeout + max(policy.max_stale, RETENTION)
 
 
+def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) -> None:
+    """Emit that an entry is too large for the cache: as an error, and so in the log, at the first time."""
+    reason = TOO_LARGE.format(size / 1_000_000)
+    policy.emit("error" if policy.advice.is_first(TOO_LARGE) else "unstored", key, reason=reason, error=error)
+
+
 def write_entries(batches: Sequence[WriteBatch]) -> None:
     """Send entries to the cache, those of a batch together."""
     with ExitStack() as failures:  # runs each callback, even if one raises
@@ -218,6 +229,9 @@ def _write(policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item]) 
             policy.emit("stored", key)
         else:
             failed_keys.append(key)
+    if written.error is not None and failed_keys:
+        failed = [(len(data), key) for key, data, _ in entries if key in failed_keys]
+        _emit_too_large(policy, *max(failed), written.error)
     for (key, _, _), is_written in zip(marks, written[len(entries) :], strict=True):
         if not is_written:  # by a full cache: without it, callers would wait for a leader that has ended
             policy.store.delete(key)

@@ -36,6 +36,7 @@ OF_CACHES: Final = frozenset(
 )
 # The server has answered, and refused one command: too large an object, say, or no memory left.
 REFUSED_COMMANDS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
+TOO_LARGE: Final = ("too large", "TooBig", "invalid bulk length")
 # A MemcacheServerError by its base class, but the server has closed the connection.
 CLOSED_CONNECTIONS: Final = frozenset({"MemcacheUnexpectedCloseError"})
 # No server is there, which fails at once: redis-py has a ConnectionError of its own.
@@ -222,6 +223,12 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
         return True
     names = _names_of(error)
     return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & CLOSED_CONNECTIONS))
+
+
+def is_too_large(error: Exception) -> bool:
+    """Tell whether a server has refused a value for its size: in the words of memcached, pylibmc or Redis."""
+    text = f"{type(error).__name__} {error}"
+    return bool(_names_of(error)) and any(words in text for words in TOO_LARGE)
 
 
 def is_foreign(error: Exception, backend: type) -> bool:

@@ -18,7 +18,14 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import is_interrupt
-from cachedeco.storage.breaker import breakers, is_foreign, is_outage, is_refused_at_once, record_failure
+from cachedeco.storage.breaker import (
+    breakers,
+    is_foreign,
+    is_outage,
+    is_refused_at_once,
+    is_too_large,
+    record_failure,
+)
 from cachedeco.storage.connections import connection
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
@@ -107,9 +114,13 @@ class Store:
             self._record_success()
         return added
 
-    def set_each(self, items: Sequence[Item]) -> list[bool]:
-        """Store each value; tell for each whether the cache has acknowledged it."""
-        return [False] * len(items) if self._breaker_refuses() else self._write(items)
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """
+        Store each value; tell for each whether the cache has acknowledged it.
+
+        That a value is too large is the error of the result, and no event: the caller knows its size.
+        """
+        return Acknowledged([False] * len(items)) if self._breaker_refuses() else self._write(items)
 
     def set_tokens(self, items: Sequence[Item]) -> list[bool]:
         """
@@ -131,22 +142,24 @@ class Store:
             breaker.allows_request(self.probe)
         return written
 
-    def _write(self, items: Sequence[Item]) -> list[bool]:
+    def _write(self, items: Sequence[Item]) -> Acknowledged:
         """Store values, and report the result to the breaker."""
-        written: list[bool] = []
+        written = Acknowledged()
         for chunk in self.chunks(items):
             try:
                 acknowledged = self.write_unguarded(chunk)
             except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
                 self.pass_on(error)
-                self._record_failure("Writing failed", chunk[0][0], error)
                 acknowledged = Acknowledged([False] * len(chunk))
-            else:
-                if acknowledged.error is not None:
-                    failed = chunk[acknowledged.index(False)][0]
-                    self._record_failure("Writing failed", failed, acknowledged.error)
-                elif all(acknowledged):
+                acknowledged.error = error
+            if acknowledged.error is None:
+                if all(acknowledged):
                     self._record_success()
+            elif is_too_large(acknowledged.error):
+                written.error = acknowledged.error
+            else:
+                failed = chunk[acknowledged.index(False)][0]
+                self._record_failure("Writing failed", failed, acknowledged.error)
             written += acknowledged
         return written
 

@@ -6,7 +6,7 @@ bytes in the form that the cache's own `set()` gives them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import DatabaseCache
@@ -23,6 +23,9 @@ from cachedeco.storage.redis_connections import RedisConnections
 
 #: Whole key, value, and whole seconds or None for ever.
 Item = tuple[str, bytes, int | None]
+
+
+LARGEST_IN_REDIS: Final = 512 * 2**20 - 64  # its default proto-max-bulk-len; a pickle of bytes has a few bytes more
 
 
 class Acknowledged(list[bool]):
@@ -123,7 +126,7 @@ class _LocalMemoryWriter:
 
 
 class _RedisWriter:
-    """Writes to a RedisCache: all commands in one send, then all answers."""
+    """Writes to a RedisCache: all commands in one send, then all answers. A value too large for Redis is not sent."""
 
     def __init__(self, connections: RedisConnections) -> None:
         self._connections = connections
@@ -137,13 +140,20 @@ class _RedisWriter:
         return self._store_each(items)
 
     def _store_each(self, items: Sequence[Item], *options: str) -> Acknowledged:
-        from redis.exceptions import ResponseError
+        from redis.exceptions import DataError, ResponseError
 
+        results = Acknowledged()
+        # Redis closes the connection in the middle of such a value, as if it were out of reach.
+        fits = [len(value) <= LARGEST_IN_REDIS for _, value, _ in items]
+        if not all(fits):
+            sent = iter(self._store_each([item for item, fit in zip(items, fits, strict=True) if fit], *options))
+            results += [fit and next(sent) for fit in fits]
+            results.error = DataError("the value is too large for Redis")
+            return results
         commands = [
             ("SET", key, pickle_bytes(value), *(() if seconds is None else ("EX", seconds)), *options)
             for key, value, seconds in items
         ]
-        results = Acknowledged()
 
         def store(connection: Any) -> None:
             connection.send_packed_command(connection.pack_commands(commands))

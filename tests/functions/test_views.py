@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import wraps
+from http.cookies import SimpleCookie
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import RequestFactory
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django.views.generic import ListView, TemplateView
 from rest_framework.decorators import api_view
@@ -274,3 +277,40 @@ def test_check_names_methods_that_ignore_their_view(views: ModuleType) -> None:
 def test_check_is_silent_without_one() -> None:
     """What no view has is no fault."""
     assert [] == check_views()
+
+
+OF_ONE_VISITOR: dict[str, Callable[[], object]] = {
+    "HttpRequest": HttpRequest,
+    "WSGIRequest": lambda: RequestFactory().get("/"),
+    "DRF Request": lambda: Request(RequestFactory().get("/")),
+    "session": SessionStore,
+    "cookies": SimpleCookie,
+    "response": HttpResponse,
+    "view": View,
+    "lazily a request": lambda: SimpleLazyObject(lambda: RequestFactory().get("/")),
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "argument": {},
+    "template": {"key": "{given}"},
+    "key": {"key": lambda given: [given]},
+    "vary": {"vary": lambda given: {"part": given}},
+    "namespace": {"namespace": "club:{given}", "ignore": ("given",), "key": lambda: 1},
+}
+
+
+@pytest.mark.parametrize("make", OF_ONE_VISITOR.values(), ids=OF_ONE_VISITOR)
+@pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
+def test_advice_about_what_belongs_to_one_visitor_leads_to_no_leak(
+    make: Callable[[], object], options: dict[str, Any]
+) -> None:
+    """Who does what the error says never lets it into a key, nor leaves it out of one."""
+
+    @cached_query(**options)
+    def answer(given: object) -> int:
+        return id(given)
+
+    with pytest.raises(TypeError) as caught:
+        answer(make())
+
+    for leak in ("ignore=", "register_key_type", "__cache_key__", "vary="):
+        assert leak not in str(caught.value)
