@@ -1,6 +1,6 @@
 """Caching decorators for Django: exact invalidation, one command a hit, and tests that never meet the cache."""
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def __getattr__(name: str) -> object:
     pytest imports this package in every project that has it installed, for its plugin: that must not import Django.
     """
     if name == "__version__":
-        return metadata.version("cachedeco")
+        from importlib.metadata import version  # as long to import as all of Python's own start
+
+        return version("cachedeco")
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -13,7 +13,7 @@ import inspect
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from importlib import import_module, metadata
+from importlib import import_module
 from types import CodeType, SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -361,4 +361,6 @@ def _asks_hooks_at_rollback() -> bool:
 
 def _version_of(owner: str) -> str:
     """Return the installed version of a distribution, or that of Python."""
-    return platform.python_version() if owner == "Python" else metadata.version(owner)
+    from importlib.metadata import version  # slow to import, and asked where something is wrong
+
+    return platform.python_version() if owner == "Python" else version(owner)
