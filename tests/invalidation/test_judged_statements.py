@@ -33,6 +33,7 @@ from django.db.models import (
     When,
     Window,
 )
+from django.db.models.base import ModelBase
 from django.db.models.functions import (
     Cast,
     Coalesce,
@@ -48,12 +49,12 @@ from django.db.models.functions import (
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
+import tests.models
 from tests.models import (
     Club,
     ClubClass,
     Fan,
     League,
-    Lineup,
     Match,
     Member,
     Player,
@@ -63,7 +64,6 @@ from tests.models import (
     SportsClub,
     Squad,
     Trainee,
-    UuidThing,
     YouthSquad,
 )
 from tests.support import judging
@@ -73,23 +73,9 @@ from tests.support.judging import JudgedConnection, difference
 on_database = pytest.mark.django_db
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.UTC)
-MODELS = [
-    Club,
-    ClubClass,
-    Fan,
-    League,
-    Lineup,
-    Match,
-    Member,
-    Player,
-    Scarf,
-    Skill,
-    SportsClub,
-    Squad,
-    Trainee,
-    UuidThing,
-]
-MODELS += [YouthSquad, User, Group, Permission, ContentType]
+MODELS = [each for each in vars(tests.models).values() if isinstance(each, ModelBase)]
+MODELS = [each for each in MODELS if each._meta.managed and not each._meta.proxy]
+MODELS += [User, Group, Permission, ContentType]
 
 LOOKUPS: dict[Any, dict[str, object]] = {
     models.CharField: dict.fromkeys(
