@@ -141,30 +141,17 @@ class Trial:
 
 
 @calls
-def test_exception_at_any_point_of_a_hit_leaves_nothing_behind(reader: Backend, how: str) -> None:  # noqa: ARG001
-    """It reaches the caller; the next calls are hits, on connections without an answer to come."""
-    trial = Trial(how)
+@pytest.mark.parametrize("act", ["hit", "miss"])
+def test_exception_at_any_point_of_a_call_leaves_nothing_behind(reader: Backend, how: str, act: str) -> None:  # noqa: ARG001
+    """It reaches the caller; the next calls are hits, or compute at once and store, on connections that are clean."""
+    trial, is_miss = Trial(how), act == "miss"
     faults, other = defaultdict(list), trial.stored()
 
-    for number, attempt in trial.interrupt_each_point(trial.stored, trial.call):
+    prepare = (lambda: next(trial.numbers)) if is_miss else trial.stored
+    for number, attempt in trial.interrupt_each_point(prepare, trial.call):
         faults[attempt.fell] += ["it is swallowed"] if attempt.is_swallowed else []
         faults[attempt.fell] += trial.faults_after(other, may_compute=False)
-        faults[attempt.fell] += trial.faults_after(number, may_compute=False)
-
-    assert {} == {fell: found for fell, found in faults.items() if found}
-    assert trial.points > FEWEST_POINTS
-
-
-@calls
-def test_exception_at_any_point_of_a_miss_leaves_nothing_behind(reader: Backend, how: str) -> None:  # noqa: ARG001
-    """It reaches the caller; the next call computes at once, and stores."""
-    trial = Trial(how)
-    faults, other = defaultdict(list), trial.stored()
-
-    for number, attempt in trial.interrupt_each_point(lambda: next(trial.numbers), trial.call):
-        faults[attempt.fell] += ["it is swallowed"] if attempt.is_swallowed else []
-        faults[attempt.fell] += trial.faults_after(other, may_compute=False)
-        faults[attempt.fell] += trial.faults_after(number, may_compute=True)
+        faults[attempt.fell] += trial.faults_after(number, may_compute=is_miss)
 
     assert {} == {fell: found for fell, found in faults.items() if found}
     assert trial.points > FEWEST_POINTS

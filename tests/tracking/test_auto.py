@@ -126,11 +126,16 @@ def exists() -> Any:
     return Member.objects.exists()
 
 
+def answer_to(sql: str) -> Any:
+    """Return the one value that a text gives."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
 def raw() -> Any:
     """Read by a text."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM tests_member")
-        return cursor.fetchone()[0]
+    return answer_to("SELECT count(*) FROM tests_member")
 
 
 def raw_query_set() -> Any:
@@ -659,13 +664,8 @@ def test_read_of_a_table_without_a_model_is_not_stored() -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS odd_table (n integer)")
 
-    def odd() -> Any:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM odd_table")
-            return cursor.fetchone()[0]
-
     try:
-        cached = auto(odd)
+        cached = auto(lambda: answer_to("SELECT count(*) FROM odd_table"))
         with heard("unstored", "advice") as events:
             cached()
         assert ("odd_table" in events[0].reason, 1) == (True, len(events))  # nor is it told that it has read nothing
@@ -676,9 +676,7 @@ def test_read_of_a_table_without_a_model_is_not_stored() -> None:
 
 def in_function_of_the_database() -> Any:
     """Read what a function of the database gives."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pragma_table_info('tests_club')")
-        return cursor.fetchone()[0]
+    return answer_to("SELECT count(*) FROM pragma_table_info('tests_club')")
 
 
 def test_read_of_an_unknown_function_is_not_stored() -> None:

@@ -90,6 +90,15 @@ def write_and_read_elsewhere(branch: Branch) -> None:
     in_thread(work)
 
 
+def value_beside_a_write(cached: CachedQuery[[], Any], branch: Branch) -> Any:
+    """Call, and take the branch, while another thread commits before the first read of the second table."""
+    branch.reads_skills = True
+    branch.between = lambda: write_and_read_elsewhere(branch)
+    value = cached()
+    branch.between = lambda: None
+    return value
+
+
 def assert_right_from_now_on(cached: CachedQuery[..., Any]) -> None:
     """Fail if a value of the past was left, or what is computed next is not stored."""
     assert ["new"] == cached()
@@ -105,14 +114,11 @@ def test_block_whose_branch_is_taken_for_the_first_time(branch: Branch, level: s
     branch.level = LEVELS[level]
     cached = auto(branch.in_block)
     cached()
-    branch.reads_skills = True
-    branch.between = lambda: write_and_read_elsewhere(branch)
     cached.invalidate()
 
     sees_new = level == "committed" and connections[branch.alias].vendor == "postgresql"
     with heard("unstored") as events:
-        value = cached()
-    branch.between = lambda: None
+        value = value_beside_a_write(cached, branch)
 
     assert (["new"] if sees_new else ["old"]) == value
     assert sees_new or "tests_skill" in events[0].reason
@@ -127,11 +133,8 @@ def test_block_on_mariadb_whose_branch_is_taken_for_the_first_time(engine: Engin
     with connected(branch.alias, {**engine.settings, "OPTIONS": {"isolation_level": level}}):
         cached = auto(branch.in_block)
         cached()
-        branch.reads_skills = True
-        branch.between = lambda: write_and_read_elsewhere(branch)
         cached.invalidate()
-        value = cached()
-        branch.between = lambda: None
+        value = value_beside_a_write(cached, branch)
 
         assert (["old"] if level == "repeatable read" else ["new"]) == value
         assert ["new"] == cached()
@@ -168,12 +171,9 @@ def test_open_cursor_keeps_the_past_on_sqlite_alone(branch: Branch) -> None:
     """A loop over iterator(): SQLite keeps its snapshot meanwhile, others do not; the value is right either way."""
     cached = auto(branch.in_cursor)
     cached()
-    branch.reads_skills = True
-    branch.between = lambda: write_and_read_elsewhere(branch)
     cached.invalidate()
 
-    value = cached()
-    branch.between = lambda: None
+    value = value_beside_a_write(cached, branch)
 
     assert (["old"] if connections[branch.alias].vendor == "sqlite" else ["new"]) == value
     assert_right_from_now_on(cached)
@@ -182,11 +182,8 @@ def test_open_cursor_keeps_the_past_on_sqlite_alone(branch: Branch) -> None:
 def test_write_between_the_token_and_the_statement(branch: Branch) -> None:
     """In autocommit a write after the first statement, and before the second, is in the value or ends the entry."""
     cached = auto(branch.read)
-    branch.reads_skills = True
-    branch.between = lambda: write_and_read_elsewhere(branch)
 
-    assert ["new"] == cached()
-    branch.between = lambda: None
+    assert ["new"] == value_beside_a_write(cached, branch)
     assert_right_from_now_on(cached)
 
 

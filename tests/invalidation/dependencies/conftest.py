@@ -1,4 +1,4 @@
-"""What tests of dependencies are given: the time at which Django starts."""
+"""What tests of dependencies are given: the time at which Django starts, and what is stored of squads."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,6 +7,8 @@ import pytest
 from django.apps import apps
 
 from cachedeco.invalidation import parts
+from tests.invalidation.dependencies.roster import made_squad, players_of
+from tests.models import Player
 
 Starting = Callable[[], AbstractContextManager[None]]
 
@@ -24,3 +26,14 @@ def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
             yield
 
     return start
+
+
+@pytest.fixture
+def pks() -> list[int]:
+    """Give the primary keys of three squads with a player each, of which the players are stored."""
+    squads = [made_squad(name) for name in ("North", "East", "South")]
+    for squad in squads:
+        Player.objects.create(name=f"{squad.name}er", squad=squad)
+    pks = [squad.pk for squad in squads]
+    assert [["Norther"], ["Easter"], ["Souther"]] == [players_of(pk) for pk in pks]
+    return pks

@@ -21,18 +21,6 @@ from tests.support.stored import bare_each
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def pks() -> list[int]:
-    """Give the primary keys of three squads with a player each, of which the players are stored."""
-    squads = [made_squad(name) for name in ("North", "East", "South")]
-    for squad in squads:
-        Player.objects.create(name=f"{squad.name}er", squad=squad)
-    pks = [squad.pk for squad in squads]
-    for pk in pks:
-        players_of(pk)
-    return pks
-
-
 @contextmanager
 def before_save(receive: Callable[..., object]) -> Iterator[None]:
     """Have a receiver of the user's called before a player is saved."""

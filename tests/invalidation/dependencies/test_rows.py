@@ -36,17 +36,6 @@ class Number(int, Enum):
     ZERO = 0
 
 
-@pytest.fixture
-def pks() -> list[int]:
-    """Give the primary keys of three squads with a player each, of which the players are stored."""
-    squads = [made_squad(name) for name in ("North", "East", "South")]
-    for squad in squads:
-        Player.objects.create(name=f"{squad.name}er", squad=squad)
-    pks = [squad.pk for squad in squads]
-    assert [["Norther"], ["Easter"], ["Souther"]] == [players_of(pk) for pk in pks]
-    return pks
-
-
 def player_of(pk: int) -> Player:
     """Return the player of a squad."""
     return Player.objects.get(squad_id=pk)
