@@ -17,7 +17,6 @@ What does not count
     may change without an invalidation: functions with `audit=False` or `nested=False`.
 """
 
-import reprlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -35,6 +34,7 @@ from cachedeco.loading.refreshing import find_key_mismatch
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Kind
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage import many_caches
 from cachedeco.storage.comparison import difference
 from cachedeco.storage.entries import Entry, decode_entry
@@ -222,7 +222,7 @@ def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: f
             value = serializer.loads(serializer.dumps(values[each]).data)  # as a hit would load it
             where = difference(entry.value, value)
             if where == "":  # the whole values differ
-                where = f"{reprlib.repr(entry.value)} and {reprlib.repr(value)}"
+                where = f"{repr_of(entry.value)} and {repr_of(value)}"
             elif where is not None and len(where) > LONGEST_DIFFERENCE:
                 where = f"{where[:LONGEST_DIFFERENCE]}..."
         except Exception as error:  # noqa: BLE001 -- a user's class may raise in __eq__ or __repr__

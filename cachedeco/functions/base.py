@@ -15,6 +15,7 @@ from cachedeco.functions.views import refuse_ignored_view
 from cachedeco.invalidation.delivery import invalidate
 from cachedeco.keys.signatures import forward_signature
 from cachedeco.runtime import modes
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import Stats, statistics
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.refusals import is_view
@@ -165,7 +166,7 @@ class CachedFunction(Generic[P, U]):
 
     def __repr__(self) -> str:
         """Show the name, and the object that it is bound to."""
-        bound = f" of {self._bound_args[0]!r}" if self._bound_args else ""
+        bound = f" of {repr_of(self._bound_args[0])}" if self._bound_args else ""
         return f"<{self._decorator} {self._spec.name}{bound}>"
 
     def __eq__(self, other: object) -> bool:
@@ -261,7 +262,7 @@ def _refuse_collisions(kind: type, spec: FunctionSpec) -> None:
     for name, value in attributes.items():
         if not name.startswith("__") and (hasattr(kind, name) or name in _OWN_ATTRIBUTES) and name not in copied:
             msg = (
-                f"{spec.name}() has an attribute {name!r} already, {value!r:.80}, which {kind.__name__}.{name} "
+                f"{spec.name}() has an attribute {name!r} already, {repr_of(value)}, which {kind.__name__}.{name} "
                 "would hide. Put the decorator that sets it above ours, or rename or delete the attribute."
             )
             raise TypeError(msg)

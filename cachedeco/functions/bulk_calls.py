@@ -25,6 +25,7 @@ from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage import many_caches
 from cachedeco.storage.keyspace import KeyFunctionError
@@ -110,7 +111,8 @@ class BulkSpec(NamedTuple):
         bound.apply_defaults()
         ids = bound.arguments[self.over]
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-            msg = f"{self.spec.name}() got {self.over}={ids!r}; it takes a collection of ids: [{ids!r}]."
+            given = repr_of(ids, self.over)
+            msg = f"{self.spec.name}() got {self.over}={given}; it takes a collection of ids: [{given}]."
             raise TypeError(msg)
         by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY
         position = self.over if by_name else list(self.signature.parameters).index(self.over)

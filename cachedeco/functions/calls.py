@@ -13,6 +13,7 @@ from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
+from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Err, Flow, arun, run
 from cachedeco.loading.lookup import Found, record_found
@@ -23,6 +24,7 @@ from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.tracking.collector import mark_unauditable
@@ -30,7 +32,6 @@ from cachedeco.tracking.collector import mark_unauditable
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
 
-LONGEST_ARGUMENTS: Final = 200  # characters in a repr
 NO_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
 
 
@@ -165,11 +166,10 @@ class BaseCall(Generic[U]):
         return hash(self._identity())
 
     def __repr__(self) -> str:
-        """Show the function's name and the arguments, cut to a readable length."""
+        """Show the function's name and the arguments: short, and without secrets."""
         args = self._function._bound_args + self._args  # noqa: SLF001 -- as above
-        text = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in self._kwargs.items())])
-        cut = text if len(text) <= LONGEST_ARGUMENTS else f"{text[:LONGEST_ARGUMENTS]}..."
-        return f"<call of {self._spec.name}({cut})>"
+        parameters = parameters_of(self._spec.source.function)
+        return f"<call of {self._spec.name}({format_arguments(parameters, args, self._kwargs)})>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the function, which is pickled by name, and the arguments."""

@@ -13,6 +13,7 @@ from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, wrap
 from cachedeco.functions.options import CacheOptions, add_option_docs, complete, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.functions.spec import build_spec
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage.serializers import ABSENT
 
 P = ParamSpec("P")
@@ -79,12 +80,13 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
     options_given: dict[str, Any] = dict(options)
     if isinstance(first, int | float | timedelta) and not isinstance(first, bool):
         if "timeout" in options_given:
-            msg = f"cached_query({first!r}, timeout={options_given['timeout']!r}) has two timeouts; give one."
+            both = f"{repr_of(first)}, timeout={repr_of(options_given['timeout'])}"
+            msg = f"cached_query({both}) has two timeouts; give one."
             raise TypeError(msg)
         options_given["timeout"], first = first, _NOTHING
     elif first is not _NOTHING and not (callable(first) or isinstance(first, classmethod | staticmethod)):
         msg = (
-            f"cached_query({first!r}): a positional argument is a timeout, in seconds or as a timedelta, or the "
+            f"cached_query({repr_of(first)}): a positional argument is a timeout, in seconds or as a timedelta, or the "
             "function; give all else by name, as in timeout=None."
         )
         raise TypeError(msg)

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, finalize, ref
 
 from cachedeco.runtime import statistics
+from cachedeco.runtime.reprs import repr_of
 
 # Names that no living function has: some hundred bytes each.
 MOST_UNUSED: Final = 1000
@@ -59,12 +60,12 @@ def name_of(function: Callable[..., Any], name: str | None) -> str:
     """
     if name is None and function.__name__ in {"<lambda>", "_"}:
         what = "A lambda" if function.__name__ == "<lambda>" else "A function called _"
-        msg = f"{what} has no name of its own ({function!r}): say name=, or write a def that has."
+        msg = f"{what} has no name of its own ({repr_of(function)}): say name=, or write a def that has."
         raise TypeError(msg)
     if name is None:
         return f"{function.__module__}.{function.__qualname__}"
     if not isinstance(name, str) or not name or "(" in name:
-        msg = f"name={name!r} for {function.__qualname__}(); it takes a text without '('."
+        msg = f"name={repr_of(name)} for {function.__qualname__}(); it takes a text without '('."
         raise TypeError(msg)
     return name
 

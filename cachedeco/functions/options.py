@@ -4,14 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature, cleandoc
 from sys import float_info
 from textwrap import dedent, indent
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_args, get_type_hints
 
 from django.db import DEFAULT_DB_ALIAS
 
 from cachedeco.keys.compiler import KeyOption, NamespaceOption
 from cachedeco.keys.dependencies import DependsOn
-from cachedeco.runtime.validation import UNSET, Seconds, Unset, fraction_of, remedy_for, seconds_of, span_of
+from cachedeco.runtime.reprs import describe, repr_of
+from cachedeco.runtime.validation import (
+    UNSET,
+    Seconds,
+    Unset,
+    check_arguments,
+    check_returns,
+    fraction_of,
+    remedy_for,
+    seconds_of,
+    span_of,
+)
 from cachedeco.storage.serializers import SerializerOption, check_serializer
 
 Timeout = Seconds | Callable[[Any], Seconds]
@@ -28,7 +39,8 @@ def always(_value: object) -> bool:
 def _kind(*kinds: type) -> Callable[[str, str, Any], None]:
     def check(function: str, option: str, value: object) -> None:
         if not isinstance(value, kinds) or isinstance(value, bool):
-            msg = f"{option}={value!r} for {function}(); it takes {' or '.join(kind.__name__ for kind in kinds)}."
+            taken = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+            msg = f"{option}={repr_of(value)} for {function}(); it takes {taken}."
             raise TypeError(msg)
 
     return check
@@ -36,7 +48,7 @@ def _kind(*kinds: type) -> Callable[[str, str, Any], None]:
 
 def _flag(function: str, option: str, value: object) -> None:
     if not isinstance(value, bool):
-        msg = f"{option}={value!r} for {function}(); it takes True or False."
+        msg = f"{option}={repr_of(value)} for {function}(); it takes True or False."
         raise TypeError(msg)
 
 
@@ -52,12 +64,18 @@ def _fraction(function: str, option: str, value: object) -> None:
 
 def _names(function: str, option: str, value: object) -> None:
     if isinstance(value, str):
-        msg = f"{option}={value!r} for {function}() is a text; it takes a sequence of names: ({value!r},)."
+        given = repr_of(value)
+        msg = f"{option}={given} for {function}() is a text; it takes a sequence of names: ({given},)."
+        raise TypeError(msg)
+    if not isinstance(value, list | tuple | set | frozenset):
+        msg = f"{option}={repr_of(value)} for {function}(); it takes a sequence of names: ('request',)."
         raise TypeError(msg)
 
 
-def _timeout(function: str, _option: str, value: Any) -> None:
-    if value is not UNSET and not callable(value) and seconds_of(value) == 0:
+def _timeout(function: str, option: str, value: Any) -> None:
+    if callable(value):
+        _predicate(function, option, value)
+    elif value is not UNSET and seconds_of(value, what=f"{option} for {function}()", or_callable=True) == 0:
         msg = (
             f"timeout=0 for {function}() would store nothing; use bypass(), or a callable that gives 0 for some values."
         )
@@ -65,10 +83,15 @@ def _timeout(function: str, _option: str, value: Any) -> None:
 
 
 def _exceptions(function: str, option: str, value: Any) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(kind, type) for kind in value):
-        msg = f"{option}={value!r} for {function}(); it takes a mapping of exceptions to timeouts: {{Http404: 60}}."
+    if not isinstance(value, Mapping):
+        taken = "a mapping of exceptions to timeouts: {Http404: 60}"
+        msg = f"{option}={repr_of(value)} for {function}(); it takes {taken}."
         raise TypeError(msg)
     for kind, timeout in value.items():
+        if not isinstance(kind, type):
+            given = describe(kind) if isinstance(kind, BaseException) else repr_of(kind)
+            msg = f"{option}= for {function}() names {given}, which is no class; it takes classes: {{Http404: 60}}."
+            raise TypeError(msg)
         if not issubclass(kind, Exception):
             msg = f"{option}= for {function}() names {kind.__name__}, which is no subclass of Exception."
             raise TypeError(msg)
@@ -79,17 +102,20 @@ def _exceptions(function: str, option: str, value: Any) -> None:
 
 def _beta(function: str, option: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{option}={value!r} for {function}(); it takes XFetch's beta: 0 for never, 1 to begin with."
+        msg = f"{option}={repr_of(value)} for {function}(); it takes XFetch's beta: 0 for never, 1 to begin with."
         raise TypeError(msg)
     if not 0 <= value <= float_info.max:
-        msg = f"{option}={value!r} for {function}(); it takes 0 or more."
+        msg = f"{option}={repr_of(value)} for {function}(); it takes 0 or more."
         raise ValueError(msg)
 
 
 def _predicate(function: str, option: str, value: object) -> None:
     if not callable(value):
-        msg = f"{option}={value!r} for {function}(); it takes a callable of the value."
+        msg = f"{option}={repr_of(value)} for {function}(); it takes a callable of the value."
         raise TypeError(msg)
+    what = f"{option} for {function}()"
+    check_returns(value, what=what)
+    check_arguments(value, None, what=what, advice="it is called with the value alone")
 
 
 def _leave_to_keys(_function: str, _option: str, _value: object) -> None:
@@ -208,7 +234,7 @@ def complete(options: Mapping[str, Any], decorator: str) -> dict[str, Any]:
     """
     for name in options:
         if name not in OPTIONS:
-            msg = f"{decorator}() has no option {name!r}; {remedy_for(name, OPTIONS)}"
+            msg = f"{decorator}() has no option {repr_of(name)}; {remedy_for(name, OPTIONS)}"
             raise TypeError(msg)
     return {**{name: option.default for name, option in OPTIONS.items()}, **options}
 

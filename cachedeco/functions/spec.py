@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.utils.decorators import method_decorator
 
 from cachedeco.functions.naming import key_name_of, name_of, take_names
@@ -29,6 +30,7 @@ from cachedeco.loading.lookup import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import UNSET, Unset, seconds_of, span_of
 from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.keyspace import Keyspace
@@ -75,7 +77,10 @@ class Source(NamedTuple):
         bound_args: tuple[object, ...] = ()
         while isinstance(function, partial | types.MethodType):
             if isinstance(function, partial) and function.keywords:
-                msg = f"{function!r} sets keyword arguments; decorate the function itself, or a def that calls it."
+                msg = (
+                    f"A partial of {repr_of(function.func)} sets keyword arguments; decorate the function itself, or a "
+                    "def that calls it."
+                )
                 raise TypeError(msg)
             function, bound_args = (
                 (function.func, (*function.args, *bound_args))
@@ -89,7 +94,7 @@ class Source(NamedTuple):
             )
             raise TypeError(msg)
         if type(function) is not types.FunctionType:
-            msg = f"cached_query can't decorate {function!r}; it takes a function or method."
+            msg = f"cached_query can't decorate {repr_of(function)}; it takes a function or method."
             raise TypeError(msg)
         refuse_view(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -197,6 +202,12 @@ class FunctionSpec:
             msg = (
                 f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['ALIASES'] = "
                 f"{list(settings.ALIASES)!r}: a namespace would not reach it. Add the alias there."
+            )
+            raise ImproperlyConfigured(msg)
+        if options["using"] not in connections:
+            msg = (
+                f"{self.name}() has using={options['using']!r}, which is not in DATABASES; it takes one of "
+                f"{', '.join(connections)}."
             )
             raise ImproperlyConfigured(msg)
         store = Store(alias, self.name)
@@ -323,7 +334,7 @@ def _signature_for_one_id(name: str, signature: Signature, over: str, ignore: Se
     kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
     if kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
         taken = ", ".join(map(str, parameters.values())) or "no parameters"
-        msg = f"over={over!r} for {name}(); it names the parameter that takes the ids, of these: {taken}."
+        msg = f"over={repr_of(over)} for {name}(); it names the parameter that takes the ids, of these: {taken}."
         raise TypeError(msg)
     if over in ignore or ONE_ID in ignore:
         msg = f"{name}() is over {over!r}, and ignore= names it too: all ids would share one entry."

@@ -16,8 +16,8 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
+from cachedeco.runtime.reprs import describe, shorten
 from cachedeco.runtime.templates import alters_data
-from cachedeco.runtime.validation import repr_of
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.store import Store
 
@@ -110,8 +110,8 @@ class Namespace:
         return self.path.startswith(TABLES)
 
     def __repr__(self) -> str:
-        """Show the path."""
-        return f"<Namespace {self.path}>"
+        """Show the path: short, and without secrets."""
+        return f"<Namespace {shorten(self.path)}>"
 
     def __eq__(self, paired: object) -> bool:
         """Compare by path."""
@@ -208,7 +208,7 @@ def part_of(value: object) -> str:
         return str(value)
     if isinstance(value, Model):
         if value.pk is None or value._state.adding:  # noqa: SLF001 -- Django documents _state for this
-            msg = f"{repr_of(value)} is not saved, so it names no namespace: save it first."
+            msg = f"{describe(value)} is not saved, so it names no namespace: save it first."
             raise TypeError(msg)
         return part_of(value.pk)
     if isinstance(value, Enum):
@@ -217,7 +217,7 @@ def part_of(value: object) -> str:
         return quote(value.isoformat(), safe="")
     if not isinstance(value, str | int | UUID):
         kinds = "str, int, UUID, date, datetime, enum members or rows"
-        msg = f"Namespace() can't take {repr_of(value)}; its parts are {kinds}."
+        msg = f"Namespace() can't take {describe(value)}; its parts are {kinds}."
         raise TypeError(msg)
     text = str(value)
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="surrogatepass")
@@ -246,5 +246,6 @@ def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
                     for key in namespace.token_keys(table_start if namespace.is_of_tables else start)
                 }
             )
-    msg = f"the callable of namespace= gave {value!r}; it must give a Namespace, or several: Namespace('club', 7)."
+    given = describe(value)
+    msg = f"the callable of namespace= gave {given}; it must give a Namespace, or several: Namespace('club', 7)."
     raise TypeError(msg)

@@ -21,6 +21,8 @@ from django.db.models import (
     UUIDField,
 )
 
+from cachedeco.runtime.reprs import repr_of
+
 ModelReference = type[Model] | str
 
 # Fields whose values have one text each, after to_python(): 1.0 and 1.00 are one Decimal with two texts, and a datetime
@@ -46,18 +48,18 @@ def model_of(reference: ModelReference) -> type[Model]:
     model: Any = reference
     if isinstance(reference, str):
         if reference.count(".") != 1:
-            msg = f"{reference!r} names no model; it takes 'app_label.Model'."
+            msg = f"{repr_of(reference)} names no model; it takes 'app_label.Model'."
             raise TypeError(msg)
         try:
             model = apps.get_model(reference)
         except LookupError as error:
-            msg = f"{reference!r} names no model: {error}"
+            msg = f"{repr_of(reference)} names no model: {error}"
             raise TypeError(msg) from error
     if not isinstance(model, type) or not issubclass(model, Model):
-        msg = f"{reference!r} is no model; it takes a model class or its name, 'app_label.Model'."
+        msg = f"{repr_of(reference)} is no model; it takes a model class or its name, 'app_label.Model'."
         raise TypeError(msg)
     if model._meta.abstract:
-        msg = f"{reference!r} is abstract and has no rows; name the models that are made of it."
+        msg = f"{repr_of(reference)} is abstract and has no rows; name the models that are made of it."
         raise TypeError(msg)
     concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment] # only an abstract one has none
     return concrete

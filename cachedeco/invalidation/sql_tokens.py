@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import describe
 
 Tokens = list[str]
 
@@ -97,7 +98,7 @@ def _text_of_part(part: Any) -> str:
     if part.format_spec in {"i", "q"}:
         text = text_of(part.value)
         if text is None:
-            msg = f"{part.value!r} is no SQL"
+            msg = f"{describe(part.value)} is no SQL"
             raise TypeError(msg)
         return text
     return "%s"

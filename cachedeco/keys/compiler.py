@@ -17,6 +17,7 @@ from cachedeco.invalidation.namespaces import Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, without_databases
 from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
+from cachedeco.runtime.reprs import repr_of
 
 KeyOption = str | Callable[..., object] | None
 NamespaceOption = Namespace | str | Callable[..., object]
@@ -142,7 +143,7 @@ class KeyPlan:
             inside += self.subject.part_source(field) if field else ""
         parts = inside.split(":")
         if not all(parts):
-            msg = f"namespace={template!r} has an empty part; write it as 'club:{{club.pk}}'."
+            msg = f"namespace={repr_of(template)} has an empty part; write it as 'club:{{club.pk}}'."
             raise ValueError(msg)
         return parts
 
@@ -241,7 +242,9 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str])
     parameters = subject.signature.parameters
     for name in ignore:
         if name not in parameters and name not in subject.free:
-            msg = f"ignore= names {name!r}, which {subject.name}() does not have; {subject.describe_parameters()}."
+            msg = (
+                f"ignore= names {repr_of(name)}, which {subject.name}() does not have; {subject.describe_parameters()}."
+            )
             raise TypeError(msg)
     if subject.over is not None and ONE_ID not in covered:
         msg = (

@@ -11,7 +11,8 @@ from django.db.models import Field, Model
 from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
-from cachedeco.keys.expressions import Expression, Subject, parse_template
+from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
+from cachedeco.runtime.reprs import repr_of, shorten
 
 
 class Rows(NamedTuple):
@@ -40,7 +41,7 @@ def rows(model: ModelReference, /, **field: str) -> Rows:
     """
     shown = _name_of(model)
     if len(field) != 1 or any("__" in name or not isinstance(text, str) for name, text in field.items()):
-        fields = ", ".join(f"{name}={text!r}" for name, text in field.items()) or "no field"
+        fields = ", ".join(f"{name}={repr_of(text)}" for name, text in field.items()) or "no field"
         msg = (
             f"rows({shown}, ...) has {fields}; it takes one field, without lookups, and a template: "
             f"rows({shown}, club='{{club.pk}}')."
@@ -74,12 +75,9 @@ class Dependency:
         self.pieces: list[tuple[str, Expression | None]] = []
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(item, tuple) and not isinstance(item, Rows):
-            model = _name_of(item[0]) if item else "Model"
-            field = item[1] if item[1:] and str(item[1]).isidentifier() else "field"
-            template = item[2] if item[2:] and isinstance(item[2], str) else f"{{{field}}}"
             msg = (
-                f"{self._label} has the tuple {item!r}; it takes a model, 'app_label.Model', or "
-                f"rows({model}, {field}={template!r})."
+                f"{self._label} has the tuple {repr_of(item)}; it takes a model, 'app_label.Model', or "
+                f"{_rows_for(subject, item)}."
             )
             raise TypeError(msg)
         if isinstance(item, Rows):
@@ -141,8 +139,10 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         TypeError, ValueError: As for `Dependency`, or *depends_on* is no sequence.
         ImproperlyConfigured: The app "cachedeco", which watches what is written, is not installed.
     """
-    if not isinstance(depends_on, list | tuple):
-        msg = f"depends_on={depends_on!r} for {subject.name}(); it takes a list: depends_on=[{_name_of(depends_on)}]."
+    if not isinstance(depends_on, list | tuple) or isinstance(depends_on, Rows):
+        given = _text_of(depends_on)
+        example = "" if depends_on is None else f": depends_on=[{given}]"
+        msg = f"depends_on={given} for {subject.name}(); it takes a list{example}."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
         msg = (
@@ -152,5 +152,26 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
     return [Dependency(subject, item) for item in depends_on if item != AUTO]
 
 
+def _rows_for(subject: Subject, item: tuple[object, ...]) -> str:
+    """Return the call of `rows()` that a tuple stands for: (ClubClass, "club"), (ClubClass, "club", "{club.pk}")."""
+    model, field, template = [*item, None, None, None][:3]
+    if not isinstance(model, type) and not (isinstance(model, str) and "." in model):
+        return "rows(Model, field='{field}')"
+    field = field if isinstance(field, str) and field.isidentifier() else "field"
+    template = template if isinstance(template, str) else f"{{{field}}}"
+    if subject.over is not None and template in {f"{{{field}}}", f"{{{subject.over}}}"}:
+        template = f"{{{ONE_ID}}}"
+    return f"rows({_name_of(model)}, {shorten(field)}={repr_of(template)})"
+
+
 def _name_of(item: object) -> str:
-    return item.__name__ if isinstance(item, type) else repr(item)
+    return item.__name__ if isinstance(item, type) else repr_of(item)
+
+
+def _text_of(depends_on: object) -> str:
+    """Return what was given instead of a list, as source text."""
+    if isinstance(depends_on, Rows):
+        return f"rows({_name_of(depends_on.model)}, {depends_on.field}={repr_of(depends_on.template)})"
+    if isinstance(depends_on, set | frozenset):
+        return ", ".join(map(_name_of, depends_on))
+    return _name_of(depends_on)

@@ -35,7 +35,7 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, empty
 from django.utils.safestring import SafeString
 
-from cachedeco.runtime.validation import repr_of
+from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
 # Before the alias of a database, behind a row; ";" ends it.
@@ -63,8 +63,8 @@ class KeyTypeError(TypeError):
     """A value can't be in a cache key: a fault in the key of a decorated function, or in its call."""
 
     def __init__(self, value: object, advice: str, *, shown: str = "") -> None:
-        """Describe the value; *shown* replaces its repr if that would be costly."""
-        self.what = shown or repr_of(value)
+        """Describe the value, by its class alone: the argument may be secret; *shown* says it in other words."""
+        self.what = shown or describe(value)
         self.advice = advice
         super().__init__(f"Can't encode {self.what} in a cache key; {advice}.")
 
@@ -107,7 +107,7 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     `__cache_key__(self)` instead, which returns the identity.
     """
     if not isinstance(cls, type) or not callable(identity):
-        msg = f"register_key_type() takes a class and a callable, not {cls!r} and {identity!r}."
+        msg = f"register_key_type() takes a class and a callable, not {repr_of(cls)} and {repr_of(identity)}."
         raise TypeError(msg)
     _encoders.pop(cls, None)
     _registered[cls] = lambda value: f"{path_of(type(value))}({encode(identity(value))})"

@@ -13,9 +13,20 @@ from string import Formatter
 from types import CodeType
 from typing import Any, Final, NamedTuple
 
+from django.db.models import Model
+
 from cachedeco.invalidation.namespaces import part_of, token_keys_of
 from cachedeco.keys.encoders import encode, kind_of
 from cachedeco.keys.signatures import parameters_of
+from cachedeco.runtime.reprs import repr_of
+from cachedeco.runtime.validation import check_returns
+
+# What each option takes, in errors.
+_TAKEN: Final = {
+    "key": "a template, '{club.pk}', or a callable",
+    "namespace": "a Namespace, a template, 'club:{club.pk}', a callable, or a list of these",
+    "vary": "a callable, or a list of callables",
+}
 
 # The name of one id in the templates and callables of a bulk function.
 ONE_ID: Final = "each"
@@ -89,9 +100,11 @@ class Subject:
 
     def call_source(self, function: object, option: str) -> Expression:
         """Return the expression that calls a function of the user's with the parameters that it names."""
-        if not callable(function):
-            msg = f"{option}= has {function!r} for {self.name}(); it takes a callable there."
+        if not callable(function) or (isinstance(function, type) and issubclass(function, Model)):
+            models = "; a model goes into depends_on=" if callable(function) else ""
+            msg = f"{option}= has {repr_of(function)} for {self.name}(); it takes {_TAKEN[option]}{models}."
             raise TypeError(msg)
+        check_returns(function, what=f"{option}= of {self.name}()")
         positional, named, free_names = self._arguments(function, option)
         alias = f"{self.private_prefix}{option}{len(self.values)}"
         self.values[alias] = function
@@ -127,11 +140,12 @@ def parse_template(subject: Subject, template: str, option: str) -> Iterator[tup
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        msg = f"{option}={template!r} is no template: {error}."
+        msg = f"{option}={repr_of(template)} is no template: {error}."
         raise ValueError(msg) from error
     for literal, path, spec, conversion in pieces:
         if spec or conversion:
-            msg = f"{option}={template!r} formats a field; it takes plain fields, {{club.pk}}: a key has the type too."
+            given = f"{option}={repr_of(template)}"
+            msg = f"{given} formats a field; it takes plain fields, {{club.pk}}: a key has the type too."
             raise ValueError(msg)
         yield literal, None if path is None else subject.attribute_source(path, option)
 

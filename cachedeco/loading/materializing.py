@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.db.models import Model, QuerySet
 
 from cachedeco.loading.effects import Err, Ok, Outcome
-from cachedeco.runtime.validation import repr_of
+from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import refuse_value
 from cachedeco.storage.serializers import ABSENT, Raised
 
@@ -50,7 +50,7 @@ def _materialize(function: str, value: Any) -> Any:
             visitor, as a response does; or it would fetch its rows at each hit.
     """
     if isinstance(value, Iterator | AsyncIterator) or inspect.isawaitable(value):
-        msg = f"{function}() returned {value!r}, which can be used only once; return a list, or what it awaits."
+        msg = f"{function}() returned {describe(value)}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
         raise TypeError(msg)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from asgiref.sync import iscoroutinefunction
 
 from cachedeco.runtime.conf import settings
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import ModeName, mode_of
 
 P = ParamSpec("P")
@@ -115,11 +116,12 @@ class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"
         """Decorate a function: the mode is in force while it runs."""
         if inspect.isclass(function):
             msg = (
-                f"{function!r} is a class, which this would turn into a function; decorate its methods, or use `with`."
+                f"{repr_of(function)} is a class, which this would turn into a function; decorate its methods, or use "
+                "`with`."
             )
             raise TypeError(msg)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            msg = f"{function!r} is a generator function: its body would run outside; use `with` inside it."
+            msg = f"{repr_of(function)} is a generator function: its body would run outside; use `with` inside it."
             raise TypeError(msg)
         if not iscoroutinefunction(function):  # asgiref's: on Python 3.11 inspect's knows no marked callables
             return super().__call__(function)

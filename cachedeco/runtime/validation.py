@@ -1,5 +1,6 @@
 """Parse and validate settings and parameters, with their error messages."""
 
+import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
@@ -9,9 +10,11 @@ from sys import float_info
 from typing import Any, Final, Literal, get_args
 
 import django
+from asgiref.sync import iscoroutinefunction
 from django.utils.module_loading import import_string
 
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import repr_of
 
 ModeName = Literal["on", "bypass", "off"]
 Refresher = Literal["caller", "thread", "task"]
@@ -34,15 +37,23 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 
 
-def seconds_of(timeout: Seconds, *, what: str = "timeout") -> float | None:
+def seconds_of(timeout: Seconds, *, what: str = "timeout", or_callable: bool = False) -> float | None:
     """
-    Return a timeout as seconds, None for ever.
+    Return a timeout as seconds, None for ever; the error says whether the caller accepts callables, too.
 
     Raises:
         TypeError: It is no number of seconds, no `timedelta` and not None.
         ValueError: It is negative, or not a number.
     """
-    return None if timeout is None else span_of(timeout, what=what, alternative=", or None for ever")
+    return (
+        None
+        if timeout is None
+        else span_of(
+            timeout,
+            what=what,
+            alternative=", None for ever, or a callable of the value" if or_callable else ", or None for ever",
+        )
+    )
 
 
 def span_of(span: Seconds, *, what: str, alternative: str = "") -> float:
@@ -62,11 +73,11 @@ def span_of(span: Seconds, *, what: str, alternative: str = "") -> float:
     """
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        msg = f"{what} is {span!r}; it takes seconds or a timedelta{alternative}."
+        msg = f"{what} is {repr_of(span)}; it takes seconds or a timedelta{alternative}."
         raise TypeError(msg)
     # Refuses infinity, and an int of 400 digits, which float() can't take.
     if not 0 <= seconds <= float_info.max:
-        msg = f"{what} is {span!r}; it takes 0 or more seconds{alternative}."
+        msg = f"{what} is {repr_of(span)}; it takes 0 or more seconds{alternative}."
         raise ValueError(msg)
     return float(seconds)
 
@@ -80,10 +91,10 @@ def fraction_of(value: object, *, what: str) -> float:
         ValueError: It is out of bounds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{what} is {value!r}; it takes a fraction, such as 0.1."
+        msg = f"{what} is {repr_of(value)}; it takes a fraction, such as 0.1."
         raise TypeError(msg)
     if not 0 <= value < 1:
-        msg = f"{what} is {value!r}; it takes 0 or more, and less than 1."
+        msg = f"{what} is {repr_of(value)}; it takes 0 or more, and less than 1."
         raise ValueError(msg)
     return float(value)
 
@@ -126,13 +137,54 @@ def remedy_for(name: str, known: Collection[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}."
 
 
-def repr_of(value: object) -> str:
-    """Return a repr for error messages; never raise: an unsaved row's repr may follow a relation that is not set."""
+def check_returns(function: Callable[..., object], *, what: str) -> None:
+    """
+    Check that a callable of the user's returns its result when it is called.
+
+    Args:
+        function: The callable.
+
+        what: The name of the option or setting, for the error.
+
+    Raises:
+        TypeError: It is async, or a generator function: what it returns would be taken for the result.
+    """
+    called = function if isinstance(function, type) else getattr(function, "__call__", None)  # noqa: B004 -- its kind
+    for each in (function, called):
+        is_async = iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+        if is_async or inspect.isgeneratorfunction(each):
+            kind = "async" if is_async else "a generator function"
+            msg = f"{what} is {kind}: {repr_of(function)}; it takes a def that returns its result."
+            raise TypeError(msg)
+
+
+def check_arguments(function: Callable[..., object], *arguments: object, what: str, advice: str) -> None:
+    """
+    Check that a callable of the user's can be called with some arguments.
+
+    Args:
+        function: The callable.
+
+        arguments: What it will be called with.
+
+        what: The name of the option or setting, for the error.
+
+        advice: What it is called with, for the error.
+
+    Raises:
+        TypeError: It can't, by its signature.
+    """
     try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 -- the user's class may raise anything
+        signature = inspect.signature(function)
+    except Exception as error:  # noqa: BLE001 -- it is written in C, or has annotations that can't be evaluated
         pass_interrupt(error)
-        return object.__repr__(value)
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        taken = ", ".join(signature.parameters) or "nothing"
+        msg = f"{what} is {repr_of(function)}, which takes {taken}; {advice}."
+        raise TypeError(msg) from None
 
 
 # --- settings ---
@@ -140,10 +192,10 @@ def repr_of(value: object) -> str:
 
 def _share_of(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"the share is {value!r}; it takes a number, such as 0.001 for one hit in a thousand."
+        msg = f"the share is {repr_of(value)}; it takes a number, such as 0.001 for one hit in a thousand."
         raise TypeError(msg)
     if not 0 <= value <= 1:
-        msg = f"the share is {value!r}; it takes 0, for none, to 1, for every hit."
+        msg = f"the share is {repr_of(value)}; it takes 0, for none, to 1, for every hit."
         raise ValueError(msg)
     return float(value)
 
@@ -156,41 +208,43 @@ def mode_of(value: object) -> ModeName:
         ValueError: It is no name of a mode.
     """
     if value not in MODES:
-        msg = f"the mode is {value!r}; it takes one of {', '.join(map(repr, MODES))}."
+        msg = f"the mode is {repr_of(value)}; it takes one of {', '.join(map(repr, MODES))}."
         raise ValueError(msg)
     return value  # type: ignore[return-value] # one of the literals, as just tested
 
 
 def _aliases_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(alias, str) for alias in value):
-        msg = f"the value is {value!r}; it takes a list of one or more aliases of Django's CACHES."
+        msg = f"the value is {repr_of(value)}; it takes a list of one or more aliases of Django's CACHES."
         raise TypeError(msg)
     return tuple(value)
 
 
 def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
     if not isinstance(value, list | tuple):
-        msg = f"the value is {value!r}; it takes a list of callables or of their dotted paths."
+        msg = f"the value is {repr_of(value)}; it takes a list of callables or of their dotted paths."
         raise TypeError(msg)
     functions = tuple(import_string(item) if isinstance(item, str) else item for item in value)
     for function in functions:
         if not callable(function):
-            msg = f"{function!r} is not callable; it takes a list of callables or of their dotted paths."
+            msg = f"{repr_of(function)} is not callable; it takes a list of callables or of their dotted paths."
             raise TypeError(msg)
+        check_returns(function, what="one of them")
+        check_arguments(function, what="one of them", advice="each is called without arguments")
     return functions
 
 
 def _prefix_of(value: object) -> str:
     # 50 of memcached's 250 characters: Django's own prefix, and at least a digest, must fit beside it.
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or len(value) > 50:  # noqa: PLR2004
-        msg = f"the prefix is {value!r}; it takes at most 50 printable ASCII characters without spaces."
+        msg = f"the prefix is {repr_of(value)}; it takes at most 50 printable ASCII characters without spaces."
         raise ValueError(msg)
     return value
 
 
 def _refresher_of(value: object) -> Refresher:
     if value not in REFRESHERS:
-        msg = f"the value is {value!r}; it takes one of {', '.join(map(repr, REFRESHERS))}."
+        msg = f"the value is {repr_of(value)}; it takes one of {', '.join(map(repr, REFRESHERS))}."
         raise ValueError(msg)
     if value == "task" and django.VERSION < (6,):
         msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
@@ -200,7 +254,7 @@ def _refresher_of(value: object) -> Refresher:
 
 def _failures_of(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        msg = f"the value is {value!r}; it takes a whole number of failures in a row, or 0 for no breaker."
+        msg = f"the value is {repr_of(value)}; it takes a whole number of failures in a row, or 0 for no breaker."
         raise ValueError(msg)
     return value
 
@@ -208,7 +262,7 @@ def _failures_of(value: object) -> int:
 def _pause_of(value: Seconds) -> float:
     seconds = seconds_of(value, what="the pause")
     if not seconds:
-        msg = f"the pause is {value!r}; it takes more than 0 seconds."
+        msg = f"the pause is {repr_of(value)}; it takes more than 0 seconds."
         raise ValueError(msg)
     return seconds
 
@@ -217,7 +271,7 @@ def _modules_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(
         isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) for name in value
     ):
-        msg = f"the value is {value!r}; it takes a list of names of modules inside your apps, such as 'queries'."
+        msg = f"the value is {repr_of(value)}; it takes a list of names of modules inside your apps, such as 'queries'."
         raise TypeError(msg)
     return tuple(value)
 
@@ -229,14 +283,14 @@ def _signing_keys_of(value: object) -> tuple[bytes, ...]:
 
 def _dependencies_of(value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        msg = f"the value is {value!r}; it takes a list of models, of names 'app_label.Model', or of 'auto'."
+        msg = f"the value is {repr_of(value)}; it takes a list of models, of names 'app_label.Model', or of 'auto'."
         raise TypeError(msg)
     return tuple(value)
 
 
 def _tables_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        msg = f"the value is {value!r}; it takes a list of labels of apps, of 'app_label.Model', or of tables."
+        msg = f"the value is {repr_of(value)}; it takes a list of labels of apps, of 'app_label.Model', or of tables."
         raise TypeError(msg)
     return tuple(value)
 
@@ -245,14 +299,14 @@ def _columns_of(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(
         isinstance(name, str) and len(name.split(".")) == len(("app", "Model", "field")) for name in value
     ):
-        msg = f"the value is {value!r}; it takes a list of fields, such as 'auth.User.last_login'."
+        msg = f"the value is {repr_of(value)}; it takes a list of fields, such as 'auth.User.last_login'."
         raise TypeError(msg)
     return tuple(value)
 
 
 def _names_of_tables(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        msg = f"the value is {value!r}; it takes a dict: {{'name_of_a_view': ['app_label.Model']}}."
+        msg = f"the value is {repr_of(value)}; it takes a dict: {{'name_of_a_view': ['app_label.Model']}}."
         raise TypeError(msg)
     return {name: _tables_of(several) for name, several in value.items()}
 

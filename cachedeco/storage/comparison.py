@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Model, QuerySet
 
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import repr_of
 
 # Pairs that were visited, by their ids. The objects are kept alive, or a new object could get the id of a freed one.
 Visited = dict[tuple[int, int], tuple[object, object]]
@@ -43,7 +44,7 @@ def _difference(value: Any, other: Any, visited: Visited) -> str | None:
     for path, mine, theirs in pairs:
         deeper = _difference(mine, theirs, visited)
         if deeper is not None:
-            return path + (deeper or f": {mine!r} and {theirs!r}")
+            return path + (deeper or f": {repr_of(mine, path)} and {repr_of(theirs, path)}")
     return None
 
 
@@ -57,7 +58,7 @@ def _pairs_of(value: Any, other: Any) -> Pairs | None:
         # The order is a part of the value of an OrderedDict.
         if isinstance(value, OrderedDict) and list(value) != list(other):
             return None
-        return [(f"[{key!r}]", value[key], other[key]) for key in value]
+        return [(f"[{repr_of(key)}]", value[key], other[key]) for key in value]
     if isinstance(value, list | tuple) and len(value) == len(other):
         return [(f"[{n}]", mine, theirs) for n, (mine, theirs) in enumerate(zip(value, other, strict=True))]
     return _pairs_of_objects(value, other)
@@ -67,7 +68,7 @@ def _pairs_of_objects(value: Any, other: Any) -> Pairs | None:
     """Return the parts of two objects of one class, which may contain rows."""
     if isinstance(value, set | frozenset) and value == other:
         theirs = {item: item for item in other}
-        return [(f"[{item!r}]", item, theirs[item]) for item in value]
+        return [(f"[{repr_of(item)}]", item, theirs[item]) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value) if field.compare]
         return [(f".{name}", getattr(value, name), getattr(other, name)) for name in names]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import django
 
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage.model_pickles import PICKLE_PROTOCOL, dump
 from cachedeco.storage.signing import SIGNATURE_BYTES, Signer
 
@@ -117,16 +118,15 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
         if serializer not in SERIALIZERS:
             names = " or ".join(map(repr, SERIALIZERS))
             msg = (
-                f"{option}={serializer!r} for {function}(); it takes {names}, or an object with name, dumps() and "
-                "loads()."
+                f"{option}={repr_of(serializer)} for {function}(); it takes {names}, or an object with name, dumps() "
+                "and loads()."
             )
             raise ValueError(msg)
         return
     # A class has all that an instance has, `dumps` and `loads` too, and fails with each value.
     if isinstance(serializer, type):
-        msg = (
-            f"{option}={serializer!r} for {function}() is a class; give an instance: {option}={serializer.__name__}()."
-        )
+        instance = f"{option}={serializer.__name__}()"
+        msg = f"{option}={repr_of(serializer)} for {function}() is a class; give an instance: {instance}."
         raise TypeError(msg)
     name, methods = (
         getattr(serializer, "name", None),
@@ -134,12 +134,12 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
     )
     if not isinstance(name, str) or not all(map(callable, methods)):
         msg = (
-            f"{option}={serializer!r} for {function}(); it takes 'pickle', 'json', or an object with name (a text), "
-            "dumps() to bytes and loads()."
+            f"{option}={repr_of(serializer)} for {function}(); it takes 'pickle', 'json', or an object with name (a "
+            "text), dumps() to bytes and loads()."
         )
         raise TypeError(msg)
     if not name.isprintable() or not name or name in SERIALIZERS:
-        msg = f"{option}= for {function}() has the name {name!r}; give it a printable name of its own."
+        msg = f"{option}= for {function}() has the name {repr_of(name)}; give it a printable name of its own."
         raise ValueError(msg)
 
 

@@ -12,10 +12,12 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.calls import MISSING
 from cachedeco.functions.single import AnyCachedQuery
+from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.lookup import look_up
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
+from cachedeco.runtime.reprs import format_arguments, repr_of
 from cachedeco.storage.connections import is_isolated
 from cachedeco.testing.isolation import ensure_isolated
 from cachedeco.testing.outages import fault_of
@@ -268,15 +270,16 @@ def name_of(function: object) -> str:
         TypeError: It is no cached function.
     """
     if not isinstance(function, CachedFunction):
-        msg = f"{function!r} is no cached function; the assertions take one that cached_query decorates."
+        msg = f"{repr_of(function)} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
     return function._spec.name  # noqa: SLF001 -- only these tools need it
 
 
 def format_call(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:
     """Return a call as source text."""
-    arguments = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-    return f"{getattr(function, '__name__', repr(function))}({', '.join(arguments)})"
+    return (
+        f"{getattr(function, '__name__', repr_of(function))}({format_arguments(parameters_of(function), args, kwargs)})"
+    )
 
 
 def call_from_sync(function: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> Any:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.test.utils import TestContextDecorator, override_settings
 
 from cachedeco.runtime.modes import mode
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import ModeName
 from cachedeco.testing.isolation import ensure_isolated
 
@@ -58,7 +59,7 @@ class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_setti
     def decorate_class(self, cls: type) -> type:
         """Set the mode for each test of a class, instead of the mode of its base class."""
         if not issubclass(cls, TestCase):
-            msg = f"{cls!r} is no unittest.TestCase; mark a pytest class with @pytest.mark.cache_mode(...)."
+            msg = f"{repr_of(cls)} is no unittest.TestCase; mark a pytest class with @pytest.mark.cache_mode(...)."
             raise TypeError(msg)
         cls.cachedeco_mode = self  # type: ignore[attr-defined] # ours
         # Not setUp, which Django's decorators wrap: a subclass whose setUp() does not call super() would lose the mode.

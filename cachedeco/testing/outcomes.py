@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.modes import bypass
+from cachedeco.runtime.reprs import hide_secrets
 from cachedeco.storage.comparison import difference
 from cachedeco.testing.assertions import call_from_sync, format_call
 
@@ -57,4 +58,4 @@ def format_place(found: str) -> str:
 def format_outcome(outcome: object) -> str:
     """Return an outcome as part of a message, cut to a readable length."""
     text = f"raises {outcome.error!r}" if isinstance(outcome, Raised) else f"gives {outcome!r}"
-    return text if len(text) <= LONGEST_REPR else f"{text[:LONGEST_REPR]}..."
+    return hide_secrets(text if len(text) <= LONGEST_REPR else f"{text[:LONGEST_REPR]}...")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cachedeco.functions.single import AnyCachedQuery
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task
 from cachedeco.testing.histories import Histories, Step
 from cachedeco.testing.isolation import isolated
@@ -148,7 +149,7 @@ def _strategy_of(writes: "Writes") -> "SearchStrategy[Callable[[], object]]":
         return st.sampled_from(writes)
     if callable(writes):
         return st.just(writes)
-    msg = f"mutate takes a callable without arguments, a list of them or a strategy of them, not {writes!r}."
+    msg = f"mutate takes a callable without arguments, a list of them or a strategy of them, not {repr_of(writes)}."
     raise TypeError(msg)
 
 

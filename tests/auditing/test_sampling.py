@@ -267,14 +267,6 @@ def test_result_that_is_refused_in_the_audit_is_an_event(
     assert [TypeError] == [type(each.error) for each in told]
 
 
-class Odd:
-    """What can't be shown."""
-
-    def __repr__(self) -> str:
-        """Fail."""
-        raise LookupError
-
-
 class Brittle:
     """What is unpickled for the caller, and then no more."""
 
@@ -295,12 +287,12 @@ class Brittle:
 def test_values_that_can_not_be_told_apart_are_an_event(
     side: Side, later: Background, truth: Truth, told: Told
 ) -> None:
-    """Whatever a class of the user's does when it is compared, or shown, is an event."""
-    truth.value = [Odd()]
+    """A value that can't be stored now, as a hit would load it, is an event."""
+    truth.value = [1]
     read = truth.cached(side, timeout=TIMEOUT)
     side.call(read, 1)
     side.call(read, 1)
-    truth.value = [3]
+    truth.value = [lambda: 3]
 
     later.look()
 

@@ -281,6 +281,6 @@ def test_refusal_in_a_call_names_argument_and_function() -> None:
         classes(Club(name="a"))
 
     assert (
-        "Can't encode <Club: a> (club of refusals.classes()) in a cache key; it is not saved, so nothing "
-        "distinguishes it from another one: save it, or pass key=." == str(caught.value)
+        "Can't encode <tests.models.Club object> (club of refusals.classes()) in a cache key; it is not saved, so "
+        "nothing distinguishes it from another one: save it, or pass key=." == str(caught.value)
     )

@@ -23,6 +23,11 @@ def current_tenant() -> str:
     return tenant
 
 
+async def awaited() -> str:
+    """Be awaited."""
+    return tenant
+
+
 def test_settings_have_their_defaults() -> None:
     """Without `CACHEDECO`, or with an empty one, everything has a default."""
     expected = Settings(
@@ -121,6 +126,8 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("VARY", current_tenant, "it takes a list of callables or of their dotted paths"),
         ("VARY", "path.to", "it takes a list of callables"),
         ("VARY", [7], "7 is not callable"),
+        ("VARY", [lambda request: request], "which takes request; each is called without arguments"),
+        ("VARY", [awaited], "is async: .*; it takes a def that returns its result"),
         ("VARY", ["no.such.module"], "No module named 'no'"),
         ("VARY", ["text"], "text doesn't look like a module path"),
         ("OUTBOX_SECONDS", None, "it takes seconds or a timedelta"),
