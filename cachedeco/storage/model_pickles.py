@@ -127,6 +127,14 @@ def _describe(models: frozenset[type[Model]]) -> bytes:
     return blake2b(repr(fields).encode(), digest_size=DIGEST_BYTES).digest() + " ".join(names).encode()
 
 
-def _fields_of(model: type[Model]) -> tuple[str, Iterable[tuple[str, str]]]:
+def _fields_of(model: type[Model]) -> tuple[str, Iterable[tuple[str, ...]]]:
     meta = model._meta  # noqa: SLF001 -- as above
-    return meta.label, sorted((field.attname, field.get_internal_type()) for field in meta.concrete_fields)
+    return meta.label, sorted(map(_describe_field, meta.concrete_fields))
+
+
+def _describe_field(field: Any) -> tuple[str, ...]:
+    """Return what decides the type of a field's values: its class too, as it may convert what the column has."""
+    cls = type(field)
+    leads_to = str(field.related_model._meta.label) if field.is_relation else ""  # noqa: SLF001 -- as above
+    target = field.target_field.get_internal_type() if field.is_relation else ""
+    return field.attname, f"{cls.__module__}.{cls.__qualname__}", field.get_internal_type(), leads_to, target
