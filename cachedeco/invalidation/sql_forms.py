@@ -50,11 +50,7 @@ def cascade_of(tokens: Tokens, at: int) -> Cascade:
 
 def most_of(cascades: Iterable[Cascade]) -> Cascade:
     """Return what concerns the most rows."""
-    most: Cascade = ""
-    for cascade in cascades:
-        if _CASCADES.index(cascade) > _CASCADES.index(most):
-            most = cascade
-    return most
+    return max(cascades, key=_CASCADES.index, default="")
 
 
 def target_of(tokens: Tokens, verb_at: int) -> int | None:

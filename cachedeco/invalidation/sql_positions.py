@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from cachedeco.invalidation.sql_tokens import Tokens, names_in
+from cachedeco.invalidation.sql_tokens import Tokens, names_in, words_of
 
 _BEFORE_NAMES: Final = frozenset({"lateral", "only", "recursive"})
 # Behind FOR: what is locked. MariaDB's FOR SYSTEM_TIME and MySQL's FOR ORDER BY stand inside a list of tables.
@@ -11,6 +11,9 @@ _LOCKS: Final = frozenset({"fetch", "key", "no", "read", "share", "update"})
 _JOINS: Final = frozenset({"apply", "join", "straight_join", "table"})
 #: A statement without these reads no table.
 BEFORE_TABLES: Final = _JOINS | {"from"}
+_ENDS: Final = words_of(
+    "except fetch group having intersect limit minus offset order qualify returning union where window"
+)
 _NO_CTE: Final = frozenset({"(", "ordinality"})
 
 
@@ -116,11 +119,7 @@ _STEPS: Final[dict[str, Callable[[NamesAtPosition], None]]] = {
     "from": NamesAtPosition._from,
     **dict.fromkeys(_JOINS, NamesAtPosition._join),
     **dict.fromkeys(("select", "set", "values"), NamesAtPosition._query),
-    **dict.fromkeys(
-        ("except", "group", "having", "intersect", "limit", "minus", "offset", "order", "returning"),
-        NamesAtPosition._end,
-    ),
-    **dict.fromkeys(("union", "where", "window", "qualify", "fetch"), NamesAtPosition._end),
+    **dict.fromkeys(_ENDS, NamesAtPosition._end),
     "for": NamesAtPosition._for,
     "with": NamesAtPosition._with,
     ",": NamesAtPosition._comma,

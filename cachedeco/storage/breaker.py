@@ -155,7 +155,7 @@ _lock = RLock()
 breakers: dict[str, Breaker] = {}
 
 
-def record_failure(alias: str, error: Exception | None = None) -> None:
+def record_failure(alias: str, error: Exception) -> None:
     """Count a failure of a cache; the breaker opens after BREAKER_FAILURES in a row."""
     limit = conf.settings().BREAKER_FAILURES
     if not limit:
@@ -163,7 +163,7 @@ def record_failure(alias: str, error: Exception | None = None) -> None:
     with _lock:
         breaker = breakers.setdefault(alias, Breaker(alias))
         breaker.failures += 1
-        breaker.fails_fast = error is not None and is_refused_at_once(error)
+        breaker.fails_fast = is_refused_at_once(error)
         opens = breaker.retry_at is None and breaker.failures >= limit
         if opens:
             breaker._start_pause()  # noqa: SLF001 -- ours

@@ -233,13 +233,14 @@ def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] 
 
 
 class _Layout(NamedTuple):
-    """Byte offsets of the sections of an entry: where each of them ends."""
+    """Byte offsets of the sections of an entry: where each of them ends; and the number of its tokens."""
 
     value_end: int
     models_end: int
     names_end: int
     body_end: int
     signature_end: int
+    tokens: int
 
 
 def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
@@ -249,7 +250,8 @@ def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
         return None
     count_start = len(data) - len(serializer.format_id) - COUNT.size
     key_start = count_start - len(whole_key)
-    signature_end = key_start - TOKEN_BYTES * COUNT.unpack_from(data, count_start)[0]
+    [tokens] = COUNT.unpack_from(data, count_start)
+    signature_end = key_start - TOKEN_BYTES * tokens
     body_end = signature_end - serializer.signature_bytes
     names_end = body_end - FIXED_BYTES
     if names_end < 0 or not data.startswith(whole_key, key_start):
@@ -257,7 +259,7 @@ def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
     *_, models, names, _ = _header.unpack_from(data, body_end - _HEADER_BYTES)
     models_end = names_end - names
     value_end = models_end - models
-    return None if value_end < 0 else _Layout(value_end, models_end, names_end, body_end, signature_end)
+    return None if value_end < 0 else _Layout(value_end, models_end, names_end, body_end, signature_end, tokens)
 
 
 def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> list[str] | None:
@@ -292,9 +294,8 @@ def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:
     layout = _layout_of(codec, key, data)
     if layout is None:
         return None
-    count_start = len(data) - len(codec.serializer.format_id) - COUNT.size
     names = data[layout.models_end : layout.names_end]
-    return int(COUNT.unpack_from(data, count_start)[0]) - (names.count(b"\n") + 1 if names else 0)
+    return layout.tokens - (names.count(b"\n") + 1 if names else 0)
 
 
 def key_beside_other_models(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> str | None:
@@ -319,7 +320,7 @@ def key_beside_other_models(codec: EntryCodec, keys: Sequence[str], raw: Mapping
     stamp = stamp_of(keys[1:], raw)
     if stamp is None or data[layout.signature_end :] != _trailer(codec, keys[0], stamp):
         return None
-    expires, stale, *_ = _header.unpack_from(data, layout.body_end - _header.size)
+    expires, stale, *_ = _header.unpack_from(data, layout.body_end - _HEADER_BYTES)
     if expires + stale <= time() or are_current(models) or not codec.accepts(keys[0], data, layout.body_end):
         return None
     return key_beside(keys[0], digest_here(models))

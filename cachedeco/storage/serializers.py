@@ -128,10 +128,8 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
         instance = f"{option}={serializer.__name__}()"
         msg = f"{option}={repr_of(serializer)} for {function}() is a class; give an instance: {instance}."
         raise TypeError(msg)
-    name, methods = (
-        getattr(serializer, "name", None),
-        [getattr(serializer, method, None) for method in ("dumps", "loads")],
-    )
+    name = getattr(serializer, "name", None)
+    methods = [getattr(serializer, method, None) for method in ("dumps", "loads")]
     if not isinstance(name, str) or not all(map(callable, methods)):
         msg = (
             f"{option}={repr_of(serializer)} for {function}(); it takes 'pickle', 'json', or an object with name (a "
@@ -169,14 +167,14 @@ def _custom(serializer: Serializer) -> EntrySerializer:
     def dumps(value: object) -> Serialized:
         if value is ABSENT:
             return Serialized(b"")
-        is_error = isinstance(value, Raised)
-        data = serializer.dumps(value.error if isinstance(value, Raised) else value)
+        prefix, plain = (_ERROR_PREFIX, value.error) if isinstance(value, Raised) else (_VALUE_PREFIX, value)
+        data = serializer.dumps(plain)
         if not isinstance(data, bytes):
             msg = (
                 f"dumps() of the serializer {serializer.name!r} returned a {type(data).__name__}; it must return bytes."
             )
             raise TypeError(msg)
-        return Serialized((_ERROR_PREFIX if is_error else _VALUE_PREFIX) + data)
+        return Serialized(prefix + data)
 
     def loads(data: bytes) -> Any:
         if not data:
