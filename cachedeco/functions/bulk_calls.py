@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import Parameter, Signature
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
@@ -12,6 +12,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.calls import BaseCall, emit_without_key, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
@@ -179,6 +180,7 @@ class BulkSpec(NamedTuple):
         if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values), None
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
+        remember_kinds(self.spec, partial(call.for_each, missing))
         load = Load(policy, missing, takes_ids=True, unstamped=bypassed, reinvocation=_Repeat(self, function, call))
         load = load._replace(arguments=(call.args, call.kwargs))
         flow = present_values(_complete(values, load._replace(misses=stale), load), call.ids)
@@ -257,6 +259,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
             TypeError: The values are no mapping, or its ids have another type.
         """
         call = self._bulk_arguments
+        remember_kinds(self._spec, self._calls)
         outcome = materialize(self._spec.name, values, call.ids, takes_ids=True)
         if isinstance(outcome, Err):
             raise outcome.error
@@ -295,9 +298,8 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         call = self._bulk_arguments
         return [keys[0] for keys in self._spec.resolve_calls(call.for_each(call.ids))[1]]
 
-    def _own_tokens(self) -> list[Invalidation]:
-        call = self._bulk_arguments
-        return [self._spec.own_token(*arguments) for arguments in call.for_each(call.ids)]
+    def _calls(self) -> Iterable[tuple[Args, Kwargs]]:
+        return self._bulk_arguments.for_each(self._bulk_arguments.ids)
 
     def _serve(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
         args, kwargs = self._bulk_arguments.with_ids(self._bulk_arguments.ids)
@@ -317,6 +319,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
             unstamped=admitted.bypassed,
             arguments=(call.args, call.kwargs),
         )
+        remember_kinds(self._spec, self._calls)
         flow = refresh_flow(load, admitted.invalidate)
         return present_values(flow, call.ids), self._bulk.computation(call)
 

@@ -1,6 +1,6 @@
 """`Call`: one call of a cached function as an object, with the verbs of a call."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -11,6 +11,7 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.vain import look_at_calls, remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
@@ -128,6 +129,7 @@ class BaseCall(Generic[U]):
         """Invalidate this call. Otherwise as the verb of the function."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], *self._own_tokens())
+            look_at_calls(self._spec, self._calls, self._function._bound_args)  # noqa: SLF001 -- as above
 
     @alters_data
     async def ainvalidate(self) -> None:
@@ -148,9 +150,13 @@ class BaseCall(Generic[U]):
         """Return the keys of the call's entries."""
         return [self._spec.resolve_call(self._arguments(), self._kwargs)[1][0]]
 
+    def _calls(self) -> Iterable[tuple[Args, Kwargs]]:
+        """Return the arguments of each entry's key."""
+        return [(self._arguments(), self._kwargs)]
+
     def _own_tokens(self) -> list[Invalidation]:
         """Return the invalidations of the call's own tokens."""
-        return [self._spec.own_token(self._arguments(), self._kwargs)]
+        return [self._spec.own_token(*arguments) for arguments in self._calls()]
 
     def _identity(self) -> tuple[str, ...]:
         return tuple([token.key for token in self._own_tokens()])
@@ -214,6 +220,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
             self.invalidate()
             return
         policy, keys = admitted
+        remember_kinds(self._spec, self._calls)
         outcome = materialize(policy.function, value, [None], takes_ids=False)
         if isinstance(outcome, Err):
             raise outcome.error
@@ -246,6 +253,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         if admitted is None:
             return only_value(bypass_flow(self._spec.name, on_failure=self._invalidate_if_possible))
         policy, keys = admitted
+        remember_kinds(self._spec, self._calls)
         arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
         load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))}, arguments=arguments)
         return only_value(refresh_flow(load, _invalidation_of(policy, keys)))

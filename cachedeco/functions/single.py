@@ -20,6 +20,7 @@ from asgiref.sync import sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.calls import AsyncCall, Call, Missing, Repeat, SingleCall, admit, refuse_refresh
+from cachedeco.functions.vain import remember_kinds
 from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, arun, run
 from cachedeco.loading.lookup import Found, look_up_one, record_found
@@ -67,6 +68,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         return None, only_value((stale_flow if is_stale else load_flow)(load))
 
     def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
+        remember_kinds(self._spec, lambda: [(self._bound_args + args, kwargs)])
         arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
         return Load(policy, {None: found}, reinvocation=Repeat(self, args, kwargs), arguments=arguments)
 

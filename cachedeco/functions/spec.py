@@ -2,6 +2,7 @@
 
 import inspect
 import types
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import Parameter, Signature
@@ -121,6 +122,9 @@ class FunctionSpec:
         self._plan = plan
         self._vary: tuple[Callable[..., object], ...] = _as_tuple(options["vary"])
         self._resolved: ResolvedSpec | None = None
+        #: the types that arguments have had in keys, by label, with DEBUG
+        self.kinds_in_keys: defaultdict[str, set[str]] = defaultdict(set)
+        self.kinds_in_key = plan.kinds_in_key
         self.dependencies = plan.dependencies
         first = next(iter(plan.subject.signature.parameters), "")
         #: the first parameter of a method whose key ignores the object; empty for others

@@ -1,6 +1,7 @@
 """Namespaces: tags that several entries depend on, of any function, for a model, its rows, or names of your own."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from datetime import date
 from enum import Enum
 from itertools import accumulate
@@ -9,6 +10,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
@@ -27,6 +29,17 @@ from cachedeco.storage.store import Store
 TABLE: Final = "table"
 ROWS: Final = "rows"
 TABLES: Final = (quote(f"{TABLE}."), quote(f"{ROWS}."))  # beginnings of paths
+# A field of a template, as only the parameter *namespace* fills it in.
+FIELD: Final = re.compile(r"\{[^\W\d]\w*(\.\w+)*\}")
+
+# Called with each namespace that is invalidated by hand, with DEBUG; swapped whole by look_with().
+_look: "Callable[[Namespace], None] | None" = None
+
+
+def look_with(look: "Callable[[Namespace], None]") -> None:
+    """Pass each namespace that is invalidated by hand to a function, with `DEBUG`: it knows those of all functions."""
+    global _look  # noqa: PLW0603 -- swapped whole, as said above
+    _look = look
 
 
 class Namespace:
@@ -134,6 +147,8 @@ class Namespace:
             using: Alias of the database whose commit it waits for. It goes out once more at the commits of other
                 databases whose transactions are open in this thread.
         """
+        if django_settings.DEBUG and _look is not None and not self.is_of_tables and modes.current_mode() != "off":
+            _look(self)
         invalidate_namespaces(using, [self], any_database=True)
 
     @alters_data

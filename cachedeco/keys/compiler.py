@@ -12,10 +12,11 @@ from inspect import Parameter, Signature
 from itertools import accumulate
 from types import CodeType
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
-from cachedeco.invalidation.namespaces import Namespace, part_of
+from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, without_databases
+from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, kind_of_text, without_databases
 from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
 from cachedeco.runtime.reprs import repr_of
 
@@ -123,6 +124,12 @@ class KeyPlan:
 
     def _add_namespace(self, namespace: object) -> None:
         if isinstance(namespace, Namespace):
+            if FIELD.search(unquote(namespace.path)):
+                msg = (
+                    f"namespace= of {self.subject.name}() is {namespace!r}, and its braces would never be filled in: "
+                    f"pass the template itself, namespace={unquote(namespace.path)!r}."
+                )
+                raise TypeError(msg)
             if namespace.is_of_tables:
                 self.tables += accumulate(namespace.path.split(":"), "{}:{}".format)
                 return
@@ -202,6 +209,18 @@ class KeyPlan:
                 for attribute in attributes[:-1]:
                     reached = getattr(reached, attribute)
                     yield reached
+
+    def kinds_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[tuple[str, object, str]]:
+        """Yield each value that a key is made of, without those of callables: its label, the value, and its type."""
+        bound = self.subject.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        for expression in self.expressions:
+            first, *attributes = expression.source.split(".")
+            if first in bound.arguments and all(map(str.isidentifier, attributes)):
+                value = bound.arguments[first]
+                for attribute in attributes:
+                    value = getattr(value, attribute)
+                yield expression.label, value, kind_of_text(encode(value))
 
     def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
         """Return an error that names the argument that can't be in the key."""

@@ -114,6 +114,27 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     _encoder_for.cache_clear()
 
 
+# The beginnings of the texts of builtins; those of all other types begin with a name.
+_BEGINNINGS: Final = (
+    ("None", re.compile("None")),
+    ("bool", re.compile("True|False")),
+    ("int", re.compile(r"-?\d+")),
+    ("str", re.compile(r"\d+'.*", re.DOTALL)),
+    ("bytes", re.compile(r"\d+b.*", re.DOTALL)),
+    ("float", re.compile(r"-?[\d.]+(e[-+]?\d+)?|-?inf|nan")),
+    ("tuple", re.compile(r"\(.*", re.DOTALL)),
+    ("list", re.compile(r"\[.*", re.DOTALL)),
+    ("dict", re.compile(r"\{.*", re.DOTALL)),
+)
+_NAMED: Final = re.compile(r"[^(:]*")
+
+
+def kind_of_text(text: str) -> str:
+    """Return the type of a value, for advice, by its encoded text; of a row, the label of its model."""
+    named = _NAMED.match(text)
+    return next((kind for kind, pattern in _BEGINNINGS if pattern.fullmatch(text)), named[0] if named else "")
+
+
 def kind_of(first: object) -> str:
     """Return the text of the class that a method was reached on: of a row, the label of its concrete model."""
     cls = first if isinstance(first, type) else type(first)

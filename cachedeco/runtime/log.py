@@ -36,7 +36,7 @@ def log(event: Event) -> None:
             event.cache,
         )
     elif event.kind == "advice":
-        logger.warning("%s(): %s.", event.function, event.reason)
+        logger.warning("%s%s.", f"{event.function}(): " if event.function else "", event.reason)
     elif event.kind == "unwatched":
         logger.warning("%s.", event.reason)
     elif event.kind == "breaker_opened":

@@ -153,6 +153,7 @@ PIECES: Final = (
     ),
     Piece("invalidation.transactions", "_open_by_text", "connections on which a caller has sent BEGIN, or its end"),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
+    Piece("invalidation.namespaces", "_look", "what looks at namespaces that are invalidated: advice with DEBUG"),
     Piece("invalidation.parts", "_requests", "fields by which functions depend on rows, as they name them"),
     Piece("invalidation.parts", "_fields", "these fields, by table"),
     Piece("invalidation.parts", "_announced", "rows that are being saved or deleted, weakly, by connection"),
@@ -202,6 +203,7 @@ PIECES: Final = (
     Piece("functions.naming", "_unused", "names whose functions are gone"),
     Piece("functions.naming", "_collected", "names of functions that were just collected"),
     Piece("functions.naming", "_lock", "guards the names", fork=NEW_LOCK),
+    Piece("functions.vain", "_advice", "what was told of namespaces that reach nothing"),
     # --- doors ---
     Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
     Piece(

@@ -1,0 +1,141 @@
+"""
+Advice with `DEBUG`: an invalidation that reaches nothing, where that is certain.
+
+Told are a `Namespace` in one part where a template has several, a part that looks like a template's field, and an
+argument of another type than every key of the function has had in this process. A misspelt name is not told: it may be
+that of a module which is not imported. Nothing here runs for a hit, and without `DEBUG` nothing is remembered.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from string import Formatter
+from typing import Final
+from urllib.parse import unquote
+
+from django.conf import settings as django_settings
+
+from cachedeco.functions.spec import FunctionSpec, all_specs
+from cachedeco.invalidation import namespaces
+from cachedeco.invalidation.namespaces import FIELD, Namespace
+from cachedeco.loading.advice import Advice
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
+
+Arguments = tuple[Sequence[object], dict[str, object]]
+Parts = Sequence[str]
+
+# Types of one argument that are remembered: a function that takes more of them takes any.
+MOST_KINDS: Final = 5
+
+_advice = Advice(lambda reason: emit(Event("advice", reason=reason)))
+
+
+def remember_kinds(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]]) -> None:
+    """Remember the types of the arguments of calls that compute, or are stored, with `DEBUG`."""
+    if not django_settings.DEBUG:
+        return
+    with _never_raising():
+        for args, kwargs in calls():
+            for label, _, kind in spec.kinds_in_key(args, kwargs):
+                kinds = spec.kinds_in_keys[label]
+                if len(kinds) < MOST_KINDS:
+                    kinds.add(kind)
+
+
+def look_at_calls(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], bound: Sequence[object]) -> None:
+    """
+    Tell of calls that were invalidated, and whose arguments have other types than all keys have had.
+
+    None is no type of its own: a call without an argument says nothing about those with one.
+
+    Args:
+        spec: The function.
+
+        calls: Returns the arguments of each call.
+
+        bound: The objects that the function is bound to.
+    """
+    if not django_settings.DEBUG or not spec.kinds_in_keys:
+        return
+    with _never_raising():
+        for args, kwargs in calls():
+            given = args[len(bound)] if bound and len(args) > len(bound) else None
+            for label, value, kind in spec.kinds_in_key(args, kwargs):
+                kinds = spec.kinds_in_keys[label]
+                if not kinds or kind in {*kinds, "None"} or len(kinds) >= MOST_KINDS:
+                    continue
+                if value is given and any(value is each for each in bound):
+                    reason = f"it is bound to an object, and invalidate() got that again, as {label}: leave it out"
+                    spec.resolve().policy.advice.give(reason)
+                elif others := kinds - {"None"}:
+                    seen = " or ".join(sorted(others))
+                    reason = (
+                        f"invalidate() got {label} as {kind}, and in this process each key has had {seen} there, so it "
+                        "reaches none of those entries: pass what the calls pass"
+                    )
+                    spec.resolve().policy.advice.give(reason)
+
+
+def look_at_namespace(namespace: Namespace) -> None:
+    """Tell of a namespace that was invalidated, and that is written as no template's is."""
+    with _never_raising():
+        parts = [unquote(part) for part in namespace.path.split(":")]
+        templates = list(_templates())
+        if any(FIELD.search(part) for part in parts):
+            shown = next(part for part in parts if FIELD.search(part))
+            _advice.give(
+                f"A Namespace with the part {shown!r:.60} was invalidated: Namespace() fills in no field, as the "
+                "parameter namespace= does. Pass the values, as in Namespace('club', club.pk)"
+            )
+        elif any(":" in part for part in parts) and not any(_covers(parts, pattern) for _, _, pattern in templates):
+            split = ":".join(parts).split(":")
+            for function, template, pattern in templates:
+                if _covers(split, pattern):
+                    _advice.give(
+                        f"A Namespace with ':' inside one part was invalidated, and reaches nothing of {template!r}, a "
+                        f"namespace of {function}(): pass each part by itself, as in Namespace({split[0]!r:.40}, ...)"
+                    )
+                    break
+
+
+def _templates() -> Iterator[tuple[str, str, list[re.Pattern[str]]]]:
+    """Yield each namespace of a function that is a template or fixed, with patterns of its parts."""
+    for spec in all_specs():
+        given = spec.options["namespace"]
+        for item in given if isinstance(given, list | tuple) else (given,):
+            if isinstance(item, str):
+                yield spec.name, item, _patterns_of(item)
+            elif isinstance(item, Namespace):
+                fixed = [unquote(part) for part in item.path.split(":")]
+                yield spec.name, ":".join(fixed), [re.compile(re.escape(part)) for part in fixed]
+
+
+def _patterns_of(template: str) -> list[re.Pattern[str]]:
+    parts = [""]
+    for literal, field, *_ in Formatter().parse(template):
+        first, *others = literal.split(":")
+        parts[-1] += re.escape(first)
+        parts += [re.escape(other) for other in others]
+        parts[-1] += "" if field is None else ".*"
+    return [re.compile(part, re.DOTALL) for part in parts]
+
+
+def _covers(parts: Parts, patterns: Sequence[re.Pattern[str]]) -> bool:
+    """Tell whether a namespace may cover, or be, one of a template."""
+    return len(parts) <= len(patterns) and all(
+        pattern.fullmatch(part) for part, pattern in zip(parts, patterns, strict=False)
+    )
+
+
+@contextmanager
+def _never_raising() -> Iterator[None]:
+    """Drop what goes wrong: advice never breaks a call."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- attributes of the user's objects may raise anything
+        pass_interrupt(error)
+
+
+namespaces.look_with(look_at_namespace)
