@@ -217,8 +217,8 @@ def stamp_if_cacheable(
     if not problem:
         return stamp, ""
     if stamp is not None:
-        # A warning where it is too large: a function that was stored until its data grew.
-        policy.emit("error" if is_large else "unstored", found.key, reason=problem)
+        # A warning, once, where it is too large: a function that was stored until its data grew.
+        policy.emit("error" if is_large and policy.advice.is_first(problem) else "unstored", found.key, reason=problem)
     return None, dependencies.problem or _problem_inside(policy, problem)
 
 

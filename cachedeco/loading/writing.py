@@ -11,6 +11,7 @@ from cachedeco.invalidation import commits
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
+from cachedeco.storage.refusals import has_csrf_token
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import nested_names
@@ -21,6 +22,10 @@ RETENTION: Final = 5.0
 UNSTORABLE: Final = "The value can't be stored"
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
+)
+WITH_CSRF: Final = (
+    "The value is not stored, since it contains the CSRF token of one visitor: the next one's form would be rejected. "
+    "Leave {% csrf_token %} out of what is cached, and render it without the request"
 )
 TOO_LARGE: Final = (
     "The value is not stored: its entry has {:.1f} MB, and is too large for the cache. Memcached takes 1 MB, unless "
@@ -95,6 +100,8 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
         data, models = policy.codec.serializer.dumps(value)
         if isinstance(value, Raised):
             _check_restorable(policy, value, data)
+        if has_csrf_token(data):
+            return Prepared(None, timeout, problem or WITH_CSRF, error)
         return Prepared(data, timeout, problem, error, models, is_error)
     except Exception as failure:  # noqa: BLE001 -- as above
         pass_interrupt(failure)
@@ -188,9 +195,10 @@ def store_entries(
 def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
     """Emit why a value is not stored: as an error, and so in the log, unless each call would repeat it."""
     prepared = pending.prepared
-    is_told = prepared.problem == UNSERIALIZABLE and not policy.advice.is_first(UNSERIALIZABLE)
+    repeats = prepared.problem in {UNSERIALIZABLE, WITH_CSRF}
+    is_error = policy.advice.is_first(prepared.problem) if repeats else prepared.error is not None
     policy.emit(
-        "error" if prepared.error and not is_told else "unstored",
+        "error" if is_error else "unstored",
         pending.key,
         reason=prepared.problem,
         error=prepared.error,

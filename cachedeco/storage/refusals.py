@@ -4,12 +4,14 @@ Refuse values that no entry may hold: what belongs to one visitor, is good for o
 They are known by the dotted names of their classes, subclasses included, so that nothing is imported to find them.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-# What `{% csrf_token %}` renders: the secret of one visitor, and the next one's form would be rejected.
-CSRF_FIELD: Final = 'name="csrfmiddlewaretoken" value="'
+# What `{% csrf_token %}` renders, as text in a pickle or in JSON.
+_CSRF_NAME: Final = b"csrfmiddlewaretoken"
+_CSRF_FIELD: Final = re.compile(rb'csrfmiddlewaretoken\\?" value=\\?"[0-9A-Za-z]{64}')
 
 VIEWS: Final = (
     "Views are not for this decorator: let a function return the data, decorate that, and call it in the view; or "
@@ -54,11 +56,6 @@ _REFUSALS: Final = {
     "http.cookies.BaseCookie": _OF_ONE_VISITOR,
     "http.cookies.Morsel": _OF_ONE_VISITOR,
     "django.views.generic.base.View": VIEW,
-    "builtins.str": Refusal(
-        "contains the CSRF token of one visitor, and the next one's form would be rejected; leave {% csrf_token %} out "
-        "of what is cached.",
-        lambda text: CSRF_FIELD in text,
-    ),
     **{f"django.core.paginator.{name}": _PAGE for name in ("Page", "AsyncPage", "Paginator", "AsyncPaginator")},
     "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; return list(...) of it."),
     "django.db.backends.utils.CursorWrapper": Refusal("can be used only once; return its rows: cursor.fetchall()."),
@@ -108,6 +105,15 @@ def refuse_part(part: object) -> None:
     refusal = _refusal_for(kind)
     if refusal is not None and refusal.applies(part):
         raise RefusedValueError(part, refusal.why)
+
+
+def has_csrf_token(data: bytes) -> bool:
+    """
+    Tell whether a serialized value has a rendered CSRF token in it: the next visitor's form would be rejected.
+
+    That is no `TypeError`: a text of a visitor may look so.
+    """
+    return _CSRF_NAME in data and _CSRF_FIELD.search(data) is not None
 
 
 def is_view(cls: type) -> bool:
