@@ -50,7 +50,7 @@ def cascade_of(tokens: Tokens, at: int) -> Cascade:
 
 def most_of(cascades: Iterable[Cascade]) -> Cascade:
     """Return what concerns the most rows."""
-    return max(cascades, key=_CASCADES.index, default=_CASCADES[0])
+    return _CASCADES[max(map(_CASCADES.index, cascades), default=0)]
 
 
 def target_of(tokens: Tokens, verb_at: int) -> int | None:
