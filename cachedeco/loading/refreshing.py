@@ -50,7 +50,7 @@ def stale_flow(load: Load) -> Flow[Values]:
         acquired = (yield partial(_claim, flight, load, held)) if mode is not None else None
         if acquired is not None and mode == "caller":
             for found in acquired.load.misses.values():
-                policy.emit("miss", found.key)
+                policy.emit("miss", found.key, reason="refresh")
             outcome = yield from run_as_leader(flight, acquired)
             if isinstance(outcome, Err):
                 return outcome

@@ -50,6 +50,7 @@ from cachedeco.loading.lookup import Found, look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
+from cachedeco.loading.reasons import miss_reason
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -147,7 +148,10 @@ def load_flow(load: Load) -> Flow[Values]:
     if tables is not None and may_know_less(policy, tables, load.misses) and (yield tables.load):
         load, values = yield partial(_look_again, load)
     for each, found in load.misses.items():
-        policy.emit("bypassed" if each in load.unstamped else "miss", found.key)
+        if each in load.unstamped:
+            policy.emit("bypassed", found.key)
+        else:
+            policy.emit("miss", found.key, reason=miss_reason(policy, found))
     dead = sum(found.entry is None and found.key in (found.raw or ()) for found in load.misses.values())
     if dead:
         policy.advice.count_dead(policy.function, dead)

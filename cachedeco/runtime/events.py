@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal[
     "hit",  # an entry was served; `seconds` is the time that its computation took
-    "miss",  # no entry could be served: it is absent, expired, invalidated or unreadable
+    "miss",  # no entry could be served; `reason` is a `MissReason`, and perhaps ": " and a detail
     "stale",  # an entry past its timeout was served
     "shared",  # a follower got the value of a leader; `seconds` is the time that the computation took
     "bypassed",  # the call bypassed the cache, by its mode or because this transaction has invalidated the entry
@@ -21,6 +21,19 @@ Kind = Literal[
     "breaker_closed",  # the cache answers again, and has acknowledged every delayed invalidation
     "audited",  # the auditor recomputed a hit, and it is right; if the values differ, `reason` has the explanation
     "inconsistent",  # the auditor recomputed a hit, and it had changed without an invalidation; see `reason`
+]
+
+#: Why an entry was not served, in the order in which it is looked for.
+MissReason = Literal[
+    "cache not read",  # the cache failed, or its circuit breaker is open
+    "absent",  # nothing lies under the key: never stored, past its timeout, evicted, or of another release
+    "unreadable",  # what lies there is no entry of this key, is not signed, or can't be decoded
+    "lost token",  # the cache has lost a token that the entry depends on; the detail names it
+    "invalidated",  # a token is another one now; the detail names the first that is
+    "other dependencies",  # the call depends on other tokens now than the entry does
+    "other models",  # models among the values have other fields here
+    "expired",  # past its timeout, and its stale window
+    "refresh",  # stale, or to be refreshed early: this caller computes it while others are served
 ]
 
 

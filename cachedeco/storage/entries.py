@@ -57,6 +57,7 @@ from struct import Struct
 from time import time
 from typing import Any, Final, NamedTuple
 
+from cachedeco.runtime.events import MissReason
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import key_beside
 from cachedeco.storage.model_pickles import are_current, digest_here
@@ -287,6 +288,37 @@ def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, 
     if not codec.accepts(keys[0], data, layout.body_end):
         return None  # names in a forged entry must not be read from the cache
     return text.split("\n") if text else []
+
+
+def examine_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> tuple[MissReason, str]:
+    """
+    Return why what was read is no entry that can be served, and the key of the first token that is to blame.
+
+    Args:
+        codec: That of the function.
+
+        keys: The entry's key, then those of the tokens that the call itself depends on.
+
+        raw: What the cache holds under these keys, and under the names of the entry's nested tokens.
+    """
+    data: Any = raw.get(keys[0])
+    if data is None:
+        return "absent", ""
+    layout = _layout_of(codec, keys[0], data)
+    if layout is None:
+        return "unreadable", ""
+    text = data[layout.models_end : layout.names_end].decode(errors="replace")
+    names = text.split("\n") if text else []
+    count = COUNT.unpack_from(data, len(data) - len(codec.serializer.format_id) - COUNT.size)[0]
+    if count != len(keys) - 1 + len(names):
+        return "other dependencies", ""
+    for n, key in enumerate((*keys[1:], *names)):
+        if key not in raw:
+            return "lost token", key
+        if raw[key] != data[layout.signature_end :][TOKEN_BYTES * n : TOKEN_BYTES * (n + 1)]:
+            return "invalidated", key
+    models = data[layout.value_end : layout.models_end]
+    return ("other models" if models and not are_current(models) else "unreadable"), ""
 
 
 def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:

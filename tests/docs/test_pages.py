@@ -249,6 +249,13 @@ def test_events_tables_are_the_kinds_and_the_fields() -> None:
     assert list(Event._fields) == [unquoted(field) for field, _ in columns]
 
 
+def test_miss_reasons_table_is_the_list() -> None:
+    """The table of miss reasons has every reason, in its order."""
+    [reasons] = tables_under(REFERENCE, "Miss reasons")
+
+    assert list(get_args(events.MissReason)) == [unquoted(reason) for reason, _ in reasons]
+
+
 def test_statistics_table_is_the_fields() -> None:
     """The table of statistics has every field of `Stats`, in its order."""
     [table] = tables_under(REFERENCE, "Statistics")
