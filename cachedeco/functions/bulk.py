@@ -1,6 +1,6 @@
 """`CachedQueryMany`: a cached function over many ids. Each id has an entry; one call computes all missing ids."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
@@ -113,13 +113,17 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 
     if TYPE_CHECKING:
 
-        @overload
-        def __get__(self, instance: None, owner: type) -> Self: ...
-        @overload
+        @overload  # a classmethod
         def __get__(
-            self: "CachedQueryMany[Concatenate[S, Q], K, V]", instance: S, owner: type | None = None
+            self: Callable[Concatenate[S, Q], dict[K, V]], instance: object, owner: S
         ) -> "CachedQueryMany[Q, K, V]": ...
-        def __get__(self, instance: object, owner: type | None = None) -> Any:
+        @overload  # a method of an instance
+        def __get__(
+            self: Callable[Concatenate[S, Q], dict[K, V]], instance: S, owner: type | None = None
+        ) -> "CachedQueryMany[Q, K, V]": ...
+        @overload  # a staticmethod, or a method of the class
+        def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+        def __get__(self: Any, instance: object, owner: Any = None) -> Any:
             """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
@@ -145,13 +149,17 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
 
     if TYPE_CHECKING:
 
-        @overload
-        def __get__(self, instance: None, owner: type) -> Self: ...
-        @overload
+        @overload  # a classmethod
         def __get__(
-            self: "AsyncCachedQueryMany[Concatenate[S, Q], K, V]", instance: S, owner: type | None = None
+            self: Callable[Concatenate[S, Q], Coroutine[Any, Any, dict[K, V]]], instance: object, owner: S
         ) -> "AsyncCachedQueryMany[Q, K, V]": ...
-        def __get__(self, instance: object, owner: type | None = None) -> Any:
+        @overload  # a method of an instance
+        def __get__(
+            self: Callable[Concatenate[S, Q], Coroutine[Any, Any, dict[K, V]]], instance: S, owner: type | None = None
+        ) -> "AsyncCachedQueryMany[Q, K, V]": ...
+        @overload  # a staticmethod, or a method of the class
+        def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+        def __get__(self: Any, instance: object, owner: Any = None) -> Any:
             """Bind to the instance; a decorated classmethod is bound to the class."""
 
     else:  # hidden from type checkers, so that they report a call of refresh()

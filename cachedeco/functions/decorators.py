@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from enum import Enum
 from inspect import Parameter
-from typing import Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction
 
@@ -16,6 +16,10 @@ from cachedeco.functions.spec import build_spec
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage.serializers import ABSENT
 
+if TYPE_CHECKING:
+    from cachedeco.functions.single import Anything, GenericCachedQuery
+
+F = TypeVar("F", bound="Callable[..., Anything]")
 P = ParamSpec("P")
 V = TypeVar("V")
 K = TypeVar("K")
@@ -37,14 +41,20 @@ _NOTHING: Final = _Nothing.NOTHING
 class Decorator(Protocol):
     """The type of `cached_query(...)`: takes the function."""
 
-    @overload  # a coroutine is a value too, so the second one takes it as well, and the first one goes first
+    # A coroutine is a value too, so the last one takes it as well, and goes last. To mypy a result that is a type
+    # variable may be a coroutine, so that one goes first.
+    @overload
+    def __call__(self, function: F, /) -> "GenericCachedQuery[F]": ...
+    @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, V], /) -> CachedQuery[P, V]: ...
 
 
+@overload  # in this order, as above
+def cached_query(function: F, /) -> "GenericCachedQuery[F]": ...
 @overload
-def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...  # type: ignore[overload-overlap] # as above
+def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCachedQuery[P, V]: ...  # type: ignore[overload-overlap]
 @overload
 def cached_query(function: Callable[P, V], /) -> CachedQuery[P, V]: ...
 @overload

@@ -1,6 +1,6 @@
 """`CachedQuery` and `AsyncCachedQuery`: the path of a hit, and the verbs of a cached function."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import time
 from typing import (
@@ -148,14 +148,17 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
+        # Each self is a Callable, since mypy finds no S in a CachedQuery[Concatenate[S, Q], V].
 
-        @overload
-        def __get__(self, instance: None, owner: type) -> Self: ...
-        @overload
+        @overload  # a classmethod
+        def __get__(self: Callable[Concatenate[S, Q], V], instance: object, owner: S) -> "CachedQuery[Q, V]": ...
+        @overload  # a method of an instance
         def __get__(
-            self: "CachedQuery[Concatenate[S, Q], V]", instance: S, owner: type | None = None
+            self: Callable[Concatenate[S, Q], V], instance: S, owner: type | None = None
         ) -> "CachedQuery[Q, V]": ...
-        def __get__(self, instance: object, owner: type | None = None) -> Any:
+        @overload  # a staticmethod, or a method of the class
+        def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+        def __get__(self: Any, instance: object, owner: Any = None) -> Any:
             """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
@@ -184,13 +187,17 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
 
     if TYPE_CHECKING:
 
-        @overload
-        def __get__(self, instance: None, owner: type) -> Self: ...
-        @overload
+        @overload  # a classmethod
         def __get__(
-            self: "AsyncCachedQuery[Concatenate[S, Q], V]", instance: S, owner: type | None = None
+            self: Callable[Concatenate[S, Q], Coroutine[Any, Any, V]], instance: object, owner: S
         ) -> "AsyncCachedQuery[Q, V]": ...
-        def __get__(self, instance: object, owner: type | None = None) -> Any:
+        @overload  # a method of an instance
+        def __get__(
+            self: Callable[Concatenate[S, Q], Coroutine[Any, Any, V]], instance: S, owner: type | None = None
+        ) -> "AsyncCachedQuery[Q, V]": ...
+        @overload  # a staticmethod, or a method of the class
+        def __get__(self, instance: object, owner: type | None = None) -> Self: ...
+        def __get__(self: Any, instance: object, owner: Any = None) -> Any:
             """Bind to the instance; a decorated classmethod is bound to the class."""
 
     else:  # hidden from type checkers, so that they report a call of refresh()
@@ -199,6 +206,26 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
         def refresh(self, /, *_args: object, **_kwargs: object) -> None:
             """Raise: only `arefresh()` can await the function."""
             refuse_refresh(self._spec)
+
+
+if TYPE_CHECKING:
+
+    class Anything:
+        """What only a function that is generic in its result can return: mypy lets it return a coroutine, too."""
+
+    F = TypeVar("F", bound=Callable[..., Anything])
+
+    class GenericCachedQuery(CachedQuery[..., Any], Generic[F]):
+        """A cached function whose result is a type variable: its calls are checked, its verbs take everything."""
+
+        @property
+        def __call__(self) -> F:  # pyright: ignore[reportIncompatibleMethodOverride] -- mypy takes it as a method
+            """The function."""
+            raise NotImplementedError
+
+        # To mypy a callable that is bound has no type variables.
+        def __get__(self, instance: object, owner: type | None = None) -> CachedQuery[..., Any]:  # type: ignore[override]
+            """Bind to the instance; a decorated classmethod is bound to the class."""
 
 
 AnyCachedQuery: TypeAlias = CachedQuery[P, V] | AsyncCachedQuery[P, V]  # of one call, sync or async
