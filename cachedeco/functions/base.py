@@ -224,12 +224,17 @@ def find_view_of(spec: FunctionSpec) -> type | None:
     """Return a view that has a cached method which ignores it: the class that defines the method, or one below."""
     owner = _class_of(spec.source.function) if spec.ignored_instance else None
     # A module that was imported anew has other classes of these names.
-    if owner is None or all(getattr(each, "_spec", None) is not spec for each in vars(owner).values()):
+    if owner is None or not any(_is_of(spec, each) for each in vars(owner).values()):
         return None
     classes = [owner]
     for cls in classes:
         classes += type.__subclasses__(cls)
     return next(filter(is_view, classes), None)
+
+
+def _is_of(spec: FunctionSpec, attribute: object) -> bool:
+    kind: type = type(attribute)  # and not isinstance(), which would work out a lazy object
+    return issubclass(kind, CachedFunction) and cast("Any", attribute)._spec is spec  # noqa: SLF001 -- ours
 
 
 def _class_of(function: Callable[..., Any]) -> type | None:

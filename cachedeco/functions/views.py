@@ -68,7 +68,7 @@ def _look_up(names: Mapping[str, Any], path: str) -> Any:
     first, *attributes = path.split(".")
     found = type(None) if first == "None" else names.get(first)
     for attribute in attributes:
-        found = getattr(found, attribute, None)
+        found = inspect.getattr_static(found, attribute, None)  # runs no code of a module that is loaded lazily
     return found
 
 

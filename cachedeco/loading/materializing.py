@@ -1,7 +1,7 @@
 """Evaluate lazy results: fetch a QuerySet's rows; reject iterators, responses, and all else that is never stored."""
 
 import inspect
-from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
 from django.db.models import Model, QuerySet
@@ -49,7 +49,7 @@ def _materialize(function: str, value: Any) -> Any:
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
             visitor, as a response does; or it would fetch its rows at each hit.
     """
-    if isinstance(value, Iterator | AsyncIterator) or inspect.isawaitable(value):
+    if _is_for_one_use(value.__class__):
         msg = f"{function}() returned {describe(value)}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
@@ -58,6 +58,12 @@ def _materialize(function: str, value: Any) -> Any:
     if isinstance(value, QuerySet):
         len(value)  # fetches the rows: a database error reaches the caller, as without a cache
     return value
+
+
+def _is_for_one_use(cls: type) -> bool:
+    """Tell whether a class is of iterators or awaitables; `isinstance()` needs a hash, which a class may not have."""
+    pairs = ("__iter__", "__next__"), ("__aiter__", "__anext__"), ("__await__",)
+    return any(all(hasattr(cls, name) for name in names) for names in pairs)
 
 
 def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values:

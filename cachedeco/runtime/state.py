@@ -142,7 +142,7 @@ PIECES: Final = (
         test=EMPTIED,
     ),
     Piece("storage.model_pickles", "_describe", "descriptions of models' fields, cached by the models"),
-    Piece("storage.refusals", "_refusal_for", "why values of a class are refused, cached by the class"),
+    Piece("storage.refusals", "_known_refusal", "why values of a class are refused, cached by the class"),
     Piece("storage.memcached_replies", "_tokens_at", "what cuts out tokens, by their number"),
     # --- invalidation ---
     Piece(

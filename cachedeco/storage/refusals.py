@@ -136,10 +136,19 @@ def belongs_to_visitor(cls: type) -> bool:
     return _refusal_for(cls) in (VIEW, REQUEST, RESPONSE, _OF_ONE_VISITOR)
 
 
-# Bounded, so that classes made at run time are collected in the end.
-@lru_cache(maxsize=1024)
 def _refusal_for(cls: type) -> Refusal | None:
+    try:
+        return _known_refusal(cls)
+    except TypeError:  # its metaclass compares classes, and has no hash for them
+        return _find_refusal(cls)
+
+
+def _find_refusal(cls: type) -> Refusal | None:
     return next((_REFUSALS[name] for base in cls.__mro__ if (name := path_of(base)) in _REFUSALS), None)
+
+
+# Bounded, so that classes made at run time are collected in the end.
+_known_refusal = lru_cache(maxsize=1024)(_find_refusal)
 
 
 def path_of(cls: type) -> str:
@@ -149,4 +158,4 @@ def path_of(cls: type) -> str:
 
 def _with_article(cls: type) -> str:
     name = cls.__name__
-    return f"{'an' if name[0] in 'AEIOUaeiou' or name.startswith('Http') else 'a'} {name}"
+    return f"{'an' if name[:1] in {*'AEIOUaeiou'} or name.startswith('Http') else 'a'} {name}"

@@ -14,6 +14,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import RequestFactory
 from django.utils.decorators import method_decorator
@@ -75,6 +76,20 @@ def takes_one_by_name(number: int, request: "django.http.HttpRequest") -> str:  
     return f"{request.method} {number}"
 
 
+def of_a_lazy_module(number: int) -> "lazy.HttpResponse":  # type: ignore[name-defined]
+    """Name a class that a module loads when it is asked for it."""
+    return number
+
+
+def fail(name: str) -> object:
+    """Fail, as the import of an app before its settings."""
+    raise ImproperlyConfigured(name)
+
+
+lazy = ModuleType("lazy")
+lazy.__getattr__ = fail  # type: ignore[method-assign]
+
+
 def with_globals_of_its_own() -> Callable[..., Any]:
     """Return a function whose annotations are texts, as `from __future__ import annotations` makes them."""
     import django.http
@@ -120,9 +135,10 @@ def test_what_is_certainly_a_view_is_refused_at_decoration(view: Callable[..., A
         (takes_a_request, {"key": "{request.user.pk}:{number}"}),
         (takes_a_request, {"ignore": ("request",)}),
         (takes_one_by_name, {}),
+        (of_a_lazy_module, {}),
         (wraps(annotated)(lambda _request: "<p>"), {"name": "views.wrapped"}),
     ],
-    ids=["in a template", "ignored", "unknown name", "under a wrapper"],
+    ids=["in a template", "ignored", "unknown name", "lazy module", "under a wrapper"],
 )
 def test_what_may_be_a_helper_is_decorated(function: Callable[..., Any], options: dict[str, Any]) -> None:
     """What is not certain is left to the first call."""

@@ -16,6 +16,7 @@ from tests.conftest import CacheConfig, UseCaches
 from tests.support.backends import Kind
 from tests.support.sides import Side, both
 
+NOT_STORED = {"error", "unstored"}
 LARGE = os.urandom(1_500_000)
 
 
