@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import BaseCall, emit_without_key, refuse_refresh
+from cachedeco.functions.calls import BaseCall, bypasses, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
@@ -26,10 +26,10 @@ from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage import many_caches
-from cachedeco.storage.keyspace import KeyFunctionError
 from cachedeco.storage.serializers import ABSENT, Raised
 from cachedeco.tracking import collector
 
@@ -136,8 +136,10 @@ class BulkSpec(NamedTuple):
             return None
         try:
             policy, all_keys = self.spec.resolve_calls(call.for_each(call.ids))
-        except KeyFunctionError as error:
-            emit_without_key(self.spec, error)
+        except Exception as error:
+            pass_interrupt(error)
+            if not bypasses(self.spec, error, *next(call.for_each(call.ids))):
+                raise
             return None
         keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()

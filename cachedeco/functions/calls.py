@@ -1,19 +1,20 @@
 """`Call`: one call of a cached function as an object, with the verbs of a call."""
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from enum import Enum
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import look_at_calls, remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
+from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Err, Flow, arun, run
@@ -23,8 +24,9 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
-from cachedeco.runtime.events import Event
+from cachedeco.runtime.events import NO_KEY, Event
 from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import KeyFunctionError
@@ -33,7 +35,7 @@ from cachedeco.tracking.collector import mark_unauditable
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
 
-NO_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
+NO_WHOLE_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
 
 
 class Missing(Enum):
@@ -55,9 +57,32 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
-def emit_without_key(spec: FunctionSpec, error: KeyFunctionError) -> None:
-    """Emit the event of a call that bypasses the cache, since its key can't be made."""
-    emit(Event("error", spec.name, error.key, error.alias, reason=NO_KEY, error=error.__cause__))
+def bypasses(spec: FunctionSpec, error: Exception, args: Args, kwargs: Kwargs) -> bool:
+    """
+    Tell whether a call bypasses the cache, since its key can't be made, and emit the event; else it raises the error.
+
+    Args:
+        spec: That of the function.
+
+        error: What the key raised.
+
+        args: The positional arguments. If the function does not accept these arguments, the call raises in any case.
+
+        kwargs: The keyword arguments.
+    """
+    if isinstance(error, KeyFunctionError):
+        emit(Event("error", spec.name, error.key, error.alias, reason=NO_WHOLE_KEY, error=error.__cause__))
+        return True
+    if isinstance(error, ImproperlyConfigured):
+        return False
+    resolved = spec.resolve()
+    if resolved.settings.KEY_ERRORS == "raise" or not spec.accepts(args, kwargs):
+        return False
+    # The text of KeyPlan.explain() has no argument in it, and another one may have: a log must not show it.
+    is_ours = error.__suppress_context__ and isinstance(error.__context__, KeyTypeError)
+    why = str(error) if is_ours else f"{type(error).__name__}."
+    resolved.policy.emit("error", "", reason=f"{NO_KEY}: {why}", error=error)
+    return True
 
 
 def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
@@ -68,8 +93,10 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
         return None
     try:
         policy, keys = spec.resolve_call(args, kwargs)
-    except KeyFunctionError as error:
-        emit_without_key(spec, error)
+    except Exception as error:
+        pass_interrupt(error)
+        if not bypasses(spec, error, args, kwargs):
+            raise
         return None
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
     if commits.waiting and commits.has_pending() and commits.invalidated_in_transaction(keys):
@@ -137,9 +164,18 @@ class BaseCall(Generic[U]):
         await sync_to_async(self.invalidate)()
 
     def _invalidate_if_possible(self) -> None:
-        """Invalidate the call; not if its KEY_FUNCTION fails, which is an event already: its caller gets the value."""
-        with suppress(KeyFunctionError):
-            self.invalidate()
+        """Invalidate the call, of many ids those whose keys can be made: a key that can't be is an event."""
+        if modes.current_mode() == "off":
+            return
+        tokens = []
+        for args, kwargs in self._calls():
+            try:
+                tokens.append(self._spec.own_token(args, kwargs))
+            except Exception as error:
+                pass_interrupt(error)
+                if not isinstance(error, KeyFunctionError) and not bypasses(self._spec, error, args, kwargs):
+                    raise
+        invalidate(self._spec.options["using"], *tokens)
 
     def _arguments(self) -> Args:
         """Return the positional arguments, with those that the function is bound to first."""

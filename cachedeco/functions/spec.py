@@ -131,6 +131,14 @@ class FunctionSpec:
         self.ignored_instance = first if plan.subject.is_method and first in options["ignore"] else ""
         _alive.add(self)
 
+    def accepts(self, args: Sequence[object], kwargs: dict[str, object]) -> bool:
+        """Tell whether the function can be called with these arguments, of many ids with one."""
+        try:
+            self._plan.subject.signature.bind(*args, **kwargs)
+        except TypeError:
+            return False
+        return True
+
     def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
         """Return the policy in force, and the keys of a call: its entry's, its own token's, the other tokens'."""
         resolved = self.resolve()

@@ -22,6 +22,7 @@ from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import repr_of
 
 Arguments = tuple[Sequence[object], dict[str, object]]
 Parts = Sequence[str]
@@ -86,7 +87,7 @@ def look_at_namespace(namespace: Namespace) -> None:
         if any(FIELD.search(part) for part in parts):
             shown = next(part for part in parts if FIELD.search(part))
             _advice.give(
-                f"A Namespace with the part {shown!r:.60} was invalidated: Namespace() fills in no field, as the "
+                f"A Namespace with the part {repr_of(shown)} was invalidated: Namespace() fills in no field, as the "
                 "parameter namespace= does. Pass the values, as in Namespace('club', club.pk)"
             )
         elif any(":" in part for part in parts) and not any(_covers(parts, pattern) for _, _, pattern in templates):
@@ -95,7 +96,8 @@ def look_at_namespace(namespace: Namespace) -> None:
                 if _covers(split, pattern):
                     _advice.give(
                         f"A Namespace with ':' inside one part was invalidated, and reaches nothing of {template!r}, a "
-                        f"namespace of {function}(): pass each part by itself, as in Namespace({split[0]!r:.40}, ...)"
+                        f"namespace of {function}(): pass each part by itself, as in "
+                        f"Namespace({repr_of(split[0])}, ...)"
                     )
                     break
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core import signing
 
+from cachedeco.runtime.log import text_of_key
 from cachedeco.storage.serializers import to_pickle
 
 SALT: Final = "cachedeco.refresh"
@@ -35,7 +36,7 @@ def refresh_from(message: str) -> None:
     call, keys = signing.loads(message, salt=SALT, serializer=PickleSerializer)
     for there, here in zip(keys, call._entry_keys(), strict=True):  # noqa: SLF001 -- a call of ours
         if there != here:
-            raise RuntimeError(OTHER_KEY.format(there, here, REMEDY))
+            raise RuntimeError(OTHER_KEY.format(text_of_key(there), text_of_key(here), REMEDY))
     if iscoroutinefunction(call):
         async_to_sync(call.arefresh)()
     else:

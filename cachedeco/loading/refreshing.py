@@ -30,6 +30,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
 from cachedeco.loading.single_flight import NO_RESULTS, Flight, flight_name, join_or_lead, run_as_leader
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.log import text_of_key
 from cachedeco.storage.entries import Entry, Stamp
 from cachedeco.tracking import collector
 
@@ -147,7 +148,7 @@ def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
         return error
     for there, here in zip(keys, keys_here, strict=True):
         if renew_keys(load.policy, there) != renew_keys(load.policy, here):
-            return RuntimeError(OTHER_KEY.format(there[0], here[0], remedy))
+            return RuntimeError(OTHER_KEY.format(text_of_key(there[0]), text_of_key(here[0]), remedy))
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.runtime.validation import PARSERS, UNSET, ModeName, Refresher, Unset, remedy_for
+from cachedeco.runtime.validation import PARSERS, UNSET, KeyErrors, ModeName, Refresher, Unset, remedy_for
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +49,7 @@ class Settings:
     ALIASES: tuple[str, ...] = ("default",)
     TIMEOUT: float | Unset | None = UNSET
     VARY: tuple[Callable[[], object], ...] = ()
+    KEY_ERRORS: KeyErrors = "raise"
     KEY_PREFIX: str = "cd"
     JITTER: float = 0.0
     WAIT: float = 5.0
@@ -64,6 +65,7 @@ class Settings:
     IGNORED_COLUMNS: tuple[str, ...] = ()
     TABLES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     REPLICA_LAG: Mapping[str, float] | float | None = None
+    LOG_ARGUMENTS: bool = False
     SIGNING_KEYS: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod

@@ -1,6 +1,8 @@
 """Events: what a call, an invalidation or a circuit breaker has done, as named tuples."""
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+from cachedeco.runtime.reprs import shorten
 
 Kind = Literal[
     "hit",  # an entry was served; `seconds` is the time that its computation took
@@ -37,6 +39,10 @@ MissReason = Literal[
 ]
 
 
+#: What the reason of an "error" begins with, where the setting KEY_ERRORS lets a call bypass the cache.
+NO_KEY: Final = "The key of a call can't be made, and the call bypassed the cache"
+
+
 class Event(NamedTuple):
     """
     One event: what happened, to which function, key and cache.
@@ -51,3 +57,14 @@ class Event(NamedTuple):
     seconds: float = 0.0
     reason: str = ""
     error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        """Show the fields that are set: short, and without secrets."""
+        shown = self._asdict()
+        shown |= {name: shorten(shown[name]) for name in ("key", "reason")}
+        texts = [
+            f"{name}={value!r}" for name, value in shown.items() if value not in {"", 0.0, None} and name != "error"
+        ]
+        if self.error is not None:
+            texts.append(f"error={type(self.error).__name__}({shorten(str(self.error))!r})")
+        return f"Event({', '.join(texts)})"

@@ -7,6 +7,7 @@ from threading import Lock
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import log, logger
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import count, count_hit, count_hits
 
 Hook = Callable[[Event], object]
@@ -26,7 +27,7 @@ def emit(event: Event) -> None:
             hook(event)
         except Exception as error:  # noqa: BLE001 -- a hook is the user's code and may raise anything
             pass_interrupt(error)
-            logger.exception("The hook %r failed on %r.", hook, event)
+            logger.exception("The hook %s failed on an event %r of %r.", repr_of(hook), event.kind, event.function)
 
 
 def emit_hit(function: str, key: str, cache: str, seconds: float) -> None:

@@ -18,6 +18,7 @@ from cachedeco.runtime.reprs import repr_of
 
 ModeName = Literal["on", "bypass", "off"]
 Refresher = Literal["caller", "thread", "task"]
+KeyErrors = Literal["raise", "bypass"]
 Seconds = float | int | timedelta | None
 
 MODES: Final = get_args(ModeName)
@@ -252,6 +253,20 @@ def _refresher_of(value: object) -> Refresher:
     return value  # type: ignore[return-value] # as above
 
 
+def _key_errors_of(value: object) -> KeyErrors:
+    if value not in get_args(KeyErrors):
+        msg = f"the value is {repr_of(value)}; it takes one of {', '.join(map(repr, get_args(KeyErrors)))}."
+        raise ValueError(msg)
+    return value  # type: ignore[return-value] # as above
+
+
+def _flag_of(value: object) -> bool:
+    if not isinstance(value, bool):
+        msg = f"the value is {repr_of(value)}; it takes True or False."
+        raise TypeError(msg)
+    return value
+
+
 def _failures_of(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         msg = f"the value is {repr_of(value)}; it takes a whole number of failures in a row, or 0 for no breaker."
@@ -324,6 +339,7 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "ALIASES": _aliases_of,
     "TIMEOUT": seconds_of,
     "VARY": _vary_of,
+    "KEY_ERRORS": _key_errors_of,
     "KEY_PREFIX": _prefix_of,
     "JITTER": partial(fraction_of, what="the jitter"),
     "WAIT": partial(span_of, what="the wait"),
@@ -339,5 +355,6 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "IGNORED_COLUMNS": _columns_of,
     "TABLES": _names_of_tables,
     "REPLICA_LAG": _lag_of,
+    "LOG_ARGUMENTS": _flag_of,
     "SIGNING_KEYS": _signing_keys_of,
 }

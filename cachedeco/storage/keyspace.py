@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from django.core.cache.backends.base import BaseCache, default_key_func
 
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import shorten
 from cachedeco.storage.cache_keys import LONGEST_KEY, USUAL_KEY_BUDGET, digest_key, is_valid_key
 from cachedeco.storage.connections import open_cache, scope_of
 
@@ -23,7 +24,7 @@ class KeyFunctionError(Exception):
 
     def __init__(self, alias: str, key: str) -> None:
         """Remember the alias, and the key that it should have made whole."""
-        super().__init__(f"KEY_FUNCTION of CACHES[{alias!r}] failed for {key!r:.80}.")
+        super().__init__(f"KEY_FUNCTION of CACHES[{alias!r}] failed for {shorten(key)!r:.80}.")
         self.alias = alias
         self.key = key
 

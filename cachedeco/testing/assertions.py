@@ -17,7 +17,7 @@ from cachedeco.loading.lookup import look_up
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
-from cachedeco.runtime.reprs import format_arguments, repr_of
+from cachedeco.runtime.reprs import format_arguments, repr_of, shorten
 from cachedeco.storage.connections import is_isolated
 from cachedeco.testing.isolation import ensure_isolated
 from cachedeco.testing.outages import fault_of
@@ -352,11 +352,11 @@ def _format_events(events: Sequence[Event]) -> str:
 
 
 def _format_event(event: Event) -> str:
-    pieces = [f"{event.kind:<11} {event.key or event.function}"]
+    pieces = [f"{event.kind:<11} {shorten(event.key) or event.function}"]
     if event.seconds:
         pieces.append(f"{'saved' if event.kind == 'hit' else 'took'} {event.seconds:.3g} s")
     if event.reason:
         pieces.append(event.reason)
     if event.error is not None:
-        pieces.append(f"{type(event.error).__name__}: {event.error}")
+        pieces.append(f"{type(event.error).__name__}: {shorten(str(event.error))}")
     return "; ".join(pieces)

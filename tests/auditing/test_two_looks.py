@@ -8,6 +8,7 @@ import pytest
 from cachedeco import Namespace
 from cachedeco.auditing import auditor
 from cachedeco.auditing.auditor import INVALIDATED, REPLACED
+from cachedeco.runtime.log import text_of_key
 from tests.auditing.conftest import AUDIT_SECONDS, TIMEOUT, Background, Cached, Told
 from tests.loading.refreshing.conftest import Truth
 from tests.support.clocks import Clock
@@ -110,7 +111,7 @@ def test_report_is_logged_as_an_error_and_counted(
 
     [record] = caplog.records
     assert (logging.ERROR, 1, 0) == (record.levelno, read.stats().inconsistent, read.stats().audited)
-    assert f"key '{read.key_for(1)}', cache 'default'" in record.getMessage()
+    assert f"key {text_of_key(read.key_for(1))}, cache 'default'" in record.getMessage()
 
 
 @both

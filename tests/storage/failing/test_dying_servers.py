@@ -88,7 +88,7 @@ def test_invalidation_after_the_server_died_is_logged_as_an_error(
     side.call(answer.invalidate)
 
     assert ["answer"] == [
-        record.getMessage().partition("<locals>.")[2].partition(" ")[0].rstrip("()").partition("@")[0]
+        record.getMessage().partition("<locals>.")[2].partition("#")[0].partition("@")[0]
         for record in caplog.records
         if record.levelno == logging.ERROR
     ]

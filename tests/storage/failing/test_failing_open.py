@@ -160,9 +160,10 @@ def test_failure_is_an_event_with_its_error(side: Side, operation: str, what: st
 @both
 @losses
 def test_invalidation_lost_is_logged_as_an_error(
-    side: Side, fault: dict[str, Any], caplog: pytest.LogCaptureFixture
+    side: Side, fault: dict[str, Any], caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
     """Each verb's lost invalidation is logged at ERROR and names what is stale: elsewhere it was swallowed."""
+    settings.CACHEDECO = {"LOG_ARGUMENTS": True}
 
     @side.cached(namespace="numbers")
     def double(number: int) -> int:
