@@ -7,10 +7,10 @@ arguments, at its own speed: one returns all keys of a call, the other the key o
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from inspect import Parameter, Signature
 from itertools import accumulate
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -29,12 +29,22 @@ REQUEST: Final = "request"  # by this name Django's views take what no entry may
 ENDS = (",", ":", ";", "|", "/", " ")
 
 
-class CompiledKeys(NamedTuple):
+class CompiledKeys:
     """The compiled functions; both have the signature of the decorated function."""
 
-    #: the entry's key, then those of its tokens, the call's own first; then what each callable of *vary* has given
+    #: Returns the entry's key, then those of its tokens, the call's own first; then what each callable of *vary* gives.
     keys: Callable[..., list[str]]
-    own: Callable[..., str]  #: the key of the call's own token
+
+    def __init__(self, subject: Subject, source_of_keys: str, source_of_own: str) -> None:
+        """Compile what every call needs."""
+        self.keys = _build_function(subject, source_of_keys)
+        self._subject = subject
+        self._source_of_own = source_of_own
+
+    @cached_property
+    def own(self) -> Callable[..., str]:
+        """Return the key of the call's own token; compiled for the first invalidation of a call."""
+        return _build_function(self._subject, self._source_of_own)
 
 
 class KeyScheme(NamedTuple):
@@ -164,16 +174,23 @@ class KeyPlan:
         variables = [f"{private_prefix}varied{n}" for n in range(len(self.vary))]
         varied = ",".join([*(f"{{{each}}}" for each in variables), *map(subject.encode_source, settings_vary)])
         versioned = "" if scheme.version is None else "|" + _escape_braces(encode(scheme.version))
-        name = _escape_braces(subject.key_name)
-        # Variables and no literals: another prefix, as in each test, needs no other code.
-        p, t = (f"{{{private_prefix}{each}}}" for each in ("start", "table_start"))
-        subject.values |= {f"{private_prefix}start": scheme.start, f"{private_prefix}table_start": scheme.table_start}
+        # Variables and no literals: functions of one form, and other prefixes, as in each test, need no other code.
+        start, name = scheme.start, subject.key_name
+        begins = {
+            "entry": f"{start}:e:{name}(",
+            "token": f"{start}:t:{name}(",
+            "function": token_of_function(start, name),
+            "start": start,
+            "table_start": scheme.table_start,
+        }
+        subject.values |= {f"{private_prefix}{each}": text for each, text in begins.items()}
+        entry, token, p, t = (f"{{{private_prefix}{each}}}" for each in ("entry", "token", "start", "table_start"))
         tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(subject))])
-        own = _fstring(f"{p}:t:{name}({{{private_prefix}anywhere}})")
+        own = _fstring(f"{token}{{{private_prefix}anywhere}})")
         keys = [
-            _fstring(f"{p}:e:{name}({{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"),
+            _fstring(f"{entry}{{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"),
             own,
-            _fstring(token_of_function(p, name)),
+            f"{private_prefix}function",
             *(_fstring(f"{p}:n:{path}") for path in self.paths),
             *(
                 f"*{private_prefix}paths({private_prefix}start, {private_prefix}table_start, {item.source})"
@@ -192,8 +209,9 @@ class KeyPlan:
             f" {variable} = {_fstring(subject.encode_source(item))}\n"
             for variable, item in zip(variables, self.vary, strict=True)
         )
-        source = f"def __keys{body}{vary_body} return [{', '.join(keys)}]\ndef __own{body} return {own}\n"
-        return _build_functions(subject, source)
+        return CompiledKeys(
+            subject, f"def __keys{body}{vary_body} return [{', '.join(keys)}]\n", f"def __keys{body} return {own}\n"
+        )
 
     def objects_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[object]:
         """
@@ -235,21 +253,16 @@ class KeyPlan:
         return error
 
 
-def _build_functions(subject: Subject, source: str) -> CompiledKeys:
-    """Run the source, and give its functions the defaults and the name of the user's, for the same error messages."""
+def _build_function(subject: Subject, source: str) -> Callable[..., Any]:
+    """Run the source, and give its function the defaults and the name of the user's, for the same error messages."""
     functions: dict[str, Any] = {}  # not in subject.values, or a closure among those would be in a reference cycle
     exec(_compile_source(source), subject.values, functions)  # noqa: S102 -- made of names that Python has parsed
-    compiled_keys = CompiledKeys(functions["__keys"], functions["__own"])
-    parameters = subject.signature.parameters.values()
-    for function in compiled_keys:
-        function.__defaults__ = tuple(
-            item.default for item in parameters if _has_default(item) and item.kind is not Parameter.KEYWORD_ONLY
-        )
-        function.__kwdefaults__ = {
-            item.name: item.default for item in parameters if _has_default(item) and item.kind is Parameter.KEYWORD_ONLY
-        }
-        function.__qualname__ = subject.name.rpartition(".")[2]
-    return compiled_keys
+    function: FunctionType = functions["__keys"]
+    parameters = [each for each in subject.signature.parameters.values() if _has_default(each)]
+    function.__defaults__ = tuple(each.default for each in parameters if each.kind is not Parameter.KEYWORD_ONLY)
+    function.__kwdefaults__ = {each.name: each.default for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+    function.__qualname__ = subject.name.rpartition(".")[2]
+    return function
 
 
 def token_of_function(start: str, name: str) -> str:
