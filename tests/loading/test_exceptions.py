@@ -241,7 +241,7 @@ def test_bulk_call_of_one_id_stores_it(side: Side) -> None:
     ("value", "problem"),
     [
         (Http404, "mapping of exceptions"),
-        ({"Http404": 60}, "mapping of exceptions"),
+        ({"Http404": 60}, "names 'Http404', which is no class"),
         ({KeyboardInterrupt: 60}, "KeyboardInterrupt, which is no subclass of Exception"),
         ({Http404: 0}, "Http404 the timeout 0"),
         ({Http404: -1}, "timeout of Http404 in cache_exceptions"),

@@ -44,6 +44,7 @@ def told_of(side: Side, boarding: Boarding, ends: str) -> tuple[Told, Told, Stat
 
 
 NONE = "", "NoneType"
+ABSENT = "absent", "NoneType"
 
 
 @both
@@ -51,7 +52,7 @@ def test_shared_value(side: Side, boarding: Boarding) -> None:
     """Both miss; one computes and stores, and then what the other gets is told as shared."""
     before, after, stats, _ = told_of(side, boarding, "value")
 
-    assert [("miss", *NONE)] * 2 == before
+    assert [("miss", *ABSENT)] * 2 == before
     assert [("computed", *NONE), ("stored", *NONE), ("shared", *NONE)] == after
     assert (2, 1, 0) == (stats.misses, stats.computations, stats.errors)
 
@@ -80,7 +81,7 @@ def test_error_of_the_function(side: Side, boarding: Boarding) -> None:
     """What the user's function raises is the caller's matter: nothing is told but the misses."""
     before, after, stats, _ = told_of(side, boarding, "error")
 
-    assert ([("miss", *NONE)] * 2, []) == (before, after)
+    assert ([("miss", *ABSENT)] * 2, []) == (before, after)
     assert (2, 0, 0) == (stats.misses, stats.computations, stats.errors)
 
 
