@@ -95,16 +95,17 @@ def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
             except StopIteration as end:
                 answer = None  # or an exception in it and this frame would be a reference cycle
                 return end.value  # type: ignore[no-any-return] # the generator's own V
-            answer = _perform(effect, compute)
+            if isinstance(effect, CallUser):  # in this frame: a cached function that calls itself gets deeper
+                try:
+                    answer = Ok(compute(*effect.arguments))
+                except BaseException as error:  # noqa: BLE001 -- raised again, after the flow has cleaned up
+                    answer = Err(error)
+            else:
+                answer = _perform(effect, compute)
 
 
-def _perform(effect: Effect, compute: Callable[..., Any]) -> object:
+def _perform(effect: Callable[[], Any] | Wait | Pause | Spawn, compute: Callable[..., Any]) -> object:
     match effect:
-        case CallUser(arguments):
-            try:
-                return Ok(compute(*arguments))
-            except BaseException as error:  # noqa: BLE001 -- raised again, after the flow has cleaned up
-                return Err(error)
         case Wait(promise, seconds):
             return promise.result(seconds)
         case Pause(seconds):
