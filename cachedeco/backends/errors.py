@@ -66,8 +66,7 @@ def unreachable_error(server: str, operation: str, reason: str, *, waits: bool) 
     """Return the exception for a failed command; *reason* and *waits* are its `describe_error()` and `took_time()`."""
     kind = MemcachedTimeoutError if waits else MemcachedConnectionError
     error = kind(
-        f"{operation} failed, as memcached server {server} is out of reach ({reason}). Start it,"
-        " or repair the network; if lost writes do no harm, set ignore_exc=True in OPTIONS, and they are logged."
+        f"{operation} failed, as memcached server {server} is out of reach ({reason}). Start it, or repair the network."
     )
     error.server, error.operation = server, operation
     return error

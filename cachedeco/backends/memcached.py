@@ -14,7 +14,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
-from cachedeco.backends.options import resolve_options
+from cachedeco.backends.options import check_servers, resolve_options
 from cachedeco.backends.pool import Item
 from cachedeco.backends.ring import FailedKeys, Ring
 from cachedeco.storage.writers import Acknowledged
@@ -65,9 +65,10 @@ class MemcachedCache(BaseMemcachedCache):
         Read the entry of `CACHES`; nothing is sent.
 
         Raises:
-            ImproperlyConfigured: `OPTIONS` has an unknown name.
+            ImproperlyConfigured: `OPTIONS` has an unknown name or a wrong object, or `LOCATION` is no server.
         """
         super().__init__(server, params, library=pymemcache, value_not_found_exception=KeyError)
+        check_servers(self.client_servers)
         self._class = Ring
         self._options = resolve_options(params.get("OPTIONS") or {})
 

@@ -1,6 +1,6 @@
 """Validate `OPTIONS` and fill in defaults: the options of pymemcache's clients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -37,6 +37,13 @@ OURS: Final[Mapping[str, Any]] = {
     "serde": Pickles(),
     "serializer": None,
 }
+# The methods of options that are objects.
+METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "serde": ("serialize", "deserialize"),
+    "serializer": ("__call__",),
+    "deserializer": ("__call__",),
+    "hasher": ("add_node", "get_node"),
+}
 # Options without a default of ours.
 OPTIONAL: Final = frozenset({"socket_module"})
 # Options of PyMemcacheCache that are accepted and ignored: connections are always pooled, without a lock; every write
@@ -59,4 +66,28 @@ def resolve_options(options: Mapping[str, Any]) -> dict[str, Any]:
             msg = f"MemcachedCache has no option {name!r}; {remedy_for(name, known)}"
             raise ImproperlyConfigured(msg)
     given = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+    for name, methods in METHODS.items():
+        value = given.get(name)
+        if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
+            shown = f"{' and '.join(methods)}()" if methods != ("__call__",) else "arguments: a function"
+            msg = f"MemcachedCache has {name}={value!r:.80}; it takes an object with {shown}, not its name."
+            raise ImproperlyConfigured(msg)
     return {**CONNECTION, **OURS, **given}
+
+
+def check_servers(servers: Sequence[object]) -> None:
+    """
+    Refuse what can be no address of a server: its first command would find it out of reach, or another one.
+
+    Raises:
+        ImproperlyConfigured: There is no server, or one is empty or a URL.
+    """
+    for server in servers or [""]:
+        if isinstance(server, str) and (not server.strip() or "://" in server or server.strip().startswith(":")):
+            scheme, separator, _ = server.partition("://")
+            shown = f"{scheme}{separator}..." if separator else server  # a URL may have a password
+            msg = (
+                f"MemcachedCache has LOCATION={shown!r:.80}; it takes servers as '127.0.0.1:11211', "
+                "'unix:/path/of/a/socket', or a list of them."
+            )
+            raise ImproperlyConfigured(msg)

@@ -133,6 +133,13 @@ PIECES: Final = (
         settings=By("reset"),
         test=By("reset"),
     ),
+    Piece(
+        "storage.breaker",
+        "clusters",
+        "caches of which a node of a Redis cluster has refused a command",
+        settings=By("reset"),
+        test=By("reset"),
+    ),
     Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
     Piece(
         "storage.model_pickles",

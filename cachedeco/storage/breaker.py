@@ -39,6 +39,9 @@ REFUSED_COMMANDS: Final = frozenset({"MemcacheClientError", "MemcacheServerError
 TOO_LARGE: Final = ("too large", "TooBig", "invalid bulk length")
 # A MemcacheServerError by its base class, but the server has closed the connection.
 CLOSED_CONNECTIONS: Final = frozenset({"MemcacheUnexpectedCloseError"})
+# A node of a Redis cluster has answered, for which one command may take the keys of one slot only; MovedError is an
+# AskError.
+OF_CLUSTERS: Final = frozenset({"AskError", "ClusterCrossSlotError", "RedisClusterException"})
 # No server is there, which fails at once: redis-py has a ConnectionError of its own.
 UNREACHABLE: Final = frozenset({"ConnectionError", *CLOSED_CONNECTIONS})
 
@@ -153,6 +156,8 @@ class Breaker:
 _lock = RLock()
 # Breakers of the aliases that have failed since their last success. Nearly always empty: a hit reads nothing else.
 breakers: dict[str, Breaker] = {}
+# Aliases of which a node of a Redis cluster has refused a command; that is told once.
+clusters: set[str] = set()
 
 
 def record_failure(alias: str, error: Exception) -> None:
@@ -162,13 +167,14 @@ def record_failure(alias: str, error: Exception) -> None:
         return
     with _lock:
         breaker = breakers.setdefault(alias, Breaker(alias))
-        breaker.failures += 1
+        breaker.failures = limit if is_of_cluster(error) else breaker.failures + 1
         breaker.fails_fast = is_refused_at_once(error)
         opens = breaker.retry_at is None and breaker.failures >= limit
         if opens:
             breaker._start_pause()  # noqa: SLF001 -- ours
     if opens:
-        emit(Event("breaker_opened", cache=alias, reason=f"{limit} failures in a row"))
+        reason = "it is a node of a Redis cluster" if is_of_cluster(error) else f"{limit} failures in a row"
+        emit(Event("breaker_opened", cache=alias, reason=reason))
 
 
 def enqueue_pending(
@@ -222,7 +228,12 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
     if isinstance(error, OSError | OperationalError | InterfaceError):
         return True
     names = _names_of(error)
-    return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & CLOSED_CONNECTIONS))
+    return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & (CLOSED_CONNECTIONS | OF_CLUSTERS)))
+
+
+def is_of_cluster(error: Exception | None) -> bool:
+    """Tell whether a node of a Redis cluster has refused a command: the same command never succeeds there."""
+    return error is not None and bool(_names_of(error) & OF_CLUSTERS)
 
 
 def is_too_large(error: Exception) -> bool:
@@ -258,6 +269,7 @@ def reset() -> None:
     """Forget all failures and queued invalidations: for tests, and when the caches are other ones."""
     with _lock:
         breakers.clear()
+        clusters.clear()
 
 
 def _discard(breaker: Breaker) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 LONGEST_KEY: Final = 250
 # What is left of these after a prefix and a version of usual length.
 USUAL_KEY_BUDGET: Final = 180
+# "!" and a digest of 10 bytes in hex.
+DIGEST_AT_END: Final = 21
 # A digest of 20 bytes in hex, its "#", and a readable beginning.
 SMALLEST_KEY_BUDGET: Final = 60
 
@@ -20,6 +22,11 @@ def key_beside(whole_key: str, digest: str) -> str:
     """Return the whole key of an entry beside another one: it ends in "~" and a digest, as no other key does."""
     key = f"{whole_key}~{digest}"
     return key if len(key) <= LONGEST_KEY else f"{digest_key(whole_key, LONGEST_KEY - len(digest) - 1)}~{digest}"
+
+
+def with_digest(whole_key: str) -> str:
+    """Return a whole key that ends in "!" and a digest: of two that differ, no collation takes one for the other."""
+    return f"{whole_key}!{blake2b(whole_key.encode(), digest_size=DIGEST_AT_END // 2).hexdigest()}"
 
 
 def is_valid_key(key: str) -> bool:

@@ -10,10 +10,18 @@ from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from django.core.cache.backends.base import BaseCache, default_key_func
+from django.core.cache.backends.db import BaseDatabaseCache
 
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import shorten
-from cachedeco.storage.cache_keys import LONGEST_KEY, USUAL_KEY_BUDGET, digest_key, is_valid_key
+from cachedeco.storage.cache_keys import (
+    DIGEST_AT_END,
+    LONGEST_KEY,
+    USUAL_KEY_BUDGET,
+    digest_key,
+    is_valid_key,
+    with_digest,
+)
 from cachedeco.storage.connections import open_cache, scope_of
 
 _VALID: Final = bytes(range(0x21, 0x7F))  # memcached takes these characters
@@ -37,6 +45,7 @@ class Keyspace(NamedTuple):
     prefix: str | None  #: before each key; None if a key function makes each key
     table_prefix: str  #: before the key of a table's token
     key_budget: int  #: the length that these leave
+    ends_in_digest: bool = False  #: whether a digest keeps keys apart that the cache would take for one
 
     @classmethod
     def of(cls, alias: str) -> "Keyspace":
@@ -51,7 +60,11 @@ class Keyspace(NamedTuple):
         default = f"{scope}{cache.key_prefix}:{cache.version}:"
         is_default = cache.key_func is default_key_func and type(cache).make_key is BaseCache.make_key
         longest = len(default.encode())
-        return cls(alias, cache, default if is_default else None, default, min(USUAL_KEY_BUDGET, LONGEST_KEY - longest))
+        # Its database may compare keys without regard to case, accents or blanks at the end, as MySQL does by default.
+        collates = isinstance(cache, BaseDatabaseCache)
+        room = LONGEST_KEY - longest - (DIGEST_AT_END if collates else 0)
+        prefix = default if is_default and not collates else None
+        return cls(alias, cache, prefix, default, min(USUAL_KEY_BUDGET, room), collates)
 
     @property
     def start(self) -> str:
@@ -102,8 +115,10 @@ class Keyspace(NamedTuple):
             except Exception as error:
                 pass_interrupt(error)
                 raise KeyFunctionError(self.alias, key) from error
+        longest = LONGEST_KEY - (DIGEST_AT_END if self.ends_in_digest else 0)
         # What a KEY_FUNCTION adds may be too long, or contain a space.
-        return whole if len(whole) <= LONGEST_KEY and is_valid_key(whole) else digest_key(whole, LONGEST_KEY)
+        whole = whole if len(whole) <= longest and is_valid_key(whole) else digest_key(whole, longest)
+        return with_digest(whole) if self.ends_in_digest else whole
 
 
 _keyspaces: dict[str, Keyspace] = {}

@@ -20,7 +20,9 @@ from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.breaker import (
     breakers,
+    clusters,
     is_foreign,
+    is_of_cluster,
     is_outage,
     is_refused_at_once,
     is_too_large,
@@ -40,6 +42,12 @@ MOST_KEYS: Final = 2000
 # Parameters in one query: SQLite before 3.32 takes 999, and a list on Oracle 1000.
 MOST_KEYS_IN_DATABASE: Final = 999
 PROBE_SECONDS: Final = 60
+# So many random keys lie in one slot of a cluster once in 200 million times.
+KEYS_OF_CLUSTER: Final = 3
+OF_A_CLUSTER: Final = (
+    "this is a node of a Redis cluster, which has a part of the keys, and each call needs several in one command. "
+    "Nothing is cached. Point LOCATION at a Redis without cluster mode, or at a proxy in front of the cluster"
+)
 
 
 Item = tuple[str, bytes, float | None]  # key, value, and timeout in seconds: None for ever
@@ -197,18 +205,21 @@ class Store:
         the server refuses is an answer.
         """
         # A random key each time: with several servers, not always one of the server that is unreachable.
-        key = self.keyspace.table_key(f"{conf.settings().KEY_PREFIX}:probe:{urandom(8).hex()}")
+        # Several where it may be a node of a cluster, which takes one key and refuses what a call needs.
+        number = KEYS_OF_CLUSTER if self.alias in clusters else 1
+        beginning = f"{conf.settings().KEY_PREFIX}:probe:"
+        keys = [self.keyspace.table_key(f"{beginning}{urandom(8).hex()}") for _ in range(number)]
         reading = False
         try:
             value = urandom(1)
-            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS)])
+            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS) for key in keys])
             if acknowledged.error is not None:
                 raise acknowledged.error  # noqa: TRY301 -- as a cache of one server would
             reading = True
-            return all(acknowledged) and bool(connection(self.alias).read([key]))
+            return all(acknowledged) and bool(connection(self.alias).read(keys))
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self.emit_failure("The cache was asked whether it is well, and failed", key, error)
+            self.emit_failure("The cache was asked whether it is well, and failed", keys[0], error)
             breaker = breakers.get(self.alias)
             if breaker is not None:
                 breaker.fails_fast = is_refused_at_once(error)
@@ -233,7 +244,12 @@ class Store:
         return connection(self.alias).cache.default_timeout
 
     def emit_failure(self, what: str, key: str, error: Exception | None = None) -> None:
-        """Emit the event of a failed command."""
+        """Emit the event of a failed command; of the refusals of a node of a Redis cluster, once."""
+        if is_of_cluster(error):
+            if self.alias in clusters:
+                return
+            clusters.add(self.alias)
+            what = f"{what}: {OF_A_CLUSTER}"
         emit(Event("error", self.function, key, self.alias, reason=what, error=error))
 
     def is_breaker_open(self) -> bool:

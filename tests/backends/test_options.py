@@ -188,6 +188,25 @@ def test_values_may_be_signed(memcached_server: Memcached) -> None:
     assert 2 == signing.incr("number")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("serde", "x"), ("serde", json), ("serializer", "x"), ("deserializer", 7), ("hasher", "x"), ("hasher", object)],
+)
+def test_object_of_another_kind_is_refused(name: str, value: Any) -> None:
+    """When the cache is made, and not by each of its commands."""
+    with pytest.raises(ImproperlyConfigured, match=f"MemcachedCache has {name}=.*; it takes an object with"):
+        MemcachedCache(f"{HOST}:11211", {"OPTIONS": {name: value}})
+
+
+@pytest.mark.parametrize(
+    "location", ["", [], [""], " ", "there:1;", ":11211", "memcached://there:1", ["there:1", "tcp://there"]]
+)
+def test_location_that_is_no_server_is_refused(location: Any) -> None:
+    """What is missing, empty or a URL would be found out of reach by each command."""
+    with pytest.raises(ImproperlyConfigured, match=r"MemcachedCache has LOCATION=.*it takes servers as"):
+        MemcachedCache(location, {})
+
+
 # --- ways to a server ---
 
 

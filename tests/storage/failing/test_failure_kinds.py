@@ -7,7 +7,9 @@ from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.transaction import TransactionManagementError
 
 from cachedeco.storage import breaker
+from cachedeco.testing import capture_events
 from tests.storage.failing.calls import HIT, double, sent
+from tests.storage.failing.clocks import Clock
 from tests.support.backends import Commands
 from tests.support.faults import faulty
 
@@ -27,6 +29,10 @@ OUTAGES = [
     redis.exceptions.TimeoutError(),
     redis.exceptions.BusyLoadingError(),
     redis.exceptions.AuthenticationError(),
+    redis.exceptions.MovedError("1 127.0.0.1:7001"),
+    redis.exceptions.AskError("1 127.0.0.1:7001"),
+    redis.exceptions.ClusterCrossSlotError(),
+    redis.exceptions.RedisClusterException(),
 ]
 # Django unpickles inside get_many: what a class does there says nothing of the server.
 OTHERS = [
@@ -77,6 +83,35 @@ def test_refusal_counts_where_something_is_read(operation: str, expected: list[s
     double(4)
 
     assert expected == sent(commands, lambda: double(4))
+
+
+CLUSTERS = [
+    redis.exceptions.MovedError("1 127.0.0.1:7001"),
+    redis.exceptions.AskError("1 127.0.0.1:7001"),
+    redis.exceptions.ClusterCrossSlotError("CROSSSLOT Keys in request don't hash to the same slot"),
+    redis.exceptions.RedisClusterException("MGET - all keys must map to the same key slot"),
+]
+
+
+@pytest.mark.parametrize("error", CLUSTERS, ids=name_of)
+def test_node_of_a_cluster_is_told_once_and_left_alone(
+    error: Exception, clock: Clock, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error says what it is and what to do, though a node takes what names one key; when it answers, it is used."""
+    with capture_events() as events, faulty(raises=error) as fault:
+        monkeypatch.setattr(fault, "meet", lambda command: len(command.keys) > 1)
+        for number in range(50):
+            assert 2 * number == double(number)
+            clock.advance(10)
+        double.invalidate_all()
+
+    [told] = [event.reason for event in events if event.kind == "error"]
+    assert "this is a node of a Redis cluster" in told
+    assert "Point LOCATION at a Redis without cluster mode" in told
+    assert ["breaker_opened"] == [event.kind for event in events if event.kind.startswith("breaker")]
+    clock.advance(60)
+    double(4)
+    assert HIT == sent(commands, lambda: double(4))
 
 
 def test_nonsense_read_opens_the_breaker(commands: Commands) -> None:
