@@ -471,6 +471,7 @@ class Storm:
             each.join()
         self._is_over = True
         writing[0].join()
+        self._reader(-2).read()  # an interrupted invalidation is delivered before the next command
         self._board.end(self._course.process)
         while not self._board.is_over:  # before that another process may invalidate
             sleep(0.01)
@@ -540,20 +541,19 @@ class Storm:
 
     def _aftermath(self) -> Tally:
         """Read each row of each tenant once more, and look for what was left behind."""
-        reader, pauses = Reader(self._course, self._board, self._cached, -2), [0]
-        reader.read()  # an interrupted invalidation is delivered before the next command
-        reader.tally.left = "" if self._course.contender == CONTROL else left_behind(is_up=self._course.is_up)
+        tally, pauses = Tally(), [0]
+        tally.left = "" if self._course.contender == CONTROL else left_behind(is_up=self._course.is_up)
         if self._course.process:  # one of them looks, as two at a time would wait for each other
-            return reader.tally
+            return tally
         with counted_pauses(pauses):
             for tenant in TENANTS:
                 for row in range(ROWS):
                     number = place(tenant, row)
                     with acting_for(tenant):
                         found = [*pairs([row], self._cached.page(row)), *pairs([row], self._cached.many([row]))]
-                    reader.tally.stuck += sum(value[2] < self._board.acknowledged[number] for _, value in found)
-        reader.tally.waited = pauses[0]
-        return reader.tally
+                    tally.stuck += sum(value[2] < self._board.acknowledged[number] for _, value in found)
+        tally.waited = pauses[0]
+        return tally
 
 
 @contextmanager
