@@ -123,7 +123,7 @@ class BulkSpec(NamedTuple):
         """Return a callable that calls the plain function for some of the ids."""
 
         def compute(ids: list[Any]) -> Any:
-            args, kwargs = call.with_ids(ids)
+            args, kwargs = call.with_ids([*ids])  # its own list: it may change it
             return self.spec.source.function(*args, **kwargs)
 
         return compute
