@@ -9,11 +9,12 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
+from django.db.models import Model
 
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.views import refuse_ignored_view
 from cachedeco.invalidation.delivery import invalidate
-from cachedeco.keys.signatures import forward_signature
+from cachedeco.keys.signatures import bare_signature, forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import Stats, statistics
@@ -138,6 +139,31 @@ class CachedFunction(Generic[P, U]):
         attributes["_bound_args"] = (*self._bound_args, first)
         attributes["_binding"] = self
         return bound
+
+    def _check_bound(self, args: Args, kwargs: Kwargs) -> None:
+        """
+        Refuse the object that a verb is bound to as its first argument: `club.total.invalidate(club)`.
+
+        As an argument that the method can do without: then `club.total.invalidate()` is meant, as nearly always.
+
+        Raises:
+            TypeError: It is given.
+        """
+        bound = self._bound_args[len(self._spec.source.bound_args) :]
+        if not (bound and args and (args[0] is bound[0] or (isinstance(args[0], Model) and args[0] == bound[0]))):
+            return
+        function = self._spec.source.function
+        parameters = bare_signature(function)
+        try:
+            parameters.bind(*self._bound_args, *args[1:], **kwargs)
+        except TypeError:  # a required argument, as that of club.distance_to(club)
+            return
+        name = list(parameters.parameters)[len(self._bound_args)]
+        msg = (
+            f"{self._spec.name}() is bound to {repr_of(bound[0])} already, which is its first argument here, too: "
+            f"leave it out. If it is an argument of its own, give it by name: {name}=."
+        )
+        raise TypeError(msg)
 
     def _check_order(self, args: Args) -> None:
         """

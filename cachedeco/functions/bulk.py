@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.base import CachedFunction, wrap_function
+from cachedeco.functions.base import Args, CachedFunction, Kwargs, wrap_function
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
 from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
@@ -34,6 +34,11 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
 
     _bulk: BulkSpec
 
+    def _verb(self, args: Args, kwargs: Kwargs) -> BulkCall[K, V, U]:
+        """Return the call that a verb is about."""
+        self._check_bound(args, kwargs)
+        return BulkCall(self, args, kwargs)
+
     # --- verbs ---
 
     @alters_data
@@ -44,7 +49,7 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
         Inside `atomic()` this takes effect for this connection at once, and for all others at commit. An invalidation
         that the cache does not acknowledge is logged at ERROR, counted and retried; this method does not raise.
         """
-        BulkCall(self, args, kwargs).invalidate()
+        self._verb(args, kwargs).invalidate()
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """
@@ -52,24 +57,24 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
 
         Ids that a call would compute are left out, and ids that are stored as absent.
         """
-        return BulkCall(self, args, kwargs).peek()
+        return self._verb(args, kwargs).peek()
 
     def keys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Return the whole keys of the entries, by id, as the server gets them."""
-        return BulkCall(self, args, kwargs).keys()
+        return self._verb(args, kwargs).keys()
 
     @alters_data
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
-        await BulkCall(self, args, kwargs).ainvalidate()
+        await self._verb(args, kwargs).ainvalidate()
 
     async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Do as `peek()`, from async code."""
-        return await BulkCall(self, args, kwargs).apeek()
+        return await self._verb(args, kwargs).apeek()
 
     async def akeys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Do as `keys_for()`, from async code: a key may read an attribute that needs the database."""
-        return await BulkCall(self, args, kwargs).akeys()
+        return await self._verb(args, kwargs).akeys()
 
 
 F = TypeVar("F", bound=BulkFunction[..., Any, Any, Any])
@@ -104,11 +109,13 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
     @alters_data
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Compute now for all these ids, store, and return the values. Otherwise as `CachedQuery.refresh()`."""
+        self._check_bound(args, kwargs)
         return self.call(*args, **kwargs).refresh()
 
     @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Do as `refresh()`, from async code."""
+        self._check_bound(args, kwargs)
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
@@ -145,6 +152,7 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
     @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Compute now for all these ids, store, and return the values, even if some are stored."""
+        self._check_bound(args, kwargs)
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:

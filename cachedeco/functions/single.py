@@ -72,6 +72,11 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
         return Load(policy, {None: found}, reinvocation=Repeat(self, args, kwargs), arguments=arguments)
 
+    def _verb(self, args: Args, kwargs: Kwargs) -> SingleCall[V, U]:
+        """Return the call that a verb is about."""
+        self._check_bound(args, kwargs)
+        return SingleCall(self, args, kwargs)
+
     # --- verbs ---
 
     @alters_data
@@ -83,7 +88,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         invalidation that the cache does not acknowledge is delayed: logged at ERROR, counted, and delivered before this
         process reads from that cache again.
         """
-        SingleCall(self, args, kwargs).invalidate()
+        self._verb(args, kwargs).invalidate()
 
     def peek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """
@@ -92,24 +97,24 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed. Also if it would raise
         an exception that *cache_exceptions* has stored: no value is.
         """
-        return SingleCall(self, args, kwargs).peek()
+        return self._verb(args, kwargs).peek()
 
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the whole key of this call's entry, as the server gets it."""
-        return SingleCall(self, args, kwargs).key()
+        return self._verb(args, kwargs).key()
 
     @alters_data
     async def ainvalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Do as `invalidate()`, from async code."""
-        await SingleCall(self, args, kwargs).ainvalidate()
+        await self._verb(args, kwargs).ainvalidate()
 
     async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """Do as `peek()`, from async code."""
-        return await SingleCall(self, args, kwargs).apeek()
+        return await self._verb(args, kwargs).apeek()
 
     async def akey_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Do as `key_for()`, from async code: a key may read an attribute that needs the database."""
-        return await SingleCall(self, args, kwargs).akey()
+        return await self._verb(args, kwargs).akey()
 
 
 class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
@@ -140,11 +145,13 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
         If the value can't be stored, as inside `atomic()` on SQLite or while bypassed, the call is invalidated instead.
         A computation that began earlier may still store older data: after a change of the data, use `invalidate()`.
         """
+        self._check_bound(args, kwargs)
         return self.call(*args, **kwargs).refresh()
 
     @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Do as `refresh()`, from async code."""
+        self._check_bound(args, kwargs)
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:
@@ -183,6 +190,7 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
     @alters_data
     async def arefresh(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Compute now, store, and return the value, even if one is stored. Otherwise as `CachedQuery.refresh()`."""
+        self._check_bound(args, kwargs)
         return await self.call(*args, **kwargs).arefresh()
 
     if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import models
 
-from cachedeco import MISSING, cached_query
+from cachedeco import MISSING, cached_query, cached_query_many
 from tests.models import Club
 
 computed: list[object] = []
@@ -278,3 +279,86 @@ def test_method_of_a_row_is_keyed_by_the_row(monkeypatch: pytest.MonkeyPatch) ->
     assert [(club.pk,)] == computed
     assert values[0] == values[1]
     assert MISSING is again.size.peek()
+
+
+class Owner:
+    """A class whose methods take more than their instance."""
+
+    def __cache_key__(self) -> int:
+        """Be one of a kind."""
+        return 1
+
+    @cached_query(name="binding.total")
+    def total(self, user: object = None) -> object:
+        """Take an argument that may be left out."""
+        return user
+
+    @cached_query(name="binding.same")
+    def same(self, other: object) -> bool:
+        """Take another one of the kind."""
+        return self is other
+
+    @cached_query(name="binding.of_class")
+    @classmethod
+    def of_class(cls, number: object = None) -> object:
+        """Take the class."""
+        return number
+
+    @cached_query_many(over="ids", name="binding.many")
+    def many(self, ids: list[int], user: object = None) -> dict[int, object]:
+        """Take many ids."""
+        return dict.fromkeys(ids, user)
+
+
+VERBS = ["invalidate", "peek", "refresh", "key_for", "ainvalidate", "apeek", "arefresh", "akey_for"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_verb_that_is_given_its_own_object_says_that_it_is_bound(verb: str) -> None:
+    """`club.total.invalidate(club)` would be about another call, with the club as its user."""
+    owner = Owner()
+
+    def of(function: Any, *args: object) -> object:
+        return async_to_sync(getattr(function, verb))(*args) if verb[0] == "a" else getattr(function, verb)(*args)
+
+    for function, given in ((owner.total, owner), (owner.of_class, Owner), (Owner.of_class, Owner)):
+        with pytest.raises(TypeError, match=r"is bound to .* already, .*leave it out.*(user|number)="):
+            of(function, given)
+    many = verb.replace("key_for", "keys_for")
+    with pytest.raises(TypeError, match=r"binding\.many\(\) is bound to"):
+        (async_to_sync(getattr(owner.many, many)) if verb[0] == "a" else getattr(owner.many, many))(owner, [1])
+
+
+@pytest.mark.django_db
+def test_verb_that_is_given_its_own_row_says_that_it_is_bound() -> None:
+    """A row that is equal is the same one, fetched again."""
+
+    class Totalled(Club):
+        class Meta:
+            proxy = True
+            app_label = "tests_binding"
+
+        @cached_query
+        def total(self, user: object = None) -> object:
+            return user
+
+    club = Totalled.objects.create(name="a")
+
+    with pytest.raises(TypeError, match=r"Totalled pk=\d+> already"):
+        club.total.invalidate(Totalled.objects.get(pk=club.pk))
+
+
+def test_verb_takes_an_object_that_can_be_meant() -> None:
+    """What the method needs, what is given by name, another object, and that of an unbound verb are arguments."""
+    owner, other = Owner(), Owner()
+    calls: list[Callable[[], Any]] = [
+        lambda: owner.same.key_for(owner),
+        lambda: owner.total.key_for(user=owner),
+        lambda: owner.total.key_for(other),
+        lambda: owner.total(owner) and owner.total.call(owner).key(),
+        lambda: Owner.total.key_for(owner, owner),
+    ]
+
+    keys = [call() for call in calls]
+
+    assert keys[1] == keys[2] == keys[3] == keys[4]

@@ -188,14 +188,14 @@ def test_async_functions_are_told() -> None:
     assert 1 == len(told(lambda: async_to_sync(shown.ainvalidate)(7)))
 
 
-def test_bound_verb_that_gets_its_own_object_is_told() -> None:
-    """`shelf.total.invalidate(shelf)` names another call; `shelf.total.invalidate()` and another shelf do not."""
+def test_bound_call_that_has_its_own_object_is_told() -> None:
+    """`shelf.total.call(shelf)` is another call than `shelf.total.call()`, and may be meant."""
     shelf = Shelf(1)
     shelf.total()
 
     assert [] == told(lambda: (shelf.total.invalidate(), shelf.total.invalidate(Shelf(2))))
     assert ["it is bound to an object, and invalidate() got that again, as other: leave it out"] == told(
-        lambda: shelf.total.invalidate(shelf)
+        lambda: shelf.total.call(shelf).invalidate()
     )
 
 
