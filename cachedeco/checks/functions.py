@@ -13,6 +13,7 @@ from django.db import connections
 from cachedeco.checks.views import decorated_functions
 from cachedeco.functions.base import find_view_of, is_under_classmethod
 from cachedeco.invalidation.parts import are_parts_known
+from cachedeco.invalidation.rows import otherwise_compared
 from cachedeco.runtime import conf
 from cachedeco.tracking.watcher import is_watched
 
@@ -123,12 +124,15 @@ def check_parts(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
             with suppress(TypeError):  # reported by E008
                 model, field = dependency.resolve()
                 if field is not None and not are_parts_known(model, field):
+                    module = spec.source.function.__module__
+                    why = otherwise_compared(field)
+                    hint = "Name the model without rows(), or another field." if why else _hint_for(module)
+                    why = why or f"{module} is not imported when Django starts, so that other processes would not know"
                     messages.append(
                         Warning(
                             f"{spec.name}() depends on every row of {model._meta.label}, and not on those of one "  # noqa: SLF001 -- Django documents it
-                            f"{field.name}: {spec.source.function.__module__} is not imported when Django starts, so "
-                            "that other processes would not know of it.",
-                            hint=_hint_for(spec.source.function.__module__),
+                            f"{field.name}: {why}.",
+                            hint=hint,
                             id="cachedeco.W002",
                         )
                     )

@@ -14,8 +14,10 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import look_at_calls, remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
+from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.signatures import parameters_of
+from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Err, Flow, arun, run
 from cachedeco.loading.lookup import Found, record_found
@@ -34,6 +36,9 @@ from cachedeco.tracking.collector import mark_unauditable
 
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
+
+# What KeyPlan.explain() says in words without arguments.
+EXPLAINED: Final = (KeyTypeError, PartTypeError, UnsavedRowError)
 
 NO_WHOLE_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
 
@@ -79,7 +84,9 @@ def bypasses(spec: FunctionSpec, error: Exception, args: Args, kwargs: Kwargs) -
     if resolved.settings.KEY_ERRORS == "raise" or not spec.accepts(args, kwargs):
         return False
     # The text of KeyPlan.explain() has no argument in it, and another one may have: a log must not show it.
-    is_ours = error.__suppress_context__ and isinstance(error.__context__, KeyTypeError)
+    is_ours = error.__suppress_context__ and isinstance(
+        error.__context__, KeyTypeError | PartTypeError | UnsavedRowError
+    )
     why = str(error) if is_ours else f"{type(error).__name__}."
     resolved.policy.emit("error", "", reason=f"{NO_KEY}: {why}", error=error)
     return True

@@ -19,6 +19,7 @@ from cachedeco.functions.naming import key_name_of, name_of, take_names
 from cachedeco.functions.options import Timeout, check
 from cachedeco.functions.views import refuse_annotated_view, refuse_view
 from cachedeco.invalidation.delivery import Invalidation
+from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
@@ -26,7 +27,9 @@ from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_f
 from cachedeco.keys.dependencies import AUTO, dependencies_of
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
+from cachedeco.keys.imports import imports_of
 from cachedeco.keys.signatures import bare_signature
+from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.lookup import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
@@ -44,6 +47,10 @@ from cachedeco.tracking.known_tables import KnownTables
 # entry in four ends early, and the server drops the token soon after the last entry.
 TOKEN_TIMEOUTS: Final = 4
 SHORTEST_LIFETIME: Final = 60.0
+
+
+# What may be raised where a key is made of a call.
+NO_KEYS: Final = (KeyTypeError, PartTypeError, UnsavedRowError, AttributeError, RecursionError, ValueError)
 
 
 class ResolvedSpec(NamedTuple):
@@ -152,8 +159,9 @@ class FunctionSpec:
             variation = tuple(zip(self._vary, keys[count:], strict=True))
             keys = resolved.keyspace.finish(keys[:count])
             return policy, VariedKeys(keys if policy.tables is None else policy.tables.complete(keys), variation)
-        except KeyTypeError as error:
-            raise self._plan.explain(error, args, kwargs) from None
+        except NO_KEYS as error:
+            self._explain(error, args, kwargs)
+            raise
 
     def resolve_calls(
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
@@ -168,11 +176,18 @@ class FunctionSpec:
         try:
             for args, kwargs in calls:
                 several.append(keys_of(*args, **kwargs))
-        except KeyTypeError as error:
-            raise self._plan.explain(error, args, kwargs) from None
+        except NO_KEYS as error:
+            self._explain(error, args, kwargs)
+            raise
         several = resolved.keyspace.finish_each(several)
         tables = resolved.policy.tables
         return resolved.policy, several if tables is None else [tables.complete(keys) for keys in several]
+
+    def _explain(self, error: Exception, args: Sequence[object], kwargs: dict[str, object]) -> None:
+        """Raise an error that names the function and the argument, if the key is to blame."""
+        explained = self._plan.explain(error, args, kwargs)
+        if explained is not error:
+            raise explained from (error if isinstance(error, AttributeError) else None)
 
     def arguments_of(self, args: Sequence[object], kwargs: dict[str, object]) -> Sequence[object]:
         """Return what a computation is given: rows among it were read before. The rows in its key are among it, too."""
@@ -187,8 +202,9 @@ class FunctionSpec:
         resolved = self.resolve()
         try:
             own = resolved.compiled_keys.own(*args, **kwargs)
-        except KeyTypeError as error:
-            raise self._plan.explain(error, args, kwargs) from None
+        except NO_KEYS as error:
+            self._explain(error, args, kwargs)
+            raise
         [key] = resolved.keyspace.finish([own])
         return Invalidation(resolved.policy.store, key, resolved.policy.lifetime)
 
@@ -326,7 +342,17 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     if over is not None:
         signature = _signature_for_one_id(name, signature, over, options["ignore"])
         _refuse_free_id(name, over, free)
-    subject = Subject(name, key_name, signature, free, is_method=_is_method(source), over=over)
+    imports = imports_of(source.function, free)
+    subject = Subject(
+        name,
+        key_name,
+        signature,
+        free,
+        is_method=_is_method(source),
+        takes_class=source.binding == "class",
+        over=over,
+        imports=imports,
+    )
     depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
     namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))
     plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _as_tuple(options["vary"]), namespaces)

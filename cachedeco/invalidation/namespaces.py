@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import Enum
 from itertools import accumulate
 from typing import Final
@@ -13,8 +13,10 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
+from django.utils.functional import Promise
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
+from cachedeco.invalidation.identities import UNSAVED, PartTypeError, evaluate, is_saved
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
@@ -28,6 +30,8 @@ from cachedeco.storage.store import Store
 # saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
 TABLE: Final = "table"
 ROWS: Final = "rows"
+# By name: it can't be imported before the apps are ready.
+ANONYMOUS: Final = "django.contrib.auth.models.AnonymousUser"
 TABLES: Final = (quote(f"{TABLE}."), quote(f"{ROWS}."))  # beginnings of paths
 # A field of a template, as only the parameter *namespace* fills it in.
 FIELD: Final = re.compile(r"\{[^\W\d]\w*(\.\w+)*\}")
@@ -217,25 +221,48 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_da
     )
 
 
-def part_of(value: object) -> str:
-    """Return the text of one part of a namespace's path, quoted: no ":" can be forged."""
+def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind of value
+    """
+    Return the text of one part of a namespace's path, quoted: no ":" can be forged.
+
+    Raises:
+        PartTypeError: The value names no namespace.
+    """
     if value.__class__ is int:  # most are, and each hit runs this
         return str(value)
     if isinstance(value, Model):
-        if value.pk is None or value._state.adding:  # noqa: SLF001 -- Django documents _state for this
-            msg = f"{describe(value)} is not saved, so it names no namespace: save it first."
-            raise TypeError(msg)
-        return part_of(value.pk)
+        if not is_saved(value):
+            raise PartTypeError(value, UNSAVED)
+        key = value.pk
+        return "%2C".join(map(part_of, key)) if isinstance(key, tuple) else part_of(key)
     if isinstance(value, Enum):
         return part_of(value.value)
+    if isinstance(value, Promise):
+        return part_of(evaluate(value))
     if isinstance(value, date):
-        return quote(value.isoformat(), safe="")
+        return quote(_text_of_date(value), safe="")
     if not isinstance(value, str | int | UUID):
-        kinds = "str, int, UUID, date, datetime, enum members or rows"
-        msg = f"Namespace() can't take {describe(value)}; its parts are {kinds}."
-        raise TypeError(msg)
+        if f"{value.__class__.__module__}.{value.__class__.__qualname__}" == ANONYMOUS:
+            return field_part(value.pk)  # type: ignore[attr-defined] # None, as that of its template {user.pk}
+        raise PartTypeError(value)
     text = str(value)
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="surrogatepass")
+
+
+def _text_of_date(value: date) -> str:
+    """Return the text of a date or datetime: one moment has one, in each time zone."""
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        value = value.astimezone(UTC)
+    return value.isoformat()
+
+
+def field_part(value: object) -> str:
+    """
+    Return the text of a template's field. It may be None, as `{user.pk}` of an AnonymousUser: in a key it may, too.
+
+    `Namespace()` refuses None, as the primary key of a row that was deleted.
+    """
+    return "None" if value is None else part_of(value)
 
 
 def token_keys_of(start: str, table_start: str, value: object) -> list[str]:

@@ -36,7 +36,7 @@ from django.db.models.signals import class_prepared, pre_delete, pre_save
 
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.row_statements import RowStatement, Slot, Unknown, row_statement_of
-from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, otherwise_compared, text_of
 from cachedeco.invalidation.tables import ModelClass, tables
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.modes import current_mode
@@ -123,6 +123,8 @@ def _connect(reference: ModelReference, name: str) -> None:
     model = model_of(reference)
     field = field_of(model, name)
     check_canonical(field)
+    if otherwise_compared(field):
+        return
     with _lock:
         table = model._meta.db_table
         _fields = {**_fields, table: tuple(dict.fromkeys([*_fields.get(table, ()), field]))}

@@ -2,12 +2,15 @@
 
 # ruff: noqa: SLF001 -- Django documents _meta
 
+import re
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
+from unicodedata import combining, normalize
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import connections
 from django.db.models import (
     BooleanField,
     CharField,
@@ -21,9 +24,28 @@ from django.db.models import (
     UUIDField,
 )
 
+from cachedeco.invalidation.identities import UNSAVED, PartTypeError
 from cachedeco.runtime.reprs import repr_of
 
 ModelReference = type[Model] | str
+
+# Databases that compare texts byte by byte where no collation is named.
+EXACT_VENDORS: Final = frozenset({"sqlite", "postgresql", "oracle"})
+# Collations that compare byte by byte, or as `_fold()` does: those of SQLite, those of MySQL that end in _bin, and
+# those that PostgreSQL has from the operating system and from ICU. Those that a user creates can have any name.
+KNOWN_COLLATIONS: Final = re.compile(
+    r"|binary|nocase|rtrim|\w+_bin|c|posix|ucs_basic|c\.utf-?8|[a-z]{2,3}_[a-z]{2}(\.utf-?8)?|[\w-]+-x-icu",
+    re.IGNORECASE,
+)
+# Methods by which a field of another package may store or compare a value otherwise than its text says.
+CONVERSIONS: Final = (
+    "to_python",
+    "get_prep_value",
+    "get_db_prep_value",
+    "get_db_prep_save",
+    "from_db_value",
+    "db_type",
+)
 
 # Fields whose values have one text each, after to_python(): 1.0 and 1.00 are one Decimal with two texts, and a datetime
 # has a text for each time zone.
@@ -113,11 +135,61 @@ def text_of(field: "Field[Any, Any]", value: Any) -> str:
     Return the name of the rows with a value in a field, as one part of a namespace's path.
 
     The value may be all that the field's `to_python()` takes: 7, "7" and, for a foreign key, the row that it points to.
+    Texts that a database may take for equal have one name.
+
+    Raises:
+        PartTypeError: It is a row without a primary key.
     """
     if isinstance(value, Model):
-        value = getattr(value, field.target_field.attname) if field.remote_field else value.pk  # type: ignore[attr-defined]
+        row = value
+        value = getattr(row, field.target_field.attname) if field.remote_field else row.pk  # type: ignore[attr-defined]
+        if value is None:
+            raise PartTypeError(row, UNSAVED)
     if isinstance(value, Enum):
         value = value.value
     with suppress(ValidationError):  # a value that the field refuses is in no row
         value = field.to_python(value)
-    return f"{field.attname}.{value}"
+    return f"{field.attname}.{_fold(value) if isinstance(value, str) else value}"
+
+
+def _fold(text: str) -> str:
+    """
+    Return a text without case, accents and spaces at its end: what collations and other types of columns ignore.
+
+    A part that is too large costs a miss, one that is too small an old value.
+    """
+    if text.isascii():
+        return text.lower().rstrip(" ")
+    decomposed = normalize("NFKD", text.casefold())
+    return (
+        "".join([each for each in decomposed if not combining(each)])
+        .casefold()
+        .replace("\N{LATIN SMALL LETTER DOTLESS I}", "i")
+        .rstrip(" ")
+    )
+
+
+def otherwise_compared(field: "Field[Any, Any]") -> str:
+    """
+    Return why the database may take two values of a field for equal that have different names; "" if it does not.
+
+    The models must be loaded.
+    """
+    target: Any = field
+    while target.remote_field:
+        target = target.target_field
+    kind = type(target)
+    for name in CONVERSIONS:
+        method = getattr(kind, name, None)
+        if method is not None and not getattr(method, "__module__", "").startswith("django."):
+            return f"{kind.__name__}.{name}() may change its values"
+    if not target.get_lookup("exact").__module__.startswith("django."):
+        return "its lookup by equality is not Django's"
+    if isinstance(target, CharField | TextField):
+        collation = target.db_collation or ""
+        others = {connections[alias].vendor for alias in connections} - EXACT_VENDORS
+        if others and not collation.endswith("_bin"):
+            return f"{', '.join(sorted(others))} may take different texts for equal"
+        if not KNOWN_COLLATIONS.fullmatch(collation):
+            return f"the collation {collation!r} may take different texts for equal"
+    return ""

@@ -14,10 +14,21 @@ from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, kind_of_text, without_databases
+from cachedeco.keys.encoders import (
+    CLASS_MARK,
+    DATABASE_MARK,
+    KeyTypeError,
+    encode,
+    is_deep,
+    kind_of_text,
+    without_marks,
+)
 from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
+from cachedeco.keys.unsaved import UnsavedRowError
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
 
 KeyOption = str | Callable[..., object] | None
@@ -85,16 +96,22 @@ class KeyPlan:
         """Build the expressions; refuse those that can't be right."""
         self.subject = subject
         self.expressions: list[Expression] = []  # those in the text of the call
+        self.kind = ""  # inside of an f-string: what a method's key has of the class of its instance
         self.call_text = self._call_source(key, ignore)
         self.vary = [subject.call_source(function, "vary") for function in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
         self.tables: list[str] = []  # the same, of tables
+        self.fields: list[Expression] = []  # those in the paths
         self.dynamic: list[Expression] = []  # callables that return namespaces
         self.dependencies = [item for item in namespace if isinstance(item, Dependency)]
         for item in namespace:
             if not isinstance(item, Dependency):  # a dependency may name models that are not loaded yet
                 self._add_namespace(item)
         covered = {*ignore}.union(*(expression.reads for expression in (*self.expressions, *self.vary)))
+        for name in sorted(subject.imports.keys() - covered):
+            source = f"{subject.add_value(subject.imports[name])}.cell_contents"
+            self.call_text += f",{name}={{{subject.private_prefix}imported({source})}}"
+            covered.add(name)
         _check_accounted(subject, ignore, covered)
 
     def _call_source(self, key: KeyOption, ignore: Sequence[str]) -> str:
@@ -110,9 +127,11 @@ class KeyPlan:
         else:
             expression = subject.call_source(key, "key")
             self.expressions.append(expression)
-            return subject.encode_source(expression)
+            self.kind = self._kind_source(ignore)
+            return self.kind + subject.encode_source(expression)
         self.expressions += [field for _, field in pieces if field]
-        inside, is_value_ended = self._kind_source(), True
+        self.kind = inside = self._kind_source(ignore)
+        is_value_ended = True
         for literal, field in pieces:
             # A digit or a quote here could be read as more of the value before it.
             inside += ("" if is_value_ended or literal.startswith(ENDS) else ",") + _escape_braces(literal)
@@ -120,17 +139,23 @@ class KeyPlan:
             is_value_ended = field is None
         return inside
 
-    def _kind_source(self) -> str:
+    def _kind_source(self, ignore: Sequence[str]) -> str:
         """
-        Return the source of the instance's class, for a method whose template reads only attributes of the instance.
+        Return the source of the instance's class, for a method; nothing where *ignore* names the class itself.
 
-        A subclass inherits the method, and `{self.pk}` of a club and of a member may be equal.
+        A subclass inherits the method, and may override what this calls: `{self.pk}` of a club and of a member may be
+        equal. Where the key has the instance itself, only a proxy has the text of another class. What a key ignores of
+        an instance does not change the value, but its class may.
         """
         first = next(iter(self.subject.signature.parameters), "")
-        sources = [item.source for item in self.expressions if item.source.partition(".")[0] == first]
-        if self.subject.is_method and sources and first not in sources:
-            return f"{{{self.subject.private_prefix}kind({first})}}:"
-        return ""
+        if not self.subject.is_method or not first or (self.subject.takes_class and first in ignore):
+            return ""
+        private = self.subject.private_prefix
+        if any(expression.path == [first] for expression in self.expressions):
+            return f"{{{private}proxy({first}.__class__)}}"
+        if first in ignore:
+            return f"{{{private}class_mark({first})}}"
+        return f"{{{private}kind({first})}}:"
 
     def _add_namespace(self, namespace: object) -> None:
         if isinstance(namespace, Namespace):
@@ -153,12 +178,15 @@ class KeyPlan:
 
     def _template_parts(self, template: str) -> list[str]:
         """Split the literal text of a template at ":" into parts; a field is never split."""
-        inside = ""
+        parts = [""]
         for literal, field in parse_template(self.subject, template, "namespace"):
             # Quoted piece by piece, with the same result as quoting the whole part: the path of Namespace().
-            inside += ":".join([_escape_braces(part_of(part)) if part else "" for part in literal.split(":")])
-            inside += self.subject.part_source(field) if field else ""
-        parts = inside.split(":")
+            pieces = [_escape_braces(part_of(piece)) if piece else "" for piece in literal.split(":")]
+            parts[-1] += pieces[0]
+            parts += pieces[1:]
+            if field:
+                parts[-1] += self.subject.part_source(field)
+                self.fields.append(field)
         if not all(parts):
             msg = f"namespace={repr_of(template)} has an empty part; write it as 'club:{{club.pk}}'."
             raise ValueError(msg)
@@ -199,11 +227,13 @@ class KeyPlan:
             *(_fstring(f"{t}:n:{path}") for path in tables),
             *variables,
         ]
-        subject.values[f"{private_prefix}without"] = without_databases
+        subject.values[f"{private_prefix}without"] = without_marks
+        marks = (DATABASE_MARK, CLASS_MARK) if subject.is_method else (DATABASE_MARK,)
+        is_marked = " or ".join([f"{mark!r} in {private_prefix}call" for mark in marks])
         body = (
             f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n"
             f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
-            f" if {DATABASE_MARK!r} in {private_prefix}call else {private_prefix}call\n"
+            f" if {is_marked} else {private_prefix}call\n"
         )
         vary_body = "".join(
             f" {variable} = {_fstring(subject.encode_source(item))}\n"
@@ -240,17 +270,50 @@ class KeyPlan:
                     value = getattr(value, attribute)
                 yield expression.label, value, kind_of_text(encode(value))
 
-    def explain(self, error: KeyTypeError, args: Sequence[object], kwargs: dict[str, object]) -> TypeError:
-        """Return an error that names the argument that can't be in the key."""
-        bound = self.subject.signature.bind(*args, **kwargs)
+    def explain(self, error: Exception, args: Sequence[object], kwargs: dict[str, object]) -> Exception:
+        """Return an error that names the function, and what of the call can't be in its key; else the error itself."""
+        subject = copy(self.subject)
+        subject.values = dict(self.subject.values)  # rows add theirs
+        bound = subject.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        for expression in (*self.expressions, *self.vary):
+        rows = [each.expression(subject) for each in self.dependencies]
+        first = next(iter(subject.signature.parameters), "")
+        sources = [
+            (Expression(first, first, frozenset({first})), self.kind),
+            *((each, subject.encode_source(each)) for each in (*self.expressions, *self.vary)),
+            *((each, subject.part_source(each)) for each in (*self.fields, *filter(None, rows))),
+            *((each, f"{{{each.source}}}") for each in self.dynamic),
+        ]
+        for expression, source in sources:
             try:
-                encode(eval(expression.source, self.subject.values, bound.arguments))  # noqa: S307 -- generated source
-            except KeyTypeError as refused:
-                what = f"{refused.what} ({expression.label} of {self.subject.name}())"
-                return TypeError(f"Can't encode {what} in a cache key; {refused.advice}.")
+                eval(_fstring(source), subject.values, bound.arguments)  # noqa: S307 -- generated source
+            except Exception as refused:  # noqa: BLE001 -- the user's properties may raise anything
+                pass_interrupt(refused)
+                if isinstance(refused, UnsavedRowError):
+                    refused = refused.of_row(is_part=expression in {*self.fields, *rows})
+                return self._explain_expression(refused, expression, bound.arguments) or error
         return error
+
+    def _explain_expression(
+        self, refused: Exception, expression: Expression, arguments: dict[str, object]
+    ) -> Exception | None:
+        """Return an error that names an expression which can't be in a key; None if it says so itself."""
+        name, label = f"{self.subject.name}()", expression.label
+        if isinstance(refused, KeyTypeError):
+            return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {refused.advice}.")
+        if isinstance(refused, PartTypeError):
+            where = f"{{{label}}} in {expression.option}" if expression.option else label
+            return TypeError(f"{where} of {name}: {refused}")
+        if type(refused) is AttributeError and expression.path:
+            msg = f"{expression.option} of {name} can't read {{{label}}}: {refused}; correct it, or pass what has it."
+            return AttributeError(msg, name=refused.name, obj=refused.obj)
+        values = [value for parameter, value in arguments.items() if parameter in expression.reads]
+        if isinstance(refused, RecursionError) and any(map(is_deep, values)):
+            what = f"{label} of {name}"
+            return TypeError(f"Can't encode {what} in a cache key; it contains itself, or is nested too deeply.")
+        if type(refused) is ValueError and expression.path:  # what Python says of an int with too many digits
+            return TypeError(f"Can't encode {label} of {name} in a cache key; {refused}.")
+        return None
 
 
 def _build_function(subject: Subject, source: str) -> Callable[..., Any]:

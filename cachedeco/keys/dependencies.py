@@ -73,6 +73,7 @@ class Dependency:
         self.reference: ModelReference
         self.field: str | None = None
         self.pieces: list[tuple[str, Expression | None]] = []
+        self.option = ""  #: as it is written, for error messages
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(item, tuple) and not isinstance(item, Rows):
             msg = (
@@ -82,6 +83,7 @@ class Dependency:
             raise TypeError(msg)
         if isinstance(item, Rows):
             self.reference, self.field, template = item
+            self.option = f"rows({_name_of(self.reference)}, {self.field}={template!r})"
             self.pieces = list(parse_template(subject, template, "depends_on"))
         else:
             self.reference = cast("ModelReference", item)  # resolve() refuses all else
@@ -117,18 +119,36 @@ class Dependency:
         if field is None or not are_parts_known(model, field):
             return [model_namespace(model).path]
         rows = rows_namespace(model).path
-        private_prefix, alias = subject.private_prefix, f"{subject.private_prefix}rows{len(subject.values)}"
-        subject.values[alias] = partial(text_of, field)
-        return [rows, f"{rows}:{{{private_prefix}part({alias}({self._value_source()}))}}"]
+        return [rows, f"{rows}:{subject.part_source(self._text_expression(subject, field))}"]
 
-    def _value_source(self) -> str:
+    def expression(self, subject: Subject) -> Expression | None:
+        """Return the expression of the name of the rows, for error messages; None for a whole model."""
+        model, field = self.resolve()
+        if field is None or not are_parts_known(model, field):
+            return None
+        return self._text_expression(subject, field)
+
+    def _text_expression(self, subject: Subject, field: "Field[Any, Any]") -> Expression:
+        """Return the expression of the name of the rows."""
+        alias = subject.add_value(partial(text_of, field))
+        fields = [expression for _, expression in self.pieces if expression]
+        given = tuple(dict.fromkeys(expression.path[0] for expression in fields))
+        source = f"{alias}({self._value_source(subject)})"
+        return Expression(
+            ", ".join(each.label for each in fields), source, frozenset(given), given, self.option, is_folded=True
+        )
+
+    def _value_source(self, subject: Subject) -> str:
         """Return the source of the field's value: for a template of one field, the object itself and not its text."""
         if len(self.pieces) == 1 and not self.pieces[0][0] and self.pieces[0][1]:
             return self.pieces[0][1].source
-        texts = [
-            source for literal, field in self.pieces for source in (repr(literal), field and f"str({field.source})")
-        ]
-        return " + ".join(filter(None, texts)) or "''"
+        texts = []
+        for literal, field in self.pieces:
+            if literal:  # by a name: no text of the user's is in the source, where a quote could end a string
+                texts.append(subject.add_value(literal))
+            if field:
+                texts.append(f"str({field.source})")
+        return " + ".join(texts) or "''"
 
 
 def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[Dependency]:

@@ -23,7 +23,7 @@ import types
 import uuid
 import zoneinfo
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -32,15 +32,22 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Manager, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
-from django.utils.functional import LazyObject, empty
+from django.utils.functional import LazyObject, Promise, empty
 from django.utils.safestring import SafeString
 
+from cachedeco.invalidation.identities import UnknownNumberError, evaluate, is_saved, plain_value
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
+UNSAVED: Final = "it is not saved, so nothing distinguishes it from another one: save it, or pass key="
+# A value that is nested so deeply is to blame where the stack ends; else its caller is.
+DEEP: Final = 20
+
 # Before the alias of a database, behind a row; ";" ends it.
 DATABASE_MARK: Final = "@database:"
-_DATABASE: Final = re.compile(f"{DATABASE_MARK}[^;]*;")
+# Before the class of a method's instance, at the beginning of its call.
+CLASS_MARK: Final = "@class:"
+_MARKED: Final = re.compile(f"(?:{DATABASE_MARK}|{CLASS_MARK})[^;]*;")
 
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
@@ -77,6 +84,27 @@ def encode(value: object) -> str:
         KeyTypeError: No text can identify the value.
     """
     return _encoders[type(value)](value)
+
+
+def is_deep(value: object) -> bool:
+    """Tell whether a value contains itself, or values in values many times over."""
+    level: dict[int, object] = {0: value}
+    try:
+        for _ in range(DEEP):
+            level = {id(item): item for each in level.values() for item in _items_of(each)}
+    except RecursionError:  # a __cache_key__() calls itself
+        return True
+    return bool(level)
+
+
+def _items_of(value: Any) -> Iterable[object]:
+    if hasattr(type(value), "__cache_key__"):
+        return [value.__cache_key__()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return [*value, *value.values()]
+    return value if isinstance(value, list | tuple | set | frozenset | deque) else ()
 
 
 def encodes(*classes: type) -> Callable[[Encoder], Encoder]:
@@ -136,12 +164,47 @@ def kind_of_text(text: str) -> str:
 
 
 def kind_of(first: object) -> str:
-    """Return the text of the class that a method was reached on: of a row, the label of its concrete model."""
+    """
+    Return the text of the class that a method was reached on: of a row, the label of its concrete model.
+
+    Raises:
+        KeyTypeError: It is a manager or a QuerySet that selects some rows: no text tells which.
+    """
+    if isinstance(first, Manager | QuerySet):
+        return _text_of_manager(first)
     cls = first if isinstance(first, type) else type(first)
     if issubclass(cls, Model):
         concrete: Any = cls._meta.concrete_model or cls
-        return str(concrete._meta.label)  # noqa: SLF001
+        return f"{concrete._meta.label}{proxy_mark_of(cls)}"  # noqa: SLF001
     return path_of(cls)
+
+
+def class_mark_of(first: object) -> str:
+    """Return the mark of the class that a method was reached on whose key ignores the instance."""
+    return f"{CLASS_MARK}{quote(kind_of(first), safe='')};"
+
+
+# Bounded, as below.
+@lru_cache(maxsize=1024)
+def proxy_mark_of(cls: type) -> str:
+    """Return the mark of a proxy that a method was reached on; "" if the class is none."""
+    return f"{CLASS_MARK}{quote(cls._meta.label, safe='')};" if issubclass(cls, Model) and cls._meta.proxy else ""
+
+
+def _text_of_manager(manager: Any) -> str:
+    """Return the text of a manager, or of all its rows: one class may be that of several, each with its arguments."""
+    is_query = isinstance(manager, QuerySet)
+    if _is_filtered(manager) if is_query else hasattr(manager, "instance"):  # or that of one row's relation
+        return _query(manager)
+    return f"{path_of(type(manager))}({encode((manager.model, None if is_query else manager.name, manager.db))})"
+
+
+def _is_filtered(rows: Any) -> bool:
+    """Tell whether a QuerySet may have other rows, or other values, than all rows of its model in their usual order."""
+    query = rows.query
+    filters = (query.where, query.is_sliced, query.distinct, query.combinator, query.annotations, query.extra)
+    orders = (query.order_by, query.extra_order_by, not query.standard_ordering)
+    return any((*filters, *orders, query.values_select, query.deferred_loading[0]))
 
 
 # Bounded, so that classes made at run time are collected in the end.
@@ -170,8 +233,13 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
 
 def _refuse(value: object) -> str:
     # A subclass of one in the table may add data that the text of its base would ignore (a currency, say).
+    name = path_of(type(value))
+    if isinstance(value, Iterator):
+        raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")
+    if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
+        raise KeyTypeError(value, "it shows what another object has: pass a list, tuple, dict or bytes made of it")
     how = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
-    raise KeyTypeError(value, f"register its type {path_of(type(value))} {how}")
+    raise KeyTypeError(value, f"register its type {name} {how}")
 
 
 # --- exact types that most keys are made of ---
@@ -253,28 +321,36 @@ def _zone_name(zone: dt.tzinfo) -> str:
 
 def _model(row: Model) -> str:
     pk = row.pk
-    if pk is None or row._state.adding:  # noqa: SLF001 -- Django documents _state for this
-        raise KeyTypeError(row, "it is not saved, so nothing distinguishes it from another one: save it, or pass key=")
+    if not is_saved(row):
+        raise KeyTypeError(row, UNSAVED)
     concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
     database = row._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 -- as above
     where = "" if database == DEFAULT_DB_ALIAS else f"{DATABASE_MARK}{quote(database, safe='')};"
     return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{where}"  # noqa: SLF001
 
 
-def without_databases(text: str) -> str:
+def without_marks(text: str) -> str:
     """
-    Return the text of a call without the databases of its rows.
+    Return the text of a call without the databases of its rows, and without the mark of a method's class.
 
-    For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored.
-    Text arguments that look the same lose it too: then an invalidation reaches two calls.
+    For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored,
+    a row what its proxy has, and a method that ignores its instance what it has stored for each class. Text arguments
+    that look the same lose it too: then an invalidation reaches two calls.
     """
-    return _DATABASE.sub("", text)
+    return _MARKED.sub("", text)
 
 
 def _lazy(value: Any) -> str:
     if value._wrapped is empty:  # noqa: SLF001 -- as every subclass of LazyObject in Django does
         value._setup()  # noqa: SLF001
     return encode(value._wrapped)  # noqa: SLF001
+
+
+def _promise(lazy: Promise) -> str:
+    try:
+        return encode(evaluate(lazy))
+    except UnknownNumberError as error:
+        raise KeyTypeError(lazy, error.advice, shown="a lazy text") from None
 
 
 def _class(cls: type) -> str:
@@ -293,6 +369,9 @@ def _class(cls: type) -> str:
 
 
 def _enum(member: enum.Enum) -> str:
+    value = plain_value(member)
+    if value is not member:
+        return encode(value)
     name = member.name if member.name is not None else member.value  # a combination of flags may have no name
     return f"{path_of(type(member))}({encode(name)})"
 
@@ -343,6 +422,7 @@ def _function(value: object) -> str:
 _KINDS: dict[type | tuple[type, ...], Encoder] = {
     Model: _model,
     LazyObject: _lazy,
+    Promise: _promise,
     enum.Enum: _enum,
     type: _class,
     pathlib.PurePath: lambda path: f"{path_of(type(path))}({encode(str(path))})",

@@ -6,18 +6,20 @@ at decoration.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Parameter, Signature
 from keyword import iskeyword
 from string import Formatter
-from types import CodeType
+from types import CellType, CodeType, MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from django.db.models import Model
 
-from cachedeco.invalidation.namespaces import part_of, token_keys_of
-from cachedeco.keys.encoders import encode, kind_of
+from cachedeco.invalidation.namespaces import field_part, token_keys_of
+from cachedeco.keys.encoders import class_mark_of, encode, kind_of, proxy_mark_of
+from cachedeco.keys.imports import text_of_import
 from cachedeco.keys.signatures import parameters_of
+from cachedeco.keys.unsaved import call_text, path_text
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import check_returns
 
@@ -38,6 +40,14 @@ class Expression(NamedTuple):
     label: str  #: for error messages
     source: str  #: Python, over the function's parameters and `Subject.values`
     reads: frozenset[str]  #: the parameters and free variables that it reads
+    given: tuple[str, ...] = ()  #: the parameters that it gives to a callable
+    option: str = ""  #: the option that it comes from, as it is written, for error messages
+    is_folded: bool = False  #: whether its text has no capital letters: "None" is not seen in it
+
+    @property
+    def path(self) -> list[str]:
+        """The parameter and attributes of a template's field; empty for a callable."""
+        return [] if "(" in self.source else self.source.split(".")
 
 
 class Subject:
@@ -51,11 +61,15 @@ class Subject:
         free: Iterable[str],
         *,
         is_method: bool,
+        takes_class: bool = False,
         over: str | None = None,
+        imports: Mapping[str, CellType] = MappingProxyType({}),
     ) -> None:
         """Start with the values that all source uses; *over* names the parameter of many ids, one of them is `each`."""
         self.over = over
+        self.imports = imports
         self.is_method = is_method
+        self.takes_class = takes_class
         self.name = name
         self.key_name = key_name
         self.signature = signature
@@ -63,8 +77,19 @@ class Subject:
         self.private_prefix = "__"  # of names in generated source: no parameter begins with it
         while any(name.startswith(self.private_prefix) for name in signature.parameters):
             self.private_prefix += "_"
-        tools = {"encode": encode, "part": part_of, "paths": token_keys_of, "kind": kind_of}
+        tools = {
+            "encode": encode,
+            "part": field_part,
+            "paths": token_keys_of,
+            "kind": kind_of,
+            "proxy": proxy_mark_of,
+            "class_mark": class_mark_of,
+            "imported": text_of_import,
+            "path_text": path_text,
+            "call_text": call_text,
+        }
         self.values: dict[str, Any] = {f"{self.private_prefix}{name}": tool for name, tool in tools.items()}
+        self.values[f"{self.private_prefix}none"] = "None"
 
     def describe_parameters(self) -> str:
         """Describe the parameters and free variables, for an error message."""
@@ -72,7 +97,7 @@ class Subject:
         one_id = "" if self.over in {None, ONE_ID} else f", where {ONE_ID!r} is one id of {self.over!r}"
         return f"it has {names}{one_id}" if names else "it has no parameters"
 
-    def attribute_source(self, path: str, option: str) -> Expression:
+    def attribute_source(self, path: str, option: str, template: str) -> Expression:
         """Return the expression of a template's field, `club.pk`."""
         root, *attributes = path.split(".")
         if not all(part.isidentifier() and not iskeyword(part) for part in (root, *attributes)):
@@ -82,7 +107,7 @@ class Subject:
             known = self.describe_parameters()
             msg = f"{option}= has the field {{{path}}}, but {self.name}() takes no {root!r}; {known}."
             raise TypeError(msg)
-        return Expression(path, path, frozenset({root}))
+        return Expression(path, path, frozenset({root}), option=f"{option}={template!r}")
 
     def encode_source(self, expression: Expression) -> str:
         """Return the encoded expression for the inside of an f-string."""
@@ -93,10 +118,35 @@ class Subject:
         return self._text_source(expression, "part")
 
     def _text_source(self, expression: Expression, tool: str) -> str:
+        """
+        Return the source of the text. An int is its own text; most keys are made of int and str.
+
+        Others, and texts with "None" in them, are made by `path_text()` and `call_text()`, which refuse rows without a
+        primary key.
+        """
         source, private = expression.source, self.private_prefix
-        if source.isidentifier():
-            return f"{{{source} if {source}.__class__ is int else {private}{tool}({source})}}"  # an int is its own text
-        return f"{{{private}{tool}({source})}}"
+        first, *attributes = expression.path or [""]
+        if first and not attributes:
+            return f"{{{source} if {source}.__class__ is int else {private}{tool}({source})}}"
+        value, kind, tool = f"{private}value", f"{private}class", f"{private}{tool}"
+        given = ", ".join(expression.given)
+        if expression.is_folded:
+            return f"{{{private}call_text({tool}, {source}, lambda {given}: {source}, {given})}}"
+        looked = (
+            f"{private}path_text({tool}, {value}, {first}, *{self.add_value(attributes)})"
+            if first
+            else f"{private}call_text({tool}, {value}, lambda {given}: {source}, {given})"
+        )
+        return (
+            f"{{{value} if ({kind} := ({value} := {source}).__class__) is int else "
+            f"{tool}({value}) if {kind} is str and {private}none not in {value} else {looked}}}"
+        )
+
+    def add_value(self, value: object) -> str:
+        """Return a name that stands for a value in generated source."""
+        name = f"{self.private_prefix}{len(self.values)}"
+        self.values[name] = value
+        return name
 
     def call_source(self, function: object, option: str) -> Expression:
         """Return the expression that calls a function of the user's with the parameters that it names."""
@@ -106,10 +156,10 @@ class Subject:
             raise TypeError(msg)
         check_returns(function, what=f"{option}= of {self.name}()")
         positional, named, free_names = self._arguments(function, option)
-        alias = f"{self.private_prefix}{option}{len(self.values)}"
-        self.values[alias] = function
+        alias = self.add_value(function)
         source = f"{alias}({', '.join([*positional, *(f'{name}={name}' for name in named)])})"
-        return Expression(f"what {option}= gave", source, frozenset({*positional, *named, *free_names}))
+        given = (*positional, *named)
+        return Expression(f"what {option}= gave", source, frozenset({*given, *free_names}), given)
 
     def _arguments(self, function: Callable[..., object], option: str) -> tuple[list[str], list[str], list[str]]:
         own = self.signature.parameters
@@ -147,7 +197,7 @@ def parse_template(subject: Subject, template: str, option: str) -> Iterator[tup
             given = f"{option}={repr_of(template)}"
             msg = f"{given} formats a field; it takes plain fields, {{club.pk}}: a key has the type too."
             raise ValueError(msg)
-        yield literal, None if path is None else subject.attribute_source(path, option)
+        yield literal, None if path is None else subject.attribute_source(path, option, template)
 
 
 def free_variables(function: Callable[..., object]) -> frozenset[str]:

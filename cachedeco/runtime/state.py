@@ -201,6 +201,7 @@ PIECES: Final = (
     Piece("keys.encoders", "_encoders", "encoders of exact types; register_key_type() takes out"),
     Piece("keys.encoders", "_registered", "encoders that users registered"),
     Piece("keys.encoders", "_encoder_for", "encoders of other types, cached; register_key_type() clears it"),
+    Piece("keys.encoders", "proxy_mark_of", "marks of proxies in the keys of methods, cached by class"),
     Piece("keys.compiler", "_compile_source", "compiled key functions, cached by source"),
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),

@@ -150,10 +150,14 @@ def _find_refusal(cls: type) -> Refusal | None:
 # Bounded, so that classes made at run time are collected in the end.
 _known_refusal = lru_cache(maxsize=1024)(_find_refusal)
 
+# Private modules, by which classes call themselves in some versions of Python.
+_PUBLIC_MODULES: Final = {"pathlib._local": "pathlib", "zoneinfo._zoneinfo": "zoneinfo"}
+
 
 def path_of(cls: type) -> str:
-    """Return the dotted name of a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
+    """Return the dotted name of a class, the same in each version of Python."""
+    module = cls.__module__
+    return f"{_PUBLIC_MODULES.get(module, module)}.{cls.__qualname__}"
 
 
 def _with_article(cls: type) -> str:

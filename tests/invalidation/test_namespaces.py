@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import ngettext_lazy
 
 from cachedeco import MISSING, CachedQuery, Namespace, cached_query
 from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
@@ -110,6 +111,22 @@ def test_part_of_another_type_is_refused(part: object) -> None:
     """What has no text that a URL could hold is refused, with what is taken."""
     with pytest.raises(TypeError, match="its parts are str, int, UUID, date, datetime, enum members or rows"):
         Namespace("club", part)
+
+
+def test_one_moment_has_one_name_in_each_time_zone() -> None:
+    """Datetimes that are equal name one namespace; one without a zone is another one."""
+    noon = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+
+    names = {Namespace(noon), Namespace(noon.astimezone(dt.timezone(dt.timedelta(hours=2))))}
+
+    assert {Namespace("2026-11-22T12:00:00+00:00")} == names
+    assert Namespace("2026-11-22T12:00:00") == Namespace(noon.replace(tzinfo=None))
+
+
+def test_lazy_text_without_its_number_is_refused() -> None:
+    """Whether it is singular or plural is not known: it names nothing yet."""
+    with pytest.raises(TypeError, match="its number is not known: pass the text with its number"):
+        Namespace(ngettext_lazy("%(number)d club", "%(number)d clubs", "number"))
 
 
 def test_no_parts_are_refused() -> None:

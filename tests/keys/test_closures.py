@@ -1,11 +1,13 @@
 """Every variable of the function around a decorated one is accounted for: or there is no decorated function."""
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from cachedeco import Namespace, cached_query
+from cachedeco import MISSING, Namespace, cached_query
+from tests.models import Club, Member
 
 Make = Callable[[int], Any]
 
@@ -176,3 +178,162 @@ def test_method_that_calls_super_is_no_closure() -> None:
     value = Club().rows()
 
     assert ["base", "club"] == value
+
+
+def _imported(_page: int) -> Any:
+    import json as module
+    from json import dumps as function
+
+    from tests.models import Club as Row
+
+    @cached_query
+    def rows(club: int) -> object:
+        return [module.loads(function(club)), Row.__name__]
+
+    return rows
+
+
+def _type_variable(_page: int) -> Any:
+    T = TypeVar("T")
+
+    @cached_query
+    def rows(club: int) -> object:
+        return [club, T.__name__]  # type: ignore[misc] -- what a cast() would do with it
+
+    return rows
+
+
+# What only newer versions of Python can parse, each with a function `rows`.
+SOURCES = [
+    """
+@cached_query
+def rows[T](club: T) -> T:
+    return [cast(T, club), T.__name__]
+""",
+    """
+@cached_query
+def rows[T: (int, str), **P, *Ts](club: T) -> list[T]:
+    return [club, P.__name__, Ts.__name__]
+""",
+    """
+class Box[T]:
+    @cached_query(ignore=("self",))
+    def rows(self, club: T) -> T:
+        return [cast(T, club), T.__name__]
+
+rows = Box().rows
+""",
+]
+
+
+def _of_source(source: str) -> Make:
+    def make(_page: int) -> Any:
+        names: dict[str, Any] = {"__name__": f"{__name__}.newer", "cached_query": cached_query}
+        exec(f"from typing import cast\n{source}", names)  # noqa: S102 -- one of the texts above
+        return names["rows"]
+
+    return make
+
+
+NEWER = [_of_source(source) for source in SOURCES] if sys.version_info >= (3, 12) else []
+
+
+@pytest.mark.parametrize("make", [_imported, _type_variable, *NEWER], ids=range(2 + len(NEWER)))
+def test_closure_over_imports_and_type_parameters_is_cached(make: Make) -> None:
+    """What every process finds under the same name is no variable that a key must contain."""
+    rows = make(0)
+
+    values = [rows(7), rows.peek(7)]
+
+    assert values[0] == values[1]
+    assert 7 == values[0][0]
+
+
+def test_closures_over_several_classes_or_functions_share_no_entry() -> None:
+    """A class that a function takes as a parameter is another one in each closure: its name is in the key."""
+
+    def make(model: type[Any]) -> Any:
+        @cached_query
+        def label() -> str:
+            return str(model._meta.label)
+
+        return label
+
+    club, member = make(Club), make(Member)
+
+    values = [club(), member(), club.peek(), member.peek()]
+    club.invalidate()
+
+    assert ["tests.Club", "tests.Member"] * 2 == values
+    assert [MISSING, "tests.Member"] == [club.peek(), member.peek()]
+
+
+def test_closure_that_is_bound_late_tells_what_it_holds_at_the_call() -> None:
+    """A variable of a loop holds its last value for all functions: each call is told by what it reads."""
+    functions = []
+    for model in (Club, Member):
+
+        @cached_query(name=f"closures.late.{model.__name__}")
+        def label() -> str:
+            return str(model._meta.label)  # noqa: B023 -- that is what is tried
+
+        functions.append(label)
+    first = functions[0].key_for()
+    model = Club
+
+    assert first != functions[0].key_for()
+    assert ["tests.Club"] * 2 == [function() for function in functions]
+    model = 5  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="make it a parameter"):
+        functions[0]()
+
+
+def _local_class(_page: int) -> Any:
+    class Local:
+        pass
+
+    @cached_query
+    def rows(club: int) -> object:
+        return club, Local
+
+    return rows
+
+
+def _imported_later(_page: int) -> Any:
+    @cached_query
+    def rows(club: int) -> object:
+        return json.dumps(club)
+
+    import json
+
+    return rows
+
+
+def _hidden_module(_page: int) -> Any:
+    module = type(sys)("json")
+
+    @cached_query
+    def rows(club: int) -> object:
+        return module.dumps(club)
+
+    return rows
+
+
+@pytest.mark.parametrize("make", [_local_class, _imported_later, _hidden_module])
+def test_closure_over_what_no_import_finds_is_refused(make: Make) -> None:
+    """A class of the function around it, an import further down and a module of one's own have no certain name."""
+    with pytest.raises(TypeError, match="from the function around it, and its key does not contain it"):
+        make(0)
+
+
+def test_closure_over_an_import_may_be_ignored() -> None:
+    """What the options speak for is left to them."""
+
+    def make(model: type[Any]) -> Any:
+        @cached_query(ignore=("model",))
+        def label() -> str:
+            return str(model._meta.label)
+
+        return label
+
+    assert ["tests.Club"] * 2 == [make(Club)(), make(Member)()]

@@ -17,7 +17,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpResponse
 from django.test import RequestFactory
-from django.utils.translation import gettext_lazy
+from django.utils.translation import ngettext_lazy
 from django.views import View
 
 from cachedeco import cached_query, register_key_type
@@ -65,8 +65,14 @@ class Described:
         (Described(), "pass key="),
         (Price(1), f"{__name__}.Price"),
         (Counter("a"), "collections.Counter"),
-        (gettext_lazy("Club"), "register_key_type()"),
-        ((number for number in ()), "generator"),
+        (ngettext_lazy("%(number)d club", "%(number)d clubs", "number"), "text % number"),
+        (
+            (number for number in ()),
+            "a builtins.generator can be read only once: pass a list or tuple of what it gives",
+        ),
+        (iter([1]), "pass a list or tuple"),
+        ({}.items(), "pass a list, tuple, dict or bytes made of it"),
+        (memoryview(b"a"), "bytes made of it"),
         (Club(name="a"), "save it, or pass key="),
         (UuidThing(name="a"), "save it, or pass key="),
         (Club.objects.all(), "what selects the rows"),

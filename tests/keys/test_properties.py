@@ -3,13 +3,25 @@
 import dataclasses
 import datetime as dt
 import enum
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
+import pytest
+from django.db.models import IntegerChoices, TextChoices
+from django.utils.functional import SimpleLazyObject, lazystr
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cachedeco import Namespace, cached_query
-from cachedeco.keys.encoders import encode
+from cachedeco import rows as rows_of
+from cachedeco.invalidation.namespaces import part_of
+from cachedeco.invalidation.rows import text_of
+from cachedeco.keys.encoders import KeyTypeError, encode
+from tests.models import Club, UuidThing
 from tests.support.selection import of_length
 from tests.support.stored import bare_each
 
@@ -119,6 +131,139 @@ def test_equal_values_have_one_text(value: object) -> None:
     assert encode(value) == encode(again)
 
 
+class Keyed:
+    """A class that says itself what it is in keys."""
+
+    def __init__(self, value: object) -> None:
+        """Keep the value."""
+        self.value = value
+
+    def __cache_key__(self) -> object:
+        """Return the value."""
+        return self.value
+
+
+# What holds a value without being another one because of it. Those that hash it go last.
+HOLDERS: list[Callable[[Any], object]] = [
+    lambda value: value,
+    lambda value: [1, value],
+    lambda value: (value,),
+    lambda value: {"a": value},
+    lambda value: OrderedDict(a=value),
+    lambda value: MappingProxyType({"a": value}),
+    lambda value: deque([value]),
+    lambda value: Pair(1, value),
+    lambda value: SimpleLazyObject(lambda: value),
+    Keyed,
+    lambda value: {value: 1},
+    lambda value: frozenset([value]),
+]
+HELD = st.lists(st.sampled_from(HOLDERS[:-2]), max_size=4)
+
+
+def held_by(value: object, holders: list[Callable[[Any], object]]) -> object:
+    """Return a value inside of others."""
+    for hold in holders:
+        value = hold(value)
+    return value
+
+
+class Letter(TextChoices):
+    """Members that are texts."""
+
+    A = "a", gettext_lazy("the first")
+    NONE = "None"
+
+
+class Number(IntegerChoices):
+    """Members that are numbers."""
+
+    ONE = 1
+
+
+class Access(enum.IntFlag):
+    """Members that are numbers, and sums of them."""
+
+    READ = 1
+    WRITE = 2
+
+
+class Mixed(float, enum.Enum):
+    """Members that are numbers of another type."""
+
+    HALF = 0.5
+
+
+class Day(dt.date, enum.Enum):
+    """Members that are dates."""
+
+    FIRST = 2026, 1, 1
+
+
+MEMBERS: list[tuple[object, object]] = [
+    (Letter.A, "a"),
+    (Letter.NONE, "None"),
+    (enum.StrEnum("Word", {"A": "a"}).A, "a"),  # type: ignore[attr-defined]
+    (enum.Enum("Text", {"A": "a"}, type=str).A, "a"),  # type: ignore[attr-defined]
+    (Number.ONE, 1),
+    (enum.IntEnum("Rank", {"A": 1}).A, 1),  # type: ignore[attr-defined]
+    (Access.READ | Access.WRITE, 3),
+    (Access(0), 0),
+    (Mixed.HALF, 0.5),
+    (Day.FIRST, dt.date(2026, 1, 1)),
+]
+LAZY = st.one_of(
+    TEXTS.map(lambda text: (lazystr(text), text)),
+    TEXTS.map(lambda text: (gettext_lazy(f"no message {text}"), f"no message {text}")),
+    TEXTS.map(lambda text: (format_lazy("{} {}", lazystr(text), 1), f"{text} 1")),
+    TEXTS.map(lambda text: (SimpleLazyObject(lambda: text), text)),
+)
+
+
+@examples
+@given(st.one_of(st.sampled_from(MEMBERS), LAZY), st.lists(st.sampled_from(HOLDERS), max_size=2), HELD)
+def test_member_and_lazy_text_are_their_values_at_any_depth(
+    pair: tuple[object, object], hashing: list[Callable[[Any], object]], holders: list[Callable[[Any], object]]
+) -> None:
+    """A member of an enum that equals its value is that value, and a lazy text is what it is now."""
+    try:
+        value, plain = (held_by(each, hashing) for each in pair)
+    except TypeError:  # a list in a set
+        value, plain = pair
+
+    texts = {encode(held_by(each, holders)) for each in (value, plain)}
+
+    assert 1 == len(texts)
+
+
+@pytest.mark.parametrize(("value", "plain"), [*MEMBERS[:8], (lazystr("a:b"), "a:b"), (gettext_lazy("a"), "a")], ids=str)
+def test_member_and_lazy_text_name_the_namespace_of_their_values(value: object, plain: object) -> None:
+    """In `Namespace()`, in a template and as an argument alike; an invalidation by either reaches both."""
+
+    @cached_query(key="{it}", namespace="of:{it}")
+    def rows(it: object) -> str:
+        return str(it)
+
+    rows(value)
+
+    assert Namespace("of", value) == Namespace("of", plain)
+    assert rows._spec.resolve_call((value,), {})[1] == rows._spec.resolve_call((plain,), {})[1]
+    assert rows.peek(plain)
+
+
+UNSAVED = st.sampled_from([lambda: Club(name="A"), lambda: UuidThing(name="A"), lambda: SimpleLazyObject(Club)])
+
+
+@examples
+@given(UNSAVED, HELD)
+def test_row_that_is_not_saved_is_refused_at_any_depth(
+    make: Callable[[], object], holders: list[Callable[[Any], object]]
+) -> None:
+    """Nothing that holds it is a way around the refusal."""
+    with pytest.raises(KeyTypeError, match="it is not saved"):
+        encode(held_by(make(), holders))
+
+
 @examples
 @given(st.lists(VALUES, min_size=2, max_size=8))
 @example(["1'a,1'b", ("a", "b"), ["a", "b"], {"a": "b"}, ("1'a,1'b",), "(1'a,1'b)"])
@@ -197,6 +342,33 @@ def test_template_of_any_text_tells_calls_apart(text: tuple[str, str, str], call
     keys = {pair.key_for(*call) for call in calls}
 
     assert len(set(map(identity, calls))) == len(keys)
+
+
+@examples
+@given(TEXTS, TEXTS, TEXTS, st.integers(0, 9))
+@example("'s", '"', "\\", 1)
+@example("{", "}", "\n\x00'''", 1)
+def test_text_of_any_option_is_no_source(before: str, version: str, name: str, value: int) -> None:
+    """Quotes, backslashes and braces in templates, names and versions end nothing in the compiled functions."""
+    template = before.replace("{", "{{").replace("}", "}}").replace(":", "") + "x{it}"
+
+    @cached_query(
+        name="any " + name.replace("(", ""),
+        key=template,
+        namespace=template,
+        version=version,
+        depends_on=[rows_of(Club, name=template)],
+    )
+    def any_text(it: object) -> object:
+        return it
+
+    subject = any_text._spec._plan.subject
+    [dependency] = any_text._spec.dependencies
+    expression = dependency._text_expression(subject, Club._meta.get_field("name"))
+    part = eval(f"f{subject.part_source(expression)!r}", subject.values, {"it": value})  # noqa: S307 -- generated
+
+    assert part_of(text_of(Club._meta.get_field("name"), f"{before.replace(':', '')}x{value}")) == part
+    assert any_text.key_for(value) != any_text.key_for(value + 1)
 
 
 PARTS = st.lists(st.one_of(TEXTS, st.integers(), st.uuids(), st.dates(), st.booleans()), min_size=1, max_size=4)

@@ -1,5 +1,6 @@
 """Templates as keys: fields are paths of attributes, told by type; text between them forges nothing."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,15 +152,32 @@ def test_template_takes_variadic_parameters() -> None:
     assert keys[0] != keys[2]
 
 
-def test_template_fields_are_looked_at_in_the_call_only() -> None:
-    """An attribute that the argument does not have is the caller's error, as it would be in the function."""
+@pytest.mark.parametrize(
+    ("options", "given", "words"),
+    [
+        (
+            {"key": "{club.pk}{page}"},
+            None,
+            "key='{club.pk}{page}' of templates.f() can't read {club.pk}: 'NoneType' object has no",
+        ),
+        ({"key": "{club.pkk}:{page}"}, club(7), "key='{club.pkk}:{page}' of templates.f() can't read {club.pkk}: "),
+        ({"namespace": "a:{club.pkk}", "key": "{page}{club.pk}"}, club(7), "namespace='a:{club.pkk}' of templates.f()"),
+        ({"namespace": "a:{club.owner.pk}", "key": "{page}{club.pk}"}, club(7), "can't read {club.owner.pk}: "),
+    ],
+    ids=range(4),
+)
+def test_template_field_that_an_argument_does_not_have_is_named(options: Any, given: object, words: str) -> None:
+    """It is looked at in the call only; the error says which field of which function, and stays an AttributeError."""
 
-    @cached_query(key="{club.pk}")
-    def rows(club: Any) -> object:
-        return club
+    @cached_query(name="templates.f", **options)
+    def rows(club: Any, page: int = 1) -> object:
+        return club, page
 
-    with pytest.raises(AttributeError, match="pk"):
-        rows(None)
+    with pytest.raises(AttributeError, match=re.escape(words)) as caught:
+        rows(given)
+
+    assert isinstance(caught.value.__cause__, AttributeError)
+    assert str(caught.value).endswith("; correct it, or pass what has it.")
 
 
 @pytest.mark.parametrize("option", ["key", "namespace"])

@@ -1,0 +1,61 @@
+"""
+Free variables that hold what was imported, or a type parameter: they are in the key by their names.
+
+What a name leads to is the same in each process, but a variable may hold another module or class in each closure.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from types import CellType, ModuleType
+from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
+
+from cachedeco.keys.encoders import KeyTypeError, encode
+from cachedeco.storage.refusals import path_of
+
+TYPE_PARAMETERS: Final = (TypeVar, ParamSpec, TypeVarTuple)
+
+
+def imports_of(function: Callable[..., object], free: frozenset[str]) -> Mapping[str, CellType]:
+    """Return the cells of the free variables that hold a module, what can be imported, or a type parameter."""
+    innermost: Any = inspect.unwrap(function)
+    closure = zip(innermost.__code__.co_freevars, innermost.__closure__ or (), strict=True) if free else ()
+    return {name: cell for name, cell in closure if name in free and _is_filled(cell) and _name_of(cell.cell_contents)}
+
+
+def text_of_import(value: object) -> str:
+    """
+    Return the text of what a free variable holds.
+
+    Raises:
+        KeyTypeError: The variable was given another value since the function was decorated.
+    """
+    name = _name_of(value)
+    if name is None:
+        raise KeyTypeError(value, "no variable that held an import may get another value: make it a parameter")
+    return encode(name)
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 -- it raises
+    except ValueError:
+        return False
+    return True
+
+
+def _name_of(value: Any) -> str | None:
+    """Return the name under which a value is imported, or the name of a type parameter; None if it has none."""
+    if isinstance(value, ModuleType):
+        return value.__name__ if sys.modules.get(value.__name__) is value else None
+    if isinstance(value, TYPE_PARAMETERS):
+        return value.__name__
+    module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(qualname, str):
+        return None
+    found: Any = sys.modules.get(module)
+    for attribute in qualname.split("."):
+        found = getattr(found, attribute, None)
+    if found is not value:
+        return None
+    return path_of(value) if isinstance(value, type) else f"{module}.{qualname}"

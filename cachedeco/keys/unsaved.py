@@ -1,0 +1,181 @@
+"""
+Rows without a primary key on the way into a key: refuse a text that would be the same for all of them.
+
+`{club.pk}` is None for each club that is not saved, and so may be what a callable gives. Whether a None comes from a
+missing primary key is tried on copies of the rows that have another value in its place: then the text is another one.
+That is done only for texts with "None" in them.
+"""
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any, Final
+
+from django.db.models import Model
+from django.utils.functional import LazyObject
+
+from cachedeco.invalidation.identities import UNSAVED as NAMELESS
+from cachedeco.invalidation.identities import PartTypeError, has_key
+from cachedeco.keys.encoders import UNSAVED, KeyTypeError
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import describe
+
+# Related rows of related rows that are looked at.
+MOST_STEPS: Final = 3
+
+
+class _Key:
+    """In the place of a primary key that is missing: no text of a key and no number can be made of it."""
+
+    def __str__(self) -> str:
+        return "<primary key>"
+
+
+KEY: Final = _Key()
+Tool = Callable[[Any], str]
+
+
+class UnsavedRowError(TypeError):
+    """A text depends on the primary key of a row that has none."""
+
+    def __init__(self, row: Model) -> None:
+        """Keep the row."""
+        super().__init__(f"{describe(row)} is not saved, and a cache key or a namespace has its primary key; save it.")
+        self.row = row
+
+    def of_row(self, *, is_part: bool) -> TypeError:
+        """Return the error for the row itself, as a part of a namespace or in a key."""
+        return PartTypeError(self.row, NAMELESS) if is_part else KeyTypeError(self.row, UNSAVED)
+
+
+def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str:
+    """
+    Return the text of what a template's field has reached.
+
+    Args:
+        tool: Makes the text.
+
+        value: What was reached.
+
+        first: Where the path begins.
+
+        attributes: The path from there.
+
+    Raises:
+        UnsavedRowError: It depends on the primary key of a row that has none.
+    """
+    text = tool(value)
+    if "None" in text:
+        reached: Any = first
+        for n, name in enumerate(attributes):
+            _try(tool, text, lambda row, rest=attributes[n:]: _follow(row, rest), [reached])
+            reached = getattr(reached, name)
+    return text
+
+
+def call_text(tool: Tool, value: object, function: Callable[..., object], *arguments: object) -> str:
+    """
+    Return the text of what a callable has given.
+
+    Args:
+        tool: Makes the text.
+
+        value: What it has given.
+
+        function: Calls it.
+
+        arguments: What it was given.
+
+    Raises:
+        UnsavedRowError: The text depends on the primary key of a row that has none.
+    """
+    text = tool(value)
+    if "none" in text.lower():
+        _try(tool, text, function, arguments)
+    return text
+
+
+def _try(tool: Tool, text: str, function: Callable[..., object], arguments: Iterable[object]) -> None:
+    """Refuse a text that is another one where rows without a primary key have one."""
+    keyless: list[Model] = []
+    again = text
+    try:
+        given = [_with_keys(value, keyless) for value in arguments]
+        if keyless:
+            again = tool(function(*given))
+    except Exception as error:  # noqa: BLE001 -- it could do nothing with `KEY`, and so has read it
+        pass_interrupt(error)
+        again = ""
+    if keyless and again != text:
+        raise UnsavedRowError(keyless[0])
+
+
+def _follow(value: Any, attributes: Iterable[str]) -> object:
+    for name in attributes:
+        value = getattr(value, name)
+    return value
+
+
+def _with_keys(value: Any, keyless: list[Model], steps: int = MOST_STEPS) -> Any:
+    """
+    Return a value with `KEY` for each missing primary key of rows in it; the value itself if there are none.
+
+    Args:
+        value: A row; or a list, tuple, dict or object that holds rows.
+
+        keyless: The rows without a primary key are added to it.
+
+        steps: How far it looks.
+    """
+    row = _row_of(value)
+    if row is not None:
+        return _row_with_keys(row, keyless, steps)
+    held: dict[Any, Any]
+    if type(value) in {list, tuple}:
+        held = dict(enumerate(value))
+    elif type(value) is dict:
+        held = value
+    else:
+        held = getattr(value, "__dict__", {}) if not isinstance(value, type) else {}
+    before = len(keyless)
+    keyed = {name: _with_keys(item, keyless, 1) for name, item in held.items() if _row_of(item) is not None}
+    if len(keyless) == before:
+        return value
+    if type(value) in {list, tuple}:
+        return type(value)([keyed.get(n, item) for n, item in held.items()])
+    if type(value) is dict:
+        return {**value, **keyed}
+    other = copy(value)
+    vars(other).update(keyed)
+    return other
+
+
+def _row_of(value: Any) -> Model | None:
+    """Return a row, also of a lazy object that is evaluated; None if it is none. One that is not was never read."""
+    if isinstance(value, LazyObject) and not isinstance(value, type):
+        value = value._wrapped  # noqa: SLF001 -- as every subclass of LazyObject in Django does
+    return value if isinstance(value, Model) else None
+
+
+def _row_with_keys(row: Model, keyless: list[Model], steps: int) -> Model:
+    """Return a row with `KEY` for its missing primary key, and for those of rows to which it points."""
+    options: Any = row._meta  # noqa: SLF001 -- Django documents it
+    held, related = vars(row), {}
+    before = len(keyless)
+    if not has_key(row):
+        keyless.append(row)
+    columns = {field.attname for field in options.concrete_fields if field.primary_key}
+    columns.update(field.attname for field in options.pk_fields)
+    for field in [*options.concrete_fields, *options.private_fields]:
+        if not steps or not field.is_relation or not field.is_cached(row):
+            continue
+        pointed = _row_of(field.get_cached_value(row))
+        if pointed is not None and not has_key(pointed):
+            columns.add(getattr(field, "fk_field", None) or field.attname)
+        if pointed is not None:
+            related[field.cache_name] = _with_keys(pointed, keyless, steps - 1)
+    if len(keyless) == before:
+        return row
+    other = copy(row)
+    vars(other).update({name: KEY for name in columns if held.get(name) is None})
+    other._state.fields_cache.update(related)  # noqa: SLF001 -- a copy's own
+    return other
