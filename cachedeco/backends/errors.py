@@ -5,6 +5,10 @@ from typing import Final
 
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
+from cachedeco.backends.server import UnreachableError, unreachable_text
+
+PRODUCT: Final = "memcached"
+
 # Raised by a broken connection, or by bytes that are no answer: ValueError if a line can't be parsed, LookupError if
 # the answer has the value of a key that the command did not name.
 _BROKEN: Final = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError, ValueError, LookupError)
@@ -12,16 +16,13 @@ _BROKEN: Final = (OSError, MemcacheUnexpectedCloseError, MemcacheUnknownError, V
 _WAITED: Final = (TimeoutError, gaierror)
 
 
-class MemcachedError(OSError):
+class MemcachedError(UnreachableError):
     """
     A memcached server is unreachable; it is unknown whether a write was carried out.
 
     The fault of the server or the network, never of the caller. A command that the server refuses raises another
     error: the method returns the refusal, or raises pymemcache's `MemcacheServerError` or `MemcacheClientError`.
     """
-
-    server: str = ""  #: as `LOCATION` names it, with its port
-    operation: str = ""  #: `"set"`, `"delete_many"` ...
 
 
 class MemcachedConnectionError(MemcachedError, ConnectionError):
@@ -65,8 +66,6 @@ def describe_error(error: Exception) -> str:
 def unreachable_error(server: str, operation: str, reason: str, *, waits: bool) -> MemcachedError:
     """Return the exception for a failed command; *reason* and *waits* are its `describe_error()` and `took_time()`."""
     kind = MemcachedTimeoutError if waits else MemcachedConnectionError
-    error = kind(
-        f"{operation} failed, as memcached server {server} is out of reach ({reason}). Start it, or repair the network."
-    )
+    error = kind(unreachable_text(PRODUCT, server, operation, reason))
     error.server, error.operation = server, operation
     return error

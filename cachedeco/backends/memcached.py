@@ -5,23 +5,22 @@ A replacement of Django's `PyMemcacheCache`: it reads the same stored values, an
 are Django's; connections, errors and server selection are ours. docs/memcached.md lists the differences.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pymemcache
-from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
+from cachedeco.backends.common import CommonMethods, Timeout
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.options import check_servers, resolve_options
 from cachedeco.backends.pool import Item
-from cachedeco.backends.ring import FailedKeys, Ring
+from cachedeco.backends.ring import Ring
+from cachedeco.backends.writes import FailedKeys
 from cachedeco.storage.writers import Acknowledged
 
 __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "MemcachedTimeoutError"]
-
-Timeout = Any  # seconds, None for ever, or DEFAULT_TIMEOUT, which is Django's sentinel
 
 # memcached reads an expiry as a signed 32-bit number: a later moment overflows into the past, and nothing is stored.
 # Of a number below -1 it may read only the last bits, which can mean "for ever"; or refuse it, and read the value as a
@@ -30,22 +29,7 @@ LAST_MOMENT: Final = 2**31 - 1
 ALREADY_OVER: Final = -1
 
 
-def _async_twin(name: str) -> Callable[..., Any]:
-    """
-    Return the async twin of a method: the whole sync method runs in Django's thread for sync code.
-
-    Django 6.1 does the same; the twins of earlier versions consist of several commands, with other results.
-    """
-
-    async def twin(self: "MemcachedCache", *args: Any, **kwargs: Any) -> Any:
-        return await sync_to_async(getattr(self, name), thread_sensitive=True)(*args, **kwargs)
-
-    twin.__name__ = f"a{name}"
-    twin.__doc__ = f"See {name}()."
-    return twin
-
-
-class MemcachedCache(BaseMemcachedCache):
+class MemcachedCache(CommonMethods, BaseMemcachedCache):
     """
     A cache on one or several memcached servers; each key always belongs to the same server.
 
@@ -87,42 +71,9 @@ class MemcachedCache(BaseMemcachedCache):
         given.error = failed.error
         return given
 
-    def get_or_set(self, key: str, default: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> Any:
-        """
-        Return the stored value; if there is none, store *default*, or its result if it is callable, and return that.
-
-        An unreachable server is ignored; a refusal of the server is raised.
-        """
-        value = self.get(key, self._missing_key, version=version)
-        if value is not self._missing_key:
-            return value
-        value = default() if callable(default) else default
-        try:
-            self.add(key, value, timeout=timeout, version=version)
-        except MemcachedError:
-            return value
-        # Another caller may have stored a value first.
-        return self.get(key, value, version=version)
-
-    def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
-        """
-        Move a value to another version, and return the new version.
-
-        Raises:
-            ValueError: There is no such value.
-
-            MemcachedError: The server is unreachable, so it is unknown whether there is one.
-        """
-        version = self.version if version is None else version
-        value = self._cache.get_or_raise(
-            "incr_version", self.make_and_validate_key(key, version=version), self._missing_key
-        )
-        if value is self._missing_key:
-            msg = f"Key {key!r} not found"
-            raise ValueError(msg)
-        self.set(key, value, version=version + delta)
-        self.delete(key, version=version)
-        return version + delta
+    def read_or_raise(self, operation: str, key: str, default: Any, version: int | None) -> Any:
+        """Return a value; raise if the server is unreachable, for operations that report a miss."""
+        return self._cache.get_or_raise(operation, self.make_and_validate_key(key, version=version), default)
 
     def raw_client(self) -> "RawClient | None":
         """Return direct access to bytes for cachedeco; None if an option changes what is stored for them."""
@@ -131,13 +82,6 @@ class MemcachedCache(BaseMemcachedCache):
     def close(self, **_: Any) -> None:
         """Keep the connections for the next request; close those that have been idle for too long."""
         self._cache.prune()
-
-    aget_many = _async_twin("get_many")
-    aset_many = _async_twin("set_many")
-    adelete_many = _async_twin("delete_many")
-    aget_or_set = _async_twin("get_or_set")
-    aincr = _async_twin("incr")
-    aincr_version = _async_twin("incr_version")
 
 
 class RawClient:

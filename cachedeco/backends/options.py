@@ -6,16 +6,9 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 from pymemcache.client.rendezvous import RendezvousHash
 
+from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
 from cachedeco.backends.pickles import Pickles
 from cachedeco.runtime.validation import remedy_for
-
-# Seconds, for a connection and for each part of an answer. memcached answers in a millisecond; Linux sends a lost
-# packet again after 0.2 seconds, which should not count as a failure; users notice a page that takes longer.
-PATIENCE: Final = 0.5
-# Idle connections kept for each server, more than a process usually has threads; and the seconds that one is kept.
-# Firewalls drop a silent connection after minutes, without notice to either end.
-MOST_IDLE: Final = 64
-IDLE_SECONDS: Final = 60.0
 
 # Options of pymemcache's Client, with our defaults: Django's for pymemcache, and timeouts for a server that hangs.
 CONNECTION: Final[Mapping[str, Any]] = {

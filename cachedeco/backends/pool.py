@@ -1,5 +1,5 @@
 """
-Connection pool for one server: connections stay open across requests and threads, and serve one caller at a time.
+Connection pool for one memcached server: connections stay open across requests, and serve one caller at a time.
 
 A caller puts a connection back only after it has read the whole answer. After an exception, an interrupt or a killed
 greenlet the connection does not return to the pool, so the next caller never reads the rest of an old answer.
@@ -7,23 +7,23 @@ greenlet the connection does not return to the pool, so the next caller never re
 Thread-safe without a lock, since pushing and popping a deque are atomic; so a fork never happens while a lock is held.
 """
 
-import os
 import select
-import struct
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from socket import SO_LINGER, SOL_SOCKET, socket
 from time import monotonic
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
 
 from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
+from cachedeco.backends import errors
+from cachedeco.backends.server import CLOSE_AT_ONCE, Command, Failures
 from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
 from cachedeco.storage.writers import Acknowledged
 
-# C's `struct linger`: on close, wait 0 seconds for unsent bytes, and discard them.
-_AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+T = TypeVar("T")
+
 # memcached's answer to one connection too many, which it closes then.
 _FULL: Final = b"ERROR Too many open connections"
 _STORE_EACH: Final = b"store_each"
@@ -63,7 +63,7 @@ class Connection(Client):
 
     def _connect(self) -> None:
         super()._connect()
-        cast("socket", self.sock).setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+        cast("socket", self.sock).setsockopt(SOL_SOCKET, SO_LINGER, CLOSE_AT_ONCE)
 
     def stored(self, keys: Iterable[str]) -> dict[str, Stored]:
         """Return the values of some keys, serialized; missing keys are left out."""
@@ -121,6 +121,8 @@ class Connection(Client):
 class Pool:
     """The idle connections to one server. Thread-safe."""
 
+    failures: ClassVar[Failures] = errors
+
     def __init__(self, server: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> None:
         """
         Create an empty pool.
@@ -139,6 +141,27 @@ class Pool:
         self._most = most
         self._seconds = seconds or float("inf")
         self._idle: deque[tuple[Connection, float]] = deque()
+
+    def run(self, command: Command[T], *, writes: bool) -> T:
+        """
+        Run a command on a connection that no other caller uses.
+
+        A write is sent once; a read is repeated if the connection was lost.
+        """
+        known = self.take(checked=writes)
+        connection = known or self.connection()
+        try:
+            result = command(connection)
+        except BaseException as error:  # part of an answer may be unread, also after a KeyboardInterrupt
+            connection.close()
+            # The server was restarted: its new process gives a valid answer.
+            if not writes and known and isinstance(error, ConnectionError | MemcacheUnexpectedCloseError):
+                self.clear()
+                return self.run(command, writes=True)
+            raise
+        if connection.sock is not None:
+            self.put(connection)
+        return result
 
     def take(self, *, checked: bool = True) -> Connection | None:
         """

@@ -7,8 +7,8 @@ pymemcache's `HashClient`, so that a site which used it finds its keys.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
@@ -16,11 +16,13 @@ from pymemcache.client.base import check_key_helper, normalize_server_spec
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
-from cachedeco.backends.errors import MemcachedError
-from cachedeco.backends.options import CONNECTION, MOST_IDLE, OPTIONAL
+from cachedeco.backends.defaults import MOST_IDLE
+from cachedeco.backends.errors import PRODUCT, MemcachedError
+from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
-from cachedeco.backends.pool import Item
-from cachedeco.backends.server import Command, Server, server_at
+from cachedeco.backends.pool import Connection, Item, Pool
+from cachedeco.backends.server import Server, kept_server
+from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
@@ -28,13 +30,8 @@ from cachedeco.storage.writers import Acknowledged
 logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
+Command = Callable[[Connection], T]
 
-# Writes that are sent before the first answer is read. Their answers, of about ten bytes each, have to fit into the
-# buffers of the network, or server and client would wait for each other.
-MOST_AT_ONCE: Final = 1000
-# Bytes of values that are sent at once; the last value may exceed it. `timeout` covers all that is sent at once, and
-# half a second is enough for a megabyte on a network of 20 megabits.
-MOST_BYTES_AT_ONCE: Final = 2**20
 # Keys whose server is cached: pymemcache's hash takes ten microseconds for each server.
 MOST_KNOWN: Final = 4096
 
@@ -63,12 +60,6 @@ class Serde(Protocol):
         ...
 
 
-class FailedKeys(list[str]):
-    """The keys that were not stored, and the error, if a server was unreachable or refused a value."""
-
-    error: Exception | None = None
-
-
 class Ring:
     """
     A client over a fixed list of servers, with the methods that Django's memcached backends call.
@@ -85,7 +76,11 @@ class Ring:
         for location in locations:
             address = normalize_server_spec(location.strip() if isinstance(location, str) else location)
             name = address if isinstance(address, str) else "{}:{}".format(*address)
-            self._servers[name] = server_at(name, address, connection, most=most, seconds=seconds)
+            self._servers[name] = kept_server(
+                ("memcached", address, most, seconds),
+                sorted(connection.items()),
+                partial(_server, name, address, connection, most, seconds),
+            )
         self._name_of = _server_chooser(options["hasher"], tuple(self._servers))
         self._only = next(iter(self._servers.values())) if len(self._servers) == 1 else None
         self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
@@ -174,7 +169,7 @@ class Ring:
         for place, item in enumerate(items):
             places[self._server_of(item.key)].append(place)
         for server, server_places in places.items():
-            for chunk in _chunks(server_places, lambda place: len(items[place].stored[0])):
+            for chunk in chunks(server_places, lambda place: len(items[place].stored[0])):
                 try:
                     stored = self._store_some(server, command, operation, [items[place] for place in chunk])
                 except MemcachedError as error:
@@ -192,7 +187,7 @@ class Ring:
             (
                 (server, _delete_command(chunk))
                 for server, keys in self._group_by_server(keys).items()
-                for chunk in _chunks(keys, lambda _: 0)
+                for chunk in chunks(keys, lambda _: 0)
             ),
         )
 
@@ -232,16 +227,19 @@ class Ring:
         except (MemcachedError, MemcacheError) as error:
             if not self._ignore_exc:
                 raise
-            self._log_lost_write(operation, error)
+            log_lost_write(PRODUCT, operation, error)
             return lost
 
     def _store_some(self, server: Server, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
         try:
-            return server.run(operation, lambda one: one.store_each(command.encode(), items), writes=True)
+            stored: Acknowledged = server.run(
+                operation, lambda one: one.store_each(command.encode(), items), writes=True
+            )
         except MemcachedError as error:
             if self._ignore_exc:
-                self._log_lost_write(operation, error)
+                log_lost_write(PRODUCT, operation, error)
             raise
+        return stored
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
         errors: list[MemcachedError | MemcacheError] = []
@@ -254,10 +252,6 @@ class Ring:
             for another in errors[1:]:
                 errors[0].add_note(str(another))
             raise errors[0]
-
-    @staticmethod
-    def _log_lost_write(operation: str, error: Exception) -> None:
-        logger.error("A write to memcached was lost, and ignored because of ignore_exc (%s): %s", operation, error)
 
     # --- values ---
 
@@ -292,25 +286,16 @@ class Ring:
         return values
 
 
+def _server(name: str, address: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> Server:
+    return Server(name, Pool(address, options, most, seconds))
+
+
 def _delete_command(keys: list[str]) -> Command[Any]:
     return lambda one: one.delete_many(keys)
 
 
 def _stored_command(keys: list[str]) -> Command[dict[str, Stored]]:
     return lambda one: one.stored(keys)
-
-
-def _chunks(things: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield chunks of keys or items to send at once; *size_of* tells the bytes of one's value, if values are sent."""
-    chunk: list[T] = []
-    size = 0
-    for thing in things:
-        if len(chunk) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(thing)
-        size += size_of(thing)
-    yield chunk
 
 
 @lru_cache(maxsize=16)

@@ -1,5 +1,5 @@
 """
-One memcached server: its connection pool, and a circuit breaker with exponential backoff.
+One server of memcached or Redis: its connection pool, and a circuit breaker with exponential backoff.
 
 After a failure the server gets no commands for a pause: reads are misses, at once. After the pause one caller sends a
 probe, and waits for the answer; a failure makes the next pause longer. So a server that hangs costs one request one
@@ -12,25 +12,24 @@ pause ends.
 
 import atexit
 import logging
-from collections.abc import Callable, Mapping
+import os
+import struct
+from collections.abc import Callable, Iterable
 from random import uniform
 from threading import RLock
 from time import monotonic
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, cast
 
-from pymemcache.exceptions import MemcacheUnexpectedCloseError
-
-from cachedeco.backends.errors import describe_error, is_failure, took_time, unreachable_error
-from cachedeco.backends.pool import Connection, Pool
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
 from cachedeco.runtime.interrupts import pass_interrupt
 
 logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
-Address = tuple[str, int] | str  # a str is the path of a Unix socket
-Command = Callable[[Connection], T]
+Command = Callable[[Any], T]  # what is done with a connection
 
+# C's `struct linger`, for SO_LINGER: on close, wait 0 seconds for unsent bytes, and discard them.
+CLOSE_AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 # Seconds. A server that was slow once is probed soon; one that stays unreachable costs little after a while.
 FIRST_PAUSE: Final = 0.25
 GROWTH: Final = 2
@@ -40,13 +39,64 @@ LONGEST_PAUSE: Final = 10.0
 JITTER: Final = 0.25
 
 
+class UnreachableError(OSError):
+    """A cache server is unreachable; it is unknown whether a write was carried out."""
+
+    server: str = ""  #: as `LOCATION` names it, with its port
+    operation: str = ""  #: `"set"`, `"delete_many"` ...
+
+
+class Failures(Protocol):
+    """What the errors of one client library mean: a module of this package."""
+
+    @property
+    def PRODUCT(self) -> str:  # noqa: N802 -- a constant of the module
+        """The name of the server's product."""
+        ...
+
+    def is_failure(self, error: Exception, /, *, writes: bool) -> bool:
+        """Tell whether an error means that the server failed, and not that it refused the command."""
+        ...
+
+    def took_time(self, error: Exception, /) -> bool:
+        """Tell whether a failure took time."""
+        ...
+
+    def describe_error(self, error: Exception, /) -> str:
+        """Return an error as text, without keys and values."""
+        ...
+
+    def unreachable_error(self, server: str, operation: str, reason: str, /, *, waits: bool) -> UnreachableError:
+        """Return the exception for a failed command."""
+        ...
+
+
+class Pool(Protocol):
+    """The connections to one server."""
+
+    failures: ClassVar[Failures]  #: what the errors of its connections mean
+
+    def run(self, command: Command[T], /, *, writes: bool) -> T:
+        """Run a command on a connection of its own: a write once, a read again if a kept connection was dead."""
+        ...
+
+    def prune(self) -> None:
+        """Close connections that were idle for too long."""
+        ...
+
+    def clear(self) -> None:
+        """Close all idle connections; nothing is sent to the server, also in a forked child."""
+        ...
+
+
 class Outage:
     """The time from the first failure of a server to its next answer: the state of an open circuit breaker."""
 
-    __slots__ = ("began", "pause", "probed_until", "reason", "until", "waits")
+    __slots__ = ("_failures", "began", "pause", "probed_until", "reason", "until", "waits")
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, failures: Failures) -> None:
         """Begin with a first pause."""
+        self._failures = failures
         self.began = monotonic()
         self.pause = FIRST_PAUSE / GROWTH
         self.probed_until = 0.0
@@ -55,7 +105,7 @@ class Outage:
     def lengthen(self, error: Exception) -> None:
         """Begin a pause, longer than the last one: exponential backoff."""
         # Not the error itself: its traceback would keep the local variables of its caller alive during the outage.
-        self.reason, self.waits = describe_error(error), took_time(error)
+        self.reason, self.waits = self._failures.describe_error(error), self._failures.took_time(error)
         self.pause = min(self.pause * GROWTH, LONGEST_PAUSE)
         self.until = monotonic() + self.pause * uniform(1 - JITTER, 1)
 
@@ -70,6 +120,13 @@ class Outage:
         return "try" if writes and not self.waits else None
 
 
+def unreachable_text(product: str, server: str, operation: str, reason: str) -> str:
+    """Return the text of an exception for a failed command."""
+    return (
+        f"{operation} failed, as {product} server {server} is out of reach ({reason}). Start it, or repair the network."
+    )
+
+
 class Server:
     """One server. Thread-safe, and usable after a fork."""
 
@@ -77,21 +134,20 @@ class Server:
         """Create a server without an outage; nothing is sent."""
         self.name = name
         self.pool = pool
+        self._failures = pool.failures
         self._outage: Outage | None = None
 
     def run(self, operation: str, command: Command[T], *, writes: bool) -> T:
         """
         Run a command on a connection that no other caller uses.
 
-        A write is sent once; a read is repeated if the connection was lost.
-
         Raises:
-            MemcachedError: The server is unreachable, or did not answer.
+            UnreachableError: The server is unreachable, or did not answer.
         """
         if self._outage is not None:
             return self._run_in_outage(self._outage, operation, command, writes=writes)
         try:
-            return self._execute(command, again=not writes)
+            return self.pool.run(command, writes=writes)
         except Exception as error:
             pass_interrupt(error)
             self._raise_if_unreachable(operation, error, writes=writes)
@@ -100,9 +156,9 @@ class Server:
     def _run_in_outage(self, outage: Outage, operation: str, command: Command[T], *, writes: bool) -> T:
         permission = outage.allows_request(writes=writes)
         if permission is None:
-            raise unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
+            raise self._failures.unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
         try:
-            result = self._execute(command, again=not writes)
+            result = self.pool.run(command, writes=writes)
         except Exception as error:
             pass_interrupt(error)
             self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")
@@ -114,45 +170,33 @@ class Server:
         return result
 
     def _raise_if_unreachable(self, operation: str, error: Exception, *, writes: bool, is_probe: bool = False) -> None:
-        if is_failure(error, writes=writes):
+        found = self._failures
+        if found.is_failure(error, writes=writes):
             self._record_failure(error, is_probe=is_probe)
-            raise unreachable_error(self.name, operation, describe_error(error), waits=took_time(error)) from error
+            raise found.unreachable_error(
+                self.name, operation, found.describe_error(error), waits=found.took_time(error)
+            ) from error
 
     def forget(self) -> None:
         """Close the idle connections, and end the outage."""
         self.pool.clear()
         self._outage = None
 
-    def _execute(self, command: Command[T], *, again: bool) -> T:
-        known = self.pool.take(checked=not again)
-        connection = known or self.pool.connection()
-        try:
-            result = command(connection)
-        except BaseException as error:  # part of an answer may be unread, also after a KeyboardInterrupt
-            connection.close()
-            # The server was restarted: its new process gives a valid answer.
-            if again and known and isinstance(error, ConnectionError | MemcacheUnexpectedCloseError):
-                self.pool.clear()
-                return self._execute(command, again=False)
-            raise
-        if connection.sock is not None:
-            self.pool.put(connection)
-        return result
-
     def _record_failure(self, error: Exception, *, is_probe: bool) -> None:
         with _lock:
             outage = self._outage
             if outage is None:
-                self._outage = Outage(error)
-            elif is_probe or (took_time(error) and not outage.waits):
+                self._outage = Outage(error, self._failures)
+            elif is_probe or (self._failures.took_time(error) and not outage.waits):
                 outage.lengthen(error)
         if outage is None:
             # If the host is gone, the idle connections are dead but look open: each would lose a write.
             self.pool.clear()
             logger.warning(
-                "memcached server %s is out of reach: %s. What is read from it counts as missing until it answers.",
+                "%s server %s is out of reach: %s. What is read from it counts as missing until it answers.",
+                self._failures.PRODUCT,
                 self.name,
-                describe_error(error),
+                self._failures.describe_error(error),
             )
 
     def _end_outage(self, outage: Outage) -> None:
@@ -161,8 +205,11 @@ class Server:
             if ends:
                 self._outage = None
         if ends:
-            logger.info("memcached server %s answers again, after %.1f s.", self.name, monotonic() - outage.began)
+            seconds = monotonic() - outage.began
+            logger.info("%s server %s answers again, after %.1f s.", self._failures.PRODUCT, self.name, seconds)
 
+
+AnyServer = TypeVar("AnyServer", bound=Server)
 
 # Reentrant: a signal handler or a finalizer may use the cache in the thread that holds the lock.
 _lock = RLock()
@@ -170,13 +217,23 @@ _lock = RLock()
 _servers: dict[tuple[object, ...], Server] = {}
 
 
-def server_at(name: str, address: Address, options: Mapping[str, Any], *, most: int, seconds: float) -> Server:
-    """Return the server at an address, the same object for the same options; the arguments are those of `Pool`."""
-    given = [(option, _identity(value)) for option, value in sorted(options.items())]
-    key = (address, most, seconds, *given)
+def kept_server(
+    place: Iterable[object], options: Iterable[tuple[str, object]], make: Callable[[], AnyServer]
+) -> AnyServer:
+    """
+    Return a server of the process, the same object for the same place and options.
+
+    Args:
+        place: What names the server, and of which kind it is.
+
+        options: Names and values; those that have no hash are the same if they are one object.
+
+        make: Creates the server, and keeps the options alive.
+    """
+    key = (*place, *((option, _identity(value)) for option, value in options))
     known = _servers.get(key)
     # If two threads create it at once, both get the first one.
-    return known or _servers.setdefault(key, Server(name, Pool(address, options, most, seconds)))
+    return cast("AnyServer", known or _servers.setdefault(key, make()))
 
 
 def forget_servers() -> None:
@@ -191,7 +248,7 @@ def _identity(value: object) -> object:
     try:
         hash(value)
     except TypeError:
-        return id(value)  # unique, since the pool keeps the options alive
+        return id(value)  # unique, since the server keeps the options alive
     return value
 
 

@@ -154,9 +154,6 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(_MEMCACHED, "_class", ("backends.memcached",), "gives the memcached backend a client of its own"),
         PrivateName(_MEMCACHED, "_options", ("backends.memcached",), "gives the memcached backend a client of its own"),
         PrivateName(_MEMCACHED, "_cache", ("backends.memcached",), "gives the memcached backend a client of its own"),
-        PrivateName(
-            _MEMCACHED, "_missing_key", ("backends.memcached",), "distinguishes a stored None from an absent key"
-        ),
         *(
             PrivateName(_LOCMEM, name, _DIRECT, "reads and writes without a check of each key", has_fallback=True)
             for name in (

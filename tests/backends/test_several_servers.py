@@ -10,7 +10,7 @@ from pymemcache.exceptions import MemcacheServerError
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
 from cachedeco.backends.pool import Connection, Item
-from cachedeco.backends.ring import FailedKeys
+from cachedeco.backends.writes import FailedKeys
 from tests.backends.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
 from tests.backends.scripted import Scripted
 from tests.support.backends import RecordingMemcached
@@ -222,7 +222,7 @@ def test_set_many_tells_why(servers: list[Memcached]) -> None:
 @two
 def test_many_keys_are_written_in_parts(servers: list[Memcached], monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as are sent before an answer is read; together they are all."""
-    monkeypatch.setattr("cachedeco.backends.ring.MOST_AT_ONCE", 7)
+    monkeypatch.setattr("cachedeco.backends.writes.MOST_AT_ONCE", 7)
     cache = cache_on(*servers)
 
     failed = cache.set_many(dict.fromkeys(KEYS, 1))
@@ -246,7 +246,7 @@ def test_large_values_are_written_in_parts(
 
     store_each = Connection.store_each
     monkeypatch.setattr(Connection, "store_each", counted)
-    monkeypatch.setattr("cachedeco.backends.ring.MOST_BYTES_AT_ONCE", 1001)
+    monkeypatch.setattr("cachedeco.backends.writes.MOST_BYTES_AT_ONCE", 1001)
     cache = cache_on(servers[0])
 
     failed = cache.set_many(dict.fromkeys(KEYS, "x" * size))
