@@ -89,7 +89,8 @@ storm: $(BENCH) servers  ## Look for anything old, where all fails that can
 	@$(RUN) benchmarks/storm.py
 	@$(RUN) benchmarks/storm_of_tenants.py
 
-public-suites: $(LEAN)  ## Run suites of public projects with the app, and with an oracle
+public-suites: $(LEAN) servers  ## Run suites of public projects with the app, and with an oracle; and Django's tests of caches
+	@$(RUN) benchmarks/django_cache_tests.py
 	@$(RUN) benchmarks/public_suites.py
 
 clean:  ## Remove the environments and what the tools have left

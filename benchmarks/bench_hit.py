@@ -44,6 +44,7 @@ BYTES: Final = 684
 MANY_BYTES: Final = 10_000
 IDS: Final = list(range(100))
 OURS: Final = "our backend"
+OUR_REDIS: Final = "our Redis backend"
 PACKAGES: Final = ("Django", "pymemcache", "redis", "hiredis", "django-cache-memoize", "dogpile.cache")
 
 
@@ -71,6 +72,9 @@ MARKS: Final = (
     Mark("PyMemcacheCache", "memoize, PyMemcacheCache", 0.85),
     Mark("LocMemCache", "memoize, LocMemCache", 0.85),
     Mark("RedisCache", "memoize, RedisCache", 0.5),
+    Mark(OUR_REDIS, "memoize, RedisCache", 0.4),
+    Mark(OUR_REDIS, "RedisCache", 1.1),
+    Mark(f"{OUR_REDIS}.get", "RedisCache.get", 0.5),
     *(Mark(name, OURS, 1.5) for name in LIKE_PLAIN),
     Mark("10 kB", "raw socket, 10 kB", 1.4),
     Mark("100 ids", "PyMemcacheCache.get_many, 100", 0.75),
@@ -111,6 +115,12 @@ def raw_socket(location: str, key: str) -> Callable[[], object]:
         return pickle.loads(data[data.index(b"\r\n") + 2 :])  # noqa: S301 -- our own
 
     return read
+
+
+def plain_get(cache: Any) -> Callable[[], object]:
+    """Return a cache's own read of one key."""
+    cache.set("name7", VALUE)
+    return partial(cache.get, "name7")
 
 
 @contextmanager
@@ -165,6 +175,8 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
             from cache_memoize import cache_memoize  # type: ignore[import-untyped] # ships no types
 
             hit(f"memoize, {alias}", cache_memoize(600, cache_alias=alias)(lambda club: VALUE), 7)  # noqa: ARG005
+    hit(OUR_REDIS, cached(lambda club: VALUE, namespace="club:{club}", cache=OUR_REDIS), 7)  # noqa: ARG005 -- as above
+    calls |= {f"{alias}.get": plain_get(caches[alias]) for alias in ("RedisCache", OUR_REDIS)}
     group = Group(pk=7, name="judo")
     group._state.adding = False  # noqa: SLF001 -- as if it had been read
     several = cached(lambda club, day, *, page: VALUE, namespace="club:{club.pk}")  # noqa: ARG005 -- as above
@@ -312,6 +324,7 @@ def main() -> None:
             },
             "LocMemCache": {"BACKEND": f"{django_backend}.locmem.LocMemCache"},
             "RedisCache": {"BACKEND": f"{django_backend}.redis.RedisCache", "LOCATION": redis.location},
+            OUR_REDIS: {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis.location},
         }
         settings.configure(
             CACHES=backends,

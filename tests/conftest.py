@@ -152,7 +152,7 @@ def cache_config(request: pytest.FixtureRequest) -> CacheConfig:
 
     def config(kind: Kind, *, server: Server | None = None, **entry: Any) -> dict[str, Any]:
         match kind:
-            case "memcached" | "ours" | "redis":
+            case "memcached" | "ours" | "redis" | "our redis":
                 server = server or request.getfixturevalue(f"{PROGRAMS[kind]}_server")
                 location: Any = server.location
             case "file":

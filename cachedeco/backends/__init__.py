@@ -1,1 +1,1 @@
-"""Django cache backend for memcached, and serializers that sign values: a door, which no other package imports."""
+"""Cache backends for memcached and Redis, and serializers that sign values: a door, which no other package imports."""

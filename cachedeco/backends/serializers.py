@@ -102,7 +102,7 @@ class SignedSerde:
 
 class SignedSerializer:
     """
-    A `serializer` for Django's `RedisCache`.
+    A `serializer` for Redis, of `cachedeco.backends.redis.RedisCache` or Django's `RedisCache`.
 
     ::
 

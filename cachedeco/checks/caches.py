@@ -15,6 +15,7 @@ from cachedeco.runtime import conf
 from cachedeco.storage.store import servers_of
 
 OURS: Final = "cachedeco.backends.memcached.MemcachedCache"
+OUR_REDIS: Final = "cachedeco.backends.redis.RedisCache"
 PYMEMCACHE: Final = "django.core.cache.backends.memcached.PyMemcacheCache"
 PYLIBMC: Final = "django.core.cache.backends.memcached.PyLibMCCache"
 REDIS: Final = "django.core.cache.backends.redis.RedisCache"
@@ -41,6 +42,8 @@ SERIALIZERS: Final = {
 # The backends of other packages, which take the options of django-redis.
 CLIENTS: Final = (DJANGO_REDIS, DJANGO_VALKEY)
 NESTED_OPTIONS: Final = ("CONNECTION_POOL_KWARGS", "REDIS_CLIENT_KWARGS", "BASE_CLIENT_KWARGS")
+# ... and those of our backends, which have defaults.
+OUR_TIMEOUTS: Final = {OURS: TIMEOUTS[PYMEMCACHE], OUR_REDIS: TIMEOUTS[REDIS]}
 RETRIES: Final = ("retry_on_timeout", "retry_on_error", "retry")
 FEW_ENTRIES: Final = 1000
 DEFAULT_ENTRIES: Final = 300  # Django's own
@@ -57,7 +60,10 @@ class Cache:
         self.servers = servers_of(entry)
         # Django accepts it beside OPTIONS, too.
         self.max_entries = int(entry.get("MAX_ENTRIES", self.options.get("MAX_ENTRIES", DEFAULT_ENTRIES)))
-        self._names = names_of(import_if_path(entry.get("BACKEND", "")))
+        backend = import_if_path(entry.get("BACKEND", ""))
+        # A subclass may store values in another form, so it does not inherit the offer.
+        self.offers_raw_client = "raw_client" in vars(backend)
+        self._names = names_of(backend)
 
     def is_one_of(self, *backends: str) -> bool:
         """Tell whether the backend is one of these, or derived from one."""
@@ -87,8 +93,14 @@ def names_of(cls: type) -> list[str]:
 
 def timeouts(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that waits for ever."""
-    for backend, names in TIMEOUTS.items():
-        missing = [name for name in names if cache.option(name) is None and cache.option(name.lower()) is None]
+    is_ours = cache.is_one_of(*OUR_TIMEOUTS)
+    for backend, names in (OUR_TIMEOUTS if is_ours else TIMEOUTS).items():
+        missing = [
+            name
+            for name in names
+            if cache.option(name) is None and cache.option(name.lower()) is None
+            if not is_ours or name in cache.options
+        ]
         if cache.is_one_of(backend) and missing:
             yield Warning(
                 f"The client of cache {cache.alias!r} has no {' and no '.join(missing)}: it may wait for ever.",
@@ -99,7 +111,10 @@ def timeouts(cache: Cache) -> Iterator[CheckMessage]:
 
 def swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that hides lost writes."""
-    hiding = ((OURS, "ignore_exc"), (PYMEMCACHE, "ignore_exc"), *((each, "IGNORE_EXCEPTIONS") for each in CLIENTS))
+    hiding = (
+        *((each, "ignore_exc") for each in (OURS, OUR_REDIS, PYMEMCACHE)),
+        *((each, "IGNORE_EXCEPTIONS") for each in CLIENTS),
+    )
     for backend, name in hiding:
         if cache.is_one_of(backend) and cache.options.get(name):
             yield Warning(
@@ -124,7 +139,7 @@ def several_memcached(cache: Cache) -> Iterator[CheckMessage]:
 def repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that may send one token twice."""
     given = [name for name in RETRIES if _retries(cache.option(name))]
-    if cache.is_one_of(REDIS, DJANGO_REDIS, DJANGO_VALKEY) and given:
+    if cache.is_one_of(REDIS, *CLIENTS) and not cache.is_one_of(OUR_REDIS) and given:
         yield Warning(
             f"The client of cache {cache.alias!r} has {given[0]}: it may send the same token twice, and the second one"
             " brings back what was invalidated between them.",
@@ -135,12 +150,15 @@ def repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
 
 def replicas(cache: Cache) -> Iterator[CheckMessage]:
     """Refuse replicas: a token read from one may be older than the invalidation."""
-    reason = _reason_for_replicas(cache) if cache.is_one_of(REDIS, *CLIENTS) else ""
+    # On our own backend cached functions read from the primary, and only `cache.get()` from replicas.
+    is_ours = cache.is_one_of(OUR_REDIS) and cache.offers_raw_client
+    reason = _reason_for_replicas(cache) if cache.is_one_of(REDIS, *CLIENTS) and not is_ours else ""
     if reason:
         yield Error(
             f"Cache {cache.alias!r} {reason}, where an invalidation may not have arrived.",
-            hint="Give cached functions an alias of their own, whose LOCATION is the primary alone; behind Sentinel, "
-            "one URL with ?is_master=1, and not the SentinelClient.",
+            hint=f"Use {OUR_REDIS} as BACKEND, on which cached functions read from the primary; or give them an alias"
+            " of their own, whose LOCATION is the primary alone; behind Sentinel, one URL with ?is_master=1, and not"
+            " the SentinelClient.",
             id="cachedeco.E006",
         )
 

@@ -1,5 +1,5 @@
 """
-Private names of Django, asgiref, pymemcache and Python that the package uses, and a check that they are there.
+Private names of Django, asgiref, pymemcache, redis-py and Python that the package uses, and a check for them.
 
 Any release may remove a private name. If the package calls a removed name, the call fails. If the package overrides a
 method that was removed, or that its owner no longer calls, no error is raised, and invalidations are lost. So the app
@@ -39,6 +39,7 @@ _MEMCACHED: Final = "django.core.cache.backends.memcached:BaseMemcachedCache"
 _CLIENT: Final = "pymemcache.client.base:Client"
 _LOCMEM: Final = "django.core.cache.backends.locmem:LocMemCache"
 _REDIS: Final = "django.core.cache.backends.redis"
+_REDIS_CLIENT: Final = f"{_REDIS}:RedisCacheClient"
 _DIRECT: Final = ("storage.direct_access",)
 
 # The key is the name of the owner's distribution, or "Python" for the standard library.
@@ -154,6 +155,32 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(_MEMCACHED, "_class", ("backends.memcached",), "gives the memcached backend a client of its own"),
         PrivateName(_MEMCACHED, "_options", ("backends.memcached",), "gives the memcached backend a client of its own"),
         PrivateName(_MEMCACHED, "_cache", ("backends.memcached",), "gives the memcached backend a client of its own"),
+        PrivateName(
+            f"{_REDIS}:RedisCache",
+            "_cache",
+            ("backends.redis",),
+            "gives the Redis backend a client of its own",
+            f"{_REDIS}:RedisCache.get",
+        ),
+        PrivateName(f"{_REDIS}:RedisCache", "_servers", ("backends.redis",), "finds the servers of a Redis cache"),
+        PrivateName(
+            _REDIS_CLIENT,
+            "_client",
+            ("backends.redis_client",),
+            "keeps the clients of Redis servers",
+            f"{_REDIS_CLIENT}.get_client",
+        ),
+        PrivateName(
+            _REDIS_CLIENT,
+            "_get_connection_pool",
+            ("backends.redis_client",),
+            "keeps the connections to Redis servers",
+            f"{_REDIS_CLIENT}.get_client",
+        ),
+        *(
+            PrivateName(_REDIS_CLIENT, name, ("backends.redis_client",), "reads the options of a Redis cache")
+            for name in ("_get_connection_pool_index", "_pool_class", "_pool_options", "_serializer")
+        ),
         *(
             PrivateName(_LOCMEM, name, _DIRECT, "reads and writes without a check of each key", has_fallback=True)
             for name in (
@@ -231,6 +258,14 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(_CLIENT, "_store_cmd", _DIRECT, "adds many values by one command", has_fallback=True),
         PrivateName(_CLIENT, "_connect", _DIRECT, "reads from the only server", has_fallback=True),
         PrivateName(_CLIENT, "_raise_errors", _DIRECT, "reads from the only server", has_fallback=True),
+    ),
+    "redis": (
+        PrivateName(
+            "redis.connection:AbstractConnection",
+            "_sock",
+            ("backends.redis_servers",),
+            "sets SO_LINGER, so that a closed connection sends no late writes",
+        ),
     ),
     "Python": (
         PrivateName(

@@ -221,7 +221,7 @@ PIECES: Final = (
     Piece(
         "backends.server",
         "_servers",
-        "memcached servers: idle connections, outages",
+        "servers of memcached and Redis: idle connections, outages",
         fork=By("close_idle_connections"),
         caches=By("forget_servers"),
     ),

@@ -24,7 +24,6 @@ from cachedeco.storage.direct_access import (
     local_memory_of,
     redis_connections_of,
 )
-from cachedeco.storage.redis_connections import RedisConnections
 
 T = TypeVar("T")
 
@@ -51,7 +50,7 @@ def reader_of(cache: BaseCache) -> Read:
     ways: Ways[Read] = {
         raw_client_of: lambda client: cast("Read", client.read),
         local_memory_of: _local_memory_reader,
-        redis_connections_of: _redis_reader,
+        redis_connections_of: lambda connections: redis_reader(connections.run, bytes_in_pickles),
         hash_client_of: lambda client: _hash_client_reader(client, general_reader(cache)),
     }
     return quickest(cache, ways) or general_reader(cache)
@@ -119,15 +118,26 @@ def _local_memory_reader(memory: LocalMemory) -> Read:
     return read
 
 
-def _redis_reader(connections: RedisConnections) -> Read:
-    run = connections.run
+def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None]], list[bytes | None]]) -> Read:
+    """
+    Return a reader of a Redis by one MGET.
+
+    Args:
+        run: Runs a command on a connection, as `RedisConnections.run()` does.
+
+        load_each: Undoes what `RedisWriter` does to each value.
+    """
 
     def read(keys: Sequence[str]) -> list[bytes | None]:
+        # Whole keys are ASCII, which redis-py's packing of a command does not know.
+        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
+        packed = [f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")]
+
         def command(connection: Any) -> Any:
-            connection.send_command("MGET", *keys)
+            connection.send_packed_command(packed)
             return connection.read_response(disable_decoding=True)
 
-        return bytes_in_pickles(run(command, writes=False))
+        return load_each(run(command, writes=False))
 
     return read
 

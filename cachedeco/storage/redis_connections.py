@@ -1,77 +1,148 @@
 """
-Connections of our own to the servers of a RedisCache, kept by its cache object.
+Connections of our own to the servers of a Redis cache, in the place of redis-py's pool.
 
 redis-py's pool counts a connection as taken until it is released: each interrupt between the two costs one for ever,
 and a connection that is released with an answer to come gives that answer to the next command. Here a connection is
 kept only after its whole answer has been read, and is forgotten otherwise.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from os import getpid
+from time import monotonic
 from typing import Any, TypeVar
 
 from cachedeco.runtime.interrupts import pass_interrupt
 
 T = TypeVar("T")
+Command = Callable[[Any], T]  # what is done with a connection of redis-py's
+Idle = deque[tuple[Any, float]]  # connections, and since when they are idle
 
 
 class RedisConnections:
-    """Runs commands on kept connections; thread-safe, since appending to and popping from a list are atomic."""
+    """Runs commands on kept connections; thread-safe, since appending to and popping from a deque are atomic."""
 
-    def __init__(self, choose_pool: Callable[..., Any]) -> None:
+    def __init__(self, choose_pool: Callable[..., Any], *, most: float = inf, seconds: float = inf) -> None:
         """
         Open nothing yet.
 
         Args:
             choose_pool: Returns redis-py's pool of the primary (`write=True`), or of a server to read from. Its class
                 and arguments of connections are used, not its connections.
+
+            most: Number of idle connections to keep for each server; more are open while more callers need one at once.
+
+            seconds: Seconds to keep an idle connection.
         """
         from redis.exceptions import ConnectionError as Lost
 
         self._choose_pool = choose_pool
-        self._idle: defaultdict[Any, list[Any]] = defaultdict(list)
+        self._most = most
+        self._seconds = seconds
+        self._idle: defaultdict[Any, Idle] = defaultdict(deque)
         self._lost = Lost
 
-    def run(self, command: Callable[[Any], T], *, writes: bool) -> T:
+    def run(self, command: Command[T], *, writes: bool, is_first: bool = True) -> T:
         """
         Run a command on a connection that no other caller uses.
 
-        A write is sent once. A read is repeated on a new connection if a kept one was lost, as after a restart of the
-        server, so it needs no look at the connection before.
+        A write is sent once. A read is repeated, once, on a new connection if a kept one was lost, as after a restart
+        of the server, so it needs no look at the connection before.
         """
         pool = self._choose_pool(write=writes)
         idle = self._idle[pool]
-        while True:
-            kept = self._take(idle, checked=writes)
-            connection = kept or pool.connection_class(**pool.connection_kwargs)
-            try:
-                result = command(connection)
-            except self._lost:
-                connection.disconnect()
-                if kept is None or writes:
-                    raise
-            except BaseException:
-                connection.disconnect()  # its answer may come later
+        kept = self._take(idle, checked=writes) if is_first else None
+        connection = kept or pool.connection_class(**pool.connection_kwargs)
+        try:
+            result = command(connection)
+        except BaseException as error:
+            connection.disconnect()  # its answer may come later
+            if writes or kept is None or not isinstance(error, self._lost):
                 raise
+        else:
+            if len(idle) < self._most:
+                idle.append((connection, monotonic()))
             else:
-                idle.append(connection)
-                return result
+                connection.disconnect()
+            return result
+        self.clear()  # the others are dead as well
+        return self.run(command, writes=writes, is_first=False)
 
-    def close(self) -> None:
-        """Close the kept connections."""
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().disconnect()
+    def prune(self) -> None:
+        """Close connections that were idle for too long. The latest are taken first, so that others can time out."""
+        limit = monotonic() - self._seconds
+        for idle in list(self._idle.values()):
+            while entry := _popped(idle.popleft):
+                if entry[1] >= limit:
+                    idle.appendleft(entry)
+                    break
+                entry[0].disconnect()
 
-    @staticmethod
-    def _take(idle: list[Any], *, checked: bool) -> Any | None:
-        while idle:
-            connection = idle.pop()
+    def clear(self) -> None:
+        """
+        Close the kept connections; those that are in use are closed after use.
+
+        Safe in a forked child: closing a connection of the parent there sends nothing to the server.
+        """
+        before, self._idle = self._idle, defaultdict(deque)
+        for idle in list(before.values()):
+            while entry := _popped(idle.pop):
+                entry[0].disconnect()
+
+    def _take(self, idle: Idle, *, checked: bool) -> Any | None:
+        while entry := _popped(idle.pop):
+            connection, since = entry
             # In a forked child it is the parent's, whose answers must not be read here.
-            if connection.pid == getpid() and not (checked and _is_readable(connection)):
+            usable = connection.pid == getpid() and monotonic() - since <= self._seconds
+            if usable and not (checked and _is_readable(connection)):
                 return connection
             connection.disconnect()
+        return None
+
+
+def ask(*arguments: Any) -> Command[Any]:
+    """Return what sends one command, and returns its answer: see `answer_of()`."""
+
+    def command(connection: Any) -> Any:
+        connection.send_command(*arguments)
+        return answer_of(connection)
+
+    return command
+
+
+def ask_each(commands: Iterable[Sequence[Any]]) -> Command[list[Any]]:
+    """Return what sends several commands at once, and then returns all answers."""
+    commands = list(commands)
+
+    def command(connection: Any) -> list[Any]:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [answer_of(connection) for _ in commands]
+
+    return command
+
+
+def answer_of(connection: Any) -> Any:
+    """
+    Return the answer to one command, text as bytes; a refusal is returned as an error, as the answer was read whole.
+
+    Raises:
+        ReadOnlyError: The server is a replica, though it was not chosen as one: what it says of others may be old.
+    """
+    from redis.exceptions import ReadOnlyError, ResponseError
+
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ReadOnlyError:
+        raise
+    except ResponseError as error:
+        return error
+
+
+def _popped(pop: Callable[[], tuple[Any, float]]) -> tuple[Any, float] | None:
+    try:
+        return pop()
+    except IndexError:  # another thread may have taken the last one
         return None
 
 

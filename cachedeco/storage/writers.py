@@ -19,7 +19,7 @@ from cachedeco.storage.direct_access import (
     redis_connections_of,
 )
 from cachedeco.storage.readers import Ways, closing_if_interrupted, quickest, raw_client_of
-from cachedeco.storage.redis_connections import RedisConnections
+from cachedeco.storage.redis_connections import ask_each
 
 #: Whole key, value, and whole seconds or None for ever.
 Item = tuple[str, bytes, int | None]
@@ -55,7 +55,7 @@ def writer_of(cache: BaseCache) -> Writer:
     ways: Ways[Writer] = {
         raw_client_of: lambda client: cast("Writer", client),
         local_memory_of: _LocalMemoryWriter,
-        redis_connections_of: _RedisWriter,
+        redis_connections_of: lambda connections: RedisWriter(connections.run, pickle_bytes),
         hash_client_of: lambda client: _HashClientWriter(client, cache),
     }
     return quickest(cache, ways) or GeneralWriter(cache)
@@ -125,47 +125,51 @@ class _LocalMemoryWriter:
         return results
 
 
-class _RedisWriter:
-    """Writes to a RedisCache: all commands in one send, then all answers. A value too large for Redis is not sent."""
+class RedisWriter:
+    """Writes to a Redis: all commands in one send, then all answers. A value too large for Redis is not sent."""
 
-    def __init__(self, connections: RedisConnections) -> None:
-        self._connections = connections
+    def __init__(self, run: Callable[..., Any], dump: Callable[[bytes], Any]) -> None:
+        """
+        Use connections.
+
+        Args:
+            run: Runs a command on a connection, as `RedisConnections.run()` does.
+
+            dump: Gives bytes the form in which the cache's own `set()` stores them.
+        """
+        self._run = run
+        self._dump = dump
 
     def add_each(self, items: Sequence[Item]) -> Acknowledged:
-        """See `Writer`."""
+        """Store each value whose key is absent; tell which were stored."""
         return self._store_each(items, "NX")
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
-        """See `Writer`."""
+        """Store values; tell which were acknowledged."""
         return self._store_each(items)
 
     def _store_each(self, items: Sequence[Item], *options: str) -> Acknowledged:
-        from redis.exceptions import DataError, ResponseError
+        from redis.exceptions import DataError
 
-        results = Acknowledged()
         # Redis closes the connection in the middle of such a value, as if it were out of reach.
         fits = [len(value) <= LARGEST_IN_REDIS for _, value, _ in items]
         if not all(fits):
             sent = iter(self._store_each([item for item, fit in zip(items, fits, strict=True) if fit], *options))
-            results += [fit and next(sent) for fit in fits]
+            results = Acknowledged(fit and next(sent) for fit in fits)
             results.error = DataError("the value is too large for Redis")
             return results
         commands = [
-            ("SET", key, pickle_bytes(value), *(() if seconds is None else ("EX", seconds)), *options)
+            ("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options)
             for key, value, seconds in items
         ]
+        return acknowledged(self._run(ask_each(commands), writes=True))
 
-        def store(connection: Any) -> None:
-            connection.send_packed_command(connection.pack_commands(commands))
-            for _ in commands:
-                try:
-                    results.append(connection.read_response(disable_decoding=True) == b"OK")
-                except ResponseError as error:  # the answer to this command alone
-                    results.append(False)
-                    results.error = results.error or error
 
-        self._connections.run(store, writes=True)
-        return results
+def acknowledged(answers: Sequence[Any]) -> Acknowledged:
+    """Return which of some commands to Redis the server has acknowledged, and its first refusal."""
+    results = Acknowledged(answer == b"OK" for answer in answers)
+    results.error = next((answer for answer in answers if isinstance(answer, Exception)), None)
+    return results
 
 
 class _HashClientWriter:

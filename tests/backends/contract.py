@@ -16,9 +16,10 @@ from django.core.cache import BaseCache
 
 from tests.support.sides import Side
 
-Backend = Literal["ours", "memcached", "redis", "locmem"]
+Backend = Literal["ours", "our redis", "memcached", "redis", "locmem"]
 BACKENDS: Final[dict[Backend, str]] = {
     "ours": "cachedeco.backends.memcached.MemcachedCache",
+    "our redis": "cachedeco.backends.redis.RedisCache",
     "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
     "redis": "django.core.cache.backends.redis.RedisCache",
     "locmem": "django.core.cache.backends.locmem.LocMemCache",

@@ -1,5 +1,7 @@
 """
-A program that forks while its cache is in use: `python -m tests.backends.forking unix:/path` prints what went well.
+A program that forks while its cache is in use, and prints what went well.
+
+    $ python -m tests.backends.forking memcached unix:/path
 
 In a process of its own, as pytest's has threads, with which Python 3.12 and newer forbid a fork.
 """
@@ -14,7 +16,13 @@ from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
+from django.utils.module_loading import import_string
 
+# And a server that is not there.
+BACKENDS = {
+    "memcached": ("cachedeco.backends.memcached.MemcachedCache", "unix:/nowhere"),
+    "redis": ("cachedeco.backends.redis.RedisCache", "unix:///nowhere"),
+}
 TURNS = 50
 # Seconds, after which a child that waits for a lock for ever is killed.
 PATIENCE = 10
@@ -42,24 +50,25 @@ def is_right(cache: Any, name: str) -> bool:
     return True
 
 
-def main(location: str) -> None:
+def main(kind: str, location: str) -> None:
     """Print a line for each thing that went well."""
     from cachedeco.backends import server
-    from cachedeco.backends.memcached import MemcachedCache
+
+    backend, absent = BACKENDS[kind]
 
     def check(cache: Any, name: str) -> None:
         assert is_right(cache, name)
 
-    cache = MemcachedCache(location, {})
+    cache = import_string(backend)(location, {})
     check(cache, "parent")
     if in_child(lambda: check(cache, "child")):
         print("the child reads what it has written")  # noqa: T201 -- that is what it is for
-    sockets = [connection.sock for pool in pools_of(cache) for connection, _ in pool]
+    sockets = sockets_of(server)
     check(cache, "parent")
-    if sockets == [connection.sock for pool in pools_of(cache) for connection, _ in pool] != []:
+    if sockets == sockets_of(server) != []:
         print("the parent has kept its connection")  # noqa: T201 -- as above
 
-    nowhere = MemcachedCache("unix:/nowhere", {})
+    nowhere = import_string(backend)(absent, {})
     forked = Event()
     held = Event()
 
@@ -78,12 +87,14 @@ def main(location: str) -> None:
     thread.join()
 
 
-def pools_of(cache: Any) -> list[Any]:
-    """Return the connections that nobody is using."""
-    return [server.pool._idle for server in cache._cache._servers.values()]
+def sockets_of(server: Any) -> list[Any]:
+    """Return the sockets of the connections that nobody is using."""
+    pools = [each.pool._idle for each in server._servers.values()]
+    idle = [entry for pool in pools for each in (pool.values() if isinstance(pool, dict) else [pool]) for entry in each]
+    return [connection.sock if hasattr(connection, "sock") else connection._sock for connection, _ in idle]
 
 
 if __name__ == "__main__":
     settings.configure()
     logging.getLogger("cachedeco").addHandler(logging.NullHandler())
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -5,8 +5,8 @@ The object is used, and then the process forks. Each thread of each child writes
 that all know, and compares every answer with what only it can know. Now and then a thread is interrupted in the middle
 of an answer; what it was writing may then be there or not, and nothing else may.
 
-    $ python -m tests.backends.hammer                # 100,000 operations: 8 processes of 64 threads
-    $ python -m tests.backends.hammer 5000 4 16      # so many, by so many processes, of so many threads each
+    $ python -m tests.backends.hammer memcached                # 100,000 operations: 8 processes of 64 threads
+    $ python -m tests.backends.hammer redis 5000 4 16          # so many, by so many processes, of so many threads each
 """
 
 import json
@@ -16,17 +16,15 @@ import socket
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from threading import Thread, current_thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 
 from tests.backends.interrupts import SocketModule
-from tests.support.servers import Memcached
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.support.servers import Memcached, Redis
 
 OPERATIONS, PROCESSES, THREADS = 100_000, 8, 64
 SHARED = {f"shared-{number}": f"value of {number}" * 20 for number in range(10)}
@@ -57,6 +55,12 @@ class RiskySocket(socket.socket):
         super().recv(random.randrange(1, 10), flags)
         self.is_spoiled = True
         raise Interrupted
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        """Do the same: hiredis's parser reads so."""
+        data = self.recv(size or len(buffer), flags)
+        buffer[: len(data)] = data
+        return len(data)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Count what should not be sent."""
@@ -143,10 +147,10 @@ class Caller:
         return f"{self.name}:{self.turn}:" + "x" * random.choice([1, 100, 20_000])
 
 
-def main(operations: int = OPERATIONS, processes: int = PROCESSES, threads: int = THREADS) -> dict[str, Any]:
+def main(kind: str, operations: int = OPERATIONS, processes: int = PROCESSES, threads: int = THREADS) -> dict[str, Any]:
     """Run it, and return what was counted."""
     # With more memory than is needed: what was evicted would be taken for wrong.
-    with Memcached("-c", str(MOST_CONNECTIONS), "-m", "1024") as server:
+    with SERVERS[kind]() as server:
         cache = made_cache(server)
         cache.set_many(SHARED, None)
         before = connections(server)
@@ -168,7 +172,7 @@ def main(operations: int = OPERATIONS, processes: int = PROCESSES, threads: int 
         after, until = connections(server), monotonic() + 5
         while after["curr_connections"] > before["curr_connections"] and monotonic() < until:
             after = connections(server)  # it may not have noticed yet that a process has ended
-        evictions = int(server.stats()["evictions"])
+        evictions = int(server.stats()["evictions"]) if isinstance(server, Memcached) else 0
     return {
         **total,
         "evictions": evictions,
@@ -201,21 +205,38 @@ def forked(cache: Any, name: str, threads: int, times: int) -> tuple[int, Any]:
     os._exit(0)
 
 
-def made_cache(server: Memcached) -> Any:
+def made_cache(server: Memcached | Redis) -> Any:
     """Return the one backend object."""
-    from cachedeco.backends.memcached import MemcachedCache
+    if isinstance(server, Memcached):
+        from cachedeco.backends.memcached import MemcachedCache
 
-    options = {"socket_module": SocketModule(RiskySocket), "timeout": 30, "connect_timeout": 30}
-    return MemcachedCache(server.location, {"OPTIONS": options})
+        options = {"socket_module": SocketModule(RiskySocket), "timeout": 30, "connect_timeout": 30}
+        return MemcachedCache(server.location, {"OPTIONS": options})
+    from cachedeco.backends.redis import RedisCache
+
+    socket.socket = RiskySocket  # type: ignore[misc] # redis-py takes no other module
+    return RedisCache(server.location, {"OPTIONS": {"socket_timeout": 30, "socket_connect_timeout": 30}})
 
 
-def connections(server: Memcached) -> dict[str, int]:
+SERVERS: dict[str, Callable[[], Memcached | Redis]] = {
+    "memcached": lambda: Memcached("-c", str(MOST_CONNECTIONS), "-m", "1024"),
+    "redis": lambda: Redis("--maxclients", str(MOST_CONNECTIONS), "--maxmemory", "1gb"),
+}
+
+
+def connections(server: Memcached | Redis) -> dict[str, int]:
     """Return how many connections the server has."""
-    stats = server.stats()
-    return {name: int(stats[name]) for name in ("curr_connections", "total_connections")}
+    if isinstance(server, Memcached):
+        stats = server.stats()
+        return {name: int(stats[name]) for name in ("curr_connections", "total_connections")}
+    info = server.info()
+    return {
+        "curr_connections": int(info["connected_clients"]),
+        "total_connections": int(info["total_connections_received"]),
+    }
 
 
 if __name__ == "__main__":
     settings.configure()
     warnings.simplefilter("error", ResourceWarning)
-    print(json.dumps(main(*map(int, sys.argv[1:])), indent=2))  # noqa: T201 -- that is what it is for
+    print(json.dumps(main(sys.argv[1], *map(int, sys.argv[2:])), indent=2))  # noqa: T201 -- that is what it is for

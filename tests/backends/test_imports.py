@@ -1,4 +1,4 @@
-"""The rooms of the backend: imports run downwards, and who does not use it does not pay for it."""
+"""The rooms of the backends: imports run downwards, and who does not use it does not pay for it."""
 
 import ast
 from pathlib import Path
@@ -13,18 +13,19 @@ from tests.house.test_public_names import output_of
 ROOMS = [
     *("defaults", "writes", "server", "common", "serializers"),
     *("errors", "pickles", "pool", "options", "ring", "memcached"),
+    *("redis_errors", "redis_options", "redis_pool", "redis_servers", "redis_client", "redis"),
 ]
 PACKAGE = Path(backends.__file__).parent
 SOURCES = {path.stem: path.read_text() for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
 
 rooms = pytest.mark.parametrize("room", ROOMS)
 
-WITHOUT_PYMEMCACHE = """
+WITHOUT_CLIENT = """
 import sys
-sys.modules["pymemcache"] = None
-import cachedeco, cachedeco.checks, cachedeco.backends
+sys.modules[{client!r}] = None
+import cachedeco, cachedeco.checks, cachedeco.backends, cachedeco.backends.{other}
 from django.conf import settings
-settings.configure(CACHES={"default": {"BACKEND": "cachedeco.backends.memcached.MemcachedCache"}})
+settings.configure(CACHES={{"default": {{"BACKEND": {backend!r}}}}})
 from django.core.cache import InvalidCacheBackendError, caches
 try:
     caches["default"]
@@ -47,9 +48,15 @@ def test_imports_of_a_room_run_downwards(room: str) -> None:
     assert set() == {name for name in named if name.startswith("backends")} - below
 
 
-def test_cachedeco_does_without_pymemcache() -> None:
-    """It is an optional extra, and Django says what is missing where the backend is used."""
-    printed = output_of(WITHOUT_PYMEMCACHE)
+@pytest.mark.parametrize(
+    ("client", "backend", "other"),
+    [("pymemcache", "memcached.MemcachedCache", "redis"), ("redis", "redis.RedisCache", "memcached")],
+)
+def test_cachedeco_does_without_a_client(client: str, backend: str, other: str) -> None:
+    """Each is an optional extra: Django says what is missing where its backend is used; the other one works."""
+    backend = f"cachedeco.backends.{backend}"
 
-    assert "Could not find backend 'cachedeco.backends.memcached.MemcachedCache'" in printed
-    assert "pymemcache" in printed
+    printed = output_of(WITHOUT_CLIENT.format(client=client, backend=backend, other=other))
+
+    assert f"Could not find backend '{backend}'" in printed
+    assert client in printed

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.backends import hammer
 from tests.support import ROOT
-from tests.support.servers import Memcached
+from tests.support.servers import Memcached, Redis, Server
 
 
 def output_of(module: str, *arguments: str) -> str:
@@ -17,11 +19,12 @@ def output_of(module: str, *arguments: str) -> str:
     return run.stdout
 
 
-def test_every_answer_reaches_who_has_asked() -> None:
+@pytest.mark.parametrize("kind", ["memcached", "redis"])
+def test_every_answer_reaches_who_has_asked(kind: str) -> None:
     """Threads of processes, now and then interrupted in the middle of an answer; `hammer` alone does more of it."""
     processes, threads = 4, 16
 
-    found = json.loads(output_of("hammer", "6000", str(processes), str(threads)))
+    found = json.loads(output_of("hammer", kind, "6000", str(processes), str(threads)))
 
     bad = {
         name: count
@@ -34,9 +37,12 @@ def test_every_answer_reaches_who_has_asked() -> None:
     assert found["most connections at once"] <= processes * threads + 10
 
 
-def test_fork_takes_no_connection_and_no_lock(memcached_server: Memcached) -> None:
+@pytest.mark.parametrize("kind", ["memcached", "redis"])
+def test_fork_takes_no_connection_and_no_lock(kind: str, memcached_server: Memcached, redis_server: Redis) -> None:
     """Parent and child go on, each with connections of its own, also where a thread was in the middle of something."""
-    printed = output_of("forking", memcached_server.location)
+    server: Server = redis_server if kind == "redis" else memcached_server
+
+    printed = output_of("forking", kind, server.location)
 
     assert [
         "the child reads what it has written",

@@ -13,12 +13,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cachedeco import cached_query
+from cachedeco.backends.redis import RedisCache
 from cachedeco.checks.caches import check_caches, check_databases, check_deployment
 from tests.conftest import UseCaches
 from tests.support.backends import cache_entry
 from tests.support.servers import Memcached
 
 OURS = "cachedeco.backends.memcached.MemcachedCache"
+OUR_REDIS = "cachedeco.backends.redis.RedisCache"
 PYMEMCACHE = "django.core.cache.backends.memcached.PyMemcacheCache"
 REDIS = "django.core.cache.backends.redis.RedisCache"
 WAITS = {"connect_timeout": 0.5, "timeout": 0.5}
@@ -50,6 +52,10 @@ DJANGO_VALKEY = f"{__name__}.DjangoValkey"
 SERVICE = "redis://mymaster/0"
 SENTINEL = {"CLIENT_CLASS": "django_redis.client.SentinelClient", "SENTINELS": [("10.0.0.1", 26379)]}
 BALANCED = {"load_balancing_strategy": "round_robin"}
+
+
+class Derived(RedisCache):
+    """A backend that may read in any way."""
 
 
 class IsolationLevel(Enum):
@@ -84,6 +90,10 @@ def test_app_registers_the_checks() -> None:
         ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": {"connect_timeout": 0.5}}, ["W003"]),
         ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": WAITS}, []),
         ({"BACKEND": OURS, "LOCATION": ONE}, []),
+        ({"BACKEND": OURS, "LOCATION": ONE, "OPTIONS": {"timeout": None}}, ["W003"]),
+        ({"BACKEND": OUR_REDIS, "LOCATION": URL}, []),
+        ({"BACKEND": OUR_REDIS, "LOCATION": URL, "OPTIONS": {"socket_timeout": 3}}, []),
+        ({"BACKEND": OUR_REDIS, "LOCATION": URL, "OPTIONS": {"socket_connect_timeout": None}}, ["W003"]),
         ({"BACKEND": REDIS, "LOCATION": URL}, ["W003"]),
         ({"BACKEND": REDIS, "LOCATION": URL, "OPTIONS": SOCKET_WAITS}, []),
         ({"BACKEND": REDIS, "LOCATION": f"{URL}?socket_connect_timeout=1&socket_timeout=1"}, []),
@@ -125,6 +135,8 @@ def test_client_of_pylibmc_says_its_waits_among_the_behaviors(settings: Any) -> 
         (PYMEMCACHE, {"ignore_exc": False}, []),
         (OURS, {"ignore_exc": True}, ["W004"]),
         (OURS, {"ignore_exc": False}, []),
+        (OUR_REDIS, {"ignore_exc": True}, ["W004"]),
+        (OUR_REDIS, {"ignore_exc": False}, []),
         (DJANGO_REDIS, {"IGNORE_EXCEPTIONS": True}, ["W004"]),
         (DJANGO_REDIS, {"IGNORE_EXCEPTIONS": False}, []),
     ],
@@ -196,6 +208,11 @@ def test_client_that_repeats_writes_is_w006(options: dict[str, Any], expected: l
     assert expected == found(settings, BACKEND=REDIS, LOCATION=URL, OPTIONS={**SOCKET_WAITS, **options})
 
 
+def test_our_redis_backend_repeats_no_write(settings: Any) -> None:
+    """Whatever its options say."""
+    assert [] == found(settings, BACKEND=OUR_REDIS, LOCATION=URL, OPTIONS={"retry": Retry(NoBackoff(), 9)})
+
+
 @pytest.mark.parametrize(("given", "expected"), [("true", ["W006"]), ("False", [])])
 def test_client_whose_url_says_that_it_repeats_writes_is_w006(given: str, expected: list[str], settings: Any) -> None:
     """The options of a Redis client may stand in its address."""
@@ -233,10 +250,17 @@ def test_client_whose_url_says_that_it_repeats_writes_is_w006(given: str, expect
         ({"BACKEND": DJANGO_VALKEY, "LOCATION": [URL, URL]}, ["E006"]),
         ({"BACKEND": PYMEMCACHE, "LOCATION": [URL, URL]}, ["W005"]),
         ({"BACKEND": OURS, "LOCATION": [ONE, ONE]}, []),
+        ({"BACKEND": OUR_REDIS, "LOCATION": [URL, URL]}, []),
+        ({"BACKEND": f"{__name__}.Derived", "LOCATION": [URL, URL]}, ["E006"]),
+        ({"BACKEND": f"{__name__}.Derived", "LOCATION": URL}, []),
     ],
 )
 def test_redis_with_replicas_is_e006(entry: dict[str, Any], expected: list[str], settings: Any) -> None:
-    """Each way to read from replicas is one; a client that shards, and the primary behind Sentinel, are none."""
+    """
+    Each way to read from replicas is one; a client that shards, and the primary behind Sentinel, are none.
+
+    Our own backend reads its tokens from the primary; a class derived from it is not known to.
+    """
     waits = {**SOCKET_WAITS, **WAITS, "CONNECTION_POOL_KWARGS": SOCKET_WAITS}
 
     assert expected == found(settings, **{**entry, "OPTIONS": {**waits, **entry.get("OPTIONS", {})}})

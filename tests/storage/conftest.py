@@ -22,6 +22,7 @@ def location_of(
             "ours on two servers": lambda: [memcached_server.location, second.location],
             "locmem": lambda: uuid.uuid4().hex,
             "redis": lambda: redis_server.location,
+            "our redis": lambda: redis_server.location,
             "file": lambda: str(tmp_path),
             "database": lambda: CACHE_TABLE,
         }

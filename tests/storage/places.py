@@ -13,6 +13,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
 from cachedeco.backends.memcached import MemcachedCache
+from cachedeco.backends.redis import RedisCache as OurRedisCache
 from cachedeco.storage.direct_access import redis_connections_of
 
 # Seconds that a client waits for a server that answers, on a machine that does ten other things.
@@ -20,8 +21,8 @@ PATIENCE = 10
 SOCKETS = {"connect_timeout": PATIENCE, "timeout": PATIENCE}
 
 # Those with a reader and writer of their own; "subclass" is a general one on a server.
-DIRECT = ["ours", "ours on two servers", "locmem", "memcached", "redis"]
-ON_SERVERS = ["ours", "ours on two servers", "memcached", "redis", "subclass"]
+DIRECT = ["ours", "ours on two servers", "our redis", "locmem", "memcached", "redis"]
+ON_SERVERS = ["ours", "ours on two servers", "our redis", "memcached", "redis", "subclass"]
 ALL = [*DIRECT, "subclass", "file", "database"]
 
 Location = str | list[str]
@@ -34,6 +35,7 @@ class Subclass(PyMemcacheCache):
 CLASSES: dict[str, Callable[..., BaseCache]] = {
     "ours": MemcachedCache,
     "ours on two servers": MemcachedCache,
+    "our redis": OurRedisCache,
     "locmem": LocMemCache,
     "memcached": PyMemcacheCache,
     "redis": RedisCache,
@@ -52,6 +54,8 @@ def cache_of(kind: str, location: Location, **options: Any) -> BaseCache:
     """Return a cache object of a kind, whose keys are whole ones."""
     if CLASSES[kind] in {MemcachedCache, PyMemcacheCache, Subclass}:
         options = {**SOCKETS, **options}
+    elif kind == "our redis":
+        options = {f"socket_{name}": value for name, value in SOCKETS.items()} | options
     elif kind != "redis":
         options = {"MAX_ENTRIES": 10_000, **options}
     return CLASSES[kind](location, {"KEY_FUNCTION": whole, "OPTIONS": options})
@@ -60,12 +64,12 @@ def cache_of(kind: str, location: Location, **options: Any) -> BaseCache:
 def release(cache: Any) -> None:
     """Close the connections, also those that `close()` keeps for the next request."""
     cache.close()
-    if type(cache).__name__ == "RedisCache":
+    if type(cache) is RedisCache:
         for pool in cache._cache._pools.values():
             pool.disconnect()
         connections = redis_connections_of(cache)
         if connections is not None:
-            connections.close()
+            connections.clear()
 
 
 class Interrupt(BaseException):

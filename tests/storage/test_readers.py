@@ -17,6 +17,7 @@ from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.backends.serializers import SignedSerde
 from cachedeco.storage.direct_access import bytes_in_pickle, pickle_bytes
 from cachedeco.storage.readers import general_reader, reader_of
+from cachedeco.storage.writers import writer_of
 from tests.storage.places import (
     ALL,
     DIRECT,
@@ -161,12 +162,12 @@ def test_interrupted_reader_leaves_no_answer_behind(
     assert [b"mine"] == read([key("mine")])
 
 
-@pytest.mark.parametrize("kind", ["ours", "redis"])
+@pytest.mark.parametrize("kind", ["ours", "redis", "our redis"])
 def test_restarted_server_is_read_without_an_error(
     kind: str, key: Key, private_memcached: Memcached, private_redis: Redis
 ) -> None:
     """All kept connections are dead then, which costs nothing but a new one."""
-    server: Memcached | Redis = private_redis if kind == "redis" else private_memcached
+    server: Memcached | Redis = private_redis if "redis" in kind else private_memcached
     cache = cache_of(kind, server.location)
     read = reader_of(cache)
     read([key(1)])
@@ -383,6 +384,19 @@ def test_redis_is_read_where_django_reads(redis_server: Redis, key: Key, private
     replica.set(key(1), b"replica")
 
     assert [b"replica"] == reader_of(cache)([key(1)])
+    for each in (cache, replica):
+        release(each)
+
+
+def test_our_redis_is_read_where_it_is_written(redis_server: Redis, key: Key, private_redis: Redis) -> None:
+    """A replica may not have a token yet: `get()` asks one, and the reader does not."""
+    cache = cache_of("our redis", [private_redis.location, redis_server.location])
+    replica = cache_of("our redis", redis_server.location)
+    replica.set(key(1), b"replica")
+
+    written = writer_of(cache).set_each([(key(1), b"primary", None)])
+
+    assert ([True], [b"primary"], b"replica") == (written, reader_of(cache)([key(1)]), cache.get(key(1)))
     for each in (cache, replica):
         release(each)
 

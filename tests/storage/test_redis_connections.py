@@ -25,7 +25,7 @@ def ask(connection: Any) -> Any:
 
 def kept(connections: RedisConnections) -> list[Any]:
     """Return the kept connections to all servers."""
-    return [connection for idle in connections._idle.values() for connection in idle]
+    return [connection for idle in connections._idle.values() for connection, _ in idle]
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_write_does_not_meet_a_dead_connection(cache: Any, private_redis: Redis,
 
 
 def test_lost_connection_costs_a_read_nothing(connections: RedisConnections) -> None:
-    """It is repeated on a new connection, whatever number of kept ones are dead; and then no more."""
+    """It is repeated on a new connection, whatever number of kept ones are dead; and then no more: one may be wrong."""
     seen: list[Any] = []
 
     def lose(connection: Any) -> None:
@@ -100,7 +100,7 @@ def test_lost_connection_costs_a_read_nothing(connections: RedisConnections) -> 
     with pytest.raises(Lost):
         connections.run(lose, writes=False)
 
-    assert 3 == len(seen) == len({id(each) for each in seen})
+    assert 2 == len(seen) == len({id(each) for each in seen})
     assert [] == kept(connections)
 
 

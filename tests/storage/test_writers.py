@@ -95,7 +95,7 @@ def test_expired_value_is_replaced_by_what_is_added(cache: BaseCache, key: Key) 
     assert b"new" == cache.get(key(1))
 
 
-@pytest.mark.parametrize("kind", ["ours", "locmem", "memcached", "redis", "subclass"])
+@pytest.mark.parametrize("kind", ["ours", "our redis", "locmem", "memcached", "redis", "subclass"])
 @pytest.mark.parametrize("method", ["add_each", "set_each"])
 def test_each_value_has_a_timeout_of_its_own(cache: BaseCache, key: Key, method: str) -> None:
     """In seconds, None for ever; of more than a month too, which memcached takes for a moment in 1970."""
@@ -188,7 +188,7 @@ def test_interrupted_delete_leaves_no_answer_behind(
     assert (True, False) == (delete(cache, key("there")), delete(cache, key("there")))
 
 
-@pytest.mark.parametrize("kind", ["ours", "ours on two servers", "redis"])
+@pytest.mark.parametrize("kind", ["ours", "ours on two servers", "redis", "our redis"])
 @pytest.mark.parametrize("method", ["add_each", "set_each"])
 def test_values_are_stored_by_one_send(cache: BaseCache, key: Key, wire: Wire, method: str, kind: str) -> None:
     """To each server, also with several timeouts."""
@@ -251,10 +251,11 @@ def test_refused_value_raises_what_pymemcache_raises(cache: BaseCache, key: Key,
     assert [None] == reader_of(cache)([key(1)])
 
 
+@pytest.mark.parametrize("kind", ["redis", "our redis"])
 @pytest.mark.parametrize("method", ["add_each", "set_each"])
-def test_refusal_of_redis_is_told(key: Key, private_redis: Redis, method: str) -> None:
+def test_refusal_of_redis_is_told(key: Key, private_redis: Redis, method: str, kind: str) -> None:
     """By the results and their error; the answers to other commands are read, and the connection is used again."""
-    cache = cache_of("redis", private_redis.location)
+    cache = cache_of(kind, private_redis.location)
     client = RedisClient.from_url(private_redis.location)
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)
@@ -269,13 +270,13 @@ def test_refusal_of_redis_is_told(key: Key, private_redis: Redis, method: str) -
     release(cache)
 
 
-@pytest.mark.parametrize("kind", ["ours", "memcached", "redis", "subclass"])
+@pytest.mark.parametrize("kind", ["ours", "our redis", "memcached", "redis", "subclass"])
 @pytest.mark.parametrize("method", ["add_each", "set_each"])
 def test_unreachable_server_raises_or_is_told(
     kind: str, key: Key, private_memcached: Memcached, private_redis: Redis, method: str
 ) -> None:
     """No value is acknowledged, and there is an error."""
-    server: Memcached | Redis = private_redis if kind == "redis" else private_memcached
+    server: Memcached | Redis = private_redis if "redis" in kind else private_memcached
     cache = cache_of(kind, server.location)
     server.stop()
 

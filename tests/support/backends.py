@@ -24,11 +24,11 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
-# "memcached" is Django's backend for it, "ours" is our own.
-Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "ours", "redis"]
+# "memcached" and "redis" are Django's backends for them, "ours" and "our redis" our own.
+Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "our redis", "ours", "redis"]
 
 # The server behind those that have one.
-PROGRAMS: dict[str, str] = {"memcached": "memcached", "ours": "memcached", "redis": "redis"}
+PROGRAMS: dict[str, str] = {"memcached": "memcached", "ours": "memcached", "redis": "redis", "our redis": "redis"}
 
 # conftest.py makes it beside the tables of the models.
 CACHE_TABLE = "tests_cache"
@@ -225,6 +225,7 @@ def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any
         "file": "tests.support.backends.RecordingFile",
         "locmem": "tests.support.backends.RecordingLocMem",
         "memcached": "tests.support.backends.RecordingMemcached",
+        "our redis": "tests.backends.recording.RecordingOurRedis",
         "ours": "tests.backends.recording.RecordingOurs",
         "redis": "tests.support.backends.RecordingRedis",
     }
@@ -232,7 +233,7 @@ def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any
     match kind:
         case "memcached" | "ours":
             options = {"connect_timeout": SOCKET_SECONDS, "timeout": SOCKET_SECONDS}
-        case "redis":
+        case "redis" | "our redis":
             options = {"socket_connect_timeout": SOCKET_SECONDS, "socket_timeout": SOCKET_SECONDS}
         case _:
             # The default of 300 culls what a test of many keys has stored.

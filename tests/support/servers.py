@@ -252,6 +252,11 @@ class Redis(Server):
 
     program = "redis-server"
 
+    def __init__(self, *options: str) -> None:
+        """Make a server that is not started yet; *options* are more of its command line, `--maxclients 9` for one."""
+        super().__init__()
+        self._options = options
+
     @property
     def location(self) -> str:
         """The server's address as Django's CACHES want it."""
@@ -270,16 +275,34 @@ class Redis(Server):
             "maxmemory": "64mb",
             "dir": tempfile.gettempdir(),
         }
-        return [word for name, value in options.items() for word in (f"--{name}", value)]
+        return [*(word for name, value in options.items() for word in (f"--{name}", value)), *self._options]
 
     def _answering_pid(self, port: int) -> int:
         return int(self._info(port).get("process_id", 0))
 
     @staticmethod
     def _info(port: int) -> dict[str, str]:
-        # The empty line ends the answer's last section only with ECHO's answer after it.
-        lines = _answer(port, "INFO\r\nECHO END", end="END").splitlines()
+        # The empty line ends the answer's last section only with another answer after it.
+        lines = _answer(port, "INFO\r\nPING", end="+PONG").splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+class Sentinel(Redis):
+    """A Sentinel that watches what a test tells it to; it keeps its state in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Make a Sentinel that is not started yet; *path* is that of its file, in a directory of the test's own."""
+        super().__init__()
+        self._path = path
+
+    def monitor(self, service: str, server: Redis) -> None:
+        """Name a server as the primary of a service, from now on."""
+        commands = [f"SENTINEL REMOVE {service}", f"SENTINEL MONITOR {service} {HOST} {server.port} 1", "PING"]
+        _answer(self.port, "\r\n".join(commands), end="+PONG")
+
+    def _arguments(self, port: int) -> list[str]:
+        self._path.touch()
+        return [str(self._path), "--sentinel", "--bind", HOST, "--port", str(port)]
 
 
 def free_port() -> int:

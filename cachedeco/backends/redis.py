@@ -1,0 +1,106 @@
+"""
+The Redis backend: `"BACKEND": "cachedeco.backends.redis.RedisCache"`.
+
+A replacement of Django's `RedisCache`: it reads the same stored values, and takes the same options. The methods are
+Django's; connections, errors and Sentinel are ours. docs/redis.md lists the differences.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
+from django.utils.functional import cached_property
+
+from cachedeco.backends.common import CommonMethods, Timeout
+from cachedeco.backends.redis_client import RedisClient
+from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
+from cachedeco.backends.redis_options import resolve_options
+from cachedeco.backends.writes import FailedKeys
+from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
+from cachedeco.storage.readers import redis_reader
+from cachedeco.storage.writers import RedisWriter
+
+__all__ = ["RedisCache", "RedisCacheConnectionError", "RedisCacheError", "RedisCacheTimeoutError"]
+
+
+class RedisCache(CommonMethods, DjangoRedisCache):
+    """
+    A cache on a Redis server, or on the primary that Sentinels name.
+
+    Reads from an unreachable server are misses: of `get()`, `get_many()` and `has_key()`. Writes to it raise
+    `RedisCacheError`, which is a `ConnectionError` or a `TimeoutError`, of Python and of redis-py; `set_many()` returns
+    the failed keys, as Django documents it, and `get_or_set()` the default. Thread-safe. All threads of the process
+    share the connections, which stay open after a request.
+    """
+
+    _servers: list[str]
+
+    def __init__(self, server: str | Sequence[str], params: dict[str, Any]) -> None:
+        """
+        Read the entry of `CACHES`; nothing is sent.
+
+        Raises:
+            ImproperlyConfigured: `OPTIONS` has an unknown name, or `LOCATION` is no URL.
+        """
+        super().__init__(server if isinstance(server, str) else list(server), params)
+        self._resolved = resolve_options(params.get("OPTIONS") or {})
+        # Now, and not at the first command: what is wrong with the settings should not look like a failing server.
+        _ = self._cache
+
+    @cached_property
+    def _cache(self) -> RedisClient:
+        return RedisClient([each.strip() for each in self._servers] or [""], self._resolved)
+
+    def set_many(
+        self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> list[str]:
+        """Store values; return the keys that the server refused, or all if it is unreachable."""
+        keys = {self.make_and_validate_key(key, version=version): key for key in data}
+        values = {made: data[key] for made, key in keys.items()}
+        failed = self._cache.store_many(values, self.get_backend_timeout(timeout))
+        given = FailedKeys(keys[made] for made in failed)
+        given.error = failed.error
+        return given
+
+    def read_or_raise(self, operation: str, key: str, default: Any, version: int | None) -> Any:
+        """Return a value; raise if the server is unreachable, for operations that report a miss."""
+        return self._cache.get_or_raise(operation, self.make_and_validate_key(key, version=version), default)
+
+    def raw_client(self) -> "RawClient":
+        """Return direct access to bytes for cachedeco."""
+        return RawClient(self._cache)
+
+    def close(self, **_: Any) -> None:
+        """Keep the connections for the next request; close those that have been idle for too long."""
+        self._cache.prune()
+
+
+class RawClient(RedisWriter):
+    """
+    Reads and writes bytes under whole, valid keys, each in one trip, in the form in which the cache stores values.
+
+    Both on the primary, though `get()` reads from a replica where there is one: a token of a replica may be older than
+    an invalidation that was acknowledged.
+    """
+
+    def __init__(self, client: RedisClient) -> None:
+        """Use the primary of a cache."""
+        server = client.server_of(None, write=True)
+        plain = client.pickles
+        super().__init__(partial(server.run, "set_many"), pickle_bytes if plain else client.dump)
+        load_each = bytes_in_pickles if plain else partial(_load_each, client)
+        self._read = redis_reader(partial(server.run, "get_many"), load_each)
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return values in the order of their keys, None for a missing one; all are while the server is unreachable."""
+        try:
+            return self._read(keys)
+        except RedisCacheError:
+            return [None] * len(keys)
+
+
+def _load_each(client: RedisClient, values: Sequence[Any]) -> list[bytes | None]:
+    loaded = [client.load(data) for data in values]
+    return [value if type(value) is bytes else None for value in loaded]

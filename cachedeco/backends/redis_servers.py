@@ -1,0 +1,157 @@
+"""
+The Redis servers of the process, kept by address and options: more than one cache object uses each.
+
+Django makes a cache object for each thread, and under ASGI for each request; with a pool in the object, each request
+opens a connection.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import redis
+from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
+from cachedeco.backends.redis_pool import RedisPool, SentinelPool, refuse_replica
+from cachedeco.backends.server import CLOSE_AT_ONCE, Server, kept_server
+
+
+class Client(redis.Redis):
+    """A client of redis-py's, for `cache._cache.get_client()`, and the server that runs the cache's own commands."""
+
+    server: "RedisServer"
+
+
+class RedisServer(Server):
+    """One Redis, or the primary of one service. Thread-safe, and usable after a fork."""
+
+    client: Client
+
+
+def client_at(location: str, pool_class: type, options: Options, arguments: Mapping[str, Any]) -> Client:
+    """
+    Return the client of a server, the same object for the same options.
+
+    Args:
+        location: A URL; with Sentinels, the name of the service is in the place of its host.
+
+        pool_class: redis-py's, for the client.
+
+        options: Those of the cache.
+
+        arguments: Those that redis-py takes, with what Django adds to them, which is another object each time.
+
+    Raises:
+        ImproperlyConfigured: It is no such URL, or an option has an unknown name.
+    """
+    place = ("redis", location, pool_class, options.most_idle, options.idle_seconds, options.sentinels)
+    given = sorted((name, value) for name, value in options.client.items() if name not in OF_DJANGO)
+    parser = ("parser_class", arguments["parser_class"])
+    make = partial(_server, location, pool_class, options, arguments)
+    return kept_server(place, (parser, *given), make).client
+
+
+def _server(location: str, pool_class: type, options: Options, arguments: Mapping[str, Any]) -> RedisServer:
+    pool = _pool(pool_class, location, arguments)
+    most, seconds = options.most_idle, options.idle_seconds
+    connections: RedisPool
+    if options.sentinels:
+        name = _service_in(location)
+        sentinels = [_pool(redis.ConnectionPool, each, _of_sentinels(arguments)) for each in options.sentinels]
+        connections = SentinelPool(
+            name,
+            [RedisPool(partial(_only, each), most=most, seconds=seconds) for each in sentinels],
+            partial(_pool_at, location, arguments),
+            most=most,
+            seconds=seconds,
+        )
+        pool = _sentinel_pool(name, pool, sentinels)
+    else:
+        name = _name_of(pool.connection_kwargs)
+        connections = RedisPool(partial(_only, pool), most=most, seconds=seconds)
+    server = RedisServer(name, connections)
+    server.client = Client(connection_pool=pool)
+    server.client.server = server
+    return server
+
+
+def _only(pool: Any, *, write: bool) -> Any:  # noqa: ARG001 -- the signature of what chooses one
+    return pool
+
+
+def _pool(pool_class: Any, location: str, arguments: Mapping[str, Any], *, is_primary: bool = False) -> Any:
+    """Return a pool of redis-py's: the class and arguments of its connections are those of ours."""
+    try:
+        pool = pool_class.from_url(location, **arguments)
+    except ValueError:
+        # Not the error, nor the location: a part of the password may be in either.
+        msg = (
+            "A LOCATION of RedisCache, or one of its sentinels, is no URL of Redis. It takes redis://host:port/db,"
+            " rediss:// for TLS, and unix:///path; special characters of a password are percent-encoded in it."
+        )
+        raise ImproperlyConfigured(msg) from None
+    kwargs = pool.connection_kwargs
+    check_arguments(pool.connection_class, kwargs)
+    # No command may be sent twice: the same bytes again would undo what others have written between.
+    kwargs["retry"] = Retry(NoBackoff(), 0)
+    kwargs["redis_connect_func"] = partial(_begin, kwargs.get("redis_connect_func"), is_primary)
+    return pool
+
+
+def _begin(connect: Any, is_primary: bool, connection: Any) -> None:  # noqa: FBT001 -- called with the connection
+    """
+    Begin a connection: what redis-py calls when the socket is connected.
+
+    Closing it discards unsent bytes. Otherwise the kernel would go on sending them for minutes: a write that has failed
+    would arrive when the network works again, and overwrite a later one.
+    """
+    connection._sock.setsockopt(SOL_SOCKET, SO_LINGER, CLOSE_AT_ONCE)  # noqa: SLF001 -- redis-py has no other way
+    if connect is None:
+        connection.on_connect()
+    else:
+        connect(connection)
+    if is_primary:
+        refuse_replica(connection)
+
+
+def _name_of(arguments: Mapping[str, Any]) -> str:
+    """Return what errors call a server: never with its password."""
+    return str(arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}")
+
+
+# --- Sentinel ---
+
+
+def _service_in(location: str) -> str:
+    """Return the name of the service in a URL. Not its `hostname`, which is in lower case."""
+    return unquote(urlsplit(location).netloc.rpartition("@")[2].partition(":")[0])
+
+
+def _pool_at(location: str, arguments: Mapping[str, Any], host: str, port: int) -> Any:
+    """Return the pool for the primary at an address."""
+    parts = urlsplit(location)
+    user, at, _ = parts.netloc.rpartition("@")
+    netloc = f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}"
+    return _pool(redis.ConnectionPool, parts._replace(netloc=netloc).geturl(), arguments, is_primary=True)
+
+
+def _of_sentinels(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that hold for connections to Sentinels, too: their timeouts, and the protocol."""
+    return {name: value for name, value in arguments.items() if name.startswith("socket_") or name == "protocol"}
+
+
+def _sentinel_pool(service: str, template: Any, sentinels: list[Any]) -> Any:
+    """Return redis-py's own pool for a service, for the client."""
+    manager = Sentinel([])  # type: ignore[no-untyped-call] # redis-py's
+    manager.sentinels = [redis.Redis(connection_pool=each) for each in sentinels]
+    unused = ("host", "port", "retry", "redis_connect_func")
+    kwargs = {name: value for name, value in template.connection_kwargs.items() if name not in unused}
+    is_encrypted = issubclass(template.connection_class, redis.SSLConnection)
+    made: Any = SentinelConnectionPool
+    return made(service, manager, ssl=is_encrypted, retry=Retry(NoBackoff(), 0), **kwargs)

@@ -1,0 +1,281 @@
+"""Connections to Redis: kept across requests, and never used again after half an answer."""
+
+import asyncio
+import gc
+import select
+from collections.abc import Callable, Iterator
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
+
+import pytest
+from django.core.cache import cache as default_cache
+from django.core.cache import close_caches
+from redis.exceptions import ConnectionError as Lost
+
+from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
+from cachedeco.backends.redis_servers import RedisServer
+from cachedeco.backends.server import CLOSE_AT_ONCE, forget_servers
+from cachedeco.runtime import state
+from cachedeco.storage.readers import reader_of
+from cachedeco.storage.writers import writer_of
+from tests.backends.redis_caches import opened_at, redis_at, redis_on
+from tests.backends.scripted import Scripted
+from tests.conftest import CacheConfig, UseCaches
+from tests.storage.places import Interrupt, SoftTimeLimit, Wire
+from tests.support.servers import Redis
+from tests.support.threads import in_thread
+
+Operation = Callable[[RedisCache], object]
+
+READS: dict[str, Operation] = {
+    "get": lambda cache: cache.get("a"),
+    "get_many": lambda cache: cache.get_many(["a", "b"]),
+    "has_key": lambda cache: cache.has_key("a"),
+    "reader": lambda cache: reader_of(cache)([cache.make_key("a"), cache.make_key("b")]),
+}
+WRITES: dict[str, Operation] = {
+    "set": lambda cache: cache.set("a", 1),
+    "add": lambda cache: cache.add("new", 1),
+    "add for no time": lambda cache: cache.add("new", 1, 0),
+    "touch": lambda cache: cache.touch("a"),
+    "touch for ever": lambda cache: cache.touch("a", None),
+    "delete": lambda cache: cache.delete("a"),
+    "incr": lambda cache: cache.incr("number"),
+    "set_many": lambda cache: cache.set_many({"a": 1, "new": 2}),
+    "delete_many": lambda cache: cache.delete_many(["a", "new"]),
+    "incr_version": lambda cache: cache.incr_version("a"),
+    "writer": lambda cache: writer_of(cache).set_each([("x", b"1", None), ("y", b"2", 60)]),
+}
+OPERATIONS = READS | WRITES
+
+every = pytest.mark.parametrize("operation", OPERATIONS)
+
+
+def server_of(cache: RedisCache) -> RedisServer:
+    """Return the only server of a cache."""
+    return cache._cache.server_of(None, write=True)
+
+
+def kept(cache: RedisCache) -> list[Any]:
+    """Return the connections that nobody is using."""
+    pool: Any = server_of(cache).pool
+    return [connection for idle in pool._idle.values() for connection, _ in idle]
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """Give the sockets of this process."""
+    return Wire(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Leave no connection to a server that is gone."""
+    yield
+    forget_servers()
+
+
+def test_connection_outlives_request_thread_and_task(
+    private_redis: Redis, use_caches: UseCaches, cache_config: CacheConfig
+) -> None:
+    """One caller after the other needs one connection, whatever Django closes between them."""
+    use_caches(default=cache_config("our redis", server=private_redis))
+    before = opened_at(private_redis)
+
+    for number in range(3):
+        default_cache.set(f"{number}", number)
+        close_caches()
+        in_thread(lambda: default_cache.get("1"))
+        asyncio.run(default_cache.aget("2"))
+
+    assert 1 == opened_at(private_redis) - before - 1
+
+
+def test_caches_of_the_same_options_share_a_server(private_redis: Redis) -> None:
+    """And redis-py's client, which a project may ask for; caches of other options share neither."""
+    options: dict[str, Any] = {"socket_keepalive_options": {}}
+    same = [redis_on(private_redis, **options) for _ in range(2)]
+    other = [redis_on(private_redis, client_name="other"), redis_on(private_redis, socket_keepalive_options={})]
+
+    assert 1 == len({server_of(cache) for cache in same})
+    assert 3 == len({server_of(cache) for cache in (*same, *other)})
+    assert same[0]._cache.get_client() is same[1]._cache.get_client(write=True)
+
+
+def test_client_of_redis_py_sends_nothing_twice(private_redis: Redis) -> None:
+    """That of `get_client()`, whatever the options say."""
+    cache = redis_on(private_redis, retry_on_timeout=True, retry=None, retry_on_error=[OSError])
+    client = cache._cache.get_client()
+    cache.set("key", 5)
+
+    assert 6 == client.incr(cache.make_key("key"))
+    assert 0 == client.connection_pool.connection_kwargs["retry"]._retries
+    client.connection_pool.disconnect()
+
+
+def test_burst_leaves_few_connections(private_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many are open as callers are busy; some are kept, and those that nobody needs end with a request."""
+    now = [1000.0]
+    monkeypatch.setattr("cachedeco.storage.redis_connections.monotonic", lambda: now[0])
+    cache = redis_on(private_redis, max_pool_size=2, pool_idle_timeout=10)
+    server = server_of(cache)
+
+    def nested(depth: int, connection: Any) -> None:
+        connection.connect()
+        if depth:
+            server.run("get", lambda inner: nested(depth - 1, inner), writes=False)
+
+    server.run("get", lambda connection: nested(3, connection), writes=False)
+    after_burst = kept(cache)
+    now[0] += 6
+    cache.get("key")
+    now[0] += 6
+    cache.close()
+    after_request = kept(cache)
+    now[0] += 11
+
+    assert (2, 1) == (len(after_burst), len(after_request))
+    assert None is cache.get("key")
+    assert after_request != kept(cache)
+
+
+@every
+def test_restart_of_the_server_costs_nothing(operation: str, private_redis: Redis) -> None:
+    """A read is asked for again, and a write is not sent where the server has closed the connection."""
+    cache = redis_on(private_redis)
+    cache.set("a", 1)
+    private_redis.restart()
+
+    if operation in {"incr", "incr_version"}:
+        with pytest.raises(ValueError, match="not found"):
+            OPERATIONS[operation](cache)
+    else:
+        OPERATIONS[operation](cache)
+    assert cache.add("other", 1)
+
+
+# A connection's first commands name the client; those after them are the cache's.
+GREETED = [b"+OK\r\n", b"+OK\r\n"]
+
+
+@pytest.mark.parametrize("operation", READS)
+def test_read_whose_connection_is_lost_is_asked_for_once_more(operation: str) -> None:
+    """On a new connection; what is lost there is a miss."""
+    with Scripted([*GREETED, b"$-1\r\n", None], [*GREETED, None]) as server:
+        cache = redis_at(f"redis://{server.location}", protocol=2)
+        cache.get("a")
+
+        found = OPERATIONS[operation](cache)
+
+    assert found in (None, {}, False, [None, None])
+    assert [4, 3] == [len(commands) for commands in server.heard]
+
+
+@pytest.mark.parametrize("operation", [name for name in WRITES if name != "set_many"])
+def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> None:
+    """Nobody knows whether it was carried out, and between the two somebody else may have written."""
+    with Scripted([*GREETED, b"$-1\r\n", None]) as server:
+        cache = redis_at(f"redis://{server.location}", protocol=2)
+        cache.get("a")
+
+        with pytest.raises(RedisCacheConnectionError):
+            OPERATIONS[operation](cache)
+
+    assert [4] == [len(commands) for commands in server.heard]
+
+
+@every
+@pytest.mark.parametrize("interrupt", [Interrupt(), KeyboardInterrupt(), SoftTimeLimit()], ids=repr)
+def test_interrupted_connection_is_never_used_again(
+    operation: str, interrupt: BaseException, private_redis: Redis, wire: Wire
+) -> None:
+    """Whatever was read when the interrupt came; the next caller gets an answer of its own."""
+    cache = redis_on(private_redis)
+    cache.set_many({"a": "A", "b": "B", "number": 1})
+    [before] = kept(cache)
+    wire.interrupt(interrupt)
+
+    with pytest.raises(type(interrupt)):
+        OPERATIONS[operation](cache)
+
+    assert ["B", {"b": "B"}] == [cache.get("b"), cache.get_many(["b", "x"])]
+    assert before not in kept(cache)
+
+
+def test_interrupts_cost_no_place(private_redis: Redis, wire: Wire) -> None:
+    """redis-py's pool loses one at each, and refuses the hundred and first."""
+    cache = redis_on(private_redis, max_connections=2)
+    for _ in range(20):
+        cache.get("a")
+        wire.interrupt(Interrupt())
+        with pytest.raises(Interrupt):
+            cache.get("a")
+
+    gc.collect()
+    cache.set("a", 1)
+
+    assert (1, 1) == (cache.get("a"), len(kept(cache)))
+    assert int(private_redis.info()["connected_clients"]) <= 2
+
+
+def test_connection_on_which_something_came_late_is_not_written_to(private_redis: Redis) -> None:
+    """The rest of an answer would be taken for the next one."""
+    cache = redis_on(private_redis)
+    cache.set("a", 1)
+    [late] = kept(cache)
+    late.send_command("ECHO", "late")
+    select.select([late._sock], [], [], 5)
+
+    cache.set("a", 2)
+
+    assert late not in kept(cache)
+    assert 2 == cache.get("a")
+
+
+def test_connection_that_is_closed_sends_no_more(private_redis: Redis) -> None:
+    """What the network did not take in time must not arrive after what is written next."""
+    cache = redis_on(private_redis)
+    cache.set("a", 1)
+    [connection] = kept(cache)
+
+    assert CLOSE_AT_ONCE == connection._sock.getsockopt(SOL_SOCKET, SO_LINGER, len(CLOSE_AT_ONCE))
+
+
+def test_forked_child_begins_without_connections(redis_server: Redis) -> None:
+    """What the hook does in the child: the parent's connections are closed there, and trouble is forgotten."""
+    cache = redis_on(redis_server)
+    cache.set("key", 1)
+
+    state.reset_in_child()
+
+    assert [] == kept(cache)
+    assert 1 == cache.get("key")
+
+
+def test_settings_that_change_close_the_connections(redis_server: Redis, use_caches: UseCaches) -> None:
+    """Tests that override CACHES leave none behind."""
+    cache = redis_on(redis_server)
+    cache.set("key", 1)
+    server = server_of(cache)
+
+    use_caches(default="locmem")
+
+    assert [] == kept(cache)
+    assert server is not server_of(redis_on(redis_server))
+
+
+def test_connect_function_of_the_options_is_called(redis_server: Redis) -> None:
+    """In the place of redis-py's own, as there."""
+    seen: list[Any] = []
+
+    def connect(connection: Any) -> None:
+        seen.append(connection)
+        if len(seen) > 1:
+            raise Lost
+        connection.on_connect()
+
+    cache = redis_on(redis_server, redis_connect_func=connect)
+    cache.set("key", 1)
+    server_of(cache).pool.clear()
+
+    assert (None, 2) == (cache.get("key"), len(seen))

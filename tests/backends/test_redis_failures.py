@@ -1,0 +1,194 @@
+"""What each method of our Redis backend does where its server is out of reach, and where the server refuses."""
+
+import copy
+import logging
+import pickle
+from socket import gaierror
+from typing import Any
+
+import pytest
+import redis.exceptions
+
+from cachedeco.backends.redis import (
+    RedisCache,
+    RedisCacheConnectionError,
+    RedisCacheError,
+    RedisCacheTimeoutError,
+)
+from cachedeco.backends.redis_errors import describe_error, is_failure, took_time
+from cachedeco.storage.breaker import is_outage, is_refused_at_once
+from cachedeco.storage.readers import reader_of
+from cachedeco.storage.writers import writer_of
+from tests.backends.redis_caches import BRIEFLY, client_of, opened_at, redis_apart, redis_on
+from tests.backends.test_failures import READS, called
+from tests.backends.test_failures import WRITES as OF_MEMCACHED
+from tests.support.servers import Redis
+from tests.support.sides import Side, both
+
+# The same methods give the same as on our memcached backend; clear() returns whether it has cleared.
+WRITES = {**OF_MEMCACHED, "clear": ((), False)}
+ERRORS = {"kill": RedisCacheConnectionError, "pause": RedisCacheTimeoutError}
+
+out_of_reach = pytest.mark.parametrize("way", ERRORS)
+
+
+@pytest.fixture
+def cache(private_redis: Redis, request: pytest.FixtureRequest) -> RedisCache:
+    """Give a cache whose server was used, and is out of reach."""
+    cache = redis_on(private_redis, **BRIEFLY, **getattr(request, "param", {}))
+    cache.set_many({"key": 1, "other": 2})
+    getattr(private_redis, request.getfixturevalue("way"))()
+    return cache
+
+
+@both
+@out_of_reach
+def test_server_out_of_reach_has_nothing_and_writes_raise(cache: RedisCache, side: Side, way: str) -> None:
+    """Reads are misses; what was to be written is raised, returned, or, by get_or_set, given back."""
+    reads = {name: called(cache, side, name, arguments) for name, (arguments, _) in READS.items()}
+    writes = {name: called(cache, side, name, arguments) for name, (arguments, _) in WRITES.items()}
+
+    assert {name: expected for name, (_, expected) in READS.items()} == reads
+    assert dict.fromkeys(WRITES, ERRORS[way]) == writes
+    assert [None] == reader_of(cache)(["key"])
+    with pytest.raises(ERRORS[way]):
+        writer_of(cache).set_each([("key", b"", None)])
+
+
+@pytest.mark.parametrize("cache", [{"ignore_exc": True}], indirect=True, ids=["ignore_exc"])
+@pytest.mark.parametrize("way", ["kill"])
+def test_lost_writes_are_logged_with_ignore_exc(cache: RedisCache, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them, as an error, and the method returns as if there had been nothing to do."""
+    caplog.set_level(logging.ERROR, "cachedeco")
+    expected = {name: gives for name, (_, gives) in (READS | WRITES).items()}
+
+    found = {
+        name: called(cache, Side(is_async=False), name, arguments) for name, (arguments, _) in (READS | WRITES).items()
+    }
+
+    assert expected == found
+    assert {"A write to Redis was lost, and ignored because of ignore_exc "} == {
+        record.getMessage().partition("(")[0] for record in caplog.records
+    }
+    assert all("key" not in record.getMessage() for record in caplog.records), way
+
+
+@out_of_reach
+def test_error_is_one_of_python_and_of_redis_py(cache: RedisCache, way: str) -> None:
+    """Code that catches either goes on; the breaker knows what happened; and the error can be copied and pickled."""
+    theirs = redis.exceptions.ConnectionError if way == "kill" else redis.exceptions.TimeoutError
+    with pytest.raises(RedisCacheError, match=r"set failed, as Redis server .*Start it") as caught:
+        cache.set("key", 1)
+
+    assert isinstance(caught.value, theirs)
+    assert isinstance(caught.value, ConnectionError if way == "kill" else TimeoutError)
+    assert (True, way == "kill") == (is_outage(caught.value), is_refused_at_once(caught.value))
+    for error in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 -- it is our own
+        assert (ERRORS[way], str(caught.value), "set") == (type(error), str(error), error.operation)
+
+
+def test_restarted_server_is_used_at_once(private_redis: Redis) -> None:
+    """The first write that reaches it ends the outage."""
+    cache = redis_on(private_redis)
+    cache.set("key", 1)
+    private_redis.kill()
+    lost = cache.get("key")
+    private_redis.restart()
+
+    cache.set("key", 2)
+
+    assert (None, 2) == (lost, cache.get("key"))
+
+
+def test_refusals_are_no_failures(private_redis: Redis) -> None:
+    """They are raised as redis-py raises them, or told; the connection is used again, as each answer was read whole."""
+    cache = redis_on(private_redis)
+    cache.set("text", "x")
+    with client_of(private_redis) as client:
+        client.rpush(cache.make_key("queue"), 1)
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        before = opened_at(private_redis)
+
+        for call in (lambda: cache.get("queue"), lambda: cache.incr("text"), lambda: cache.set("key", 1)):
+            with pytest.raises(redis.exceptions.ResponseError):
+                call()
+        failed: Any = cache.set_many({"a": 1, "b": 2})
+
+        assert (["a", "b"], "maxmemory") == (failed, str(failed.error)[-11:].strip("'. "))
+        assert {"text": "x"} == cache.get_many(["text", "queue"])
+        assert 1 == opened_at(private_redis) - before
+
+
+def test_value_that_is_too_large_is_not_sent(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis would close the connection, as if it were out of reach."""
+    monkeypatch.setattr("cachedeco.backends.redis_client.LARGEST_IN_REDIS", 1000)
+    cache = redis_apart(redis_server)
+
+    for call in (lambda: cache.set("a", "x" * 1000), lambda: cache.set_many({"a": "x" * 1000, "b": 1})):
+        with pytest.raises(redis.exceptions.DataError, match=r"too large for Redis, with 10.. bytes; it takes 1000"):
+            call()
+    assert {} == cache.get_many(["a", "b"])
+
+
+def test_replica_that_was_taken_for_the_primary_is_out_of_reach(private_redis: Redis, redis_server: Redis) -> None:
+    """It refuses writes, what it has may be old, and the primary is elsewhere: no connection is kept."""
+    cache = redis_on(private_redis)
+    cache.set("key", 1)
+    with client_of(private_redis) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", redis_server.port)
+        before = opened_at(private_redis)
+
+        with pytest.raises(RedisCacheConnectionError, match="ReadOnlyError"):
+            cache.set("key", 2)
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+    cache.set("key", 3)
+    assert (3, 2) == (cache.get("key"), opened_at(private_redis) - before)
+
+
+@pytest.mark.parametrize("method", ["get", "set", "get_many", "delete"])
+def test_key_that_has_no_bytes_is_its_callers_fault(redis_server: Redis, method: str) -> None:
+    """Half a surrogate pair, as JSON of anybody's may have it: Django's own raises as well, and the server is well."""
+    cache = redis_apart(redis_server)
+    arguments: dict[str, tuple[Any, ...]] = {"set": ("\ud800", 1), "get_many": (["\ud800"],)}
+
+    with pytest.raises(UnicodeEncodeError):
+        getattr(cache, method)(*arguments.get(method, ("\ud800",)))
+
+    assert cache.add("key", 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "waited", "text"),
+    [
+        (redis.exceptions.ConnectionError("gone."), True, False, "ConnectionError: gone"),
+        (redis.exceptions.TimeoutError("late"), True, True, "TimeoutError: late"),
+        (redis.exceptions.BusyLoadingError(), True, False, "BusyLoadingError"),
+        (redis.exceptions.InvalidResponse("Protocol error: b'a key'"), True, False, "InvalidResponse"),
+        (OSError("no"), True, False, "OSError: no"),
+        (redis.exceptions.ResponseError("no"), False, False, "ResponseError: no"),
+        (redis.exceptions.DataError("no"), False, False, "DataError: no"),
+        (ValueError("no"), False, False, "ValueError: no"),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
+)
+def test_errors_are_told_apart(error: Exception, failure: bool, waited: bool, text: str) -> None:  # noqa: FBT001
+    """The server's failure, whether it took time, and a text without keys."""
+    assert (failure, failure) == (is_failure(error, writes=True), is_failure(error, writes=False))
+    assert (waited, text) == (took_time(error), describe_error(error))
+
+
+def test_name_that_no_server_knows_took_time() -> None:
+    """redis-py raises a ConnectionError for it: what it comes from tells."""
+
+    def connect() -> None:
+        try:
+            raise gaierror(-3, "Temporary failure in name resolution")
+        except OSError as error:
+            raise redis.exceptions.ConnectionError(str(error)) from None
+
+    with pytest.raises(redis.exceptions.ConnectionError) as caught:
+        connect()
+
+    assert took_time(caught.value)

@@ -1,0 +1,221 @@
+"""What OPTIONS and LOCATION of our Redis backend take: all that Django's do; and the ways to a server."""
+
+import ssl
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
+from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
+from cachedeco.backends.redis_options import CONNECTION, OF_DJANGO, OURS, WITHOUT_EFFECT
+from cachedeco.testing import isolated
+from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_at
+from tests.backends.test_options import CERTIFICATE
+from tests.support.servers import HOST, Redis, free_port
+
+# What a site may have told Django's RedisCache, and what of it has no meaning here.
+OF_A_SITE: dict[str, Any] = {
+    "db": 1,
+    "health_check_interval": 30,
+    "max_connections": 1,
+    "parser_class": "redis.connection.DefaultParser",
+    "pool_class": "redis.BlockingConnectionPool",
+    "protocol": 2,
+    "retry_on_timeout": True,
+    "socket_keepalive": True,
+    "timeout": 1,
+}
+
+
+class OwnConnection(redis.Connection):
+    """A connection that takes an argument of its own."""
+
+    def __init__(self, *, colour: str, **kwargs: Any) -> None:
+        """Take it."""
+        self.colour = colour
+        super().__init__(**kwargs)
+
+
+def connection_of(cache: RedisCache) -> Any:
+    """Return a connection of a cache's, which is not open."""
+    pool = cache._cache._get_connection_pool(write=True)
+    return pool.connection_class(**pool.connection_kwargs)
+
+
+def test_options_of_a_site_that_used_djangos_do_no_harm(redis_server: Redis) -> None:
+    """The entry in CACHES stays as it is, but for its BACKEND; what the address says of the database counts."""
+    cache = redis_apart(redis_server, **OF_A_SITE)
+
+    assert [True, False] == [cache.add("key", 1), cache.add("key", 1)]
+    with client_of(redis_server) as client:
+        assert b"1" == client.get(cache.make_key("key"))
+    assert set() == set(OF_A_SITE) & set(OURS)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"socket_time": 1}, "no option 'socket_time'; did you mean 'socket_timeout'"),
+        ({"sentinel": []}, "no option 'sentinel'; did you mean 'sentinels'"),
+        ({"SOCKET_TIMEOUT": 1}, "no option 'SOCKET_TIMEOUT'; did you mean 'socket_timeout'"),
+        ({"SENTINELS": []}, "no option 'SENTINELS'; did you mean 'sentinels'"),
+        ({"ssl_cert_reqs": None}, "no option 'ssl_cert_reqs'; "),
+        ({"serializer": object()}, "RedisCache has serializer=<object object .*; it takes an object with dumps"),
+        ({"sentinels": "redis://there"}, "option sentinels of RedisCache takes a list of URLs"),
+        ({"sentinels": [("there", 26379)]}, "option sentinels of RedisCache takes a list of URLs"),
+        ({"sentinels": ["there:26379"]}, "or one of its sentinels, is no URL of Redis"),
+    ],
+    ids=repr,
+)
+def test_option_that_is_none_is_an_error(options: dict[str, Any], expected: str) -> None:
+    """With what was meant, before anything is sent."""
+    with pytest.raises(ImproperlyConfigured, match=expected):
+        redis_at("redis://there", **options)
+
+
+@pytest.mark.parametrize(
+    "location", ["", [], [""], " ", "redis://there;", "there:6379", "redis://:pass/word@there", "http://there"]
+)
+def test_location_that_is_no_url_is_an_error(location: Any) -> None:
+    """It says what one is, and nothing of a password."""
+    with pytest.raises(ImproperlyConfigured, match="rediss:// for TLS") as caught:
+        RedisCache(location, {})
+
+    assert "word" not in str(caught.value).partition("special")[0]
+    assert caught.value.__cause__ is None
+
+
+def test_unknown_option_in_a_url_is_an_error() -> None:
+    """An address may have options, too."""
+    with pytest.raises(ImproperlyConfigured, match="no option 'sockettimeout'; did you mean 'socket_timeout'"):
+        redis_at("redis://there?sockettimeout=1")
+
+
+def test_connection_class_of_a_project_may_take_more() -> None:
+    """Its arguments are its own."""
+    cache = redis_at("redis://there", connection_class=OwnConnection, colour="red")
+
+    assert "red" == connection_of(cache).colour
+
+
+def test_waits_are_short_by_default() -> None:
+    """Half a second to connect and for an answer; all of it can be said otherwise, in the address, too."""
+    caches = [redis_at("redis://there"), redis_at("redis://there?socket_timeout=3", socket_connect_timeout=None)]
+
+    found = [connection_of(cache) for cache in caches]
+
+    assert [(PATIENCE, PATIENCE), (3, 3)] == [(each.socket_connect_timeout, each.socket_timeout) for each in found]
+
+
+def test_pool_sizes_have_defaults() -> None:
+    """Those of our memcached backend; 0 seconds are for ever."""
+    pools: list[Any] = [
+        redis_at("redis://there", **options)._cache.server_of(None, write=True).pool
+        for options in ({}, {"max_pool_size": 3, "pool_idle_timeout": 0})
+    ]
+
+    assert [(MOST_IDLE, IDLE_SECONDS), (3, float("inf"))] == [(pool._most, pool._seconds) for pool in pools]
+    assert {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE} == CONNECTION
+    assert not WITHOUT_EFFECT & {*OURS, *OF_DJANGO, *CONNECTION}
+
+
+@pytest.mark.parametrize("spelling", ["{one},{two}", "{one};{two}", ["{one}", "{two}"], ("{one} ", " {two}")])
+def test_replicas_are_read_as_on_djangos(redis_server: Redis, private_redis: Redis, spelling: Any) -> None:
+    """The first is written to, and the others are read by `get()`; what has to be known is asked of the first."""
+    places = {"one": private_redis.location, "two": redis_server.location}
+    is_text = isinstance(spelling, str)
+    location = spelling.format(**places) if is_text else type(spelling)(each.format(**places) for each in spelling)
+    cache = RedisCache(location, {"KEY_PREFIX": uuid.uuid4().hex})
+    cache.set("key", "primary")
+
+    assert (None, False, {}) == (cache.get("key"), cache.has_key("key"), cache.get_many(["key"]))
+    assert (False, True, 2) == (cache.add("key", 1), cache.touch("key"), cache.incr_version("key"))
+    with client_of(private_redis) as client:
+        assert [cache.make_key("key", version=2).encode()] == client.keys()
+
+
+# --- ways to a server ---
+
+
+def test_user_password_and_database_may_stand_in_the_address() -> None:
+    """Percent-encoded where a character has a meaning in addresses; neither stands in an error."""
+    with Redis("--user", "judo", "on", ">wo@rd", "~*", "+@all") as server:
+        cache = RedisCache(f"redis://judo:wo%40rd@{HOST}:{server.port}/3", {})
+        other = RedisCache(f"redis://{HOST}:{server.port}/3", {"OPTIONS": {"username": "judo", "password": "wo@rd"}})
+        wrong = RedisCache(f"redis://judo:other@{HOST}:{server.port}/3", {})
+        cache.set("key", 1)
+
+        assert 1 == other.get("key")
+        assert wrong.get("key", "default") == "default"
+        with pytest.raises(RedisCacheConnectionError, match="AuthenticationError") as caught:
+            wrong.set("key", 2)
+        assert "judo" not in str(caught.value)
+        assert "other" not in str(caught.value)
+
+
+def test_server_on_a_unix_socket(tmp_path: Path) -> None:
+    """By its path, with the database behind it."""
+    path = tmp_path / "socket"
+    cache = RedisCache(f"unix://{path}?db=2", {})
+
+    with Redis("--unixsocket", str(path)):
+        failed = cache.set_many({"key": 1})
+        found = cache.get("key")
+
+    assert ([], 1) == (failed, found)
+    with pytest.raises(RedisCacheConnectionError, match=str(path)):
+        cache.set("key", 1)
+
+
+def test_server_with_tls() -> None:
+    """By rediss://; a server that is not trusted is out of reach."""
+    port = free_port()
+    files = {"cert": CERTIFICATE, "key": CERTIFICATE, "ca-cert": CERTIFICATE}
+    options = [word for name, path in files.items() for word in (f"--tls-{name}-file", str(path))]
+
+    with Redis("--tls-port", str(port), "--tls-auth-clients", "no", *options) as server:
+        location = f"rediss://{HOST}:{port}"
+        cache = redis_at(location, ssl_ca_certs=str(CERTIFICATE))
+        before = opened_at(server)
+        failed = cache.set_many({"key": 1})
+        found = [cache.get("key") for _ in range(3)]
+        opened = opened_at(server) - before - 1
+        with pytest.raises(RedisCacheConnectionError, match="certificate verify failed"):
+            redis_at(location, ssl_cert_reqs="required").set("key", 1)
+        trusting = redis_at(location, ssl_cert_reqs="none", ssl_check_hostname=False)
+        again = trusting.get("key")
+
+    assert ([], [1, 1, 1], 1, 1) == (failed, found, opened, again)
+    assert ssl.HAS_TLSv1_3
+
+
+# --- isolation by the test kit ---
+
+
+def test_isolated_tests_see_nothing_of_others(redis_server: Redis) -> None:
+    """The scope is before every key, of the cache and of cached functions; clear() deletes nothing of others."""
+    from django.core.cache import caches
+
+    from cachedeco import cached_query
+
+    @cached_query(name="tests.redis.isolated", cache="default")
+    def double(number: int) -> int:
+        return 2 * number
+
+    entry = {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis_server.location, "KEY_PREFIX": "site"}
+    with override_settings(CACHES={"default": entry}):
+        caches["default"].set("key", "production")
+        with isolated():
+            inside = [caches["default"].get("key"), double(1), double(1)]
+            caches["default"].set("key", "test")
+            caches["default"].clear()
+            after = caches["default"].get("key")
+            hits = double.stats().hits
+        outside = caches["default"].get("key")
+
+    assert ([None, 2, 2], None, 1, "production") == (inside, after, hits, outside)
