@@ -1,5 +1,6 @@
 """Caching decorators for Django: exact invalidation, one command a hit, and tests that never meet the cache."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,9 @@ def __getattr__(name: str) -> object:
 
         return version("cachedeco")
     if name not in _MODULES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
+        near = [] if name.startswith("_") else get_close_matches(name, __all__, n=3)
+        remedy = f"; did you mean {' or '.join(near)}?" if near else ""
+        msg = f"module {__name__!r} has no attribute {name!r}{remedy}"
         raise AttributeError(msg)
     try:
         found = globals()[name] = getattr(import_module(f"cachedeco.{_MODULES[name]}"), name)

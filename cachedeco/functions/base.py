@@ -38,6 +38,19 @@ _OF_FUNCTION: Final = frozenset(
 _OF_METHOD: Final = frozenset({"__func__", "__self__"})
 
 
+# What the verbs are called elsewhere: by functools.lru_cache(), by Django's caches, by other decorators.
+_VERBS: Final = {
+    "set": "call(*arguments).set(value)",
+    **dict.fromkeys(("get", "cached", "exists"), "peek()"),
+    **dict.fromkeys(("delete", "expire", "remove", "invalidate_cache", "delete_cache"), "invalidate()"),
+    **dict.fromkeys(("clear", "cache_clear", "delete_all", "flush", "invalidate_many"), "invalidate_all()"),
+    **dict.fromkeys(("update", "recompute", "warm", "force"), "refresh()"),
+    **dict.fromkeys(("cache_info", "cache_parameters", "statistics"), "stats()"),
+    **dict.fromkeys(("key", "cache_key", "get_cache_key", "make_cache_key"), "key_for(), or keys_for() for many ids"),
+    **dict.fromkeys(("original", "func", "fn", "function"), "uncached"),
+}
+
+
 class _Signature:
     """The signature of a cached function without the arguments that it is bound to: `__wrapped__` includes `self`."""
 
@@ -111,7 +124,8 @@ class CachedFunction(Generic[P, U]):
                 return self._bound_args[0] if name == "__self__" else self._binding
             if name in _OF_FUNCTION:
                 return getattr(self._spec.source.function, name)
-            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            remedy = f"; it has {_VERBS[name]}" if name in _VERBS else ""
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}{remedy}"
             raise AttributeError(msg, name=name, obj=self)
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from enum import Enum
+from functools import wraps
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 
@@ -94,7 +95,7 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
             msg = f"cached_query({both}) has two timeouts; give one."
             raise TypeError(msg)
         options_given["timeout"], first = first, _NOTHING
-    elif first is not _NOTHING and not (callable(first) or isinstance(first, classmethod | staticmethod)):
+    elif first is not _NOTHING and not (callable(first) or hasattr(type(first), "__get__")):
         msg = (
             f"cached_query({repr_of(first)}): a positional argument is a timeout, in seconds or as a timedelta, or the "
             "function; give all else by name, as in timeout=None."
@@ -102,13 +103,43 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
         raise TypeError(msg)
     completed = complete(options_given, "cached_query")
 
-    def decorate(function: object) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
+    def decorate(function: object = _NOTHING, /) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
+        _refuse_nothing(function, "cached_query")
         spec = build_spec(function, completed)
         if iscoroutinefunction(spec.source.function):
             return wrap_function(AsyncCachedQuery, spec)
         return wrap_function(CachedQuery, spec)
 
     return decorate if first is _NOTHING else decorate(first)
+
+
+def _refuse_nothing(function: object, decorator: str) -> None:
+    """
+    Refuse parentheses behind the parentheses of a decorator.
+
+    Raises:
+        TypeError: There is no function.
+    """
+    if function is _NOTHING:
+        msg = f"{decorator}(...) was called without a function: leave out the second parentheses, above a def."
+        raise TypeError(msg)
+
+
+def _keywords_only(decorator: Callable[P, "ManyDecorator"]) -> Callable[P, "ManyDecorator"]:
+    """Explain the two usual mistakes in the use of a decorator that needs *over*."""
+
+    @wraps(decorator)
+    def wrapper(*args: P.args, **options: P.kwargs) -> "ManyDecorator":
+        if args or "over" not in options:
+            given = ", ".join(map(repr_of, args))
+            msg = (
+                f"cached_query_many({given}) takes all by name, and needs over=, the parameter that takes the ids: "
+                "@cached_query_many(over='ids', timeout=60)."
+            )
+            raise TypeError(msg)
+        return decorator(*args, **options)
+
+    return wrapper
 
 
 class ManyDecorator(Protocol):
@@ -122,6 +153,7 @@ class ManyDecorator(Protocol):
     def __call__(self, function: Callable[P, Mapping[K, V]], /) -> CachedQueryMany[P, K, V]: ...
 
 
+@_keywords_only
 def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDecorator:
     """
     Cache what a function returns for each of many ids: call it only for those that are missing, all at once.
@@ -154,7 +186,8 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
     if callable(cache_if):
         completed["cache_if"] = lambda value: value is ABSENT or cache_if(value)
 
-    def decorate(function: Any) -> Any:
+    def decorate(function: Any = _NOTHING, /) -> Any:
+        _refuse_nothing(function, "cached_query_many")
         spec = build_spec(function, completed, over)
         kind = AsyncCachedQueryMany if iscoroutinefunction(spec.source.function) else CachedQueryMany
         return wrap_many(kind, spec, over)

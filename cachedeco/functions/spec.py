@@ -4,7 +4,7 @@ import inspect
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from inspect import Parameter, Signature
 from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import quote
@@ -70,7 +70,7 @@ class Source(NamedTuple):
     bound_args: tuple[object, ...] = ()  #: arguments of a decorated partial or bound method
 
     @classmethod
-    def of(cls, decorated: object) -> Self:
+    def of(cls, decorated: object, decorator: str) -> Self:
         """
         Find the function inside a classmethod, staticmethod, partial or bound method.
 
@@ -102,13 +102,29 @@ class Source(NamedTuple):
             )
             raise TypeError(msg)
         if type(function) is not types.FunctionType:
-            msg = f"cached_query can't decorate {repr_of(function)}; it takes a function or method."
+            msg = (
+                f"{decorator} can't decorate {repr_of(function)}; it takes a function or method{_remedy_for(function)}."
+            )
             raise TypeError(msg)
         refuse_view(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             msg = f"{function.__qualname__}() is a generator: its values can be used only once. Return a list."
             raise TypeError(msg)
         return cls(function, "none" if bound_args else binding, bound_args)
+
+
+def _remedy_for(decorated: object) -> str:
+    """Return the end of an error about what can't be decorated."""
+    kind = type(decorated)
+    if hasattr(kind, "invalidate_all"):
+        return ". It is cached already: decorate it once"
+    if issubclass(kind, property | cached_property):
+        return f". Put @{kind.__name__} above it: the property then returns what is cached"
+    if issubclass(kind, type):
+        return ". Decorate a method of the class, or a function that makes the object"
+    if callable(decorated):
+        return ". If another decorator has made it, put ours below that one; else decorate a def that calls it"
+    return ". It stands above a def"
 
 
 class FunctionSpec:
@@ -333,7 +349,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
 
         over: Name of the parameter that takes many ids. In keys it is replaced by one id, `each`.
     """
-    source = Source.of(decorated)
+    source = Source.of(decorated, "cached_query" if over is None else "cached_query_many")
     name = name_of(source.function, options["name"])
     check(options, name)
     key_name = key_name_of(source.function, name)

@@ -209,7 +209,7 @@ def _is_filtered(rows: Any) -> bool:
 
 # Bounded, so that classes made at run time are collected in the end.
 @lru_cache(maxsize=1024)
-def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each rule, in their order
+def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for each rule, in their order
     """Find the encoder of a class: its own method, what users registered, its kind, the table."""
     if hasattr(cls, "__cache_key__"):
         return lambda value: f"{path_of(type(value))}({encode(value.__cache_key__())})"
@@ -223,6 +223,8 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each 
         return _BY_PATH[path_of(cls)]
     if belongs_to_visitor(cls):
         return _request if is_request(cls) else _of_one_visitor
+    if not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__)):
+        return _of_framework
     # Not inherited: a subclass of a dataclass may add data that is no field, and a dataclass that is a list has items.
     if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
         return _dataclass
@@ -392,8 +394,19 @@ def _multi_value_dict(value: MultiValueDict[Any, Any]) -> str:
 
 
 def _query(value: object) -> str:
-    advice = "pass what selects the rows (ids, a filter's value): the rows themselves may change under the key"
+    advice = (
+        "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; instead "
+        "of a method of a manager or QuerySet, decorate a function outside the class"
+    )
     raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
+
+
+def _of_framework(value: object) -> str:
+    advice = (
+        "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
+        "take that, and decorate the function"
+    )
+    raise KeyTypeError(value, advice)
 
 
 def _request(value: object) -> str:
@@ -417,6 +430,19 @@ def _function(value: object) -> str:
     advice = "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
     raise KeyTypeError(value, advice)
 
+
+# Bases of classes whose objects are made for a request, a command or a task. Their own decorators are often tried.
+_OF_FRAMEWORKS: Final = {
+    "celery.app.task.Task",
+    "django.contrib.admin.options.BaseModelAdmin",
+    "django.contrib.admin.sites.AdminSite",
+    "django.core.management.base.BaseCommand",
+    "django.forms.forms.BaseForm",
+    "django.forms.formsets.BaseFormSet",
+    "django.utils.deprecation.MiddlewareMixin",
+    "rest_framework.fields.Field",
+    "rest_framework.permissions.BasePermission",
+}
 
 # Encoders for a class and its subclasses, tried in this order.
 _KINDS: dict[type | tuple[type, ...], Encoder] = {

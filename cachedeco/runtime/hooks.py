@@ -78,6 +78,10 @@ def listening(hook: Hook) -> Generator[None]:
 
 def _replace_hooks(added: list[Hook], removed: list[Hook]) -> None:
     """Add and remove hooks, and replace the tuple of all hooks. The caller holds the lock."""
+    for hook in added:
+        if not callable(hook):
+            msg = f"A hook is called with each event, and {repr_of(hook)} can't be: it takes a def with one parameter."
+            raise TypeError(msg)
     global _hooks  # noqa: PLW0603 -- swapped whole, as said above
     _added.extend(added)
     for hook in removed:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, ParamSpec, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 
@@ -46,7 +46,24 @@ def current_mode() -> ModeName:
     return modes[-1].name if modes else settings().MODE
 
 
-class mode(ContextDecorator):  # noqa: N801 -- reads as a verb: `with mode("off"):`
+class _NeedsParentheses(type):
+    """The type of `mode`, for an error of ours where a block is opened without parentheses."""
+
+    if TYPE_CHECKING:
+        pass
+    else:  # hidden from type checkers, so that they report the block
+
+        def __enter__(cls) -> NoReturn:
+            """Refuse the block."""
+            example = "bypass()" if cls is bypass else f"{cls.__name__}('bypass')"
+            msg = f"`with {cls.__name__}:` needs parentheses: `with {example}:`."
+            raise TypeError(msg)
+
+        def __exit__(cls, *_: object) -> None:
+            """Be there: Python looks for it first."""
+
+
+class mode(ContextDecorator, metaclass=_NeedsParentheses):  # noqa: N801 -- reads as a verb: `with mode("off"):`
     """
     Put a mode in force for a block or a function, sync or async, in this thread or task only.
 
@@ -141,8 +158,11 @@ class bypass(mode):  # noqa: N801 -- reads as a verb
     Inside "off" it stays off: code that bypasses must not reach a cache server from a test suite without one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *given: Never) -> None:
         """Prepare the block."""
+        if given:
+            msg = f"bypass({repr_of(given[0])}) takes no arguments: @bypass() above a function, or `with bypass():`."
+            raise TypeError(msg)
         super().__init__("bypass")
 
     def _mode_to_enter(self) -> ModeName:

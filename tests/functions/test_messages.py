@@ -1,0 +1,178 @@
+"""What a newcomer types first, and gets wrong: each error says what was given, what is accepted, what to do next."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django import forms
+from django.contrib.admin import ModelAdmin, site
+from django.core.management import BaseCommand
+from django.db.models import Manager, QuerySet
+from django.utils.deprecation import MiddlewareMixin
+
+import cachedeco
+from cachedeco import add_hook, bypass, cached_query, cached_query_many, listening, mode
+from tests.models import Club
+
+
+def plain(number: int) -> int:
+    """Be decorated."""
+    return 2 * number
+
+
+def of_each(ids: list[int]) -> dict[int, int]:
+    """Be decorated."""
+    return {each: 2 * each for each in ids}
+
+
+class Doubler:
+    """An object that can be called."""
+
+    def __call__(self, number: int) -> int:
+        """Return the double."""
+        return 2 * number
+
+
+NOT_DECORATED: dict[str, tuple[Any, str]] = {
+    "class": (
+        Doubler,
+        "can't decorate <class .*Doubler'>; it takes a function or method. Decorate a method of the class",
+    ),
+    "object": (Doubler(), "<.*Doubler object>; it takes .* If another decorator has made it, put ours below that one"),
+    "builtin": (len, "<built-in function len>; it takes .*; else decorate a def that calls it"),
+    "lru_cache": (functools.lru_cache(plain), "<functools._lru_cache_wrapper object>; .* put ours below that one"),
+    "property": (property(plain), "<property object>; it takes .* Put @property above it"),
+    "cached_property": (functools.cached_property(plain), "Put @cached_property above it"),
+    "cached function": (cached_query(name="tests.messages.once")(plain), "It is cached already: decorate it once"),
+    "result": (5, "can't decorate 5; it takes a function or method. It stands above a def"),
+    "None": (None, "can't decorate None; it takes a function or method. It stands above a def"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), NOT_DECORATED.values(), ids=NOT_DECORATED)
+@pytest.mark.parametrize("decorate", [cached_query(), cached_query_many(over="number")], ids=["one", "many"])
+def test_what_is_no_function_is_refused_with_the_right_place(decorate: Any, given: Any, message: str) -> None:
+    """The decorator stands right above a def: the error names it, what it is above, and where to put it."""
+    with pytest.raises(TypeError, match=f"^cached_query.*{message}"):
+        decorate(given)
+
+
+def test_property_is_refused_without_parentheses_too() -> None:
+    """A property in the place of the function is no timeout."""
+    with pytest.raises(TypeError, match="Put @property above it"):
+        cached_query(property(plain))  # type: ignore[call-overload]
+
+
+MISUSES: dict[str, tuple[Callable[[], object], str]] = {
+    "second parentheses": (lambda: cached_query()()(plain), "without a function: leave out the second parentheses"),  # type: ignore[call-overload]
+    "second parentheses, many": (lambda: cached_query_many(over="ids")()(of_each), "leave out the second parentheses"),  # type: ignore[call-overload]
+    "many, bare": (lambda: cached_query_many(of_each), r"cached_query_many\(<function .*of_each>\) takes all by name"),  # type: ignore[misc,arg-type]
+    "many, timeout": (lambda: cached_query_many(60, over="ids"), r"needs over=, .*: @cached_query_many\(over='ids'"),  # type: ignore[misc,arg-type]
+    "many, nothing": (cached_query_many, r"cached_query_many\(\) takes all by name, and needs over="),
+    "bypass, bare": (lambda: bypass(plain), r"bypass\(<function .*\) takes no arguments: @bypass\(\) above"),  # type: ignore[arg-type]
+    "mode, bare": (lambda: mode(plain), r"the mode is <function .*plain>; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
+    "mode, misspelt": (lambda: mode("of"), "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
+    "hook": (lambda: add_hook(7), "A hook is called with each event, and 7 can't be"),  # type: ignore[arg-type]
+    "hook of a block": (lambda: listening(None).__enter__(), "A hook is called with each event, and None can't be"),  # type: ignore[arg-type,func-returns-value]
+}
+
+
+@pytest.mark.parametrize(("misuse", "message"), MISUSES.values(), ids=MISUSES)
+def test_misuse_is_explained(misuse: Callable[[], object], message: str) -> None:
+    """Python's own words would say what is wrong with a call, and not how it is right."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        misuse()
+
+
+@pytest.mark.parametrize(("block", "right"), [(bypass, "bypass()"), (mode, "mode('bypass')")])
+def test_block_without_parentheses_is_explained(block: Any, right: str) -> None:
+    """A class is no block; the error has the parentheses."""
+    with pytest.raises(TypeError, match="needs parentheses") as caught, block:
+        raise AssertionError
+
+    assert f"`with {right}:`" in str(caught.value)
+
+
+class Form(forms.Form):
+    """A form."""
+
+    @cached_query
+    def total(self) -> int:
+        """Be refused."""
+        raise NotImplementedError
+
+
+class Command(BaseCommand):
+    """A command."""
+
+    total = Form.total
+
+
+class Admin(ModelAdmin):  # type: ignore[type-arg] # which it takes from the stubs alone
+    """An admin."""
+
+    total = Form.total
+
+
+class Middleware(MiddlewareMixin):
+    """A middleware."""
+
+    total = Form.total
+
+
+class Clubs(Manager[Club]):
+    """A manager."""
+
+    total = Form.total
+
+
+class ClubRows(QuerySet[Club]):
+    """A QuerySet."""
+
+    total = Form.total
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Form, Command, lambda: Admin(Club, site), lambda: Middleware(lambda _: None), Clubs, lambda: ClubRows(Club)],
+    ids=["form", "command", "admin", "middleware", "manager", "QuerySet"],
+)
+def test_method_of_what_a_framework_makes_is_refused_with_what_to_do(make: Callable[[], Any]) -> None:
+    """Its object says nothing of what the value depends on: a function outside the class does."""
+    with pytest.raises(TypeError, match=r"self of .*Form\.total\(\)\).*function outside the class") as caught:
+        make().total()
+
+    assert "register" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("set", r"call\(\*arguments\)\.set\(value\)"),
+        ("get", r"peek\(\)"),
+        ("delete", r"invalidate\(\)"),
+        ("clear", r"invalidate_all\(\)"),
+        ("cache_clear", r"invalidate_all\(\)"),
+        ("cache_info", r"stats\(\)"),
+        ("get_cache_key", r"key_for\(\)"),
+        ("func", "uncached"),
+    ],
+)
+def test_verb_of_another_cache_is_answered_with_ours(name: str, right: str) -> None:
+    """The error names our verb; for `hasattr()` there is none."""
+    single, many = cached_query(name="tests.messages.verbs")(plain), cached_query_many(over="ids")(of_each)
+
+    for function in (single, many):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; it has {right}"):
+            getattr(function, name)
+    assert not hasattr(single, name)
+
+
+def test_name_that_is_not_ours_is_answered_with_the_nearest() -> None:
+    """An attribute of the package that does not exist has near ones in its error."""
+    with pytest.raises(AttributeError, match="has no attribute 'cached'; did you mean cached_query"):
+        cachedeco.cached  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'xyz'$"):
+        cachedeco.xyz  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(cachedeco, "_cached_query")
