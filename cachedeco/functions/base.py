@@ -14,6 +14,7 @@ from django.db.models import Model
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.views import refuse_ignored_view
 from cachedeco.invalidation.delivery import invalidate
+from cachedeco.keys.encoders import refuse_function
 from cachedeco.keys.signatures import bare_signature, forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.reprs import repr_of
@@ -127,6 +128,10 @@ class CachedFunction(Generic[P, U]):
             remedy = f"; it has {_VERBS[name]}" if name in _VERBS else ""
             msg = f"{type(self).__name__!r} object has no attribute {name!r}{remedy}"
             raise AttributeError(msg, name=name, obj=self)
+
+    def __cache_key__(self) -> NoReturn:
+        """Refuse to be an argument in a key, as functions do."""
+        refuse_function(self, shown=repr(self))
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Put a staticmethod or classmethod around ours, if it decorates one: code that reads classes looks for it."""

@@ -25,7 +25,7 @@ import zoneinfo
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
 from django.db import DEFAULT_DB_ALIAS
@@ -426,9 +426,15 @@ def _of_one_visitor(value: object) -> str:
     raise KeyTypeError(value, advice)
 
 
-def _function(value: object) -> str:
+def refuse_function(value: object, *, shown: str = "") -> NoReturn:
+    """
+    Refuse a function as a part of a key.
+
+    Raises:
+        KeyTypeError: Always.
+    """
     advice = "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
-    raise KeyTypeError(value, advice)
+    raise KeyTypeError(value, advice, shown=shown)
 
 
 # Bases of classes whose objects are made for a request, a command or a task. Their own decorators are often tried.
@@ -457,7 +463,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     MultiValueDict: _multi_value_dict,
     (QuerySet, Manager): _query,
     HttpRequest: _request,
-    (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): _function,
+    (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): refuse_function,
 }
 
 # By name: classes that can't be imported before the apps are ready, or that may not be installed.

@@ -273,6 +273,7 @@ CLASS_QUESTIONS: dict[str, Callable[[Any], object]] = {
     "methods": lambda cls: [name for name, _ in inspect.getmembers(cls(), inspect.ismethod)],
     "help": pydoc.render_doc,
     "mock of the class": lambda cls: mocked_calls(mock.create_autospec(cls)),
+    "patched": lambda cls: [*patched_calls(cls)],
     "mock of an instance": lambda cls: mocked_calls(mock.create_autospec(cls, instance=True)),
 }
 
@@ -288,6 +289,19 @@ def mocked_calls(faked: Any) -> list[object]:
             if inspect.iscoroutine(result):
                 result.close()
     return found
+
+
+def patched_calls(cls: Any) -> Iterable[object]:
+    """Tell which calls each method takes while it is patched, on the class and on an instance; and what is put back."""
+    for name in METHODS:
+        with mock.patch.object(cls, name, autospec=True):
+            for owner in (cls, cls()):
+                for args in ((), (1,), (1, 2), (1, 2, 3)):
+                    result = answer(lambda method, args=args: method(*args), getattr(owner, name))
+                    yield name, result is not TypeError, inspect.iscoroutine(result)
+                    if inspect.iscoroutine(result):
+                        result.close()
+        yield [isinstance(vars(cls)[name], each) for each in TYPES]
 
 
 @pytest.mark.parametrize("question", CLASS_QUESTIONS)

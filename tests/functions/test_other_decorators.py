@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.template import Context, Engine, Library
 from django.utils.decorators import method_decorator
@@ -247,6 +248,24 @@ def test_lru_cache_over_ours_is_asked_first() -> None:
         return 2 * number
 
     assert ([8, 8], [4]) == ([double(4), double(4)], computed)
+
+
+def test_conversions_of_asgiref_over_ours_are_served() -> None:
+    """`sync_to_async` takes a cached function, and `async_to_sync` a cached async one, as they take the plain ones."""
+
+    @cached_query
+    def double(number: int) -> int:
+        return 2 * number
+
+    @cached_query
+    async def triple(number: int) -> int:
+        return 3 * number
+
+    found = async_to_sync(sync_to_async(double))(4), async_to_sync(triple)(4)
+
+    assert ((8, 12), (8, 12)) == (found, (double.peek(4), triple.peek(4)))
+    with pytest.raises(TypeError, match="only be applied to sync functions"):
+        sync_to_async(triple)
 
 
 def test_context_manager_and_lazy_wrappers_are_functions_too() -> None:

@@ -6,7 +6,7 @@ import enum
 import functools
 import inspect
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -78,6 +78,85 @@ def test_dataclass_with_cached_functions_has_its_fields_only(*, slots: bool) -> 
     found = Point(4).doubled(), Point(4).doubled.peek(), Point.title(), Point.title.peek()
 
     assert (["x"], (8, 8, "Point", "Point")) == ([each.name for each in dataclasses.fields(Point)], found)
+
+
+def test_named_tuple_with_cached_functions_has_its_fields_only() -> None:
+    """Its class is made of another one, which Python 3.11 does not tell to what it belongs."""
+
+    class Pair(NamedTuple):
+        x: int
+
+        @cached_query
+        def doubled(self) -> int:
+            return 2 * self.x
+
+        @cached_query
+        @classmethod
+        def title(cls) -> str:
+            return cls.__name__
+
+        @cached_query
+        @staticmethod
+        def one() -> int:
+            return 1
+
+    found = Pair(4).doubled(), Pair.title(), Pair.title.peek(), Pair(4).one(), Pair.one.peek()
+
+    assert (("x",), (8, "Pair", "Pair", 1, 1)) == (Pair._fields, found)
+
+
+def test_method_of_a_metaclass_is_bound_to_its_classes() -> None:
+    """A class is the instance of its metaclass, and no classmethod stands above."""
+
+    class Meta(type):
+        @cached_query
+        def title(cls) -> str:
+            return cls.__name__
+
+    class Base(metaclass=Meta):
+        pass
+
+    class Derived(Base):
+        pass
+
+    assert ["Base", "Derived", "Derived"] == [Base.title(), Derived.title(), Derived.title.peek()]
+
+
+def test_methods_that_functools_makes_of_cached_ones_are_bound() -> None:
+    """`partialmethod`, `singledispatchmethod` and `cached_property` above a cached method, and another name for it."""
+
+    class Shop:
+        def __cache_key__(self) -> int:
+            return 1
+
+        @cached_query
+        def price(self, number: int, each: int = 2) -> int:
+            return number * each
+
+        dozen = functools.partialmethod(price, 12)
+        cost = price
+
+        @functools.singledispatchmethod
+        @cached_query
+        def kind(self, _value: object) -> str:
+            return "object"
+
+        @kind.register
+        @cached_query
+        def kind_of_int(self, _value: int) -> str:
+            return "int"
+
+        @functools.cached_property
+        @cached_query
+        def total(self) -> int:
+            return 7
+
+    shop = Shop()
+
+    found = [shop.dozen(), shop.dozen(each=1), shop.cost(1), shop.kind("a"), shop.kind(1), shop.total, shop.total]
+
+    assert [24, 12, 2, "object", "int", 7, 7] == found
+    assert [24, 2, "int"] == [Shop().price.peek(12), Shop().cost.peek(1, 2), Shop().kind_of_int.peek(1)]
 
 
 @pytest.mark.parametrize("cached_on_top", [False, True])

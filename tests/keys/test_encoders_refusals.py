@@ -20,10 +20,15 @@ from django.test import RequestFactory
 from django.utils.translation import ngettext_lazy
 from django.views import View
 
-from cachedeco import cached_query, register_key_type
+from cachedeco import cached_query, cached_query_many, register_key_type
 from cachedeco.keys import encoders
 from cachedeco.keys.encoders import KeyTypeError, encode
 from tests.models import Club, ClubClass, UuidThing
+
+
+def len_of(ids: list[int]) -> dict[int, int]:
+    """Be decorated."""
+    raise NotImplementedError
 
 
 class Money:
@@ -88,6 +93,8 @@ class Described:
         (len, "pass key=, or name it in ignore= if it changes nothing"),
         ("".join, "pass key=, or name it in ignore= if it changes nothing"),
         (Described().__repr__, "pass key=, or name it in ignore= if it changes nothing"),
+        (cached_query(len_of), "pass key=, or name it in ignore= if it changes nothing"),
+        (cached_query_many(over="ids", name="tests.keys.many")(len_of), "pass key=, or name it in ignore="),
         (functools.partial(print), "pass key=, or name it in ignore= if it changes nothing"),
         (dt.datetime(2026, 11, 22, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
         (dt.time(1, tzinfo=Zone()), "zoneinfo.ZoneInfo or datetime.timezone"),
