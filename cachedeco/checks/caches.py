@@ -12,6 +12,8 @@ from django.utils.module_loading import import_string
 
 from cachedeco.checks.views import decorated_functions
 from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.storage.connections import open_cache
 from cachedeco.storage.store import servers_of
 
 OURS: Final = "cachedeco.backends.memcached.MemcachedCache"
@@ -89,6 +91,20 @@ def import_if_path(given: Any) -> Any:
 def names_of(cls: type) -> list[str]:
     """Return the dotted paths of a class and its bases."""
     return [f"{each.__module__}.{each.__qualname__}" for each in cls.__mro__]
+
+
+def unopened(cache: Cache) -> Iterator[CheckMessage]:
+    """Refuse a cache that can't be opened: its backend, its client's package or its options are missing or wrong."""
+    try:
+        # The client of Django's backends for memcached and Redis is made at its first use; it connects later.
+        getattr(open_cache(cache.alias), "_cache", None)
+    except Exception as error:  # noqa: BLE001 -- a backend may raise anything
+        pass_interrupt(error)
+        yield Error(
+            f"Cache {cache.alias!r} can't be opened: {type(error).__name__}: {error}",
+            hint="Correct its BACKEND, LOCATION and OPTIONS in CACHES, and install the package of its client.",
+            id="cachedeco.E012",
+        )
 
 
 def timeouts(cache: Cache) -> Iterator[CheckMessage]:
@@ -221,6 +237,7 @@ def unpickling(cache: Cache) -> Iterator[CheckMessage]:
 
 Check = Callable[[Cache], Iterator[CheckMessage]]
 ALWAYS: Final[Sequence[Check]] = (
+    unopened,
     replicas,
     timeouts,
     swallowed_errors,

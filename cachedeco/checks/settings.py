@@ -1,6 +1,6 @@
 """System checks of the settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.invalidation.tables import tables
 from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET
 from cachedeco.storage.keyspace import keyspace
 
@@ -31,13 +32,24 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
         return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
     return [
         Error(
-            f"The key prefix of cache {alias!r} leaves {keyspace(alias).key_budget} of memcached's 250 bytes for keys.",
+            f"The key prefix of cache {alias!r} leaves {budget} of memcached's 250 bytes for keys.",
             hint=f"Shorten its KEY_PREFIX, so that at least {SMALLEST_KEY_BUDGET} bytes are left.",
             id="cachedeco.E003",
         )
-        for alias in settings.ALIASES
-        if keyspace(alias).key_budget < SMALLEST_KEY_BUDGET
+        for alias, budget in _key_budgets(settings.ALIASES)
+        if budget < SMALLEST_KEY_BUDGET
     ]
+
+
+def _key_budgets(aliases: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield how many bytes each cache leaves for keys; nothing for one that can't be opened, which E012 reports."""
+    for alias in aliases:
+        try:
+            budget = keyspace(alias).key_budget
+        except Exception as error:  # noqa: BLE001 -- a backend may raise anything
+            pass_interrupt(error)
+        else:
+            yield alias, budget
 
 
 @register("cachedeco")

@@ -1,5 +1,6 @@
 """The system checks of caches and databases: a warning where there is a reason, and none on the other side of it."""
 
+import sys
 from enum import Enum
 from typing import Any
 
@@ -66,12 +67,12 @@ class IsolationLevel(Enum):
 
 
 def found(settings: Any, *, deploy: bool = False, **entry: Any) -> list[str]:
-    """Return the ids of what the checks of a cache say."""
+    """Return the ids of what the checks of a cache say of its options: not that its package is missing here."""
     settings.CACHES = {"default": entry}
     checks = [check_caches, check_deployment] if deploy else [check_caches]
     messages = [message for check in checks for message in check()]
     assert all(message.hint and "'default'" in message.msg for message in messages)
-    return [(message.id or "").removeprefix("cachedeco.") for message in messages]
+    return [(each.id or "").removeprefix("cachedeco.") for each in messages if each.id != "cachedeco.E012"]
 
 
 def test_app_registers_the_checks() -> None:
@@ -116,6 +117,34 @@ def test_app_registers_the_checks() -> None:
 def test_client_that_may_wait_for_ever_is_w003(entry: dict[str, Any], expected: list[str], settings: Any) -> None:
     """Both waits are asked for, by the names that each client has for them."""
     assert expected == found(settings, **entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "missing", "expected"),
+    [
+        ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": WAITS}, "pymemcache", "pymemcache"),
+        ({"BACKEND": REDIS, "LOCATION": URL, "OPTIONS": SOCKET_WAITS}, "redis", "redis"),
+        ({"BACKEND": "no.such.Backend"}, "", "no.such.Backend"),
+        ({}, "", "BACKEND"),
+        ({"BACKEND": OURS, "LOCATION": ""}, "", "LOCATION=''"),
+        ({"BACKEND": OURS, "LOCATION": ONE, "OPTIONS": {"timeoutt": 1}}, "", "did you mean 'timeout'"),
+        ({"BACKEND": OURS, "LOCATION": ONE, "OPTIONS": {"serde": "x"}}, "", "serde='x'"),
+        ({"BACKEND": PYMEMCACHE, "LOCATION": ONE, "OPTIONS": {**WAITS, "timeoutt": 1}}, "", "timeoutt"),
+    ],
+)
+def test_cache_that_can_not_be_opened_is_e012(
+    entry: dict[str, Any], missing: str, expected: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that is not installed, and what the backend itself refuses: every call would fail."""
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    settings.CACHES = {"default": entry}
+
+    [message] = [each for each in run_checks(tags=["cachedeco"]) if each.id in {"cachedeco.E003", "cachedeco.E012"}]
+
+    assert "Cache 'default' can't be opened" in message.msg
+    assert expected in message.msg
+    assert message.hint
 
 
 def test_client_of_pylibmc_says_its_waits_among_the_behaviors(settings: Any) -> None:
