@@ -66,6 +66,8 @@ LIKE_PLAIN: Final = (
     "inside another computation",
     "a transaction waits elsewhere",
 )
+# The caches in which five calls are gathered, and what is asked of each.
+GATHERED: Final = {"default": 0.65, "RedisCache": 0.65, "LocMemCache": 0.9}
 MARKS: Final = (
     Mark(OURS, "PyMemcacheCache.get", 0.75),
     Mark(OURS, "raw socket", 2.0),
@@ -79,9 +81,12 @@ MARKS: Final = (
     Mark("10 kB", "raw socket, 10 kB", 1.4),
     Mark("100 ids", "PyMemcacheCache.get_many, 100", 0.75),
     Mark("method", OURS, 1.1),
+    *(Mark(f"gather of five, {alias}", f"five hits, {alias}", mark) for alias, mark in GATHERED.items()),
 )
 # Calls that do as much as a hundred others.
-HEAVY: Final = {"100 ids": 30, "PyMemcacheCache.get_many, 100": 30}
+HEAVY: Final = {"100 ids": 30, "PyMemcacheCache.get_many, 100": 30} | {
+    f"{name}, {alias}": 5 for name in ("five hits", "gather of five") for alias in GATHERED
+}
 
 
 def value_of(size: int) -> list[dict[str, object]]:
@@ -147,6 +152,19 @@ def transaction_elsewhere(invalidate: Callable[[], object]) -> Iterator[None]:
         thread.join()
 
 
+def fives(cached: Callable[..., Any]) -> Contenders:
+    """Return five hits one after another, and gathered, on several caches."""
+    from cachedeco import gather
+
+    calls: Contenders = {}
+    for alias in GATHERED:
+        five = [cached(lambda club: VALUE, namespace="club:{club}", cache=alias) for _ in range(5)]  # noqa: ARG005 -- key
+        calls[f"five hits, {alias}"] = lambda five=five: [each(7) for each in five]
+        calls[f"gather of five, {alias}"] = lambda five=five: gather(*[each.call(7) for each in five])
+        calls[f"gather of five, {alias}"]()  # what is gathered is stored from now on
+    return calls
+
+
 def hits(location: str) -> tuple[Contenders, Blocks]:
     """Return what is measured, each a call that hits; and what some of them run in."""
     from django.contrib.auth.models import Group
@@ -208,6 +226,7 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
         return dict.fromkeys(ids, VALUE)
 
     hit("100 ids", pages, IDS)
+    calls.update(fives(cached))
 
     stock = caches["PyMemcacheCache"]
     names = [f"name{each}" for each in IDS]

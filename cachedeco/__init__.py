@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cachedeco.functions.bulk_calls import AsyncCallMany, CallMany
     from cachedeco.functions.calls import MISSING, AsyncCall, Call, Missing
     from cachedeco.functions.decorators import cached_query, cached_query_many
+    from cachedeco.functions.gathering import agather, gather
     from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
     from cachedeco.invalidation.namespaces import Namespace
     from cachedeco.invalidation.writes import deferred_invalidation
@@ -37,10 +38,12 @@ __all__ = [
     "Serializer",
     "Stats",
     "add_hook",
+    "agather",
     "bypass",
     "cached_query",
     "cached_query_many",
     "deferred_invalidation",
+    "gather",
     "listening",
     "mode",
     "register_key_type",
@@ -66,10 +69,12 @@ _MODULES = {
     "Serializer": "storage.serializers",
     "Stats": "runtime.statistics",
     "add_hook": "runtime.hooks",
+    "agather": "functions.gathering",
     "bypass": "runtime.modes",
     "cached_query": "functions.decorators",
     "cached_query_many": "functions.decorators",
     "deferred_invalidation": "invalidation.writes",
+    "gather": "functions.gathering",
     "listening": "runtime.hooks",
     "mode": "runtime.modes",
     "register_key_type": "keys.encoders",

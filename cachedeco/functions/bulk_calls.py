@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import BaseCall, bypasses, refuse_refresh
+from cachedeco.functions.calls import BaseCall, Served, SyncCall, Work, bypasses, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
@@ -18,7 +18,7 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
 from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve_each, store_given
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
-from cachedeco.loading.lookup import Found, look_up, record_found
+from cachedeco.loading.lookup import Found, Wanted, look_up_each, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue, stale_flow
@@ -36,8 +36,6 @@ from cachedeco.tracking import collector
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value
 U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
-
-Work = tuple[Flow[Values], Callable[[list[Any]], Any]]  # the arguments of run() and arun(): flow, computation
 
 
 class BulkArguments(NamedTuple):
@@ -70,12 +68,17 @@ class AdmittedCall(NamedTuple):
     keys: dict[Any, list[str]]  #: by id
     bypassed: AbstractSet[Any]  #: ids that this transaction has invalidated, which it must not read until the commit
 
-    def read(self, look: Callable[..., list[Found]] = look_up) -> Iterator[tuple[Any, Found]]:
-        """Read the entries of all ids that are not bypassed; yield each id with what was found."""
-        keys_by_id = self.keys
-        if self.bypassed:
-            keys_by_id = {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
-        return zip(keys_by_id, look(self.policy, list(keys_by_id.values())), strict=True)
+    @property
+    def read_keys(self) -> dict[Any, list[str]]:
+        """The keys of the ids that are not bypassed."""
+        if not self.bypassed:
+            return self.keys
+        return {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """The calls to look up: one for each id that is not bypassed."""
+        return [(self.policy, keys) for keys in self.read_keys.values()]
 
     def tokens(self) -> dict[Any, Found]:
         """Return the tokens of each id as they are now: to compute or store all ids anew."""
@@ -154,7 +157,21 @@ class BulkSpec(NamedTuple):
         call = self.find_ids(function._bound_args + args, kwargs)  # noqa: SLF001 -- ours
         admitted = self.admit(call)
         if admitted is None:
-            return None, (present_values(bypass_flow(self.spec.name, call.ids), call.ids), self.computation(call))
+            return None, self.bypass(call)
+        return self.serve_found(function, call, admitted, iter(look_up_each(admitted.wanted)))
+
+    def bypass(self, call: BulkArguments) -> Work:
+        """Return the flow of a call that bypasses the cache, or has no ids."""
+        return present_values(bypass_flow(self.spec.name, call.ids), call.ids), self.computation(call)
+
+    def serve_found(
+        self,
+        function: CachedFunction[..., Any],
+        call: BulkArguments,
+        admitted: AdmittedCall,
+        results: Iterator[Found],
+    ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
+        """Return the values that a look-up of the wanted ids gives next, or the flow that computes the others."""
         policy, keys_by_id, bypassed = admitted
         hits: dict[Any, Found] = {}
         stale: dict[Any, Found] = {}
@@ -162,7 +179,7 @@ class BulkSpec(NamedTuple):
         missing = {one_id: Found(keys_by_id[one_id]) for one_id in bypassed}
         error: Raised | None = None  # it may be asked for alone, or with others: the function raises for it
         now, inspects = time(), policy.inspects_hits
-        for one_id, found in admitted.read():
+        for one_id, found in zip(admitted.read_keys, results, strict=False):
             entry = found.entry
             if entry is None or (entry.expires <= now and policy.stale_until(entry) <= now):
                 missing[one_id] = found
@@ -221,13 +238,25 @@ class _Repeat(NamedTuple):
         enqueue(call, [keys[0] for keys in self.resolve_keys(ids)])
 
 
-class BulkCall(BaseCall[U], Generic[K, V, U]):
+class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     """The verbs that sync and async calls over many ids share. The collection of the ids is read once."""
 
     def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
         """Keep the function and the arguments; the first verb looks at them."""
         super().__init__(function, args, kwargs)
         self._bulk: BulkSpec = cast("Any", function)._bulk  # noqa: SLF001 -- a call is a part of its function
+
+    def _ask(self, wanted: list[Wanted]) -> AdmittedCall | None:
+        admitted = self._bulk.admit(self._bulk_arguments)
+        if admitted is not None:
+            wanted += admitted.wanted
+        return admitted
+
+    def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
+        return self._bulk.serve_found(self._function, self._bulk_arguments, asked, results)
+
+    def _bypass(self) -> Work:
+        return self._bulk.bypass(self._bulk_arguments)
 
     def peek(self) -> dict[K, V]:
         """
@@ -241,7 +270,8 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         if admitted is None:
             collector.mark_unauditable()  # an audited computation must not see stored values
             return {}
-        for one_id, found in admitted.read(look_closely):
+        keys_by_id = admitted.read_keys
+        for one_id, found in zip(keys_by_id, look_closely(admitted.policy, list(keys_by_id.values())), strict=True):
             if found.entry is not None and found.entry.expires > time():
                 record_found(admitted.policy, found)
                 if not found.entry.is_error:
@@ -326,7 +356,7 @@ class BulkCall(BaseCall[U], Generic[K, V, U]):
         return present_values(flow, call.ids), self._bulk.computation(call)
 
 
-class CallMany(BulkCall[K, V, Mapping[K, V]], Generic[K, V]):
+class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V]):
     """
     One call of a cached function over many ids: call it as the function, or use the verbs without arguments.
 

@@ -1,6 +1,6 @@
 """`Call`: one call of a cached function as an object, with the verbs of a call."""
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from enum import Enum
 from functools import partial
 from time import time
@@ -20,7 +20,7 @@ from cachedeco.keys.signatures import parameters_of
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Err, Flow, arun, run
-from cachedeco.loading.lookup import Found, record_found
+from cachedeco.loading.lookup import Found, Wanted, record_found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue
@@ -36,6 +36,10 @@ from cachedeco.tracking.collector import mark_unauditable
 
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
+R_co = TypeVar("R_co", covariant=True)  # what the call returns, or what it returns when it is awaited
+
+Work = tuple[Flow[Any], Callable[..., Any]]  # the arguments of run() and arun(): flow, computation
+Served = tuple[Any, None] | tuple[None, Work]  # the result of a call, or the work that leads to it
 
 # What KeyPlan.explain() says in words without arguments.
 EXPLAINED: Final = (KeyTypeError, PartTypeError, UnsavedRowError)
@@ -139,7 +143,11 @@ class Repeat(NamedTuple):
         enqueue(call, [keys[0] for keys in self.resolve_keys(ids)])
 
 
-class BaseCall(Generic[U]):
+class SyncCall(Generic[R_co]):
+    """The mark of a call of a sync function: `gather()` takes it."""
+
+
+class BaseCall(Generic[U, R_co]):
     """
     A cached function with the arguments of one call.
 
@@ -153,6 +161,19 @@ class BaseCall(Generic[U]):
         self._spec = function._spec  # noqa: SLF001 -- a call is a part of its function
         self._args = args
         self._kwargs = kwargs
+
+    if TYPE_CHECKING:  # what calls of one id and of many have, for `gather()`
+
+        def _ask(self, wanted: list[Wanted]) -> object:
+            """Add to what is wanted of one look-up; return None if the call bypasses the cache."""
+
+        def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
+            """Serve what the look-up gives next; *asked* is what `_ask()` has returned."""
+            ...
+
+        def _bypass(self) -> Work:
+            """Return the work of a call that bypasses the cache."""
+            ...
 
     def uncached(self) -> U:
         """Call the plain function, without the cache."""
@@ -225,8 +246,24 @@ class BaseCall(Generic[U]):
         return type(self), (self._function, self._args, self._kwargs)
 
 
-class SingleCall(BaseCall[U], Generic[V, U]):
+class SingleCall(BaseCall[U, V], Generic[V, U]):
     """The verbs that sync and async calls share."""
+
+    def _ask(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | None:
+        # As a call of the function does: a verb checks more, for which a hit has no time.
+        admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
+        if admitted is not None:
+            wanted.append(admitted)
+        return admitted
+
+    def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
+        function: Any = self._function
+        served: Served = function._serve_found(asked[0], next(results), self._args, self._kwargs)  # noqa: SLF001 -- ours
+        flow: Any = served[1]
+        return served if flow is None else (None, (flow, self._computation()))
+
+    def _bypass(self) -> Work:
+        return only_value(bypass_flow(self._spec.name)), self._computation()
 
     def peek(self) -> V | Missing:
         """
@@ -305,7 +342,7 @@ class SingleCall(BaseCall[U], Generic[V, U]):
         return partial(self._spec.source.function, *self._arguments(), **self._kwargs)
 
 
-class Call(SingleCall[V, V], Generic[V]):
+class Call(SingleCall[V, V], SyncCall[V], Generic[V]):
     """
     One call of a cached function: call it as the function, or use the verbs, which take no arguments here.
 

@@ -30,6 +30,7 @@ from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
 from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.templates import alters_data
+from cachedeco.tracking.collector import innermost
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -51,17 +52,29 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         found = look_up_one(policy, keys)
         entry = found.entry
         # Without the values that were read it is a plain hit: fresh, and nothing is around it.
-        if entry is not None and (found.raw is None or entry.expires > time()):
+        if entry is None or found.raw is not None:
+            return self._serve_found(policy, found, args, kwargs)
+        emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
+        if entry.is_error:
+            raise cast("Any", entry.value).error
+        return entry.value, None
+
+    def _serve_found(
+        self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs
+    ) -> tuple[V, None] | tuple[None, Flow[V]]:
+        """Return the value of the entry that a look-up has found, or the flow that computes one."""
+        entry = found.entry
+        if entry is not None and entry.expires > time():
             if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
                 load = self._load(policy, found, args, kwargs)
                 flow = stale_flow(load) if purpose == "refresh" else auditor().audited_flow(load, serve_flow(load))
                 return None, only_value(flow)
-            if found.raw is not None:
+            if innermost.get() is not None:
                 record_found(policy, found)
-            emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
+            emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)
             if entry.is_error:
                 raise cast("Any", entry.value).error
-            return entry.value, None
+            return cast("V", entry.value), None
         self._check_order(args)
         load = self._load(policy, found, args, kwargs)
         is_stale = entry is not None and policy.stale_until(entry) > time()

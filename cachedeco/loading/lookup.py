@@ -1,4 +1,4 @@
-"""The look-up: entries and their tokens by one read, for one call and for many."""
+"""The look-up: entries and their tokens by one read, for one call, for many, and for calls of several functions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
@@ -19,11 +19,13 @@ from cachedeco.storage.entries import (
     read_nested_names,
     stamp_of,
 )
+from cachedeco.storage.store import Store
 from cachedeco.tracking import collector, nested_names
 from cachedeco.tracking.collector import Use, Variation, innermost
 from cachedeco.tracking.nested_names import names_to_ask
 
 CallKeys = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
+Wanted = tuple[CachePolicy, CallKeys]  # a call to look up: the policy of its function, and its keys
 
 
 class VariedKeys(list[str]):
@@ -120,65 +122,119 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     ):
         return new_tuple(Found, (keys, None, asked, entry))  # a plain hit, which needs no more
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
-    return _look_beside(policy, _examine(policy, [Found(keys, raw, asked, entry)], raw, () if entry else (0,)))[0]
+    wanted, results = [(policy, keys)], [Found(keys, raw, asked, entry)]
+    if entry is None or (is_pending and names):
+        _examine(wanted, results, [0])
+        _look_beside(wanted, results, [0])
+    return results[0]
 
 
 def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str] = ()) -> list[Found]:
+    """Fetch the entries of one function, as `look_up_each()` does those of several."""
+    return look_up_each([(policy, keys) for keys in calls], also)
+
+
+def look_up_each(wanted: Sequence[Wanted], also: Collection[str] = ()) -> list[Found]:
     """
-    Fetch entries and their tokens by one read.
+    Fetch entries and their tokens by one read of each cache.
 
     A second read is needed where an entry names other nested tokens than this process knows of, and while a living
     entry has models with other fields than here: then the entry beside it is found.
 
     Args:
-        policy: That of the function.
-
-        calls: The keys of each call.
+        wanted: The calls, of any functions.
 
         also: Other keys to ask for, before these.
 
     Returns:
-        What was found, in the order of the calls. Their raw values are one dict for all. Entries that the transaction
-        of this thread stores at its commit are found, too.
+        What was found, in the order of the calls. The raw values of one cache are one dict for all. Entries that the
+        transaction of this thread stores at its commit are found, too.
     """
-    if policy.tables is None:
-        return _look_beside(policy, _read_entries(policy, calls, also), also)
-    calls = [renew_keys(policy, keys) for keys in calls]
-    results = _look_beside(policy, _read_entries(policy, calls, also), also)
+    wanted = [each if each[0].tables is None else (each[0], renew_keys(*each)) for each in wanted]
+    results = _read_entries(wanted, also)
     if commits.has_pending():
         # When the call began, this process may not have known a table that its transaction has invalidated.
-        for n, (keys, raw, _, entry) in enumerate(results):
-            if entry is not None and commits.invalidated_in_transaction(keys[1:]):
+        for n, ((policy, _), (keys, raw, _, entry)) in enumerate(zip(wanted, results, strict=True)):
+            if policy.tables is not None and entry is not None and commits.invalidated_in_transaction(keys[1:]):
                 results[n] = Found(keys, raw, keys)
     return results
 
 
-def _read_entries(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str]) -> list[Found]:
-    """Fetch entries and their tokens as `look_up()` does, without looking beside them."""
-    wanted: Sequence[Sequence[str]] = calls
-    nested: Sequence[tuple[str, ...]] = ()
+def _read_entries(wanted: Sequence[Wanted], also: Collection[str], *, beside: bool = True) -> list[Found]:
+    """Fetch entries and their tokens as `look_up_each()` does, perhaps without looking beside them."""
+    asked = [keys for _, keys in wanted]
     if nested_names.names_by_function:
-        nested = [names_to_ask(policy.function, keys[0]) for keys in calls]
-        wanted = [[*keys, *names] if names else keys for keys, names in zip(calls, nested, strict=True)]
-    # All entries before all tokens: servers answer key by key, so all that is served was valid at one moment, between.
-    entries = [keys[0] for keys in calls]
-    asked = list(dict.fromkeys(chain(also, entries, chain.from_iterable(wanted))))
-    values = _read_each(policy, asked, chain.from_iterable(nested))
-    if values is None:
-        return [Found(keys) for keys in calls]
-    raw: dict[str, Any] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
-    if commits.has_pending():
-        raw |= commits.pending_values([keys[0] for keys in calls])
-    value_of = raw.get
+        asked = [_with_nested_names(*each) for each in wanted]
+    raws, failed = _read_raw(wanted, asked, also)
+    has_pending = commits.has_pending()
+    if has_pending:
+        for policy, keys in wanted:
+            raws[policy.store.alias] |= commits.pending_values(keys[:1])
     results: list[Found] = []
-    missed = []
-    for keys, entry_keys in zip(calls, wanted, strict=True):
+    doubtful: list[int] = []
+    for (policy, keys), entry_keys in zip(wanted, asked, strict=True):
+        if failed and _has_failed(policy, entry_keys, failed):
+            results.append(Found(keys))
+            continue
+        raw = raws[policy.store.alias]
         names = b"" if entry_keys is keys else _joined(entry_keys[len(keys) :])
-        entry = decode_values(policy.codec, keys[0], [*map(value_of, entry_keys)], names)
-        if entry is None:
-            missed.append(len(results))
+        entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names)
+        # The transaction of this thread may have invalidated nested tokens.
+        if entry is None or (has_pending and entry_keys is not keys):
+            doubtful.append(len(results))
         results.append(new_tuple(Found, (keys, raw, entry_keys, entry)))
-    return _examine(policy, results, raw, missed)
+    if doubtful:
+        _examine(wanted, results, doubtful)
+        if beside:
+            _look_beside(wanted, results, doubtful, also)
+    return results
+
+
+def _with_nested_names(policy: CachePolicy, keys: CallKeys) -> Sequence[str]:
+    """Return the keys of a call, and the names of the nested tokens that its entry is known to need."""
+    names = names_to_ask(policy.function, keys[0])
+    return [*keys, *names] if names else keys
+
+
+def _read_raw(wanted: Sequence[Wanted], asked: Sequence[Sequence[str]], also: Collection[str]) -> many_caches.Read:
+    """
+    Read what is asked for each call, by one command of each cache.
+
+    All entries before all tokens: servers answer key by key, so all that is served from one cache of one server was
+    valid at one moment, between the two.
+    """
+    stores = _stores_of(wanted)
+    if len(stores) == 1:  # sooner than in the general way
+        [store] = stores.values()
+        keys = list(dict.fromkeys(chain(also, [each[0] for each in asked], chain.from_iterable(asked))))
+        if nested_names.names_by_function:
+            return many_caches.read_caches([(store, keys)])
+        raw = store.get_many(keys)
+        return many_caches.Read({store.alias: raw or {}}, (store.alias,) if raw is None else ())
+    names: dict[str, list[str]] = {alias: [] for alias in stores}
+    for policy, (key, *_) in wanted:
+        names[policy.store.alias].append(key)
+    for (policy, _), several in zip(wanted, asked, strict=True):
+        names[policy.store.alias] += several[1:]
+    return many_caches.read_caches([(stores[alias], list(dict.fromkeys(each))) for alias, each in names.items()])
+
+
+def _stores_of(wanted: Iterable[Wanted]) -> dict[str, Store]:
+    """Return a store for each cache, by alias. Its function is that of the first call, and is in the events."""
+    stores: dict[str, Store] = {}
+    last = None
+    for policy, _ in wanted:
+        if policy is not last:
+            last = policy
+            store = policy.store
+            if store.alias not in stores:
+                stores[store.alias] = store
+    return stores
+
+
+def _has_failed(policy: CachePolicy, entry_keys: Sequence[str], failed: Collection[str]) -> bool:
+    """Tell whether the cache of a call has failed, or that of a nested token."""
+    return policy.store.alias in failed or any(key.rpartition(" ")[0] in failed for key in entry_keys)
 
 
 def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) -> list[bytes | None] | None:
@@ -189,17 +245,19 @@ def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) 
     return policy.store.read_each(asked)
 
 
-def _look_beside(policy: CachePolicy, results: list[Found], also: Collection[str] = ()) -> list[Found]:
+def _look_beside(
+    wanted: Sequence[Wanted], results: list[Found], missed: Iterable[int], also: Collection[str] = ()
+) -> None:
     """Look up the entries beside those that live, and whose models have other fields here."""
     beside: dict[int, str] = {}
-    for n, (_, raw, entry_keys, entry) in enumerate(results):
-        if entry is None and raw and (key := key_beside_other_models(policy.codec, entry_keys, raw)):
+    for n in missed:
+        _, raw, entry_keys, entry = results[n]
+        if entry is None and raw and (key := key_beside_other_models(wanted[n][0].codec, entry_keys, raw)):
             beside[n] = key
     if beside:
-        calls = [[key, *results[n].keys[1:]] for n, key in beside.items()]
-        for n, found in zip(beside, _read_entries(policy, calls, also), strict=True):
+        again = [(wanted[n][0], [key, *results[n].keys[1:]]) for n, key in beside.items()]
+        for n, found in zip(beside, _read_entries(again, also, beside=False), strict=True):
             results[n] = found._replace(keys=results[n].keys)
-    return results
 
 
 def _joined(names: Sequence[str]) -> bytes:
@@ -207,48 +265,48 @@ def _joined(names: Sequence[str]) -> bytes:
     return "\n".join(names).encode()
 
 
-def _examine(policy: CachePolicy, results: list[Found], raw: dict[str, object], missed: Sequence[int]) -> list[Found]:
+def _examine(wanted: Sequence[Wanted], results: list[Found], doubtful: Iterable[int]) -> None:
     """
-    Look again at entries that can't be served as they were read: they may name other nested tokens.
+    Look again at results that can't be served as they were read: an entry may name other nested tokens.
 
     Args:
-        policy: That of the function.
+        wanted: The calls.
 
-        results: What was found.
+        results: What was found for them.
 
-        raw: The values that were read.
-
-        missed: The numbers of the results without an entry.
+        doubtful: Their numbers.
     """
     unresolved = []
-    for n in missed:
-        keys, _, asked, _ = results[n]
-        if keys[0] in raw:
+    for n in doubtful:
+        keys, raw, asked, _ = results[n]
+        if keys[0] in (raw or ()):
             unresolved.append(n)
         elif len(asked) > len(keys):  # the names that were asked for are of no entry
             results[n] = Found(keys, raw, keys)
-    if commits.has_pending():  # the transaction of this thread may have invalidated nested tokens
-        unresolved += [n for n, (keys, _, asked, entry) in enumerate(results) if entry and len(asked) > len(keys)]
     if unresolved:
-        _resolve_nested_tokens(policy, results, unresolved, raw)
-    return results
+        _resolve_nested_tokens(wanted, results, unresolved)
 
 
-def _resolve_nested_tokens(
-    policy: CachePolicy, results: list[Found], unresolved: Sequence[int], raw: dict[str, object]
-) -> None:
-    """Read entries again that name other nested tokens than those that were read."""
-    names_of = {n: read_nested_names(policy.codec, results[n].keys, raw) for n in unresolved}
-    missing = {name: None for names in names_of.values() for name in names or () if name not in raw}
-    more = many_caches.get_many_across_caches(policy.store, list(missing)) if missing else {}
-    if more is None:  # not remembered: names that can't be read would make each later read fail
-        names_of = dict.fromkeys(names_of)
-    raw |= more or {}
+def _resolve_nested_tokens(wanted: Sequence[Wanted], results: list[Found], unresolved: Sequence[int]) -> None:
+    """Read entries again that name other nested tokens than those that were read: one read of each cache for all."""
+    names_of: dict[int, list[str] | None] = {}
+    missing: dict[str, dict[str, None]] = {}
+    raw: Any
+    for n in unresolved:
+        policy, keys = wanted[n][0], results[n].keys
+        raw = results[n].raw
+        names_of[n] = read_nested_names(policy.codec, keys, raw)
+        missing.setdefault(policy.store.alias, {}).update({name: None for name in names_of[n] or () if name not in raw})
+    stores = _stores_of(wanted[n] for n in unresolved)
+    more, failed = many_caches.read_caches([(stores[alias], list(names)) for alias, names in missing.items() if names])
     for n, names in names_of.items():
-        keys, _, asked, entry = results[n]
-        if names is None:
+        policy = wanted[n][0]
+        keys, raw, asked, entry = results[n]
+        # Names that can't be read are not remembered: they would make each later read fail.
+        if names is None or (failed and _has_failed(policy, names, failed)):
             results[n] = Found(keys, raw, keys)
             continue
+        raw |= more.get(policy.store.alias, {})
         nested_names.remember(policy.function, keys[0], names)
         # This transaction sees its own invalidations at once, before they are delivered.
         if commits.has_pending() and commits.invalidated_in_transaction([name.rpartition(" ")[2] for name in names]):

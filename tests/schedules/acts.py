@@ -71,7 +71,7 @@ def raises(function: Callable[[], object]) -> Act:
 
 
 def reads_at_one_moment(function: Callable[[], Versions], first: str, second: str) -> Act:
-    """Read two rows: where neither is computed, both were valid at one moment. The first is always written first."""
+    """Read two rows: where neither is missed, both were valid at one moment. The first is always written first."""
 
     def act() -> None:
         actor = world().running
@@ -79,7 +79,7 @@ def reads_at_one_moment(function: Callable[[], Versions], first: str, second: st
         actor.begin()
         value = function()
         world().check(value)
-        if not actor.computed and not actor.followed and value[first] < value[second]:
+        if not actor.missed and value[first] < value[second]:
             message = f"{value} was valid at no moment"
             raise Violation(message)
 

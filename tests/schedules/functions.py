@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cachedeco import Namespace, cached_query, cached_query_many
+from cachedeco import Namespace, cached_query, cached_query_many, gather
 from tests.schedules.acts import counted
 from tests.schedules.database import ALIAS as DATABASE
 from tests.schedules.tenants import tenant
@@ -96,6 +96,30 @@ def none(rows: Sequence[str]) -> dict[str, int]:
 def album() -> dict[str, int]:
     """Return a row, and what a bulk call inside gives."""
     return many(["a", "b"]) | counted("out")
+
+
+@cached_query(name="schedules.first", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def first() -> dict[str, int]:
+    """Return one of two rows."""
+    return counted("a")
+
+
+@cached_query(name="schedules.second", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def second() -> dict[str, int]:
+    """Return the other one."""
+    return counted("b")
+
+
+def both() -> dict[str, int]:
+    """Gather two rows."""
+    one, other = gather(first.call(), second.call())
+    return one | other
+
+
+@cached_query(name="schedules.shelf", timeout=TIMEOUT, wait=LONGEST_WAIT)
+def shelf() -> dict[str, int]:
+    """Return what is gathered inside."""
+    return both() | counted("out")
 
 
 @cached_query(name="schedules.brief", timeout=BRIEF, wait=LONGEST_WAIT)

@@ -31,6 +31,7 @@ from tests.schedules.functions import (
     stale,
     twice,
 )
+from tests.schedules.gathering import GATHERED
 from tests.schedules.interrupts import CANCELLATIONS, INTERRUPTS
 from tests.schedules.several import LIFETIMES, TENANTS
 from tests.schedules.transactions import TRANSACTIONS
@@ -299,6 +300,7 @@ def _of_time() -> list[Scenario]:
 # Explored to their end.
 SMALL = [
     *BULK,
+    *GATHERED,
     *INTERRUPTS,
     *CANCELLATIONS,
     *TRANSACTIONS,

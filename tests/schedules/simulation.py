@@ -257,6 +257,8 @@ def _ignore_crash(unraisable: Any) -> None:
 def _hear(event: Event) -> None:
     if event.kind == "inconsistent":
         world().accusation = event.reason
+    elif event.kind == "miss" and (actor := world().running):
+        actor.missed = True
     elif event.kind in FAULTS and not isinstance(event.error, Failing) and not world().is_unreadable:
         world().fault = f"the library has met a fault that nobody made: {event.reason}, {event.error!r}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from cachedeco.loading import single_flight
 from cachedeco.loading.computing import FlightResult, Load, Results, _results_of_error, propagate_dependencies
 from cachedeco.loading.leases import Held, claim_stamps
-from cachedeco.loading.lookup import Found
+from cachedeco.loading.lookup import Found, Wanted, look_up_each
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.single_flight import Flight
@@ -87,6 +87,18 @@ def _read_interleaved(store: Store, keys: Sequence[str]) -> Any:
     order = sorted(keys, key=place)
     found = dict(zip(order, _read_each(store, order) or (), strict=False))
     return [found.get(key) for key in keys]
+
+
+def _read_tokens_first(store: Store, keys: Sequence[str]) -> Any:
+    """Read the tokens, then the entries."""
+    order = [*[key for key in keys if "cd:e:" not in key], *[key for key in keys if "cd:e:" in key]]
+    found = dict(zip(order, _read_each(store, order) or (), strict=False))
+    return [found.get(key) for key in keys]
+
+
+def _looked_up_one_by_one(wanted: Sequence[Wanted]) -> list[Found]:
+    """Look up each call by a read of its own."""
+    return [look_up_each([each])[0] for each in wanted]
 
 
 def _error_of_others(*args: Any) -> Any:
@@ -182,6 +194,14 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     "keys read id by id": (
         {"storage.store.Store.read_each": _read_interleaved},
         "a bulk call of two ids that are written one after the other",
+    ),
+    "tokens of a gather read before its entries": (
+        {"storage.store.Store.read_each": _read_tokens_first},
+        "a gather of two calls that are written one after the other",
+    ),
+    "calls of a gather looked up one by one": (
+        {"functions.gathering.look_up_each": _looked_up_one_by_one},
+        "a gather of two calls that are written one after the other",
     ),
     "exceptions that followers do not take": (
         {"loading.computing._results_of_error": _error_of_others},

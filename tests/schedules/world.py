@@ -113,6 +113,7 @@ class Actor:
     cancel: Callable[[], object] | None = None  #: of the task that waits for this actor's step, which goes on
     is_reading: bool = False  #: a command is under way, and its answer has not been read to its end
     computed: int = 0
+    missed: bool = False  #: a look-up of the read under way has found no entry to serve
     followed: bool = False  #: it has waited for a computation, and that has ended
     floor: dict[str, int] | None = None  #: what was acknowledged when the read under way began
     waited: float = 0.0
@@ -120,7 +121,7 @@ class Actor:
 
     def begin(self) -> None:
         """Begin a call."""
-        self.floor, self.waited, self.computed, self.followed = None, 0.0, 0, False
+        self.floor, self.waited, self.computed, self.missed, self.followed = None, 0.0, 0, False, False
 
     def saw(self, *what: object) -> None:
         """Add to the history."""

@@ -28,9 +28,11 @@ from cachedeco import (
     Namespace,
     Stats,
     add_hook,
+    agather,
     bypass,
     cached_query,
     cached_query_many,
+    gather,
     listening,
     mode,
     remove_hook,
@@ -276,6 +278,30 @@ async def async_calls_as_objects(club: Club) -> None:
     assert_type(club.aprices.call(["a"]), AsyncCallMany[str, int])
 
 
+async def gather_calls() -> None:
+    """Gather: up to six calls of several types, and any number of one type."""
+    one, other = bare.call(1), many.call([1])
+    assert_type(gather(one), tuple[str])
+    assert_type(gather(one, other), tuple[str, dict[int, str]])
+    assert_type(
+        gather(one, other, Club().prices.call(["a"]), Club.total.call(1), one, other),
+        tuple[str, dict[int, str], dict[str, int], int, str, dict[int, str]],
+    )
+    assert_type(gather(one, other, one), tuple[str, dict[int, str], str])
+    assert_type(gather(one, one, one, other), tuple[str, str, str, dict[int, str]])
+    assert_type(gather(one, one, one, one, other), tuple[str, str, str, str, dict[int, str]])
+    assert_type(gather(*[one, one]), tuple[str, ...])
+    assert_type(await agather(one), tuple[str])
+    assert_type(await agather(one, abare.call(1)), tuple[str, list[str]])
+    assert_type(await agather(other, amany.call([1]), one), tuple[dict[int, str], dict[int, str], str])
+    assert_type(await agather(one, one, one, abare.call(1)), tuple[str, str, str, list[str]])
+    assert_type(await agather(one, one, one, one, other), tuple[str, str, str, str, dict[int, str]])
+    assert_type(
+        await agather(one, one, one, one, one, Club().aclasses.call(1)), tuple[str, str, str, str, str, list[str]]
+    )
+    assert_type(await agather(*[abare.call(1)]), tuple[list[str], ...])
+
+
 async def refreshes_of_async_functions() -> None:
     """Have `refresh()` of an async function reported, and what follows it checked."""
     abare.refresh(1)  # type: ignore[attr-defined]
@@ -335,6 +361,9 @@ def atakes_many(
 
 def mistakes(club: Club) -> None:
     """Make every mistake that a checker can see: each is seen by both."""
+    gather(bare)  # type: ignore[call-overload]
+    gather(abare.call(1))  # type: ignore[call-overload]
+    gather("value", bare.call(1))  # type: ignore[call-overload]
     bare("1")  # type: ignore[arg-type]
     bare(1, 2)  # type: ignore[call-arg]
     bare()  # type: ignore[call-arg]

@@ -1,0 +1,51 @@
+"""Scenarios of gathered calls: warm, cold, beside a call, inside a call, and with invalidations between."""
+
+from tests.schedules.acts import forgets, reads, reads_at_one_moment, writes
+from tests.schedules.explorer import Scenario
+from tests.schedules.functions import both, first, second, shelf
+
+A_WRITER = {"W": writes("b", second.invalidate)}
+
+
+def _writes_one_after_the_other() -> None:
+    writes("a", first.invalidate)()
+    writes("b", second.invalidate)()
+    second()
+
+
+GATHERED = [
+    Scenario(
+        name="a gather of two calls that are written one after the other",
+        promise="Values that are served together were valid at one moment, though their keys are read one by one.",
+        before=[both],
+        cast={"A": reads_at_one_moment(both, "a", "b"), "W": _writes_one_after_the_other},
+        looks=[reads(both)],
+    ),
+    Scenario(
+        name="a gather of one call that is stored, one writer",
+        promise="What is not stored is loaded from what all were looked up by, and is not older than an invalidation.",
+        before=[both, forgets, first],
+        cast={"A": reads(both), **A_WRITER},
+        looks=[reads(both)],
+    ),
+    Scenario(
+        name="a cold gather, one writer",
+        promise="A gather that creates its tokens sees an invalidation that comes meanwhile.",
+        cast={"A": reads(both), **A_WRITER},
+        looks=[reads(both)],
+    ),
+    Scenario(
+        name="a gather beside a call of one of its functions, one writer",
+        promise="A gather and a call share what they compute, and nothing that is invalidated.",
+        before=[both, forgets],
+        cast={"A": reads(both), "B": reads(second), **A_WRITER},
+        looks=[reads(both)],
+    ),
+    Scenario(
+        name="a gather inside a call, one writer",
+        promise="A call depends on all that its function gathers.",
+        before=[shelf, forgets],
+        cast={"A": reads(shelf), **A_WRITER},
+        looks=[reads(shelf)],
+    ),
+]
