@@ -191,7 +191,7 @@ def _reason_for_replicas(cache: Cache) -> str:
             return "has a URL with is_master=0, and reads from a replica"
         if "sentinel" in url.partition("://")[0].lower():
             return f"has a {url.partition('://')[0]}:// URL, whose client may read from replicas"
-    for place in (cache.options, *(cache.options.get(name, {}) for name in NESTED_OPTIONS)):
+    for place in (cache.options, *(cache.options.get(name) or {} for name in NESTED_OPTIONS)):
         for name, value in place.items():
             if re.search("replica|slave|load_balancing", str(name), re.IGNORECASE) and value:
                 return f"has the option {name}, and reads from replicas"

@@ -18,6 +18,8 @@ from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.store import Store
 
+# Of a database without settings, as "default" is where routers choose among others.
+DUMMY: Final = "django.db.backends.dummy"
 # Seconds for the committing process to deliver its own rows: two attempts at a slow server.
 COMMIT_SECONDS: Final = 2.0
 
@@ -32,8 +34,12 @@ class Report(NamedTuple):
 
 
 def tables() -> list[str]:
-    """Return the aliases of the databases that have the table, according to the routers."""
-    return [alias for alias in connections if router.allow_migrate_model(alias, Row)]
+    """Return the aliases of the databases that have the table, according to the routers; a dummy has none."""
+    return [
+        alias
+        for alias in connections
+        if connections.settings[alias]["ENGINE"] != DUMMY and router.allow_migrate_model(alias, Row)
+    ]
 
 
 def never_stop() -> bool:

@@ -25,7 +25,7 @@ _INVALIDATION_TEXTS: dict[str, str] = {
     ),
 }
 # Where something delivers it besides this process, which the reason says.
-_RECORDED_TEXT = "Invalidation of %s in cache %r was not acknowledged: old values of %s may be served for a while;"
+_RECORDED_TEXT = "Invalidation of %s in cache %r was not acknowledged: old values of %s may be served for a while; %s."
 _HIDDEN_DIFFERENCE: Final = 'CACHEDECO["LOG_ARGUMENTS"] = True shows how'
 # What a key has before the arguments: the name of a function, or of a table.
 _NAME: Final = re.compile(r":([etf]:[^(:]+(?=\()|n:(?:table|rows)\.[^:]+)")
@@ -35,8 +35,9 @@ def log(event: Event) -> None:
     """Log failures as warnings; delayed and lost invalidations, and failed audits, as errors."""
     if event.kind in _INVALIDATION_TEXTS:
         functions = event.function or "the functions under this namespace"
-        text = f"{_RECORDED_TEXT} {event.reason}." if event.reason else _INVALIDATION_TEXTS[event.kind]
-        logger.error(text, text_of_key(event.key), event.cache, functions, exc_info=event.error)
+        reason = (event.reason,) if event.reason else ()
+        text = _RECORDED_TEXT if reason else _INVALIDATION_TEXTS[event.kind]
+        logger.error(text, text_of_key(event.key), event.cache, functions, *reason, exc_info=event.error)
     elif event.kind == "inconsistent":
         logger.error(
             "A call of %r was served a value that had changed without an invalidation: %s (key %s, cache %r).",

@@ -19,7 +19,7 @@ from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import format_arguments, repr_of, shorten
 from cachedeco.storage.connections import is_isolated
-from cachedeco.testing.isolation import ensure_isolated
+from cachedeco.testing.isolation import isolated_test
 from cachedeco.testing.outages import fault_of
 
 P = ParamSpec("P")
@@ -115,14 +115,14 @@ class CacheAssertions:
     Each test begins with empty caches, also with a runner that isolates nothing.
     """
 
-    def run(self, *args: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the test with isolated caches."""
-        with ensure_isolated():
-            return super().run(*args)  # type: ignore[misc] # of the TestCase behind
+        with isolated_test():
+            return super().run(*args, **kwargs)  # type: ignore[misc] # of the TestCase behind
 
     def debug(self) -> None:
         """Run the test as `run()` does, without a result."""
-        with ensure_isolated():
+        with isolated_test():
             super().debug()  # type: ignore[misc] # as above
 
     assertComputations = staticmethod(assert_computations)  # noqa: N815 -- unittest's style of names

@@ -126,6 +126,16 @@ def ensure_isolated() -> Generator[None]:
             _end_block()
 
 
+@contextmanager
+def isolated_test() -> Generator[None]:
+    """Run one test with empty caches of its own: those that a runner gives it, or others where no runner isolates."""
+    if _is_in_force and not _blocks:
+        yield
+        return
+    with ensure_isolated(), own_scope():
+        yield
+
+
 def _begin_block() -> bool:
     """Isolate for one more block; return False if the caches are isolated by other means."""
     global _blocks  # noqa: PLW0603 -- one for the process, as the scope

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from django.test import override_settings
 from pytest_django import Settings
 
@@ -111,6 +111,13 @@ def test_router_that_refuses_the_table_everywhere_is_told(settings: Settings) ->
 
     with pytest.raises(CommandError, match="No database has an outbox"):
         said()
+
+
+def test_database_without_settings_has_no_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where routers choose among other databases, "default" may be empty."""
+    monkeypatch.setitem(connections.settings[ALIAS], "ENGINE", "django.db.backends.dummy")
+
+    assert ALIAS not in delivery.tables()
 
 
 def test_database_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

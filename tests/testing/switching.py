@@ -130,10 +130,21 @@ class Asserting(CacheAssertions, SimpleTestCase):
     test_two = test_one
 
 
+class ForSeveral(Asserting):
+    """A block that stands for all tests of a class, each of which is isolated by its assertions."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Begin."""
+        super().setUpClass()
+        cls.enterClassContext(cache_mode("on"))
+
+
 FORMS: list[type[unittest.TestCase]] = [
     *(cache_mode("on")(type(f"On{base.__name__}", (base,), {})) for base in (Twice, Loop, WithFixture, Subtests)),
     derived(Twice),
     AsyncTwice,
+    ForSeveral,
     ByMethod,
     BySetUp,
 ]

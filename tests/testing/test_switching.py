@@ -190,6 +190,7 @@ def test_class_with_assertions_is_isolated() -> None:
 
     assert [[], []] == [outcome(switching.Asserting), outcome(switching.Asserting)]
     switching.Asserting("test_one").debug()
+    switching.Asserting("test_one").run(result=unittest.TestResult())
     assert not isolation._is_in_force
 
 

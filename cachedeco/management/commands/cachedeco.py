@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error
 
 from cachedeco.runtime.modes import current_mode
 
@@ -146,7 +146,7 @@ def _require_tables(databases: Sequence[str]) -> None:
 
     missing = []
     for alias in databases:
-        with suppress(DatabaseError):
+        with suppress(Error):
             missing += [] if has_table(alias) else [alias]
     if missing:
         others = "".join(f" --database {alias}" for alias in databases if alias not in missing)
