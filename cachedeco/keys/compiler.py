@@ -18,13 +18,12 @@ from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import (
-    CLASS_MARK,
     DATABASE_MARK,
     KeyTypeError,
     encode,
     is_deep,
     kind_of_text,
-    without_marks,
+    without_databases,
 )
 from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
 from cachedeco.keys.unsaved import UnsavedRowError
@@ -96,7 +95,9 @@ class KeyPlan:
         """Build the expressions; refuse those that can't be right."""
         self.subject = subject
         self.expressions: list[Expression] = []  # those in the text of the call
-        self.kind = ""  # inside of an f-string: what a method's key has of the class of its instance
+        self.mark = (
+            ""  # inside of an f-string: what the key of a method's entry has of its class, and its token has not
+        )
         self.call_text = self._call_source(key, ignore)
         self.vary = [subject.call_source(function, "vary") for function in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
@@ -127,11 +128,9 @@ class KeyPlan:
         else:
             expression = subject.call_source(key, "key")
             self.expressions.append(expression)
-            self.kind = self._kind_source(ignore)
-            return self.kind + subject.encode_source(expression)
+            return self._kind_source(ignore) + subject.encode_source(expression)
         self.expressions += [field for _, field in pieces if field]
-        self.kind = inside = self._kind_source(ignore)
-        is_value_ended = True
+        inside, is_value_ended = self._kind_source(ignore), True
         for literal, field in pieces:
             # A digit or a quote here could be read as more of the value before it.
             inside += ("" if is_value_ended or literal.startswith(ENDS) else ",") + _escape_braces(literal)
@@ -141,21 +140,21 @@ class KeyPlan:
 
     def _kind_source(self, ignore: Sequence[str]) -> str:
         """
-        Return the source of the instance's class, for a method; nothing where *ignore* names the class itself.
+        Return the source of the instance's class, for a method, and set the mark of its entry; nothing for others.
 
         A subclass inherits the method, and may override what this calls: `{self.pk}` of a club and of a member may be
-        equal. Where the key has the instance itself, only a proxy has the text of another class. What a key ignores of
-        an instance does not change the value, but its class may.
+        equal. Where the key has the instance itself, only a proxy has the text of another class; it is the same row, so
+        one invalidation reaches both. What a key ignores of an instance does not change the value, but its class may:
+        there an invalidation reaches all classes. A class that a key ignores, as `cls`, it ignores.
         """
         first = next(iter(self.subject.signature.parameters), "")
         if not self.subject.is_method or not first or (self.subject.takes_class and first in ignore):
             return ""
         private = self.subject.private_prefix
-        if any(expression.path == [first] for expression in self.expressions):
-            return f"{{{private}proxy({first}.__class__)}}"
-        if first in ignore:
-            return f"{{{private}class_mark({first})}}"
-        return f"{{{private}kind({first})}}:"
+        cls = first if self.subject.takes_class else f"{first}.__class__"
+        self.mark = f"{{{private}class_mark({first})}}" if first in ignore else f"{{{private}proxy({cls})}}"
+        is_told = first in ignore or any(expression.path == [first] for expression in self.expressions)
+        return "" if is_told else f"{{{private}kind({first})}}:"
 
     def _add_namespace(self, namespace: object) -> None:
         if isinstance(namespace, Namespace):
@@ -216,7 +215,9 @@ class KeyPlan:
         tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(subject))])
         own = _fstring(f"{token}{{{private_prefix}anywhere}})")
         keys = [
-            _fstring(f"{entry}{{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"),
+            _fstring(
+                f"{entry}{self.mark}{{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"
+            ),
             own,
             f"{private_prefix}function",
             *(_fstring(f"{p}:n:{path}") for path in self.paths),
@@ -227,13 +228,11 @@ class KeyPlan:
             *(_fstring(f"{t}:n:{path}") for path in tables),
             *variables,
         ]
-        subject.values[f"{private_prefix}without"] = without_marks
-        marks = (DATABASE_MARK, CLASS_MARK) if subject.is_method else (DATABASE_MARK,)
-        is_marked = " or ".join([f"{mark!r} in {private_prefix}call" for mark in marks])
+        subject.values[f"{private_prefix}without"] = without_databases
         body = (
             f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n"
             f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
-            f" if {is_marked} else {private_prefix}call\n"
+            f" if {DATABASE_MARK!r} in {private_prefix}call else {private_prefix}call\n"
         )
         vary_body = "".join(
             f" {variable} = {_fstring(subject.encode_source(item))}\n"
@@ -279,7 +278,7 @@ class KeyPlan:
         rows = [each.expression(subject) for each in self.dependencies]
         first = next(iter(subject.signature.parameters), "")
         sources = [
-            (Expression(first, first, frozenset({first})), self.kind),
+            (Expression(first, first, frozenset({first})), self.mark),
             *((each, subject.encode_source(each)) for each in (*self.expressions, *self.vary)),
             *((each, subject.part_source(each)) for each in (*self.fields, *filter(None, rows))),
             *((each, f"{{{each.source}}}") for each in self.dynamic),

@@ -45,9 +45,9 @@ DEEP: Final = 20
 
 # Before the alias of a database, behind a row; ";" ends it.
 DATABASE_MARK: Final = "@database:"
-# Before the class of a method's instance, at the beginning of its call.
-CLASS_MARK: Final = "@class:"
-_MARKED: Final = re.compile(f"(?:{DATABASE_MARK}|{CLASS_MARK})[^;]*;")
+_DATABASE: Final = re.compile(f"{DATABASE_MARK}[^;]*;")
+# What selects rows.
+_SELECTING: Final = (Manager, QuerySet)
 
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
@@ -170,25 +170,39 @@ def kind_of(first: object) -> str:
     Raises:
         KeyTypeError: It is a manager or a QuerySet that selects some rows: no text tells which.
     """
-    if isinstance(first, Manager | QuerySet):
+    if isinstance(first, _SELECTING):
         return _text_of_manager(first)
-    cls = first if isinstance(first, type) else type(first)
-    if issubclass(cls, Model):
-        concrete: Any = cls._meta.concrete_model or cls
-        return f"{concrete._meta.label}{proxy_mark_of(cls)}"  # noqa: SLF001
-    return path_of(cls)
+    return _text_of_class(first if isinstance(first, type) else type(first))
 
 
 def class_mark_of(first: object) -> str:
     """Return the mark of the class that a method was reached on whose key ignores the instance."""
-    return f"{CLASS_MARK}{quote(kind_of(first), safe='')};"
+    if isinstance(first, _SELECTING):
+        return _mark(_text_of_manager(first))
+    return _class_mark(first if isinstance(first, type) else type(first))
 
 
 # Bounded, as below.
 @lru_cache(maxsize=1024)
 def proxy_mark_of(cls: type) -> str:
     """Return the mark of a proxy that a method was reached on; "" if the class is none."""
-    return f"{CLASS_MARK}{quote(cls._meta.label, safe='')};" if issubclass(cls, Model) and cls._meta.proxy else ""
+    return _mark(cls._meta.label) if issubclass(cls, Model) and cls._meta.proxy else ""
+
+
+@lru_cache(maxsize=1024)
+def _class_mark(cls: type) -> str:
+    return _mark(_text_of_class(cls) + proxy_mark_of(cls))
+
+
+def _mark(text: str) -> str:
+    return f"@class:{quote(text, safe='')};"
+
+
+def _text_of_class(cls: type) -> str:
+    if issubclass(cls, Model):
+        concrete: Any = cls._meta.concrete_model or cls
+        return str(concrete._meta.label)  # noqa: SLF001
+    return path_of(cls)
 
 
 def _text_of_manager(manager: Any) -> str:
@@ -331,15 +345,14 @@ def _model(row: Model) -> str:
     return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{where}"  # noqa: SLF001
 
 
-def without_marks(text: str) -> str:
+def without_databases(text: str) -> str:
     """
-    Return the text of a call without the databases of its rows, and without the mark of a method's class.
+    Return the text of a call without the databases of its rows.
 
-    For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored,
-    a row what its proxy has, and a method that ignores its instance what it has stored for each class. Text arguments
-    that look the same lose it too: then an invalidation reaches two calls.
+    For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored.
+    Text arguments that look the same lose it too: then an invalidation reaches two calls.
     """
-    return _MARKED.sub("", text)
+    return _DATABASE.sub("", text)
 
 
 def _lazy(value: Any) -> str:

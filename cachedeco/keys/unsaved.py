@@ -23,6 +23,10 @@ from cachedeco.runtime.reprs import describe
 MOST_STEPS: Final = 3
 
 
+# What holds no row: looked at first, since most arguments are of these types.
+_PLAIN: Final = frozenset({type(None), bool, int, str})
+
+
 class _Key:
     """In the place of a primary key that is missing: no text of a key and no number can be made of it."""
 
@@ -126,6 +130,8 @@ def _with_keys(value: Any, keyless: list[Model], steps: int = MOST_STEPS) -> Any
 
         steps: How far it looks.
     """
+    if type(value) in _PLAIN:
+        return value
     row = _row_of(value)
     if row is not None:
         return _row_with_keys(row, keyless, steps)
@@ -158,6 +164,8 @@ def _row_of(value: Any) -> Model | None:
 
 def _row_with_keys(row: Model, keyless: list[Model], steps: int) -> Model:
     """Return a row with `KEY` for its missing primary key, and for those of rows to which it points."""
+    if has_key(row) and not row._state.fields_cache:  # noqa: SLF001 -- as Django's own fields do
+        return row
     options: Any = row._meta  # noqa: SLF001 -- Django documents it
     held, related = vars(row), {}
     before = len(keyless)

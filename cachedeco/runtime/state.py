@@ -202,6 +202,7 @@ PIECES: Final = (
     Piece("keys.encoders", "_registered", "encoders that users registered"),
     Piece("keys.encoders", "_encoder_for", "encoders of other types, cached; register_key_type() clears it"),
     Piece("keys.encoders", "proxy_mark_of", "marks of proxies in the keys of methods, cached by class"),
+    Piece("keys.encoders", "_class_mark", "marks of classes in the keys of methods that ignore self, cached"),
     Piece("keys.compiler", "_compile_source", "compiled key functions, cached by source"),
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),
