@@ -119,7 +119,11 @@ def test_value_that_cannot_be_read_is_missing(
     assert "A value from Redis can't be read, and counts as missing: UnpicklingError" in caplog.text
 
 
-@pytest.mark.parametrize("serializer", [SignedSerializer(["only for the tests"]), Words, f"{__name__}.Words"], ids=repr)
+@pytest.mark.parametrize(
+    "serializer",
+    [SignedSerializer(["only for the tests"]), Words, f"{__name__}.Words"],
+    ids=["object", "class", "path"],
+)
 def test_serializer_of_the_options_is_used(redis_server: Redis, serializer: Any) -> None:
     """An object, a class, or its path, as on Django's; for cached functions in the trips of any other."""
     cache = redis_apart(redis_server, serializer=serializer)
