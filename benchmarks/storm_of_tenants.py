@@ -105,9 +105,9 @@ def served(backend: Backend, weather: Weather) -> Iterator[str]:
         return
     if weather == "down":
         address = f"{HOST}:{free_port()}"
-        yield f"redis://{address}" if backend == "redis" else address
+        yield f"redis://{address}" if backend.endswith("redis") else address
         return
-    with Redis() if backend == "redis" else Memcached() as server:
+    with Redis() if backend.endswith("redis") else Memcached() as server:
         if weather == "full":
             with redis.Redis(HOST, server.port) as client:
                 client.config_set("maxmemory", 1)

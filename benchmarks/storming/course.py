@@ -164,13 +164,13 @@ def _sizes(size: Size) -> dict[str, Any]:
 
 def _servers(backend: Backend) -> list[Memcached] | list[Redis]:
     """Return the servers of a kind; what befalls one befalls the last."""
-    if backend == "redis":
+    if backend.endswith("redis"):
         return [Redis()]
     return [Memcached() for _ in range(2 if backend == "two-memcached" else 1)]
 
 
 def _location(backend: Backend, port: int) -> str:
-    return f"redis://{HOST}:{port}/0" if backend == "redis" else f"{HOST}:{port}"
+    return f"redis://{HOST}:{port}/0" if backend.endswith("redis") else f"{HOST}:{port}"
 
 
 def _database_settings(database: PostgreSQL | None, directory: Path, scenario: Scenario) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 
 from django.conf import settings
 
-# The last is our own backend on two servers, of which what befalls one does not befall the other.
-Backend = Literal["memcached", "redis", "two-memcached"]
+# The last two are our own backends; the last is on two servers, of which what befalls one does not befall the other.
+Backend = Literal["memcached", "redis", "our-redis", "two-memcached"]
 
 # Seconds that an entry lives: longer than any storm, so that what is old stays old until it is invalidated.
 TIMEOUT = 3600
@@ -78,6 +78,9 @@ def cache_settings(plan: Plan) -> dict[str, Any]:
     elif plan.backend == "memcached":
         # HashClient would hold a server for dead for a minute after it came back.
         options |= {"retry_attempts": 0, "dead_timeout": 0}
+    elif plan.backend == "our-redis":
+        name = "cachedeco.backends.redis.RedisCache"
+        options = {"socket_connect_timeout": plan.patience, "socket_timeout": plan.patience}
     else:
         name = "django.core.cache.backends.redis.RedisCache"
         # redis-py would send a command that was not answered once more: the very token that is to be fresh.

@@ -30,10 +30,11 @@ from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from django.conf import settings
 
-Backend = Literal["ours", "memcached", "redis", "locmem"]
+Backend = Literal["ours", "our-redis", "memcached", "redis", "locmem"]
 BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
 BACKEND_CLASSES: Final = {
     "ours": "cachedeco.backends.memcached.MemcachedCache",
+    "our-redis": "cachedeco.backends.redis.RedisCache",
     "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
     "redis": "django.core.cache.backends.redis.RedisCache",
     "locmem": "django.core.cache.backends.locmem.LocMemCache",
@@ -603,6 +604,7 @@ def configure(course: Course) -> None:
 
     options: dict[str, Any] = {
         "redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE, "retry": None},
+        "our-redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
         "locmem": {"MAX_ENTRIES": 100_000},
     }.get(course.backend, {"connect_timeout": PATIENCE, "timeout": PATIENCE})
     settings.configure(

@@ -53,14 +53,17 @@ class World:
         return self.numbers.setdefault(number, 0)
 
 
-@pytest.fixture(params=BACKENDS)
+# Django's Redis cache is read on the same way as ours.
+@pytest.fixture(params=[pytest.param(each, marks=pytest.mark.soak if each == "redis" else ()) for each in BACKENDS])
 def reader(request: pytest.FixtureRequest, settings: Settings, _fresh_cache: None) -> Iterator[Backend]:
     """Run on each cache that has a reader of its own: exactly that class."""
     kind: Backend = request.param
-    servers = {"ours": "memcached_server", "memcached": "memcached_server", "redis": "redis_server"}
-    location = request.getfixturevalue(servers[kind]).location if kind in servers else uuid.uuid4().hex
+    servers = {"locmem": None, "redis": "redis_server", "our-redis": "redis_server"}
+    server = servers.get(kind, "memcached_server")
+    location = request.getfixturevalue(server).location if server else uuid.uuid4().hex
     options = {
         "redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
+        "our-redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
         "locmem": {"MAX_ENTRIES": 100_000},
     }.get(kind, {"connect_timeout": PATIENCE, "timeout": PATIENCE})
     settings.CACHES = {

@@ -48,6 +48,7 @@ def postgresql() -> Iterator[PostgreSQL]:
         pytest.param("eviction", "redis", marks=pytest.mark.soak),
         pytest.param("restart", "memcached", marks=pytest.mark.soak),
         pytest.param("restart", "redis", marks=pytest.mark.soak),
+        pytest.param("restart", "our-redis", marks=pytest.mark.soak),
         pytest.param("restart", "two-memcached", marks=pytest.mark.soak),
     ],
 )

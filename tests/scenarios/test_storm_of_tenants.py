@@ -31,7 +31,7 @@ def test_nobody_gets_what_is_old_or_another_tenants(backend: Backend) -> None:
     [
         ("ours", "down"),
         ("redis", "full"),
-        *(pytest.param(each, "down", marks=pytest.mark.soak) for each in ("memcached", "redis")),
+        *(pytest.param(each, "down", marks=pytest.mark.soak) for each in ("memcached", "redis", "our-redis")),
     ],
 )
 def test_nobody_gets_another_tenants_value_without_a_cache(backend: Backend, weather: Weather) -> None:

@@ -36,7 +36,7 @@ def cache_from_url(url: str, *, key_prefix: str = "") -> dict[str, Any]:
         }
     elif parts.scheme in {"redis", "rediss"} and parts.netloc:
         cache = {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "cachedeco.backends.redis.RedisCache",
             "LOCATION": url,
             "OPTIONS": {"socket_connect_timeout": SERVER_SECONDS, "socket_timeout": SERVER_SECONDS},
         }
