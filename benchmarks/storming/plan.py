@@ -96,7 +96,7 @@ def configure(plan: Plan) -> None:
     outbox = ["cachedeco.outbox"] if plan.outbox else []
     settings.configure(
         CACHES={"default": cache_settings(plan)},
-        CACHEDECO={"AUDIT": plan.audit, "AUDIT_SECONDS": plan.audit_seconds},
+        CACHEDECO={"AUDIT": plan.audit, "AUDIT_SECONDS": plan.audit_seconds, "DEPENDS_ON": []},
         DATABASES={"default": plan.database},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["cachedeco", *outbox],
