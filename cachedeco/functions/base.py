@@ -129,6 +129,10 @@ class CachedFunction(Generic[P, U]):
             msg = f"{type(self).__name__!r} object has no attribute {name!r}{remedy}"
             raise AttributeError(msg, name=name, obj=self)
 
+    def __dir__(self) -> list[str]:
+        """List the verbs beside what a function has: `object.__dir__()` asks for `__class__`."""
+        return sorted({*super().__dir__(), *dir(type(self))})
+
     def __cache_key__(self) -> NoReturn:
         """Refuse to be an argument in a key, as functions do."""
         refuse_function(self, shown=repr(self))

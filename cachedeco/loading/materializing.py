@@ -53,6 +53,7 @@ def _materialize(function: str, value: Any) -> Any:
         msg = f"{function}() returned {describe(value)}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
+            msg += " A decorator between ours and an async function must be an async function itself."
         raise TypeError(msg)
     refuse_value(function, value)
     if isinstance(value, QuerySet):

@@ -320,3 +320,18 @@ def test_what_no_name_leads_to_is_no_function(given: Any) -> None:
     assert [False, False] == [inspect.isfunction(cached), inspect.ismethod(cached)]
     assert inspect.iscoroutinefunction(cached)
     assert inspect.signature(given) == inspect.signature(cached)
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine", "shop.method", "Shop.by_class", "many"])
+def test_verbs_are_listed_and_in_mocks(kind: str) -> None:
+    """`dir()` has what a function has, for those who complete names, and the verbs; so has a mock."""
+    asked = CACHED[kind]
+    verbs = {"invalidate", "ainvalidate", "invalidate_all", "peek", "stats", "call"}
+
+    faked = mock.create_autospec(asked)
+    faked.invalidate(1)
+
+    assert set(dir(PLAIN[kind])) | verbs <= set(dir(asked))
+    assert [] == [name for name in verbs if not hasattr(faked, name)]
+    assert [mock.call(1)] == faked.invalidate.mock_calls
+    assert not hasattr(faked, "nonsense")

@@ -36,6 +36,16 @@ def ashouting(function: Callable[..., Any]) -> Callable[..., Any]:
     return inside
 
 
+def shouting_at_nobody(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Change nothing, and be sync around every function."""
+
+    @functools.wraps(function)
+    def inside(*args: object, **kwargs: object) -> object:
+        return function(*args, **kwargs)
+
+    return inside
+
+
 sides = pytest.mark.parametrize(("side", "shout"), [(SYNC, shouting), (ASYNC, ashouting)], ids=["sync", "async"])
 
 
@@ -248,6 +258,18 @@ def test_lru_cache_over_ours_is_asked_first() -> None:
         return 2 * number
 
     assert ([8, 8], [4]) == ([double(4), double(4)], computed)
+
+
+def test_sync_wrapper_of_an_async_function_is_told_what_to_be() -> None:
+    """Its coroutine can be awaited once, so that nothing is stored; the error names the decorator between."""
+
+    @cached_query
+    @shouting_at_nobody
+    async def greet(name: str) -> str:
+        raise NotImplementedError
+
+    with pytest.raises(TypeError, match=r"returned <coroutine object>.* A decorator between ours and an async functi"):
+        greet("Ann")
 
 
 def test_conversions_of_asgiref_over_ours_are_served() -> None:
