@@ -282,12 +282,11 @@ def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple
             # An invalidation of a nested call, before this caller arrived, may not be in the value: share the next.
             unstamped.add(each)
         elif result.error is not None:
-            # The error of a computation for other ids, too, may be that of the others.
+            # The error of a computation for other ids, too, may be that of the others: share the next one.
             if result.computed_with <= keys:
                 propagate_dependencies(policy, found, result)  # as the leader does
                 fallback = yield from stale_fallback(load, result.error)
                 return fallback or Err(copy_exception(result.error)), load.only(set()), False
-            may_go_on = False
         elif result.serialized is None:  # an unpicklable value can't be shared, so waiting again is pointless
             may_go_on = False
         else:

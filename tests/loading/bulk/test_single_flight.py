@@ -14,9 +14,10 @@ from cachedeco import cached_query, cached_query_many
 from cachedeco.loading import single_flight, stamping
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Table
+from tests.loading.single_flight.callers import Boarding
 from tests.support.faults import faulty
 from tests.support.sides import SYNC, Side, both
-from tests.support.threads import PATIENCE_SECONDS, in_thread, started
+from tests.support.threads import PATIENCE_SECONDS, Gate, in_thread, started
 
 ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
 
@@ -159,6 +160,35 @@ def test_error_reaches_all_who_asked_for_these_ids_too(
     assert ["down"] * 4 == [str(each.result()) for each in (leader, *others)]
     assert 4 == len({id(each.result()) for each in (leader, *others)})
     assert [[1, 2]] == table.asked
+
+
+@both
+def test_error_of_a_computation_for_more_ids_makes_one_more_computation(
+    side: Side, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers for a part of its ids share the next computation, and its error: they do not compute each by itself."""
+    boarding, down, error = Boarding(monkeypatch), Gate(), LookupError("down")
+
+    def read(ids: list[int]) -> dict[int, str]:
+        table.asked.append(ids)
+        (table.gate if len(ids) > 1 else down).wait_to_pass()
+        raise error
+
+    many = table.over(read, side)
+    table.gate.shut()
+    down.shut()
+
+    with ExitStack() as callers:
+        leader = callers.enter_context(started(lambda: outcome_of(side, many, [1, 2])))
+        table.gate.wait_reached()
+        others = [callers.enter_context(started(lambda: outcome_of(side, many, [1]))) for _ in range(3)]
+        boarding.wait_for_followers(3)
+        table.gate.open()
+        boarding.wait_for_followers(5)  # of the next computation, which one of the three leads
+        down.open()
+
+    assert ["down"] * 4 == [str(each.result()) for each in (leader, *others)]
+    assert [[1, 2], [1]] == table.asked
 
 
 def outcome_of(side: Side, many: Any, ids: list[int]) -> object:
