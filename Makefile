@@ -21,10 +21,10 @@ BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites clean
+.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites python314 clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: servers lint types suite second-suite  ## Check everything, as CI does
 
@@ -93,8 +93,11 @@ public-suites: $(LEAN) servers  ## Run suites of public projects with the app, a
 	@$(RUN) benchmarks/django_cache_tests.py
 	@$(RUN) benchmarks/public_suites.py
 
+python314: $(DEV)  ## Fetch Python 3.14 for node, and run the tests of keys and decorators on it
+	@scripts/python314.sh $(RUN)
+
 clean:  ## Remove the environments and what the tools have left
-	rm -rf .venv .venv-second .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-second .venv-314 .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 
 $(RUN):
 	@scripts/make-venv.sh "$(PYTHON)" $(VENV)

@@ -299,13 +299,6 @@ def test_mapping_with_keys_of_several_types_is_a_value() -> None:
     assert [repr((call, [])) for call in calls] == values
 
 
-def test_unsaved_rows_never_share_an_entry() -> None:
-    """All rows without a primary key had one entry: the first one's."""
-    for name in ("Rowing", "Chess"):
-        with pytest.raises(TypeError, match="not saved"):
-            echo(Club(name=name))
-
-
 @pytest.mark.django_db
 def test_row_and_the_text_of_its_label_are_two_calls() -> None:
     """A user and the text "auth.user.1" had one key."""
