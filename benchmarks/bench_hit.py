@@ -81,6 +81,7 @@ MARKS: Final = (
     Mark("10 kB", "raw socket, 10 kB", 1.4),
     Mark("100 ids", "PyMemcacheCache.get_many, 100", 0.75),
     Mark("method", OURS, 1.1),
+    Mark("request memory", "pickle.loads", 2.5),
     *(Mark(f"gather of five, {alias}", f"five hits, {alias}", mark) for alias, mark in GATHERED.items()),
 )
 # Calls that do as much as a hundred others.
@@ -170,7 +171,7 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
     from django.contrib.auth.models import Group
     from django.core.cache import caches
 
-    from cachedeco import cached_query, cached_query_many
+    from cachedeco import cached_query, cached_query_many, remembered
     from cachedeco.tracking.collector import collect_dependencies
 
     calls: Contenders = {}
@@ -215,6 +216,7 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
     calls["method"] = lambda: club.page(7)
 
     blocks: Blocks = {
+        "request memory": remembered,
         "inside another computation": partial(collect_dependencies, "default", collects=True, leads=False),
         "a transaction waits elsewhere": partial(transaction_elsewhere, partial(plain.invalidate, 8)),
     }
@@ -227,6 +229,7 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
 
     hit("100 ids", pages, IDS)
     calls.update(fives(cached))
+    calls["pickle.loads"] = partial(pickle.loads, pickle.dumps(VALUE, pickle.HIGHEST_PROTOCOL))
 
     stock = caches["PyMemcacheCache"]
     names = [f"name{each}" for each in IDS]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cachedeco.invalidation.writes import deferred_invalidation
     from cachedeco.keys.dependencies import AUTO, rows
     from cachedeco.keys.encoders import register_key_type
+    from cachedeco.loading.remembering import remembered
     from cachedeco.runtime.events import Event
     from cachedeco.runtime.hooks import add_hook, listening, remove_hook
     from cachedeco.runtime.modes import bypass, mode
@@ -47,6 +48,7 @@ __all__ = [
     "listening",
     "mode",
     "register_key_type",
+    "remembered",
     "remove_hook",
     "rows",
 ]
@@ -78,6 +80,7 @@ _MODULES = {
     "listening": "runtime.hooks",
     "mode": "runtime.modes",
     "register_key_type": "keys.encoders",
+    "remembered": "loading.remembering",
     "remove_hook": "runtime.hooks",
     "rows": "keys.dependencies",
 }

@@ -18,7 +18,7 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
 from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve_each, store_given
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
-from cachedeco.loading.lookup import Found, Wanted, look_up_each, record_found
+from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue, stale_flow
@@ -158,7 +158,7 @@ class BulkSpec(NamedTuple):
         admitted = self.admit(call)
         if admitted is None:
             return None, self.bypass(call)
-        return self.serve_found(function, call, admitted, iter(look_up_each(admitted.wanted)))
+        return self.serve_found(function, call, admitted, iter(recall_or_look_up(admitted.wanted)))
 
     def bypass(self, call: BulkArguments) -> Work:
         """Return the flow of a call that bypasses the cache, or has no ids."""

@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.calls import BaseCall, SyncCall, Work
 from cachedeco.loading.effects import arun, run
-from cachedeco.loading.lookup import Wanted, look_up_each
+from cachedeco.loading.lookup import Wanted, recall_or_look_up
 from cachedeco.runtime.interrupts import pass_interrupt
 
 A = TypeVar("A")
@@ -144,7 +144,7 @@ def _look_up(calls: Calls) -> _Gathered:
     """Look all calls up together, and serve what is stored."""
     wanted: list[Wanted] = []
     asked = [call._ask(wanted) for call in calls]  # noqa: SLF001 -- ours
-    results = iter(look_up_each(wanted)) if wanted else iter(())
+    results = iter(recall_or_look_up(wanted)) if wanted else iter(())
     gathered = _Gathered()
     values = gathered.values
     for call, admitted in zip(calls, asked, strict=True):

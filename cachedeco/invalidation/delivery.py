@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cachedeco.invalidation import commits, retry_queue, transactions
+from cachedeco.invalidation import commits, epochs, retry_queue, transactions
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import PendingInvalidation
@@ -120,12 +120,16 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
     lifetimes = [invalidation.lifetime for invalidation in chunk.values() if invalidation.lifetime is not None]
     lifetime = max(lifetimes, default=None)
     failed_keys = list(chunk)
-    for _attempt in range(ATTEMPTS):
-        # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend on it.
-        written = store.set_tokens([(key, urandom(TOKEN_BYTES), lifetime) for key in failed_keys])
-        failed_keys = [key for key, is_written in zip(failed_keys, written, strict=True) if not is_written]
-        if not failed_keys or store.is_breaker_open():
-            break
+    try:
+        for _attempt in range(ATTEMPTS):
+            # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend
+            # on it.
+            written = store.set_tokens([(key, urandom(TOKEN_BYTES), lifetime) for key in failed_keys])
+            failed_keys = [key for key, is_written in zip(failed_keys, written, strict=True) if not is_written]
+            if not failed_keys or store.is_breaker_open():
+                break
+    finally:  # acknowledged or not, and never before the write
+        epochs.advance(chunk)
     for key in [key for key in chunk if key not in failed_keys]:
         emit(Event("invalidated", chunk[key].store.function, key, store.alias))
     return [chunk[key] for key in failed_keys]
@@ -149,4 +153,7 @@ def delay(
         pending = PendingInvalidation(each.store.function, each.lifetime, is_recorded=each in recorded)
         queues[each.store.alias][each.key] = pending
     for alias, queue in queues.items():
-        retry_queue.enqueue(alias, queue, pauses=pauses)
+        try:
+            retry_queue.enqueue(alias, queue, pauses=pauses)
+        finally:  # once more: what was read from the cache until now, and was not written, may be old
+            epochs.advance(queue)

@@ -6,8 +6,10 @@ from math import inf
 from time import time
 from typing import Any, NamedTuple, Protocol, cast
 
-from cachedeco.invalidation import commits
+from cachedeco.invalidation import commits, epochs
+from cachedeco.loading import remembering
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.remembering import Memory, Recalled
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import (
     Entry,
@@ -103,6 +105,13 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     Returns:
         What was found; without the values that were read if the entry is fresh, and nothing depends on it.
     """
+    memory = remembering.current.get()
+    if memory is not None:  # nearly never without the middleware
+        if not remembering.usable(memory):
+            memory = None
+        elif (recalled := memory.recall(policy, keys)) is not None:
+            return _found_again(policy, keys, recalled)
+    since = memory and epochs.last()  # before the read
     # Nearly always empty without nested calls.
     names = names_to_ask(policy.function, keys[0]) if nested_names.names_by_function else ()
     asked = [*keys, *names] if names else keys
@@ -120,13 +129,52 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         and not policy.inspects_hits
         and not (is_pending and names)
     ):
+        if memory is not None:
+            memory.remember(keys, asked, values, since)
         return new_tuple(Found, (keys, None, asked, entry))  # a plain hit, which needs no more
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     wanted, results = [(policy, keys)], [Found(keys, raw, asked, entry)]
     if entry is None or (is_pending and names):
         _examine(wanted, results, [0])
         _look_beside(wanted, results, [0])
+    if memory is not None:
+        _remember(memory, results, since)
     return results[0]
+
+
+def _found_again(policy: CachePolicy, keys: CallKeys, recalled: Recalled) -> Found:
+    """Return what the request's memory has, as a look-up of one call does."""
+    entry_keys, values, entry = recalled
+    return Found(keys, dict(zip(entry_keys, values, strict=True)) if policy.inspects_hits else None, entry_keys, entry)
+
+
+def _remember(memory: Memory, results: Iterable[Found], since: object) -> None:
+    """Remember the entries that were found in the cache, and which calls have found none."""
+    now = time()
+    for keys, raw, entry_keys, entry in results:
+        if entry is None:
+            memory.miss(keys[0], since)
+        elif entry.expires > now and raw is not None:
+            memory.remember(keys, entry_keys, [raw[key] for key in entry_keys], since)
+
+
+def recall_or_look_up(wanted: Sequence[Wanted]) -> list[Found]:
+    """Look up calls of users: by the request's memory, and what it has not by one read, as `look_up_each()` does."""
+    memory = remembering.current.get()
+    if memory is None or not remembering.usable(memory):
+        return look_up_each(wanted)
+    since = epochs.last()
+    recalled = [memory.recall(*each) for each in wanted]
+    left = [each for each, found in zip(wanted, recalled, strict=True) if found is None]
+    read = look_up_each(left) if left else []
+    _remember(memory, read, since)
+    rest = iter(read)
+    return [
+        next(rest)
+        if found is None
+        else Found(keys, dict(zip(found.entry_keys, found.values, strict=True)), found.entry_keys, found.entry)
+        for (_, keys), found in zip(wanted, recalled, strict=True)
+    ]
 
 
 def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str] = ()) -> list[Found]:

@@ -8,6 +8,7 @@ from time import time
 from typing import Final, NamedTuple
 
 from cachedeco.invalidation import commits
+from cachedeco.loading import remembering
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
@@ -231,8 +232,11 @@ def write_entries(batches: Sequence[WriteBatch]) -> None:
 def _write(policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item]) -> list[str]:
     """Send entries and marks in one trip; return the keys of the entries that the cache did not acknowledge."""
     written = policy.store.set_each([*entries, *marks])
+    memory = remembering.current.get()
     failed_keys: list[str] = []
-    for (key, _, _), is_written in zip(entries, written, strict=False):
+    for (key, data, _), is_written in zip(entries, written, strict=False):
+        if memory is not None:  # before the event, whose hooks may call
+            memory.note_stored(key, data, is_stored=is_written)
         if is_written:
             policy.emit("stored", key)
         else:

@@ -159,6 +159,24 @@ PIECES: Final = (
         fork=By("forget_other_threads"),
     ),
     Piece("invalidation.transactions", "_open_by_text", "connections on which a caller has sent BEGIN, or its end"),
+    Piece(
+        "invalidation.epochs",
+        "_epochs",
+        "what tells a request's memory which tokens this process has invalidated",
+        fork=By("renew"),
+        settings=By("renew"),
+        caches=By("renew"),
+        test=By("renew"),
+    ),
+    Piece(
+        "invalidation.epochs",
+        "_last",
+        "another object after each invalidation of this process",
+        fork=By("renew"),
+        settings=By("renew"),
+        caches=By("renew"),
+        test=By("renew"),
+    ),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
     Piece("invalidation.namespaces", "_look", "what looks at namespaces that are invalidated: advice with DEBUG"),
     Piece("invalidation.parts", "_requests", "fields by which functions depend on rows, as they name them"),
@@ -196,6 +214,7 @@ PIECES: Final = (
     # --- loading ---
     Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
     Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),
+    Piece("loading.remembering", "current", "the block of remembered() that this context is in"),
     Piece("loading.sampling", "_auditor", "the auditor of a sample of the hits: the door auditing, set by the app"),
     # --- keys ---
     Piece("keys.encoders", "_encoders", "encoders of exact types; register_key_type() takes out"),

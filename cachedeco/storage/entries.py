@@ -321,6 +321,22 @@ def examine_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, obje
     return ("other models" if models and not are_current(models) else "unreadable"), ""
 
 
+class Inside(NamedTuple):
+    """What an entry says of its tokens."""
+
+    tokens: list[bytes]  #: its stamp
+    names: list[str]  #: of those of nested calls, which are the last ones
+
+
+def tokens_inside(codec: EntryCodec, key: str, data: bytes) -> Inside:
+    """Return the stamp of an entry that this process has encoded under a key."""
+    layout: Any = _layout_of(codec, key, data)
+    stamp = data[layout.signature_end : -len(codec.serializer.format_id) - COUNT.size - len(key.encode())]
+    text = data[layout.models_end : layout.names_end].decode()
+    tokens = [stamp[start : start + TOKEN_BYTES] for start in range(0, len(stamp), TOKEN_BYTES)]
+    return Inside(tokens, text.split("\n") if text else [])
+
+
 def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:
     """Return how many tokens the stamp of an entry has, nested ones left out; None if the bytes are no entry."""
     layout = _layout_of(codec, key, data)

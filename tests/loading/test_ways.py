@@ -1,15 +1,15 @@
-"""What holds for every way to ask for a value: one call, one of many ids, and gathered with others; sync and async."""
+"""What holds for each way to ask for a value: one call, many ids, gathered; sync, async; inside `remembered()`."""
 
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
-from cachedeco import Namespace, agather, bypass, cached_query, gather, mode
+from cachedeco import Namespace, agather, bypass, cached_query, gather, mode, remembered
 from cachedeco.loading import refreshing
 from tests.support.clocks import Clock, clock  # noqa: F401 -- a fixture
 from tests.support.clubs import Undone
@@ -45,6 +45,7 @@ class Way:
     is_bulk: bool = False
     is_gathered: bool = False
     is_mixed: bool = False  #: a sync function in `agather()`
+    is_remembered: bool = False
 
     def cached(self, rows: Rows, **options: Any) -> Any:
         """Return a cached function over the rows."""
@@ -89,13 +90,19 @@ WAYS = {
     f"sync {kind} in agather": Way(ASYNC, kind == "bulk", is_gathered=True, is_mixed=True)
     for kind in ("single", "bulk")
 }
+WAYS |= {
+    f"{name} remembered": replace(WAYS[name], is_remembered=True)
+    for name in ("sync single", "sync bulk", "sync single gathered", "async bulk gathered")
+}
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)
-def way(request: pytest.FixtureRequest) -> Way:
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     """Give each way; what is gathered beside is stored."""
+    way: Way = request.param
     _beside(1), _beside(2)
-    return request.param  # type: ignore[no-any-return]
+    with remembered() if way.is_remembered else nullcontext():
+        yield way
 
 
 @pytest.fixture
@@ -281,7 +288,8 @@ def test_failing_cache_never_breaks_the_call(way: Way, rows: Rows) -> None:
     with faulty("get_many", raises=OSError()):
         found = way.get(cached, 1)
 
-    assert (["old"], [1, 1]) == (found, rows.read)
+    # What is remembered needs no cache.
+    assert (["old"], [1] if way.is_remembered else [1, 1]) == (found, rows.read)
 
 
 def test_argument_that_is_no_key_raises(way: Way, rows: Rows) -> None:

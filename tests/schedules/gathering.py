@@ -1,8 +1,10 @@
-"""Scenarios of gathered calls: warm, cold, beside a call, inside a call, and with invalidations between."""
+"""Scenarios of gathered calls, and of calls in one block of `remembered()`, with invalidations between."""
 
-from tests.schedules.acts import forgets, reads, reads_at_one_moment, writes
+from cachedeco import remembered
+from tests.schedules.acts import Act, forgets, reads, reads_at_one_moment, writes
 from tests.schedules.explorer import Scenario
-from tests.schedules.functions import both, first, second, shelf
+from tests.schedules.functions import both, first, plain, second, shelf
+from tests.schedules.simulation import step
 
 A_WRITER = {"W": writes("b", second.invalidate)}
 
@@ -11,6 +13,16 @@ def _writes_one_after_the_other() -> None:
     writes("a", first.invalidate)()
     writes("b", second.invalidate)()
     second()
+
+
+def in_one_block(act: Act) -> Act:
+    """Act in a block of `remembered()`."""
+
+    def acts() -> None:
+        with remembered():
+            act()
+
+    return acts
 
 
 GATHERED = [
@@ -48,4 +60,22 @@ GATHERED = [
         cast={"A": reads(shelf), **A_WRITER},
         looks=[reads(shelf)],
     ),
+]
+
+
+def _after_a_step() -> dict[str, int]:
+    """Read by a call whose first step is none of its own: the next ones are served from memory."""
+    step("row", ("think",), lambda: None)
+    return plain()
+
+
+REMEMBERED = [
+    Scenario(
+        name=f"a {state} reader thrice in one block, one writer",
+        promise="What a block remembers is served until its process has invalidated it, and not after that.",
+        before=before,
+        cast={"A": in_one_block(reads(_after_a_step, times=3)), "W": writes("row", plain.invalidate)},
+        looks=[reads(plain)],
+    )
+    for state, before in {"cold": [], "warm": [plain]}.items()
 ]

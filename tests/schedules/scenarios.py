@@ -31,7 +31,7 @@ from tests.schedules.functions import (
     stale,
     twice,
 )
-from tests.schedules.gathering import GATHERED
+from tests.schedules.gathering import GATHERED, REMEMBERED
 from tests.schedules.interrupts import CANCELLATIONS, INTERRUPTS
 from tests.schedules.several import LIFETIMES, TENANTS
 from tests.schedules.transactions import TRANSACTIONS
@@ -301,6 +301,7 @@ def _of_time() -> list[Scenario]:
 SMALL = [
     *BULK,
     *GATHERED,
+    *REMEMBERED,
     *INTERRUPTS,
     *CANCELLATIONS,
     *TRANSACTIONS,

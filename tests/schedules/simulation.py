@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from django.test import override_settings
 
 from cachedeco import listening
+from cachedeco.invalidation import epochs
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime.events import Event
 from tests.schedules import database
@@ -216,6 +217,26 @@ def _random_bytes(size: int) -> bytes:
     return world().random_bytes(size)
 
 
+def _advance(keys: Iterable[str]) -> None:
+    world().epochs += 1
+    _ADVANCE(keys)
+
+
+def _saw_epochs(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a read of epochs that is a part of the history of an actor: memories follow from it."""
+
+    def reads(*args: Any) -> Any:
+        here = world()
+        if here.running:
+            here.running.saw("epochs", here.epochs)
+        return read(*args)
+
+    return reads
+
+
+_ADVANCE = epochs.advance
+
+
 def now() -> float:
     """Return the time of the world."""
     return world().clock
@@ -242,6 +263,9 @@ REPLACED: dict[str, Any] = {
     "loading.single_flight._lock": Locked(),
     "tracking.nested_names.names_by_key": Remembered(),
     "tracking.nested_names.names_by_function": RememberedOfFunctions(),
+    "invalidation.epochs.advance": _advance,
+    "invalidation.epochs.last": _saw_epochs(epochs.last),
+    "invalidation.epochs.moment_of": _saw_epochs(epochs.moment_of),
     "invalidation.transactions.keep_snapshot": lambda connection: getattr(connection, "has_open_cursor", False),
     # An actor that is abandoned in the middle stands for a process that is killed: it notes nothing in its journal.
     "invalidation.delivery.delay": lambda *_, **__: None,

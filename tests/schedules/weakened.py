@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
+from cachedeco.invalidation import epochs
 from cachedeco.loading import single_flight
 from cachedeco.loading.computing import FlightResult, Load, Results, _results_of_error, propagate_dependencies
 from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.lookup import Found, Wanted, look_up_each
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.remembering import Memory
 from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import lifetime_of, store_entries
-from cachedeco.storage.store import Store
+from cachedeco.storage.store import Item, Store
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.known_tables import KnownTables
 from cachedeco.tracking.reads import TableReads
@@ -101,6 +104,15 @@ def _looked_up_one_by_one(wanted: Sequence[Wanted]) -> list[Found]:
     return [look_up_each([each])[0] for each in wanted]
 
 
+def _advance_before_the_write(store: Store, items: Sequence[Item]) -> list[bool]:
+    epochs.advance([key for key, _, _ in items])
+    return _set_tokens(store, items)
+
+
+def _remember_by_epochs_of_later(memory: Memory, keys: Any, entry_keys: Any, values: Any, _since: object) -> Any:
+    return _remember(memory, keys, entry_keys, values, epochs.last())
+
+
 def _error_of_others(*args: Any) -> Any:
     results = _results_of_error(*args)
     return {key: each._replace(computed_with=frozenset({"another key"})) for key, each in results.items()}
@@ -139,6 +151,7 @@ def _handed_on_with_the_newer(policy: CachePolicy, found: Found, result: FlightR
 
 _watch, _note_tables, _propagate = watcher.watch, TableReads._note_tables, propagate_dependencies
 _store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
+_set_tokens, _remember = Store.set_tokens, Memory.remember
 NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
@@ -200,8 +213,19 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a gather of two calls that are written one after the other",
     ),
     "calls of a gather looked up one by one": (
-        {"functions.gathering.look_up_each": _looked_up_one_by_one},
+        {"functions.gathering.recall_or_look_up": _looked_up_one_by_one},
         "a gather of two calls that are written one after the other",
+    ),
+    "epochs that advance before the write": (
+        {
+            "invalidation.delivery.epochs": SimpleNamespace(advance=lambda _: None),
+            "storage.store.Store.set_tokens": _advance_before_the_write,
+        },
+        "a warm reader thrice in one block, one writer",
+    ),
+    "epochs that are read after the cache": (
+        {"loading.remembering.Memory.remember": _remember_by_epochs_of_later},
+        "a warm reader thrice in one block, one writer",
     ),
     "exceptions that followers do not take": (
         {"loading.computing._results_of_error": _error_of_others},

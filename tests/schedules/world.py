@@ -165,6 +165,7 @@ class World:
         self.overlap = ""  #: a row that two have computed at one time
         self.is_unreadable = False  #: each attempt to read the cache fails
         self.serial = 0
+        self.epochs = 0  #: how often anybody's have advanced
         self.has_failed = False
         self.accusation = ""  #: what the auditor has called inconsistent
         self.violation = ""
@@ -209,7 +210,7 @@ class World:
             for each in self.processes.values()
         ]
         known = (self.has_failed, bool(self.accusation), bool(self.fault), self.overlap)
-        shared = (self.clock, cached, tuple(self.rows.items()), tuple(self.acked.items()), *known)
+        shared = (self.clock, self.epochs, cached, tuple(self.rows.items()), tuple(self.acked.items()), *known)
         return hash((tuple(actors), shared, tuple(processes), tuple(self.left.items())))
 
     # --- what may happen next ---
