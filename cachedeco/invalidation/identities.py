@@ -22,6 +22,16 @@ class PartTypeError(TypeError):
         super().__init__(f"Namespace() can't take {self.what}; {advice}.")
 
 
+class NoNamespaceError(PartTypeError):
+    """A callable of *namespace* has given something else than namespaces."""
+
+    def __init__(self, value: object) -> None:
+        """Describe the value."""
+        super().__init__(value)
+        must = "it must give a Namespace, or several: Namespace('club', 7)"
+        self.args = (f"the callable of namespace= gave {self.what}; {must}.",)
+
+
 class UnknownNumberError(PartTypeError):
     """A lazy text is singular or plural by a number that it has not been given yet."""
 

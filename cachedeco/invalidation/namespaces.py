@@ -16,11 +16,11 @@ from django.db.models import Model
 from django.utils.functional import Promise
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.invalidation.identities import UNSAVED, PartTypeError, evaluate, is_saved
+from cachedeco.invalidation.identities import UNSAVED, NoNamespaceError, PartTypeError, evaluate, is_saved
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
-from cachedeco.runtime.reprs import describe, shorten
+from cachedeco.runtime.reprs import shorten
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.store import Store
@@ -288,6 +288,4 @@ def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
                     for key in namespace.token_keys(table_start if namespace.is_of_tables else start)
                 }
             )
-    given = describe(value)
-    msg = f"the callable of namespace= gave {given}; it must give a Namespace, or several: Namespace('club', 7)."
-    raise TypeError(msg)
+    raise NoNamespaceError(value)

@@ -275,13 +275,14 @@ class KeyPlan:
         subject.values = dict(self.subject.values)  # rows add theirs
         bound = subject.signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        private = subject.private_prefix
         rows = [each.expression(subject) for each in self.dependencies]
         first = next(iter(subject.signature.parameters), "")
         sources = [
             (Expression(first, first, frozenset({first})), self.mark),
             *((each, subject.encode_source(each)) for each in (*self.expressions, *self.vary)),
             *((each, subject.part_source(each)) for each in (*self.fields, *filter(None, rows))),
-            *((each, f"{{{each.source}}}") for each in self.dynamic),
+            *((each, f"{{{private}paths({private}none, {private}none, {each.source})}}") for each in self.dynamic),
         ]
         for expression, source in sources:
             try:

@@ -5,6 +5,7 @@ import datetime as dt
 import enum
 import pickle
 import uuid
+from time import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.utils.translation import ngettext_lazy
 
 from cachedeco import MISSING, CachedQuery, Namespace, cached_query
 from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
-from tests.support.stored import bare_each
+from tests.support.stored import bare, bare_each, stored
 
 
 class Level(TextChoices):
@@ -253,8 +254,17 @@ def test_template_with_an_empty_part_is_refused(template: str) -> None:
 @pytest.mark.parametrize("given", [None, "club:7", 7, ["club"], [Namespace("club"), None], Club], ids=repr)
 def test_callable_that_gives_no_namespace_is_refused(given: object) -> None:
     """What a callable gives is checked at the call: a text is not read as a template."""
-    with pytest.raises(TypeError, match=r"the callable of namespace= gave .*; it must give a Namespace, or several"):
+    with pytest.raises(TypeError, match=r"rows\(\): the callable of namespace= gave .*; it must give a Namespace"):
         of(lambda: given)(7)
+
+
+def test_tokens_of_values_that_no_row_has_end_by_themselves() -> None:
+    """Each unknown part of a URL makes a namespace: none of them may stay in a cache that evicts nothing."""
+    of("club:{club}")(404)
+
+    ends = {bare(key): end for key, end in stored()._expire_info.items() if ":n:" in key}  # type: ignore[attr-defined]
+    assert {"cd:n:club", "cd:n:club:404"} == ends.keys()
+    assert all(end - time() < 31 * 24 * 3600 for end in ends.values())
 
 
 def test_callable_may_give_none_at_all() -> None:
