@@ -307,8 +307,12 @@ class FunctionSpec:
             declared,
         )
 
-    def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float | None]:
-        """Return a callable that returns the timeout of a value, and the lifetime of a call's own token."""
+    def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float]:
+        """
+        Return a callable that returns the timeout of a value, and the lifetime of a call's own token.
+
+        That has an end without a timeout, too: a call that raises leaves a token and no entry, one for each argument.
+        """
         option: Timeout | Unset = self.options["timeout"]
         chosen = settings.TIMEOUT if option is UNSET or callable(option) else option
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
@@ -317,13 +321,13 @@ class FunctionSpec:
             return lambda value: seconds if value is ABSENT else seconds_of(option(value)), LONGEST_LIFETIME
         remembered = [seconds_of(timeout) for timeout in self.options["cache_exceptions"].values()]
         if seconds is None or None in remembered:
-            return lambda _: seconds, None
+            return lambda _: seconds, LONGEST_LIFETIME
         max_stale = max(
             span_of(self.options["stale_while_revalidate"], what="stale_while_revalidate"),
             span_of(self.options["stale_if_error"], what="stale_if_error"),
         )
         longest = max([seconds + max_stale, *(each for each in remembered if each is not None)])
-        return lambda _: seconds, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * longest)
+        return lambda _: seconds, min(LONGEST_LIFETIME, max(SHORTEST_LIFETIME, TOKEN_TIMEOUTS * longest))
 
 
 # Weak: a function that is decorated again at each call of an outer one must not be kept alive.

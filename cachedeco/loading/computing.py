@@ -13,7 +13,15 @@ from cachedeco.loading.materializing import Values, materialize, outcome_of, wit
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.tables import begin_reading, end_reading, reads_of, with_tables
-from cachedeco.loading.writing import OnFailure, PendingEntry, Prepared, lifetime_of, prepare, store_entries
+from cachedeco.loading.writing import (
+    UNRESTORABLE,
+    OnFailure,
+    PendingEntry,
+    Prepared,
+    lifetime_of,
+    prepare,
+    store_entries,
+)
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.runtime.interrupts import is_interrupt
@@ -137,8 +145,16 @@ def compute(
             problem=problem,
         )
         propagate_dependencies(policy, found, results[found.key])
-    yield partial(store_entries, policy, entries, on_failure, marks)
+    yield partial(_store, load, entries, on_failure, marks)
     return outcome, results
+
+
+def _store(load: Load, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]) -> None:
+    """Store entries; delete those that can't be read and are not replaced, which each call would try to read."""
+    for found, pending in zip(load.misses.values(), entries, strict=True):
+        if pending.prepared.problem == UNRESTORABLE and found.entry is None and found.key in (found.raw or ()):
+            load.policy.store.delete(found.key)
+    store_entries(load.policy, entries, on_failure, marks)
 
 
 def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Values]) -> Outcome[Values]:

@@ -24,7 +24,7 @@ class CachePolicy:
     timeout: Callable[[Any], float | None]  #: takes the value; None for ever, 0 to not store
     cache_if: Callable[[Any], object]
     cache_exceptions: Mapping[type[Exception], float | None]  #: how long an exception is remembered, None for ever
-    lifetime: float | None  #: how long a call's own token lives, None for ever
+    lifetime: float  #: how long a call's own token lives
     stale_while_revalidate: float  #: how long past its timeout an entry may be served while one caller refreshes it
     stale_if_error: float  #: how long past its timeout an entry may be served if the computation raises
     early: float  #: XFetch's beta

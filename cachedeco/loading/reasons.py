@@ -10,6 +10,7 @@ from cachedeco.runtime.conf import settings
 from cachedeco.storage.entries import examine_entry
 
 LONGEST_NAME: Final = 200  # characters
+UNREADABLE: Final = "unreadable"
 
 
 def miss_reason(policy: CachePolicy, found: Found) -> str:

@@ -50,7 +50,7 @@ from cachedeco.loading.lookup import Found, look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
-from cachedeco.loading.reasons import miss_reason
+from cachedeco.loading.reasons import UNREADABLE, miss_reason
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -151,7 +151,9 @@ def load_flow(load: Load) -> Flow[Values]:
         if each in load.unstamped:
             policy.emit("bypassed", found.key)
         else:
-            policy.emit("miss", found.key, reason=miss_reason(policy, found))
+            reason = miss_reason(policy, found)
+            policy.advice.is_unreadable |= reason == UNREADABLE
+            policy.emit("miss", found.key, reason=reason)
     dead = sum(found.entry is None and found.key in (found.raw or ()) for found in load.misses.values())
     if dead:
         policy.advice.count_dead(policy.function, dead)
@@ -333,6 +335,7 @@ def _load_copy(policy: CachePolicy, found: Found, result: FlightResult, serializ
         value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
         pass_interrupt(error)
+        policy.advice.is_unreadable = True
         policy.emit("error", found.key, reason="The value can't be unpickled", error=error)
         return None
     propagate_dependencies(policy, found, result)

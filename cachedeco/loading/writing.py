@@ -8,6 +8,7 @@ from time import time
 from typing import Final, NamedTuple
 
 from cachedeco.invalidation import commits
+from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -23,6 +24,10 @@ RETENTION: Final = 5.0
 UNSTORABLE: Final = "The value can't be stored"
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
+)
+UNRESTORABLE: Final = (
+    "The value is not stored, since it can be serialized, and not be restored, so that each call computes; return "
+    "plain data, or give its class a __reduce__() that calls it as its __init__() wants"
 )
 WITH_CSRF: Final = (
     "The value is not stored, since it contains the CSRF token of one visitor: the next one's form would be rejected. "
@@ -79,7 +84,7 @@ class WriteBatch(NamedTuple):
 
     policy: CachePolicy
     data: Mapping[str, bytes]  #: by key
-    timeout: float | None  #: in the cache, which is longer than that of each entry
+    timeout: float  #: in the cache, which is longer than that of each entry
     on_failure: OnFailure
     marks: tuple[Item, ...]  #: to be written after the entries, in the same trip; deleted if that is refused
 
@@ -101,6 +106,8 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
         data, models = policy.codec.serializer.dumps(value)
         if isinstance(value, Raised):
             _check_restorable(policy, value, data)
+        elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data)):
+            return Prepared(None, timeout, problem or UNRESTORABLE, failure_to_load)
         if has_csrf_token(data):
             return Prepared(None, timeout, problem or WITH_CSRF, error)
         return Prepared(data, timeout, problem, error, models, is_error)
@@ -129,6 +136,16 @@ def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
     if not isinstance(restored, Raised) or type(restored.error) is not type(raised.error):
         msg = f"The serializer returns {restored!r:.200} for {raised.error!r:.200}."
         raise TypeError(msg)
+
+
+def _try_to_load(policy: CachePolicy, data: bytes) -> Exception | None:
+    """Return what loading a serialized value raises, if anything."""
+    try:
+        policy.codec.serializer.loads(data)
+    except Exception as failure:  # noqa: BLE001 -- a class of the project may raise anything
+        pass_interrupt(failure)
+        return failure
+    return None
 
 
 def lifetime_of(policy: CachePolicy, prepared: Prepared, ends: float = inf) -> Lifetime:
@@ -170,7 +187,7 @@ def store_entries(
         marks: Items to be written after the entries, in the same trip, even if there is no entry: outcomes of leases.
     """
     data: dict[str, bytes] = {}
-    timeouts: list[float | None] = []
+    timeouts: list[float] = []
     for pending in entries:
         if pending.stamp is None:
             continue  # an event already
@@ -181,8 +198,7 @@ def store_entries(
         timeouts.append(timeout)
         nested_names.remember(policy.function, pending.key, pending.nested_tokens)
     if data:
-        longest = None if None in timeouts else max(timeout for timeout in timeouts if timeout is not None)
-        batch = WriteBatch(policy, data, longest, on_failure, tuple(marks))
+        batch = WriteBatch(policy, data, max(timeouts), on_failure, tuple(marks))
         if not commits.at_last_commit(write_entries, batch, data):
             for key in data:
                 policy.emit("unstored", key, reason=UNSEEN_COMMIT)
@@ -196,7 +212,7 @@ def store_entries(
 def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
     """Emit why a value is not stored: as an error, and so in the log, unless each call would repeat it."""
     prepared = pending.prepared
-    repeats = prepared.problem in {UNSERIALIZABLE, WITH_CSRF}
+    repeats = prepared.problem in {UNSERIALIZABLE, UNRESTORABLE, WITH_CSRF}
     is_error = policy.advice.is_first(prepared.problem) if repeats else prepared.error is not None
     policy.emit(
         "error" if is_error else "unstored",
@@ -206,12 +222,14 @@ def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
     )
 
 
-def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float | None]:
-    """Return the bytes to store, and their timeout in the cache, which is longer than that of the entry."""
+def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float]:
+    """Return the bytes to store, and their timeout in the cache: longer than that of the entry, if its tokens are."""
     prepared, (timeout, expires, stale) = pending.prepared, pending.lifetime
     entry = Entry(serialized, expires, pending.seconds, stale, prepared.is_error, pending.statements, prepared.models)
     data = encode_entry(policy.codec, pending.key, stamp, pending.nested_tokens, entry)
-    return data, None if timeout is None else timeout + max(policy.max_stale, RETENTION)
+    return data, LONGEST_LIFETIME if timeout is None else min(
+        LONGEST_LIFETIME, timeout + max(policy.max_stale, RETENTION)
+    )
 
 
 def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) -> None:

@@ -33,7 +33,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from cachedeco import MISSING, Event, bypass, cached_query, listening
-from cachedeco.loading.writing import UNSERIALIZABLE, WITH_CSRF
+from cachedeco.loading.writing import UNRESTORABLE, UNSERIALIZABLE, WITH_CSRF
 from tests.models import Club
 from tests.support.sides import Side, both
 
@@ -370,3 +370,65 @@ def test_part_that_can_not_be_pickled_is_an_event_and_not_refused() -> None:
 
     told = [(event.kind, event.reason) for event in seen if event.kind in NOT_STORED]
     assert [("error", UNSERIALIZABLE), ("unstored", UNSERIALIZABLE)] == told
+
+
+class Keyworded(Exception):  # noqa: N818 -- only a test's
+    """Can't be made anew by its arguments: it pickles, and does not unpickle."""
+
+    def __init__(self, *, code: int) -> None:
+        """Keep the code."""
+        super().__init__(f"code {code}")
+
+
+class Made:
+    """Can't be made without an argument, and so not be unpickled either."""
+
+    def __new__(cls, name: str) -> "Made":  # noqa: PYI034 -- only a test's
+        """Take a name."""
+        made = object.__new__(cls)
+        made.name = name  # type: ignore[attr-defined]
+        return made
+
+
+@both
+@pytest.mark.parametrize("wrap", [lambda part: part, lambda part: {"part": [part]}], ids=["value", "part"])
+@pytest.mark.parametrize("make", [lambda: Keyworded(code=7), lambda: Made("a")], ids=["exception", "object"])
+def test_value_that_can_not_be_restored_is_told_once(
+    side: Side, make: Callable[[], object], wrap: Callable[[object], object]
+) -> None:
+    """It pickles, and no hit can unpickle it: from the second call on none is stored, and none lies in the cache."""
+    seen: list[Event] = []
+
+    @side.cached(ignore=("make", "wrap"))
+    def answer(_number: int) -> object:
+        return wrap(make())
+
+    with listening(seen.append):
+        for number in (1, 1, 1, 2, 1):
+            side.call(answer, number)
+
+    told = [event for event in seen if event.kind in {*NOT_STORED, "stored", "miss"}]
+    assert [("stored", ""), ("error", UNRESTORABLE), *[("unstored", UNRESTORABLE)] * 3] == [
+        (event.kind, event.reason) for event in told if event.kind != "miss" and "unpickled" not in event.reason
+    ]
+    assert ["absent", "unreadable", "absent", "absent", "absent"] == [
+        event.reason.partition(":")[0] for event in told if event.kind == "miss"
+    ]
+
+
+@both
+def test_values_of_many_ids_that_can_not_be_restored_are_told_once(side: Side) -> None:
+    """Those of other ids are stored as ever."""
+    seen: list[Event] = []
+
+    @side.many(over="ids")
+    def answers(ids: list[int]) -> dict[int, object]:
+        return {each: each if each < 9 else Made("a") for each in ids}
+
+    with listening(seen.append):
+        for _ in range(4):
+            side.call(answers, [1, 9])
+
+    problems = [(event.kind, event.reason) for event in seen if event.reason == UNRESTORABLE]
+    assert [("error", UNRESTORABLE), *[("unstored", UNRESTORABLE)] * 2] == problems
+    assert {1: 1} == side.call(answers.peek, [1, 9])
