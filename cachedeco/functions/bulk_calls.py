@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from inspect import Parameter, Signature
+from itertools import islice
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
@@ -158,7 +159,7 @@ class BulkSpec(NamedTuple):
         admitted = self.admit(call)
         if admitted is None:
             return None, self.bypass(call)
-        return self.serve_found(function, call, admitted, iter(recall_or_look_up(admitted.wanted)))
+        return self.serve_found(function, call, admitted, recall_or_look_up(admitted.wanted))
 
     def bypass(self, call: BulkArguments) -> Work:
         """Return the flow of a call that bypasses the cache, or has no ids."""
@@ -169,9 +170,9 @@ class BulkSpec(NamedTuple):
         function: CachedFunction[..., Any],
         call: BulkArguments,
         admitted: AdmittedCall,
-        results: Iterator[Found],
+        results: Sequence[Found],
     ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
-        """Return the values that a look-up of the wanted ids gives next, or the flow that computes the others."""
+        """Return the values that a look-up of the wanted ids has found, or the flow that computes the others."""
         policy, keys_by_id, bypassed = admitted
         hits: dict[Any, Found] = {}
         stale: dict[Any, Found] = {}
@@ -179,7 +180,7 @@ class BulkSpec(NamedTuple):
         missing = {one_id: Found(keys_by_id[one_id]) for one_id in bypassed}
         error: Raised | None = None  # it may be asked for alone, or with others: the function raises for it
         now, inspects = time(), policy.inspects_hits
-        for one_id, found in zip(admitted.read_keys, results, strict=False):
+        for one_id, found in zip(admitted.read_keys, results, strict=True):
             entry = found.entry
             if entry is None or (entry.expires <= now and policy.stale_until(entry) <= now):
                 missing[one_id] = found
@@ -253,7 +254,9 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         return admitted
 
     def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
-        return self._bulk.serve_found(self._function, self._bulk_arguments, asked, results)
+        # Taken before anything is served: what raises must not leave them to the next call.
+        found = list(islice(results, len(asked.read_keys)))
+        return self._bulk.serve_found(self._function, self._bulk_arguments, asked, found)
 
     def _bypass(self) -> Work:
         return self._bulk.bypass(self._bulk_arguments)

@@ -8,6 +8,8 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from cachedeco import AUTO, agather, cached_query, cached_query_many, gather
+from cachedeco.functions import gathering
+from cachedeco.functions.bulk_calls import BulkSpec
 from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
 from tests.models import Club
@@ -210,6 +212,30 @@ def test_first_exception_is_raised_when_all_others_are_done(side: Side) -> None:
 
     assert ((2,), [1, 2, 3, 4]) == (raised.value.args, sorted(computed))
     assert ([1], [3]) == (page.peek(1), page.peek(3))
+
+
+@pytest.mark.parametrize("name", ["in the end", "at once"])
+def test_failure_while_one_call_is_served_leaves_the_others_their_values(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever raises for many ids, the call after it gets its own entry and no other's."""
+    found: list[object] = []
+    gather(Shop.stock.call(["a", "bb"]), page.call(7), page.call(8))
+    original = BulkSpec.serve_found
+
+    def raising_midway(*args: Any) -> Any:
+        if name == "in the end":
+            monkeypatch.setattr("cachedeco.functions.bulk_calls.serve_each", lambda *_: 1 / 0)
+        else:
+            raise ZeroDivisionError
+        return original(*args)
+
+    monkeypatch.setattr(BulkSpec, "serve_found", raising_midway)
+    monkeypatch.setattr(gathering._Gathered, "results", lambda gathered: found.extend(gathered.values) or ())
+
+    gather(Shop.stock.call(["a", "bb"]), page.call(7), page.call(8))
+
+    assert [None, [7], [8]] == found
 
 
 @both
