@@ -20,7 +20,7 @@ from cachedeco.backends.redis_options import resolve_options
 from cachedeco.backends.writes import FailedKeys
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_reader
-from cachedeco.storage.writers import RedisWriter
+from cachedeco.storage.writers import Acknowledged, Item, RedisWriter
 
 __all__ = ["RedisCache", "RedisCacheConnectionError", "RedisCacheError", "RedisCacheTimeoutError"]
 
@@ -89,7 +89,9 @@ class RawClient(RedisWriter):
         """Use the primary of a cache."""
         server = client.server_of(None, write=True)
         plain = client.pickles
-        super().__init__(partial(server.run, "set_many"), pickle_bytes if plain else client.dump)
+        dump = pickle_bytes if plain else client.dump
+        super().__init__(partial(server.run, "add_many"), dump)
+        self._insisting = RedisWriter(partial(server.run, "set_many", insists=True), dump)
         load_each = bytes_in_pickles if plain else partial(_load_each, client)
         self._read = redis_reader(partial(server.run, "get_many"), load_each)
 
@@ -99,6 +101,15 @@ class RawClient(RedisWriter):
             return self._read(keys)
         except RedisCacheError:
             return [None] * len(keys)
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """
+        Store values; tell which were acknowledged.
+
+        In a pause, too: these are the probes and the invalidations of a process that has a circuit breaker of its own,
+        and a server that is back has to be found by them at once.
+        """
+        return self._insisting.set_each(items)
 
 
 def _load_each(client: RedisClient, values: Sequence[Any]) -> list[bytes | None]:

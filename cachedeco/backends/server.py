@@ -137,15 +137,24 @@ class Server:
         self._failures = pool.failures
         self._outage: Outage | None = None
 
-    def run(self, operation: str, command: Command[T], *, writes: bool) -> T:
+    def run(self, operation: str, command: Command[T], *, writes: bool, insists: bool = False) -> T:
         """
         Run a command on a connection that no other caller uses.
+
+        Args:
+            operation: What is done, for the error.
+
+            command: Sends the command, and returns its result.
+
+            writes: Whether it writes, and so is sent once.
+
+            insists: Send it in a pause, too: the caller has a circuit breaker of its own.
 
         Raises:
             UnreachableError: The server is unreachable, or did not answer.
         """
         if self._outage is not None:
-            return self._run_in_outage(self._outage, operation, command, writes=writes)
+            return self._run_in_outage(self._outage, operation, command, writes=writes, insists=insists)
         try:
             return self.pool.run(command, writes=writes)
         except Exception as error:
@@ -153,8 +162,8 @@ class Server:
             self._raise_if_unreachable(operation, error, writes=writes)
             raise
 
-    def _run_in_outage(self, outage: Outage, operation: str, command: Command[T], *, writes: bool) -> T:
-        permission = outage.allows_request(writes=writes)
+    def _run_in_outage(self, outage: Outage, operation: str, command: Command[T], *, writes: bool, insists: bool) -> T:
+        permission = outage.allows_request(writes=writes) or ("try" if insists else None)
         if permission is None:
             raise self._failures.unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
         try:
