@@ -80,7 +80,7 @@ def model_of(reference: ModelReference) -> type[Model]:
     if not isinstance(model, type) or not issubclass(model, Model):
         msg = f"{repr_of(reference)} is no model; it takes a model class or its name, 'app_label.Model'."
         raise TypeError(msg)
-    if model._meta.abstract:
+    if model is Model or model._meta.abstract:  # the base of all has no options
         msg = f"{repr_of(reference)} is abstract and has no rows; name the models that are made of it."
         raise TypeError(msg)
     concrete: type[Model] = model._meta.concrete_model  # type: ignore[assignment] # only an abstract one has none

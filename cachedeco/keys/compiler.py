@@ -291,27 +291,25 @@ class KeyPlan:
                 pass_interrupt(refused)
                 if isinstance(refused, UnsavedRowError):
                     refused = refused.of_row(is_part=expression in {*self.fields, *rows})
-                return self._explain_expression(refused, expression, bound.arguments) or error
+                return self._explain_expression(refused, expression) or error
         return error
 
-    def _explain_expression(
-        self, refused: Exception, expression: Expression, arguments: dict[str, object]
-    ) -> Exception | None:
+    def _explain_expression(self, refused: Exception, expression: Expression) -> Exception | None:
         """Return an error that names an expression which can't be in a key; None if it says so itself."""
         name, label = f"{self.subject.name}()", expression.label
         if isinstance(refused, KeyTypeError):
             return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {refused.advice}.")
         if isinstance(refused, PartTypeError):
-            where = f"{{{label}}} in {expression.option}" if expression.option else label
-            return TypeError(f"{where} of {name}: {refused}")
-        if type(refused) is AttributeError and expression.path:
+            where = f"{{{label}}} in {expression.option} of " if expression.option else ""
+            return TypeError(f"{where}{name}: {refused}")
+        if type(refused) is AttributeError and expression.option:
             msg = f"{expression.option} of {name} can't read {{{label}}}: {refused}; correct it, or pass what has it."
             return AttributeError(msg, name=refused.name, obj=refused.obj)
-        values = [value for parameter, value in arguments.items() if parameter in expression.reads]
-        if isinstance(refused, RecursionError) and any(map(is_deep, values)):
+        if isinstance(refused, RecursionError) and is_deep(refused):
             what = f"{label} of {name}"
             return TypeError(f"Can't encode {what} in a cache key; it contains itself, or is nested too deeply.")
-        if type(refused) is ValueError and expression.path:  # what Python says of an int with too many digits
+        # What Python says of an int with too many digits, or of a dataclass without one of its attributes.
+        if type(refused) in {ValueError, AttributeError} and expression.path:
             return TypeError(f"Can't encode {label} of {name} in a cache key; {refused}.")
         return None
 

@@ -21,10 +21,12 @@ import pathlib
 import re
 import types
 import uuid
+import weakref
 import zoneinfo
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from functools import lru_cache, partial
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
+from functools import cached_property, lru_cache, partial
+from traceback import walk_tb
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -33,9 +35,11 @@ from django.db.models import Manager, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, Promise, empty
+from django.utils.functional import cached_property as django_cached_property
 from django.utils.safestring import SafeString
 
 from cachedeco.invalidation.identities import UnknownNumberError, evaluate, is_saved, plain_value
+from cachedeco.keys.signatures import parameters_of
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
@@ -46,6 +50,7 @@ DEEP: Final = 20
 # Before the alias of a database, behind a row; ";" ends it.
 DATABASE_MARK: Final = "@database:"
 _DATABASE: Final = re.compile(f"{DATABASE_MARK}[^;]*;")
+_WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
 # What selects rows.
 _SELECTING: Final = (Manager, QuerySet)
 
@@ -86,25 +91,10 @@ def encode(value: object) -> str:
     return _encoders[type(value)](value)
 
 
-def is_deep(value: object) -> bool:
-    """Tell whether a value contains itself, or values in values many times over."""
-    level: dict[int, object] = {0: value}
-    try:
-        for _ in range(DEEP):
-            level = {id(item): item for each in level.values() for item in _items_of(each)}
-    except RecursionError:  # a __cache_key__() calls itself
-        return True
-    return bool(level)
-
-
-def _items_of(value: Any) -> Iterable[object]:
-    if hasattr(type(value), "__cache_key__"):
-        return [value.__cache_key__()]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, field.name) for field in dataclasses.fields(value)]
-    if isinstance(value, Mapping):
-        return [*value, *value.values()]
-    return value if isinstance(value, list | tuple | set | frozenset | deque) else ()
+def is_deep(error: RecursionError) -> bool:
+    """Tell whether the stack has ended in a value that contains itself, or values in values many times over."""
+    codes = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
+    return sum(code is encode.__code__ or code.co_name == "__cache_key__" for code in codes) > DEEP
 
 
 def encodes(*classes: type) -> Callable[[Encoder], Encoder]:
@@ -250,6 +240,8 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for
 def _refuse(value: object) -> str:
     # A subclass of one in the table may add data that the text of its base would ignore (a currency, say).
     name = path_of(type(value))
+    if type(value) in _WEAK:
+        raise KeyTypeError(value, "it may be gone at any time: pass the object itself")
     if isinstance(value, Iterator):
         raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")
     if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
@@ -392,8 +384,25 @@ def _enum(member: enum.Enum) -> str:
 
 
 def _dataclass(value: Any) -> str:
-    pairs = [f"{field.name}={encode(getattr(value, field.name))}" for field in dataclasses.fields(value)]
-    return f"{path_of(type(value))}({','.join(pairs)})"
+    names, cls = [field.name for field in dataclasses.fields(value)], value.__class__
+    if _takes_more(cls):
+        names += sorted(getattr(value, "__dict__", {}).keys() - {*names, *_computed(cls)})
+    pairs = [f"{name}={encode(getattr(value, name))}" for name in names]
+    return f"{path_of(cls)}({','.join(pairs)})"
+
+
+@lru_cache(maxsize=1024)
+def _takes_more(cls: type) -> bool:
+    """Tell whether a dataclass is made of more than its fields: an `InitVar`, or an argument of its own `__init__`."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return not names.issuperset([each.name for each in parameters_of(cls)])
+
+
+@lru_cache(maxsize=1024)
+def _computed(cls: type) -> frozenset[str]:
+    """Return the names of cached properties, which an instance has only when they were asked for."""
+    held = [item for base in cls.__mro__ for item in vars(base).items()]
+    return frozenset(name for name, value in held if isinstance(value, cached_property | django_cached_property))
 
 
 def _namedtuple(value: tuple[object, ...]) -> str:

@@ -222,6 +222,8 @@ PIECES: Final = (
     Piece("keys.encoders", "_encoder_for", "encoders of other types, cached; register_key_type() clears it"),
     Piece("keys.encoders", "proxy_mark_of", "marks of proxies in the keys of methods, cached by class"),
     Piece("keys.encoders", "_class_mark", "marks of classes in the keys of methods that ignore self, cached"),
+    Piece("keys.encoders", "_takes_more", "dataclasses that take more than their fields, cached by class"),
+    Piece("keys.encoders", "_computed", "names of cached properties of such dataclasses, cached by class"),
     Piece("keys.compiler", "_compile_source", "compiled key functions, cached by source"),
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),

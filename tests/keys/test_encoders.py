@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import functools
 import ipaddress
 import math
 import pathlib
@@ -74,6 +75,41 @@ class Vector:
 
     x: int
     y: int
+
+
+@dataclasses.dataclass
+class Scaled:
+    """A dataclass that is made of more than its fields, and computes an attribute at need."""
+
+    x: int
+    scale: dataclasses.InitVar[int] = 1
+
+    def __post_init__(self, scale: int) -> None:
+        """Keep it beside the fields."""
+        self.scaled = self.x * scale
+
+    @functools.cached_property
+    def square(self) -> int:
+        """Return the square."""
+        return self.x**2
+
+
+@dataclasses.dataclass(init=False)
+class Labelled:
+    """A dataclass with an `__init__` of its own."""
+
+    x: int
+
+    def __init__(self, x: int, label: str) -> None:
+        """Keep the label beside the field."""
+        self.x = x
+        self.label = label
+
+
+def with_square(scaled: Scaled) -> Scaled:
+    """Return it, its cached property computed."""
+    assert scaled.square
+    return scaled
 
 
 class Size(NamedTuple):
@@ -180,6 +216,7 @@ LOOKALIKES: dict[str, list[Any]] = {
     "enums": [Colour.RED, Colour.BLUE, Tone.RED, "RED", 1, "b"],
     "flags": [Right.READ, Right.WRITE, Right.READ | Right.WRITE, Right(0), 0, 3],
     "records": [Point(1, 2), Vector(1, 2), Size(1, 2), Extent(1, 2), (1, 2), {"x": 1, "y": 2}, Point(2, 1)],
+    "more than fields": [Scaled(1, 2), Scaled(1, 3), Labelled(1, "a"), Labelled(1, "b")],
     "classes": [Colour, Tone, Point, Club, int, "class:builtins.int()"],
     "safe text": ["<b>", mark_safe("<b>"), mark_safe("<i>")],
 }
@@ -206,6 +243,7 @@ def test_encode_lookalikes_all_differ(values: list[object]) -> None:
         (Right.READ | Right.WRITE, Right.WRITE | Right.READ),
         (Right.READ & Right.WRITE, Right(0)),
         (Point(1, 2), dataclasses.replace(Point(1, 5), y=2)),
+        (Scaled(2, 2), with_square(Scaled(2, scale=2))),
         (dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC), NOON),
         (zoneinfo.ZoneInfo.no_cache("Europe/Berlin"), BERLIN),
         (deque([1, 2]), deque([1, 2], maxlen=2)),

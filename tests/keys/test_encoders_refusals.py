@@ -7,6 +7,7 @@ import enum
 import fractions
 import functools
 import io
+import weakref
 import zoneinfo
 from collections import Counter
 from http.cookies import SimpleCookie
@@ -76,6 +77,8 @@ class Described:
             "a builtins.generator can be read only once: pass a list or tuple of what it gives",
         ),
         (iter([1]), "pass a list or tuple"),
+        (weakref.ref(Described), "pass the object itself"),
+        (weakref.proxy(Described), "pass the object itself"),
         ({}.items(), "pass a list, tuple, dict or bytes made of it"),
         (memoryview(b"a"), "bytes made of it"),
         (Club(name="a"), "save it, or pass key="),

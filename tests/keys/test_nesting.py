@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils.functional import SimpleLazyObject
 
 from cachedeco import cached_query, cached_query_many
 
@@ -48,6 +49,8 @@ HOLDERS: dict[str, Callable[[Any], object]] = {
     "namedtuple": Box,
     "dataclass": Node,
     "__cache_key__": Keyed,
+    "slice": slice,
+    "lazy object": lambda value: [SimpleLazyObject(lambda: value)],
 }
 
 
@@ -156,6 +159,15 @@ def test_int_with_more_digits_than_python_writes_is_refused() -> None:
     for function in (rows, of_number):
         with pytest.raises(TypeError, match=r"Can't encode value.* of nesting\..*Exceeds the limit"):
             function(10**5000)
+
+
+def test_dataclass_without_one_of_its_attributes_is_refused() -> None:
+    """It was deleted, or never set: the error names function and argument, though no template asked for it."""
+    node = Node(1)
+    del node.held
+
+    with pytest.raises(TypeError, match=r"^Can't encode value of nesting\.rows\(\) in a cache key; .* 'held'"):
+        rows(node)
 
 
 def test_error_of_a_users_callable_stays_what_it_is() -> None:

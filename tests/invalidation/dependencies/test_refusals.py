@@ -7,6 +7,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
 
 from cachedeco import Namespace, cached_query, rows
 from cachedeco.invalidation import parts
@@ -29,6 +30,8 @@ REFUSED: dict[str, tuple[object, str]] = {
     "no model": ([int], "<class 'int'> is no model"),
     "an instance": ([Squad(pk=1)], "is no model"),
     "abstract model": ([AbstractUser], "is abstract and has no rows"),
+    "the base of all models": ([Model], "is abstract and has no rows"),
+    "rows of the base of all models": ([rows(Model, pk="{other}")], "is abstract and has no rows"),
     "part without brackets": ((Player, "squad_id"), "'squad_id' names no model; it takes 'app_label.Model'"),
     "unknown app": (["nowhere.Squad"], "'nowhere.Squad' names no model: No installed app with label 'nowhere'"),
     "unknown model": (["tests.Nobody"], "App 'tests' doesn't have a 'Nobody' model"),
