@@ -121,6 +121,11 @@ class ClubManager(models.Manager[Club]):
         """Return what tells the managers apart."""
         return f"{self.model.__name__} {self.kind} {self.db}"
 
+    @cached_query(key=lambda self: self.kind[:0])
+    def by_callable(self) -> str:
+        """Return the same, by a key that tells less."""
+        return f"{self.model.__name__} {self.kind} {self.db}"
+
 
 def test_managers_of_one_class_have_entries_of_their_own() -> None:
     """Managers of two models, of two names and of two databases are told apart where `self` is ignored."""
@@ -140,9 +145,8 @@ def test_managers_of_one_class_have_entries_of_their_own() -> None:
 
     managers: list[Any] = [North.objects, North.others, South.objects, North.objects.db_manager("other")]
 
-    assert ["North all default", "North others default", "South all default", "North all other"] == [
-        manager.described() for manager in managers
-    ]
+    for values in ([each.described() for each in managers], [each.by_callable() for each in managers]):
+        assert ["North all default", "North others default", "South all default", "North all other"] == values
 
 
 class ClubQuery(models.QuerySet[Club]):
