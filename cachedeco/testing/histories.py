@@ -72,7 +72,9 @@ class Histories:
         __tracebackhide__ = True
         error = None if self._returned else self._raised
         reasons = [f"every call raised {type(error).__name__}: {error}"] if error else []
-        reasons += sorted({f"{event.kind}: {event.reason}" for event in events if event.reason})
+        reasons += sorted(
+            {f"{event.kind}: {event.reason}" for event in events if event.reason and event.kind != "miss"}
+        )
         why = "; ".join(reasons or ["all were misses"])
         with mode("on"):
             about = about_cache(self._function)

@@ -68,7 +68,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[PrivateName]:
 def test_everything_is_there() -> None:
     """Of the versions that the tests run with nothing is missing, whatever is imported."""
     assert [] == private_api.missing(with_fallbacks=True)
-    assert {"Django", "asgiref", "pymemcache", "Python"} == set(NAMES)
+    assert {"Django", "asgiref", "pymemcache", "redis", "Python"} == set(NAMES)
 
 
 EVERY_NAME = [private for names in NAMES.values() for private in names]

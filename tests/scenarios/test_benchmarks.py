@@ -18,7 +18,7 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
 
     assert ("", 0) == (done.stderr, done.returncode)
     marks = [line for line in done.stdout.splitlines() if " / " in line]
-    assert 13 == len(marks)
+    assert 20 == len(marks)
     assert 5 == sum("miss" in line or "invalidate" in line for line in done.stdout.splitlines())
 
 

@@ -53,7 +53,8 @@ import django
 from django.conf import settings
 location = "127.0.0.1:{port}"
 backend = "django.core.cache.backends.memcached.PyMemcacheCache"
-settings.configure(CACHES={{"default": {{"BACKEND": backend, "LOCATION": location}}}})
+caches = {{"default": {{"BACKEND": backend, "LOCATION": location}}}}
+settings.configure(CACHES=caches, CACHEDECO={{"LOG_ARGUMENTS": True}})
 django.setup()
 from cachedeco import Namespace
 Namespace("numbers").invalidate()
@@ -66,4 +67,4 @@ def test_process_that_ends_tells_what_is_lost() -> None:
         [sys.executable, "-c", SCRIPT.format(port=free_port())], capture_output=True, text=True, check=True
     )
 
-    assert "Invalidation of :1:cd:n:numbers in cache 'default' was never acknowledged" in done.stderr
+    assert "Invalidation of ':1:cd:n:numbers' in cache 'default' was never acknowledged" in done.stderr
