@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import CellType, ModuleType
 from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
 
+from django.utils.functional import LazyObject
+
 from cachedeco.keys.encoders import KeyTypeError, encode
 from cachedeco.storage.refusals import path_of
 
@@ -46,6 +48,8 @@ def _is_filled(cell: CellType) -> bool:
 
 def _name_of(value: Any) -> str | None:
     """Return the name under which a value is imported, or the name of a type parameter; None if it has none."""
+    if issubclass(type(value), LazyObject):
+        return None  # it would be made to ask it, by a query perhaps
     if isinstance(value, ModuleType):
         return value.__name__ if sys.modules.get(value.__name__) is value else None
     if isinstance(value, TYPE_PARAMETERS):

@@ -172,7 +172,7 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
     """
     for each, ready in prepared.items():
         value = outcome.value[each] if isinstance(outcome, Ok) else None
-        if ready.error is not None and isinstance(value, Raised):
+        if ready.error is not None and type(value) is Raised:
             load.policy.emit("error", load.misses[each].key, reason=ready.problem, error=ready.error)
             return Err(value.error)
         if isinstance(ready.error, RefusedValueError):
@@ -382,5 +382,5 @@ def present_values(flow: Flow[Values], ids: Sequence[Any]) -> Flow[dict[Any, Any
     outcome = yield from flow
     if isinstance(outcome, Err):
         return outcome
-    raised = next((each for each in outcome.value.values() if isinstance(each, Raised)), None)
+    raised = next((each for each in outcome.value.values() if type(each) is Raised), None)
     return Ok(without_absent(ids, outcome.value)) if raised is None else Err(raised.error)

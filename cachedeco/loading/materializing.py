@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.db.models import Model, QuerySet
 
 from cachedeco.loading.effects import Err, Ok, Outcome
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import refuse_value
 from cachedeco.storage.serializers import ABSENT, Raised
@@ -49,22 +50,35 @@ def _materialize(function: str, value: Any) -> Any:
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
             visitor, as a response does; or it would fetch its rows at each hit.
     """
-    if _is_for_one_use(value.__class__):
+    cls = _class_of(value)
+    if _is_for_one_use(cls):
         msg = f"{function}() returned {describe(value)}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
             msg += " A decorator between ours and an async function must be an async function itself."
         raise TypeError(msg)
     refuse_value(function, value)
-    if isinstance(value, QuerySet):
+    if issubclass(cls, QuerySet):
         len(value)  # fetches the rows: a database error reaches the caller, as without a cache
     return value
+
+
+def _class_of(value: Any) -> type:
+    """Return the class of a value, of a lazy object that of what is in it; its own if that can not be made."""
+    try:
+        cls = value.__class__
+    except Exception as error:  # noqa: BLE001 -- a lazy object calls the user's function
+        pass_interrupt(error)
+        return type(value)
+    return cls if isinstance(cls, type) else type(value)
 
 
 def _is_for_one_use(cls: type) -> bool:
     """Tell whether a class is of iterators or awaitables; `isinstance()` needs a hash, which a class may not have."""
     pairs = ("__iter__", "__next__"), ("__aiter__", "__anext__"), ("__await__",)
-    return any(all(hasattr(cls, name) for name in names) for names in pairs)
+    if not any(all(hasattr(cls, name) for name in names) for names in pairs):
+        return False
+    return all(base.__module__ != "unittest.mock" for base in cls.__mro__)  # a mock has every method
 
 
 def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values:
@@ -98,7 +112,7 @@ def _another_id(function: str, asked: object, returned: object) -> TypeError:
 
 def outcome_of(value: Any) -> Outcome[Any]:
     """Return the outcome of a call: a value, or an exception that is stored as one."""
-    return Err(value.error) if isinstance(value, Raised) else Ok(value)
+    return Err(value.error) if type(value) is Raised else Ok(value)
 
 
 def without_absent(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:

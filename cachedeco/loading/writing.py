@@ -91,7 +91,7 @@ class WriteBatch(NamedTuple):
 
 def prepare(policy: CachePolicy, value: object) -> Prepared:
     """Serialize a value, and ask the policy whether it is stored. Nothing is an event yet."""
-    problem, timeout, error, is_error = "", None, None, isinstance(value, Raised)
+    problem, timeout, error, is_error = "", None, None, type(value) is Raised
     try:
         is_wanted, timeout = _decide(policy, value)
     except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
@@ -104,7 +104,7 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
             problem = "its timeout is 0"
     try:
         data, models = policy.codec.serializer.dumps(value)
-        if isinstance(value, Raised):
+        if type(value) is Raised:
             _check_restorable(policy, value, data)
         elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data)):
             return Prepared(None, timeout, problem or UNRESTORABLE, failure_to_load)
@@ -115,12 +115,12 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
         pass_interrupt(failure)
         if problem:
             return Prepared(None, timeout, problem, error)
-        return Prepared(None, None, UNSTORABLE if isinstance(value, Raised) else UNSERIALIZABLE, failure)
+        return Prepared(None, None, UNSTORABLE if type(value) is Raised else UNSERIALIZABLE, failure)
 
 
 def _decide(policy: CachePolicy, value: object) -> tuple[object, float | None]:
     """Return whether a value is stored, and its timeout."""
-    if isinstance(value, Raised):
+    if type(value) is Raised:
         return True, policy.timeout_of_error(value.error)
     return policy.cache_if(value), policy.timeout(value)
 
@@ -133,7 +133,7 @@ def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
         TypeError: It comes back as another class.
     """
     restored = policy.codec.serializer.loads(data)
-    if not isinstance(restored, Raised) or type(restored.error) is not type(raised.error):
+    if type(restored) is not Raised or type(restored.error) is not type(raised.error):
         msg = f"The serializer returns {restored!r:.200} for {raised.error!r:.200}."
         raise TypeError(msg)
 

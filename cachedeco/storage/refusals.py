@@ -52,6 +52,7 @@ _REFUSALS: Final = {
     "django.http.response.HttpResponseBase": RESPONSE,
     "django.http.request.HttpRequest": REQUEST,
     "rest_framework.request.Request": REQUEST,
+    "django.http.request.HttpHeaders": _OF_ONE_VISITOR,
     "django.contrib.sessions.backends.base.SessionBase": _OF_ONE_VISITOR,
     "http.cookies.BaseCookie": _OF_ONE_VISITOR,
     "http.cookies.Morsel": _OF_ONE_VISITOR,

@@ -167,7 +167,7 @@ def _custom(serializer: Serializer) -> EntrySerializer:
     def dumps(value: object) -> Serialized:
         if value is ABSENT:
             return Serialized(b"")
-        prefix, plain = (_ERROR_PREFIX, value.error) if isinstance(value, Raised) else (_VALUE_PREFIX, value)
+        prefix, plain = (_ERROR_PREFIX, value.error) if type(value) is Raised else (_VALUE_PREFIX, value)
         data = serializer.dumps(plain)
         if not isinstance(data, bytes):
             msg = (

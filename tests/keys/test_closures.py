@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
+from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, Namespace, cached_query
 from tests.models import Club, Member
@@ -337,3 +338,16 @@ def test_closure_over_an_import_may_be_ignored() -> None:
         return label
 
     assert ["tests.Club"] * 2 == [make(Club)(), make(Member)()]
+
+
+def test_lazy_object_is_not_made_at_decoration() -> None:
+    """To look whether it is imported would run its query, and raise what it raises."""
+    made: list[int] = []
+    user = SimpleLazyObject(lambda: made.append(1))
+
+    @cached_query(ignore=("user",))
+    def name() -> str:
+        return str(user)
+
+    assert [] == made
+    assert "None" == name()

@@ -7,6 +7,7 @@ from io import BytesIO
 from threading import Lock
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
@@ -115,6 +116,7 @@ EVERYWHERE: dict[str, tuple[Callable[[], object], str]] = {
     "HttpRequest": (HttpRequest, VISITOR),
     "WSGIRequest": (request, VISITOR),
     "DRF Request": (lambda: Request(APIRequestFactory().get("/")), VISITOR),
+    "headers of a request": (lambda: request().headers, VISITOR),
     "session": (SessionStore, VISITOR),
     "cookies": (lambda: SimpleCookie({"a": "b"}), VISITOR),
     "a cookie": (Morsel, VISITOR),
@@ -367,6 +369,50 @@ def test_part_that_can_not_be_pickled_is_an_event_and_not_refused() -> None:
 
     with listening(seen.append):
         assert [["lock"]] * 2 == [[*answer()], [*answer()]]
+
+    told = [(event.kind, event.reason) for event in seen if event.kind in NOT_STORED]
+    assert [("error", UNSERIALIZABLE), ("unstored", UNSERIALIZABLE)] == told
+
+
+class Lying:
+    """Says of its class what is none."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        """Return a text."""
+        return "no class"
+
+    def __reduce__(self) -> str:
+        """Be no value of a module."""
+        return "nothing"
+
+
+ODD: dict[str, Callable[[], object]] = {
+    "lazy, raises": lambda: SimpleLazyObject(lambda: Club.objects.get(pk=0)),
+    "MagicMock": MagicMock,
+    "AsyncMock": AsyncMock,
+    "mock of a class": lambda: create_autospec(Club),
+    "class that is none": Lying,
+}
+
+
+@both
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrap", [lambda part: part, lambda part: [part]], ids=["value", "part"])
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_odd_value_is_returned_as_without_a_cache(
+    side: Side, make: Callable[[], object], wrap: Callable[[object], object]
+) -> None:
+    """What raises when it is looked at, or has every method, is no error of the call, whole or as a part."""
+    seen: list[Event] = []
+    value = wrap(make())
+
+    @side.cached(ignore=("value",))
+    def answer() -> object:
+        return value
+
+    with listening(seen.append):
+        assert side.call(answer) is value is side.call(answer)
 
     told = [(event.kind, event.reason) for event in seen if event.kind in NOT_STORED]
     assert [("error", UNSERIALIZABLE), ("unstored", UNSERIALIZABLE)] == told
