@@ -9,7 +9,9 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from cachedeco.invalidation.rows import model_of
 from cachedeco.invalidation.tables import tables
+from cachedeco.keys.dependencies import AUTO
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET
@@ -26,6 +28,10 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
     if tables().faults:
         hint = "Name a field as 'app_label.Model.field'."
         return [Error(fault, hint=hint, id="cachedeco.E001") for fault in tables().faults]
+    faults = list(_unknown_models(settings.DEPENDS_ON))
+    if faults:
+        hint = "Name models as 'app_label.Model'; rows() is for depends_on= of one function."
+        return [Error(fault, hint=hint, id="cachedeco.E001") for fault in faults]
     missing = [alias for alias in settings.ALIASES if alias not in caches.settings]
     if missing:
         msg = f"CACHEDECO['ALIASES'] names {missing[0]!r}, which is not in CACHES."
@@ -39,6 +45,16 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
         for alias, budget in _key_budgets(settings.ALIASES)
         if budget < SMALLEST_KEY_BUDGET
     ]
+
+
+def _unknown_models(items: Iterable[Any]) -> Iterator[str]:
+    """Yield what is wrong with the models on which all functions depend: else each call would raise."""
+    for item in items:
+        try:
+            if item != AUTO:
+                model_of(item)
+        except TypeError as error:
+            yield f"CACHEDECO['DEPENDS_ON']: {error}"
 
 
 def _key_budgets(aliases: Iterable[str]) -> Iterator[tuple[str, int]]:

@@ -7,13 +7,15 @@ import pytest
 from django.apps import apps
 from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
+from django.db.models import Model
 from django.utils.translation import get_language
 
-from cachedeco import cached_query
+from cachedeco import cached_query, rows
 from cachedeco.checks import functions
 from cachedeco.checks.functions import check_functions
 from cachedeco.checks.settings import check_settings
 from tests.conftest import CacheConfig, UseCaches
+from tests.models import Club
 
 
 @cached_query(cache="slow", name="tests.checks.slow")
@@ -54,6 +56,14 @@ def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
 
     assert ("cachedeco.E001", True, True) == (message.id, "'NONSENSE'" in message.msg, "'of'" in message.msg)
     assert message.hint
+
+
+@pytest.mark.parametrize("item", ["tests.Nothing", "Club", "nowhere.Club", 1, Model, rows(Club, pk="{club}")], ids=repr)
+def test_model_of_the_settings_that_is_none_is_e001(settings: Any, item: object) -> None:
+    """It would make each call of each function raise; a function need not exist for the check to say so."""
+    [message] = [each for each in found(settings, DEPENDS_ON=["auto", Club, item]) if each.id == "cachedeco.E001"]
+
+    assert message.msg.startswith("CACHEDECO['DEPENDS_ON']: ")
 
 
 @pytest.mark.parametrize("name", ["tests.Club.nothing", "tests.Nothing.name", "tests.Club.members", "nowhere.Club.x"])
