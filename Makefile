@@ -9,6 +9,9 @@ RUN := $(VENV)/bin/python
 # what it imports, and much of what is installed is never imported.
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-compile --editable
 
+# Processes of pytest: on two cores a third one works while others wait for a server.
+WORKERS := 3
+
 # What `make soak` and `make samples` run at full length, and the suite in short.
 SOAK := -k 'not mariadb' $(addprefix tests/,auditing invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
@@ -42,7 +45,7 @@ types: $(DEV)  ## Check types, twice
 suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@echo "== pytest"
 	@rm -f .coverage .coverage.*
-	@$(RUN) -m coverage run -m pytest -n 2
+	@$(RUN) -m coverage run -m pytest -n $(WORKERS)
 	@$(RUN) -m coverage combine -q
 	@$(RUN) -m coverage report
 
@@ -64,7 +67,7 @@ doors: $(DEV)  ## Run the quick suite without each door, one at a time
 	@$(RUN) scripts/without_doors.py
 
 second-suite: $(DEV) servers  ## Run the tests on another Python and Django, where there is one
-	@scripts/second-suite.sh $(RUN)
+	@scripts/second-suite.sh $(RUN) $(WORKERS)
 
 servers:  ## Install memcached, redis-server and PostgreSQL, if missing
 	@scripts/require-servers.sh

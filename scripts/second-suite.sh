@@ -1,9 +1,10 @@
 #!/bin/sh
 # Run the tests at the other end of the supported range: on the newest Django where the first run was on 5.2, and on
 # 5.2 where it was on a newer one.
-# usage: scripts/second-suite.sh PYTHON-OF-THE-FIRST-RUN
+# usage: scripts/second-suite.sh PYTHON-OF-THE-FIRST-RUN PROCESSES
 set -eu
 first=$1
+workers=$2
 venv=.venv-second
 mark=$venv/.installed
 here=$(dirname "$0")
@@ -48,7 +49,7 @@ echo "== pytest, again: $(version_of "$venv/bin/python")"
 # What the version of Python or Django can change: compiled signatures, coroutines and contexts, models, transactions,
 # settings, checks, test runners; and two releases side by side. Servers, wires, leases, the outbox, schedules, histories
 # and documents are the same everywhere.
-"$venv/bin/python" -m pytest -p no:cacheprovider -n 2 \
+"$venv/bin/python" -m pytest -p no:cacheprovider -n "$workers" \
     tests/backends/test_contract.py tests/checks tests/functions tests/invalidation tests/keys tests/loading \
     tests/management tests/runtime tests/scenarios/test_fleets.py tests/testing tests/tracking \
     --ignore-glob='*/testing/test_check_*' --ignore=tests/loading/leases --ignore=tests/loading/refreshing \
