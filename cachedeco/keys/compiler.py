@@ -222,7 +222,7 @@ class KeyPlan:
             f"{private_prefix}function",
             *(_fstring(f"{p}:n:{path}") for path in self.paths),
             *(
-                f"*{private_prefix}paths({private_prefix}start, {private_prefix}table_start, {item.source})"
+                f"*{subject.paths_source(item, f'{private_prefix}start', f'{private_prefix}table_start')}"
                 for item in self.dynamic
             ),
             *(_fstring(f"{t}:n:{path}") for path in tables),
@@ -275,14 +275,14 @@ class KeyPlan:
         subject.values = dict(self.subject.values)  # rows add theirs
         bound = subject.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        private = subject.private_prefix
+        none = f"{subject.private_prefix}none"
         rows = [each.expression(subject) for each in self.dependencies]
         first = next(iter(subject.signature.parameters), "")
         sources = [
             (Expression(first, first, frozenset({first})), self.mark),
             *((each, subject.encode_source(each)) for each in (*self.expressions, *self.vary)),
             *((each, subject.part_source(each)) for each in (*self.fields, *filter(None, rows))),
-            *((each, f"{{{private}paths({private}none, {private}none, {each.source})}}") for each in self.dynamic),
+            *((each, f"{{{subject.paths_source(each, none, none)}}}") for each in self.dynamic),
         ]
         for expression, source in sources:
             try:
@@ -290,7 +290,7 @@ class KeyPlan:
             except Exception as refused:  # noqa: BLE001 -- the user's properties may raise anything
                 pass_interrupt(refused)
                 if isinstance(refused, UnsavedRowError):
-                    refused = refused.of_row(is_part=expression in {*self.fields, *rows})
+                    refused = refused.of_row(is_part=expression in {*self.fields, *self.dynamic, *rows})
                 return self._explain_expression(refused, expression) or error
         return error
 

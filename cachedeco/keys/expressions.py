@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from django.db.models import Model
 
-from cachedeco.invalidation.namespaces import field_part, token_keys_of
+from cachedeco.invalidation.namespaces import field_part
 from cachedeco.keys.encoders import class_mark_of, encode, kind_of, proxy_mark_of
 from cachedeco.keys.imports import text_of_import
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.keys.unsaved import call_text, path_text
+from cachedeco.keys.unsaved import call_paths, call_text, path_text
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import check_returns
 
@@ -80,7 +80,7 @@ class Subject:
         tools = {
             "encode": encode,
             "part": field_part,
-            "paths": token_keys_of,
+            "paths": call_paths,
             "kind": kind_of,
             "proxy": proxy_mark_of,
             "class_mark": class_mark_of,
@@ -121,8 +121,8 @@ class Subject:
         """
         Return the source of the text. An int is its own text; most keys are made of int and str.
 
-        Others, and texts with "None" in them, are made by `path_text()` and `call_text()`, which refuse rows without a
-        primary key.
+        Others, what is false, and texts with "None" in them, are made by `path_text()` and `call_text()`, which refuse
+        rows without a primary key.
         """
         source, private = expression.source, self.private_prefix
         first, *attributes = expression.path or [""]
@@ -138,9 +138,14 @@ class Subject:
             else f"{private}call_text({tool}, {value}, lambda {given}: {source}, {given})"
         )
         return (
-            f"{{{value} if ({kind} := ({value} := {source}).__class__) is int else "
-            f"{tool}({value}) if {kind} is str and {private}none not in {value} else {looked}}}"
+            f"{{{value} if ({kind} := ({value} := {source}).__class__) is int and {value} else "
+            f"{tool}({value}) if {kind} is str and {value} and {private}none not in {value} else {looked}}}"
         )
+
+    def paths_source(self, expression: Expression, start: str, table_start: str) -> str:
+        """Return the source of the keys of the tokens of what a callable of *namespace* gives."""
+        given, source = ", ".join(expression.given), expression.source
+        return f"{self.private_prefix}paths({start}, {table_start}, {source}, lambda {given}: {source}, {given})"
 
     def add_value(self, value: object) -> str:
         """Return a name that stands for a value in generated source."""

@@ -3,7 +3,7 @@ Rows without a primary key on the way into a key: refuse a text that would be th
 
 `{club.pk}` is None for each club that is not saved, and so may be what a callable gives. Whether a None comes from a
 missing primary key is tried on copies of the rows that have another value in its place: then the text is another one.
-That is done only for texts with "None" in them.
+That is done only for texts with "None" in them, and for what is false, as `club.pk or 0`.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +15,7 @@ from django.utils.functional import LazyObject
 
 from cachedeco.invalidation.identities import UNSAVED as NAMELESS
 from cachedeco.invalidation.identities import PartTypeError, has_key
+from cachedeco.invalidation.namespaces import token_keys_of
 from cachedeco.keys.encoders import UNSAVED, KeyTypeError
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe
@@ -68,7 +69,7 @@ def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str
         UnsavedRowError: It depends on the primary key of a row that has none.
     """
     text = tool(value)
-    if "None" in text:
+    if not value or "None" in text:
         reached: Any = first
         for n, name in enumerate(attributes):
             _try(tool, text, lambda row, rest=attributes[n:]: _follow(row, rest), [reached])
@@ -93,9 +94,36 @@ def call_text(tool: Tool, value: object, function: Callable[..., object], *argum
         UnsavedRowError: The text depends on the primary key of a row that has none.
     """
     text = tool(value)
-    if "none" in text.lower():
+    if not value or "none" in text.lower():
         _try(tool, text, function, arguments)
     return text
+
+
+def call_paths(
+    start: str, table_start: str, value: object, function: Callable[..., object], *arguments: object
+) -> list[str]:
+    """
+    Return the keys of the tokens of the namespaces that a callable has given.
+
+    Args:
+        start: What the keys begin with.
+
+        table_start: What those of tables begin with.
+
+        value: What it has given.
+
+        function: Calls it.
+
+        arguments: What it was given.
+
+    Raises:
+        UnsavedRowError: A namespace depends on the primary key of a row that has none.
+    """
+    keys = token_keys_of(start, table_start, value)
+    text = "\n".join(keys)
+    if "None" in text:
+        _try(lambda again: "\n".join(token_keys_of(start, table_start, again)), text, function, arguments)
+    return keys
 
 
 def _try(tool: Tool, text: str, function: Callable[..., object], arguments: Iterable[object]) -> None:

@@ -29,6 +29,19 @@ def _of_deleted_row() -> Club:
     return club
 
 
+class Numbered:
+    """An object that computes a number from its row."""
+
+    def __init__(self, row: Club) -> None:
+        """Keep the row."""
+        self.row = row
+
+    @property
+    def number(self) -> int:
+        """Return the primary key, or 0."""
+        return self.row.pk or 0
+
+
 # By the options of a function of one argument, `it`: arguments of which two that differ would share an entry.
 WAYS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
     "argument": ({}, lambda: Club(name="A")),
@@ -45,6 +58,12 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
     "callable, in a tuple": ({"key": lambda it: (it.name, it.pk)}, lambda: Club(name="A")),
     "callable, as text": ({"key": lambda it: f"club {it.pk}"}, lambda: Club(name="A")),
     "callable, computed": ({"key": lambda it: (it.pk or 0, None)}, lambda: Club(name="A")),
+    "callable, or 0": ({"key": lambda it: it.pk or 0}, lambda: Club(name="A")),
+    "callable, or nothing": ({"key": lambda it: it.pk or ""}, lambda: Club(name="A")),
+    "property, or 0": (
+        {"key": "{it.number}"},
+        lambda: Numbered(Club(name="A")),
+    ),
     "callable, foreign key": ({"key": lambda it: it.club_id}, _lesson),
     "callable, related row": ({"key": lambda it: it.club.pk}, _lesson),
     "callable, rows in a list": ({"key": lambda it: [each.pk for each in it]}, lambda: [Club(name="A")]),
@@ -57,6 +76,10 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
     "namespace, foreign key": ({"key": "{it.name}", "namespace": "club:{it.club_id}"}, _lesson),
     "namespace, callable": (
         {"key": "{it.name}", "namespace": lambda it: Namespace("club", it.pk)},
+        lambda: Club(name="A"),
+    ),
+    "namespace, callable, as text": (
+        {"key": "{it.name}", "namespace": lambda it: [Namespace("club", f"{it.pk}")]},
         lambda: Club(name="A"),
     ),
 }
@@ -102,6 +125,8 @@ def test_row_without_a_primary_key_is_refused_among_many(key: Any) -> None:
         ({"key": lambda it: it.pk}, Club(pk=7), Club(pk=8)),
         ({"key": "{it.pk}"}, UuidThing(), UuidThing()),
         ({"key": "{it.name}"}, Club(name="A"), Club(name="None")),
+        ({"key": "{it.name}"}, Club(name=""), Club(name="A")),
+        ({"key": lambda it: it.name or 0}, Club(name=""), Club(name="A")),
         ({"key": lambda it: (it.name, None)}, Club(name="A"), Club(name="B")),
         ({"key": lambda it: [None, it["name"]]}, {"name": "A", "row": Club()}, {"name": "B", "row": Club()}),
         ({"key": lambda it: it}, None, "None"),
