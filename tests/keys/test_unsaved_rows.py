@@ -138,7 +138,7 @@ def test_row_without_a_primary_key_is_refused_among_many(key: Any) -> None:
         ({"key": "{it.real}"}, SimpleNamespace(real=None), SimpleNamespace(real=0)),
         ({"key": lambda it: (it.name, it.club_id)}, ClubClass(name="A", club=None), ClubClass(name="B", club=None)),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_what_does_not_depend_on_a_missing_primary_key_is_a_key(options: Any, value: object, other: object) -> None:
     """A primary key that is given, another column, None itself, and who is not logged in can be in keys."""
