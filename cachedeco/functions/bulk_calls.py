@@ -272,6 +272,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         values: Values = dict.fromkeys(call.ids, ABSENT)
         if admitted is None:
             collector.mark_unauditable()  # an audited computation must not see stored values
+            collector.mark_uncacheable()
             return {}
         keys_by_id = admitted.read_keys
         for one_id, found in zip(keys_by_id, look_closely(admitted.policy, list(keys_by_id.values())), strict=True):
@@ -279,6 +280,8 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
                 record_found(admitted.policy, found)
                 if not found.entry.is_error:
                     values[one_id] = found.entry.value
+            else:
+                collector.mark_uncacheable(collector.NOTHING_FOUND.format(self._spec.name))
         return cast("dict[K, V]", without_absent(call.ids, values))
 
     @alters_data

@@ -32,7 +32,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import KeyFunctionError
-from cachedeco.tracking.collector import mark_unauditable
+from cachedeco.tracking.collector import NOTHING_FOUND, mark_unauditable, mark_uncacheable
 
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
@@ -275,10 +275,12 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         admitted = self._admit()
         if admitted is None:
             mark_unauditable()  # an audited computation must not see stored values
+            mark_uncacheable()
             return MISSING
         policy, keys = admitted
         [found] = look_closely(policy, [keys])
         if found.entry is None or found.entry.expires <= time():
+            mark_uncacheable(NOTHING_FOUND.format(policy.function))
             return MISSING
         record_found(policy, found)
         return MISSING if found.entry.is_error else cast("V", found.entry.value)

@@ -31,6 +31,7 @@ MOST_NESTED_TOKENS: Final = 2_000
 UNNOTED: Final = "What a statement reads could not be noted"
 UNNOTED_ROWS: Final = "The rows among its arguments could not be noted"
 BYPASSED: Final = "a cached call inside it went past the cache"
+NOTHING_FOUND: Final = "peek() of {}() inside it has found nothing, and nothing tells when a value is there"
 
 # What a call varies by: each callable of its option *vary*, and the value that this has given, as text of a key.
 Variation = tuple[tuple[Callable[..., object], str], ...]

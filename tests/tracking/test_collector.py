@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from contextvars import copy_context
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
-from cachedeco import MISSING, Namespace, cached_query
+from cachedeco import MISSING, Namespace, bypass, cached_query, cached_query_many
 from cachedeco.tracking import collector, nested_names
 from tests.conftest import UseCaches
 from tests.loading.single_flight.callers import Boarding, heard
@@ -101,6 +102,70 @@ def test_peeked_call_counts() -> None:
     floors.bottom.invalidate()
 
     assert MISSING is looking()
+
+
+def nothing(_inner: Any, _arguments: Any) -> None:
+    """Leave the cache empty."""
+
+
+def invalidated(inner: Any, arguments: Any) -> None:
+    """Store, and invalidate."""
+    inner(arguments)
+    inner.invalidate(arguments)
+
+
+def bypassed(inner: Any, arguments: Any) -> None:
+    """Store, and leave the cache out of the look."""
+    inner(arguments)
+
+
+@pytest.mark.parametrize("before", [nothing, invalidated, bypassed])
+@pytest.mark.parametrize(
+    ("decorate", "arguments"),
+    [(cached_query, 1), (cached_query_many(over="ids"), [1, 2])],
+    ids=["single", "many"],
+)
+def test_peek_that_finds_nothing_keeps_the_outer_call_from_being_stored(
+    decorate: Any, arguments: Any, before: Callable[[Any, Any], None]
+) -> None:
+    """No token ends "nothing": the value may be there a moment later, and the next call looks again."""
+
+    @decorate
+    def inner(ids: Any) -> Any:
+        return dict.fromkeys(ids, "there") if isinstance(ids, list) else "there"
+
+    @cached_query(ignore=("arguments", "before", "inner"))
+    def looking() -> object:
+        with bypass() if before is bypassed else nullcontext():
+            return inner.peek(arguments)
+
+    before(inner, arguments)
+
+    with heard() as told:
+        looking()
+        looking()
+
+    assert ["unstored"] * 2 == [each.kind for each in told if each.kind in {"unstored", "stored", "hit"}]
+
+
+@both
+def test_peek_that_finds_some_ids_is_no_whole_value(side: Side) -> None:
+    """The others may be there a moment later."""
+
+    @side.many(over="ids")
+    def inner(ids: list[int]) -> dict[int, str]:
+        return dict.fromkeys(ids, "there")
+
+    @side.cached(ignore=("inner",))
+    def looking() -> object:
+        return inner.peek([1, 2])
+
+    side.call(inner, [1])
+    first = side.call(looking)
+    side.call(inner, [2])
+
+    assert ({1: "there"}, {1: "there", 2: "there"}) == (first, side.call(looking))
+    assert {1: "there", 2: "there"} == side.call(looking.peek)
 
 
 @both
