@@ -84,6 +84,7 @@ def test_row_that_a_receiver_moves_leaves_both_parts(pks: list[int]) -> None:
 def test_update_by_primary_key_of_a_row_that_is_not_saved_concerns_all_parts(pks: list[int]) -> None:
     """Only rows that are announced are read: the models of a migration may lack columns."""
     pk = Player.objects.values_list("pk", flat=True)[0]
+    parts._announced.clear()  # a row of another test may be alive, in the traceback of an exception
 
     Player.objects.filter(pk=pk).update(name="Ann")
 

@@ -18,7 +18,7 @@ from cachedeco.backends import serializers
 from cachedeco.loading import writing
 from cachedeco.runtime import conf
 from cachedeco.storage import entries, keyspace
-from cachedeco.storage.serializers import SERIALIZERS
+from cachedeco.storage.serializers import SERIALIZERS, Serialized
 from cachedeco.testing import capture_events
 from tests.storage.hostile.conftest import Defend
 from tests.storage.hostile.raw_servers import BOMB, Raw, exploded
@@ -132,6 +132,11 @@ class Watch:
         self.sealed.add(sealed)
         return sealed
 
+    def pickled(self, serialized: Serialized) -> Serialized:
+        """Remember what we have pickled: once an entry can't be read, a value is tried before it is stored."""
+        self.sealed.add(serialized.data)
+        return serialized
+
     def loads(self, data: bytes) -> object:
         """Unpickle, and remember what."""
         self.unpickled.add(data)
@@ -144,7 +149,9 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     watch = Watch()
     monkeypatch.setattr(writing, "encode_entry", watch.encode_entry)
     monkeypatch.setattr(serializers, "pickle", watch)
-    monkeypatch.setitem(SERIALIZERS, "pickle", replace(SERIALIZERS["pickle"], loads=watch.loads))
+    dumps = SERIALIZERS["pickle"].dumps
+    watched = replace(SERIALIZERS["pickle"], loads=watch.loads, dumps=lambda value: watch.pickled(dumps(value)))
+    monkeypatch.setitem(SERIALIZERS, "pickle", watched)
     conf.forget()
     yield watch
     conf.forget()
