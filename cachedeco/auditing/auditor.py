@@ -223,8 +223,6 @@ def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: f
             where = difference(entry.value, value)
             if where == "":  # the whole values differ
                 where = f"{repr_of(entry.value)} and {repr_of(value)}"
-            elif where is not None and len(where) > LONGEST_DIFFERENCE:
-                where = f"{where[:LONGEST_DIFFERENCE]}..."
         except Exception as error:  # noqa: BLE001 -- a user's class may raise in __eq__ or __repr__
             pass_interrupt(error)
             sample.emit_failure(error, each)
@@ -232,7 +230,7 @@ def _find_differences(sample: Sample, values: Mapping[Hashable, Any], seconds: f
         if where is None:
             sample.emit("audited", each, seconds)
         else:
-            differing[each] = where
+            differing[each] = f"{where:.{LONGEST_DIFFERENCE}}"
     return differing
 
 

@@ -117,7 +117,7 @@ def join_or_lead(own: Flight, names: Iterable[FlightName]) -> dict[FlightName, F
     """Let a flight lead those of these names that have no leader; return the flights of the others, by name."""
     others: dict[FlightName, Flight] = {}
     with _lock:
-        for name in names:
+        for name in dict.fromkeys(names):  # two ids may have one entry: a leader must not wait for itself
             flight = _flights.get(name) or _flight_that_creates_tokens(name)
             # One that has its results is as good as gone: who joined it would get, again and again, what it can't use.
             if flight is None or flight.promise.is_kept or name in flight.started_without_stamp:

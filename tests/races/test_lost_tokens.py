@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.core.cache import caches
+from pytest_django import Settings
 
 from cachedeco import MISSING
 from tests.support.backends import Recording
@@ -89,8 +90,11 @@ def test_eviction_between_any_two_commands_of_a_call_is_only_a_miss(
     assert ("old", "new", "new") == (first, read(1), read(1))
 
 
-def test_token_minted_by_two_readers_at_once_serves_no_old_value(source: Source, read: Reader) -> None:
+def test_token_minted_by_two_readers_at_once_serves_no_old_value(
+    source: Source, read: Reader, settings: Settings
+) -> None:
     """Of two cold readers, one that read before a write and one after it, only the later one's entry can live."""
+    settings.CACHEDECO = {"WAIT": 0.3}  # for which the later one waits for the lease of the other
     source.gate.shut()
     with started(lambda: read(1)) as slow:
         source.gate.wait_reached()

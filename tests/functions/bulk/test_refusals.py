@@ -252,3 +252,14 @@ def test_name_of_the_ids_is_refused_where_one_id_is_meant(options: dict[str, Any
     """`{ids}` can't be read as all of them: the error at decoration says what one of them is called."""
     with pytest.raises(TypeError, match=r"ids.*; it has each, lang, where 'each' is one id of 'ids'"):
         cached_query_many(over="ids", name="bulk.refused.ids", **options)(lambda ids, lang="en": (ids, lang))
+
+
+def test_error_of_the_users_key_is_raised_as_it_is() -> None:
+    """It is no argument without a key: what the callable says of one id is for the caller to read."""
+
+    @cached_query_many(over="ids", key=lambda each: int(each))  # noqa: PLW0108 -- it names the parameter
+    def many(ids: list[str]) -> dict[str, str]:
+        return dict.fromkeys(ids, "row")
+
+    with pytest.raises(ValueError, match="invalid literal for int"):
+        many(["7", "x"])

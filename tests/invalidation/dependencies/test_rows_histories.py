@@ -8,10 +8,11 @@ from cachedeco import MISSING, cached_query, rows
 from tests.models import Squad
 from tests.support.engines import Engine
 from tests.support.parts import WRITES, PartsWorld, Write
+from tests.support.selection import of_length
 
 
 @pytest.mark.django_db
-@settings(max_examples=40)
+@settings(max_examples=of_length(20, soak=200))
 @given(st.lists(WRITES, min_size=1, max_size=8))
 def test_no_history_leaves_a_part_stale_or_ends_one_without_need(history: list[Write]) -> None:
     """Each stored part is as in the database; saves, inserts and deletes end the parts of their rows alone."""
@@ -21,7 +22,7 @@ def test_no_history_leaves_a_part_stale_or_ends_one_without_need(history: list[W
         world.run(write)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=of_length(10, soak=100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(WRITES, min_size=1, max_size=6))
 def test_no_history_does_so_on_any_kind_of_database(engine: Engine, history: list[Write]) -> None:
     """Each kind has its own texts, types of parameters, and ways to return a new primary key."""

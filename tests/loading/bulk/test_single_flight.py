@@ -225,9 +225,10 @@ def str_of(each: object) -> str:
     return str(each)
 
 
-def test_two_ids_of_one_entry_do_not_wait_for_each_other(table: Table) -> None:
-    """Ids that the key does not tell apart are computed together, by one who leads them both."""
+def test_two_ids_of_one_entry_do_not_wait_for_each_other(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids that the key does not tell apart are computed together, by one who leads them both and waits for nobody."""
     many = table.over(lambda ids: dict.fromkeys(ids, "row"), key=str_of)
+    monkeypatch.setattr(single_flight, "Wait", lambda *_: pytest.fail("It waits for itself."))
 
     with capture_events(many) as events:
         found = many([1, "1"])
