@@ -2,6 +2,7 @@
 
 import sys
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,12 @@ WAITS = {"connect_timeout": 0.5, "timeout": 0.5}
 SOCKET_WAITS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
 ONE = "127.0.0.1:11211"
 URL = "redis://127.0.0.1:6379/0"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a directory of the test's own: a file-based cache that is opened makes its directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 @cached_query(name="tests.checks_caches.used")

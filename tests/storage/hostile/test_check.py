@@ -1,5 +1,6 @@
 """A system check tells where signatures are looked at too late."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,12 @@ MEMCACHED = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", 
 REDIS = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379"}
 FILE = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": "nowhere"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a directory of the test's own: a file-based cache that is opened makes its directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 class OurSerializer(SignedSerializer):
