@@ -1,13 +1,13 @@
 """Methods of a Django cache that are the same in all our backends."""
 
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from cachedeco.backends.server import UnreachableError
+from cachedeco.backends.writes import FailedKeys
 
 Timeout = Any  # seconds, None for ever, or DEFAULT_TIMEOUT, which is Django's sentinel
 
@@ -32,10 +32,22 @@ def _async_twin(name: str) -> Callable[..., Any]:
 class CommonMethods(BaseCache):
     """Of a backend whose reads from an unreachable server are misses, and whose writes to it raise."""
 
-    @abstractmethod
-    def read_or_raise(self, operation: str, key: str, default: Any, version: int | None) -> Any:
-        """Return a value; raise if the server is unreachable, for operations that report a miss."""
-        ...
+    _cache: Any  #: the client, with the methods `store_many()`, `get_or_raise()` and `prune()`
+
+    def set_many(
+        self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> list[str]:
+        """Store values; return the keys that a server refused, and the keys of unreachable servers."""
+        keys = {self.make_and_validate_key(key, version=version): key for key in data}
+        values = {made: data[key] for made, key in keys.items()}
+        failed = self._cache.store_many(values, self.get_backend_timeout(timeout))
+        given = FailedKeys(keys[made] for made in failed)
+        given.error = failed.error
+        return given
+
+    def close(self, **_: Any) -> None:
+        """Keep the connections for the next request; close those that have been idle for too long."""
+        self._cache.prune()
 
     def get_or_set(self, key: str, default: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> Any:
         """
@@ -64,7 +76,8 @@ class CommonMethods(BaseCache):
             UnreachableError: The server is unreachable, so it is unknown whether there is one.
         """
         version = self.version if version is None else version
-        value = self.read_or_raise("incr_version", key, _MISSING, version)
+        made = self.make_and_validate_key(key, version=version)
+        value = self._cache.get_or_raise("incr_version", made, _MISSING)
         if value is _MISSING:
             msg = f"Key {key!r} not found"
             raise ValueError(msg)

@@ -5,7 +5,7 @@ from typing import Final
 
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
-from cachedeco.backends.server import UnreachableError, unreachable_text
+from cachedeco.backends.server import UnreachableError, unreachable
 
 PRODUCT: Final = "memcached"
 
@@ -66,6 +66,4 @@ def describe_error(error: Exception) -> str:
 def unreachable_error(server: str, operation: str, reason: str, *, waits: bool) -> MemcachedError:
     """Return the exception for a failed command; *reason* and *waits* are its `describe_error()` and `took_time()`."""
     kind = MemcachedTimeoutError if waits else MemcachedConnectionError
-    error = kind(unreachable_text(PRODUCT, server, operation, reason))
-    error.server, error.operation = server, operation
-    return error
+    return unreachable(kind, PRODUCT, server, operation, reason)

@@ -5,7 +5,7 @@ A replacement of Django's `PyMemcacheCache`: it reads the same stored values, an
 are Django's; connections, errors and server selection are ours. docs/memcached.md lists the differences.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pymemcache
@@ -17,7 +17,6 @@ from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, 
 from cachedeco.backends.options import check_servers, resolve_options
 from cachedeco.backends.pool import Item
 from cachedeco.backends.ring import Ring
-from cachedeco.backends.writes import FailedKeys
 from cachedeco.storage.writers import Acknowledged
 
 __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "MemcachedTimeoutError"]
@@ -60,28 +59,9 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
         """Return the timeout as memcached takes it, limited to the year 2038."""
         return max(ALREADY_OVER, min(int(super().get_backend_timeout(timeout) or 0), LAST_MOMENT))
 
-    def set_many(
-        self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> list[str]:
-        """Store values; return the keys that a server refused, and the keys of unreachable servers."""
-        keys = {self.make_and_validate_key(key, version=version): key for key in data}
-        values = {made: data[key] for made, key in keys.items()}
-        failed = self._cache.set_multi(values, self.get_backend_timeout(timeout))
-        given = FailedKeys(keys[made] for made in failed)
-        given.error = failed.error
-        return given
-
-    def read_or_raise(self, operation: str, key: str, default: Any, version: int | None) -> Any:
-        """Return a value; raise if the server is unreachable, for operations that report a miss."""
-        return self._cache.get_or_raise(operation, self.make_and_validate_key(key, version=version), default)
-
     def raw_client(self) -> "RawClient | None":
         """Return direct access to bytes for cachedeco; None if an option changes what is stored for them."""
         return RawClient(self) if self._cache.stores_bytes_unchanged else None
-
-    def close(self, **_: Any) -> None:
-        """Keep the connections for the next request; close those that have been idle for too long."""
-        self._cache.prune()
 
 
 class RawClient:

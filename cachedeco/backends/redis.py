@@ -5,19 +5,17 @@ A replacement of Django's `RedisCache`: it reads the same stored values, and tak
 Django's; connections, errors and Sentinel are ours. docs/redis.md lists the differences.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.functional import cached_property
 
-from cachedeco.backends.common import CommonMethods, Timeout
+from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
 from cachedeco.backends.redis_options import resolve_options
-from cachedeco.backends.writes import FailedKeys
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_reader
 from cachedeco.storage.writers import Acknowledged, Item, RedisWriter
@@ -53,28 +51,9 @@ class RedisCache(CommonMethods, DjangoRedisCache):
     def _cache(self) -> RedisClient:
         return RedisClient([each.strip() for each in self._servers] or [""], self._resolved)
 
-    def set_many(
-        self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> list[str]:
-        """Store values; return the keys that the server refused, or all if it is unreachable."""
-        keys = {self.make_and_validate_key(key, version=version): key for key in data}
-        values = {made: data[key] for made, key in keys.items()}
-        failed = self._cache.store_many(values, self.get_backend_timeout(timeout))
-        given = FailedKeys(keys[made] for made in failed)
-        given.error = failed.error
-        return given
-
-    def read_or_raise(self, operation: str, key: str, default: Any, version: int | None) -> Any:
-        """Return a value; raise if the server is unreachable, for operations that report a miss."""
-        return self._cache.get_or_raise(operation, self.make_and_validate_key(key, version=version), default)
-
     def raw_client(self) -> "RawClient":
         """Return direct access to bytes for cachedeco."""
         return RawClient(self._cache)
-
-    def close(self, **_: Any) -> None:
-        """Keep the connections for the next request; close those that have been idle for too long."""
-        self._cache.prune()
 
 
 class RawClient(RedisWriter):

@@ -6,7 +6,7 @@ from typing import Final
 
 import redis.exceptions
 
-from cachedeco.backends.server import UnreachableError, unreachable_text
+from cachedeco.backends.server import UnreachableError, unreachable
 
 PRODUCT: Final = "Redis"
 
@@ -65,9 +65,7 @@ def describe_error(error: Exception) -> str:
 def unreachable_error(server: str, operation: str, reason: str, *, waits: bool) -> RedisCacheError:
     """Return the exception for a failed command; *reason* and *waits* are its `describe_error()` and `took_time()`."""
     kind = RedisCacheTimeoutError if waits else RedisCacheConnectionError
-    error = kind(unreachable_text(PRODUCT, server, operation, reason))
-    error.server, error.operation = server, operation
-    return error
+    return unreachable(kind, PRODUCT, server, operation, reason)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

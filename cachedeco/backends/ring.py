@@ -154,7 +154,7 @@ class Ring:
         """Subtract from a number, down to 0, and return the difference; None if there is no number."""
         return self._write("decr", self._server_of(key), lambda one: one.decr(key, delta), lost=None)
 
-    def set_multi(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
+    def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
         items = [Item(key, self._dump(key, value), expire) for key, value in values.items()]
         results = self.store_each("set", "set_many", items)

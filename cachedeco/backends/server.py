@@ -46,6 +46,9 @@ class UnreachableError(OSError):
     operation: str = ""  #: `"set"`, `"delete_many"` ...
 
 
+Unreachable = TypeVar("Unreachable", bound=UnreachableError)
+
+
 class Failures(Protocol):
     """What the errors of one client library mean: a module of this package."""
 
@@ -120,11 +123,13 @@ class Outage:
         return "try" if writes and not self.waits else None
 
 
-def unreachable_text(product: str, server: str, operation: str, reason: str) -> str:
-    """Return the text of an exception for a failed command."""
-    return (
+def unreachable(kind: type[Unreachable], product: str, server: str, operation: str, reason: str) -> Unreachable:
+    """Return the exception of a kind for a failed command."""
+    error = kind(
         f"{operation} failed, as {product} server {server} is out of reach ({reason}). Start it, or repair the network."
     )
+    error.server, error.operation = server, operation
+    return error
 
 
 class Server:
