@@ -88,9 +88,7 @@ def bypasses(spec: FunctionSpec, error: Exception, args: Args, kwargs: Kwargs) -
     if resolved.settings.KEY_ERRORS == "raise" or not spec.accepts(args, kwargs):
         return False
     # The text of KeyPlan.explain() has no argument in it, and another one may have: a log must not show it.
-    is_ours = error.__suppress_context__ and isinstance(
-        error.__context__, KeyTypeError | PartTypeError | UnsavedRowError
-    )
+    is_ours = error.__suppress_context__ and isinstance(error.__context__, EXPLAINED)
     why = str(error) if is_ours else f"{type(error).__name__}."
     resolved.policy.emit("error", "", reason=f"{NO_KEY}: {why}", error=error)
     return True

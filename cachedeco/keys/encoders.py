@@ -32,7 +32,6 @@ from urllib.parse import quote
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Manager, Model, QuerySet
-from django.http import HttpRequest
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, Promise, empty
 from django.utils.functional import cached_property as django_cached_property
@@ -484,7 +483,6 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
     MultiValueDict: _multi_value_dict,
     (QuerySet, Manager): _query,
-    HttpRequest: _request,
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): refuse_function,
 }
 

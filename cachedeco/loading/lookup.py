@@ -110,7 +110,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         if not remembering.usable(memory):
             memory = None
         elif (recalled := memory.recall(policy, keys)) is not None:
-            return _found_again(policy, keys, recalled)
+            return _found_again(keys, recalled, is_plain=not policy.inspects_hits)
     since = memory and epochs.last()  # before the read
     # Nearly always empty without nested calls.
     names = names_to_ask(policy.function, keys[0]) if nested_names.names_by_function else ()
@@ -142,10 +142,10 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     return results[0]
 
 
-def _found_again(policy: CachePolicy, keys: CallKeys, recalled: Recalled) -> Found:
-    """Return what the request's memory has, as a look-up of one call does."""
+def _found_again(keys: CallKeys, recalled: Recalled, *, is_plain: bool) -> Found:
+    """Return what the request's memory has, as a look-up does: of a plain hit without the values that were read."""
     entry_keys, values, entry = recalled
-    return Found(keys, dict(zip(entry_keys, values, strict=True)) if policy.inspects_hits else None, entry_keys, entry)
+    return Found(keys, None if is_plain else dict(zip(entry_keys, values, strict=True)), entry_keys, entry)
 
 
 def _remember(memory: Memory, results: Iterable[Found], since: object) -> None:
@@ -170,9 +170,7 @@ def recall_or_look_up(wanted: Sequence[Wanted]) -> list[Found]:
     _remember(memory, read, since)
     rest = iter(read)
     return [
-        next(rest)
-        if found is None
-        else Found(keys, dict(zip(found.entry_keys, found.values, strict=True)), found.entry_keys, found.entry)
+        next(rest) if found is None else _found_again(keys, found, is_plain=False)
         for (_, keys), found in zip(wanted, recalled, strict=True)
     ]
 

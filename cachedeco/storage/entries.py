@@ -307,15 +307,13 @@ def examine_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, obje
     layout = _layout_of(codec, keys[0], data)
     if layout is None:
         return "unreadable", ""
-    text = data[layout.models_end : layout.names_end].decode(errors="replace")
-    names = text.split("\n") if text else []
-    count = COUNT.unpack_from(data, len(data) - len(codec.serializer.format_id) - COUNT.size)[0]
-    if count != len(keys) - 1 + len(names):
+    tokens, names = _inside(layout, data)
+    if len(tokens) != len(keys) - 1 + len(names):
         return "other dependencies", ""
-    for n, key in enumerate((*keys[1:], *names)):
+    for key, token in zip((*keys[1:], *names), tokens, strict=True):
         if key not in raw:
             return "lost token", key
-        if raw[key] != data[layout.signature_end :][TOKEN_BYTES * n : TOKEN_BYTES * (n + 1)]:
+        if raw[key] != token:
             return "invalidated", key
     models = data[layout.value_end : layout.models_end]
     return ("other models" if models and not are_current(models) else "unreadable"), ""
@@ -331,10 +329,14 @@ class Inside(NamedTuple):
 def tokens_inside(codec: EntryCodec, key: str, data: bytes) -> Inside:
     """Return the stamp of an entry that this process has encoded under a key."""
     layout: Any = _layout_of(codec, key, data)
-    stamp = data[layout.signature_end : -len(codec.serializer.format_id) - COUNT.size - len(key.encode())]
-    text = data[layout.models_end : layout.names_end].decode()
-    tokens = [stamp[start : start + TOKEN_BYTES] for start in range(0, len(stamp), TOKEN_BYTES)]
-    return Inside(tokens, text.split("\n") if text else [])
+    return _inside(layout, data)
+
+
+def _inside(layout: _Layout, data: bytes) -> Inside:
+    """Return what the bytes of an entry say of its tokens; names that are no text are told all the same."""
+    starts = range(layout.signature_end, layout.signature_end + TOKEN_BYTES * layout.tokens, TOKEN_BYTES)
+    text = data[layout.models_end : layout.names_end].decode(errors="replace")
+    return Inside([data[start : start + TOKEN_BYTES] for start in starts], text.split("\n") if text else [])
 
 
 def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:

@@ -88,10 +88,9 @@ def refuse_value(function: str, value: object) -> None:
     Raises:
         TypeError: It must not be stored.
     """
-    kind: type = type(value)  # and not isinstance(): a lazy object names the class of what is in it
-    refusal = _refusal_for(kind)
-    if refusal is not None and refusal.applies(value):
-        msg = f"{function}() returned {_with_article(kind)}, which {refusal.why}"
+    refusal = _refusal_of(value)
+    if refusal is not None:
+        msg = f"{function}() returned {_with_article(type(value))}, which {refusal.why}"
         raise TypeError(msg)
 
 
@@ -102,9 +101,8 @@ def refuse_part(part: object) -> None:
     Raises:
         RefusedValueError: It must not be stored.
     """
-    kind: type = type(part)
-    refusal = _refusal_for(kind)
-    if refusal is not None and refusal.applies(part):
+    refusal = _refusal_of(part)
+    if refusal is not None:
         raise RefusedValueError(part, refusal.why)
 
 
@@ -135,6 +133,11 @@ def is_response(cls: type) -> bool:
 def belongs_to_visitor(cls: type) -> bool:
     """Tell whether objects of a class are of one visitor: views, requests, responses, sessions, cookies."""
     return _refusal_for(cls) in (VIEW, REQUEST, RESPONSE, _OF_ONE_VISITOR)
+
+
+def _refusal_of(value: object) -> Refusal | None:
+    refusal = _refusal_for(type(value))  # and not isinstance(): a lazy object names the class of what is in it
+    return refusal if refusal is not None and refusal.applies(value) else None
 
 
 def _refusal_for(cls: type) -> Refusal | None:
