@@ -23,6 +23,7 @@ from cachedeco.runtime import conf, modes
 from cachedeco.runtime.reprs import shorten
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import Keyspace
+from cachedeco.storage.refusals import path_of
 from cachedeco.storage.store import Store
 
 # An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
@@ -242,7 +243,7 @@ def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind 
     if isinstance(value, date):
         return quote(_text_of_date(value), safe="")
     if not isinstance(value, str | int | UUID):
-        if f"{value.__class__.__module__}.{value.__class__.__qualname__}" == ANONYMOUS:
+        if path_of(value.__class__) == ANONYMOUS:  # of a lazy object that of the user in it
             return field_part(value.pk)  # type: ignore[attr-defined] # None, as that of its template {user.pk}
         raise PartTypeError(value)
     text = str(value)
