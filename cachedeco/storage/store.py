@@ -6,7 +6,7 @@ exception. While the circuit breaker is open nothing is sent, and the method ret
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from os import urandom
@@ -281,7 +281,10 @@ class Store:
 def servers_of(entry: Mapping[str, Any]) -> list[str]:
     """Return the servers that an item of Django's CACHES names, as Django's memcached and Redis backends parse it."""
     location = entry.get("LOCATION", "")
-    return re.split("[;,]", location) if isinstance(location, str) else list(location)
+    if isinstance(location, str):
+        return re.split("[;,]", location)
+    # The folder of a file-based cache may be a Path.
+    return list(location) if isinstance(location, Iterable) else [str(location)]
 
 
 def _whole_item(item: Item) -> tuple[str, bytes, int | None]:

@@ -216,6 +216,11 @@ def test_several_memcached_servers_are_w005(location: object, expected: list[str
     assert expected == found(settings, BACKEND=PYMEMCACHE, LOCATION=location, OPTIONS=WAITS)
 
 
+def test_path_of_a_folder_is_a_location(settings: Any, tmp_path: Path) -> None:
+    """A file-based cache may have a `Path`, such as `BASE_DIR / "cache"`, which is no list of servers."""
+    assert [] == found(settings, BACKEND="django.core.cache.backends.filebased.FileBasedCache", LOCATION=tmp_path)
+
+
 def test_several_servers_of_ours_are_none(settings: Any) -> None:
     """It moves no key, and is what W005 tells to use."""
     location = [ONE, "127.0.0.1:11212"]
