@@ -1,8 +1,9 @@
 """
-Returned rows on SQLite: a statement with RETURNING commits when its rows have been fetched, and not before.
+Returned rows on SQLite: a statement with RETURNING ends when its rows have been fetched, and not before.
 
-So what it writes without a transaction is invalidated only after that: the watcher fetches the rows at once, and the
-cursor gives them from here. Other databases commit before they return a row.
+Until then what it writes without a transaction is not committed, and inside one no savepoint can begin, as the outbox
+needs. So the watcher fetches the rows at once, and the cursor gives them from here; only then is what was written
+invalidated. Other databases end such a statement before they return a row.
 """
 
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ class ReturnedRows:
 
 
 def fetch(connection: BaseDatabaseWrapper, wrapper: Any) -> None:
-    """Fetch the rows that a statement returns which has just run, if only that commits what it has written."""
-    if connection.vendor == "sqlite" and not connection.in_atomic_block and wrapper.description:
+    """Fetch the rows that a statement returns which has just run, if only that ends it."""
+    if connection.vendor == "sqlite" and wrapper.description:
         cursor = wrapper.cursor
         wrapper.cursor = ReturnedRows(wrapper, cursor, wrapper.fetchall())

@@ -14,7 +14,7 @@ from cachedeco import MISSING, Event, Namespace
 from cachedeco.invalidation import retry_queue
 from cachedeco.outbox.models import Row
 from cachedeco.testing import capture_events
-from tests.models import Club
+from tests.models import Club, League
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
 from tests.support.clubs import Undone
 from tests.support.faults import faulty
@@ -160,6 +160,19 @@ def test_insert_in_autocommit_stays_and_is_recorded() -> None:
 
     assert ["new"] == list(Club.objects.using(ALIAS).filter(pk=key).values_list("name", flat=True))
     assert (0, 4) == waiting_and_done()
+
+
+def test_insert_in_a_transaction_is_recorded() -> None:
+    """On SQLite no savepoint can begin while the key of a new row is being returned: it is fetched before."""
+    make_table(League)
+
+    with capture_events() as events, transaction.atomic(using=ALIAS):
+        League.objects.using(ALIAS).create(name="new")
+        League.objects.using(ALIAS).bulk_create([League(name="newer"), League(name="newest")])
+        recorded = [row.key for row in all_rows() if "tests_league" in row.key]
+
+    drop_table(League)
+    assert ([], True) == (errors(events), bool(recorded))
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

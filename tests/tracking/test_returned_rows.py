@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from cachedeco import Event, listening
 from tests.models import Club
@@ -42,6 +42,17 @@ def test_row_is_there_for_others_when_its_table_is_invalidated(write: Any) -> No
         write()
 
     assert [["Judo"]] == seen
+
+
+def test_savepoint_can_begin_before_the_rows_are_read() -> None:
+    """In a transaction, too, the rows are fetched at once: SQLite begins no savepoint while it returns some."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO tests_club (name) VALUES ('A'), ('B') RETURNING name")
+        with transaction.atomic():
+            Club.objects.create(name="C")
+        rows = cursor.fetchall()
+
+    assert ([("A",), ("B",)], 3) == (rows, Club.objects.count())
 
 
 def test_rows_are_given_in_every_way_that_a_cursor_has() -> None:
