@@ -37,7 +37,7 @@ from cachedeco.testing import isolated
 from tests.models import Club, ClubClass
 from tests.support import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/*.md"))]
 REFERENCE = ROOT / "docs" / "reference.md"
 HOW_IT_WORKS = ROOT / "docs" / "how-it-works.md"
 STAMPEDES = ROOT / "docs" / "stampedes.md"
