@@ -21,10 +21,11 @@ MARIADB := tests/invalidation/writes tests/tracking/test_snapshots_on_engines.py
 LEAN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
+DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites python314 clean
+.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites python314 docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +100,10 @@ public-suites: $(LEAN) servers  ## Run suites of public projects with the app, a
 python314: $(DEV)  ## Fetch Python 3.14 for node, and run the tests of keys and decorators on it
 	@scripts/python314.sh $(RUN)
 
+docs: $(DOCS)  ## Build the documentation as a site; each warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
+
 clean:  ## Remove the environments and what the tools have left
 	rm -rf .venv .venv-second .venv-314 .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 
@@ -119,3 +124,8 @@ $(BENCH): pyproject.toml | $(RUN)
 	@echo "== installing cachedeco and what it is compared to into $(VENV)"
 	@$(INSTALL) '.[bench]'
 	@touch $(LEAN) $@
+
+$(DOCS): pyproject.toml | $(RUN)
+	@echo "== installing cachedeco and what builds its documentation into $(VENV)"
+	@$(INSTALL) '.[docs]'
+	@touch $@

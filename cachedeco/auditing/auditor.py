@@ -9,7 +9,7 @@ those of its stamp: the data that the function reads has changed, and the call w
 Why there are no false alarms
     A difference at the first look was written after the entry's computation began to read, so after its stamp was read.
     The invalidation of that write comes later still, and writes a token that is not in the stamp; it has arrived by the
-    second look. The conditions are those of `docs/consistency.md`: each write is followed by an invalidation within
+    second look. The conditions are those of `docs/how-to/auditor.md`: each write is followed by an invalidation within
     `AUDIT_SECONDS`, and the function gives one value for one state of the data.
 
 What does not count

@@ -2,7 +2,7 @@
 The memcached backend: `"BACKEND": "cachedeco.backends.memcached.MemcachedCache"`.
 
 A replacement of Django's `PyMemcacheCache`: it reads the same stored values, and takes the same options. The methods
-are Django's; connections, errors and server selection are ours. docs/memcached.md lists the differences.
+are Django's; connections, errors and server selection are ours. docs/how-to/memcached.md lists the differences.
 """
 
 from collections.abc import Sequence

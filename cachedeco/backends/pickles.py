@@ -20,5 +20,5 @@ class Pickles(PickleSerde):
     def deserialize(self, key: Key, value: bytes, flags: int) -> Any:
         """Return the stored value; an error of unpickling is raised."""
         if flags & FLAG_PICKLE and not flags & _PLAIN:
-            return pickle.loads(value)  # noqa: S301 -- processes that can write to the server are trusted, as docs/memcached.md says
+            return pickle.loads(value)  # noqa: S301 -- processes that can write to the server are trusted, as docs/how-to/memcached.md says
         return python_memcache_deserializer(key, value, flags)  # type: ignore[no-untyped-call]

@@ -2,7 +2,7 @@
 The Redis backend: `"BACKEND": "cachedeco.backends.redis.RedisCache"`.
 
 A replacement of Django's `RedisCache`: it reads the same stored values, and takes the same options. The methods are
-Django's; connections, errors and Sentinel are ours. docs/redis.md lists the differences.
+Django's; connections, errors and Sentinel are ours. docs/how-to/redis.md lists the differences.
 """
 
 from collections.abc import Sequence

@@ -134,7 +134,7 @@ class CacheOptions(TypedDict, total=False):
     """
     The options of both decorators: annotate `**options: Unpack[CacheOptions]` in a decorator of your own.
 
-    A new option is one line below, one entry here, and a row in docs/reference.md.
+    A new option is one line below, one entry here, and a row in docs/reference/options.md.
 
     Args:
         timeout: How long an entry is fresh: seconds, a timedelta, None for ever, or a callable of the value

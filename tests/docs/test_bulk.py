@@ -5,7 +5,7 @@ import inspect
 from cachedeco import cached_query, cached_query_many
 from tests.docs.test_pages import ROOT, tables_under
 
-BULK = ROOT / "docs" / "bulk.md"
+BULK = ROOT / "docs" / "how-to" / "bulk.md"
 
 
 def test_parameters_are_those_of_cached_query_and_over() -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from cachedeco import Namespace, bypass, cached_query, mode
-from tests.docs.test_pages import HOW_IT_WORKS, tables_under
+from tests.docs.test_pages import COSTS, tables_under
 from tests.support.backends import Commands
 
 
@@ -66,7 +66,7 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
     ]
     new_function, new_call, hit, new_namespace, invalidate, invalidated, unwaited_miss, *others = measured
     namespace, peek, refresh, *past = others
-    [table] = tables_under(HOW_IT_WORKS, "What each path costs")
+    [table] = tables_under(COSTS, "What each path costs")
 
     assert [
         hit,

@@ -5,7 +5,7 @@ from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, WITHOUT_EFFEC
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE
 from tests.docs.test_pages import IN_QUOTES, ROOT, headings_of, tables_under, unquoted
 
-PAGE = ROOT / "docs" / "memcached.md"
+PAGE = ROOT / "docs" / "how-to" / "memcached.md"
 
 
 def test_options_table_is_the_options() -> None:

@@ -5,7 +5,7 @@ from cachedeco.backends.redis_options import CONNECTION, OF_DJANGO, OURS, WITHOU
 from cachedeco.backends.redis_pool import ASK_SECONDS
 from tests.docs.test_pages import IN_QUOTES, ROOT, headings_of, tables_under, unquoted
 
-PAGE = ROOT / "docs" / "redis.md"
+PAGE = ROOT / "docs" / "how-to" / "redis.md"
 
 
 def test_options_table_is_the_options() -> None:

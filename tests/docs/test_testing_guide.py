@@ -13,7 +13,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
-GUIDE = ROOT / "docs" / "testing.md"
+GUIDE = ROOT / "docs" / "how-to" / "testing.md"
 MODELS = "from tests.models import Club, ClubClass\n\n"
 BLOCK = re.compile(r"^```python\n(?!>>>)(.*?)^```$", re.MULTILINE | re.DOTALL)
 

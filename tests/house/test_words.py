@@ -41,7 +41,7 @@ TERMS = [
     "TTL",
 ]
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # The packages and the modules at the top.
 PARTS = sorted(
     path.parent.name if path.parent != PACKAGE else path.name

@@ -1,0 +1,46 @@
+"""What the site of the documentation needs beside docs/: hooks that mkdocs calls, as mkdocs.yml says."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+# Pages that are made from files of the project.
+GENERATED = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "security.md": "SECURITY.md"}
+
+LINK = re.compile(r"\]\((?!https?://|#)([^)\s]+)\)")
+# What the tests run, and readers don't see.
+HIDDEN = re.compile(r"^ *<!-- (?:setup|check):\n.*?-->\n+", re.MULTILINE | re.DOTALL)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are no files of docs/."""
+    for page, source in GENERATED.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
+    """Leave out what readers don't see, and let each link lead to a page, or to the file in the repository."""
+    name = page.file.src_uri
+    here = ROOT / GENERATED[name] if name in GENERATED else ROOT / "docs" / name
+    return LINK.sub(lambda match: f"]({_followed(match[1], here, name)})", HIDDEN.sub("", markdown))
+
+
+def _followed(link: str, here: Path, name: str) -> str:
+    path, mark, anchor = link.partition("#")
+    target = os.path.relpath(os.path.normpath(here.parent / path), ROOT)
+    pages = {source: page for page, source in GENERATED.items()}
+    page = pages.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
+    if page is None:
+        return f"{_source_url()}{target}{mark}{anchor}"
+    return f"{os.path.relpath(page, Path(name).parent)}{mark}{anchor}"
+
+
+def _source_url() -> str:
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    return f"{urls['Source']}blob/main/"

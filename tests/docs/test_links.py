@@ -1,0 +1,76 @@
+"""The links of the documentation, and its table of contents."""
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_pages import DOCS, PAGES, anchor_of, every_page, headings_of
+from tests.support import ROOT
+
+SITE = ROOT / "mkdocs.yml"
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Made from README.md, CHANGELOG.md and SECURITY.md when the site is built.
+GENERATED = {"index.md", "changelog.md", "security.md"}
+
+
+def links_of(page: Path) -> list[str]:
+    """Return the relative links of a page."""
+    return [link for link in LINK.findall(page.read_text()) if not re.match(r"https?://", link)]
+
+
+@cache
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page."""
+    return set(map(anchor_of, headings_of(page)))
+
+
+def fault_of(link: str, page: Path) -> str:
+    """Return what is wrong with a link, and where it may lead instead; nothing if it leads to a file and a heading."""
+    path, _, anchor = link.partition("#")
+    target = Path(os.path.normpath(page.parent / path)) if path else page
+    if not target.exists():
+        problem = "no such file"
+    elif anchor and anchor not in anchors_of(target):
+        problem = "no such heading"
+    else:
+        return ""
+    near = [each for each in PAGES if (anchor in anchors_of(each) if anchor else each.name == target.name)]
+    hints = [os.path.relpath(each, page.parent) + (f"#{anchor}" if anchor else "") for each in near]
+    return f"{link}: {problem}{'; is it ' if hints else ''}{' or '.join(hints)}{'?' if hints else ''}"
+
+
+@every_page
+def test_page_links_lead_somewhere(page: Path) -> None:
+    """Every relative link leads to a file that is there, and its anchor to a heading."""
+    assert [] == [fault for link in links_of(page) if (fault := fault_of(link, page))]
+
+
+def test_links_are_found() -> None:
+    """The links of README are seen by the test of links: one that finds none would pass."""
+    assert {"docs/migrating.md", "docs/tutorial.md", "docs/caveats.md"} <= set(links_of(ROOT / "README.md"))
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("caveats.md", ""),
+        ("caveats.md#caveats", ""),
+        ("settings.md#settings", "settings.md#settings: no such file; is it reference/settings.md#settings?"),
+        ("caveats.md#modes", "caveats.md#modes: no such heading; is it reference/settings.md#modes?"),
+        ("nowhere.md", "nowhere.md: no such file"),
+    ],
+)
+def test_wrong_link_is_told_where_it_may_lead(link: str, expected: str) -> None:
+    """A link to a page or heading that has moved is answered by its new place."""
+    assert expected == fault_of(link, DOCS / "tutorial.md")
+
+
+def test_site_names_every_page_once() -> None:
+    """Each page of docs/ is in the `nav` of mkdocs.yml: add a new one there, where a reader would look for it."""
+    [contents] = re.findall(r"^nav:\n((?: .*\n|\n)+)", SITE.read_text(), re.MULTILINE)
+    pages = re.findall(r"[\w/-]+\.md$", contents, re.MULTILINE)
+
+    assert sorted({*GENERATED, *(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))}) == sorted(pages)
