@@ -44,12 +44,12 @@ class Environment(NamedTuple):
 
     python: Path
 
-    def run(self, *arguments: str, cwd: Path, **settings: str) -> str:
+    def run(self, *arguments: str, cwd: Path) -> str:
         """Run its Python without anything of this process; return what it prints, and fail if it fails."""
         done = subprocess.run(
             [self.python, *arguments],
             cwd=cwd,
-            env={"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1", **settings},
+            env={"PATH": os.defpath},
             capture_output=True,
             text=True,
             check=False,
