@@ -102,7 +102,7 @@ python314: $(DEV)  ## Fetch Python 3.14 for node, and run the tests of keys and 
 
 docs: $(DOCS)  ## Build the documentation as a site; each warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
-	@echo "open build/site/index.html"
+	@echo "It is in build/site; to read it: python3 -m http.server --directory build/site"
 
 clean:  ## Remove the environments and what the tools have left
 	rm -rf .venv .venv-second .venv-314 .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +16,10 @@ GENERATED = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "security.
 LINK = re.compile(r"\]\((?!https?://|#)([^)\s]+)\)")
 # What the tests run, and readers don't see.
 HIDDEN = re.compile(r"^ *<!-- (?:setup|check):\n.*?-->\n+", re.MULTILINE | re.DOTALL)
+
+
+# What a browser loads by itself.
+LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*? (?:src|href)=[\"']?(https?://[^\"' >]+)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -27,8 +32,18 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     """Leave out what readers don't see, and let each link lead to a page, or to the file in the repository."""
     name = page.file.src_uri
+    if name == "index.md":
+        page.meta["hide"] = ["navigation"]  # it has no pages beside it
     here = ROOT / GENERATED[name] if name in GENERATED else ROOT / "docs" / name
     return LINK.sub(lambda match: f"]({_followed(match[1], here, name)})", HIDDEN.sub("", markdown))
+
+
+def on_post_page(output: str, page: Any, **_: object) -> str:
+    """Refuse a page that loads something from another host."""
+    for match in LOADED.finditer(output):
+        msg = f"{page.file.src_uri} loads {match[1]}; the site loads nothing from other hosts."
+        raise PluginError(msg)
+    return output
 
 
 def _followed(link: str, here: Path, name: str) -> str:

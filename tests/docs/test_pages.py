@@ -151,6 +151,9 @@ def test_page_has_no_code_that_is_not_run(page: Path) -> None:
     """Every fence is of a kind that is run, or shows a terminal or a diagram; every comment is run."""
     text = page.read_text()
     opened = [match[1] for match in map(FENCE.match, text.splitlines()) if match][::2]
+    assert re.findall(r"^( +)```", text, re.MULTILINE).count(" " * 4) == len(
+        re.findall(r"^ +```", text, re.MULTILINE)
+    ), "in a list, code is indented by four spaces: with less it ends the list on the site"
     run_blocks = [match["kind"] for match in BLOCK.finditer(text)]
 
     if page == TUTORIAL:
