@@ -26,10 +26,10 @@ _BEFORE_KEY: Final = b"\r\nVALUE "
 _AFTER_KEY: Final = b" 0 %d\r\n" % _TOKEN_BYTES
 _BETWEEN_KEYS: Final = _AFTER_KEY + b"\0" + _BEFORE_KEY
 _BEFORE_SIZE: Final = -len(b"16\r\n")
-# Of the reply of a hit: what is in the line of a key beside it and its size, and what is between two keys of tokens.
-_AROUND_KEY: Final = len(b"VALUE  0 ")
+# Of the reply of a hit: what is between two keys of tokens, and behind the last one; a token stands for each `%b`.
 _TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
 _TOKEN_AND_END: Final = b" 0 16\r\n%b\r\nEND\r\n"
+_TOKEN_IS_LONGER: Final = _TOKEN_BYTES - len(b"%b")
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 _FEW: Final = 2**16
 _MANY: Final = 2**20
@@ -71,17 +71,16 @@ def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
     whole rest of the reply at once. Where they are others it is no hit, and the reply is cut key by key.
     """
     first, _, rest = text.partition(b" ")
+    count = rest.count(b" ") + 1
+    escaped = rest.replace(b"%", b"%%")
+    tail = _BEFORE_KEY + escaped.replace(b" ", _TOKEN_BETWEEN_KEYS) + _TOKEN_AND_END
+    end = len(data) - len(tail) + len(escaped) - len(rest) - _TOKEN_IS_LONGER * count
     try:
         begin = data.index(b"\r\n") + 2
-        end = begin + int(data[len(first) + _AROUND_KEY : begin - 2])
-        count = rest.count(b" ") + 1
         tokens = _tokens_at(count)(data, data.rindex(first, begin, end) - _TOKEN_BYTES * count)
-    except (ValueError, error):  # no size, no entry, or no place for a stamp
+    except (ValueError, error):  # no entry, or no place for a stamp
         return None
-    if b"%" in rest:
-        rest = rest.replace(b"%", b"%%")
-    tail = _BEFORE_KEY + rest.replace(b" ", _TOKEN_BETWEEN_KEYS) + _TOKEN_AND_END
-    if data[end:] != tail % tokens or not data.startswith(b"VALUE %b 0 " % first):
+    if data[end:] != tail % tokens or data[:begin] != b"VALUE %b 0 %d\r\n" % (first, end - begin):
         return None
     return [data[begin:end], *tokens]
 

@@ -2,7 +2,13 @@
 
 import asyncio
 import select
+import socket
+import struct
 from collections.abc import Iterator
+from contextlib import closing
+from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from django.core.cache import cache as default_cache
@@ -61,6 +67,44 @@ def connected(pool: Pool) -> Connection:
     connection = pool.connection()
     connection.version()
     return connection
+
+
+# --- waiting ---
+
+
+class GreenSocket:
+    """A socket that is none to the operating system, as one of gevent."""
+
+    def __init__(self, *args: Any) -> None:
+        """Make the real one."""
+        self._real = socket.socket(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        """Do as the real one."""
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.5, (0, 500_000)), (2, (2, 0)), (1e-9, (0, 1))])
+def test_kernel_keeps_the_timeout(memcached_server: Memcached, seconds: float, kept: tuple[int, int]) -> None:
+    """A hit does not poll its socket before it sends and receives; no timeout is rounded to none."""
+    connection = connected(Pool((HOST, memcached_server.port), {"timeout": seconds}, 1, 1))
+    sock: Any = connection.sock
+
+    with closing(connection):
+        found = [struct.unpack("ll", sock.getsockopt(SOL_SOCKET, each, 16)) for each in (SO_RCVTIMEO, SO_SNDTIMEO)]
+        assert sock.gettimeout() is None
+
+    # The kernel rounds up to a tick of its clock.
+    assert all((kept[0], kept[1]) <= each <= (kept[0], kept[1] + 10_000) for each in found)
+
+
+def test_python_keeps_the_timeout_of_other_sockets(memcached_server: Memcached) -> None:
+    """A socket that is not the operating system's own, as gevent's, would wait for ever."""
+    green = SimpleNamespace(**{**vars(socket), "socket": GreenSocket})
+    connection = connected(Pool((HOST, memcached_server.port), {"timeout": 0.5, "socket_module": green}, 1, 1))
+
+    with closing(connection):
+        assert 0.5 == cast("socket.socket", connection.sock).gettimeout()
 
 
 # --- kept ---
