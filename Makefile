@@ -112,7 +112,7 @@ $(RUN):
 
 $(LEAN): pyproject.toml | $(RUN)
 	@echo "== installing cachedeco into $(VENV)"
-	@$(INSTALL) '.[memcached,redis]'  # so that CACHE_URL works
+	@$(INSTALL) '.[memcached,redis,debug-toolbar]'  # so that CACHE_URL works, and the site shows the panel
 	@touch $@
 
 $(DEV): pyproject.toml | $(RUN)
@@ -122,7 +122,7 @@ $(DEV): pyproject.toml | $(RUN)
 
 $(BENCH): pyproject.toml | $(RUN)
 	@echo "== installing cachedeco and what it is compared to into $(VENV)"
-	@$(INSTALL) '.[bench]'
+	@$(INSTALL) '.[bench,debug-toolbar]'
 	@touch $(LEAN) $@
 
 $(DOCS): pyproject.toml | $(RUN)

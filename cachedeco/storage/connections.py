@@ -8,6 +8,7 @@ time, so its object serves all tasks that send their commands by this thread.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -54,6 +55,8 @@ class Connection:
         self.read: Read = reader_of(cache)
         self.writer: Writer = writer_of(cache)
         self.pipelines = not isinstance(self.writer, GeneralWriter)
+        if _observe is not None:
+            _observe(self)
 
 
 def _identity(key: str, *_: object, **__: object) -> str:
@@ -89,6 +92,7 @@ class _Connections(threading.local):
 _connections = _Connections()
 _abandoned: list[_ByAlias] = []
 _isolation: Isolation | None = None
+_observe: Callable[[Connection], None] | None = None
 
 
 def connection(alias: str) -> Connection:
@@ -128,6 +132,19 @@ def isolate(isolation: Isolation | None) -> None:
     global _isolation  # noqa: PLW0603 -- one isolation per process
     _isolation = isolation
     forget_connections()
+
+
+def observe_with(observe: Callable[[Connection], None] | None) -> None:
+    """
+    Call a function with each connection that is opened from now on; None ends this.
+
+    It may put a reader and a writer around those of the connection, to time and to look at what they do: so a hit costs
+    nothing more where nothing observes.
+    """
+    global _observe  # noqa: PLW0603 -- one observer per process
+    if observe is not _observe:
+        _observe = observe
+        forget_connections()
 
 
 def is_isolated() -> bool:

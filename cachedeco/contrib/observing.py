@@ -1,0 +1,95 @@
+"""
+Observe the commands to caches: what the last read and the last write of this context were, and how long they took.
+
+An event is made after the fact, in the context in which its command was sent. So a hook that wants to know when a
+look-up began, or how large an entry is, finds it here. Nothing is observed until `observe()` is called.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from time import time_ns
+
+from cachedeco.storage import connections
+from cachedeco.storage.connections import Connection
+from cachedeco.storage.readers import Read
+from cachedeco.storage.writers import Acknowledged, Item, Writer
+
+
+class Command:
+    """One command to a cache. It is made for each read, and so does no more than it must."""
+
+    __slots__ = ("_by_key", "_keys", "_told", "_values", "began", "ended")
+
+    def __init__(self, began: int, ended: int, keys: Sequence[str], values: Sequence[bytes | None]) -> None:
+        """Keep when it began and ended, in nanoseconds since the epoch, and what was read or written."""
+        self.began = began
+        self.ended = ended
+        self._keys = keys
+        self._values = values
+        self._by_key: Mapping[str, bytes | None] | None = None
+        self._told: set[tuple[str, str]] = set()
+
+    @property
+    def values(self) -> Mapping[str, bytes | None]:
+        """What was read or written, by whole key."""
+        if self._by_key is None:
+            self._by_key = dict(zip(self._keys, self._values, strict=True))
+        return self._by_key
+
+    def is_first(self, kind: str, function: str) -> bool:
+        """Tell whether this is the first event of its kind and function about the command; many ids have many."""
+        if (kind, function) in self._told:
+            return False
+        self._told.add((kind, function))
+        return True
+
+
+last_read: ContextVar[Command | None] = ContextVar("last_read", default=None)
+last_write: ContextVar[Command | None] = ContextVar("last_write", default=None)
+
+
+def observe() -> None:
+    """Observe the commands of all connections from now on."""
+    connections.observe_with(_observe_connection)
+
+
+def read_of(key: str) -> Command | None:
+    """Return the last read of this context if it asked for this key."""
+    command = last_read.get()
+    return command if command is not None and key in command.values else None
+
+
+def write_of(key: str) -> Command | None:
+    """Return the last write of this context if it sent this key."""
+    command = last_write.get()
+    return command if command is not None and key in command.values else None
+
+
+def _observe_connection(connection: Connection) -> None:
+    connection.read = _observed_read(connection.read)
+    connection.writer = _ObservedWriter(connection.writer)
+
+
+def _observed_read(read: Read) -> Read:
+    def observed(keys: Sequence[str]) -> list[bytes | None]:
+        began = time_ns()
+        values = read(keys)
+        last_read.set(Command(began, time_ns(), keys, values))
+        return values
+
+    return observed
+
+
+class _ObservedWriter:
+    """A writer that tells what was stored."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._set_each = writer.set_each
+        self.add_each = writer.add_each  # of tokens and leases
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `Writer`."""
+        began = time_ns()
+        acknowledged = self._set_each(items)
+        last_write.set(Command(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))
+        return acknowledged
