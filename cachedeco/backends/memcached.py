@@ -72,6 +72,9 @@ class RawClient:
         self._ring = cache._cache  # noqa: SLF001 -- ours
         self._expiry = cache.get_backend_timeout
         self.read = self._ring.read_each
+        #: Whether `aread()` and its like can be used: event loops can have connections of their own.
+        self.natively_async = self._ring.natively_async
+        self.aread = self._ring.aread_each
 
     def add_each(self, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""

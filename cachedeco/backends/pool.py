@@ -8,12 +8,11 @@ Thread-safe without a lock, since pushing and popping a deque are atomic; so a f
 """
 
 import _socket
-import select
 import struct
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from socket import SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
+from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from time import monotonic
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
@@ -22,8 +21,11 @@ from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.backends import errors
-from cachedeco.backends.server import CLOSE_AT_ONCE, Command, Failures
-from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
+from cachedeco.backends.loops import Loops
+from cachedeco.backends.memcached_async import way_to
+from cachedeco.backends.server import Command, Failures
+from cachedeco.backends.sockets import is_readable, send_nothing_after_close
+from cachedeco.storage.memcached_replies import RaiseErrors, Stored, read_bytes, read_values
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
@@ -59,17 +61,12 @@ class _IdentitySerde:
 
 
 class Connection(Client):
-    """
-    One connection, which opens itself at the first command.
-
-    Closing it discards unsent bytes. Otherwise the kernel would go on sending them for minutes: a write that has failed
-    would arrive when the network works again, and overwrite a later one.
-    """
+    """One connection, which opens itself at the first command."""
 
     def _connect(self) -> None:
         super()._connect()
         sock = cast("socket", self.sock)
-        sock.setsockopt(SOL_SOCKET, SO_LINGER, CLOSE_AT_ONCE)
+        send_nothing_after_close(sock)
         if self.timeout is not None and kernel_can_wait(sock):
             let_kernel_wait(sock, self.timeout)
 
@@ -126,6 +123,10 @@ class Connection(Client):
             super()._raise_errors(line, name)
 
 
+#: Raises the exception for a line that reports an error; gets the line and the command's name.
+raise_errors: Final[RaiseErrors] = Connection("")._raise_errors  # noqa: SLF001 -- of pymemcache, which asks no connection
+
+
 class Pool:
     """The idle connections to one server. Thread-safe."""
 
@@ -149,6 +150,8 @@ class Pool:
         self._most = most
         self._seconds = seconds or float("inf")
         self._idle: deque[tuple[Connection, float]] = deque()
+        way = way_to(server, options, self._seconds)
+        self.loops = way and Loops(way)
 
     def run(self, command: Command[T], *, writes: bool) -> T:
         """
@@ -221,6 +224,8 @@ class Pool:
 
         Safe in a forked child: closing a socket there sends nothing to the server, and leaves the parent's open.
         """
+        if self.loops is not None:
+            self.loops.clear()
         while self._idle:
             self._idle.pop()[0].close()
 
@@ -242,17 +247,3 @@ def let_kernel_wait(sock: socket, seconds: float) -> None:
     sock.settimeout(None)
     sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, interval)
     sock.setsockopt(SOL_SOCKET, SO_SNDTIMEO, interval)
-
-
-def is_readable(sock: socket) -> bool:
-    """
-    Tell whether an idle connection has bytes to read, or was closed by the server.
-
-    A restarted server has closed its connections by now, so no command has to be sent, perhaps twice, to find out. The
-    rest of an old answer is detected as well.
-    """
-    if not hasattr(select, "poll"):  # on Windows
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import redis.exceptions
 
 from cachedeco.backends import redis_errors
+from cachedeco.backends.loops import Loops
 from cachedeco.backends.server import Failures
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.redis_connections import RedisConnections, answer_of, ask
@@ -20,6 +21,7 @@ class RedisPool(RedisConnections):
     """The connections to one server, for `Server`. Thread-safe."""
 
     failures: ClassVar[Failures] = redis_errors
+    loops: Loops | None = None
 
 
 class Primary(NamedTuple):

@@ -7,7 +7,6 @@ opens a connection.
 
 from collections.abc import Mapping
 from functools import partial
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +18,8 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
 from cachedeco.backends.redis_pool import RedisPool, SentinelPool, refuse_replica
-from cachedeco.backends.server import CLOSE_AT_ONCE, Server, kept_server
+from cachedeco.backends.server import Server, kept_server
+from cachedeco.backends.sockets import send_nothing_after_close
 
 
 class Client(redis.Redis):
@@ -105,13 +105,8 @@ def _pool(pool_class: Any, location: str, arguments: Mapping[str, Any], *, is_pr
 
 
 def _begin(connect: Any, is_primary: bool, connection: Any) -> None:  # noqa: FBT001 -- called with the connection
-    """
-    Begin a connection: what redis-py calls when the socket is connected.
-
-    Closing it discards unsent bytes. Otherwise the kernel would go on sending them for minutes: a write that has failed
-    would arrive when the network works again, and overwrite a later one.
-    """
-    connection._sock.setsockopt(SOL_SOCKET, SO_LINGER, CLOSE_AT_ONCE)  # noqa: SLF001 -- redis-py has no other way
+    """Begin a connection: what redis-py calls when the socket is connected."""
+    send_nothing_after_close(connection._sock)  # noqa: SLF001 -- redis-py has no other way
     if connect is None:
         connection.on_connect()
     else:

@@ -18,9 +18,11 @@ from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.errors import PRODUCT, MemcachedError
+from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.memcached_async import ReadBytes
 from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
-from cachedeco.backends.pool import Connection, Item, Pool
+from cachedeco.backends.pool import Connection, Item, Pool, raise_errors
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -126,6 +128,17 @@ class Ring:
             found.update(zip(chunk, self._read("get_many", server, command, lost=()), strict=False))
         return [found.get(key) for key in keys]
 
+    async def aread_each(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See `read_each()`."""
+        if self._only:
+            exchange = ReadBytes(" ".join(keys).encode("ascii"), raise_errors)
+            return await self._aread("get_many", self._only, exchange, lost=None) or [None] * len(keys)
+        found: dict[str, bytes | None] = {}
+        for server, chunk in self._group_by_server(keys).items():
+            exchange = ReadBytes(" ".join(chunk).encode("ascii"), raise_errors)
+            found.update(zip(chunk, await self._aread("get_many", server, exchange, lost=[]), strict=False))
+        return [found.get(key) for key in keys]
+
     # --- writing ---
 
     def set(self, key: str, value: Any, expire: int = 0) -> bool:
@@ -221,6 +234,16 @@ class Ring:
                 return lost
             raise
 
+    async def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
+        try:
+            return await server.arun(operation, exchange, writes=False)
+        except MemcachedError:  # `Server` logs an outage, once
+            return lost
+        except MemcacheClientError:
+            if self._ignore_exc:
+                return lost
+            raise
+
     def _write(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=True)
@@ -254,6 +277,11 @@ class Ring:
             raise errors[0]
 
     # --- values ---
+
+    @property
+    def natively_async(self) -> bool:
+        """Whether event loops can have connections of their own."""
+        return all(server.pool.loops is not None for server in self._servers.values())
 
     @property
     def stores_bytes_unchanged(self) -> bool:

@@ -12,14 +12,14 @@ pause ends.
 
 import atexit
 import logging
-import os
-import struct
 from collections.abc import Callable, Iterable
 from random import uniform
 from threading import RLock
 from time import monotonic
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, cast
 
+from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.loops import Loops
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
 from cachedeco.runtime.interrupts import pass_interrupt
 
@@ -28,8 +28,6 @@ logger = logging.getLogger("cachedeco")
 T = TypeVar("T")
 Command = Callable[[Any], T]  # what is done with a connection
 
-# C's `struct linger`, for SO_LINGER: on close, wait 0 seconds for unsent bytes, and discard them.
-CLOSE_AT_ONCE: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 # Seconds. A server that was slow once is probed soon; one that stays unreachable costs little after a while.
 FIRST_PAUSE: Final = 0.25
 GROWTH: Final = 2
@@ -78,6 +76,7 @@ class Pool(Protocol):
     """The connections to one server."""
 
     failures: ClassVar[Failures]  #: what the errors of its connections mean
+    loops: Loops | None  #: those of event loops; None where these have none of their own
 
     def run(self, command: Command[T], /, *, writes: bool) -> T:
         """Run a command on a connection of its own: a write once, a read again if a kept connection was dead."""
@@ -168,9 +167,7 @@ class Server:
             raise
 
     def _run_in_outage(self, outage: Outage, operation: str, command: Command[T], *, writes: bool, insists: bool) -> T:
-        permission = outage.allows_request(writes=writes) or ("try" if insists else None)
-        if permission is None:
-            raise self._failures.unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
+        permission = self._permission(outage, operation, writes=writes, insists=insists)
         try:
             result = self.pool.run(command, writes=writes)
         except Exception as error:
@@ -190,6 +187,34 @@ class Server:
             raise found.unreachable_error(
                 self.name, operation, found.describe_error(error), waits=found.took_time(error)
             ) from error
+
+    def _permission(self, outage: Outage, operation: str, *, writes: bool, insists: bool) -> Literal["probe", "try"]:
+        permission = outage.allows_request(writes=writes) or ("try" if insists else None)
+        if permission is None:
+            raise self._failures.unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
+        return permission
+
+    async def arun(self, operation: str, exchange: Exchange[T], *, writes: bool, insists: bool = False) -> T:
+        """
+        Send a command on a connection of the running loop, which other tasks use, too; see `run()`.
+
+        Raises:
+            UnreachableError: The server is unreachable, or did not answer.
+        """
+        outage = self._outage
+        permission = None if outage is None else self._permission(outage, operation, writes=writes, insists=insists)
+        try:
+            result = await cast("Loops", self.pool.loops).run(exchange, writes=writes)
+        except Exception as error:
+            pass_interrupt(error)
+            self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")
+            raise
+        finally:
+            if outage is not None and permission == "probe":
+                outage.probed_until = 0.0
+        if outage is not None:
+            self._end_outage(outage)
+        return result
 
     def forget(self) -> None:
         """Close the idle connections, and end the outage."""

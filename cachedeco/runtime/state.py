@@ -241,6 +241,7 @@ PIECES: Final = (
         "auditing.later", "_later", "second looks of sync functions, and the thread that waits", fork=By("begin_anew")
     ),
     Piece("auditing.later", "_tasks", "second looks of async functions", fork=By("begin_anew")),
+    Piece("backends.loops", "_process", "tells a forked child's connections from its parent's", fork=Renewed(object)),
     Piece(
         "backends.server",
         "_servers",

@@ -6,10 +6,10 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct, error
-from typing import Final
+from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
@@ -19,7 +19,8 @@ Stored = tuple[bytes, int]  # a serialized value, and its flags
 _FIRST_HEADER: Final = re.compile(rb"VALUE ([^ \r]+) (\d+) (\d+)\r\n").match
 _NEXT_HEADER: Final = re.compile(rb"\r\nVALUE ([^ \r]+) (\d+) (\d+)\r\n").match
 _END: Final = b"END\r\n"
-_BEHIND_VALUE: Final = len(b"\r\n" + _END)  # what follows a value at least
+_REPLY_END: Final = b"\r\n" + _END  # behind a value
+_BEHIND_VALUE: Final = len(_REPLY_END)  # what follows a value at least
 # The header of a token, and its end, which is another one for other values.
 _TOKEN_BYTES: Final = 16
 _BEFORE_KEY: Final = b"\r\nVALUE "
@@ -30,12 +31,16 @@ _BEFORE_SIZE: Final = -len(b"16\r\n")
 _TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
 _TOKEN_AND_END: Final = b" 0 16\r\n%b\r\nEND\r\n"
 _TOKEN_IS_LONGER: Final = _TOKEN_BYTES - len(b"%b")
+_AROUND_KEY: Final = len(b"VALUE  0 ")  # what is in the line of a key beside it and its size
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 _FEW: Final = 2**16
 _MANY: Final = 2**20
 
 
+T = TypeVar("T")
 RaiseErrors = Callable[[bytes, bytes], None]
+#: Yields how many bytes it would like to have at most; is sent some, one at least.
+Parser = Generator[int, bytes, T]
 
 
 def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors) -> list[bytes | None]:
@@ -59,7 +64,11 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
     if values is not None:
         return values
     names = text.split(b" ")
-    found = read_values(recv, names, raise_errors, data[2:])
+    return plain_values(read_values(recv, names, raise_errors, data[2:]), names)
+
+
+def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -> list[bytes | None]:
+    """Return the values that were stored without flags, in order, None for others."""
     return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
 
 
@@ -83,6 +92,27 @@ def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
     if data[end:] != tail % tokens or data[:begin] != b"VALUE %b 0 %d\r\n" % (first, end - begin):
         return None
     return [data[begin:end], *tokens]
+
+
+def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None], int] | None:
+    """
+    Return the values in the reply of a hit, and where it ends; None for another reply, or half of one.
+
+    Args:
+        data: What was received, of replies to several commands perhaps.
+
+        text: The keys of the command, separated by spaces.
+
+        at: Where its reply begins.
+    """
+    try:
+        begin = data.index(b"\r\n", at) + 2
+        key = text.partition(b" ")[0]
+        end = data.index(_REPLY_END, begin + int(data[at + len(key) + _AROUND_KEY : begin - 2])) + len(_REPLY_END)
+    except ValueError:
+        return None
+    values = _cut_hit(data[at:end], text)
+    return None if values is None else (values, end)
 
 
 @lru_cache(maxsize=256)
@@ -110,12 +140,12 @@ def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[b
             begin = end + 2
             at = begin + int(data[size_at:end])
             if at > len(data):
-                data = _extend(recv, data, at + _BEHIND_VALUE)
+                data = _receive(_more(data, at + _BEHIND_VALUE), recv)
                 find = data.find
             append(data[begin:at])
         else:
             append(None)
-    return values if data[at:] == b"\r\nEND\r\n" else None, data
+    return values if data[at:] == _REPLY_END else None, data
 
 
 def read_values(
@@ -140,19 +170,28 @@ def read_values(
 
         LookupError: The reply has a value that the command did not name: it is the reply to another command.
     """
+    found, rest = _receive(parse_values(names, raise_errors, data), recv)
+    if rest:
+        raise MemcacheUnknownError(rest[:32])
+    return found
+
+
+def parse_values(
+    names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes = b""
+) -> Parser[tuple[dict[bytes, Stored | None], bytes]]:
+    """Parse a whole reply, as `read_values()` does; return the values by name, and the bytes behind the reply."""
     found: dict[bytes, Stored | None] = dict.fromkeys(names)
     at, header_at, end = 0, _FIRST_HEADER, _END
     while True:
         header = header_at(data, at)
         if header is None:
-            line = data[at:]
-            if line == end:
-                return found
-            line = line.removeprefix(b"\r\n")
+            if data.startswith(end, at):
+                return found, data[at + len(end) :]
+            line = data[at:].removeprefix(b"\r\n")
             if b"\r\n" in line:
                 raise_errors(line.partition(b"\r\n")[0], b"get")
                 raise MemcacheUnknownError(line[:32])
-            data, at = data[at:] + _some(recv, _FEW), 0
+            data, at = data[at:] + (yield _FEW), 0
             continue
         name, flags, length = header.groups()
         if name not in found:
@@ -160,22 +199,29 @@ def read_values(
         begin, size = header.end(), int(length)
         at = begin + size
         if at + _BEHIND_VALUE > len(data):
-            data, begin, at = _extend(recv, data[begin:], size + _BEHIND_VALUE), 0, size
+            data, begin, at = (yield from _more(data[begin:], size + _BEHIND_VALUE)), 0, size
         found[name] = data[begin:at], int(flags)
-        header_at, end = _NEXT_HEADER, b"\r\nEND\r\n"
+        header_at, end = _NEXT_HEADER, _REPLY_END
 
 
-def _extend(recv: Callable[[int], bytes], data: bytes, size: int) -> bytes:
-    """Read until there are at least *size* bytes."""
+def _more(data: bytes, size: int) -> Parser[bytes]:
+    """Go on until there are at least *size* bytes."""
     pieces, missing = [data], size - len(data)
     while missing > 0:
-        pieces.append(_some(recv, min(max(missing, _FEW), _MANY)))
+        pieces.append((yield min(max(missing, _FEW), _MANY)))
         missing -= len(pieces[-1])
     return b"".join(pieces)
 
 
-def _some(recv: Callable[[int], bytes], most: int) -> bytes:
-    data = recv(most)
-    if not data:
-        raise MemcacheUnexpectedCloseError
-    return data
+def _receive(parser: Parser[T], recv: Callable[[int], bytes]) -> T:
+    """Give a parser what it needs from a connection."""
+    try:
+        most = next(parser)
+        while True:
+            data = recv(most)
+            if not data:
+                raise MemcacheUnexpectedCloseError
+            most = parser.send(data)
+    except StopIteration as end:
+        result: T = end.value
+        return result

@@ -14,7 +14,8 @@ from redis.exceptions import ConnectionError as Lost
 
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_servers import RedisServer
-from cachedeco.backends.server import CLOSE_AT_ONCE, forget_servers
+from cachedeco.backends.server import forget_servers
+from cachedeco.backends.sockets import CLOSE_AT_ONCE
 from cachedeco.runtime import state
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of

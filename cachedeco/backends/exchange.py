@@ -1,0 +1,32 @@
+"""`Exchange`: a command of an event loop to a server, and how its answer is read."""
+
+from collections.abc import Generator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+#: Yields how many bytes it would like to have at most; is sent some, one at least.
+Parser = Generator[int, bytes, T]
+
+
+class Exchange(Protocol[Answer_co]):
+    """A command, and how its answer is read."""
+
+    @property
+    def command(self) -> bytes:
+        """The bytes to send."""
+        ...
+
+    def cut(self, data: bytes, at: int, /) -> tuple[Answer_co, int] | None:
+        """Return the answer that begins at an offset, and where it ends; None if it needs the parser."""
+        ...
+
+    def parse(self, data: bytes, /) -> Parser[tuple[Answer_co, bytes]]:
+        """
+        Parse the answer, of which the beginning is given; return it, and the bytes behind it.
+
+        Raises:
+            Exception: This is no answer, or a refusal after which the connection can't be used.
+        """
+        ...

@@ -1,0 +1,234 @@
+"""
+One connection of an event loop to a server: commands of many tasks are pipelined, answers come in their order.
+
+What tasks send in one turn of the loop is written at once. A task that is cancelled leaves its place in the order, so
+that its answer is read, and dropped. One watchdog guards the connection, rather than a timeout each command: while an
+answer is due, the server has to send something within the timeout. Where it does not, or sends what is no answer, the
+connection is closed, and all commands that wait on it fail together.
+"""
+
+from asyncio import AbstractEventLoop, Future, Handle, Protocol, Transport
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from copy import copy
+from functools import partial
+from socket import socket
+from typing import Any, Final, TypeVar, cast
+
+from cachedeco.backends.exchange import Exchange, Parser
+from cachedeco.backends.sockets import is_readable, send_nothing_after_close
+from cachedeco.runtime.interrupts import is_interrupt
+
+T = TypeVar("T")
+
+# Seconds. A loop that was blocked may look at its timers before it looks at its sockets, as uvloop does: the watchdog
+# looks again after the loop has looked at the sockets once.
+GRACE: Final = 0.01
+
+
+Waiting = tuple[Future[Any], Exchange[Any]]
+
+
+class LoopConnection(Protocol):
+    """One connection. To be used on its loop only."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        owner: object,
+        on_close: Callable[["LoopConnection", bool], None],
+        timeout: float | None,
+    ) -> None:
+        """
+        Create a connection that is not open yet; commands wait until it is.
+
+        Args:
+            loop: The running loop.
+
+            owner: What has to live as long as the connection.
+
+            on_close: Called once, when it can't be used any more, with whether commands have failed by that.
+
+            timeout: Seconds for each part of an answer.
+        """
+        self.loop = loop
+        self.owner = owner
+        self.is_open = False
+        self.is_closed = False
+        #: When the server has last sent something, or an answer became due.
+        self.heard_at = 0.0
+        #: Commands whose answer is due, in order.
+        self.waiting: deque[Waiting] = deque()
+        self._on_close = on_close
+        self._timeout = timeout
+        self._queued: list[Waiting] = []  # until it is open
+        self._outgoing: list[bytes] = []
+        self._parser: Parser[tuple[Any, bytes]] | None = None
+        self._transport: Transport | None = None
+        self._watchdog: Handle | None = None
+        self._is_retired = False
+
+    # --- commands ---
+
+    def send(self, exchange: Exchange[T]) -> "Future[T]":
+        """Send a command, behind those that wait; its answer is the result of the future."""
+        future: Future[T] = self.loop.create_future()
+        if self.is_open:
+            self._send((future, exchange))
+        else:
+            self._queued.append((future, exchange))
+        return future
+
+    def greet(self, exchange: Exchange[T]) -> "Future[T]":
+        """Send a command before those that wait until the connection is open."""
+        future: Future[T] = self.loop.create_future()
+        self._send((future, exchange))
+        return future
+
+    def begin(self) -> None:
+        """Send what waits: the connection is open, and the server has been greeted."""
+        if self.is_closed:
+            return
+        self.is_open = True
+        queued, self._queued = self._queued, []
+        for each in queued:
+            # A caller that was cancelled may have done something else since.
+            if not each[0].done():
+                self._send(each)
+        self._close_if_retired()
+
+    def has_unread(self) -> bool:
+        """Tell whether the server has closed an idle connection, or sent what no command has asked for."""
+        return is_readable(self._socket)
+
+    def retire(self) -> None:
+        """Close the connection when no command waits on it any more."""
+        self._is_retired = True
+        self._close_if_retired()
+
+    def close(self, error: Exception | None = None) -> None:
+        """Close the connection at once; the commands that wait on it fail, each by an error of its own."""
+        if self.is_closed:
+            return
+        self.is_closed, self.is_open = True, False
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._parser, self._outgoing = None, []
+        failed = [*self.waiting, *self._queued]
+        self.waiting.clear()
+        self._queued.clear()
+        self._on_close(self, bool(failed))
+        for future, _ in failed:
+            if not future.done():
+                future.set_exception(copy(error) if error else ConnectionAbortedError("the connection was closed"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _send(self, waiting: "Waiting") -> None:
+        if not self.waiting:
+            self.heard_at = self.loop.time()
+            if self._watchdog is None and self._timeout is not None:
+                self._watch(self._timeout)
+        self.waiting.append(waiting)
+        outgoing = self._outgoing
+        if not outgoing:
+            self.loop.call_soon(self._flush)
+        outgoing.append(waiting[1].command)
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if outgoing and self._transport is not None:  # it was not closed since
+            self._transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+
+    def _close_if_retired(self) -> None:
+        if self._is_retired and not self.waiting and not self._queued:
+            self.close()
+
+    # --- what the loop calls ---
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
+        self._transport = transport
+        send_nothing_after_close(self._socket)
+        if self.is_closed:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Give each answer to the task that waits for it."""
+        self.heard_at = self.loop.time()
+        try:
+            self._distribute(data)
+        except Exception as error:
+            if is_interrupt(error):
+                self.close()
+                raise
+            self._fail_first(error)
+        except BaseException:
+            self.close()
+            raise
+        if self._is_retired:
+            self._close_if_retired()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail what waits: the server has closed the connection, or it broke."""
+        self.close(exc if isinstance(exc, OSError) else ConnectionResetError("the server closed the connection"))
+
+    def _distribute(self, data: bytes) -> None:
+        waiting = self.waiting
+        parser, at = self._parser, 0
+        while at < len(data):
+            if not waiting:
+                msg = "the server sent what no command has asked for"
+                raise ConnectionError(msg)
+            future, exchange = waiting[0]
+            cut = exchange.cut(data, at) if parser is None else None
+            if cut is not None:
+                answer, at = cut
+            else:
+                try:
+                    if parser is None:
+                        parser = exchange.parse(data[at:])
+                        next(parser)
+                    else:
+                        parser.send(data)
+                except StopIteration as end:
+                    answer, data = end.value
+                    parser, at = None, 0
+                else:
+                    break
+            waiting.popleft()
+            if not future.done():
+                future.set_result(answer)
+        self._parser = parser
+
+    def _fail_first(self, error: Exception) -> None:
+        """Raise an error where the answer is due, and close the connection: the others wait for answers in vain."""
+        if self.waiting:
+            future, _ = self.waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+        self.close(ConnectionAbortedError("the connection was closed after an answer to another command"))
+
+    # --- the watchdog ---
+
+    def _watch(self, seconds: float) -> None:
+        # In a context of its own: that of the caller, with what it refers to, would live for as long.
+        self._watchdog = self.loop.call_later(seconds, self._look, context=Context())
+
+    def _look(self, *, again: bool = False) -> None:
+        self._watchdog = None
+        if not self.waiting:
+            return
+        missing = self.heard_at + cast("float", self._timeout) - self.loop.time()
+        if missing > 0:
+            self._watch(missing)
+        elif not again:
+            self._watchdog = self.loop.call_later(GRACE, partial(self._look, again=True), context=Context())
+        else:
+            self.close(TimeoutError("timed out"))
+
+    @property
+    def _socket(self) -> socket:
+        found: socket = cast("Transport", self._transport).get_extra_info("socket")
+        return found

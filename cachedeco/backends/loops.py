@@ -1,0 +1,190 @@
+"""
+The connections of each event loop to one server: two at most, and the one with the fewest commands is taken.
+
+They end with their loop. `asyncio.run()`, asgiref's `async_to_sync()` and the servers of ASGI end a loop by closing its
+asynchronous generators, so one of these, which does nothing else, closes the connections. What is kept here refers to
+the loop only weakly; a loop that is thrown away without an end takes its connections along.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+from weakref import ref
+
+from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.loop_connection import LoopConnection
+from cachedeco.runtime.interrupts import pass_interrupt
+
+T = TypeVar("T")
+
+# A small answer waits behind a large one on the same connection; more than two are no better.
+MOST: Final = 2
+# Seconds between two attempts to open a second connection: the server may refuse it.
+BETWEEN_SECONDS: Final = 1.0
+
+# Another object in a forked child, where the connections are the parent's.
+_process = object()
+
+
+class Way(NamedTuple):
+    """How a server is reached."""
+
+    #: Opens a connection for the protocol that a function makes, on the running loop.
+    open: Callable[[Callable[[], LoopConnection]], Awaitable[object]]
+    #: Sends what a new connection needs before it is used.
+    greet: Callable[[LoopConnection], Awaitable[object]] | None
+    connect_timeout: float | None  #: seconds
+    timeout: float | None  #: seconds for each part of an answer
+    idle_seconds: float  #: seconds for which an idle connection is used again
+
+
+class Loops:
+    """The connections of all loops to one server. Thread-safe; what a loop has is used on it alone."""
+
+    def __init__(self, way: Way) -> None:
+        """Open nothing yet."""
+        self._way = way
+        self._by_loop: dict[int, ref[_OfLoop]] = {}
+        # Another object after each loss: connections of before are not used any more.
+        self.epoch = object()
+
+    async def run(self, exchange: Exchange[T], *, writes: bool) -> T:
+        """
+        Send a command, and return its answer.
+
+        A write is sent once. A read is repeated, once, on a new connection if a kept one was lost.
+        """
+        of_loop = self._of_running_loop()
+        connection = of_loop.choose(writes=writes)
+        was_open = connection.is_open
+        try:
+            return await connection.send(exchange)
+        except ConnectionError:
+            if writes or not was_open:
+                raise
+        return await of_loop.choose(writes=False).send(exchange)
+
+    def clear(self) -> None:
+        """Use no connection any more that is open now, from any thread; each is closed when no command waits on it."""
+        self.epoch = object()
+        for each in list(self._by_loop.values()):
+            of_loop = each()
+            if of_loop is not None and of_loop.process is _process:
+                with suppress(RuntimeError):  # the loop is closed
+                    of_loop.loop.call_soon_threadsafe(of_loop.retire_old, context=Context())
+
+    def _of_running_loop(self) -> "_OfLoop":
+        loop = asyncio.get_running_loop()
+        known = self._by_loop.get(id(loop))
+        of_loop = None if known is None else known()
+        if of_loop is not None and of_loop.process is _process:
+            return of_loop
+        of_loop = _OfLoop(loop, self, self._way)
+        key = id(loop)
+        self._by_loop[key] = ref(of_loop, partial(self._drop, key))
+        return of_loop
+
+    def _drop(self, key: int, dead: "ref[_OfLoop]") -> None:
+        if self._by_loop.get(key) is dead:
+            del self._by_loop[key]
+
+
+class _OfLoop:
+    """The connections of one loop, which keep it alive."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, loops: Loops, way: Way) -> None:
+        self.loop = loop
+        self.process = _process
+        self._loops = loops
+        self._way = way
+        self._epoch = loops.epoch
+        self._current: list[LoopConnection] = []
+        self._all: set[LoopConnection] = set()
+        self._keeper: AsyncGenerator[None, None] | None = None
+        self._next_at = 0.0
+
+    def choose(self, *, writes: bool) -> LoopConnection:
+        """Return the connection with the fewest commands, or a new one, which opens itself."""
+        if self._epoch is not self._loops.epoch:
+            self.retire_old()
+        current = self._current
+        if not current:
+            return self._open()
+        best = current[0]
+        for each in current[1:]:
+            if (not each.is_open, len(each.waiting)) < (not best.is_open, len(best.waiting)):
+                best = each
+        if not best.is_open:
+            return best
+        if not best.waiting:
+            if self._is_dead(best, writes=writes):
+                best.close()
+                return self.choose(writes=writes)
+        elif len(current) < MOST:
+            now = self.loop.time()
+            if now >= self._next_at:
+                self._next_at = now + BETWEEN_SECONDS
+                self._open()
+        return best
+
+    def retire_old(self) -> None:
+        """Use only connections of the current epoch from now on."""
+        self._epoch = self._loops.epoch
+        old, self._current = self._current, []
+        for each in old:
+            each.retire()
+
+    def _is_dead(self, idle: LoopConnection, *, writes: bool) -> bool:
+        """Tell whether an idle connection is of no more use. A write asks by a system call, as it is sent once."""
+        is_old = self.loop.time() - idle.heard_at > self._way.idle_seconds
+        return is_old or (writes and idle.has_unread())
+
+    def _open(self) -> LoopConnection:
+        connection = LoopConnection(self.loop, self, partial(self._forget, self._epoch), self._way.timeout)
+        self._current.append(connection)
+        self._all.add(connection)
+        # In an empty context: that of the first caller would live for as long as the connection.
+        self.loop.create_task(self._connect(connection), context=Context(), name="cachedeco.connect")
+        return connection
+
+    async def _connect(self, connection: LoopConnection) -> None:
+        if self._keeper is None:
+            self._keeper = _close_at_end(self._all)
+            await anext(self._keeper)
+        way = self._way
+        try:
+            async with asyncio.timeout(way.connect_timeout):
+                await way.open(lambda: connection)
+                if way.greet is not None:
+                    await way.greet(connection)
+            connection.begin()
+        except TimeoutError:
+            connection.close(TimeoutError("timed out"))
+        except Exception as error:  # noqa: BLE001 -- of the system, TLS or the server: the callers that wait get it
+            pass_interrupt(error)
+            connection.close(error)
+        finally:
+            if not connection.is_open:  # the loop ends
+                connection.close()
+
+    def _forget(self, epoch: object, connection: LoopConnection, has_failed: bool) -> None:  # noqa: FBT001 -- a callback
+        self._all.discard(connection)
+        if connection in self._current:
+            self._current.remove(connection)
+        if has_failed and epoch is self._loops.epoch:
+            self._loops.clear()  # the others are dead as well
+
+
+async def _close_at_end(connections: set[LoopConnection]) -> AsyncGenerator[None, None]:
+    """Close connections when the loop ends."""
+    try:
+        yield
+    finally:
+        for each in list(connections):
+            each.close()
+        # A transport closes its socket in the next turn of the loop.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
