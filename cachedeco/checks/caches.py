@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from cachedeco.checks.views import decorated_functions
+from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.connections import open_cache

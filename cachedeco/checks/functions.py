@@ -10,8 +10,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from cachedeco.checks.views import decorated_functions
 from cachedeco.functions.base import find_view_of, is_under_classmethod
+from cachedeco.functions.discovery import decorated_functions
 from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.invalidation.rows import otherwise_compared
 from cachedeco.runtime import conf

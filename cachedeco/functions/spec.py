@@ -149,6 +149,7 @@ class FunctionSpec:
         self.kinds_in_keys: defaultdict[str, set[str]] = defaultdict(set)
         self.kinds_in_key = plan.kinds_in_key
         self.dependencies = plan.dependencies
+        self.over = plan.subject.over  #: the parameter that takes many ids; None for a function of one call
         first = next(iter(plan.subject.signature.parameters), "")
         #: the first parameter of a method whose key ignores the object; empty for others
         self.ignored_instance = first if plan.subject.is_method and first in options["ignore"] else ""
