@@ -5,7 +5,10 @@ Each deliverer has values of its own. A missing or different value means that a 
 restored dump, or as a node that was out of reach. Not detected: a server that lost only writes after the last value.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from os import urandom
+from time import time
 from typing import Final, Literal
 
 from django.core.cache import caches
@@ -26,6 +29,22 @@ LIFETIME: Final = 24 * 3600.0
 # Keys for each of several servers, since the client chooses the server by the key: the probability that one server gets
 # none of them is below 1 in 10**13.
 KEYS_PER_SERVER: Final = 32
+
+
+def last_beats(aliases: Iterable[str]) -> dict[str, float | None]:
+    """Return when a deliverer has last written to some caches, in seconds since 1970; None if that is unknown."""
+    beats: dict[str, float | None] = {}
+    for alias in aliases:
+        store = Store(alias)
+        key = _key_of_last_beat(store)
+        beats[alias] = None
+        with suppress(ValueError):  # none of ours has written it
+            beats[alias] = float((store.get_many([key]) or {}).get(key, b""))
+    return beats
+
+
+def _key_of_last_beat(store: Store) -> str:
+    return store.keyspace.table_key(f"{conf.settings().KEY_PREFIX}:h:last")
 
 
 class Heartbeat:
@@ -49,9 +68,11 @@ class Heartbeat:
         found = self._store.get_many(self._keys)
         fresh = {key: urandom(16) for key in self._keys}
         # HashClient reads no keys from a server that is gone: only a write shows that.
-        written = self._store.set_each([(key, value, LIFETIME) for key, value in fresh.items()])
+        moment = str(time()).encode()  # for who asks whether a deliverer runs
+        values = {**fresh, _key_of_last_beat(self._store): moment}
+        written = self._store.set_each([(key, value, LIFETIME) for key, value in values.items()])
         if found is None or not all(written):
-            return "unreachable" if sum(written) in {0, len(fresh)} else "limping"
+            return "unreachable" if sum(written) in {0, len(values)} else "limping"
         self._written = fresh
         return "well" if found == before else "forgetful"
 
