@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOORS = ("auditing", "backends", "checks", "contrib", "management", "outbox", "testing")
+DOORS = ("auditing", "backends", "checks", "contrib", "diagnosis", "management", "outbox", "testing")
 PLUGINS = ("pytest_django.plugin", "xdist.plugin", "_hypothesis_pytestplugin")
 # What else of cachedeco/ goes with a door.
 ALONG = {"testing": ("pytest_plugin.py",)}

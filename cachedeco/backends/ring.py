@@ -215,6 +215,16 @@ class Ring:
 
     # --- servers ---
 
+    def stats(self, *arguments: str) -> dict[str, dict[bytes, Any] | Exception]:
+        """Return what each server says to the command `stats`, or why it does not: for a diagnosis."""
+        answers: dict[str, dict[bytes, Any] | Exception] = {}
+        for name, server in self._servers.items():
+            try:
+                answers[name] = server.run("stats", methodcaller("stats", *arguments), writes=False)
+            except (MemcachedError, MemcacheError) as error:
+                answers[name] = error
+        return answers
+
     def _server_of(self, key: str) -> Server:
         return self._only or self._servers[self._name_of(key)]
 

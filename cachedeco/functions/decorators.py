@@ -11,7 +11,7 @@ from asgiref.sync import iscoroutinefunction
 
 from cachedeco.functions.base import wrap_function
 from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, wrap_many
-from cachedeco.functions.options import CacheOptions, add_option_docs, complete, signature_of
+from cachedeco.functions.options import CacheOptions, add_option_docs, always, complete, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
 from cachedeco.functions.spec import build_spec
 from cachedeco.runtime.reprs import repr_of
@@ -183,8 +183,8 @@ def cached_query_many(*, over: str, **options: Unpack[CacheOptions]) -> ManyDeco
     """
     completed = complete(dict(options), "cached_query_many")
     cache_if = completed["cache_if"]
-    if callable(cache_if):
-        completed["cache_if"] = lambda value: value is ABSENT or cache_if(value)
+    if callable(cache_if) and cache_if is not always:
+        completed["cache_if"] = wraps(cache_if, updated=())(lambda value: value is ABSENT or cache_if(value))
 
     def decorate(function: Any = _NOTHING, /) -> Any:
         _refuse_nothing(function, "cached_query_many")

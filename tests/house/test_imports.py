@@ -12,7 +12,7 @@ import cachedeco
 # From the ground up. A package may import those before it, and none after.
 PACKAGES = ["runtime", "storage", "invalidation", "tracking", "loading", "keys", "functions"]
 # Each can be deleted: no package imports them.
-DOORS = ["auditing", "backends", "checks", "contrib", "management", "outbox", "testing"]
+DOORS = ["auditing", "backends", "checks", "contrib", "diagnosis", "management", "outbox", "testing"]
 MOST_AT_THE_TOP = 10
 MOST_LINES = 500
 

@@ -1,0 +1,185 @@
+"""Findings on caches: do they answer, keep what they acknowledge, forget it in time; what is owed to them."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import urandom
+from time import monotonic
+from typing import Final
+
+from django.core.cache import caches
+
+from cachedeco.diagnosis.findings import Finding, describe_error, mask_location
+from cachedeco.diagnosis.judging import judge_server
+from cachedeco.diagnosis.servers import ask_servers
+from cachedeco.diagnosis.units import duration
+from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.storage.breaker import breakers
+from cachedeco.storage.connections import connection
+from cachedeco.storage.store import Store, servers_of
+
+CACHE: Final = "cache "  # before the alias, in subjects
+ANSWERS: Final = "Does it answer?"
+# Seconds that the two values which are written live: the first must be gone in time, and the second must not.
+SHORT: Final = 1
+LONG: Final = 60
+# How long to wait for the first one: memcached's clock ticks once a second.
+PATIENCE: Final = 4.0
+PAUSE: Final = 0.1
+# Of several servers, each gets one of so many keys, but once in a billion times for three of them.
+KEYS_PER_SERVER: Final = 16
+# Seconds. A server in the same building answers in one millisecond.
+SLOW: Final = 0.01
+START_IT: Final = "Start its server, or correct LOCATION and OPTIONS in CACHES; until then each call is computed."
+
+
+@dataclass
+class Trial:
+    """What was written to one cache, to be looked for a second later."""
+
+    store: Store
+    subject: str
+    short: Mapping[str, bytes]
+    long: Mapping[str, bytes]
+
+
+def examine_caches(aliases: Iterable[str], sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
+    """
+    Yield findings on caches: first those of each, and then whether they honour timeouts, which takes some two seconds.
+
+    Writes small values under keys of their own, past the circuit breakers, and changes nothing else.
+    """
+    trials = []
+    for alias in aliases:
+        trial = None
+        for each in _examine(alias):
+            if isinstance(each, Finding):
+                yield each
+            else:
+                trial = each
+        trials += [trial] if trial else []
+    yield from _examine_timeouts(trials, sleep)
+
+
+def _examine(alias: str) -> Iterator[Finding | Trial]:
+    subject = f"{CACHE}{alias}"
+    if alias not in caches.settings:
+        advice = f"Name one of CACHES in CACHEDECO['ALIASES']: {', '.join(caches.settings)}."
+        yield Finding(subject, "Is it there?", "wrong", "no, it is not in CACHES", advice)
+        return
+    entry = caches.settings[alias]
+    try:
+        cache = connection(alias).cache
+    except Exception as error:  # noqa: BLE001 -- a backend may raise anything
+        pass_interrupt(error)
+        advice = "Correct its BACKEND, LOCATION and OPTIONS in CACHES, and install the package of its client."
+        yield Finding(subject, "Can it be opened?", "wrong", f"no: {describe_error(error)}", advice)
+        return
+    location = mask_location(", ".join(map(str, servers_of(entry))))
+    backend = entry.get("BACKEND", "")
+    yield Finding(subject, "What is it?", "well", f"{backend}{f' at {location}' if location else ''}")
+    yield from _owed(alias, subject)
+    trial = Trial(Store(alias), subject, *(_values(alias, len(servers_of(entry))) for _ in range(2)))
+    findings = list(_round_trip(trial))
+    yield from findings
+    if not any(each.state == "wrong" for each in findings):
+        yield trial
+    for report in ask_servers(cache):
+        if report.error is None:
+            yield from judge_server(subject, report)
+        else:
+            where = f"{subject}, server {report.name}" if report.name else subject
+            yield Finding(where, "Does its server answer?", "wrong", f"no: {describe_error(report.error)}", START_IT)
+
+
+def _values(alias: str, servers: int) -> dict[str, bytes]:
+    """Return random values for random keys: with several servers, for so many that each gets some."""
+    keyspace, prefix = Store(alias).keyspace, conf.settings().KEY_PREFIX
+    count = KEYS_PER_SERVER * servers if servers > 1 else 1
+    return {keyspace.table_key(f"{prefix}:probe:{urandom(8).hex()}"): urandom(16) for _ in range(count)}
+
+
+def _owed(alias: str, subject: str) -> Iterator[Finding]:
+    """Tell of the circuit breaker and the retry queue of this process."""
+    breaker = breakers.get(alias)
+    question = "Does this process use it?"
+    if breaker is None or breaker.retry_at is None:
+        yield Finding(subject, question, "well", "yes, its circuit breaker is closed")
+    else:
+        left = duration(max(0.0, breaker.retry_at - monotonic()))
+        answer = f"no, its circuit breaker is open after {breaker.failures} failures, and probes in {left}"
+        yield Finding(subject, question, "wrong", answer, START_IT)
+    owed = len(breaker.queue) if breaker is not None else 0
+    if owed:
+        advice = "Nothing, if it answers soon: the next probe sends them. Restart no process before that."
+        yield Finding(subject, "Are invalidations owed to it?", "wrong", f"yes, {owed}, by this process", advice)
+
+
+def _round_trip(trial: Trial) -> Iterator[Finding]:
+    """Write and read; tell whether it answers, and keeps what it acknowledges."""
+    subject = trial.subject
+    items = [(key, value, SHORT) for key, value in trial.short.items()]
+    items += [(key, value, LONG) for key, value in trial.long.items()]
+    try:
+        began = monotonic()
+        written = connection(trial.store.alias).writer.set_each(items)
+        took_write = monotonic() - began
+        if written.error is not None:
+            raise written.error  # noqa: TRY301 -- as a cache of one server would
+        began = monotonic()
+        found = connection(trial.store.alias).read([key for key, *_ in items])
+        took_read = monotonic() - began
+    except Exception as error:  # noqa: BLE001 -- a client may raise anything
+        pass_interrupt(error)
+        yield Finding(subject, ANSWERS, "wrong", f"no: {describe_error(error)}", START_IT)
+        return
+    slow = max(took_read, took_write) > SLOW
+    yield Finding(
+        subject,
+        ANSWERS,
+        "notice" if slow else "well",
+        f"yes: a write took {duration(took_write)}, a read {duration(took_read)}",
+        "Move it closer, or look at its load: each hit waits for one read." if slow else "",
+    )
+    yield _kept(subject, written, [value for _, value, _ in items], found)
+
+
+def _kept(subject: str, written: Sequence[bool], values: Sequence[bytes], found: Sequence[bytes | None]) -> Finding:
+    question = "Does it keep what it acknowledges?"
+    if not all(written):
+        answer = f"it has acknowledged {sum(written)} of {len(written)} writes, and gave no error"
+        advice = "Look at its servers and their log: an invalidation that is not acknowledged is sent again and again."
+        return Finding(subject, question, "wrong", answer, advice)
+    kept = sum(value == each for value, each in zip(values, found, strict=True))
+    if kept < len(values):
+        answer = f"no: of {len(values)} values that it has acknowledged it returns {kept}"
+        advice = "Read where you write: no replica, no DummyCache, no server without memory, no proxy that buffers."
+        return Finding(subject, question, "wrong", answer, advice)
+    return Finding(subject, question, "well", "yes")
+
+
+def _examine_timeouts(trials: Sequence[Trial], sleep: Callable[[float], object]) -> Iterator[Finding]:
+    """Wait until what lives for a second is gone from all caches."""
+    question = "Does it honour timeouts?"
+    waiting, waited = list(trials), 0.0
+    while waiting and waited < PATIENCE:
+        sleep(PAUSE)
+        waited += PAUSE
+        for trial in list(waiting):
+            found = trial.store.get_many([*trial.short, *trial.long])
+            if found is not None and not found.keys() & trial.short.keys():
+                waiting.remove(trial)
+                missing = len(trial.long.keys() - found.keys())
+                advice = "Give it more memory, or look who flushes it: entries and tokens end before their time."
+                yield (
+                    Finding(trial.subject, question, "wrong", f"no, {missing} values are gone before theirs", advice)
+                    if missing
+                    else Finding(trial.subject, question, "well", "yes")
+                )
+    for trial in waiting:
+        advice = (
+            "Look at its backend: memory fills up with entries that have ended, and an old lease makes others wait."
+        )
+        answer = f"no: what should live for {SHORT} s is there after {duration(waited)}"
+        yield Finding(trial.subject, question, "wrong", answer, advice)

@@ -1,0 +1,70 @@
+"""The whole examination: settings, system checks, caches, databases, outbox."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from cachedeco.diagnosis.caches import ANSWERS, CACHE, examine_caches
+from cachedeco.diagnosis.databases import examine_databases
+from cachedeco.diagnosis.findings import Finding, State, mask_location
+from cachedeco.diagnosis.outboxes import examine_outboxes
+from cachedeco.functions.discovery import decorated_functions
+from cachedeco.runtime import conf
+
+OURS: Final = "cachedeco."
+REPAIR_SETTINGS: Final = "Correct CACHEDECO: docs/reference/settings.md. Until then each call raises."
+
+
+def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
+    """
+    Yield all findings, as they are found.
+
+    Circuit breakers and retry queues are those of this process; the rest is about the servers and databases.
+
+    Args:
+        sleep: Waits for so many seconds: some two, to see whether the caches honour timeouts.
+    """
+    yield from _examine_checks()
+    try:
+        settings = conf.settings()
+    except ImproperlyConfigured as error:
+        yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
+        return
+    if settings.MODE == "on":
+        yield Finding("settings", "Is the cache on?", "well", "yes, MODE is 'on'")
+    else:
+        advice = "Set MODE to 'on' in CACHEDECO, where this is no test."
+        yield Finding("settings", "Is the cache on?", "notice", f"no, MODE is {settings.MODE!r}", advice)
+    functions = len(decorated_functions())
+    advice = "Name the modules that have them in MODULES of CACHEDECO, or import them where the URLconf does."
+    yield Finding(
+        "settings",
+        "Are functions cached?",
+        "well" if functions else "notice",
+        f"yes, {functions} are known to this process" if functions else "none is known to this process",
+        "" if functions else advice,
+    )
+    answering = []
+    for each in examine_caches(settings.ALIASES if settings.MODE != "off" else (), sleep):
+        yield each
+        if each.question == ANSWERS and each.state != "wrong":
+            answering.append(each.subject.removeprefix(CACHE))
+    yield from examine_databases()
+    yield from examine_outboxes(answering)
+
+
+def _examine_checks() -> Iterator[Finding]:
+    """Yield what the system checks of cachedeco find, those of a deployment and of databases included."""
+    found = checks.run_checks(
+        tags=["cachedeco", checks.Tags.database], include_deployment_checks=True, databases=list(connections)
+    )
+    messages = [each for each in found if (each.id or "").startswith(OURS) and not each.is_silenced()]
+    for each in messages:
+        state: State = "wrong" if each.level >= checks.ERROR else "notice"
+        yield Finding("system checks", each.id or "", state, mask_location(str(each.msg)), each.hint or "")
+    if not messages:
+        yield Finding("system checks", "Do they find something?", "well", "no")

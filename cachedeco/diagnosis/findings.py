@@ -1,0 +1,43 @@
+"""Findings: a question about the caching of a project, its answer, and what to do about it."""
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import unquote
+
+from cachedeco.runtime.reprs import HIDDEN, is_secret, shorten
+
+State = Literal[
+    "well",
+    "notice",  # it works, and may be better otherwise
+    "wrong",  # something has to be done
+]
+
+# What stands before the last "@" of a URL's host may be a password with any characters.
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s'\"]*@")
+_PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s'\"]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to one question."""
+
+    subject: str  #: what is asked about: "cache default", "database default"
+    question: str
+    state: State
+    answer: str
+    advice: str = ""  #: what to do; empty if nothing is
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception as text: short, and without passwords in URLs."""
+    return shorten(mask_location(f"{type(error).__name__}: {error}"))
+
+
+def mask_location(text: str) -> str:
+    """Return a LOCATION, or a text with URLs in it, without user names, passwords and secret parameters."""
+    return _PARAMETER.sub(_mask_parameter, _CREDENTIALS.sub(f"{HIDDEN}@", text))
+
+
+def _mask_parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}={HIDDEN}" if is_secret(unquote(found[1])) else found[0]

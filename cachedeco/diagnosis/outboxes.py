@@ -1,0 +1,86 @@
+"""Findings on the outbox: its table, what waits in it, and whether a deliverer runs."""
+
+from collections.abc import Collection, Iterator
+from time import time
+from typing import Any, Final
+
+from django.apps import apps
+from django.db.models import Count, Min, Q, QuerySet
+
+from cachedeco.diagnosis.findings import Finding, describe_error
+from cachedeco.diagnosis.units import duration
+from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
+
+# Seconds for which a row may wait, and a deliverer be away: cron starts one each minute.
+PATIENCE: Final = 120.0
+RUN_ONE: Final = "Run manage.py cachedeco deliver --loop as a service, or cachedeco deliver from cron each minute."
+
+
+def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
+    """
+    Yield findings on the outbox of each database; nothing where the app is not installed.
+
+    Args:
+        answering: The aliases of the caches that answer: they know when a deliverer last wrote to them.
+    """
+    if not apps.is_installed("cachedeco.outbox"):
+        return
+    # Another door: it may be left out, and is there if it is installed.
+    from cachedeco.outbox.delivery import tables
+    from cachedeco.outbox.heartbeat import last_beats
+    from cachedeco.outbox.models import Row, has_table, rows
+
+    aliases = tables()
+    if not aliases:
+        advice = "Let allow_migrate() of a router accept 'cachedeco_outbox' for the databases that write."
+        yield Finding("outbox", "Has it a table?", "wrong", "no database has one, by the routers", advice)
+        return
+    for using in aliases:
+        subject = f"outbox in database {using}"
+        try:
+            if has_table(using):
+                yield from _judge(subject, rows(using))
+            else:
+                advice = f"Run manage.py migrate --database {using}: its invalidations are not recorded."
+                answer = f"no, {Row._meta.db_table} is not there"  # noqa: SLF001 -- Django documents it
+                yield Finding(subject, "Has it a table?", "wrong", answer, advice)
+        except Exception as error:  # noqa: BLE001 -- a driver may raise anything
+            pass_interrupt(error)
+            advice = "Start the database, or correct DATABASES."
+            yield Finding(subject, "Can it be read?", "wrong", f"no: {describe_error(error)}", advice)
+    for alias, beat in last_beats(answering).items():
+        yield _judge_beat(f"deliverer for cache {alias}", beat)
+
+
+def _judge(subject: str, rows: "QuerySet[Any]") -> Iterator[Finding]:
+    """Tell what waits, and whether old rows are deleted."""
+    now = time()
+    question = "Is all delivered?"
+    waiting = rows.filter(acknowledged=None)
+    # A deliverer replaces what triggers have inserted by rows of the time 0, and sends them at once.
+    ages = waiting.aggregate(count=Count("pk"), oldest=Min("created", filter=Q(created__gt=0)))
+    age = 0.0 if ages["oldest"] is None else now - ages["oldest"]
+    if not ages["count"]:
+        yield Finding(subject, question, "well", "yes, no row waits")
+    elif age <= PATIENCE:
+        yield Finding(subject, question, "well", f"{ages['count']} rows wait, the oldest for {duration(age)}")
+    else:
+        answer = f"no, {ages['count']} rows wait, the oldest for {duration(age)}"
+        yield Finding(subject, question, "wrong", answer, RUN_ONE)
+    window = conf.settings().OUTBOX_SECONDS
+    old = rows.filter(acknowledged__lt=now - window - PATIENCE).count()
+    if old:
+        answer = f"no, {old} rows are older than OUTBOX_SECONDS, {duration(window)}: the table grows"
+        yield Finding(subject, "Are old rows deleted?", "wrong", answer, RUN_ONE)
+    else:
+        yield Finding(subject, "Are old rows deleted?", "well", "yes")
+
+
+def _judge_beat(subject: str, beat: float | None) -> Finding:
+    question = "Does one run?"
+    if beat is None:
+        return Finding(subject, question, "wrong", "none has written to this cache within a day", RUN_ONE)
+    age = max(0.0, time() - beat)
+    answer = f"the last one wrote {duration(age)} ago"
+    return Finding(subject, question, "wrong" if age > PATIENCE else "well", answer, RUN_ONE if age > PATIENCE else "")
