@@ -102,6 +102,12 @@ def look_at_namespace(namespace: Namespace) -> None:
                     break
 
 
+def functions_under(namespace: Namespace) -> list[str]:
+    """Return the names of functions with a template, or a fixed namespace, that a namespace may cover, or be."""
+    parts = [unquote(part) for part in namespace.path.split(":")]
+    return sorted({function for function, _, pattern in _templates() if _covers(parts, pattern)})
+
+
 def _templates() -> Iterator[tuple[str, str, list[re.Pattern[str]]]]:
     """Yield each namespace of a function that is a template or fixed, with patterns of its parts."""
     for spec in all_specs():

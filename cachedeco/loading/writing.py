@@ -21,6 +21,9 @@ from cachedeco.tracking import nested_names
 # Seconds that an entry stays in the cache after it was last served. A stale entry has its expiry, so that the lease for
 # its refresh gets another name than the last one, and the seconds of its computation.
 RETENTION: Final = 5.0
+# By what the decorator says of the value, which is no fault.
+NOT_WANTED: Final = "cache_if says no"
+NO_TIMEOUT: Final = "its timeout is 0"
 UNSTORABLE: Final = "The value can't be stored"
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
@@ -99,9 +102,9 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
         problem, error = UNSTORABLE, failure
     else:
         if not is_wanted:
-            problem = "cache_if says no"
+            problem = NOT_WANTED
         elif timeout == 0:
-            problem = "its timeout is 0"
+            problem = NO_TIMEOUT
     try:
         data, models = policy.codec.serializer.dumps(value)
         if type(value) is Raised:

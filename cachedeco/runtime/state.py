@@ -295,7 +295,7 @@ HANDLERS: Final = (
         "setting_changed.connect",
         "a change of settings: refuses to switch on what is not isolated",
     ),
-    Handler("management.commands.cachedeco", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
+    Handler("management.delivering", "signal.signal", "SIGTERM, SIGINT: ends the loop of deliveries"),
 )
 
 

@@ -1,0 +1,209 @@
+"""`manage.py cachedeco invalidate`: functions, calls, namespaces, models, or everything."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from django.core.exceptions import ImproperlyConfigured
+
+from cachedeco.functions.base import CachedFunction
+from cachedeco.functions.discovery import decorated_functions
+from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.vain import functions_under
+from cachedeco.invalidation.delivery import invalidate
+from cachedeco.invalidation.namespaces import Namespace
+from cachedeco.management.arguments import HELP, call_of, function_of, model_named
+from cachedeco.management.printing import Console
+from cachedeco.management.subcommands import Subcommand, failed, misunderstood
+from cachedeco.runtime.hooks import listening
+from cachedeco.runtime.modes import current_mode
+from cachedeco.runtime.reprs import repr_of, shorten
+from cachedeco.storage.breaker import breakers
+
+if TYPE_CHECKING:
+    from cachedeco.runtime.events import Event
+
+ACKNOWLEDGED: Final = "invalidated"
+DELAYED: Final = "invalidation_delayed"
+MOST_SHOWN: Final = 20  # targets that the question names
+
+
+class Target(NamedTuple):
+    """One thing to invalidate."""
+
+    what: str  #: "every call of clubs.queries.club_classes()"
+    note: str  #: what else is to know of it; may be empty
+    invalidate: Callable[[], object]
+
+
+class Outcome(NamedTuple):
+    """What became of one target."""
+
+    what: str
+    acknowledged: list[str]  #: the aliases of the caches that have acknowledged it
+    delayed: list[str]  #: of those that have not
+    is_recorded: bool  #: whether the outbox has what is delayed
+    problem: str = ""  #: why it could not be invalidated at all
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "call",
+        nargs="*",
+        metavar="FUNCTION [ARGUMENT ...]",
+        help=f"A function by its dotted path: all its calls, or the one with these arguments. {HELP}",
+    )
+    parser.add_argument(
+        "--namespace", action="append", default=[], metavar="club:7", help="A namespace, and all below it; repeatable."
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="app_label.Model",
+        help="All that depends on a model, or on rows of it; repeatable.",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="Every call of every function that this project imports at its start."
+    )
+    parser.add_argument("--yes", action="store_true", help="Do not ask.")
+    parser.add_argument("--dry-run", action="store_true", help="Only say what would be invalidated.")
+
+
+def run(console: Console, options: dict[str, Any]) -> None:
+    """
+    Ask, invalidate, and tell whether the caches have acknowledged it.
+
+    Raises:
+        CommandError: Nothing was invalidated, or a cache has not acknowledged it.
+    """
+    targets = list(_targets(options))
+    if not targets:
+        msg = "invalidate takes a function, --namespace, --model, or --all."
+        raise misunderstood(msg)
+    if current_mode() == "off":
+        msg = "The mode is 'off' in these settings, so that nothing is invalidated: use those of production."
+        raise failed(msg)
+    if options["dry_run"]:
+        if console.as_json:
+            console.json([Outcome(target.what, [], [], is_recorded=False) for target in targets])
+        else:
+            console.say("\n".join(_lines(targets, "Would invalidate")))
+        return
+    if not options["yes"]:
+        _ask(console, targets)
+    _report(console, [_invalidate(target) for target in targets])
+
+
+def _targets(options: dict[str, Any]) -> Iterator[Target]:
+    path, *texts = options["call"] or [""]
+    if path:
+        yield _target_of_call(function_of(path), texts)
+    for text in options["namespace"]:
+        # Each part as it stands in a URL: a ":" inside a part is written %3A.
+        parts = [unquote(part) for part in text.split(":")]
+        if not all(parts):
+            msg = f"--namespace {repr_of(text)} has an empty part; write it as club:7."
+            raise misunderstood(msg)
+        namespace = Namespace(*parts)
+        names = functions_under(namespace)
+        note = f"of {', '.join(names)}" if names else "no function that is known here has a template like it"
+        yield Target(f"namespace {shorten(text)}", note, namespace.invalidate)
+    for name in options["model"]:
+        model = model_named(name)
+        label = model._meta.label  # noqa: SLF001 -- Django documents it
+        yield Target(f"all that depends on {label}", "", Namespace.for_model(model).invalidate)
+    if options["all"]:
+        for spec in decorated_functions():
+            yield Target(f"every call of {spec.name}()", "", partial(_invalidate_all, spec))
+
+
+def _target_of_call(function: CachedFunction[..., Any], texts: Sequence[str]) -> Target:
+    spec = function._spec  # noqa: SLF001 -- ours
+    if not texts:
+        return Target(f"every call of {spec.name}()", "", function.invalidate_all)
+    call = call_of(function, texts)
+    return Target(f"the {repr(call)[1:-1]}", "", call.invalidate)
+
+
+def _invalidate_all(spec: FunctionSpec) -> None:
+    invalidate(spec.options["using"], spec.function_token())
+
+
+def _ask(console: Console, targets: Sequence[Target]) -> None:
+    """Name what will be invalidated, and go on only after a yes."""
+    for line in _lines(targets, "This will invalidate"):
+        console.whisper(line)
+    console.whisper("The next call of each computes. Type yes to go on: ", ending="")
+    try:
+        answer = input()
+    except EOFError:
+        msg = "Nothing was invalidated: there was no answer. Say --yes where none can be given."
+        raise failed(msg) from None
+    if answer.strip().lower() not in {"y", "yes"}:
+        msg = "Nothing was invalidated."
+        raise failed(msg)
+
+
+def _lines(targets: Sequence[Target], verb: str) -> Iterator[str]:
+    for target in targets[:MOST_SHOWN]:
+        yield f"{verb} {target.what}{f' ({target.note})' if target.note else ''}."
+    if len(targets) > MOST_SHOWN:
+        yield f"... and {len(targets) - MOST_SHOWN} more."
+
+
+def _invalidate(target: Target) -> Outcome:
+    events: list[Event] = []
+    try:
+        with listening(events.append):
+            target.invalidate()
+    except ImproperlyConfigured as error:  # of one function: the others are invalidated all the same
+        return Outcome(target.what, [], [], is_recorded=False, problem=str(error))
+    caches = {
+        kind: list(dict.fromkeys(event.cache for event in events if event.kind == kind))
+        for kind in (ACKNOWLEDGED, DELAYED)
+    }
+    recorded = all(event.reason for event in events if event.kind == DELAYED)
+    delayed = caches[DELAYED]
+    if not delayed and not caches[ACKNOWLEDGED]:  # of the same key, which waits already, nothing is told again
+        delayed = [alias for alias, breaker in breakers.items() if breaker.queue]
+    return Outcome(target.what, caches[ACKNOWLEDGED], delayed, recorded)
+
+
+def _report(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """Print what became of each, and raise if a cache has not acknowledged one."""
+    if console.as_json:
+        console.json(outcomes)
+    else:
+        for each in outcomes:
+            console.say(f"{_words(each)} {each.what}.")
+    wrong = [each for each in outcomes if each.problem]
+    if wrong:
+        msg = f"Not invalidated: {len(wrong)} of {len(outcomes)}: {wrong[0].problem}"
+        raise failed(msg)
+    delayed = [each for each in outcomes if each.delayed]
+    if not delayed:
+        return
+    names = ", ".join(dict.fromkeys(alias for each in delayed for alias in each.delayed))
+    msg = f"Not acknowledged: {len(delayed)} of {len(outcomes)}, by the cache {names}."
+    if all(each.is_recorded for each in delayed):
+        msg += " The outbox has them: a deliverer sends them when the cache answers."
+    else:
+        msg += " Old values may be served; run this again when the cache answers: manage.py cachedeco doctor."
+    raise failed(msg)
+
+
+def _words(outcome: Outcome) -> str:
+    if outcome.problem:
+        return "Not invalidated:"
+    if outcome.delayed:
+        return "Not acknowledged:"
+    return "Invalidated" if outcome.acknowledged else "At the commit of the open transaction:"
+
+
+SUBCOMMAND: Final = Subcommand(
+    "invalidate", "Invalidate a function, one of its calls, a namespace, a model, or everything.", add_arguments, run
+)

@@ -1,0 +1,47 @@
+"""
+Run the commands of a page on the example site, in one process, and print what each has printed, as JSON.
+
+    python tests/docs/command_output.py < commands.json
+
+Standard input is a list of command lines, behind `manage.py`. The site has its database in memory, with a few clubs.
+"""
+
+import json
+import os
+import shlex
+import sys
+from io import StringIO
+from pathlib import Path
+
+SITE = Path(__file__).resolve().parents[2] / "examples" / "clubsite"
+
+
+def said(line: str) -> str:
+    """Return what a command prints, on standard output and then on standard error."""
+    from django.core.management import CommandError, call_command
+
+    out, err = StringIO(), StringIO()
+    try:
+        call_command(*shlex.split(line), stdout=out, stderr=err)
+    except CommandError as error:
+        err.write(f"CommandError: {error}\n")
+    return out.getvalue() + err.getvalue()
+
+
+def main() -> None:
+    """Run the commands."""
+    os.chdir(SITE)
+    sys.path[0] = str(SITE)
+    os.environ |= {"DJANGO_SETTINGS_MODULE": "clubsite.settings", "CLUBSITE_DB": ":memory:", "COLUMNS": "100"}
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    call_command("make_clubs", clubs=3, classes=4, stdout=StringIO())
+    json.dump([said(line) for line in json.load(sys.stdin)], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""`manage.py cachedeco doctor`."""
+
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from django.core import checks
+from django.core.management import call_command
+from pytest_django import Settings
+
+from cachedeco.diagnosis import examination
+from cachedeco.management import doctoring
+from cachedeco.outbox.delivery import Deliverer
+from tests.conftest import UseCaches
+from tests.management.saying import said
+from tests.support.faults import faulty
+
+pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
+
+@pytest.fixture(autouse=True)
+def _well(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """Have nothing wrong with the project: functions of other tests are left out, and time passes at once."""
+    now = [1000.0]
+    for module in ("base", "locmem"):
+        monkeypatch.setattr(f"django.core.cache.backends.{module}.time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(doctoring, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(checks, "run_checks", lambda **_: [])
+    monkeypatch.setenv("COLUMNS", "80")
+    settings.DATABASE_ROUTERS = ["tests.diagnosis.test_outboxes.OnlyDefault"]
+    Deliverer().run()
+
+
+def test_doctor_who_finds_nothing_says_so() -> None:
+    """A block for each subject, a line for each question; the exit code is 0."""
+    out, err, code = said("doctor")
+    lines = out.splitlines()
+
+    assert ("", 0) == (err, code)
+    assert [
+        "system checks",
+        "settings",
+        "cache default",
+        "database default",
+        "database other",
+        "outbox in database default",
+        "deliverer for cache default",
+    ] == [line for line in lines if line and line[0] != " "][:-1]
+    assert "  ok      Does it honour timeouts? yes" in lines
+    assert lines[-1].startswith("Nothing is wrong, in ")
+    assert "WRONG" not in out
+
+
+def test_doctor_who_finds_something_fails(use_caches: UseCaches) -> None:
+    """Each thing with what to do, in the width of the terminal; the exit code is 1."""
+    use_caches(default="faulty")
+    with faulty(raises=OSError("no route to host")):
+        out, err, code = said("doctor")
+
+    assert 1 == code
+    assert err.endswith(" answers are wrong.")
+    assert (
+        "  WRONG   Does it answer? no: OSError: no route to host\n"
+        "          -> Start its server, or correct LOCATION and OPTIONS in CACHES; until\n"
+        "             then each call is computed.\n"
+    ) in out
+    assert "deliverer for cache default" not in out
+    assert 80 >= max(map(len, out.splitlines()))
+
+
+def test_doctor_says_json(use_caches: UseCaches) -> None:
+    """An object for each finding, and the same exit code."""
+    well = said("doctor", "--json")
+    use_caches(default="faulty")
+    with faulty(raises=OSError()):
+        wrong = said("doctor", "--json")
+
+    assert 0 == well.code
+    assert (1, {"subject", "question", "state", "answer", "advice"}) == (wrong.code, set(well.json[0]))
+    assert ["wrong"] == [each["state"] for each in wrong.json if each["question"] == "Does it answer?"]
+
+
+def test_doctor_reports_system_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of cachedeco alone, and none that is silenced; an error is wrong, a warning a notice."""
+    found = [
+        checks.Error("A password redis://:hunter2@h/0.", hint="Mend it.", id="cachedeco.E002"),
+        checks.Warning("Slow.", id="cachedeco.W003"),
+        checks.Warning("Another app's.", id="other.W001"),
+        checks.Error("Silenced.", id="cachedeco.E999"),
+    ]
+    monkeypatch.setattr(checks, "run_checks", lambda **_: found)
+    monkeypatch.setattr("django.conf.settings.SILENCED_SYSTEM_CHECKS", ["cachedeco.E999"])
+
+    out, _, code = said("doctor")
+
+    assert (1, True) == (code, "  WRONG   cachedeco.E002 A password redis://***@h/0.\n          -> Mend it.\n" in out)
+    assert "  notice  cachedeco.W003 Slow.\n" in out
+    assert ("Another" in out, "Silenced" in out) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("settings_of_ours", "state", "expected"),
+    [
+        ({"MODE": "bypass"}, 0, "  notice  Is the cache on? no, MODE is 'bypass'"),
+        ({"MODE": "off"}, 0, "  notice  Is the cache on? no, MODE is 'off'"),
+        ({"MODEE": "on"}, 1, "  WRONG   Are they right? CACHEDECO has no setting 'MODEE'; did you mean 'MODE'?"),
+    ],
+    ids=["bypass", "off", "wrong"],
+)
+def test_settings_are_examined(settings: Settings, settings_of_ours: dict[str, str], state: int, expected: str) -> None:
+    """In the mode "off" no cache is touched."""
+    settings.CACHEDECO = settings_of_ours
+
+    out, _, code = said("doctor")
+
+    assert (True, state) == (expected in out, code)
+    assert ("bypass" in expected) == ("cache default" in out)
+
+
+def test_project_without_functions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their modules may not be imported."""
+    monkeypatch.setattr(examination, "decorated_functions", list)
+
+    assert "  notice  Are functions cached? none is known to this process\n" in said("doctor").out
+
+
+def test_doctor_goes_on_where_checks_find_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other command of Django ends there; the doctor runs the checks itself, as a part of what it says."""
+    checked: list[str] = []
+    monkeypatch.setattr("django.core.management.base.BaseCommand.check", lambda *_, **__: checked.append("checked"))
+
+    for name in ("doctor", "list"):
+        call_command("cachedeco", name, stdout=StringIO(), stderr=StringIO(), skip_checks=False)
+        checked.append(name)
+
+    assert ["doctor", "checked", "list"] == checked
