@@ -42,7 +42,6 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorte
 REFERENCE = DOCS / "reference"
 COSTS = DOCS / "explanation" / "costs.md"
 STAMPEDES = DOCS / "how-to" / "stampedes.md"
-MIGRATING = DOCS / "migrating.md"
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
@@ -274,24 +273,6 @@ def test_testing_table_is_what_the_kit_exports() -> None:
     [table] = tables_under(REFERENCE, "The test kit")
 
     assert testing.__all__ == [unquoted(name) for name, _ in table]
-
-
-def test_migrating_table_has_the_parameters_of_cache_memoize() -> None:
-    """The table for users of django-cache-memoize begins with its ten parameters, in their order."""
-    [table] = tables_under(MIGRATING, "From django-cache-memoize")
-
-    assert [
-        "timeout",
-        "prefix",
-        "extra",
-        "args_rewrite",
-        "hit_callable",
-        "miss_callable",
-        "key_generator_callable",
-        "store_result",
-        "cache_exceptions",
-        "cache_alias",
-    ] == [unquoted(theirs) for theirs, _ in table[:10]]
 
 
 # --- versions ---
