@@ -3,13 +3,16 @@ Sans-I/O effects: the algorithm is a generator that yields effects; `run()` and 
 
 Each algorithm is written once, as a *flow*, for sync and async callers. A flow yields an effect at a time: a callable
 that talks to the cache or to the database connection, a call of the user's function, a wait, a pause, a flow to spawn
-in the background. `run()` performs effects in this thread; `arun()` awaits what can be awaited, and performs the rest
-in the thread where Django keeps its connections. The flow returns an outcome, which the driver returns or raises.
+in the background. `run()` performs effects in this thread; `arun()` awaits what can be awaited, and runs the rest, the
+flow too, in the thread where Django keeps its connections. The flow returns an outcome, which the driver returns or
+raises.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, suppress
+from contextvars import copy_context
+from functools import partial
 from time import sleep
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -18,6 +21,7 @@ from asgiref.sync import sync_to_async
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime import background
 
+T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -118,44 +122,73 @@ def _perform(effect: Callable[[], Any] | Wait | Pause | Spawn, compute: Callable
 
 
 async def arun(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
-    """Run a flow in this task; effects on the cache or the database run in the thread of Django's connections."""
+    """
+    Run a flow in this task, and all of it that is not awaited in the thread of Django's connections.
+
+    What a flow asks, in its effects and between them, is asked where the transactions of the caller are open, and hooks
+    of users may use the database. One change of threads brings a flow to the next effect that this task awaits: a call
+    of the user's function, a wait, a pause.
+    """
     return _unwrap(await _adrive(flow, compute))
+
+
+class _End(NamedTuple, Generic[V]):
+    """The end of a flow."""
+
+    outcome: Outcome[V]
 
 
 async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     """Perform the effects of a flow; after a cancellation only those of its clean-up, which wait for nothing."""
     answer: object = None
     cancelled: Err | None = None
-    with closing(flow):
+    try:
         while True:
-            try:
-                effect = flow.send(answer)
-            except StopIteration as end:
+            step, cancelled = await _in_thread(partial(_advance, flow, answer), cancelled)
+            if isinstance(step, _End):
                 answer = None  # as above
-                return cancelled or end.value
-            if cancelled and isinstance(effect, Wait | Pause):
+                return cancelled or step.outcome
+            if cancelled and isinstance(step, Wait | Pause):
                 return cancelled
-            if callable(effect):
-                answer, cancelled = await _perform_shielded(effect, cancelled)
-            else:
-                answer = cancelled if cancelled and isinstance(effect, CallUser) else await _aperform(effect, compute)
+            answer = cancelled if cancelled and isinstance(step, CallUser) else await _aperform(step, compute)
+    finally:
+        # If this coroutine is closed while a thread advances the flow: that thread has the last reference to it then.
+        with suppress(ValueError):
+            flow.close()
 
 
-async def _perform_shielded(effect: Callable[[], Any], cancelled: Err | None) -> tuple[object, Err | None]:
+def _advance(flow: Flow[V], answer: object) -> CallUser | Wait | Pause | Spawn | _End[V]:
+    """Perform the effects of a flow that need no loop; return the first other one, or the end."""
+    try:
+        while True:
+            effect = flow.send(answer)
+            if not callable(effect):
+                return effect
+            answer = effect()
+    except StopIteration as end:
+        return _End(end.value)
+    except BaseException as error:  # noqa: BLE001 -- raised in the task, where no future holds it
+        return _End(Err(error))
+
+
+async def _in_thread(work: Callable[[], T], cancelled: Err | None) -> tuple[T, Err | None]:
     """
-    Perform an effect to its end, even if this task is cancelled: its thread goes on anyway, and may take a lease.
+    Do some work in the thread of Django's connections to its end, even if this task is cancelled: it may take a lease.
 
     Returns:
         The answer, and the cancellation to raise after the flow has cleaned up.
     """
-    work = asyncio.ensure_future(sync_to_async(effect)())
-    while True:  # a task may be cancelled more than once
+    context = copy_context()  # of a task of its own: that can be awaited again after a cancellation
+    working = asyncio.Task(sync_to_async(work)(), context=context)
+    while not working.done():  # a task may be cancelled more than once
         try:
-            return await asyncio.shield(work), cancelled
+            await asyncio.shield(working)
         except asyncio.CancelledError as error:
             cancelled = Err(error)
-            if work.done():
-                return work.result(), cancelled
+    for variable, value in context.items():  # as asgiref does: a flow sets what computation its caller is in
+        if variable.get(context) is not value:
+            variable.set(value)
+    return working.result(), cancelled
 
 
 async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from contextlib import suppress
+from contextvars import ContextVar
+from threading import Event, get_ident
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from asgiref.sync import async_to_sync
 
 from cachedeco.loading.effects import CALL_USER, Err, Ok, Pause, Spawn, Wait, arun, run
 from cachedeco.loading.promise import Promise
+from tests.support.hops import hops
 from tests.support.sides import Side, both
 from tests.support.threads import PATIENCE_SECONDS, Gate
 
@@ -224,9 +226,89 @@ def test_timeout_of_the_caller_is_its_own() -> None:
 def test_coroutine_that_nobody_awaits_any_more_closes_its_steps() -> None:
     """In the middle of the computation nothing can be awaited any more: the generator is left, and no error is lost."""
     taken = Taken(CALL_USER)
-    coroutine: Any = arun(taken.generator(), lambda: asyncio.sleep(0))
-    with suppress(StopIteration):
-        coroutine.send(None)
-    coroutine.close()
+
+    async def scene() -> None:
+        reached = asyncio.Event()
+
+        async def compute() -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        coroutine: Any = arun(taken.generator(), compute)
+        task = asyncio.create_task(coroutine)
+        await reached.wait()
+        task.cancel()
+        coroutine.close()
+
+    asyncio.run(scene())
 
     assert taken.is_left
+
+
+def test_coroutine_that_is_closed_while_a_thread_runs_its_flow_leaves_it_to_that_thread() -> None:
+    """A generator that runs can't be closed: it is when the thread has come to its next step."""
+    gate, left = Gate(), Event()
+    gate.shut()
+
+    def flow() -> Any:
+        try:
+            gate.wait_to_pass()
+            yield CALL_USER
+        finally:
+            left.set()
+
+    async def scene() -> bool:
+        coroutine: Any = arun(flow(), lambda: asyncio.sleep(0))
+        task = asyncio.create_task(coroutine)
+        await asyncio.to_thread(gate.wait_reached)
+        coroutine.close()
+        was_left = left.is_set()
+        task.cancel()
+        gate.open()
+        return was_left
+
+    assert asyncio.run(scene()) is False
+    assert left.wait(PATIENCE_SECONDS)
+
+
+def test_steps_between_two_that_the_loop_takes_are_one_change_of_threads() -> None:
+    """All that comes before the computation is one, all that comes after it another; the flow runs there, too."""
+    threads: list[int] = []
+
+    def here() -> None:
+        threads.append(get_ident())
+
+    def flow() -> Any:
+        here()
+        yield here
+        yield here
+        outcome = yield CALL_USER
+        yield here
+        here()
+        return outcome
+
+    async def scene() -> object:
+        return await arun(flow(), lambda: asyncio.sleep(0, get_ident()))
+
+    with hops() as counted:
+        loop = asyncio.run(scene())
+
+    assert (2, 5, 1) == (len(counted), len(threads), len(set(threads)))
+    assert loop not in threads
+
+
+def test_context_of_a_step_is_that_of_the_computation() -> None:
+    """What a flow sets in its context is there in the function, and in the caller afterwards."""
+    variable: ContextVar[str] = ContextVar("variable", default="before")
+
+    def flow() -> Any:
+        yield lambda: variable.set("set")
+        return (yield CALL_USER)
+
+    async def compute() -> str:
+        return variable.get()
+
+    async def scene() -> tuple[object, str]:
+        return await arun(flow(), compute), variable.get()
+
+    assert ("set", "set") == asyncio.run(scene())
