@@ -1,7 +1,6 @@
 """Writes: end what depends on the tables that a statement has written."""
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
@@ -13,10 +12,15 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate_on
 from cachedeco.invalidation.namespaces import Namespace, rows_of_table, table_namespace
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
+from cachedeco.runtime.blocks import Block
 from cachedeco.storage.store import Store
 
 # Sets of tables whose tokens are remembered: there are about as many as kinds of statements that write.
 MOST_REMEMBERED: Final = 1_000
+OF_A_THREAD: Final = (
+    "deferred_invalidation() is about what its thread writes, and between two steps of this function the thread runs "
+    "others. Decorate the sync function that writes, and await sync_to_async(that)()."
+)
 
 _invalidations: dict[frozenset[str], tuple[Invalidation, ...]] = {}
 
@@ -86,8 +90,7 @@ def _invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation
             yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
 
 
-@contextmanager
-def deferred_invalidation() -> Generator[None]:
+def deferred_invalidation() -> Block:
     """
     Send the invalidations of this thread once, when the block ends: for long loops of writes in autocommit.
 
@@ -100,7 +103,7 @@ def deferred_invalidation() -> Generator[None]:
     Each write without a transaction would otherwise send its own. Other threads and processes may be served old values
     until the block ends; calls in this thread go past the cache where the block has invalidated. If the block raises,
     what it has written is committed, and its invalidations are sent. A process that is killed inside loses them, unless
-    the outbox has them. Blocks nest. In a coroutine, do not wait inside: the block belongs to the thread.
+    the outbox has them. Blocks nest. It also decorates a sync function. In a coroutine, do not wait inside: the block
+    belongs to the thread.
     """
-    with commits.deferring():
-        yield
+    return Block(commits.deferring, refusal=OF_A_THREAD)

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from cachedeco.invalidation import commits, epochs
 from cachedeco.invalidation.epochs import Moment
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.runtime.blocks import Block
 from cachedeco.storage.entries import Entry, decode_values, tokens_inside
 from cachedeco.tracking.collector import innermost
 
@@ -159,8 +160,7 @@ def usable(memory: Memory) -> bool:
     return memory.is_open and innermost.get() is None and not commits.has_pending()
 
 
-@contextmanager
-def remembered() -> Generator[None]:
+def remembered() -> Block:
     """
     Look equal calls up once, until the block ends: request memory (near cache, L1).
 
@@ -173,8 +173,13 @@ def remembered() -> Generator[None]:
     A value is served from memory until its timeout, at most for a minute, and until this process invalidates it; one
     that another process invalidates may be served until the block ends. At most 1000 values and 4 MB are remembered.
     Inside another block this one does nothing. Tasks and threads that carry the context share the memory; when the
-    block has ended they remember nothing more.
+    block has ended they remember nothing more. It also decorates a function, sync or async: each call is a block.
     """
+    return Block(_remembering)
+
+
+@contextmanager
+def _remembering() -> Generator[None]:
     memory = current.get()
     if memory is not None and memory.is_open:
         yield

@@ -1,14 +1,10 @@
 """Modes: whether cached functions use the cache here and now (`mode()`, `bypass()`)."""
 
-import inspect
 from collections.abc import Callable
-from contextlib import ContextDecorator
 from contextvars import ContextVar
-from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, Never, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Never, NoReturn, ParamSpec, TypeVar
 
-from asgiref.sync import iscoroutinefunction
-
+from cachedeco.runtime.blocks import decorated
 from cachedeco.runtime.conf import settings
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import ModeName, mode_of
@@ -63,7 +59,7 @@ class _NeedsParentheses(type):
             """Be there: Python looks for it first."""
 
 
-class mode(ContextDecorator, metaclass=_NeedsParentheses):  # noqa: N801 -- reads as a verb: `with mode("off"):`
+class mode(metaclass=_NeedsParentheses):  # noqa: N801 -- reads as a verb: `with mode("off"):`
     """
     Put a mode in force for a block or a function, sync or async, in this thread or task only.
 
@@ -129,26 +125,9 @@ class mode(ContextDecorator, metaclass=_NeedsParentheses):  # noqa: N801 -- read
         own = [n for n, each in enumerate(modes) if each.block is self]
         return (modes[: own[-1]] + modes[own[-1] + 1 :], modes[own[-1]].end_isolation) if own else (modes, None)
 
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:  # type: ignore[override] # ParamSpec is narrower
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function: the mode is in force while it runs."""
-        if inspect.isclass(function):
-            msg = (
-                f"{repr_of(function)} is a class, which this would turn into a function; decorate its methods, or use "
-                "`with`."
-            )
-            raise TypeError(msg)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            msg = f"{repr_of(function)} is a generator function: its body would run outside; use `with` inside it."
-            raise TypeError(msg)
-        if not iscoroutinefunction(function):  # asgiref's: on Python 3.11 inspect's knows no marked callables
-            return super().__call__(function)
-
-        @wraps(function)
-        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with self:
-                return await function(*args, **kwargs)
-
-        return wrapper  # type: ignore[return-value] # a coroutine function for a coroutine function
+        return decorated(function, lambda: self)
 
 
 class bypass(mode):  # noqa: N801 -- reads as a verb

@@ -1,0 +1,91 @@
+"""Blocks that also decorate functions: a sync function runs in a block, an async one is awaited in one."""
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import iscoroutinefunction
+
+from cachedeco.runtime.reprs import repr_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OpenBlock = Callable[[], AbstractContextManager[None]]
+
+
+def decorated(function: Callable[P, R], open_block: OpenBlock) -> Callable[P, R]:
+    """
+    Return a function each call of which runs in a block of its own.
+
+    Raises:
+        TypeError: It is a generator function, whose body runs after the block, or a class.
+    """
+    if inspect.isclass(function):
+        msg = (
+            f"{repr_of(function)} is a class, which this would turn into a function; decorate its methods, or use "
+            "`with`."
+        )
+        raise TypeError(msg)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        msg = f"{repr_of(function)} is a generator function: its body would run outside; use `with` inside it."
+        raise TypeError(msg)
+    if not iscoroutinefunction(function):  # asgiref's: on Python 3.11 inspect's knows no marked callables
+
+        @wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with open_block():
+                return function(*args, **kwargs)
+
+        return inside
+
+    @wraps(function)
+    async def awaited_inside(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with open_block():
+            return await function(*args, **kwargs)
+
+    return awaited_inside  # type: ignore[return-value] # a coroutine function for a coroutine function
+
+
+class Block(AbstractContextManager[None]):
+    """A block that also decorates: `with block:`, `@block`."""
+
+    def __init__(self, open_block: OpenBlock, *, refusal: str = "") -> None:
+        """
+        Prepare; nothing begins.
+
+        Args:
+            open_block: Opens the block, for each `with` and each call anew.
+
+            refusal: Why it decorates no async function; empty if it does.
+        """
+        self._open_block = open_block
+        self._refusal = refusal
+        self._open: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> None:
+        """Begin."""
+        opened = self._open_block()
+        opened.__enter__()
+        self._open.append(opened)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """End."""
+        return self._open.pop().__exit__(kind, error, trace)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """
+        Decorate a function, sync or async.
+
+        Raises:
+            TypeError: It is async, and the block belongs to a thread; otherwise as `decorated()`.
+        """
+        if self._refusal and iscoroutinefunction(function):
+            msg = f"{repr_of(function)} is async: {self._refusal}"
+            raise TypeError(msg)
+        return decorated(function, self._open_block)
