@@ -101,6 +101,8 @@ class Measures(ABC):
     A subclass makes what adds to one series of an instrument.
     """
 
+    cachedeco_runs_anywhere = True
+
     def __init__(self) -> None:
         """Begin without series."""
         self._series: dict[tuple[str, Labels], Add] = {}

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from time import time_ns
 
 from cachedeco.storage import connections
+from cachedeco.storage.async_readers import AsyncRead
 from cachedeco.storage.connections import Connection
 from cachedeco.storage.readers import Read
 from cachedeco.storage.writers import Acknowledged, Item, Writer
@@ -67,6 +68,8 @@ def write_of(key: str) -> Command | None:
 
 def _observe_connection(connection: Connection) -> None:
     connection.read = _observed_read(connection.read)
+    if connection.aread is not None:
+        connection.aread = _observed_aread(connection.aread)
     connection.writer = _ObservedWriter(connection.writer)
 
 
@@ -74,6 +77,16 @@ def _observed_read(read: Read) -> Read:
     def observed(keys: Sequence[str]) -> list[bytes | None]:
         began = time_ns()
         values = read(keys)
+        last_read.set(Command(began, time_ns(), keys, values))
+        return values
+
+    return observed
+
+
+def _observed_aread(aread: AsyncRead) -> AsyncRead:
+    async def observed(keys: Sequence[str]) -> list[bytes | None]:
+        began = time_ns()
+        values = await aread(keys)
         last_read.set(Command(began, time_ns(), keys, values))
         return values
 

@@ -96,7 +96,7 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
-        values, work = self._bulk.serve(self, args, kwargs)
+        values, work = self._bulk.serve(self, self._bulk.find_ids(self._bound_args + args, kwargs))
         if work is None:
             return cast("dict[K, V]", values)
         self._check_order(args)
@@ -139,7 +139,10 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
-        values, work = await sync_to_async(self._bulk.serve)(self, args, kwargs)
+        call = self._bulk.find_ids_on_loop(self._bound_args + args, kwargs)
+        if call is None:
+            call = await sync_to_async(self._bulk.find_ids)(self._bound_args + args, kwargs)
+        values, work = await self._bulk.serve_on_loop(self, call)
         if work is None:
             return cast("dict[K, V]", values)
         self._check_order(args)

@@ -6,12 +6,13 @@ from functools import cached_property, partial
 from inspect import Parameter, Signature
 from itertools import islice
 from time import time
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import BaseCall, Served, SyncCall, Work, bypasses, refuse_refresh
+from cachedeco.functions.calls import BaseCall, Served, SyncCall, Work, bypasses, may_ask_on_loop, refuse_refresh
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
@@ -21,6 +22,7 @@ from cachedeco.loading.computing import Load, bypass_flow, present_values, refre
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
 from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
+from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue, stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
@@ -37,6 +39,10 @@ from cachedeco.tracking import collector
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value
 U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
+
+
+# Collections of ids that ask no database when they are read, as a QuerySet or a generator may.
+IN_MEMORY: Final[tuple[type, ...]] = (list, tuple, set, frozenset, dict, range, type({}.keys()), type({}.values()))
 
 
 class BulkArguments(NamedTuple):
@@ -101,12 +107,13 @@ class BulkSpec(NamedTuple):
     over: str
     signature: Signature
 
-    def find_ids(self, args: Args, kwargs: Kwargs) -> BulkArguments:
+    def find_ids(self, args: Args, kwargs: Kwargs, *, on_loop: bool = False) -> BulkArguments:
         """
         Find the ids in the arguments of a call.
 
         Raises:
             TypeError: The function does not accept the arguments, or the ids are no collection.
+            SynchronousOnlyOperation: Ids that may come from a database can't be read on an event loop.
         """
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -115,6 +122,8 @@ class BulkSpec(NamedTuple):
             raise TypeError(msg) from None
         bound.apply_defaults()
         ids = bound.arguments[self.over]
+        if on_loop and type(ids) not in IN_MEMORY:
+            raise SynchronousOnlyOperation
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             given = repr_of(ids, self.over)
             msg = f"{self.spec.name}() got {self.over}={given}; it takes a collection of ids: [{given}]."
@@ -122,6 +131,14 @@ class BulkSpec(NamedTuple):
         by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY
         position = self.over if by_name else list(self.signature.parameters).index(self.over)
         return BulkArguments(bound.args, bound.kwargs, position, list(dict.fromkeys(ids)))
+
+    def find_ids_on_loop(self, args: Args, kwargs: Kwargs) -> BulkArguments | None:
+        """Do as `find_ids()` on an event loop; return None if a thread is to do it. Then no iterator was begun."""
+        try:
+            return self.find_ids(args, kwargs, on_loop=True)
+        except Exception as error:  # noqa: BLE001 -- an id may ask the database for its hash; the thread tries it again
+            pass_interrupt(error)
+            return None
 
     def computation(self, call: BulkArguments) -> Callable[[list[Any]], Any]:
         """Return a callable that calls the plain function for some of the ids."""
@@ -152,14 +169,47 @@ class BulkSpec(NamedTuple):
         return AdmittedCall(policy, keys_by_id, bypassed)
 
     def serve(
-        self, function: CachedFunction[..., Any], args: Args, kwargs: Kwargs
+        self, function: CachedFunction[..., Any], call: BulkArguments
     ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
         """Return the stored values, or the flow that computes the others. This is all that a hit does."""
-        call = self.find_ids(function._bound_args + args, kwargs)  # noqa: SLF001 -- ours
         admitted = self.admit(call)
         if admitted is None:
             return None, self.bypass(call)
         return self.serve_found(function, call, admitted, recall_or_look_up(admitted.wanted))
+
+    async def serve_on_loop(
+        self, function: CachedFunction[..., Any], call: BulkArguments
+    ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
+        """Do as `serve()`, for async code: hits that need no thread are served here. This is all that they do."""
+        admitted = self.admit_on_loop(call)
+        results = None if admitted is None else await recall_or_look_up_on_loop(admitted.wanted)
+        if admitted is None or results is None:
+            return await sync_to_async(self.serve)(function, call)
+        if callable(results):
+            return None, (self._serve_later(function, call, admitted, results), self.computation(call))
+        return self.serve_found(function, call, admitted, results)
+
+    def admit_on_loop(self, call: BulkArguments) -> AdmittedCall | None:
+        """Do as `admit()` if the entries can be looked up on an event loop; else return None."""
+        if not call.ids or not may_ask_on_loop(self.spec):
+            return None
+        try:
+            policy, all_keys = self.spec.resolve_calls(call.for_each(call.ids))
+        except Exception as error:  # noqa: BLE001 -- as of one call; the thread tries it again
+            pass_interrupt(error)
+            return None
+        return AdmittedCall(policy, dict(zip(call.ids, all_keys, strict=True)), frozenset())
+
+    def _serve_later(
+        self,
+        function: CachedFunction[..., Any],
+        call: BulkArguments,
+        admitted: AdmittedCall,
+        look_up: Callable[[], Sequence[Found]],
+    ) -> Flow[dict[Any, Any]]:
+        """End a look-up in the thread in which a flow runs, and return the stored values, or compute the others."""
+        values, work = self.serve_found(function, call, admitted, look_up())
+        return Ok(cast("dict[Any, Any]", values)) if work is None else (yield from work[0])
 
     def bypass(self, call: BulkArguments) -> Work:
         """Return the flow of a call that bypasses the cache, or has no ids."""
@@ -253,6 +303,13 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
             wanted += admitted.wanted
         return admitted
 
+    def _ask_on_loop(self, wanted: list[Wanted]) -> AdmittedCall | None:
+        call = self._bulk_arguments_on_loop()
+        admitted = None if call is None else self._bulk.admit_on_loop(call)
+        if admitted is not None:
+            wanted += admitted.wanted
+        return admitted
+
     def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
         # Taken before anything is served: what raises must not leave them to the next call.
         found = list(islice(results, len(asked.read_keys)))
@@ -332,6 +389,15 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         """The arguments with their ids, found once: a collection may be an iterator."""
         return self._bulk.find_ids(self._arguments(), self._kwargs)
 
+    def _bulk_arguments_on_loop(self) -> BulkArguments | None:
+        """Return the arguments with their ids; None if a thread is to find them."""
+        if "_bulk_arguments" not in vars(self):
+            found = self._bulk.find_ids_on_loop(self._arguments(), self._kwargs)
+            if found is None:
+                return None
+            vars(self)["_bulk_arguments"] = found
+        return self._bulk_arguments
+
     def _entry_keys(self) -> list[str]:
         call = self._bulk_arguments
         return [keys[0] for keys in self._spec.resolve_calls(call.for_each(call.ids))[1]]
@@ -340,8 +406,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         return self._bulk_arguments.for_each(self._bulk_arguments.ids)
 
     def _serve(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
-        args, kwargs = self._bulk_arguments.with_ids(self._bulk_arguments.ids)
-        return self._bulk.serve(self._function, args[len(self._function._bound_args) :], kwargs)  # noqa: SLF001 -- ours
+        return self._bulk.serve(self._function, self._bulk_arguments)
 
     def _refresh_work(self) -> Work:
         """Return the flow that computes and stores; it invalidates ids that it can't store: their entries are old."""
@@ -402,7 +467,11 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
 
     async def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
-        values, work = await sync_to_async(self._serve)()
+        call = self._bulk_arguments_on_loop()
+        if call is None:
+            values, work = await sync_to_async(self._serve)()
+        else:
+            values, work = await self._bulk.serve_on_loop(self._function, call)
         return cast("dict[K, V]", await arun(*work) if work else values)
 
     async def uncached(self) -> Mapping[K, V]:

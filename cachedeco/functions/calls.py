@@ -25,7 +25,7 @@ from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue
 from cachedeco.loading.tables import look_closely
-from cachedeco.runtime import modes
+from cachedeco.runtime import hooks, modes
 from cachedeco.runtime.events import NO_KEY, Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -113,6 +113,33 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
     return policy, keys
 
 
+def may_ask_on_loop(spec: FunctionSpec) -> bool:
+    """Tell whether calls of a function can be looked up on an event loop, if their keys can be made there."""
+    resolved = spec.resolve_on_loop()
+    return (
+        resolved is not None
+        and not hooks.needs_thread
+        and modes.current_mode() == "on"
+        and resolved.policy.store.is_read_on_loop
+    )
+
+
+def admit_on_loop(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
+    """
+    Return the policy and the keys of a call whose entry can be looked up on an event loop; else None.
+
+    Then `admit()` decides in the thread of Django's connections: the call may bypass the cache, or its key ask the
+    database or code of the user's.
+    """
+    if not may_ask_on_loop(spec):
+        return None
+    try:
+        return spec.resolve_call(args, kwargs)
+    except Exception as error:  # noqa: BLE001 -- such as Django's SynchronousOnlyOperation; the thread tries it again
+        pass_interrupt(error)
+        return None
+
+
 def _invalidation_of(policy: CachePolicy, keys: Sequence[str]) -> Callable[[Sequence[str]], None]:
     """
     Return a function that invalidates a call by the key that it has now.
@@ -164,6 +191,9 @@ class BaseCall(Generic[U, R_co]):
 
         def _ask(self, wanted: list[Wanted]) -> object:
             """Add to what is wanted of one look-up; return None if the call bypasses the cache."""
+
+        def _ask_on_loop(self, wanted: list[Wanted]) -> object:
+            """Do as `_ask()` on an event loop; return None if the thread of Django's connections is to ask."""
 
         def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
             """Serve what the look-up gives next; *asked* is what `_ask()` has returned."""
@@ -250,6 +280,12 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
     def _ask(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | None:
         # As a call of the function does: a verb checks more, for which a hit has no time.
         admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
+        if admitted is not None:
+            wanted.append(admitted)
+        return admitted
+
+    def _ask_on_loop(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | None:
+        admitted = admit_on_loop(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
         if admitted is not None:
             wanted.append(admitted)
         return admitted

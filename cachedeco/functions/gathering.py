@@ -8,7 +8,7 @@ tokens may have changed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from inspect import iscoroutine
 from typing import Any, NoReturn, TypeVar, cast, overload
 
@@ -17,7 +17,8 @@ from asgiref.sync import sync_to_async
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.calls import BaseCall, SyncCall, Work
 from cachedeco.loading.effects import arun, run
-from cachedeco.loading.lookup import Wanted, recall_or_look_up
+from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up
+from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.runtime.interrupts import pass_interrupt
 
 A = TypeVar("A")
@@ -113,7 +114,7 @@ async def agather(*calls: Any) -> tuple[Any, ...]:
     for each in calls:
         if not isinstance(each, BaseCall):
             _refuse("agather", each)
-    gathered = await sync_to_async(_look_up)(calls)
+    gathered = await _look_up_on_loop(calls)
     if gathered.left:
         await _load_together(calls, gathered)
     return gathered.results()
@@ -144,7 +145,24 @@ def _look_up(calls: Calls) -> _Gathered:
     """Look all calls up together, and serve what is stored."""
     wanted: list[Wanted] = []
     asked = [call._ask(wanted) for call in calls]  # noqa: SLF001 -- ours
-    results = iter(recall_or_look_up(wanted)) if wanted else iter(())
+    return _serve(calls, asked, recall_or_look_up(wanted) if wanted else ())
+
+
+async def _look_up_on_loop(calls: Calls) -> _Gathered:
+    """Do as `_look_up()`, for async code: if all are hits that need no thread, they are served here."""
+    wanted: list[Wanted] = []
+    asked = [call._ask_on_loop(wanted) for call in calls]  # noqa: SLF001 -- ours
+    results = await recall_or_look_up_on_loop(wanted) if wanted and None not in asked else None
+    if results is None:
+        return await sync_to_async(_look_up)(calls)
+    if callable(results):
+        return await sync_to_async(lambda: _serve(calls, asked, results()))()
+    return _serve(calls, asked, results)
+
+
+def _serve(calls: Calls, asked: Sequence[object], found: Iterable[Found]) -> _Gathered:
+    """Serve what a look-up has found; *asked* are what the calls have said of it."""
+    results = iter(found)
     gathered = _Gathered()
     values = gathered.values
     for call, admitted in zip(calls, asked, strict=True):

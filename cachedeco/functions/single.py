@@ -19,11 +19,21 @@ from typing import (
 from asgiref.sync import sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import AsyncCall, Call, Missing, Repeat, SingleCall, admit, refuse_refresh
+from cachedeco.functions.calls import (
+    AsyncCall,
+    Call,
+    Missing,
+    Repeat,
+    SingleCall,
+    admit,
+    admit_on_loop,
+    refuse_refresh,
+)
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
-from cachedeco.loading.effects import Flow, arun, run
+from cachedeco.loading.effects import Flow, Ok, arun, run
 from cachedeco.loading.lookup import Found, look_up_one, record_found
+from cachedeco.loading.on_loop import look_up_one_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
@@ -79,6 +89,22 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         load = self._load(policy, found, args, kwargs)
         is_stale = entry is not None and policy.stale_until(entry) > time()
         return None, only_value((stale_flow if is_stale else load_flow)(load))
+
+    async def _serve_on_loop(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
+        """Do as `_serve()`, for async code: a hit that needs no thread is served here. This is all that it does."""
+        admitted = admit_on_loop(self._spec, self._bound_args + args, kwargs)
+        found = None if admitted is None else await look_up_one_on_loop(*admitted)
+        if admitted is None or found is None:
+            return await sync_to_async(self._serve)(args, kwargs)
+        policy, _ = admitted
+        if isinstance(found, Found):
+            return self._serve_found(policy, found, args, kwargs)
+        return None, self._serve_later(policy, found, args, kwargs)
+
+    def _serve_later(self, policy: CachePolicy, look_up: Callable[[], Found], args: Args, kwargs: Kwargs) -> Flow[V]:
+        """End a look-up in the thread in which a flow runs, and return the stored value, or compute one."""
+        value, flow = self._serve_found(policy, look_up(), args, kwargs)
+        return Ok(cast("V", value)) if flow is None else (yield from flow)
 
     def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
         remember_kinds(self._spec, lambda: [(self._bound_args + args, kwargs)])
@@ -186,12 +212,13 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
     """
     A cached async function: await it as before, or use its verbs. `refresh()` raises: use `arefresh()`.
 
-    Commands to the cache and the database run in the thread where Django keeps their connections.
+    A hit runs on the event loop where it can; all else that is not the function itself, in the thread where Django
+    keeps its connections.
     """
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
-        value, flow = await sync_to_async(self._serve)(args, kwargs)
+        value, flow = await self._serve_on_loop(args, kwargs)
         if flow is None:
             return cast("V", value)
         return await arun(flow, partial(self._spec.source.function, *self._bound_args, *args, **kwargs))

@@ -1,6 +1,7 @@
 """`FunctionSpec`: the decorator's options for one function, resolved against the settings in force."""
 
 import inspect
+import os
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.decorators import method_decorator
+from django.utils.timezone import get_current_timezone_name
+from django.utils.translation import get_language
 
 from cachedeco.functions.naming import key_name_of, name_of, take_names
 from cachedeco.functions.options import Timeout, check
@@ -49,6 +52,9 @@ TOKEN_TIMEOUTS: Final = 4
 SHORTEST_LIFETIME: Final = 60.0
 
 
+# What users vary by that is the same in a thread and in the task that waits for it.
+FOLLOWS_CONTEXT: Final = (get_language, get_current_timezone_name)
+
 # What may be raised where a key is made of a call.
 NO_KEYS: Final = (KeyTypeError, PartTypeError, UnsavedRowError, AttributeError, RecursionError, ValueError)
 
@@ -60,6 +66,7 @@ class ResolvedSpec(NamedTuple):
     policy: CachePolicy
     compiled_keys: CompiledKeys
     keyspace: Keyspace
+    asks_thread: bool  #: whether keys are made in the thread of Django's connections: they may depend on it
 
 
 class Source(NamedTuple):
@@ -165,7 +172,9 @@ class FunctionSpec:
 
     def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
         """Return the policy in force, and the keys of a call: its entry's, its own token's, the other tokens'."""
-        resolved = self.resolve()
+        resolved = self._resolved
+        if resolved is None or resolved.settings is not conf.settings():
+            resolved = self.resolve()
         try:
             keys = resolved.compiled_keys.keys(*args, **kwargs)
             policy = resolved.policy
@@ -179,6 +188,14 @@ class FunctionSpec:
         except NO_KEYS as error:
             self._explain(error, args, kwargs)
             raise
+
+    def resolve_on_loop(self) -> ResolvedSpec | None:
+        """Return the spec under the settings in force if the keys of calls can be made on an event loop; else None."""
+        resolved = self._resolved
+        if resolved is None or resolved.settings is not conf.settings() or resolved.asks_thread:
+            return None
+        tables = resolved.policy.tables
+        return resolved if tables is None or tables.is_loaded else None
 
     def resolve_calls(
         self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
@@ -291,7 +308,13 @@ class FunctionSpec:
             policy.codec.serializer.release,
         )
         compiled_keys = self._plan.compile(scheme, dependencies)
-        return ResolvedSpec(settings, policy, compiled_keys, keyspace)
+        asks_thread = (
+            keyspace.asks_thread
+            or self._plan.calls_users_code
+            or not all(each in FOLLOWS_CONTEXT for each in (*self._vary, *settings.VARY))
+            or bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))  # Django queries on the loop then, and does not refuse
+        )
+        return ResolvedSpec(settings, policy, compiled_keys, keyspace, asks_thread)
 
     def _known_tables(self, settings: conf.Settings, store: Store, declared: frozenset[str]) -> KnownTables | None:
         """Return the tables that the function is known to read, if it depends on them."""

@@ -104,6 +104,7 @@ class KeyPlan:
         self.tables: list[str] = []  # the same, of tables
         self.fields: list[Expression] = []  # those in the paths
         self.dynamic: list[Expression] = []  # callables that return namespaces
+        self._is_key_callable = callable(key)
         self.dependencies = [item for item in namespace if isinstance(item, Dependency)]
         for item in namespace:
             if not isinstance(item, Dependency):  # a dependency may name models that are not loaded yet
@@ -114,6 +115,11 @@ class KeyPlan:
             self.call_text += f",{name}={{{subject.private_prefix}imported({source})}}"
             covered.add(name)
         _check_accounted(subject, ignore, covered)
+
+    @property
+    def calls_users_code(self) -> bool:
+        """Whether a callable of the user's makes a part of the keys, those of *vary* left out."""
+        return self._is_key_callable or bool(self.dynamic)
 
     def _call_source(self, key: KeyOption, ignore: Sequence[str]) -> str:
         """Return the inside of an f-string for the text of the call, with names: `club=...,page=...`."""

@@ -6,6 +6,8 @@ from math import inf
 from time import time
 from typing import Any, NamedTuple, Protocol, cast
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
 from cachedeco.loading.policy import CachePolicy
@@ -28,6 +30,8 @@ from cachedeco.tracking.nested_names import names_to_ask
 
 CallKeys = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
 Wanted = tuple[CachePolicy, CallKeys]  # a call to look up: the policy of its function, and its keys
+Values = list[bytes | None] | None  # what was read for one call; None if the cache failed
+Passes = type[Exception] | tuple[()]  # exceptions of unpickling that are raised, and are no event
 
 
 class VariedKeys(list[str]):
@@ -98,6 +102,15 @@ def record_found(policy: CachePolicy, found: Found) -> None:
     collector.record_dependency(policy.store.alias, found.entry_keys, found.raw or {}, use)
 
 
+class Asking(NamedTuple):
+    """What the look-up of one call asks for."""
+
+    keys: Sequence[str]  #: those of the call, and the names of nested tokens
+    names: Sequence[str]  #: these names
+    memory: Memory | None  #: the request's, if what is read is remembered
+    since: object  #: what `epochs.last()` returned before the read
+
+
 def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     """
     Fetch one entry and its tokens by one read. This is all that a hit does.
@@ -105,6 +118,19 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     Returns:
         What was found; without the values that were read if the entry is fresh, and nothing depends on it.
     """
+    if nested_names.names_by_function or remembering.current.get() is not None:
+        asking = ask_for_one(policy, keys)
+        if isinstance(asking, Found):
+            return asking
+        asked, names, _, _ = asking
+        values = _read_each(policy, asked, names) if names else policy.store.read(asked)
+        return find_one(policy, keys, values, *asking)
+    # As above, and sooner: nearly always without nested calls and without the middleware.
+    return find_one(policy, keys, policy.store.read(keys), keys, (), None, None)
+
+
+def ask_for_one(policy: CachePolicy, keys: CallKeys) -> Asking | Found:
+    """Return what to ask the cache for; or what was found, in the request's memory."""
     memory = remembering.current.get()
     if memory is not None:  # nearly never without the middleware
         if not remembering.usable(memory):
@@ -114,24 +140,38 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     since = memory and epochs.last()  # before the read
     # Nearly always empty without nested calls.
     names = names_to_ask(policy.function, keys[0]) if nested_names.names_by_function else ()
-    asked = [*keys, *names] if names else keys
-    values = _read_each(policy, asked, names) if names else policy.store.read(asked)
+    return new_tuple(Asking, ([*keys, *names] if names else keys, names, memory, since))
+
+
+def find_one(  # noqa: PLR0913, PLR0917 -- those of `Asking`, which are quicker one by one
+    policy: CachePolicy,
+    keys: CallKeys,
+    values: Values,
+    asked: Sequence[str],
+    names: Sequence[str],
+    memory: Memory | None,
+    since: object,
+    passes: Passes = (),
+) -> Found:
+    """
+    Return what is among the values that were read. This is the rest of what a hit does.
+
+    Raises:
+        SynchronousOnlyOperation: If *passes* is that: it is no fresh entry, or this is not known without the database.
+    """
     if values is None:
         return Found(keys)
-    is_pending = commits.waiting and commits.has_pending()  # nearly always empty, too
+    is_pending = commits.waiting and not passes and commits.has_pending()  # nearly always empty, too
     if is_pending:  # this thread finds what its transaction stores at the commit
         values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
-    entry = decode_values(policy.codec, keys[0], values, _joined(names) if names else b"")
-    if (
-        entry is not None
-        and entry.expires > time()
-        and innermost.get() is None
-        and not policy.inspects_hits
-        and not (is_pending and names)
-    ):
+    entry = decode_values(policy.codec, keys[0], values, _joined(names) if names else b"", passes)
+    is_fresh = entry is not None and entry.expires > time()
+    if is_fresh and innermost.get() is None and not policy.inspects_hits and not (is_pending and names):
         if memory is not None:
             memory.remember(keys, asked, values, since)
         return new_tuple(Found, (keys, None, asked, entry))  # a plain hit, which needs no more
+    if passes and not is_fresh:
+        raise SynchronousOnlyOperation
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     wanted, results = [(policy, keys)], [Found(keys, raw, asked, entry)]
     if entry is None or (is_pending and names):
@@ -160,19 +200,35 @@ def _remember(memory: Memory, results: Iterable[Found], since: object) -> None:
 
 def recall_or_look_up(wanted: Sequence[Wanted]) -> list[Found]:
     """Look up calls of users: by the request's memory, and what it has not by one read, as `look_up_each()` does."""
-    memory = remembering.current.get()
-    if memory is None or not remembering.usable(memory):
+    if remembering.current.get() is None:
         return look_up_each(wanted)
-    since = epochs.last()
-    recalled = [memory.recall(*each) for each in wanted]
-    left = [each for each, found in zip(wanted, recalled, strict=True) if found is None]
-    read = look_up_each(left) if left else []
-    _remember(memory, read, since)
-    rest = iter(read)
-    return [
-        next(rest) if found is None else _found_again(keys, found, is_plain=False)
-        for (_, keys), found in zip(wanted, recalled, strict=True)
-    ]
+    recalling = Recalling(wanted)
+    return recalling.join(look_up_each(recalling.left) if recalling.left else [])
+
+
+class Recalling:
+    """Calls of users: which of them the request's memory has, and which are left to look up."""
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        """Ask the memory, if there is one."""
+        memory = remembering.current.get()
+        self._memory = memory if memory is not None and remembering.usable(memory) else None
+        self._wanted = self.left = wanted
+        if self._memory is not None:
+            self._since = epochs.last()  # before the read
+            self._recalled = [self._memory.recall(*each) for each in wanted]
+            self.left = [each for each, found in zip(wanted, self._recalled, strict=True) if found is None]
+
+    def join(self, read: list[Found]) -> list[Found]:
+        """Return what is remembered and what was found of the calls that were left, in the order of the calls."""
+        if self._memory is None:
+            return read
+        _remember(self._memory, read, self._since)
+        rest = iter(read)
+        return [
+            next(rest) if found is None else _found_again(keys, found, is_plain=False)
+            for (_, keys), found in zip(self._wanted, self._recalled, strict=True)
+        ]
 
 
 def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str] = ()) -> list[Found]:
@@ -196,8 +252,17 @@ def look_up_each(wanted: Sequence[Wanted], also: Collection[str] = ()) -> list[F
         What was found, in the order of the calls. The raw values of one cache are one dict for all. Entries that the
         transaction of this thread stores at its commit are found, too.
     """
-    wanted = [each if each[0].tables is None else (each[0], renew_keys(*each)) for each in wanted]
-    results = _read_entries(wanted, also)
+    wanted = renew_all(wanted)
+    return without_invalidated(wanted, _read_entries(wanted, also))
+
+
+def renew_all(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Return the calls with the keys of the tables that their functions are known to read by now."""
+    return [each if each[0].tables is None else (each[0], renew_keys(*each)) for each in wanted]
+
+
+def without_invalidated(wanted: Sequence[Wanted], results: list[Found]) -> list[Found]:
+    """Leave out entries that depend on tables which the transaction of this thread has invalidated."""
     if commits.has_pending():
         # When the call began, this process may not have known a table that its transaction has invalidated.
         for n, ((policy, _), (keys, raw, _, entry)) in enumerate(zip(wanted, results, strict=True)):
@@ -208,10 +273,23 @@ def look_up_each(wanted: Sequence[Wanted], also: Collection[str] = ()) -> list[F
 
 def _read_entries(wanted: Sequence[Wanted], also: Collection[str], *, beside: bool = True) -> list[Found]:
     """Fetch entries and their tokens as `look_up_each()` does, perhaps without looking beside them."""
-    asked = [keys for _, keys in wanted]
+    asked = asked_for(wanted)
+    raw = many_caches.read_caches(commands_for(wanted, asked, also), names=bool(nested_names.names_by_function))
+    return look_closer(wanted, *decode_each(wanted, asked, raw), also, beside=beside)
+
+
+def asked_for(wanted: Sequence[Wanted]) -> list[Sequence[str]]:
+    """Return the keys of each call, and the names of the nested tokens that its entry is known to need."""
     if nested_names.names_by_function:
-        asked = [_with_nested_names(*each) for each in wanted]
-    raws, failed = _read_raw(wanted, asked, also)
+        return [_with_nested_names(*each) for each in wanted]
+    return [keys for _, keys in wanted]
+
+
+def decode_each(
+    wanted: Sequence[Wanted], asked: Sequence[Sequence[str]], read: many_caches.Read, passes: Passes = ()
+) -> tuple[list[Found], list[int]]:
+    """Return what was found for each call, and the numbers of those that can't be served as they were read."""
+    raws, failed = read
     has_pending = commits.has_pending()
     if has_pending:
         for policy, keys in wanted:
@@ -224,11 +302,23 @@ def _read_entries(wanted: Sequence[Wanted], also: Collection[str], *, beside: bo
             continue
         raw = raws[policy.store.alias]
         names = b"" if entry_keys is keys else _joined(entry_keys[len(keys) :])
-        entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names)
+        entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names, passes)
         # The transaction of this thread may have invalidated nested tokens.
         if entry is None or (has_pending and entry_keys is not keys):
             doubtful.append(len(results))
         results.append(new_tuple(Found, (keys, raw, entry_keys, entry)))
+    return results, doubtful
+
+
+def look_closer(
+    wanted: Sequence[Wanted],
+    results: list[Found],
+    doubtful: Sequence[int],
+    also: Collection[str] = (),
+    *,
+    beside: bool = True,
+) -> list[Found]:
+    """Read what entries need that can't be served as they were read: other nested tokens, the entries beside them."""
     if doubtful:
         _examine(wanted, results, doubtful)
         if beside:
@@ -242,9 +332,11 @@ def _with_nested_names(policy: CachePolicy, keys: CallKeys) -> Sequence[str]:
     return [*keys, *names] if names else keys
 
 
-def _read_raw(wanted: Sequence[Wanted], asked: Sequence[Sequence[str]], also: Collection[str]) -> many_caches.Read:
+def commands_for(
+    wanted: Sequence[Wanted], asked: Sequence[Sequence[str]], also: Collection[str] = ()
+) -> list[tuple[Store, list[str]]]:
     """
-    Read what is asked for each call, by one command of each cache.
+    Return what to ask each cache for, by one command.
 
     All entries before all tokens: servers answer key by key, so all that is served from one cache of one server was
     valid at one moment, between the two.
@@ -252,17 +344,13 @@ def _read_raw(wanted: Sequence[Wanted], asked: Sequence[Sequence[str]], also: Co
     stores = _stores_of(wanted)
     if len(stores) == 1:  # sooner than in the general way
         [store] = stores.values()
-        keys = list(dict.fromkeys(chain(also, [each[0] for each in asked], chain.from_iterable(asked))))
-        if nested_names.names_by_function:
-            return many_caches.read_caches([(store, keys)])
-        raw = store.get_many(keys)
-        return many_caches.Read({store.alias: raw or {}}, (store.alias,) if raw is None else ())
+        return [(store, list(dict.fromkeys(chain(also, [each[0] for each in asked], chain.from_iterable(asked)))))]
     names: dict[str, list[str]] = {alias: [] for alias in stores}
     for policy, (key, *_) in wanted:
         names[policy.store.alias].append(key)
     for (policy, _), several in zip(wanted, asked, strict=True):
         names[policy.store.alias] += several[1:]
-    return many_caches.read_caches([(stores[alias], list(dict.fromkeys(each))) for alias, each in names.items()])
+    return [(stores[alias], list(dict.fromkeys(each))) for alias, each in names.items()]
 
 
 def _stores_of(wanted: Iterable[Wanted]) -> dict[str, Store]:
@@ -285,10 +373,15 @@ def _has_failed(policy: CachePolicy, entry_keys: Sequence[str], failed: Collecti
 
 def _read_each(policy: CachePolicy, asked: Sequence[str], names: Iterable[str]) -> list[bytes | None] | None:
     """Read the values of some keys, in their order; the names among them may be of tokens in other caches."""
-    if names and any(" " in name for name in names):
+    if not are_in_one_cache(names):
         found = many_caches.get_many_across_caches(policy.store, asked)
         return None if found is None else [cast("bytes | None", found.get(key)) for key in asked]
     return policy.store.read_each(asked)
+
+
+def are_in_one_cache(names: Iterable[str]) -> bool:
+    """Tell whether tokens are in the cache of the entry that names them."""
+    return not any(" " in name for name in names)
 
 
 def _look_beside(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from typing import TypeVar
 
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -11,12 +12,15 @@ from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import count, count_hit, count_hits
 
 Hook = Callable[[Event], object]
+H = TypeVar("H", bound=Hook)
 
 
 # Hooks of users, once for each add_hook() and each open listening() block.
 _added: list[Hook] = []
 # All hooks, each once. The tuple is swapped whole, so that emit() needs no lock.
 _hooks: tuple[Hook, ...] = (count, log)
+# Whether a hook of users may ask a database, or wait: then a thread calls all. Replaced with the tuple.
+needs_thread = False
 _lock = Lock()
 
 
@@ -51,11 +55,22 @@ def add_hook(hook: Hook) -> None:
     """
     Call *hook* with every event of this process from now on. Thread-safe.
 
-    A hook runs in the thread of the call that caused the event, before that call returns: keep it quick.
+    A hook runs in the thread of the call that caused the event, before that call returns: keep it quick. Of async code,
+    it runs in the thread where Django keeps its connections.
     Adding a hook twice is the same as adding it once.
     """
     with _lock:
         _replace_hooks([hook] if hook not in _added else [], [])
+
+
+def runs_anywhere(hook: H) -> H:
+    """
+    Mark a hook that asks no database and waits for nothing: a hit on an event loop calls it there.
+
+    A class of hooks has the attribute itself.
+    """
+    hook.cachedeco_runs_anywhere = True  # type: ignore[attr-defined] # a function
+    return hook
 
 
 def remove_hook(hook: Hook) -> None:
@@ -82,8 +97,9 @@ def _replace_hooks(added: list[Hook], removed: list[Hook]) -> None:
         if not callable(hook):
             msg = f"A hook is called with each event, and {repr_of(hook)} can't be: it takes a def with one parameter."
             raise TypeError(msg)
-    global _hooks  # noqa: PLW0603 -- swapped whole, as said above
+    global _hooks, needs_thread  # noqa: PLW0603 -- swapped whole, as said above
     _added.extend(added)
     for hook in removed:
         _added.remove(hook)
+    needs_thread = not all(getattr(hook, "cachedeco_runs_anywhere", False) is True for hook in _added)
     _hooks = (count, log, *(hook for n, hook in enumerate(_added) if hook not in _added[:n]))

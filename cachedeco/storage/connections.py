@@ -17,6 +17,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.signals import request_finished
 
 from cachedeco.runtime import background
+from cachedeco.storage.async_readers import AsyncRead, async_reader_of
 from cachedeco.storage.readers import Read, reader_of
 from cachedeco.storage.writers import GeneralWriter, Writer, writer_of
 
@@ -34,9 +35,9 @@ class Isolation(Protocol):
 
 
 class Connection:
-    """One cache object, used by one thread at a time, with its reader and its writer."""
+    """One cache object, used by one thread at a time, with its readers and its writer."""
 
-    __slots__ = ("cache", "pipelines", "read", "writer")
+    __slots__ = ("aread", "cache", "pipelines", "read", "writer")
 
     def __init__(self, alias: str) -> None:
         """
@@ -45,14 +46,13 @@ class Connection:
         Raises:
             InvalidCacheBackendError: The setting CACHES has no such alias, or its backend can't be imported.
         """
-        cache = open_cache(alias)
-        if _isolation is not None:
-            cache = _isolation.plain_cache(cache)
+        cache = open_plain_cache(alias)
         cache.key_func = _identity
         if type(cache).make_key is not BaseCache.make_key:  # a backend's own: it may not ask the key function
             cache.make_key = _identity  # type: ignore[method-assign]
         self.cache: BaseCache = cache
         self.read: Read = reader_of(cache)
+        self.aread: AsyncRead | None = async_reader_of(cache, self.read)
         self.writer: Writer = writer_of(cache)
         self.pipelines = not isinstance(self.writer, GeneralWriter)
         if _observe is not None:
@@ -67,6 +67,12 @@ def open_cache(alias: str) -> BaseCache:
     """Return a new cache object of an alias, as Django makes them."""
     cache: BaseCache = caches.create_connection(alias)
     return cache
+
+
+def open_plain_cache(alias: str) -> BaseCache:
+    """Return a new cache object of an alias, of its own class although the test kit isolates the caches."""
+    cache = open_cache(alias)
+    return cache if _isolation is None else _isolation.plain_cache(cache)
 
 
 class _ByAlias(dict[str, Connection]):
@@ -90,7 +96,9 @@ class _Connections(threading.local):
 
 
 _connections = _Connections()
-_abandoned: list[_ByAlias] = []
+# For reads on event loops, of all threads: a cache that is read there can be used by several at once.
+_on_loops: dict[str, Connection] = {}
+_abandoned: list[object] = []
 _isolation: Isolation | None = None
 _observe: Callable[[Connection], None] | None = None
 
@@ -104,6 +112,14 @@ def connection(alias: str) -> Connection:
     return found
 
 
+def on_loops(alias: str) -> Connection:
+    """Return the connection to the cache of an alias that all event loops share."""
+    found = _on_loops.get(alias)
+    if found is None:
+        found = _on_loops[alias] = Connection(alias)
+    return found
+
+
 def close_connections(**_: Any) -> None:
     """Close the cache objects of this thread, as Django closes its own: a backend decides what that means."""
     _connections.by_alias.close()
@@ -114,6 +130,8 @@ def forget_connections() -> None:
     global _connections
     before, _connections = _connections, _Connections()
     before.by_alias.close()
+    for each in _take_from_loops():
+        each.cache.close()
 
 
 def abandon_connections() -> None:
@@ -123,8 +141,15 @@ def abandon_connections() -> None:
     The old ones are kept, and never closed: some clients would tell the server to end the connection of the parent.
     """
     global _connections  # noqa: PLW0603 -- swapped whole
-    _abandoned.append(_connections.by_alias)
+    _abandoned.append((_connections.by_alias, _take_from_loops()))
     _connections = _Connections()
+
+
+def _take_from_loops() -> list[Connection]:
+    """Return the connections of event loops, which are forgotten."""
+    taken = list(_on_loops.values())
+    _on_loops.clear()
+    return taken
 
 
 def isolate(isolation: Isolation | None) -> None:

@@ -168,7 +168,11 @@ def _trailer(codec: EntryCodec, key: str, tokens: Sequence[bytes]) -> bytes:
 
 
 def decode_values(  # noqa: PLR0911 -- one return for each reason
-    codec: EntryCodec, key: str, values: Sequence[bytes | None], names: bytes | None = None
+    codec: EntryCodec,
+    key: str,
+    values: Sequence[bytes | None],
+    names: bytes | None = None,
+    passes: type[Exception] | tuple[()] = (),
 ) -> Entry | None:
     """
     Return the entry if its stamp equals the tokens now, and the models among the values have the fields that they had.
@@ -183,6 +187,8 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
 
         names: The names of the nested tokens that were read, separated by line ends: the entry must name the same.
             None: they are not compared.
+
+        passes: Exceptions of unpickling that are raised, and are no event.
     """
     serializer, data, whole_key, count = codec.serializer, values[0], key.encode(), len(values) - 1
     if type(data) is not bytes:
@@ -212,8 +218,10 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
             return None
     try:
         value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
-    except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
+    except Exception as error:  # unpickling the user's class may raise anything
         pass_interrupt(error)
+        if isinstance(error, passes):
+            raise
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
     return new_tuple(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))

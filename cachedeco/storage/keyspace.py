@@ -22,7 +22,7 @@ from cachedeco.storage.cache_keys import (
     is_valid_key,
     with_digest,
 )
-from cachedeco.storage.connections import open_cache, scope_of
+from cachedeco.storage.connections import open_cache, open_plain_cache, scope_of
 
 _VALID: Final = bytes(range(0x21, 0x7F))  # memcached takes these characters
 
@@ -46,6 +46,7 @@ class Keyspace(NamedTuple):
     table_prefix: str  #: before the key of a table's token
     key_budget: int  #: the length that these leave
     ends_in_digest: bool = False  #: whether a digest keeps keys apart that the cache would take for one
+    asks_thread: bool = False  #: whether code of the project makes the keys: it may ask for what belongs to its thread
 
     @classmethod
     def of(cls, alias: str) -> "Keyspace":
@@ -58,13 +59,14 @@ class Keyspace(NamedTuple):
         cache = open_cache(alias)
         scope = scope_of(cache)
         default = f"{scope}{cache.key_prefix}:{cache.version}:"
-        is_default = cache.key_func is default_key_func and type(cache).make_key is BaseCache.make_key
+        is_default = _makes_keys_by_default(cache)
         longest = len(default.encode())
         # Its database may compare keys without regard to case, accents or blanks at the end, as MySQL does by default.
         collates = isinstance(cache, BaseDatabaseCache)
         room = LONGEST_KEY - longest - (DIGEST_AT_END if collates else 0)
         prefix = default if is_default and not collates else None
-        return cls(alias, cache, prefix, default, min(USUAL_KEY_BUDGET, room), collates)
+        asks_thread = not is_default and not _makes_keys_by_default(open_plain_cache(alias))
+        return cls(alias, cache, prefix, default, min(USUAL_KEY_BUDGET, room), collates, asks_thread)
 
     @property
     def start(self) -> str:
@@ -119,6 +121,10 @@ class Keyspace(NamedTuple):
         # What a KEY_FUNCTION adds may be too long, or contain a space.
         whole = whole if len(whole) <= longest and is_valid_key(whole) else digest_key(whole, longest)
         return with_digest(whole) if self.ends_in_digest else whole
+
+
+def _makes_keys_by_default(cache: BaseCache) -> bool:
+    return cache.key_func is default_key_func and type(cache).make_key is BaseCache.make_key
 
 
 _keyspaces: dict[str, Keyspace] = {}

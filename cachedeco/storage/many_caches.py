@@ -1,6 +1,6 @@
 """Read keys of several caches, each by one command, or in chunks that one command takes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from django.core.cache import caches
@@ -12,35 +12,52 @@ class Read(NamedTuple):
     """What was read from several caches."""
 
     values: dict[str, dict[str, Any]]  #: those that are there, by the alias of the store and the name that it asked for
-    failed: Collection[str]  #: the aliases of the caches that failed
+    failed: list[str]  #: the aliases of the caches that failed
 
 
-def read_caches(asked: Sequence[tuple[Store, Sequence[str]]]) -> Read:
+Asked = Sequence[tuple[Store, Sequence[str]]]  # what each of several stores is asked for
+
+
+def read_caches(asked: Asked, *, names: bool = True) -> Read:
     """
     Read what stores of different caches ask for, by one command of each cache.
 
-    A name is a key, or for one in another cache than that of the store its alias, a space, and the key. A cache is
-    asked for the keys of its own store first, in their order.
+    Args:
+        asked: Names. A name is a key, or for one in another cache than that of the store its alias, a space, and the
+            key. A cache is asked for the keys of its own store first, in their order.
+
+        names: Whether there may be one that is no key.
     """
-    values: dict[str, dict[str, Any]] = {}
-    failed = []
     # Sooner than to look at each name: nearly never is there one.
-    elsewhere = [
-        (store.alias, name) for store, names in asked if " " in "".join(names) for name in names if " " in name
+    elsewhere = names and [
+        (store.alias, name) for store, several in asked if " " in "".join(several) for name in several if " " in name
     ]
-    for store, keys in _commands(asked) if elsewhere else asked:
-        found = store.get_many(keys)
-        values[store.alias] = found or {}
-        if found is None:
-            failed.append(store.alias)
-    for home, name in elsewhere:
+    commands = _commands(asked) if elsewhere else asked
+    read = _joined(commands, [store.get_many(keys) for store, keys in commands])
+    values = read.values
+    for home, name in elsewhere or ():
         alias, _, key = name.rpartition(" ")
         if key in values.get(alias, ()):
             values[home][name] = values[alias][key]
-    return Read(values, failed)
+    return read
 
 
-def _commands(asked: Sequence[tuple[Store, Sequence[str]]]) -> list[tuple[Store, list[str]]]:
+async def read_caches_on_loop(asked: Asked) -> Read:
+    """Do as `read_caches()` on an event loop, for caches that can be read there; each name is a key."""
+    return _joined(asked, [await store.get_many_on_loop(keys) for store, keys in asked])
+
+
+def _joined(commands: Asked, found: Sequence[dict[str, bytes] | None]) -> Read:
+    """Return what the commands have found, by cache."""
+    read = Read({}, [])
+    for (store, _), values in zip(commands, found, strict=True):
+        read.values[store.alias] = values or {}
+        if values is None:
+            read.failed.append(store.alias)
+    return read
+
+
+def _commands(asked: Asked) -> list[tuple[Store, list[str]]]:
     """Return the keys to ask each cache for, where stores ask for keys of other caches."""
     stores = {store.alias: store for store, _ in asked}
     keys = {store.alias: {name: None for name in names if " " not in name} for store, names in asked}

@@ -28,7 +28,7 @@ from cachedeco.storage.breaker import (
     is_too_large,
     record_failure,
 )
-from cachedeco.storage.connections import connection
+from cachedeco.storage.connections import connection, on_loops
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
 from cachedeco.storage.writers import Acknowledged, delete
@@ -92,10 +92,33 @@ class Store:
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """Return the values that are there, by key; None if the cache failed."""
-        values = self.read_each(keys)
-        if values is None:
+        return _by_key(keys, self.read_each(keys))
+
+    # --- on an event loop ---
+
+    @property
+    def is_read_on_loop(self) -> bool:
+        """Whether the methods below may be called now: the cache is read on loops, and its breaker has counted none."""
+        return self.alias not in breakers and on_loops(self.alias).aread is not None
+
+    async def read_on_loop(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """Do as `read()`."""
+        try:
+            return await on_loops(self.alias).aread(keys)  # type: ignore[misc] # asked before, as said
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
+            self._record_failure("Reading failed", keys[0], error, reading=True)
             return None
-        return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+
+    async def get_many_on_loop(self, keys: Sequence[str]) -> dict[str, bytes] | None:
+        """Do as `get_many()`."""
+        found: list[bytes | None] = []
+        for chunk in self.chunks(keys):
+            values = await self.read_on_loop(chunk)
+            if values is None:
+                return None
+            found += values
+        return _by_key(keys, found)
 
     @property
     def pipelines(self) -> bool:
@@ -285,6 +308,13 @@ def servers_of(entry: Mapping[str, Any]) -> list[str]:
         return re.split("[;,]", location)
     # The folder of a file-based cache may be a Path.
     return list(location) if isinstance(location, Iterable) else [str(location)]
+
+
+def _by_key(keys: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, bytes] | None:
+    """Return the values that are there, by key; None if the cache failed."""
+    if values is None:
+        return None
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
 
 def _whole_item(item: Item) -> tuple[str, bytes, int | None]:

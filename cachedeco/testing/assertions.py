@@ -15,7 +15,7 @@ from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.lookup import look_up
 from cachedeco.runtime.events import Event, Kind
-from cachedeco.runtime.hooks import listening
+from cachedeco.runtime.hooks import listening, runs_anywhere
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import format_arguments, repr_of, shorten
 from cachedeco.storage.connections import is_isolated
@@ -45,6 +45,7 @@ def capture_events(*functions: CachedFunction[..., Any]) -> Generator[list[Event
     names = set(map(name_of, functions))
     events: list[Event] = []
 
+    @runs_anywhere
     def append(event: Event) -> None:
         if not names or event.function in names:
             events.append(event)

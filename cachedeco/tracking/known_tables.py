@@ -60,6 +60,11 @@ class KnownTables:
             self.load()
         return self.renew(keys) if self.keys else keys
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether `complete()` reads nothing."""
+        return self._is_loaded
+
     def covered_by(self, several: Iterable[Sequence[str]]) -> frozenset[str]:
         """Return the tables whose tokens are among the keys of each of several calls."""
         by_key = self._by_key

@@ -6,11 +6,12 @@ that calls `set` for every key, as BaseCache's does, only the `set_many`. The as
 since Django's own call the sync ones: an `aget_many` that a Django turns into four `get` is recorded as four.
 """
 
+import asyncio
 import functools
 import inspect
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
+
+from cachedeco.storage.readers import general_reader
+from cachedeco.storage.writers import GeneralWriter
 
 # "memcached" and "redis" are Django's backends for them, "ours" and "our redis" our own.
 Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "our redis", "ours", "redis"]
@@ -177,7 +181,27 @@ class RecordingFile(Recording, FileBasedCache):
 
 
 class RecordingLocMem(Recording, LocMemCache):
-    """Django's LocMemCache, recording."""
+    """Django's LocMemCache, recording; read on event loops, too."""
+
+    def raw_client(self) -> "RawClient":
+        """Offer what any cache can, and reads on an event loop."""
+        return RawClient(self)
+
+
+class RawClient(GeneralWriter):
+    """The general reader and writer of a cache, and an async reader."""
+
+    natively_async = True
+
+    def __init__(self, cache: BaseCache) -> None:
+        """Use the methods of the cache."""
+        super().__init__(cache)
+        self.read = general_reader(cache)
+
+    async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read in the thread of the loop; others run meanwhile, as if the cache were elsewhere."""
+        await asyncio.sleep(0)
+        return self.read(keys)
 
 
 class RecordingMemcached(Recording, PyMemcacheCache):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cachedeco import Event, listening
+from cachedeco.runtime.hooks import runs_anywhere
 
 
 @contextmanager
@@ -11,6 +12,7 @@ def heard(*kinds: str) -> Iterator[list[Event]]:
     """Give the list of the events of this block: of these kinds, or all."""
     events: list[Event] = []
 
+    @runs_anywhere
     def hear(event: Event) -> None:
         if not kinds or event.kind in kinds:
             events.append(event)

@@ -44,6 +44,8 @@ Attributes = dict[str, Any]
 class Spans:
     """A hook that makes spans. Thread-safe."""
 
+    cachedeco_runs_anywhere = True
+
     def __init__(self, tracer: Tracer) -> None:
         """Make them with a tracer."""
         self._tracer = tracer

@@ -1,0 +1,102 @@
+"""
+The look-up on an event loop: a fresh entry is found there, without a change of threads.
+
+The loop's own thread is that of no transaction, and no command may block it. So nothing is asked here that belongs to
+the thread of Django's connections, where a hit need not ask it: a transaction matters to a hit if it has invalidated
+what the hit asks for, and what waits for a commit is known to the whole process. All else is left to that thread, with
+what was read until then.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from time import time
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from cachedeco.invalidation import commits
+from cachedeco.loading import remembering
+from cachedeco.loading.lookup import (
+    CallKeys,
+    Found,
+    Recalling,
+    Wanted,
+    are_in_one_cache,
+    ask_for_one,
+    asked_for,
+    commands_for,
+    decode_each,
+    find_one,
+    look_closer,
+    renew_all,
+    without_invalidated,
+)
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.storage import many_caches
+
+
+async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Callable[[], Found] | None:
+    """
+    Do as `look_up_one()` on an event loop, for a cache that can be read there.
+
+    Returns:
+        What was found, if that is a fresh entry; else a function that ends the look-up in the thread of Django's
+        connections, as it asks for the transactions there, and may read. None if nothing was asked for, since a
+        transaction may have invalidated what would be found: then that thread does all.
+    """
+    if commits.waiting and remembering.current.get() is not None:
+        return None
+    asking = ask_for_one(policy, keys)
+    if isinstance(asking, Found):
+        return asking
+    asked, names, *_ = asking
+    if (commits.waiting and _may_concern(asked)) or (names and not are_in_one_cache(names)):
+        return None
+    values = await policy.store.read_on_loop(asked)
+    try:
+        if values is not None:
+            return find_one(policy, keys, values, *asking, SynchronousOnlyOperation)
+    except SynchronousOnlyOperation:
+        pass
+    return partial(find_one, policy, keys, values, *asking)
+
+
+async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | Callable[[], list[Found]] | None:
+    """
+    Do as `recall_or_look_up()` on an event loop, for caches that can be read there.
+
+    Returns:
+        What was found, if all are fresh entries; else a function, or None, as of `look_up_one_on_loop()`.
+    """
+    if commits.waiting and remembering.current.get() is not None:
+        return None
+    recalling = Recalling(wanted)
+    left = renew_all(recalling.left)
+    asked = asked_for(left)
+    if (commits.waiting and any(map(_may_concern, asked))) or not all(map(are_in_one_cache, asked)):
+        return None
+    raw = await many_caches.read_caches_on_loop(commands_for(left, asked)) if left else many_caches.Read({}, [])
+    try:
+        results, doubtful = decode_each(left, asked, raw, passes=SynchronousOnlyOperation)
+    except SynchronousOnlyOperation:  # as of one call
+        return None
+    now = time()
+    if not doubtful and all(found.entry is not None and found.entry.expires > now for found in results):
+        return recalling.join(results)
+
+    def end() -> list[Found]:
+        return recalling.join(without_invalidated(left, look_closer(left, results, doubtful)))
+
+    return end
+
+
+def _may_concern(keys: Iterable[str]) -> bool:
+    """
+    Tell whether what waits for a commit, of any thread, concerns one of these keys.
+
+    A token of a nested call that is in another cache has its alias before the key.
+    """
+    waiting = [pending for several in list(commits.waiting.values()) for pending in several]
+    names = [key.rpartition(" ")[2] for key in keys]
+    return commits.ANY_THREAD in commits.waiting or any(
+        name in pending.invalidated or name in pending.entries_by_key for pending in waiting for name in names
+    )
