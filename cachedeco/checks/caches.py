@@ -199,8 +199,14 @@ def _reason_for_replicas(cache: Cache) -> str:
 
 
 def own_memory(cache: Cache) -> Iterator[CheckMessage]:
-    """Warn, before a deployment, of a cache in the process's own memory."""
-    if cache.is_one_of(LOCMEM, DUMMY):
+    """Warn, before a deployment, of a cache in the process's own memory, or of one that keeps nothing."""
+    if cache.is_one_of(DUMMY):
+        yield Warning(
+            f"Cache {cache.alias!r} is a DummyCache, which keeps nothing: each call computes.",
+            hint="Use memcached, Redis or the database cache; or say so: CACHEDECO = {'MODE': 'off'}.",
+            id="cachedeco.W008",
+        )
+    elif cache.is_one_of(LOCMEM):
         yield Warning(
             f"Cache {cache.alias!r} is this process's own: an invalidation reaches no other process.",
             hint="Use memcached, Redis or the database cache; or silence this check if there is one process.",

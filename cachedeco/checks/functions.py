@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings
+from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
@@ -40,7 +41,9 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
     return databases + [
         Error(
             f"{spec.name}() uses cache={spec.options['cache']!r}, which is not in CACHEDECO['ALIASES'].",
-            hint="Add the alias there: an invalidation of a namespace would not reach the function.",
+            hint="Add the alias there: an invalidation of a namespace would not reach the function."
+            if spec.options["cache"] in caches
+            else f"It is not in CACHES, either, which has {', '.join(caches)}.",
             id="cachedeco.E004",
         )
         for spec in decorated_functions()

@@ -24,7 +24,13 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
     try:
         settings = conf.settings()
     except ImproperlyConfigured as error:
-        return [Error(str(error), hint="See docs/reference/settings.md.", id="cachedeco.E001")]
+        return [
+            Error(
+                str(error),
+                hint="The page Settings of the reference has all of them, with what each takes.",
+                id="cachedeco.E001",
+            )
+        ]
     if tables().faults:
         hint = "Name a field as 'app_label.Model.field'."
         return [Error(fault, hint=hint, id="cachedeco.E001") for fault in tables().faults]

@@ -98,7 +98,7 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
     elif first is not _NOTHING and not (callable(first) or hasattr(type(first), "__get__")):
         msg = (
             f"cached_query({repr_of(first)}): a positional argument is a timeout, in seconds or as a timedelta, or the "
-            "function; give all else by name, as in timeout=None."
+            "function; give all else by name, as in timeout=None or depends_on=[Club]."
         )
         raise TypeError(msg)
     completed = complete(options_given, "cached_query")

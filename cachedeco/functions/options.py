@@ -221,6 +221,20 @@ class CacheOptions(TypedDict, total=False):
     cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _exceptions)]
 
 
+# What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools.
+_ELSEWHERE: Final = {
+    **dict.fromkeys(("ttl", "expire", "expires", "expiration_time", "cache_timeout", "max_age", "seconds"), "timeout="),
+    **dict.fromkeys(("args_rewrite", "key_generator_callable", "key_func", "function_key_generator"), "key="),
+    **dict.fromkeys(("prefix", "key_prefix"), "name="),
+    **dict.fromkeys(("extra", "vary_on"), "vary="),
+    **dict.fromkeys(("tag", "tags", "group", "region"), "namespace="),
+    **dict.fromkeys(("models", "model", "dependencies", "tables"), "depends_on="),
+    **dict.fromkeys(("alias", "cache_alias", "backend", "cache_name"), "cache="),
+    **dict.fromkeys(("store_result", "condition", "should_cache_fn"), "cache_if="),
+    **dict.fromkeys(("lock", "timeout_lock"), "wait="),
+    **dict.fromkeys(("hit_callable", "miss_callable", "on_hit", "on_miss"), "add_hook(), for all functions"),
+}
+
 _TYPES: Final = get_type_hints(CacheOptions, include_extras=True)
 OPTIONS: Final[Mapping[str, Option]] = {name: get_args(hint)[1] for name, hint in _TYPES.items()}
 
@@ -234,7 +248,8 @@ def complete(options: Mapping[str, Any], decorator: str) -> dict[str, Any]:
     """
     for name in options:
         if name not in OPTIONS:
-            msg = f"{decorator}() has no option {repr_of(name)}; {remedy_for(name, OPTIONS)}"
+            remedy = f"here it is {_ELSEWHERE[name]}." if name in _ELSEWHERE else remedy_for(name, OPTIONS)
+            msg = f"{decorator}() has no option {repr_of(name)}; {remedy}"
             raise TypeError(msg)
     return {**{name: option.default for name, option in OPTIONS.items()}, **options}
 

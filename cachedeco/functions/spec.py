@@ -12,8 +12,10 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from django.apps import apps
+from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.models import Model
 from django.utils.decorators import method_decorator
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
@@ -127,6 +129,8 @@ def _remedy_for(decorated: object) -> str:
         return ". It is cached already: decorate it once"
     if issubclass(kind, property | cached_property):
         return f". Put @{kind.__name__} above it: the property then returns what is cached"
+    if isinstance(decorated, type) and issubclass(decorated, Model):
+        return f". What it reads invalidates it by itself; to say so by hand: depends_on=[{decorated.__name__}]"
     if issubclass(kind, type):
         return ". Decorate a method of the class, or a function that makes the object"
     if callable(decorated):
@@ -188,6 +192,11 @@ class FunctionSpec:
         except NO_KEYS as error:
             self._explain(error, args, kwargs)
             raise
+        except TypeError as error:
+            if "_refresh" not in kwargs or self.accepts(args, kwargs):
+                raise
+            msg = f"{error}; to compute anew and store, call its refresh() with the same arguments."
+            raise TypeError(msg) from None
 
     def resolve_on_loop(self) -> ResolvedSpec | None:
         """Return the spec under the settings in force if the keys of calls can be made on an event loop; else None."""
@@ -239,6 +248,11 @@ class FunctionSpec:
         except NO_KEYS as error:
             self._explain(error, args, kwargs)
             raise
+        except TypeError as error:
+            if self.accepts(args, kwargs):
+                raise
+            msg = f"{error}; invalidate() takes the arguments of the call, and invalidate_all() ends all calls."
+            raise TypeError(msg) from None
         [key] = resolved.keyspace.finish([own])
         return Invalidation(resolved.policy.store, key, resolved.policy.lifetime)
 
@@ -260,6 +274,12 @@ class FunctionSpec:
     def _resolve_for(self, settings: conf.Settings) -> ResolvedSpec:
         options = self.options
         alias = settings.ALIASES[0] if options["cache"] is None else options["cache"]
+        if alias not in caches:
+            msg = (
+                f"{self.name}() has cache={alias!r}, which is not in CACHES; it takes one of "
+                f"{', '.join(settings.ALIASES)}."
+            )
+            raise ImproperlyConfigured(msg)
         if alias not in settings.ALIASES:
             msg = (
                 f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['ALIASES'] = "
@@ -320,7 +340,10 @@ class FunctionSpec:
         """Return the tables that the function is known to read, if it depends on them."""
         depends_on = settings.DEPENDS_ON if self.options["depends_on"] is UNSET else self.options["depends_on"]
         # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
-        if AUTO not in depends_on or not apps.models_ready or not apps.is_installed("cachedeco"):
+        if AUTO not in depends_on or not apps.models_ready:
+            return None
+        if not apps.is_installed("cachedeco"):
+            self._refuse_to_be_blind()
             return None
         keyspace, prefix = store.keyspace, settings.KEY_PREFIX
         version = quote(str(self.options["version"] or ""), safe="")
@@ -330,6 +353,21 @@ class FunctionSpec:
             lambda table: table_namespace(table).whole_key(prefix, keyspace),
             declared,
         )
+
+    def _refuse_to_be_blind(self) -> None:
+        """
+        Refuse to depend on what is read where that is not seen; without a database there is nothing to read.
+
+        Raises:
+            ImproperlyConfigured: There is a database, and values would be served until their timeout.
+        """
+        if all(each["ENGINE"] == "django.db.backends.dummy" for each in connections.settings.values()):
+            return
+        msg = (
+            f"{self.name}() depends on the tables that it reads, and only the app sees which: add 'cachedeco' to "
+            "INSTALLED_APPS. If its values may be old for their timeout, say depends_on=()."
+        )
+        raise ImproperlyConfigured(msg)
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float]:
         """

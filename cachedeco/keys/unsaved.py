@@ -16,7 +16,7 @@ from django.utils.functional import LazyObject
 from cachedeco.invalidation.identities import UNSAVED as NAMELESS
 from cachedeco.invalidation.identities import PartTypeError, has_key
 from cachedeco.invalidation.namespaces import token_keys_of
-from cachedeco.keys.encoders import UNSAVED, KeyTypeError
+from cachedeco.keys.encoders import UNSAVED_ON_THE_WAY, KeyTypeError
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe
 
@@ -49,7 +49,7 @@ class UnsavedRowError(TypeError):
 
     def of_row(self, *, is_part: bool) -> TypeError:
         """Return the error for the row itself, as a part of a namespace or in a key."""
-        return PartTypeError(self.row, NAMELESS) if is_part else KeyTypeError(self.row, UNSAVED)
+        return PartTypeError(self.row, NAMELESS) if is_part else KeyTypeError(self.row, UNSAVED_ON_THE_WAY)
 
 
 def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str:

@@ -96,12 +96,17 @@ def test_key_prefix_that_leaves_no_room_is_e003(
     assert expected == [each.id for each in found(settings, ALIASES=["default", "slow"])]
 
 
-def test_function_in_a_cache_that_invalidations_miss_is_e004(settings: Any) -> None:
+@pytest.mark.parametrize(("caches", "hint"), [(["slow"], "Add the alias there"), ([], "It is not in CACHES, either")])
+def test_function_in_a_cache_that_invalidations_miss_is_e004(
+    settings: Any, use_caches: UseCaches, caches: list[str], hint: str
+) -> None:
     """The function and its alias are named, and what to do."""
+    use_caches(default="locmem", **dict.fromkeys(caches, "locmem"))
+
     [message] = found(settings)
 
     assert ("cachedeco.E004", True) == (message.id, "tests.checks.slow() uses cache='slow'" in message.msg)
-    assert "Add the alias" in (message.hint or "")
+    assert hint in (message.hint or "")
 
 
 def test_function_that_is_gone_is_not_checked(settings: Any) -> None:

@@ -196,7 +196,7 @@ def test_settings_at_fault_raise_as_ever() -> None:
     """A wrong alias concerns each call, and is no argument's fault."""
     aside = cached_query(name="tests.key_errors.aside", cache="slow")(shown)
 
-    with BYPASS, pytest.raises(Exception, match="not in CACHEDECO"):
+    with BYPASS, pytest.raises(Exception, match="not in CACHES"):
         aside(1)
 
 

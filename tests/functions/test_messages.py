@@ -176,3 +176,17 @@ def test_name_that_is_not_ours_is_answered_with_the_nearest() -> None:
     with pytest.raises(AttributeError, match=r"has no attribute 'xyz'$"):
         cachedeco.xyz  # type: ignore[attr-defined]  # noqa: B018
     assert not hasattr(cachedeco, "_cached_query")
+
+
+def test_error_of_a_key_is_not_taken_for_a_wrong_argument() -> None:
+    """What an argument's own method raises is raised, without advice on the arguments of verbs."""
+
+    class Broken:
+        def __cache_key__(self) -> str:
+            raise TypeError(self)
+
+    function = cached_query(name="tests.messages.broken")(lambda thing, **_: thing)
+
+    for use in (lambda: function(Broken(), _refresh=True), lambda: function.invalidate(Broken())):
+        with pytest.raises(TypeError, match=r"^<.*Broken object at \w+>$"):
+            use()

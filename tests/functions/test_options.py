@@ -177,8 +177,9 @@ def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, set
     assert {"slow"} == {each.alias for each in commands}
 
 
-def test_cache_that_invalidations_would_not_reach_is_refused() -> None:
+def test_cache_that_invalidations_would_not_reach_is_refused(use_caches: UseCaches) -> None:
     """An alias that the setting does not name is an error at the first call, with what to do."""
+    use_caches(default="locmem", slow="locmem")
 
     @cached_query(cache="slow")
     def answer() -> int:

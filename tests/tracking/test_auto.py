@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.db.models import Prefetch
 from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, CachedQuery, Namespace, cached_query, cached_query_many
+from cachedeco.runtime.validation import UNSET
 from cachedeco.testing import isolated
 from cachedeco.tracking import known_tables, nested_names
 from tests.models import Club, ClubClass, Member, Skill, SportsClub
@@ -837,3 +839,26 @@ def test_row_that_the_key_passes_through_is_a_read() -> None:
         refreshed = greeting.refresh(SimpleNamespace(user=Member.objects.get()))
 
     assert ("Ann", "Eve", "Eve") == (before, after, refreshed)
+
+
+@pytest.mark.usefixtures("_auto_by_default")
+@pytest.mark.parametrize("verb", ["__call__", "peek", "invalidate"])
+def test_function_that_reads_is_refused_without_the_app(settings: Settings, verb: str) -> None:
+    """Nothing would tell what it reads, nor what is written: its values would be old in silence."""
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if not app.startswith("cachedeco")]
+
+    with pytest.raises(ImproperlyConfigured, match="add 'cachedeco' to INSTALLED_APPS"):
+        getattr(auto(lambda: 1, depends_on=UNSET), verb)()
+
+
+@pytest.mark.usefixtures("_auto_by_default")
+def test_function_needs_no_app_where_there_is_no_database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one there is nothing to read; nor does it need the app with depends_on=()."""
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if not app.startswith("cachedeco")]
+    plain = auto(lambda: 1, depends_on=())
+
+    found = plain(), plain()
+    monkeypatch.setattr(connections, "settings", {"default": {"ENGINE": "django.db.backends.dummy"}})
+    reading = auto(lambda: 2, depends_on=UNSET)
+
+    assert ((1, 1), 2, 2, 1) == (found, reading(), reading(), reading.stats().hits)

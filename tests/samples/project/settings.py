@@ -34,4 +34,6 @@ CACHES = {
     "shelf": cache(KEY_FUNCTION="settings.shelf_key"),
 }
 TEST_RUNNER = RUNNER
+# Without the app nothing sees what is written: the views invalidate by hand.
+CACHEDECO = {"DEPENDS_ON": ()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
