@@ -10,6 +10,15 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 Parser = Generator[int, bytes, T]
 
 
+class LastAnswer(Exception):  # noqa: N818 -- it is an answer
+    """An answer behind which a connection can't be used: more may follow that belongs to it."""
+
+    def __init__(self, answer: object) -> None:
+        """Keep the answer."""
+        super().__init__()
+        self.answer = answer
+
+
 class Exchange(Protocol[Answer_co]):
     """A command, and how its answer is read."""
 
@@ -19,7 +28,12 @@ class Exchange(Protocol[Answer_co]):
         ...
 
     def cut(self, data: bytes, at: int, /) -> tuple[Answer_co, int] | None:
-        """Return the answer that begins at an offset, and where it ends; None if it needs the parser."""
+        """
+        Return the answer that begins at an offset, and where it ends; None if it needs the parser.
+
+        Raises:
+            Exception: As `parse()` does.
+        """
         ...
 
     def parse(self, data: bytes, /) -> Parser[tuple[Answer_co, bytes]]:
@@ -27,6 +41,8 @@ class Exchange(Protocol[Answer_co]):
         Parse the answer, of which the beginning is given; return it, and the bytes behind it.
 
         Raises:
-            Exception: This is no answer, or a refusal after which the connection can't be used.
+            LastAnswer: This is the answer, and the last one.
+
+            Exception: This is no answer, or a refusal to read: the connection can't be used any more.
         """
         ...

@@ -16,7 +16,7 @@ from functools import partial
 from socket import socket
 from typing import Any, Final, TypeVar, cast
 
-from cachedeco.backends.exchange import Exchange, Parser
+from cachedeco.backends.exchange import Exchange, LastAnswer, Parser
 from cachedeco.backends.sockets import is_readable, send_nothing_after_close
 from cachedeco.runtime.interrupts import is_interrupt
 
@@ -163,7 +163,7 @@ class LoopConnection(Protocol):
             if is_interrupt(error):
                 self.close()
                 raise
-            self._fail_first(error)
+            self._end_with_first(error)
         except BaseException:
             self.close()
             raise
@@ -202,11 +202,15 @@ class LoopConnection(Protocol):
                 future.set_result(answer)
         self._parser = parser
 
-    def _fail_first(self, error: Exception) -> None:
-        """Raise an error where the answer is due, and close the connection: the others wait for answers in vain."""
+    def _end_with_first(self, error: Exception) -> None:
+        """Give an error, or the last answer, to the command that is first, and close the connection."""
         if self.waiting:
             future, _ = self.waiting.popleft()
-            if not future.done():
+            if future.done():
+                pass
+            elif isinstance(error, LastAnswer):
+                future.set_result(error.answer)
+            else:
                 future.set_exception(error)
         self.close(ConnectionAbortedError("the connection was closed after an answer to another command"))
 

@@ -14,10 +14,11 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cachedeco.backends.common import CommonMethods, Timeout
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
+from cachedeco.backends.memcached_answers import Item
 from cachedeco.backends.options import check_servers, resolve_options
-from cachedeco.backends.pool import Item
 from cachedeco.backends.ring import Ring
 from cachedeco.storage.writers import Acknowledged
+from cachedeco.storage.writers import Item as RawItem
 
 __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "MemcachedTimeoutError"]
 
@@ -75,16 +76,24 @@ class RawClient:
         #: Whether `aread()` and its like can be used: event loops can have connections of their own.
         self.natively_async = self._ring.natively_async
         self.aread = self._ring.aread_each
+        self.adelete = self._ring.adelete
 
-    def add_each(self, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
+    def add_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
-        return self._store_each("add", "add_many", items)
+        return self._ring.store_each("add", "add_many", self._prepared(items))
 
-    def set_each(self, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
+    def set_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
-        return self._store_each("set", "set_many", items)
+        return self._ring.store_each("set", "set_many", self._prepared(items))
 
-    def _store_each(self, command: str, operation: str, items: Sequence[tuple[str, bytes, int | None]]) -> Acknowledged:
+    async def aadd_each(self, items: Sequence[RawItem]) -> Acknowledged:
+        """See `add_each()`."""
+        return await self._ring.astore_each("add", "add_many", self._prepared(items))
+
+    async def aset_each(self, items: Sequence[RawItem]) -> Acknowledged:
+        """See `set_each()`."""
+        return await self._ring.astore_each("set", "set_many", self._prepared(items))
+
+    def _prepared(self, items: Sequence[RawItem]) -> list[Item]:
         expiry = self._expiry
-        prepared = [Item(key, (value, 0), expiry(seconds)) for key, value, seconds in items]
-        return self._ring.store_each(command, operation, prepared)
+        return [Item(key, (value, 0), expiry(seconds)) for key, value, seconds in items]

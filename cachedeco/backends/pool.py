@@ -15,41 +15,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from time import monotonic
-from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from pymemcache.client.base import Client, Key
-from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
+from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends import errors
 from cachedeco.backends.loops import Loops
+from cachedeco.backends.memcached_answers import STORE_EACH, Item, acknowledged, checked, raise_errors, storing
 from cachedeco.backends.memcached_async import way_to
 from cachedeco.backends.server import Command, Failures
 from cachedeco.backends.sockets import is_readable, send_nothing_after_close
-from cachedeco.storage.memcached_replies import RaiseErrors, Stored, read_bytes, read_values
+from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
 
-# memcached's answer to one connection too many, which it closes then.
-_FULL: Final = b"ERROR Too many open connections"
-_STORE_EACH: Final = b"store_each"
-# Possible answers to a command; pymemcache would take any other line for a negative answer.
-_ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
-    b"delete": (b"DELETED", b"NOT_FOUND"),
-    b"touch": (b"TOUCHED", b"NOT_FOUND"),
-    b"flush_all": (b"OK",),
-    _STORE_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
-}
 TIMED_OUT: Final = "timed out"  # as Python says it
-_STORED_OR_NOT: Final = frozenset({b"STORED", b"NOT_STORED"})
-
-
-class Item(NamedTuple):
-    """A value to store."""
-
-    key: str
-    stored: Stored
-    expire: int  #: as memcached takes it
 
 
 class _IdentitySerde:
@@ -90,17 +72,13 @@ class Connection(Client):
 
     def store_each(self, command: bytes, items: Sequence[Item]) -> Acknowledged:
         """Carry out `set` or `add` for each item, in one send; return whether each was stored, and a refusal."""
-        commands = []
-        for key, (data, flags), expire in items:
-            name = self.check_key(key, self.key_prefix)
-            commands.append(b"%b %b %d %d %d\r\n%b\r\n" % (command, name, flags, expire, len(data), data))
-        lines = self._misc_cmd(commands, _STORE_EACH, noreply=False)
-        results = Acknowledged(line == b"STORED" for line in lines)
-        for line in lines:
-            if line not in _STORED_OR_NOT:
-                # A server may send more than one line for a refusal.
-                self.close()
-                results.error = MemcacheServerError(line.decode(errors="replace"))
+        commands = [
+            storing(command, self.check_key(key, self.key_prefix), stored, expire) for key, stored, expire in items
+        ]
+        results = acknowledged(self._misc_cmd(commands, STORE_EACH, noreply=False))
+        if results.error is not None:
+            # A server may send more than one line for a refusal.
+            self.close()
         return results
 
     def _misc_cmd(
@@ -111,20 +89,10 @@ class Connection(Client):
         end_tokens: bytes | None = None,
     ) -> list[bytes]:
         lines: list[bytes] = super()._misc_cmd(cmds, cmd_name, noreply, end_tokens)
-        for line in lines:
-            if not line.startswith(_ANSWERS.get(cmd_name, line)):
-                raise MemcacheUnknownError(line[:32])
-        return lines
+        return checked(cmd_name, lines)
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
-        if line.startswith(_FULL):  # pymemcache would report an unknown command
-            raise MemcacheUnexpectedCloseError(_FULL.decode())
-        if name != _STORE_EACH:
-            super()._raise_errors(line, name)
-
-
-#: Raises the exception for a line that reports an error; gets the line and the command's name.
-raise_errors: Final[RaiseErrors] = Connection("")._raise_errors  # noqa: SLF001 -- of pymemcache, which asks no connection
+        raise_errors(line, name)
 
 
 class Pool:

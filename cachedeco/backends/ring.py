@@ -7,7 +7,7 @@ pymemcache's `HashClient`, so that a site which used it finds its keys.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
@@ -16,13 +16,14 @@ from pymemcache.client.base import check_key_helper, normalize_server_spec
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
+from cachedeco.backends import memcached_async
 from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.errors import PRODUCT, MemcachedError
 from cachedeco.backends.exchange import Exchange
-from cachedeco.backends.memcached_async import ReadBytes
+from cachedeco.backends.memcached_answers import Item
 from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
-from cachedeco.backends.pool import Connection, Item, Pool, raise_errors
+from cachedeco.backends.pool import Connection, Pool
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -131,11 +132,11 @@ class Ring:
     async def aread_each(self, keys: Sequence[str]) -> list[bytes | None]:
         """See `read_each()`."""
         if self._only:
-            exchange = ReadBytes(" ".join(keys).encode("ascii"), raise_errors)
+            exchange = memcached_async.ReadBytes(" ".join(keys).encode("ascii"))
             return await self._aread("get_many", self._only, exchange, lost=None) or [None] * len(keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            exchange = ReadBytes(" ".join(chunk).encode("ascii"), raise_errors)
+            exchange = memcached_async.ReadBytes(" ".join(chunk).encode("ascii"))
             found.update(zip(chunk, await self._aread("get_many", server, exchange, lost=[]), strict=False))
         return [found.get(key) for key in keys]
 
@@ -178,20 +179,32 @@ class Ring:
     def store_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
-        places: dict[Server, list[int]] = defaultdict(list)
-        for place, item in enumerate(items):
-            places[self._server_of(item.key)].append(place)
-        for server, server_places in places.items():
-            for chunk in chunks(server_places, lambda place: len(items[place].stored[0])):
-                try:
-                    stored = self._store_some(server, command, operation, [items[place] for place in chunk])
-                except MemcachedError as error:
-                    results.error = results.error or error
-                else:
-                    results.error = results.error or stored.error
-                    for place, is_stored in zip(chunk, stored, strict=True):
-                        results[place] = is_stored
+        for server, places in self._chunks_by_server(items):
+            some = [items[place] for place in places]
+            try:
+                stored = server.run(operation, methodcaller("store_each", command.encode(), some), writes=True)
+            except MemcachedError as error:
+                self._note_lost(results, operation, error)
+            else:
+                _note_stored(results, places, stored)
         return results
+
+    async def astore_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
+        """See `store_each()`."""
+        results = Acknowledged([False] * len(items))
+        for server, places in self._chunks_by_server(items):
+            named = [(self._name(items[place].key), *items[place][1:]) for place in places]
+            try:
+                stored = await server.arun(operation, memcached_async.store_each(command.encode(), named), writes=True)
+            except MemcachedError as error:
+                self._note_lost(results, operation, error)
+            else:
+                _note_stored(results, places, stored)
+        return results
+
+    async def adelete(self, key: str) -> bool:
+        """See `delete()`."""
+        return await self._awrite("delete", self._server_of(key), memcached_async.delete(self._name(key)), lost=False)
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete values on all servers that answer; then raise the errors of the others."""
@@ -263,16 +276,28 @@ class Ring:
             log_lost_write(PRODUCT, operation, error)
             return lost
 
-    def _store_some(self, server: Server, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
+    async def _awrite(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
         try:
-            stored: Acknowledged = server.run(
-                operation, lambda one: one.store_each(command.encode(), items), writes=True
-            )
-        except MemcachedError as error:
-            if self._ignore_exc:
-                log_lost_write(PRODUCT, operation, error)
-            raise
-        return stored
+            return await server.arun(operation, exchange, writes=True)
+        except (MemcachedError, MemcacheError) as error:
+            if not self._ignore_exc:
+                raise
+            log_lost_write(PRODUCT, operation, error)
+            return lost
+
+    def _chunks_by_server(self, items: Sequence[Item]) -> Iterator[tuple[Server, list[int]]]:
+        """Yield the places of the items that are sent at once."""
+        places: dict[Server, list[int]] = defaultdict(list)
+        for place, item in enumerate(items):
+            places[self._server_of(item.key)].append(place)
+        for server, server_places in places.items():
+            for chunk in chunks(server_places, lambda place: len(items[place].stored[0])):
+                yield server, chunk
+
+    def _note_lost(self, results: Acknowledged, operation: str, error: MemcachedError) -> None:
+        if self._ignore_exc:
+            log_lost_write(PRODUCT, operation, error)
+        results.error = results.error or error
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
         errors: list[MemcachedError | MemcacheError] = []
@@ -300,8 +325,7 @@ class Ring:
 
     def _dump(self, key: str, value: object) -> Stored:
         """Serialize a value before a connection is taken: an error of the value does not break a connection."""
-        name = check_key_helper(key, self._unicode, self._prefix)
-        data, flags = self._serde.serialize(name, value)
+        data, flags = self._serde.serialize(self._name(key), value)
         if not isinstance(data, bytes):
             try:
                 data = str(data).encode(self._encoding)
@@ -309,6 +333,11 @@ class Ring:
                 msg = f"Can't store this value as {self._encoding}: {error}. Set encoding='utf-8' in OPTIONS."
                 raise MemcacheIllegalInputError(msg) from error
         return data, flags
+
+    def _name(self, key: str) -> bytes:
+        """Return a key as it is sent."""
+        name: bytes = check_key_helper(key, self._unicode, self._prefix)
+        return name
 
     def _load(self, found: Mapping[str, Stored]) -> dict[str, Any]:
         """Load values, without those that can't be read; the connection is back in the pool by now."""
@@ -326,6 +355,12 @@ class Ring:
 
 def _server(name: str, address: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> Server:
     return Server(name, Pool(address, options, most, seconds))
+
+
+def _note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledged) -> None:
+    results.error = results.error or stored.error
+    for place, is_stored in zip(places, stored, strict=True):
+        results[place] = is_stored
 
 
 def _delete_command(keys: list[str]) -> Command[Any]:

@@ -244,7 +244,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             _CLIENT,
             "_raise_errors",
-            ("backends.pool",),
+            ("backends.pool", "backends.memcached_answers"),
             "detects a server that is out of memory",
             f"{_CLIENT}._misc_cmd",
         ),

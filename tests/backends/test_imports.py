@@ -12,7 +12,7 @@ from tests.house.test_public_names import output_of
 # From the ground up.
 ROOMS = [
     *("defaults", "writes", "sockets", "exchange", "loop_connection", "loops", "server", "common", "serializers"),
-    *("errors", "pickles", "memcached_async", "pool", "options", "ring", "memcached"),
+    *("errors", "pickles", "memcached_answers", "memcached_async", "pool", "options", "ring", "memcached"),
     *("redis_errors", "redis_options", "redis_pool", "redis_servers", "redis_client", "redis"),
 ]
 PACKAGE = Path(backends.__file__).parent

@@ -9,7 +9,8 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.exceptions import MemcacheServerError
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
-from cachedeco.backends.pool import Connection, Item
+from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.pool import Connection
 from cachedeco.backends.writes import FailedKeys
 from tests.backends.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
 from tests.backends.scripted import Scripted

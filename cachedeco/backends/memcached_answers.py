@@ -1,0 +1,67 @@
+"""What a write to memcached looks like, and what the lines mean that answer it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from pymemcache.client.base import Client
+from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
+
+from cachedeco.storage.memcached_replies import Stored
+from cachedeco.storage.writers import Acknowledged
+
+STORE_EACH: Final = b"store_each"
+# memcached's answer to one connection too many, which it closes then.
+_FULL: Final = b"ERROR Too many open connections"
+# Possible answers to a command; pymemcache would take any other line for a negative answer.
+_ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
+    b"delete": (b"DELETED", b"NOT_FOUND"),
+    b"touch": (b"TOUCHED", b"NOT_FOUND"),
+    b"flush_all": (b"OK",),
+    STORE_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
+}
+STORED_OR_NOT: Final = frozenset({b"STORED", b"NOT_STORED"})
+_CLIENT: Final = Client("")  # which is never connected
+
+
+class Item(NamedTuple):
+    """A value to store."""
+
+    key: str
+    stored: Stored
+    expire: int  #: as memcached takes it
+
+
+def storing(command: bytes, name: bytes, stored: Stored, expire: int) -> bytes:
+    """Return a command that stores a value."""
+    data, flags = stored
+    return b"%b %b %d %d %d\r\n%b\r\n" % (command, name, flags, expire, len(data), data)
+
+
+def raise_errors(line: bytes, name: bytes) -> None:
+    """Raise the exception for a line that reports an error, in answer to a command of a name."""
+    if line.startswith(_FULL):  # pymemcache would report an unknown command
+        raise MemcacheUnexpectedCloseError(_FULL.decode())
+    if name != STORE_EACH:
+        _CLIENT._raise_errors(line, name)  # noqa: SLF001 -- it knows all errors
+
+
+def checked(name: bytes, lines: list[bytes]) -> list[bytes]:
+    """
+    Return the lines that answer commands of a name.
+
+    Raises:
+        MemcacheUnknownError: One is no answer to it.
+    """
+    for line in lines:
+        if not line.startswith(_ANSWERS.get(name, line)):
+            raise MemcacheUnknownError(line[:32])
+    return lines
+
+
+def acknowledged(lines: Sequence[bytes]) -> Acknowledged:
+    """Return which of some values were stored, and a refusal."""
+    results = Acknowledged(line == b"STORED" for line in lines)
+    for line in lines:
+        if line not in STORED_OR_NOT:
+            results.error = MemcacheServerError(line.decode(errors="replace"))
+    return results
