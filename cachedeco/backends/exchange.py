@@ -1,13 +1,10 @@
 """`Exchange`: a command of an event loop to a server, and how its answer is read."""
 
-from collections.abc import Generator
 from typing import Protocol, TypeVar
 
-T = TypeVar("T")
-Answer_co = TypeVar("Answer_co", covariant=True)
+from cachedeco.storage.replies import Parser
 
-#: Yields how many bytes it would like to have at most; is sent some, one at least.
-Parser = Generator[int, bytes, T]
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 class LastAnswer(Exception):  # noqa: N818 -- it is an answer
@@ -20,7 +17,7 @@ class LastAnswer(Exception):  # noqa: N818 -- it is an answer
 
 
 class Exchange(Protocol[Answer_co]):
-    """A command, and how its answer is read."""
+    """A command, and how its answer is read. An answer that is an exception is raised where it is waited for."""
 
     @property
     def command(self) -> bytes:

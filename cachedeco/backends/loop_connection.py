@@ -9,14 +9,14 @@ connection is closed, and all commands that wait on it fail together.
 
 from asyncio import AbstractEventLoop, Future, Handle, Protocol, Transport
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import Context
 from copy import copy
 from functools import partial
 from socket import socket
 from typing import Any, Final, TypeVar, cast
 
-from cachedeco.backends.exchange import Exchange, LastAnswer, Parser
+from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.sockets import is_readable, send_nothing_after_close
 from cachedeco.runtime.interrupts import is_interrupt
 
@@ -64,7 +64,7 @@ class LoopConnection(Protocol):
         self._timeout = timeout
         self._queued: list[Waiting] = []  # until it is open
         self._outgoing: list[bytes] = []
-        self._parser: Parser[tuple[Any, bytes]] | None = None
+        self._parser: Generator[int, bytes, tuple[Any, bytes]] | None = None
         self._transport: Transport | None = None
         self._watchdog: Handle | None = None
         self._is_retired = False
@@ -198,7 +198,11 @@ class LoopConnection(Protocol):
                 else:
                     break
             waiting.popleft()
-            if not future.done():
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
                 future.set_result(answer)
         self._parser = parser
 

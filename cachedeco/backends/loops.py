@@ -7,10 +7,11 @@ the loop only weakly; a loop that is thrown away without an end takes its connec
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
+from ssl import SSLContext
 from typing import Final, NamedTuple, TypeVar
 from weakref import ref
 
@@ -32,10 +33,10 @@ _process = object()
 class Way(NamedTuple):
     """How a server is reached."""
 
-    #: Opens a connection for the protocol that a function makes, on the running loop.
-    open: Callable[[Callable[[], LoopConnection]], Awaitable[object]]
-    #: Sends what a new connection needs before it is used.
-    greet: Callable[[LoopConnection], Awaitable[object]] | None
+    place: tuple[str, int] | str  #: host and port, or the path of a Unix socket
+    tls: Callable[[], SSLContext] | None
+    socket_options: Iterable[tuple[int, int, int]]
+    greetings: Sequence[Exchange[object]]  #: what a new connection needs before it is used
     connect_timeout: float | None  #: seconds
     timeout: float | None  #: seconds for each part of an answer
     idle_seconds: float  #: seconds for which an idle connection is used again
@@ -157,9 +158,9 @@ class _OfLoop:
         way = self._way
         try:
             async with asyncio.timeout(way.connect_timeout):
-                await way.open(lambda: connection)
-                if way.greet is not None:
-                    await way.greet(connection)
+                await _open(way, connection)
+                for exchange in way.greetings:
+                    await connection.greet(exchange)
             connection.begin()
         except TimeoutError:
             connection.close(TimeoutError("timed out"))
@@ -176,6 +177,17 @@ class _OfLoop:
             self._current.remove(connection)
         if has_failed and epoch is self._loops.epoch:
             self._loops.clear()  # the others are dead as well
+
+
+async def _open(way: Way, connection: LoopConnection) -> None:
+    loop = connection.loop
+    if isinstance(way.place, str):
+        transport, _ = await loop.create_unix_connection(lambda: connection, way.place)
+    else:
+        host, port = way.place
+        transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=way.tls and way.tls())
+    for option in way.socket_options:
+        transport.get_extra_info("socket").setsockopt(*option)
 
 
 async def _close_at_end(connections: set[LoopConnection]) -> AsyncGenerator[None, None]:

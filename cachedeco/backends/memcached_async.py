@@ -1,12 +1,13 @@
 """Commands to memcached as an event loop sends them, many on one connection; see `loop_connection`."""
 
-import asyncio
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
+from pymemcache.client.base import KeepaliveOpts
+
 from cachedeco.backends.exchange import LastAnswer
-from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.backends.loops import Way
 from cachedeco.backends.memcached_answers import (
     STORE_EACH,
@@ -16,7 +17,8 @@ from cachedeco.backends.memcached_answers import (
     raise_errors,
     storing,
 )
-from cachedeco.storage.memcached_replies import Parser, Stored, cut_first_hit, parse_values, plain_values
+from cachedeco.storage.memcached_replies import Stored, cut_first_hit, parse_values, plain_values
+from cachedeco.storage.replies import FEW, Parser
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
@@ -28,7 +30,6 @@ _ANSWERED_BY_ONE_LINE: Final = STORED_OR_NOT | {
     b"SERVER_ERROR object too large for cache",
     b"SERVER_ERROR out of memory storing object",
 }
-SOME: Final = 2**16  # bytes to read, for what is short
 
 
 class ReadBytes:
@@ -77,7 +78,7 @@ class Lines(Generic[T]):
     def parse(self, data: bytes) -> Parser[tuple[T, bytes]]:
         """See `Exchange`."""
         while (cut := self.cut(data, 0)) is None:
-            data += yield SOME
+            data += yield FEW
         answer, end = cut
         return answer, data[end:]
 
@@ -120,19 +121,23 @@ def way_to(server: tuple[str, int] | str, options: Mapping[str, Any], idle_secon
     """
     if "socket_module" in options:
         return None
+    tls, keepalive = options.get("tls_context"), options.get("socket_keepalive")
     return Way(
-        partial(_open, server, options.get("tls_context")),
-        None,
+        server,
+        (lambda: tls) if tls else None,
+        () if keepalive is None else keepalive_options(keepalive),
+        (),
         options.get("connect_timeout"),
         options.get("timeout"),
         idle_seconds,
     )
 
 
-async def _open(server: tuple[str, int] | str, tls: Any, make: Callable[[], LoopConnection]) -> None:
-    loop = asyncio.get_running_loop()
-    if isinstance(server, str):
-        await loop.create_unix_connection(make, server)
-    else:
-        host, port = server
-        await loop.create_connection(make, host, port, ssl=tls or None)
+def keepalive_options(keepalive: KeepaliveOpts) -> list[tuple[int, int, int]]:
+    """Return the options of a socket, as pymemcache sets them."""
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keepalive.idle),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keepalive.intvl),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, keepalive.cnt),
+    ]

@@ -13,6 +13,7 @@ from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.functional import cached_property
 
 from cachedeco.backends.common import CommonMethods
+from cachedeco.backends.redis_async import Command, Commands, ReadEach
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
 from cachedeco.backends.redis_options import resolve_options
@@ -66,18 +67,27 @@ class RawClient(RedisWriter):
 
     def __init__(self, client: RedisClient) -> None:
         """Use the primary of a cache."""
-        server = client.server_of(None, write=True)
+        self._server = server = client.server_of(None, write=True)
         plain = client.pickles
         dump = pickle_bytes if plain else client.dump
         super().__init__(partial(server.run, "add_many"), dump)
         self._insisting = RedisWriter(partial(server.run, "set_many", insists=True), dump)
-        load_each = bytes_in_pickles if plain else partial(_load_each, client)
-        self._read = redis_reader(partial(server.run, "get_many"), load_each)
+        self._load_each = bytes_in_pickles if plain else partial(_load_each, client)
+        self._read = redis_reader(partial(server.run, "get_many"), self._load_each)
+        #: Whether `aread()` and its like can be used: event loops can have connections of their own.
+        self.natively_async = server.pool.loops is not None
 
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return values in the order of their keys, None for a missing one; all are while the server is unreachable."""
         try:
             return self._read(keys)
+        except RedisCacheError:
+            return [None] * len(keys)
+
+    async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See `read()`."""
+        try:
+            return self._load_each(await self._server.arun("get_many", ReadEach(keys), writes=False))
         except RedisCacheError:
             return [None] * len(keys)
 
@@ -89,6 +99,27 @@ class RawClient(RedisWriter):
         and a server that is back has to be found by them at once.
         """
         return self._insisting.set_each(items)
+
+    async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `set_each()`."""
+        return await self._astore_each("set_many", items, insists=True)
+
+    async def aadd_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `add_each()`."""
+        return await self._astore_each("add_many", items, "NX")
+
+    async def adelete(self, key: str) -> bool:
+        """Delete a key; tell whether it was there."""
+        return bool(await self._server.arun("delete", Command("DEL", key), writes=True))
+
+    async def _astore_each(
+        self, operation: str, items: Sequence[Item], *options: str, insists: bool = False
+    ) -> Acknowledged:
+        commands = self.commands(items, *options)
+        answers = (
+            await self._server.arun(operation, Commands(commands), writes=True, insists=insists) if commands else []
+        )
+        return self.acknowledged(items, answers)
 
 
 def _load_each(client: RedisClient, values: Sequence[Any]) -> list[bytes | None]:

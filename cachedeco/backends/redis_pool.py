@@ -21,7 +21,14 @@ class RedisPool(RedisConnections):
     """The connections to one server, for `Server`. Thread-safe."""
 
     failures: ClassVar[Failures] = redis_errors
+    #: Those of event loops; None where these can have none of their own.
     loops: Loops | None = None
+
+    def clear(self) -> None:
+        """See `RedisConnections`; and use no connection of event loops any more that is open now."""
+        super().clear()
+        if self.loops is not None:
+            self.loops.clear()
 
 
 class Primary(NamedTuple):

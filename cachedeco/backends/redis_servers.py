@@ -16,6 +16,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from cachedeco.backends.loops import Loops
+from cachedeco.backends.redis_async import way_to
 from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
 from cachedeco.backends.redis_pool import RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server
@@ -75,6 +77,8 @@ def _server(location: str, pool_class: type, options: Options, arguments: Mappin
     else:
         name = _name_of(pool.connection_kwargs)
         connections = RedisPool(partial(_only, pool), most=most, seconds=seconds)
+        way = way_to(location, pool, arguments, seconds)
+        connections.loops = way and Loops(way)
     server = RedisServer(name, connections)
     server.client = Client(connection_pool=pool)
     server.client.server = server

@@ -6,12 +6,14 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 """
 
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct, error
 from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
+
+from cachedeco.storage.replies import FEW, Parser, more
 
 Stored = tuple[bytes, int]  # a serialized value, and its flags
 
@@ -32,15 +34,10 @@ _TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
 _TOKEN_AND_END: Final = b" 0 16\r\n%b\r\nEND\r\n"
 _TOKEN_IS_LONGER: Final = _TOKEN_BYTES - len(b"%b")
 _AROUND_KEY: Final = len(b"VALUE  0 ")  # what is in the line of a key beside it and its size
-# Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
-_FEW: Final = 2**16
-_MANY: Final = 2**20
 
 
 T = TypeVar("T")
 RaiseErrors = Callable[[bytes, bytes], None]
-#: Yields how many bytes it would like to have at most; is sent some, one at least.
-Parser = Generator[int, bytes, T]
 
 
 def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors) -> list[bytes | None]:
@@ -57,7 +54,7 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
 
         raise_errors: As for `read_values()`.
     """
-    data = recv(_FEW)
+    data = recv(FEW)
     values = _cut_hit(data, text)
     if values is None:
         values, data = _cut(recv, text, b"\r\n" + data)
@@ -140,7 +137,7 @@ def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[b
             begin = end + 2
             at = begin + int(data[size_at:end])
             if at > len(data):
-                data = _receive(_more(data, at + _BEHIND_VALUE), recv)
+                data = _receive(more(data, at + _BEHIND_VALUE), recv)
                 find = data.find
             append(data[begin:at])
         else:
@@ -191,7 +188,7 @@ def parse_values(
             if b"\r\n" in line:
                 raise_errors(line.partition(b"\r\n")[0], b"get")
                 raise MemcacheUnknownError(line[:32])
-            data, at = data[at:] + (yield _FEW), 0
+            data, at = data[at:] + (yield FEW), 0
             continue
         name, flags, length = header.groups()
         if name not in found:
@@ -199,18 +196,9 @@ def parse_values(
         begin, size = header.end(), int(length)
         at = begin + size
         if at + _BEHIND_VALUE > len(data):
-            data, begin, at = (yield from _more(data[begin:], size + _BEHIND_VALUE)), 0, size
+            data, begin, at = (yield from more(data[begin:], size + _BEHIND_VALUE)), 0, size
         found[name] = data[begin:at], int(flags)
         header_at, end = _NEXT_HEADER, _REPLY_END
-
-
-def _more(data: bytes, size: int) -> Parser[bytes]:
-    """Go on until there are at least *size* bytes."""
-    pieces, missing = [data], size - len(data)
-    while missing > 0:
-        pieces.append((yield min(max(missing, _FEW), _MANY)))
-        missing -= len(pieces[-1])
-    return b"".join(pieces)
 
 
 def _receive(parser: Parser[T], recv: Callable[[int], bytes]) -> T:

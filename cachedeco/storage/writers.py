@@ -149,27 +149,33 @@ class RedisWriter:
         return self._store_each(items)
 
     def _store_each(self, items: Sequence[Item], *options: str) -> Acknowledged:
-        from redis.exceptions import DataError
+        commands = self.commands(items, *options)
+        return self.acknowledged(items, self._run(ask_each(commands), writes=True) if commands else [])
 
-        # Redis closes the connection in the middle of such a value, as if it were out of reach.
-        fits = [len(value) <= LARGEST_IN_REDIS for _, value, _ in items]
-        if not all(fits):
-            sent = iter(self._store_each([item for item, fit in zip(items, fits, strict=True) if fit], *options))
-            results = Acknowledged(fit and next(sent) for fit in fits)
-            results.error = DataError("the value is too large for Redis")
-            return results
-        commands = [
+    def commands(self, items: Sequence[Item], *options: str) -> list[tuple[Any, ...]]:
+        """Return the commands that store the items that fit."""
+        return [
             ("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options)
             for key, value, seconds in items
+            if _fits(value)
         ]
-        return acknowledged(self._run(ask_each(commands), writes=True))
+
+    def acknowledged(self, items: Sequence[Item], answers: Sequence[Any]) -> Acknowledged:
+        """Return which items the answers to these commands acknowledge, and the first refusal."""
+        from redis.exceptions import DataError
+
+        left = iter(answers)
+        results = Acknowledged(_fits(value) and next(left) == b"OK" for _, value, _ in items)
+        if len(answers) < len(items):
+            results.error = DataError("the value is too large for Redis")
+        else:
+            results.error = next((answer for answer in answers if isinstance(answer, Exception)), None)
+        return results
 
 
-def acknowledged(answers: Sequence[Any]) -> Acknowledged:
-    """Return which of some commands to Redis the server has acknowledged, and its first refusal."""
-    results = Acknowledged(answer == b"OK" for answer in answers)
-    results.error = next((answer for answer in answers if isinstance(answer, Exception)), None)
-    return results
+def _fits(value: bytes) -> bool:
+    """Tell whether Redis takes a value: it closes the connection in the middle of another, as if out of reach."""
+    return len(value) <= LARGEST_IN_REDIS
 
 
 class _HashClientWriter:

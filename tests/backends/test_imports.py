@@ -13,7 +13,7 @@ from tests.house.test_public_names import output_of
 ROOMS = [
     *("defaults", "writes", "sockets", "exchange", "loop_connection", "loops", "server", "common", "serializers"),
     *("errors", "pickles", "memcached_answers", "memcached_async", "pool", "options", "ring", "memcached"),
-    *("redis_errors", "redis_options", "redis_pool", "redis_servers", "redis_client", "redis"),
+    *("redis_errors", "redis_options", "redis_async", "redis_pool", "redis_servers", "redis_client", "redis"),
 ]
 PACKAGE = Path(backends.__file__).parent
 SOURCES = {path.stem: path.read_text() for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
