@@ -7,8 +7,6 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from struct import Struct, error
 from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
@@ -29,11 +27,7 @@ _BEFORE_KEY: Final = b"\r\nVALUE "
 _AFTER_KEY: Final = b" 0 %d\r\n" % _TOKEN_BYTES
 _BETWEEN_KEYS: Final = _AFTER_KEY + b"\0" + _BEFORE_KEY
 _BEFORE_SIZE: Final = -len(b"16\r\n")
-# Of the reply of a hit: what is between two keys of tokens, and behind the last one; a token stands for each `%b`.
-_TOKEN_BETWEEN_KEYS: Final = b" 0 16\r\n%b\r\nVALUE "
-_TOKEN_AND_END: Final = b" 0 16\r\n%b\r\nEND\r\n"
-_TOKEN_IS_LONGER: Final = _TOKEN_BYTES - len(b"%b")
-_AROUND_KEY: Final = len(b"VALUE  0 ")  # what is in the line of a key beside it and its size
+_AROUND_KEY: Final = len(b"VALUE  0 ")  # what a header has beside its key and its size
 
 
 T = TypeVar("T")
@@ -73,22 +67,20 @@ def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
     """
     Return the values in the reply of a hit; None for another reply.
 
-    An entry ends with its stamp and its key, so it says itself which tokens must follow: these are compared with the
-    whole rest of the reply at once. Where they are others it is no hit, and the reply is cut key by key.
+    That is an entry, behind it tokens, and nothing is missing: so the lines of the headers are known beforehand. A
+    token that contains a line end moves them, and the reply is cut key by key.
     """
     first, _, rest = text.partition(b" ")
-    count = rest.count(b" ") + 1
-    escaped = rest.replace(b"%", b"%%")
-    tail = _BEFORE_KEY + escaped.replace(b" ", _TOKEN_BETWEEN_KEYS) + _TOKEN_AND_END
-    end = len(data) - len(tail) + len(escaped) - len(rest) - _TOKEN_IS_LONGER * count
+    begin = data.find(b"\r\n") + 2
     try:
-        begin = data.index(b"\r\n") + 2
-        tokens = _tokens_at(count)(data, data.rindex(first, begin, end) - _TOKEN_BYTES * count)
-    except (ValueError, error):  # no entry, or no place for a stamp
+        end = begin + int(data[len(first) + _AROUND_KEY : begin - 2])
+    except ValueError:
         return None
-    if data[end:] != tail % tokens or data[:begin] != b"VALUE %b 0 %d\r\n" % (first, end - begin):
+    lines = data[end:].split(b"\r\n")
+    headers = b"VALUE %b 0 16END" % rest.replace(b" ", b" 0 16VALUE ")
+    if b"".join(lines[1::2]) != headers or lines[-1] or not data.startswith(b"VALUE %b 0 " % first):
         return None
-    return [data[begin:end], *tokens]
+    return [data[begin:end], *lines[2:-1:2]]
 
 
 def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None], int] | None:
@@ -110,12 +102,6 @@ def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None]
         return None
     values = _cut_hit(data[at:end], text)
     return None if values is None else (values, end)
-
-
-@lru_cache(maxsize=256)
-def _tokens_at(count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
-    """Return what cuts out so many tokens, which lie at an offset side by side."""
-    return Struct("16s" * count).unpack_from
 
 
 def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[bytes | None] | None, bytes]:
