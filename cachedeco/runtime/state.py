@@ -126,6 +126,7 @@ PIECES: Final = (
     Piece("storage.connections", "_abandoned", "the connections of the parent, in a forked child"),
     Piece("storage.connections", "_isolation", "the test kit's isolation of caches"),
     Piece("storage.connections", "_observe", "what looks at the commands of connections: traces, the panel"),
+    Piece("storage.direct_access", "_tokens_after", "what takes the pickles of tokens apart, by their number"),
     Piece(
         "storage.keyspace",
         "_keyspaces",
@@ -159,7 +160,6 @@ PIECES: Final = (
     ),
     Piece("storage.model_pickles", "_describe", "descriptions of models' fields, cached by the models"),
     Piece("storage.refusals", "_known_refusal", "why values of a class are refused, cached by the class"),
-    Piece("storage.memcached_replies", "_tokens_at", "what cuts out tokens, by their number"),
     # --- invalidation ---
     Piece(
         "invalidation.commits",
