@@ -127,7 +127,7 @@ def anchor_of(heading: str) -> str:
 
 
 @every_page
-@pytest.mark.django_db
+@pytest.mark.django_db(databases=["default", "other"])
 @pytest.mark.usefixtures("_auto_by_default")
 def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page shows runs, with the output that it shows, and its settings are ones that cachedeco takes."""
