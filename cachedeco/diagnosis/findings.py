@@ -31,7 +31,8 @@ class Finding:
 
 def describe_error(error: BaseException) -> str:
     """Return an exception as text: short, and without passwords in URLs."""
-    return shorten(mask_location(f"{type(error).__name__}: {error}"))
+    text = shorten(mask_location(str(error)))  # in this order: cut before its "@", a password would not be seen
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def mask_location(text: str) -> str:

@@ -11,7 +11,7 @@ from django.urls import URLResolver, get_resolver
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.spec import FunctionSpec, all_specs
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.reprs import repr_of, shorten
+from cachedeco.runtime.reprs import repr_of, shorten, shorten_error
 
 # What decorators above ours call the function that they wrap: functools.wraps(), property, functools.cached_property.
 _WRAPPED: Final = ("__wrapped__", "fget", "func")
@@ -112,7 +112,7 @@ def _unwrapped(found: Any) -> object:
 
 def _explain(path: str, found: object) -> str:
     if isinstance(found, Exception):
-        return f"The module of {repr_of(path)} can't be imported: {type(found).__name__}: {shorten(str(found))}"
+        return f"The module of {repr_of(path)} can't be imported: {shorten_error(found)}"
     if found is not None:
         return f"{shorten(path)} is no cached function: decorate it with @cached_query, or name another one."
     names = [spec.name for spec in decorated_functions()]

@@ -14,12 +14,7 @@ UNREADABLE: Final = "unreadable"
 
 
 def miss_reason(policy: CachePolicy, found: Found) -> str:
-    """
-    Return why a call is a miss: a `MissReason`, and ": " and a detail where one token is to blame.
-
-    A token is named by what it stands for: "this call", "the function", "namespace club:7", "table clubs_club", "rows
-    of clubs_class with club_id 7", "the nested call shop.price(club=7)", "the nested function shop.price()".
-    """
+    """Return why a call is a miss: a `MissReason`, and ": " and the name of the token where one is to blame."""
     token = ""
     reason: str
     if found.raw is None:
@@ -30,10 +25,16 @@ def miss_reason(policy: CachePolicy, found: Found) -> str:
         reason = "other models"
     else:
         reason, token = examine_entry(policy.codec, found.keys, found.raw)
-    return f"{reason}: {_token_name(found, token)}" if token else reason
+    return f"{reason}: {token_name(found, token)}" if token else reason
 
 
-def _token_name(found: Found, token: str) -> str:
+def token_name(found: Found, token: str) -> str:
+    """
+    Return what a token stands for, by its key.
+
+    "this call", "the function", "namespace club:7", "table clubs_club", "rows of clubs_class with club_id 7", "the
+    nested call shop.price(club=7)", "the nested function shop.price()".
+    """
     if token in found.keys[1:3]:
         return "this call" if token == found.keys[1] else "the function"
     # Behind what Django and KEY_PREFIX put before it; a KEY_FUNCTION may have left nothing of it.

@@ -22,7 +22,7 @@ from cachedeco.management.subcommands import Subcommand, failed, misunderstood
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
-from cachedeco.runtime.reprs import format_arguments, shorten
+from cachedeco.runtime.reprs import format_arguments, shorten_error
 
 # Ids of one call of a function over many.
 CHUNK: Final = 100
@@ -129,7 +129,7 @@ class Warmth:
             self.is_in_vain = True
             self._fail(text, "its cache does not answer; manage.py cachedeco doctor says more")
         elif error is not None:
-            self._fail(text, shorten(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__))
+            self._fail(text, shorten_error(error))
         elif reasons and reasons[-1] in {NOT_WANTED, NO_TIMEOUT}:
             self.counts["refused"] += 1
         else:

@@ -94,6 +94,12 @@ def shorten(text: str) -> str:
     return hide_secrets(_cut(text))
 
 
+def shorten_error(error: BaseException) -> str:
+    """Return the class and the text of an exception: short, and without secrets."""
+    text = shorten(str(error))  # without the name of the class: that of KeyError sounds secret
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def hide_secrets(text: str) -> str:
     """Return a text cut behind the first `name=` or `name:` that sounds secret: its value may end anywhere."""
     for found in _NAME.finditer(text):

@@ -393,6 +393,15 @@ def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:
     return Origin(process.rstrip(b"\0").decode(errors="replace"), stored_at, statements)
 
 
+def read_lifetime(codec: EntryCodec, key: str, data: bytes) -> tuple[float, float, float] | None:
+    """Return when an entry expires, its stale window, and what its computation took; None if the bytes are no entry."""
+    layout = _layout_of(codec, key, data)
+    if layout is None:
+        return None
+    expires, stale, seconds, *_ = _header.unpack_from(data, layout.body_end - _HEADER_BYTES)
+    return expires, stale, seconds
+
+
 def serialized_value(codec: EntryCodec, key: str, data: bytes) -> bytes | None:
     """Return the serialized value in the bytes of an entry; None if they are no entry of this key."""
     layout = _layout_of(codec, key, data)

@@ -26,4 +26,8 @@ def test_location_has_no_password(location: str, expected: str) -> None:
 
 def test_error_has_no_password() -> None:
     """Of a client that says the URL which it can't use."""
-    assert "OSError: can't reach redis://***@h/0" == describe_error(OSError("can't reach redis://:hunter2@h/0"))
+    long = f"redis://:{'hunter2' * 40}@h/0"
+
+    assert ["OSError: can't reach redis://***@h/0", "OSError: redis://***@h/0", "OSError"] == [
+        describe_error(OSError(text)) for text in ("can't reach redis://:hunter2@h/0", long, "")
+    ]

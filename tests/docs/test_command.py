@@ -5,10 +5,13 @@ import json
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
+from cachedeco.diagnosis.findings import State
 from cachedeco.management.commands.cachedeco import SUBCOMMANDS
+from cachedeco.management.doctoring import MARKS
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "command.md"
@@ -54,3 +57,8 @@ def test_page_names_each_subcommand() -> None:
     table = PAGE.read_text().partition("## In scripts")[0]
 
     assert [] == [name for name in SUBCOMMANDS if f"`{name}`" not in table]
+
+
+def test_page_explains_each_mark_of_the_doctor() -> None:
+    """A state of a finding has a mark, and a sentence says what it means."""
+    assert [True] * len(MARKS) == [f"`{MARKS[state]}`" in PAGE.read_text() for state in get_args(State)]

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cachedeco.management import delivering, doctoring, invalidating, listing, triggering, warming
+from cachedeco.management import delivering, doctoring, explaining, invalidating, listing, triggering, warming
 from cachedeco.management.printing import Console
 
 SUBCOMMANDS: Final = {
     each.SUBCOMMAND.name: each.SUBCOMMAND
-    for each in (listing, invalidating, warming, doctoring, delivering, triggering)
+    for each in (listing, explaining, invalidating, warming, doctoring, delivering, triggering)
 }
 
 
