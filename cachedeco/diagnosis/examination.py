@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -10,10 +10,11 @@ from django.db import connections
 
 from cachedeco.diagnosis.caches import ANSWERS, CACHE, examine_caches
 from cachedeco.diagnosis.databases import examine_databases
-from cachedeco.diagnosis.findings import Finding, State, mask_location
+from cachedeco.diagnosis.findings import Finding, State, describe_error, mask_location
 from cachedeco.diagnosis.outboxes import examine_outboxes
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime import conf
+from cachedeco.runtime.interrupts import pass_interrupt
 
 OURS: Final = "cachedeco."
 REPAIR_SETTINGS: Final = "Correct CACHEDECO: docs/reference/settings.md. Until then each call raises."
@@ -59,12 +60,23 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
 
 def _examine_checks() -> Iterator[Finding]:
     """Yield what the system checks of cachedeco find, those of a deployment and of databases included."""
-    found = checks.run_checks(
-        tags=["cachedeco", checks.Tags.database], include_deployment_checks=True, databases=list(connections)
-    )
-    messages = [each for each in found if (each.id or "").startswith(OURS) and not each.is_silenced()]
-    for each in messages:
+    messages: list[checks.CheckMessage] = []
+    yield from _run_checks(messages, "cachedeco", include_deployment_checks=True)
+    for alias in connections:  # each by itself: one that does not answer must not hide what is said of another
+        yield from _run_checks(messages, checks.Tags.database, databases=[alias])
+    ours = [each for each in messages if (each.id or "").startswith(OURS) and not each.is_silenced()]
+    for each in ours:
         state: State = "wrong" if each.level >= checks.ERROR else "notice"
         yield Finding("system checks", each.id or "", state, mask_location(str(each.msg)), each.hint or "")
-    if not messages:
+    if not ours:
         yield Finding("system checks", "Do they find something?", "well", "no")
+
+
+def _run_checks(messages: list[checks.CheckMessage], tag: str, **options: Any) -> Iterator[Finding]:
+    """Add what the checks of a tag find; yield a finding if one of them raises, as where a database does not answer."""
+    try:
+        messages += checks.run_checks(tags=[tag], **options)
+    except Exception as error:  # noqa: BLE001 -- a check of another app, or a driver, may raise anything
+        pass_interrupt(error)
+        advice = "Repair that first, and run manage.py check."
+        yield Finding("system checks", "Can they be run?", "wrong", f"no: {describe_error(error)}", advice)

@@ -68,9 +68,9 @@ class Console:
             self.say(f"{others if n else first}{line}")
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, several: str = "") -> str:
     """Return a number with its noun: "1 call", "2 calls"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def width_of(stdout: OutputWrapper) -> int | None:

@@ -1,11 +1,13 @@
 """`manage.py cachedeco doctor`."""
 
+from collections.abc import Sequence
 from io import StringIO
 from types import SimpleNamespace
 
 import pytest
 from django.core import checks
 from django.core.management import call_command
+from django.db import OperationalError
 from pytest_django import Settings
 
 from cachedeco.diagnosis import examination
@@ -88,7 +90,7 @@ def test_doctor_reports_system_checks(monkeypatch: pytest.MonkeyPatch) -> None:
         checks.Warning("Another app's.", id="other.W001"),
         checks.Error("Silenced.", id="cachedeco.E999"),
     ]
-    monkeypatch.setattr(checks, "run_checks", lambda **_: found)
+    monkeypatch.setattr(checks, "run_checks", lambda tags, **_: found if tags == ["cachedeco"] else [])
     monkeypatch.setattr("django.conf.settings.SILENCED_SYSTEM_CHECKS", ["cachedeco.E999"])
 
     out, _, code = said("doctor")
@@ -96,6 +98,23 @@ def test_doctor_reports_system_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (1, True) == (code, "  WRONG   cachedeco.E002 A password redis://***@h/0.\n          -> Mend it.\n" in out)
     assert "  notice  cachedeco.W003 Slow.\n" in out
     assert ("Another" in out, "Silenced" in out) == (False, False)
+
+
+def test_check_that_raises_ends_no_examination(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of a database asks it, and it may not answer; the other databases are checked all the same."""
+
+    def run(tags: list[str], databases: Sequence[str] = (), **_: object) -> list[checks.CheckMessage]:
+        if databases == ["default"]:
+            raise OperationalError
+        return [checks.Warning(f"{tags} {databases}", id="cachedeco.W010")]
+
+    monkeypatch.setattr(checks, "run_checks", run)
+
+    out, _, code = said("doctor")
+
+    assert (1, True) == (code, "  WRONG   Can they be run? no: OperationalError\n" in out)
+    assert "  notice  cachedeco.W010 ['database'] ['other']\n" in out
+    assert "database other" in out
 
 
 @pytest.mark.parametrize(
