@@ -37,9 +37,11 @@ def listened(plan: Plan, board: Board) -> Verdicts:
     from threading import Lock
 
     from cachedeco import Event, add_hook
+    from cachedeco.runtime.hooks import runs_anywhere
 
     verdicts, lock = Verdicts(), Lock()
 
+    @runs_anywhere
     def hear(event: Event) -> None:
         if event.kind not in {"audited", "inconsistent"}:
             return
