@@ -113,8 +113,8 @@ class Store:
     async def get_many_on_loop(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """Do as `get_many()`."""
         found: list[bytes | None] = []
-        for chunk in self.chunks(keys):
-            values = await self.read_on_loop(chunk)
+        for start in range(0, len(keys), MOST_KEYS):
+            values = await self.read_on_loop(keys[start : start + MOST_KEYS])
             if values is None:
                 return None
             found += values

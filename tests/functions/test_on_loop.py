@@ -148,17 +148,20 @@ def test_hit_in_a_block_of_remembered_changes_no_thread(call: Call) -> None:
     assert hops_of_hit(call, remembered) == 0
 
 
+BACKENDS = {
+    "ours": "cachedeco.backends.memcached.MemcachedCache",
+    "our redis": "cachedeco.backends.redis.RedisCache",
+    "locmem": "django.core.cache.backends.locmem.LocMemCache",
+}
+
+
 @pytest.mark.parametrize("call", [ON_LOOP["a function"], ON_LOOP["many ids"], ON_LOOP["gathered"]])
-@pytest.mark.parametrize("kind", ["ours", "django's locmem"])
+@pytest.mark.parametrize("kind", BACKENDS)
 def test_hit_on_each_cache_that_is_read_on_the_loop(
     kind: Any, call: Call, use_caches: UseCaches, cache_config: CacheConfig
 ) -> None:
-    """Django's own LocMemCache, and our backend, of the class itself."""
-    names = {"ours": "cachedeco.backends.memcached.MemcachedCache"}
-    if kind in names:
-        use_caches(default=cache_config(kind) | {"BACKEND": names[kind]})
-    else:
-        use_caches(default={"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "on loop"})
+    """Our two backends, and Django's own LocMemCache, of the class itself."""
+    use_caches(default=cache_config(kind) | {"BACKEND": BACKENDS[kind]})
 
     assert hops_of_hit(call) == 0
 
@@ -369,6 +372,21 @@ def test_hooks_of_users_run_where_they_may_use_the_database() -> None:
 
     assert {thread} == {each for _, each in told} != {loop}
     assert {"hit", "miss", "computed", "stored"} == {kind for kind, _ in told}
+
+
+def test_language_of_the_task_is_that_of_the_thread() -> None:
+    """What a sync middleware has activated, or the task itself, is in the key that either makes."""
+
+    async def scene() -> list[object]:
+        await sync_to_async(translation.activate)("fr")
+        found: list[object] = [await in_language(1), await in_language.apeek(1)]
+        with translation.override("de"):
+            found += [await in_language(1), await in_language.apeek(1)]
+        with hops() as counted:
+            return [*found, await in_language(1), len(counted)]
+
+    with translation.override("en"):
+        assert ["fr 1", "fr 1", "de 1", "de 1", "fr 1", 0] == asyncio.run(scene())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from cachedeco import MISSING, cached_query
 from tests.support.backends import Recording
 from tests.support.naive import DeleteAndSet, SharedByKey
-from tests.support.sources import EVERY_WAY, Reader, Source, interfering, sync_reader
+from tests.support.sources import EVERY_WAY, Reader, Source, interfering
 from tests.support.threads import in_thread, started
 
 pytestmark = [
@@ -104,6 +104,7 @@ def test_slow_reader_cannot_replace_what_is_fresh(source: Source, read: Reader) 
 @pytest.mark.parametrize("at", range(4))
 def test_write_between_any_two_commands_of_a_call_is_not_lost(  # noqa: PLR0913 -- the fixtures and one place in time
     source: Source,
+    read: Reader,
     monkeypatch: pytest.MonkeyPatch,
     invalidate: Callable[[Reader], None],
     at: int,
@@ -112,14 +113,13 @@ def test_write_between_any_two_commands_of_a_call_is_not_lost(  # noqa: PLR0913 
     warm: bool,
 ) -> None:
     """Wherever among the commands of a miss a write and its invalidation fall, the next call gives the new value."""
-    read = sync_reader(source)
     if warm:
         read(1)
         read.invalidate(1)
 
     def write() -> None:
         source.value = "new"
-        invalidate(read)
+        invalidate(getattr(read, "plain", read))
 
     with monkeypatch.context() as patch:
         patch.setattr(Recording, "carry_out", interfering(at, write, after=after))

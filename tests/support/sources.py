@@ -62,6 +62,7 @@ class AsyncReader:
             await asyncio.sleep(0)
             return source.read()
 
+        self.plain: Any = read  #: with sync verbs, which need no loop
         self._read = read
 
     def __call__(self, number: int) -> str:
