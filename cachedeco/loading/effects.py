@@ -141,27 +141,32 @@ class _End(NamedTuple, Generic[V]):
 async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     """Perform the effects of a flow; after a cancellation only those of its clean-up, which wait for nothing."""
     answer: object = None
+    step: Any = None
     cancelled: Err | None = None
+    left: list[None] = []
     try:
         while True:
-            step, cancelled = await _in_thread(partial(_advance, flow, answer), cancelled)
+            step, cancelled = await _in_thread(partial(_advance, flow, answer, left), cancelled)
             if isinstance(step, _End):
-                answer = None  # as above
                 return cancelled or step.outcome
             if cancelled and isinstance(step, Wait | Pause):
                 return cancelled
             answer = cancelled if cancelled and isinstance(step, CallUser) else await _aperform(step, compute)
     finally:
-        # If this coroutine is closed while a thread advances the flow: that thread has the last reference to it then.
+        answer = step = cancelled = None  # as above
+        left.append(None)  # first: a flow that a thread runs now can't be closed here, and that thread will see this
         with suppress(ValueError):
             flow.close()
 
 
-def _advance(flow: Flow[V], answer: object) -> CallUser | Wait | Pause | Spawn | _End[V]:
-    """Perform the effects of a flow that need no loop; return the first other one, or the end."""
+def _advance(flow: Flow[V], answer: object, left: list[None]) -> CallUser | Wait | Pause | Spawn | _End[V] | None:
+    """Perform the effects of a flow that need no loop; return the first other one, or the end; None if it was left."""
     try:
         while True:
             effect = flow.send(answer)
+            if left:  # by its task, while it ran
+                flow.close()
+                return None
             if not callable(effect):
                 return effect
             answer = effect()
