@@ -32,10 +32,15 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     """Leave out what readers don't see, and let each link lead to a page, or to the file in the repository."""
     name = page.file.src_uri
-    if name == "index.md":
+    if page.parent is None:
         page.meta["hide"] = ["navigation"]  # it has no pages beside it
     here = ROOT / GENERATED[name] if name in GENERATED else ROOT / "docs" / name
     return LINK.sub(lambda match: f"]({_followed(match[1], here, name)})", HIDDEN.sub("", markdown))
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Leave out the mark that stands before code in a docstring."""
+    return html.replace("<p>::</p>", "")
 
 
 def on_post_page(output: str, page: Any, **_: object) -> str:

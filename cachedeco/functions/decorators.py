@@ -74,7 +74,8 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
         club_classes.invalidate(club)  # until this, or until a class is saved
 
     Works on functions, async functions and methods, with or without parentheses. Needs no settings and sends nothing
-    to a cache until the first call. The cache never breaks a call; an exception of the function is raised, not cached.
+    to a cache until the first call. The cache never breaks a call; an exception of the function is raised, and
+    cached if cache_exceptions names it.
 
     Args:
         first: The timeout, in seconds or as a timedelta, or the function, if there are no parentheses.

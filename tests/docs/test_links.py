@@ -59,7 +59,7 @@ def test_links_are_found() -> None:
         ("caveats.md", ""),
         ("caveats.md#caveats", ""),
         ("settings.md#settings", "settings.md#settings: no such file; is it reference/settings.md#settings?"),
-        ("caveats.md#modes", "caveats.md#modes: no such heading; is it reference/settings.md#modes?"),
+        ("caveats.md#interrupts", "caveats.md#interrupts: no such heading; is it reference/events.md#interrupts?"),
         ("nowhere.md", "nowhere.md: no such file"),
     ],
 )

@@ -268,6 +268,14 @@ def test_public_names_are_in_the_reference() -> None:
     assert set(cachedeco.__all__) <= set(IN_QUOTES.findall(headings_of(REFERENCE / "index.md")["Reference"]))
 
 
+def test_api_page_has_every_public_name() -> None:
+    """The page that is made from the docstrings asks for those of each public name, and of no other."""
+    asked = re.findall(r"^::: (\S+)$", (REFERENCE / "api.md").read_text(), re.MULTILINE)
+    exported = [f"{module.__name__}.{name}" for module in (cachedeco, testing) for name in module.__all__]
+
+    assert sorted(exported) == sorted(asked)
+
+
 def test_testing_table_is_what_the_kit_exports() -> None:
     """The table of the test kit has whatever `cachedeco.testing` exports, in its order."""
     [table] = tables_under(REFERENCE, "The test kit")
