@@ -25,12 +25,18 @@ DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites python314 docs clean
+.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites python314 docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: servers lint types suite second-suite  ## Check everything, as CI does
+test: servers environments lint types suite second-suite  ## Check everything, as CI does
+
+# Both at once, on two cores.
+environments: | $(RUN)
+	@scripts/second-suite.sh $(RUN) & second=$$!; \
+	$(MAKE) --no-print-directory $(DEV); first=$$?; \
+	wait $$second && exit $$first
 
 lint: $(DEV)  ## Check style and format
 	@echo "== ruff"

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Run the tests at the other end of the supported range: on the newest Django where the first run was on 5.2, and on
 # 5.2 where it was on a newer one.
-# usage: scripts/second-suite.sh PYTHON-OF-THE-FIRST-RUN PROCESSES
+# usage: scripts/second-suite.sh PYTHON-OF-THE-FIRST-RUN [PROCESSES]
+# Without a number of processes it only installs what the tests need, which it can do beside the first installation.
 set -eu
 first=$1
-workers=$2
+workers=${2:-}
 venv=.venv-second
 mark=$venv/.installed
 here=$(dirname "$0")
@@ -26,7 +27,17 @@ interpreter_of() {
     done
 }
 
-if "$first" -c 'import django, sys; sys.exit(django.VERSION[:2] != (5, 2))'; then
+has_5_2() {
+    "$1" -c '
+import sys
+try:
+    from django import VERSION
+except ImportError:  # not yet installed
+    sys.exit(sys.version_info >= (3, 12))  # as newer releases of Django ask for
+sys.exit(VERSION[:2] != (5, 2))'
+}
+
+if has_5_2 "$first"; then
     django='Django>5.2,!=5.2.*'
     python=$(interpreter_of 3.13 3.12)
 else
@@ -34,7 +45,8 @@ else
     python=$(interpreter_of 3.11 3.12 3.13)
 fi
 if [ -z "$python" ]; then
-    echo "== no second pytest: found no other Python that takes $django; tested on $(version_of "$first") only"
+    [ -z "$workers" ] ||
+        echo "== no second pytest: found no other Python that takes $django; tested on $(version_of "$first") only"
     exit 0
 fi
 
@@ -45,5 +57,6 @@ if [ "$wanted" != "$(cat "$mark" 2>/dev/null || true)" ]; then
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -qq --no-compile --editable '.[test]' "$django"
     echo "$wanted" >"$mark"
 fi
+[ -n "$workers" ] || exit 0
 echo "== pytest, again: $(version_of "$venv/bin/python")"
 exec "$here/versions-suite.sh" "$venv/bin/python" "$workers"

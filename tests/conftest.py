@@ -22,32 +22,16 @@ from tests.support.servers import Memcached, Redis, Server
 hypothesis.settings.register_profile("cachedeco", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("cachedeco")
 
-# What their fixtures make takes half a minute, or is a PostgreSQL: one process of pytest-xdist runs all of a file.
-TOGETHER = {"tests/samples/test_sample.py", "tests/scenarios/test_storm.py"}
-
 pytest_plugins = [
     "tests.support.engines",
     "tests.support.judging",
+    "tests.support.scheduling",
     "tests.support.selection",
     "tests.support.times",
 ]
 
 CacheConfig = Callable[..., dict[str, Any]]
 UseCaches = Callable[..., None]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand the tests out one by one, but for files that are to stay together: those first, as they take longest."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduling(LoadScopeScheduling):
-        # Not by xdist_group: pytest 9.2 does not look at the names that pytest-xdist 3.8 gives to tests of a group.
-        def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return path if path in TOGETHER else nodeid
-
-    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 # Tokens whose hashes end alike share an epoch: one in 4096 invalidations ends a value for nothing.
 SLOTS: Final = 4096
 
-# Replaced one by one; `_last` before them.
-_epochs: list[object] = [object() for _ in range(SLOTS)]
+# One object at first; then replaced one by one, `_last` before them.
+_epochs: list[object] = [object()] * SLOTS
 _last: object = object()
 
 
@@ -63,4 +63,4 @@ def renew() -> None:
     """Begin anew: nothing that was remembered before is served."""
     global _last  # noqa: PLW0603 -- replaced whole
     _last = object()
-    _epochs[:] = [object() for _ in range(SLOTS)]
+    _epochs[:] = [object()] * SLOTS

@@ -95,20 +95,21 @@ def test_audit_that_is_cancelled_is_no_event(told: Told) -> None:
     """A loop that ends while the function computes anew has not failed."""
     began = asyncio.Event()
 
-    @cached_query(timeout=TIMEOUT, ignore=("began", "calls"))
+    @cached_query(timeout=TIMEOUT, ignore=("began", "stored"))
     async def read() -> int:
-        if calls:
+        if stored:
             began.set()
             await asyncio.Event().wait()
         return 1
 
-    calls: list[int] = []
+    stored: list[int] = []
 
-    async def again() -> None:
-        calls.append(await read())
+    async def again() -> int:
+        found = await read()
         await began.wait()
+        return found
 
-    asyncio.run(read())
-    asyncio.run(again())
+    stored.append(asyncio.run(read()))
+    found = asyncio.run(again())
 
-    assert ([1], []) == (calls, told)
+    assert ([1], 1, []) == (stored, found, told)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
-from django.utils.translation import ngettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from cachedeco import MISSING, CachedQuery, Namespace, cached_query
 from tests.models import Club, Member, ProxyClub, SportsClub, UuidThing
@@ -128,6 +128,18 @@ def test_lazy_text_without_its_number_is_refused() -> None:
     """Whether it is singular or plural is not known: it names nothing yet."""
     with pytest.raises(TypeError, match="its number is not known: pass the text with its number"):
         Namespace(ngettext_lazy("%(number)d club", "%(number)d clubs", "number"))
+
+
+def test_lazy_text_with_its_number_is_that_text() -> None:
+    """With its number it is a text as any other one."""
+    clubs = ngettext_lazy("%(number)d club", "%(number)d clubs", "number")
+
+    assert Namespace("2 clubs") == Namespace(clubs % {"number": 2})
+
+
+def test_lazy_text_is_its_text() -> None:
+    """It names what its text names now."""
+    assert Namespace("club") == Namespace(gettext_lazy("club"))
 
 
 def test_no_parts_are_refused() -> None:
