@@ -31,6 +31,11 @@ class Command:
         self._told: set[tuple[str, str]] = set()
 
     @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.ended - self.began) / 1e9
+
+    @property
     def values(self) -> Mapping[str, bytes | None]:
         """What was read or written, by whole key."""
         if self._by_key is None:
@@ -69,6 +74,8 @@ def write_of(key: str) -> Command | None:
 def _observe_connection(connection: Connection) -> None:
     connection.read = _observed_read(connection.read)
     if connection.aread is not None:
+        connection.aread = _observed_async_read(connection.aread)
+    if connection.aread is not None:
         connection.aread = _observed_aread(connection.aread)
     connection.writer = _ObservedWriter(connection.writer)
 
@@ -88,6 +95,16 @@ def _observed_aread(aread: AsyncRead) -> AsyncRead:
         began = time_ns()
         values = await aread(keys)
         last_read.set(Command(began, time_ns(), keys, values))
+        return values
+
+    return observed
+
+
+def _observed_async_read(aread: AsyncRead) -> AsyncRead:
+    async def observed(keys: Sequence[str]) -> list[bytes | None]:
+        began = time_ns()
+        values = await aread(keys)
+        last_read.set(Command(began, time_ns(), keys, values))  # of this task
         return values
 
     return observed

@@ -1,6 +1,8 @@
 """Settings of the club site; a few environment variables change what a reader may want to change."""
 
 import os
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from clubsite.cache_url import cache_from_url
@@ -34,6 +36,16 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+# The toolbar, with cachedeco's panel. `make serve` installs it; it refuses to run in tests, and the site does without.
+IS_TEST = "test" in sys.argv or "PYTEST_VERSION" in os.environ
+if DEBUG and not IS_TEST and find_spec("debug_toolbar"):
+    from debug_toolbar.settings import PANELS_DEFAULTS
+
+    INSTALLED_APPS += ["debug_toolbar"]
+    MIDDLEWARE.insert(1, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    DEBUG_TOOLBAR_PANELS = ["cachedeco.contrib.debug_toolbar.CachedecoPanel", *PANELS_DEFAULTS]
+    INTERNAL_IPS = ["127.0.0.1"]
 
 TEMPLATES = [
     {
