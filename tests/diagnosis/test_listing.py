@@ -139,7 +139,7 @@ def test_tables_that_were_read_are_known_to_other_processes(commands: Commands) 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"cache": "nowhere"}, "uses cache='nowhere', which is not in CACHEDECO['ALIASES']"),
+        ({"cache": "nowhere"}, "cache='nowhere', which is not in CACHES"),
         ({"using": "nowhere"}, "has using='nowhere', which is not in DATABASES"),
     ],
 )

@@ -244,7 +244,7 @@ def test_function_that_the_settings_refuse_is_told(monkeypatch: pytest.MonkeyPat
 
     _, err, code = said("explain", "clubs.chosen", "1")
 
-    assert (1, True) == (code, "which is not in CACHEDECO['ALIASES']" in err)
+    assert (1, True) == (code, "cache='nowhere'" in err)
 
 
 def test_each_reason_of_a_miss_has_a_meaning() -> None:

@@ -215,4 +215,4 @@ def test_function_that_the_settings_refuse_stops_no_other(club: Club, monkeypatc
 
     assert ([], 1) == (kept(club), code)
     assert f"Not invalidated: every call of {HERE}.by_slug().\n" in out
-    assert "which is not in CACHEDECO['ALIASES']" in err
+    assert "cache='nowhere'" in err

@@ -121,5 +121,5 @@ def test_function_with_a_problem_shows_it() -> None:
         whole = said("list", "clubs.chosen").out
     catalogue.named._spec._resolved = None
 
-    assert "PROBLEM: clubs.chosen() uses" in out
+    assert "PROBLEM: clubs.chosen()" in out
     assert "problem" in whole

@@ -1,6 +1,6 @@
 """The management command `manage.py cachedeco`: one file of management/ for each of its subcommands."""
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -32,6 +32,19 @@ class IntermixedParser(CommandParser):
             self._is_inside = False
 
 
+def _take_options_of_django(parser: ArgumentParser) -> None:
+    """
+    Let Django's own options stand behind a subcommand, too: the parser of the command takes them only before it.
+
+    Nothing is set where they are not given, so that one before the subcommand counts.
+    """
+    parser.add_argument("-v", "--verbosity", type=int, choices=range(4), default=SUPPRESS, help=SUPPRESS)
+    for name in ("--settings", "--pythonpath"):
+        parser.add_argument(name, default=SUPPRESS, help=SUPPRESS)
+    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+        parser.add_argument(name, action="store_true", default=SUPPRESS, help=SUPPRESS)
+
+
 class Command(BaseCommand):
     """List, explain, invalidate and warm cached functions; examine their caches; deliver the outbox."""
 
@@ -47,6 +60,7 @@ class Command(BaseCommand):
             subcommand.add_arguments(what)
             if subcommand.has_json:
                 what.add_argument("--json", action="store_true", help="Print JSON, for programs.")
+            _take_options_of_django(what)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run; the doctor runs the system checks itself, and goes on where they find something."""
