@@ -6,9 +6,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File, Files
-
 ROOT = Path(__file__).parents[1]
 # Pages that are made from files of the project.
 GENERATED = {"index.md": "README.md", "changelog.md": "CHANGELOG.md", "security.md": "SECURITY.md"}
@@ -22,8 +19,10 @@ HIDDEN = re.compile(r"^ *<!-- (?:setup|check):\n.*?-->\n+", re.MULTILINE | re.DO
 LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*? (?:src|href)=[\"']?(https?://[^\"' >]+)")
 
 
-def on_files(files: Files, config: Any) -> Files:
+def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are no files of docs/."""
+    from mkdocs.structure.files import File
+
     for page, source in GENERATED.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     return files
@@ -47,7 +46,7 @@ def on_post_page(output: str, page: Any, **_: object) -> str:
     """Refuse a page that loads something from another host."""
     for match in LOADED.finditer(output):
         msg = f"{page.file.src_uri} loads {match[1]}; the site loads nothing from other hosts."
-        raise PluginError(msg)
+        raise SystemExit(msg)
     return output
 
 
