@@ -48,6 +48,8 @@ _VERBS: Final = {
     **dict.fromkeys(("update", "recompute", "warm", "force"), "refresh()"),
     **dict.fromkeys(("cache_info", "cache_parameters", "statistics"), "stats()"),
     **dict.fromkeys(("key", "cache_key", "get_cache_key", "make_cache_key"), "key_for(), or keys_for() for many ids"),
+    "key_for": "keys_for(), since it is over many ids",
+    "keys_for": "key_for(), since it is not over many ids",
     **dict.fromkeys(("original", "func", "fn", "function"), "uncached"),
 }
 

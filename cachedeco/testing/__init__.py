@@ -1,5 +1,6 @@
 """The test kit: isolated caches for each test, assertions and property checks. A door: no other package imports it."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,9 @@ def __getattr__(name: str) -> object:
     Settings for production may import `fresh_prefix()`, which must not import the modules for tests.
     """
     if name not in _MODULES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
+        near = [] if name.startswith("_") else get_close_matches(name, __all__, n=3)
+        remedy = f"; did you mean {' or '.join(near)}?" if near else ""
+        msg = f"module {__name__!r} has no attribute {name!r}{remedy}"
         raise AttributeError(msg)
     try:
         found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_MODULES[name]}"), name)

@@ -169,6 +169,16 @@ def test_verb_of_another_cache_is_answered_with_ours(name: str, right: str) -> N
     assert not hasattr(single, name)
 
 
+def test_verb_of_the_other_decorator_is_answered_with_its_twin() -> None:
+    """A function over many ids has the keys of many, another one that of one."""
+    single, many = cached_query(name="tests.messages.twins")(plain), cached_query_many(over="ids")(of_each)
+
+    with pytest.raises(AttributeError, match=r"has no attribute 'key_for'; it has keys_for\(\)"):
+        many.key_for([1])  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match=r"has no attribute 'keys_for'; it has key_for\(\)"):
+        single.keys_for(1)  # type: ignore[attr-defined]
+
+
 def test_name_that_is_not_ours_is_answered_with_the_nearest() -> None:
     """An attribute of the package that does not exist has near ones in its error."""
     with pytest.raises(AttributeError, match="has no attribute 'cached'; did you mean cached_query"):

@@ -4,8 +4,12 @@ import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
+
 from tests.support import ROOT
 from tests.support.distributions import Built, Environment, members_of
+
+pytestmark = pytest.mark.slow
 
 DIST_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 

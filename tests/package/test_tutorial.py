@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.package.tutorial import Walk
 from tests.support import ROOT
 from tests.support.distributions import Environment
+
+pytestmark = pytest.mark.slow
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 

@@ -23,12 +23,17 @@ def test_each_name_is_there() -> None:
     assert [] == [name for name in testing.__all__ if not hasattr(testing, name)]
 
 
-def test_name_that_is_not_there_is_an_attribute_error() -> None:
-    """A name that the kit lacks is refused as by any module."""
+def test_name_that_is_not_there_is_answered_with_the_nearest() -> None:
+    """A name that the kit lacks is refused as by any module, as where TEST_RUNNER is misspelt; near ones are named."""
     package: Any = testing
 
-    with pytest.raises(AttributeError, match=r"module 'cachedeco\.testing' has no attribute 'fresh_prefixes'"):
-        _ = package.fresh_prefixes
+    with pytest.raises(
+        AttributeError, match=r"'cachedeco\.testing' has no attribute 'IsolatedRunner'; did you mean Isol"
+    ):
+        _ = package.IsolatedRunner
+    with pytest.raises(AttributeError, match=r"'cachedeco\.testing' has no attribute 'xyz'$"):
+        _ = package.xyz
+    assert not hasattr(testing, "_isolated")
 
 
 def test_fresh_prefix_costs_settings_nothing() -> None:
