@@ -85,10 +85,12 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
     yield from findings
     if not any(each.state == "wrong" for each in findings):
         yield trial
-    for report in ask_servers(cache):
+    is_told = any(each.question == ANSWERS and each.state == "wrong" for each in findings)
+    reports = ask_servers(cache)
+    for report in reports:
         if report.error is None:
             yield from judge_server(subject, report)
-        else:
+        elif len(reports) > 1 or not is_told:
             where = f"{subject}, server {report.name}" if report.name else subject
             yield Finding(where, "Does its server answer?", "wrong", f"no: {describe_error(report.error)}", START_IT)
 

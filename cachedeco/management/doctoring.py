@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from cachedeco.management.printing import Console
+from cachedeco.management.printing import Console, counted
 from cachedeco.management.subcommands import Subcommand, failed
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(console: Console, _options: dict[str, Any]) -> None:
         console.json(findings)
     wrong = sum(each.state == "wrong" for each in findings)
     if wrong:
-        msg = f"{wrong} of {len(findings)} answers are wrong."
+        msg = f"Something is wrong: {wrong} of {counted(len(findings), 'answer')}."
         raise failed(msg)
     if not console.as_json:
         console.say(f"\nNothing is wrong, in {len(findings)} answers.")

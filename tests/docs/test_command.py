@@ -15,23 +15,25 @@ from cachedeco.management.doctoring import MARKS
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "command.md"
-PROMPT = "$ python manage.py "
+PROMPT = re.compile(r"^\$ (?:CACHE_URL=(\S+) )?python manage\.py (.*)\n", re.MULTILINE)
 
 
-def shown() -> list[tuple[str, str]]:
-    """Return each command of the page with the output that it shows."""
-    found: list[tuple[str, str]] = []
+def shown() -> list[tuple[list[str], str]]:
+    """Return each command of the page, with the cache that it names, and the output that it shows."""
+    found: list[tuple[list[str], str]] = []
     for block in re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL):
-        for part in block.split(PROMPT)[1:]:
-            line, _, output = part.partition("\n")
-            found.append((line, output))
+        _, *parts = PROMPT.split(block)
+        found += [
+            ([cache_url or "", line], output)
+            for cache_url, line, output in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        ]
     return found
 
 
 @pytest.mark.usefixtures("_unmeasured_processes")
 def test_page_shows_what_the_command_prints() -> None:
     """In this order, in one process: `...` stands for what differs from run to run."""
-    commands = [line for line, _ in shown()]
+    commands = [command for command, _ in shown()]
     done = subprocess.run(
         [sys.executable, "-W", "error", "tests/docs/command_output.py"],
         input=json.dumps(commands),
@@ -44,8 +46,8 @@ def test_page_shows_what_the_command_prints() -> None:
     checker = doctest.OutputChecker()
 
     different = [
-        f"$ {line}\n{printed}"
-        for (line, expected), printed in zip(shown(), json.loads(done.stdout), strict=True)
+        f"$ {command}\n{printed}"
+        for (command, expected), printed in zip(shown(), json.loads(done.stdout), strict=True)
         if not checker.check_output(expected, printed, doctest.ELLIPSIS)
     ]
 
