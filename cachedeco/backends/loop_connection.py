@@ -126,12 +126,16 @@ class LoopConnection(Protocol):
             self._transport.abort()
 
     def _send(self, waiting: "Waiting") -> None:
+        outgoing = self._outgoing
         if not self.waiting:
             self.heard_at = self.loop.time()
             if self._watchdog is None and self._timeout is not None:
                 self._watch(self._timeout)
+            if self._transport is not None:  # at once: most often no other task sends in this turn
+                self.waiting.append(waiting)
+                self._transport.write(waiting[1].command)
+                return
         self.waiting.append(waiting)
-        outgoing = self._outgoing
         if not outgoing:
             self.loop.call_soon(self._flush)
         outgoing.append(waiting[1].command)
