@@ -74,3 +74,11 @@ def test_site_names_every_page_once() -> None:
     pages = re.findall(r"[\w/-]+\.md$", contents, re.MULTILINE)
 
     assert sorted({*GENERATED, *(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))}) == sorted(pages)
+
+
+@pytest.mark.parametrize("folder", ["explanation", "how-to", "migrating", "reference"])
+def test_first_page_of_a_folder_names_all_others(folder: str) -> None:
+    """Whoever looks for a page finds it on the first one of its folder: add a new one there."""
+    named = {link.partition("#")[0] for link in links_of(DOCS / folder / "index.md")}
+
+    assert {page.name for page in (DOCS / folder).glob("*.md")} - {"index.md"} <= named
