@@ -1,49 +1,28 @@
 """Methods of a Django cache that are the same in all our backends."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from asgiref.sync import sync_to_async
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
+from cachedeco.backends.async_methods import AsyncMethods, Timeout
 from cachedeco.backends.server import UnreachableError
-from cachedeco.backends.writes import FailedKeys
-
-Timeout = Any  # seconds, None for ever, or DEFAULT_TIMEOUT, which is Django's sentinel
 
 _MISSING = object()
 
 
-def _async_twin(name: str) -> Callable[..., Any]:
-    """
-    Return the async twin of a method: the whole sync method runs in Django's thread for sync code.
-
-    Django 6.1 does the same; the twins of earlier versions consist of several commands, with other results.
-    """
-
-    async def twin(self: BaseCache, *args: Any, **kwargs: Any) -> Any:
-        return await sync_to_async(getattr(self, name), thread_sensitive=True)(*args, **kwargs)
-
-    twin.__name__ = f"a{name}"
-    twin.__doc__ = f"See {name}()."
-    return twin
-
-
-class CommonMethods(BaseCache):
+class CommonMethods(AsyncMethods):
     """Of a backend whose reads from an unreachable server are misses, and whose writes to it raise."""
 
-    _cache: Any  #: the client, with the methods `store_many()`, `get_or_raise()` and `prune()`
+    #: The client has the methods `store_many()`, `get_or_raise()` and `prune()`.
+    _cache: Any
 
     def set_many(
         self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
         """Store values; return the keys that a server refused, and the keys of unreachable servers."""
-        keys = {self.make_and_validate_key(key, version=version): key for key in data}
-        values = {made: data[key] for made, key in keys.items()}
-        failed = self._cache.store_many(values, self.get_backend_timeout(timeout))
-        given = FailedKeys(keys[made] for made in failed)
-        given.error = failed.error
-        return given
+        keys, values = self._made(data, version)
+        return self._given(keys, self._cache.store_many(values, self.get_backend_timeout(timeout)))
 
     def close(self, **_: Any) -> None:
         """Keep the connections for the next request; close those that have been idle for too long."""
@@ -84,10 +63,3 @@ class CommonMethods(BaseCache):
         self.set(key, value, version=version + delta)
         self.delete(key, version=version)
         return version + delta
-
-    aget_many = _async_twin("get_many")
-    aset_many = _async_twin("set_many")
-    adelete_many = _async_twin("delete_many")
-    aget_or_set = _async_twin("get_or_set")
-    aincr = _async_twin("incr")
-    aincr_version = _async_twin("incr_version")

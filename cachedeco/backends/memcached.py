@@ -12,11 +12,12 @@ import pymemcache
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from cachedeco.backends.common import CommonMethods, Timeout
+from cachedeco.backends.async_methods import Timeout
+from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.memcached_async import AsyncRing
 from cachedeco.backends.options import check_servers, resolve_options
-from cachedeco.backends.ring import Ring
 from cachedeco.storage.writers import Acknowledged
 from cachedeco.storage.writers import Item as RawItem
 
@@ -42,7 +43,7 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
     #: Tells cachedeco that an invalidation may be sent while another one waits for an unreachable server.
     spares_other_servers = True
 
-    _cache: Ring
+    _cache: AsyncRing
 
     def __init__(self, server: str | Sequence[str], params: dict[str, Any]) -> None:
         """
@@ -53,7 +54,7 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
         """
         super().__init__(server, params, library=pymemcache, value_not_found_exception=KeyError)
         check_servers(self.client_servers)
-        self._class = Ring
+        self._class = AsyncRing
         self._options = resolve_options(params.get("OPTIONS") or {})
 
     def get_backend_timeout(self, timeout: Timeout = DEFAULT_TIMEOUT) -> int:

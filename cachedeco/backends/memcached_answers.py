@@ -17,6 +17,8 @@ _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     b"delete": (b"DELETED", b"NOT_FOUND"),
     b"touch": (b"TOUCHED", b"NOT_FOUND"),
     b"flush_all": (b"OK",),
+    b"set": (b"STORED", b"NOT_STORED"),
+    b"add": (b"STORED", b"NOT_STORED"),
     STORE_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
 }
 STORED_OR_NOT: Final = frozenset({b"STORED", b"NOT_STORED"})

@@ -1,143 +1,150 @@
-"""Commands to memcached as an event loop sends them, many on one connection; see `loop_connection`."""
+"""The client over several memcached servers, with twins of its methods for event loops."""
 
-import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pymemcache.client.base import KeepaliveOpts
+from pymemcache.exceptions import MemcacheClientError, MemcacheError
 
-from cachedeco.backends.exchange import LastAnswer
-from cachedeco.backends.loops import Way
-from cachedeco.backends.memcached_answers import (
-    STORE_EACH,
-    STORED_OR_NOT,
-    acknowledged,
-    checked,
-    raise_errors,
-    storing,
-)
-from cachedeco.storage.memcached_replies import Stored, cut_first_hit, parse_values, plain_values
-from cachedeco.storage.replies import FEW, Parser
+from cachedeco.backends import memcached_exchanges as exchanges
+from cachedeco.backends.errors import PRODUCT, MemcachedError
+from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.ring import Ring, failed_keys, note_stored, raise_first
+from cachedeco.backends.server import Server
+from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
+from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
-Values = list[bytes | None]
-
-# What memcached says of a value that it does not take, which it reads to its end. A server may send more than one line
-# for another refusal.
-_ANSWERED_BY_ONE_LINE: Final = STORED_OR_NOT | {
-    b"SERVER_ERROR object too large for cache",
-    b"SERVER_ERROR out of memory storing object",
-}
 
 
-class ReadBytes:
-    """Read the values that were stored without flags, in the order of the keys."""
+class AsyncRing(Ring):
+    """`Ring`, with a twin for async code of each method that Django's backends call; see there."""
 
-    __slots__ = ("_text", "command")
+    @property
+    def natively_async(self) -> bool:
+        """Whether event loops can have connections of their own."""
+        return all(server.pool.loops is not None for server in self._servers.values())
 
-    def __init__(self, text: bytes) -> None:
-        """Ask for valid keys, separated by spaces."""
-        self.command = b"get %b\r\n" % text
-        self._text = text
+    # --- reading ---
 
-    def cut(self, data: bytes, at: int) -> tuple[Values, int] | None:
-        """See `Exchange`."""
-        return cut_first_hit(data, self._text, at)
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """See `get()`."""
+        return self._load(await self._astored("get", self._server_of(key), [key])).get(key, default)
 
-    def parse(self, data: bytes) -> Parser[tuple[Values, bytes]]:
-        """See `Exchange`."""
-        names = self._text.split(b" ")
-        found, rest = yield from parse_values(names, raise_errors, data)
-        return plain_values(found, names), rest
+    async def aget_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """See `get_multi()`."""
+        found: dict[str, Any] = {}
+        for server, chunk in self._group_by_server(keys).items():
+            found.update(self._load(await self._astored("get_many", server, chunk)))
+        return found
 
+    async def aread_each(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See `read_each()`."""
+        if self._only:
+            return await self._aread_some(self._only, keys) or [None] * len(keys)
+        found: dict[str, bytes | None] = {}
+        for server, chunk in self._group_by_server(keys).items():
+            found.update(zip(chunk, await self._aread_some(server, chunk), strict=False))
+        return [found.get(key) for key in keys]
 
-class Lines(Generic[T]):
-    """Commands that are answered by a line each."""
+    # --- writing ---
 
-    __slots__ = ("_answer_of", "_count", "command")
+    async def aset(self, key: str, value: Any, expire: int = 0) -> None:
+        """Store a value; delete the old one if this one is not stored."""
+        if not await self._astore("set", key, value, expire):
+            await self.adelete(key)
 
-    def __init__(self, commands: Sequence[bytes], answer_of: Callable[[list[bytes]], T]) -> None:
-        """Take whole commands, and what makes the answer of the lines; see `Exchange` for what it raises."""
-        self.command = b"".join(commands)
-        self._count = len(commands)
-        self._answer_of = answer_of
+    async def aadd(self, key: str, value: Any, expire: int = 0) -> bool:
+        """See `add()`."""
+        return await self._astore("add", key, value, expire)
 
-    def cut(self, data: bytes, at: int) -> tuple[T, int] | None:
-        """See `Exchange`."""
-        lines = []
-        for _ in range(self._count):
-            end = data.find(b"\r\n", at)
-            if end < 0:
-                return None
-            lines.append(data[at:end])
-            at = end + 2
-        return self._answer_of(lines), at
+    async def atouch(self, key: str, expire: int = 0) -> bool:
+        """See `touch()`."""
+        return await self._awrite("touch", self._server_of(key), exchanges.touch(self._name(key), expire), lost=False)
 
-    def parse(self, data: bytes) -> Parser[tuple[T, bytes]]:
-        """See `Exchange`."""
-        while (cut := self.cut(data, 0)) is None:
-            data += yield FEW
-        answer, end = cut
-        return answer, data[end:]
+    async def adelete(self, key: str) -> bool:
+        """See `delete()`."""
+        return await self._awrite("delete", self._server_of(key), exchanges.delete(self._name(key)), lost=False)
 
+    async def aincr(self, key: str, delta: int) -> int | None:
+        """See `incr()`; memcached takes no negative number, so that `decr()` is this with one."""
+        command = "decr" if delta < 0 else "incr"
+        exchange = exchanges.count(command.encode(), self._name(key), abs(delta))
+        return await self._awrite(command, self._server_of(key), exchange, lost=None)
 
-def store_each(command: bytes, items: Iterable[tuple[bytes, Stored, int]]) -> Lines[Acknowledged]:
-    """Carry out `set` or `add` for each name, value and expiry; the answer is whether each was stored."""
-    return Lines([storing(command, *item) for item in items], _acknowledged)
+    async def astore_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
+        """See `store_many()`."""
+        items = [Item(key, self._dump(key, value), expire) for key, value in values.items()]
+        return failed_keys(items, await self.astore_each("set", "set_many", items))
 
+    async def astore_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
+        """See `store_each()`."""
+        results = Acknowledged([False] * len(items))
+        for server, places in self._chunks_by_server(items):
+            named = [(self._name(items[place].key), *items[place][1:]) for place in places]
+            try:
+                stored = await server.arun(operation, exchanges.store_each(command.encode(), named), writes=True)
+            except MemcachedError as error:
+                self.note_lost(results, operation, error)
+            else:
+                note_stored(results, places, stored)
+        return results
 
-def _acknowledged(lines: list[bytes]) -> Acknowledged:
-    for line in lines:
-        raise_errors(line, STORE_EACH)
-    results = acknowledged(checked(STORE_EACH, lines))
-    if not _ANSWERED_BY_ONE_LINE.issuperset(lines):
-        raise LastAnswer(results)
-    return results
+    async def adelete_many(self, keys: Iterable[str]) -> None:
+        """See `delete_multi()`."""
+        await self._aon_each(
+            "delete_many",
+            (
+                (server, exchanges.delete_many([self._name(key) for key in chunk]))
+                for server, keys in self._group_by_server(keys).items()
+                for chunk in chunks(keys, lambda _: 0)
+            ),
+        )
 
+    async def aclear(self) -> None:
+        """See `flush_all()`."""
+        await self._aon_each("clear", ((server, exchanges.flush_all()) for server in self._servers.values()))
 
-def delete(name: bytes) -> Lines[bool]:
-    """Delete a value; the answer is whether there was one."""
-    return Lines([b"delete %b\r\n" % name], partial(_is_first, b"delete", b"DELETED"))
+    # --- servers ---
 
+    async def _astored(self, operation: str, server: Server, keys: Iterable[str]) -> dict[str, Stored]:
+        exchange = exchanges.ReadStored({self._name(key): key for key in keys})
+        return await self._aread(operation, server, exchange, lost={})
 
-def _is_first(name: bytes, expected: bytes, lines: list[bytes]) -> bool:
-    for line in lines:
-        raise_errors(line, name)
-    return checked(name, lines) == [expected]
+    async def _aread_some(self, server: Server, keys: Iterable[str]) -> list[bytes | None]:
+        exchange = exchanges.ReadBytes(" ".join(keys).encode("ascii"))
+        return await self._aread("get_many", server, exchange, lost=[])
 
+    async def _astore(self, command: str, key: str, value: Any, expire: int) -> bool:
+        stored = self._dump(key, value)
+        exchange = exchanges.store(command.encode(), self._name(key), stored, expire)
+        return await self._awrite(command, self._server_of(key), exchange, lost=False)
 
-def way_to(server: tuple[str, int] | str, options: Mapping[str, Any], idle_seconds: float) -> Way | None:
-    """
-    Return how an event loop reaches a server; None if an option is of use for blocking sockets only.
+    async def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
+        try:
+            return await server.arun(operation, exchange, writes=False)
+        except MemcachedError:  # `Server` logs an outage, once
+            return lost
+        except MemcacheClientError:
+            if self._ignore_exc:
+                return lost
+            raise
 
-    Args:
-        server: Host and port, or the path of a Unix socket.
+    async def _awrite(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
+        try:
+            return await server.arun(operation, exchange, writes=True)
+        except (MemcachedError, MemcacheError) as error:
+            if not self._ignore_exc:
+                raise
+            log_lost_write(PRODUCT, operation, error)
+            return lost
 
-        options: Options of pymemcache's `Client`.
-
-        idle_seconds: Seconds for which an idle connection is used again.
-    """
-    if "socket_module" in options:
-        return None
-    tls, keepalive = options.get("tls_context"), options.get("socket_keepalive")
-    return Way(
-        server,
-        (lambda: tls) if tls else None,
-        () if keepalive is None else keepalive_options(keepalive),
-        (),
-        options.get("connect_timeout"),
-        options.get("timeout"),
-        idle_seconds,
-    )
-
-
-def keepalive_options(keepalive: KeepaliveOpts) -> list[tuple[int, int, int]]:
-    """Return the options of a socket, as pymemcache sets them."""
-    return [
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keepalive.idle),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, keepalive.intvl),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, keepalive.cnt),
-    ]
+    async def _aon_each(self, operation: str, commands: Iterable[tuple[Server, Exchange[Any]]]) -> None:
+        errors: list[Exception] = []
+        for server, exchange in commands:
+            try:
+                await self._awrite(operation, server, exchange, lost=None)
+            except (MemcachedError, MemcacheError) as error:
+                errors.append(error)
+        raise_first(errors)

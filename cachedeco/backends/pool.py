@@ -23,7 +23,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from cachedeco.backends import errors
 from cachedeco.backends.loops import Loops
 from cachedeco.backends.memcached_answers import STORE_EACH, Item, acknowledged, checked, raise_errors, storing
-from cachedeco.backends.memcached_async import way_to
+from cachedeco.backends.memcached_exchanges import way_to
 from cachedeco.backends.server import Command, Failures
 from cachedeco.backends.sockets import is_readable, send_nothing_after_close
 from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values

@@ -13,9 +13,10 @@ from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.functional import cached_property
 
 from cachedeco.backends.common import CommonMethods
-from cachedeco.backends.redis_async import Command, Commands, ReadEach
+from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
+from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach
 from cachedeco.backends.redis_options import resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_reader
@@ -49,8 +50,8 @@ class RedisCache(CommonMethods, DjangoRedisCache):
         _ = self._cache
 
     @cached_property
-    def _cache(self) -> RedisClient:
-        return RedisClient([each.strip() for each in self._servers] or [""], self._resolved)
+    def _cache(self) -> AsyncRedisClient:
+        return AsyncRedisClient([each.strip() for each in self._servers] or [""], self._resolved)
 
     def raw_client(self) -> "RawClient":
         """Return direct access to bytes for cachedeco."""

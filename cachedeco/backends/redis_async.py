@@ -1,238 +1,109 @@
-"""Commands to Redis as an event loop sends them, many on one connection, by RESP2; see `loop_connection`."""
+"""The client of a Redis cache, with twins of its methods for event loops."""
 
-import socket
-from collections.abc import Iterable, Mapping, Sequence
-from ssl import SSLContext
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
 
-import redis
-from redis.connection import DefaultParser, parse_url
-from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, ResponseError
+from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.redis_client import MISSING, RedisClient, note_failed, refused, size_of
+from cachedeco.backends.redis_errors import PRODUCT, RedisCacheError
+from cachedeco.backends.redis_exchanges import Command, Commands
+from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 
-from cachedeco.backends.loops import Way
-from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
-from cachedeco.storage.replies import FEW, Parser, more
-
-Part = bytes | str | int | float
-_OK: Final = b"+OK\r\n"
-_ARRAY, _BULK = b"*$"
-_WITH_NUMBERS: Final = frozenset({b"*", b"$", b":"})
-# Where a parser is: in what has been received, and at which byte.
-At = tuple[bytes, int]
-
-# Options of redis-py that are kept here, or are of no meaning: others make connections that only redis-py knows.
-_KNOWN: Final = frozenset(
-    {
-        *OF_DJANGO,
-        *WITHOUT_EFFECT,
-        *("host", "port", "path", "db", "username", "password", "client_name", "protocol", "health_check_interval"),
-        *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"),
-        *("socket_read_size", "lib_name", "lib_version", "driver_info"),
-    }
-)
-_KNOWN_OF_TLS: Final = frozenset(
-    f"ssl_{name}"
-    for name in (
-        *("keyfile", "certfile", "cert_reqs", "include_verify_flags", "exclude_verify_flags", "ca_certs", "ca_data"),
-        *("ca_path", "check_hostname", "min_version", "ciphers", "password"),
-    )
-)
+T = TypeVar("T")
 
 
-class Commands:
-    """Send some commands; the answer is a list of theirs, text as bytes, and refusals as errors."""
+class AsyncRedisClient(RedisClient):
+    """`RedisClient`, with a twin for async code of each method that Django's `RedisCache` calls; see there."""
 
-    __slots__ = ("_count", "command")
+    @property
+    def natively_async(self) -> bool:
+        """Whether event loops can have connections of their own."""
+        return all(each.server.pool.loops is not None for each in self._clients)
 
-    def __init__(self, commands: Sequence[Sequence[Part]]) -> None:
-        """Pack commands."""
-        self.command = b"".join(map(packed, commands))
-        self._count = len(commands)
+    # --- reading ---
 
-    def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
-        """See `Exchange`."""
-        end = at + len(_OK) * self._count
-        return ([b"OK"] * self._count, end) if data[at:end] == _OK * self._count else None
+    async def aget(self, key: Any, default: Any) -> Any:
+        """See `get()`."""
+        value = self.load(await self._aread("get", key, Command("GET", key), lost=None))
+        return default if value is MISSING else value
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
-        """See `Exchange`."""
-        answers = []
-        at = 0
-        for _ in range(self._count):
-            answer, (data, at) = yield from parse_reply((data, at))
-            answers.append(answer)
-        return _failure_among(answers) or answers, data[at:]
+    async def aget_many(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """See `get_many()`."""
+        names = list(keys)
+        found = await self._aread("get_many", None, Command("MGET", *names), lost=[]) if names else []
+        return self._loaded(names, found)
 
+    async def ahas_key(self, key: Any) -> bool:
+        """See `has_key()`."""
+        return bool(await self._aread("has_key", key, Command("EXISTS", key), lost=0))
 
-class Command(Commands):
-    """Send one command; the answer is its own."""
+    # --- writing ---
 
-    __slots__ = ()
+    async def aset(self, key: Any, value: Any, timeout: Any) -> None:
+        """See `set()`."""
+        await self._awrite("set", key, Command(*self._set_command(key, value, timeout)), lost=None)
 
-    def __init__(self, *parts: Part) -> None:
-        """Pack it."""
-        super().__init__([parts])
+    async def aadd(self, key: Any, value: Any, timeout: Any) -> bool:
+        """See `add()`."""
+        command = self._set_command(key, value, timeout)
+        if timeout == 0:
+            return not await self._awrite("add", key, Command("EXISTS", key), lost=1)
+        return bool(await self._awrite("add", key, Command(*command, "NX"), lost=None))
 
-    def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
-        """See `Exchange`."""
-        return _cut_bulks(data, at)
+    async def atouch(self, key: Any, timeout: Any) -> bool:
+        """See `touch()`."""
+        if timeout is not None:
+            return bool(await self._awrite("touch", key, Command("EXPIRE", key, timeout), lost=0))
+        answers = await self._awrite("touch", key, Commands([("PERSIST", key), ("EXISTS", key)]), lost=[0])
+        return bool(refused(answers[-1]))
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
-        """See `Exchange`."""
-        answer, (data, at) = yield from parse_reply((data, 0))
-        return answer, data[at:]
+    async def adelete(self, key: Any) -> bool:
+        """See `delete()`."""
+        return bool(await self._awrite("delete", key, Command("DEL", key), lost=0))
 
+    async def aincr(self, key: Any, delta: int) -> int | None:
+        """See `incr()`; None if there is no value."""
+        if not await self._awrite("incr", key, Command("EXISTS", key), lost=0):
+            return None
+        return cast("int | None", await self._awrite("incr", key, Command("INCRBY", key, delta), lost=None))
 
-class ReadEach(Command):
-    """MGET of valid keys."""
+    async def astore_many(self, data: Mapping[str, Any], timeout: Any) -> FailedKeys:
+        """See `store_many()`."""
+        commands = [(key, self._set_command(key, value, timeout)) for key, value in data.items()]
+        failed = FailedKeys()
+        for chunk in chunks(commands, lambda each: size_of(each[1])):
+            note_failed(failed, [key for key, _ in chunk], await self._aanswers([command for _, command in chunk]))
+        return failed
 
-    __slots__ = ()
+    async def adelete_many(self, keys: Iterable[Any]) -> None:
+        """See `delete_many()`."""
+        names = list(keys)
+        if names:
+            await self._awrite("delete_many", None, Command("DEL", *names), lost=0)
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        """Pack it, quicker, as whole keys are ASCII."""
-        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
-        self.command = f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
-        self._count = 1
+    async def aclear(self) -> bool:
+        """See `clear()`."""
+        return bool(await self._awrite("clear", None, Command("FLUSHDB"), lost=False))
 
+    # --- running a command ---
 
-def packed(parts: Iterable[Part]) -> bytes:
-    """Return a command as it is sent."""
-    as_bytes = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
-    return b"*%d\r\n%b" % (len(as_bytes), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in as_bytes]))
+    async def _aread(self, operation: str, key: str | None, exchange: Exchange[T], *, lost: T) -> T:
+        try:
+            return await self.server_of(key, write=False).arun(operation, exchange, writes=False)
+        except RedisCacheError:  # `Server` logs an outage, once
+            return lost
 
+    async def _awrite(self, operation: str, key: str | None, exchange: Exchange[T], *, lost: T) -> T:
+        try:
+            return await self.server_of(key, write=True).arun(operation, exchange, writes=True)
+        except RedisCacheError as error:
+            if not self._ignore_exc:
+                raise
+            log_lost_write(PRODUCT, operation, error)
+            return lost
 
-def _cut_bulks(data: bytes, at: int) -> tuple[list[bytes | None], int] | None:
-    """Return the strings in an array, which is here as a whole, and where it ends; None for anything else."""
-    find, values = data.find, list[bytes | None]()
-    end = find(b"\r\n", at)
-    if end < 0 or data[at] != _ARRAY:
-        return None
-    try:
-        count = int(data[at + 1 : end])
-        for _ in range(count):
-            at = end + 2
-            end = find(b"\r\n", at)
-            if end < 0 or data[at] != _BULK:
-                return None
-            size = int(data[at + 1 : end])
-            if size < 0:
-                values.append(None)
-            else:
-                begin = end + 2
-                end = begin + size
-                values.append(data[begin:end])
-    except ValueError:
-        return None
-    end += 2
-    return (values, end) if end <= len(data) and count >= 0 else None
-
-
-def parse_reply(position: At) -> Parser[tuple[Any, At]]:
-    """
-    Parse one reply of RESP2; return it, a refusal as an error, and where it ends.
-
-    Raises:
-        InvalidResponse: This is none.
-    """
-    data, at = position
-    while (end := data.find(b"\r\n", at)) < 0:
-        data, at = data[at:] + (yield FEW), 0
-    kind, answer, at = data[at], _answer_in(data[at:end]), end + 2
-    if kind == _BULK:
-        size, answer = answer, None
-        if size >= 0:
-            end = at + size
-            if end + 2 > len(data):
-                data, at, end = (yield from more(data[at:], size + 2)), 0, size
-            answer, at = data[at:end], end + 2
-    elif kind == _ARRAY:
-        items = []
-        for _ in range(answer):
-            item, (data, at) = yield from parse_reply((data, at))
-            items.append(item)
-        answer = None if answer < 0 else items
-    return answer, (data, at)
-
-
-def _answer_in(line: bytes) -> Any:
-    """Return what a line says: text, a number or length, or an error."""
-    kind, text = line[:1], line[1:]
-    if kind == b"+":
-        return text
-    if kind == b"-":
-        return DefaultParser.parse_error(text.decode(errors="replace"))  # type: ignore[no-untyped-call] # redis-py's
-    if kind not in _WITH_NUMBERS or not text.removeprefix(b"-").isdigit():
-        raise InvalidResponse
-    return int(text)
-
-
-def _failure_among(answers: Iterable[Any]) -> Exception | None:
-    """Return the first error that tells of the server, rather than of a command; see `answer_of()`."""
-    for answer in answers:
-        if isinstance(answer, ReadOnlyError) or (
-            isinstance(answer, RedisError) and not isinstance(answer, ResponseError)
-        ):
-            return answer
-    return None
-
-
-def way_to(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds: float) -> Way | None:
-    """
-    Return how an event loop reaches a server; None if the options ask for what only redis-py's connections do.
-
-    Args:
-        location: A URL.
-
-        pool: redis-py's pool for it.
-
-        arguments: Options of redis-py, beside those in the URL.
-
-        idle_seconds: Seconds for which an idle connection is used again.
-    """
-    kind = pool.connection_class
-    known = _KNOWN | _KNOWN_OF_TLS if kind is redis.SSLConnection else _KNOWN
-    given = {*parse_url(location), *arguments} - {"connection_class"}  # type: ignore[no-untyped-call] # redis-py's
-    kinds = (redis.Connection, redis.UnixDomainSocketConnection, redis.SSLConnection)
-    if kind not in kinds or not known.issuperset(given):
-        return None
-    options = pool.connection_kwargs
-    is_unix = kind is redis.UnixDomainSocketConnection
-    return Way(
-        options["path"] if is_unix else (options.get("host", "localhost"), int(options.get("port", 6379))),
-        (lambda: _tls_context(options)) if kind is redis.SSLConnection else None,
-        [] if is_unix else _socket_options(options),
-        _greetings(options),
-        options.get("socket_connect_timeout"),
-        options.get("socket_timeout"),
-        idle_seconds,
-    )
-
-
-def _greetings(options: Mapping[str, Any]) -> list[Command]:
-    greetings = []
-    username, password = options.get("username"), options.get("password")
-    if username or password:
-        greetings.append(Command("AUTH", *([username] if username else []), password or ""))
-    if options.get("client_name"):
-        greetings.append(Command("CLIENT", "SETNAME", options["client_name"]))
-    if options.get("db"):
-        greetings.append(Command("SELECT", options["db"]))
-    return greetings
-
-
-def _socket_options(options: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-    if not options.get("socket_keepalive"):
-        return []
-    given = options.get("socket_keepalive_options") or {}
-    return [
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        *((socket.IPPROTO_TCP, name, value) for name, value in given.items()),
-    ]
-
-
-def _tls_context(options: Mapping[str, Any]) -> SSLContext:
-    from redis.asyncio import SSLConnection  # takes a while, and knows what the options mean
-
-    given = {name: value for name, value in options.items() if name in _KNOWN_OF_TLS}
-    context: SSLContext = SSLConnection(**given).ssl_context.get()
-    return context
+    async def _aanswers(self, commands: list[Any]) -> list[Any]:
+        try:
+            return await self.server_of(None, write=True).arun("set_many", Commands(commands), writes=True)
+        except RedisCacheError as error:
+            return self._lost_answers("set_many", error, len(commands))

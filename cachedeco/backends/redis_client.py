@@ -85,8 +85,7 @@ class RedisClient(RedisCacheClient):
         """Return the values of some keys, by one command."""
         names = list(keys)
         found: list[Any] = self._read("get_many", None, ask("MGET", *names), lost=[]) if names else []
-        values = {key: self.load(data) for key, data in zip(names, found, strict=False)}
-        return {key: value for key, value in values.items() if value is not MISSING}
+        return self._loaded(names, found)
 
     def has_key(self, key: Any) -> bool:
         """Tell whether there is a value."""
@@ -111,7 +110,7 @@ class RedisClient(RedisCacheClient):
             return bool(self._write("touch", key, ask("EXPIRE", key, timeout), lost=0))
         # PERSIST answers 0 for a value that lives for ever, too.
         answers = self._write("touch", key, ask_each([("PERSIST", key), ("EXISTS", key)]), lost=[0])
-        return bool(_refused(answers[-1]))
+        return bool(refused(answers[-1]))
 
     def delete(self, key: Any) -> bool:
         """Delete a value; return whether there was one."""
@@ -142,10 +141,9 @@ class RedisClient(RedisCacheClient):
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
         commands = [(key, self._set_command(key, value, timeout)) for key, value in data.items()]
         failed = FailedKeys()
-        for chunk in chunks(commands, lambda each: _size_of(each[1])):
+        for chunk in chunks(commands, lambda each: size_of(each[1])):
             answers = self._answers("set_many", [command for _, command in chunk])
-            failed += [key for (key, _), answer in zip(chunk, answers, strict=True) if isinstance(answer, Exception)]
-            failed.error = failed.error or next((each for each in answers if isinstance(each, Exception)), None)
+            note_failed(failed, [key for key, _ in chunk], answers)
         return failed
 
     def delete_many(self, keys: Iterable[Any]) -> None:
@@ -162,13 +160,13 @@ class RedisClient(RedisCacheClient):
 
     def _read(self, operation: str, key: str | None, command: Command[T], *, lost: T) -> T:
         try:
-            return _refused(self.server_of(key, write=False).run(operation, command, writes=False))
+            return refused(self.server_of(key, write=False).run(operation, command, writes=False))
         except RedisCacheError:  # `Server` logs an outage, once
             return lost
 
     def _write(self, operation: str, key: str | None, command: Command[T], *, lost: T) -> T:
         try:
-            return _refused(self.server_of(key, write=True).run(operation, command, writes=True))
+            return refused(self.server_of(key, write=True).run(operation, command, writes=True))
         except RedisCacheError as error:
             if not self._ignore_exc:
                 raise
@@ -180,9 +178,12 @@ class RedisClient(RedisCacheClient):
         try:
             return self.server_of(None, write=True).run(operation, ask_each(commands), writes=True)
         except RedisCacheError as error:
-            if self._ignore_exc:
-                log_lost_write(PRODUCT, operation, error)
-            return [error] * len(commands)
+            return self._lost_answers(operation, error, len(commands))
+
+    def _lost_answers(self, operation: str, error: RedisCacheError, count: int) -> list[Any]:
+        if self._ignore_exc:
+            log_lost_write(PRODUCT, operation, error)
+        return [error] * count
 
     # --- values ---
 
@@ -203,6 +204,10 @@ class RedisClient(RedisCacheClient):
         serializer = self._serializer
         return type(serializer) is RedisSerializer and vars(serializer).get("protocol") == HIGHEST_PROTOCOL
 
+    def _loaded(self, keys: Iterable[Any], found: Iterable[Any]) -> dict[Any, Any]:
+        values = {key: self.load(data) for key, data in zip(keys, found, strict=False)}
+        return {key: value for key, value in values.items() if value is not MISSING}
+
     def dump(self, value: Any) -> Any:
         """Return a value as it is stored: bytes, text or an integer."""
         return self._serializer.dumps(value)
@@ -221,12 +226,18 @@ class RedisClient(RedisCacheClient):
             return MISSING
 
 
-def _size_of(command: Sequence[Any]) -> int:
+def size_of(command: Sequence[Any]) -> int:
     """Return the bytes of the longest argument of a command: of its value."""
     return max(len(each) for each in command if isinstance(each, str | bytes))
 
 
-def _refused(answer: T) -> T:
+def note_failed(failed: FailedKeys, keys: Iterable[str], answers: Sequence[Any]) -> None:
+    """Enter the keys whose answers are errors, and the first error."""
+    failed += [key for key, answer in zip(keys, answers, strict=True) if isinstance(answer, Exception)]
+    failed.error = failed.error or next((each for each in answers if isinstance(each, Exception)), None)
+
+
+def refused(answer: T) -> T:
     """Return an answer; raise it if it is the server's refusal."""
     if isinstance(answer, Exception):
         raise answer

@@ -17,7 +17,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from cachedeco.backends.loops import Loops
-from cachedeco.backends.redis_async import way_to
+from cachedeco.backends.redis_exchanges import way_to
 from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
 from cachedeco.backends.redis_pool import RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server

@@ -16,10 +16,8 @@ from pymemcache.client.base import check_key_helper, normalize_server_spec
 from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
-from cachedeco.backends import memcached_async
 from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.errors import PRODUCT, MemcachedError
-from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.memcached_answers import Item
 from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
@@ -129,17 +127,6 @@ class Ring:
             found.update(zip(chunk, self._read("get_many", server, command, lost=()), strict=False))
         return [found.get(key) for key in keys]
 
-    async def aread_each(self, keys: Sequence[str]) -> list[bytes | None]:
-        """See `read_each()`."""
-        if self._only:
-            exchange = memcached_async.ReadBytes(" ".join(keys).encode("ascii"))
-            return await self._aread("get_many", self._only, exchange, lost=None) or [None] * len(keys)
-        found: dict[str, bytes | None] = {}
-        for server, chunk in self._group_by_server(keys).items():
-            exchange = memcached_async.ReadBytes(" ".join(chunk).encode("ascii"))
-            found.update(zip(chunk, await self._aread("get_many", server, exchange, lost=[]), strict=False))
-        return [found.get(key) for key in keys]
-
     # --- writing ---
 
     def set(self, key: str, value: Any, expire: int = 0) -> bool:
@@ -171,10 +158,7 @@ class Ring:
     def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
         items = [Item(key, self._dump(key, value), expire) for key, value in values.items()]
-        results = self.store_each("set", "set_many", items)
-        failed = FailedKeys(item.key for item, is_stored in zip(items, results, strict=True) if not is_stored)
-        failed.error = results.error
-        return failed
+        return failed_keys(items, self.store_each("set", "set_many", items))
 
     def store_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
@@ -184,27 +168,10 @@ class Ring:
             try:
                 stored = server.run(operation, methodcaller("store_each", command.encode(), some), writes=True)
             except MemcachedError as error:
-                self._note_lost(results, operation, error)
+                self.note_lost(results, operation, error)
             else:
-                _note_stored(results, places, stored)
+                note_stored(results, places, stored)
         return results
-
-    async def astore_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
-        """See `store_each()`."""
-        results = Acknowledged([False] * len(items))
-        for server, places in self._chunks_by_server(items):
-            named = [(self._name(items[place].key), *items[place][1:]) for place in places]
-            try:
-                stored = await server.arun(operation, memcached_async.store_each(command.encode(), named), writes=True)
-            except MemcachedError as error:
-                self._note_lost(results, operation, error)
-            else:
-                _note_stored(results, places, stored)
-        return results
-
-    async def adelete(self, key: str) -> bool:
-        """See `delete()`."""
-        return await self._awrite("delete", self._server_of(key), memcached_async.delete(self._name(key)), lost=False)
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete values on all servers that answer; then raise the errors of the others."""
@@ -257,28 +224,9 @@ class Ring:
                 return lost
             raise
 
-    async def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
-        try:
-            return await server.arun(operation, exchange, writes=False)
-        except MemcachedError:  # `Server` logs an outage, once
-            return lost
-        except MemcacheClientError:
-            if self._ignore_exc:
-                return lost
-            raise
-
     def _write(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=True)
-        except (MemcachedError, MemcacheError) as error:
-            if not self._ignore_exc:
-                raise
-            log_lost_write(PRODUCT, operation, error)
-            return lost
-
-    async def _awrite(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
-        try:
-            return await server.arun(operation, exchange, writes=True)
         except (MemcachedError, MemcacheError) as error:
             if not self._ignore_exc:
                 raise
@@ -294,29 +242,22 @@ class Ring:
             for chunk in chunks(server_places, lambda place: len(items[place].stored[0])):
                 yield server, chunk
 
-    def _note_lost(self, results: Acknowledged, operation: str, error: MemcachedError) -> None:
+    def note_lost(self, results: Acknowledged, operation: str, error: MemcachedError) -> None:
+        """Enter that one server did not answer."""
         if self._ignore_exc:
             log_lost_write(PRODUCT, operation, error)
         results.error = results.error or error
 
     def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
-        errors: list[MemcachedError | MemcacheError] = []
+        errors: list[Exception] = []
         for server, command in commands:
             try:
                 self._write(operation, server, command, lost=None)
             except (MemcachedError, MemcacheError) as error:
                 errors.append(error)
-        if errors:
-            for another in errors[1:]:
-                errors[0].add_note(str(another))
-            raise errors[0]
+        raise_first(errors)
 
     # --- values ---
-
-    @property
-    def natively_async(self) -> bool:
-        """Whether event loops can have connections of their own."""
-        return all(server.pool.loops is not None for server in self._servers.values())
 
     @property
     def stores_bytes_unchanged(self) -> bool:
@@ -357,7 +298,23 @@ def _server(name: str, address: tuple[str, int] | str, options: Mapping[str, Any
     return Server(name, Pool(address, options, most, seconds))
 
 
-def _note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledged) -> None:
+def raise_first(errors: Sequence[Exception]) -> None:
+    """Raise the first error, if there is one, with a note of each other one."""
+    for another in errors[1:]:
+        errors[0].add_note(str(another))
+    if errors:
+        raise errors[0]
+
+
+def failed_keys(items: Sequence[Item], results: Acknowledged) -> FailedKeys:
+    """Return the keys of the items that were not stored, and the error."""
+    failed = FailedKeys(item.key for item, is_stored in zip(items, results, strict=True) if not is_stored)
+    failed.error = results.error
+    return failed
+
+
+def note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledged) -> None:
+    """Enter what one server has answered."""
     results.error = results.error or stored.error
     for place, is_stored in zip(places, stored, strict=True):
         results[place] = is_stored

@@ -1,6 +1,5 @@
 """Connections: kept across requests, looked at before they are used, and never used again after half an answer."""
 
-import asyncio
 import select
 import socket
 import struct
@@ -110,7 +109,7 @@ def test_python_keeps_the_timeout_of_other_sockets(memcached_server: Memcached) 
 # --- kept ---
 
 
-def test_connection_outlives_request_thread_and_task(
+def test_connection_outlives_request_and_thread(
     private_memcached: Memcached, use_caches: UseCaches, cache_config: CacheConfig
 ) -> None:
     """One caller after the other needs one connection, whatever Django closes between them."""
@@ -121,7 +120,6 @@ def test_connection_outlives_request_thread_and_task(
         default_cache.set(f"{number}", number)
         close_caches()
         in_thread(lambda: default_cache.get("1"))
-        asyncio.run(default_cache.aget("2"))
 
     assert 1 == opened(private_memcached) - before
 

@@ -6,6 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import Event, cached_query, listening
+from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.backends.server import forget_servers
 from cachedeco.storage import breaker
 from tests.backends.redis_caches import BRIEFLY, WAITS
@@ -40,6 +41,13 @@ def test_hit_is_one_trip_and_a_miss_three(side: Side, monkeypatch: pytest.Monkey
     cached = side.cached(name="tests.redis.trips", namespace="number:{number}", timeout=60)(double)
     side.call(cached, 1)  # connects, and imports
     wire = Wire(monkeypatch)
+    flush = LoopConnection._flush
+
+    def counted(connection: LoopConnection) -> None:
+        wire.sent += bool(connection._outgoing)
+        flush(connection)
+
+    monkeypatch.setattr(LoopConnection, "_flush", counted)
     sent = []
     for number in (1, 2, 3, 2):
         wire.sent = 0

@@ -1,0 +1,238 @@
+"""Commands to Redis as an event loop sends them, many on one connection, by RESP2; see `loop_connection`."""
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from ssl import SSLContext
+from typing import Any, Final
+
+import redis
+from redis.connection import DefaultParser, parse_url
+from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, ResponseError
+
+from cachedeco.backends.loops import Way
+from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
+from cachedeco.storage.replies import FEW, Parser, more
+
+Part = bytes | str | int | float
+_OK: Final = b"+OK\r\n"
+_ARRAY, _BULK = b"*$"
+_WITH_NUMBERS: Final = frozenset({b"*", b"$", b":"})
+# Where a parser is: in what has been received, and at which byte.
+At = tuple[bytes, int]
+
+# Options of redis-py that are kept here, or are of no meaning: others make connections that only redis-py knows.
+_KNOWN: Final = frozenset(
+    {
+        *OF_DJANGO,
+        *WITHOUT_EFFECT,
+        *("host", "port", "path", "db", "username", "password", "client_name", "protocol", "health_check_interval"),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"),
+        *("socket_read_size", "lib_name", "lib_version", "driver_info"),
+    }
+)
+_KNOWN_OF_TLS: Final = frozenset(
+    f"ssl_{name}"
+    for name in (
+        *("keyfile", "certfile", "cert_reqs", "include_verify_flags", "exclude_verify_flags", "ca_certs", "ca_data"),
+        *("ca_path", "check_hostname", "min_version", "ciphers", "password"),
+    )
+)
+
+
+class Commands:
+    """Send some commands; the answer is a list of theirs, text as bytes, and refusals as errors."""
+
+    __slots__ = ("_count", "command")
+
+    def __init__(self, commands: Sequence[Sequence[Part]]) -> None:
+        """Pack commands."""
+        self.command = b"".join(map(packed, commands))
+        self._count = len(commands)
+
+    def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
+        """See `Exchange`."""
+        end = at + len(_OK) * self._count
+        return ([b"OK"] * self._count, end) if data[at:end] == _OK * self._count else None
+
+    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+        """See `Exchange`."""
+        answers = []
+        at = 0
+        for _ in range(self._count):
+            answer, (data, at) = yield from parse_reply((data, at))
+            answers.append(answer)
+        return _failure_among(answers) or answers, data[at:]
+
+
+class Command(Commands):
+    """Send one command; the answer is its own."""
+
+    __slots__ = ()
+
+    def __init__(self, *parts: Part) -> None:
+        """Pack it."""
+        super().__init__([parts])
+
+    def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
+        """See `Exchange`."""
+        return _cut_bulks(data, at)
+
+    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+        """See `Exchange`."""
+        answer, (data, at) = yield from parse_reply((data, 0))
+        return answer, data[at:]
+
+
+class ReadEach(Command):
+    """MGET of valid keys."""
+
+    __slots__ = ()
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Pack it, quicker, as whole keys are ASCII."""
+        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
+        self.command = f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
+        self._count = 1
+
+
+def packed(parts: Iterable[Part]) -> bytes:
+    """Return a command as it is sent."""
+    as_bytes = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return b"*%d\r\n%b" % (len(as_bytes), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in as_bytes]))
+
+
+def _cut_bulks(data: bytes, at: int) -> tuple[list[bytes | None], int] | None:
+    """Return the strings in an array, which is here as a whole, and where it ends; None for anything else."""
+    find, values = data.find, list[bytes | None]()
+    end = find(b"\r\n", at)
+    if end < 0 or data[at] != _ARRAY:
+        return None
+    try:
+        count = int(data[at + 1 : end])
+        for _ in range(count):
+            at = end + 2
+            end = find(b"\r\n", at)
+            if end < 0 or data[at] != _BULK:
+                return None
+            size = int(data[at + 1 : end])
+            if size < 0:
+                values.append(None)
+            else:
+                begin = end + 2
+                end = begin + size
+                values.append(data[begin:end])
+    except ValueError:
+        return None
+    end += 2
+    return (values, end) if end <= len(data) and count >= 0 else None
+
+
+def parse_reply(position: At) -> Parser[tuple[Any, At]]:
+    """
+    Parse one reply of RESP2; return it, a refusal as an error, and where it ends.
+
+    Raises:
+        InvalidResponse: This is none.
+    """
+    data, at = position
+    while (end := data.find(b"\r\n", at)) < 0:
+        data, at = data[at:] + (yield FEW), 0
+    kind, answer, at = data[at], _answer_in(data[at:end]), end + 2
+    if kind == _BULK:
+        size, answer = answer, None
+        if size >= 0:
+            end = at + size
+            if end + 2 > len(data):
+                data, at, end = (yield from more(data[at:], size + 2)), 0, size
+            answer, at = data[at:end], end + 2
+    elif kind == _ARRAY:
+        items = []
+        for _ in range(answer):
+            item, (data, at) = yield from parse_reply((data, at))
+            items.append(item)
+        answer = None if answer < 0 else items
+    return answer, (data, at)
+
+
+def _answer_in(line: bytes) -> Any:
+    """Return what a line says: text, a number or length, or an error."""
+    kind, text = line[:1], line[1:]
+    if kind == b"+":
+        return text
+    if kind == b"-":
+        return DefaultParser.parse_error(text.decode(errors="replace"))  # type: ignore[no-untyped-call] # redis-py's
+    if kind not in _WITH_NUMBERS or not text.removeprefix(b"-").isdigit():
+        raise InvalidResponse
+    return int(text)
+
+
+def _failure_among(answers: Iterable[Any]) -> Exception | None:
+    """Return the first error that tells of the server, rather than of a command; see `answer_of()`."""
+    for answer in answers:
+        if isinstance(answer, ReadOnlyError) or (
+            isinstance(answer, RedisError) and not isinstance(answer, ResponseError)
+        ):
+            return answer
+    return None
+
+
+def way_to(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds: float) -> Way | None:
+    """
+    Return how an event loop reaches a server; None if the options ask for what only redis-py's connections do.
+
+    Args:
+        location: A URL.
+
+        pool: redis-py's pool for it.
+
+        arguments: Options of redis-py, beside those in the URL.
+
+        idle_seconds: Seconds for which an idle connection is used again.
+    """
+    kind = pool.connection_class
+    known = _KNOWN | _KNOWN_OF_TLS if kind is redis.SSLConnection else _KNOWN
+    given = {*parse_url(location), *arguments} - {"connection_class"}  # type: ignore[no-untyped-call] # redis-py's
+    kinds = (redis.Connection, redis.UnixDomainSocketConnection, redis.SSLConnection)
+    if kind not in kinds or not known.issuperset(given):
+        return None
+    options = pool.connection_kwargs
+    is_unix = kind is redis.UnixDomainSocketConnection
+    return Way(
+        options["path"] if is_unix else (options.get("host", "localhost"), int(options.get("port", 6379))),
+        (lambda: _tls_context(options)) if kind is redis.SSLConnection else None,
+        [] if is_unix else _socket_options(options),
+        _greetings(options),
+        options.get("socket_connect_timeout"),
+        options.get("socket_timeout"),
+        idle_seconds,
+    )
+
+
+def _greetings(options: Mapping[str, Any]) -> list[Command]:
+    greetings = []
+    username, password = options.get("username"), options.get("password")
+    if username or password:
+        greetings.append(Command("AUTH", *([username] if username else []), password or ""))
+    if options.get("client_name"):
+        greetings.append(Command("CLIENT", "SETNAME", options["client_name"]))
+    if options.get("db"):
+        greetings.append(Command("SELECT", options["db"]))
+    return greetings
+
+
+def _socket_options(options: Mapping[str, Any]) -> list[tuple[int, int, int]]:
+    if not options.get("socket_keepalive"):
+        return []
+    given = options.get("socket_keepalive_options") or {}
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *((socket.IPPROTO_TCP, name, value) for name, value in given.items()),
+    ]
+
+
+def _tls_context(options: Mapping[str, Any]) -> SSLContext:
+    from redis.asyncio import SSLConnection  # takes a while, and knows what the options mean
+
+    given = {name: value for name, value in options.items() if name in _KNOWN_OF_TLS}
+    context: SSLContext = SSLConnection(**given).ssl_context.get()
+    return context
