@@ -91,6 +91,7 @@ class LoopConnection(Protocol):
         if self.is_closed:
             return
         self.is_open = True
+        self.heard_at = self.loop.time()
         queued, self._queued = self._queued, []
         for each in queued:
             # A caller that was cancelled may have done something else since.

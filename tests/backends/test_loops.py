@@ -1,0 +1,344 @@
+"""Connections of event loops: pipelined, with answers in the order of the commands, and closed with their loop."""
+
+import asyncio
+import gc
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.core.cache import BaseCache
+
+from cachedeco.backends import loops
+from cachedeco.backends.loop_connection import LoopConnection
+from cachedeco.backends.server import Server, UnreachableError
+from tests.backends.caches import BRIEFLY, cache_on
+from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
+from tests.backends.redis_caches import redis_on
+from tests.support.servers import Memcached, Redis
+
+Make = Callable[..., BaseCache]
+
+
+@pytest.fixture(params=["memcached_server", "redis_server"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Give what makes a cache on a server that the tests share."""
+    server = request.getfixturevalue(request.param)
+    return cache_maker(server)
+
+
+@pytest.fixture(params=["private_memcached", "private_redis"])
+def private(request: pytest.FixtureRequest) -> Memcached | Redis:
+    """Give a server of this test's own."""
+    server: Memcached | Redis = request.getfixturevalue(request.param)
+    return server
+
+
+def cache_maker(server: Memcached | Redis) -> Make:
+    """Return what makes a cache on a server."""
+    return lambda **options: (
+        cache_on(server, **options) if isinstance(server, Memcached) else redis_on(server, **options)
+    )
+
+
+def briefly(server: Memcached | Redis) -> dict[str, float]:
+    """Return options by which a cache does not wait for long."""
+    return BRIEFLY if isinstance(server, Memcached) else REDIS_BRIEFLY
+
+
+def raw_of(cache: BaseCache) -> Any:
+    """Return the direct access to a cache."""
+    return cache.raw_client()  # type: ignore[attr-defined] # our backends have it
+
+
+def server_of(cache: Any) -> Server:
+    """Return the only server of a cache."""
+    [server] = (
+        [each.server for each in cache._cache._clients]
+        if hasattr(cache._cache, "_clients")
+        else cache._cache._servers.values()
+    )
+    return server
+
+
+def of_running_loop(cache: BaseCache) -> Any:
+    """Return what the running loop has for a cache."""
+    pool_loops = server_of(cache).pool.loops
+    assert pool_loops is not None
+    return pool_loops._of_running_loop()
+
+
+def connections_of(cache: BaseCache) -> list[LoopConnection]:
+    """Return the connections that the running loop uses."""
+    return list(of_running_loop(cache)._current)
+
+
+async def opened(cache: BaseCache) -> None:
+    """Wait until the connections of the running loop are open."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "cachedeco.connect"]
+    await asyncio.gather(*tasks)
+    assert all(each.is_open for each in connections_of(cache))
+
+
+def names(number: int) -> list[str]:
+    """Return keys that no other test uses."""
+    return [f"{uuid.uuid4().hex}{each}" for each in range(number)]
+
+
+def sockets() -> int:
+    """Return how many sockets this process has open."""
+    gc.collect()
+    return sum(issubclass(type(each), socket.socket) and each.fileno() >= 0 for each in gc.get_objects())
+
+
+# --- answers ---
+
+
+def test_async_methods_do_what_the_sync_ones_do(make: Make) -> None:
+    """Missing keys, empty values, values that look like a reply; refused adds, and deletions."""
+    raw, keys = raw_of(make()), names(6)
+    items = [(keys[0], b"END\r\nVALUE", None), (keys[1], b"", 60), (keys[3], b"x" * 300_000, None)]
+
+    async def work() -> list[Any]:
+        return [
+            await raw.aset_each(items),
+            await raw.aadd_each([(keys[0], b"other", 60), (keys[4], b"new", 60)]),
+            await raw.aread(keys),
+            await raw.adelete(keys[4]),
+            await raw.adelete(keys[4]),
+        ]
+
+    stored, added, found, was_there, is_there = asyncio.run(work())
+
+    assert raw.natively_async
+    assert ([True] * 3, None, [False, True], None) == (stored, stored.error, added, added.error)
+    assert [b"END\r\nVALUE", b"", None, b"x" * 300_000, b"new", None] == found
+    assert (True, False) == (was_there, is_there)
+    assert [*found[:4], None, None] == raw.read(keys)
+
+
+def test_answers_keep_their_order_when_tasks_are_cancelled(make: Make) -> None:
+    """An answer to a cancelled task is read and dropped, also when a part of it has come: the next is no other's."""
+    raw, [large, small] = raw_of(make()), names(2)
+    expected = {large: b"x" * 20_000, small: b"abc"}
+    raw.set_each([(key, value, None) for key, value in expected.items()])
+
+    async def read_many() -> tuple[int, int]:
+        keys = [large if number % 2 else small for number in range(3000)]
+        tasks = [asyncio.ensure_future(raw.aread([key])) for key in keys]
+        for number, task in enumerate(tasks):
+            if number % 5 == 0:
+                await asyncio.sleep(0)
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        right = [result == [expected[key]] for key, result in zip(keys, results, strict=True)]
+        return sum(task.cancelled() for task in tasks), right.count(True)
+
+    cancelled, right = asyncio.run(read_many())
+
+    assert cancelled
+    assert 3000 == cancelled + right
+
+
+def test_commands_of_many_tasks_are_sent_together(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent in one turn of the loop is written at once."""
+    raw, [key] = raw_of(make()), names(1)
+    writes = 0
+    flush = LoopConnection._flush
+
+    def counted(connection: LoopConnection) -> None:
+        nonlocal writes
+        writes += bool(connection._outgoing)
+        flush(connection)
+
+    monkeypatch.setattr(LoopConnection, "_flush", counted)
+
+    async def read_many() -> None:
+        await raw.aread([key])
+        await asyncio.gather(*[raw.aread([key]) for _ in range(100)])
+
+    asyncio.run(read_many())
+
+    assert writes <= 3
+
+
+def test_a_loop_has_two_connections_and_takes_the_one_with_fewer_commands(make: Make) -> None:
+    """The second is opened while the first is in use."""
+    cache, [key] = make(), names(1)
+    raw = raw_of(cache)
+
+    async def work() -> tuple[int, int, list[int]]:
+        await raw.aread([key])
+        alone = len(connections_of(cache))
+        await asyncio.gather(*[raw.aread([key]) for _ in range(10)])
+        await opened(cache)
+        tasks = [asyncio.ensure_future(raw.aread([key])) for _ in range(10)]
+        await asyncio.sleep(0)
+        waiting = [len(each.waiting) for each in connections_of(cache)]
+        await asyncio.gather(*tasks)
+        return alone, len(connections_of(cache)), waiting
+
+    assert (1, 2, [5, 5]) == asyncio.run(work())
+
+
+# --- the end of a loop ---
+
+
+async def read_once(cache: BaseCache, key: str) -> Any:
+    """Read."""
+    return await raw_of(cache).aread([key])
+
+
+def abandoned(cache: BaseCache, key: str) -> None:
+    """Close a loop without what asyncio.run() does before."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(read_once(cache, key))
+    loop.close()
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda cache, key: asyncio.run(read_once(cache, key)),
+        async_to_sync(read_once),
+    ],
+    ids=["asyncio.run", "async_to_sync"],
+)
+def test_loop_that_ends_leaves_nothing(make: Make, run: Callable[[BaseCache, str], None]) -> None:
+    """No socket, and nothing that refers to it; also with a command under way."""
+    cache, [key] = make(), names(1)
+    before = sockets()
+
+    for _ in range(5):
+        run(cache, key)
+
+    assert (before, {}) == (sockets(), server_of(cache).pool.loops._by_loop)  # type: ignore[union-attr]
+
+
+def test_loop_sees_no_task_of_ours(make: Make) -> None:
+    """Code that waits for all tasks of a loop does not wait for ever."""
+    cache, [key] = make(), names(1)
+
+    async def work() -> set[str]:
+        await read_once(cache, key)
+        return {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+    assert set() == asyncio.run(work())
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_loop_that_is_thrown_away_takes_its_connections_along(make: Make) -> None:
+    """What is kept refers to it only weakly."""
+    cache, [key] = make(), names(1)
+    before = sockets()
+
+    abandoned(cache, key)
+
+    assert (before, {}) == (sockets(), server_of(cache).pool.loops._by_loop)  # type: ignore[union-attr]
+
+
+def test_context_of_a_caller_is_not_kept(make: Make) -> None:
+    """A connection lives for longer than the request whose task has opened it."""
+    import contextvars
+    import weakref
+
+    class Request:
+        pass
+
+    cache, [key] = make(), names(1)
+    variable: contextvars.ContextVar[Request] = contextvars.ContextVar("request")
+
+    async def request() -> weakref.ref[Request]:
+        variable.set(Request())
+        await read_once(cache, key)
+        return weakref.ref(variable.get())
+
+    async def work() -> Request | None:
+        seen = await asyncio.create_task(request())
+        await asyncio.sleep(0)
+        gc.collect()
+        return seen()
+
+    assert None is asyncio.run(work())
+
+
+def test_forked_child_uses_no_connection_of_its_parent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor closes it: also where it goes on with the parent's loop."""
+    cache, [key] = make(), names(1)
+
+    async def work() -> list[bool]:
+        await read_once(cache, key)
+        [of_parent] = connections_of(cache)
+        monkeypatch.setattr(loops, "_process", object())  # as a fork does
+        forget_servers_of_fork = server_of(cache).forget
+        forget_servers_of_fork()
+        await read_once(cache, key)
+        result = [of_parent in connections_of(cache), of_parent.is_closed]
+        of_parent.close()
+        return result
+
+    assert [False, False] == asyncio.run(work())
+
+
+# --- failures ---
+
+
+@pytest.mark.parametrize("way", ["kill", "pause"])
+def test_all_who_wait_on_a_connection_fail_together(private: Memcached | Redis, way: str) -> None:
+    """Reads have found nothing, and writes raise; the sync half does not ask in the pause that follows."""
+    cache, [key] = cache_maker(private)(**briefly(private)), names(1)
+    raw = raw_of(cache)
+    raw.set_each([(key, b"value", None)])
+
+    async def work() -> list[Any]:
+        await raw.aread([key])
+        getattr(private, way)()
+        return await asyncio.gather(
+            *[raw.aread([key]) for _ in range(50)], *[raw.adelete(key) for _ in range(50)], return_exceptions=True
+        )
+
+    results = asyncio.run(work())
+    opened = server_of(cache)._outage
+
+    assert [[None]] * 50 == results[:50]
+    assert {True} == {isinstance(error, UnreachableError) for error in results[50:]}
+    assert {way == "pause"} == {isinstance(error, TimeoutError) for error in results[50:]}
+    assert opened is not None
+    assert [None] == raw.read([key])
+    private.restart() if way == "kill" else private.resume()
+
+
+def test_outage_that_sync_code_has_seen_is_one_of_async_code(private: Memcached | Redis) -> None:
+    """And ends for both with the first answer to either."""
+    cache, [key] = cache_maker(private)(), names(1)
+    raw = raw_of(cache)
+    private.kill()
+    raw.read([key])
+    outage = server_of(cache)._outage
+
+    found = asyncio.run(raw.aread([key]))
+    private.restart()
+    stored = asyncio.run(raw.aset_each([(key, b"value", None)]))
+
+    assert outage is not None
+    assert ([None], [True]) == (found, stored)
+    assert [b"value"] == raw.read([key])
+    assert None is server_of(cache)._outage
+
+
+def test_restarted_server_is_asked_again(private: Memcached | Redis) -> None:
+    """A read on a connection that is gone is sent once more; a write looks at its connection before."""
+    cache, [key] = cache_maker(private)(), names(1)
+    raw = raw_of(cache)
+
+    async def work() -> list[Any]:
+        await raw.aread([key])
+        private.restart()
+        first = await asyncio.gather(*[raw.aread([key]) for _ in range(5)])
+        private.restart()
+        return [*first, await raw.aset_each([(key, b"value", None)])]
+
+    assert [*[[None]] * 5, [True]] == asyncio.run(work())
+    assert None is server_of(cache)._outage
