@@ -24,6 +24,9 @@ from cachedeco.storage import connections
 from tests.conftest import CacheConfig, UseCaches
 from tests.contrib import toolbar_site as site
 from tests.support.backends import Kind
+from tests.support.clocks import replace_time
+from tests.support.faults import faulty
+from tests.support.stored import stored, whole
 from tests.support.threads import started
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,6 +145,51 @@ def test_miss_says_who_has_invalidated(cause: str) -> None:
     assert f"{reason} by GET /page/write/" in text_of_panel()
 
 
+LOSSES: dict[str, Callable[[], object]] = {
+    "absent": lambda: stored().delete(site.names.key_for(7)),
+    "unreadable": lambda: stored().set(site.names.key_for(7), b"no entry"),
+    "lost token: namespace page:7": lambda: stored().delete(whole("cd:n:page:7")),
+    "invalidated: namespace page": Namespace("page").invalidate,
+}
+
+
+@pytest.mark.parametrize("reason", LOSSES)
+def test_every_cause_of_a_miss_is_in_the_panel(reason: str) -> None:
+    """An entry that is gone or can't be read, a token that the cache has lost, and the namespace above, too."""
+    visit(lambda: site.names(7))
+    LOSSES[reason]()
+
+    stats = visit(lambda: site.names(7))
+
+    assert (
+        [reason] == [row["reason"] for row in stats["rows"]] == [each for each, _ in stats["functions"][0]["reasons"]]
+    )
+    assert f"miss : {reason}" in text_of_panel()
+
+
+def test_entry_past_its_timeout_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry whose time is over is no mystery either."""
+    visit(lambda: site.names(7))
+    replace_time(monkeypatch, lambda: time() + 301)
+
+    assert ["expired"] == [row["reason"] for row in visit(lambda: site.names(7))["rows"]]
+
+
+def test_cache_out_of_reach_is_told(use_caches: UseCaches) -> None:
+    """The reason is the cache's failure, and the failure is among the problems."""
+    use_caches(default="faulty")
+
+    def act() -> None:
+        with faulty(raises=ConnectionError("refused")):
+            site.names(7)
+
+    stats = visit(act)
+
+    assert ["cache not read"] == [row["reason"].partition(":")[0] for row in stats["rows"]]
+    assert "ConnectionError: refused" in stats["problems"][0]["text"]
+    assert "Problems and advice" in text_of_panel()
+
+
 def test_nested_call_that_was_invalidated_is_named() -> None:
     """The reason of an outer miss is the inner call's token, and what ended that is known, too."""
     visit(lambda: site.title(7))
@@ -218,6 +266,19 @@ def test_bypassed_and_unstored_calls_say_so() -> None:
     assert stats["rows"][2]["unstored"] in text
     assert ["error"] == [each["kind"] for each in stats["problems"]]
     assert "hunter2" not in text
+
+
+def test_bypassed_calls_inside_each_other_have_costs_of_their_own() -> None:
+    """They have no key by which to tell them apart."""
+
+    def act() -> None:
+        with bypass():
+            site.countdown(2)
+
+    rows = visit(act)["rows"]
+
+    assert [1, 1, 1] == [row["statements"] for row in rows]
+    assert rows[0]["computing"] > rows[1]["computing"] > rows[2]["computing"] > 0
 
 
 def test_memory_of_a_request_is_told_from_the_cache() -> None:

@@ -1,6 +1,5 @@
 """Counters, gauges and the histogram, against the real prometheus_client."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +10,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cachedeco import Event, Namespace, cached_query, rows
 from cachedeco.contrib import measuring
-from cachedeco.contrib.measuring import INSTRUMENTS, OTHERS
+from cachedeco.contrib.measuring import OTHERS
 from cachedeco.contrib.prometheus import install
 from cachedeco.contrib.prometheus.metrics import PrometheusMeasures
 from cachedeco.runtime.hooks import emit, remove_hook
 from cachedeco.storage.breaker import breakers
 from tests.models import Player
-from tests.support import ROOT
 from tests.support.faults import faulty
-
-PAGE = ROOT / "docs" / "how-to" / "monitoring.md"
 
 
 @cached_query(
@@ -191,18 +187,3 @@ def test_processes_are_added_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "cachedeco_computation_seconds_count{metered.page}": 2,
     } == samples_of(registry)
     assert 0.5 == registry.get_sample_value("cachedeco_saved_seconds_total", {"function": "metered.page"})
-
-
-def test_page_has_every_metric() -> None:
-    """The table of the page names the metrics, their kinds and their labels."""
-    rows = re.findall(r"^\| `(cachedeco_\w+)` \| (\w+) \| (.+?) \|", PAGE.read_text(), re.MULTILINE)
-    metrics = PrometheusMeasures(CollectorRegistry())._metrics
-
-    assert [(name, kind, re.findall(r"`(\w+)`", labels)) for name, kind, labels in rows] == [
-        (
-            metrics[each.name]._name + ("_total" if each.kind == "counter" else ""),
-            each.kind,
-            list(metrics[each.name]._labelnames),
-        )
-        for each in INSTRUMENTS
-    ]

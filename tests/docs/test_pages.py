@@ -27,6 +27,7 @@ import cachedeco
 from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
 from cachedeco.checks import caches, functions, names, private_api, views
 from cachedeco.checks import settings as settings_checks
+from cachedeco.contrib.measuring import INSTRUMENTS
 from cachedeco.functions.options import always
 from cachedeco.keys import encoders
 from cachedeco.outbox import checks as outbox_checks
@@ -43,6 +44,7 @@ REFERENCE = DOCS / "reference"
 COSTS = DOCS / "explanation" / "costs.md"
 STAMPEDES = DOCS / "how-to" / "stampedes.md"
 
+MONITORING = DOCS / "how-to" / "monitoring.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 FENCE = re.compile(r"^ *```(\w*)(?: title=\"[^\"]+\")?$")
@@ -292,3 +294,20 @@ def test_changelog_begins_with_the_version_of_the_project() -> None:
     versions = re.findall(r"^## \[?(\d[^] ]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
     assert project["version"] == versions[0]
+
+
+def test_monitoring_names_every_metric() -> None:
+    """The table of metrics has the names, kinds and labels that Prometheus gets."""
+    rows = [
+        [unquoted(name), kind, tuple(IN_QUOTES.findall(labels))]
+        for name, kind, labels, _ in tables_under(MONITORING, "Prometheus")[0]
+    ]
+
+    assert rows == [
+        [
+            "_".join(filter(None, ("cachedeco", each.name, each.unit, "total" if each.kind == "counter" else ""))),
+            each.kind,
+            each.labels,
+        ]
+        for each in INSTRUMENTS
+    ]

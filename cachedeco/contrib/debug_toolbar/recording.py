@@ -121,7 +121,8 @@ class Recording:
         self.invalidations: list[tuple[Event, str]] = []
         self.problems: list[tuple[Event, str]] = []
         self._find_end = find_end
-        self._computing: dict[tuple[str, str], tuple[Call, int]] = {}  # by function and key, with statements before
+        # By function and key, the last one last, each with the statements before.
+        self._computing: dict[tuple[str, str], list[tuple[Call, int]]] = {}
         self._served: dict[str, Command] = {}  # the read from which a key was served, by key
         self._counted: Command | None = None  # the read whose time is in a call
         self._lock = Lock()
@@ -155,14 +156,16 @@ class Recording:
         call.ended = self._find_end(event.reason, event.key, event.function)
         if not call.ended and event.seconds:  # by another process
             call.ended = f"{duration(event.seconds)} ago"
-        self._computing[event.function, event.key] = call, count_statements()
+        self._computing.setdefault((event.function, event.key), []).append((call, count_statements()))
 
     def _record_end(self, event: Event) -> None:
         known = self._computing.get((event.function, event.key))
-        if known is None:
+        if not known:
             return  # a refresh, or set()
-        call, statements_before = known
+        call, statements_before = known[-1]
         if event.kind == "computed":
+            if event.key == "":  # of calls inside each other that bypass the cache, the innermost ends first
+                known.pop()
             call.computing, call.statements = event.seconds, count_statements() - statements_before
         elif event.kind == "shared":
             call.outcome, call.saved = "shared", event.seconds
@@ -173,7 +176,7 @@ class Recording:
 
     def _new_call(self, event: Event, where: str) -> Call:
         command = read_of(event.key)
-        call = Call(event.function, _arguments_in(event.key), event.kind, where, shorten(event.reason))
+        call = Call(event.function, _arguments_in(event.key), event.kind, where, _reason_of(event))
         call.is_nested = innermost.get() is not None
         if command is not None:
             if command is not self._counted:
@@ -205,6 +208,12 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}"
     return "a second" if seconds >= 1 else "under a second"
+
+
+def _reason_of(event: Event) -> str:
+    """Return the reason without secrets in its detail; "lost token" is none."""
+    head, colon, detail = event.reason.partition(":")
+    return f"{head}{colon}{shorten(detail)}"
 
 
 def _arguments_in(key: str) -> str:
