@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
+from cachedeco.diagnosis.findings import describe_error
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.functions.options import OPTIONS
 from cachedeco.functions.spec import FunctionSpec
@@ -19,6 +20,7 @@ from cachedeco.invalidation.rows import model_of, table_of
 from cachedeco.keys.dependencies import Rows
 from cachedeco.keys.signatures import bare_signature
 from cachedeco.runtime import conf, modes
+from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import UNSET
 from cachedeco.storage.serializers import ABSENT
@@ -94,8 +96,10 @@ def _resolve(spec: FunctionSpec) -> tuple[str, float | str | None, tuple[Names, 
     """Return what follows from the settings: cache, timeout, tables; and what is wrong with them."""
     try:
         policy = spec.resolve().policy
-    except (ImproperlyConfigured, TypeError) as error:  # the second of a model that does not exist
-        return spec.options["cache"] or "", None, (frozenset(), frozenset()), str(error)
+    except Exception as error:  # noqa: BLE001 -- of the settings, or of a backend, which may raise anything
+        pass_interrupt(error)
+        problem = str(error) if isinstance(error, ImproperlyConfigured | TypeError) else describe_error(error)
+        return spec.options["cache"] or "", None, (frozenset(), frozenset()), problem
     timeout = "by value" if callable(spec.options["timeout"]) else policy.timeout(ABSENT)
     if policy.tables is None:
         return policy.store.alias, timeout, (policy.declared, frozenset()), ""

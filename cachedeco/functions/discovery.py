@@ -1,20 +1,21 @@
 """The cached functions of the project: all that are imported, with those of views, and one by its dotted path."""
 
+import inspect
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Final
 
 from django.conf import settings
 from django.urls import URLResolver, get_resolver
+from django.utils.functional import cached_property as django_cached_property
 
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.spec import FunctionSpec, all_specs
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of, shorten, shorten_error
 
-# What decorators above ours call the function that they wrap: functools.wraps(), property, functools.cached_property.
-_WRAPPED: Final = ("__wrapped__", "fget", "func")
 MOST_NEAR: Final = 3  # names that one error shows
 
 
@@ -104,10 +105,13 @@ def _splits(path: str) -> Iterator[tuple[str, list[str]]]:
 
 def _unwrapped(found: Any) -> object:
     """Return the cached function inside what decorators have put around it; else the object itself."""
-    inside = found
-    while inside is not None and not isinstance(inside, CachedFunction):
-        inside = next((getattr(inside, name) for name in _WRAPPED if hasattr(inside, name)), None)
-    return found if inside is None else inside
+    inside: Any = found.fget if isinstance(found, property) else found
+    inside = inside.func if isinstance(inside, cached_property | django_cached_property) else inside
+    try:
+        inside = inspect.unwrap(inside, stop=lambda each: isinstance(each, CachedFunction))
+    except Exception as error:  # noqa: BLE001 -- a circle, or an attribute of a lazy object, which may raise anything
+        pass_interrupt(error)
+    return inside if isinstance(inside, CachedFunction) else found
 
 
 def _explain(path: str, found: object) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from django.apps import apps
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db.models import Model
 
 from cachedeco.functions.base import CachedFunction
@@ -27,8 +27,7 @@ from cachedeco.functions.spec import NO_KEYS
 from cachedeco.invalidation.rows import model_of
 from cachedeco.keys.signatures import text_signature
 from cachedeco.management.subcommands import failed, misunderstood
-from cachedeco.runtime.reprs import repr_of, shorten
-from cachedeco.storage.keyspace import KeyFunctionError
+from cachedeco.runtime.reprs import repr_of, shorten, shorten_error
 
 Arguments = tuple[list[Any], dict[str, Any]]
 
@@ -136,11 +135,11 @@ def checked_call(function: CachedFunction[..., Any], arguments: Arguments) -> An
     call = callable_.call(*arguments[0], **arguments[1])
     try:
         call._own_tokens()  # noqa: SLF001 -- ours
-    except (ImproperlyConfigured, KeyFunctionError) as error:  # of the settings, and not of the arguments
-        raise failed(str(error)) from None
     except (TypeError, *NO_KEYS) as error:
         msg = f"{error} A row is written app_label.Model:pk."
         raise misunderstood(msg) from None
+    except Exception as error:  # of the settings, or of a backend: no fault of the arguments
+        raise failed(shorten_error(error)) from error
     return call
 
 

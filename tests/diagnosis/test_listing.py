@@ -155,6 +155,18 @@ def test_function_that_can_not_be_called_is_described(options: dict[str, Any], e
     assert (expected in found.problem, (), None) == (True, found.tables, found.timeout)
 
 
+def test_function_whose_cache_can_not_be_opened_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client's package may be missing: the others are listed all the same."""
+    missing = "No module named 'pymemcache'"
+
+    def fail(_: object) -> None:
+        raise ModuleNotFoundError(missing)
+
+    monkeypatch.setattr("cachedeco.functions.spec.FunctionSpec.resolve", fail)
+
+    assert "ModuleNotFoundError: No module named 'pymemcache'" == described(catalogue.later).problem
+
+
 def test_settings_are_defaults(settings: Settings) -> None:
     """The timeout and the dependencies are those in force."""
     settings.CACHEDECO = {"TIMEOUT": 90, "DEPENDS_ON": ["tests.Club"]}

@@ -68,6 +68,25 @@ def test_function_that_is_not_there_is_told_with_the_nearest(path: str, expected
     assert expected in str(caught.value)
 
 
+class Odd:
+    """An object with every attribute, and one that raises."""
+
+    def __getattr__(self, name: str) -> object:
+        """Return another one."""
+        if name == "func":
+            raise RuntimeError
+        return Odd()
+
+
+ODD = Odd()
+
+
+def test_object_with_every_attribute_is_no_cached_function() -> None:
+    """As a mock, or a lazy object, that is never asked for an end."""
+    with pytest.raises(UnknownFunctionError, match="is no cached function"):
+        find_function("tests.functions.test_discovery.ODD")
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
