@@ -29,7 +29,7 @@ from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_function
-from cachedeco.keys.dependencies import AUTO, dependencies_of
+from cachedeco.keys.dependencies import AUTO, dependencies_of, refuse_to_be_blind
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.keys.imports import imports_of
@@ -342,8 +342,8 @@ class FunctionSpec:
         # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
         if AUTO not in depends_on or not apps.models_ready:
             return None
+        refuse_to_be_blind(self.name, self.options["depends_on"])
         if not apps.is_installed("cachedeco"):
-            self._refuse_to_be_blind()
             return None
         keyspace, prefix = store.keyspace, settings.KEY_PREFIX
         version = quote(str(self.options["version"] or ""), safe="")
@@ -353,21 +353,6 @@ class FunctionSpec:
             lambda table: table_namespace(table).whole_key(prefix, keyspace),
             declared,
         )
-
-    def _refuse_to_be_blind(self) -> None:
-        """
-        Refuse to depend on what is read where that is not seen; without a database there is nothing to read.
-
-        Raises:
-            ImproperlyConfigured: There is a database, and values would be served until their timeout.
-        """
-        if all(each["ENGINE"] == "django.db.backends.dummy" for each in connections.settings.values()):
-            return
-        msg = (
-            f"{self.name}() depends on the tables that it reads, and only the app sees which: add 'cachedeco' to "
-            "INSTALLED_APPS. If its values may be old for their timeout, say depends_on=()."
-        )
-        raise ImproperlyConfigured(msg)
 
     def _timeouts(self, settings: conf.Settings, store: Store) -> tuple[Callable[[Any], float | None], float]:
         """
@@ -438,6 +423,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
     namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))
     plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), _as_tuple(options["vary"]), namespaces)
+    refuse_to_be_blind(name, options["depends_on"])
     spec = FunctionSpec(source, name, plan, options)
     take_names(spec, source.function, name, key_name, is_chosen=options["name"] is not None)
     return spec

@@ -6,13 +6,16 @@ from typing import Any, Final, NamedTuple, cast
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.db.models import Field, Model
 
 from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
 from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
+from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import repr_of, shorten
+from cachedeco.runtime.validation import UNSET, Unset
 
 
 class Rows(NamedTuple):
@@ -170,6 +173,33 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         )
         raise ImproperlyConfigured(msg)
     return [Dependency(subject, item) for item in depends_on if item != AUTO]
+
+
+def refuse_to_be_blind(name: str, given: Sequence[DependsOn] | Unset) -> None:
+    """
+    Refuse to depend on what is read where the app is missing, which sees it; without a database nothing is read.
+
+    At decoration, and at the first call: before Django has started it is not known.
+
+    Args:
+        name: That of the function.
+
+        given: Its *depends_on*; the setting `DEPENDS_ON` if that is UNSET.
+
+    Raises:
+        ImproperlyConfigured: Its values would be served until their timeout.
+    """
+    if not apps.models_ready or apps.is_installed("cachedeco"):
+        return
+    depends_on = conf.settings().DEPENDS_ON if given is UNSET else given
+    engines = {each["ENGINE"] for each in connections.settings.values()}
+    if AUTO not in depends_on or engines <= {"django.db.backends.dummy"}:
+        return
+    msg = (
+        f"{name}() depends on the tables that it reads, and only the app sees which: add 'cachedeco' to "
+        "INSTALLED_APPS. If its values may be old for their timeout, say depends_on=()."
+    )
+    raise ImproperlyConfigured(msg)
 
 
 def _rows_for(subject: Subject, item: tuple[object, ...]) -> str:

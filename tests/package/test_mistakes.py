@@ -49,8 +49,8 @@ MISTAKES = {
     # --- settings ---
     "the app is missing": Mistake(
         FUNCTION,
-        "classes(1)",
-        "call",
+        "",
+        "decoration",
         r"classes\(\) depends on the tables that it reads, .*: add 'cachedeco' to INSTALLED_APPS\. .* depends_on=\(\)",
         {"INSTALLED_APPS": WITHOUT_APP},
     ),

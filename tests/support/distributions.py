@@ -17,12 +17,11 @@ from tests.support import ROOT
 
 # As `python -m build` does: the wheel is made from what the sdist holds.
 BUILD = """
-import os, sys, tarfile
+import os, shutil, sys
 from hatchling import build
 target = sys.argv[1]
 sdist = os.path.join(target, build.build_sdist(target))
-with tarfile.open(sdist) as archive:
-    archive.extractall(target, filter="data")
+shutil.unpack_archive(sdist, target)
 os.chdir(sdist.removesuffix(".tar.gz"))
 build.build_wheel(target)
 """

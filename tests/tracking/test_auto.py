@@ -842,13 +842,15 @@ def test_row_that_the_key_passes_through_is_a_read() -> None:
 
 
 @pytest.mark.usefixtures("_auto_by_default")
-@pytest.mark.parametrize("verb", ["__call__", "peek", "invalidate"])
-def test_function_that_reads_is_refused_without_the_app(settings: Settings, verb: str) -> None:
+@pytest.mark.parametrize("depends_on", [UNSET, [AUTO]], ids=["default", "auto"])
+def test_function_that_reads_is_refused_without_the_app(settings: Settings, depends_on: Any) -> None:
     """Nothing would tell what it reads, nor what is written: its values would be old in silence."""
+    early = auto(lambda: 1, depends_on=depends_on)
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if not app.startswith("cachedeco")]
 
-    with pytest.raises(ImproperlyConfigured, match="add 'cachedeco' to INSTALLED_APPS"):
-        getattr(auto(lambda: 1, depends_on=UNSET), verb)()
+    for use in (early, early.peek, early.invalidate, lambda: auto(lambda: 2, depends_on=depends_on)):
+        with pytest.raises(ImproperlyConfigured, match="add 'cachedeco' to INSTALLED_APPS"):
+            use()
 
 
 @pytest.mark.usefixtures("_auto_by_default")
