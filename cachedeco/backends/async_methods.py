@@ -107,9 +107,9 @@ class AsyncMethods(BaseCache):
         await self._cache.adelete_many([self.make_and_validate_key(key, version=version) for key in keys])
 
     @_native
-    async def aclear(self) -> None:
+    async def aclear(self) -> Any:
         """See clear()."""
-        await self._cache.aclear()
+        return await self._cache.aclear()
 
     aget_or_set = by_sync_thread("get_or_set")
     aincr_version = by_sync_thread("incr_version")

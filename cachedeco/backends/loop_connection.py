@@ -83,7 +83,10 @@ class LoopConnection(Protocol):
     def greet(self, exchange: Exchange[T]) -> "Future[T]":
         """Send a command before those that wait until the connection is open."""
         future: Future[T] = self.loop.create_future()
-        self._send((future, exchange))
+        if self.is_closed:
+            future.set_exception(_closed())
+        else:
+            self._send((future, exchange))
         return future
 
     def begin(self) -> None:
@@ -122,7 +125,7 @@ class LoopConnection(Protocol):
         self._on_close(self, bool(failed))
         for future, _ in failed:
             if not future.done():
-                future.set_exception(copy(error) if error else ConnectionAbortedError("the connection was closed"))
+                future.set_exception(copy(error) if error else _closed())
         if self._transport is not None:
             self._transport.abort()
 
@@ -245,3 +248,7 @@ class LoopConnection(Protocol):
     def _socket(self) -> socket:
         found: socket = cast("Transport", self._transport).get_extra_info("socket")
         return found
+
+
+def _closed() -> ConnectionAbortedError:
+    return ConnectionAbortedError("the connection was closed")

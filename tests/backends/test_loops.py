@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import socket
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,9 @@ from django.core.cache import BaseCache
 
 from cachedeco.backends import loops
 from cachedeco.backends.loop_connection import LoopConnection
-from cachedeco.backends.server import Server, UnreachableError
+from cachedeco.backends.server import UnreachableError
 from tests.backends.caches import BRIEFLY, cache_on
+from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
 from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
 from tests.backends.redis_caches import redis_on
 from tests.support.servers import Memcached, Redis
@@ -46,45 +46,6 @@ def cache_maker(server: Memcached | Redis) -> Make:
 def briefly(server: Memcached | Redis) -> dict[str, float]:
     """Return options by which a cache does not wait for long."""
     return BRIEFLY if isinstance(server, Memcached) else REDIS_BRIEFLY
-
-
-def raw_of(cache: BaseCache) -> Any:
-    """Return the direct access to a cache."""
-    return cache.raw_client()  # type: ignore[attr-defined] # our backends have it
-
-
-def server_of(cache: Any) -> Server:
-    """Return the only server of a cache."""
-    [server] = (
-        [each.server for each in cache._cache._clients]
-        if hasattr(cache._cache, "_clients")
-        else cache._cache._servers.values()
-    )
-    return server
-
-
-def of_running_loop(cache: BaseCache) -> Any:
-    """Return what the running loop has for a cache."""
-    pool_loops = server_of(cache).pool.loops
-    assert pool_loops is not None
-    return pool_loops._of_running_loop()
-
-
-def connections_of(cache: BaseCache) -> list[LoopConnection]:
-    """Return the connections that the running loop uses."""
-    return list(of_running_loop(cache)._current)
-
-
-async def opened(cache: BaseCache) -> None:
-    """Wait until the connections of the running loop are open."""
-    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "cachedeco.connect"]
-    await asyncio.gather(*tasks)
-    assert all(each.is_open for each in connections_of(cache))
-
-
-def names(number: int) -> list[str]:
-    """Return keys that no other test uses."""
-    return [f"{uuid.uuid4().hex}{each}" for each in range(number)]
 
 
 def sockets() -> int:
@@ -184,11 +145,6 @@ def test_a_loop_has_two_connections_and_takes_the_one_with_fewer_commands(make: 
 
 
 # --- the end of a loop ---
-
-
-async def read_once(cache: BaseCache, key: str) -> Any:
-    """Read."""
-    return await raw_of(cache).aread([key])
 
 
 def abandoned(cache: BaseCache, key: str) -> None:

@@ -1,7 +1,9 @@
 """What OPTIONS takes: all that pymemcache's clients do; and the ways to a server."""
 
+import asyncio
 import inspect
 import json
+import socket
 import ssl
 from pathlib import Path
 from socket import SO_KEEPALIVE, SOL_SOCKET
@@ -19,6 +21,7 @@ from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, PATIENCE, WIT
 from cachedeco.backends.serializers import SignedSerde
 from cachedeco.backends.server import forget_servers
 from tests.backends.caches import cache_apart, cache_at, cache_on, opened_by
+from tests.backends.on_loops import connections_of, raw_of
 from tests.support.servers import HOST, Memcached, free_port
 
 # For 127.0.0.1, until 2120, with its key: it protects nothing.
@@ -254,8 +257,32 @@ def test_server_with_tls() -> None:
         failed = cache.set_many({"key": 1})
         found = [cache.get("key") for _ in range(3)]
         opened = int(server.stats()["total_connections"]) - before - 1  # that of stats()
+        found_by_loop = asyncio.run(cache.aget("key"))
         with pytest.raises(MemcachedConnectionError, match="certificate verify failed"):
             cache_at(location, tls_context=strict).set("key", 1)
+        with pytest.raises(MemcachedConnectionError, match="certificate verify failed"):
+            asyncio.run(cache_at(location, tls_context=strict).aset("key", 1))
         forget_servers()
 
-    assert ([], [1, 1, 1], 1) == (failed, found, opened)
+    assert ([], [1, 1, 1], 1, 1) == (failed, found, opened, found_by_loop)
+
+
+def test_event_loop_keeps_a_connection_alive_as_sync_code_does(private_memcached: Memcached) -> None:
+    """By the options of the socket."""
+    cache = cache_on(private_memcached, socket_keepalive=KeepaliveOpts(idle=7))
+    names = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)]
+
+    async def work() -> list[int]:
+        await cache.aget("key")
+        [connection] = connections_of(cache)
+        return [connection._socket.getsockopt(*name) for name in names]
+
+    assert [1, 7] == asyncio.run(work())
+
+
+def test_socket_module_of_a_project_is_used_by_async_code_too() -> None:
+    """So all of it runs in the thread."""
+    cache = cache_at("there:1", socket_module=socket)
+
+    assert (False, False) == (cache._cache.natively_async, raw_of(cache).natively_async)
+    assert None is asyncio.run(cache.aget("key"))

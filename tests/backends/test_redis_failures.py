@@ -1,5 +1,6 @@
 """What each method of our Redis backend does where its server is out of reach, and where the server refuses."""
 
+import asyncio
 import copy
 import logging
 import pickle
@@ -19,6 +20,7 @@ from cachedeco.backends.redis_errors import describe_error, is_failure, took_tim
 from cachedeco.storage.breaker import is_outage, is_refused_at_once
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of
+from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import BRIEFLY, client_of, opened_at, redis_apart, redis_on
 from tests.backends.test_failures import READS, called
 from tests.backends.test_failures import WRITES as OF_MEMCACHED
@@ -55,16 +57,17 @@ def test_server_out_of_reach_has_nothing_and_writes_raise(cache: RedisCache, sid
         writer_of(cache).set_each([("key", b"", None)])
 
 
+@both
 @pytest.mark.parametrize("cache", [{"ignore_exc": True}], indirect=True, ids=["ignore_exc"])
 @pytest.mark.parametrize("way", ["kill"])
-def test_lost_writes_are_logged_with_ignore_exc(cache: RedisCache, way: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_writes_are_logged_with_ignore_exc(
+    cache: RedisCache, side: Side, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Each of them, as an error, and the method returns as if there had been nothing to do."""
     caplog.set_level(logging.ERROR, "cachedeco")
     expected = {name: gives for name, (_, gives) in (READS | WRITES).items()}
 
-    found = {
-        name: called(cache, Side(is_async=False), name, arguments) for name, (arguments, _) in (READS | WRITES).items()
-    }
+    found = {name: called(cache, side, name, arguments) for name, (arguments, _) in (READS | WRITES).items()}
 
     assert expected == found
     assert {"A write to Redis was lost, and ignored because of ignore_exc "} == {
@@ -125,7 +128,13 @@ def test_value_that_is_too_large_is_not_sent(redis_server: Redis, monkeypatch: p
     monkeypatch.setattr("cachedeco.backends.redis_client.LARGEST_IN_REDIS", 1000)
     cache = redis_apart(redis_server)
 
-    for call in (lambda: cache.set("a", "x" * 1000), lambda: cache.set_many({"a": "x" * 1000, "b": 1})):
+    calls: list[Any] = [
+        lambda: cache.set("a", "x" * 1000),
+        lambda: cache.set_many({"a": "x" * 1000, "b": 1}),
+        lambda: asyncio.run(cache.aset("a", "x" * 1000)),
+    ]
+
+    for call in calls:
         with pytest.raises(redis.exceptions.DataError, match=r"too large for Redis, with 10.. bytes; it takes 1000"):
             call()
     assert {} == cache.get_many(["a", "b"])
@@ -139,12 +148,13 @@ def test_replica_that_was_taken_for_the_primary_is_out_of_reach(private_redis: R
         client.execute_command("REPLICAOF", "127.0.0.1", redis_server.port)
         before = opened_at(private_redis)
 
-        with pytest.raises(RedisCacheConnectionError, match="ReadOnlyError"):
-            cache.set("key", 2)
+        for write in (lambda: cache.set("key", 2), lambda: asyncio.run(raw_of(cache).aset_each([("key", b"", 1)]))):
+            with pytest.raises(RedisCacheConnectionError, match="ReadOnlyError"):
+                write()
         client.execute_command("REPLICAOF", "NO", "ONE")
 
     cache.set("key", 3)
-    assert (3, 2) == (cache.get("key"), opened_at(private_redis) - before)
+    assert (3, 3) == (cache.get("key"), opened_at(private_redis) - before)
 
 
 @pytest.mark.parametrize("method", ["get", "set", "get_many", "delete"])

@@ -1,5 +1,7 @@
 """What OPTIONS and LOCATION of our Redis backend take: all that Django's do; and the ways to a server."""
 
+import asyncio
+import socket
 import ssl
 import uuid
 from pathlib import Path
@@ -13,7 +15,9 @@ from django.test import override_settings
 from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_options import CONNECTION, OF_DJANGO, OURS, WITHOUT_EFFECT
+from cachedeco.backends.serializers import SignedSerializer
 from cachedeco.testing import isolated
+from tests.backends.on_loops import connections_of, raw_of
 from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_at
 from tests.backends.test_options import CERTIFICATE
 from tests.support.servers import HOST, Redis, free_port
@@ -150,7 +154,9 @@ def test_user_password_and_database_may_stand_in_the_address() -> None:
         wrong = RedisCache(f"redis://judo:other@{HOST}:{server.port}/3", {})
         cache.set("key", 1)
 
-        assert 1 == other.get("key")
+        assert 1 == other.get("key") == asyncio.run(cache.aget("key")) == asyncio.run(other.aget("key"))
+        with pytest.raises(RedisCacheConnectionError, match="AuthenticationError"):
+            asyncio.run(wrong.aset("key", 2))
         assert wrong.get("key", "default") == "default"
         with pytest.raises(RedisCacheConnectionError, match="AuthenticationError") as caught:
             wrong.set("key", 2)
@@ -166,8 +172,9 @@ def test_server_on_a_unix_socket(tmp_path: Path) -> None:
     with Redis("--unixsocket", str(path)):
         failed = cache.set_many({"key": 1})
         found = cache.get("key")
+        found_by_loop = asyncio.run(cache.aget("key"))
 
-    assert ([], 1) == (failed, found)
+    assert ([], 1, 1) == (failed, found, found_by_loop)
     with pytest.raises(RedisCacheConnectionError, match=str(path)):
         cache.set("key", 1)
 
@@ -185,16 +192,58 @@ def test_server_with_tls() -> None:
         failed = cache.set_many({"key": 1})
         found = [cache.get("key") for _ in range(3)]
         opened = opened_at(server) - before - 1
+        found_by_loop = asyncio.run(cache.aget("key"))
+        with pytest.raises(RedisCacheConnectionError, match="certificate verify failed"):
+            asyncio.run(redis_at(location, ssl_cert_reqs="required").aset("key", 1))
         with pytest.raises(RedisCacheConnectionError, match="certificate verify failed"):
             redis_at(location, ssl_cert_reqs="required").set("key", 1)
         trusting = redis_at(location, ssl_cert_reqs="none", ssl_check_hostname=False)
         again = trusting.get("key")
 
-    assert ([], [1, 1, 1], 1, 1) == (failed, found, opened, again)
+    assert ([], [1, 1, 1], 1, 1, 1) == (failed, found, opened, found_by_loop, again)
     assert ssl.HAS_TLSv1_3
 
 
 # --- isolation by the test kit ---
+
+
+def test_options_of_a_connection_hold_on_an_event_loop() -> None:
+    """Its name, and what keeps it alive."""
+    keep = {"socket_keepalive": True, "socket_keepalive_options": {socket.TCP_KEEPIDLE: 7}}
+
+    with Redis() as server:
+        cache = redis_at(server.location, client_name="judo", **keep)
+
+        async def work() -> tuple[int, list[str]]:
+            await cache.aget("key")
+            [connection] = connections_of(cache)
+            with client_of(server) as client:
+                named = [each["name"] for each in client.client_list()]
+            return connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), sorted(named)
+
+        assert (7, ["", "judo"]) == asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "expected"),
+    [
+        ("redis://there:1/2", {}, True),
+        ("redis://there", {"protocol": 3, "max_connections": 9, "serializer": SignedSerializer(["x" * 16])}, True),
+        ("redis://there", {"credential_provider": redis.UsernamePasswordCredentialProvider("judo", "word")}, False),
+        ("redis://there", {"encoding": "utf-16"}, False),
+        ("redis://there", {"connection_class": OwnConnection, "colour": "red"}, False),
+        ("redis://there?health_check_interval=5", {}, True),
+        ("redis://there?encoding=latin-1", {}, False),
+        ("rediss://there", {"ssl_cert_reqs": "none"}, True),
+        ("rediss://there", {"ssl_validate_ocsp": True}, False),
+        ("redis://mymaster", {"sentinels": ["redis://there"]}, False),
+    ],
+)
+def test_what_only_redis_py_can_do_runs_in_a_thread(location: str, options: dict[str, Any], expected: bool) -> None:  # noqa: FBT001
+    """All else runs on event loops, and the cache says so."""
+    cache = redis_at(location, **options)
+
+    assert (expected, expected) == (cache._cache.natively_async, raw_of(cache).natively_async)
 
 
 def test_isolated_tests_see_nothing_of_others(redis_server: Redis) -> None:

@@ -1,0 +1,322 @@
+"""One connection of an event loop: what it gives to whom, when an answer is the last one, and when it is given up."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from cachedeco.backends import loop_connection
+from cachedeco.backends.exchange import LastAnswer
+from cachedeco.backends.loop_connection import LoopConnection
+from cachedeco.backends.memcached_exchanges import Lines
+from tests.backends.caches import cache_at, cache_on
+from tests.backends.on_loops import connections_of, names, raw_of, read_once, server_of
+from tests.backends.redis_caches import BRIEFLY, redis_at
+from tests.backends.scripted import Scripted
+from tests.support.servers import HOST, Memcached
+
+
+class Line(Lines[bytes]):
+    """A command that is answered by a line."""
+
+    def __init__(self, command: bytes) -> None:
+        """Take a command; its answer is the line, the last one if it says so."""
+        super().__init__(b"", [command], self._answer)
+
+    @staticmethod
+    def _answer(lines: list[bytes]) -> Any:
+        if lines == [b"interrupt"]:
+            raise KeyboardInterrupt
+        if lines == [b"nonsense"]:
+            raise ValueError(*lines)
+        if lines == [b"last"]:
+            raise LastAnswer(lines[0])
+        return PermissionError() if lines == [b"refused"] else lines[0]
+
+
+class Transport:
+    """What a connection writes to."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.written: list[bytes] = []
+        self.is_aborted = False
+
+    def get_extra_info(self, _name: str) -> "Transport":
+        """Return the socket, which is this."""
+        return self
+
+    def setsockopt(self, *_: object) -> None:
+        """Do nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Remember it."""
+        self.written.append(data)
+
+    def abort(self) -> None:
+        """Remember it."""
+        self.is_aborted = True
+
+
+def connected(**given: Any) -> tuple[LoopConnection, Transport, list[bool]]:
+    """Return a connection, its transport, and what it tells when it is closed."""
+    told: list[bool] = []
+    options = {"timeout": None, **given}
+    connection = LoopConnection(asyncio.get_running_loop(), None, lambda _, failed: told.append(failed), **options)
+    transport = Transport()
+    connection.connection_made(transport)
+    return connection, transport, told
+
+
+async def outcome_of(future: asyncio.Future[bytes]) -> object:
+    """Return a result, or the type of an error."""
+    try:
+        return await future
+    except Exception as error:  # noqa: BLE001 -- it is compared
+        return type(error)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected", "is_closed"),
+    [
+        ([b"one\r\ntw", b"o\r\nthree\r\n"], [b"one", b"two", b"three"], False),
+        ([b"refused\r\ntwo\r\nthree\r\n"], [PermissionError, b"two", b"three"], False),
+        ([b"last\r\ntwo\r\nthree\r\n"], [b"last", ConnectionAbortedError, ConnectionAbortedError], True),
+        ([b"one\r\nnonsense\r\nthree\r\n"], [b"one", ValueError, ConnectionAbortedError], True),
+        ([b"one\r\ntwo\r\nthree\r\nfour"], [b"one", b"two", b"three"], True),
+    ],
+)
+def test_answers_are_given_to_commands_in_order(
+    answers: list[bytes],
+    expected: list[object],
+    is_closed: bool,  # noqa: FBT001
+) -> None:
+    """A refusal leaves the connection open; what is no answer closes it, and those behind it fail by another error."""
+
+    async def work() -> tuple[list[object], bool, bool]:
+        connection, transport, _ = connected()
+        connection.begin()
+        futures = [connection.send(Line(b"command")) for _ in range(3)]
+        for data in answers:
+            connection.data_received(data)
+        return [await outcome_of(each) for each in futures], connection.is_closed, transport.is_aborted
+
+    assert (expected, is_closed, is_closed) == asyncio.run(work())
+
+
+def test_command_that_was_cancelled_before_the_connection_opened_is_not_sent() -> None:
+    """Its caller may have done something else since."""
+
+    async def work() -> list[bytes]:
+        connection, transport, _ = connected()
+        futures = [connection.send(Line(name)) for name in (b"one ", b"two ", b"three ")]
+        futures[1].cancel()
+        connection.begin()
+        await asyncio.sleep(0)
+        return transport.written
+
+    assert b"one three " == b"".join(asyncio.run(work()))
+
+
+def test_error_for_a_task_that_was_cancelled_is_dropped() -> None:
+    """The connection is closed all the same."""
+
+    async def work() -> bool:
+        connection, _, _ = connected()
+        connection.begin()
+        connection.send(Line(b"command")).cancel()
+        connection.data_received(b"nonsense\r\n")
+        return connection.is_closed
+
+    assert asyncio.run(work())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupt_in_the_middle_of_an_answer_closes_the_connection(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It belongs to the thread of the loop, and goes on; what waits fails."""
+
+    async def work() -> tuple[object, bool]:
+        connection, _, _ = connected()
+        connection.begin()
+        future = connection.send(Line(b"command"))
+        monkeypatch.setattr(Line, "cut", lambda *_: (_ for _ in ()).throw(error))
+        with pytest.raises(error):
+            connection.data_received(b"one\r\n")
+        return await outcome_of(future), connection.is_closed
+
+    assert (ConnectionAbortedError, True) == asyncio.run(work())
+
+
+def test_interrupt_by_a_signals_handler_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an Exception, and none of the server's."""
+    monkeypatch.setattr(loop_connection, "is_interrupt", lambda error: isinstance(error, ValueError))
+
+    async def work() -> object:
+        connection, _, _ = connected()
+        connection.begin()
+        future = connection.send(Line(b"command"))
+        with pytest.raises(ValueError, match="nonsense"):
+            connection.data_received(b"nonsense\r\n")
+        return await outcome_of(future)
+
+    assert ConnectionAbortedError is asyncio.run(work())
+
+
+def test_connection_that_was_closed_while_it_opened_stays_closed() -> None:
+    """Whatever the task that opens it does then."""
+
+    async def work() -> list[object]:
+        connection, _, told = connected()
+        waiting = connection.send(Line(b"command"))
+        connection.close()
+        late = Transport()
+        connection.connection_made(late)
+        greeting = connection.greet(Line(b"hello"))
+        connection.begin()
+        connection.close()
+        return [await outcome_of(waiting), await outcome_of(greeting), late.is_aborted, connection.is_open, told]
+
+    assert [ConnectionAbortedError, ConnectionAbortedError, True, False, [True]] == asyncio.run(work())
+
+
+def test_connection_is_retired_when_its_last_answer_has_come() -> None:
+    """Commands that were sent before are answered."""
+
+    async def work() -> list[object]:
+        connection, _, told = connected()
+        waiting = connection.send(Line(b"command"))
+        connection.retire()
+        connection.begin()
+        before = connection.is_closed
+        connection.data_received(b"one\r\n")
+        return [before, await waiting, connection.is_closed, told]
+
+    assert [False, b"one", True, [False]] == asyncio.run(work())
+
+
+def test_watchdog_looks_twice_and_reads_what_has_come() -> None:
+    """A loop that was blocked for longer than the timeout is no failure of the server."""
+
+    async def work() -> list[object]:
+        connection, _, _ = connected(timeout=100.0)
+        connection.begin()
+        first = connection.send(Line(b"command"))
+        connection.heard_at -= 101
+        connection._look()
+        between = connection.is_closed
+        connection.data_received(b"one\r\n")
+        second = connection.send(Line(b"command"))
+        connection._look(again=True)
+        heard = connection.is_closed
+        connection.heard_at -= 101
+        connection._look(again=True)
+        return [between, await first, heard, await outcome_of(second)]
+
+    assert [False, b"one", False, TimeoutError] == asyncio.run(work())
+
+
+def test_watchdog_of_a_connection_without_commands_ends() -> None:
+    """No timer is left until the next command."""
+
+    async def work() -> object:
+        connection, _, _ = connected(timeout=100.0)
+        connection.begin()
+        connection.send(Line(b"command"))
+        connection.data_received(b"one\r\n")
+        connection._look()
+        return connection._watchdog
+
+    assert None is asyncio.run(work())
+
+
+def test_value_that_is_too_large_leaves_the_connection_open(private_memcached: Memcached) -> None:
+    """Memcached reads it to its end, and other tasks' commands wait behind it."""
+    cache, keys = cache_on(private_memcached), names(2)
+    raw = raw_of(cache)
+
+    async def work() -> list[Any]:
+        await raw.aread(keys)
+        [connection] = connections_of(cache)
+        large, small = await asyncio.gather(
+            raw.aset_each([(keys[0], b"x" * 2**21, None)]), raw.aset_each([(keys[1], b"small", None)])
+        )
+        return [large, "too large" in str(large.error), small, connection.is_closed]
+
+    assert [[False], True, [True], False] == asyncio.run(work())
+
+
+def test_refusal_that_may_have_more_lines_closes_the_connection() -> None:
+    """What it is not followed by is known of memcached alone, for values that it does not take."""
+    with Scripted([b"END\r\n", b"SERVER_ERROR busy\r\n"], [b"STORED\r\n"]) as server:
+        raw = raw_of(cache_at(server.location))
+
+        async def work() -> list[Any]:
+            await raw.aread(["key"])
+            return [await raw.aset_each([("key", b"value", None)]) for _ in range(2)]
+
+        refused, stored = asyncio.run(work())
+
+    assert ([False], "SERVER_ERROR busy", [True]) == (refused, str(refused.error), stored)
+
+
+def test_idle_connection_is_not_used_for_long(private_memcached: Memcached) -> None:
+    """A firewall may have forgotten it, and tells nobody."""
+    cache, [key] = cache_on(private_memcached), names(1)
+
+    async def work() -> list[bool]:
+        await read_once(cache, key)
+        [first] = connections_of(cache)
+        first.heard_at -= 61
+        await read_once(cache, key)
+        return [first.is_closed, *(each is first for each in connections_of(cache))]
+
+    assert [True, False] == asyncio.run(work())
+
+
+def test_second_connection_that_is_refused_is_not_opened_at_once_again(private_memcached: Memcached) -> None:
+    """The server may have as many as it takes."""
+    cache, [key] = cache_on(private_memcached), names(1)
+
+    async def work() -> int:
+        await read_once(cache, key)
+        for _ in range(3):
+            await asyncio.gather(read_once(cache, key), read_once(cache, key))
+            for each in connections_of(cache)[1:]:
+                each.close()
+        return int(private_memcached.stats()["total_connections"])
+
+    before = int(private_memcached.stats()["total_connections"])
+    opened = asyncio.run(work()) - before
+
+    assert 3 == opened  # one of stats()
+
+
+def test_clearing_from_another_thread_lets_commands_end(private_memcached: Memcached) -> None:
+    """A loop that is closed has nothing to clear."""
+    cache, [key] = cache_on(private_memcached), names(1)
+    loops = server_of(cache).pool.loops
+    assert loops is not None
+
+    async def work() -> list[Any]:
+        await read_once(cache, key)
+        [first] = connections_of(cache)
+        waiting = asyncio.ensure_future(read_once(cache, key))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(loops.clear)
+        return [await waiting, first.is_closed, connections_of(cache)]
+
+    found = asyncio.run(work())
+    loops.clear()
+
+    assert [[None], True, []] == found
+
+
+def test_time_to_connect_is_limited() -> None:
+    """Also where a server takes the connection, and does not greet."""
+    with socket.create_server((HOST, 0)) as silent:
+        cache = redis_at(f"redis://{HOST}:{silent.getsockname()[1]}/1", **BRIEFLY)
+        with pytest.raises(TimeoutError, match="timed out"):
+            asyncio.run(cache.aset("key", 1))
