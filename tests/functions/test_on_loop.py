@@ -18,6 +18,7 @@ from cachedeco.storage.breaker import breakers, record_failure
 from cachedeco.testing import isolated
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club, ClubClass
+from tests.support.backends import RawClient
 from tests.support.clubs import Undone
 from tests.support.events import heard
 from tests.support.hops import hops
@@ -534,3 +535,71 @@ def test_verb_changes_threads_once(verb: str) -> None:
         return len(counted)
 
     assert asyncio.run(scene()) == 1
+
+
+# --- what goes wrong ---
+
+
+@pytest.mark.parametrize("call", [ON_LOOP["a function"], ON_LOOP["many ids"], ON_LOOP["gathered"]])
+def test_read_that_fails_on_the_loop_breaks_no_call(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an event and a miss, as in sync code, and the breaker counts it."""
+
+    async def fail(*_: object) -> list[bytes | None]:
+        raise TimeoutError
+
+    async def scene() -> tuple[object, object, bool, object]:
+        first = await call()
+        with monkeypatch.context() as patch, heard("error", "miss") as events:
+            patch.setattr(RawClient, "aread", fail)
+            again = await call()
+            told = [(each.kind, each.reason) for each in events][:2]
+        return first, again, "default" in breakers, told
+
+    first, again, is_counted, told = asyncio.run(scene())
+
+    assert (first, True) == (again, is_counted)
+    assert [("error", "Reading failed"), ("miss", "cache not read")] == told
+
+
+@pytest.mark.parametrize("call", [ON_LOOP["a function"], ON_LOOP["many ids"], ON_LOOP["gathered"]])
+@pytest.mark.parametrize("times", [1, 2])
+def test_task_cancelled_while_the_loop_reads_leaves_no_trace(call: Call, times: int) -> None:
+    """It ends at once; the next call is the hit that it would have been."""
+
+    async def scene() -> tuple[bool, bool, int]:
+        first = await call()
+        task = asyncio.ensure_future(call())
+        await asyncio.sleep(0)
+        for _ in range(times):
+            task.cancel()
+        await asyncio.wait([task])
+        with hops() as counted:
+            return task.cancelled(), await call() == first, len(counted)
+
+    assert (True, True, 0) == asyncio.run(scene())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("call", [ON_LOOP["a function"], ON_LOOP["many ids"], ON_LOOP["gathered"]])
+def test_request_memory_is_asked_in_the_thread_while_a_transaction_waits(call: Call) -> None:
+    """Whose transaction it is decides whether the memory may be used."""
+    gate = Gate()
+    gate.shut()
+    asyncio.run(_warm(call))
+
+    def wait() -> None:
+        with transaction.atomic():
+            plain.invalidate(99)
+            gate.wait_to_pass()
+
+    async def scene() -> int:
+        with remembered():
+            await call()
+            return await _counted(call)
+
+    with started(wait):
+        gate.wait_reached()
+        count = asyncio.run(scene())
+        gate.open()
+
+    assert (1, 0) == (count, asyncio.run(_counted(call)))
