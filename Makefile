@@ -91,6 +91,7 @@ serve: $(LEAN)  ## Serve the example site
 
 bench: $(BENCH) servers  ## Measure hits against marks, beside other libraries
 	@$(RUN) benchmarks/bench_hit.py
+	@$(RUN) benchmarks/bench_async.py
 
 bench-stampede: $(BENCH) servers  ## Measure herds, beside other libraries
 	@$(RUN) benchmarks/bench_stampede.py
