@@ -63,14 +63,20 @@ def _of_redis(client_of: Any) -> ServerReport:
     name = ""
     try:
         client = client_of()
-        arguments = client.connection_pool.connection_kwargs
-        name = str(arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}")
+        name = _name_of(client)
         facts = client.info()
     except Exception as error:  # noqa: BLE001 -- a client may raise anything
         pass_interrupt(error)
         return ServerReport(name, "Redis", error=error)
     settings = _trying(lambda: client.config_get("save"))  # a server of a hosting company may refuse it
     return ServerReport(name, "Redis", _texts(facts), _texts({} if isinstance(settings, Exception) else settings))
+
+
+def _name_of(client: Any) -> str:
+    """Return the address of a client of redis-py's; of ours the name of its server, which Sentinels may give."""
+    arguments = client.connection_pool.connection_kwargs
+    given = getattr(getattr(client, "server", None), "name", None) or arguments.get("path")
+    return str(given or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}")
 
 
 def _of_memcached(stats: Mapping[str, Any], settings: Mapping[str, Any]) -> list[ServerReport]:

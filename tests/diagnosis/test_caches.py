@@ -259,9 +259,13 @@ def test_replica_is_told(use_caches: UseCaches, cache_config: CacheConfig, redis
             SimpleNamespace(client=SimpleNamespace(get_client=lambda **_: Talking())),
             ["10.0.0.1:6379", {"used_memory": "7"}],
         ),
+        (
+            SimpleNamespace(client=SimpleNamespace(get_client=lambda **_: ByName())),
+            ["the-primary", {"used_memory": "7"}],
+        ),
         (SimpleNamespace(client=SimpleNamespace(get_client=lambda **_: 1 / 0)), ["", {}]),
     ],
-    ids=["memory", "django-redis", "failing"],
+    ids=["memory", "django-redis", "Sentinel", "failing"],
 )
 def test_servers_of_other_backends(cache: Any, expected: list[Any]) -> None:
     """What has no server says nothing; django-redis offers a client of redis-py."""
@@ -280,6 +284,13 @@ class Talking:
     def config_get(self, _name: str) -> dict[str, str]:
         """Be refused."""
         raise PermissionError
+
+
+class ByName(Talking):
+    """A client of ours, of a service that Sentinels know."""
+
+    connection_pool = SimpleNamespace(connection_kwargs={})
+    server = SimpleNamespace(name="the-primary")
 
 
 def test_servers_of_pylibmc(monkeypatch: pytest.MonkeyPatch) -> None:
