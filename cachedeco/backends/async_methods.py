@@ -29,8 +29,8 @@ def by_sync_thread(name: str) -> Callable[..., Any]:
     return twin
 
 
-def _native(method: Method) -> Method:
-    """Use a method where event loops can have connections of their own."""
+def native(method: Method) -> Method:
+    """Decorate a method of `AsyncMethods`: use it where event loops can have connections of their own."""
     by_hop = by_sync_thread(method.__name__[1:])
 
     @wraps(method)
@@ -45,41 +45,41 @@ class AsyncMethods(BaseCache):
 
     _cache: Any  #: the client, with the attribute `natively_async`
 
-    @_native
+    @native
     async def aget(self, key: str, default: Any = None, version: int | None = None) -> Any:
         """See get()."""
         return await self._cache.aget(self.make_and_validate_key(key, version=version), default)
 
-    @_native
+    @native
     async def aget_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
         """See get_many()."""
         names = {self.make_and_validate_key(key, version=version): key for key in keys}
         return {names[made]: value for made, value in (await self._cache.aget_many(names)).items()}
 
-    @_native
+    @native
     async def aset(self, key: str, value: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """See set()."""
         made = self.make_and_validate_key(key, version=version)
         await self._cache.aset(made, value, self.get_backend_timeout(timeout))
 
-    @_native
+    @native
     async def aadd(self, key: str, value: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """See add()."""
         made = self.make_and_validate_key(key, version=version)
         return bool(await self._cache.aadd(made, value, self.get_backend_timeout(timeout)))
 
-    @_native
+    @native
     async def atouch(self, key: str, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """See touch()."""
         made = self.make_and_validate_key(key, version=version)
         return bool(await self._cache.atouch(made, self.get_backend_timeout(timeout)))
 
-    @_native
+    @native
     async def adelete(self, key: str, version: int | None = None) -> bool:
         """See delete()."""
         return bool(await self._cache.adelete(self.make_and_validate_key(key, version=version)))
 
-    @_native
+    @native
     async def aincr(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """
         See incr().
@@ -93,7 +93,7 @@ class AsyncMethods(BaseCache):
             raise ValueError(msg)
         return total
 
-    @_native
+    @native
     async def aset_many(
         self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
@@ -101,12 +101,12 @@ class AsyncMethods(BaseCache):
         keys, values = self._made(data, version)
         return self._given(keys, await self._cache.astore_many(values, self.get_backend_timeout(timeout)))
 
-    @_native
+    @native
     async def adelete_many(self, keys: Iterable[str], version: int | None = None) -> None:
         """See delete_many()."""
         await self._cache.adelete_many([self.make_and_validate_key(key, version=version) for key in keys])
 
-    @_native
+    @native
     async def aclear(self) -> Any:
         """See clear()."""
         return await self._cache.aclear()

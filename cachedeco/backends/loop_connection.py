@@ -135,10 +135,10 @@ class LoopConnection(Protocol):
             self.heard_at = self.loop.time()
             if self._watchdog is None and self._timeout is not None:
                 self._watch(self._timeout)
-            if self._transport is not None:  # at once: most often no other task sends in this turn
-                self.waiting.append(waiting)
-                self._transport.write(waiting[1].command)
-                return
+            # At once: most often no other task sends in this turn.
+            self.waiting.append(waiting)
+            cast("Transport", self._transport).write(waiting[1].command)
+            return
         self.waiting.append(waiting)
         if not outgoing:
             self.loop.call_soon(self._flush)
@@ -146,8 +146,8 @@ class LoopConnection(Protocol):
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if outgoing and self._transport is not None:  # it was not closed since
-            self._transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+        if outgoing:  # it was not closed since
+            cast("Transport", self._transport).write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
 
     def _close_if_retired(self) -> None:
         if self._is_retired and not self.waiting and not self._queued:

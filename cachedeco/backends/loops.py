@@ -85,12 +85,9 @@ class Loops:
             return of_loop
         of_loop = _OfLoop(loop, self, self._way)
         key = id(loop)
-        self._by_loop[key] = ref(of_loop, partial(self._drop, key))
+        # A reference that was replaced calls nothing.
+        self._by_loop[key] = ref(of_loop, lambda _: self._by_loop.pop(key, None))
         return of_loop
-
-    def _drop(self, key: int, dead: "ref[_OfLoop]") -> None:
-        if self._by_loop.get(key) is dead:
-            del self._by_loop[key]
 
 
 class _OfLoop:
@@ -109,8 +106,7 @@ class _OfLoop:
 
     def choose(self, *, writes: bool) -> LoopConnection:
         """Return the connection with the fewest commands, or a new one, which opens itself."""
-        if self._epoch is not self._loops.epoch:
-            self.retire_old()
+        self.retire_old()
         current = self._current
         if not current:
             return self._open()
@@ -133,6 +129,8 @@ class _OfLoop:
 
     def retire_old(self) -> None:
         """Use only connections of the current epoch from now on."""
+        if self._epoch is self._loops.epoch:
+            return
         self._epoch = self._loops.epoch
         old, self._current = self._current, []
         for each in old:

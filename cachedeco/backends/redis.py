@@ -12,6 +12,7 @@ from typing import Any
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.functional import cached_property
 
+from cachedeco.backends.async_methods import native
 from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
@@ -52,6 +53,11 @@ class RedisCache(CommonMethods, DjangoRedisCache):
     @cached_property
     def _cache(self) -> AsyncRedisClient:
         return AsyncRedisClient([each.strip() for each in self._servers] or [""], self._resolved)
+
+    @native
+    async def ahas_key(self, key: str, version: int | None = None) -> bool:
+        """See has_key()."""
+        return await self._cache.ahas_key(self.make_and_validate_key(key, version=version))
 
     def raw_client(self) -> "RawClient":
         """Return direct access to bytes for cachedeco."""

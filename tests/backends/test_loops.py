@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.cache import BaseCache
+from pymemcache.exceptions import MemcacheClientError
 
 from cachedeco.backends import loops
 from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.backends.server import UnreachableError
-from tests.backends.caches import BRIEFLY, cache_on
+from tests.backends.caches import BRIEFLY, cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
 from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
 from tests.backends.redis_caches import redis_on
+from tests.backends.scripted import Scripted
 from tests.support.servers import Memcached, Redis
 
 Make = Callable[..., BaseCache]
@@ -297,4 +299,52 @@ def test_restarted_server_is_asked_again(private: Memcached | Redis) -> None:
         return [*first, await raw.aset_each([(key, b"value", None)])]
 
     assert [*[[None]] * 5, [True]] == asyncio.run(work())
+    assert None is server_of(cache)._outage
+
+
+def test_connection_is_not_used_after_an_outage_that_another_thread_has_seen(make: Make) -> None:
+    """Also where the loop was not told yet: if the host is gone, it looks open and is dead."""
+    cache, [key] = make(), names(1)
+    pool_loops = server_of(cache).pool.loops
+    assert pool_loops is not None
+
+    async def work() -> list[bool]:
+        await read_once(cache, key)
+        [first] = connections_of(cache)
+        pool_loops.clear()
+        await read_once(cache, key)
+        return [first.is_closed, *(each is first for each in connections_of(cache))]
+
+    assert [True, False] == asyncio.run(work())
+
+
+def test_each_server_is_asked_for_its_own_keys(memcached_server: Memcached, private_memcached: Memcached) -> None:
+    """One that is out of reach has nothing, and keeps nothing from the others."""
+    cache, keys = cache_on(memcached_server, private_memcached), names(40)
+    raw = raw_of(cache)
+    items = [(key, key.encode(), 60) for key in keys]
+
+    stored = asyncio.run(raw.aset_each(items))
+    found = asyncio.run(raw.aread(keys))
+    private_memcached.kill()
+    left = asyncio.run(raw.aread(keys))
+    again = asyncio.run(raw.aset_each(items))
+
+    assert ([True] * 40, [key.encode() for key in keys]) == (stored, found)
+    assert [value is not None for value in left] == again
+    assert {True, False} == set(again)
+    assert isinstance(again.error, ConnectionError)
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, MemcacheClientError), ({"ignore_exc": True}, "default")])
+def test_command_that_memcached_does_not_take(options: dict[str, bool], expected: object) -> None:
+    """It is the caller's fault, and raises where errors are not ignored."""
+    with Scripted([b"CLIENT_ERROR bad\r\n"]) as server:
+        cache = cache_at(server.location, **options)
+        try:
+            found: object = asyncio.run(cache.aget("key", "default"))
+        except MemcacheClientError as error:
+            found = type(error)
+
+    assert expected == found
     assert None is server_of(cache)._outage
