@@ -43,7 +43,8 @@ def postgresql() -> Iterator[PostgreSQL]:
 @pytest.mark.parametrize(
     ("scenario", "backend"),
     [
-        ("eviction", "memcached"),
+        ("eviction", "two-memcached"),  # whose async readers are served on the event loop
+        pytest.param("eviction", "memcached", marks=pytest.mark.soak),
         pytest.param("plain", "memcached", marks=pytest.mark.soak),
         pytest.param("eviction", "redis", marks=pytest.mark.soak),
         pytest.param("restart", "memcached", marks=pytest.mark.soak),
