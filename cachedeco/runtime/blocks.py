@@ -1,7 +1,7 @@
 """Blocks that also decorate functions: a sync function runs in a block, an async one is awaited in one."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from functools import wraps
 from types import TracebackType
@@ -17,12 +17,21 @@ R = TypeVar("R")
 OpenBlock = Callable[[], AbstractContextManager[None]]
 
 
-def decorated(function: Callable[P, R], open_block: OpenBlock) -> Callable[P, R]:
+def decorated(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = "") -> Callable[P, R]:
     """
     Return a function each call of which runs in a block of its own.
 
+    A sync function that returns a coroutine, as a decorator above an async function may be one, is async as well.
+
+    Args:
+        function: The function.
+
+        open_block: Opens the block, for each call anew.
+
+        refusal: Why an async function can't run inside; empty if it can.
+
     Raises:
-        TypeError: It is a generator function, whose body runs after the block, or a class.
+        TypeError: It is a generator function, whose body runs after the block, or a class; or it is async and refused.
     """
     if inspect.isclass(function):
         msg = (
@@ -33,14 +42,23 @@ def decorated(function: Callable[P, R], open_block: OpenBlock) -> Callable[P, R]
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         msg = f"{repr_of(function)} is a generator function: its body would run outside; use `with` inside it."
         raise TypeError(msg)
+    refused = f"{repr_of(function)} is async: {refusal}"
     if not iscoroutinefunction(function):  # asgiref's: on Python 3.11 inspect's knows no marked callables
 
         @wraps(function)
-        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        def inside(*args: P.args, **kwargs: P.kwargs) -> Any:
             with open_block():
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            if not inspect.iscoroutine(result):
+                return result
+            if refusal:
+                result.close()  # or Python warns that it was never awaited
+                raise TypeError(refused)
+            return _awaited(result, open_block)
 
         return inside
+    if refusal:
+        raise TypeError(refused)
 
     @wraps(function)
     async def awaited_inside(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -48,6 +66,11 @@ def decorated(function: Callable[P, R], open_block: OpenBlock) -> Callable[P, R]
             return await function(*args, **kwargs)
 
     return awaited_inside  # type: ignore[return-value] # a coroutine function for a coroutine function
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, Any], open_block: OpenBlock) -> Any:
+    with open_block():
+        return await coroutine
 
 
 class Block(AbstractContextManager[None]):
@@ -60,7 +83,7 @@ class Block(AbstractContextManager[None]):
         Args:
             open_block: Opens the block, for each `with` and each call anew.
 
-            refusal: Why it decorates no async function; empty if it does.
+            refusal: As for `decorated()`.
         """
         self._open_block = open_block
         self._refusal = refusal
@@ -85,7 +108,4 @@ class Block(AbstractContextManager[None]):
         Raises:
             TypeError: It is async, and the block belongs to a thread; otherwise as `decorated()`.
         """
-        if self._refusal and iscoroutinefunction(function):
-            msg = f"{repr_of(function)} is async: {self._refusal}"
-            raise TypeError(msg)
-        return decorated(function, self._open_block)
+        return decorated(function, self._open_block, refusal=self._refusal)

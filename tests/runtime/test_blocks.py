@@ -9,6 +9,7 @@ import pytest
 from cachedeco import bypass, cached_query, deferred_invalidation, mode, remembered
 from cachedeco.invalidation import commits
 from cachedeco.loading import remembering
+from cachedeco.runtime.modes import current_mode
 from tests.support.sides import Side
 
 BLOCKS: dict[str, Callable[[], Any]] = {
@@ -72,6 +73,25 @@ def test_deferred_invalidation_refuses_an_async_function() -> None:
 
     with pytest.raises(TypeError, match=r"write> is async: .* await sync_to_async\(that\)\(\)"):
         deferred_invalidation()(write)
+
+
+def _hidden(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a sync function that returns what an async one gives to await."""
+    return lambda: function()  # noqa: PLW0108 -- another function
+
+
+def test_function_that_returns_a_coroutine_is_async() -> None:
+    """A decorator below may hide that the function is async: the block lasts while it is awaited all the same."""
+
+    async def look() -> tuple[bool, str]:
+        await asyncio.sleep(0)
+        return remembering.current.get() is not None, current_mode()
+
+    decorated = remembered()(mode("off")(_hidden(look)))
+
+    assert (True, "off") == asyncio.run(decorated())
+    with pytest.raises(TypeError, match="is async"):
+        deferred_invalidation()(_hidden(look))()
 
 
 def _generator() -> Iterator[None]:
