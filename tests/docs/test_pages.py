@@ -11,6 +11,7 @@ import asyncio
 import doctest
 import inspect
 import re
+import shlex
 import sys
 import textwrap
 import tomllib
@@ -22,6 +23,7 @@ from typing import Any, get_args
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import load_command_class
 
 import cachedeco
 from cachedeco import CachedQuery, CachedQueryMany, Call, Event, Stats, cached_query, testing
@@ -172,6 +174,24 @@ def test_page_names_only_targets_that_make_has(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert targets.issuperset(re.findall(r"(?:`|\$ )make ([a-z0-9-]+)", page.read_text()))
+
+
+@every_page
+def test_page_types_commands_that_are_understood(page: Path) -> None:
+    """Each `manage.py cachedeco` that a page shows has a subcommand and options that the command takes."""
+    parser = load_command_class("cachedeco", "cachedeco").create_parser("manage.py", "cachedeco")
+
+    for typed in re.findall(r"^ *\$ python manage\.py cachedeco (.+)$", page.read_text(), re.MULTILINE):
+        assert parser.parse_args(shlex.split(typed)), typed
+
+
+@every_page
+def test_page_installs_extras_that_there_are(page: Path) -> None:
+    """Each extra that a page tells to install is one of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    shown = re.findall(r"(?:cachedeco|\.)\[([a-z,-]+)\]'", page.read_text())
+
+    assert {name for names in shown for name in names.split(",")} <= set(project["optional-dependencies"])
 
 
 # --- tables ---
