@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cachedeco.functions.bulk_calls import AsyncCallMany, CallMany
     from cachedeco.functions.calls import MISSING, AsyncCall, Call, Missing
     from cachedeco.functions.decorators import cached_query, cached_query_many
+    from cachedeco.functions.explaining import Explanation
     from cachedeco.functions.gathering import agather, gather
     from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
     from cachedeco.invalidation.namespaces import Namespace
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from cachedeco.runtime.events import Event
     from cachedeco.runtime.hooks import add_hook, listening, remove_hook
     from cachedeco.runtime.modes import bypass, mode
-    from cachedeco.runtime.statistics import Stats
+    from cachedeco.runtime.statistics import Statistics, Stats
     from cachedeco.storage.serializers import Serializer
+    from cachedeco.storage.sharing import statistics
 
 __all__ = [
     "AUTO",
@@ -34,9 +36,11 @@ __all__ = [
     "Call",
     "CallMany",
     "Event",
+    "Explanation",
     "Missing",
     "Namespace",
     "Serializer",
+    "Statistics",
     "Stats",
     "add_hook",
     "agather",
@@ -51,6 +55,7 @@ __all__ = [
     "remembered",
     "remove_hook",
     "rows",
+    "statistics",
 ]
 
 # Where each name is defined.
@@ -66,9 +71,11 @@ _MODULES = {
     "Call": "functions.calls",
     "CallMany": "functions.bulk_calls",
     "Event": "runtime.events",
+    "Explanation": "functions.explaining",
     "Missing": "functions.calls",
     "Namespace": "invalidation.namespaces",
     "Serializer": "storage.serializers",
+    "Statistics": "runtime.statistics",
     "Stats": "runtime.statistics",
     "add_hook": "runtime.hooks",
     "agather": "functions.gathering",
@@ -83,6 +90,7 @@ _MODULES = {
     "remembered": "loading.remembering",
     "remove_hook": "runtime.hooks",
     "rows": "keys.dependencies",
+    "statistics": "storage.sharing",
 }
 
 

@@ -13,7 +13,6 @@ from typing import Final, Literal, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.contrib.subjects import subject_of
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.storage.breaker import breakers
@@ -159,7 +158,7 @@ def _entry(event: Event) -> tuple[Measurement, ...]:
 
 
 def _invalidated(event: Event) -> tuple[Measurement, ...]:
-    subject = subject_of(event)
+    subject = event.subject
     measured = (INVALIDATIONS, (event.cache, subject.kind, subject.name), 1.0)
     return (measured, _owed(event.cache)) if event.cache in breakers else (measured,)
 

@@ -12,9 +12,9 @@ from django.core.cache import caches
 from cachedeco.diagnosis.findings import Finding, describe_error, mask_location
 from cachedeco.diagnosis.judging import judge_server
 from cachedeco.diagnosis.servers import ask_servers
-from cachedeco.diagnosis.units import duration
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.units import duration
 from cachedeco.storage.breaker import breakers
 from cachedeco.storage.connections import connection
 from cachedeco.storage.store import Store, servers_of

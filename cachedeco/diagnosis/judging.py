@@ -5,7 +5,7 @@ from typing import Final
 
 from cachedeco.diagnosis.findings import Finding, State
 from cachedeco.diagnosis.servers import ServerReport
-from cachedeco.diagnosis.units import duration, size
+from cachedeco.runtime.units import duration, size
 
 NEARLY_FULL: Final = 0.9
 # Of the connections that a server allows.

@@ -8,9 +8,9 @@ from django.apps import apps
 from django.db.models import Count, Min, Q, QuerySet
 
 from cachedeco.diagnosis.findings import Finding, describe_error
-from cachedeco.diagnosis.units import duration
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.units import duration
 
 # Seconds for which a row may wait, and a deliverer be away: cron starts one each minute.
 PATIENCE: Final = 120.0

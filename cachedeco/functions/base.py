@@ -18,7 +18,7 @@ from cachedeco.keys.encoders import refuse_function
 from cachedeco.keys.signatures import bare_signature, forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.reprs import repr_of
-from cachedeco.runtime.statistics import Stats, statistics
+from cachedeco.runtime.statistics import Stats, stats_of
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.refusals import is_view
 
@@ -100,7 +100,7 @@ class CachedFunction(Generic[P, U]):
 
     def stats(self) -> Stats:
         """Return the counters of the function, of all its calls in this process."""
-        return statistics(self._spec.name)
+        return stats_of(self._spec.name)
 
     @property
     def uncached(self) -> Callable[P, U]:

@@ -8,6 +8,7 @@ from asgiref.sync import sync_to_async
 from cachedeco.functions.base import Args, CachedFunction, Kwargs, wrap_function
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
 from cachedeco.functions.calls import refuse_refresh
+from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.keys.signatures import bare_signature
 from cachedeco.loading.effects import arun, run
@@ -59,6 +60,10 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
         """
         return self._verb(args, kwargs).peek()
 
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, Explanation]:
+        """Say what a call would do now for each id, and why. Otherwise as `CachedQuery.explain()`."""
+        return self._verb(args, kwargs).explain()
+
     def keys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Return the whole keys of the entries, by id, as the server gets them."""
         return self._verb(args, kwargs).keys()
@@ -71,6 +76,10 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
     async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Do as `peek()`, from async code."""
         return await self._verb(args, kwargs).apeek()
+
+    async def aexplain(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, Explanation]:
+        """Do as `explain()`, from async code."""
+        return await self._verb(args, kwargs).aexplain()
 
     async def akeys_for(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, str]:
         """Do as `keys_for()`, from async code: a key may read an attribute that needs the database."""

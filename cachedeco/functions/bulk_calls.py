@@ -1,29 +1,28 @@
 """`CallMany`: one call of a cached function over many ids as an object; and the path of a hit over many ids."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from inspect import Parameter, Signature
 from itertools import islice
 from time import time
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.calls import BaseCall, Served, SyncCall, Work, bypasses, may_ask_on_loop, refuse_refresh
+from cachedeco.functions.bulk_arguments import IN_MEMORY, AdmittedCall, BulkArguments
+from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_key
+from cachedeco.functions.calls import BaseCall, Served, SyncCall, Work, may_ask_on_loop, refuse_refresh
+from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
-from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.keys.expressions import ONE_ID
 from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve_each, store_given
 from cachedeco.loading.effects import Err, Flow, Ok, arun, run
 from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
-from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue, stale_flow
 from cachedeco.loading.sampling import auditor, inspect_hit
 from cachedeco.loading.single_flight import load_flow
@@ -32,72 +31,12 @@ from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.templates import alters_data
-from cachedeco.storage import many_caches
 from cachedeco.storage.serializers import ABSENT, Raised
 from cachedeco.tracking import collector
 
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value
 U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
-
-
-# Collections of ids that ask no database when they are read, as a QuerySet or a generator may.
-IN_MEMORY: Final[tuple[type, ...]] = (list, tuple, set, frozenset, dict, range, type({}.keys()), type({}.values()))
-
-
-class BulkArguments(NamedTuple):
-    """The arguments of a call over many ids, and the position of the ids in them."""
-
-    args: Args
-    kwargs: Kwargs
-    position: int | str  #: index in the arguments, or name in the keyword arguments
-    ids: list[Any]  #: in the order of the call, each once
-
-    def for_each(self, ids: Iterable[object]) -> Iterator[tuple[Args, Kwargs]]:
-        """Return the arguments for the key of each id, which is called `each` there."""
-        if isinstance(self.position, str):
-            kwargs = {name: value for name, value in self.kwargs.items() if name != self.position}
-            return ((self.args, {**kwargs, ONE_ID: one_id}) for one_id in ids)
-        before, after = self.args[: self.position], self.args[self.position + 1 :]
-        return (((*before, one_id, *after), self.kwargs) for one_id in ids)
-
-    def with_ids(self, ids: object) -> tuple[Args, Kwargs]:
-        """Return the arguments with other ids in the place of the ids."""
-        if isinstance(self.position, str):
-            return self.args, {**self.kwargs, self.position: ids}
-        return (*self.args[: self.position], ids, *self.args[self.position + 1 :]), self.kwargs
-
-
-class AdmittedCall(NamedTuple):
-    """A call that does not bypass the cache: its policy, and for each id the keys of its entry and tokens."""
-
-    policy: CachePolicy
-    keys: dict[Any, list[str]]  #: by id
-    bypassed: AbstractSet[Any]  #: ids that this transaction has invalidated, which it must not read until the commit
-
-    @property
-    def read_keys(self) -> dict[Any, list[str]]:
-        """The keys of the ids that are not bypassed."""
-        if not self.bypassed:
-            return self.keys
-        return {one_id: keys for one_id, keys in self.keys.items() if one_id not in self.bypassed}
-
-    @property
-    def wanted(self) -> list[Wanted]:
-        """The calls to look up: one for each id that is not bypassed."""
-        return [(self.policy, keys) for keys in self.read_keys.values()]
-
-    def tokens(self) -> dict[Any, Found]:
-        """Return the tokens of each id as they are now: to compute or store all ids anew."""
-        tokens = dict.fromkeys(key for keys in self.keys.values() for key in keys[1:])
-        raw = many_caches.get_many_across_caches(self.policy.store, list(tokens))
-        return {one_id: Found(keys, raw) for one_id, keys in self.keys.items()}
-
-    def invalidate(self, entry_keys: Sequence[str]) -> None:
-        """Invalidate the ids whose entries have these keys."""
-        own_tokens = {keys[0]: keys[1] for keys in self.keys.values()}
-        store, lifetime = self.policy.store, self.policy.lifetime
-        invalidate(self.policy.using, *[Invalidation(store, own_tokens[key], lifetime) for key in entry_keys])
 
 
 class BulkSpec(NamedTuple):
@@ -149,19 +88,26 @@ class BulkSpec(NamedTuple):
 
         return compute
 
-    def admit(self, call: BulkArguments) -> AdmittedCall | None:
-        """Return the policy and the keys of a call; None if it bypasses the cache, or has no ids."""
-        if not call.ids or modes.current_mode() != "on":
+    def admit(self, call: BulkArguments) -> AdmittedCall:
+        """
+        Return the policy and the keys of a call.
+
+        Raises:
+            BypassError: The call bypasses the cache, or has no ids.
+        """
+        mode = modes.current_mode()
+        if not call.ids or mode != "on":
             if not self.spec.is_auditable:
                 collector.mark_unauditable()
-            return None
+            raise BypassError(BY_MODE[mode] if call.ids else "")
         try:
             policy, all_keys = self.spec.resolve_calls(call.for_each(call.ids))
         except Exception as error:
             pass_interrupt(error)
-            if not bypasses(self.spec, error, *next(call.for_each(call.ids))):
+            bypass = bypass_without_key(self.spec, error, *next(call.for_each(call.ids)))
+            if bypass is None:
                 raise
-            return None
+            raise bypass from None
         keys_by_id = dict(zip(call.ids, all_keys, strict=True))
         bypassed: set[Any] = set()
         if commits.has_pending():
@@ -172,9 +118,10 @@ class BulkSpec(NamedTuple):
         self, function: CachedFunction[..., Any], call: BulkArguments
     ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
         """Return the stored values, or the flow that computes the others. This is all that a hit does."""
-        admitted = self.admit(call)
-        if admitted is None:
-            return None, self.bypass(call)
+        try:
+            admitted = self.admit(call)
+        except BypassError as bypass:
+            return None, self.bypass(call, bypass.reason)
         return self.serve_found(function, call, admitted, recall_or_look_up(admitted.wanted))
 
     async def serve_on_loop(
@@ -211,9 +158,9 @@ class BulkSpec(NamedTuple):
         values, work = self.serve_found(function, call, admitted, look_up())
         return Ok(cast("dict[Any, Any]", values)) if work is None else (yield from work[0])
 
-    def bypass(self, call: BulkArguments) -> Work:
+    def bypass(self, call: BulkArguments, reason: str) -> Work:
         """Return the flow of a call that bypasses the cache, or has no ids."""
-        return present_values(bypass_flow(self.spec.name, call.ids), call.ids), self.computation(call)
+        return present_values(bypass_flow(self.spec.name, reason, call.ids), call.ids), self.computation(call)
 
     def serve_found(
         self,
@@ -297,10 +244,12 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         super().__init__(function, args, kwargs)
         self._bulk: BulkSpec = cast("Any", function)._bulk  # noqa: SLF001 -- a call is a part of its function
 
-    def _ask(self, wanted: list[Wanted]) -> AdmittedCall | None:
-        admitted = self._bulk.admit(self._bulk_arguments)
-        if admitted is not None:
-            wanted += admitted.wanted
+    def _ask(self, wanted: list[Wanted]) -> AdmittedCall | str:
+        try:
+            admitted = self._bulk.admit(self._bulk_arguments)
+        except BypassError as bypass:
+            return bypass.reason
+        wanted += admitted.wanted
         return admitted
 
     def _ask_on_loop(self, wanted: list[Wanted]) -> AdmittedCall | None:
@@ -315,8 +264,8 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         found = list(islice(results, len(asked.read_keys)))
         return self._bulk.serve_found(self._function, self._bulk_arguments, asked, found)
 
-    def _bypass(self) -> Work:
-        return self._bulk.bypass(self._bulk_arguments)
+    def _bypass(self, reason: str) -> Work:
+        return self._bulk.bypass(self._bulk_arguments, reason)
 
     def peek(self) -> dict[K, V]:
         """
@@ -325,9 +274,10 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         Ids that a call would compute are left out, and ids that are stored as absent.
         """
         call = self._bulk_arguments
-        admitted = self._bulk.admit(call)
         values: Values = dict.fromkeys(call.ids, ABSENT)
-        if admitted is None:
+        try:
+            admitted = self._bulk.admit(call)
+        except BypassError:
             collector.mark_unauditable()  # an audited computation must not see stored values
             collector.mark_uncacheable()
             return {}
@@ -358,13 +308,18 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         outcome = materialize(self._spec.name, values, call.ids, takes_ids=True)
         if isinstance(outcome, Err):
             raise outcome.error
-        admitted = self._bulk.admit(call)
-        if admitted is None:
+        try:
+            admitted = self._bulk.admit(call)
+        except BypassError:
             self.invalidate()
             return
         calls = {one_id: found for one_id, found in admitted.tokens().items() if one_id not in admitted.bypassed}
         store_given(admitted.policy, calls, outcome.value, admitted.invalidate)
         admitted.invalidate([admitted.keys[one_id][0] for one_id in admitted.bypassed])
+
+    def explain(self) -> dict[K, Explanation]:
+        """Say what a call would do now for each id, and why. Otherwise as `Call.explain()`."""
+        return self._explained()
 
     def keys(self) -> dict[K, str]:
         """Return the whole keys of the entries, by id, as the server gets them."""
@@ -379,6 +334,10 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     async def aset(self, values: Mapping[K, V]) -> None:
         """Do as `set()`, from async code."""
         await sync_to_async(self.set)(values)
+
+    async def aexplain(self) -> dict[K, Explanation]:
+        """Do as `explain()`, from async code."""
+        return await sync_to_async(self.explain)()
 
     async def akeys(self) -> dict[K, str]:
         """Do as `keys()`, from async code: a key may read an attribute that needs the database."""
@@ -402,6 +361,11 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         call = self._bulk_arguments
         return [keys[0] for keys in self._spec.resolve_calls(call.for_each(call.ids))[1]]
 
+    def _explained(self) -> dict[Any, Explanation]:
+        call = self._bulk_arguments
+        calls: dict[Any, Arguments] = dict(zip(call.ids, call.for_each(call.ids), strict=True))
+        return explain_calls(self._spec, calls, {each: call_text(self._spec, *call.with_ids([each])) for each in calls})
+
     def _calls(self) -> Iterable[tuple[Args, Kwargs]]:
         return self._bulk_arguments.for_each(self._bulk_arguments.ids)
 
@@ -411,9 +375,10 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     def _refresh_work(self) -> Work:
         """Return the flow that computes and stores; it invalidates ids that it can't store: their entries are old."""
         call = self._bulk_arguments
-        admitted = self._bulk.admit(call)
-        if admitted is None:
-            flow = bypass_flow(self._spec.name, call.ids, self._invalidate_if_possible)
+        try:
+            admitted = self._bulk.admit(call)
+        except BypassError as bypass:
+            flow = bypass_flow(self._spec.name, bypass.reason, call.ids, self._invalidate_if_possible)
             return present_values(flow, call.ids), self._bulk.computation(call)
         load = Load(
             admitted.policy,

@@ -1,33 +1,30 @@
 """`Call`: one call of a cached function as an object, with the verbs of a call."""
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from enum import Enum
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
-from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
+from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_key
+from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import look_at_calls, remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.invalidation.identities import PartTypeError
-from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Err, Flow, arun, run
 from cachedeco.loading.lookup import Found, Wanted, record_found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.loading.refreshing import enqueue
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import hooks, modes
-from cachedeco.runtime.events import NO_KEY, Event
-from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
@@ -40,11 +37,6 @@ R_co = TypeVar("R_co", covariant=True)  # what the call returns, or what it retu
 
 Work = tuple[Flow[Any], Callable[..., Any]]  # the arguments of run() and arun(): flow, computation
 Served = tuple[Any, None] | tuple[None, Work]  # the result of a call, or the work that leads to it
-
-# What KeyPlan.explain() says in words without arguments.
-EXPLAINED: Final = (KeyTypeError, PartTypeError, UnsavedRowError)
-
-NO_WHOLE_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
 
 
 class Missing(Enum):
@@ -66,50 +58,29 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
-def bypasses(spec: FunctionSpec, error: Exception, args: Args, kwargs: Kwargs) -> bool:
+def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]]:
     """
-    Tell whether a call bypasses the cache, since its key can't be made, and emit the event; else it raises the error.
+    Return the policy and the keys of a call.
 
-    Args:
-        spec: That of the function.
-
-        error: What the key raised.
-
-        args: The positional arguments. If the function does not accept these arguments, the call raises in any case.
-
-        kwargs: The keyword arguments.
+    Raises:
+        BypassError: The call bypasses the cache.
     """
-    if isinstance(error, KeyFunctionError):
-        emit(Event("error", spec.name, error.key, error.alias, reason=NO_WHOLE_KEY, error=error.__cause__))
-        return True
-    if isinstance(error, ImproperlyConfigured):
-        return False
-    resolved = spec.resolve()
-    if resolved.settings.KEY_ERRORS == "raise" or not spec.accepts(args, kwargs):
-        return False
-    # The text of KeyPlan.explain() has no argument in it, and another one may have: a log must not show it.
-    is_ours = error.__suppress_context__ and isinstance(error.__context__, EXPLAINED)
-    why = str(error) if is_ours else f"{type(error).__name__}."
-    resolved.policy.emit("error", "", reason=f"{NO_KEY}: {why}", error=error)
-    return True
-
-
-def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
-    """Return the policy and the keys of a call; None if the call bypasses the cache."""
-    if modes.current_mode() != "on":
+    mode = modes.current_mode()
+    if mode != "on":
         if not spec.is_auditable:
             mark_unauditable()
-        return None
+        raise BypassError(BY_MODE[mode])
     try:
         policy, keys = spec.resolve_call(args, kwargs)
     except Exception as error:
         pass_interrupt(error)
-        if not bypasses(spec, error, args, kwargs):
+        bypass = bypass_without_key(spec, error, args, kwargs)
+        if bypass is None:
             raise
-        return None
+        raise bypass from None
     # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
     if commits.waiting and commits.has_pending() and commits.invalidated_in_transaction(keys):
-        return None
+        raise BypassError(bypass_in_transaction(keys))
     return policy, keys
 
 
@@ -190,7 +161,7 @@ class BaseCall(Generic[U, R_co]):
     if TYPE_CHECKING:  # what calls of one id and of many have, for `gather()`
 
         def _ask(self, wanted: list[Wanted]) -> object:
-            """Add to what is wanted of one look-up; return None if the call bypasses the cache."""
+            """Add to what is wanted of one look-up; if the call bypasses the cache, return why, as text."""
 
         def _ask_on_loop(self, wanted: list[Wanted]) -> object:
             """Do as `_ask()` on an event loop; return None if the thread of Django's connections is to ask."""
@@ -199,7 +170,7 @@ class BaseCall(Generic[U, R_co]):
             """Serve what the look-up gives next; *asked* is what `_ask()` has returned."""
             ...
 
-        def _bypass(self) -> Work:
+        def _bypass(self, reason: str) -> Work:
             """Return the work of a call that bypasses the cache."""
             ...
 
@@ -229,7 +200,7 @@ class BaseCall(Generic[U, R_co]):
                 tokens.append(self._spec.own_token(args, kwargs))
             except Exception as error:
                 pass_interrupt(error)
-                if not isinstance(error, KeyFunctionError) and not bypasses(self._spec, error, args, kwargs):
+                if not isinstance(error, KeyFunctionError) and not bypass_without_key(self._spec, error, args, kwargs):
                     raise
         invalidate(self._spec.options["using"], *tokens)
 
@@ -245,6 +216,11 @@ class BaseCall(Generic[U, R_co]):
     def _calls(self) -> Iterable[tuple[Args, Kwargs]]:
         """Return the arguments of each entry's key."""
         return [(self._arguments(), self._kwargs)]
+
+    def _explained(self) -> dict[Any, Explanation]:
+        """Return the explanations of each entry's call, by number."""
+        calls: dict[Hashable, Arguments] = dict(enumerate(self._calls()))
+        return explain_calls(self._spec, calls, {n: call_text(self._spec, *each) for n, each in calls.items()})
 
     def _own_tokens(self) -> list[Invalidation]:
         """Return the invalidations of the call's own tokens."""
@@ -277,11 +253,13 @@ class BaseCall(Generic[U, R_co]):
 class SingleCall(BaseCall[U, V], Generic[V, U]):
     """The verbs that sync and async calls share."""
 
-    def _ask(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | None:
+    def _ask(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | str:
         # As a call of the function does: a verb checks more, for which a hit has no time.
-        admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
-        if admitted is not None:
-            wanted.append(admitted)
+        try:
+            admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
+        except BypassError as bypass:
+            return bypass.reason
+        wanted.append(admitted)
         return admitted
 
     def _ask_on_loop(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | None:
@@ -296,8 +274,8 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         flow: Any = served[1]
         return served if flow is None else (None, (flow, self._computation()))
 
-    def _bypass(self) -> Work:
-        return only_value(bypass_flow(self._spec.name)), self._computation()
+    def _bypass(self, reason: str) -> Work:
+        return only_value(bypass_flow(self._spec.name, reason)), self._computation()
 
     def peek(self) -> V | Missing:
         """
@@ -306,12 +284,12 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         Returns `MISSING` if a call would compute: past the timeout, invalidated, bypassed. Also if it would raise
         an exception that *cache_exceptions* has stored: no value is.
         """
-        admitted = self._admit()
-        if admitted is None:
+        try:
+            policy, keys = self._admit()
+        except BypassError:
             mark_unauditable()  # an audited computation must not see stored values
             mark_uncacheable()
             return MISSING
-        policy, keys = admitted
         [found] = look_closely(policy, [keys])
         if found.entry is None or found.entry.expires <= time():
             mark_uncacheable(NOTHING_FOUND.format(policy.function))
@@ -331,17 +309,27 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         Raises:
             TypeError: The value can't be cached, such as an iterator.
         """
-        admitted = self._admit()
-        if admitted is None:
+        try:
+            policy, keys = self._admit()
+        except BypassError:
             self.invalidate()
             return
-        policy, keys = admitted
         remember_kinds(self._spec, self._calls)
         outcome = materialize(policy.function, value, [None], takes_ids=False)
         if isinstance(outcome, Err):
             raise outcome.error
         found = Found(keys, policy.store.get_many(keys[1:]))
         store_given(policy, {None: found}, outcome.value, _invalidation_of(policy, keys))
+
+    def explain(self) -> Explanation:
+        """
+        Say what a call would do now, and why: its key, its entry, and what it depends on.
+
+        Nothing is computed, changed, counted or told, and a cache that is out of reach is part of the answer. What a
+        call that is refused would raise, this raises.
+        """
+        [explanation] = self._explained().values()
+        return explanation
 
     def key(self) -> str:
         """Return the whole key of the entry, as the server gets it."""
@@ -350,6 +338,10 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
     async def apeek(self) -> V | Missing:
         """Do as `peek()`, from async code."""
         return await sync_to_async(self.peek)()
+
+    async def aexplain(self) -> Explanation:
+        """Do as `explain()`, from async code."""
+        return await sync_to_async(self.explain)()
 
     @alters_data
     async def aset(self, value: V) -> None:
@@ -360,15 +352,16 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         """Do as `key()`, from async code: a key may read an attribute that needs the database."""
         return await sync_to_async(self.key)()
 
-    def _admit(self) -> tuple[CachePolicy, list[str]] | None:
+    def _admit(self) -> tuple[CachePolicy, list[str]]:
         return admit(self._spec, self._arguments(), self._kwargs)
 
     def _refresh_flow(self) -> Flow[V]:
         """Return the flow that computes and stores; if it can't store, it invalidates the call: its entry is old."""
-        admitted = self._admit()
-        if admitted is None:
-            return only_value(bypass_flow(self._spec.name, on_failure=self._invalidate_if_possible))
-        policy, keys = admitted
+        try:
+            policy, keys = self._admit()
+        except BypassError as bypass:
+            flow = bypass_flow(self._spec.name, bypass.reason, on_failure=self._invalidate_if_possible)
+            return only_value(flow)
         remember_kinds(self._spec, self._calls)
         arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
         load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))}, arguments=arguments)

@@ -168,10 +168,10 @@ def _serve(calls: Calls, asked: Sequence[object], found: Iterable[Found]) -> _Ga
     for call, admitted in zip(calls, asked, strict=True):
         value = work = None
         try:
-            if admitted is not None:
-                value, work = call._serve_found(admitted, results)  # noqa: SLF001 -- as above
+            if isinstance(admitted, str):
+                work = call._bypass(admitted)  # noqa: SLF001 -- as above
             else:
-                work = call._bypass()  # noqa: SLF001 -- as above
+                value, work = call._serve_found(admitted, results)  # noqa: SLF001 -- as above
         except Exception as error:  # noqa: BLE001 -- one that is stored
             pass_interrupt(error)
             gathered.errors[len(values)] = error

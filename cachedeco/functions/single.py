@@ -19,6 +19,7 @@ from typing import (
 from asgiref.sync import sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
+from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import (
     AsyncCall,
     Call,
@@ -29,6 +30,7 @@ from cachedeco.functions.calls import (
     admit_on_loop,
     refuse_refresh,
 )
+from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, Ok, arun, run
@@ -54,11 +56,11 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
 
     def _serve(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
         """Return the stored value, or the flow that computes one. This is all that a hit does."""
-        admitted = admit(self._spec, self._bound_args + args, kwargs)
-        if admitted is None:
+        try:
+            policy, keys = admit(self._spec, self._bound_args + args, kwargs)
+        except BypassError as bypass:
             self._check_order(args)
-            return None, only_value(bypass_flow(self._spec.name))
-        policy, keys = admitted
+            return None, only_value(bypass_flow(self._spec.name, bypass.reason))
         found = look_up_one(policy, keys)
         entry = found.entry
         # Without the values that were read it is a plain hit: fresh, and nothing is around it.
@@ -138,6 +140,15 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         """
         return self._verb(args, kwargs).peek()
 
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """
+        Say what a call would do now, and why: its key, its entry, and what it depends on.
+
+        Nothing is computed, changed, counted or told, and a cache that is out of reach is part of the answer. What a
+        call that is refused would raise, this raises.
+        """
+        return self._verb(args, kwargs).explain()
+
     def key_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the whole key of this call's entry, as the server gets it."""
         return self._verb(args, kwargs).key()
@@ -150,6 +161,10 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
     async def apeek(self, /, *args: P.args, **kwargs: P.kwargs) -> V | Missing:
         """Do as `peek()`, from async code."""
         return await self._verb(args, kwargs).apeek()
+
+    async def aexplain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Do as `explain()`, from async code."""
+        return await self._verb(args, kwargs).aexplain()
 
     async def akey_for(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Do as `key_for()`, from async code: a key may read an attribute that needs the database."""

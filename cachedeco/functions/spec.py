@@ -41,6 +41,7 @@ from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import UNSET, Unset, seconds_of, span_of
+from cachedeco.storage import sharing
 from cachedeco.storage.entries import EntryCodec
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.refusals import VIEWS
@@ -269,6 +270,7 @@ class FunctionSpec:
         resolved = self._resolved
         if resolved is None or resolved.settings is not settings:
             resolved = self._resolved = self._resolve_for(settings)
+            sharing.begin(settings)
         return resolved
 
     def _resolve_for(self, settings: conf.Settings) -> ResolvedSpec:

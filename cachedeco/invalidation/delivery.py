@@ -7,7 +7,6 @@ the cache again.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from os import urandom
 from typing import Final, NamedTuple
 
 from django.db import connections
@@ -17,7 +16,7 @@ from cachedeco.invalidation import commits, epochs, retry_queue, transactions
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import PendingInvalidation
-from cachedeco.storage.entries import TOKEN_BYTES
+from cachedeco.storage.entries import new_token
 from cachedeco.storage.store import Store
 
 # Attempts to deliver an invalidation: a client whose idle connection was dead opens a new one for the second.
@@ -124,7 +123,7 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
         for _attempt in range(ATTEMPTS):
             # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend
             # on it.
-            written = store.set_tokens([(key, urandom(TOKEN_BYTES), lifetime) for key in failed_keys])
+            written = store.set_tokens([(key, new_token(), lifetime) for key in failed_keys])
             failed_keys = [key for key, is_written in zip(failed_keys, written, strict=True) if not is_written]
             if not failed_keys or store.is_breaker_open():
                 break

@@ -21,6 +21,7 @@ from cachedeco.invalidation.rows import ModelReference, check_canonical, field_o
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.subjects import ROWS, TABLE
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.refusals import path_of
@@ -29,8 +30,6 @@ from cachedeco.storage.store import Store
 # An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
 # rows of a model has two: that of these rows, and its parent, replaced if it is unknown which rows have changed. So a
 # saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
-TABLE: Final = "table"
-ROWS: Final = "rows"
 # By name: it can't be imported before the apps are ready.
 ANONYMOUS: Final = "django.contrib.auth.models.AnonymousUser"
 TABLES: Final = (quote(f"{TABLE}."), quote(f"{ROWS}."))  # beginnings of paths

@@ -8,14 +8,13 @@ its effect, since one more new token does no harm.
 
 import atexit
 from collections.abc import Collection, Iterator, Mapping
-from os import urandom
 from typing import Final
 
 from cachedeco.invalidation import transactions
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.breaker import Breaker, PendingInvalidation, breakers, enqueue_pending, is_outage
-from cachedeco.storage.entries import TOKEN_BYTES
+from cachedeco.storage.entries import new_token
 from cachedeco.storage.store import Store
 
 # Keys in one command: a server that takes long for a hundred thousand must not look like one that hangs.
@@ -66,7 +65,7 @@ def _batches(queue: dict[str, PendingInvalidation]) -> Iterator[tuple[dict[str, 
 def _deliver(store: Store, batch: Mapping[str, PendingInvalidation], lifetime: float | None) -> Collection[str] | None:
     """Return the keys that the cache has refused; None if it does not answer."""
     try:
-        written = store.write_unguarded([(key, urandom(TOKEN_BYTES), lifetime) for key in batch])
+        written = store.write_unguarded([(key, new_token(), lifetime) for key in batch])
         error = written.error  # of one server of several: the others get their tokens once more
     except Exception as raised:  # noqa: BLE001 -- any failure of the cache is an event
         store.pass_on(raised)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
-from os import urandom
 from typing import Final, NamedTuple
 
-from cachedeco.storage.entries import TOKEN_BYTES
+from cachedeco.storage.entries import new_token
 from cachedeco.storage.store import Item, Store
 
 # Seconds that the token of a namespace lives. A namespace with the value of an argument in it, `club:{pk}`, is one for
@@ -47,7 +46,7 @@ def mint(
         claim: Takes the new tokens by key, and returns an item to add together with them. It counts only if all of
             the new tokens stand: otherwise its name is made of tokens that no other caller knows.
     """
-    fresh = {key: urandom(TOKEN_BYTES) for key in absent}
+    fresh = {key: new_token() for key in absent}
     replaced = [key for key in absent if key in raw or key in replaceable]
     if replaced and not all(store.set_each([(key, fresh[key], absent[key]) for key in replaced])):
         return Minted({})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
-from cachedeco.runtime.statistics import statistics
+from cachedeco.runtime.statistics import stats_of
 
 # Entries of a function that were found dead, and hits among these that are too few, before that is told.
 ENOUGH: Final = 100
@@ -47,7 +47,7 @@ class Advice:
             if self._dead < ENOUGH:
                 return
             self._dead = 0
-        hits = statistics(function).hits
+        hits = stats_of(function).hits
         is_unread, self._hits = hits - self._hits < TOO_FEW, hits
         if is_unread:
             self.give(UNREAD)

@@ -11,6 +11,7 @@ from cachedeco.loading.effects import CALL_USER, CallUser, EffectFlow, Err, Flow
 from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.tables import begin_reading, end_reading, reads_of, with_tables
 from cachedeco.loading.writing import (
@@ -25,7 +26,7 @@ from cachedeco.loading.writing import (
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.runtime.interrupts import is_interrupt
-from cachedeco.storage.entries import MOST_TOKENS, Stamp
+from cachedeco.storage.entries import MOST_TOKENS, Stamp, serialized_value
 from cachedeco.storage.refusals import RefusedValueError
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -134,7 +135,10 @@ def compute(
         if ready.problem and not problem:
             problem = _problem_inside(policy, ready.problem)
         stamp, nested_tokens = with_tables(policy, found, stamp, dependencies.tokens)
-        entries.append(PendingEntry(found.key, stamp, nested_tokens, seconds_each, ready, lifetime, statements_each))
+        unchanged = _is_unchanged(policy, found, ready)
+        entries.append(
+            PendingEntry(found.key, stamp, nested_tokens, seconds_each, ready, lifetime, statements_each, unchanged)
+        )
         results[found.key] = FlightResult(
             stamps[each],
             dependencies.tokens,
@@ -178,6 +182,12 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
         if isinstance(ready.error, RefusedValueError):
             return Err(ready.error.explain(load.policy.function, value))
     return outcome
+
+
+def _is_unchanged(policy: CachePolicy, found: Found, ready: Prepared) -> bool:
+    """Tell whether a new value is that of the dead or expired entry which it replaces."""
+    data: Any = (found.raw or {}).get(found.key)
+    return data is not None and ready.serialized == serialized_value(policy.codec, found.key, data)
 
 
 def _prepare_each(
@@ -304,13 +314,15 @@ def may_replace_errors(policy: CachePolicy, calls: Collection[Found]) -> bool:
 
 
 def bypass_flow(
-    function: str, ids: Sequence[Any] | None = None, on_failure: Callable[[], None] | None = None
+    function: str, reason: str, ids: Sequence[Any] | None = None, on_failure: Callable[[], None] | None = None
 ) -> Flow[Values]:
     """
     Compute and store nothing; then call *on_failure*, if there is one.
 
     Args:
         function: Its name, for events.
+
+        reason: Why, for events.
 
         ids: Those of the call; None if the function takes none.
 
@@ -320,7 +332,7 @@ def bypass_flow(
     if not ids:
         return Ok({})
     for _ in ids:
-        emit(Event("bypassed", function))
+        emit(Event("bypassed", function, reason=reason))
     collector.mark_uncacheable()
     began = perf_counter()
     outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
@@ -338,7 +350,8 @@ def bypass_flow(
 def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
     """Compute and store, even if another caller computes; *on_failure* is called with what is not stored."""
     for each in load.unstamped:
-        load.policy.emit("bypassed", load.misses[each].key)
+        found = load.misses[each]
+        load.policy.emit("bypassed", found.key, reason=bypass_in_transaction(found.keys))
     stamps, _ = yield partial(build_stamps, load.policy, load.misses, load.unstamped)
     return (yield from compute(load, stamps, on_failure=on_failure))[0]
 

@@ -134,6 +134,15 @@ def lease_of(load: Load, stamps: Stamps, *, is_takeover: bool = False) -> Lease:
     return Lease(store, lease_key(replaced[0][0], digest), urandom(8), lifetime, is_takeover)
 
 
+def is_held(load: Load) -> bool:
+    """Tell whether a caller, perhaps of another process, holds the lease for a load, as it was read."""
+    stamps: Stamps = {each: found.tokens or None for each, found in load.misses.items()}
+    if None in stamps.values():  # the tokens are yet to be made, so no other caller knows them
+        return False
+    key = lease_of(load, stamps).key
+    return (load.policy.store.get_many([key]) or {}).get(key, STORED) not in {STORED, FAILED}
+
+
 # --- wait for the holder ---
 
 

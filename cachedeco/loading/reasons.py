@@ -1,54 +1,81 @@
-"""Miss reasons: why an entry was not served, in words."""
+"""Miss reasons: why an entry was not served, in words, and what its tokens stand for."""
 
-import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
 
-from cachedeco.invalidation.namespaces import ROWS, TABLE
-from cachedeco.loading.lookup import Found
+from cachedeco.invalidation import commits
+from cachedeco.loading.lookup import CallKeys, Found
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.conf import settings
-from cachedeco.storage.entries import examine_entry
+from cachedeco.runtime.subjects import SubjectKind, subject_of
+from cachedeco.storage.entries import age_of, examine_entry, is_token, read_nested_names
 
 LONGEST_NAME: Final = 200  # characters
 UNREADABLE: Final = "unreadable"
+OPEN_BREAKER: Final = "cache not read: the circuit breaker is open"
+
+TokenKind = SubjectKind | Literal["nested call", "nested function"]
 
 
-def miss_reason(policy: CachePolicy, found: Found) -> str:
-    """Return why a call is a miss: a `MissReason`, and ": " and the name of the token where one is to blame."""
-    token = ""
+class Why(NamedTuple):
+    """Why a call is a miss."""
+
+    reason: str  #: a `MissReason`, and ": " and a detail where one token is to blame
+    seconds: float = 0.0  #: how long ago that token was made, if it was invalidated
+
+
+def miss_reason(policy: CachePolicy, found: Found) -> Why:
+    """
+    Return why a call is a miss.
+
+    A token is named by what it stands for: "this call", "the function", "namespace club:7", "table clubs_club", "rows
+    of clubs_class with club_id 7", "the nested call shop.price(club=7)", "the nested function shop.price()".
+    """
+    token: str | None = ""
     reason: str
     if found.raw is None:
-        reason = "cache not read"
-    elif found.entry is not None:
+        return Why(OPEN_BREAKER if policy.store.is_breaker_open() else "cache not read")
+    if found.entry is not None:
         reason = "expired"
     elif found.key != found.keys[0]:  # of an entry beside a living one
         reason = "other models"
     else:
         reason, token = examine_entry(policy.codec, found.keys, found.raw)
-    return f"{reason}: {token_name(found, token)}" if token else reason
+        if reason == UNREADABLE and commits.has_pending():
+            names = read_nested_names(policy.codec, found.keys, found.raw) or ()
+            token = first_invalidated([*found.keys[1:], *[name.rpartition(" ")[2] for name in names]])
+            if token is not None:  # at the commit; the cache has the old token
+                return Why(f"invalidated: {token_name(found.keys, token)[1]}")
+    if not token:
+        return Why(reason)
+    now: object = found.raw.get(token)
+    seconds = age_of(now) if reason == "invalidated" and isinstance(now, bytes) and is_token(now) else 0.0
+    return Why(f"{reason}: {token_name(found.keys, token)[1]}", seconds)
 
 
-def token_name(found: Found, token: str) -> str:
+def first_invalidated(keys: Iterable[str]) -> str | None:
+    """Return the first of some keys that a transaction which is open in this thread has invalidated."""
+    return next((key for key in keys if commits.invalidated_in_transaction([key])), None)
+
+
+def bypass_in_transaction(keys: CallKeys) -> str:
+    """Return why a call bypasses the cache of which an open transaction has invalidated a token."""
+    return f"invalidated in this transaction: {token_name(keys, first_invalidated(keys) or '')[1]}"
+
+
+def token_name(keys: CallKeys, token: str) -> tuple[TokenKind, str]:
     """
-    Return what a token stands for, by its key.
+    Return the kind of a token, and what it stands for.
 
-    "this call", "the function", "namespace club:7", "table clubs_club", "rows of clubs_class with club_id 7", "the
-    nested call shop.price(club=7)", "the nested function shop.price()".
+    Args:
+        keys: Those of the call.
+
+        token: The key of the token; of a nested call perhaps with an alias before it.
     """
-    if token in found.keys[1:3]:
-        return "this call" if token == found.keys[1] else "the function"
-    # Behind what Django and KEY_PREFIX put before it; a KEY_FUNCTION may have left nothing of it.
-    matched = re.search(rf"{re.escape(settings().KEY_PREFIX)}:([tfn]):(.*)", token)
-    kind, name = matched.groups() if matched else ("", token)
-    if kind == "n":
-        beginning, _, path = name.partition(".")
-        if beginning == TABLE:
-            name = f"table {path}"
-        elif beginning == ROWS:
-            table, _, rows = path.partition(":")
-            name = f"rows of {table}" + (f" with {rows.replace('.', ' ', 1)}" if rows else "")
-        else:
-            name = f"namespace {name}"
-    elif kind:
-        name = f"the nested {'call' if kind == 't' else 'function'} {name}"
-    return name[:LONGEST_NAME]
+    if token in keys[1:3]:
+        return ("call", "this call") if token == keys[1] else ("function", "the function")
+    kind, _, text = subject_of(token)
+    if kind == "call":
+        return "nested call", f"the nested {text.removeprefix('the ')}"[:LONGEST_NAME]
+    if kind == "function":
+        return "nested function", f"the nested {text.removeprefix('the ')}"[:LONGEST_NAME]
+    return kind, text[:LONGEST_NAME]

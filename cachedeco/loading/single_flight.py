@@ -50,7 +50,7 @@ from cachedeco.loading.lookup import Found, look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
-from cachedeco.loading.reasons import UNREADABLE, miss_reason
+from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -137,6 +137,12 @@ def _flight_that_creates_tokens(name: FlightName) -> Flight | None:
     return None if flight is None or flight.is_renamed else flight
 
 
+def is_computed(policy: CachePolicy, found: Found) -> bool:
+    """Tell whether a caller of this process computes the entry at this moment, so that a call would follow it."""
+    names: list[FlightName] = [(policy.store.alias, found.key, each) for each in {(), found.tokens, None}]
+    return any(name in _flights for name in names)
+
+
 # --- flows ---
 
 
@@ -149,11 +155,11 @@ def load_flow(load: Load) -> Flow[Values]:
         load, values = yield partial(_look_again, load)
     for each, found in load.misses.items():
         if each in load.unstamped:
-            policy.emit("bypassed", found.key)
+            policy.emit("bypassed", found.key, reason=bypass_in_transaction(found.keys))
         else:
-            reason = miss_reason(policy, found)
+            reason, seconds = miss_reason(policy, found)
             policy.advice.is_unreadable |= reason == UNREADABLE
-            policy.emit("miss", found.key, reason=reason)
+            policy.emit("miss", found.key, seconds=seconds, reason=reason)
     dead = sum(found.entry is None and found.key in (found.raw or ()) for found in load.misses.values())
     if dead:
         policy.advice.count_dead(policy.function, dead)

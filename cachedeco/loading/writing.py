@@ -1,6 +1,6 @@
 """Write entries: decide whether computed values are stored, encode them, and send them to the cache at commit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from math import inf
 from random import random
@@ -11,6 +11,8 @@ from cachedeco.invalidation import commits
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.runtime.events import UNCHANGED, Event
+from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.refusals import has_csrf_token
@@ -80,6 +82,7 @@ class PendingEntry(NamedTuple):
     prepared: Prepared
     lifetime: Lifetime
     statements: int = 0  #: what it ran on databases
+    is_unchanged: bool = False  #: whether its value is that of the entry that it replaces
 
 
 class WriteBatch(NamedTuple):
@@ -89,6 +92,7 @@ class WriteBatch(NamedTuple):
     data: Mapping[str, bytes]  #: by key
     timeout: float  #: in the cache, which is longer than that of each entry
     on_failure: OnFailure
+    unchanged: Collection[str]  #: the keys of those whose value is that of the entries that they replace
     marks: tuple[Item, ...]  #: to be written after the entries, in the same trip; deleted if that is refused
 
 
@@ -201,7 +205,8 @@ def store_entries(
         timeouts.append(timeout)
         nested_names.remember(policy.function, pending.key, pending.nested_tokens)
     if data:
-        batch = WriteBatch(policy, data, max(timeouts), on_failure, tuple(marks))
+        unchanged = [each.key for each in entries if each.is_unchanged]
+        batch = WriteBatch(policy, data, max(timeouts), on_failure, unchanged, tuple(marks))
         if not commits.at_last_commit(write_entries, batch, data):
             for key in data:
                 policy.emit("unstored", key, reason=UNSEEN_COMMIT)
@@ -244,13 +249,15 @@ def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) 
 def write_entries(batches: Sequence[WriteBatch]) -> None:
     """Send entries to the cache, those of a batch together."""
     with ExitStack() as failures:  # runs each callback, even if one raises
-        for policy, data, timeout, on_failure, marks in batches:
-            failed_keys = _write(policy, [(key, value, timeout) for key, value in data.items()], marks)
+        for policy, data, timeout, on_failure, unchanged, marks in batches:
+            failed_keys = _write(policy, [(key, value, timeout) for key, value in data.items()], marks, unchanged)
             if failed_keys and on_failure:
                 failures.callback(on_failure, failed_keys)
 
 
-def _write(policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item]) -> list[str]:
+def _write(
+    policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item], unchanged: Collection[str] = ()
+) -> list[str]:
     """Send entries and marks in one trip; return the keys of the entries that the cache did not acknowledge."""
     written = policy.store.set_each([*entries, *marks])
     memory = remembering.current.get()
@@ -259,7 +266,8 @@ def _write(policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item]) 
         if memory is not None:  # before the event, whose hooks may call
             memory.note_stored(key, data, is_stored=is_written)
         if is_written:
-            policy.emit("stored", key)
+            reason = UNCHANGED if key in unchanged else ""
+            emit(Event("stored", policy.function, key, policy.store.alias, reason=reason, size=len(data)))
         else:
             failed_keys.append(key)
     if written.error is not None and failed_keys:

@@ -86,7 +86,7 @@ def _print_whole(console: Console, each: "FunctionDescription", *, is_first: boo
 
 def timeout_of(each: "FunctionDescription") -> str:
     """Return a timeout as text."""
-    from cachedeco.diagnosis.units import duration
+    from cachedeco.runtime.units import duration
 
     if isinstance(each.timeout, str):
         return each.timeout

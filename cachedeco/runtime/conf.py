@@ -66,6 +66,7 @@ class Settings:
     TABLES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     REPLICA_LAG: Mapping[str, float] | float | None = None
     LOG_ARGUMENTS: bool = False
+    SHARED_STATISTICS: float = 0.0
     SIGNING_KEYS: tuple[bytes, ...] = field(default=(), repr=False)
 
     @classmethod

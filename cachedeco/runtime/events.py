@@ -3,17 +3,20 @@
 from typing import Final, Literal, NamedTuple
 
 from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.subjects import Subject, subject_of
 
 Kind = Literal[
     "hit",  # an entry was served; `seconds` is the time that its computation took
-    "miss",  # no entry could be served; `reason` is a `MissReason`, and perhaps ": " and a detail
+    # No entry could be served; `reason` is a `MissReason`, and perhaps ": " and a detail. If it is "invalidated",
+    # `seconds` is how long ago that was.
+    "miss",
     "stale",  # an entry past its timeout was served
     "shared",  # a follower got the value of a leader; `seconds` is the time that the computation took
-    "bypassed",  # the call bypassed the cache, by its mode or because this transaction has invalidated the entry
+    "bypassed",  # the call bypassed the cache; `reason` is a `BypassReason`, and perhaps ": " and a detail
     "computed",  # the function ran; `seconds` is the time that it took
-    "stored",  # an entry was sent to the cache
+    "stored",  # an entry was sent to the cache; `size` is that of the entry
     "unstored",  # a value was returned and not stored; `reason` says why
-    "invalidated",  # the cache acknowledged an invalidation
+    "invalidated",  # the cache acknowledged an invalidation; `subject` says of what
     "invalidation_delayed",  # it did not; the retry queue delivers it before this process reads from that cache again
     "invalidation_lost",  # the retry queue has dropped an invalidation that the cache never acknowledged
     "unwatched",  # statements of a connection were not seen for a while, so its writes invalidated nothing; `reason`
@@ -39,6 +42,19 @@ MissReason = Literal[
 ]
 
 
+#: Why a call bypassed the cache, in the order in which it is looked for.
+BypassReason = Literal[
+    "mode bypass",  # by bypass(), mode("bypass") or the setting MODE
+    "mode off",  # by mode("off") or the setting MODE
+    "no key",  # its key can't be made, and the setting KEY_ERRORS lets it bypass the cache; an event "error" has more
+    "key function failed",  # the KEY_FUNCTION of the cache has raised; an event "error" has more
+    "invalidated in this transaction",  # which is open; the detail names the first such token
+]
+
+
+#: The reason of "stored" where the value is that of the entry which it replaces: the computation was needless.
+UNCHANGED: Final = "unchanged"
+
 #: What the reason of an "error" begins with, where the setting KEY_ERRORS lets a call bypass the cache.
 NO_KEY: Final = "The key of a call can't be made, and the call bypassed the cache"
 
@@ -57,6 +73,12 @@ class Event(NamedTuple):
     seconds: float = 0.0
     reason: str = ""
     error: BaseException | None = None
+    size: int = 0  #: bytes
+
+    @property
+    def subject(self) -> Subject:
+        """What the token under the key stands for, of an invalidation: this call, a namespace, a table ..."""
+        return subject_of(self.key, self.function)
 
     def __repr__(self) -> str:
         """Show the fields that are set: short, and without secrets."""

@@ -356,5 +356,6 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "TABLES": _names_of_tables,
     "REPLICA_LAG": _lag_of,
     "LOG_ARGUMENTS": _flag_of,
+    "SHARED_STATISTICS": partial(span_of, what="the interval"),
     "SIGNING_KEYS": _signing_keys_of,
 }

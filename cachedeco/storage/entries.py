@@ -52,6 +52,7 @@ The bytes
 
 import os
 from collections.abc import Mapping, Sequence
+from os import urandom
 from socket import gethostname
 from struct import Struct
 from time import time
@@ -66,6 +67,7 @@ from cachedeco.storage.signing import message_for
 from cachedeco.storage.store import Store
 
 TOKEN_BYTES: Final = 16
+_born = Struct(">HI")  # the beginning of a token: when it was made, milliseconds since the epoch; the rest is random
 Stamp = tuple[bytes, ...]  # tokens in the order of their keys
 
 _origin = Struct("<32sdI")  # process; when it stored the entry, seconds since the epoch; statements that were run
@@ -393,19 +395,44 @@ def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:
     return Origin(process.rstrip(b"\0").decode(errors="replace"), stored_at, statements)
 
 
-def read_lifetime(codec: EntryCodec, key: str, data: bytes) -> tuple[float, float, float] | None:
-    """Return when an entry expires, its stale window, and what its computation took; None if the bytes are no entry."""
+class Terms(NamedTuple):
+    """How long an entry is served, and what it cost."""
+
+    expires: float  #: seconds since the epoch; infinity for ever
+    stale: float  #: seconds past its expiry in which it may be served while it is refreshed
+    seconds: float  #: what the computation took
+    is_error: bool  #: whether the call raised one of its *cache_exceptions*
+
+
+def read_terms(codec: EntryCodec, key: str, data: bytes) -> Terms | None:
+    """Return how long an entry is served, alive or not; None if the bytes are no entry of this key."""
     layout = _layout_of(codec, key, data)
     if layout is None:
         return None
-    expires, stale, seconds, *_ = _header.unpack_from(data, layout.body_end - _HEADER_BYTES)
-    return expires, stale, seconds
+    expires, stale, seconds, _, _, flags = _header.unpack_from(data, layout.body_end - _HEADER_BYTES)
+    return Terms(expires, stale, seconds, flags & IS_ERROR != 0)
 
 
 def serialized_value(codec: EntryCodec, key: str, data: bytes) -> bytes | None:
     """Return the serialized value in the bytes of an entry; None if they are no entry of this key."""
     layout = _layout_of(codec, key, data)
     return None if layout is None else data[: layout.value_end]
+
+
+def new_token() -> bytes:
+    """
+    Return a new token: the millisecond in which it is made, and 10 random bytes.
+
+    The time answers when an invalidation was, and decides nothing: tokens are compared as a whole, and of those of one
+    key that are made in one millisecond, or by a clock that was set back, no two have the same 10 bytes.
+    """
+    return _born.pack(*divmod(int(time() * 1000), 1 << 32)) + urandom(TOKEN_BYTES - _born.size)
+
+
+def age_of(token: bytes) -> float:
+    """Return how many seconds ago a token was made, by the clock of the process that has made it."""
+    parts: tuple[int, int] = _born.unpack_from(token)
+    return max(0.0, time() - ((parts[0] << 32) + parts[1]) / 1000)
 
 
 def stamp_of(keys: Sequence[str], raw: Mapping[str, object]) -> Stamp | None:

@@ -1,6 +1,7 @@
 """Read keys of several caches, each by one command, or in chunks that one command takes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from django.core.cache import caches
@@ -65,7 +66,7 @@ def _commands(asked: Asked) -> list[tuple[Store, list[str]]]:
         for name in names:
             alias, _, key = name.rpartition(" ")
             if alias in caches.settings:  # else the entry was written under other settings, or was forged
-                stores.setdefault(alias, Store(alias, store.function))
+                stores.setdefault(alias, replace(store, alias=alias))
                 keys.setdefault(alias, {})[key] = None
     return [(store, list(keys[alias])) for alias, store in stores.items()]
 

@@ -10,6 +10,7 @@ from typing import Any, Final, ParamSpec
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from cachedeco.functions.base import CachedFunction
+from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import MISSING
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.keys.signatures import parameters_of
@@ -255,10 +256,10 @@ class EntryAssertion(EventAssertion):
 
     def _entry(self) -> object:
         """Return the entry as it is stored, fresh or stale; None if it is not valid for this connection."""
-        admitted = self._call._admit()  # noqa: SLF001 -- peek() gives only the value
-        if admitted is None:
+        try:
+            policy, keys = self._call._admit()  # noqa: SLF001 -- peek() gives only the value
+        except BypassError:
             return None
-        policy, keys = admitted
         [found] = look_up(policy, [keys])
         return found.raw[found.key] if found.raw and found.entry else None
 

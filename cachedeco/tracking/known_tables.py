@@ -11,6 +11,7 @@ shrink, so that all processes come to the same one, at the cost of some misses.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from threading import Lock
 from typing import Final
 
@@ -53,6 +54,12 @@ class KnownTables:
         self._is_loaded = False
         self._dead = 0
         self._lock = Lock()
+
+    def seen_through(self, store: Store) -> "KnownTables":
+        """Return a copy, for one who only looks: it learns for itself, by another store of the same cache."""
+        seen = copy(self)
+        seen._store = store  # noqa: SLF001 -- of a copy
+        return seen
 
     def complete(self, keys: list[str]) -> list[str]:
         """Return the keys of a call with those of the tables' tokens; read the list first, if this process has not."""

@@ -270,6 +270,13 @@ def test_miss_reasons_table_is_the_list() -> None:
     assert list(get_args(events.MissReason)) == [unquoted(reason) for reason, _ in reasons]
 
 
+def test_bypass_reasons_table_is_the_list() -> None:
+    """The table of bypass reasons has every reason, in its order."""
+    [reasons] = tables_under(REFERENCE, "Bypass reasons")
+
+    assert list(get_args(events.BypassReason)) == [unquoted(reason) for reason, _ in reasons]
+
+
 def test_statistics_table_is_the_fields() -> None:
     """The table of statistics has every field of `Stats`, in its order."""
     [table] = tables_under(REFERENCE, "Statistics")

@@ -13,7 +13,7 @@ from cachedeco import Namespace, cached_query
 from cachedeco.functions import naming
 from cachedeco.functions.spec import all_specs
 from cachedeco.keys import compiler, encoders
-from cachedeco.runtime.statistics import statistics
+from cachedeco.runtime.statistics import stats_of
 
 
 def decorated(page: int, default: object = None) -> Any:
@@ -197,7 +197,7 @@ def test_names_of_functions_that_are_gone_are_forgotten_the_oldest_first(monkeyp
 
     kept = [name for name in names if name in naming._places]
     assert names[3:] == kept
-    assert [0, 0, 0, 1, 1] == [statistics(name).computations for name in names]
+    assert [0, 0, 0, 1, 1] == [stats_of(name).computations for name in names]
     assert 1 == living[0].stats().computations
 
 

@@ -245,10 +245,7 @@ def now() -> float:
 REPLACED: dict[str, Any] = {
     **{f"{module}.monotonic": now for module in ("loading.leases", "loading.single_flight")},
     "loading.computing.perf_counter": now,
-    **{
-        f"{module}.urandom": _random_bytes
-        for module in ("invalidation.tokens", "invalidation.delivery", "loading.leases")
-    },
+    **{f"{module}.urandom": _random_bytes for module in ("storage.entries", "loading.leases")},
     **{f"loading.{module}.random": lambda: 0.5 for module in ("writing", "refreshing")},
     "loading.leases.uniform": lambda low, high: (low + high) / 2,
     "loading.promise.Promise.result": wait,

@@ -12,7 +12,6 @@ from django.template import Context, Engine
 from cachedeco.contrib.debug_toolbar.recording import End, Ends, Recording, caller
 from cachedeco.contrib.debug_toolbar.summary import summarize
 from cachedeco.contrib.observing import observe
-from cachedeco.contrib.subjects import subject_of
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import add_hook
@@ -40,7 +39,7 @@ def record(event: Event) -> None:
     if request is not None or event.kind == "invalidated":
         where = caller()
     if event.kind == "invalidated":
-        _ends.add(subject_of(event).text, End(time(), request.name if request else "", where))
+        _ends.add(event.subject.text, End(time(), request.name if request else "", where))
     if request is not None:
         request.recording.record(event, where)
 

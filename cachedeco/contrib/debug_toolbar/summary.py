@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from cachedeco.contrib.debug_toolbar.recording import Call, Recording, duration
-from cachedeco.contrib.subjects import subject_of
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.reprs import shorten
 
@@ -88,7 +87,7 @@ def _summarize_invalidations(invalidations: Iterable[tuple[Event, str]]) -> list
     """Return what was invalidated, in the order of time, once for each line that did: each cache has its tokens."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for event, where in invalidations:
-        kind, table, text = subject_of(event)
+        kind, table, text = event.subject
         if kind == "rows" and text == f"rows of {table}":
             continue  # of all parts of a table: the token of the table itself is invalidated, too
         subject = shorten(text)

@@ -100,8 +100,8 @@ class Histories(RuleBasedStateMachine):
     def evict(self, ids: list[Any], which: int, chosen: set[int]) -> None:
         """Lose any of what is stored for some ids."""
         many = self.functions[which][1]
-        admitted = many._bulk.admit(many._bulk.find_ids((ids,), {}))
-        keys = [key for row in (admitted.keys.values() if admitted else ()) for key in row]
+        admitted = many._bulk.admit(many._bulk.find_ids((ids or [0],), {}))
+        keys = [key for row in admitted.keys.values() for key in row]
         stored().delete_many([key for n, key in enumerate(keys) if n in chosen])
 
     @rule(seconds=st.sampled_from([40.0, 99.0, 120.0, 200.0]))

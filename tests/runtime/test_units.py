@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachedeco.diagnosis.units import duration, share, size
+from cachedeco.runtime.units import duration, share, size
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from cachedeco import Namespace, cached_query, rows
-from cachedeco.contrib.subjects import Subject, subject_of
+from cachedeco.runtime.subjects import Subject
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Player
 from tests.support.events import heard
@@ -39,7 +39,7 @@ def test_invalidation_is_named(invalidate: Callable[[], object]) -> None:
     with heard("invalidated") as events:
         invalidate()
 
-    assert SUBJECTS[invalidate] in [subject_of(event) for event in events]
+    assert SUBJECTS[invalidate] in [event.subject for event in events]
 
 
 def hashed(key: str, *_: object) -> str:
@@ -55,6 +55,6 @@ def test_hashed_key_has_the_name_of_its_function(use_caches: UseCaches, cache_co
         page.invalidate(7)
         Namespace("club", 7).invalidate()
 
-    of_call, of_namespace = (subject_of(event) for event in events)
+    of_call, of_namespace = (event.subject for event in events)
     assert Subject("unknown", "subjects.page", "subjects.page") == of_call
     assert Subject("unknown", "", events[1].key) == of_namespace

@@ -1,0 +1,337 @@
+"""Explain calls: key, entry, tokens, and what a call would do now, and why. Nothing is computed, changed or counted."""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, dataclass, replace
+from math import inf
+from time import time
+from typing import Any, Final, Literal
+
+from cachedeco.functions.bypassing import BY_MODE, reason_without_key
+from cachedeco.functions.spec import FunctionSpec
+from cachedeco.invalidation import commits, transactions
+from cachedeco.keys.signatures import parameters_of
+from cachedeco.loading import remembering
+from cachedeco.loading.computing import Load
+from cachedeco.loading.leases import is_held
+from cachedeco.loading.lookup import CallKeys, Found
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reasons import TokenKind, bypass_in_transaction, miss_reason, token_name
+from cachedeco.loading.single_flight import is_computed
+from cachedeco.loading.tables import look_closely
+from cachedeco.runtime import modes
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error
+from cachedeco.runtime.units import duration, size
+from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_origin, read_terms, tokens_inside
+from cachedeco.storage.looking import LookingStore
+from cachedeco.storage.store import Store
+from cachedeco.tracking import collector
+
+Arguments = tuple[Sequence[Any], dict[str, Any]]
+
+Outcome = Literal[
+    "hit",
+    "stale",  # the old value would be served, and one caller would refresh it
+    "miss",
+    "bypassed",
+]
+TokenState = Literal[
+    "unchanged",  # as in the stamp of the entry
+    "changed",  # it was invalidated since
+    "lost",  # the entry depends on it, and the cache has it no more: evicted, or flushed
+    "there",  # and there is no entry to compare it with
+    "new",  # it is not there, and the next computation makes it
+    "unread",  # the cache was not read; or it is of a nested call, in an entry that is dead for another reason
+]
+WaitsFor = Literal["", "another caller of this process", "another process"]
+
+_WOULD: Final[Mapping[Outcome, str]] = {
+    "hit": "would be a hit",
+    "stale": "would be served a stale value",
+    "miss": "would be a miss",
+    "bypassed": "would bypass the cache",
+}
+_FRESH: Final = "its entry is fresh, and none of its tokens has changed"
+_REMEMBERED: Final = "this request, or block of remembered(), has read it before"
+_STALE: Final = "its entry is past its timeout, and may be served while one caller refreshes it"
+# What the reasons mean, without their details.
+_MEANINGS: Final[Mapping[str, str]] = {
+    "cache not read": "the cache could not be read; see manage.py cachedeco doctor",
+    "absent": "nothing lies under its key: it was never stored, its time is over, or it was evicted",
+    "unreadable": "what lies under its key is no entry of it, is not signed, or can't be decoded",
+    "lost token": "the cache has lost a token that the entry depends on, by an eviction or a restart",
+    "invalidated": "it was invalidated",
+    "other dependencies": "it depends on other namespaces or tables now than its entry does",
+    "other models": "models in its entry have other fields in this process: another release has stored it",
+    "expired": "its entry is past its timeout, and past the time in which it may be served stale",
+    "mode bypass": "the mode is 'bypass'",
+    "mode off": "the mode is 'off'",
+    "no key": "its key can't be made, and the setting KEY_ERRORS lets it go on",
+    "key function failed": "the KEY_FUNCTION of the cache has raised",
+    "invalidated in this transaction": "the transaction that is open here has invalidated it, for itself until it ends",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedToken:
+    """One token that a call depends on."""
+
+    kind: TokenKind
+    name: str  #: what it stands for: "this call", "the function", "namespace club:7", "table clubs_club"
+    state: TokenState
+    age: float | None  #: seconds since it was made: since the invalidation, if it has changed; None if it is not there
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedEntry:
+    """The entry of a call, whether or not it can be served."""
+
+    size: int  #: bytes, of the value and all beside it
+    age: float  #: seconds since it was stored
+    left: float | None  #: seconds until its timeout, below 0 after it; None for ever
+    stale: float  #: seconds past its timeout in which it may be served while it is refreshed
+    process: str  #: host and process id of the process that stored it
+    seconds: float  #: what its computation took
+    statements: int  #: how many statements on databases it has run
+    is_error: bool  #: whether the call raised one of its *cache_exceptions*, which is stored
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """
+    What a call would do now, and why.
+
+    Its text is for people; `as_dict()` is what JSON takes.
+    """
+
+    function: str  #: dotted name
+    call: str  #: as source text, without secrets
+    outcome: Outcome
+    reason: str  #: as the event `miss` or `bypassed` has it; empty of a hit, and where a stale value would be served
+    waits_for: WaitsFor  #: who computes it at this moment: a miss would wait for the result
+    key: str  #: whole, as the server gets it, but for what sounds secret; empty if it can't be made
+    cache: str  #: alias
+    serializer: str
+    entry: ExplainedEntry | None
+    tokens: tuple[ExplainedToken, ...]
+    is_remembered: bool = False  #: whether the request, or block of `remembered()`, would serve it without the cache
+    error: str = ""  #: what the cache or the key raised
+
+    @property
+    def why(self) -> str:
+        """The reason as a sentence, without a full stop."""
+        if self.outcome == "hit":
+            return _REMEMBERED if self.is_remembered else _FRESH
+        if self.outcome == "stale":
+            return _STALE
+        reason, _, detail = self.reason.partition(": ")
+        ages = [each.age for each in self.tokens if each.state == "changed" and each.name == detail]
+        ago = f" {duration(ages[0])} ago" if reason == "invalidated" and ages and ages[0] is not None else ""
+        parts = [f"{_MEANINGS[reason]}{ago}", detail, self.error]
+        return ": ".join([each for each in parts if each])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, and `why`, as a dict of what JSON takes."""
+        return {**asdict(self), "tokens": [asdict(each) for each in self.tokens], "why": self.why}
+
+    def __str__(self) -> str:
+        """Return some lines for people."""
+        lines = [f"{self.call} {_WOULD[self.outcome]}: {self.why}."]
+        if self.waits_for:
+            lines.append(f"It would wait for {self.waits_for}, which computes it now.")
+        rows = [("key", shorten(self.key)), ("cache", self.cache), *self._rows_of_entry()]
+        lines += [f"  {name:<11} {text}" for name, text in rows]
+        for n, token in enumerate(self.tokens):
+            made = "" if token.state == "changed" else "made "
+            when = "" if token.age is None else f" ({made}{duration(token.age)} ago)"
+            lines.append(f"  {'' if n else 'depends on':<11} {token.state:<10}{token.name}{when}")
+        return "\n".join(lines)
+
+    def _rows_of_entry(self) -> Iterator[tuple[str, str]]:
+        entry = self.entry
+        if entry is None:
+            yield "entry", "none"
+            return
+        what = "an exception, " if entry.is_error else ""
+        yield (
+            "entry",
+            f"{what}{size(entry.size)} by {self.serializer}, stored {duration(entry.age)} ago by {entry.process}",
+        )
+        statements = "1 SQL statement" if entry.statements == 1 else f"{entry.statements} SQL statements"
+        yield "cost", f"{duration(entry.seconds)}, {statements}"
+        if entry.left is None:
+            yield "timeout", "none: until it is invalidated"
+            return
+        stale = f", and {duration(entry.stale)} more while it is refreshed" if entry.stale else ""
+        past = entry.left <= 0
+        yield "timeout", f"{f'{duration(-entry.left)} ago' if past else f'in {duration(entry.left)}'}{stale}"
+
+
+def explain_calls(
+    spec: FunctionSpec, calls: Mapping[Hashable, Arguments], texts: Mapping[Hashable, str]
+) -> dict[Any, Explanation]:
+    """
+    Explain some calls of one function; all are looked up by one read.
+
+    Args:
+        spec: That of the function.
+
+        calls: Their arguments, by id.
+
+        texts: How they are written, by id.
+    """
+    resolved = spec.resolve()
+    store = LookingStore(resolved.policy.store.alias, spec.name)
+    seen = _seen_through(spec, store)
+    try:
+        several = [seen.resolve_call(*arguments) for arguments in calls.values()]
+    except Exception as error:
+        pass_interrupt(error)
+        arguments, mode = next(iter(calls.values())), modes.current_mode()
+        if mode != "on" and spec.accepts(*arguments):  # without a key, too
+            return {each: _without_entry(spec, texts[each], BY_MODE[mode]) for each in calls}
+        reason = reason_without_key(spec, error, *arguments)
+        if reason is None:
+            raise
+        return {each: _without_entry(spec, texts[each], reason, shorten_error(error)) for each in calls}
+    if not several:
+        return {}
+    policy, keys_of = several[0][0], [keys for _, keys in several]
+    # In the mode "off" the cache is never touched.
+    looked_up = [Found(keys) for keys in keys_of] if modes.current_mode() == "off" else look_closely(policy, keys_of)
+    looker = _Looker(spec, policy, store)
+    found = dict(zip(calls, looked_up, strict=True))
+    explained = {n: looker.explain(texts[n], keys, found[n]) for n, keys in zip(calls, keys_of, strict=True)}
+    misses = {n: found[n] for n, each in explained.items() if each.outcome == "miss"}
+    return explained | {n: replace(explained[n], waits_for=who) for n, who in _waits_for(policy, misses).items()}
+
+
+def _seen_through(spec: FunctionSpec, store: Store) -> FunctionSpec:
+    """Return a copy of a spec for one who only looks: it reads by another store of the same cache."""
+    resolved = spec.resolve()
+    policy = resolved.policy
+    tables = policy.tables and policy.tables.seen_through(store)
+    policy = replace(policy, store=store, codec=policy.codec._replace(store=store), tables=tables)
+    seen = copy(spec)
+    seen._resolved = resolved._replace(policy=policy)  # noqa: SLF001 -- of a copy
+    return seen
+
+
+def call_text(spec: FunctionSpec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Return a call as source text, short and without secrets."""
+    return f"{spec.name}({format_arguments(parameters_of(spec.source.function), args, kwargs)})"
+
+
+def _serializer_of(spec: FunctionSpec) -> str:
+    serializer = spec.options["serializer"]
+    return str(getattr(serializer, "name", serializer))
+
+
+def _without_entry(spec: FunctionSpec, text: str, reason: str, error: str = "") -> Explanation:
+    """Return the explanation of a call without a key."""
+    alias = spec.resolve().policy.store.alias
+    return Explanation(spec.name, text, "bypassed", reason, "", "", alias, _serializer_of(spec), None, (), error=error)
+
+
+def _waits_for(policy: CachePolicy, misses: Mapping[Hashable, Found]) -> dict[Hashable, WaitsFor]:
+    """Return who computes the values of misses at this moment, by id."""
+    if not misses or not policy.wait or collector.is_leading() or transactions.any_open():
+        return {}
+    waits: dict[Hashable, WaitsFor] = {
+        each: "another caller of this process" for each, found in misses.items() if is_computed(policy, found)
+    }
+    left = {each: found for each, found in misses.items() if each not in waits}
+    if left and is_held(Load(policy, left)):
+        waits |= dict.fromkeys(left, "another process")
+    return waits
+
+
+@dataclass(frozen=True, slots=True)
+class _Looker:
+    """What the explanations of several calls have in common."""
+
+    spec: FunctionSpec
+    policy: CachePolicy
+    store: LookingStore
+
+    def outcome_of(self, keys: CallKeys, found: Found) -> tuple[Outcome, str]:
+        """Return what a call would do now, and why: in the order in which a call decides."""
+        mode, policy = modes.current_mode(), self.policy
+        if mode != "on":
+            return "bypassed", BY_MODE[mode]
+        if commits.has_pending() and commits.invalidated_in_transaction(keys):
+            return "bypassed", bypass_in_transaction(keys)
+        now, entry = time(), found.entry
+        if self.is_remembered(keys) or (entry is not None and entry.expires > now):
+            return "hit", ""
+        if entry is not None and policy.stale_until(entry) > now:
+            return "stale", ""
+        return "miss", miss_reason(policy, found).reason
+
+    def is_remembered(self, keys: CallKeys) -> bool:
+        """Tell whether the memory of this request has the entry."""
+        memory = remembering.current.get()
+        return memory is not None and remembering.usable(memory) and memory.recall(self.policy, keys) is not None
+
+    def explain(self, text: str, keys: CallKeys, found: Found) -> Explanation:
+        """Put the explanation of one call together."""
+        outcome, reason = self.outcome_of(keys, found)
+        raw: Any = found.raw or {}
+        data = raw.get(found.key)
+        failures = self.store.failures if outcome == "miss" else []
+        return Explanation(
+            function=self.spec.name,
+            call=text,
+            outcome=outcome,
+            reason=reason,
+            waits_for="",
+            key=hide_secrets(found.key),
+            cache=self.policy.store.alias,
+            serializer=_serializer_of(self.spec),
+            entry=self._entry_of(found, data),
+            tokens=tuple(self._tokens_of(found, data)),
+            is_remembered=outcome == "hit" and self.is_remembered(keys),
+            error=shorten_error(failures[0]) if failures else "",
+        )
+
+    def _entry_of(self, found: Found, data: Any) -> ExplainedEntry | None:
+        codec = self.policy.codec
+        origin, terms = read_origin(codec, found.key, data), read_terms(codec, found.key, data)
+        if origin is None or terms is None:
+            return None
+        now = time()
+        return ExplainedEntry(
+            size=len(data),
+            age=max(0.0, now - origin.stored_at),
+            left=None if terms.expires == inf else terms.expires - now,
+            stale=min(terms.stale, self.policy.stale_while_revalidate),
+            process=origin.process,
+            seconds=terms.seconds,
+            statements=origin.statements,
+            is_error=terms.is_error,
+        )
+
+    def _tokens_of(self, found: Found, data: Any) -> Iterator[ExplainedToken]:
+        """Yield the tokens that the call depends on, and those that its entry names: of nested calls."""
+        codec, own = self.policy.codec, found.keys[1:]
+        raw: Mapping[str, Any] = found.raw or {}
+        stamp: Sequence[bytes] = ()
+        names: list[str] = []
+        if own_tokens_of(codec, found.key, data) == len(own):
+            stamp, names = tokens_inside(codec, found.key, data)
+        for n, key in enumerate([*own, *names]):
+            now: Any = raw.get(key)
+            state: TokenState
+            if found.raw is None:
+                state = "unread"
+            elif not stamp:
+                state = "new" if now is None else "there"
+            elif now == stamp[n]:
+                state = "unchanged"
+            elif now is not None:
+                state = "changed"
+            else:
+                state = "lost" if n < len(own) or found.entry_keys[len(found.keys) :] else "unread"
+            kind, name = token_name(found.keys, key)
+            yield ExplainedToken(kind, hide_secrets(name), state, age_of(now) if is_token(now) else None)

@@ -1,0 +1,35 @@
+"""`LookingStore`: access to one Django cache for those who only look: nothing is written, counted or told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cachedeco.storage.connections import connection
+from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
+
+
+@dataclass(frozen=True, slots=True)
+class LookingStore(Store):
+    """A store whose failures are no events, and none to the circuit breaker; while that is open it reads nothing."""
+
+    failures: list[Exception] = field(default_factory=list, compare=False)  #: of reads, and of what was read
+
+    def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """Return the values, in the order of the keys; None if the cache failed, or the breaker is open."""
+        if self.is_breaker_open():
+            return None
+        try:
+            return connection(self.alias).read(keys)
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache
+            self.pass_on(error)
+            self.failures.append(error)
+            return None
+
+    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+        """Write nothing."""
+        return Acknowledged([False] * len(items))
+
+    def emit_failure(self, what: str, key: str, error: Exception | None = None) -> None:  # noqa: ARG002 -- an override
+        """Note the error."""
+        if error is not None:
+            self.failures.append(error)

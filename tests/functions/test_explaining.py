@@ -1,0 +1,353 @@
+"""`explain()` says what a call would do, and why; the event of the call then says the same."""
+
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from time import time
+from typing import Any, get_args
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import transaction
+from django.test import override_settings
+
+from cachedeco import Event, Explanation, Namespace, bypass, cached_query, listening, mode, remembered, statistics
+from cachedeco.functions import explaining
+from cachedeco.functions.explaining import explain_calls
+from cachedeco.loading import leases
+from cachedeco.loading.computing import Load
+from cachedeco.loading.lookup import look_up
+from cachedeco.runtime.events import BypassReason, MissReason
+from cachedeco.storage.store import Store
+from tests.conftest import CacheConfig, UseCaches
+from tests.loading.test_reasons import CAUSES, SITUATIONS, page, page_of_the_day, pages, price
+from tests.models import Club
+from tests.support.backends import Commands
+from tests.support.clocks import replace_time
+from tests.support.faults import faulty
+from tests.support.threads import in_thread
+
+pytestmark = pytest.mark.usefixtures("faulty_backend")
+
+ASKS = {"miss", "bypassed", "hit", "stale"}
+
+
+@cached_query(60, name="shop.search")
+def search(text: object, password: str = "") -> object:
+    """Return what an argument that can't be a key leads past the cache."""
+    return [text, password]
+
+
+def told(call: Callable[[], object], function: str = "shop.page") -> list[tuple[str, str]]:
+    """Return the kinds and the reasons of the events that say how a call was answered."""
+    events: list[Event] = []
+    with listening(events.append):
+        call()
+    return [(each.kind, each.reason) for each in events if each.kind in ASKS and each.function == function]
+
+
+def broken_key(*_: object) -> str:
+    """Make no key."""
+    raise ValueError
+
+
+@contextmanager
+def open_breaker() -> Generator[None]:
+    """Fail so often that nothing is sent any more."""
+    with faulty(raises=OSError()):
+        for _ in range(4):
+            price(1)
+        yield
+
+
+@contextmanager
+def invalidated_here(invalidate: Callable[[], object]) -> Generator[None]:
+    """Invalidate in a transaction that goes on."""
+    with transaction.atomic():
+        invalidate()
+        yield
+
+
+OUTCOMES: dict[str, tuple[Callable[[], Any], tuple[str, str]]] = {
+    "bypass": (bypass, ("bypassed", "mode bypass")),
+    "off": (lambda: mode("off"), ("bypassed", "mode off")),
+    "breaker": (open_breaker, ("miss", "cache not read: the circuit breaker is open")),
+    **{
+        f"{what}, in its transaction": (
+            lambda invalidate=CAUSES[f"invalidated: {what}"]: invalidated_here(invalidate),
+            ("bypassed", f"invalidated in this transaction: {what}"),
+        )
+        for what in ("this call", "the function", "namespace club:7", "rows of tests_player with squad_id 7")
+    },
+    "a nested call, in its transaction": (
+        lambda: invalidated_here(lambda: price.invalidate(7)),
+        ("miss", "invalidated: the nested call shop.price(club=7)"),
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", CAUSES)
+def test_explanation_and_miss_name_the_same_cause(reason: str) -> None:
+    """What has ended the entry is planted; the token that is to blame has another state than the others."""
+    page(7)
+    page(7)
+    CAUSES[reason]()
+
+    explained = page.explain(7)
+
+    assert ("miss", reason) == (explained.outcome, explained.reason)
+    assert [("miss", reason)] == told(lambda: page(7))
+    kind, _, blamed = reason.partition(": ")
+    states = {each.name: each.state for each in explained.tokens}
+    if blamed:
+        assert {"invalidated": "changed", "lost token": "lost"}[kind] == states.pop(blamed)
+        assert {"unchanged", "changed", "unread"} >= set(states.values())
+
+
+@pytest.mark.parametrize("reason", SITUATIONS)
+def test_explanation_and_miss_agree_while_something_holds(reason: str) -> None:
+    """The cache can't be read, or the entry is of another release."""
+    page(7)
+    page(7)
+
+    with SITUATIONS[reason]():
+        explained = page.explain(7)
+        assert ("miss", reason) == (explained.outcome, explained.reason)
+        assert [("miss", reason)] == told(lambda: page(7))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_explanation_and_event_agree_of_calls_that_the_cache_does_not_answer(name: str) -> None:
+    """By a mode, by the breaker, or by what the transaction of the caller has invalidated."""
+    page(7)
+    page(7)
+    situation, expected = OUTCOMES[name]
+
+    with situation():
+        explained = page.explain(7)
+        assert expected == (explained.outcome, explained.reason)
+        assert [expected] == told(lambda: page(7))
+
+
+def test_call_whose_key_cannot_be_made_is_explained() -> None:
+    """By the setting it bypasses the cache, and else it raises, as the call does."""
+    with override_settings(CACHEDECO={"KEY_ERRORS": "bypass"}):
+        explained = search.explain(iter(()))
+        assert [("bypassed", "no key")] == told(lambda: search(iter(())), "shop.search")
+        assert ("bypassed", "no key", "") == (explained.outcome, explained.reason, explained.key)
+        assert "iterator" in str(explained)
+        with pytest.raises(TypeError):
+            search.explain()  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        search.explain(iter(()))
+    with bypass():
+        assert "mode bypass" == search.explain(iter(())).reason
+
+
+def test_call_whose_key_function_raises_is_explained(use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """The whole key is what is missing."""
+    use_caches(default=cache_config("locmem", KEY_FUNCTION=broken_key))
+
+    explained = search.explain("judo")
+
+    assert ("bypassed", "key function failed") == (explained.outcome, explained.reason)
+    assert [("bypassed", "key function failed")] == told(lambda: search("judo"), "shop.search")
+
+
+@pytest.mark.parametrize(("passed", "expected"), [(299, ("hit", "")), (301, ("stale", "")), (365, ("miss", "expired"))])
+def test_time_decides_between_hit_stale_value_and_miss(
+    monkeypatch: pytest.MonkeyPatch, passed: int, expected: tuple[str, str]
+) -> None:
+    """The entry says when it was due."""
+    page_of_the_day()
+    began = time()
+    replace_time(monkeypatch, lambda: began + passed)
+
+    explained = page_of_the_day.explain()
+
+    assert expected == (explained.outcome, explained.reason)
+    assert explained.entry is not None
+    assert explained.entry.left is not None
+    assert (300 - passed, passed, 60) == (
+        round(explained.entry.left),
+        round(explained.entry.age),
+        explained.entry.stale,
+    )
+
+
+def test_token_tells_when_it_was_invalidated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its birth time, also in the event of the miss; the others are as old as the entry."""
+    page(7)
+    now = [time() + 100]
+    replace_time(monkeypatch, lambda: now[0])
+    Namespace("club", 7).invalidate()
+    now[0] += 60
+
+    explained = page.explain(7)
+
+    ages = {each.name: each.age for each in explained.tokens}
+    assert (60, 160) == (round(ages["namespace club:7"] or 0), round(ages["this call"] or 0))
+    assert "it was invalidated 1 min ago: namespace club:7" == explained.why
+    events: list[Event] = []
+    with listening(events.append):
+        page(7)
+    assert [60] == [round(each.seconds) for each in events if each.kind == "miss"]
+
+
+def test_explaining_changes_and_counts_nothing(commands: Commands) -> None:
+    """It reads; in the mode "off" it does not even do that. A cache that fails is no event, and opens no breaker."""
+    page(7)
+    page(7)
+    before, events = statistics(), list[Event]()
+    commands.clear()
+
+    with listening(events.append):
+        page.explain(7)
+        page.call(8).explain()
+        pages.explain([1, 2])
+        with faulty(raises=OSError()):
+            found = [page.explain(7) for _ in range(5)]
+        asked = set(commands.names)
+        commands.clear()
+        with mode("off"):
+            page.explain(7)
+
+    assert ({}, [], {"get_many"}, []) == ((statistics() - before).functions, events, asked, commands.names)
+    assert {("cache not read", "OSError")} == {(each.reason, each.error) for each in found}
+    assert not Store("default").is_breaker_open()
+
+
+@pytest.mark.parametrize("text", [str, repr])
+def test_explanation_shows_no_secret(text: Callable[[object], str]) -> None:
+    """It may be pasted into a ticket, as JSON too."""
+    search("judo", "hunter2")
+
+    explained = search.explain("judo", password="hunter2")  # noqa: S106 -- of a test
+
+    assert "hunter2" not in text(explained)
+    assert explained.as_dict() == json.loads(json.dumps(explained.as_dict()))
+    assert "hunter2" not in json.dumps(explained.as_dict())
+
+
+def test_each_of_many_ids_is_explained(commands: Commands) -> None:
+    """By one read for all, or two where nested tokens are not known yet."""
+    pages([1, 2])
+    pages.invalidate([2])
+    commands.clear()
+
+    explained = pages.explain([1, 2, 3])
+
+    assert {1: "", 2: "invalidated: this call", 3: "absent"} == {
+        each: found.reason for each, found in explained.items()
+    }
+    assert "shop.pages([3])" == explained[3].call
+    assert len(commands.names) <= 2
+    assert {} == pages.explain([])
+    assert {} == explain_calls(pages._spec, {}, {})
+
+
+def test_async_code_explains() -> None:
+    """By the twins, of functions and of calls, one and many."""
+
+    async def explain() -> tuple[list[Explanation], list[dict[int, Explanation]]]:
+        return (
+            [await page.aexplain(9), await page.call(9).aexplain()],
+            [await pages.aexplain([9]), await pages.call([9]).aexplain()],
+        )
+
+    explained, several = async_to_sync(explain)()
+
+    assert ["absent", "absent"] == [each.reason for each in explained]
+    assert [["absent"], ["absent"]] == [[each.reason for each in some.values()] for some in several]
+
+
+@pytest.mark.django_db
+def test_value_of_another_release_of_the_block_is_a_hit_by_its_memory() -> None:
+    """What the block has read is served from it, while another process may have invalidated it."""
+    search("judo")
+
+    with remembered():
+        search("judo")
+        in_thread(lambda: Store("default").delete(search.key_for("judo")))
+        explained = search.explain("judo")
+
+    assert ("hit", True) == (explained.outcome, explained.is_remembered)
+    assert "has read it before" in explained.why
+    assert "absent" == search.explain("judo").reason
+
+
+def test_stored_exception_and_no_timeout_are_told() -> None:
+    """An entry without a timeout ends when it is invalidated, and may be an exception."""
+
+    @cached_query(timeout=None, name="shop.missing", cache_exceptions={LookupError: None})
+    def missing() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        missing()
+
+    explained = missing.explain()
+
+    assert explained.entry is not None
+    assert (True, None, "hit") == (explained.entry.is_error, explained.entry.left, explained.outcome)
+    assert "an exception, " in str(explained)
+    assert "none: until it is invalidated" in str(explained)
+
+
+def test_miss_that_would_wait_for_a_caller_of_this_process_says_so() -> None:
+    """It would be given the value that is being computed."""
+    explained: list[Explanation] = []
+
+    @cached_query(60, name="shop.slow", ignore=("explained",))
+    def slow(number: int) -> int:
+        in_thread(lambda: explained.append(slow.explain(number)))
+        return number
+
+    slow(1)
+
+    assert "another caller of this process" == explained[0].waits_for
+    assert "It would wait for another caller of this process" in str(explained[0])
+
+
+def test_miss_that_would_wait_for_another_process_says_so() -> None:
+    """The lease is in the cache, and a tombstone is none."""
+    price.refresh(3)
+    Store("default").delete(price.key_for(3))
+    policy, keys = price._spec.resolve_call((3,), {})
+    load = Load(policy, {None: look_up(policy, [keys])[0]})
+    lease = leases.lease_of(load, {None: load.misses[None].tokens})
+    waits = [price.explain(3).waits_for]
+
+    lease.take()
+    waits.append(price.explain(3).waits_for)
+    lease.end(leases.STORED)
+    waits.append(price.explain(3).waits_for)
+
+    assert ["", "another process", ""] == waits
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tables_of_a_process_that_has_not_called_yet_are_known() -> None:
+    """A command explains what other processes have stored under AUTO; and learns nothing for the calls of its own."""
+
+    @cached_query(60, name="shop.clubs", depends_on=["auto"])
+    def clubs() -> list[str]:
+        return [club.name for club in Club.objects.all()]
+
+    clubs()
+    clubs._spec._resolved = None  # as in a process that begins
+
+    explained = clubs.explain()
+
+    assert "hit" == explained.outcome
+    assert "table tests_club" in [each.name for each in explained.tokens]
+    tables: Any = clubs._spec.resolve().policy.tables
+    assert frozenset() == tables.names
+
+
+def test_each_reason_has_a_meaning() -> None:
+    """All but that of a refresh, which a look at a call never finds."""
+    reasons = {*get_args(MissReason), *get_args(BypassReason)}
+
+    assert reasons - {"refresh"} == set(explaining._MEANINGS)
