@@ -106,7 +106,8 @@ class _OfLoop:
 
     def choose(self, *, writes: bool) -> LoopConnection:
         """Return the connection with the fewest commands, or a new one, which opens itself."""
-        self.retire_old()
+        if self._epoch is not self._loops.epoch:
+            self.retire_old()
         current = self._current
         if not current:
             return self._open()

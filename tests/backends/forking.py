@@ -6,6 +6,7 @@ A program that forks while its cache is in use, and prints what went well.
 In a process of its own, as pytest's has threads, with which Python 3.12 and newer forbid a fork.
 """
 
+import asyncio
 import logging
 import os
 import signal
@@ -50,6 +51,19 @@ def is_right(cache: Any, name: str) -> bool:
     return True
 
 
+async def check_on_loop(cache: Any, name: str) -> None:
+    """Check that what is written is read, many times."""
+    for turn in range(TURNS):
+        await cache.aset(name, (name, turn))
+        assert await cache.aget(name) == (name, turn)
+
+
+def connections_of(cache: Any, loop: asyncio.AbstractEventLoop) -> list[Any]:
+    """Return the connections that a loop has to the only server of a cache."""
+    [server] = [each.server for each in getattr(cache._cache, "_clients", ())] or cache._cache._servers.values()
+    return list(server.pool.loops._by_loop[id(loop)]()._current)
+
+
 def main(kind: str, location: str) -> None:
     """Print a line for each thing that went well."""
     from cachedeco.backends import server
@@ -67,6 +81,17 @@ def main(kind: str, location: str) -> None:
     check(cache, "parent")
     if sockets == sockets_of(server) != []:
         print("the parent has kept its connection")  # noqa: T201 -- as above
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(check_on_loop(cache, "parent"))
+    if in_child(lambda: asyncio.run(check_on_loop(cache, "child"))):
+        print("the child's event loop reads what it has written")  # noqa: T201 -- as above
+    connections = connections_of(cache, loop)
+    loop.run_until_complete(check_on_loop(cache, "parent"))
+    if connections == connections_of(cache, loop) != []:
+        print("the parent's event loop has kept its connection")  # noqa: T201 -- as above
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
     nowhere = import_string(backend)(absent, {})
     forked = Event()
