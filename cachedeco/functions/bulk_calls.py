@@ -433,10 +433,8 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
     async def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
         call = self._bulk_arguments_on_loop()
-        if call is None:
-            values, work = await sync_to_async(self._serve)()
-        else:
-            values, work = await self._bulk.serve_on_loop(self._function, call)
+        served = self._bulk.serve_on_loop(self._function, call) if call else sync_to_async(self._serve)()
+        values, work = await served
         return cast("dict[K, V]", await arun(*work) if work else values)
 
     async def uncached(self) -> Mapping[K, V]:
@@ -446,7 +444,14 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
     @alters_data
     async def arefresh(self) -> dict[K, V]:
         """Compute now for all the ids, store, and return the values, even if some are stored."""
-        return cast("dict[K, V]", await arun(*await sync_to_async(self._refresh_work)()))
+        return await arun(self._refresh_in_thread(), self._compute)
+
+    def _compute(self, ids: list[Any]) -> Any:
+        # Not sooner: the ids may come from a database, and are read in the thread in which a flow runs.
+        return self._bulk.computation(self._bulk_arguments)(ids)
+
+    def _refresh_in_thread(self) -> Flow[dict[K, V]]:
+        return (yield from self._refresh_work()[0])
 
     if TYPE_CHECKING:
         pass

@@ -417,8 +417,11 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
     @alters_data
     async def arefresh(self) -> V:
         """Compute now, store, and return the value, even if one is stored."""
-        flow = await sync_to_async(self._refresh_flow)()
-        return await arun(flow, self._computation())
+        return await arun(self._refresh_in_thread(), self._computation())
+
+    def _refresh_in_thread(self) -> Flow[V]:
+        """Ask for the tokens in the thread in which a flow runs, and refresh."""
+        return (yield from self._refresh_flow())
 
     if TYPE_CHECKING:
         pass

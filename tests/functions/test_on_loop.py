@@ -524,6 +524,12 @@ def test_miss_changes_threads_before_and_after_the_computation(
     assert expected == asyncio.run(scene())
 
 
+@pytest.mark.parametrize("call", [lambda: plain.arefresh(1), lambda: many.arefresh([1, 2])], ids=["one", "many"])
+def test_refresh_changes_threads_as_a_miss(call: Call) -> None:
+    """Once before the computation, once after it."""
+    assert asyncio.run(_counted(call)) == 2
+
+
 @pytest.mark.parametrize("verb", ["ainvalidate", "apeek", "akey_for", "ainvalidate_all"])
 def test_verb_changes_threads_once(verb: str) -> None:
     """A verb asks which transaction is open, or what its key needs, in the thread of the connections."""
