@@ -94,12 +94,10 @@ def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None]
 
         at: Where its reply begins.
     """
-    try:
-        begin = data.index(b"\r\n", at) + 2
-        key = text.partition(b" ")[0]
-        end = data.index(_REPLY_END, begin + int(data[at + len(key) + _AROUND_KEY : begin - 2])) + len(_REPLY_END)
-    except ValueError:
+    end = data.find(_REPLY_END, at) + len(_REPLY_END)
+    if end < len(_REPLY_END):
         return None
+    # An entry that contains such an end is cut off, which is no hit.
     values = _cut_hit(data[at:end], text)
     return None if values is None else (values, end)
 

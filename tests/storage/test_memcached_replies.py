@@ -15,7 +15,7 @@ from pymemcache.exceptions import (
 
 from cachedeco.backends.errors import is_failure
 from cachedeco.backends.pool import Connection
-from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
+from cachedeco.storage.memcached_replies import Stored, cut_first_hit, read_bytes, read_values
 
 NAMES = [b"a", b"bb", b"%c", b"d|"]
 VALUES = {b"a": b"v" * 684, b"bb": b"t" * 16, b"%c": b"\r\nEND\r\n", b"d|": b""}
@@ -92,6 +92,24 @@ def test_reply_of_a_hit_is_read_as_any_other(
     found, plain = read_both(reply_of(held), names, *ends)
 
     assert [entry, *now] == plain == [stored and stored[0] for stored in found.values()]
+    reply = reply_of(held)
+    # Between others, as on an event loop.
+    first = cut_first_hit(b"before" + reply + reply_of({b"other": (entry, 0)}), b" ".join(names), len(b"before"))
+    assert first in (None, ([entry, *now], len(b"before" + reply)))
+
+
+def test_reply_of_a_hit_is_cut_out_of_many() -> None:
+    """One whose entry looks as if the reply ended in it is left to the parser."""
+    names, stamp = b"e t0 t1", [b"s" * 16, b"t" * 16]
+    replies = [
+        (entry, reply_of({b"e": (entry, 0), b"t0": (stamp[0], 0), b"t1": (stamp[1], 0)}))
+        for entry in (b"".join(stamp) + b"e", b"\r\nEND\r\n" + b"".join(stamp) + b"e")
+    ]
+
+    found = [cut_first_hit(replies[0][1] + reply, names, len(replies[0][1])) for _, reply in replies]
+
+    assert [([replies[0][0], *stamp], 2 * len(replies[0][1])), None] == found
+    assert None is cut_first_hit(replies[0][1][:-1], names, 0)
 
 
 def test_large_value_is_read_no_further_than_it_goes() -> None:
