@@ -5,12 +5,22 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from cachedeco.management import delivering, doctoring, explaining, invalidating, listing, triggering, warming
+from cachedeco.management import counting, delivering, doctoring, explaining, invalidating, listing, triggering, warming
 from cachedeco.management.printing import Console
 
 SUBCOMMANDS: Final = {
-    each.SUBCOMMAND.name: each.SUBCOMMAND
-    for each in (listing, explaining, invalidating, warming, doctoring, delivering, triggering)
+    each.name: each
+    for each in (
+        listing.SUBCOMMAND,
+        explaining.SUBCOMMAND,
+        counting.STATS,
+        counting.TOP,
+        invalidating.SUBCOMMAND,
+        warming.SUBCOMMAND,
+        doctoring.SUBCOMMAND,
+        delivering.SUBCOMMAND,
+        triggering.SUBCOMMAND,
+    )
 }
 
 

@@ -1,0 +1,210 @@
+"""`manage.py cachedeco stats` and `top`: what all processes have counted."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from cachedeco.management.printing import Console, counted
+from cachedeco.management.subcommands import Subcommand, misunderstood
+from cachedeco.runtime.reprs import repr_of
+
+if TYPE_CHECKING:
+    from cachedeco.diagnosis.ranking import By, Ranked
+    from cachedeco.runtime.statistics import Statistics, Stats
+
+TITLES: Final = {
+    "cost": "Functions that compute longest",
+    "misses": "Functions that miss most",
+    "invalidations": "What is invalidated most",
+    "needless": "Functions that compute in vain most: the same value as before an invalidation",
+}
+FIRST_PLACES: Final = 10
+
+
+def add_arguments_of_stats(parser: ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="Only functions whose dotted names begin so, each with all its counts."
+    )
+
+
+def run_stats(console: Console, options: dict[str, Any]) -> None:
+    """Print a table of all functions, or all counts of some."""
+    from cachedeco import Stats, statistics
+
+    found = statistics(shared=True)
+    names = options["names"]
+    chosen = {
+        name: stats
+        for name, stats in sorted(found.functions.items())
+        if name and (not names or any(name == each or name.startswith(f"{each}.") for each in names))
+    }
+    if names and not chosen:
+        msg = f"Nothing was counted of a name that begins with {repr_of(names[0])}; stats without it shows all."
+        raise misunderstood(msg)
+    if console.as_json:
+        shown = found.as_dict()
+        console.json({**shown, "functions": {name: shown["functions"][name] for name in chosen}})
+        return
+    if names:
+        for name, stats in chosen.items():
+            _print_whole(console, name, stats)
+    else:
+        heads = ("function", "hits", "misses", "ratio", "computing", "saved", "invalidated", "errors")
+        rows = [(name, *_cells(stats)) for name, stats in chosen.items()]
+        total = [("all", *_cells(sum(chosen.values(), Stats())))] if len(rows) > 1 else []
+        console.table(heads, [*rows, *total], flexible=(0,))
+    _say_whose(console, found)
+
+
+def _cells(stats: "Stats") -> tuple[object, ...]:
+    from cachedeco.runtime.units import duration
+
+    return (
+        stats.hits + stats.stale,
+        stats.misses,
+        ratio_of(stats),
+        duration(stats.seconds_computing),
+        duration(stats.seconds_saved),
+        stats.invalidated,
+        stats.errors,
+    )
+
+
+def ratio_of(stats: "Stats") -> str:
+    """Return the hit ratio as text; empty without calls."""
+    from cachedeco.runtime.units import share
+
+    return "" if stats.hit_ratio is None else share(stats.hit_ratio)
+
+
+def _print_whole(console: Console, name: str, stats: "Stats") -> None:
+    from cachedeco.runtime.units import duration, size
+
+    console.say(f"{name}()")
+    lines = {
+        "hits": f"{stats.hits}, {ratio_of(stats)}" if stats.hits else "0",
+        "stale": stats.stale,
+        "misses": stats.misses,
+        **{f"  {reason}": count for reason, count in sorted(stats.reasons.items(), key=lambda item: -item[1])},
+        "shared": stats.shared,
+        "bypassed": stats.bypassed,
+        "computations": f"{stats.computations}, {duration(stats.seconds_computing)} in all",
+        "needless": stats.unchanged,
+        "saved": duration(stats.seconds_saved),
+        "stored": f"{stats.stored}, {size(stats.bytes_stored)} in all",
+        "unstored": stats.unstored,
+        "invalidated": stats.invalidated,
+        "errors": stats.errors,
+        "audited": stats.audited,
+        "inconsistent": stats.inconsistent,
+    }
+    rows = [(f"    {head}", str(text)) for head, text in lines.items() if text]
+    console.table(("", ""), rows, flexible=(1,))
+
+
+def _say_whose(console: Console, found: "Statistics") -> None:
+    """Say which processes have counted, or why it is this one alone, which has done nothing yet."""
+    if found.is_shared:
+        console.say(
+            f"Counted by {counted(len(found.processes), 'process', 'processes')}: {', '.join(found.processes)}."
+        )
+        return
+    why = f"{found.problem}." if found.problem else "Set SHARED_STATISTICS in CACHEDECO to see those of all."
+    console.block(f"These are the counts of this process alone. {why}", "", "")
+
+
+def add_arguments_of_top(parser: ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("by", nargs="?", choices=tuple(TITLES), help="Only this ranking. Default: all four.")
+    parser.add_argument(
+        "--limit", type=_number, default=FIRST_PLACES, metavar="N", help=f"Places of each (default: {FIRST_PLACES})."
+    )
+
+
+def run_top(console: Console, options: dict[str, Any]) -> None:
+    """Print one ranking, or all."""
+    from cachedeco import statistics
+    from cachedeco.diagnosis.ranking import RANKINGS, rank
+
+    found = statistics(shared=True)
+    chosen: list[By] = [by for by in RANKINGS if options["by"] in {None, by}]
+    rankings = {by: rank(found, by, options["limit"]) for by in chosen}
+    if console.as_json:
+        console.json(rankings)
+        return
+    for by, ranked in rankings.items():
+        console.say(f"{TITLES[by]}:")
+        if ranked:
+            console.table(HEADS[by], [ROWS[by](each) for each in ranked], flexible=(0,))
+        else:
+            console.say("nothing yet")
+        console.say("")
+    _say_whose(console, found)
+
+
+HEADS: Final = {
+    "cost": ("function", "computing", "share", "computations", "each", "hit ratio"),
+    "misses": ("function", "misses", "share", "hit ratio", "most frequent reason"),
+    "invalidations": ("what", "invalidations", "share"),
+    "needless": ("function", "needless", "of computations", "computing"),
+}
+
+
+def _row_of_cost(each: "Ranked") -> tuple[object, ...]:
+    from cachedeco.runtime.units import duration, share
+
+    stats = _stats(each)
+    mean = each.amount / stats.computations if stats.computations else 0.0
+    return each.name, duration(each.amount), share(each.share), stats.computations, duration(mean), ratio_of(stats)
+
+
+def _row_of_misses(each: "Ranked") -> tuple[object, ...]:
+    from cachedeco.runtime.units import share
+
+    stats = _stats(each)
+    reason = max(stats.reasons, key=lambda reason: stats.reasons[reason], default="")
+    return each.name, stats.misses, share(each.share), ratio_of(stats), reason
+
+
+def _row_of_invalidations(each: "Ranked") -> tuple[object, ...]:
+    from cachedeco.runtime.units import share
+
+    return each.name, int(each.amount), share(each.share)
+
+
+def _row_of_needless(each: "Ranked") -> tuple[object, ...]:
+    from cachedeco.runtime.units import duration
+
+    stats = _stats(each)
+    return each.name, stats.unchanged, stats.computations, duration(stats.seconds_computing)
+
+
+def _stats(each: "Ranked") -> "Stats":
+    """Return the counts of a function: this ranking has only functions."""
+    return cast("Stats", each.stats)
+
+
+ROWS: Final = {
+    "cost": _row_of_cost,
+    "misses": _row_of_misses,
+    "invalidations": _row_of_invalidations,
+    "needless": _row_of_needless,
+}
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        msg = f"{text!r} is no number of places; it takes 1 or more."
+        raise ArgumentTypeError(msg)
+    return int(text)
+
+
+STATS: Final = Subcommand(
+    "stats", "Show what was counted: hits, misses, seconds, invalidations.", add_arguments_of_stats, run_stats
+)
+TOP: Final = Subcommand(
+    "top",
+    "Show what costs most, misses most, is invalidated most, and computes in vain.",
+    add_arguments_of_top,
+    run_top,
+)
