@@ -58,7 +58,10 @@ _STALE: Final = "its entry is past its timeout, and may be served while one call
 # What the reasons mean, without their details.
 _MEANINGS: Final[Mapping[str, str]] = {
     "cache not read": "the cache could not be read; see manage.py cachedeco doctor",
-    "absent": "nothing lies under its key: it was never stored, its time is over, or it was evicted",
+    "absent": (
+        "nothing lies under its key: it was never stored with these arguments and this version, its time is over, or "
+        "it was evicted"
+    ),
     "unreadable": "what lies under its key is no entry of it, is not signed, or can't be decoded",
     "lost token": "the cache has lost a token that the entry depends on, by an eviction or a restart",
     "invalidated": "it was invalidated",

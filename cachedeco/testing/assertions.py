@@ -249,10 +249,17 @@ class EntryAssertion(EventAssertion):
     def _fault(self) -> str:
         if (self._entry() == self._found) is not self._ends:
             return ""
-        what = "still served" if self._ends else "not served any more"
+        what = "still served." if self._ends else f"not served any more. {self._why_not_served()}"
         ends = [event for event in self._events if event.kind in _ENDS]
         listed = f"Invalidated in the block:{_format_events(ends)}" if ends else "Nothing was invalidated in the block."
-        return f"The entry of {self._call_text} is {what}. {listed}"
+        return f"The entry of {self._call_text} is {what} {listed}"
+
+    def _why_not_served(self) -> str:
+        """Return as a sentence why the entry from before the block is not served."""
+        explained = self._call.explain()
+        if explained.outcome in {"hit", "stale"}:
+            return "Another one has taken its place."
+        return str(explained).partition("\n")[0]
 
     def _entry(self) -> object:
         """Return the entry as it is stored, fresh or stale; None if it is not valid for this connection."""

@@ -195,6 +195,17 @@ def test_token_tells_when_it_was_invalidated(monkeypatch: pytest.MonkeyPatch) ->
     assert [60] == [round(each.seconds) for each in events if each.kind == "miss"]
 
 
+def test_another_version_or_argument_is_named_as_a_cause() -> None:
+    """Where nothing lies under the key, what is stored under another one may be what the caller looks for."""
+    first, second = (cached_query(3600, name="shop.sale", version=n)(lambda number: number) for n in (1, 2))
+    first(7)
+
+    explained = [first.explain(7), first.explain("7"), second.explain(7)]
+
+    assert ["hit", "miss", "miss"] == [each.outcome for each in explained]
+    assert all("with these arguments and this version" in each.why for each in explained[1:])
+
+
 def test_explaining_changes_and_counts_nothing(commands: Commands) -> None:
     """It reads; in the mode "off" it does not even do that. A cache that fails is no event, and opens no breaker."""
     page(7)

@@ -119,6 +119,30 @@ def test_entry_that_comes_to_its_end_is_found(side: Side, act: Act, *, stored: b
             act(side, number_of)
 
 
+@both
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (_own, r"\S*number_of\(1\) would be a miss: it was invalidated .* ago: this call"),
+        (_parent, r"\S*number_of\(1\) would be a miss: it was invalidated .* ago: namespace number"),
+        (_delete, r"\S*number_of\(1\) would be a miss: nothing lies under its key: .*"),
+        (_refresh, "Another one has taken its place"),
+        (_and_compute, "Another one has taken its place"),
+    ],
+)
+def test_failure_says_why_the_entry_ends(side: Side, act: Act, reason: str) -> None:
+    """Of several invalidations in the block, the reason names the one that ends the entry."""
+    number_of = _number(side)
+
+    def end() -> None:
+        with assert_keeps(number_of, 1):
+            _other_namespace(side, number_of)
+            act(side, number_of)
+
+    with pytest.raises(AssertionError, match=rf"any more\. {reason}\. Invalidated in the block:"):
+        end()
+
+
 @pytest.mark.covering(2)
 @both
 @pytest.mark.parametrize("act", [_own, _other_call])
