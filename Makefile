@@ -9,6 +9,9 @@ RUN := $(VENV)/bin/python
 # what it imports, and much of what is installed is never imported.
 INSTALL := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-compile --editable
 
+# Where `make serve` listens on this machine.
+PORT ?= 8000
+
 # Processes of pytest: on two cores a third one works while others wait for a server.
 WORKERS := 3
 
@@ -25,7 +28,7 @@ DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve bench bench-stampede storm public-suites python314 docs clean
+.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve worker bench bench-stampede storm public-suites python314 docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,8 +89,11 @@ format: $(DEV)  ## Rewrite the code in the project's format
 demo: $(LEAN)  ## Show what the library does, on the example site
 	@$(RUN) examples/clubsite/demo.py
 
-serve: $(LEAN)  ## Serve the example site
-	@$(RUN) examples/clubsite/manage.py serve
+serve: $(LEAN)  ## Serve the example site, on PORT (8000)
+	@$(RUN) examples/clubsite/manage.py serve $(PORT)
+
+worker: $(LEAN)  ## Write to the example site from a second process, while `make serve` runs
+	@$(RUN) examples/clubsite/manage.py worker
 
 bench: $(BENCH) servers  ## Measure hits against marks, beside other libraries
 	@$(RUN) benchmarks/bench_hit.py

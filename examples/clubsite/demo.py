@@ -19,6 +19,10 @@ OTHER_CLUB = "/clubs/2/"
 CLUB_WITHOUT_CLOSURE = "/clubs/3/"
 WARM_UP_CLUB = "/clubs/4/"
 
+LIST = "/"
+CITY = "/cities/Ashford/"
+CLOSURES = "/closures/"
+RANKING = "/ranking/"
 TIMETABLE = "/timetable/monday/"
 RENAME_TRAINERS = """
 from django.db.models import Value
@@ -30,16 +34,19 @@ Trainer.objects.update(name=Concat(Value("Renamed "), "name"))
 # What psql is told; the site has no part in it.
 RETITLE_TRAINERS = "UPDATE clubs_trainer SET name = 'Coach ' || name"
 DELIVERY_SECONDS = 5
+REFRESH_SECONDS = 10
+FRESH_SECONDS = 3  # of the ranking
 PAUSE_SECONDS = 0.02
 
 HELPERS = 3  # club_classes, club_statistics, next_closure: one query each
 OWN = 1  # the page's own query, for the row of the club, which is not cached
 COLD = {"queries": OWN + HELPERS, "hit": 0, "miss": HELPERS, "stored": HELPERS, "error": 0}
+CITY_CLUBS = 15
 HIT = {"queries": OWN, "hit": HELPERS, "miss": 0, "computed": 0, "error": 0}
 
 
 class Story:
-    """The ten steps, in the order in which they are told; each begins where the one before has left off."""
+    """The steps, in the order in which they are told; each begins where the one before has left off."""
 
     def __init__(self, site: Site, report: Report) -> None:
         """Bring a visitor and a member of staff."""
@@ -54,17 +61,23 @@ class Story:
         # The first request of a process loads code, templates and the cache's client; no step should
         # have to pay for that. It is about a club that the story does not come to.
         self.visitor.get(WARM_UP_CLUB)
+        # The last step needs it to be a few seconds old.
+        ranking, ranked = self.visitor.get(RANKING), perf_counter()
         self.cold()
         self.hit()
         self.another_club()
         self.log_in()
         self.moved_class()
         self.worker()
+        self.update()
         self.psql()
         self.renamed_club()
         self.none()
+        self.many_ids()
+        self.asynchronous()
         self.bypass()
         self.rolled_back()
+        self.stale(ranking, perf_counter() - ranked)
 
     def cold(self) -> None:
         """Fetch a page of which nothing is stored yet."""
@@ -135,17 +148,41 @@ class Story:
         self.show_hit(OTHER_CLUB)
 
     def worker(self) -> None:
-        """Rename all trainers in another process, by one UPDATE."""
+        """Move a class in another process."""
         if is_in_memory():
-            self.report.step("another process", "left out: a cache in memory belongs to one process.")
+            self.report.step("worker", "left out: a cache in memory belongs to one process.")
             return
         self.report.step(
-            "another process",
-            "a worker that imports no cached function runs update(): what has read the trainers is computed anew.",
+            "worker",
+            "a second process saves a class: the page of its club shows it at once, and no other page is computed.",
+        )
+        before = self.visitor.get(CLUB)
+        said = self.site.run_elsewhere("worker", "--moves", "1")
+        self.report.note(f"manage.py worker: {said}")
+        after = self.visitor.get(CLUB)
+        moved = min(before.classes)
+        self.report.show(
+            after,
+            *unexpected(after, queries=OWN + 2, hit=1, miss=2, stored=2, error=0),
+            *self.unexpected_calls(after, club_classes="miss", club_statistics="miss", next_closure="hit"),
+            *unless(before.classes[moved] != after.classes.get(moved), "Expected the class at another hour."),
+        )
+        hours = (answer.classes[moved].start for answer in (before, after) if moved in answer.classes)
+        self.report.note(f"the page shows this class at {', then at '.join(hours)}")
+        self.show_hit(OTHER_CLUB)
+
+    def update(self) -> None:
+        """Rename all trainers in another process, by one UPDATE."""
+        if is_in_memory():
+            self.report.step("update()", "left out: a cache in memory belongs to one process.")
+            return
+        self.report.step(
+            "update()",
+            "a second process renames all trainers by one UPDATE, for which Django sends no signal.",
         )
         self.visitor.get(CLUB)
         self.visitor.get(TIMETABLE)
-        self.site.run_elsewhere(RENAME_TRAINERS)
+        self.site.run_elsewhere("shell", "--no-imports", "-c", RENAME_TRAINERS)
         self.show_new_names(self.visitor.get(CLUB), "Renamed")
 
     def psql(self) -> None:
@@ -200,6 +237,62 @@ class Story:
             *unless(none_planned in first.page, "Expected a club without a closure."),
         )
         self.show_hit(CLUB_WITHOUT_CLOSURE, page=first.page)
+
+    def many_ids(self) -> None:
+        """Visit a city, which asks for a number of each of its clubs, before and after one of them has changed."""
+        self.report.step(
+            "many ids",
+            "a city's page has an entry for each of its clubs; one query computes those that miss, and no other.",
+        )
+        self.visitor.get(LIST)
+        first = self.visitor.get(CITY)
+        self.report.show(first, *unexpected(first, queries=1, hit=1, miss=CITY_CLUBS, stored=CITY_CLUBS, error=0))
+        moved = first_class(self.visitor.get(CLUB))
+        saved = self.staff.submit(f"/admin/clubs/clubclass/{moved.pk}/change/", start_time="07:05", end_time="07:50")
+        self.report.show(saved, *unexpected(saved, status=302, lost=0, error=0))
+        self.visitor.get(CLUB)
+        again = self.visitor.get(CITY)
+        self.report.show(again, *unexpected(again, queries=1, hit=CITY_CLUBS, miss=1, stored=1, error=0))
+
+    def asynchronous(self) -> None:
+        """Visit a page whose view is async, twice."""
+        self.report.step("async", "an async view awaits an async function and a sync one, in one round trip.")
+        self.visitor.get(LIST)
+        first = self.visitor.get(CLOSURES)
+        self.report.show(first, *unexpected(first, queries=1, hit=1, miss=1, stored=1, error=0))
+        again = self.visitor.get(CLOSURES)
+        self.report.show(
+            again,
+            *unexpected(again, queries=0, hit=2, miss=0, error=0),
+            *unless(again.page == first.page, "Expected the page to be what it was before."),
+        )
+
+    def stale(self, first: Answer, age: float) -> None:
+        """Visit the ranking when its value, so many seconds old, is not fresh any more."""
+        self.report.step(
+            "stale-while-revalidate",
+            f"past its {FRESH_SECONDS} seconds the old ranking is served at once, while a thread computes the new one.",
+        )
+        self.report.note(f"the first visit, at the beginning, computed: {first.milliseconds:.0f} ms")
+        sleep(max(0, FRESH_SECONDS + PAUSE_SECONDS - age))
+        old = self.visitor.get(RANKING)
+        self.report.show(
+            old,
+            *unexpected(old, queries=0, stale=1, hit=0, miss=0, error=0),
+            *unless(old.computed_at == first.computed_at, "Expected the old ranking."),
+            *unless(old.milliseconds < first.milliseconds, "Expected it at once."),
+        )
+        began = perf_counter()
+        new = old
+        while not new.cache.get("hit") and perf_counter() - began < REFRESH_SECONDS:
+            sleep(PAUSE_SECONDS)
+            new = self.visitor.get(RANKING)
+        self.report.note(f"refreshed in the background: {perf_counter() - began:.1f} s")
+        self.report.show(
+            new,
+            *unexpected(new, queries=0, stale=0, hit=1, miss=0, error=0),
+            *unless(new.computed_at > old.computed_at, "Expected a newer ranking."),
+        )
 
     def bypass(self) -> None:
         """Go past the cache."""

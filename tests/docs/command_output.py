@@ -38,7 +38,12 @@ def main() -> None:
     """Run the commands."""
     os.chdir(SITE)
     sys.path[0] = str(SITE)
-    os.environ |= {"DJANGO_SETTINGS_MODULE": "clubsite.settings", "CLUBSITE_DB": ":memory:", "COLUMNS": "100"}
+    os.environ |= {
+        "CACHE_URL": "locmem://",
+        "CLUBSITE_DB": ":memory:",
+        "COLUMNS": "100",
+        "DJANGO_SETTINGS_MODULE": "clubsite.settings",
+    }
     import django
 
     django.setup()

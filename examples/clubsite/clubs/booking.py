@@ -37,3 +37,9 @@ def other_class_at_that_hour(club_class: ClubClass) -> ClubClass | None:
         end_time__gt=club_class.start_time,
     )
     return others.order_by("start_time", "pk").first()
+
+
+def other_class_of_its_trainer(club_class: ClubClass) -> ClubClass | None:
+    """Return a class of the same trainer at another hour, to which a move is refused."""
+    others = ClubClass.objects.exclude(pk=club_class.pk).filter(trainer=club_class.trainer_id)
+    return others.order_by("weekday", "start_time", "pk").first()

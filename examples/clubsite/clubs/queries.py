@@ -1,16 +1,21 @@
 """What the pages ask for: every cached helper of the site, and nothing else."""
 
-from datetime import time, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from time import sleep
 from typing import NamedTuple
 
 from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet, Sum
 from django.utils import timezone
 
-from cachedeco import AUTO, cached_query, rows
+from cachedeco import AUTO, cached_query, cached_query_many, rows
 from clubs.models import Closure, Club, ClubClass, Level, Trainer
 
 # depends_on says when a value has changed; this only bounds how long an entry that nobody asks for stays.
 A_DAY = timedelta(days=1)
+
+# Short, so that whoever tries the page need not wait long.
+RANKING_SECONDS = 3
 
 
 class Statistics(NamedTuple):
@@ -44,6 +49,23 @@ class ClubLink(NamedTuple):
     pk: int
     name: str
     city: str
+
+
+class ClosureRow(NamedTuple):
+    """One closure as the page of closures shows it."""
+
+    first_day: date
+    last_day: date
+    reason: str
+    club_pk: int
+    club_name: str
+
+
+class Ranking(NamedTuple):
+    """The trainers with the most classes, as of one moment."""
+
+    trainers: list[tuple[str, int]]
+    computed_at: datetime
 
 
 @cached_query(
@@ -107,3 +129,26 @@ def directory() -> list[ClubLink]:
     """Return every club, by city and name. It depends on what it reads: where nothing is said, that is AUTO."""
     clubs = Club.objects.order_by("city", "name").values_list("pk", "name", "city")
     return [ClubLink(*club) for club in clubs]
+
+
+@cached_query_many(over="club_pks", timeout=A_DAY, depends_on=[rows(ClubClass, club="{each}")])
+def class_counts(club_pks: Sequence[int]) -> dict[int, int]:
+    """Return how many classes a week each of these clubs gives: an entry for each, one query for those that miss."""
+    counts = ClubClass.objects.filter(club__in=club_pks).values_list("club").annotate(Count("pk"))
+    return dict.fromkeys(club_pks, 0) | dict(counts)
+
+
+@cached_query(timeout=A_DAY)
+async def coming_closures(day: date) -> list[ClosureRow]:
+    """Return the next closures of all clubs, from *day* on."""
+    closures = Closure.objects.filter(last_day__gte=day).order_by("first_day", "club__name", "pk")
+    fields = closures.values_list("first_day", "last_day", "reason", "club_id", "club__name")
+    return [ClosureRow(*row) async for row in fields[:20]]
+
+
+@cached_query(timeout=RANKING_SECONDS, stale_while_revalidate=3600, depends_on=[])
+def busiest_trainers() -> Ranking:
+    """Return the ten trainers with the most classes. It may be a little old, so no write invalidates it."""
+    sleep(1)  # what such a report takes where there are years of bookings
+    trainers = Trainer.objects.annotate(count=Count("classes")).order_by("-count", "name", "pk")
+    return Ranking(list(trainers.values_list("name", "count")[:10]), timezone.now())

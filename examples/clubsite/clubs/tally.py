@@ -1,11 +1,11 @@
 """Count, for each request, what the cache did and what the database was asked."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +15,7 @@ from cachedeco import Event
 # In the header even when they are 0, so that "none" and "not counted" can't be taken for each other.
 KINDS = (
     "hit",
+    "stale",
     "miss",
     "bypassed",
     "computed",
@@ -26,10 +27,23 @@ KINDS = (
 )
 
 
+class Miss(NamedTuple):
+    """One call that was no hit, for the page that says why."""
+
+    request: str
+    function: str
+    reason: str
+
+
+# Of this process, the last one first.
+last_misses: deque[Miss] = deque(maxlen=15)
+
+
 @dataclass
 class Tally:
     """What happened during one request."""
 
+    request: str
     events: list[Event] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
@@ -57,13 +71,13 @@ class Tally:
         return [
             (event.function.rpartition(".")[2], event.kind)
             for event in self.events
-            if event.kind in {"hit", "miss", "bypassed"}
+            if event.kind in {"hit", "stale", "miss", "bypassed"}
         ]
 
     @property
     def milliseconds_saved(self) -> float:
         """Sum up what the hits would have taken to compute."""
-        return 1000 * sum(event.seconds for event in self.events if event.kind == "hit")
+        return 1000 * sum(event.seconds for event in self.events if event.kind in {"hit", "stale"})
 
     @property
     def milliseconds(self) -> float:
@@ -89,6 +103,8 @@ def record(event: Event) -> None:
     tally = _current.get()
     if tally is not None:
         tally.events.append(event)
+        if event.kind == "miss":
+            last_misses.appendleft(Miss(tally.request, event.function, event.reason))
 
 
 def tally_of_this_request(_request: HttpRequest) -> dict[str, Tally | None]:
@@ -102,7 +118,7 @@ def tally_middleware(
     """Keep a tally of each request and put it into the headers of the response."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        tally = Tally()
+        tally = Tally(f"{request.method} {request.path}")
         reset_token = _current.set(tally)
         try:
             with connection.execute_wrapper(tally.run_query):

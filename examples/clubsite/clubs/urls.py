@@ -24,8 +24,13 @@ register_converter(WeekdayConverter, "weekday")
 
 urlpatterns = [
     path("", views.club_list, name="club_list"),
+    path("cities/<str:city>/", views.city_page, name="city"),
     path("clubs/<int:pk>/", views.club_page, name="club_page"),
     path("classes/<int:pk>/move/", views.move_class_page, name="move_class"),
     path("timetable/", views.timetable_today, name="timetable_today"),
     path("timetable/<weekday:weekday>/", views.timetable_page, name="timetable"),
+    path("closures/", views.closures_page, name="closures"),
+    path("ranking/", views.ranking_page, name="ranking"),
+    path("worker/", views.worker_page, name="worker"),
+    path("why/", views.why_page, name="why"),
 ]

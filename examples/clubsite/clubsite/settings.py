@@ -45,6 +45,7 @@ if DEBUG and not IS_TEST and find_spec("debug_toolbar"):
     INSTALLED_APPS += ["debug_toolbar"]
     MIDDLEWARE.insert(1, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_PANELS = ["cachedeco.contrib.debug_toolbar.CachedecoPanel", *PANELS_DEFAULTS]
+    DEBUG_TOOLBAR_CONFIG = {"SHOW_COLLAPSED": True}  # or it covers the page that it is to explain
     INTERNAL_IPS = ["127.0.0.1"]
 
 TEMPLATES = [
@@ -74,15 +75,17 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # Writes of other programs are recorded by triggers; `manage.py cachedeco deliver --loop` delivers them.
     INSTALLED_APPS += ["cachedeco.outbox", "triggers"]
 
+# A folder, since all processes of the site must share one cache: the server, a worker, `manage.py cachedeco`.
 CACHES = {
     "default": cache_from_url(
-        os.environ.get("CACHE_URL", "locmem://"),
+        os.environ.get("CACHE_URL", f"file://{BASE_DIR}/cache"),
         key_prefix=os.environ.get("CLUBSITE_KEY_PREFIX", "clubsite"),
     ),
 }
 
 # "off" is the site without a cache: CLUBSITE_CACHE_MODE=off shows what the caching is worth.
-CACHEDECO = {"MODE": os.environ.get("CLUBSITE_CACHE_MODE", "on")}
+# A stale entry is refreshed by a thread: nobody waits for it.
+CACHEDECO = {"MODE": os.environ.get("CLUBSITE_CACHE_MODE", "on"), "REFRESH": "thread"}
 
 LOGGING = {
     "version": 1,

@@ -8,6 +8,7 @@ from story.visitor import Answer
 # What the line of a request tells, in the plural; the rest ("computed", "stored") follows from these.
 SHOWN = {
     "hit": "hits",
+    "stale": "stale",
     "miss": "misses",
     "bypassed": "bypassed",
     "invalidated": "invalidated",
@@ -48,6 +49,8 @@ class Report:
             verdict="FAILED" if faults else "ok",
         )
         self.out.write(line)
+        for reason in answer.invalidated:
+            self.out.write(f"      why: invalidated: {reason}\n")
         for fault in faults:
             self.out.write(f"      {fault}\n")
         self.faults += faults

@@ -33,9 +33,9 @@ class Site:
     log_path: Path
     environment: Mapping[str, str]
 
-    def run_elsewhere(self, code: str) -> None:
-        """Run code of a worker: in a process of its own, which imports models and no cached function."""
-        run_manage(self.environment, "shell", "--no-imports", "-c", code)
+    def run_elsewhere(self, *arguments: str) -> str:
+        """Run a command of manage.py, in a process of its own, and return what it printed."""
+        return run_manage(self.environment, *arguments)
 
     def last_log_lines(self) -> str:
         """Return the end of what the server logged, empty if nothing went wrong there."""
@@ -98,8 +98,8 @@ def prepare(environment: dict[str, str]) -> None:
     run_manage(environment, "prepare")
 
 
-def run_manage(environment: Mapping[str, str], *arguments: str) -> None:
-    """Run a command of the site's manage.py to its end."""
+def run_manage(environment: Mapping[str, str], *arguments: str) -> str:
+    """Run a command of the site's manage.py to its end, and return what it printed."""
     done = subprocess.run(  # noqa: S603 -- as above
         [sys.executable, str(MANAGE), *arguments],
         env=environment,
@@ -111,6 +111,7 @@ def run_manage(environment: Mapping[str, str], *arguments: str) -> None:
     if done.returncode:
         msg = f"manage.py {arguments[0]} failed:\n{last_lines_of(done.stderr)}"
         raise StoryError(msg)
+    return done.stdout.strip()
 
 
 def first_line_of(process: subprocess.Popen[str], command: str, log_path: Path) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from http.client import HTTPConnection
 from http.cookies import SimpleCookie
@@ -30,6 +31,18 @@ class Answer:
     def page(self) -> str:
         """The page without its footer, which counts and so is never the same."""
         return re.sub(r'<footer class="tally">.*?</footer>', "", self.text, flags=re.DOTALL)
+
+    @property
+    def invalidated(self) -> list[str]:
+        """What has ended entries that the page asked for, as its footer says it, each once."""
+        reasons = re.findall(r'<td class="kind-miss">.*?<td>invalidated: ([^<]*)</td>', self.text)
+        return list(dict.fromkeys(map(unescape, reasons)))
+
+    @property
+    def computed_at(self) -> str:
+        """When the ranking on the page was computed, empty if there is none."""
+        found = re.search(r'<time id="computed">([^<]*)</time>', self.page)
+        return found[1] if found else ""
 
     @property
     def classes(self) -> dict[int, "ClassRow"]:

@@ -21,7 +21,7 @@ class CachingTests(CachingTestCase):
 
         self.assertContains(page, "Technique")
         self.assertEqual("1", page["X-Clubsite-Queries"])
-        self.assertIn("hit=3 miss=0", page["X-Clubsite-Cache"])
+        self.assertIn("hit=3 stale=0 miss=0", page["X-Clubsite-Cache"])
 
     def test_clubs_do_not_share_entries(self) -> None:
         """What one club's page has stored is not shown by another's."""
