@@ -1,0 +1,180 @@
+"""Processes share their counts by slots in a cache, and a cache that fails costs nothing else."""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from cachedeco import Event, Statistics, Stats, cached_query, listening, mode, statistics
+from cachedeco.runtime import conf, state
+from cachedeco.runtime.statistics import count
+from cachedeco.storage import sharing
+from tests.support.faults import faulty
+
+SHARED = {"SHARED_STATISTICS": 3600}
+OTHER = Stats(hits=3, misses=1, reasons={"absent": 1})
+COUNTS = Statistics({"sharing.other": OTHER}, {"table clubs_club": 2}, ("web:1",))
+
+pytestmark = pytest.mark.usefixtures("faulty_backend")
+
+
+@cached_query(60, name="sharing.page")
+def page(number: int) -> int:
+    """Return what is counted."""
+    return number
+
+
+@pytest.fixture
+def slots() -> Generator[sharing._Slots]:
+    """Give the slots of an hour's interval, so that no thread writes meanwhile."""
+    with override_settings(CACHEDECO=SHARED):
+        yield sharing._Slots(conf.settings())
+        sharing.end()
+
+
+def test_processes_are_added_up(slots: sharing._Slots) -> None:
+    """Each takes a slot of its own, and writes to it again."""
+    own = statistics()
+    first = slots.write("a", COUNTS, None)
+    second = slots.write("b", COUNTS, None)
+
+    again = slots.write("a", COUNTS, first)
+
+    total = statistics(shared=True)
+    assert (0, 1, 0) == (first, second, again)
+    assert (True, "") == (total.is_shared, total.problem)
+    assert Stats(hits=6, misses=2, reasons={"absent": 2}) == total.functions["sharing.other"]
+    assert own.invalidations.get("table clubs_club", 0) + 4 == total.invalidations["table clubs_club"]
+    assert "web:1" in total.processes
+    assert str(total).startswith("Statistics of 2 processes.")
+
+
+def test_process_writes_what_it_has_counted(slots: sharing._Slots) -> None:
+    """Its thread begins when a function is first called, and its own older counts are not added to those of now."""
+    page(1)
+    sharer: Any = sharing._sharing
+
+    sharer._write()
+    with mode("off"):
+        sharer._write()
+
+    assert [sharer.name] == list(slots.read() or ())
+    assert statistics().functions["sharing.page"] == statistics(shared=True).functions["sharing.page"]
+
+
+def test_thread_writes_until_the_settings_change() -> None:
+    """By its interval, and ends with them."""
+    with override_settings(CACHEDECO={"SHARED_STATISTICS": 0.001}):
+        page(2)
+        sharer: Any = sharing._sharing
+        while not sharer._slots.read():
+            pass
+        sharing.begin(sharer.settings)
+        assert sharing._sharing is sharer
+        with override_settings(CACHEDECO={"SHARED_STATISTICS": 0.002}):
+            sharing.begin(conf.settings())
+            assert sharer.ended.is_set()
+    sharing.end()
+    assert sharing._sharing is None
+
+
+def test_other_settings_replace_the_thread(slots: sharing._Slots) -> None:
+    """It is ended where it was not before."""
+    page(1)
+    before: Any = sharing._sharing
+
+    sharing.begin(conf.Settings(SHARED_STATISTICS=7200.0))
+
+    assert before.ended.is_set()
+    assert sharing._sharing is not before
+    assert slots.read() == {}
+
+
+def test_forked_child_shares_counts_of_its_own(slots: sharing._Slots) -> None:
+    """From 0, under another name."""
+    page(1)
+    parent: Any = sharing._sharing
+
+    state.reset_in_child()
+
+    child: Any = sharing._sharing
+    assert parent.name != child.name
+    assert {} == statistics().functions
+    assert slots.read() == {}
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda slots: slots._store.delete(slots._keys()[0]),
+        lambda slots: slots._store.write_unguarded([(slots._keys()[0], b"[nonsense", None)]),
+        lambda slots: slots._store.write_unguarded([(slots._keys()[0], b'["b", [], [], []]', None)]),
+    ],
+)
+def test_lost_slot_is_replaced(slots: sharing._Slots, lose: Callable[[sharing._Slots], object]) -> None:
+    """Whoever was stopped for long finds it gone, or taken by what is nothing of ours."""
+    slots.write("a", COUNTS, None)
+    lose(slots)
+
+    slot = slots.write("a", COUNTS, 0)
+
+    assert slot is not None
+    assert ["a"] == list(slots.read() or ())
+
+
+def test_full_slots_leave_a_process_alone(monkeypatch: pytest.MonkeyPatch, slots: sharing._Slots) -> None:
+    """It tries again at the next interval."""
+    monkeypatch.setattr(sharing, "SLOTS", 1)
+
+    assert [0, None] == [slots.write(name, COUNTS, None) for name in "ab"]
+
+
+def test_cache_that_fails_costs_counts_alone(slots: sharing._Slots) -> None:
+    """No event, and what is shown is said to be of this process."""
+    events: list[Event] = []
+    with listening(events.append):
+        with faulty(raises=OSError()):
+            written = [slots.write("a", COUNTS, None), slots.write("a", COUNTS, 0)]
+            alone = statistics(shared=True)
+        with faulty("add", "set_many", raises=OSError()):
+            written.append(slots.write("a", COUNTS, None))
+        slots.write("a", COUNTS, None)
+        with faulty("set", "set_many", raises=OSError()):
+            written.append(slots.write("a", COUNTS, 0))
+        with mode("off"):
+            off = statistics(shared=True)
+
+    assert ([None, 0, None, 0], []) == (written, events)
+    assert {(False, sharing.NOT_READ)} == {(each.is_shared, each.problem) for each in (alone, off)}
+
+
+def test_busiest_functions_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are one, so that what is written is small."""
+    monkeypatch.setattr(sharing, "MOST_FUNCTIONS", 1)
+    several = Statistics({"a": Stats(hits=1), "b": Stats(hits=5), "c": Stats(hits=2)})
+
+    _, counts = sharing._parse(sharing._text_of("web", several)) or ("", Statistics())
+
+    assert {"b": Stats(hits=5), "(others)": Stats(hits=3)} == counts.functions
+
+
+def test_subjects_of_invalidations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first parts of namespaces may contain ids."""
+    monkeypatch.setattr("cachedeco.runtime.statistics.MOST_SUBJECTS", 0)
+    before = statistics()
+
+    for n in range(3):
+        count(Event("invalidated", key=f"cd:n:sharing{n}"))
+
+    assert {"(others)": 3} == (statistics() - before).invalidations
+
+
+def test_snapshots_of_other_things_are_refused() -> None:
+    """Counts are added to counts."""
+    for each in (Stats(), Statistics()):
+        with pytest.raises(TypeError):
+            each + 1  # type: ignore[operator]
+    many = Statistics({f"f{n}": Stats() for n in range(30)})
+    assert "and 10 more functions" in str(many)
+    assert many.as_dict()["total"]["hit_ratio"] is None
