@@ -56,7 +56,7 @@ from os import urandom
 from socket import gethostname
 from struct import Struct
 from time import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from cachedeco.runtime.events import MissReason
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -441,6 +441,6 @@ def stamp_of(keys: Sequence[str], raw: Mapping[str, object]) -> Stamp | None:
     return tokens if all(map(is_token, tokens)) else None
 
 
-def is_token(value: object) -> bool:
+def is_token(value: object) -> TypeGuard[bytes]:
     """Tell whether a value is a token: the cache may return anything under its key."""
     return isinstance(value, bytes) and len(value) == TOKEN_BYTES
