@@ -325,6 +325,18 @@ def raised_by(call: Callable[[], object]) -> str:
     return ""
 
 
+def left_out() -> tuple[object, object]:
+    """Leave a parameter out of the key, and call twice, with other values of it; count computations."""
+    both = Compared(theirs={"args_rewrite": lambda x, _y: (x,)})
+    for y in (1, 2):
+        both.theirs(1, y)
+    ignoring = Compared(ignore=("run", "y"))
+    for y in (1, 2):
+        ignoring.ours(1, y)
+    forgetting = raised_by(lambda: Compared(key=lambda x: x))
+    return both.computed["theirs"], (ignoring.computed["ours"], forgetting)
+
+
 def other_object() -> tuple[object, object]:
     """Call with an object whose `str()` says nothing of it."""
     both = Compared()
@@ -373,6 +385,7 @@ CHANGES: dict[str, tuple[Callable[[], tuple[object, object]], tuple[object, obje
         (2, 1),
     ),
     "two rows with the same `str()`": (str_of_rows, (1, 2)),
+    "`args_rewrite` leaves a parameter out": (left_out, (1, (1, "TypeError"))),
     "an argument that is any other object": (other_object, ("", "TypeError")),
     "`async def`": (coroutines, ("raises", 2)),
     "the cache server does not answer": (server_down, ("raises", 1)),
@@ -435,6 +448,21 @@ def test_before_and_after_give_the_same() -> None:
     assert first[0] == first[1] == second[1]
     assert ["True"] == [told for told, earlier in zip(second[0], first[0], strict=True) if told != earlier]
     assert ["a@example.org"] == before.reminded == after.reminded
+
+
+def test_method_is_invalidated_on_both_sides() -> None:
+    """The old side names the instance, the new one is bound to it; both compute the price again."""
+    prices: list[int] = []
+
+    with isolated():
+        for side in [side_of(dropped) for dropped in "+-"]:
+            tariff = side.Tariff("nl")
+            prices.append(tariff.price(4))
+            side.weeks_price["nl"] = 11
+            side.change_price(tariff)
+            prices.append(tariff.price(4))
+
+    assert [40, 44] * 2 == prices
 
 
 def side_of(dropped: str) -> ModuleType:
