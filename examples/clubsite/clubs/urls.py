@@ -24,7 +24,7 @@ register_converter(WeekdayConverter, "weekday")
 
 urlpatterns = [
     path("", views.club_list, name="club_list"),
-    path("cities/<str:city>/", views.city_page, name="city"),
+    path("cities/<path:city>/", views.city_page, name="city"),
     path("clubs/<int:pk>/", views.club_page, name="club_page"),
     path("classes/<int:pk>/move/", views.move_class_page, name="move_class"),
     path("timetable/", views.timetable_today, name="timetable_today"),

@@ -130,8 +130,12 @@ def worker_page(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def why_page(request: HttpRequest) -> HttpResponse:
-    """Show the last misses of this process, each with its reason."""
-    return render(request, "clubs/why.html", {"misses": list(tally.last_misses)})
+    """Show what a call would do now, and the last misses of this process, each with its reason."""
+    club = Club.objects.order_by("pk").first()
+    explanation = club_classes.explain(club) if club else ""
+    return render(
+        request, "clubs/why.html", {"club": club, "explanation": explanation, "misses": list(tally.last_misses)}
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -115,6 +115,38 @@ class TourTests(CachingTestCase):
         self.assertContains(page, "2 classes a week")
         self.assertEqual({self.club.pk: 2, second.pk: 0}, class_counts([self.club.pk, second.pk]))
 
+    def test_why_says_what_a_call_would_do(self) -> None:
+        """Before a visit, after one, and after a write: nothing is counted."""
+        address = reverse("why")
+        self.assertContains(self.client.get(address), "would be a miss: nothing lies under its key")
+
+        self.client.get(self.club.get_absolute_url())
+        self.judo.save()
+
+        page = self.client.get(address)
+        self.assertContains(page, "would be a miss: it was invalidated")
+        self.assertEqual({"queries": 1}, outcome(page))
+
+    def test_links_of_what_to_try_are_pages(self) -> None:
+        """No page sends whoever tries it to an address that there is not, or that redirects."""
+        with patch("clubs.queries.sleep"), patch("clubs.views.WORKER_CLUB", self.club.pk):
+            pages = {address: self.client.get(address).content.decode() for address in self.pages()}
+            guides = {
+                address: text.split('<aside class="guide">')[1].split("</aside>")[0] for address, text in pages.items()
+            }
+            links = {link for guide in guides.values() for link in re.findall(r'href="(/[^"]*)"', guide)}
+            status = {link: self.client.get(unescape(link)).status_code for link in links}
+
+        self.assertEqual(dict.fromkeys(links, 200), status)
+        self.assertIn("/admin/", str(links))
+
+    def test_city_with_a_slash_has_a_page(self) -> None:
+        """Any name that the admin takes is an address."""
+        Club.objects.create(name="Chess Club", city="Bourg/Ain?", founded=1900)
+
+        self.assertContains(self.client.get("/"), "/cities/Bourg/Ain%3F/")
+        self.assertContains(self.client.get(reverse("city", args=["Bourg/Ain?"])), "Chess Club")
+
     def test_city_without_clubs_is_not_found(self) -> None:
         """A city that there is not is a 404, and stores nothing."""
         self.assertEqual(404, self.client.get(reverse("city", args=["Atlantis"])).status_code)
@@ -222,6 +254,7 @@ class TourTests(CachingTestCase):
 
         page = self.client.get(reverse("why"))
 
+        self.assertContains(page, "would be a hit")
         self.assertContains(page, f"rows of clubs_clubclass with club_id {self.club.pk}")
         self.assertContains(page, f"GET {self.club.get_absolute_url()}")
         self.assertContains(page, "<td>absent</td>", html=True)

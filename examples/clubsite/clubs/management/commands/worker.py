@@ -7,6 +7,7 @@ from itertools import count
 from time import sleep
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, ProgrammingError
 
 from clubs.models import ClubClass
 
@@ -32,6 +33,9 @@ class Command(BaseCommand):
                     sleep(pause)
                 moved = move_a_class(club)
                 self.stdout.write(f"Process {os.getpid()} moved {moved} of {moved.club}.")
+        except (OperationalError, ProgrammingError) as error:
+            msg = f"The worker can't write ({error}). If the site has no tables yet, run make serve first."
+            raise CommandError(msg) from error
         except KeyboardInterrupt:
             self.stdout.write("")
 
