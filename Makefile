@@ -28,7 +28,7 @@ DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve worker bench bench-stampede storm public-suites python314 docs clean
+.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve worker bench bench-stampede storm public-suites python314 docs browser clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ python314: $(DEV)  ## Fetch Python 3.14 for node, and run the tests of keys and 
 docs: $(DOCS)  ## Build the documentation as a site; each warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
 	@echo "It is in build/site; to read it: python3 -m http.server --directory build/site"
+
+browser: $(LEAN)  ## Install chromium, look at the pages of the admin in it, and take their screenshots
+	@command -v chromium >/dev/null || scripts/install-packages.sh chromium
+	@$(RUN) scripts/browser.py
 
 clean:  ## Remove the environments and what the tools have left
 	rm -rf .venv .venv-second .venv-314 .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -79,7 +79,7 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
     location = mask_location(", ".join(map(str, servers_of(entry))))
     backend = entry.get("BACKEND", "")
     yield Finding(subject, "What is it?", "well", f"{backend}{f' at {location}' if location else ''}")
-    yield from _owed(alias, subject)
+    yield from examine_process(alias)
     trial = Trial(Store(alias), subject, *(_values(alias, len(servers_of(entry))) for _ in range(2)))
     findings = list(_round_trip(trial))
     yield from findings
@@ -102,9 +102,9 @@ def _values(alias: str, servers: int) -> dict[str, bytes]:
     return {keyspace.table_key(f"{prefix}:probe:{urandom(8).hex()}"): urandom(16) for _ in range(count)}
 
 
-def _owed(alias: str, subject: str) -> Iterator[Finding]:
-    """Tell of the circuit breaker and the retry queue of this process."""
-    breaker = breakers.get(alias)
+def examine_process(alias: str) -> Iterator[Finding]:
+    """Yield findings on the circuit breaker and the retry queue of this process; asks no server."""
+    subject, breaker = f"{CACHE}{alias}", breakers.get(alias)
     question = "Does this process use it?"
     if breaker is None or breaker.retry_at is None:
         yield Finding(subject, question, "well", "yes, its circuit breaker is closed")

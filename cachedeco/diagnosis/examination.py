@@ -8,7 +8,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from cachedeco.diagnosis.caches import ANSWERS, CACHE, examine_caches
+from cachedeco.diagnosis.caches import ANSWERS, CACHE, examine_caches, examine_process
 from cachedeco.diagnosis.databases import examine_databases
 from cachedeco.diagnosis.findings import Finding, State, describe_error, mask_location
 from cachedeco.diagnosis.outboxes import examine_outboxes
@@ -35,11 +35,7 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
     except ImproperlyConfigured as error:
         yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
         return
-    if settings.MODE == "on":
-        yield Finding("settings", "Is the cache on?", "well", "yes, MODE is 'on'")
-    else:
-        advice = "Set MODE to 'on' in CACHEDECO, where this is no test."
-        yield Finding("settings", "Is the cache on?", "notice", f"no, MODE is {settings.MODE!r}", advice)
+    yield from _examine_mode(settings.MODE)
     functions = len(decorated_functions())
     advice = "Name the modules that have them in MODULES of CACHEDECO, or import them where the URLconf does."
     yield Finding(
@@ -56,6 +52,31 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
             answering.append(each.subject.removeprefix(CACHE))
     yield from examine_databases()
     yield from examine_outboxes(answering)
+
+
+def glance() -> Iterator[Finding]:
+    """
+    Yield the findings that ask no cache: circuit breakers and retry queues of this process, and rows of the outbox.
+
+    Where nothing is wrong they take some queries of the databases that have an outbox, each by an index.
+    """
+    try:
+        settings = conf.settings()
+    except ImproperlyConfigured as error:
+        yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
+        return
+    yield from _examine_mode(settings.MODE)
+    for alias in settings.ALIASES if settings.MODE != "off" else ():
+        yield from examine_process(alias)
+    yield from examine_outboxes(())
+
+
+def _examine_mode(mode: str) -> Iterator[Finding]:
+    if mode == "on":
+        yield Finding("settings", "Is the cache on?", "well", "yes, MODE is 'on'")
+    else:
+        advice = "Set MODE to 'on' in CACHEDECO, where this is no test."
+        yield Finding("settings", "Is the cache on?", "notice", f"no, MODE is {mode!r}", advice)
 
 
 def _examine_checks() -> Iterator[Finding]:

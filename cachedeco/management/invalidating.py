@@ -80,7 +80,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     Raises:
         CommandError: Nothing was invalidated, or a cache has not acknowledged it.
     """
-    targets = list(_targets(options))
+    targets = list(find_targets(options))
     if not targets:
         msg = "invalidate takes a function, --namespace, --model, or --all."
         raise misunderstood(msg)
@@ -95,13 +95,20 @@ def run(console: Console, options: dict[str, Any]) -> None:
         return
     if not options["yes"]:
         _ask(console, targets)
-    _report(console, [_invalidate(target) for target in targets])
+    _report(console, [invalidate_target(target) for target in targets])
 
 
-def _targets(options: dict[str, Any]) -> Iterator[Target]:
+def find_targets(options: dict[str, Any]) -> Iterator[Target]:
+    """
+    Yield what the options of the command name.
+
+    Raises:
+        CommandError: One of them means nothing.
+    """
     path, *texts = options["call"] or [""]
     if path:
-        yield _target_of_call(function_of(path), texts)
+        function = function_of(path)
+        yield target_of_call(function, texts) if texts else target_of_function(function._spec)  # noqa: SLF001 -- ours
     for text in options["namespace"]:
         # Each part as it stands in a URL: a ":" inside a part is written %3A.
         parts = [unquote(part) for part in text.split(":")]
@@ -117,14 +124,21 @@ def _targets(options: dict[str, Any]) -> Iterator[Target]:
         label = model._meta.label  # noqa: SLF001 -- Django documents it
         yield Target(f"all that depends on {label}", "", Namespace.for_model(model).invalidate)
     if options["all"]:
-        for spec in decorated_functions():
-            yield Target(f"every call of {spec.name}()", "", partial(_invalidate_all, spec))
+        yield from map(target_of_function, decorated_functions())
 
 
-def _target_of_call(function: CachedFunction[..., Any], texts: Sequence[str]) -> Target:
-    spec = function._spec  # noqa: SLF001 -- ours
-    if not texts:
-        return Target(f"every call of {spec.name}()", "", function.invalidate_all)
+def target_of_function(spec: FunctionSpec) -> Target:
+    """Return every call of a function, by its spec: no path leads to a function inside another one."""
+    return Target(f"every call of {spec.name}()", "", partial(_invalidate_all, spec))
+
+
+def target_of_call(function: CachedFunction[..., Any], texts: Sequence[str]) -> Target:
+    """
+    Return one call, of arguments as they are typed.
+
+    Raises:
+        CommandError: The function does not take them, or they can't be in a key.
+    """
     call = call_of(function, texts)
     return Target(f"the {repr(call)[1:-1]}", "", call.invalidate)
 
@@ -155,7 +169,8 @@ def _lines(targets: Sequence[Target], verb: str) -> Iterator[str]:
         yield f"... and {len(targets) - MOST_SHOWN} more."
 
 
-def _invalidate(target: Target) -> Outcome:
+def invalidate_target(target: Target) -> Outcome:
+    """Invalidate, and return what the caches have said."""
     events: list[Event] = []
     try:
         with listening(events.append):
@@ -179,24 +194,29 @@ def _report(console: Console, outcomes: Sequence[Outcome]) -> None:
         console.json(outcomes)
     else:
         for each in outcomes:
-            console.say(f"{_words(each)} {each.what}.")
+            console.say(f"{words_of(each)} {each.what}.")
+    trouble = trouble_of(outcomes)
+    if trouble:
+        raise failed(trouble)
+
+
+def trouble_of(outcomes: Sequence[Outcome]) -> str:
+    """Return what was not invalidated, or not acknowledged, and what to do; empty if all is well."""
     wrong = [each for each in outcomes if each.problem]
     if wrong:
-        msg = f"Not invalidated: {len(wrong)} of {len(outcomes)}: {wrong[0].problem}"
-        raise failed(msg)
+        return f"Not invalidated: {len(wrong)} of {len(outcomes)}: {wrong[0].problem}"
     delayed = [each for each in outcomes if each.delayed]
     if not delayed:
-        return
+        return ""
     names = ", ".join(dict.fromkeys(alias for each in delayed for alias in each.delayed))
     msg = f"Not acknowledged: {len(delayed)} of {len(outcomes)}, by the cache {names}."
     if all(each.is_recorded for each in delayed):
-        msg += " The outbox has them: a deliverer sends them when the cache answers."
-    else:
-        msg += " Old values may be served; run this again when the cache answers: manage.py cachedeco doctor."
-    raise failed(msg)
+        return f"{msg} The outbox has them: a deliverer sends them when the cache answers."
+    return f"{msg} Old values may be served; run this again when the cache answers: manage.py cachedeco doctor."
 
 
-def _words(outcome: Outcome) -> str:
+def words_of(outcome: Outcome) -> str:
+    """Return the words before what was invalidated."""
     if outcome.problem:
         return "Not invalidated:"
     if outcome.delayed:

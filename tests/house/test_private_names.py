@@ -21,8 +21,8 @@ TREES = {
 }
 # Their owners document them: Django, and Python of named tuples.
 DOCUMENTED = {"_meta", "_state", "_default_manager", "_base_manager", "_replace", "_fields", "_asdict", "_make"}
-# Of a module that needs Django 6.
-UNIMPORTABLE = {"loading.refresh_task"}
+# Of a module that needs Django 6, and of one that needs a project with the admin.
+UNIMPORTABLE = {"loading.refresh_task", "contrib.admin.admin"}
 
 DELETED = {door for door in (*DOORS, "pytest_plugin") if not any(PACKAGE.glob(f"{door}*"))}
 LISTED = {(module, each.name) for names in NAMES.values() for each in names for module in each.used_in}

@@ -1,0 +1,138 @@
+"""Figures of the first page: statistics as rows with bars, the most expensive functions first."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cachedeco.runtime.statistics import Statistics, Stats
+from cachedeco.runtime.units import duration, share
+
+MOST_SUBJECTS: Final = 15  # namespaces and tables that are shown
+# What the reasons mean that are counted, of misses and of bypassed calls.
+MEANINGS: Final[Mapping[str, str]] = {
+    "cache not read": "the cache has failed, or is not asked for a while as it has failed before: see Health",
+    "absent": "not stored before, or past its timeout, or evicted",
+    "unreadable": "what is stored can't be read as an entry",
+    "lost token": "the cache has forgotten what the entry depends on, by an eviction or a restart",
+    "invalidated": "stored, and something that it depends on was written or invalidated since",
+    "other dependencies": "stored, and the call depends on other namespaces or tables now",
+    "other models": "stored by a release with other models",
+    "expired": "stored, and past its timeout",
+    "refresh": "computed by this call while others were served the old value, or before its timeout",
+    "mode bypass": "the mode was 'bypass'",
+    "mode off": "the mode was 'off'",
+    "no key": "its key could not be made",
+    "key function failed": "the KEY_FUNCTION of the cache has raised",
+    "invalidated in this transaction": "called in a transaction that had invalidated it",
+}
+# A share that is not 0 has a bar that can be seen, and one that is not whole has none that looks so.
+_THINNEST: Final = 2
+_WIDEST: Final = 98
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A part of a whole, as a bar and as text."""
+
+    percent: int  #: of the width
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRow:
+    """One function."""
+
+    name: str
+    calls: int  #: those that asked the cache
+    ratio: Bar | None  #: the share of hits; None without calls
+    computing: Bar  #: seconds, beside the function that took most of them
+    saved: Bar  #: likewise
+    computations: int
+    reasons: Sequence[Bar]  #: why calls were misses, or bypassed the cache: the most frequent first
+    notes: Sequence[str]  #: what else has happened
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that the first page shows."""
+
+    functions: Sequence[FunctionRow]
+    silent: Sequence[str]  #: names of functions without calls
+    legend: Sequence[tuple[str, str]]  #: the reasons that are shown, and what they mean
+    invalidations: Sequence[tuple[str, Bar]]  #: what was invalidated most, and how often
+    total: FunctionRow
+    processes: Sequence[str]
+    is_shared: bool
+    problem: str
+
+
+def figures_of(statistics: Statistics, names: Iterable[str]) -> Figures:
+    """Return the figures of some statistics; *names* are those of the functions that this process knows."""
+    total = statistics.total
+    by_name = {name: each for name, each in statistics.functions.items() if name and _is_active(each)}
+    computing = max([each.seconds_computing for each in by_name.values()], default=0.0)
+    saved = max([each.seconds_saved for each in by_name.values()], default=0.0)
+    ranked = sorted(by_name.items(), key=lambda item: (-item[1].seconds_computing, -item[1].seconds_saved, item[0]))
+    return Figures(
+        functions=[_row(name, each, computing, saved) for name, each in ranked],
+        silent=sorted(set(names) - by_name.keys()),
+        legend=[(reason, text) for reason, text in MEANINGS.items() if reason in total.reasons],
+        invalidations=_most(statistics.invalidations),
+        total=_row("", total, total.seconds_computing, total.seconds_saved),
+        processes=statistics.processes,
+        is_shared=statistics.is_shared,
+        problem=statistics.problem,
+    )
+
+
+def _is_active(stats: Stats) -> bool:
+    return stats != Stats()
+
+
+def _row(name: str, stats: Stats, most_computing: float, most_saved: float) -> FunctionRow:
+    ratio = stats.hit_ratio
+    return FunctionRow(
+        name=name,
+        calls=stats.hits + stats.stale + stats.misses,
+        ratio=None if ratio is None else Bar(_percent(ratio, 1), share(ratio)),
+        computing=Bar(_percent(stats.seconds_computing, most_computing), duration(stats.seconds_computing)),
+        saved=Bar(_percent(stats.seconds_saved, most_saved), duration(stats.seconds_saved)),
+        computations=stats.computations,
+        reasons=_reasons(stats),
+        notes=list(_notes(stats)),
+    )
+
+
+def _reasons(stats: Stats) -> list[Bar]:
+    """Return the reasons of misses and bypassed calls, each as a part of all."""
+    whole = sum(stats.reasons.values())
+    ranked = sorted(stats.reasons.items(), key=lambda item: (-item[1], item[0]))
+    return [Bar(_percent(count, whole), f"{count} {reason}") for reason, count in ranked]
+
+
+def _notes(stats: Stats) -> Iterable[str]:
+    """Yield what is worth a look."""
+    for count, one, several in (
+        (stats.invalidated, "invalidation", "invalidations"),
+        (stats.unchanged, "value computed anew was the same", "values computed anew were the same"),
+        (stats.unstored, "value was not stored", "values were not stored"),
+        (stats.errors, "error: see the log", "errors: see the log"),
+        (stats.inconsistent, "hit was wrong, says the auditor", "hits were wrong, says the auditor"),
+    ):
+        if count:
+            yield f"{count} {one if count == 1 else several}"
+
+
+def _most(invalidations: Mapping[str, int]) -> list[tuple[str, Bar]]:
+    ranked = sorted(invalidations.items(), key=lambda item: (-item[1], item[0]))[:MOST_SUBJECTS]
+    most = ranked[0][1] if ranked else 0
+    return [(subject, Bar(_percent(count, most), str(count))) for subject, count in ranked]
+
+
+def _percent(part: float, whole: float) -> int:
+    """Return the width of a bar: full and empty only where the part is the whole, or nothing."""
+    if part <= 0 or whole <= 0:
+        return 0
+    if part >= whole:
+        return 100
+    return min(_WIDEST, max(_THINNEST, round(100 * part / whole)))

@@ -1,0 +1,163 @@
+"""What the pages do: explain, invalidate, examine. They need the doors `diagnosis` and `management`."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import messages
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.base import CommandError
+from django.http import HttpRequest
+
+from cachedeco.contrib.admin.models import Function
+from cachedeco.functions.discovery import decorated_functions
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.modes import current_mode
+from cachedeco.runtime.reprs import shorten_error
+from cachedeco.runtime.units import duration, size
+
+if TYPE_CHECKING:
+    from cachedeco.diagnosis.findings import Finding
+    from cachedeco.functions.explaining import Explanation
+    from cachedeco.management.invalidating import Outcome, Target
+
+logger: Final = logging.getLogger("cachedeco")
+
+_WOULD: Final = {
+    "hit": "A hit",
+    "stale": "A stale value",
+    "miss": "A miss",
+    "bypassed": "Past the cache",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedCall:
+    """An explanation, in the words of the page."""
+
+    call: str
+    outcome: str
+    headline: str
+    why: str
+    waits_for: str
+    facts: Sequence[tuple[str, str]]
+    tokens: Sequence[tuple[str, str, str]]  #: state, name, since when
+
+
+def explain(function: str, texts: Sequence[str]) -> tuple[list[ExplainedCall], str]:
+    """Return the explanations of a call, of many ids each, or why there is none."""
+    from cachedeco.management.arguments import call_of, function_of
+
+    try:
+        explained = call_of(function_of(function), texts).explain()
+    except CommandError as error:
+        return [], str(error)
+    except Exception as error:  # noqa: BLE001 -- a callable of the user's may raise anything
+        pass_interrupt(error)
+        return [], shorten_error(error)
+    several = explained.values() if isinstance(explained, Mapping) else [explained]
+    return [_page_of(each) for each in several], ""
+
+
+def _page_of(explanation: "Explanation") -> ExplainedCall:
+    return ExplainedCall(
+        call=explanation.call,
+        outcome=explanation.outcome,
+        headline=_WOULD[explanation.outcome],
+        why=explanation.why,
+        waits_for=explanation.waits_for,
+        facts=_facts(explanation),
+        tokens=[(each.state, each.name, _since(each.state, each.age)) for each in explanation.tokens],
+    )
+
+
+def _since(state: str, age: float | None) -> str:
+    if age is None:
+        return ""
+    return f"{duration(age)} ago" if state == "changed" else f"for {duration(age)}"
+
+
+def _facts(explanation: "Explanation") -> list[tuple[str, str]]:
+    entry = explanation.entry
+    facts = [("Key", explanation.key or "none"), ("Cache", explanation.cache)]
+    if entry is None:
+        return [*facts, ("Entry", "none")]
+    statements = "1 SQL statement" if entry.statements == 1 else f"{entry.statements} SQL statements"
+    what = "an exception, " if entry.is_error else ""
+    facts += [
+        ("Entry", f"{what}{size(entry.size)} by {explanation.serializer}"),
+        ("Stored", f"{duration(entry.age)} ago, by process {entry.process}"),
+        ("It took", f"{duration(entry.seconds)} to compute, {statements}"),
+    ]
+    if entry.left is None:
+        return [*facts, ("Timeout", "none: it stays until it is invalidated")]
+    when = f"in {duration(entry.left)}" if entry.left > 0 else f"{duration(-entry.left)} ago"
+    stale = f", and may be served {duration(entry.stale)} longer while it is refreshed" if entry.stale else ""
+    return [*facts, ("Timeout", f"{when}{stale}")]
+
+
+def find_target(what: str, data: Mapping[str, Any]) -> "Target":
+    """
+    Return what to invalidate.
+
+    Raises:
+        CommandError: The arguments mean nothing, or the function is not there any more.
+    """
+    from cachedeco.management.arguments import function_of
+    from cachedeco.management.invalidating import find_targets, target_of_call, target_of_function
+    from cachedeco.management.subcommands import failed
+
+    if current_mode() == "off":
+        msg = "The mode is 'off' in this process, so that nothing is invalidated."
+        raise failed(msg)
+    if what == "call":
+        return target_of_call(function_of(data["function"]), data["arguments"])
+    if what == "function":
+        return target_of_function(next(spec for spec in decorated_functions() if spec.name == data["function"]))
+    options = {"call": [], "namespace": [], "model": [], "all": False, what: [data[what]]}
+    return next(find_targets(options))
+
+
+def invalidate(request: HttpRequest, target: "Target", label: str) -> None:
+    """
+    Invalidate, tell the user what the caches say, and write it down: in the admin's log, and on the logger.
+
+    Args:
+        request: Whose user asks for it.
+
+        target: What to invalidate.
+
+        label: What it is, without arguments: for the log.
+    """
+    from cachedeco.management.invalidating import invalidate_target, trouble_of, words_of
+
+    outcome = invalidate_target(target)
+    trouble = trouble_of([outcome])
+    text = f"{words_of(outcome)} {outcome.what}."
+    messages.add_message(
+        request, messages.WARNING if trouble else messages.SUCCESS, f"{text} {trouble}" if trouble else text
+    )
+    _write_down(request, outcome, words_of(outcome))
+    logger.info("%s %s, by the user with the primary key %s in the admin.", words_of(outcome), label, request.user.pk)
+
+
+def _write_down(request: HttpRequest, outcome: "Outcome", words: str) -> None:
+    from django.contrib.admin.models import CHANGE, LogEntry
+
+    caches = ", ".join([*outcome.acknowledged, *outcome.delayed])
+    LogEntry._default_manager.create(  # noqa: SLF001 -- Django documents it
+        user_id=request.user.pk,
+        content_type=ContentType.objects.get_for_model(Function),
+        object_repr=outcome.what[:200],
+        action_flag=CHANGE,
+        change_message=f"{words} {outcome.what}{f', in the cache {caches}' if caches else ''}.",
+    )
+
+
+def by_subject(findings: "Iterable[Finding]") -> dict[str, "list[Finding]"]:
+    """Return findings by what they are about, in their order."""
+    grouped: dict[str, list[Finding]] = {}
+    for each in findings:
+        grouped.setdefault(each.subject, []).append(each)
+    return grouped
