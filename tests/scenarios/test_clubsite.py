@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from shutil import which
 
 import psycopg
 import pytest
@@ -37,6 +38,23 @@ def test_tests_of_the_site_pass() -> None:
     done = run("-W", "error", "manage.py", "test", "clubs")
 
     assert 0 == done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(("given", "served"), [(["PORT=8001"], "serve 8001"), ([], "serve 8000")])
+def test_make_serve_takes_a_port(given: list[str], served: str) -> None:
+    """The port goes to the command, whose own tests have what it says of a busy one."""
+    environment = {name: value for name, value in os.environ.items() if name != "PORT"}
+
+    printed = subprocess.run(
+        [str(which("make")), "--dry-run", "serve", *given],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert printed.rstrip().endswith(f"manage.py {served}")
 
 
 @pytest.mark.parametrize(
