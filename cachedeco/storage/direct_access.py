@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from struct import Struct, error
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
@@ -32,9 +32,11 @@ _SHORT: Final = pickle.SHORT_BINBYTES[0]
 _LONG: Final = pickle.BINBYTES[0]
 _MEMOIZE_AND_STOP: Final = pickle.MEMOIZE + pickle.STOP
 _SHORTEST: Final = 15  # the pickle of b""
-# Of the pickle of a token, which is sixteen bytes: what is before it, and how long that is.
+# Of the pickle of a token, which is sixteen bytes: what is before it, where it ends, and how long it is.
 _BEFORE_TOKEN: Final = pickle.dumps(bytes(16), pickle.HIGHEST_PROTOCOL)[: -16 - len(_MEMOIZE_AND_STOP)]
 _TOKEN_START: Final = len(_BEFORE_TOKEN)
+_TOKEN_END: Final = _TOKEN_START + 16
+_TOKEN_PICKLE_BYTES: Final = _TOKEN_END + len(_MEMOIZE_AND_STOP)
 
 
 class LocalMemory(NamedTuple):
@@ -112,12 +114,17 @@ def bytes_in_pickles(several: Sequence[bytes | None]) -> list[bytes | None]:
     """Return `bytes_in_pickle()` of each: in one pass if all but the first are pickles of tokens, as those of a hit."""
     tokens_in, before = _tokens_after(len(several) - 1)
     try:
-        parts = tokens_in(b"".join(cast("Sequence[bytes]", several[1:])))
+        parts = tokens_in(b"".join(several[1:]))  # type: ignore[arg-type] # caught
     except (TypeError, error):  # one is missing, or of another size
-        return [*map(bytes_in_pickle, several)]
-    if parts[::2] != before:
-        return [*map(bytes_in_pickle, several)]
-    return [bytes_in_pickle(several[0]), *parts[1::2]]
+        parts = ()
+    if parts[::2] == before and parts:
+        return [bytes_in_pickle(several[0]), *parts[1::2]]
+    return [
+        data[_TOKEN_START:_TOKEN_END]
+        if data is not None and len(data) == _TOKEN_PICKLE_BYTES and data.startswith(_BEFORE_TOKEN)
+        else bytes_in_pickle(data)
+        for data in several
+    ]
 
 
 @lru_cache(maxsize=256)
