@@ -453,6 +453,27 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
         cached_query_many(over="ids", namespaces=3)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("prefix", "name="),
+        ("extra", "vary= for a callable, and version= for a constant"),
+        ("args_rewrite", "key="),
+        ("hit_callable", r"add_hook\(\)"),
+        ("miss_callable", r"add_hook\(\)"),
+        ("key_generator_callable", "key="),
+        ("store_result", "a function that returns None"),
+        ("cache_alias", "cache="),
+        ("lock", "always so: .* wait=0 switches that off"),
+        ("keep_fresh", "always so: "),
+    ],
+)
+def test_option_of_another_library_is_answered_with_what_the_migration_page_says(name: str, ours: str) -> None:
+    """Each option of django-cache-memoize and cacheops that we lack, also where it is always so here."""
+    with pytest.raises(TypeError, match=rf"cached_query\(\) has no option '{name}'; here it is {ours}"):
+        cached_query(**{name: 1})  # type: ignore[call-overload]
+
+
 def test_option_is_stated_once() -> None:
     """Each option has its type, its default and its check in one line, and an entry in the docstring."""
     documented = re.findall(r"^ {4}(\w+): ", cached_query.__doc__ or "", re.MULTILINE)
