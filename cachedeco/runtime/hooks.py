@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from logging import DEBUG
 from threading import Lock
 from typing import TypeVar
 
@@ -21,11 +22,15 @@ _added: list[Hook] = []
 _hooks: tuple[Hook, ...] = (count, log)
 # Whether a hook of users may ask a database, or wait: then a thread calls all. Replaced with the tuple.
 needs_thread = False
+# Whether the log wants hits, too. Asking the logger at each hit would cost a call: each other event asks, and a hit
+# after many.
+_logs_hits = logger.isEnabledFor(DEBUG)
 _lock = Lock()
 
 
 def emit(event: Event) -> None:
     """Call every hook with an event. An exception of a hook is logged and never breaks the call."""
+    _look_at_level()
     for hook in _hooks:
         try:
             hook(event)
@@ -35,20 +40,26 @@ def emit(event: Event) -> None:
 
 
 def emit_hit(function: str, key: str, cache: str, seconds: float) -> None:
-    """Emit the event of a hit; without hooks of users no event is made: the hit is counted."""
-    if _added:
+    """Emit the event of a hit; it is counted, and no event is made, where no hook of users and no log wants it."""
+    if _added or _logs_hits:
         emit(Event("hit", function, key, cache, seconds))
-    else:
-        count_hit(function, seconds)
+    elif count_hit(function, seconds):
+        _look_at_level()
 
 
 def emit_hits(function: str, cache: str, keys: Iterable[str], seconds: Sequence[float]) -> None:
     """Emit the events of several hits, as `emit_hit()` does that of one."""
-    if _added:
+    if _added or _logs_hits:
         for key, each in zip(keys, seconds, strict=True):
             emit(Event("hit", function, key, cache, each))
-    else:
-        count_hits(function, seconds)
+    elif count_hits(function, seconds):
+        _look_at_level()
+
+
+def _look_at_level() -> None:
+    """See a change of the logger's level."""
+    global _logs_hits  # noqa: PLW0603 -- a hit reads it
+    _logs_hits = logger.isEnabledFor(DEBUG)
 
 
 def add_hook(hook: Hook) -> None:

@@ -99,6 +99,7 @@ PIECES: Final = (
     Piece("runtime.hooks", "_added", "the hooks of users, as often as they were added"),
     Piece("runtime.hooks", "_hooks", "all hooks, each once, as emit() calls them"),
     Piece("runtime.hooks", "needs_thread", "whether one of them may ask a database, or wait"),
+    Piece("runtime.hooks", "_logs_hits", "whether the log wants hits; the next event that is no hit sets it"),
     Piece("runtime.hooks", "_lock", "guards both", fork=NEW_LOCK),
     Piece("runtime.statistics", "_counts", "counts of events, by function", fork=By("begin_anew")),
     Piece("runtime.statistics", "_hits", "hits that are not counted yet, by function", fork=By("begin_anew")),

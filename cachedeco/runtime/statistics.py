@@ -192,20 +192,23 @@ _invalidations: dict[str, int] = {}
 _lock = Lock()
 
 
-def count_hit(function: str, seconds: float) -> None:
-    """Count a hit of a function, as `count()` does its event, and sooner."""
+def count_hit(function: str, seconds: float) -> bool:
+    """Count a hit of a function, as `count()` does its event, and sooner; return whether these were many hits."""
     uncounted = _hits[function]
     uncounted.append(seconds)
     if len(uncounted) >= MOST_UNCOUNTED:
         with _lock:
             _count_up(function)
+        return True
+    return False
 
 
-def count_hits(function: str, seconds: Sequence[float]) -> None:
-    """Count several hits of a function."""
-    if seconds:
-        _hits[function] += seconds[:-1]
-        count_hit(function, seconds[-1])
+def count_hits(function: str, seconds: Sequence[float]) -> bool:
+    """Count several hits of a function, as `count_hit()` does one."""
+    if not seconds:
+        return False
+    _hits[function] += seconds[:-1]
+    return count_hit(function, seconds[-1])
 
 
 def _count_up(function: str) -> None:

@@ -1,19 +1,28 @@
 """The log shows arguments only where the setting `LOG_ARGUMENTS` says so, and secrets never."""
 
 import logging
-from typing import Any
+import re
+from inspect import currentframe
+from typing import Any, cast, get_args
 
 import pytest
 from django.test import override_settings
 
-from cachedeco import Event, Namespace, add_hook, cached_query, remove_hook
+from cachedeco import Event, Namespace, add_hook, cached_query, cached_query_many, remove_hook
 from cachedeco.invalidation.namespaces import rows_namespace
-from cachedeco.runtime.events import NO_KEY
+from cachedeco.runtime.events import NO_KEY, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.log import text_of_key
+from cachedeco.runtime.statistics import MOST_UNCOUNTED
 from tests.models import Club
 
 MARKER = "hunter2"
+
+
+@cached_query_many(over="ids")
+def greet_each(ids: Any) -> dict[int, str]:
+    """Take several arguments."""
+    return {each: f"{each}" for each in ids}
 
 
 @cached_query
@@ -35,18 +44,35 @@ EVENTS: dict[str, dict[str, Any]] = {
     "invalidation_delayed": {"error": OSError("down")},
     "invalidation_lost": {},
     "inconsistent": {"reason": f"it differs from what is computed now: 'a' and '{MARKER}'"},
+    "hit": {"seconds": 0.5},
+    "miss": {"reason": f"lost token: namespace user:{MARKER}"},
+    "miss of a nested call": {"reason": f"invalidated: the nested call f(name={MARKER})"},
+    "miss of an unknown token": {"reason": f"invalidated: {MARKER}"},
+    "bypassed": {"reason": f"invalidated in this transaction: rows of clubs_class with name {MARKER}"},
+    "invalidated": {},
 }
 
 
-def logged(caplog: pytest.LogCaptureFixture, name: str, key: str) -> str:
-    """Return the line of an event."""
-    fields = EVENTS[name]
-    kind: Any = name.partition(" ")[0]
-    if name == "error about the key":
-        fields = {**fields, "error": ValueError(f"{key} is too long")}
-    emit(Event(kind, "f", key, "default", **fields))
+# What the logging module gives each record; all else is ours.
+OWN = vars(logging.makeLogRecord({})).keys() | {"message", "asctime"}
+FIELDS = {
+    *("cache_event", "cache_function", "cache_key", "cache_alias", "cache_reason"),
+    *("cache_seconds", "cache_size", "cache_subject", "cache_caller"),
+}
+
+
+def logged(caplog: pytest.LogCaptureFixture, event: Event) -> logging.LogRecord:
+    """Return the record of an event."""
+    caplog.clear()
+    caplog.set_level(logging.DEBUG, "cachedeco")
+    emit(event)
     [record] = caplog.records
-    return record.getMessage()
+    return record
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a record has beside what the logging module gives it."""
+    return {name: value for name, value in vars(record).items() if name not in OWN}
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -54,16 +80,129 @@ def logged(caplog: pytest.LogCaptureFixture, name: str, key: str) -> str:
 def test_arguments_are_logged_only_where_the_setting_says(
     caplog: pytest.LogCaptureFixture, name: str, make: Any
 ) -> None:
-    """By default a line has the names of the function and the table, and a digest by which lines can be compared."""
-    key = make()
+    """By default line and fields have the names of function and table, and a digest by which lines can be compared."""
+    key, kind = make(), cast("Any", name.partition(" ")[0])
+    fields = EVENTS[name] | ({"error": ValueError(f"{key} is too long")} if name == "error about the key" else {})
+    event = Event(kind, "f", key, "default", **fields)
 
-    line = logged(caplog, name, key)
+    hidden = logged(caplog, event)
 
-    caplog.clear()
     with override_settings(CACHEDECO={"LOG_ARGUMENTS": True}):
-        whole = logged(caplog, name, key)
-    assert (False, True) == (MARKER in line, MARKER in whole)
-    assert text_of_key(key) in line
+        whole = logged(caplog, event)
+    assert (False, True) == (MARKER in hidden.getMessage(), MARKER in whole.getMessage())
+    assert (False, True) == (MARKER in str(fields_of(hidden)), MARKER in str(fields_of(whole)))
+    assert text_of_key(key) in hidden.getMessage()
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_each_event_has_a_line_with_the_same_fields(caplog: pytest.LogCaptureFixture, kind: Any) -> None:
+    """A formatter, or a log of JSON, can count on each field, as far as the logger's level lets the event through."""
+    event = Event(kind, "clubs.f", KEYS["token"](), "default", 0.5, "absent", None, 7)
+
+    record = logged(caplog, event)
+
+    own = fields_of(record)
+    assert FIELDS == own.keys()
+    assert (kind, "clubs.f", text_of_key(event.key), "default", 0.5, 7) == (
+        *(own["cache_event"], own["cache_function"], own["cache_key"], own["cache_alias"]),
+        *(own["cache_seconds"], own["cache_size"]),
+    )
+    subject = "the call clubs.f()" if "invalid" in kind else ""
+    assert (subject, bool(subject)) == (own["cache_subject"], bool(own["cache_caller"]))
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Event("hit", "f", "", "default", 2.0), "hit: f(), cache 'default'"),
+        (Event("computed", "f", seconds=2.0), "computed: f(), 2 s"),
+        (
+            Event("stored", "f", "", "default", reason="unchanged", size=90),
+            "stored (unchanged): f(), cache 'default', 90 bytes",
+        ),
+        (Event("miss", "f", reason="lost token: this call"), "miss (lost token: this call): f()"),
+        (Event("miss", "f", reason="invalidated: namespace club:7"), "miss (invalidated: namespace club): f()"),
+        (Event("miss", "f", reason="invalidated: rows of a_b with c 7"), "miss (invalidated: rows of a_b): f()"),
+        (Event("invalidated", key=":1:cd:n:table.a_b"), f"invalidated: table a_b, key n:table.a_b#@, by {__file__}:@"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Event) else "",
+)
+def test_line_says_what_happened(caplog: pytest.LogCaptureFixture, event: Event, line: str) -> None:
+    """What is empty is left out."""
+    record = logged(caplog, event)
+
+    assert logging.DEBUG == record.levelno
+    assert re.fullmatch(re.escape(line).replace("@", r"\w+"), record.getMessage())
+
+
+def test_invalidation_names_the_line_that_is_to_blame(caplog: pytest.LogCaptureFixture) -> None:
+    """It is the first line outside of this library and of Django, of a save too; it is looked for at DEBUG alone."""
+    caplog.set_level(logging.DEBUG, "cachedeco")
+
+    greet.invalidate("ann")
+    here = cast("Any", currentframe()).f_lineno - 1
+    caplog.set_level(logging.INFO, "cachedeco")
+    with override_settings(CACHEDECO={"LOG_ARGUMENTS": True}):
+        emit(Event("invalidation_lost", "f", greet.key_for("ann"), "default"))
+
+    first, last = caplog.records[0], caplog.records[-1]
+    assert (f"{__file__}:{here}", "") == (fields_of(first)["cache_caller"], fields_of(last)["cache_caller"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_invalidation_by_a_save_names_the_line_of_the_save(caplog: pytest.LogCaptureFixture) -> None:
+    """The frames of the ORM lie between."""
+    caplog.set_level(logging.DEBUG, "cachedeco")
+
+    Club.objects.create(name="North")
+    here = cast("Any", currentframe()).f_lineno - 1
+
+    subjects = {
+        fields["cache_subject"]: fields["cache_caller"]
+        for fields in map(fields_of, caplog.records)
+        if fields["cache_event"] == "invalidated"
+    }
+    assert f"{__file__}:{here}" == subjects["table tests_club"]
+
+
+def hits_in(caplog: pytest.LogCaptureFixture) -> int:
+    """Return how many hits were logged, and forget them."""
+    count = sum(fields_of(record).get("cache_event") == "hit" for record in caplog.records)
+    caplog.clear()
+    return count
+
+
+def test_level_that_changes_is_seen_at_the_next_event_that_is_no_hit(caplog: pytest.LogCaptureFixture) -> None:
+    """A hit does not ask the logger; after many hits it does. A level above DEBUG is seen at once."""
+    greet("ann")
+    greet_each([1, 2])
+    logger = logging.getLogger("cachedeco")
+    seen: list[int] = []
+
+    logger.setLevel(logging.DEBUG)  # caplog's own method would put it back only at the end
+    try:
+        greet("ann")
+        seen.append(hits_in(caplog))
+        greet("bob")
+        greet("ann")
+        greet_each([1, 2])
+        seen.append(hits_in(caplog))
+        logger.setLevel(logging.INFO)
+        greet("ann")
+        seen.append(hits_in(caplog))
+        logger.setLevel(logging.DEBUG)
+        for call in (lambda: greet("ann"), lambda: greet_each([1, 2])):
+            for _ in range(MOST_UNCOUNTED + 1):
+                call()
+            seen.append(hits_in(caplog) > 0)
+            logger.setLevel(logging.INFO)
+            call()
+            logger.setLevel(logging.DEBUG)
+    finally:
+        logger.setLevel(logging.NOTSET)
+        emit(Event("audited"))
+
+    assert [0, 3, 0, True, True] == seen
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import currentframe
 from threading import Lock
 from time import time
 from typing import Final, NamedTuple
@@ -14,6 +13,7 @@ from django.db import connections
 from cachedeco.contrib.observing import Command, read_of, write_of
 from cachedeco.functions.spec import all_specs
 from cachedeco.runtime.events import Event
+from cachedeco.runtime.frames import caller_frame
 from cachedeco.runtime.reprs import shorten
 from cachedeco.storage.entries import Origin, read_origin
 from cachedeco.tracking.collector import innermost
@@ -28,20 +28,6 @@ PROBLEMS: Final = frozenset(
         "invalidation_delayed",
         "invalidation_lost",
         "unwatched",
-    }
-)
-# Packages whose frames lie between the line of the project and a hook.
-_BETWEEN: Final = frozenset(
-    {
-        "asgiref",
-        "asyncio",
-        "cachedeco",
-        "concurrent",
-        "contextlib",
-        "contextvars",
-        "debug_toolbar",
-        "django",
-        "threading",
     }
 )
 # In the key of an entry: the arguments, what the call varies by, and the serializer with the release.
@@ -194,9 +180,7 @@ def count_statements() -> int:
 
 def caller() -> str:
     """Return the line of the project that this thread is in; empty in a thread that none of its code has started."""
-    frame = currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
-        frame = frame.f_back
+    frame = caller_frame()
     if frame is None:
         return ""
     return f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}, line {frame.f_lineno}"
