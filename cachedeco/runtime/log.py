@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Final
 
@@ -30,6 +31,8 @@ _INVALIDATION_TEXTS: dict[str, str] = {
 # Where something delivers it besides this process, which the reason says.
 _RECORDED_TEXT = "Invalidation of %s in cache %r was not acknowledged: old values of %s may be served for a while; %s."
 _HIDDEN_DIFFERENCE: Final = 'CACHEDECO["LOG_ARGUMENTS"] = True shows how'
+# Whether a handler is at work: what it writes to a database, or calls, would be logged without end.
+_is_logging: ContextVar[bool] = ContextVar("is_logging", default=False)
 # Events that are nothing to act on.
 _QUIET_KINDS: Final = frozenset[Kind](
     {"hit", "miss", "stale", "shared", "bypassed", "computed", "stored", "unstored", "invalidated", "audited"}
@@ -47,9 +50,13 @@ _NAME: Final = re.compile(r":([etf]:[^(:]+(?=\()|n:(?:table|rows)\.[^:]+)")
 def log(event: Event) -> None:
     """Log failures as warnings; delayed and lost invalidations, and failed audits, as errors; all else at DEBUG."""
     if event.kind in _QUIET_KINDS:
-        if logger.isEnabledFor(logging.DEBUG):
-            fields = _fields_of(event)
-            logger.debug("%s", _line_of(event, fields), extra=fields)
+        if logger.isEnabledFor(logging.DEBUG) and not _is_logging.get():
+            inside = _is_logging.set(True)
+            try:
+                fields = _fields_of(event)
+                logger.debug("%s", _line_of(event, fields), extra=fields)
+            finally:
+                _is_logging.reset(inside)
     elif event.kind in _INVALIDATION_TEXTS:
         functions = event.function or "the functions under this namespace"
         reason = (event.reason,) if event.reason else ()

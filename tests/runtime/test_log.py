@@ -165,6 +165,28 @@ def test_invalidation_by_a_save_names_the_line_of_the_save(caplog: pytest.LogCap
     assert f"{__file__}:{here}" == subjects["table tests_club"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_handler_that_uses_the_cache_does_not_log_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that writes to a table, and calls a cached function, gets the events of others alone."""
+    handled: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            handled.append(fields_of(record)["cache_event"])
+            Club.objects.create(name=greet("handler"))
+
+    handler = Handler()
+    caplog.set_level(logging.DEBUG, "cachedeco")
+    logging.getLogger("cachedeco").addHandler(handler)
+    try:
+        greet("ann")
+        greet("ann")
+    finally:
+        logging.getLogger("cachedeco").removeHandler(handler)
+
+    assert ["miss", "computed", "stored", "hit"] == handled
+
+
 def hits_in(caplog: pytest.LogCaptureFixture) -> int:
     """Return how many hits were logged, and forget them."""
     count = sum(fields_of(record).get("cache_event") == "hit" for record in caplog.records)
@@ -226,6 +248,20 @@ def test_secrets_are_never_logged() -> None:
     text = text_of_key(greet.key_for("ann", MARKER)), text_of_key(greet.key_for("x" * 150) + "x" * 200)
 
     assert (False, True, True) == (MARKER in text[0], "name=3'ann" in text[0], len(text[1]) < 210)
+
+
+@pytest.mark.parametrize("kind", ["invalidated", "invalidation_lost", "miss"])
+@override_settings(CACHEDECO={"LOG_ARGUMENTS": True})
+def test_secrets_are_in_no_field(caplog: pytest.LogCaptureFixture, kind: Any) -> None:
+    """The subject and the reason are cut as the key is."""
+    key, reason = greet.key_for("ann", MARKER).replace(":e:", ":t:"), ""
+    if kind == "miss":
+        reason = f"lost token: the nested call f(name=ann,password=7'{MARKER})"
+
+    record = logged(caplog, Event(kind, "f", key, "default", reason=reason))
+
+    text = f"{record.getMessage()} {fields_of(record)}"
+    assert (False, True, True) == (MARKER in text, "ann" in text, "password=" in text)
 
 
 def test_event_is_shown_without_secrets() -> None:
