@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import OutputWrapper
@@ -28,25 +30,31 @@ class Console:
         self._stderr = stderr
 
     def say(self, text: str) -> None:
-        """Print a line, or several."""
-        self._stdout.write(text)
+        """Print a line, or several; if the reader of a pipe has gone, as `head -1` does, nothing."""
+        with _readers_may_go(self._stdout):
+            self._stdout.write(encodable(text, self._stdout))
 
     def flush(self) -> None:
         """Send what was printed to a pipe, too."""
-        self._stdout.flush()
+        with _readers_may_go(self._stdout):
+            self._stdout.flush()
 
     def whisper(self, text: str, ending: str = "\n") -> None:
         """Print a line on standard error, past what is piped on."""
-        self._stderr.write(text, lambda plain: plain, ending)
-        self._stderr.flush()
+        with _readers_may_go(self._stderr):
+            self._stderr.write(encodable(text, self._stderr), lambda plain: plain, ending)
+            self._stderr.flush()
 
     def is_watched(self) -> bool:
         """Tell whether standard error is a terminal, on which a line can be written again."""
         return bool(self._stderr.isatty())
 
     def json(self, value: Any) -> None:
-        """Print a value as JSON."""
-        self.say(json.dumps(plain(value), indent=2, ensure_ascii=False))
+        """Print a value as JSON; characters that the output can't encode are escaped as JSON does."""
+        text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+        if encodable(text, self._stdout) != text:
+            text = json.dumps(plain(value), indent=2)
+        self.say(text)
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[object]], *, flexible: Sequence[int] = ()) -> None:
         """
@@ -66,6 +74,27 @@ class Console:
         """Print a text, wrapped to the terminal: its first line behind one text, the others behind another."""
         for n, line in enumerate(wrap(text, _room(width_of(self._stdout), len(first)))):
             self.say(f"{others if n else first}{line}")
+
+
+@contextmanager
+def _readers_may_go(output: OutputWrapper) -> Generator[None]:
+    """
+    Discard what is printed to a pipe whose reader has gone.
+
+    The work goes on, and the exit code tells how it has ended.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        # What is left in the buffer goes there, too, when the interpreter ends.
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), output.fileno())
+
+
+def encodable(text: str, output: OutputWrapper) -> str:
+    """Return a text with escapes for what the output can't encode: in the locale C, and halves of surrogate pairs."""
+    encoding = getattr(output, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def counted(number: int, noun: str, several: str = "") -> str:

@@ -1,9 +1,12 @@
 """`manage.py cachedeco`: its subcommands, and where options may stand."""
 
+import json
+
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from cachedeco import cached_query
 from cachedeco.management.commands.cachedeco import SUBCOMMANDS, Command
 from tests.management.saying import said
 
@@ -50,3 +53,22 @@ def test_each_subcommand_has_help(name: str) -> None:
     assert " ".join(SUBCOMMANDS[name].help.split()) in " ".join(text.split())
     assert SUBCOMMANDS[name].help.endswith(".")
     assert (name in {"deliver", "triggers"}) != SUBCOMMANDS[name].has_json
+
+
+@cached_query(60, name="loud.greeting", namespace="{word}")
+def greeting(word: str) -> str:
+    """Print, as a function of a project may."""
+    print(word)  # noqa: T201 -- what the test is about
+    return word
+
+
+@pytest.mark.parametrize("subcommand", ["warm", "explain", "invalidate --yes"])
+def test_json_is_all_that_is_on_standard_output(subcommand: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What the project prints meanwhile goes to standard error."""
+    what, *options = subcommand.split()
+
+    call_command("cachedeco", what, f"{__name__}.greeting", "hello", *options, "--json")
+
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)
+    assert ("hello\n" if what == "warm" else "") == printed.err

@@ -1,7 +1,9 @@
 """Tables fit the terminal; JSON holds any value."""
 
+import json
+import os
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +12,7 @@ from django.core.management.base import OutputWrapper
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachedeco.management.printing import plain, table, width_of, wrap
+from cachedeco.management.printing import Console, plain, table, width_of, wrap
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,40 @@ def test_width_is_that_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "33")
 
     assert ([None, 80], 33) == (widths, width_of(OutputWrapper(piped)))
+
+
+def console_in(encoding: str, *, as_json: bool = False) -> tuple[Console, BytesIO]:
+    """Return a console whose outputs have an encoding, and the bytes that it prints."""
+    printed = BytesIO()
+    output = OutputWrapper(TextIOWrapper(printed, encoding, write_through=True))
+    return Console(output, output, as_json=as_json), printed
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("text", ["é", "€ 学", "\udcff", "😀"])
+def test_output_of_any_encoding_takes_any_text(encoding: str, text: str) -> None:
+    """In the locale C, and of arguments that are no text of the locale, characters are escaped; JSON stays JSON."""
+    console, printed = console_in(encoding)
+    structured, as_json = console_in(encoding, as_json=True)
+
+    console.say(text)
+    console.whisper(text)
+    structured.json({text: [text]})
+
+    assert 2 * f"{text.encode(encoding, 'backslashreplace').decode(encoding)}\n" == printed.getvalue().decode(encoding)
+    assert {text: [text]} == json.loads(as_json.getvalue().decode(encoding))
+
+
+def test_reader_of_a_pipe_may_go() -> None:
+    """After `| head -1` the work goes on, and what it prints is discarded."""
+    reader, writer = os.pipe()
+    output = OutputWrapper(os.fdopen(writer, "w", encoding="utf-8"))
+    console = Console(output, output, as_json=False)
+    os.close(reader)
+
+    console.say(100_000 * "more than a buffer ")
+    console.flush()
+    console.whisper("and on")
+    output.close()
+
+    assert output.closed

@@ -1,6 +1,8 @@
 """The management command `manage.py cachedeco`: one file of management/ for each of its subcommands."""
 
+import sys
 from argparse import SUPPRESS, ArgumentParser
+from contextlib import nullcontext, redirect_stdout
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -80,7 +82,11 @@ class Command(BaseCommand):
 
     def handle(self, *_: object, **options: Any) -> None:
         """Run a subcommand."""
-        console = Console(
-            self.stdout, self.stderr, as_json=options.get("json", False), verbosity=options.get("verbosity", 1)
-        )
-        SUBCOMMANDS[options["what"]].run(console, options)
+        as_json = options.get("json", False)
+        console = Console(self.stdout, self.stderr, as_json=as_json, verbosity=options.get("verbosity", 1))
+        try:
+            # What the project prints, as its modules are imported and its functions called, is no JSON.
+            with redirect_stdout(sys.stderr) if as_json else nullcontext():
+                SUBCOMMANDS[options["what"]].run(console, options)
+        finally:
+            console.flush()
