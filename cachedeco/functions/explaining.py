@@ -111,7 +111,7 @@ class Explanation:
     function: str  #: dotted name
     call: str  #: as source text, without secrets
     outcome: Outcome
-    reason: str  #: as the event `miss` or `bypassed` has it; empty of a hit, and where a stale value would be served
+    reason: str  #: as the event `miss` or `bypassed` has it, without secrets; empty of a hit or a stale value
     waits_for: WaitsFor  #: who computes it at this moment: a miss would wait for the result
     key: str  #: whole, as the server gets it, but for what sounds secret; empty if it can't be made
     cache: str  #: alias
@@ -226,6 +226,12 @@ def call_text(spec: FunctionSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     return f"{spec.name}({format_arguments(parameters_of(spec.source.function), args, kwargs)})"
 
 
+def _hide_in_detail(reason: str) -> str:
+    """Return a reason without secrets in the name of its token, as the tokens are listed; "lost token" is none."""
+    head, colon, detail = reason.partition(": ")
+    return f"{head}{colon}{hide_secrets(detail)}"
+
+
 def _serializer_of(spec: FunctionSpec) -> str:
     serializer = spec.options["serializer"]
     return str(getattr(serializer, "name", serializer))
@@ -287,7 +293,7 @@ class _Looker:
             function=self.spec.name,
             call=text,
             outcome=outcome,
-            reason=reason,
+            reason=_hide_in_detail(reason),
             waits_for="",
             key=hide_secrets(found.key),
             cache=self.policy.store.alias,

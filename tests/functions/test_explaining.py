@@ -1,8 +1,9 @@
 """`explain()` says what a call would do, and why; the event of the call then says the same."""
 
 import json
+import re
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import time
 from typing import Any, get_args
 
@@ -239,6 +240,41 @@ def test_explanation_shows_no_secret(text: Callable[[object], str]) -> None:
     assert "hunter2" not in text(explained)
     assert explained.as_dict() == json.loads(json.dumps(explained.as_dict()))
     assert "hunter2" not in json.dumps(explained.as_dict())
+
+
+@cached_query(60, name="shop.account", namespace="token:{token}")
+def account(token: str, password: str) -> str:
+    """Return what a token of the cache has a secret in its name for, twice."""
+    return token + password
+
+
+@cached_query(60, name="shop.overview")
+def overview() -> list[str]:
+    """Return what nests such a call."""
+    return [account("tok3n", password="hunter2")]  # noqa: S106 -- of a test
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["committed", "in a transaction"])
+@pytest.mark.parametrize(
+    ("end", "named"),
+    [
+        (lambda: account.invalidate("tok3n", password="hunter2"), "the nested call shop.account(token=***"),  # noqa: S106
+        (Namespace("token", "tok3n").invalidate, "namespace token:***"),
+    ],
+    ids=["nested call", "namespace"],
+)
+@pytest.mark.django_db(transaction=True)
+def test_reason_shows_no_secret(end: Callable[[], object], named: str, *, is_open: bool) -> None:
+    """A token that ends an entry is named in the reason as in the list of tokens, and its age is told."""
+    overview()
+    with transaction.atomic() if is_open else nullcontext():
+        end()
+
+        explained = overview.explain()
+
+    assert f"invalidated: {named}" == explained.reason
+    assert not {"tok3n", "hunter2"} & {*re.findall(r"\w+", json.dumps(explained.as_dict()) + str(explained))}
+    assert is_open or f" ago: {named}" in explained.why
 
 
 def test_each_of_many_ids_is_explained(commands: Commands) -> None:
