@@ -74,8 +74,6 @@ def write_of(key: str) -> Command | None:
 def _observe_connection(connection: Connection) -> None:
     connection.read = _observed_read(connection.read)
     if connection.aread is not None:
-        connection.aread = _observed_async_read(connection.aread)
-    if connection.aread is not None:
         connection.aread = _observed_aread(connection.aread)
     connection.writer = _ObservedWriter(connection.writer)
 
@@ -95,16 +93,6 @@ def _observed_aread(aread: AsyncRead) -> AsyncRead:
         began = time_ns()
         values = await aread(keys)
         last_read.set(Command(began, time_ns(), keys, values))
-        return values
-
-    return observed
-
-
-def _observed_async_read(aread: AsyncRead) -> AsyncRead:
-    async def observed(keys: Sequence[str]) -> list[bytes | None]:
-        began = time_ns()
-        values = await aread(keys)
-        last_read.set(Command(began, time_ns(), keys, values))  # of this task
         return values
 
     return observed

@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     what: str
     acknowledged: list[str]  #: the aliases of the caches that have acknowledged it
     delayed: list[str]  #: of those that have not
-    is_recorded: bool  #: whether the outbox has what is delayed
+    is_recorded: bool  #: whether something is delayed, and the outbox is known to have it
     problem: str = ""  #: why it could not be invalidated at all
 
 
@@ -181,8 +181,8 @@ def invalidate_target(target: Target) -> Outcome:
         kind: list(dict.fromkeys(event.cache for event in events if event.kind == kind))
         for kind in (ACKNOWLEDGED, DELAYED)
     }
-    recorded = all(event.reason for event in events if event.kind == DELAYED)
     delayed = caches[DELAYED]
+    recorded = bool(delayed) and all(event.reason for event in events if event.kind == DELAYED)
     if not delayed and not caches[ACKNOWLEDGED]:  # of the same key, which waits already, nothing is told again
         delayed = [alias for alias, breaker in breakers.items() if breaker.queue]
     return Outcome(target.what, caches[ACKNOWLEDGED], delayed, recorded)

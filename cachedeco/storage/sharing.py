@@ -31,6 +31,7 @@ SLOTS: Final = 128
 # Functions whose counts are written, those with most calls first; the others are one.
 MOST_FUNCTIONS: Final = 500
 MOST_INVALIDATIONS: Final = 100
+MOST: Final = 2**63  # of a number, so that sums and shares of what others have written are numbers, too
 LIFETIMES: Final = 3  # intervals that counts stay in the cache
 NOT_SET: Final = 'CACHEDECO["SHARED_STATISTICS"] is not set'
 NOT_READ: Final = "the cache could not be read"
@@ -200,15 +201,28 @@ def _parse(data: bytes) -> tuple[str, Statistics] | None:
         name, processes, functions, invalidations = json.loads(data)
         counts = Statistics(
             {str(function): _stats_of(numbers) for function, numbers in functions.items()},
-            {str(subject): int(number) for subject, number in invalidations.items()},
+            {str(subject): int(_count(number)) for subject, number in invalidations.items()},
             tuple(map(str, processes)),
         )
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
     return str(name), counts
 
 
 def _stats_of(numbers: Mapping[str, Any]) -> Stats:
     """Return counters that were read; another release may have others."""
-    reasons = {str(reason): int(number) for reason, number in numbers.get("reasons", {}).items()}
-    return Stats(**{name: type(getattr(Stats(), name))(numbers.get(name, 0)) for name in NUMBERS}, reasons=reasons)
+    reasons = {str(reason): int(_count(number)) for reason, number in numbers.get("reasons", {}).items()}
+    counted = {name: type(getattr(Stats(), name))(_count(numbers.get(name, 0))) for name in NUMBERS}
+    return Stats(**counted, reasons=reasons)
+
+
+def _count(number: Any) -> Any:
+    """
+    Return a number that was read.
+
+    Raises:
+        ValueError: It is none that a process counts: NaN is no JSON, and no share of what is below 0 can be told.
+    """
+    if not 0 <= number <= MOST:
+        raise ValueError(number)
+    return number

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import OperationalError, connection
 
 from cachedeco import cached_query
 from cachedeco.management.commands.cachedeco import SUBCOMMANDS, Command
@@ -55,7 +56,7 @@ def test_each_subcommand_has_help(name: str) -> None:
     assert (name in {"deliver", "triggers"}) != SUBCOMMANDS[name].has_json
 
 
-@cached_query(60, name="loud.greeting", namespace="{word}")
+@cached_query(60, name="loud.greeting")
 def greeting(word: str) -> str:
     """Print, as a function of a project may."""
     print(word)  # noqa: T201 -- what the test is about
@@ -72,3 +73,31 @@ def test_json_is_all_that_is_on_standard_output(subcommand: str, capfd: pytest.C
     printed = capfd.readouterr()
     assert json.loads(printed.out)
     assert ("hello\n" if what == "warm" else "") == printed.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["explain", f"{HERE}.page_of", "tests.Club:7"],
+        ["invalidate", "--yes", f"{HERE}.page_of", "tests.Club:7"],
+        ["warm", f"{HERE}.name_of", "--ids", "tests.Club"],
+        ["warm", f"{HERE}.page_of", "--rows", "tests.Club"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.django_db
+def test_database_that_fails_is_told_in_a_line(options: list[str]) -> None:
+    """No traceback, and the exit code of what went wrong."""
+
+    def fail(*_: object) -> None:
+        msg = "no such table: tests_club"
+        raise OperationalError(msg)
+
+    with connection.execute_wrapper(fail):
+        out, err, code = said(*options)
+
+    assert ("", 1) == (out, code)
+    assert (
+        err
+        == "The database failed: OperationalError: no such table: tests_club. Start it, or migrate; doctor says more."
+    )

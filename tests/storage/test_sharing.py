@@ -1,5 +1,6 @@
 """Processes share their counts by slots in a cache, and a cache that fails costs nothing else."""
 
+import json
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -102,6 +103,30 @@ def test_forked_child_shares_counts_of_its_own(slots: sharing._Slots) -> None:
     assert parent.name != child.name
     assert {} == statistics().functions
     assert slots.read() == {}
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "-1", f"1{400 * '0'}", '"7"', "null", "[]", "1e999"]
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"f": {"hits": %}}, {}',
+        '{"f": {"seconds_saved": %}}, {}',
+        '{"f": {"reasons": {"absent": %}}}, {}',
+        "{}, {'t': %}",
+    ],
+)
+def test_numbers_that_no_process_counts_are_left_out(slots: sharing._Slots, text: str, number: str) -> None:
+    """Whoever writes to the cache changes no sum to what JSON or a ratio can't be."""
+    slots.write("a", COUNTS, None)
+    written = f'["b", ["db:1"], {text}]'.replace("'", '"').replace("%", number).encode()
+    slots._store.write_unguarded([(slots._keys()[1], written, None)])
+
+    found = statistics(shared=True)
+
+    assert (True, False) == ("web:1" in found.processes, "db:1" in found.processes)
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == found.as_dict()
 
 
 @pytest.mark.parametrize(

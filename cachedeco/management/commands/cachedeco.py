@@ -6,9 +6,12 @@ from contextlib import nullcontext, redirect_stdout
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import Error as DatabaseError
 
 from cachedeco.management import counting, delivering, doctoring, explaining, invalidating, listing, triggering, warming
 from cachedeco.management.printing import Console
+from cachedeco.management.subcommands import failed
+from cachedeco.runtime.reprs import shorten_error
 
 SUBCOMMANDS: Final = {
     each.name: each
@@ -81,12 +84,20 @@ class Command(BaseCommand):
         return super().execute(*args, **options)
 
     def handle(self, *_: object, **options: Any) -> None:
-        """Run a subcommand."""
+        """
+        Run a subcommand.
+
+        Raises:
+            CommandError: The arguments mean nothing, not all was done, or a database failed.
+        """
         as_json = options.get("json", False)
         console = Console(self.stdout, self.stderr, as_json=as_json, verbosity=options.get("verbosity", 1))
         try:
             # What the project prints, as its modules are imported and its functions called, is no JSON.
             with redirect_stdout(sys.stderr) if as_json else nullcontext():
                 SUBCOMMANDS[options["what"]].run(console, options)
+        except DatabaseError as error:
+            msg = f"The database failed: {shorten_error(error)}. Start it, or migrate; doctor says more."
+            raise failed(msg) from error
         finally:
             console.flush()
