@@ -15,6 +15,9 @@ PORT ?= 8000
 # Processes of pytest: on two cores a third one works while others wait for a server.
 WORKERS := 3
 
+# What `make bench-commits` compares with.
+COMMIT := main
+
 # What `make soak` and `make samples` run at full length, and the suite in short.
 SOAK := -k 'not mariadb' $(addprefix tests/,auditing invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
@@ -28,7 +31,7 @@ DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve worker bench bench-stampede storm public-suites python314 docs browser clean
+.PHONY: help test environments quick doors servers lint types suite second-suite soak mariadb samples format demo serve worker bench bench-commits bench-stampede storm public-suites python314 docs browser clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,9 +98,14 @@ serve: $(LEAN)  ## Serve the example site, on PORT (8000)
 worker: $(LEAN)  ## Write to the example site from a second process, while `make serve` runs
 	@$(RUN) examples/clubsite/manage.py worker
 
-bench: $(BENCH) servers  ## Measure hits against marks, beside other libraries
-	@$(RUN) benchmarks/bench_hit.py
-	@$(RUN) benchmarks/bench_async.py
+bench: $(BENCH) servers  ## Measure hits against marks, beside other libraries, and draw the plots of the documentation
+	@for each in hit async growth pages; do \
+		$(RUN) benchmarks/bench_$$each.py --results benchmarks/results.json || exit; \
+	done
+	@$(RUN) benchmarks/plots.py
+
+bench-commits: $(BENCH) servers  ## Compare the cost of a hit with that at another commit: COMMIT=main
+	@$(RUN) benchmarks/bench_commits.py $(COMMIT)
 
 bench-stampede: $(BENCH) servers  ## Measure herds, beside other libraries
 	@$(RUN) benchmarks/bench_stampede.py

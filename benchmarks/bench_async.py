@@ -1,40 +1,45 @@
 """
 What does a hit of async code cost, beside one of sync code, and beside one that changes threads?
 
-    python benchmarks/bench_async.py [--rounds 20] [--hits 400]
+    make bench                      # or: python benchmarks/bench_async.py [--rounds 20] [--hits 400] [--results FILE]
 
 In each round each cache has its turn, in random order, and makes so many hits in each of four ways: of a sync function;
 of an async function, one after another in one task; the same hits by a hundred tasks; and by a hundred tasks that all
 change threads, as a hit does while a hook of the user's is installed, and did for every hit before. CPU time of the
 process, user and system, threads and all; hits a second by the clock. A mark is the median of the quotients within the
 rounds, with their quartiles. Servers run on this machine, and their own CPU time is not counted. An entry has a value
-of 684 bytes, and one namespace with a parent, so a hit reads five keys.
+of 684 bytes, and one namespace with a parent, so a hit reads five keys. Other libraries are used as their documentation
+shows it, and have no namespaces: they read one key, and aiocache in memory hands out the same object to all callers.
+Each task asks for an entry of its own.
 
 Prints what was measured, on what, and with which spread; it judges nothing, and is no part of the tests.
 """
 
-import argparse
 import asyncio
-import os
-import platform
 import random
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from time import perf_counter, process_time
 from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import django
-from bench_hit import OUR_REDIS, OURS, VALUE, versions
+import results
+import rivals
+from bench_hit import OUR_REDIS, OURS, VALUE
 from django.conf import settings
+from rivals import Opened
 
 TASKS: Final = 100
 # What is asked of each cache: CPU of one task over sync code, and hits a second of all tasks over those by a thread.
 MARKS: Final = {"LocMemCache": (1.7, 2.5), OURS: (1.7, 8.0), OUR_REDIS: (1.7, 8.0)}
+# Microseconds of a hit by one task, and by all.
+Pair = tuple[float, float]
 
 
 class Measured(NamedTuple):
@@ -62,19 +67,21 @@ def measure_sync(hit: Callable[[], object], hits: int) -> float:
     return (process_time() - began) / hits * 1e6
 
 
-def measure_tasks(hit: Callable[[], Awaitable[object]], tasks: int, hits: int) -> tuple[float, float]:
+def measure_tasks(opened: Callable[[], Any], tasks: int, hits: int) -> tuple[float, float]:
     """Return the microseconds of CPU of a hit of async code, and hits a second, in a loop of its own."""
 
-    async def several() -> None:
-        for _ in range(hits // tasks):
-            await hit()
-
     async def measure() -> tuple[float, float]:
-        await several()  # connections are opened
-        began, began_at = process_time(), perf_counter()
-        await asyncio.gather(*[several() for _ in range(tasks)])
-        number = hits // tasks * tasks
-        return (process_time() - began) / number * 1e6, number / (perf_counter() - began_at)
+        async with opened() as page:
+
+            async def several(club: int) -> None:
+                for _ in range(hits // tasks):
+                    await page(club)
+
+            await asyncio.gather(*map(page, range(tasks)))  # values are stored, connections opened
+            began, began_at = process_time(), perf_counter()
+            await asyncio.gather(*map(several, range(tasks)))
+            number = hits // tasks * tasks
+            return (process_time() - began) / number * 1e6, number / (perf_counter() - began_at)
 
     return asyncio.run(measure())
 
@@ -91,46 +98,57 @@ def by_thread() -> Iterator[None]:
         hooks.needs_thread = False
 
 
-def measure(sync: Callable[[], object], hit: Callable[[], Awaitable[object]], hits: int) -> Measured:
+def measure(sync: Callable[[], object], opened: Callable[[], Any], hits: int) -> Measured:
     """Measure one cache once."""
-    alone, _ = measure_tasks(hit, 1, hits)
-    together, per_second = measure_tasks(hit, TASKS, 4 * hits)
+    alone, _ = measure_tasks(opened, 1, hits)
+    together, per_second = measure_tasks(opened, TASKS, 4 * hits)
     with by_thread():
-        in_threads, in_threads_per_second = measure_tasks(hit, TASKS, hits)
+        in_threads, in_threads_per_second = measure_tasks(opened, TASKS, hits)
     return Measured(measure_sync(sync, hits), alone, together, in_threads, per_second, in_threads_per_second)
 
 
-def show(found: dict[str, list[Measured]]) -> None:
-    """Print the two tables."""
+def show(found: dict[str, list[Measured]], others: dict[str, list[Pair]]) -> dict[str, Any]:
+    """Print the two tables, and return what they have."""
     print(f"\n{'microseconds of CPU a hit, median':36}{'sync':>9}{'one task':>10}{'100 tasks':>11}{'by a thread':>13}")
     for name, several in found.items():
         sync, alone, together, threads, *_ = (median(each) for each in zip(*several, strict=True))
         print(f"{name:36}{sync:9.1f}{alone:10.1f}{together:11.1f}{threads:13.1f}")
-    print(f"\n{'':36}{'asked':>7}{'measured':>10}{'quartiles':>18}")
-    for name, marks in MARKS.items():
-        labels = ("one task / sync code", "hits a second / by a thread")
-        for at, (label, asked) in enumerate(zip(labels, marks, strict=True)):
-            quotients = [each.quotients[at] for each in found[name]]
-            low, _, high = quantiles(quotients, n=4)
-            is_over = median(quotients) > asked if at == 0 else median(quotients) < asked
-            line = f"{f'{name}: {label}':44}{asked:6.1f}{median(quotients):8.2f}{f'{low:.2f} to {high:.2f}':>18}"
-            print(line + ("   missed" if is_over else ""))
+    for name, pairs in others.items():
+        alone, together = (median(each) for each in zip(*pairs, strict=True))
+        print(f"{name:36}{'':9}{alone:10.1f}{together:11.1f}")
+    results.show_heading()
+    marks = []
+    for name, (cost, speed) in MARKS.items():
+        costs, speeds = zip(*(each.quotients for each in found[name]), strict=True)
+        marks.append(results.judge(f"{name}: one task / sync code", cost, costs))
+        marks.append(results.judge(f"{name}: hits a second / by a thread", speed, speeds, least=True))
+    ways = {
+        "sync": {name: [each.sync for each in several] for name, several in found.items()},
+        "one task": {name: [each.one_task for each in several] for name, several in found.items()},
+        "100 tasks": {name: [each.tasks for each in several] for name, several in found.items()},
+    }
+    for at, way in enumerate(("one task", "100 tasks")):
+        ways[way] |= {name: [each[at] for each in pairs] for name, pairs in others.items()}
+    spreads = {way: {name: results.spread(each) for name, each in row.items()} for way, row in ways.items()}
+    return {"marks": marks, "microseconds": spreads}
 
 
 def main() -> None:
     """Measure on a memcached and a Redis of our own, and in this process."""
     from tests.support.servers import Memcached, Redis
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = results.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--hits", type=int, default=400)
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, {versions()}")
-    print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    conditions = results.conditions()
     print(f"{options.rounds} rounds of {options.hits} hits each")
     with Memcached() as memcached, Redis() as redis:
         backends = {
-            "LocMemCache": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+            "LocMemCache": {
+                "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+                "OPTIONS": {"MAX_ENTRIES": 10_000},
+            },
             OURS: {"BACKEND": "cachedeco.backends.memcached.MemcachedCache", "LOCATION": memcached.location},
             OUR_REDIS: {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis.location},
         }
@@ -141,14 +159,19 @@ def main() -> None:
             INSTALLED_APPS=["cachedeco"],
         )
         django.setup()
-        show(measured(backends, options.rounds, options.hits))
+        others = rivals.of_async_code(VALUE, memcached.location, redis.location)
+        shown = show(*measured(backends, others, options.rounds, options.hits))
+        record = {**conditions, "rounds": options.rounds, "hits": options.hits, **shown}
+        results.record(options.results, "async", record)
 
 
-def measured(aliases: Any, rounds: int, hits: int) -> dict[str, list[Measured]]:
-    """Return what was measured of each cache, for each round; the first one warms up and is thrown away."""
+def measured(
+    aliases: Any, others: Opened, rounds: int, hits: int
+) -> tuple[dict[str, list[Measured]], dict[str, list[Pair]]]:
+    """Return what was measured of each cache and library, for each round; the first one warms up and is thrown away."""
     from cachedeco import cached_query
 
-    contenders: dict[str, tuple[Callable[[], object], Callable[[], Awaitable[object]]]] = {}
+    contenders: dict[str, tuple[Callable[[], object], Callable[[], Any]]] = {}
     for alias in aliases:
         options: dict[str, Any] = {"timeout": 600, "namespace": "club:{club}", "cache": alias}
 
@@ -160,12 +183,17 @@ def measured(aliases: Any, rounds: int, hits: int) -> dict[str, list[Measured]]:
         async def awaited(club: int) -> Any:  # noqa: ARG001 -- as above
             return VALUE
 
-        contenders[alias] = (lambda page=page: page(7), lambda awaited=awaited: awaited(7))  # type: ignore[misc]
+        contenders[alias] = (partial(page, 7), partial(nullcontext, awaited))
     found: dict[str, list[Measured]] = {alias: [] for alias in aliases}
+    found_of_others: dict[str, list[Pair]] = {name: [] for name in others}
     for _ in range(rounds + 1):
-        for alias in random.sample(list(aliases), len(aliases)):
-            found[alias].append(measure(*contenders[alias], hits))
-    return {alias: each[1:] for alias, each in found.items()}
+        for name in random.sample([*aliases, *others], len(aliases) + len(others)):
+            if name in found:
+                found[name].append(measure(*contenders[name], hits))
+            else:
+                alone, together = (measure_tasks(others[name], 1, hits), measure_tasks(others[name], TASKS, 4 * hits))
+                found_of_others[name].append((alone[0], together[0]))
+    return {name: each[1:] for name, each in found.items()}, {name: each[1:] for name, each in found_of_others.items()}
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """
 Does a hit cost more than it did at another commit?
 
-    python benchmarks/bench_commits.py COMMIT [--pairs 20] [--calls 4000]
+    make bench-commits COMMIT=main      # or: python benchmarks/bench_commits.py COMMIT [--pairs 20] [--calls 4000]
 
-The two commits take turns, each in a process of its own, so that what else the machine does meets both alike. CPU time,
-user and system, per hit over the bare `get_many` of the same keys in the same process; the median and the quartiles of
-all processes. Prints what was measured; it judges nothing, and is no part of the tests.
+Pairs of processes: one with this checkout, one with the other commit, in random order, so that what else the machine
+does meets both alike. CPU time, user and system, of a hit with one namespace, on each kind of cache that both have; a
+quotient for each pair, and the median and the quartiles of all. Prints what was measured; it judges nothing, and is no
+part of the tests.
 """
 
 import argparse
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
@@ -25,14 +27,13 @@ sys.path.insert(0, str(ROOT))
 VALUE = [{"id": n, "name": f"Class {n}", "level": "beginners"} for n in range(20)]
 
 
-def measure(directory: str, cache: dict[str, Any], calls: int) -> dict[str, float]:
-    """Return the microseconds of a hit and of the bare command, with the package of a directory."""
+def measure(directory: str, cache: dict[str, Any], calls: int) -> float:
+    """Return the microseconds of a hit, with the package of a directory."""
     sys.path.insert(0, directory)
     import django
     from django.conf import settings
-    from django.core.cache import caches
 
-    settings.configure(CACHES={"default": cache}, DATABASES={})
+    settings.configure(CACHES={"default": cache}, DATABASES={}, CACHEDECO={"DEPENDS_ON": []})
     django.setup()
     import cachedeco
     from cachedeco import cached_query
@@ -40,51 +41,44 @@ def measure(directory: str, cache: dict[str, Any], calls: int) -> dict[str, floa
     if Path(directory) not in Path(cachedeco.__file__).parents:
         sys.exit(f"{cachedeco.__file__} is not in {directory}")
 
-    @cached_query(timeout=600, name=f"bench.{os.getpid()}")
+    @cached_query(timeout=600, name=f"bench.{os.getpid()}", namespace="club:{club}")
     def classes(club: int) -> list[dict[str, object]]:
         return [{**each, "club": club} for each in VALUE]
 
-    classes(7)
-    keys = classes._spec.resolve_call((7,), {})[1]  # noqa: SLF001 -- the very keys of a hit
-    caches["default"].set_many(caches["default"].get_many(keys) | {keys[0]: classes(7)}, 600, version=2)
-    contenders = {"hit": lambda: classes(7), "bare": lambda: caches["default"].get_many(keys, version=2)}
-    spent = dict.fromkeys(contenders, 0.0)
-    for _ in range(20):
-        for name, call in contenders.items():
-            began = process_time()
-            for _ in range(calls // 20):
-                call()
-            spent[name] += process_time() - began
-    return {name: seconds / calls * 1e6 for name, seconds in spent.items()}
+    for _ in range(calls // 10 + 2):
+        classes(7)
+    began = process_time()
+    for _ in range(calls):
+        classes(7)
+    return (process_time() - began) / calls * 1e6
 
 
 def compare(title: str, checkouts: dict[str, str], cache: dict[str, Any], pairs: int, calls: int) -> None:
     """Let the checkouts take turns, and print what each has spent."""
-    over: dict[str, list[float]] = {name: [] for name in checkouts}
-    bare: list[float] = []
+    spent: dict[str, list[float]] = {name: [] for name in checkouts}
     for _ in range(pairs):
-        for name, directory in checkouts.items():
-            command = [sys.executable, __file__, "--child", directory, json.dumps(cache), str(calls)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
-            over[name].append(found["hit"] - found["bare"])
-            bare.append(found["bare"])
-    print(f"\n{title}: bare get_many {median(bare):.1f} µs; over it:")
-    for name, each in over.items():
-        low, _, high = quantiles(each, n=4)
-        print(f"  {name:12}{median(each):+8.2f} µs   quartiles {low:+.2f} to {high:+.2f}")
+        for name in random.sample(list(checkouts), len(checkouts)):
+            command = [sys.executable, __file__, "--child", checkouts[name], json.dumps(cache), str(calls)]
+            child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+            spent[name].append(json.loads(child.stdout))
+    before, now = spent.values()
+    each = [one / other for one, other in zip(now, before, strict=True)]
+    low, _, high = quantiles(each, n=4)
+    costs = ", ".join(f"{name} {median(several):.1f} µs" for name, several in spent.items())
+    print(f"{title:24}{costs}; now / then {median(each):.2f}, quartiles {low:.2f} to {high:.2f}")
 
 
 def main() -> None:
-    """Compare this checkout with a commit, on locmem and on a memcached of our own."""
-    from tests.support.servers import Memcached
+    """Compare this checkout with a commit, in this process and on servers of our own."""
+    from tests.support.servers import Memcached, Redis
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--calls", type=int, default=4000)
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {options.pairs} processes of each commit")
-    with tempfile.TemporaryDirectory() as directory, Memcached() as server:
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {options.pairs} pairs of processes")
+    with tempfile.TemporaryDirectory() as directory, Memcached() as memcached, Redis() as redis:
         archive = subprocess.run(  # noqa: S603
             ["git", "-C", str(ROOT), "archive", options.commit, "cachedeco", "pyproject.toml"],  # noqa: S607
             check=True,
@@ -92,10 +86,21 @@ def main() -> None:
         )
         subprocess.run(["tar", "-x", "-C", directory], input=archive.stdout, check=True)  # noqa: S603, S607
         checkouts = {options.commit: directory, "now": str(ROOT)}
-        locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-        memcached = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": server.location}
-        compare("locmem", checkouts, locmem, options.pairs, options.calls)
-        compare("memcached", checkouts, memcached, options.pairs, options.calls // 4)
+        django, ours = "django.core.cache.backends", "cachedeco.backends"
+        caches = {
+            "LocMemCache": (f"{django}.locmem.LocMemCache", ""),
+            "PyMemcacheCache": (f"{django}.memcached.PyMemcacheCache", memcached.location),
+            "RedisCache": (f"{django}.redis.RedisCache", redis.location),
+            "our backend": (f"{ours}.memcached.MemcachedCache", memcached.location),
+            "our Redis backend": (f"{ours}.redis.RedisCache", redis.location),
+        }
+        for title, (backend, location) in caches.items():
+            module = Path(directory, *backend.split(".")[:-1]).with_suffix(".py")
+            if backend.startswith(ours) and not module.exists():
+                print(f"{title:24}{options.commit} has none")
+                continue
+            cache = {"BACKEND": backend, "LOCATION": location}
+            compare(title, checkouts, cache, options.pairs, options.calls)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,30 @@
 """
 What does a hit cost, in each of the ways that a project uses it, and does it keep to the marks that are set for it?
 
-    make bench                                  # or: python benchmarks/bench_hit.py [--rounds 60] [--calls 60]
+    make bench           # or: python benchmarks/bench_hit.py [--rounds 60] [--calls 60] [--results FILE]
 
 CPU time of this thread (user and system), so that other work on the machine counts as little as can be. In each round
 every contender makes the same number of calls, in random order, and a mark is the median of the quotients within the
 rounds, with their quartiles. Servers run on this machine, and their own CPU time is not counted. An entry has a value
 of 684 bytes, and one namespace with a parent, so a hit reads five keys. The raw socket blocks, asks for one key, looks
-for the end of the answer, and unpickles.
+for the end of the answer, and unpickles. Other libraries are used as their documentation shows it, and have no
+namespaces: they read one key. lru_cache and TTLCache hand out the same object to all callers, all others a copy.
 
 Then what a miss and an invalidation cost: how often they write to the server, each a trip, and the time of this thread.
 
 Prints what was measured, on what, and with which spread; it judges nothing, and is no part of the tests.
 """
 
-import argparse
-import os
 import pickle
-import platform
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from threading import Event, Thread
 from time import thread_time
 from types import SimpleNamespace
@@ -37,7 +33,10 @@ from typing import Any, Final, NamedTuple
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import django
+import results
+import rivals
 from django.conf import settings
+from rivals import Blocks
 from rounds import Contenders, measured
 
 BYTES: Final = 684
@@ -45,10 +44,6 @@ MANY_BYTES: Final = 10_000
 IDS: Final = list(range(100))
 OURS: Final = "our backend"
 OUR_REDIS: Final = "our Redis backend"
-PACKAGES: Final = ("Django", "pymemcache", "redis", "hiredis", "django-cache-memoize", "dogpile.cache")
-
-
-Blocks = dict[str, Callable[[], AbstractContextManager[object]]]
 
 
 class Mark(NamedTuple):
@@ -71,10 +66,11 @@ GATHERED: Final = {"default": 0.65, "RedisCache": 0.65, "LocMemCache": 0.9}
 MARKS: Final = (
     Mark(OURS, "PyMemcacheCache.get", 0.75),
     Mark(OURS, "raw socket", 2.0),
-    Mark("PyMemcacheCache", "memoize, PyMemcacheCache", 0.85),
-    Mark("LocMemCache", "memoize, LocMemCache", 0.85),
-    Mark("RedisCache", "memoize, RedisCache", 0.5),
-    Mark(OUR_REDIS, "memoize, RedisCache", 0.4),
+    Mark("PyMemcacheCache", "django-cache-memoize, PyMemcacheCache", 0.85),
+    Mark("LocMemCache", "django-cache-memoize, LocMemCache", 0.85),
+    Mark("RedisCache", "django-cache-memoize, RedisCache", 0.5),
+    Mark(OUR_REDIS, "django-cache-memoize, RedisCache", 0.4),
+    Mark(OUR_REDIS, "cacheops cached", 1.0),
     Mark(OUR_REDIS, "RedisCache", 1.1),
     Mark(f"{OUR_REDIS}.get", "RedisCache.get", 0.5),
     *(Mark(name, OURS, 1.5) for name in LIKE_PLAIN),
@@ -166,7 +162,7 @@ def fives(cached: Callable[..., Any]) -> Contenders:
     return calls
 
 
-def hits(location: str) -> tuple[Contenders, Blocks]:
+def hits(memcached: str, redis: str) -> tuple[Contenders, Blocks]:
     """Return what is measured, each a call that hits; and what some of them run in."""
     from django.contrib.auth.models import Group
     from django.core.cache import caches
@@ -190,10 +186,6 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
     plain = hit(OURS, cached(lambda club: VALUE, namespace="club:{club}"), 7)  # noqa: ARG005 -- the key has it
     for alias in ("PyMemcacheCache", "LocMemCache", "RedisCache"):
         hit(alias, cached(lambda club: VALUE, namespace="club:{club}", cache=alias), 7)  # noqa: ARG005 -- as above
-        if find_spec("cache_memoize"):
-            from cache_memoize import cache_memoize  # type: ignore[import-untyped] # ships no types
-
-            hit(f"memoize, {alias}", cache_memoize(600, cache_alias=alias)(lambda club: VALUE), 7)  # noqa: ARG005
     hit(OUR_REDIS, cached(lambda club: VALUE, namespace="club:{club}", cache=OUR_REDIS), 7)  # noqa: ARG005 -- as above
     calls |= {f"{alias}.get": plain_get(caches[alias]) for alias in ("RedisCache", OUR_REDIS)}
     group = Group(pk=7, name="judo")
@@ -236,14 +228,13 @@ def hits(location: str) -> tuple[Contenders, Blocks]:
     stock.set_many({**dict.fromkeys(names, VALUE), "large": LARGE})
     calls["PyMemcacheCache.get"] = lambda: stock.get("name7")
     calls["PyMemcacheCache.get_many, 100"] = lambda: stock.get_many(names)
-    calls["raw socket"] = raw_socket(location, stock.make_key("name7"))
-    calls["raw socket, 10 kB"] = raw_socket(location, stock.make_key("large"))
-    if find_spec("dogpile"):
-        from dogpile.cache import make_region
-
-        region = make_region().configure("dogpile.cache.pymemcache", 600, arguments={"url": [location]})
-        hit("dogpile.cache, pymemcache", region.cache_on_arguments()(lambda club: VALUE), 7)  # noqa: ARG005
-    return calls, blocks
+    calls["raw socket"] = raw_socket(memcached, stock.make_key("name7"))
+    calls["raw socket, 10 kB"] = raw_socket(memcached, stock.make_key("large"))
+    others, blocks_of_others = rivals.of_sync_code(VALUE, memcached, redis)
+    for name, function in others.items():
+        with blocks_of_others.get(name, nullcontext)():
+            hit(name, function, 7)
+    return calls, blocks | blocks_of_others
 
 
 def writes(rounds: int) -> dict[str, tuple[list[int], list[float]]]:
@@ -286,52 +277,39 @@ class CountedSocket(socket.socket):
         super().sendall(*args)
 
 
-def show(times: dict[str, list[float]]) -> None:
-    """Print the two tables of hits."""
-    print(f"\n{'':32}{'min':>9}{'median':>10}{'quartiles':>20}")
+def show(times: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Print the two tables of hits, and return the marks."""
+    print(f"\n{'microseconds of CPU a call':40}{'min':>9}{'median':>10}{'quartiles':>20}")
     for name, each in times.items():
-        low, _, high = quantiles(each, n=4)
-        print(f"{name:32}{min(each):8.1f}µ{median(each):9.1f}µ{f'{low:.1f} to {high:.1f}':>20}")
-    print(f"\n{'mark':60}{'asked':>7}{'measured':>10}{'quartiles':>16}")
+        low, middle, high = results.spread(each)
+        print(f"{name:40}{min(each):9.2f}{middle:10.2f}{f'{low:.2f} to {high:.2f}':>20}")
+    results.show_heading()
+    marks = []
     for mark in MARKS:
-        if not times.keys() >= {mark.measured, mark.over}:
-            print(f"{f'{mark.measured} / {mark.over}':60}{mark.asked:7.2f}   not installed")
-            continue
-        pairs = [ours / theirs for ours, theirs in zip(times[mark.measured], times[mark.over], strict=True)]
-        low, _, high = quantiles(pairs, n=4)
-        line = f"{f'{mark.measured} / {mark.over}':60}{mark.asked:7.2f}{median(pairs):10.2f}"
-        print(f"{line}{f'{low:.2f} to {high:.2f}':>16}{'' if median(pairs) <= mark.asked else '   over'}")
+        pairs = None
+        if times.keys() >= {mark.measured, mark.over}:
+            pairs = [ours / theirs for ours, theirs in zip(times[mark.measured], times[mark.over], strict=True)]
+        marks.append(results.judge(f"{mark.measured} / {mark.over}", mark.asked, pairs))
+    return marks
 
 
 def show_writes(found: dict[str, tuple[list[int], list[float]]]) -> None:
     """Print the table of misses and invalidations."""
-    print(f"\n{'':32}{'trips':>9}{'median':>10}{'quartiles':>20}")
+    print(f"\n{'':40}{'trips':>9}{'median':>10}{'quartiles':>20}")
     for name, (trips, times) in found.items():
-        low, _, high = quantiles(times, n=4)
-        print(f"{name:32}{median(trips):9.0f}{median(times):9.1f}µ{f'{low:.1f} to {high:.1f}':>20}")
-
-
-def versions() -> str:
-    """Return what is compared, with versions."""
-    found = []
-    for each in PACKAGES:
-        try:
-            found.append(f"{each} {version(each)}")
-        except PackageNotFoundError:
-            found.append(f"no {each}")
-    return ", ".join(found)
+        low, middle, high = results.spread(times)
+        print(f"{name:40}{median(trips):9.0f}{middle:10.2f}{f'{low:.2f} to {high:.2f}':>20}")
 
 
 def main() -> None:
     """Measure on a memcached and a Redis of our own, and in this process."""
     from tests.support.servers import Memcached, Redis
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = results.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--calls", type=int, default=60)
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, {versions()}")
-    print(f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    found = results.conditions()
     print(f"{options.rounds} rounds of {options.calls} calls each")
     with Memcached() as memcached, Redis() as redis:
         django_backend = "django.core.cache.backends"
@@ -352,12 +330,17 @@ def main() -> None:
             CACHES=backends,
             CACHEDECO={"ALIASES": [*backends], "DEPENDS_ON": []},
             DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-            INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "cachedeco"],
+            INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "cachedeco", *rivals.apps()],
+            **rivals.settings_for(redis.location),
         )
         django.setup()
-        calls, blocks = hits(memcached.location)
-        show(measured(calls, options.rounds, options.calls, HEAVY, blocks))
+        calls, blocks = hits(memcached.location, redis.location)
+        times = measured(calls, options.rounds, options.calls, HEAVY, blocks)
+        marks = show(times)
         show_writes(writes(options.rounds))
+        found |= {"rounds": options.rounds, "calls": options.calls, "marks": marks}
+        found["microseconds"] = {name: results.spread(each) for name, each in times.items()}
+        results.record(options.results, "hit", found)
 
 
 if __name__ == "__main__":

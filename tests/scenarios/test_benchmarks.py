@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,24 +19,40 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
 
     assert ("", 0) == (done.stderr, done.returncode)
     marks = [line for line in done.stdout.splitlines() if " / " in line]
-    assert 20 == len(marks)
+    assert 21 == len(marks)
     assert 5 == sum("miss" in line or "invalidate" in line for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize(
-    ("command", "lines"),
+    ("command", "sign", "lines"),
     [
-        (["benchmarks/bench_watcher.py", "--rounds", "1", "--writes", "10"], 11),
-        (["benchmarks/bench_dependencies.py", "--rounds", "1", "--reads", "20"], 11),
-        (["benchmarks/bench_async.py", "--rounds", "2", "--hits", "100"], 16),
+        (["benchmarks/bench_watcher.py", "--rounds", "1", "--writes", "10"], "", 11),
+        (["benchmarks/bench_dependencies.py", "--rounds", "1", "--reads", "20"], "", 11),
+        (["benchmarks/bench_async.py", "--rounds", "2", "--hits", "100"], " / ", 6),
+        (["benchmarks/bench_growth.py", "--rounds", "2", "--hits", "1", "--most", "10"], "our Redis backend", 6),
     ],
-    ids=["watcher", "dependencies", "async"],
+    ids=["watcher", "dependencies", "async", "growth"],
 )
-def test_benchmark_measures_each_kind(command: list[str], lines: int) -> None:
+def test_benchmark_measures_each_kind(command: list[str], sign: str, lines: int) -> None:
     """Each kind has a line, and the benchmark says nothing else: no value was stale."""
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
     assert ("", 0) == (done.stderr, done.returncode)
-    assert lines == len(done.stdout.splitlines())
+    assert lines == sum(sign in line for line in done.stdout.splitlines())
+
+
+def test_plots_of_the_documentation_show_the_results(tmp_path: Path) -> None:
+    """The plots are those that the committed results give."""
+    done = subprocess.run(
+        [sys.executable, "benchmarks/plots.py", "--into", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ("", 0) == (done.stderr, done.returncode)
+    drawn = {plot.name: plot.read_text() for plot in tmp_path.iterdir()}
+    assert drawn == {plot.name: plot.read_text() for plot in (ROOT / "docs/images").glob("*.svg")}
