@@ -18,6 +18,10 @@ WORKERS := 3
 # What `make bench-commits` compares with.
 COMMIT := main
 
+# What tries the library as a whole. It is not measured, which would take as long again: the tests of each package run
+# every line of it.
+WHOLE := $(addprefix tests/,house package samples scenarios schedules)
+
 # What `make soak` and `make samples` run at full length, and the suite in short.
 SOAK := -k 'not mariadb' $(addprefix tests/,auditing invalidation keys loading races scenarios schedules storage tracking) --ignore=tests/scenarios/test_clubsite.py
 SAMPLES := tests/samples tests/scenarios/test_clubsite.py tests/docs/test_testing_guide.py
@@ -58,9 +62,11 @@ types: $(DEV)  ## Check types, twice
 suite: $(DEV) servers  ## Run the tests, and measure their coverage
 	@echo "== pytest"
 	@rm -f .coverage .coverage.*
-	@$(RUN) -m coverage run -m pytest -n $(WORKERS)
+	@$(RUN) -m coverage run -m pytest -n $(WORKERS) $(addprefix --ignore=,$(WHOLE))
 	@$(RUN) -m coverage combine -q
 	@$(RUN) -m coverage report
+	@echo "== pytest, of the whole"
+	@$(RUN) -m pytest -n $(WORKERS) $(WHOLE)
 
 quick: $(DEV)  ## Run what needs no server, in under a minute: while you work
 	@$(RUN) -m pytest -n 2 --quick

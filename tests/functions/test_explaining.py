@@ -156,6 +156,22 @@ def test_call_whose_key_function_raises_is_explained(use_caches: UseCaches, cach
     assert [("bypassed", "key function failed")] == told(lambda: search("judo"), "shop.search")
 
 
+SENTENCES = {"hit": "fresh", "stale": "while one caller refreshes", "miss": "past its timeout, and past"}
+
+
+@pytest.mark.django_db
+def test_entry_that_is_none_is_unreadable_in_a_transaction_too() -> None:
+    """What the transaction has invalidated is something else."""
+    page(7)
+    CAUSES["unreadable"]()
+
+    with transaction.atomic():
+        Namespace("another").invalidate()
+        explained = page.explain(7)
+
+    assert "unreadable" == explained.reason
+
+
 @pytest.mark.parametrize(("passed", "expected"), [(299, ("hit", "")), (301, ("stale", "")), (365, ("miss", "expired"))])
 def test_time_decides_between_hit_stale_value_and_miss(
     monkeypatch: pytest.MonkeyPatch, passed: int, expected: tuple[str, str]
@@ -168,6 +184,7 @@ def test_time_decides_between_hit_stale_value_and_miss(
     explained = page_of_the_day.explain()
 
     assert expected == (explained.outcome, explained.reason)
+    assert SENTENCES[expected[0]] in explained.why
     assert explained.entry is not None
     assert explained.entry.left is not None
     assert (300 - passed, passed, 60) == (

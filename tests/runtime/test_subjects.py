@@ -5,9 +5,10 @@ from hashlib import sha256
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import override_settings
 
 from cachedeco import Namespace, cached_query, rows
-from cachedeco.runtime.subjects import Subject
+from cachedeco.runtime.subjects import Subject, subject_of
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Player
 from tests.support.events import heard
@@ -58,3 +59,9 @@ def test_hashed_key_has_the_name_of_its_function(use_caches: UseCaches, cache_co
     of_call, of_namespace = (event.subject for event in events)
     assert Subject("unknown", "subjects.page", "subjects.page") == of_call
     assert Subject("unknown", "", events[1].key) == of_namespace
+
+
+def test_subject_is_known_while_the_settings_are_wrong() -> None:
+    """An event of a process whose settings are being changed is named all the same."""
+    with override_settings(CACHEDECO={"NONE": 1}):
+        assert Subject("namespace", "club", "namespace club:7") == subject_of(":1:cd:n:club:7")

@@ -46,7 +46,7 @@ def test_make_serve_takes_a_port(given: list[str], served: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PORT"}
 
     printed = subprocess.run(
-        [str(which("make")), "--dry-run", "serve", *given],
+        [str(which("make")), "--no-print-directory", "--dry-run", "serve", *given],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -1,6 +1,6 @@
 """Install the hooks for OpenTelemetry."""
 
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry import metrics, trace
@@ -35,7 +35,7 @@ def install(
     return spans, measures
 
 
-@cache
+@lru_cache(maxsize=16)
 def _hooks_of(
     tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
 ) -> tuple[Spans, MeterMeasures]:
