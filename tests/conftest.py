@@ -1,6 +1,7 @@
 """What every test is given: a fresh cache; on request real servers, other backends, and the commands sent."""
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from typing import Any
@@ -19,7 +20,9 @@ from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_
 from tests.support.servers import Memcached, Redis, Server
 
 # A machine that runs two other things misses any deadline; what is slow shows elsewhere.
-hypothesis.settings.register_profile("cachedeco", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "cachedeco", deadline=None, print_blob=True, max_examples=200 if "CACHEDECO_SOAK" in os.environ else 40
+)
 hypothesis.settings.load_profile("cachedeco")
 
 pytest_plugins = [

@@ -105,7 +105,7 @@ def test_keys_of_any_length_fit_memcached(length: int) -> None:
     assert 4 == len(set(keys)) - 1
 
 
-@settings(max_examples=of_length(50, soak=1000))
+@settings(max_examples=of_length(25, soak=1000))
 @given(text=st.text(), name=st.text(min_size=1).filter(lambda name: "(" not in name))
 def test_keys_of_any_text_and_name_fit_memcached(text: str, name: str) -> None:
     """Hypothesis finds no text and no name whose keys don't fit."""

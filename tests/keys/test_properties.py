@@ -25,7 +25,7 @@ from tests.models import Club, UuidThing
 from tests.support.selection import of_length
 from tests.support.stored import bare_each
 
-examples = settings(max_examples=of_length(50, soak=1000))
+examples = settings(max_examples=of_length(25, soak=1000))
 
 
 class Colour(enum.Flag):

@@ -27,6 +27,7 @@ from cachedeco.storage.entries import (
 )
 from cachedeco.storage.serializers import ABSENT, Raised, build_serializer
 from cachedeco.storage.store import Store
+from tests.support.selection import of_length
 
 SECRET = b"a key of the tests, long enough"
 CODECS = {
@@ -53,7 +54,7 @@ def encoded(codec: EntryCodec, key: str, stamp: Sequence[bytes], value: object) 
     return encode_entry(codec, key, stamp, {}, Entry(codec.serializer.dumps(value).data, inf, 0.0))
 
 
-@examples(max_examples=100, deadline=None)
+@examples(max_examples=of_length(30, soak=500), deadline=None)
 @given(codecs, keys_of_entries, stamps, st.dictionaries(names, tokens, max_size=5), written)
 def test_entry_is_read_as_it_was_written(
     codec: EntryCodec, key: str, stamp: list[bytes], nested: dict[str, bytes], entry: Entry
@@ -76,7 +77,7 @@ def test_entry_is_read_as_it_was_written(
     assert origin.stored_at <= time()
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=of_length(50, soak=1000), deadline=None)
 @given(codecs, keys_of_entries, stamps, values, st.data())
 def test_bytes_that_are_cut_are_no_entry(
     codec: EntryCodec, key: str, stamp: list[bytes], value: object, data: st.DataObject
@@ -94,7 +95,7 @@ def test_bytes_that_are_cut_are_no_entry(
         assert own_tokens_of(codec, key, held[0]) is None
 
 
-@examples(max_examples=100, deadline=None)
+@examples(max_examples=of_length(30, soak=500), deadline=None)
 @given(codecs, keys_of_entries, keys_of_entries, stamps, values)
 def test_shifted_reply_is_no_entry(codec: EntryCodec, key: str, other: str, stamp: list[bytes], value: object) -> None:
     """An entry of another key is a miss, though its tokens come with it, signed or not."""
@@ -103,7 +104,7 @@ def test_shifted_reply_is_no_entry(codec: EntryCodec, key: str, other: str, stam
     assert (decode_values(codec, key, held) is None) == (key != other)
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=of_length(50, soak=1000), deadline=None)
 @given(codecs, keys_of_entries, stamps, values, st.data())
 def test_other_tokens_are_no_hit(
     codec: EntryCodec, key: str, stamp: list[bytes], value: object, data: st.DataObject
@@ -122,7 +123,7 @@ def test_other_tokens_are_no_hit(
     assert (now == stamp) == (found is not None)
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=of_length(50, soak=1000), deadline=None)
 @given(codecs, keys_of_entries, st.binary(), stamps)
 def test_any_bytes_raise_nothing(codec: EntryCodec, key: str, value: bytes, stamp: list[bytes]) -> None:
     """Bytes of another origin are a miss, those with the right end too."""

@@ -29,6 +29,7 @@ from tests.storage.places import (
     cache_of,
     release,
 )
+from tests.support.selection import of_length
 from tests.support.servers import Memcached, Redis
 
 Key = Callable[[object], str]
@@ -131,7 +132,7 @@ def test_value_of_another_kind_is_no_bytes(cache: BaseCache, key: Key, value: ob
 
 
 @direct
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=of_length(15, soak=200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stored=st.dictionaries(st.text("ab(,)|'#\\{", max_size=4), st.binary(max_size=400), max_size=6),
     asked=st.lists(st.text("ab(,)|'#\\{", max_size=2), min_size=1, max_size=8),

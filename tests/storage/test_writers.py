@@ -19,6 +19,7 @@ from cachedeco.backends.memcached import MemcachedError
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import GeneralWriter, Item, Writer, delete, writer_of
 from tests.storage.places import ALL, DIRECT, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of, release
+from tests.support.selection import of_length
 from tests.support.servers import HOST, Memcached, Redis
 
 Key = Callable[[object], str]
@@ -124,7 +125,7 @@ def test_many_values_are_stored_at_once(cache: BaseCache, key: Key) -> None:
 
 
 @direct
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=of_length(15, soak=200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -108,4 +108,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=of_length(60, soak=2000), stateful_step_count=30)
+TestHistories.settings = settings(max_examples=of_length(30, soak=2000), stateful_step_count=30)
