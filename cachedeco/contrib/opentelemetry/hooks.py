@@ -1,6 +1,6 @@
 """Install the hooks for OpenTelemetry."""
 
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 from opentelemetry import metrics, trace
@@ -35,7 +35,7 @@ def install(
     return spans, measures
 
 
-@lru_cache(maxsize=16)
+@cache  # of all: one that was forgotten would be made, and count, a second time
 def _hooks_of(
     tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
 ) -> tuple[Spans, MeterMeasures]:

@@ -5,7 +5,7 @@ They work in prometheus_client's multiprocess mode, as no collector of our own i
 over the processes that live: `cachedeco_breaker_open` is the number of processes that bypass the cache.
 """
 
-from functools import lru_cache
+from functools import cache
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -40,7 +40,7 @@ class PrometheusMeasures(Measures):
         return child.set if isinstance(child, Gauge) else child.observe
 
 
-@lru_cache(maxsize=16)
+@cache  # of all: one that was forgotten would be made, and count, a second time
 def _measures_of(registry: CollectorRegistry) -> PrometheusMeasures:
     """Return the hook for a registry, the same one each time: a registry takes a metric once."""
     return PrometheusMeasures(registry)
