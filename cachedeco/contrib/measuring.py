@@ -15,10 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event, Kind
+from cachedeco.runtime.statistics import OTHERS
 from cachedeco.storage.breaker import breakers
 
 MOST_VALUES: Final = 1000
-OTHERS: Final = "(others)"
 #: Bounds of the buckets of histograms: what is worth a cache takes a millisecond at least.
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

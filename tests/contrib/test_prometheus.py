@@ -10,10 +10,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cachedeco import Event, Namespace, cached_query, rows
 from cachedeco.contrib import measuring
-from cachedeco.contrib.measuring import OTHERS
 from cachedeco.contrib.prometheus import install
 from cachedeco.contrib.prometheus.metrics import PrometheusMeasures
 from cachedeco.runtime.hooks import emit, remove_hook
+from cachedeco.runtime.statistics import OTHERS
 from cachedeco.storage.breaker import breakers
 from tests.models import Player
 from tests.support.faults import faulty
