@@ -1,7 +1,7 @@
 """The whole examination: settings, system checks, caches, databases, outbox."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final
 
 from django.core import checks
@@ -30,12 +30,9 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
         sleep: Waits for so many seconds: some two, to see whether the caches honour timeouts.
     """
     yield from _examine_checks()
-    try:
-        settings = conf.settings()
-    except ImproperlyConfigured as error:
-        yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
+    aliases = yield from _examine_settings()
+    if aliases is None:
         return
-    yield from _examine_mode(settings.MODE)
     functions = len(decorated_functions())
     advice = "Name the modules that have them in MODULES of CACHEDECO, or import them where the URLconf does."
     yield Finding(
@@ -46,7 +43,7 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
         "" if functions else advice,
     )
     answering = []
-    for each in examine_caches(settings.ALIASES if settings.MODE != "off" else (), sleep):
+    for each in examine_caches(aliases, sleep):
         yield each
         if each.question == ANSWERS and each.state != "wrong":
             answering.append(each.subject.removeprefix(CACHE))
@@ -60,23 +57,28 @@ def glance() -> Iterator[Finding]:
 
     Where nothing is wrong they take some queries of the databases that have an outbox, each by an index.
     """
-    try:
-        settings = conf.settings()
-    except ImproperlyConfigured as error:
-        yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
+    aliases = yield from _examine_settings()
+    if aliases is None:
         return
-    yield from _examine_mode(settings.MODE)
-    for alias in settings.ALIASES if settings.MODE != "off" else ():
+    for alias in aliases:
         yield from examine_process(alias)
     yield from examine_outboxes(())
 
 
-def _examine_mode(mode: str) -> Iterator[Finding]:
+def _examine_settings() -> Generator[Finding, None, Sequence[str] | None]:
+    """Yield whether the cache is on; return the aliases that are used, or None where the settings are wrong."""
+    try:
+        settings = conf.settings()
+    except ImproperlyConfigured as error:
+        yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
+        return None
+    question, mode = "Is the cache on?", settings.MODE
     if mode == "on":
-        yield Finding("settings", "Is the cache on?", "well", "yes, MODE is 'on'")
+        yield Finding("settings", question, "well", "yes, MODE is 'on'")
     else:
         advice = "Set MODE to 'on' in CACHEDECO, where this is no test."
-        yield Finding("settings", "Is the cache on?", "notice", f"no, MODE is {mode!r}", advice)
+        yield Finding("settings", question, "notice", f"no, MODE is {mode!r}", advice)
+    return () if mode == "off" else settings.ALIASES
 
 
 def _examine_checks() -> Iterator[Finding]:
