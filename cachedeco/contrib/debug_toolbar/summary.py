@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cachedeco.contrib.debug_toolbar.recording import Call, Recording, duration
 from cachedeco.runtime.events import Event
-from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.reprs import shorten, shorten_error
 
 # Told apart by the colour-blind, too; the toolbar's own green for what is well.
 _COLORS: Final = {"hit": "#30c16e", "remembered": "#30c16e", "miss": "#d95f02"}
@@ -99,7 +99,7 @@ def _summarize_invalidations(invalidations: Iterable[tuple[Event, str]]) -> list
 
 
 def _describe_problem(event: Event, where: str) -> dict[str, str]:
-    error = "" if event.error is None else f"{type(event.error).__name__}: {shorten(str(event.error))}"
+    error = "" if event.error is None else shorten_error(event.error)
     return {
         "kind": event.kind.replace("_", " "),
         "function": event.function,
