@@ -3,9 +3,10 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from cachedeco.management.printing import Console, counted
+from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, misunderstood
 from cachedeco.runtime.reprs import repr_of
+from cachedeco.runtime.units import counted, duration, share, size
 
 if TYPE_CHECKING:
     from cachedeco.diagnosis.ranking import By, Ranked
@@ -57,8 +58,6 @@ def run_stats(console: Console, options: dict[str, Any]) -> None:
 
 
 def _cells(stats: "Stats") -> tuple[object, ...]:
-    from cachedeco.runtime.units import duration
-
     return (
         stats.hits + stats.stale,
         stats.misses,
@@ -72,14 +71,10 @@ def _cells(stats: "Stats") -> tuple[object, ...]:
 
 def ratio_of(stats: "Stats") -> str:
     """Return the hit ratio as text; empty without calls."""
-    from cachedeco.runtime.units import share
-
     return "" if stats.hit_ratio is None else share(stats.hit_ratio)
 
 
 def _print_whole(console: Console, name: str, stats: "Stats") -> None:
-    from cachedeco.runtime.units import duration, size
-
     console.say(f"{name}()")
     lines = {
         "hits": f"{stats.hits}, {ratio_of(stats)}" if stats.hits else "0",
@@ -151,30 +146,22 @@ HEADS: Final = {
 
 
 def _row_of_cost(each: "Ranked") -> tuple[object, ...]:
-    from cachedeco.runtime.units import duration, share
-
     stats = _stats(each)
     mean = each.amount / stats.computations if stats.computations else 0.0
     return each.name, duration(each.amount), share(each.share), stats.computations, duration(mean), ratio_of(stats)
 
 
 def _row_of_misses(each: "Ranked") -> tuple[object, ...]:
-    from cachedeco.runtime.units import share
-
     stats = _stats(each)
     reason = max(stats.reasons, key=lambda reason: stats.reasons[reason], default="")
     return each.name, stats.misses, share(each.share), ratio_of(stats), reason
 
 
 def _row_of_invalidations(each: "Ranked") -> tuple[object, ...]:
-    from cachedeco.runtime.units import share
-
     return each.name, int(each.amount), share(each.share)
 
 
 def _row_of_needless(each: "Ranked") -> tuple[object, ...]:
-    from cachedeco.runtime.units import duration
-
     stats = _stats(each)
     return each.name, stats.unchanged, stats.computations, duration(stats.seconds_computing)
 

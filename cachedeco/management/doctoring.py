@@ -4,8 +4,9 @@ from argparse import ArgumentParser
 from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
-from cachedeco.management.printing import Console, counted
+from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, failed
+from cachedeco.runtime.units import counted
 
 if TYPE_CHECKING:
     from cachedeco.diagnosis.findings import Finding
@@ -32,7 +33,7 @@ def run(console: Console, _options: dict[str, Any]) -> None:
         findings.append(each)
         if not console.as_json:
             if each.subject != subject:
-                console.say(f"{each.subject}" if not subject else f"\n{each.subject}")
+                console.say(f"\n{each.subject}" if subject else each.subject)
                 subject = each.subject
             _print(console, each)
     if console.as_json:

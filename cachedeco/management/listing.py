@@ -7,6 +7,7 @@ from cachedeco.management.arguments import model_named
 from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, misunderstood
 from cachedeco.runtime.reprs import repr_of
+from cachedeco.runtime.units import duration
 
 if TYPE_CHECKING:
     from cachedeco.diagnosis.listing import FunctionDescription
@@ -86,8 +87,6 @@ def _print_whole(console: Console, each: "FunctionDescription", *, is_first: boo
 
 def timeout_of(each: "FunctionDescription") -> str:
     """Return a timeout as text."""
-    from cachedeco.runtime.units import duration
-
     if isinstance(each.timeout, str):
         return each.timeout
     return "for ever" if each.timeout is None else duration(each.timeout)

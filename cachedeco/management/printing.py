@@ -1,4 +1,4 @@
-"""Print values: aligned tables that fit the terminal, JSON, durations and sizes."""
+"""Print values: aligned tables that fit the terminal, and JSON."""
 
 import json
 import os
@@ -95,11 +95,6 @@ def encodable(text: str, output: OutputWrapper) -> str:
     """Return a text with escapes for what the output can't encode: in the locale C, and halves of surrogate pairs."""
     encoding = getattr(output, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def counted(number: int, noun: str, several: str = "") -> str:
-    """Return a number with its noun: "1 call", "2 calls"."""
-    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def width_of(stdout: OutputWrapper) -> int | None:

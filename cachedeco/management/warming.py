@@ -16,13 +16,14 @@ from cachedeco.functions.base import CachedFunction
 from cachedeco.keys.signatures import bare_signature, parameters_of
 from cachedeco.loading.writing import NO_TIMEOUT, NOT_WANTED
 from cachedeco.management.arguments import HELP, Arguments, checked_call, function_of, model_named, parse_arguments
-from cachedeco.management.printing import Console, counted
+from cachedeco.management.printing import Console
 from cachedeco.management.progress import Progress
 from cachedeco.management.subcommands import Subcommand, failed, misunderstood
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import format_arguments, shorten_error
+from cachedeco.runtime.units import counted
 
 # Ids of one call of a function over many.
 CHUNK: Final = 100

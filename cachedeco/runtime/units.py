@@ -22,6 +22,11 @@ def duration(seconds: float) -> str:
     return "0 s"
 
 
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Return a number with its noun: "1 call", "2 calls"."""
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
+
+
 def share(ratio: float) -> str:
     """Return a ratio in percent: "12 %"."""
     return f"{_short(100 * ratio)} %"

@@ -16,6 +16,7 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import add_hook
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.units import counted
 from cachedeco.storage.connections import connection
 
 TEMPLATES: Final = str(Path(__file__).parent / "templates")
@@ -68,7 +69,7 @@ class CachedecoPanel(Panel):
         """Say how many calls were hits."""
         stats = self.get_stats()
         calls, hits = stats.get("calls", 0), dict(stats.get("outcomes", ())).get("hit", 0)
-        return f"{hits} of {calls} {'call' if calls == 1 else 'calls'} from the cache" if calls else "no calls"
+        return f"{hits} of {counted(calls, 'call')} from the cache" if calls else "no calls"
 
     @property
     def content(self) -> Any:
