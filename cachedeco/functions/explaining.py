@@ -16,13 +16,13 @@ from cachedeco.loading.computing import Load
 from cachedeco.loading.leases import is_held
 from cachedeco.loading.lookup import CallKeys, Found
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reasons import TokenKind, bypass_in_transaction, miss_reason, token_name
+from cachedeco.loading.reasons import MEANINGS, TokenKind, bypass_in_transaction, miss_reason, token_name
 from cachedeco.loading.single_flight import is_computed
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error
-from cachedeco.runtime.units import duration, size
+from cachedeco.runtime.units import counted, duration, size
 from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_origin, read_terms, tokens_inside
 from cachedeco.storage.looking import LookingStore
 from cachedeco.storage.store import Store
@@ -55,25 +55,6 @@ _WOULD: Final[Mapping[Outcome, str]] = {
 _FRESH: Final = "its entry is fresh, and none of its tokens has changed"
 _REMEMBERED: Final = "this request, or block of remembered(), has read it before"
 _STALE: Final = "its entry is past its timeout, and may be served while one caller refreshes it"
-# What the reasons mean, without their details.
-_MEANINGS: Final[Mapping[str, str]] = {
-    "cache not read": "the cache could not be read; see manage.py cachedeco doctor",
-    "absent": (
-        "nothing lies under its key: it was never stored with these arguments and this version, its time is over, or "
-        "it was evicted"
-    ),
-    "unreadable": "what lies under its key is no entry of it, is not signed, or can't be decoded",
-    "lost token": "the cache has lost a token that the entry depends on, by an eviction or a restart",
-    "invalidated": "it was invalidated",
-    "other dependencies": "it depends on other namespaces or tables now than its entry does",
-    "other models": "models in its entry have other fields in this process: another release has stored it",
-    "expired": "its entry is past its timeout, and past the time in which it may be served stale",
-    "mode bypass": "the mode is 'bypass'",
-    "mode off": "the mode is 'off'",
-    "no key": "its key can't be made, and the setting KEY_ERRORS lets it go on",
-    "key function failed": "the KEY_FUNCTION of the cache has raised",
-    "invalidated in this transaction": "the transaction that is open here has invalidated it, for itself until it ends",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +112,7 @@ class Explanation:
         reason, _, detail = self.reason.partition(": ")
         ages = [each.age for each in self.tokens if each.state == "changed" and each.name == detail]
         ago = f" {duration(ages[0])} ago" if reason == "invalidated" and ages and ages[0] is not None else ""
-        parts = [f"{_MEANINGS[reason]}{ago}", detail, self.error]
+        parts = [f"{MEANINGS[reason]}{ago}", detail, self.error]
         return ": ".join([each for each in parts if each])
 
     def as_dict(self) -> dict[str, Any]:
@@ -143,32 +124,31 @@ class Explanation:
         lines = [f"{self.call} {_WOULD[self.outcome]}: {self.why}."]
         if self.waits_for:
             lines.append(f"It would wait for {self.waits_for}, which computes it now.")
-        rows = [("key", shorten(self.key)), ("cache", self.cache), *self._rows_of_entry()]
-        lines += [f"  {name:<11} {text}" for name, text in rows]
+        lines += [f"  {name:<11} {shorten(text) if name == 'key' else text}" for name, text in self.facts()]
         for n, token in enumerate(self.tokens):
             made = "" if token.state == "changed" else "made "
             when = "" if token.age is None else f" ({made}{duration(token.age)} ago)"
             lines.append(f"  {'' if n else 'depends on':<11} {token.state:<10}{token.name}{when}")
         return "\n".join(lines)
 
-    def _rows_of_entry(self) -> Iterator[tuple[str, str]]:
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what is known of the key and the entry, for people: a name, and a text."""
         entry = self.entry
+        yield "key", self.key or "none"
+        yield "cache", self.cache
         if entry is None:
             yield "entry", "none"
             return
         what = "an exception, " if entry.is_error else ""
-        yield (
-            "entry",
-            f"{what}{size(entry.size)} by {self.serializer}, stored {duration(entry.age)} ago by {entry.process}",
-        )
-        statements = "1 SQL statement" if entry.statements == 1 else f"{entry.statements} SQL statements"
-        yield "cost", f"{duration(entry.seconds)}, {statements}"
+        stored = f"stored {duration(entry.age)} ago by {entry.process}"
+        yield "entry", f"{what}{size(entry.size)} by {self.serializer}, {stored}"
+        yield "cost", f"{duration(entry.seconds)}, {counted(entry.statements, 'SQL statement')}"
         if entry.left is None:
             yield "timeout", "none: until it is invalidated"
             return
         stale = f", and {duration(entry.stale)} more while it is refreshed" if entry.stale else ""
-        past = entry.left <= 0
-        yield "timeout", f"{f'{duration(-entry.left)} ago' if past else f'in {duration(entry.left)}'}{stale}"
+        when = f"in {duration(entry.left)}" if entry.left > 0 else f"{duration(-entry.left)} ago"
+        yield "timeout", f"{when}{stale}"
 
 
 def explain_calls(

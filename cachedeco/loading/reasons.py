@@ -1,6 +1,6 @@
 """Miss reasons: why an entry was not served, in words, and what its tokens stand for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from cachedeco.invalidation import commits
@@ -12,6 +12,27 @@ from cachedeco.storage.entries import age_of, examine_entry, is_token, read_nest
 LONGEST_NAME: Final = 200  # characters
 UNREADABLE: Final = "unreadable"
 OPEN_BREAKER: Final = "cache not read: the circuit breaker is open"
+
+#: What the reasons of misses and bypassed calls mean, without their details: clauses about a call and its entry.
+MEANINGS: Final[Mapping[str, str]] = {
+    "cache not read": "the cache could not be read; see manage.py cachedeco doctor",
+    "absent": (
+        "nothing lies under its key: it was never stored with these arguments and this version, its time is over, or "
+        "it was evicted"
+    ),
+    "unreadable": "what lies under its key is no entry of it, is not signed, or can't be decoded",
+    "lost token": "the cache has lost a token that the entry depends on, by an eviction or a restart",
+    "invalidated": "it was invalidated",
+    "other dependencies": "it depends on other namespaces or tables now than its entry does",
+    "other models": "models in its entry have other fields in this process: another release has stored it",
+    "expired": "its entry is past its timeout, and past the time in which it may be served stale",
+    "refresh": "one caller computes it while others are served the old value",
+    "mode bypass": "the mode is 'bypass'",
+    "mode off": "the mode is 'off'",
+    "no key": "its key can't be made, and the setting KEY_ERRORS lets it go on",
+    "key function failed": "the KEY_FUNCTION of the cache has raised",
+    "invalidated in this transaction": "the transaction that is open here has invalidated it, for itself until it ends",
+}
 
 TokenKind = SubjectKind | Literal["nested call", "nested function"]
 

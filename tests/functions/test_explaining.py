@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from time import time
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -13,12 +13,10 @@ from django.db import transaction
 from django.test import override_settings
 
 from cachedeco import Event, Explanation, Namespace, bypass, cached_query, listening, mode, remembered, statistics
-from cachedeco.functions import explaining
 from cachedeco.functions.explaining import explain_calls
 from cachedeco.loading import leases
 from cachedeco.loading.computing import Load
 from cachedeco.loading.lookup import look_up
-from cachedeco.runtime.events import BypassReason, MissReason
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches
 from tests.loading.test_reasons import CAUSES, SITUATIONS, page, page_of_the_day, pages, price
@@ -408,10 +406,3 @@ def test_tables_of_a_process_that_has_not_called_yet_are_known() -> None:
     assert "table tests_club" in [each.name for each in explained.tokens]
     tables: Any = clubs._spec.resolve().policy.tables
     assert frozenset() == tables.names
-
-
-def test_each_reason_has_a_meaning() -> None:
-    """All but that of a refresh, which a look at a call never finds."""
-    reasons = {*get_args(MissReason), *get_args(BypassReason)}
-
-    assert reasons - {"refresh"} == set(explaining._MEANINGS)

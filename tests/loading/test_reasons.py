@@ -10,7 +10,8 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 
 from cachedeco import Event, Namespace, cached_query, cached_query_many, listening, rows
-from cachedeco.runtime.events import MissReason
+from cachedeco.loading.reasons import MEANINGS
+from cachedeco.runtime.events import BypassReason, MissReason
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Player
 from tests.support.clocks import replace_time
@@ -190,3 +191,8 @@ def test_list_of_reasons_is_closed() -> None:
     known = {each.partition(":")[0] for each in (*CAUSES, *SITUATIONS, "expired", "other dependencies", "refresh")}
 
     assert known == {*get_args(MissReason)}
+
+
+def test_each_reason_has_a_meaning() -> None:
+    """Explanations and the page of the admin have the same words for it."""
+    assert {*get_args(MissReason), *get_args(BypassReason)} == {*MEANINGS}

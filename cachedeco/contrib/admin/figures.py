@@ -4,27 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cachedeco.loading.reasons import MEANINGS
 from cachedeco.runtime.statistics import Statistics, Stats
 from cachedeco.runtime.units import duration, share
 
 MOST_SUBJECTS: Final = 15  # namespaces and tables that are shown
-# What the reasons mean that are counted, of misses and of bypassed calls.
-MEANINGS: Final[Mapping[str, str]] = {
-    "cache not read": "the cache has failed, or is not asked for a while as it has failed before: see Health",
-    "absent": "not stored before, or past its timeout, or evicted",
-    "unreadable": "what is stored can't be read as an entry",
-    "lost token": "the cache has forgotten what the entry depends on, by an eviction or a restart",
-    "invalidated": "stored, and something that it depends on was written or invalidated since",
-    "other dependencies": "stored, and the call depends on other namespaces or tables now",
-    "other models": "stored by a release with other models",
-    "expired": "stored, and past its timeout",
-    "refresh": "computed by this call while others were served the old value, or before its timeout",
-    "mode bypass": "the mode was 'bypass'",
-    "mode off": "the mode was 'off'",
-    "no key": "its key could not be made",
-    "key function failed": "the KEY_FUNCTION of the cache has raised",
-    "invalidated in this transaction": "called in a transaction that had invalidated it",
-}
+# Where an explanation names what was invalidated.
+_IN_GENERAL: Final = {"invalidated": "something that its entry depends on was written or invalidated since"}
 # A share that is not 0 has a bar that can be seen, and one that is not whole has none that looks so.
 _THINNEST: Final = 2
 _WIDEST: Final = 98
@@ -76,7 +62,7 @@ def figures_of(statistics: Statistics, names: Iterable[str]) -> Figures:
     return Figures(
         functions=[_row(name, each, computing, saved) for name, each in ranked],
         silent=sorted(set(names) - by_name.keys()),
-        legend=[(reason, text) for reason, text in MEANINGS.items() if reason in total.reasons],
+        legend=[(reason, text) for reason, text in {**MEANINGS, **_IN_GENERAL}.items() if reason in total.reasons],
         invalidations=_most(statistics.invalidations),
         total=_row("", total, total.seconds_computing, total.seconds_saved),
         processes=statistics.processes,

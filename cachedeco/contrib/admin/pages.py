@@ -15,7 +15,7 @@ from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import shorten_error
-from cachedeco.runtime.units import duration, size
+from cachedeco.runtime.units import duration
 
 if TYPE_CHECKING:
     from cachedeco.diagnosis.findings import Finding
@@ -67,7 +67,7 @@ def _page_of(explanation: "Explanation") -> ExplainedCall:
         headline=_WOULD[explanation.outcome],
         why=explanation.why,
         waits_for=explanation.waits_for,
-        facts=_facts(explanation),
+        facts=[*explanation.facts()],
         tokens=[(each.state, each.name, _since(each.state, each.age)) for each in explanation.tokens],
     )
 
@@ -76,25 +76,6 @@ def _since(state: str, age: float | None) -> str:
     if age is None:
         return ""
     return f"{duration(age)} ago" if state == "changed" else f"for {duration(age)}"
-
-
-def _facts(explanation: "Explanation") -> list[tuple[str, str]]:
-    entry = explanation.entry
-    facts = [("Key", explanation.key or "none"), ("Cache", explanation.cache)]
-    if entry is None:
-        return [*facts, ("Entry", "none")]
-    statements = "1 SQL statement" if entry.statements == 1 else f"{entry.statements} SQL statements"
-    what = "an exception, " if entry.is_error else ""
-    facts += [
-        ("Entry", f"{what}{size(entry.size)} by {explanation.serializer}"),
-        ("Stored", f"{duration(entry.age)} ago, by process {entry.process}"),
-        ("It took", f"{duration(entry.seconds)} to compute, {statements}"),
-    ]
-    if entry.left is None:
-        return [*facts, ("Timeout", "none: it stays until it is invalidated")]
-    when = f"in {duration(entry.left)}" if entry.left > 0 else f"{duration(-entry.left)} ago"
-    stale = f", and may be served {duration(entry.stale)} longer while it is refreshed" if entry.stale else ""
-    return [*facts, ("Timeout", f"{when}{stale}")]
 
 
 def find_target(what: str, data: Mapping[str, Any]) -> "Target":

@@ -90,7 +90,7 @@ def test_page_says_what_is_past_its_timeout(browser: Client, monkeypatch: pytest
         text_of(explained(browser, "shop.page", "7")),
     ]
 
-    assert "Timeout none: it stays until it is invalidated" in texts[0]
+    assert "Timeout none: until it is invalidated" in texts[0]
     assert "Timeout 20 s ago" in texts[1]
 
 
