@@ -65,7 +65,8 @@ class Console:
 
             rows: The cells.
 
-            flexible: Columns that are wrapped, in this order, where the table is wider than the terminal.
+            flexible: Columns that are wrapped, in this order, where the table is wider than the terminal. Where that is
+                not enough, each row is a list of its cells.
         """
         for line in table(heads, rows, width_of(self._stdout), flexible):
             self.say(line)
@@ -113,7 +114,10 @@ def table(
     numeric = {n for n in range(len(heads)) if all(isinstance(row[n], int | float) for row in rows)} if rows else set()
     widths = [max(len(row[n]) for row in shown) for n in range(len(heads))]
     if width is not None:
-        _narrow(widths, width - len(GAP) * (len(widths) - 1), flexible)
+        room = width - len(GAP) * (len(widths) - 1)
+        _narrow(widths, room, flexible)
+        if sum(widths) > room and any(heads[1:]):
+            return _stacked(heads, shown[1:], width)
     lines = []
     for row in shown if any(heads) else shown[1:]:
         cells = [wrap(cell, widths[n]) for n, cell in enumerate(row)]
@@ -121,6 +125,16 @@ def table(
             parts = [cell[k] if k < len(cell) else "" for cell in cells]
             padded = [part.rjust(widths[n]) if n in numeric else part.ljust(widths[n]) for n, part in enumerate(parts)]
             lines.append(GAP.join(padded).rstrip())
+    return lines
+
+
+def _stacked(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
+    """Return the lines of a table for which the terminal is too narrow: below its first cell, a line for each other."""
+    lines = []
+    for first, *others in rows:
+        named = zip(heads[1:], others, strict=True)
+        lines += wrap(first, _room(width, 0))
+        lines += table(("", ""), [(f"{GAP}{head}", cell) for head, cell in named if cell], width, flexible=(1,))
     return lines
 
 

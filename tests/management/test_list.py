@@ -37,6 +37,16 @@ def test_all_functions_are_a_table() -> None:
     assert any("by value" in line for line in lines)
 
 
+def test_table_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its columns can't, each function is a list."""
+    monkeypatch.setenv("COLUMNS", "40")
+
+    lines = said("list").out.splitlines()
+
+    assert max(map(len, lines)) <= 40
+    assert "  timeout     1 h" == lines[lines.index(f"{HERE}.name_of") + 1]
+
+
 def test_named_functions_are_shown_whole() -> None:
     """By the beginning of a dotted name, at a dot."""
     expected = f"""\

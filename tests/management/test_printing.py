@@ -36,21 +36,23 @@ from cachedeco.management.printing import Console, plain, table, width_of, wrap
             ],
         ),
         (
-            1,
+            20,
             [
-                "function  calls  note",
-                "clubs.    1 234  of all",
-                "queries.         clubs in",
-                "club_            a town",
+                "clubs.queries.club_",
                 "classes",
-                "b             5",
+                "  calls  1 234",
+                "  note   of all",
+                "         clubs in a",
+                "         town",
+                "b",
+                "  calls  5",
             ],
         ),
     ],
     ids=["no terminal", "narrow", "too narrow"],
 )
 def test_table_is_aligned_and_fits(width: int | None, expected: list[str]) -> None:
-    """Numbers stand at the right; what may be wrapped gives way, the widest first, down to eight characters."""
+    """Numbers stand at the right; what may be wrapped gives way, the widest first; below that a row is a list."""
     rows = [("clubs.queries.club_classes", 1234, "of all clubs in a town"), ("b", 5, None)]
 
     assert expected == table(("function", "calls", "note"), rows, width, flexible=(0, 2))
