@@ -1,6 +1,7 @@
 """`manage.py cachedeco stats` and `top`: what all processes have counted."""
 
 from argparse import ArgumentParser, ArgumentTypeError
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from cachedeco.management.printing import Console
@@ -43,8 +44,9 @@ def run_stats(console: Console, options: dict[str, Any]) -> None:
         msg = f"Nothing was counted of a name that begins with {repr_of(names[0])}; stats without it shows all."
         raise misunderstood(msg)
     if console.as_json:
-        shown = found.as_dict()
-        console.json({**shown, "functions": {name: shown["functions"][name] for name in chosen}})
+        shown = (replace(found, functions=chosen) if names else found).as_dict()
+        shown["functions"].pop("", None)  # what belongs to no function
+        console.json(shown)
         return
     if names:
         for name, stats in chosen.items():

@@ -102,13 +102,21 @@ def test_counts_of_one_process_are_said_to_be_so(
 
 
 def test_stats_are_json() -> None:
-    """All of the functions that are named."""
-    found = said("stats", "--json", "clubs.lists").json
+    """All of the functions that are named, and their total; of all without a name, with what belongs to none."""
+    named = said("stats", "--json", "clubs.lists").json
+    whole = said("stats", "--json").json
 
-    assert (["clubs.lists.days"], True, 99) == (
-        list(found["functions"]),
-        found["is_shared"],
-        found["functions"]["clubs.lists.days"]["misses"],
+    assert (["clubs.lists.days"], True, 99, 99, 2) == (
+        list(named["functions"]),
+        named["is_shared"],
+        named["functions"]["clubs.lists.days"]["misses"],
+        named["total"]["misses"],
+        named["total"]["errors"],
+    )
+    assert (["clubs.lists.days", "clubs.queries.idle", "clubs.queries.page"], 109, 3) == (
+        sorted(whole["functions"]),
+        whole["total"]["misses"],
+        whole["total"]["errors"],
     )
 
 
