@@ -6,8 +6,9 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.cache import caches
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import module_has_submodule
 
 from cachedeco.invalidation.rows import model_of
 from cachedeco.invalidation.tables import tables
@@ -72,6 +73,25 @@ def _key_budgets(aliases: Iterable[str]) -> Iterator[tuple[str, int]]:
             pass_interrupt(error)
         else:
             yield alias, budget
+
+
+@register("cachedeco")
+def check_modules(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+    """Check that the modules of MODULES are there: Django looks for them in each app, and is silent if none has one."""
+    try:
+        names = conf.settings().MODULES
+    except ImproperlyConfigured:  # E001 reports it
+        return []
+    return [
+        Warning(
+            f"CACHEDECO['MODULES'] names {name!r}, and no installed app has such a module.",
+            hint="Correct it, or leave it out; name it without its app: 'queries' is clubs.queries of the app clubs.",
+            id="cachedeco.W016",
+        )
+        for name in names
+        if name not in conf.Settings.MODULES
+        and not any(module_has_submodule(app.module, name) for app in apps.get_app_configs())
+    ]
 
 
 @register("cachedeco")

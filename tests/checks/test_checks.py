@@ -13,7 +13,7 @@ from django.utils.translation import get_language
 from cachedeco import cached_query, rows
 from cachedeco.checks import functions
 from cachedeco.checks.functions import check_functions
-from cachedeco.checks.settings import check_settings
+from cachedeco.checks.settings import check_modules, check_settings
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club
 
@@ -72,6 +72,26 @@ def test_ignored_column_that_is_none_is_e001(settings: Any, name: str) -> None:
     [message] = [each for each in found(settings, IGNORED_COLUMNS=[name]) if each.id == "cachedeco.E001"]
 
     assert name in message.msg
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["queries"], []),  # the default, which no app need have
+        (["models", "checks.test_checks"], []),
+        (["querys", "models"], ["'querys'"]),
+        (["tests.models", "models.nothing"], ["'tests.models'", "'models.nothing'"]),
+    ],
+)
+def test_module_that_no_app_has_is_w016(settings: Any, names: list[str], expected: list[str]) -> None:
+    """Nothing else would say so: its functions are not imported when Django starts."""
+    settings.CACHEDECO = {"MODULES": names}
+
+    messages = check_modules()
+
+    assert [f"CACHEDECO['MODULES'] names {each}, and no installed app has such a module." for each in expected] == [
+        each.msg for each in messages
+    ]
 
 
 def test_unknown_alias_is_e002(settings: Any) -> None:

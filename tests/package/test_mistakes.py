@@ -78,6 +78,13 @@ MISTAKES = {
     "the dict of settings is misspelt": Mistake(
         "", "", "check", "W015.* CACHE_DECO, which nothing reads.*Write CACHEDECO", {"CACHE_DECO": {"MODE": "off"}}
     ),
+    "a module of functions is misspelt": Mistake(
+        "",
+        "",
+        "check",
+        r"W016\) CACHEDECO\['MODULES'\] names 'querys', and no installed app has .*Correct it, or leave it out",
+        {"CACHEDECO": {"MODULES": ["querys"]}},
+    ),
     "memory of one process in production": Mistake(
         "",
         "",
