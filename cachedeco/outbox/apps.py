@@ -1,6 +1,7 @@
 """The Django app `cachedeco.outbox`: records invalidations from `ready()` on."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class OutboxConfig(AppConfig):
@@ -17,8 +18,10 @@ class OutboxConfig(AppConfig):
         from cachedeco.invalidation.delivery import record_with
         from cachedeco.outbox import checks  # noqa: F401 -- registers by being imported
         from cachedeco.outbox.marking import mark
-        from cachedeco.outbox.recording import record
+        from cachedeco.outbox.recording import begin_migrations, end_migrations, record
         from cachedeco.tracking.watcher import mark_with
 
         record_with(record)
         mark_with(mark)
+        pre_migrate.connect(begin_migrations, sender=self)
+        post_migrate.connect(end_migrations, sender=self)

@@ -19,8 +19,8 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[C
     """
     return [
         CheckWarning(
-            f"Database {alias!r} has no table {Row._meta.db_table!r}: its invalidations are not recorded.",  # noqa: SLF001 -- Django documents _meta
-            hint="Run manage.py migrate; a router's allow_migrate() says which databases have it.",
+            f"Database {alias!r} has no table {Row._meta.db_table!r} yet: its invalidations are not recorded.",  # noqa: SLF001 -- Django documents _meta
+            hint="manage.py migrate makes it; a router's allow_migrate() says which databases have it.",
             id="cachedeco.W010",
         )
         for alias in databases or ()

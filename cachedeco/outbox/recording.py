@@ -14,17 +14,21 @@ database is in trouble, and the caller gets the error.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Final
+from typing import Any, Final
 
 from django.db import connections, router, transaction
 
 from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation import delivery as invalidations
 from cachedeco.invalidation.delivery import Invalidation
-from cachedeco.outbox.models import Row, acknowledge, rows
+from cachedeco.outbox.models import Row, acknowledge, has_table, rows
 from cachedeco.runtime.interrupts import pass_interrupt
 
 UNRECORDED: Final = "The outbox can't record an invalidation: if it is lost, nothing repeats it"
+
+# Databases without the table in which `migrate` runs. Its other migrations write, too, and may come first; what they
+# invalidate is delivered as without an outbox, and no failure.
+_migrating: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,17 @@ class RecordedInvalidation:
     using: str
     invalidation: Invalidation
     row: Row | None = field(default=None, compare=False)  #: None where it could not be recorded
+
+
+def begin_migrations(using: str, **_: Any) -> None:
+    """Expect that the table is made, if it is not there: a receiver of `pre_migrate`."""
+    if not has_table(using):
+        _migrating.add(using)
+
+
+def end_migrations(using: str, **_: Any) -> None:
+    """Expect it no more: a receiver of `post_migrate`."""
+    _migrating.discard(using)
 
 
 def record(using: str, several: Sequence[Invalidation]) -> None:
@@ -78,6 +93,8 @@ def _insert(
         return none  # the database has no table, or the transaction will be rolled back
     if transactions.refuses_statements(connections[using]):
         return none  # the statement whose tables these are has failed: what it has written will be rolled back, too
+    if using in _migrating and not has_table(using):
+        return none
     created = [
         Row(cache=each.store.alias, key=each.key, lifetime=each.lifetime, created=time())
         for each in [one.invalidation for one in new]

@@ -277,6 +277,7 @@ PIECES: Final = (
     Piece("contrib.debug_toolbar.panel", "_ends", "the last invalidations of this process, for the panel"),
     Piece("contrib.prometheus.metrics", "_measures_of", "hooks that count, by registry"),
     Piece("contrib.opentelemetry.hooks", "_hooks_of", "hooks that make spans and metrics, by providers"),
+    Piece("outbox.recording", "_migrating", "databases in which migrate may make the table of the outbox"),
     Piece("outbox.marking", "_has_triggers", "which databases have triggers, by alias", test=EMPTIED),
     Piece("testing.isolation", "_is_in_force", "whether caches are isolated"),
     Piece("testing.isolation", "_scopes", "the prefix of all keys now; the test kit renews it"),
@@ -310,6 +311,8 @@ HANDLERS: Final = (
     Handler("tracking.watcher", "connection_created.connect", "a connection to a database is made: watches it"),
     Handler("tracking.watcher", "request_started.connect", "a request begins: looks whether connections are watched"),
     Handler("tracking.watcher", "request_finished.connect", "a request ends: looks whether connections are watched"),
+    Handler("outbox.apps", "pre_migrate.connect", "migrate begins: it may make the table of the outbox"),
+    Handler("outbox.apps", "post_migrate.connect", "migrate has ended"),
     Handler("backends.server", "atexit.register", "the exit: closes idle connections"),
     Handler(
         "testing.switching",

@@ -8,13 +8,14 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Tags, run_checks
 from django.core.management import call_command
 from django.db import transaction
+from django.db.models.signals import post_migrate, pre_migrate
 from django.test import TestCase, override_settings
 from pytest_django import Settings
 
 from cachedeco.invalidation import delivery
 from cachedeco.outbox.checks import check_tables
 from cachedeco.outbox.models import Row, rows
-from cachedeco.outbox.recording import record
+from cachedeco.outbox.recording import begin_migrations, end_migrations, record
 from tests.models import Club
 from tests.outbox.sites import ALIAS, drop_table, make_table
 from tests.support.clubs import assert_nothing_waits, name_of, rename
@@ -24,9 +25,12 @@ def test_app_that_is_ready_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """To install the app is all that it takes."""
     monkeypatch.setattr(delivery, "_recorder", None)
 
-    AppConfig.create("cachedeco.outbox").ready()  # as Django does for each of INSTALLED_APPS
+    app = AppConfig.create("cachedeco.outbox")
+    app.ready()  # as Django does for each of INSTALLED_APPS
 
     assert record is delivery._recorder
+    assert pre_migrate.disconnect(begin_migrations, sender=app)
+    assert post_migrate.disconnect(end_migrations, sender=app)
 
 
 @override_settings(INSTALLED_APPS=settings.INSTALLED_APPS)
@@ -59,7 +63,7 @@ def test_table_that_is_missing_is_w010() -> None:
     finally:
         make_table(Row)
 
-    assert ([], "Database 'outbox' has no table 'cachedeco_outbox_row': its invalidations are not recorded.") == (
+    assert ([], "Database 'outbox' has no table 'cachedeco_outbox_row' yet: its invalidations are not recorded.") == (
         there,
         missing.msg,
     )

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from cachedeco import MISSING, Event, Namespace
 from cachedeco.invalidation import retry_queue
 from cachedeco.outbox.models import Row
+from cachedeco.outbox.recording import begin_migrations, end_migrations
 from cachedeco.testing import capture_events
 from tests.models import Club, League
 from tests.outbox.sites import ALIAS, all_rows, drop_table, make_table, name_of, refusing, rename, waiting_and_done
@@ -261,6 +262,26 @@ def test_table_that_is_missing_breaks_nothing(pk: int) -> None:
 
     make_table(Row)
     assert (["The outbox can't record an invalidation"], "new", []) == (errors(events), name_of(pk), all_rows())
+
+
+def test_migrate_that_makes_the_table_tells_no_failure(pk: int) -> None:
+    """Migrations of other apps may come first, and write; what they invalidate is recorded once the table is there."""
+    drop_table(Row)
+    begin_migrations(using=ALIAS)
+
+    with capture_events() as events:
+        name_of.invalidate(pk)
+        rename(pk, "new")
+        make_table(Row)
+        before = all_rows()
+        name_of.invalidate(pk)
+        end_migrations(using=ALIAS)
+        drop_table(Row)
+        name_of.invalidate(pk)
+
+    make_table(Row)
+    assert ([], ["The outbox can't record an invalidation"], "new") == (before, errors(events), name_of(pk))
+    assert 3 == len([event for event in events if event.kind == "invalidated" and event.function])
 
 
 def test_insert_that_fails_later_fails_the_transaction(pk: int, monkeypatch: pytest.MonkeyPatch) -> None:
