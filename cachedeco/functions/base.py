@@ -8,7 +8,6 @@ from pickle import PicklingError
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast
 
-from asgiref.sync import sync_to_async
 from django.db.models import Model
 
 from cachedeco.functions.spec import FunctionSpec
@@ -17,6 +16,7 @@ from cachedeco.invalidation.delivery import invalidate
 from cachedeco.keys.encoders import refuse_function
 from cachedeco.keys.signatures import bare_signature, forward_signature
 from cachedeco.runtime import modes
+from cachedeco.runtime.frames import sync_verb
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import Stats, stats_of
 from cachedeco.runtime.templates import alters_data
@@ -96,7 +96,7 @@ class CachedFunction(Generic[P, U]):
     @alters_data
     async def ainvalidate_all(self) -> None:
         """Do as `invalidate_all()`, from async code."""
-        await sync_to_async(self.invalidate_all)()
+        await sync_verb(self.invalidate_all)
 
     def stats(self) -> Stats:
         """Return the counters of the function, of all its calls in this process."""

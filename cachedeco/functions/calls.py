@@ -25,6 +25,7 @@ from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.loading.refreshing import enqueue
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import hooks, modes
+from cachedeco.runtime.frames import sync_verb
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
@@ -188,7 +189,7 @@ class BaseCall(Generic[U, R_co]):
     @alters_data
     async def ainvalidate(self) -> None:
         """Do as `invalidate()`, from async code."""
-        await sync_to_async(self.invalidate)()
+        await sync_verb(self.invalidate)
 
     def _invalidate_if_possible(self) -> None:
         """Invalidate the call, of many ids those whose keys can be made: a key that can't be is an event."""

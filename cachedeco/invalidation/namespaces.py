@@ -9,7 +9,6 @@ from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
@@ -20,6 +19,7 @@ from cachedeco.invalidation.identities import UNSAVED, NoNamespaceError, PartTyp
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
+from cachedeco.runtime.frames import sync_verb
 from cachedeco.runtime.reprs import shorten
 from cachedeco.runtime.subjects import ROWS, TABLE
 from cachedeco.runtime.templates import alters_data
@@ -158,7 +158,7 @@ class Namespace:
     @alters_data
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
-        await sync_to_async(self.invalidate)(using=using)
+        await sync_verb(self.invalidate, using=using)
 
 
 class _ModelNamespace(Namespace):

@@ -1,8 +1,12 @@
 """Frames: the line of the project that this thread is in, for people who ask who it was."""
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from inspect import currentframe
 from types import FrameType
-from typing import Final
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
 
 # Packages whose frames lie between the line of the project and a hook.
 _BETWEEN: Final = frozenset(
@@ -20,9 +24,23 @@ _BETWEEN: Final = frozenset(
 )
 
 
+# The frame that awaits what this thread does, in the context of `sync_verb()`.
+_awaiting: ContextVar[FrameType | None] = ContextVar("awaiting", default=None)
+
+
+async def sync_verb(verb: Callable[..., None], **kwargs: Any) -> None:
+    """Run a verb in the thread of Django's connections, whose frames do not say who awaits it."""
+    before = _awaiting.get()
+    _awaiting.set(caller_frame())
+    try:
+        await sync_to_async(verb)(**kwargs)
+    finally:
+        _awaiting.set(before)
+
+
 def caller_frame() -> FrameType | None:
     """Return the frame of the project that this thread is in; None in a thread that none of its code has started."""
-    frame = currentframe()
+    frame = _awaiting.get() or currentframe()
     while frame is not None and _package_of(frame) in _BETWEEN:
         frame = frame.f_back
     return frame

@@ -96,6 +96,7 @@ PIECES: Final = (
     Piece("runtime.conf", "_lock", "guards both", fork=NEW_LOCK),
     Piece("runtime.modes", "_modes", "the blocks of mode() and bypass() that this context is in"),
     Piece("runtime.modes", "_isolate", "what isolates a block that switches the cache on: the test kit"),
+    Piece("runtime.frames", "_awaiting", "the line that awaits what this context does in another thread"),
     Piece("runtime.log", "_is_logging", "whether a handler of the log is at work in this context"),
     Piece("runtime.hooks", "_added", "the hooks of users, as often as they were added"),
     Piece("runtime.hooks", "_hooks", "all hooks, each once, as emit() calls them"),

@@ -1,11 +1,15 @@
 """The log shows arguments only where the setting `LOG_ARGUMENTS` says so, and secrets never."""
 
+import asyncio
 import logging
 import re
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from inspect import currentframe
 from typing import Any, cast, get_args
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.test import override_settings
 
 from cachedeco import Event, Namespace, add_hook, cached_query, cached_query_many, remove_hook
@@ -147,6 +151,39 @@ def test_invalidation_names_the_line_that_is_to_blame(caplog: pytest.LogCaptureF
 
     first, last = caplog.records[0], caplog.records[-1]
     assert (f"{__file__}:{here}", "") == (fields_of(first)["cache_caller"], fields_of(last)["cache_caller"])
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda: greet.ainvalidate("ann"),
+        lambda: greet.call("ann").ainvalidate(),
+        greet.ainvalidate_all,
+        lambda: greet_each.ainvalidate([1]),
+        lambda: Namespace("club", 7).ainvalidate(),
+    ],
+    ids=["call", "call object", "all", "many", "namespace"],
+)
+def test_invalidation_of_async_code_names_the_line_that_awaits_it(
+    caplog: pytest.LogCaptureFixture, verb: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """It is done in another thread; what that thread does afterwards is not said to be of this line."""
+    caplog.set_level(logging.DEBUG, "cachedeco")
+
+    async def write() -> int:
+        await verb()
+        return cast("Any", currentframe()).f_lineno - 1
+
+    async def both() -> int:
+        line = await write()
+        await sync_to_async(Namespace("after").invalidate)()
+        return line
+
+    with ThreadPoolExecutor(1) as thread:  # in whose frames no line of the project is
+        here = thread.submit(asyncio.run, both()).result()
+
+    first, last = (fields_of(each)["cache_caller"] for each in (caplog.records[0], caplog.records[-1]))
+    assert (f"{__file__}:{here}", "") == (first, last)
 
 
 @pytest.mark.django_db(transaction=True)
