@@ -12,7 +12,18 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.test import override_settings
 
-from cachedeco import Event, Explanation, Namespace, bypass, cached_query, listening, mode, remembered, statistics
+from cachedeco import (
+    Event,
+    Explanation,
+    Namespace,
+    bypass,
+    cached_query,
+    gather,
+    listening,
+    mode,
+    remembered,
+    statistics,
+)
 from cachedeco.functions.explaining import explain_calls
 from cachedeco.loading import leases
 from cachedeco.loading.computing import Load
@@ -127,6 +138,52 @@ def test_explanation_and_event_agree_of_calls_that_the_cache_does_not_answer(nam
         explained = page.explain(7)
         assert expected == (explained.outcome, explained.reason)
         assert [expected] == told(lambda: page(7))
+
+
+class Shop:
+    """What has a method of each kind."""
+
+    @cached_query(60, name="shop.of_class")
+    @classmethod
+    def of_class(cls, number: int) -> int:
+        """Return the number."""
+        return number
+
+    @cached_query(60, name="shop.static")
+    @staticmethod
+    def static(number: int) -> int:
+        """Return the number."""
+        return number
+
+    @cached_query(60, name="shop.of_object", ignore=("self",))
+    def of_object(self, number: int) -> int:
+        """Return the number."""
+        return number
+
+
+class Branch(Shop):
+    """A subclass, whose class is another argument."""
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("shop.of_class", [lambda: Shop.of_class.call(1), lambda: Branch.of_class.call(1)]),
+        ("shop.of_class", [lambda: Shop().of_class.call(2), lambda: Branch().of_class.call(2)]),
+        ("shop.static", [lambda: Shop.static.call(1), lambda: Branch().static.call(2)]),
+        ("shop.of_object", [lambda: Shop().of_object.call(1), lambda: Shop.of_object.call(Shop(), 2)]),
+    ],
+    ids=["class", "class of an object", "static", "object"],
+)
+def test_explanation_and_event_agree_of_methods(name: str, calls: list[Callable[[], Any]]) -> None:
+    """Called on the class, on a subclass, or on an object, and gathered: none is taken for another one."""
+    explained, events = [], []
+
+    for call in (calls[0], calls[0], calls[1], calls[1]):
+        explained.append(call().explain().outcome)
+        events += [kind for kind, _ in told(lambda call=call: gather(call()), name)]
+
+    assert ["miss", "hit", "miss", "hit"] == explained == events
 
 
 def test_call_whose_key_cannot_be_made_is_explained() -> None:
