@@ -1,7 +1,7 @@
 """The whole examination: settings, system checks, caches, databases, outbox."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from django.core import checks
@@ -17,7 +17,7 @@ from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
 
 OURS: Final = "cachedeco."
-REPAIR_SETTINGS: Final = "Correct CACHEDECO: docs/reference/settings.md. Until then each call raises."
+REPAIR_SETTINGS: Final = "Correct CACHEDECO, by the page Settings of the reference: until then each call raises."
 
 
 def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
@@ -29,10 +29,12 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
     Args:
         sleep: Waits for so many seconds: some two, to see whether the caches honour timeouts.
     """
-    yield from _examine_checks()
-    aliases = yield from _examine_settings()
-    if aliases is None:
+    finding, aliases = _examine_settings()
+    if aliases is None:  # the checks can say no more
+        yield finding
         return
+    yield from _examine_checks()
+    yield finding
     functions = len(decorated_functions())
     advice = "Name the modules that have them in MODULES of CACHEDECO, or import them where the URLconf does."
     yield Finding(
@@ -57,7 +59,8 @@ def glance() -> Iterator[Finding]:
 
     Where nothing is wrong they take some queries of the databases that have an outbox, each by an index.
     """
-    aliases = yield from _examine_settings()
+    finding, aliases = _examine_settings()
+    yield finding
     if aliases is None:
         return
     for alias in aliases:
@@ -65,20 +68,18 @@ def glance() -> Iterator[Finding]:
     yield from examine_outboxes(())
 
 
-def _examine_settings() -> Generator[Finding, None, Sequence[str] | None]:
-    """Yield whether the cache is on; return the aliases that are used, or None where the settings are wrong."""
+def _examine_settings() -> tuple[Finding, Sequence[str] | None]:
+    """Return whether the cache is on, and the aliases that are used; None for them where the settings are wrong."""
     try:
         settings = conf.settings()
     except ImproperlyConfigured as error:
-        yield Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS)
-        return None
+        return Finding("settings", "Are they right?", "wrong", str(error), REPAIR_SETTINGS), None
     question, mode = "Is the cache on?", settings.MODE
+    aliases = () if mode == "off" else settings.ALIASES
     if mode == "on":
-        yield Finding("settings", question, "well", "yes, MODE is 'on'")
-    else:
-        advice = "Set MODE to 'on' in CACHEDECO, where this is no test."
-        yield Finding("settings", question, "notice", f"no, MODE is {mode!r}", advice)
-    return () if mode == "off" else settings.ALIASES
+        return Finding("settings", question, "well", "yes, MODE is 'on'"), aliases
+    advice = "Set MODE to 'on' in CACHEDECO, where this is no test."
+    return Finding("settings", question, "notice", f"no, MODE is {mode!r}", advice), aliases
 
 
 def _examine_checks() -> Iterator[Finding]:

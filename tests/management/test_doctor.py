@@ -127,13 +127,14 @@ def test_check_that_raises_ends_no_examination(monkeypatch: pytest.MonkeyPatch) 
     ids=["bypass", "off", "wrong"],
 )
 def test_settings_are_examined(settings: Settings, settings_of_ours: dict[str, str], state: int, expected: str) -> None:
-    """In the mode "off" no cache is touched."""
+    """In the mode "off" no cache is touched; where the settings are wrong nothing else is asked."""
     settings.CACHEDECO = settings_of_ours
 
-    out, _, code = said("doctor")
+    out, err, code = said("doctor")
 
     assert (True, state) == (expected in out, code)
     assert ("bypass" in expected) == ("cache default" in out)
+    assert bool(state) == ("Something is wrong: 1 of 1 answer." in err)
 
 
 def test_project_without_functions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
