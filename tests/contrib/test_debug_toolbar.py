@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core.cache import CacheHandler, caches
+from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 
 from cachedeco import Event, Namespace, bypass, remembered
@@ -91,6 +92,15 @@ def test_request_without_a_call_says_so() -> None:
     visit(lambda: None)
 
     assert "This request called no cached function, and invalidated nothing." in text_of_panel()
+
+
+def test_response_that_streams_is_said_to() -> None:
+    """What is called while it is sent comes after the toolbar: the panel must not say that there was nothing more."""
+    stats = visit(lambda: StreamingHttpResponse(site.title(each) for each in range(3)))
+
+    assert (True, 0) == (stats["is_streamed"], stats["calls"])
+    assert "This response is streamed" in text_of_panel()
+    assert False is visit(lambda: site.title(7))["is_streamed"]
 
 
 def test_miss_has_its_reason_and_its_cost() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from cachedeco import AUTO, cached_query, cached_query_many
 
@@ -48,10 +48,10 @@ def countdown(number: int) -> int:
     return countdown(number - 1) if number else User.objects.count()
 
 
-def page(_request: HttpRequest, name: str) -> HttpResponse:
-    """Do what the test wants, and return a page into which the toolbar can be put."""
-    acts[name]()
-    return HttpResponse("<html><body></body></html>")
+def page(_request: HttpRequest, name: str) -> HttpResponse | StreamingHttpResponse:
+    """Do what the test wants, and return a page into which the toolbar can be put, or what streams."""
+    done = acts[name]()
+    return done if isinstance(done, StreamingHttpResponse) else HttpResponse("<html><body></body></html>")
 
 
 async def async_page(_request: HttpRequest, name: str) -> HttpResponse:

@@ -89,7 +89,7 @@ class CachedecoPanel(Panel):
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:  # noqa: ARG002 -- debug-toolbar's
         """Keep what was recorded, as plain data that the toolbar can store."""
-        self.record_stats(summarize(self._recording))
+        self.record_stats({**summarize(self._recording), "is_streamed": response.streaming})
 
 
 def hide_from_cache_panel() -> None:
