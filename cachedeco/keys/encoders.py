@@ -42,8 +42,8 @@ from cachedeco.keys.signatures import parameters_of
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
-UNSAVED: Final = "it is not saved, so nothing distinguishes it from another one: save it, or pass key="
 UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
+UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
 # A value that is nested so deeply is to blame where the stack ends; else its caller is.
 DEEP: Final = 20
 
