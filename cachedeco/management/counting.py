@@ -1,11 +1,11 @@
 """`manage.py cachedeco stats` and `top`: what all processes have counted."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, misunderstood
+from cachedeco.management.subcommands import Subcommand, misunderstood, whole_number
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.units import counted, duration, share, size
 
@@ -114,7 +114,11 @@ def add_arguments_of_top(parser: ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("by", nargs="?", choices=tuple(TITLES), help="Only this ranking. Default: all four.")
     parser.add_argument(
-        "--limit", type=_number, default=FIRST_PLACES, metavar="N", help=f"Places of each (default: {FIRST_PLACES})."
+        "--limit",
+        type=whole_number,
+        default=FIRST_PLACES,
+        metavar="N",
+        help=f"Places of each (default: {FIRST_PLACES}).",
     )
 
 
@@ -179,13 +183,6 @@ ROWS: Final = {
     "invalidations": _row_of_invalidations,
     "needless": _row_of_needless,
 }
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        msg = f"{text!r} is no number of places; it takes 1 or more."
-        raise ArgumentTypeError(msg)
-    return int(text)
 
 
 STATS: Final = Subcommand(

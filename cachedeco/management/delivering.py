@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import Error
 
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand
+from cachedeco.management.subcommands import Subcommand, seconds, whole_number
 from cachedeco.runtime.modes import current_mode
 
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--loop", action="store_true", help="Go on until SIGTERM or SIGINT.")
+    parser.add_argument("--every", type=seconds, default=1.0, metavar="SECONDS", help="Pause of the loop (default: 1).")
     parser.add_argument(
-        "--every", type=_seconds, default=1.0, metavar="SECONDS", help="Pause of the loop (default: 1)."
-    )
-    parser.add_argument(
-        "--batch", type=_number, default=500, metavar="N", help="Rows to deliver together (default: 500)."
+        "--batch", type=whole_number, default=500, metavar="N", help="Rows to deliver together (default: 500)."
     )
     parser.add_argument(
         "--database",
@@ -147,22 +145,6 @@ def _until_signal(*, loop: bool) -> Iterator["Stop"]:
         for number, handler in before.items():
             signal.signal(number, handler)
         stop.close()
-
-
-def _seconds(text: str) -> float:
-    """Parse the pause of the loop."""
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise ValueError(text)
-    return seconds
-
-
-def _number(text: str) -> int:
-    """Parse the size of a batch."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 SUBCOMMAND: Final = Subcommand(

@@ -1,7 +1,8 @@
-"""The form of a subcommand, and what its errors mean to scripts."""
+"""The form of a subcommand, the values of its options, and what its errors mean to scripts."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from django.core.management.base import CommandError
@@ -31,3 +32,33 @@ def failed(text: str) -> CommandError:
 def misunderstood(text: str) -> CommandError:
     """Return the error of arguments that mean nothing."""
     return CommandError(text, returncode=MISUNDERSTOOD)
+
+
+def whole_number(text: str) -> int:
+    """
+    Return how many an option asks for.
+
+    Raises:
+        ArgumentTypeError: It is none, or less than 1.
+    """
+    if not text.isdecimal() or not int(text):
+        msg = f"{text!r} is no number; it takes 1 or more."
+        raise ArgumentTypeError(msg)
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """
+    Return how long an option says.
+
+    Raises:
+        ArgumentTypeError: It is no time, or none that ends.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < inf:
+        msg = f"{text!r} is no time; it takes seconds, more than 0."
+        raise ArgumentTypeError(msg)
+    return number

@@ -13,6 +13,8 @@ ARGUMENTS_HELP: Final = (
     "As behind manage.py cachedeco explain, separated by spaces: 7, true, judo, 'two words', page=2, "
     "a row as clubs.Club:7."
 )
+# Arguments and namespaces are no words of a language, and no browser keeps them.
+TYPED: Final = {"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}
 
 
 class CallForm(forms.Form):
@@ -23,7 +25,7 @@ class CallForm(forms.Form):
         required=False,
         max_length=LONGEST,
         help_text=ARGUMENTS_HELP,
-        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=TYPED),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,7 +50,7 @@ class NamespaceForm(forms.Form):
     namespace = forms.CharField(
         max_length=LONGEST,
         help_text="As in namespace=: club:7. It covers all below it; club covers club:7.",
-        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs=TYPED),
     )
 
 
