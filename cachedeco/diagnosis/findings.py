@@ -1,6 +1,7 @@
 """Findings: a question about the caching of a project, its answer, and what to do about it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote
@@ -12,6 +13,8 @@ State = Literal[
     "notice",  # it works, and may be better otherwise
     "wrong",  # something has to be done
 ]
+#: What stands before a finding, by its state.
+MARKS: Final[Mapping[State, str]] = {"well": "ok", "notice": "notice", "wrong": "WRONG"}
 
 # What stands before the last "@" of a URL's host may be a password with any characters.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s'\"]*@")
@@ -27,6 +30,11 @@ class Finding:
     state: State
     answer: str
     advice: str = ""  #: what to do; empty if nothing is
+
+    @property
+    def mark(self) -> str:
+        """The state, for people."""
+        return MARKS[self.state]
 
 
 def describe_error(error: BaseException) -> str:

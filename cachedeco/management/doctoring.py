@@ -11,9 +11,6 @@ from cachedeco.runtime.units import counted
 if TYPE_CHECKING:
     from cachedeco.diagnosis.findings import Finding
 
-# By the state of a finding.
-MARKS: Final = {"well": "ok", "notice": "notice", "wrong": "WRONG"}
-
 
 def add_arguments(_parser: ArgumentParser) -> None:
     """Add no options."""
@@ -47,7 +44,7 @@ def run(console: Console, _options: dict[str, Any]) -> None:
 
 
 def _print(console: Console, finding: "Finding") -> None:
-    mark = f"  {MARKS[finding.state]:<8}"
+    mark = f"  {finding.mark:<8}"
     console.block(f"{finding.question} {finding.answer}", mark, " " * len(mark))
     if finding.advice:
         arrow = f"{' ' * len(mark)}-> "

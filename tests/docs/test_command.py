@@ -9,9 +9,8 @@ from typing import get_args
 
 import pytest
 
-from cachedeco.diagnosis.findings import State
+from cachedeco.diagnosis.findings import MARKS, State
 from cachedeco.management.commands.cachedeco import SUBCOMMANDS
-from cachedeco.management.doctoring import MARKS
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "how-to" / "command.md"
