@@ -31,6 +31,10 @@ _AFTER_FRAME: Final = 11
 _SHORT: Final = pickle.SHORT_BINBYTES[0]
 _LONG: Final = pickle.BINBYTES[0]
 _MEMOIZE_AND_STOP: Final = pickle.MEMOIZE + pickle.STOP
+# Before most entries, which are longer than 255 bytes and shorter than a frame of 64 kB.
+_usual_head: Final = Struct("<2xB8xBI")  # the code of a frame, that of bytes, and their length
+_HEAD_BYTES: Final = _usual_head.size
+_AROUND: Final = _HEAD_BYTES + len(_MEMOIZE_AND_STOP)
 _SHORTEST: Final = 15  # the pickle of b""
 # Of the pickle of a token, which is sixteen bytes: what is before it, where it ends, and how long it is.
 _BEFORE_TOKEN: Final = pickle.dumps(bytes(16), pickle.HIGHEST_PROTOCOL)[: -16 - len(_MEMOIZE_AND_STOP)]
@@ -111,20 +115,18 @@ def pickle_bytes(value: bytes) -> bytes:
 
 
 def bytes_in_pickles(several: Sequence[bytes | None]) -> list[bytes | None]:
-    """Return `bytes_in_pickle()` of each: in one pass if all but the first are pickles of tokens, as those of a hit."""
-    tokens_in, before = _tokens_after(len(several) - 1)
+    """Return `bytes_in_pickle()` of each: of the tokens, which stand behind all else in hits, in one pass."""
+    values, at, end = [bytes_in_pickle(several[0])], 1, len(several)
+    while at < end and ((data := several[at]) is None or len(data) != _TOKEN_PICKLE_BYTES):
+        values.append(bytes_in_pickle(data))
+        at += 1
+    tokens_in, before = _tokens_after(end - at)
     try:
-        parts = tokens_in(b"".join(several[1:]))  # type: ignore[arg-type] # caught
+        parts = tokens_in(b"".join(several[at:]))  # type: ignore[arg-type] # caught
     except (TypeError, error):  # one is missing, or of another size
         parts = ()
-    if parts[::2] == before and parts:
-        return [bytes_in_pickle(several[0]), *parts[1::2]]
-    return [
-        data[_TOKEN_START:_TOKEN_END]
-        if data is not None and len(data) == _TOKEN_PICKLE_BYTES and data.startswith(_BEFORE_TOKEN)
-        else bytes_in_pickle(data)
-        for data in several
-    ]
+    values += parts[1::2] if parts[::2] == before else map(bytes_in_pickle, several[at:])
+    return values
 
 
 @lru_cache(maxsize=256)
@@ -141,6 +143,8 @@ def bytes_in_pickle(data: bytes | None) -> bytes | None:
     """
     if data is None or len(data) < _SHORTEST:
         return None
+    if len(data) > _AROUND and _usual_head.unpack_from(data) == (_FRAME, _LONG, len(data) - _AROUND):
+        return data[_HEAD_BYTES:-2] if data.endswith(_MEMOIZE_AND_STOP) else None
     at = _AFTER_FRAME if data[_AFTER_PROTOCOL] == _FRAME else _AFTER_PROTOCOL
     code = data[at]
     if code == _SHORT:

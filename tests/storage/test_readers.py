@@ -15,7 +15,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.backends.serializers import SignedSerde
-from cachedeco.storage.direct_access import bytes_in_pickle, pickle_bytes
+from cachedeco.storage.direct_access import bytes_in_pickle, bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import general_reader, reader_of
 from cachedeco.storage.writers import writer_of
 from tests.storage.places import (
@@ -411,10 +411,24 @@ def test_bytes_are_read_from_their_pickle(value: bytes) -> None:
     assert value == bytes_in_pickle(pickle_bytes(value)) == pickle.loads(pickle_bytes(value))  # noqa: S301
 
 
+_found = st.none() | st.one_of(st.binary(min_size=16, max_size=16), st.binary(), st.just(bytes(300))).map(pickle_bytes)
+
+
+@given(st.lists(_found | st.binary(max_size=60), min_size=1, max_size=9))
+def test_pickles_are_taken_apart_together_as_one_by_one(several: list[bytes | None]) -> None:
+    """Whatever stands before, among or behind the tokens of a hit, of several calls too."""
+    assert [*map(bytes_in_pickle, several)] == bytes_in_pickles(several)
+
+
 @given(st.binary(max_size=60) | st.builds(pickle.dumps, st.none() | st.integers() | st.text() | st.lists(st.binary())))
 def test_other_data_are_no_bytes(data: bytes) -> None:
     """Text, numbers, lists and bytes that are no pickle."""
     assert bytes_in_pickle(data) is None or pickle.loads(data) == bytes_in_pickle(data)  # noqa: S301
+
+
+def test_end_of_a_pickle_is_looked_at() -> None:
+    """Of a usual entry that lacks it, too: it is no pickle."""
+    assert bytes_in_pickle(pickle_bytes(bytes(300))[:-1] + b"!") is None
 
 
 def test_planted_pickle_runs_no_code() -> None:
