@@ -18,12 +18,11 @@ from cachedeco.backends.memcached_answers import (
     raise_errors,
     storing,
 )
-from cachedeco.storage.memcached_replies import Stored, cut_first_hit, parse_values, plain_values
+from cachedeco.storage.memcached_replies import Stored, Values, cut_first_hit, parse_bytes, parse_values
 from cachedeco.storage.replies import FEW, Parser
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
-Values = list[bytes | None]
 
 # What memcached says of a command that it has read to its end. Other refusals may have more than one line.
 _ONE_LINE: Final = (
@@ -49,9 +48,7 @@ class ReadBytes:
 
     def parse(self, data: bytes) -> Parser[tuple[Values, bytes]]:
         """See `Exchange`."""
-        names = self._text.split(b" ")
-        found, rest = yield from parse_values(names, raise_errors, data)
-        return plain_values(found, names), rest
+        return parse_bytes(self._text, raise_errors, data)
 
 
 class ReadStored:

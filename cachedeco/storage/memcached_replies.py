@@ -6,7 +6,9 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
@@ -14,6 +16,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownE
 from cachedeco.storage.replies import FEW, Parser, more
 
 Stored = tuple[bytes, int]  # a serialized value, and its flags
+Values = list[bytes | None]  # in the order of the keys
 
 # A header stands at the beginning of the reply, or behind the line end of the value before it.
 _FIRST_HEADER: Final = re.compile(rb"VALUE ([^ \r]+) (\d+) (\d+)\r\n").match
@@ -34,7 +37,7 @@ T = TypeVar("T")
 RaiseErrors = Callable[[bytes, bytes], None]
 
 
-def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors) -> list[bytes | None]:
+def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors) -> Values:
     """
     Read a whole reply; return the values that were stored without flags, in order, None for others.
 
@@ -51,11 +54,20 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
     data = recv(FEW)
     values = _cut_hit(data, text)
     if values is None:
-        values, data = _cut(recv, text, b"\r\n" + data)
-    if values is not None:
-        return values
-    names = text.split(b" ")
-    return plain_values(read_values(recv, names, raise_errors, data[2:]), names)
+        values, rest = receive(parse_bytes(text, raise_errors, data), recv)
+        check_end(rest)
+    return values
+
+
+def check_end(rest: bytes) -> None:
+    """
+    Refuse what came behind a reply, where no command has asked for it.
+
+    Raises:
+        MemcacheUnknownError: There is something.
+    """
+    if rest:
+        raise MemcacheUnknownError(rest[:32])
 
 
 def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -> list[bytes | None]:
@@ -102,31 +114,111 @@ def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None]
     return None if values is None else (values, end)
 
 
-def _cut(recv: Callable[[int], bytes], text: bytes, data: bytes) -> tuple[list[bytes | None] | None, bytes]:
-    """Return the values in a usual reply, behind a line end, and None for another reply; and what has been read."""
-    values: list[bytes | None] = []
-    at = 0
-    find, append = data.find, values.append
+def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Parser[tuple[Values, bytes]]:
+    """
+    Parse a whole reply; return the values that were stored without flags, in order, and the bytes behind the reply.
+
+    The usual replies, in the order of the keys and without flags, are cut key by key, as they come in. What is left of
+    any other is parsed by `parse_values()`, which raises the same.
+
+    Args:
+        text: The keys of the command, separated by spaces.
+
+        raise_errors: As for `read_values()`.
+
+        data: The beginning of the reply, if it has been read.
+    """
+    values: Values = []
     # A key contains no null byte. Most values are tokens, so the headers of all keys are made for these.
-    for header in (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0"):
+    headers = (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0")
+    # As if it stood behind a value: there each header begins with a line end.
+    data, at = b"\r\n" + data, 0
+    while True:
+        at, size = _cut(data, at, headers, values)
+        if len(values) == len(headers):
+            if data.startswith(_REPLY_END, at):
+                return values, data[at + len(_REPLY_END) :]
+            if not _REPLY_END.startswith(data[at:]):
+                break
+        data, at = (yield from more(data[at:], size)), 0
+    names = text.split(b" ")
+    found, rest = yield from parse_values(names, raise_errors, data[at:].removeprefix(b"\r\n"))
+    others = plain_values(found, names)
+    return [other if value is None else value for value, other in zip(values, others, strict=True)], rest
+
+
+def _cut(data: bytes, at: int, headers: Sequence[bytes], values: Values) -> tuple[int, int]:
+    """
+    Append the values that a part of a usual reply has, None for missing ones.
+
+    Args:
+        data: The part.
+
+        at: Where it begins, with a header.
+
+        headers: Those of all keys, as they are of tokens.
+
+        values: Those of the first keys; the others are appended, as far as they are here.
+
+    Returns:
+        Where the last value ends, and how many bytes are needed from there on, at least, to go on.
+    """
+    find, append = data.find, values.append
+    last_token = len(data) - _TOKEN_BYTES
+    are_tried = False
+    left = iter(headers[len(values) :])
+    for header in left:
         begin = at + len(header)
         if data[at:begin] == header:  # quicker than startswith(), and most of the work for many keys
+            if begin > last_token:
+                break
+            if not are_tried:
+                are_tried = True
+                tokens, end = _cut_tokens(data, at, headers[len(values) :])
+                if tokens:
+                    values += tokens
+                    at = end
+                    deque(islice(left, len(tokens) - 1), maxlen=0)
+                    continue
             at = begin + _TOKEN_BYTES
-            append(data[begin:at])
         elif data.startswith(header[:_BEFORE_SIZE], at):
             size_at = begin + _BEFORE_SIZE
             end = find(b"\r\n", size_at)
             if end < 0:
-                return None, data
+                break
             begin = end + 2
-            at = begin + int(data[size_at:end])
-            if at > len(data):
-                data = _receive(more(data, at + _BEHIND_VALUE), recv)
-                find = data.find
-            append(data[begin:at])
+            end = begin + int(data[size_at:end])
+            if end > len(data):
+                return at, end - at + _BEHIND_VALUE
+            at = end
+        elif _is_beginning(data[at:begin], header):
+            break
         else:
             append(None)
-    return values if data[at:] == _REPLY_END else None, data
+            continue
+        append(data[begin:at])
+    return at, len(data) - at + 1
+
+
+def _cut_tokens(data: bytes, at: int, headers: Sequence[bytes]) -> tuple[list[bytes], int]:
+    """
+    Return the tokens that begin at an offset, one for each of the first headers, and where they end; or none.
+
+    In one pass, so that most keys of many calls cost little: cut at the line ends, every other line is a header, unless
+    a token contains such an end.
+    """
+    lines = data[at:].split(b"\r\n")
+    count = min((len(lines) - 2) // 2, len(headers))  # the last line has no end yet
+    expected = b"".join(headers[:count])
+    tokens, size = lines[2 : 2 * count + 1 : 2], _TOKEN_BYTES * count
+    if b"\r\n\r\n".join(lines[1 : 2 * count : 2]) != expected[2:-2] or len(b"".join(tokens)) != size:
+        return [], at
+    return tokens, at + len(expected) + size
+
+
+def _is_beginning(data: bytes, header: bytes) -> bool:
+    """Tell whether this, at the end of what has come in, may become a header, or the end of the reply."""
+    return header.startswith(data) or (_REPLY_END.startswith(data) and data != _REPLY_END)
 
 
 def read_values(
@@ -151,9 +243,8 @@ def read_values(
 
         LookupError: The reply has a value that the command did not name: it is the reply to another command.
     """
-    found, rest = _receive(parse_values(names, raise_errors, data), recv)
-    if rest:
-        raise MemcacheUnknownError(rest[:32])
+    found, rest = receive(parse_values(names, raise_errors, data), recv)
+    check_end(rest)
     return found
 
 
@@ -185,7 +276,7 @@ def parse_values(
         header_at, end = _NEXT_HEADER, _REPLY_END
 
 
-def _receive(parser: Parser[T], recv: Callable[[int], bytes]) -> T:
+def receive(parser: Parser[T], recv: Callable[[int], bytes]) -> T:
     """Give a parser what it needs from a connection."""
     try:
         most = next(parser)

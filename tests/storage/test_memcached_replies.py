@@ -15,6 +15,7 @@ from pymemcache.exceptions import (
 
 from cachedeco.backends.errors import is_failure
 from cachedeco.backends.pool import Connection
+from cachedeco.storage import memcached_replies
 from cachedeco.storage.memcached_replies import Stored, cut_first_hit, read_bytes, read_values
 
 NAMES = [b"a", b"bb", b"%c", b"d|"]
@@ -59,6 +60,41 @@ def test_reply_is_read_in_any_pieces(values: dict[bytes, tuple[bytes, int]], end
 
     assert {name: values.get(name) for name in NAMES} == found
     assert [values[name][0] if name in values and not values[name][1] else None for name in NAMES] == plain
+
+
+@given(
+    st.lists(st.none() | st.just(16) | st.integers(0, 40), min_size=5, max_size=30),
+    st.sets(st.integers(0, 29), max_size=2),
+    st.integers(1, 200),
+    st.sampled_from([b"t" * 16, b"\r\n" * 8, b"t\r\nVALUE k7 0 16"[:16]]),
+)
+def test_reply_to_many_keys_is_read_in_pieces_of_any_size(
+    sizes: list[int | None], with_flags: set[int], most: int, token: bytes
+) -> None:
+    """Entries and tokens in any order, missing ones among them, and tokens that contain the end of a line."""
+    names = [b"k%d" % number for number in range(len(sizes))]
+    held = {
+        name: (token if size == 16 else b"x" * size, int(number in with_flags))
+        for number, (name, size) in enumerate(zip(names, sizes, strict=True))
+        if size is not None
+    }
+    reply = reply_of(held)
+
+    _, plain = read_both(reply, names, *range(most, len(reply), most))
+
+    assert [held[name][0] if name in held and not held[name][1] else None for name in names] == plain
+
+
+def test_reply_to_many_keys_is_cut_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the pieces: the parser of any reply costs three times as much for each key."""
+    names = [b"entry%d" % number for number in range(50)] + [b"token%d" % number for number in range(100)]
+    values = [b"e" * 700] * 50 + [b"t" * 16] * 100
+    reply = reply_of({name: (data, 0) for name, data in zip(names, values, strict=True)})
+    monkeypatch.setattr(memcached_replies, "parse_values", pytest.fail)
+
+    for most in (1000, 4096, 65536):
+        plain = read_bytes(in_pieces(reply, *range(most, len(reply), most)), b" ".join(names), raise_errors)
+        assert values == plain, most
 
 
 def test_reply_is_read_when_cut_anywhere() -> None:
