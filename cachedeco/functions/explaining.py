@@ -21,7 +21,7 @@ from cachedeco.loading.single_flight import is_computed
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error
+from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error, shorten_reason
 from cachedeco.runtime.units import counted, duration, size
 from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_origin, read_terms, tokens_inside
 from cachedeco.storage.looking import LookingStore
@@ -206,12 +206,6 @@ def call_text(spec: FunctionSpec, args: Sequence[Any], kwargs: Mapping[str, Any]
     return f"{spec.name}({format_arguments(parameters_of(spec.source.function), args, kwargs)})"
 
 
-def _hide_in_detail(reason: str) -> str:
-    """Return a reason without secrets in the name of its token, as the tokens are listed; "lost token" is none."""
-    head, colon, detail = reason.partition(": ")
-    return f"{head}{colon}{hide_secrets(detail)}"
-
-
 def _serializer_of(spec: FunctionSpec) -> str:
     serializer = spec.options["serializer"]
     return str(getattr(serializer, "name", serializer))
@@ -273,7 +267,7 @@ class _Looker:
             function=self.spec.name,
             call=text,
             outcome=outcome,
-            reason=_hide_in_detail(reason),
+            reason=shorten_reason(reason),
             waits_for="",
             key=hide_secrets(found.key),
             cache=self.policy.store.alias,

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, NamedTuple
 
-from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.reprs import shorten, shorten_reason
 from cachedeco.runtime.subjects import Subject, subject_of
 
 Kind = Literal[
@@ -52,6 +52,9 @@ BypassReason = Literal[
 ]
 
 
+#: Calls that the cache has not served: their reason is of a closed list, and may name a token behind ": ".
+UNSERVED: Final = frozenset[Kind]({"miss", "bypassed"})
+
 #: The reason of "stored" where the value is that of the entry which it replaces: the computation was needless.
 UNCHANGED: Final = "unchanged"
 
@@ -83,7 +86,8 @@ class Event(NamedTuple):
     def __repr__(self) -> str:
         """Show the fields that are set: short, and without secrets."""
         shown = self._asdict()
-        shown |= {name: shorten(shown[name]) for name in ("key", "reason")}
+        shown["key"] = shorten(self.key)
+        shown["reason"] = (shorten_reason if self.kind in UNSERVED else shorten)(self.reason)
         texts = [
             f"{name}={value!r}" for name, value in shown.items() if value not in {"", 0.0, None} and name != "error"
         ]

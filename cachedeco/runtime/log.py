@@ -10,9 +10,9 @@ from typing import Final
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime import conf
-from cachedeco.runtime.events import NO_KEY, Event, Kind
+from cachedeco.runtime.events import NO_KEY, UNSERVED, Event, Kind
 from cachedeco.runtime.frames import caller_line
-from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.reprs import shorten, shorten_reason
 from cachedeco.runtime.units import duration
 
 logger = logging.getLogger("cachedeco")
@@ -37,7 +37,6 @@ _is_logging: ContextVar[bool] = ContextVar("is_logging", default=False)
 _QUIET_KINDS: Final = frozenset[Kind](
     {"hit", "miss", "stale", "shared", "bypassed", "computed", "stored", "unstored", "invalidated", "audited"}
 )
-_REASONS_WITH_TOKENS: Final = frozenset[Kind]({"miss", "bypassed"})
 # What names a token without arguments.
 _PLAIN_DETAIL: Final = re.compile(
     r" (?:this call$|the function$|the circuit breaker is open$"
@@ -135,11 +134,11 @@ def _reason_of(event: Event) -> str:
     """Return the reason: what may have arguments or values in it is left out, unless the setting says otherwise."""
     if event.kind == "inconsistent":
         return event.reason if _shows_arguments() else _HIDDEN_DIFFERENCE
-    if event.kind not in _REASONS_WITH_TOKENS:
+    if event.kind not in UNSERVED:
         return event.reason
-    reason, colon, detail = event.reason.partition(":")
     if _shows_arguments():
-        return f"{reason}{colon}{shorten(detail)}"  # the detail alone, as "lost token: ..." sounds like a secret
+        return shorten_reason(event.reason)
+    reason, _, detail = event.reason.partition(":")
     plain = _PLAIN_DETAIL.match(detail)
     return f"{reason}:{plain[0]}" if plain else reason
 

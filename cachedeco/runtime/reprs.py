@@ -94,6 +94,12 @@ def shorten(text: str) -> str:
     return hide_secrets(_cut(text))
 
 
+def shorten_reason(reason: str) -> str:
+    """Return the reason of an event, its detail short and without secrets: "lost token" by itself is none."""
+    head, colon, detail = reason.partition(": ")
+    return f"{head}{colon}{shorten(detail)}"
+
+
 def shorten_error(error: BaseException) -> str:
     """Return the class and the text of an exception: short, and without secrets."""
     text = shorten(str(error))  # without the name of the class: that of KeyError sounds secret

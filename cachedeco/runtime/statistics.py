@@ -7,7 +7,7 @@ from operator import add, sub
 from threading import Lock
 from typing import Any, Final, Self
 
-from cachedeco.runtime.events import UNCHANGED, Event
+from cachedeco.runtime.events import UNCHANGED, UNSERVED, Event
 from cachedeco.runtime.units import duration, share
 
 # Subjects of invalidations that are told apart: the first parts of namespaces may contain ids.
@@ -166,7 +166,6 @@ _COUNTED: dict[str, str] = {
     "audited": "audited",
     "inconsistent": "inconsistent",
 }
-_WITH_REASONS: Final = frozenset({"miss", "bypassed"})
 
 # Seconds of the hits that are not counted yet, by function: a hit appends, which needs no lock.
 MOST_UNCOUNTED: Final = 1000
@@ -247,7 +246,7 @@ def count(event: Event) -> None:
         elif event.kind == "stored":
             numbers["bytes_stored"] += event.size
             numbers["unchanged"] += event.reason == UNCHANGED
-        elif event.kind in _WITH_REASONS:
+        elif event.kind in UNSERVED:
             reason = event.reason.partition(":")[0]
             counts.reasons[reason] = counts.reasons.get(reason, 0) + 1
         elif subject:

@@ -311,6 +311,21 @@ def test_event_is_shown_without_secrets() -> None:
     assert "error=ValueError('password=***')" in repr(event)
 
 
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (Event("miss", "f", reason="lost token: table a_b"), "lost token: table a_b"),
+        (Event("miss", "f", reason=f"invalidated: namespace token:{MARKER}"), "invalidated: namespace token:***"),
+        (Event("bypassed", "f", reason="mode off"), "mode off"),
+        (Event("advice", "f", reason=f"token: {MARKER}"), "token:***"),
+    ],
+    ids=["token", "secret", "without a detail", "another kind"],
+)
+def test_event_is_shown_with_its_token(event: Event, reason: str) -> None:
+    """A lost token is no secret, and what is named like one is."""
+    assert f"Event(kind={event.kind!r}, function='f', reason={reason!r})" == repr(event)
+
+
 def test_hook_that_fails_is_logged_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
     """The line names the hook, the kind of the event and the function."""
 

@@ -14,7 +14,7 @@ from cachedeco.contrib.observing import Command, read_of, write_of
 from cachedeco.functions.spec import all_specs
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.frames import caller_frame
-from cachedeco.runtime.reprs import shorten
+from cachedeco.runtime.reprs import shorten, shorten_reason
 from cachedeco.storage.entries import Origin, read_origin
 from cachedeco.tracking.collector import innermost
 
@@ -162,7 +162,7 @@ class Recording:
 
     def _new_call(self, event: Event, where: str) -> Call:
         command = read_of(event.key)
-        call = Call(event.function, _arguments_in(event.key), event.kind, where, _reason_of(event))
+        call = Call(event.function, _arguments_in(event.key), event.kind, where, shorten_reason(event.reason))
         call.is_nested = innermost.get() is not None
         if command is not None:
             if command is not self._counted:
@@ -192,12 +192,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}"
     return "a second" if seconds >= 1 else "under a second"
-
-
-def _reason_of(event: Event) -> str:
-    """Return the reason without secrets in its detail; "lost token" is none."""
-    head, colon, detail = event.reason.partition(":")
-    return f"{head}{colon}{shorten(detail)}"
 
 
 def _arguments_in(key: str) -> str:
