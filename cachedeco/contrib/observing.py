@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from time import time_ns
 
 from cachedeco.storage import connections
-from cachedeco.storage.async_readers import AsyncRead
+from cachedeco.storage.async_readers import AsyncRead, AsyncWrite
 from cachedeco.storage.connections import Connection
 from cachedeco.storage.readers import Read
 from cachedeco.storage.writers import Acknowledged, Item, Writer
@@ -75,6 +75,8 @@ def _observe_connection(connection: Connection) -> None:
     connection.read = _observed_read(connection.read)
     if connection.aread is not None:
         connection.aread = _observed_aread(connection.aread)
+    if connection.awrite is not None:
+        connection.awrite = _observed_awrite(connection.awrite)
     connection.writer = _ObservedWriter(connection.writer)
 
 
@@ -98,6 +100,16 @@ def _observed_aread(aread: AsyncRead) -> AsyncRead:
     return observed
 
 
+def _observed_awrite(awrite: AsyncWrite) -> AsyncWrite:
+    async def observed(items: Sequence[Item]) -> Acknowledged:
+        began = time_ns()
+        acknowledged = await awrite(items)
+        _note_write(began, items)
+        return acknowledged
+
+    return observed
+
+
 class _ObservedWriter:
     """A writer that tells what was stored."""
 
@@ -109,5 +121,9 @@ class _ObservedWriter:
         """See `Writer`."""
         began = time_ns()
         acknowledged = self._set_each(items)
-        last_write.set(Command(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))
+        _note_write(began, items)
         return acknowledged
+
+
+def _note_write(began: int, items: Sequence[Item]) -> None:
+    last_write.set(Command(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))

@@ -21,7 +21,7 @@ from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
 from cachedeco.functions.naming import key_name_of, name_of, take_names
-from cachedeco.functions.options import Timeout, check
+from cachedeco.functions.options import Timeout, always, check
 from cachedeco.functions.views import refuse_annotated_view, refuse_view
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.identities import PartTypeError
@@ -319,6 +319,7 @@ class FunctionSpec:
             refresh=settings.REFRESH,
             declared=declared,
             tables=self._known_tables(settings, store, declared),
+            asks_thread=callable(options["timeout"]) or options["cache_if"] is not always,
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
         keyspace = store.keyspace

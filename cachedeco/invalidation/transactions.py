@@ -74,7 +74,20 @@ def open_connections() -> list[BaseDatabaseWrapper]:
     ]
 
 
+def connections_here() -> list[BaseDatabaseWrapper]:
+    """Return the connections of this thread."""
+    return list(connections.all(initialized_only=True))
+
+
 # --- of one connection ---
+
+
+def may_be_open(connection: Any) -> bool:
+    """Do as `is_open()` from another thread, while that of the connection may begin and end blocks, or close it."""
+    try:
+        return any(not each._from_testcase for each in connection.atomic_blocks) or is_managed_by_hand(connection)
+    except (AttributeError, connection.Database.Error):  # it is being closed
+        return True
 
 
 def sees_all_committed(connection: BaseDatabaseWrapper) -> bool:

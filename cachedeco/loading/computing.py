@@ -7,7 +7,8 @@ from math import ceil, inf
 from time import perf_counter, time
 from typing import Any, Final, NamedTuple, cast
 
-from cachedeco.loading.effects import CALL_USER, CallUser, EffectFlow, Err, Flow, Ok, Outcome
+from cachedeco.invalidation import transactions
+from cachedeco.loading.effects import CALL_USER, Anywhere, CallUser, EffectFlow, Err, Flow, Ok, Outcome, Passes
 from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
@@ -22,7 +23,9 @@ from cachedeco.loading.writing import (
     lifetime_of,
     prepare,
     store_entries,
+    store_flow,
 )
+from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.runtime.interrupts import is_interrupt
@@ -30,7 +33,7 @@ from cachedeco.storage.entries import MOST_TOKENS, Stamp, serialized_value
 from cachedeco.storage.refusals import RefusedValueError
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
-from cachedeco.tracking import collector
+from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.collector import Computation, Dependencies, Use
 
 NOTHING_KNOWN: Final = (
@@ -103,17 +106,21 @@ def compute(
     ) as computation:
         if reads is not None:
             yield partial(begin_reading, computation, reads, load.arguments)
+        computation.note_connections(transactions.connections_here())
+        needs_thread = partial(_needs_thread, policy, computation)
         began = perf_counter()
-        outcome: Outcome[Any] = yield CallUser((ids,)) if load.takes_ids else CALL_USER
+        outcome: Outcome[Any] = yield CallUser((ids,) if load.takes_ids else (), needs_thread)
         seconds = perf_counter() - began
         if isinstance(outcome, Ok):
-            outcome = yield partial(materialize, policy.function, outcome.value, ids, takes_ids=load.takes_ids)
+            outcome = yield Anywhere(
+                partial(materialize, policy.function, outcome.value, ids, takes_ids=load.takes_ids)
+            )
         outcome = _remember(policy, ids, outcome)
         if isinstance(outcome, Ok):
             policy.emit("computed", load.misses[ids[0]].key, seconds=seconds)
         if isinstance(outcome, Ok) and (leads or any(stamp is not None for stamp in stamps.values())):
             # Inside the block: what the serializer evaluates is a dependency, too.
-            prepared = yield partial(_prepare_each, policy, outcome.value, computation)
+            prepared = yield Anywhere(partial(_prepare_each, policy, outcome.value, computation))
     outcome = _without_unstorable(load, outcome, prepared)
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
@@ -149,16 +156,34 @@ def compute(
             problem=problem,
         )
         propagate_dependencies(policy, found, results[found.key])
-    yield partial(_store, load, entries, on_failure, marks)
+    yield from _store(load, entries, on_failure, marks)
     return outcome, results
 
 
-def _store(load: Load, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]) -> None:
+def _store(
+    load: Load, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]
+) -> EffectFlow[None]:
     """Store entries; delete those that can't be read and are not replaced, which each call would try to read."""
     for found, pending in zip(load.misses.values(), entries, strict=True):
         if pending.prepared.problem == UNRESTORABLE and found.entry is None and found.key in (found.raw or ()):
-            load.policy.store.delete(found.key)
-    store_entries(load.policy, entries, on_failure, marks)
+            yield partial(load.policy.store.delete, found.key)
+    yield from store_flow(load.policy, entries, on_failure, marks)
+
+
+def _needs_thread(policy: CachePolicy, computation: Computation) -> bool:
+    """
+    Tell on an event loop whether what follows a computation needs the thread of Django's connections.
+
+    That thread stores at the commit what may be uncommitted, calls hooks and options of users, and tells of a
+    connection from which the watcher was removed.
+    """
+    return (
+        policy.asks_thread
+        or hooks.needs_thread
+        or not policy.store.is_written_on_loop
+        or any(map(transactions.may_be_open, computation.connections))
+        or (computation.reads is not None and not watcher.are_watched(computation.connections))
+    )
 
 
 def _remember(policy: CachePolicy, ids: Sequence[Hashable], outcome: Outcome[Values]) -> Outcome[Values]:
@@ -191,11 +216,11 @@ def _is_unchanged(policy: CachePolicy, found: Found, ready: Prepared) -> bool:
 
 
 def _prepare_each(
-    policy: CachePolicy, values: Values, computation: Computation | None = None
+    policy: CachePolicy, values: Values, computation: Computation | None = None, passes: Passes = ()
 ) -> dict[Hashable, Prepared]:
-    prepared = {each: prepare(policy, value) for each, value in values.items()}
+    prepared = {each: prepare(policy, value, passes) for each, value in values.items()}
     if computation is not None and computation.reads is not None and policy.tables is not None:
-        end_reading(policy, policy.tables, computation, computation.reads)
+        end_reading(policy, policy.tables, computation, computation.reads, passes)
     return prepared
 
 

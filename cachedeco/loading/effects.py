@@ -6,10 +6,13 @@ that talks to the cache or to the database connection, a call of the user's func
 in the background. `run()` performs effects in this thread; `arun()` awaits what can be awaited, and runs the rest, the
 flow too, in the thread where Django keeps its connections. The flow returns an outcome, which the driver returns or
 raises.
+
+A change of threads costs more than what most flows do after the user's function: so `arun()` goes on in its task, on
+the event loop, where the flow says that it needs nothing of the thread, up to an effect that does.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import closing, suppress
 from contextvars import copy_context
 from functools import partial
@@ -17,18 +20,30 @@ from time import sleep
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime import background
+from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+#: Exceptions that a step on an event loop raises if the thread of Django's connections has to do it; else none.
+Passes = type[Exception] | tuple[()]
+
+
+def _always() -> bool:
+    return True
 
 
 class CallUser(NamedTuple):
     """Effect: call the user's function, which the driver has, with these arguments. The answer is an outcome."""
 
     arguments: tuple[Any, ...] = ()
+    #: Asked on an event loop when the function has returned: whether it goes on in the thread of Django's connections.
+    needs_thread: Callable[[], bool] = _always
 
 
 class Wait(NamedTuple):
@@ -36,12 +51,39 @@ class Wait(NamedTuple):
 
     promise: Promise[Any]
     seconds: float
+    needs_thread: Callable[[], bool] = _always  #: as of a call
 
 
 class Pause(NamedTuple):
     """Effect: sleep for a number of seconds."""
 
     seconds: float
+
+
+class Anywhere(NamedTuple):
+    """
+    Effect: work that an event loop may do, too.
+
+    There it is called with `SynchronousOnlyOperation`, as Django raises it for a query: it raises this, before it has
+    changed anything, if the thread of Django's connections has to do it.
+    """
+
+    work: Callable[[Passes], Any]
+
+    def __call__(self) -> Any:
+        """Do it in this thread."""
+        return self.work(())
+
+
+class Send(NamedTuple):
+    """Effect: store items, by `Store.set_each()` or its twin for event loops. The answer is what was acknowledged."""
+
+    store: Store
+    items: Sequence[Item]
+
+    def __call__(self) -> Acknowledged:
+        """Send them from this thread."""
+        return self.store.set_each(self.items)
 
 
 class Executor(Protocol):
@@ -77,7 +119,8 @@ class Err(NamedTuple):
 
 CALL_USER: Final = CallUser()
 Outcome = Ok[V] | Err
-Effect = Callable[[], Any] | CallUser | Wait | Pause | Spawn
+Work = Callable[[], Any] | Anywhere | Send
+Effect = Work | CallUser | Wait | Pause | Spawn
 # A generator of effects that returns a V. A driver runs a flow: one that returns an outcome.
 EffectFlow = Generator[Effect, Any, V]
 Flow = EffectFlow[Outcome[V]]
@@ -108,9 +151,9 @@ def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
                 answer = _perform(effect, compute)
 
 
-def _perform(effect: Callable[[], Any] | Wait | Pause | Spawn, compute: Callable[..., Any]) -> object:
+def _perform(effect: Work | Wait | Pause | Spawn, compute: Callable[..., Any]) -> object:
     match effect:
-        case Wait(promise, seconds):
+        case Wait(promise, seconds, _):
             return promise.result(seconds)
         case Pause(seconds):
             sleep(seconds)
@@ -127,7 +170,7 @@ async def arun(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
 
     What a flow asks, in its effects and between them, is asked where the transactions of the caller are open, and hooks
     of users may use the database. One change of threads brings a flow to the next effect that this task awaits: a call
-    of the user's function, a wait, a pause.
+    of the user's function, a wait, a pause. Behind one that needs no thread, this task goes on by itself.
     """
     return _unwrap(await _adrive(flow, compute))
 
@@ -141,17 +184,22 @@ class _End(NamedTuple, Generic[V]):
 async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     """Perform the effects of a flow; after a cancellation only those of its clean-up, which wait for nothing."""
     answer: object = None
-    step: Any = None
+    step: Any = _nothing
     cancelled: Err | None = None
     left: list[None] = []
     try:
         while True:
-            step, cancelled = await _in_thread(partial(_advance, flow, answer, left), cancelled)
+            if callable(step):
+                step, cancelled = await _in_thread(partial(_advance, flow, step, left), cancelled)
             if isinstance(step, _End):
                 return cancelled or step.outcome
             if cancelled and isinstance(step, Wait | Pause):
                 return cancelled
             answer = cancelled if cancelled and isinstance(step, CallUser) else await _aperform(step, compute)
+            if isinstance(step, CallUser | Wait) and not isinstance(answer, Err) and not step.needs_thread():
+                step, cancelled = await _advance_on_loop(flow, answer)
+            else:
+                step = partial(_same, answer)
     finally:
         answer = step = cancelled = None  # as above
         left.append(None)  # first: a flow that a thread runs now can't be closed here, and that thread will see this
@@ -159,32 +207,69 @@ async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outc
             flow.close()
 
 
-def _advance(flow: Flow[V], answer: object, left: list[None]) -> CallUser | Wait | Pause | Spawn | _End[V] | None:
-    """Perform the effects of a flow that need no loop; return the first other one, or the end; None if it was left."""
+def _nothing() -> None:
+    """Be the effect before the first one."""
+
+
+def _same(answer: T) -> T:
+    """Be an effect that was performed."""
+    return answer
+
+
+def _advance(flow: Flow[V], effect: Work, left: list[None]) -> CallUser | Wait | Pause | Spawn | _End[V] | None:
+    """Perform an effect and those that need no loop; return the first other one, or the end; None if it was left."""
     try:
         while True:
-            effect = flow.send(answer)
+            step = flow.send(effect())
             if left:  # by its task, while it ran
                 flow.close()
                 return None
-            if not callable(effect):
-                return effect
-            answer = effect()
+            if not callable(step):
+                return step
+            effect = step
     except StopIteration as end:
         return _End(end.value)
     except BaseException as error:  # noqa: BLE001 -- raised in the task, where no future holds it
         return _End(Err(error))
 
 
+async def _advance_on_loop(flow: Flow[V], answer: object) -> tuple[Effect | _End[V], Err | None]:
+    """Perform the effects of a flow that need no thread; return the first other one, or the end, and a cancellation."""
+    cancelled: Err | None = None
+    while True:
+        try:
+            effect = flow.send(answer)
+        except StopIteration as end:
+            return _End(end.value), cancelled
+        except BaseException as error:  # noqa: BLE001 -- as of a thread
+            return _End(Err(error)), cancelled
+        if isinstance(effect, Anywhere):
+            try:
+                answer = effect.work(SynchronousOnlyOperation)
+            except SynchronousOnlyOperation:
+                return effect, cancelled
+            except BaseException as error:  # noqa: BLE001 -- as above
+                return _End(Err(error)), cancelled
+        elif isinstance(effect, Send):
+            answer, cancelled = await _to_its_end(effect.store.set_each_on_loop(effect.items), cancelled)
+        else:
+            return effect, cancelled
+
+
 async def _in_thread(work: Callable[[], T], cancelled: Err | None) -> tuple[T, Err | None]:
+    """Do some work in the thread of Django's connections to its end, and return as `_to_its_end()`."""
+    return await _to_its_end(sync_to_async(work)(), cancelled)
+
+
+async def _to_its_end(coroutine: Coroutine[Any, Any, T], cancelled: Err | None) -> tuple[T, Err | None]:
     """
-    Do some work in the thread of Django's connections to its end, even if this task is cancelled: it may take a lease.
+    Run a coroutine to its end, even if this task is cancelled: it may take a lease, or be in the middle of a write.
 
     Returns:
         The answer, and the cancellation to raise after the flow has cleaned up.
     """
     context = copy_context()  # of a task of its own: that can be awaited again after a cancellation
-    working = asyncio.Task(sync_to_async(work)(), context=context)
+    working = asyncio.Task(coroutine, context=context)
     while not working.done():  # a task may be cancelled more than once
         try:
             await asyncio.shield(working)
@@ -198,14 +283,14 @@ async def _in_thread(work: Callable[[], T], cancelled: Err | None) -> tuple[T, E
 
 async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
     match effect:
-        case CallUser(arguments):
+        case CallUser(arguments, _):
             try:
                 return Ok(await compute(*arguments))
             except GeneratorExit:  # the coroutine is being closed, and can await nothing more
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after the flow has cleaned up
                 return Err(error)
-        case Wait(promise, seconds):
+        case Wait(promise, seconds, _):
             await _wait_until_kept(promise, seconds)
             return promise.result(0)
         case Pause(seconds):

@@ -10,6 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
+from cachedeco.loading.effects import Passes
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory, Recalled
 from cachedeco.storage import many_caches
@@ -31,7 +32,6 @@ from cachedeco.tracking.nested_names import names_to_ask
 CallKeys = Sequence[str]  # the key of an entry, then those of the tokens that the call itself depends on
 Wanted = tuple[CachePolicy, CallKeys]  # a call to look up: the policy of its function, and its keys
 Values = list[bytes | None] | None  # what was read for one call; None if the cache failed
-Passes = type[Exception] | tuple[()]  # exceptions of unpickling that are raised, and are no event
 
 
 class VariedKeys(list[str]):

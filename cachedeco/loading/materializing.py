@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.db.models import Model, QuerySet
 
-from cachedeco.loading.effects import Err, Ok, Outcome
+from cachedeco.loading.effects import Err, Ok, Outcome, Passes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import refuse_value
@@ -20,7 +20,9 @@ OTHER_ID: Final = (
 )
 
 
-def materialize(function: str, returned: object, ids: Sequence[Any], *, takes_ids: bool) -> Outcome[Values]:
+def materialize(
+    function: str, returned: object, ids: Sequence[Any], passes: Passes = (), *, takes_ids: bool
+) -> Outcome[Values]:
     """
     Return the evaluated value of each id, or the exception that this raises.
 
@@ -31,18 +33,22 @@ def materialize(function: str, returned: object, ids: Sequence[Any], *, takes_id
 
         ids: Those of the call; one, of any name, if the function takes no ids.
 
+        passes: Exceptions that are raised, and are no outcome.
+
         takes_ids: Whether the function takes ids.
     """
     try:
         if not takes_ids:
-            return Ok({ids[0]: _materialize(function, returned)})
-        values = _values_by_id(function, _materialize(function, returned), ids)
-        return Ok({each: _materialize(function, value) for each, value in values.items()})
+            return Ok({ids[0]: _materialize(function, returned, passes)})
+        values = _values_by_id(function, _materialize(function, returned, passes), ids)
+        return Ok({each: _materialize(function, value, passes) for each, value in values.items()})
+    except passes:
+        raise
     except Exception as error:  # noqa: BLE001 -- the driver raises it
         return Err(error)
 
 
-def _materialize(function: str, value: Any) -> Any:
+def _materialize(function: str, value: Any, passes: Passes) -> Any:
     """
     Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
 
@@ -50,7 +56,7 @@ def _materialize(function: str, value: Any) -> Any:
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
             visitor, as a response does; or it would fetch its rows at each hit.
     """
-    cls = _class_of(value)
+    cls = _class_of(value, passes)
     if _is_for_one_use(cls):
         msg = f"{function}() returned {describe(value)}, which can be used only once; return a list, or what it awaits."
         if inspect.iscoroutine(value):
@@ -63,12 +69,12 @@ def _materialize(function: str, value: Any) -> Any:
     return value
 
 
-def _class_of(value: Any) -> type:
+def _class_of(value: Any, passes: Passes) -> type:
     """Return the class of a value, of a lazy object that of what is in it; its own if that can not be made."""
     try:
         cls = value.__class__
     except Exception as error:  # noqa: BLE001 -- a lazy object calls the user's function
-        pass_interrupt(error)
+        pass_interrupt(error, passes)
         return type(value)
     return cls if isinstance(cls, type) else type(value)
 

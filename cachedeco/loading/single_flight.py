@@ -25,6 +25,8 @@ from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from cachedeco.invalidation import transactions
 from cachedeco.loading.computing import (
     FlightResult,
@@ -34,7 +36,7 @@ from cachedeco.loading.computing import (
     propagate_dependencies,
     stale_fallback,
 )
-from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Outcome, Wait
+from cachedeco.loading.effects import Anywhere, EffectFlow, Err, Flow, Ok, Outcome, Passes, Wait
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.leases import (
     FAILED,
@@ -53,6 +55,7 @@ from cachedeco.loading.promise import Promise
 from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
+from cachedeco.runtime import hooks
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
@@ -202,7 +205,8 @@ def _load_in_flights(load: Load, deadline: float) -> EffectFlow[tuple[Outcome[Va
     joined = load.only({each for each, name in names.items() if name in others})
     results: dict[str, FlightResult] = {}
     for each, found in joined.misses.items():
-        landed = yield Wait(others[names[each]].promise, max(0.0, deadline - monotonic()))
+        seconds = max(0.0, deadline - monotonic())
+        landed = yield Wait(others[names[each]].promise, seconds, lambda: hooks.needs_thread)
         if landed is None:
             return Ok(values), joined, False  # the wait is over
         if found.key in landed:
@@ -279,7 +283,7 @@ def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple
     values: Values = {}
     if not load.misses:
         return Ok(values), load, may_go_on
-    standing = (yield partial(_standing, load, results)) if results else set()
+    standing = (yield Anywhere(partial(_standing, load, results))) if results else set()
     keys = {found.key for found in load.misses.values()}
     unstamped: set[Hashable] = set()
     for each, found in load.misses.items():
@@ -298,18 +302,23 @@ def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple
         elif result.serialized is None:  # an unpicklable value can't be shared, so waiting again is pointless
             may_go_on = False
         else:
-            taken = yield partial(_load_copy, policy, found, result, result.serialized)
+            taken = yield Anywhere(partial(_load_copy, policy, found, result, result.serialized))
             may_go_on = may_go_on and taken is not None
             values |= {} if taken is None else {each: taken.value}
     left = load.only(load.misses.keys() - values.keys())._replace(unstamped=load.unstamped | unstamped)
-    if may_go_on:
+    if may_go_on and left.misses:
         left, fresh = yield partial(_look_again, left)
         values |= fresh
     return Ok(values), left, may_go_on
 
 
-def _standing(load: Load, results: Mapping[str, FlightResult]) -> set[str]:
-    """Return the keys of the results whose tokens still stand; one read for all that this caller has not compared."""
+def _standing(load: Load, results: Mapping[str, FlightResult], passes: Passes = ()) -> set[str]:
+    """
+    Return the keys of the results whose tokens still stand; one read for all that this caller has not compared.
+
+    Raises:
+        SynchronousOnlyOperation: If *passes* is that, and there is something to read.
+    """
     tokens: dict[str, bytes] = {}
     unsure: list[tuple[Found, FlightResult]] = []
     standing: set[str] = set()
@@ -319,6 +328,8 @@ def _standing(load: Load, results: Mapping[str, FlightResult]) -> set[str]:
         elif len(result.stamp) == len(found.keys) - 1:  # else the function is known to read other tables by now
             unsure.append((found, result))
             tokens |= _tokens_of(found, result)
+    if tokens and passes:
+        raise SynchronousOnlyOperation
     if tokens:
         now: Any = many_caches.get_many_across_caches(load.policy.store, list(tokens)) or {}
         standing.update(
@@ -336,11 +347,13 @@ def _tokens_of(found: Found, result: FlightResult) -> dict[str, bytes]:
     return {**result.nested_tokens, **own}  # of a token that was read twice, the older one
 
 
-def _load_copy(policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes) -> Ok[Any] | None:
+def _load_copy(
+    policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes, passes: Passes
+) -> Ok[Any] | None:
     try:
         value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
-        pass_interrupt(error)
+        pass_interrupt(error, passes)
         policy.advice.is_unreadable = True
         policy.emit("error", found.key, reason="The value can't be unpickled", error=error)
         return None

@@ -3,6 +3,9 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
+from django.core.exceptions import SynchronousOnlyOperation
+
+from cachedeco.loading.effects import Passes
 from cachedeco.loading.lookup import CallKeys, Found, look_up, renew_keys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.entries import Stamp, own_tokens_of
@@ -30,10 +33,20 @@ def begin_reading(computation: Computation, reads: TableReads, arguments: Sequen
     collector.note_rows(computation, reads, arguments)
 
 
-def end_reading(policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads) -> None:
-    """Say why the result can't be stored, if so; learn the tables that are new to the function."""
-    missed = watcher.watch_all()
-    if missed:
+def end_reading(
+    policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads, passes: Passes = ()
+) -> None:
+    """
+    Say why the result can't be stored, if so; learn the tables that are new to the function.
+
+    Raises:
+        SynchronousOnlyOperation: If *passes* is that, and a table is new: then the cache is asked. On an event loop the
+            caller has looked at the connections.
+    """
+    if passes:
+        if not tables.knows(reads.read):
+            raise SynchronousOnlyOperation
+    elif missed := watcher.watch_all():
         computation.problems.append(f"what it has read from the database {missed[0]!r} was not seen")
     for name in sorted(reads.written & (reads.read | tables.names)):
         computation.problems.append(f"it writes the table {name}, which it depends on")

@@ -7,9 +7,12 @@ from random import random
 from time import time
 from typing import Final, NamedTuple
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
+from cachedeco.loading.effects import Anywhere, EffectFlow, Passes, Send
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.events import UNCHANGED, Event
 from cachedeco.runtime.hooks import emit
@@ -18,6 +21,7 @@ from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.refusals import has_csrf_token
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
+from cachedeco.storage.writers import Acknowledged
 from cachedeco.tracking import nested_names
 
 # Seconds that an entry stays in the cache after it was last served. A stale entry has its expiry, so that the lease for
@@ -93,16 +97,30 @@ class WriteBatch(NamedTuple):
     timeout: float  #: in the cache, which is longer than that of each entry
     on_failure: OnFailure
     unchanged: Collection[str]  #: the keys of those whose value is that of the entries that they replace
-    marks: tuple[Item, ...]  #: to be written after the entries, in the same trip; deleted if that is refused
+    marks: Sequence[Item]  #: to be written after the entries, in the same trip; deleted if that is refused
+
+    @property
+    def items(self) -> list[Item]:
+        """What to send to the cache."""
+        return [*((key, value, self.timeout) for key, value in self.data.items()), *self.marks]
 
 
-def prepare(policy: CachePolicy, value: object) -> Prepared:
-    """Serialize a value, and ask the policy whether it is stored. Nothing is an event yet."""
+def prepare(policy: CachePolicy, value: object, passes: Passes = ()) -> Prepared:
+    """
+    Serialize a value, and ask the policy whether it is stored. Nothing is an event yet.
+
+    Args:
+        policy: That of the function.
+
+        value: What it has returned.
+
+        passes: Exceptions that are raised, and do not count as a failure to store it.
+    """
     problem, timeout, error, is_error = "", None, None, type(value) is Raised
     try:
         is_wanted, timeout = _decide(policy, value)
     except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
-        pass_interrupt(failure)
+        pass_interrupt(failure, passes)
         problem, error = UNSTORABLE, failure
     else:
         if not is_wanted:
@@ -113,13 +131,13 @@ def prepare(policy: CachePolicy, value: object) -> Prepared:
         data, models = policy.codec.serializer.dumps(value)
         if type(value) is Raised:
             _check_restorable(policy, value, data)
-        elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data)):
+        elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data, passes)):
             return Prepared(None, timeout, problem or UNRESTORABLE, failure_to_load)
         if has_csrf_token(data):
             return Prepared(None, timeout, problem or WITH_CSRF, error)
         return Prepared(data, timeout, problem, error, models, is_error)
     except Exception as failure:  # noqa: BLE001 -- as above
-        pass_interrupt(failure)
+        pass_interrupt(failure, passes)
         if problem:
             return Prepared(None, timeout, problem, error)
         return Prepared(None, None, UNSTORABLE if type(value) is Raised else UNSERIALIZABLE, failure)
@@ -145,12 +163,12 @@ def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
         raise TypeError(msg)
 
 
-def _try_to_load(policy: CachePolicy, data: bytes) -> Exception | None:
+def _try_to_load(policy: CachePolicy, data: bytes, passes: Passes) -> Exception | None:
     """Return what loading a serialized value raises, if anything."""
     try:
         policy.codec.serializer.loads(data)
     except Exception as failure:  # noqa: BLE001 -- a class of the project may raise anything
-        pass_interrupt(failure)
+        pass_interrupt(failure, passes)
         return failure
     return None
 
@@ -193,6 +211,51 @@ def store_entries(
 
         marks: Items to be written after the entries, in the same trip, even if there is no entry: outcomes of leases.
     """
+    batch = _encode_each(policy, entries, on_failure, marks)
+    if batch.data:
+        if not commits.at_last_commit(write_entries, batch, batch.data):
+            for key in batch.data:
+                policy.emit("unstored", key, reason=UNSEEN_COMMIT)
+            batch = batch._replace(data={})
+    elif marks:
+        write_entries([batch])
+    if on_failure and (failed_keys := [pending.key for pending in entries if pending.key not in batch.data]):
+        on_failure(failed_keys)
+
+
+def store_flow(
+    policy: CachePolicy, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]
+) -> EffectFlow[None]:
+    """
+    Store entries as `store_entries()` does: on an event loop over its own connections, if all of them are stored.
+
+    Then no transaction was open when the computation had ended.
+    """
+
+    def begin(passes: Passes) -> WriteBatch | None:
+        if not passes:
+            store_entries(policy, entries, on_failure, marks)
+            return None
+        if any(each.stamp is None or each.prepared.problem or each.prepared.serialized is None for each in entries):
+            raise SynchronousOnlyOperation
+        return _encode_each(policy, entries, on_failure, marks)
+
+    def end(passes: Passes) -> None:
+        if passes and not all(written):
+            raise SynchronousOnlyOperation
+        if (failed_keys := _note_written(batch, written)) and on_failure:
+            on_failure(failed_keys)
+
+    batch = yield Anywhere(begin)
+    if batch is not None:
+        written = yield Send(policy.store, batch.items)
+        yield Anywhere(end)
+
+
+def _encode_each(
+    policy: CachePolicy, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]
+) -> WriteBatch:
+    """Return what to write of some entries; why one is not stored is an event."""
     data: dict[str, bytes] = {}
     timeouts: list[float] = []
     for pending in entries:
@@ -204,17 +267,8 @@ def store_entries(
         data[pending.key], timeout = _encode(policy, pending, pending.stamp, pending.prepared.serialized)
         timeouts.append(timeout)
         nested_names.remember(policy.function, pending.key, pending.nested_tokens)
-    if data:
-        unchanged = [each.key for each in entries if each.is_unchanged]
-        batch = WriteBatch(policy, data, max(timeouts), on_failure, unchanged, tuple(marks))
-        if not commits.at_last_commit(write_entries, batch, data):
-            for key in data:
-                policy.emit("unstored", key, reason=UNSEEN_COMMIT)
-            data = {}
-    elif marks:
-        _write(policy, (), marks)
-    if on_failure and (failed_keys := [pending.key for pending in entries if pending.key not in data]):
-        on_failure(failed_keys)
+    unchanged = [each.key for each in entries if each.is_unchanged]
+    return WriteBatch(policy, data, max(timeouts, default=0.0), on_failure, unchanged, marks)
 
 
 def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
@@ -249,31 +303,28 @@ def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) 
 def write_entries(batches: Sequence[WriteBatch]) -> None:
     """Send entries to the cache, those of a batch together."""
     with ExitStack() as failures:  # runs each callback, even if one raises
-        for policy, data, timeout, on_failure, unchanged, marks in batches:
-            failed_keys = _write(policy, [(key, value, timeout) for key, value in data.items()], marks, unchanged)
-            if failed_keys and on_failure:
-                failures.callback(on_failure, failed_keys)
+        for batch in batches:
+            failed_keys = _note_written(batch, batch.policy.store.set_each(batch.items))
+            if failed_keys and batch.on_failure:
+                failures.callback(batch.on_failure, failed_keys)
 
 
-def _write(
-    policy: CachePolicy, entries: Sequence[Item], marks: Sequence[Item], unchanged: Collection[str] = ()
-) -> list[str]:
-    """Send entries and marks in one trip; return the keys of the entries that the cache did not acknowledge."""
-    written = policy.store.set_each([*entries, *marks])
+def _note_written(batch: WriteBatch, written: Acknowledged) -> list[str]:
+    """Tell which entries and marks the cache has acknowledged; return the keys of the entries that it has not."""
+    policy, data, _, _, unchanged, marks = batch
     memory = remembering.current.get()
     failed_keys: list[str] = []
-    for (key, data, _), is_written in zip(entries, written, strict=False):
+    for (key, value), is_written in zip(data.items(), written, strict=False):
         if memory is not None:  # before the event, whose hooks may call
-            memory.note_stored(key, data, is_stored=is_written)
+            memory.note_stored(key, value, is_stored=is_written)
         if is_written:
             reason = UNCHANGED if key in unchanged else ""
-            emit(Event("stored", policy.function, key, policy.store.alias, reason=reason, size=len(data)))
+            emit(Event("stored", policy.function, key, policy.store.alias, reason=reason, size=len(value)))
         else:
             failed_keys.append(key)
     if written.error is not None and failed_keys:
-        failed = [(len(data), key) for key, data, _ in entries if key in failed_keys]
-        _emit_too_large(policy, *max(failed), written.error)
-    for (key, _, _), is_written in zip(marks, written[len(entries) :], strict=True):
+        _emit_too_large(policy, *max((len(data[key]), key) for key in failed_keys), written.error)
+    for (key, _, _), is_written in zip(marks, written[len(data) :], strict=True):
         if not is_written:  # by a full cache: without it, callers would wait for a leader that has ended
             policy.store.delete(key)
     return failed_keys

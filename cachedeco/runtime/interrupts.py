@@ -24,9 +24,9 @@ def is_interrupt(error: BaseException) -> bool:
     return any(_code_of(signal.getsignal(each)) in ran for each in signal.valid_signals())
 
 
-def pass_interrupt(error: Exception) -> None:
-    """Raise an exception again if it was raised by the handler of a signal."""
-    if is_interrupt(error):
+def pass_interrupt(error: Exception, passes: type[Exception] | tuple[()] = ()) -> None:
+    """Raise an exception again if it was raised by the handler of a signal, or if it is of a class that *passes*."""
+    if isinstance(error, passes) or is_interrupt(error):
         raise error
 
 

@@ -1,8 +1,8 @@
 """
-Async readers: read on the event loop itself, without a change of threads.
+Async readers and writers: read and write on the event loop itself, without a change of threads.
 
-For a cache that says it is natively async, as our own backends are, and for Django's LocMemCache, which only reads
-memory. Any other cache has none: it is read in the thread where Django keeps its connections.
+For a cache that says it is natively async, as our own backends are, and for Django's LocMemCache, which is memory. Any
+other cache has none: the thread where Django keeps its connections reads and writes it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,9 +12,13 @@ from django.core.cache.backends.base import BaseCache
 
 from cachedeco.storage.direct_access import local_memory_of
 from cachedeco.storage.readers import Read, raw_client_of
+from cachedeco.storage.writers import Acknowledged, Item, Writer
 
 #: As `Read`, for any event loop of any thread. A caller that is cancelled leaves no connection with an unread answer.
 AsyncRead = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
+
+#: As `Writer.set_each()`.
+AsyncWrite = Callable[[Sequence[Item]], Awaitable[Acknowledged]]
 
 
 def async_reader_of(cache: BaseCache, read: Read) -> AsyncRead | None:
@@ -39,3 +43,27 @@ def async_reader_of(cache: BaseCache, read: Read) -> AsyncRead | None:
         return read(keys)
 
     return aread
+
+
+def async_writer_of(cache: BaseCache, writer: Writer) -> AsyncWrite | None:
+    """
+    Return what stores values on event loops, by `Writer.set_each()` or a twin of it; None if there is none.
+
+    A natively async backend offers one by a coroutine method `aset_each()` of what its `raw_client()` returns.
+
+    Args:
+        cache: As for a reader.
+
+        writer: Its writer.
+    """
+    client = raw_client_of(cache)
+    if client is not None:
+        is_native = getattr(client, "natively_async", False) is True
+        return cast("AsyncWrite | None", getattr(client, "aset_each", None)) if is_native else None
+    if local_memory_of(cache) is None:
+        return None
+
+    async def awrite(items: Sequence[Item]) -> Acknowledged:
+        return writer.set_each(items)
+
+    return awrite

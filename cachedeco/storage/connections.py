@@ -17,7 +17,7 @@ from django.core.cache.backends.base import BaseCache
 from django.core.signals import request_finished
 
 from cachedeco.runtime import background
-from cachedeco.storage.async_readers import AsyncRead, async_reader_of
+from cachedeco.storage.async_readers import AsyncRead, AsyncWrite, async_reader_of, async_writer_of
 from cachedeco.storage.readers import Read, reader_of
 from cachedeco.storage.writers import GeneralWriter, Writer, writer_of
 
@@ -37,7 +37,7 @@ class Isolation(Protocol):
 class Connection:
     """One cache object, used by one thread at a time, with its readers and its writer."""
 
-    __slots__ = ("aread", "cache", "pipelines", "read", "writer")
+    __slots__ = ("aread", "awrite", "cache", "pipelines", "read", "writer")
 
     def __init__(self, alias: str) -> None:
         """
@@ -54,6 +54,7 @@ class Connection:
         self.read: Read = reader_of(cache)
         self.aread: AsyncRead | None = async_reader_of(cache, self.read)
         self.writer: Writer = writer_of(cache)
+        self.awrite: AsyncWrite | None = async_writer_of(cache, self.writer)
         self.pipelines = not isinstance(self.writer, GeneralWriter)
         if _observe is not None:
             _observe(self)

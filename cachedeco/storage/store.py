@@ -121,6 +121,24 @@ class Store:
         return _by_key(keys, found)
 
     @property
+    def is_written_on_loop(self) -> bool:
+        """Whether `set_each_on_loop()` may be called now; see `is_read_on_loop`."""
+        return self.alias not in breakers and on_loops(self.alias).awrite is not None
+
+    async def set_each_on_loop(self, items: Sequence[Item]) -> Acknowledged:
+        """Do as `set_each()`."""
+        written = Acknowledged()
+        for start in range(0, len(items), MOST_KEYS):
+            chunk = items[start : start + MOST_KEYS]
+            try:
+                acknowledged = await on_loops(self.alias).awrite([_whole_item(item) for item in chunk])  # type: ignore[misc] # asked before, as said
+            except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+                self.pass_on(error)
+                acknowledged = _nothing_of(chunk, error)
+            self._report(written, chunk, acknowledged)
+        return written
+
+    @property
     def pipelines(self) -> bool:
         """Whether `add_each()` is one trip."""
         return connection(self.alias).pipelines
@@ -181,18 +199,20 @@ class Store:
                 acknowledged = self.write_unguarded(chunk)
             except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
                 self.pass_on(error)
-                acknowledged = Acknowledged([False] * len(chunk))
-                acknowledged.error = error
-            if acknowledged.error is None:
-                if all(acknowledged):
-                    self._record_success()
-            elif is_too_large(acknowledged.error):
-                written.error = acknowledged.error
-            else:
-                failed = chunk[acknowledged.index(False)][0]
-                self._record_failure("Writing failed", failed, acknowledged.error)
-            written += acknowledged
+                acknowledged = _nothing_of(chunk, error)
+            self._report(written, chunk, acknowledged)
         return written
+
+    def _report(self, written: Acknowledged, items: Sequence[Item], acknowledged: Acknowledged) -> None:
+        """Report to the breaker what was acknowledged of a chunk of items, and add it to what was written."""
+        if acknowledged.error is None:
+            if all(acknowledged):
+                self._record_success()
+        elif is_too_large(acknowledged.error):
+            written.error = acknowledged.error
+        else:
+            self._record_failure("Writing failed", items[acknowledged.index(False)][0], acknowledged.error)
+        written += acknowledged
 
     # --- commands that ignore the breaker ---
 
@@ -308,6 +328,13 @@ def servers_of(entry: Mapping[str, Any]) -> list[str]:
         return re.split("[;,]", location)
     # The folder of a file-based cache may be a Path.
     return list(location) if isinstance(location, Iterable) else [str(location)]
+
+
+def _nothing_of(items: Sequence[Item], error: Exception) -> Acknowledged:
+    """Return what a write that failed has acknowledged."""
+    acknowledged = Acknowledged([False] * len(items))
+    acknowledged.error = error
+    return acknowledged
 
 
 def _by_key(keys: Sequence[str], values: Sequence[bytes | None] | None) -> dict[str, bytes] | None:

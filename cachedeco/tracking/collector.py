@@ -62,6 +62,7 @@ class Computation:
     __slots__ = (
         "alias",
         "collects",
+        "connections",
         "ends",
         "has_ended",
         "is_auditable",
@@ -96,7 +97,12 @@ class Computation:
         self.ends: list[float] = []
         self.varied: list[Varied] = []
         self.problems: list[str] = []
+        self.connections: list[BaseDatabaseWrapper] = []  # of its thread when it began, and those that it has used
         self.statements = 0  # a figure for people: two threads at once may lose one
+
+    def note_connections(self, connections: Iterable[BaseDatabaseWrapper]) -> None:
+        """Note connections that it has used, or may use."""
+        self.connections += [each for each in connections if each not in self.connections]
 
     def dependencies(self) -> Dependencies:
         """Return a copy of the dependencies so far: a task that the computation started may still record some."""
@@ -147,6 +153,8 @@ def collect_dependencies(
     finally:
         try:
             computation.has_ended = True
+            if parent is not None:
+                parent.note_connections(computation.connections)
         finally:  # an interrupt between the two is mended by the next look
             # An abandoned coroutine is closed in any context, where another computation may be the innermost one.
             if innermost.get() is computation:
@@ -196,6 +204,7 @@ def note_statement(effect: Effect, connection: BaseDatabaseWrapper) -> None:
     if computation is None:
         return
     computation.statements += 1
+    computation.note_connections([connection])
     if computation.reads is not None:
         _note(computation, UNNOTED, computation.reads.note_statement, effect, connection)
 

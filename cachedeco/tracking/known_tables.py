@@ -117,10 +117,17 @@ class KnownTables:
             self.load()
         return len(self.names) <= MOST_TABLES
 
+    def knows(self, names: Iterable[str]) -> bool:
+        """Tell whether `learn()` would add none of these tables."""
+        return self.is_known and self._joined(names) == self.names
+
+    def _joined(self, names: Iterable[str]) -> frozenset[str]:
+        # Without those that are ignored by now: the entries that depend on them have another stamp, and are dead.
+        return self.names.union(names) - self.declared - tables().ignored
+
     def _add(self, names: Iterable[str]) -> bool:
         with self._lock:  # or two threads would each lose what the other has added
-            # Without those that are ignored by now: the entries that depend on them have another stamp, and are dead.
-            joined = self.names.union(names) - self.declared - tables().ignored
+            joined = self._joined(names)
             if joined == self.names:
                 return False
             self._by_key = {self.key_of(name): name for name in sorted(joined)}

@@ -10,7 +10,7 @@ Nothing here raises: a text that can't be understood has written every table. Th
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from django.core.signals import request_finished, request_started
@@ -163,6 +163,11 @@ def _end(
 def is_watched(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether the watcher stands first in the list of a connection."""
     return watch in connection.execute_wrappers[:1]
+
+
+def are_watched(connections: Iterable[BaseDatabaseWrapper]) -> bool:
+    """Tell whether the watcher is in the lists of all of these that are open, from any thread."""
+    return all(each.connection is None or is_watched(each) for each in connections)
 
 
 def install(connection: BaseDatabaseWrapper) -> None:

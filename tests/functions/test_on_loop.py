@@ -7,18 +7,31 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
-from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
-from django.db import connection, transaction
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.db import connection, connections, transaction
 from django.utils import translation
+from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import get_current_timezone_name
 
-from cachedeco import Event, Namespace, agather, bypass, cached_query, cached_query_many, listening, mode, remembered
+from cachedeco import (
+    AUTO,
+    Event,
+    Namespace,
+    agather,
+    bypass,
+    cached_query,
+    cached_query_many,
+    listening,
+    mode,
+    remembered,
+)
 from cachedeco.invalidation import commits
 from cachedeco.storage.breaker import breakers, record_failure
+from cachedeco.storage.connections import on_loops
 from cachedeco.testing import isolated
+from cachedeco.tracking.watcher import watch
 from tests.conftest import CacheConfig, UseCaches
 from tests.models import Club, ClubClass
-from tests.support.backends import RawClient
 from tests.support.clubs import Undone
 from tests.support.events import heard
 from tests.support.hops import hops
@@ -505,42 +518,317 @@ async def _counted(call: Call) -> int:
 # --- misses ---
 
 
-@pytest.mark.parametrize(("backend", "expected"), [("locmem", 2), ("faulty", 3)])
-@pytest.mark.parametrize("call", [ON_LOOP["a function"], ON_LOOP["many ids"]])
-def test_miss_changes_threads_before_and_after_the_computation(
-    backend: Any, expected: int, call: Call, use_caches: UseCaches
+async def _hops_of_miss(call: Call) -> int:
+    """Return how often a call changes threads when its entry was invalidated, and see that the next one is a hit."""
+    await call()
+    await _invalidate()
+    count = await _counted(call)
+    assert await _counted(call) <= 1
+    return count
+
+
+async def _invalidate() -> None:
+    for each in (plain, many, returning, failing, chosen, timed):
+        await each.ainvalidate_all()
+
+
+MISSES = {name: ON_LOOP[name] for name in ("a function", "a call", "many ids")}
+
+
+@pytest.mark.parametrize("call", MISSES.values(), ids=MISSES)
+def test_miss_changes_threads_once(call: Call) -> None:
+    """Before the computation, for all that is asked; the loop stores what is computed."""
+    assert asyncio.run(_hops_of_miss(call)) == 1
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_miss_on_each_cache_that_is_written_on_the_loop(
+    kind: Any, use_caches: UseCaches, cache_config: CacheConfig
 ) -> None:
-    """Once each; where the loop can't look up, once more for that."""
-    use_caches(default=backend)
+    """Our two backends, and Django's own LocMemCache, of the class itself."""
+    use_caches(default=cache_config(kind) | {"BACKEND": BACKENDS[kind]})
 
-    async def scene() -> int:
-        await call()
-        await plain.ainvalidate_all()
-        await many.ainvalidate_all()
-        with hops() as counted:
-            await call()
-        return len(counted)
+    async def scene() -> list[int]:
+        return [await _hops_of_miss(call) for call in MISSES.values()]
 
-    assert expected == asyncio.run(scene())
+    assert [1] * len(MISSES) == asyncio.run(scene())
+
+
+def test_miss_on_a_cache_that_is_not_read_on_the_loop(use_caches: UseCaches) -> None:
+    """To look up, before the computation, and after it."""
+    use_caches(default="faulty")
+
+    assert [3] * 2 == [asyncio.run(_hops_of_miss(MISSES[name])) for name in ("a function", "many ids")]
+
+
+def test_gather_of_misses_changes_threads_once_and_once_for_each() -> None:
+    """The first change ends the look-up of all."""
+    assert asyncio.run(_counted(lambda: agather(plain.call(1), plain.call(2), many.call([1, 2])))) == 4
 
 
 @pytest.mark.parametrize("call", [lambda: plain.arefresh(1), lambda: many.arefresh([1, 2])], ids=["one", "many"])
 def test_refresh_changes_threads_as_a_miss(call: Call) -> None:
-    """Once before the computation, once after it."""
-    assert asyncio.run(_counted(call)) == 2
+    """Once before the computation."""
+    assert asyncio.run(_counted(call)) == 1
 
 
-@pytest.mark.parametrize("verb", ["ainvalidate", "apeek", "akey_for", "ainvalidate_all"])
-def test_verb_changes_threads_once(verb: str) -> None:
-    """A verb asks which transaction is open, or what its key needs, in the thread of the connections."""
-    arguments = () if verb == "ainvalidate_all" else (1,)
+def test_follower_changes_threads_once() -> None:
+    """Tasks that miss the same entry ask once each, and load their copies of the leader's value on the loop."""
+    go_on = asyncio.Event()
+
+    @cached_query(ignore=("event",))
+    async def slow(event: asyncio.Event) -> list[int]:
+        await event.wait()
+        return [7]
+
+    async def scene() -> tuple[list[list[int]], int]:
+        with heard("shared") as shared:
+            go_on.set()
+            await slow(go_on)
+            await slow.ainvalidate(go_on)
+            go_on.clear()
+            with hops() as counted:
+                tasks = [asyncio.ensure_future(slow(go_on)) for _ in range(5)]
+                for _ in range(20):  # turns of the loop: each task reads, and waits for the thread
+                    await asyncio.sleep(0)
+                await sync_to_async(int)()  # behind those of the tasks
+                go_on.set()
+                values = await asyncio.gather(*tasks)
+            assert len(shared) == 4
+        return values, len(counted) - 1
+
+    values, count = asyncio.run(scene())
+
+    assert ([[7]] * 5, 5) == (values, count)
+    assert len({id(value) for value in values}) == 5
+
+
+@cached_query(ignore=("make",), name="returning")
+async def returning(make: Callable[[], Any]) -> Any:
+    """Return what a callable makes, on the loop."""
+    return make()
+
+
+@cached_query(cache_if=bool)
+async def chosen(number: int) -> int:
+    """Return what the thread decides about."""
+    return number
+
+
+@cached_query(timeout=lambda number: 60 + number)
+async def timed(number: int) -> int:
+    """Return a value with a timeout of its own."""
+    return number
+
+
+AFTER_IN_THREAD: dict[str, Call] = {
+    "cache_if": lambda: chosen(1),
+    "a timeout of the value": lambda: timed(1),
+    "a QuerySet": lambda: returning(Club.objects.all),
+    "a QuerySet in a lazy object": lambda: returning(lambda: SimpleLazyObject(Club.objects.first)),
+    "a QuerySet in a list": lambda: returning(lambda: [Club.objects.all()]),
+    "what raises": _failed,
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("call", AFTER_IN_THREAD.values(), ids=AFTER_IN_THREAD)
+def test_what_changes_threads_after_the_computation_too(call: Call) -> None:
+    """Code of users that may look at its thread, a query, and what follows an exception."""
+    Club.objects.create(name="chess")
+
+    with heard("error") as errors:
+        found = asyncio.run(_hops_of_miss(call))
+
+    assert (2, []) == (found, errors)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_value_for_one_use_is_refused_though_its_making_queries() -> None:
+    """The loop refuses no value whose class it can't know; the thread does."""
+    Club.objects.create(name="chess")
+
+    with pytest.raises(TypeError, match="only once"):
+        asyncio.run(_warm(lambda: returning(lambda: SimpleLazyObject(lambda: iter([*Club.objects.all()])))))
+
+
+@pytest.mark.parametrize("around", [THREAD["a hook"], bypass], ids=["a hook", "bypass"])
+def test_miss_under_a_hook_ends_in_the_thread(around: Callable[[], Any]) -> None:
+    """All events are told there; and a call that bypasses the cache, as it emits some."""
 
     async def scene() -> int:
-        with hops() as counted:
-            await getattr(plain, verb)(*arguments)
-        return len(counted)
+        with around():
+            return await _counted(MISSES["a function"])
 
-    assert asyncio.run(scene()) == 1
+    assert asyncio.run(scene()) == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_miss_under_auto_changes_threads_once_when_its_tables_are_known() -> None:
+    """What a function reads is learned in the thread, as this asks the cache; each query is a change of its own."""
+
+    @cached_query(depends_on=[AUTO])
+    async def count() -> int:
+        return await Club.objects.acount()
+
+    async def scene() -> list[int]:
+        first = await _counted(count)
+        await Club.objects.acreate(name="chess")
+        again = await _counted(count)
+        return [first, again, await count()]
+
+    assert [4, 2, 1] == asyncio.run(scene())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connection_that_the_computation_takes_from_the_watcher_is_found_by_the_thread() -> None:
+    """Its queries are not seen, so that the value depends on nothing, and is not stored."""
+
+    @cached_query(depends_on=[AUTO])
+    async def count(*, unwatch: bool) -> int:
+        if unwatch:
+            await sync_to_async(lambda: connection.execute_wrappers.remove(watch))()
+        return await Club.objects.acount()
+
+    async def scene() -> list[str]:
+        await count(unwatch=False)
+        with heard("unwatched", "unstored", "stored") as events:
+            await count(unwatch=True)
+        return [each.kind for each in events]
+
+    assert ["unwatched", "unstored"] == asyncio.run(scene())
+
+
+@cached_query(ignore=("block",))
+async def created(block: transaction.Atomic) -> int:
+    """Begin a transaction, and return what it has written."""
+    await sync_to_async(block.__enter__)()
+    await Club.objects.acreate(name="chess")
+    return await Club.objects.acount()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_value_waits_for_the_commit_of_a_transaction_that_the_computation_has_begun() -> None:
+    """It may be uncommitted: the thread, whose transaction it is, is asked after the computation."""
+    block = transaction.atomic()
+
+    async def scene() -> list[int]:
+        with heard("stored") as stored:
+            counts = [await created(block), len(stored)]
+            await sync_to_async(block.__exit__)(None, None, None)
+            return [*counts, len(stored)]
+
+    assert [1, 0, 1] == asyncio.run(scene())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_a_nested_computation_has_begun_counts_for_the_one_around_it() -> None:
+    """What it used, the computation around it has used."""
+    block = transaction.atomic()
+
+    @cached_query(nested=False, ignore=("block",))
+    async def around(block: transaction.Atomic) -> int:
+        return await created(block)
+
+    async def scene() -> list[int]:
+        async with ThreadSensitiveContext():  # a thread that has no connection yet
+            with heard("stored") as stored:
+                counts = [await around(block), len(stored)]
+                await sync_to_async(block.__exit__)(None, None, None)
+                await sync_to_async(connections.close_all)()
+                return [*counts, len(stored)]
+
+    assert [1, 0, 2] == asyncio.run(scene())
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    async def fail(*_: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("call", MISSES.values(), ids=MISSES)
+def test_write_that_fails_on_the_loop_breaks_no_call(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an event, as in sync code, the breaker counts it, and no lease is left: the next call computes."""
+
+    async def scene() -> tuple[object, object, bool, int]:
+        with monkeypatch.context() as patched, hops() as counted:
+            patched.setattr(on_loops("default"), "awrite", _raising(TimeoutError()))
+            first = await call()
+            is_counted = "default" in breakers
+        return first, await call(), is_counted, len(counted)
+
+    asyncio.run(_warm(call))
+    asyncio.run(_invalidate())
+    with heard("error", "computed") as events:
+        first, again, is_counted, count = asyncio.run(scene())
+
+    assert (first, True, 2) == (again, is_counted, count)  # the lease is deleted in the thread
+    assert ["computed", "Writing failed", "computed"] == [each.reason or each.kind for each in events]
+
+
+def test_refresh_whose_write_fails_on_the_loop_invalidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old entry must not be served after a refresh."""
+    values = iter([1, 2, 3])
+
+    async def scene() -> list[object]:
+        first = await returning(lambda: next(values))
+        with monkeypatch.context() as patched:
+            patched.setattr(on_loops("default"), "awrite", _raising(TimeoutError()))
+            second = await returning.arefresh(lambda: next(values))
+        return [first, second, await returning(lambda: next(values))]
+
+    assert [1, 2, 3] == asyncio.run(scene())
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_task_cancelled_while_the_loop_writes_stores_its_value(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the end of the write, as of a step in the thread, and leaves no lease: the next call is a hit."""
+    reached = asyncio.Event()
+    store: Any = on_loops("default").awrite
+
+    async def slow(*args: Any) -> Any:
+        reached.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return await store(*args)
+
+    async def scene() -> tuple[bool, int]:
+        with monkeypatch.context() as patched:
+            patched.setattr(on_loops("default"), "awrite", slow)
+            task = asyncio.ensure_future(plain(1))
+            await reached.wait()
+            for _ in range(times):
+                task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait([task])
+        return task.cancelled(), await _counted(lambda: plain(1))
+
+    assert (True, 0) == asyncio.run(scene())
+
+
+VERBS: dict[str, Call] = {
+    "ainvalidate": lambda: plain.ainvalidate(1),
+    "ainvalidate_all": plain.ainvalidate_all,
+    "apeek": lambda: plain.apeek(1),
+    "aexplain": lambda: plain.aexplain(1),
+    "akey_for": lambda: plain.akey_for(1),
+    "aset": lambda: plain.call(1).aset([2]),
+    "ainvalidate of many": lambda: many.ainvalidate([1, 2]),
+    "apeek of many": lambda: many.apeek([1, 2]),
+    "aexplain of many": lambda: many.aexplain([1, 2]),
+    "akeys_for": lambda: many.akeys_for([1, 2]),
+    "aset of many": lambda: many.call([1, 2]).aset({1: [1], 2: [2]}),
+    "arefresh of a sync function": lambda: sync.arefresh(1),
+    "of a namespace": lambda: Namespace("loop", 1).ainvalidate(),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_verb_changes_threads_once(verb: Call) -> None:
+    """A verb asks which transaction is open, or what its key needs, in the thread of the connections."""
+    assert asyncio.run(_counted(verb)) == 1
 
 
 # --- what goes wrong ---
@@ -550,13 +838,10 @@ def test_verb_changes_threads_once(verb: str) -> None:
 def test_read_that_fails_on_the_loop_breaks_no_call(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an event and a miss, as in sync code, and the breaker counts it."""
 
-    async def fail(*_: object) -> list[bytes | None]:
-        raise TimeoutError
-
     async def scene() -> tuple[object, object, bool, object]:
         first = await call()
         with monkeypatch.context() as patch, heard("error", "miss") as events:
-            patch.setattr(RawClient, "aread", fail)
+            patch.setattr(on_loops("default"), "aread", _raising(TimeoutError()))
             again = await call()
             told = [(each.kind, each.reason) for each in events][:2]
         return first, again, "default" in breakers, told

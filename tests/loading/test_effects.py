@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.loading.effects import CALL_USER, Err, Ok, Pause, Spawn, Wait, arun, run
+from cachedeco.loading.effects import CALL_USER, Anywhere, CallUser, Err, Ok, Pause, Send, Spawn, Wait, arun, run
 from cachedeco.loading.promise import Promise
 from tests.support.hops import hops
 from tests.support.sides import Side, both
@@ -104,6 +105,98 @@ def test_steps_that_are_handed_over_are_taken_in_the_background(side: Side) -> N
 
     assert [True, "there"] == taken.answers
     assert Ok("computed") == handed.answers[0]
+
+
+# --- on the event loop ---
+
+
+class Stored:
+    """A store that keeps where it was called."""
+
+    def __init__(self) -> None:
+        """Begin with no item."""
+        self.items: list[Any] = []
+
+    def set_each(self, items: Any) -> list[bool]:
+        """Store in a thread."""
+        self.items += [("thread", *each) for each in items]
+        return [True]
+
+    async def set_each_on_loop(self, items: Any) -> list[bool]:
+        """Store on the loop."""
+        await asyncio.sleep(0)
+        self.items += [("loop", *each) for each in items]
+        return [True]
+
+
+def call_user(*, stays: bool) -> CallUser:
+    """Return a call behind which a flow stays on the loop, or not."""
+    return CallUser((), lambda: not stays)
+
+
+@pytest.mark.parametrize(
+    ("side", "stays", "place"), [("sync", True, "thread"), ("async", False, "thread"), ("async", True, "loop")]
+)
+@pytest.mark.parametrize("before", ["call", "wait"])
+def test_flow_stays_on_the_loop_behind_what_needs_no_thread(side: str, *, stays: bool, place: str, before: str) -> None:
+    """It does there what can be done anywhere, and sends by the loop; sync code knows no difference."""
+    store: Any = Stored()
+    done: Promise[str] = Promise()
+    done.keep("result")
+    first = call_user(stays=stays) if before == "call" else Wait(done, 1, lambda: not stays)
+    taken = Taken(first, Anywhere(lambda passes: passes), Send(store, [("key", b"", 1)]))
+
+    with hops() as counted:
+        driven(Side(is_async=side == "async"), taken)
+
+    passes = SynchronousOnlyOperation if place == "loop" else ()
+    assert ([passes, [True]], [(place, "key", b"", 1)]) == (taken.answers[1:], store.items)
+    assert {"sync": 0, "async": 1 if stays else 2}[side] == len(counted)
+
+
+def test_work_that_the_loop_can_not_do_is_done_in_the_thread() -> None:
+    """And all that follows, up to the next effect that the task awaits."""
+    threads: list[int] = []
+
+    def work(passes: Any) -> str:
+        if passes:
+            raise passes
+        threads.append(get_ident())
+        return "worked"
+
+    taken = Taken(call_user(stays=True), Anywhere(work), Anywhere(lambda passes: (passes, threads.append(get_ident()))))
+
+    assert driven(Side(is_async=True), taken) == ((), None)
+
+    assert ["worked", 1] == [taken.answers[1], len(set(threads))]
+
+
+@pytest.mark.parametrize("raises", ["work", "flow"])
+@pytest.mark.parametrize("error", [Boom, SynchronousOnlyOperation])
+def test_what_a_flow_raises_on_the_loop_ends_it(raises: str, error: type[Exception]) -> None:
+    """As in a thread; but for what says that the work belongs there, and that is raised there again."""
+    is_left = False
+
+    def raising(*_: object) -> None:
+        raise error
+
+    def flow() -> Any:
+        nonlocal is_left
+        try:
+            yield call_user(stays=True)
+            if raises == "work":
+                yield Anywhere(raising)
+            raising()
+        finally:
+            is_left = True
+
+    async def scene() -> None:
+        await arun(flow(), lambda: asyncio.sleep(0))
+
+    with pytest.raises(error):
+        asyncio.run(scene())
+
+    assert is_left
 
 
 # --- to wait ---

@@ -185,7 +185,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "three readers of a cache that can't be read do not wait in vain",
     ),
     "leases without a mark": (
-        {"loading.computing.store_entries": _stored_without_marks},
+        {"loading.writing.store_entries": _stored_without_marks},
         "two processes compute once",
     ),
     "flights named by the key before the prefix": (

@@ -26,7 +26,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
 from cachedeco.storage.readers import general_reader
-from cachedeco.storage.writers import GeneralWriter
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
 
 # "memcached" and "redis" are Django's backends for them, "ours" and "our redis" our own.
 Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "our redis", "ours", "redis"]
@@ -189,7 +189,7 @@ class RecordingLocMem(Recording, LocMemCache):
 
 
 class RawClient(GeneralWriter):
-    """The general reader and writer of a cache, and an async reader."""
+    """The general reader and writer of a cache, and those for event loops."""
 
     natively_async = True
 
@@ -202,6 +202,11 @@ class RawClient(GeneralWriter):
         """Read in the thread of the loop; others run meanwhile, as if the cache were elsewhere."""
         await asyncio.sleep(0)
         return self.read(keys)
+
+    async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
+        """Write in the thread of the loop, as above."""
+        await asyncio.sleep(0)
+        return self.set_each(items)
 
 
 class RecordingMemcached(Recording, PyMemcacheCache):

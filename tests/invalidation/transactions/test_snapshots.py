@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
@@ -448,3 +449,18 @@ def test_invalidation_in_a_block_by_hand_goes_out_where_autocommit_never_comes_b
     transaction.commit()
 
     assert MISSING is in_thread(lambda: name_of.peek(pk))
+
+
+def test_connection_that_its_thread_closes_meanwhile_counts_as_in_a_transaction() -> None:
+    """An event loop can't tell then, and leaves it to the thread; of others it tells what the thread would."""
+    other = connections.create_connection("other")
+    other.ensure_connection()
+    driver: Any = other.connection
+    found = [transactions.may_be_open(other)]
+    with transaction.atomic():
+        found.append(transactions.may_be_open(connection))
+    driver.close()
+
+    found.append(transactions.may_be_open(other))
+
+    assert [False, True, True] == found

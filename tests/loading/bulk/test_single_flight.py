@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from cachedeco import cached_query, cached_query_many
@@ -323,7 +324,9 @@ def test_tasks_of_one_loop_share(table: Table) -> None:
         await reached.wait()
         second = asyncio.create_task(many([2]))
         cancelled = asyncio.create_task(many([1]))
-        await asyncio.to_thread(lambda: None)
+        for _ in range(20):  # turns of the loop: each task reads, and waits for the thread
+            await asyncio.sleep(0)
+        await sync_to_async(int)()  # behind those of the tasks
         cancelled.cancel()
         opened.set()
         return [await first, await second]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco.loading import leases, refreshing, single_flight
-from cachedeco.loading.effects import CALL_USER, Ok, Pause, Wait
+from cachedeco.loading.effects import CallUser, Ok, Pause, Wait
 from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
 from tests.support.threads import PATIENCE_SECONDS
@@ -92,7 +92,7 @@ class ByHand:
 
     def done(self) -> object:
         """Do what the step wants done, and return the answer without giving it."""
-        return Ok(self._compute()) if self.step is CALL_USER else self.step()
+        return Ok(self._compute()) if isinstance(self.step, CallUser) else self.step()
 
     def wait(self, answer: object) -> object:
         """Let the time pass."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco import cached_query
-from cachedeco.loading import computing, single_flight
+from cachedeco.loading import single_flight, writing
 from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, heard
 from tests.support.sides import Side, both
@@ -176,7 +176,7 @@ def test_leader_cancelled_in_the_middle_of_a_step_takes_nobody_along(
     """Cancelled while a thread takes or ends the lease for it: the others get the value, and nobody waits in vain."""
     gate = Gate()
     gate.shut()
-    module: Any = {"claim_stamps": single_flight, "store_entries": computing}[step]
+    module: Any = {"claim_stamps": single_flight, "store_entries": writing}[step]
     done = getattr(module, step)
 
     def slow(*args: Any) -> Any:
@@ -187,7 +187,7 @@ def test_leader_cancelled_in_the_middle_of_a_step_takes_nobody_along(
     monkeypatch.setattr(module, step, slow)
 
     async def scene() -> None:
-        @cached_query
+        @cached_query(cache_if=bool)  # which the thread asks
         async def value() -> str:
             return "value"
 
