@@ -297,24 +297,25 @@ def _of_time() -> list[Scenario]:
     ]
 
 
-# Explored to their end.
-SMALL = [
-    *BULK,
-    *GATHERED,
-    *REMEMBERED,
-    *INTERRUPTS,
-    *CANCELLATIONS,
-    *TRANSACTIONS,
-    *TENANTS,
-    *LIFETIMES,
-    *AUTOS,
-    *_of_one_process(),
-    *_of_evictions(),
-    *_of_calls_inside(),
-    *_of_several_processes(),
-    *_of_caches_that_fail(),
-    *_of_time(),
-]
+# Explored to their end, by what the actors meet.
+KINDS: dict[str, list[Scenario]] = {
+    "readers and writers of one process": _of_one_process(),
+    "evictions": _of_evictions(),
+    "nested calls": _of_calls_inside(),
+    "nested calls that end before the outer one": LIFETIMES,
+    "several processes": _of_several_processes(),
+    "timeouts and stale entries": _of_time(),
+    "calls of many ids": BULK,
+    "`gather()`": GATHERED,
+    "`remembered()`": REMEMBERED,
+    "signals": INTERRUPTS,
+    "cancellations of tasks": CANCELLATIONS,
+    "transactions": TRANSACTIONS,
+    "tenants": TENANTS,
+    "`AUTO`": AUTOS,
+    "caches that can't be read": _of_caches_that_fail(),
+}
+SMALL = [scenario for kind in KINDS.values() for scenario in kind]
 
 TROUBLE = {"evict": 3, "crash": 1, "kill": 1, "poll": 5, "timeout": 1, "fail": 1}
 
