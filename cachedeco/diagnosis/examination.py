@@ -15,6 +15,7 @@ from cachedeco.diagnosis.outboxes import examine_outboxes
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.units import counted
 
 OURS: Final = "cachedeco."
 REPAIR_SETTINGS: Final = "Correct CACHEDECO, by the page Settings of the reference: until then each call raises."
@@ -41,7 +42,7 @@ def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
         "settings",
         "Are functions cached?",
         "well" if functions else "notice",
-        f"yes, {functions} are known to this process" if functions else "none is known to this process",
+        f"yes, this process knows {counted(functions, 'function')}" if functions else "this process knows none",
         "" if functions else advice,
     )
     answering = []

@@ -51,6 +51,8 @@ def run_stats(console: Console, options: dict[str, Any]) -> None:
     if names:
         for name, stats in chosen.items():
             _print_whole(console, name, stats)
+    elif not chosen:
+        console.say("No cached function was called yet.")
     else:
         heads = ("function", "hits", "misses", "ratio", "computing", "saved", "invalidated", "errors")
         rows = [(name, *_cells(stats)) for name, stats in chosen.items()]

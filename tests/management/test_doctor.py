@@ -140,8 +140,12 @@ def test_settings_are_examined(settings: Settings, settings_of_ours: dict[str, s
 def test_project_without_functions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their modules may not be imported."""
     monkeypatch.setattr(examination, "decorated_functions", list)
+    none = said("doctor").out
+    monkeypatch.setattr(examination, "decorated_functions", lambda: [None])
+    one = said("doctor").out
 
-    assert "  notice  Are functions cached? none is known to this process\n" in said("doctor").out
+    assert "  notice  Are functions cached? this process knows none\n" in none
+    assert "  ok      Are functions cached? yes, this process knows 1 function\n" in one
 
 
 def test_doctor_goes_on_where_checks_find_errors(monkeypatch: pytest.MonkeyPatch) -> None:

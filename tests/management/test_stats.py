@@ -98,6 +98,7 @@ def test_counts_of_one_process_are_said_to_be_so(
 
     out = said(name).out
 
+    assert {"stats": "No cached function was called yet.\n", "top": "nothing yet\n"}[name] in out
     assert f"These are the counts of this process alone. {expected}" in " ".join(out.split())
 
 
