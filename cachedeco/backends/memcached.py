@@ -28,6 +28,8 @@ __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "Memc
 # command.
 LAST_MOMENT: Final = 2**31 - 1
 ALREADY_OVER: Final = -1
+# Seconds: memcached reads a larger number as a moment.
+LONGEST_SPAN: Final = 30 * 24 * 3600
 
 
 class MemcachedCache(CommonMethods, BaseMemcachedCache):
@@ -97,4 +99,8 @@ class RawClient:
 
     def _prepared(self, items: Sequence[RawItem]) -> list[Item]:
         expiry = self._expiry
-        return [Item(key, (value, 0), expiry(seconds)) for key, value, seconds in items]
+        return [
+            # As memcached takes it, for which the backend needs some calls more.
+            Item(key, (value, 0), seconds if seconds and 0 < seconds <= LONGEST_SPAN else expiry(seconds))
+            for key, value, seconds in items
+        ]

@@ -82,9 +82,9 @@ class AsyncRing(Ring):
         """See `store_each()`."""
         results = Acknowledged([False] * len(items))
         for server, places in self._chunks_by_server(items):
-            named = [(self._name(items[place].key), *items[place][1:]) for place in places]
+            exchange = self._storing(command, items, places)
             try:
-                stored = await server.arun(operation, exchanges.store_each(command.encode(), named), writes=True)
+                stored = await server.arun(operation, exchange, writes=True)
             except MemcachedError as error:
                 self.note_lost(results, operation, error)
             else:

@@ -86,15 +86,11 @@ class Lines(Generic[T]):
 
     def cut(self, data: bytes, at: int) -> tuple[T, int] | None:
         """See `Exchange`."""
-        lines: list[bytes] = []
-        for _ in range(self._count):
-            end = data.find(b"\r\n", at)
-            if end < 0:
-                _checked(self._name, lines)  # behind an error no other line may come
-                return None
-            lines.append(data[at:end])
-            at = end + 2
-        return self._answer_of(lines), at
+        *lines, rest = data[at:].split(b"\r\n", self._count)
+        if len(lines) < self._count:
+            _checked(self._name, lines)  # behind an error no other line may come
+            return None
+        return self._answer_of(lines), len(data) - len(rest)
 
     def parse(self, data: bytes) -> Parser[tuple[T, bytes]]:
         """See `Exchange`."""
@@ -104,9 +100,10 @@ class Lines(Generic[T]):
         return answer, data[end:]
 
 
-def store_each(command: bytes, items: Iterable[tuple[bytes, Stored, int]]) -> Lines[Acknowledged]:
+def store_each(command: str, items: Iterable[tuple[bytes, Stored, int]]) -> Lines[Acknowledged]:
     """Carry out `set` or `add` for each name, value and expiry; the answer is whether each was stored."""
-    return Lines(STORE_EACH, [storing(command, *item) for item in items], _acknowledged)
+    name = command.encode()
+    return Lines(STORE_EACH, [storing(name, *item) for item in items], _acknowledged)
 
 
 def store(command: bytes, name: bytes, stored: Stored, expire: int) -> Lines[bool]:
@@ -160,6 +157,8 @@ def _checked(name: bytes, lines: list[bytes]) -> list[bytes]:
 
 
 def _acknowledged(lines: list[bytes]) -> Acknowledged:
+    if STORED_OR_NOT.issuperset(lines):  # nearly always
+        return Acknowledged([line == b"STORED" for line in lines])
     results = acknowledged(_checked(STORE_EACH, lines))
     if not all(line in STORED_OR_NOT or line.startswith(_ONE_LINE) for line in lines):
         raise LastAnswer(results)

@@ -11,7 +11,7 @@ import _socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from time import monotonic
@@ -21,13 +21,14 @@ from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends import errors
+from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.loops import Loops
-from cachedeco.backends.memcached_answers import STORE_EACH, Item, acknowledged, checked, raise_errors, storing
+from cachedeco.backends.memcached_answers import checked, raise_errors
 from cachedeco.backends.memcached_exchanges import way_to
 from cachedeco.backends.server import Command, Failures
 from cachedeco.backends.sockets import is_readable, send_nothing_after_close
-from cachedeco.storage.memcached_replies import Stored, read_bytes, read_values
-from cachedeco.storage.writers import Acknowledged
+from cachedeco.storage.memcached_replies import Stored, check_end, read_bytes, read_values, receive
+from cachedeco.storage.replies import FEW
 
 T = TypeVar("T")
 
@@ -70,16 +71,17 @@ class Connection(Client):
         self._connect()
         return cast("socket", self.sock)
 
-    def store_each(self, command: bytes, items: Sequence[Item]) -> Acknowledged:
-        """Carry out `set` or `add` for each item, in one send; return whether each was stored, and a refusal."""
-        commands = [
-            storing(command, self.check_key(key, self.key_prefix), stored, expire) for key, stored, expire in items
-        ]
-        results = acknowledged(self._misc_cmd(commands, STORE_EACH, noreply=False))
-        if results.error is not None:
-            # A server may send more than one line for a refusal.
+    def carry_out(self, exchange: Exchange[T]) -> T:
+        """Send a command, and return its answer."""
+        sock = self.sock or self._open()
+        sock.sendall(exchange.command)
+        try:
+            answer, rest = receive(exchange.parse(sock.recv(FEW)), sock.recv)
+        except LastAnswer as last:
             self.close()
-        return results
+            return cast("T", last.answer)
+        check_end(rest)
+        return answer
 
     def _misc_cmd(
         self,

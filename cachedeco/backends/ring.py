@@ -19,12 +19,14 @@ from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.memcached_exchanges import Lines, store_each
 from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.storage.cache_keys import LONGEST_KEY, is_valid_key
 from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
 
@@ -164,9 +166,9 @@ class Ring:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
         for server, places in self._chunks_by_server(items):
-            some = [items[place] for place in places]
+            exchange = self._storing(command, items, places)
             try:
-                stored = server.run(operation, methodcaller("store_each", command.encode(), some), writes=True)
+                stored = server.run(operation, methodcaller("carry_out", exchange), writes=True)
             except MemcachedError as error:
                 self.note_lost(results, operation, error)
             else:
@@ -236,11 +238,18 @@ class Ring:
     def _chunks_by_server(self, items: Sequence[Item]) -> Iterator[tuple[Server, list[int]]]:
         """Yield the places of the items that are sent at once."""
         places: dict[Server, list[int]] = defaultdict(list)
-        for place, item in enumerate(items):
-            places[self._server_of(item.key)].append(place)
+        if self._only:
+            places[self._only] = [*range(len(items))]
+        else:
+            for place, item in enumerate(items):
+                places[self._server_of(item.key)].append(place)
         for server, server_places in places.items():
             for chunk in chunks(server_places, lambda place: len(items[place].stored[0])):
                 yield server, chunk
+
+    def _storing(self, command: str, items: Sequence[Item], places: Iterable[int]) -> Lines[Acknowledged]:
+        """Return the exchange that carries out `set` or `add` for some of the items."""
+        return store_each(command, [(self._name(items[place].key), *items[place][1:]) for place in places])
 
     def note_lost(self, results: Acknowledged, operation: str, error: MemcachedError) -> None:
         """Enter that one server did not answer."""
@@ -277,6 +286,8 @@ class Ring:
 
     def _name(self, key: str) -> bytes:
         """Return a key as it is sent."""
+        if not self._prefix and len(key) <= LONGEST_KEY and is_valid_key(key):  # sooner than character by character
+            return key.encode()
         name: bytes = check_key_helper(key, self._unicode, self._prefix)
         return name
 

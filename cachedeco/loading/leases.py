@@ -169,9 +169,10 @@ def claim_stamps(load: Load, held: Held) -> tuple[Stamps, Lease | None]:
         return held[0].item
 
     stamps, is_taken = build_stamps(load.policy, load.misses, load.unstamped, claim)
+    if is_taken:
+        return stamps, held[0]
     proposed = held.copy()
-    if not is_taken:
-        held.clear()
+    held.clear()
     if not any(stamp is not None for stamp in stamps.values()):
         return stamps, None
     lease = lease_of(load, stamps)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tables import tables
@@ -92,12 +92,12 @@ def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found
     # Where each `add` is a trip, tokens that the calls do not share take one trip for all. Such a token may replace
     # that of another caller: his entry is dead at birth, which costs a miss. It is new, so it revives no old entry.
     replaceable = {key for key, number in users.items() if number < len(calls)} if not policy.store.pipelines else ()
-    minted = mint(
-        policy.store,
-        absent,
-        raw,
-        replaceable=replaceable,
-        claim=(lambda fresh: claim(stamped(fresh))) if claim else None,
-    )
-    stamps |= stamped(minted.tokens)
+    proposed: Stamps = {}
+
+    def claimed(fresh: Mapping[str, bytes]) -> Item:
+        proposed.update(stamped(fresh))
+        return cast("Claim", claim)(proposed)
+
+    minted = mint(policy.store, absent, raw, replaceable=replaceable, claim=claimed if claim else None)
+    stamps |= proposed if minted.is_claimed else stamped(minted.tokens)
     return minted.is_claimed

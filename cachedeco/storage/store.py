@@ -341,8 +341,7 @@ def _by_key(keys: Sequence[str], values: Sequence[bytes | None] | None) -> dict[
     """Return the values that are there, by key; None if the cache failed."""
     if values is None:
         return None
-    found = zip(keys, values, strict=True)
-    return dict(found) if all(values) else {key: value for key, value in found if value is not None}  # type: ignore[arg-type]
+    return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
 
 def _whole_item(item: Item) -> tuple[str, bytes, int | None]:

@@ -9,9 +9,10 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.exceptions import MemcacheServerError
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
-from cachedeco.backends.memcached_answers import Item
-from cachedeco.backends.pool import Connection
+from cachedeco.backends.memcached_exchanges import Lines, store_each
 from cachedeco.backends.writes import FailedKeys
+from cachedeco.storage.memcached_replies import Stored
+from cachedeco.storage.writers import Acknowledged
 from tests.backends.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
 from tests.backends.scripted import Scripted
 from tests.support.backends import RecordingMemcached
@@ -241,12 +242,11 @@ def test_large_values_are_written_in_parts(
     """A part ends with the value that fills it, so that none needs longer than the client waits."""
     sent: list[int] = []
 
-    def counted(connection: Connection, command: bytes, items: Sequence[Item]) -> list[bool]:
+    def counted(command: str, items: Sequence[tuple[bytes, Stored, int]]) -> Lines[Acknowledged]:
         sent.append(len(items))
-        return store_each(connection, command, items)
+        return store_each(command, items)
 
-    store_each = Connection.store_each
-    monkeypatch.setattr(Connection, "store_each", counted)
+    monkeypatch.setattr("cachedeco.backends.ring.store_each", counted)
     monkeypatch.setattr("cachedeco.backends.writes.MOST_BYTES_AT_ONCE", 1001)
     cache = cache_on(servers[0])
 
