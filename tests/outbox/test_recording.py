@@ -276,6 +276,7 @@ def test_migrate_that_makes_the_table_tells_no_failure(pk: int) -> None:
         before = all_rows()
         name_of.invalidate(pk)
         end_migrations(using=ALIAS)
+        begin_migrations(using=ALIAS)  # of a later release: the table is there
         drop_table(Row)
         name_of.invalidate(pk)
 
