@@ -1,5 +1,6 @@
 """Frames: the line of the project that this thread is in, for people who ask who it was."""
 
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import currentframe
@@ -8,22 +9,15 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 
-# Packages whose frames lie between the line of the project and a hook.
+# Packages whose frames lie between the line of the project and a hook, or below all lines of the project: what async
+# code does by Django's thread has, on a server for WSGI, only those of the server.
 _BETWEEN: Final = frozenset(
     {
-        "asgiref",
-        "asyncio",
-        "cachedeco",
-        "concurrent",
-        "contextlib",
-        "contextvars",
-        "debug_toolbar",
-        "django",
-        "threading",
+        *sys.stdlib_module_names,
+        *("asgiref", "cachedeco", "debug_toolbar", "django"),
+        *("daphne", "granian", "gunicorn", "hypercorn", "twisted", "uvicorn", "waitress"),
     }
 )
-
-
 # The frame that awaits what this thread does, in the context of `sync_verb()`.
 _awaiting: ContextVar[FrameType | None] = ContextVar("awaiting", default=None)
 

@@ -15,6 +15,7 @@ from django.test import override_settings
 from cachedeco import Event, Namespace, add_hook, cached_query, cached_query_many, remove_hook
 from cachedeco.invalidation.namespaces import rows_namespace
 from cachedeco.runtime.events import NO_KEY, Kind
+from cachedeco.runtime.frames import caller_line
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.log import text_of_key
 from cachedeco.runtime.statistics import MOST_UNCOUNTED
@@ -184,6 +185,16 @@ def test_invalidation_of_async_code_names_the_line_that_awaits_it(
 
     first, last = (fields_of(each)["cache_caller"] for each in (caplog.records[0], caplog.records[-1]))
     assert (f"{__file__}:{here}", "") == (first, last)
+
+
+@pytest.mark.parametrize("server", ["socketserver", "wsgiref.handlers", "gunicorn.workers.sync", "uvicorn.server"])
+def test_server_is_no_line_of_the_project(server: str) -> None:
+    """What async code does by another thread may have the frames of the server alone."""
+    namespace = {"__name__": server, "caller_line": caller_line}
+    exec("def serve(): return caller_line()", namespace)  # noqa: S102 -- a function of that module
+
+    with ThreadPoolExecutor(1) as thread:
+        assert "" == thread.submit(cast("Any", namespace["serve"])).result()
 
 
 @pytest.mark.django_db(transaction=True)
