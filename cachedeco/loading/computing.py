@@ -279,6 +279,8 @@ def _problem_inside(policy: CachePolicy, problem: str) -> str:
 
 def propagate_dependencies(policy: CachePolicy, found: Found, result: FlightResult) -> None:
     """Record in the enclosing computation what a result depends on, or why it has nothing to depend on."""
+    if collector.innermost.get() is None:  # nearly always
+        return
     if result.stamp is None or result.problem:
         collector.mark_uncacheable(result.problem or collector.BYPASSED)
         return

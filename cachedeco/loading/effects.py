@@ -142,7 +142,9 @@ def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
             except StopIteration as end:
                 answer = None  # or an exception in it and this frame would be a reference cycle
                 return end.value  # type: ignore[no-any-return] # the generator's own V
-            if isinstance(effect, CallUser):  # in this frame: a cached function that calls itself gets deeper
+            if callable(effect):  # nearly always
+                answer = effect()
+            elif isinstance(effect, CallUser):  # in this frame: a cached function that calls itself gets deeper
                 try:
                     answer = Ok(compute(*effect.arguments))
                 except BaseException as error:  # noqa: BLE001 -- raised again, after the flow has cleaned up
@@ -151,17 +153,14 @@ def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
                 answer = _perform(effect, compute)
 
 
-def _perform(effect: Work | Wait | Pause | Spawn, compute: Callable[..., Any]) -> object:
+def _perform(effect: Wait | Pause | Spawn, compute: Callable[..., Any]) -> object:
     match effect:
         case Wait(promise, seconds, _):
             return promise.result(seconds)
         case Pause(seconds):
             sleep(seconds)
             return None
-        case Spawn(flow, executor):
-            return executor.submit(lambda: run(flow, compute))
-        case _:
-            return effect()
+    return effect.executor.submit(lambda: run(effect.flow, compute))
 
 
 async def arun(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:

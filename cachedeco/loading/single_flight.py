@@ -194,7 +194,7 @@ def _load_in_flights(load: Load, deadline: float) -> EffectFlow[tuple[Outcome[Va
     flight = Flight()
     try:
         others = join_or_lead(flight, names.values())
-        led = load.only({each for each, name in names.items() if name not in others})
+        led = load.only({each for each, name in names.items() if name not in others}) if others else load
         if led.misses:
             outcome = yield from _lead(flight, led, names, deadline)
             if isinstance(outcome, Err):
@@ -203,6 +203,8 @@ def _load_in_flights(load: Load, deadline: float) -> EffectFlow[tuple[Outcome[Va
     finally:
         flight.complete(NO_RESULTS)  # if it is not complete yet: at worst the followers look again
     joined = load.only({each for each, name in names.items() if name in others})
+    if not others:  # nearly always
+        return Ok(values), joined, True
     results: dict[str, FlightResult] = {}
     for each, found in joined.misses.items():
         seconds = max(0.0, deadline - monotonic())

@@ -230,26 +230,26 @@ def _counts_of(function: str) -> _Counts:
 
 def count(event: Event) -> None:
     """Count an event for its function; an invalidation of a namespace or a table also by what it is of."""
-    counted = _COUNTED.get(event.kind)
+    kind, function, reason = event.kind, event.function, event.reason
+    counted = _COUNTED.get(kind)
     if counted is None:
         return
-    subject = event.subject.label if event.kind == "invalidated" and not event.function else ""
     # `+=` reads and writes: without the lock two threads would lose counts.
     with _lock:
-        counts = _counts_of(event.function)
+        counts = _counts_of(function)
         numbers = counts.numbers
         numbers[counted] += 1
-        if event.kind == "hit":
-            numbers["seconds_saved"] += event.seconds
-        elif event.kind == "computed":
-            numbers["seconds_computing"] += event.seconds
-        elif event.kind == "stored":
-            numbers["bytes_stored"] += event.size
-            numbers["unchanged"] += event.reason == UNCHANGED
-        elif event.kind in UNSERVED:
-            reason = event.reason.partition(":")[0]
+        if kind in UNSERVED:
+            reason = reason.partition(":")[0]
             counts.reasons[reason] = counts.reasons.get(reason, 0) + 1
-        elif subject:
+        elif kind == "computed":
+            numbers["seconds_computing"] += event.seconds
+        elif kind == "stored":
+            numbers["bytes_stored"] += event.size
+            numbers["unchanged"] += reason == UNCHANGED
+        elif kind == "hit":
+            numbers["seconds_saved"] += event.seconds
+        elif kind == "invalidated" and not function and (subject := event.subject.label):
             if subject not in _invalidations and len(_invalidations) >= MOST_SUBJECTS:
                 subject = OTHERS
             _invalidations[subject] = _invalidations.get(subject, 0) + 1
