@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cachedeco.backends import loop_connection
 from cachedeco.backends.exchange import LastAnswer
-from cachedeco.backends.loop_connection import LoopConnection
+from cachedeco.backends.loop_connection import Answer, LoopConnection
 from cachedeco.backends.memcached_exchanges import Lines
 from tests.backends.caches import cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, raw_of, read_once, server_of
@@ -69,6 +70,17 @@ def connected(**given: Any) -> tuple[LoopConnection, Transport, list[bool]]:
     return connection, transport, told
 
 
+def receive(connection: LoopConnection, data: bytes) -> None:
+    """Do as a transport does with what has come."""
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
+async def ask(connection: LoopConnection, command: bytes = b"command") -> bytes:
+    """Send a command, and wait for its answer."""
+    return await connection.send(Line(command))
+
+
 async def outcome_of(future: asyncio.Future[bytes]) -> object:
     """Return a result, or the type of an error."""
     try:
@@ -99,7 +111,7 @@ def test_answers_are_given_to_commands_in_order(
         connection.begin()
         futures = [connection.send(Line(b"command")) for _ in range(3)]
         for data in answers:
-            connection.data_received(data)
+            receive(connection, data)
         return [await outcome_of(each) for each in futures], connection.is_closed, transport.is_aborted
 
     assert (expected, is_closed, is_closed) == asyncio.run(work())
@@ -126,10 +138,132 @@ def test_error_for_a_task_that_was_cancelled_is_dropped() -> None:
         connection, _, _ = connected()
         connection.begin()
         connection.send(Line(b"command")).cancel()
-        connection.data_received(b"nonsense\r\n")
+        receive(connection, b"nonsense\r\n")
         return connection.is_closed
 
     assert asyncio.run(work())
+
+
+# --- who waits for an answer ---
+
+
+async def in_the_loop(work: Callable[[], object]) -> None:
+    """Call something as a transport is called: by the loop itself, outside of all tasks."""
+    loop = asyncio.get_running_loop()
+    called = loop.create_future()
+    loop.call_soon(lambda: called.set_result(None) if work() is None else None)
+    await called
+
+
+def test_tasks_go_on_at_once_and_what_they_send_is_written_together() -> None:
+    """Not in the next turn of the loop, and not a write for each; a task of another answer waits on."""
+    seen: list[object] = []
+
+    async def ask_twice(connection: LoopConnection) -> None:
+        seen.append(await ask(connection, b"first "))
+        seen.append(await ask(connection, b"second "))
+
+    async def work() -> list[bytes]:
+        connection, transport, _ = connected(timeout=100.0)
+        connection.begin()
+        tasks = [asyncio.create_task(ask_twice(connection)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        def come() -> None:
+            receive(connection, b"one\r\ntwo\r\nthr")
+            seen.append(len(connection.waiting))
+            receive(connection, b"ee\r\n")
+            receive(connection, b"four\r\nfive\r\nsix\r\n")
+            seen.append([task.done() for task in tasks])
+
+        await in_the_loop(come)
+        await asyncio.gather(*tasks)
+        return transport.written
+
+    written = asyncio.run(work())
+
+    assert [b"one", b"two", 3, b"three", b"four", b"five", b"six", [True] * 3] == seen
+    assert [b"first ", b"first first ", b"second second ", b"second "] == written
+
+
+def test_answer_that_comes_while_a_task_runs_wakes_others_in_the_next_turn() -> None:
+    """A loop runs one task at a time."""
+
+    async def work() -> tuple[bool, bytes]:
+        connection, _, _ = connected()
+        connection.begin()
+        task = asyncio.create_task(ask(connection))
+        await asyncio.sleep(0)
+        receive(connection, b"one\r\n")
+        return task.done(), await task
+
+    assert (False, b"one") == asyncio.run(work())
+
+
+def test_interrupt_of_a_task_that_goes_on_leaves_the_others_their_answers() -> None:
+    """It is the loop's, and none of the connection's."""
+
+    async def interrupted(connection: LoopConnection) -> None:
+        await ask(connection)
+        raise KeyboardInterrupt
+
+    async def work() -> list[object]:
+        connection, _, _ = connected()
+        connection.begin()
+        first, second = asyncio.create_task(interrupted(connection)), asyncio.create_task(ask(connection))
+        await asyncio.sleep(0)
+
+        def come() -> None:
+            with pytest.raises(KeyboardInterrupt):
+                receive(connection, b"one\r\ntwo\r\n")
+
+        await in_the_loop(come)
+        return [type(first.exception()), await second, connection.is_closed]
+
+    assert [KeyboardInterrupt, b"two", False] == asyncio.run(work())
+
+
+def test_task_that_is_cancelled_by_one_that_went_on_before_it_ends() -> None:
+    """Its answer is here, and it has not seen it."""
+
+    async def work() -> list[object]:
+        connection, _, _ = connected()
+        connection.begin()
+
+        async def cancel() -> None:
+            await ask(connection)
+            second.cancel()
+
+        first = asyncio.create_task(cancel())
+        second = asyncio.create_task(ask(connection))
+        await asyncio.sleep(0)
+        await in_the_loop(lambda: receive(connection, b"one\r\ntwo\r\n"))
+        await asyncio.wait([first, second])
+        return [first.exception(), second.cancelled(), connection.is_closed]
+
+    assert [None, True, False] == asyncio.run(work())
+
+
+def test_answer_calls_all_who_wait_for_it_once() -> None:
+    """As any future: those that are added, and not removed, before and after it is here."""
+    called: list[str] = []
+
+    async def work() -> list[int]:
+        answer: Answer[str] = Answer(loop=asyncio.get_running_loop())
+        waiting = {name: lambda _, name=name: called.append(name) for name in ("first", "second", "third", "late")}
+        for name in ("first", "second", "third"):
+            answer.add_done_callback(waiting[name])
+        removed = [answer.remove_done_callback(waiting[name]) for name in ("third", "first", "first")]
+        answer.add_done_callback(waiting["first"])
+        answer.set_result("")
+        answer.add_done_callback(waiting["late"])
+        answer.wake()
+        await asyncio.sleep(0)
+        return removed
+
+    assert [1, 1, 0] == asyncio.run(work())
+    assert ["first", "late", "second"] == sorted(called)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -144,10 +278,32 @@ def test_interrupt_in_the_middle_of_an_answer_closes_the_connection(
         future = connection.send(Line(b"command"))
         monkeypatch.setattr(Line, "cut", lambda *_: (_ for _ in ()).throw(error))
         with pytest.raises(error):
-            connection.data_received(b"one\r\n")
+            receive(connection, b"one\r\n")
         return await outcome_of(future), connection.is_closed
 
     assert (ConnectionAbortedError, True) == asyncio.run(work())
+
+
+def test_answer_before_an_interrupt_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that came together, what was read before it."""
+    cut = Line.cut
+
+    def interrupted(line: Line, data: bytes, at: int) -> Any:
+        if at:
+            raise KeyboardInterrupt
+        return cut(line, data, at)
+
+    async def work() -> list[object]:
+        connection, _, _ = connected()
+        connection.begin()
+        monkeypatch.setattr(Line, "cut", interrupted)
+        tasks = [asyncio.create_task(outcome_of(connection.send(Line(b"command")))) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(KeyboardInterrupt):
+            receive(connection, b"one\r\ntwo\r\n")
+        return await asyncio.gather(*tasks)
+
+    assert [b"one", ConnectionAbortedError] == asyncio.run(work())
 
 
 def test_interrupt_by_a_signals_handler_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +315,7 @@ def test_interrupt_by_a_signals_handler_closes_the_connection(monkeypatch: pytes
         connection.begin()
         future = connection.send(Line(b"command"))
         with pytest.raises(ValueError, match="nonsense"):
-            connection.data_received(b"nonsense\r\n")
+            receive(connection, b"nonsense\r\n")
         return await outcome_of(future)
 
     assert ConnectionAbortedError is asyncio.run(work())
@@ -191,7 +347,7 @@ def test_connection_is_retired_when_its_last_answer_has_come() -> None:
         connection.retire()
         connection.begin()
         before = connection.is_closed
-        connection.data_received(b"one\r\n")
+        receive(connection, b"one\r\n")
         return [before, await waiting, connection.is_closed, told]
 
     assert [False, b"one", True, [False]] == asyncio.run(work())
@@ -207,7 +363,7 @@ def test_watchdog_looks_twice_and_reads_what_has_come() -> None:
         connection.heard_at -= 101
         connection._look()
         between = connection.is_closed
-        connection.data_received(b"one\r\n")
+        receive(connection, b"one\r\n")
         second = connection.send(Line(b"command"))
         connection._look(again=True)
         heard = connection.is_closed
@@ -225,7 +381,7 @@ def test_watchdog_of_a_connection_without_commands_ends() -> None:
         connection, _, _ = connected(timeout=100.0)
         connection.begin()
         connection.send(Line(b"command"))
-        connection.data_received(b"one\r\n")
+        receive(connection, b"one\r\n")
         connection._look()
         return connection._watchdog
 
