@@ -12,14 +12,12 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from ssl import SSLContext
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 from weakref import ref
 
 from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.runtime.interrupts import pass_interrupt
-
-T = TypeVar("T")
 
 # A small answer waits behind a large one on the same connection; more than two are no better.
 MOST: Final = 2
@@ -52,21 +50,19 @@ class Loops:
         # Another object after each loss: connections of before are not used any more.
         self.epoch = object()
 
-    async def run(self, exchange: Exchange[T], *, writes: bool) -> T:
+    def choose(self, *, writes: bool) -> LoopConnection:
         """
-        Send a command, and return its answer.
+        Return the connection of the running loop for the next command.
 
-        A write is sent once. A read is repeated, once, on a new connection if a kept one was lost.
+        Args:
+            writes: Whether it writes, and so is sent once. A read is repeated, once, if this connection was open, and
+                has been lost.
         """
-        of_loop = self._of_running_loop()
-        connection = of_loop.choose(writes=writes)
-        was_open = connection.is_open
-        try:
-            return await connection.send(exchange)
-        except ConnectionError:
-            if writes or not was_open:
-                raise
-        return await of_loop.choose(writes=False).send(exchange)
+        known = self._by_loop.get(id(asyncio.get_running_loop()))
+        of_loop = None if known is None else known()
+        if of_loop is None or of_loop.process is not _process:
+            of_loop = self._of_running_loop()
+        return of_loop.choose(writes=writes)
 
     def clear(self) -> None:
         """Use no connection any more that is open now, from any thread; each is closed when no command waits on it."""
@@ -111,9 +107,9 @@ class _OfLoop:
         current = self._current
         if not current:
             return self._open()
-        best = current[0]
-        for each in current[1:]:
-            if (not each.is_open, len(each.waiting)) < (not best.is_open, len(best.waiting)):
+        best, *others = current
+        for each in others:
+            if each.is_open and (not best.is_open or len(each.waiting) < len(best.waiting)):
                 best = each
         if not best.is_open:
             return best

@@ -1,6 +1,6 @@
 """The client over several memcached servers, with twins of its methods for event loops."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pymemcache.exceptions import MemcacheClientError, MemcacheError
@@ -39,13 +39,18 @@ class AsyncRing(Ring):
             found.update(self._load(await self._astored("get_many", server, chunk)))
         return found
 
-    async def aread_each(self, keys: Sequence[str]) -> list[bytes | None]:
+    def aread_each(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """See `read_each()`."""
-        if self._only:
-            return await self._aread_some(self._only, keys) or [None] * len(keys)
+        if self._only is None:
+            return self._aread_of_all(keys)
+        return self._aread("get_many", self._only, exchanges.ReadBytes(keys), lost=[None] * len(keys))
+
+    async def _aread_of_all(self, keys: Sequence[str]) -> list[bytes | None]:
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(zip(chunk, await self._aread_some(server, chunk), strict=False))
+            lost = list[bytes | None]([None] * len(chunk))
+            values = await self._aread("get_many", server, exchanges.ReadBytes(chunk), lost=lost)
+            found.update(zip(chunk, values, strict=True))
         return [found.get(key) for key in keys]
 
     # --- writing ---
@@ -111,10 +116,6 @@ class AsyncRing(Ring):
     async def _astored(self, operation: str, server: Server, keys: Iterable[str]) -> dict[str, Stored]:
         exchange = exchanges.ReadStored({self._name(key): key for key in keys})
         return await self._aread(operation, server, exchange, lost={})
-
-    async def _aread_some(self, server: Server, keys: Iterable[str]) -> list[bytes | None]:
-        exchange = exchanges.ReadBytes(" ".join(keys).encode("ascii"))
-        return await self._aread("get_many", server, exchange, lost=[])
 
     async def _astore(self, command: str, key: str, value: Any, expire: int) -> bool:
         stored = self._dump(key, value)

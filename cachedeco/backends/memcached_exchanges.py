@@ -37,10 +37,10 @@ class ReadBytes:
 
     __slots__ = ("_text", "command")
 
-    def __init__(self, text: bytes) -> None:
-        """Ask for valid keys, separated by spaces."""
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Ask for valid keys."""
+        self._text = text = " ".join(keys).encode("ascii")
         self.command = b"get %b\r\n" % text
-        self._text = text
 
     def cut(self, data: bytes, at: int) -> tuple[Values, int] | None:
         """See `Exchange`."""

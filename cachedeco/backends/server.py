@@ -203,8 +203,16 @@ class Server:
         """
         outage = self._outage
         permission = None if outage is None else self._permission(outage, operation, writes=writes, insists=insists)
+        loops: Any = self.pool.loops
         try:
-            result = await cast("Loops", self.pool.loops).run(exchange, writes=writes)
+            connection = loops.choose(writes=writes)
+            was_open = connection.is_open
+            try:
+                result: T = await connection.send(exchange)
+            except ConnectionError:
+                if writes or not was_open:
+                    raise
+                result = await loops.choose(writes=False).send(exchange)
         except Exception as error:
             pass_interrupt(error)
             self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")

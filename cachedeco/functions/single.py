@@ -92,17 +92,6 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
         is_stale = entry is not None and policy.stale_until(entry) > time()
         return None, only_value((stale_flow if is_stale else load_flow)(load))
 
-    async def _serve_on_loop(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
-        """Do as `_serve()`, for async code: a hit that needs no thread is served here. This is all that it does."""
-        admitted = admit_on_loop(self._spec, self._bound_args + args, kwargs)
-        found = None if admitted is None else await look_up_one_on_loop(*admitted)
-        if admitted is None or found is None:
-            return await sync_to_async(self._serve)(args, kwargs)
-        policy, _ = admitted
-        if isinstance(found, Found):
-            return self._serve_found(policy, found, args, kwargs)
-        return None, self._serve_later(policy, found, args, kwargs)
-
     def _serve_later(self, policy: CachePolicy, look_up: Callable[[], Found], args: Args, kwargs: Kwargs) -> Flow[V]:
         """End a look-up in the thread in which a flow runs, and return the stored value, or compute one."""
         value, flow = self._serve_found(policy, look_up(), args, kwargs)
@@ -233,7 +222,22 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
-        value, flow = await self._serve_on_loop(args, kwargs)
+        # One coroutine for all: each one more is awaken, and passes the value on, at each hit.
+        value: V | None
+        flow: Flow[V] | None
+        admitted = admit_on_loop(self._spec, self._bound_args + args, kwargs)
+        found = None if admitted is None else await look_up_one_on_loop(*admitted)
+        if admitted is None or found is None:
+            value, flow = await sync_to_async(self._serve)(args, kwargs)
+        elif isinstance(found, Found):
+            entry = found.entry
+            if found.raw is None and entry is not None and not entry.is_error:  # a plain hit, as of `_serve()`
+                policy, keys = admitted
+                emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
+                return cast("V", entry.value)
+            value, flow = self._serve_found(admitted[0], found, args, kwargs)
+        else:
+            value, flow = None, self._serve_later(admitted[0], found, args, kwargs)
         if flow is None:
             return cast("V", value)
         return await arun(flow, partial(self._spec.source.function, *self._bound_args, *args, **kwargs))

@@ -19,6 +19,7 @@ from cachedeco.loading.lookup import (
     CallKeys,
     Found,
     Recalling,
+    Values,
     Wanted,
     are_in_one_cache,
     ask_for_one,
@@ -32,6 +33,7 @@ from cachedeco.loading.lookup import (
 )
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
+from cachedeco.tracking import nested_names
 
 
 async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Callable[[], Found] | None:
@@ -45,19 +47,31 @@ async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Ca
     """
     if commits.waiting and remembering.current.get() is not None:
         return None
-    asking = ask_for_one(policy, keys)
-    if isinstance(asking, Found):
-        return asking
-    asked, names, *_ = asking
+    asked: Sequence[str]
+    names: Sequence[str]
+    memory: remembering.Memory | None
+    asked, names, memory, since = keys, (), None, None
+    # Nearly never without nested calls and without the middleware.
+    if nested_names.names_by_function or remembering.current.get() is not None:
+        asking = ask_for_one(policy, keys)
+        if isinstance(asking, Found):
+            return asking
+        asked, names, memory, since = asking
     if (commits.waiting and _may_concern(asked)) or (names and not are_in_one_cache(names)):
         return None
-    values = await policy.store.read_on_loop(asked)
+    values: Values
+    try:
+        values = await policy.store.start_read_on_loop(asked)  # here, as one coroutine more costs each hit
+    except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+        policy.store.pass_on(error)
+        policy.store.record_failed_read(asked, error)
+        values = None
     try:
         if values is not None:
-            return find_one(policy, keys, values, *asking, SynchronousOnlyOperation)
+            return find_one(policy, keys, values, asked, names, memory, since, SynchronousOnlyOperation)
     except SynchronousOnlyOperation:
         pass
-    return partial(find_one, policy, keys, values, *asking)
+    return partial(find_one, policy, keys, values, asked, names, memory, since)
 
 
 async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | Callable[[], list[Found]] | None:

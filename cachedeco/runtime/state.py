@@ -272,6 +272,7 @@ PIECES: Final = (
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
     Piece("backends.ring", "_server_chooser", "functions from keys to servers, cached by servers"),
+    Piece("backends.redis_exchanges", "_tokens_behind", "what takes the tokens in replies apart, by number and size"),
     Piece("contrib.observing", "last_read", "the last read of this context"),
     Piece("contrib.observing", "last_write", "the last write of this context"),
     Piece("contrib.debug_toolbar.panel", "_current", "the request that this context is in, and its recording"),

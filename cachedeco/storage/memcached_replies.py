@@ -31,6 +31,9 @@ _AFTER_KEY: Final = b" 0 %d\r\n" % _TOKEN_BYTES
 _BETWEEN_KEYS: Final = _AFTER_KEY + b"\0" + _BEFORE_KEY
 _BEFORE_SIZE: Final = -len(b"16\r\n")
 _AROUND_KEY: Final = len(b"VALUE  0 ")  # what a header has beside its key and its size
+_AROUND_TOKEN: Final = (
+    len(_BEFORE_KEY + _AFTER_KEY) + _TOKEN_BYTES - 1
+)  # and what a token adds to the keys as asked for
 
 
 T = TypeVar("T")
@@ -106,12 +109,20 @@ def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None]
 
         at: Where its reply begins.
     """
-    end = data.find(_REPLY_END, at) + len(_REPLY_END)
-    if end < len(_REPLY_END):
+    first, _, rest = text.partition(b" ")
+    size_at = at + len(first) + _AROUND_KEY
+    begin = data.find(b"\r\n", size_at) + 2
+    try:
+        end = begin + int(data[size_at : begin - 2])
+    except ValueError:
         return None
-    # An entry that contains such an end is cut off, which is no hit.
-    values = _cut_hit(data[at:end], text)
-    return None if values is None else (values, end)
+    # Where all that follows the entry ends, if these are tokens.
+    behind = end + len(rest) + _AROUND_TOKEN * (rest.count(b" ") + 1) + 1 + _BEHIND_VALUE
+    lines = data[end:behind].split(b"\r\n")
+    headers = b"VALUE %b 0 16END" % rest.replace(b" ", b" 0 16VALUE ")
+    if b"".join(lines[1::2]) != headers or lines[-1] or data[at:size_at] != b"VALUE %b 0 " % first:
+        return None
+    return [data[begin:end], *lines[2:-1:2]], behind
 
 
 def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Parser[tuple[Values, bytes]]:

@@ -6,7 +6,7 @@ exception. While the circuit breaker is open nothing is sent, and the method ret
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from os import urandom
@@ -73,7 +73,7 @@ class Store:
             values = connection(self.alias).read(keys)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self._record_failure("Reading failed", keys[0], error, reading=True)
+            self.record_failed_read(keys, error)
             return None
         # An empty result is no success: pymemcache's HashClient returns it for an unreachable server, too.
         if breaker is not None and any(value is not None for value in values):
@@ -104,11 +104,19 @@ class Store:
     async def read_on_loop(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """Do as `read()`."""
         try:
-            return await on_loops(self.alias).aread(keys)  # type: ignore[misc] # asked before, as said
+            return await self.start_read_on_loop(keys)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self._record_failure("Reading failed", keys[0], error, reading=True)
+            self.record_failed_read(keys, error)
             return None
+
+    def start_read_on_loop(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
+        """Return what `read_on_loop()` awaits, which raises what the cache raises: see `record_failed_read()`."""
+        return on_loops(self.alias).aread(keys)  # type: ignore[misc] # asked before, as said
+
+    def record_failed_read(self, keys: Sequence[str], error: Exception) -> None:
+        """Emit the event of a read that failed, and count it in the breaker."""
+        self._record_failure("Reading failed", keys[0], error, reading=True)
 
     async def get_many_on_loop(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """Do as `get_many()`."""

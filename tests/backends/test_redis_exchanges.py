@@ -23,6 +23,14 @@ REPLIES: dict[bytes, Any] = {
     b"*-1\r\n": None,
     b"*0\r\n": [],
     b"*3\r\n$1\r\na\r\n$-1\r\n$0\r\n\r\n": [b"a", None, b""],
+    # An entry and tokens of one size, and what looks like it at first.
+    b"*4\r\n$3\r\nabc\r\n$4\r\n\r\n$4\r\n$4\r\n\r\n\r\n\r\n$4\r\nabcd\r\n": [b"abc", b"\r\n$4", b"\r\n\r\n", b"abcd"],
+    b"*4\r\n$3\r\nabc\r\n$1\r\na\r\n$2\r\nab\r\n$1\r\nc\r\n": [b"abc", b"a", b"ab", b"c"],
+    b"*4\r\n$3\r\nabc\r\n$1\r\na\r\n$0\r\n\r\n$2\r\nab\r\n": [b"abc", b"a", b"", b"ab"],
+    b"*3\r\n$-1\r\n$12\r\nabcdefghijkl\r\n$12\r\nabcdefghijkl\r\n": [None, b"abcdefghijkl", b"abcdefghijkl"],
+    b"*3\r\n$1\r\na\r\n$-1\r\n$-1\r\n": [b"a", None, None],
+    b"*2\r\n$1\r\na\r\n:5\r\n": [b"a", 5],
+    b"*1\r\n$1\r\na\r\n": [b"a"],
     b"*2\r\n*2\r\n:1\r\n+x\r\n$70000\r\n" + b"y" * 70000 + b"\r\n": [[1, b"x"], b"y" * 70000],
 }
 

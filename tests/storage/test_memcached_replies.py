@@ -135,17 +135,16 @@ def test_reply_of_a_hit_is_read_as_any_other(
 
 
 def test_reply_of_a_hit_is_cut_out_of_many() -> None:
-    """One whose entry looks as if the reply ended in it is left to the parser."""
+    """Also where its entry looks as if the reply ended in it; half of one is left to the parser."""
     names, stamp = b"e t0 t1", [b"s" * 16, b"t" * 16]
-    replies = [
-        (entry, reply_of({b"e": (entry, 0), b"t0": (stamp[0], 0), b"t1": (stamp[1], 0)}))
-        for entry in (b"".join(stamp) + b"e", b"\r\nEND\r\n" + b"".join(stamp) + b"e")
-    ]
+    entries = [b"".join(stamp) + b"e", b"\r\nEND\r\n" + b"".join(stamp) + b"e"]
+    replies = [reply_of({b"e": (entry, 0), b"t0": (stamp[0], 0), b"t1": (stamp[1], 0)}) for entry in entries]
+    before = len(replies[0])
 
-    found = [cut_first_hit(replies[0][1] + reply, names, len(replies[0][1])) for _, reply in replies]
+    found = [cut_first_hit(replies[0] + reply + replies[0], names, before) for reply in replies]
 
-    assert [([replies[0][0], *stamp], 2 * len(replies[0][1])), None] == found
-    assert None is cut_first_hit(replies[0][1][:-1], names, 0)
+    assert [([entry, *stamp], before + len(reply)) for entry, reply in zip(entries, replies, strict=True)] == found
+    assert {None} == {cut_first_hit(replies[1][:end], names, 0) for end in range(len(replies[1]))}
 
 
 def test_large_value_is_read_no_further_than_it_goes() -> None:
