@@ -65,6 +65,11 @@ def function_of(path: str) -> CachedFunction[..., Any]:
         raise misunderstood(msg) from None
 
 
+def is_meant(name: str, beginnings: Sequence[str]) -> bool:
+    """Tell whether a dotted name begins as one of some does, at a dot; each does if there are none."""
+    return not beginnings or any(name == each or name.startswith(f"{each}.") for each in beginnings)
+
+
 def model_named(name: str) -> type[Model]:
     """
     Return a model by its name, "app_label.Model".

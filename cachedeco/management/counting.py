@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from cachedeco.management.arguments import is_meant
 from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, misunderstood, whole_number
 from cachedeco.runtime.reprs import repr_of
@@ -35,11 +36,7 @@ def run_stats(console: Console, options: dict[str, Any]) -> None:
 
     found = statistics(shared=True)
     names = options["names"]
-    chosen = {
-        name: stats
-        for name, stats in sorted(found.functions.items())
-        if name and (not names or any(name == each or name.startswith(f"{each}.") for each in names))
-    }
+    chosen = {name: stats for name, stats in sorted(found.functions.items()) if name and is_meant(name, names)}
     if names and not chosen:
         msg = f"Nothing was counted of a name that begins with {repr_of(names[0])}; stats without it shows all."
         raise misunderstood(msg)

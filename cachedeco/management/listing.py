@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any, Final
 
-from cachedeco.management.arguments import model_named
+from cachedeco.management.arguments import is_meant, model_named
 from cachedeco.management.printing import Console
 from cachedeco.management.subcommands import Subcommand, misunderstood
 from cachedeco.runtime.reprs import repr_of
@@ -25,12 +25,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     """Print a table of all functions, or all of some."""
     from cachedeco.diagnosis.listing import depends_on_model, describe_functions
 
-    found = [
-        each
-        for each in describe_functions()
-        if not options["names"]
-        or any(each.name == name or each.name.startswith(f"{name}.") for name in options["names"])
-    ]
+    found = [each for each in describe_functions() if is_meant(each.name, options["names"])]
     if options["model"]:
         model = model_named(options["model"])
         found = [each for each in found if depends_on_model(each, model)]
