@@ -104,7 +104,7 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
         raise TypeError(msg)
     completed = complete(options_given, "cached_query")
 
-    def decorate(function: object = _NOTHING, /) -> CachedQuery[..., Any] | AsyncCachedQuery[..., Any]:
+    def decorate(function: object = _NOTHING, /) -> Any:
         _refuse_nothing(function, "cached_query")
         spec = build_spec(function, completed)
         if iscoroutinefunction(spec.source.function):

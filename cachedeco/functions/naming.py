@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from threading import Lock
 from types import CodeType
 from typing import Any, Final, NamedTuple
-from weakref import WeakKeyDictionary, finalize, ref
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from cachedeco.runtime import statistics
 from cachedeco.runtime.reprs import repr_of
@@ -46,8 +46,10 @@ _Names = tuple[str, str]  # the name of a function, and its name in keys
 # How many living functions have each pair of names; and the pairs that no function has any more, the oldest first.
 _users: dict[_Names, int] = {}
 _unused: dict[_Names, None] = {}
+# The names that each living function has taken.
+_taken: dict[ReferenceType[object], _Names] = {}
 # Appended to when a function is collected: that may happen at any line, so no lock may be needed for it.
-_collected: deque[_Names] = deque()
+_collected: deque[ReferenceType[object]] = deque()
 _lock = Lock()
 
 
@@ -97,14 +99,15 @@ def take_names(user: object, function: Callable[..., Any], name: str, key_name: 
     Raises:
         TypeError: Another function has the name already.
     """
+    innermost = inspect.unwrap(function)
     with _lock:
-        _check_place(function, key_name)
+        _check_place(function, innermost, key_name)
         # With a chosen name the user says that all wrappers under it return the same values.
         if not is_chosen:
-            _check_wrapping(function, key_name)
+            _check_wrapping(function, innermost, key_name)
         names = name, key_name
         _users[names] = _users.get(names, 0) + 1
-        finalize(user, _collected.append, names).atexit = False
+        _taken[ref(user, _collected.append)] = names
         _unused.pop(names, None)
         _drop_unused()
 
@@ -112,7 +115,7 @@ def take_names(user: object, function: Callable[..., Any], name: str, key_name: 
 def _drop_unused() -> None:
     """Forget the oldest of the names that no function has any more. The caller holds the lock."""
     while _collected:
-        names = _collected.popleft()
+        names = _taken.pop(_collected.popleft())
         _users[names] -= 1
         if not _users[names]:
             del _users[names]
@@ -125,10 +128,9 @@ def _drop_unused() -> None:
             statistics.forget(name)
 
 
-def _check_place(function: Callable[..., Any], name: str) -> None:
+def _check_place(function: Callable[..., Any], innermost: Callable[..., Any], name: str) -> None:
     """Refuse the name of a function that is defined elsewhere; what is loaded again defines its functions anew."""
     # Of the innermost: a decorator's wrapper has one line for all functions that it wraps.
-    innermost = inspect.unwrap(function)
     code = getattr(innermost, "__code__", function.__code__)
     module = sys.modules.get(function.__module__)
     place = _Place(
@@ -185,7 +187,7 @@ def _nested_codes(code: CodeType | None) -> Iterator[CodeType]:
             yield from _nested_codes(each)
 
 
-def _check_wrapping(function: Callable[..., Any], name: str) -> None:
+def _check_wrapping(function: Callable[..., Any], innermost: object, name: str) -> None:
     """
     Refuse the name of another wrapper around the same innermost function.
 
@@ -194,7 +196,8 @@ def _check_wrapping(function: Callable[..., Any], name: str) -> None:
     or in a module that is reloaded, is a new innermost function each time.
     """
     # Entries outlive the functions that stored them, so the first wrapper keeps the name after it was collected.
-    first = _wrappings.setdefault(_innermost_of(function), {}).setdefault(name, ref(function))
+    key = innermost if _takes_reference(innermost) else function
+    first = _wrappings.setdefault(key, {}).setdefault(name, ref(function))
     if first() is not function:
         msg = (
             f"The name {name!r} is taken by another wrapper of the same function: the two would share entries. "
@@ -203,14 +206,13 @@ def _check_wrapping(function: Callable[..., Any], name: str) -> None:
         raise TypeError(msg)
 
 
-def _innermost_of(function: Callable[..., Any]) -> object:
-    """Return the function inside all wrappers; the outermost one if the innermost takes no weak reference."""
-    innermost = inspect.unwrap(function)
+def _takes_reference(function: object) -> bool:
+    """Tell whether a function can be a key of a `WeakKeyDictionary`."""
     try:
-        hash(ref(innermost))
+        hash(ref(function))
     except TypeError:
-        return function
-    return innermost
+        return False
+    return True
 
 
 def _layers_of(function: Any) -> Iterator[object]:

@@ -241,6 +241,7 @@ _ELSEWHERE: Final = {
 
 _TYPES: Final = get_type_hints(CacheOptions, include_extras=True)
 OPTIONS: Final[Mapping[str, Option]] = {name: get_args(hint)[1] for name, hint in _TYPES.items()}
+_DEFAULTS: Final[Mapping[str, Any]] = {name: option.default for name, option in OPTIONS.items()}
 
 
 def complete(options: Mapping[str, Any], decorator: str) -> dict[str, Any]:
@@ -255,19 +256,20 @@ def complete(options: Mapping[str, Any], decorator: str) -> dict[str, Any]:
             remedy = f"here it is {_ELSEWHERE[name]}." if name in _ELSEWHERE else remedy_for(name, OPTIONS)
             msg = f"{decorator}() has no option {repr_of(name)}; {remedy}"
             raise TypeError(msg)
-    return {**{name: option.default for name, option in OPTIONS.items()}, **options}
+    return {**_DEFAULTS, **options}
 
 
 def check(options: Mapping[str, Any], function: str) -> None:
     """
-    Check each option by itself, at decoration.
+    Check each option by itself, at decoration; a default is right.
 
     Raises:
         TypeError: An option is of a wrong type.
         ValueError: One is out of bounds.
     """
     for name, value in options.items():
-        OPTIONS[name].check(function, name, value)
+        if value is not _DEFAULTS[name]:
+            OPTIONS[name].check(function, name, value)
     if options.get("serializer") == "json" and options.get("cache_exceptions"):
         msg = (
             f"serializer='json' for {function}() keeps plain data only, and cache_exceptions= stores exceptions; leave "

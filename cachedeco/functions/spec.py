@@ -33,7 +33,7 @@ from cachedeco.keys.dependencies import AUTO, dependencies_of, refuse_to_be_blin
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.keys.imports import imports_of
-from cachedeco.keys.signatures import bare_signature
+from cachedeco.keys.signatures import text_signature
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.lookup import VariedKeys
 from cachedeco.loading.policy import CachePolicy
@@ -117,7 +117,7 @@ class Source(NamedTuple):
             )
             raise TypeError(msg)
         refuse_view(function)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if function.__code__.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
             msg = f"{function.__qualname__}() is a generator: its values can be used only once. Return a list."
             raise TypeError(msg)
         return cls(function, "none" if bound_args else binding, bound_args)
@@ -407,8 +407,8 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     name = name_of(source.function, options["name"])
     check(options, name)
     key_name = key_name_of(source.function, name)
-    refuse_annotated_view(source.function, name, options)
-    signature, free = bare_signature(source.function), free_variables(source.function)
+    signature, free = text_signature(source.function), free_variables(source.function)
+    refuse_annotated_view(source.function, signature, name, options)
     if over is not None:
         signature = _signature_for_one_id(name, signature, over, options["ignore"])
         _refuse_free_id(name, over, free)
@@ -442,7 +442,8 @@ def _signature_for_one_id(name: str, signature: Signature, over: str, ignore: Se
     parameters = signature.parameters
     kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
     if kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
-        taken = ", ".join(map(str, parameters.values())) or "no parameters"
+        bare = [each.replace(annotation=Parameter.empty) for each in parameters.values()]
+        taken = ", ".join(map(str, bare)) or "no parameters"
         msg = f"over={repr_of(over)} for {name}(); it names the parameter that takes the ids, of these: {taken}."
         raise TypeError(msg)
     if over in ignore or ONE_ID in ignore:

@@ -2,11 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from inspect import Parameter
+from inspect import Parameter, Signature
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from cachedeco.keys.signatures import text_signature
 from cachedeco.storage.refusals import RESPONSE, VIEWS, is_request, is_response, is_view
 
 # Where `as_view()` and Django REST framework's `@api_view` leave the class of a view.
@@ -27,14 +26,24 @@ def refuse_view(function: Callable[..., Any]) -> None:
             raise TypeError(msg)
 
 
-def refuse_annotated_view(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
+def refuse_annotated_view(
+    function: Callable[..., Any], signature: Signature, name: str, options: Mapping[str, Any]
+) -> None:
     """
     Refuse a function that says that it returns a response, or that a whole request is in its key.
+
+    Args:
+        function: The function.
+
+        signature: Its signature, with annotations that are not evaluated.
+
+        name: Its name.
+
+        options: All options.
 
     Raises:
         TypeError: It says so.
     """
-    signature = text_signature(function)
     # What a decorator between it and ours returns, no annotation says.
     if not hasattr(function, "__wrapped__") and any(
         map(is_response, _classes(signature.return_annotation, function)),

@@ -5,8 +5,7 @@ For each decorated function it generates two functions with the same signature, 
 arguments, at its own speed: one returns all keys of a call, the other the key of its own token.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from inspect import Parameter, Signature
 from itertools import accumulate
@@ -25,7 +24,7 @@ from cachedeco.keys.encoders import (
     kind_of_text,
     without_databases,
 )
-from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
+from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
@@ -37,6 +36,9 @@ REQUEST: Final = "request"  # by this name Django's views take what no entry may
 
 # Text that begins with one of these can't be read as more of the value before it.
 ENDS = (",", ":", ";", "|", "/", " ")
+
+
+_STARS: Final[Mapping[object, str]] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
 class CompiledKeys:
@@ -124,12 +126,12 @@ class KeyPlan:
     def _call_source(self, key: KeyOption, ignore: Sequence[str]) -> str:
         """Return the inside of an f-string for the text of the call, with names: `club=...,page=...`."""
         subject = self.subject
-        pieces: list[tuple[str, Expression | None]]
+        pieces: Pieces
         if isinstance(key, str):
-            pieces = list(parse_template(subject, key, "key"))
+            pieces = parse_template(subject, key, "key")
         elif key is None:
             names = [name for name in subject.signature.parameters if name not in ignore]
-            fields = [Expression(name, name, frozenset({name})) for name in names]
+            fields = [Expression(name, name, (name,)) for name in names]
             pieces = [("," if n else "", field) for n, field in enumerate(fields)]
         else:
             expression = subject.call_source(key, "key")
@@ -199,9 +201,7 @@ class KeyPlan:
 
     def compile(self, scheme: "KeyScheme", dependencies: Sequence[Dependency]) -> CompiledKeys:
         """Return the functions for the settings in force, and the models that calls depend on under these."""
-        # With a copy of the values: neither other settings nor another thread may see what is added here.
-        subject = copy(self.subject)
-        subject.values = dict(self.subject.values)
+        subject = self.subject.copy()  # neither other settings nor another thread may see what is added here
         private_prefix = subject.private_prefix
         settings_vary = [subject.call_source(function, "vary") for function in scheme.vary]
         variables = [f"{private_prefix}varied{n}" for n in range(len(self.vary))]
@@ -236,7 +236,7 @@ class KeyPlan:
         ]
         subject.values[f"{private_prefix}without"] = without_databases
         body = (
-            f"{_without_annotations(subject.signature)}:\n {private_prefix}call = {_fstring(self.call_text)}\n"
+            f"({_parameters_source(subject.signature)}):\n {private_prefix}call = {_fstring(self.call_text)}\n"
             f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
             f" if {DATABASE_MARK!r} in {private_prefix}call else {private_prefix}call\n"
         )
@@ -277,22 +277,21 @@ class KeyPlan:
 
     def explain(self, error: Exception, args: Sequence[object], kwargs: dict[str, object]) -> Exception:
         """Return an error that names the function, and what of the call can't be in its key; else the error itself."""
-        subject = copy(self.subject)
-        subject.values = dict(self.subject.values)  # rows add theirs
+        subject = self.subject.copy()  # rows add their values
         bound = subject.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         none = f"{subject.private_prefix}none"
         rows = [each.expression(subject) for each in self.dependencies]
         first = next(iter(subject.signature.parameters), "")
         sources = [
-            (Expression(first, first, frozenset({first})), self.mark),
+            (Expression(first, first, (first,)), self.mark),
             *((each, subject.encode_source(each)) for each in (*self.expressions, *self.vary)),
             *((each, subject.part_source(each)) for each in (*self.fields, *filter(None, rows))),
             *((each, f"{{{subject.paths_source(each, none, none)}}}") for each in self.dynamic),
         ]
         for expression, source in sources:
             try:
-                eval(_fstring(source), subject.values, bound.arguments)  # noqa: S307 -- generated source
+                eval(_fstring(source), subject.all_values(), bound.arguments)  # noqa: S307 -- generated source
             except Exception as refused:  # noqa: BLE001 -- the user's properties may raise anything
                 pass_interrupt(refused)
                 if isinstance(refused, UnsavedRowError):
@@ -322,8 +321,8 @@ class KeyPlan:
 
 def _build_function(subject: Subject, source: str) -> Callable[..., Any]:
     """Run the source, and give its function the defaults and the name of the user's, for the same error messages."""
-    functions: dict[str, Any] = {}  # not in subject.values, or a closure among those would be in a reference cycle
-    exec(_compile_source(source), subject.values, functions)  # noqa: S102 -- made of names that Python has parsed
+    functions: dict[str, Any] = {}  # not among the values, or a closure there would be in a reference cycle
+    exec(_compile_source(source), subject.all_values(), functions)  # noqa: S102 -- made of names that Python has parsed
     function: FunctionType = functions["__keys"]
     parameters = [each for each in subject.signature.parameters.values() if _has_default(each)]
     function.__defaults__ = tuple(each.default for each in parameters if each.kind is not Parameter.KEYWORD_ONLY)
@@ -382,14 +381,21 @@ def _has_default(parameter: Parameter) -> bool:
     return parameter.default is not Parameter.empty
 
 
-def _without_annotations(signature: Signature) -> Signature:
-    """Return the signature without annotations, and with None for each default: source text can hold neither."""
-    return Signature(
-        [
-            item.replace(annotation=Parameter.empty, default=None if _has_default(item) else Parameter.empty)
-            for item in signature.parameters.values()
-        ]
-    )
+def _parameters_source(signature: Signature) -> str:
+    """Return the parameters as source: without annotations, and with None for each default, which it can't hold."""
+    texts: list[str] = []
+    before: object = None
+    for name, parameter in signature.parameters.items():
+        kind = parameter.kind
+        if before is Parameter.POSITIONAL_ONLY and kind is not before:
+            texts.append("/")
+        if kind is Parameter.KEYWORD_ONLY and before not in {kind, Parameter.VAR_POSITIONAL}:
+            texts.append("*")
+        texts.append(f"{_STARS.get(kind, '')}{name}{'=None' if _has_default(parameter) else ''}")
+        before = kind
+    if before is Parameter.POSITIONAL_ONLY:
+        texts.append("/")
+    return ", ".join(texts)
 
 
 def _escape_braces(text: str) -> str:

@@ -12,7 +12,7 @@ from django.db.models import Field, Model
 from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
-from cachedeco.keys.expressions import ONE_ID, Expression, Subject, parse_template
+from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import repr_of, shorten
 from cachedeco.runtime.validation import UNSET, Unset
@@ -75,7 +75,7 @@ class Dependency:
         """Check what can be checked before all models are loaded."""
         self.reference: ModelReference
         self.field: str | None = None
-        self.pieces: list[tuple[str, Expression | None]] = []
+        self.pieces: Pieces = ()
         self.option = ""  #: as it is written, for error messages
         self._label = f"depends_on= of {subject.name}()"
         if isinstance(item, tuple) and not isinstance(item, Rows):
@@ -87,7 +87,7 @@ class Dependency:
         if isinstance(item, Rows):
             self.reference, self.field, template = item
             self.option = f"rows({_name_of(self.reference)}, {self.field}={template!r})"
-            self.pieces = list(parse_template(subject, template, "depends_on"))
+            self.pieces = parse_template(subject, template, "depends_on")
         else:
             self.reference = cast("ModelReference", item)  # resolve() refuses all else
         if apps.models_ready or not isinstance(self.reference, str):
@@ -137,9 +137,7 @@ class Dependency:
         fields = [expression for _, expression in self.pieces if expression]
         given = tuple(dict.fromkeys(expression.path[0] for expression in fields))
         source = f"{alias}({self._value_source(subject)})"
-        return Expression(
-            ", ".join(each.label for each in fields), source, frozenset(given), given, self.option, is_folded=True
-        )
+        return Expression(", ".join(each.label for each in fields), source, given, given, self.option, is_folded=True)
 
     def _value_source(self, subject: Subject) -> str:
         """Return the source of the field's value: for a template of one field, the object itself and not its text."""

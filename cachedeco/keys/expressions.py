@@ -6,12 +6,13 @@ at decoration.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from inspect import Parameter, Signature
 from keyword import iskeyword
 from string import Formatter
 from types import CellType, CodeType, MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from django.db.models import Model
 
@@ -33,13 +34,15 @@ _TAKEN: Final = {
 # The name of one id in the templates and callables of a bulk function.
 ONE_ID: Final = "each"
 
+NONE: Final[frozenset[str]] = frozenset()  # free variables of nearly all functions: Python makes a new one each time
+
 
 class Expression(NamedTuple):
     """An expression over the arguments of a call."""
 
     label: str  #: for error messages
-    source: str  #: Python, over the function's parameters and `Subject.values`
-    reads: frozenset[str]  #: the parameters and free variables that it reads
+    source: str  #: Python, over the function's parameters and `Subject.all_values()`
+    reads: tuple[str, ...]  #: the parameters and free variables that it reads
     given: tuple[str, ...] = ()  #: the parameters that it gives to a callable
     option: str = ""  #: the option that it comes from, as it is written, for error messages
     is_folded: bool = False  #: whether its text has no capital letters: "None" is not seen in it
@@ -48,6 +51,10 @@ class Expression(NamedTuple):
     def path(self) -> list[str]:
         """The parameter and attributes of a template's field; empty for a callable."""
         return [] if "(" in self.source else self.source.split(".")
+
+
+# A template: literal text, and the field behind it, if there is one.
+Pieces = Sequence[tuple[str, Expression | None]]
 
 
 class Subject:
@@ -65,7 +72,7 @@ class Subject:
         over: str | None = None,
         imports: Mapping[str, CellType] = MappingProxyType({}),
     ) -> None:
-        """Start with the values that all source uses; *over* names the parameter of many ids, one of them is `each`."""
+        """Start without values of its own; *over* names the parameter of many ids, one of them is `each`."""
         self.over = over
         self.imports = imports
         self.is_method = is_method
@@ -75,39 +82,26 @@ class Subject:
         self.signature = signature
         self.free = frozenset(free)
         self.private_prefix = "__"  # of names in generated source: no parameter begins with it
-        while any(name.startswith(self.private_prefix) for name in signature.parameters):
+        names = " ".join(["", *signature.parameters])
+        while f" {self.private_prefix}" in names:
             self.private_prefix += "_"
-        tools = {
-            "encode": encode,
-            "part": field_part,
-            "paths": call_paths,
-            "kind": kind_of,
-            "proxy": proxy_mark_of,
-            "class_mark": class_mark_of,
-            "imported": text_of_import,
-            "path_text": path_text,
-            "call_text": call_text,
-        }
-        self.values: dict[str, Any] = {f"{self.private_prefix}{name}": tool for name, tool in tools.items()}
-        self.values[f"{self.private_prefix}none"] = "None"
+        self.values: dict[str, Any] = {}
+
+    def copy(self) -> Self:
+        """Return a copy with values of its own: source that is made for it adds to no others."""
+        copied = object.__new__(type(self))
+        copied.__dict__ = {**self.__dict__, "values": dict(self.values)}
+        return copied
+
+    def all_values(self) -> dict[str, Any]:
+        """Return all that generated source refers to, by name: the function's own, and what is the same for all."""
+        return {**_values_under(self.private_prefix), **self.values}
 
     def describe_parameters(self) -> str:
         """Describe the parameters and free variables, for an error message."""
         names = ", ".join([*self.signature.parameters, *sorted(self.free)])
         one_id = "" if self.over in {None, ONE_ID} else f", where {ONE_ID!r} is one id of {self.over!r}"
         return f"it has {names}{one_id}" if names else "it has no parameters"
-
-    def attribute_source(self, path: str, option: str, template: str) -> Expression:
-        """Return the expression of a template's field, `club.pk`."""
-        root, *attributes = path.split(".")
-        if not all(part.isidentifier() and not iskeyword(part) for part in (root, *attributes)):
-            msg = f"{option}= has the field {{{path}}}; it takes a parameter's name, with attributes: {{club.pk}}."
-            raise ValueError(msg)
-        if root not in self.signature.parameters:
-            known = self.describe_parameters()
-            msg = f"{option}= has the field {{{path}}}, but {self.name}() takes no {root!r}; {known}."
-            raise TypeError(msg)
-        return Expression(path, path, frozenset({root}), option=f"{option}={template!r}")
 
     def encode_source(self, expression: Expression) -> str:
         """Return the encoded expression for the inside of an f-string."""
@@ -164,7 +158,7 @@ class Subject:
         alias = self.add_value(function)
         source = f"{alias}({', '.join([*positional, *(f'{name}={name}' for name in named)])})"
         given = (*positional, *named)
-        return Expression(f"what {option}= gave", source, frozenset({*given, *free_names}), given)
+        return Expression(f"what {option}= gave", source, (*given, *free_names), given)
 
     def _arguments(self, function: Callable[..., object], option: str) -> tuple[list[str], list[str], list[str]]:
         own = self.signature.parameters
@@ -190,27 +184,68 @@ class Subject:
         return positional, named, free_names
 
 
-def parse_template(subject: Subject, template: str, option: str) -> Iterator[tuple[str, Expression | None]]:
+@lru_cache
+def _values_under(private_prefix: str) -> Mapping[str, Any]:
+    """Return what all generated source refers to, by the names that it has there."""
+    values = {
+        "encode": encode,
+        "part": field_part,
+        "paths": call_paths,
+        "kind": kind_of,
+        "proxy": proxy_mark_of,
+        "class_mark": class_mark_of,
+        "imported": text_of_import,
+        "path_text": path_text,
+        "call_text": call_text,
+        "none": "None",
+    }
+    return {f"{private_prefix}{name}": value for name, value in values.items()}
+
+
+def parse_template(subject: Subject, template: str, option: str) -> Pieces:
     """Parse a template, `club:{club.pk}`, into pairs of literal text and field."""
+    pieces = _parse(template, option)
+    for _, field in pieces:
+        if field is not None and field.reads[0] not in subject.signature.parameters:
+            takes = f"takes no {field.reads[0]!r}; {subject.describe_parameters()}"
+            msg = f"{option}= has the field {{{field.label}}}, but {subject.name}() {takes}."
+            raise TypeError(msg)
+    return pieces
+
+
+# By text: many functions have the same one.
+@lru_cache(maxsize=1024)
+def _parse(template: str, option: str) -> Pieces:
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
         msg = f"{option}={repr_of(template)} is no template: {error}."
         raise ValueError(msg) from error
+    parsed: list[tuple[str, Expression | None]] = []
     for literal, path, spec, conversion in pieces:
         if spec or conversion:
             given = f"{option}={repr_of(template)}"
             msg = f"{given} formats a field; it takes plain fields, {{club.pk}}: a key has the type too."
             raise ValueError(msg)
-        yield literal, None if path is None else subject.attribute_source(path, option, template)
+        parsed.append((literal, None if path is None else _field_of(path, option, template)))
+    return tuple(parsed)
+
+
+def _field_of(path: str, option: str, template: str) -> Expression:
+    """Return the expression of a template's field, `club.pk`."""
+    names = path.split(".")
+    if not all(name.isidentifier() and not iskeyword(name) for name in names):
+        msg = f"{option}= has the field {{{path}}}; it takes a parameter's name, with attributes: {{club.pk}}."
+        raise ValueError(msg)
+    return Expression(path, path, (names[0],), option=f"{option}={template!r}")
 
 
 def free_variables(function: Callable[..., object]) -> frozenset[str]:
     """Return the free variables of a function; not those of decorators around it."""
     innermost = inspect.unwrap(function)
     code = getattr(innermost, "__code__", None)
-    if not isinstance(code, CodeType):
-        return frozenset()
+    if not isinstance(code, CodeType) or not code.co_freevars:
+        return NONE
     # The function itself, if it is recursive, and the class of super() never change. A method can't call itself by a
     # free variable: one with its name belongs to the function around the class.
     itself = {code.co_name} if code.co_qualname.endswith(f"<locals>.{code.co_name}") else set()

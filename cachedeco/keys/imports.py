@@ -20,8 +20,10 @@ TYPE_PARAMETERS: Final = (TypeVar, ParamSpec, TypeVarTuple)
 
 def imports_of(function: Callable[..., object], free: frozenset[str]) -> Mapping[str, CellType]:
     """Return the cells of the free variables that hold a module, what can be imported, or a type parameter."""
+    if not free:
+        return {}
     innermost: Any = inspect.unwrap(function)
-    closure = zip(innermost.__code__.co_freevars, innermost.__closure__ or (), strict=True) if free else ()
+    closure = zip(innermost.__code__.co_freevars, innermost.__closure__ or (), strict=True)
     return {name: cell for name, cell in closure if name in free and _is_filled(cell) and _name_of(cell.cell_contents)}
 
 

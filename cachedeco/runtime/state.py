@@ -246,6 +246,8 @@ PIECES: Final = (
     Piece("keys.encoders", "_class_mark", "marks of classes in the keys of methods that ignore self, cached"),
     Piece("keys.encoders", "_takes_more", "dataclasses that take more than their fields, cached by class"),
     Piece("keys.encoders", "_computed", "names of cached properties of such dataclasses, cached by class"),
+    Piece("keys.expressions", "_values_under", "what generated source refers to, cached by the prefix of its names"),
+    Piece("keys.expressions", "_parse", "templates, cached by text"),
     Piece("keys.compiler", "_compile_source", "compiled key functions, cached by source"),
     # --- functions ---
     Piece("functions.spec", "_alive", "the cached functions that are alive"),
@@ -253,7 +255,8 @@ PIECES: Final = (
     Piece("functions.naming", "_wrappings", "decorated functions, weakly, by their innermost function and their name"),
     Piece("functions.naming", "_users", "how many living functions have a name"),
     Piece("functions.naming", "_unused", "names whose functions are gone"),
-    Piece("functions.naming", "_collected", "names of functions that were just collected"),
+    Piece("functions.naming", "_taken", "the names that each living function has taken"),
+    Piece("functions.naming", "_collected", "weak references to functions that were just collected"),
     Piece("functions.naming", "_lock", "guards the names", fork=NEW_LOCK),
     Piece("functions.vain", "_advice", "what was told of namespaces that reach nothing"),
     # --- doors ---

@@ -404,3 +404,17 @@ def test_entry_can_be_found_by_its_key() -> None:
     top(4)
 
     assert (None, True) == (before, stored().get(top.key_for(number=4)) is not None)
+
+
+def test_decoration_asks_for_one_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes longer than all else at a decoration: it is done once for the function, and for no default."""
+    asked: list[object] = []
+    signature = inspect.signature
+    monkeypatch.setattr(inspect, "signature", lambda each, **how: asked.append(each) or signature(each, **how))
+
+    def rows(number: int) -> int:
+        return 2 * number
+
+    cached_query(timeout=60, key="{number}", namespace="number:{number}", depends_on=[])(rows)
+
+    assert [rows] == asked

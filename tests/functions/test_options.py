@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import get_language, override
 
 from cachedeco import MISSING, Event, Namespace, cached_query, cached_query_many, listening, rows
-from cachedeco.functions.options import OPTIONS
+from cachedeco.functions.options import OPTIONS, complete
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import Commands
@@ -480,6 +480,14 @@ def test_option_is_stated_once() -> None:
 
     assert [*OPTIONS] == [name for name in documented if name in OPTIONS]
     assert list(OPTIONS) == list(inspect.signature(cached_query).parameters)[1:]
+
+
+def test_default_of_each_option_passes_its_check() -> None:
+    """A default that is not given is not checked at each decoration: this checks it once."""
+    for name, option in OPTIONS.items():
+        option.check("rows", name, option.default)
+
+    assert {*OPTIONS} == {*complete({}, "cached_query")}
 
 
 def outside(number: int) -> int:

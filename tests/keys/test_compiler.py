@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import string
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from cachedeco import CachedQuery, Namespace, cached_query
+from cachedeco.keys import compiler
 from tests.support.stored import bare
 
 # Every name that the source itself uses, a built-in one, and those of the verbs' own parameters.
@@ -176,3 +178,41 @@ def test_template_of_any_text_is_text(text: str) -> None:
 
     assert [[7], [8]] == before
     assert ["cachedeco.MISSING", "[8]"] == [repr(value) for value in after]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "",
+        "a, b=None",
+        "a, /",
+        "a=None, /, b=None",
+        "*, d",
+        "a, *, d=None, e",
+        "a, /, *, d",
+        "*c, d, e=None",
+        "**f",
+        "a, /, **f",
+        "a, /, b=None, *c, d, e=None, **f",
+    ],
+)
+def test_source_of_parameters_is_what_was_written(parameters: str) -> None:
+    """Parameters of every kind are in the source as in the function, without annotations; each default is None."""
+    scope: dict[str, Any] = {}
+    exec(f"def bare({parameters}): ...", scope)  # noqa: S102 -- the text above
+
+    source = compiler._parameters_source(inspect.signature(scope["bare"]))
+
+    assert parameters == source
+
+
+def test_source_of_parameters_has_neither_annotations_nor_values() -> None:
+    """Both may be objects that no source text can hold."""
+    sentinel = object()
+
+    def rows(club: "Any" = sentinel, *, page: int = 1) -> object:
+        return club, page
+
+    source = compiler._parameters_source(inspect.signature(rows))
+
+    assert "club=None, *, page=None" == source

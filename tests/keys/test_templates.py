@@ -212,3 +212,19 @@ def test_template_malformed_is_refused_at_decoration(
 
     assert words in str(caught.value)
     assert f"{option}=" in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["key", "namespace"])
+def test_template_that_fits_one_function_is_refused_for_another(option: str) -> None:
+    """Templates are parsed once by text, and their fields looked up in the parameters of each function."""
+
+    def of_club(club: object) -> object:
+        return club
+
+    def of_page(page: int) -> object:
+        return page
+
+    cached_query(**{option: "{club.pk}"}, ignore=("club",))(of_club)
+
+    with pytest.raises(TypeError, match=r"has the field \{club.pk\}, but .*of_page\(\) takes no 'club'; it has page"):
+        cached_query(**{option: "{club.pk}"}, ignore=("page",))(of_page)
