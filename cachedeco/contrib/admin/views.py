@@ -96,7 +96,7 @@ class FunctionAdmin(Base):
         if form is not None and form.is_valid():
             try:
                 target = pages.find_target(what, form.cleaned_data)
-            except CommandError as error:
+            except (CommandError, ImproperlyConfigured) as error:
                 context["problem"] = str(error)
             else:
                 if "confirmed" in request.POST:

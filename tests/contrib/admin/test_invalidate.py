@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 import cachedeco.diagnosis
@@ -201,3 +201,16 @@ def test_pages_write_nothing_but_the_log(browser: Client, clubs: list[Club]) -> 
     verbs = [{each["sql"].split()[0] for each in queries} - {"SELECT"} for queries in (looking, acting)]
     assert [set(), {"INSERT"}] == verbs
     assert [True] == ["django_admin_log" in each["sql"] for each in acting if each["sql"].startswith("INSERT")]
+
+
+@buttons
+def test_wrong_settings_are_told(browser: Client, what: str) -> None:
+    """Nothing can be invalidated, and the page says why."""
+    fields = {name: text.format(pk=7) for name, text in BUTTONS[what][0].items()}
+
+    with override_settings(CACHEDECO={"MODE": "of"}):
+        told = [
+            text_of(read(browser, "invalidate/", what=what, **fields, **more)) for more in ({}, {"confirmed": "yes"})
+        ]
+
+    assert [True, True] == ["the mode is 'of'" in text for text in told]
