@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from itertools import count
+from random import Random
 from time import sleep
 from typing import Any, Protocol
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 
 from benchmarks.storming import rows
 from benchmarks.storming.plan import TIMEOUT, Plan
@@ -57,11 +58,11 @@ class Contender(Protocol):
 
 
 class Cachedeco:
-    """Ours: a function, and an async one over the same rows."""
+    """Ours: a function, and async ones over the same rows, of one row and of many."""
 
-    def __init__(self, _plan: Plan, computation: Computation) -> None:
+    def __init__(self, plan: Plan, computation: Computation) -> None:
         """Decorate them."""
-        from cachedeco import Namespace, cached_query
+        from cachedeco import Namespace, cached_query, cached_query_many
 
         def read(row: int) -> int:
             return computation(row)
@@ -69,21 +70,62 @@ class Cachedeco:
         async def aread(row: int) -> int:
             return await computation.awaited(row)
 
+        async def amany(ids: list[int]) -> dict[int, int]:
+            return {row: await computation.awaited(row) for row in ids}
+
         options: dict[str, Any] = {"namespace": "row:{row}", "timeout": TIMEOUT, "ignore": ("computation",)}
         hiding = {**options, "namespace": None}
         self.computation = computation
         self.read: Any = cached_query(name="storm.read", **options)(read)
         self.aread: Any = cached_query(name="storm.aread", **options)(aread)
+        bulk = {**options, "namespace": "row:{each}", "over": "ids"}
+        self.amany: Any = cached_query_many(name="storm.amany", **bulk)(amany)
+        self._random = Random(plan.seed)
         # Of rows of which writes are hidden: nothing invalidates them.
         self.hiding: Any = cached_query(name="storm.hiding", **hiding)(read)
         self.ahiding: Any = cached_query(name="storm.ahiding", **hiding)(aread)
         self._namespace = Namespace
 
+    def hits(self) -> int:
+        """Return the hits of all of them in this process."""
+        return sum(each.stats().hits for each in (self.read, self.aread, self.amany))
+
+    async def gathered(self, row: int) -> int:
+        """Read by a gather of calls for one and for many; return the older version."""
+        from cachedeco import agather
+
+        one, many = await agather(self.aread.call(row), self.amany.call([row]))
+        return min(one, *many.values())
+
+    async def cancelled(self, row: int) -> int:
+        """Read in a task that is cancelled at times, somewhere on its way; then read again."""
+        task = asyncio.ensure_future(self.aread(row))
+        for _ in range(self._random.randrange(8)):
+            await asyncio.sleep(0)
+        if self._random.randrange(4) == 0:
+            task.cancel()
+        try:
+            return int(await task)
+        except asyncio.CancelledError:
+            return int(await self.aread(row))
+
+    def in_loop_of_its_own(self, row: int) -> int:
+        """Read from sync code, on an event loop that ends with the call."""
+        return int(async_to_sync(self.aread)(row))
+
+    async def _ainvalidate(self, row: int) -> None:
+        await self.read.ainvalidate(row)
+        await self.aread.ainvalidate(row)
+        await self.amany.ainvalidate([row])
+
     def invalidate(self, row: int, turn: int) -> None:
-        """Invalidate the row's calls, or its namespace, or the one above that."""
-        if turn % 2:
+        """Invalidate the row's calls, in sync or async code, or its namespace, or the one above that."""
+        if turn % 4 == 1:
             self.read.invalidate(row)
             self.aread.invalidate(row)
+            self.amany.invalidate([row])
+        elif turn % 2:
+            async_to_sync(self._ainvalidate)(row)
         elif turn % (2 * WHOLE_NAMESPACE):
             self._namespace("row", row).invalidate()
         else:
