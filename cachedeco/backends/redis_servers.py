@@ -19,7 +19,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 from cachedeco.backends.loops import Loops
 from cachedeco.backends.redis_exchanges import way_to
 from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
-from cachedeco.backends.redis_pool import RedisPool, SentinelPool, refuse_replica
+from cachedeco.backends.redis_pool import AskRole, LoopsOfPrimary, RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.sockets import send_nothing_after_close
 
@@ -66,23 +66,30 @@ def _server(location: str, pool_class: type, options: Options, arguments: Mappin
     if options.sentinels:
         name = _service_in(location)
         sentinels = [_pool(redis.ConnectionPool, each, _of_sentinels(arguments)) for each in options.sentinels]
-        connections = SentinelPool(
-            name,
-            [RedisPool(partial(_only, each), most=most, seconds=seconds) for each in sentinels],
-            partial(_pool_at, location, arguments),
-            most=most,
-            seconds=seconds,
-        )
+        kept = [
+            _kept(each, url, _of_sentinels(arguments), most, seconds)
+            for each, url in zip(sentinels, options.sentinels, strict=True)
+        ]
+        ways_to = partial(_ways_to, location, arguments, seconds)
+        connections = of_primary = SentinelPool(name, kept, ways_to, most=most, seconds=seconds)
+        if way_to(location, pool, arguments, seconds) and all(each.loops for each in kept):
+            connections.loops = LoopsOfPrimary(of_primary)
         pool = _sentinel_pool(name, pool, sentinels)
     else:
         name = _name_of(pool.connection_kwargs)
-        connections = RedisPool(partial(_only, pool), most=most, seconds=seconds)
-        way = way_to(location, pool, arguments, seconds)
-        connections.loops = way and Loops(way)
+        connections = _kept(pool, location, arguments, most, seconds)
     server = RedisServer(name, connections)
     server.client = Client(connection_pool=pool)
     server.client.server = server
     return server
+
+
+def _kept(pool: Any, location: str, arguments: Mapping[str, Any], most: int, seconds: float) -> RedisPool:
+    """Return the connections to one address."""
+    connections = RedisPool(partial(_only, pool), most=most, seconds=seconds)
+    way = way_to(location, pool, arguments, seconds)
+    connections.loops = way and Loops(way)
+    return connections
 
 
 def _only(pool: Any, *, write: bool) -> Any:  # noqa: ARG001 -- the signature of what chooses one
@@ -132,12 +139,17 @@ def _service_in(location: str) -> str:
     return unquote(urlsplit(location).netloc.rpartition("@")[2].partition(":")[0])
 
 
-def _pool_at(location: str, arguments: Mapping[str, Any], host: str, port: int) -> Any:
-    """Return the pool for the primary at an address."""
+def _ways_to(
+    location: str, arguments: Mapping[str, Any], seconds: float, host: str, port: int
+) -> tuple[Any, Loops | None]:
+    """Return the pool for the primary at an address, and the connections of event loops."""
     parts = urlsplit(location)
     user, at, _ = parts.netloc.rpartition("@")
     netloc = f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}"
-    return _pool(redis.ConnectionPool, parts._replace(netloc=netloc).geturl(), arguments, is_primary=True)
+    place = parts._replace(netloc=netloc).geturl()
+    pool = _pool(redis.ConnectionPool, place, arguments, is_primary=True)
+    way = way_to(place, pool, arguments, seconds)
+    return pool, way and Loops(way._replace(greetings=[*way.greetings, AskRole()]))
 
 
 def _of_sentinels(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from time import monotonic
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar, cast
 
 from cachedeco.backends.exchange import Exchange
-from cachedeco.backends.loops import Loops
 from cachedeco.runtime import state  # noqa: F401 -- its handlers renew what is here after a fork
 from cachedeco.runtime.interrupts import pass_interrupt
 
@@ -72,11 +71,27 @@ class Failures(Protocol):
         ...
 
 
+class ServerLoops(Protocol):
+    """The connections of event loops to one server."""
+
+    def choose(self, *, writes: bool) -> Any:
+        """Return what sends the next command of the running loop; see `Loops`."""
+        ...
+
+    def clear(self) -> None:
+        """Use no connection any more that is open now, from any thread."""
+        ...
+
+
 class Pool(Protocol):
     """The connections to one server."""
 
     failures: ClassVar[Failures]  #: what the errors of its connections mean
-    loops: Loops | None  #: those of event loops; None where these have none of their own
+
+    @property
+    def loops(self) -> ServerLoops | None:
+        """Those of event loops; None where these have none of their own."""
+        ...
 
     def run(self, command: Command[T], /, *, writes: bool) -> T:
         """Run a command on a connection of its own: a write once, a read again if a kept connection was dead."""

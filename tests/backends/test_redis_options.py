@@ -236,7 +236,9 @@ def test_options_of_a_connection_hold_on_an_event_loop() -> None:
         ("redis://there?encoding=latin-1", {}, False),
         ("rediss://there", {"ssl_cert_reqs": "none"}, True),
         ("rediss://there", {"ssl_validate_ocsp": True}, False),
-        ("redis://mymaster", {"sentinels": ["redis://there"]}, False),
+        ("redis://mymaster", {"sentinels": ["redis://there"]}, True),
+        ("redis://mymaster", {"sentinels": ["redis://there", "redis://here?encoding=latin-1"]}, False),
+        ("redis://mymaster?encoding=latin-1", {"sentinels": ["redis://there"]}, False),
     ],
 )
 def test_what_only_redis_py_can_do_runs_in_a_thread(location: str, options: dict[str, Any], expected: bool) -> None:  # noqa: FBT001

@@ -1,5 +1,7 @@
 """Sentinel: the primary is the one that a Sentinel has named within the last second."""
 
+import asyncio
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError, Redi
 from cachedeco.backends.redis_pool import ASK_SECONDS
 from cachedeco.backends.server import forget_servers
 from cachedeco.storage.readers import reader_of
+from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import BRIEFLY, WAITS, client_of, opened_at
+from tests.support.hops import hops
 from tests.support.servers import HOST, Redis, Sentinel
 
 Clock = Callable[[float], None]
@@ -45,6 +49,15 @@ def cache_by(*sentinels: str, service: str = "Judo", **options: Any) -> RedisCac
 def address_of(server: Redis) -> str:
     """Return the URL of a Sentinel."""
     return f"redis://{HOST}:{server.port}"
+
+
+# Commands of one look at how many there were.
+LOOK = 2
+
+
+def commands_of(server: Redis) -> int:
+    """Return how many commands a server has got, with this look."""
+    return int(server.info()["total_commands_processed"])
 
 
 def keys_on(server: Redis) -> list[bytes]:
@@ -184,6 +197,175 @@ def test_sentinel_that_hangs_takes_time(sentinel: Sentinel) -> None:
     sentinel.resume()
 
 
+# --- on event loops ---
+
+
+def test_loop_goes_to_the_primary_without_a_change_of_threads(sentinel: Sentinel, private_redis: Redis) -> None:
+    """What threads have asked it knows, and the other way round; the connections end with it."""
+    sentinel.monitor("Judo", private_redis)
+    cache = cache_by(address_of(sentinel))
+    cache.set("key", 1)
+    asked = commands_of(sentinel)
+    raw = raw_of(cache)
+
+    async def scene() -> list[Any]:
+        with hops() as counted:
+            found = [await cache.aget("key"), await raw.aread([cache.make_key("other")])]
+            found += [await raw.aset_each([(cache.make_key("other"), b"x", 9)]), await cache.aget("other")]
+        return [*found, len(counted)]
+
+    found = asyncio.run(scene())
+
+    assert [1, [None], [True], b"x", 0] == found
+    assert LOOK == commands_of(sentinel) - asked
+    with client_of(private_redis) as client:
+        ours = [each for each in client.client_list() if not each["name"].startswith("sentinel")]
+    assert 2 == len(ours)  # this one, and that of the thread
+
+
+def test_idle_connection_of_a_loop_to_a_former_primary_is_not_used(
+    sentinel: Sentinel, private_redis: Redis, advance: Clock
+) -> None:
+    """Within a second it goes on; then a Sentinel is asked, once for all tasks that follow, and it is closed."""
+    with Redis() as elected:
+        sentinel.monitor("Judo", private_redis)
+        cache = cache_by(address_of(sentinel))
+        raw, key = raw_of(cache), cache.make_key("key")
+
+        async def scene() -> list[Any]:
+            await raw.aset_each([(key, b"old", None)])
+            sentinel.monitor("Judo", elected)
+            advance(ASK_SECONDS)
+            before = await raw.aread([key])
+            advance(0.01)
+            after = await asyncio.gather(*[raw.aread([key]) for _ in range(5)])
+            stored = await raw.aset_each([(key, b"new", None)])
+            asked = commands_of(sentinel)
+            found = [before, after, stored, await raw.aread([key]), cache.get("key")]
+            with client_of(private_redis) as client:
+                assert 1 == len(client.client_list())
+            return [*found, commands_of(sentinel) - asked - LOOK]
+
+        found = asyncio.run(scene())
+
+        assert [[b"old"], [[None]] * 5, [True], [b"new"], b"new", 0] == found
+        assert [b":1:key"] == keys_on(elected)
+
+
+def test_loop_refuses_a_replica_that_a_late_sentinel_names(
+    sentinel: Sentinel, private_redis: Redis, redis_server: Redis
+) -> None:
+    """A new connection asks for the role first, and no command is sent."""
+    sentinel.monitor("Judo", private_redis)
+    cache = cache_by(address_of(sentinel))
+    with client_of(private_redis) as client:
+        client.execute_command("REPLICAOF", HOST, redis_server.port)
+
+    async def scene() -> object:
+        with pytest.raises(RedisCacheConnectionError, match="is a replica"):
+            await cache.aset("key", 1)
+        return await cache.aget("key", "default")
+
+    assert "default" == asyncio.run(scene())
+
+
+def test_loop_leaves_a_former_primary_that_refuses_a_write(
+    sentinel: Sentinel, private_redis: Redis, redis_server: Redis
+) -> None:
+    """The next command asks again, within the second, too."""
+    with Redis() as elected:
+        sentinel.monitor("Judo", private_redis)
+        cache = cache_by(address_of(sentinel))
+
+        async def scene() -> object:
+            await cache.aset("key", 1)
+            sentinel.monitor("Judo", elected)
+            with client_of(private_redis) as client:
+                client.execute_command("REPLICAOF", HOST, redis_server.port)
+            with pytest.raises(RedisCacheConnectionError, match="ReadOnlyError"):
+                await cache.aset("key", 2)
+            await cache.aset("key", 3)
+            return await cache.aget("key")
+
+        assert (3, [b":1:key"]) == (asyncio.run(scene()), keys_on(elected))
+
+
+def test_read_of_a_loop_whose_connection_was_lost_asks_again(sentinel: Sentinel, private_redis: Redis) -> None:
+    """It is repeated, once, and goes to whoever is the primary by now; a write is not."""
+    with Redis() as elected:
+        sentinel.monitor("Judo", private_redis)
+        cache = cache_by(address_of(sentinel))
+        raw, key = raw_of(cache), cache.make_key("key")
+
+        async def scene() -> list[Any]:
+            await raw.aset_each([(key, b"old", None)])
+            sentinel.monitor("Judo", elected)
+            private_redis.kill()  # while this loop stands still, and sees nothing of it
+            found = [await raw.aread([key])]
+            with client_of(elected) as client:
+                client.set(key, pickle.dumps(b"new"))
+            return [*found, await raw.aread([key])]
+
+        assert [[None], [b"new"]] == asyncio.run(scene())
+
+
+def test_write_of_a_loop_whose_connection_was_lost_is_not_repeated(sentinel: Sentinel, private_redis: Redis) -> None:
+    """It raises, as of one server."""
+    sentinel.monitor("Judo", private_redis)
+    cache = cache_by(address_of(sentinel))
+
+    async def scene() -> None:
+        await cache.aset("key", 1)
+        private_redis.kill()
+        with pytest.raises(RedisCacheConnectionError):
+            await cache.aset("key", 2)
+
+    asyncio.run(scene())
+
+
+def test_answer_that_comes_late_counts_for_nothing() -> None:
+    """Where several ask at once, the one who asked last knows who is the primary."""
+    pool: Any = cache_by("redis://there")._cache.server_of(None, write=True).pool
+    pool._note(("10.0.0.2", 2), 7.0)
+
+    late = pool._note(("10.0.0.1", 1), 6.0)
+
+    assert (("10.0.0.2", 2), 7.0) == (late.address, late.asked_at)
+
+
+def test_loop_asks_sentinels_in_turn(sentinel: Sentinel, private_redis: Redis, tmp_path: Path, advance: Clock) -> None:
+    """As threads do; the one that has answered is asked first from then on."""
+    sentinel.monitor("Judo", private_redis)
+    with Sentinel(tmp_path / "other.conf") as other:
+        cache = cache_by("redis://127.0.0.1:1", address_of(other), address_of(private_redis), address_of(sentinel))
+        asyncio.run(cache.aset("key", 1))
+        asked = commands_of(other)
+        advance(2 * ASK_SECONDS)
+
+        assert 1 == asyncio.run(cache.aget("key"))
+
+        assert LOOK == commands_of(other) - asked
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [("redis://127.0.0.1:1", "Connect call failed"), ("sentinel", "no Sentinel knows"), ("server", "unknown command")],
+    ids=["nobody there", "unknown", "no Sentinel"],
+)
+def test_primary_that_nobody_names_to_a_loop_is_out_of_reach(
+    place: str, expected: str, sentinel: Sentinel, redis_server: Redis
+) -> None:
+    """Reads find nothing, writes raise."""
+    cache = cache_by({"sentinel": address_of(sentinel), "server": address_of(redis_server)}.get(place, place))
+
+    async def scene() -> object:
+        with pytest.raises(RedisCacheConnectionError, match=f"Redis server Judo .*{expected}"):
+            await cache.aset("key", 1)
+        return await cache.aget("key")
+
+    assert asyncio.run(scene()) is None
+
+
 @pytest.mark.parametrize(
     ("location", "address", "expected"),
     [
@@ -197,7 +379,7 @@ def test_address_takes_the_place_of_the_service(location: str, address: Any, exp
     cache = RedisCache(location, {"OPTIONS": {"sentinels": ["redis://there"], "socket_timeout": 3}})
     pool: Any = cache._cache.server_of(None, write=True).pool
 
-    made = pool._pool_at(*address)
+    made, _ = pool._ways_to(*address)
     arguments = made.connection_kwargs
 
     names = ("host", "port", "username", "password", "db")
