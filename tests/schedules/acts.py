@@ -1,6 +1,7 @@
 """What an actor does: read, write and invalidate, refresh, set, let time pass."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from tests.schedules import database
@@ -48,6 +49,11 @@ def reads(function: Callable[[], Versions], times: int = 1) -> Act:
             world().check(value, len(value))
 
     return act
+
+
+def on_loop(function: Callable[[], Coroutine[Any, Any, Versions]]) -> Callable[[], Versions]:
+    """Return a function that awaits another one on an event loop of its own."""
+    return lambda: asyncio.run(function())
 
 
 def raises(function: Callable[[], object]) -> Act:

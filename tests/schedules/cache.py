@@ -4,7 +4,7 @@ The Django cache of a schedule: each command is one step, of several keys a step
 The world knows a key by the cache's prefix and what the caller writes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import inf
@@ -12,6 +12,8 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
+from cachedeco.storage.readers import general_reader
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
 from tests.schedules import simulation
 
 
@@ -105,6 +107,28 @@ class SteppedCache(BaseCache):
         seconds = self.default_timeout if timeout is DEFAULT_TIMEOUT else timeout
         world.wrote(self._named(key))
         world.cache[self._named(key)] = (value, inf if seconds is None else world.clock + seconds)
+
+
+class SteppedOnLoops(SteppedCache):
+    """A cache that event loops read and write, by the same steps."""
+
+    def raw_client(self) -> "_RawClient":
+        """Offer what any cache can, and the same to event loops."""
+        return _RawClient(self)
+
+
+class _RawClient(GeneralWriter):
+    natively_async = True
+
+    def __init__(self, cache: BaseCache) -> None:
+        super().__init__(cache)
+        self.read = general_reader(cache)
+
+    async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
+        return self.read(keys)
+
+    async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
+        return self.set_each(items)
 
 
 def _step(name: str, about: tuple[object, ...], carry_out: Callable[[], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cachedeco import Namespace, cached_query, cached_query_many, gather
+from cachedeco import Namespace, agather, cached_query, cached_query_many, gather
 from tests.schedules.acts import counted
 from tests.schedules.database import ALIAS as DATABASE
 from tests.schedules.tenants import tenant
@@ -162,6 +162,24 @@ async def awaited_outer() -> dict[str, int]:
 async def awaited_many(rows: Sequence[str]) -> dict[str, int]:
     """Return some rows, to a task."""
     return {row: counted(row)[row] for row in rows}
+
+
+@cached_query(name="schedules.awaited_first", cache="loops", timeout=TIMEOUT, wait=LONGEST_WAIT)
+async def awaited_first() -> dict[str, int]:
+    """Return one of two rows, by a cache that event loops read and write."""
+    return counted("a")
+
+
+@cached_query(name="schedules.awaited_second", cache="loops", timeout=TIMEOUT, wait=LONGEST_WAIT)
+async def awaited_second() -> dict[str, int]:
+    """Return the other one."""
+    return counted("b")
+
+
+async def awaited_both() -> dict[str, int]:
+    """Gather two rows."""
+    one, other = await agather(awaited_first.call(), awaited_second.call())
+    return one | other
 
 
 def invalidate_namespace() -> None:

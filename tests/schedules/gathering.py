@@ -1,9 +1,18 @@
 """Scenarios of gathered calls, and of calls in one block of `remembered()`, with invalidations between."""
 
 from cachedeco import remembered
-from tests.schedules.acts import Act, forgets, reads, reads_at_one_moment, writes
+from tests.schedules.acts import Act, forgets, on_loop, only_once, reads, reads_at_one_moment, writes
 from tests.schedules.explorer import Scenario
-from tests.schedules.functions import both, first, plain, second, shelf
+from tests.schedules.functions import (
+    awaited_both,
+    awaited_first,
+    awaited_second,
+    both,
+    first,
+    plain,
+    second,
+    shelf,
+)
 from tests.schedules.simulation import step
 
 A_WRITER = {"W": writes("b", second.invalidate)}
@@ -59,6 +68,49 @@ GATHERED = [
         before=[shelf, forgets],
         cast={"A": reads(shelf), **A_WRITER},
         looks=[reads(shelf)],
+    ),
+]
+
+
+on_loop_first, on_loop_second, on_loop_both = map(on_loop, (awaited_first, awaited_second, awaited_both))
+AN_ASYNC_WRITER = {"W": writes("b", awaited_second.invalidate)}
+
+
+def _writes_one_after_the_other_for_loops() -> None:
+    writes("a", awaited_first.invalidate)()
+    writes("b", awaited_second.invalidate)()
+    on_loop_second()
+
+
+ASYNC = [
+    Scenario(
+        name="an async gather of two calls that are written one after the other",
+        promise="What an event loop serves together was valid at one moment, though its keys are read one by one.",
+        before=[on_loop_both, on_loop_both],
+        cast={"A": reads_at_one_moment(on_loop_both, "a", "b"), "W": _writes_one_after_the_other_for_loops},
+        looks=[reads(on_loop_both)],
+    ),
+    Scenario(
+        name="an async gather of one call that is stored, one writer",
+        promise="A loop loads what is not stored from what all were looked up by, and stores nothing invalidated.",
+        before=[on_loop_both, forgets, on_loop_first],
+        cast={"A": reads(on_loop_both), **AN_ASYNC_WRITER},
+        looks=[reads(on_loop_both)],
+    ),
+    Scenario(
+        name="an async gather beside a call of one of its functions, one writer",
+        promise="Loops of two threads share what they compute, and nothing that is invalidated.",
+        before=[on_loop_both, forgets],
+        cast={"A": reads(on_loop_both), "B": reads(on_loop_second), **AN_ASYNC_WRITER},
+        looks=[reads(on_loop_both)],
+    ),
+    Scenario(
+        name="loops of two processes compute once",
+        promise="A loop that stores by itself leaves a mark in its lease, and nobody computes or waits after it.",
+        before=[on_loop_first, forgets],
+        cast={"A@p": reads(on_loop_first), "B@q": reads(on_loop_first)},
+        looks=[only_once],
+        budget={"poll": 2},
     ),
 ]
 

@@ -31,7 +31,7 @@ from tests.schedules.functions import (
     stale,
     twice,
 )
-from tests.schedules.gathering import GATHERED, REMEMBERED
+from tests.schedules.gathering import ASYNC, GATHERED, REMEMBERED
 from tests.schedules.interrupts import CANCELLATIONS, INTERRUPTS
 from tests.schedules.several import LIFETIMES, TENANTS
 from tests.schedules.transactions import TRANSACTIONS
@@ -307,6 +307,7 @@ KINDS: dict[str, list[Scenario]] = {
     "timeouts and stale entries": _of_time(),
     "calls of many ids": BULK,
     "`gather()`": GATHERED,
+    "`agather()`, and event loops": ASYNC,
     "`remembered()`": REMEMBERED,
     "signals": INTERRUPTS,
     "cancellations of tasks": CANCELLATIONS,

@@ -15,6 +15,7 @@ from cachedeco import listening
 from cachedeco.invalidation import epochs
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import runs_anywhere
 from tests.schedules import database
 from tests.schedules.crew import Stage
 from tests.schedules.world import Crashed, Failing, Kind, World
@@ -26,6 +27,7 @@ BACKEND = "tests.schedules.cache.SteppedCache"
 CACHES = {
     "default": {"BACKEND": BACKEND},
     "other": {"BACKEND": BACKEND, "KEY_PREFIX": "other/"},
+    "loops": {"BACKEND": "tests.schedules.cache.SteppedOnLoops", "KEY_PREFIX": "loops/"},
     "tenants": {"BACKEND": BACKEND, "KEY_FUNCTION": "tests.schedules.tenants.tenant_key"},
 }
 
@@ -253,6 +255,7 @@ REPLACED: dict[str, Any] = {
     "loading.effects.sync_to_async": inline,
     "functions.single.sync_to_async": inline,
     "functions.bulk.sync_to_async": inline,
+    "functions.gathering.sync_to_async": inline,
     "loading.effects._wait_until_kept": _await,
     "loading.effects.asyncio": SimpleNamespace(**{**vars(asyncio), "sleep": _pause}),
     "runtime.background.submit": submit,
@@ -275,6 +278,7 @@ def _ignore_crash(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+@runs_anywhere
 def _hear(event: Event) -> None:
     if event.kind == "inconsistent":
         world().accusation = event.reason

@@ -53,6 +53,7 @@ WIDEST = {
     "three bulk calls compute one at a time",
     "bulk calls that share ids compute each one at a time",
     "a gather beside a call of one of its functions, one writer",
+    "an async gather beside a call of one of its functions, one writer",
     "one of two tasks is cancelled, one writer",
     "two cold readers under AUTO",
     "two cold readers under AUTO, one writer",

@@ -11,12 +11,14 @@ from cachedeco.loading.computing import FlightResult, Load, Results, _results_of
 from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.lookup import Found, Wanted, look_up_each
 from cachedeco.loading.materializing import materialize
+from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory
 from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import lifetime_of, store_entries
 from cachedeco.storage.store import Item, Store
+from cachedeco.storage.writers import Acknowledged
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.known_tables import KnownTables
 from cachedeco.tracking.reads import TableReads
@@ -99,6 +101,23 @@ def _read_tokens_first(store: Store, keys: Sequence[str]) -> Any:
     return [found.get(key) for key in keys]
 
 
+async def _read_tokens_first_on_loop(store: Store, keys: Sequence[str]) -> Any:
+    order = [*[key for key in keys if "cd:e:" not in key], *[key for key in keys if "cd:e:" in key]]
+    found = dict(zip(order, await _read_on_loop(store, order) or (), strict=False))
+    return [found.get(key) for key in keys]
+
+
+async def _looked_up_one_by_one_on_loop(wanted: Sequence[Wanted]) -> Any:
+    found: list[Any] = [await recall_or_look_up_on_loop([each]) for each in wanted]
+    return None if any(map(callable, found)) else [each for [each] in found]
+
+
+async def _stored_without_marks_on_loop(store: Store, items: Any) -> Acknowledged:
+    stored = await _set_each_on_loop(store, items[:-1])
+    store.delete(items[-1][0])
+    return Acknowledged([*stored, True])
+
+
 def _looked_up_one_by_one(wanted: Sequence[Wanted]) -> list[Found]:
     """Look up each call by a read of its own."""
     return [look_up_each([each])[0] for each in wanted]
@@ -152,7 +171,8 @@ def _handed_on_with_the_newer(policy: CachePolicy, found: Found, result: FlightR
 _watch, _note_tables, _propagate = watcher.watch, TableReads._note_tables, propagate_dependencies
 _store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
 _set_tokens, _remember = Store.set_tokens, Memory.remember
-NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results: set(results)}
+_read_on_loop, _set_each_on_loop = Store.read_on_loop, Store.set_each_on_loop
+NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results, _passes: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
@@ -215,6 +235,22 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     "calls of a gather looked up one by one": (
         {"functions.gathering.recall_or_look_up": _looked_up_one_by_one},
         "a gather of two calls that are written one after the other",
+    ),
+    "tokens of an async gather read before its entries": (
+        {"storage.store.Store.read_on_loop": _read_tokens_first_on_loop},
+        "an async gather of two calls that are written one after the other",
+    ),
+    "calls of an async gather looked up one by one": (
+        {"functions.gathering.recall_or_look_up_on_loop": _looked_up_one_by_one_on_loop},
+        "an async gather of two calls that are written one after the other",
+    ),
+    "stamp read after the computation of an async gather": (
+        {"loading.computing.stamp_if_cacheable": _stamped_late},
+        "an async gather of one call that is stored, one writer",
+    ),
+    "leases without a mark, of loops": (
+        {"storage.store.Store.set_each_on_loop": _stored_without_marks_on_loop},
+        "loops of two processes compute once",
     ),
     "epochs that advance before the write": (
         {
