@@ -18,6 +18,7 @@ from pytest_django import DjangoDbBlocker, Settings
 from cachedeco.runtime import conf
 from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
 from tests.support.servers import Memcached, Redis, Server
+from tests.support.steps import Steps
 
 # A machine that runs two other things misses any deadline; what is slow shows elsewhere.
 hypothesis.settings.register_profile(
@@ -220,6 +221,12 @@ def dummy_backend(use_caches: UseCaches, _fresh_cache: None) -> None:
 def faulty_backend(use_caches: UseCaches, _fresh_cache: None) -> None:
     """Run the test on a cache in memory that misbehaves as `tests.support.faults.faulty` says."""
     use_caches(default="faulty")
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """Give what this process does with its sockets."""
+    return Steps(monkeypatch)
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ class RawClient:
         self._ring = cache._cache  # noqa: SLF001 -- ours
         self._expiry = cache.get_backend_timeout
         self.read = self._ring.read_each
+        self.read_chunks = self._ring.read_chunks
         #: Whether `aread()` and its like can be used: event loops can have connections of their own.
         self.natively_async = self._ring.natively_async
         self.aread = self._ring.aread_each

@@ -11,7 +11,7 @@ import _socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from time import monotonic
@@ -27,7 +27,7 @@ from cachedeco.backends.memcached_answers import checked, raise_errors
 from cachedeco.backends.memcached_exchanges import way_to
 from cachedeco.backends.server import Command, Failures
 from cachedeco.backends.sockets import is_readable, send_nothing_after_close
-from cachedeco.storage.memcached_replies import Stored, check_end, read_bytes, read_values, receive
+from cachedeco.storage.memcached_replies import Stored, check_end, read_bytes, read_chunks, read_values, receive
 from cachedeco.storage.replies import FEW
 
 T = TypeVar("T")
@@ -66,6 +66,10 @@ class Connection(Client):
         sock = self.sock or self._open()
         sock.sendall(b"get %b\r\n" % text)
         return read_bytes(sock.recv, text, self._raise_errors)
+
+    def stored_chunks(self, chunks: Iterable[Sequence[str]]) -> list[bytes | None]:
+        """Return the values of chunks of valid keys, pipelined, as `stored_bytes()` does those of one."""
+        return read_chunks(self.sock or self._open(), chunks, self._raise_errors)
 
     def _open(self) -> socket:
         self._connect()

@@ -20,7 +20,7 @@ from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCach
 from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach
 from cachedeco.backends.redis_options import resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
-from cachedeco.storage.readers import redis_reader
+from cachedeco.storage.readers import redis_chunks_reader, redis_reader
 from cachedeco.storage.writers import Acknowledged, Item, RedisWriter
 
 __all__ = ["RedisCache", "RedisCacheConnectionError", "RedisCacheError", "RedisCacheTimeoutError"]
@@ -80,7 +80,9 @@ class RawClient(RedisWriter):
         super().__init__(partial(server.run, "add_many"), dump)
         self._insisting = RedisWriter(partial(server.run, "set_many", insists=True), dump)
         self._load_each = bytes_in_pickles if plain else partial(_load_each, client)
-        self._read = redis_reader(partial(server.run, "get_many"), self._load_each)
+        run = partial(server.run, "get_many")
+        self._read = redis_reader(run, self._load_each)
+        self._read_chunks = redis_chunks_reader(run, self._load_each)
         #: Whether `aread()` and its like can be used: event loops can have connections of their own.
         self.natively_async = server.pool.loops is not None
 
@@ -90,6 +92,13 @@ class RawClient(RedisWriter):
             return self._read(keys)
         except RedisCacheError:
             return [None] * len(keys)
+
+    def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        """Do as `read()`, by one command for each chunk, pipelined."""
+        try:
+            return self._read_chunks(chunks)
+        except RedisCacheError:
+            return [None] * sum(map(len, chunks))
 
     async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
         """See `read()`."""

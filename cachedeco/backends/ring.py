@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from operator import methodcaller
 from typing import Any, Final, Protocol, TypeVar
 
@@ -128,6 +129,21 @@ class Ring:
             command = methodcaller("stored_bytes", " ".join(chunk).encode("ascii"))
             found.update(zip(chunk, self._read("get_many", server, command, lost=()), strict=False))
         return [found.get(key) for key in keys]
+
+    def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        """Do as `read_each()`, by one command for each server and chunk; those to one server are pipelined."""
+        if self._only:
+            found = self._read("get_many", self._only, methodcaller("stored_chunks", chunks), lost=None)
+            return found or [None] * sum(map(len, chunks))
+        by_server: dict[Server, list[list[str]]] = defaultdict(list)
+        for chunk in chunks:
+            for server, keys in self._group_by_server(chunk).items():
+                by_server[server].append(keys)
+        values: dict[str, bytes | None] = {}
+        for server, several in by_server.items():
+            found = self._read("get_many", server, methodcaller("stored_chunks", several), lost=())
+            values.update(zip(chain.from_iterable(several), found, strict=False))
+        return [values.get(key) for chunk in chunks for key in chunk]
 
     # --- writing ---
 

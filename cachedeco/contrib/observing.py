@@ -7,12 +7,13 @@ look-up began, or how large an entry is, finds it here. Nothing is observed unti
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from itertools import chain
 from time import time_ns
 
 from cachedeco.storage import connections
 from cachedeco.storage.async_readers import AsyncRead, AsyncWrite
 from cachedeco.storage.connections import Connection
-from cachedeco.storage.readers import Read
+from cachedeco.storage.readers import Read, ReadChunks
 from cachedeco.storage.writers import Acknowledged, Item, Writer
 
 
@@ -73,6 +74,7 @@ def write_of(key: str) -> Command | None:
 
 def _observe_connection(connection: Connection) -> None:
     connection.read = _observed_read(connection.read)
+    connection.read_chunks = _observed_read_chunks(connection.read_chunks)
     if connection.aread is not None:
         connection.aread = _observed_aread(connection.aread)
     if connection.awrite is not None:
@@ -85,6 +87,16 @@ def _observed_read(read: Read) -> Read:
         began = time_ns()
         values = read(keys)
         last_read.set(Command(began, time_ns(), keys, values))
+        return values
+
+    return observed
+
+
+def _observed_read_chunks(read: ReadChunks) -> ReadChunks:
+    def observed(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        began = time_ns()
+        values = read(chunks)
+        last_read.set(Command(began, time_ns(), [*chain.from_iterable(chunks)], values))
         return values
 
     return observed

@@ -129,7 +129,7 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
                 break
     finally:  # acknowledged or not, and never before the write
         epochs.advance(chunk)
-    for key in [key for key in chunk if key not in failed_keys]:
+    for key in chunk.keys() - failed_keys:
         emit(Event("invalidated", chunk[key].store.function, key, store.alias))
     return [chunk[key] for key in failed_keys]
 

@@ -267,7 +267,7 @@ def _encode_each(
         data[pending.key], timeout = _encode(policy, pending, pending.stamp, pending.prepared.serialized)
         timeouts.append(timeout)
         nested_names.remember(policy.function, pending.key, pending.nested_tokens)
-    unchanged = [each.key for each in entries if each.is_unchanged]
+    unchanged = {each.key for each in entries if each.is_unchanged}
     return WriteBatch(policy, data, max(timeouts, default=0.0), on_failure, unchanged, marks)
 
 

@@ -1,6 +1,6 @@
 """`LookingStore`: access to one Django cache for those who only look: nothing is written, counted or told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cachedeco.storage.connections import connection
@@ -16,10 +16,17 @@ class LookingStore(Store):
 
     def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """Return the values, in the order of the keys; None if the cache failed, or the breaker is open."""
+        return self._look(lambda: connection(self.alias).read(keys))
+
+    def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None] | None:
+        """Do as `read()`, for chunks of keys."""
+        return self._look(lambda: connection(self.alias).read_chunks(chunks))
+
+    def _look(self, read: Callable[[], list[bytes | None]]) -> list[bytes | None] | None:
         if self.is_breaker_open():
             return None
         try:
-            return connection(self.alias).read(keys)
+            return read()
         except Exception as error:  # noqa: BLE001 -- any failure of the cache
             self.pass_on(error)
             self.failures.append(error)

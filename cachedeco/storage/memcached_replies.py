@@ -7,12 +7,14 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from socket import socket
 from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
+from cachedeco.storage.pipelining import pipelined
 from cachedeco.storage.replies import FEW, Parser, more
 
 Stored = tuple[bytes, int]  # a serialized value, and its flags
@@ -59,6 +61,28 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
     if values is None:
         values, rest = receive(parse_bytes(text, raise_errors, data), recv)
         check_end(rest)
+    return values
+
+
+def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: RaiseErrors) -> Values:
+    """
+    Read chunks of keys, pipelined; return all values, in order, as `read_bytes()` does.
+
+    Args:
+        sock: A connection with no answer due.
+
+        chunks: Keys, as many in each as one command takes.
+
+        raise_errors: As for `read_values()`.
+    """
+    values: Values = []
+    rest = b""  # of the next answer, what has come with the last one
+    commands = (b"get %b\r\n" % " ".join(chunk).encode("ascii") for chunk in chunks)
+    for command in pipelined(sock.sendall, lambda: sock, commands):
+        text = command[len(b"get ") : -len(b"\r\n")]
+        found, rest = receive(parse_bytes(text, raise_errors, rest), sock.recv)
+        values += found
+    check_end(rest)
     return values
 
 

@@ -1,5 +1,5 @@
 """
-Readers: the values of some keys, in the order asked, by one command.
+Readers: the values of some keys, in the order asked, by one command; of more keys, by one command for each chunk.
 
 A reader takes whole keys, which are valid: ASCII, without spaces and control characters, at most 250 bytes. It checks
 and changes none, and raises what the cache raises. For our own backend, and for exactly Django's LocMemCache,
@@ -11,6 +11,7 @@ the values of this one.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import time
 from typing import Any, TypeVar, cast
 
@@ -24,6 +25,7 @@ from cachedeco.storage.direct_access import (
     local_memory_of,
     redis_connections_of,
 )
+from cachedeco.storage.pipelining import pipelined
 
 T = TypeVar("T")
 
@@ -32,6 +34,9 @@ Ways = Mapping[Callable[[BaseCache], Any], Callable[[Any], T]]
 
 #: Whole keys in, one at least; values in the order asked, None for a missing one, and perhaps for one that is no bytes.
 Read = Callable[[Sequence[str]], list[bytes | None]]
+#: As `Read`, of chunks of keys, as many in each as one command takes: in the order asked, so that those of the first
+#: chunk are read before those of the second. Pipelined where the cache can be read so.
+ReadChunks = Callable[[Sequence[Sequence[str]]], list[bytes | None]]
 
 
 class NonsenseReadError(Exception):
@@ -54,6 +59,30 @@ def reader_of(cache: BaseCache) -> Read:
         hash_client_of: lambda client: _hash_client_reader(client, general_reader(cache)),
     }
     return quickest(cache, ways) or general_reader(cache)
+
+
+def chunks_reader_of(cache: BaseCache, read: Read) -> ReadChunks:
+    """
+    Return the quickest reader of many keys of a cache object.
+
+    A backend offers one by the method `read_chunks()` of what its `raw_client()` returns.
+
+    Args:
+        cache: Its `key_func` returns the key as it is.
+
+        read: Its reader.
+    """
+    ways: Ways[ReadChunks] = {
+        raw_client_of: lambda client: getattr(client, "read_chunks", None) or one_by_one(read),
+        redis_connections_of: lambda connections: redis_chunks_reader(connections.run, bytes_in_pickles),
+        hash_client_of: lambda client: _hash_client_chunks_reader(client, one_by_one(general_reader(cache))),
+    }
+    return quickest(cache, ways) or one_by_one(read)
+
+
+def one_by_one(read: Read) -> ReadChunks:
+    """Return a reader of chunks that begins with each when the one before has been read."""
+    return lambda chunks: [value for chunk in chunks for value in read(chunk)]
 
 
 def quickest(cache: BaseCache, ways: Ways[T]) -> T | None:
@@ -142,6 +171,33 @@ def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None
     return read
 
 
+def redis_chunks_reader(
+    run: Callable[..., Any], load_each: Callable[[list[bytes | None]], list[bytes | None]]
+) -> ReadChunks:
+    """Return a reader of a Redis by an MGET for each chunk, pipelined; see `redis_reader()`."""
+
+    def packed(keys: Sequence[str]) -> bytes:
+        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
+        return f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
+
+    def read(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        def command(connection: Any) -> list[bytes | None]:
+            values: list[bytes | None] = []
+            connection.send_packed_command(())  # it connects, and may ask for an answer before the first command
+            send = partial(_send_packed, connection)
+            for _ in pipelined(send, lambda: getattr(connection, "_sock", None), map(packed, chunks)):
+                values += load_each(connection.read_response(disable_decoding=True))
+            return values
+
+        return cast("list[bytes | None]", run(command, writes=False))
+
+    return read
+
+
+def _send_packed(connection: Any, data: bytes) -> None:
+    connection.send_packed_command((data,), check_health=False)
+
+
 def _hash_client_reader(client: Any, general: Read) -> Read:
     """
     Return a reader without the hash of each key, which HashClient computes in Python though there is one server.
@@ -176,5 +232,30 @@ def _hash_client_reader(client: Any, general: Read) -> Read:
             only.close()
             return [None] * len(keys)
         return found
+
+    return read
+
+
+def _hash_client_chunks_reader(client: Any, general: ReadChunks) -> ReadChunks:
+    """Return a reader of chunks, pipelined; see `_hash_client_reader()`."""
+    from cachedeco.storage.memcached_replies import read_chunks  # it needs pymemcache
+
+    def read(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        if client._dead_clients:  # noqa: SLF001
+            return general(chunks)
+        [only] = client.clients.values()
+
+        def command() -> list[bytes | None]:
+            if not only.sock:
+                only._connect()  # noqa: SLF001
+            return read_chunks(only.sock, chunks, only._raise_errors)  # noqa: SLF001
+
+        found: list[bytes | None] | None = None
+        try:
+            found = client._safely_run_func(only, command, None)  # noqa: SLF001
+        finally:
+            if found is None:  # as for one command
+                only.close()
+        return [None] * sum(map(len, chunks)) if found is None else found
 
     return read

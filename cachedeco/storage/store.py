@@ -82,13 +82,23 @@ class Store:
 
     def read_each(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """`read()` for any number of keys, in chunks that one command takes; None if one failed."""
-        found: list[bytes | None] = []
-        for chunk in self.chunks(keys):
-            values = self.read(chunk)
-            if values is None:
-                return None
-            found += values
-        return found
+        if len(keys) <= MOST_KEYS_IN_DATABASE:
+            return self.read(keys) if keys else []
+        return self.read_chunks(list(self.chunks(keys)))
+
+    def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None] | None:
+        """`read()` for chunks of keys, each of which one command takes; None if one failed."""
+        if self._breaker_refuses():
+            return None
+        try:
+            values = connection(self.alias).read_chunks(chunks)
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
+            self._record_failure("Reading failed", chunks[0][0], error, reading=True)
+            return None
+        if any(value is not None for value in values):  # as for one command
+            self._record_success()
+        return values
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """Return the values that are there, by key; None if the cache failed."""
@@ -159,17 +169,20 @@ class Store:
         """
         if self._breaker_refuses():
             return [False] * len(items)
-        try:
-            added = connection(self.alias).writer.add_each([_whole_item(item) for item in items])
-        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
-            self.pass_on(error)
-            self._record_failure("Adding failed", items[0][0], error)
-            return [False] * len(items)
-        if added.error is not None:
-            self._record_failure("Adding failed", items[0][0], added.error)
-        elif any(added):
-            self._record_success()
-        return added
+        added: list[bool] = []
+        for chunk in self.chunks(items):
+            try:
+                acknowledged = connection(self.alias).writer.add_each([_whole_item(item) for item in chunk])
+            except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+                self.pass_on(error)
+                self._record_failure("Adding failed", chunk[0][0], error)
+                break  # what is missing is not stored, and asking for it would take another timeout
+            if acknowledged.error is not None:
+                self._record_failure("Adding failed", chunk[0][0], acknowledged.error)
+            elif any(acknowledged):
+                self._record_success()
+            added += acknowledged
+        return added + [False] * (len(items) - len(added))
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
         """

@@ -24,6 +24,7 @@ from cachedeco.contrib.opentelemetry.hooks import SCOPE
 from cachedeco.contrib.opentelemetry.peers import peer_of
 from cachedeco.runtime.hooks import emit, remove_hook
 from cachedeco.storage import connections
+from cachedeco.storage.store import Store
 from tests.conftest import UseCaches
 from tests.support.servers import Redis
 
@@ -309,4 +310,16 @@ def test_app_installs_the_hooks_once() -> None:
     assert observing.last_read.get() is not None
     for hook in hooks:
         remove_hook(hook)
+    connections.observe_with(None)
+
+
+def test_read_of_several_chunks_is_observed_as_one() -> None:
+    """So that the event of an id finds it, whose entry was asked for long before the last token."""
+    observing.observe()
+    keys = [f"cd:{number}" for number in range(2001)]
+
+    found = Store("default").read_each(keys)
+
+    first, last = observing.read_of(keys[0]), observing.read_of(keys[-1])
+    assert ([None] * 2001, True) == (found, first is last is not None)
     connections.observe_with(None)

@@ -10,6 +10,7 @@ def test_looking_writes_nothing() -> None:
 
     assert [False] == store.set_each([("cd:looking", b"value", 60)])
     assert [None] == store.read(["cd:looking"])
+    assert [None] * 2001 == store.read_each(["cd:looking"] * 2001)
 
 
 def test_failure_is_noted_and_no_event() -> None:

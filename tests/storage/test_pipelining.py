@@ -1,0 +1,319 @@
+"""Pipelining: what is sent while an answer is due, and what becomes of a connection on which a chunk fails."""
+
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from operator import methodcaller
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+import pytest
+import redis
+from django.core.cache.backends.base import BaseCache
+from pymemcache.exceptions import MemcacheError
+
+import tests.backends
+from cachedeco.backends.pool import Pool, let_kernel_wait
+from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
+from cachedeco.storage.memcached_replies import read_chunks
+from cachedeco.storage.pipelining import pipelined, send_what_fits
+from cachedeco.storage.readers import ReadChunks, chunks_reader_of, reader_of, redis_chunks_reader
+from cachedeco.storage.redis_connections import RedisConnections
+from tests.storage.places import ALL, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of
+from tests.support.interrupts import Attempt, handled
+from tests.support.servers import HOST, Memcached, free_port
+from tests.support.steps import Steps
+from tests.support.threads import PATIENCE_SECONDS
+
+Key = Callable[[object], str]
+Exchange = tuple[int, bytes | None]  # the bytes of a command, and the answer; None closes the connection
+
+CERTIFICATE = Path(tests.backends.__file__).parent / "loopback.pem"
+# Seconds that a client waits for half an answer.
+BRIEFLY = 0.1
+# Of memcached: a command is longer than all buffers between, and so is an answer.
+FEW_BYTES = 4096
+CHUNKS = [[f"{n}:{'k' * 100}:{m}" for m in range(300)] for n in range(4)]
+VALUE = b"v" * 100
+# What the client can take, whose buffer is of the usual size there, is less than an answer with these.
+LARGE_VALUE = b"v" * 2000
+
+
+def get(chunk: Sequence[str], answer: bytes | None = b"") -> Exchange:
+    """Return a command to memcached, and its answer: that all are there, if it is empty."""
+    size = len(f"get {' '.join(chunk)}\r\n")
+    found = b"".join(b"VALUE %b 0 %d\r\n%b\r\n" % (key.encode(), len(VALUE), VALUE) for key in chunk)
+    return size, found + b"END\r\n" if answer == b"" else answer
+
+
+def mget(chunk: Sequence[str], answer: bytes | None = b"") -> Exchange:
+    """Return a command to Redis, and its answer, as above."""
+    size = len(f"*{len(chunk) + 1}\r\n$4\r\nMGET\r\n") + sum(len(f"${len(key)}\r\n{key}\r\n") for key in chunk)
+    stored = pickle_bytes(LARGE_VALUE)
+    found = b"*%d\r\n" % len(chunk) + b"$%d\r\n%b\r\n" % (len(stored), stored) * len(chunk)
+    return size, found if answer == b"" else answer
+
+
+def begin(connection: Any) -> None:
+    """Begin a connection of redis-py without a word to the server."""
+    connection._parser.on_connect(connection)
+
+
+class OneByOne:
+    """
+    A server with small buffers, which reads a command, and reads no more until its answer has been read.
+
+    It expects the exchanges of one connection after the other, and answers the last command of each.
+    """
+
+    def __init__(self, *connections: Sequence[Exchange], is_encrypted: bool = False) -> None:
+        """Take a port."""
+        self._connections = connections
+        self._tls = None
+        if is_encrypted:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(CERTIFICATE)
+        self._listener = socket.socket()
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self._listener.setsockopt(socket.SOL_SOCKET, option, FEW_BYTES)
+        self._listener.bind((HOST, 0))
+        self._listener.listen()
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = Thread(target=self._serve, name="one by one")
+
+    def connect(self) -> socket.socket:
+        """Return a connection to it, with small buffers as well."""
+        sock = socket.socket()
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, FEW_BYTES)
+        sock.settimeout(PATIENCE_SECONDS)
+        sock.connect((HOST, self.port))
+        return sock
+
+    def __enter__(self) -> Self:
+        """Begin to listen."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Wait until the last connection is closed."""
+        self._thread.join(PATIENCE_SECONDS)
+        self._listener.close()
+
+    def _encrypted(self, connection: socket.socket) -> socket.socket:
+        return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+
+    def _serve(self) -> None:
+        self._listener.settimeout(PATIENCE_SECONDS)
+        for exchanges in self._connections:
+            connection, _ = self._listener.accept()
+            connection.settimeout(PATIENCE_SECONDS)
+            with suppress(OSError), self._encrypted(connection) as sock:
+                for size, answer in exchanges:
+                    left = size
+                    while left > 0:
+                        left -= len(sock.recv(left)) or left
+                    if answer is None:
+                        break
+                    sock.sendall(answer)
+                else:
+                    sock.recv(1)  # until the client closes it
+
+
+@pytest.mark.parametrize("kind", ["timeout of Python", "timeout of the kernel", "TLS"])
+def test_large_commands_and_answers_do_not_wait_for_each_other(kind: str) -> None:
+    """Neither side reads while it writes, and all buffers are small: each would wait for the other to read."""
+    with OneByOne([get(chunk) for chunk in CHUNKS], is_encrypted=kind == "TLS") as server, ExitStack() as stack:
+        sock = stack.enter_context(server.connect())
+        if kind == "TLS":
+            context = ssl.create_default_context(cafile=str(CERTIFICATE))
+            sock = stack.enter_context(context.wrap_socket(sock, server_hostname=HOST))
+        elif kind == "timeout of the kernel":
+            let_kernel_wait(sock, PATIENCE_SECONDS)
+        timeout = sock.gettimeout()
+
+        values = read_chunks(sock, CHUNKS, pytest.fail)
+
+        assert [VALUE] * sum(map(len, CHUNKS)) == values
+        assert timeout == sock.gettimeout()
+
+
+def test_large_commands_to_redis_do_not_wait_for_its_answers() -> None:
+    """A proxy before it may read nothing while it writes, as Redis itself does not."""
+    with OneByOne([mget(chunk) for chunk in CHUNKS]) as server:
+        connection: Any = redis.Connection(
+            HOST, server.port, protocol=2, redis_connect_func=begin, socket_timeout=PATIENCE_SECONDS
+        )
+        connection.connect()
+        connection._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEW_BYTES)
+
+        values = redis_chunks_reader(lambda command, **_: command(connection), bytes_in_pickles)(CHUNKS)
+
+        assert [LARGE_VALUE] * sum(map(len, CHUNKS)) == values
+        connection.disconnect()
+
+
+# --- each kind of cache ---
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_values_of_chunks_come_in_the_order_of_the_keys(cache: BaseCache, key: Key) -> None:
+    """Whatever is missing, and if a key is in several chunks."""
+    for name in "abc":
+        cache.set(key(name), name.encode())
+    chunks = [[key(name) for name in names] for names in ("xca", "a", "yb", "x", "cb")]
+
+    found = chunks_reader_of(cache, reader_of(cache))(chunks)
+
+    assert [None, b"c", b"a", b"a", None, b"b", None, b"c", b"b"] == found
+
+
+@pytest.mark.parametrize("kind", ["ours", "our redis", "memcached", "redis"])
+def test_next_chunk_is_sent_before_an_answer_is_read(cache: BaseCache, key: Key, steps: Steps) -> None:
+    """Two commands are on the way, and no more; each is sent once."""
+    read = chunks_reader_of(cache, reader_of(cache))
+    read([[key(1)]])  # which connects
+    # Each answer is larger than what is read at once, so that no two are read together.
+    cache.set(key(1), b"x" * 100_000)
+    steps.clear()
+    read([[key(1), key(n)] for n in range(2, 7)])
+
+    assert [2, 1, 1, 1] == steps.sent_at_once
+
+
+@pytest.mark.parametrize("kind", ON_SERVERS)
+@pytest.mark.parametrize("interrupt", [Interrupt(), KeyboardInterrupt(), SoftTimeLimit()], ids=repr)
+def test_interrupted_reader_of_chunks_leaves_no_answer_behind(
+    cache: BaseCache, key: Key, wire: Wire, interrupt: BaseException
+) -> None:
+    """A signal comes in the middle of an answer, while the command after it is on the way."""
+    cache.set_many({key("mine"): b"mine", key("yours"): b"yours"})
+    read = reader_of(cache)
+    read([key("mine")])
+
+    wire.interrupt(interrupt)
+    with pytest.raises(type(interrupt)):
+        chunks_reader_of(cache, read)([[key("mine")], [key("mine")] * 2, [key("mine")]])
+
+    assert [b"yours", None] == read([key("yours"), key("absent")])
+    assert [b"mine"] == read([key("mine")])
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.parametrize("kind", ["ours", "our redis", "memcached", "redis"])
+def test_exception_at_any_point_leaves_no_answer_behind(cache: BaseCache, key: Key) -> None:
+    """Of a signal's handler: it reaches the caller, and the next reader gets its own values."""
+    cache.set_many({key("mine"): b"mine", key("yours"): b"yours"})
+    read = reader_of(cache)
+    chunks = [[key("mine")], [key("mine"), key("absent")], [key("mine")]]
+    read_all = chunks_reader_of(cache, read)
+    faults = []
+
+    with handled():
+        for point in range(400):
+            attempt = Attempt(point)
+            attempt.run(lambda: read_all(chunks))
+            if not attempt.fell:
+                break
+            if attempt.is_swallowed or read([key("yours")]) != [b"yours"]:
+                faults.append(attempt.fell)
+
+    assert ([], True) == (faults, 30 < point < 399)
+
+
+@pytest.mark.parametrize("kind", ["ours", "ours on two servers", "our redis"])
+def test_chunks_of_a_server_that_is_out_of_reach_are_missing(kind: str) -> None:
+    """As single keys are."""
+    port = free_port()
+    locations = [
+        f"{'redis://' if 'redis' in kind else ''}{HOST}:{port}" for port in (port, port)[: 1 + ("two" in kind)]
+    ]
+    cache = cache_of(kind, locations)
+
+    assert [None] * 3 == chunks_reader_of(cache, pytest.fail)([["a", "b"], ["c"]])
+
+
+@pytest.mark.parametrize("ignore_exc", [False, True])
+def test_chunks_of_a_server_that_pymemcache_leaves_out(
+    key: Key, private_memcached: Memcached, *, ignore_exc: bool
+) -> None:
+    """Its own methods decide when it is tried again; where it hides errors, all are missing."""
+    cache: Any = cache_of("memcached", private_memcached.location, retry_attempts=0, ignore_exc=ignore_exc)
+    read, chunks = chunks_reader_of(cache, reader_of(cache)), [[key(1)], [key(2), key(1)]]
+    private_memcached.stop()
+    found: list[Any] = []
+
+    for _ in range(2):
+        with suppress(ConnectionError, MemcacheError):
+            found.append(read(chunks))
+
+    # As each chunk alone: HashClient says that no server is left.
+    assert cache._cache._dead_clients
+    assert [[None] * 3] * (2 if ignore_exc else 0) == found
+
+
+# --- a chunk that fails ---
+
+FAILURES: dict[str, tuple[bytes | None, bytes | None]] = {
+    "refused": (b"SERVER_ERROR out of memory\r\n", b"-OOM command not allowed\r\n"),
+    "unknown": (b"ERROR\r\n", b"-ERR unknown command\r\n"),
+    "no answer": (b"nonsense\r\n", b"nonsense\r\n"),
+    "half an answer": (get(CHUNKS[1])[1][:5000], mget(CHUNKS[1])[1][:5000]),  # type: ignore[index] # they have one
+    "closed": (None, None),
+}
+
+
+def readers_at(kind: str, port: int) -> tuple[ReadChunks, Callable[[], None]]:
+    """Return what reads from a server by kept connections, which knows no command but one; and what closes them."""
+    if kind == "redis":
+        options = {"protocol": 2, "redis_connect_func": begin, "socket_timeout": BRIEFLY}
+        clients = redis.ConnectionPool(host=HOST, port=port, **options)
+        connections = RedisConnections(lambda **_: clients)
+        return redis_chunks_reader(connections.run, bytes_in_pickles), connections.clear
+    if kind == "ours":
+        pool = Pool((HOST, port), {"timeout": BRIEFLY}, 1, 0)
+        return lambda chunks: pool.run(methodcaller("stored_chunks", chunks), writes=False), pool.clear
+    cache = cache_of(kind, f"{HOST}:{port}", timeout=BRIEFLY, retry_timeout=-1)
+    return chunks_reader_of(cache, pytest.fail), cache.close
+
+
+@pytest.mark.parametrize("kind", ["ours", "memcached", "redis"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_connection_on_which_a_chunk_fails_is_not_used_again(kind: str, failure: str) -> None:
+    """The answer to the next chunk is on the way by then: the next reader gets its own values all the same."""
+    exchange = mget if kind == "redis" else get
+    failing = [exchange(CHUNKS[0]), exchange(CHUNKS[1], FAILURES[failure][kind == "redis"]), exchange(CHUNKS[2])]
+    if failure == "half an answer":
+        failing.pop()
+
+    with OneByOne(failing, [exchange(["key"])]) as server:
+        read, close = readers_at(kind, server.port)
+        with pytest.raises(Exception):  # noqa: B017, PT011 -- that of the client
+            read(CHUNKS[:3])
+        found = read([["key"]])
+        close()
+
+    assert [LARGE_VALUE if kind == "redis" else VALUE] == found
+
+
+# --- what a socket takes ---
+
+
+def test_lost_connection_takes_nothing() -> None:
+    """What is wrong is told by the read that follows, in the way of the client."""
+    here, there = socket.socketpair()
+    there.close()
+
+    with here:
+        assert (0, 0) == (send_what_fits(here, b"command"), send_what_fits(None, b"command"))
+
+
+def test_commands_are_sent_whole_where_the_socket_is_unknown() -> None:
+    """As by a connection of a class of the project's own: one after the other."""
+    sent: list[Any] = []
+
+    read = [(command, b"".join(sent)) for command in pipelined(sent.append, lambda: None, [b"a", b"b", b"c"])]
+
+    assert [(b"a", b"a"), (b"b", b"ab"), (b"c", b"abc")] == read
