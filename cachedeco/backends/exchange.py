@@ -1,9 +1,11 @@
 """`Exchange`: a command of an event loop to a server, and how its answer is read."""
 
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from cachedeco.storage.replies import Parser
 
+T = TypeVar("T")
 Answer_co = TypeVar("Answer_co", covariant=True)
 
 
@@ -43,3 +45,31 @@ class Exchange(Protocol[Answer_co]):
             Exception: This is no answer, or a refusal to read: the connection can't be used any more.
         """
         ...
+
+
+class Pipeline(Generic[T]):
+    """
+    Several commands that are sent at once on one connection; the answer is a list of theirs, or the first refusal.
+
+    An event loop reads while it writes, so a server that reads nothing while it writes holds up neither.
+    """
+
+    __slots__ = ("_exchanges", "command")
+
+    def __init__(self, exchanges: Sequence[Exchange[T]]) -> None:
+        """Join the commands."""
+        self._exchanges = exchanges
+        self.command = b"".join([each.command for each in exchanges])
+
+    def cut(self, _data: bytes, _at: int) -> None:
+        """See `Exchange`."""
+        return
+
+    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+        """See `Exchange`."""
+        answers: list[T] = []
+        for each in self._exchanges:
+            answer, data = yield from each.parse(data)
+            answers.append(answer)
+        refusal = next((answer for answer in answers if isinstance(answer, Exception)), None)
+        return refusal or answers, data

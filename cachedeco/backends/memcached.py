@@ -80,6 +80,7 @@ class RawClient:
         #: Whether `aread()` and its like can be used: event loops can have connections of their own.
         self.natively_async = self._ring.natively_async
         self.aread = self._ring.aread_each
+        self.aread_chunks = self._ring.aread_chunks
         self.adelete = self._ring.adelete
 
     def add_each(self, items: Sequence[RawItem]) -> Acknowledged:

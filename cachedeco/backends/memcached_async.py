@@ -1,13 +1,14 @@
 """The client over several memcached servers, with twins of its methods for event loops."""
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from pymemcache.exceptions import MemcacheClientError, MemcacheError
 
 from cachedeco.backends import memcached_exchanges as exchanges
 from cachedeco.backends.errors import PRODUCT, MemcachedError
-from cachedeco.backends.exchange import Exchange
+from cachedeco.backends.exchange import Exchange, Pipeline
 from cachedeco.backends.memcached_answers import Item
 from cachedeco.backends.ring import Ring, failed_keys, note_stored, raise_first
 from cachedeco.backends.server import Server
@@ -52,6 +53,15 @@ class AsyncRing(Ring):
             values = await self._aread("get_many", server, exchanges.ReadBytes(chunk), lost=lost)
             found.update(zip(chunk, values, strict=True))
         return [found.get(key) for key in keys]
+
+    async def aread_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        """See `read_chunks()`; all commands to one server are sent at once."""
+        values: dict[str, bytes | None] = {}
+        for server, several in self._chunks_of_servers(chunks).items():
+            exchange = Pipeline([exchanges.ReadBytes(keys) for keys in several])
+            found = await self._aread("get_many", server, exchange, lost=[])
+            values.update(zip(chain.from_iterable(several), chain.from_iterable(found), strict=False))
+        return [values.get(key) for chunk in chunks for key in chunk]
 
     # --- writing ---
 

@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 
 from cachedeco.backends.async_methods import native
 from cachedeco.backends.common import CommonMethods
+from cachedeco.backends.exchange import Pipeline
 from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
@@ -106,6 +107,15 @@ class RawClient(RedisWriter):
             return self._load_each(await self._server.arun("get_many", ReadEach(keys), writes=False))
         except RedisCacheError:
             return [None] * len(keys)
+
+    async def aread_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        """See `read_chunks()`; all commands are sent at once."""
+        exchange = Pipeline([ReadEach(chunk) for chunk in chunks])
+        try:
+            answers = await self._server.arun("get_many", exchange, writes=False)
+        except RedisCacheError:
+            return [None] * sum(map(len, chunks))
+        return [value for answer in answers for value in self._load_each(answer)]
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
         """

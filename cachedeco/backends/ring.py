@@ -135,12 +135,8 @@ class Ring:
         if self._only:
             found = self._read("get_many", self._only, methodcaller("stored_chunks", chunks), lost=None)
             return found or [None] * sum(map(len, chunks))
-        by_server: dict[Server, list[list[str]]] = defaultdict(list)
-        for chunk in chunks:
-            for server, keys in self._group_by_server(chunk).items():
-                by_server[server].append(keys)
         values: dict[str, bytes | None] = {}
-        for server, several in by_server.items():
+        for server, several in self._chunks_of_servers(chunks).items():
             found = self._read("get_many", server, methodcaller("stored_chunks", several), lost=())
             values.update(zip(chain.from_iterable(several), found, strict=False))
         return [values.get(key) for chunk in chunks for key in chunk]
@@ -230,6 +226,16 @@ class Ring:
         groups: dict[Server, list[str]] = defaultdict(list)
         for key in keys:
             groups[self._server_of(key)].append(key)
+        return groups
+
+    def _chunks_of_servers(self, chunks: Iterable[Sequence[str]]) -> dict[Server, list[Sequence[str]]]:
+        """Return the part of each chunk that a server has, by server."""
+        if self._only:
+            return {self._only: [*chunks]}
+        groups: dict[Server, list[Sequence[str]]] = defaultdict(list)
+        for chunk in chunks:
+            for server, keys in self._group_by_server(chunk).items():
+                groups[server].append(keys)
         return groups
 
     def _read(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:

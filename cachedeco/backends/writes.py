@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 # Writes that are sent before the first answer is read. Their answers, of about ten bytes each, have to fit into the
 # buffers of the network, or server and client would wait for each other.
-MOST_AT_ONCE: Final = 1000
+MOST_AT_ONCE: Final = 2000
 # Bytes of values that are sent at once; the last value may exceed it. The timeout covers all that is sent at once, and
 # half a second is enough for a megabyte on a network of 20 megabits.
 MOST_BYTES_AT_ONCE: Final = 2**20

@@ -11,7 +11,7 @@ from itertools import chain
 from time import time_ns
 
 from cachedeco.storage import connections
-from cachedeco.storage.async_readers import AsyncRead, AsyncWrite
+from cachedeco.storage.async_readers import AsyncRead, AsyncReadChunks, AsyncWrite
 from cachedeco.storage.connections import Connection
 from cachedeco.storage.readers import Read, ReadChunks
 from cachedeco.storage.writers import Acknowledged, Item, Writer
@@ -77,6 +77,8 @@ def _observe_connection(connection: Connection) -> None:
     connection.read_chunks = _observed_read_chunks(connection.read_chunks)
     if connection.aread is not None:
         connection.aread = _observed_aread(connection.aread)
+    if connection.aread_chunks is not None:
+        connection.aread_chunks = _observed_aread_chunks(connection.aread_chunks)
     if connection.awrite is not None:
         connection.awrite = _observed_awrite(connection.awrite)
     connection.writer = _ObservedWriter(connection.writer)
@@ -118,6 +120,16 @@ def _observed_awrite(awrite: AsyncWrite) -> AsyncWrite:
         acknowledged = await awrite(items)
         _note_write(began, items)
         return acknowledged
+
+    return observed
+
+
+def _observed_aread_chunks(aread: AsyncReadChunks) -> AsyncReadChunks:
+    async def observed(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        began = time_ns()
+        values = await aread(chunks)
+        last_read.set(Command(began, time_ns(), [*chain.from_iterable(chunks)], values))
+        return values
 
     return observed
 

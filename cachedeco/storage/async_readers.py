@@ -17,6 +17,9 @@ from cachedeco.storage.writers import Acknowledged, Item, Writer
 #: As `Read`, for any event loop of any thread. A caller that is cancelled leaves no connection with an unread answer.
 AsyncRead = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
 
+#: As `ReadChunks`.
+AsyncReadChunks = Callable[[Sequence[Sequence[str]]], Awaitable[list[bytes | None]]]
+
 #: As `Writer.set_each()`.
 AsyncWrite = Callable[[Sequence[Item]], Awaitable[Acknowledged]]
 
@@ -43,6 +46,20 @@ def async_reader_of(cache: BaseCache, read: Read) -> AsyncRead | None:
         return read(keys)
 
     return aread
+
+
+def async_chunks_reader_of(cache: BaseCache, aread: AsyncRead) -> AsyncReadChunks:
+    """
+    Return the async reader of many keys of a cache object that has an async reader.
+
+    A backend offers one by the coroutine method `aread_chunks()` of what its `raw_client()` returns.
+    """
+
+    async def one_by_one(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        return [value for chunk in chunks for value in await aread(chunk)]
+
+    client = raw_client_of(cache)
+    return cast("AsyncReadChunks", getattr(client, "aread_chunks", one_by_one))
 
 
 def async_writer_of(cache: BaseCache, writer: Writer) -> AsyncWrite | None:

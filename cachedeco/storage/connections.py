@@ -17,7 +17,14 @@ from django.core.cache.backends.base import BaseCache
 from django.core.signals import request_finished
 
 from cachedeco.runtime import background
-from cachedeco.storage.async_readers import AsyncRead, AsyncWrite, async_reader_of, async_writer_of
+from cachedeco.storage.async_readers import (
+    AsyncRead,
+    AsyncReadChunks,
+    AsyncWrite,
+    async_chunks_reader_of,
+    async_reader_of,
+    async_writer_of,
+)
 from cachedeco.storage.readers import Read, ReadChunks, chunks_reader_of, reader_of
 from cachedeco.storage.writers import GeneralWriter, Writer, writer_of
 
@@ -37,7 +44,7 @@ class Isolation(Protocol):
 class Connection:
     """One cache object, used by one thread at a time, with its readers and its writer."""
 
-    __slots__ = ("aread", "awrite", "cache", "pipelines", "read", "read_chunks", "writer")
+    __slots__ = ("aread", "aread_chunks", "awrite", "cache", "pipelines", "read", "read_chunks", "writer")
 
     def __init__(self, alias: str) -> None:
         """
@@ -54,6 +61,7 @@ class Connection:
         self.read: Read = reader_of(cache)
         self.read_chunks: ReadChunks = chunks_reader_of(cache, self.read)
         self.aread: AsyncRead | None = async_reader_of(cache, self.read)
+        self.aread_chunks: AsyncReadChunks | None = self.aread and async_chunks_reader_of(cache, self.aread)
         self.writer: Writer = writer_of(cache)
         self.awrite: AsyncWrite | None = async_writer_of(cache, self.writer)
         self.pipelines = not isinstance(self.writer, GeneralWriter)

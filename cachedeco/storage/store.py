@@ -39,6 +39,8 @@ LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 # Keys in one command. Memcached has been seen to take 100 000, Redis 20 000 (through pymemcache and redis-py), but the
 # server answers no other client meanwhile, and a client's timeout is for one command: 2000 take some 40 milliseconds.
 MOST_KEYS: Final = 2000
+# Chunks that an event loop asks for at once. A server may keep their answers until they are read: some megabytes.
+MOST_AT_ONCE_ON_LOOP: Final = 4
 # Parameters in one query: SQLite before 3.32 takes 999, and a list on Oracle 1000.
 MOST_KEYS_IN_DATABASE: Final = 999
 PROBE_SECONDS: Final = 60
@@ -130,12 +132,17 @@ class Store:
 
     async def get_many_on_loop(self, keys: Sequence[str]) -> dict[str, bytes] | None:
         """Do as `get_many()`."""
+        if len(keys) <= MOST_KEYS:
+            return _by_key(keys, await self.read_on_loop(keys) if keys else [])
+        chunks = [keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS)]
         found: list[bytes | None] = []
-        for start in range(0, len(keys), MOST_KEYS):
-            values = await self.read_on_loop(keys[start : start + MOST_KEYS])
-            if values is None:
-                return None
-            found += values
+        try:
+            for start in range(0, len(chunks), MOST_AT_ONCE_ON_LOOP):
+                found += await on_loops(self.alias).aread_chunks(chunks[start : start + MOST_AT_ONCE_ON_LOOP])  # type: ignore[misc] # asked before, as said
+        except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
+            self.pass_on(error)
+            self._record_failure("Reading failed", keys[0], error, reading=True)
+            return None
         return _by_key(keys, found)
 
     @property

@@ -1,5 +1,6 @@
 """Pipelining: what is sent while an answer is due, and what becomes of a connection on which a chunk fails."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -15,12 +16,18 @@ from django.core.cache.backends.base import BaseCache
 from pymemcache.exceptions import MemcacheError
 
 import tests.backends
+from cachedeco.backends.exchange import Pipeline
+from cachedeco.backends.memcached_exchanges import ReadBytes
 from cachedeco.backends.pool import Pool, let_kernel_wait
+from cachedeco.storage.async_readers import AsyncReadChunks, async_chunks_reader_of, async_reader_of
+from cachedeco.storage.connections import on_loops
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.memcached_replies import read_chunks
 from cachedeco.storage.pipelining import pipelined, send_what_fits
 from cachedeco.storage.readers import ReadChunks, chunks_reader_of, reader_of, redis_chunks_reader
 from cachedeco.storage.redis_connections import RedisConnections
+from cachedeco.storage.store import Store
+from cachedeco.testing import capture_events
 from tests.storage.places import ALL, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of
 from tests.support.interrupts import Attempt, handled
 from tests.support.servers import HOST, Memcached, free_port
@@ -31,8 +38,8 @@ Key = Callable[[object], str]
 Exchange = tuple[int, bytes | None]  # the bytes of a command, and the answer; None closes the connection
 
 CERTIFICATE = Path(tests.backends.__file__).parent / "loopback.pem"
-# Seconds that a client waits for half an answer.
-BRIEFLY = 0.1
+# Seconds that a client waits for the other half of an answer.
+BRIEFLY = 0.5
 # Of memcached: a command is longer than all buffers between, and so is an answer.
 FEW_BYTES = 4096
 CHUNKS = [[f"{n}:{'k' * 100}:{m}" for m in range(300)] for n in range(4)]
@@ -296,6 +303,120 @@ def test_connection_on_which_a_chunk_fails_is_not_used_again(kind: str, failure:
         close()
 
     assert [LARGE_VALUE if kind == "redis" else VALUE] == found
+
+
+# --- on an event loop ---
+
+
+@pytest.mark.parametrize("kind", ["ours", "ours on two servers", "our redis", "locmem"])
+def test_event_loop_reads_chunks_in_the_order_of_the_keys(cache: BaseCache, key: Key) -> None:
+    """As a thread does."""
+    for name in "abc":
+        cache.set(key(name), name.encode())
+    chunks = [[key(name) for name in names] for names in ("xca", "a", "yb", "x", "cb")]
+    aread = async_reader_of(cache, reader_of(cache))
+    assert aread
+
+    found = asyncio.run(read_once(async_chunks_reader_of(cache, aread), chunks))
+
+    assert [None, b"c", b"a", b"a", None, b"b", None, b"c", b"b"] == found
+
+
+async def read_once(read: AsyncReadChunks, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+    """Return what a reader gives."""
+    return await read(chunks)
+
+
+def test_event_loop_asks_for_several_chunks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For some, as the server may keep all of their answers; in order, so that entries are read before tokens."""
+    connection, asked = on_loops("default"), list[list[int]]()
+    read = connection.aread_chunks
+    assert read
+
+    async def noted(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+        asked.append([len(chunk) for chunk in chunks])
+        return await read(chunks)
+
+    monkeypatch.setattr(connection, "aread_chunks", noted)
+    keys = [f"cd:{number}" for number in range(10_001)]
+    connection.cache.set_many({keys[0]: b"first", keys[-1]: b"last"})
+
+    found = asyncio.run(Store("default").get_many_on_loop(keys))
+
+    assert {keys[0]: b"first", keys[-1]: b"last"} == found
+    assert [[2000] * 4, [2000, 1]] == asked
+
+
+def test_failure_of_a_chunk_on_an_event_loop_is_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a chunk in a thread: the call goes on without the cache."""
+
+    async def failing(_: object) -> list[bytes | None]:
+        raise ConnectionError
+
+    monkeypatch.setattr(on_loops("default"), "aread_chunks", failing)
+    keys = [f"cd:{number}" for number in range(2001)]
+
+    with capture_events() as events:
+        found = asyncio.run(Store("default").get_many_on_loop(keys))
+
+    assert (None, ["error"]) == (found, [event.kind for event in events])
+
+
+@pytest.mark.parametrize("kind", ["ours", "our redis"])
+def test_event_loop_writes_and_reads_at_once(kind: str) -> None:
+    """A server that reads nothing while it writes holds up neither."""
+    exchange = mget if "redis" in kind else get
+    with OneByOne([exchange(chunk) for chunk in CHUNKS]) as server:
+        location = f"{HOST}:{server.port}"
+        cache: Any = cache_of(kind, f"redis://{location}" if "redis" in kind else location)
+
+        found = asyncio.run(cache.raw_client().aread_chunks(CHUNKS))
+
+    assert [LARGE_VALUE if "redis" in kind else VALUE] * sum(map(len, CHUNKS)) == found
+
+
+@pytest.mark.parametrize("kind", ["ours", "our redis"])
+def test_chunks_of_a_server_that_is_out_of_reach_are_missing_on_an_event_loop(kind: str) -> None:
+    """As in a thread."""
+    location = f"{HOST}:{free_port()}"
+    cache: Any = cache_of(kind, f"redis://{location}" if "redis" in kind else location)
+
+    assert [None] * 3 == asyncio.run(cache.raw_client().aread_chunks([["a", "b"], ["c"]]))
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_loop_connection_on_which_a_chunk_fails_is_not_used_again(failure: str) -> None:
+    """As that of a thread is not."""
+    failing = [get(CHUNKS[0]), get(CHUNKS[1], FAILURES[failure][0]), get(CHUNKS[2])]
+    if failure == "half an answer":
+        failing.pop()
+
+    async def read(port: int) -> list[bytes | None]:
+        loops = Pool((HOST, port), {"timeout": BRIEFLY}, 1, 0).loops
+        assert loops
+        pipeline = Pipeline([ReadBytes(chunk) for chunk in CHUNKS[:3]])
+        with pytest.raises(Exception):  # noqa: B017, PT011 -- that of memcached or the socket
+            await loops.choose(writes=False).send(pipeline)
+        return await loops.choose(writes=False).send(ReadBytes(["key"]))
+
+    with OneByOne(failing, [get(["key"])]) as server:
+        assert [VALUE] == asyncio.run(read(server.port))
+
+
+def test_refusal_of_a_chunk_by_redis_is_raised_on_an_event_loop() -> None:
+    """All answers have been read by then: the connection is used again."""
+    refused = [mget(CHUNKS[0]), mget(CHUNKS[1], FAILURES["refused"][1]), mget(CHUNKS[2]), mget(["key"])]
+
+    async def read(port: int) -> list[bytes | None]:
+        cache: Any = cache_of("our redis", f"redis://{HOST}:{port}")
+        client = cache.raw_client()
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            await client.aread_chunks(CHUNKS[:3])
+        found: list[bytes | None] = await client.aread(["key"])
+        return found
+
+    with OneByOne(refused) as server:
+        assert [LARGE_VALUE] == asyncio.run(read(server.port))
 
 
 # --- what a socket takes ---
