@@ -117,18 +117,19 @@ def runs_on(cache: str) -> dict[Point, Run]:
     from cachedeco import cached_query, cached_query_many
 
     runs: dict[Point, Run] = {}
+    # As functions are called: a space is no part of a key of memcached, and each key would be a digest.
+    prefix = f"shop.views.{cache.replace(' ', '_')}."
 
     def cached(name: str, function: Any = lambda club: VALUE, **options: Any) -> Any:  # noqa: ARG005 -- the key has it
-        name = f"shop.views.{cache.replace(' ', '_')}.{name}"
-        return cached_query(**{"timeout": 600, "name": name, "namespace": "club:{club}", "cache": cache, **options})(
-            function
-        )
+        return cached_query(
+            **{"timeout": 600, "name": prefix + name, "namespace": "club:{club}", "cache": cache, **options}
+        )(function)
 
     for number in SIZES["namespaces"]:
         page = cached(f"spaces{number}", namespace=[f"space{n}:{{club}}" for n in range(number)])
         runs[Point("namespaces", cache, number)] = repeated(partial(page, 7))
 
-    @cached_query_many(over="ids", timeout=600, name=f"shop.views.{cache}.many", namespace="club:{each}", cache=cache)
+    @cached_query_many(over="ids", timeout=600, name=f"{prefix}many", namespace="club:{each}", cache=cache)
     def many(ids: list[int]) -> dict[int, Any]:
         return dict.fromkeys(ids, VALUE)
 
