@@ -133,6 +133,7 @@ class LoopConnection(BufferedProtocol):
         self._room = memoryview(bytearray(ROOM))
         self._parser: Generator[int, bytes, tuple[Any, bytes]] | None = None
         self._transport: Transport | None = None
+        self._write: Callable[[bytes], None]  # that of the transport
         self._watchdog: Handle | None = None
         self._is_retired = False
 
@@ -205,7 +206,7 @@ class LoopConnection(BufferedProtocol):
                 self._watch(self._timeout)
             if not self._is_waking:
                 # At once: most often no other task sends in this turn.
-                cast("Transport", self._transport).write(waiting[1].command)
+                self._write(waiting[1].command)
                 return
         if not self._outgoing and not self._is_waking:
             self.loop.call_soon(self._flush)
@@ -214,7 +215,7 @@ class LoopConnection(BufferedProtocol):
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         if outgoing:  # it was not closed since
-            cast("Transport", self._transport).write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+            self._write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
 
     def _close_if_retired(self) -> None:
         if self._is_retired and not self.waiting and not self._queued:
@@ -225,6 +226,7 @@ class LoopConnection(BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport."""
         self._transport = transport
+        self._write = transport.write
         send_nothing_after_close(self._socket)
         if self.is_closed:
             transport.abort()

@@ -87,13 +87,10 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
 
 def may_ask_on_loop(spec: FunctionSpec) -> bool:
     """Tell whether calls of a function can be looked up on an event loop, if their keys can be made there."""
+    if hooks.needs_thread or modes.current_mode() != "on":
+        return False
     resolved = spec.resolve_on_loop()
-    return (
-        resolved is not None
-        and not hooks.needs_thread
-        and modes.current_mode() == "on"
-        and resolved.policy.store.is_read_on_loop
-    )
+    return resolved is not None and resolved.policy.store.is_read_on_loop
 
 
 def admit_on_loop(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
