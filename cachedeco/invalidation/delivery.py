@@ -129,7 +129,8 @@ def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
                 break
     finally:  # acknowledged or not, and never before the write
         epochs.advance(chunk)
-    for key in chunk.keys() - failed_keys:
+    failed = frozenset(failed_keys)
+    for key in [key for key in chunk if key not in failed]:
         emit(Event("invalidated", chunk[key].store.function, key, store.alias))
     return [chunk[key] for key in failed_keys]
 

@@ -48,7 +48,7 @@ def mint(
             the new tokens stand: otherwise its name is made of tokens that no other caller knows.
     """
     fresh = {key: new_token() for key in absent}
-    replaced = {key for key in absent if key in raw or key in replaceable}
+    replaced = {key: None for key in absent if key in raw or key in replaceable}
     if replaced and not all(store.set_each([(key, fresh[key], absent[key]) for key in replaced])):
         return Minted({})
     items = [(key, fresh[key], absent[key]) for key in absent if key not in replaced]
