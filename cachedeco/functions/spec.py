@@ -301,6 +301,7 @@ class FunctionSpec:
             by_default = [each for each in settings.DEPENDS_ON if each != AUTO]
             dependencies = dependencies_of(self._plan.subject, by_default)
         declared = frozenset(table_of(dependency.resolve()[0]) for dependency in dependencies)
+        queries_on_loops = bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))  # Django does not refuse it then
         policy = CachePolicy(
             function=self.name,
             store=store,
@@ -319,7 +320,7 @@ class FunctionSpec:
             refresh=settings.REFRESH,
             declared=declared,
             tables=self._known_tables(settings, store, declared),
-            asks_thread=callable(options["timeout"]) or options["cache_if"] is not always,
+            asks_thread=callable(options["timeout"]) or options["cache_if"] is not always or queries_on_loops,
             audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
         )
         keyspace = store.keyspace
@@ -335,7 +336,7 @@ class FunctionSpec:
             keyspace.asks_thread
             or self._plan.calls_users_code
             or not all(each in FOLLOWS_CONTEXT for each in (*self._vary, *settings.VARY))
-            or bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))  # Django queries on the loop then, and does not refuse
+            or queries_on_loops
         )
         return ResolvedSpec(settings, policy, compiled_keys, keyspace, asks_thread)
 

@@ -36,6 +36,8 @@ from cachedeco.storage.store import Item
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.collector import Computation, Dependencies, Use
 
+# Values that an event loop serializes: it does nothing else meanwhile.
+MOST_ON_LOOP: Final = 100
 NOTHING_KNOWN: Final = (
     "under AUTO, set() needs the tables that the function reads, and no computation of it is known yet: call it first, "
     "name models in depends_on=, or say depends_on=() if its value may be old for its timeout"
@@ -107,7 +109,7 @@ def compute(
         if reads is not None:
             yield partial(begin_reading, computation, reads, load.arguments)
         computation.note_connections(transactions.connections_here())
-        needs_thread = partial(_needs_thread, policy, computation)
+        needs_thread = partial(_needs_thread, load, computation)
         began = perf_counter()
         outcome: Outcome[Any] = yield CallUser((ids,) if load.takes_ids else (), needs_thread)
         seconds = perf_counter() - began
@@ -170,15 +172,17 @@ def _store(
     yield from store_flow(load.policy, entries, on_failure, marks)
 
 
-def _needs_thread(policy: CachePolicy, computation: Computation) -> bool:
+def _needs_thread(load: Load, computation: Computation) -> bool:
     """
     Tell on an event loop whether what follows a computation needs the thread of Django's connections.
 
     That thread stores at the commit what may be uncommitted, calls hooks and options of users, and tells of a
-    connection from which the watcher was removed.
+    connection from which the watcher was removed. And it serializes many values, during which the loop goes on.
     """
+    policy = load.policy
     return (
         policy.asks_thread
+        or len(load.misses) > MOST_ON_LOOP
         or hooks.needs_thread
         or not policy.store.is_written_on_loop
         or any(map(transactions.may_be_open, computation.connections))

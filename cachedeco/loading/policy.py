@@ -34,7 +34,9 @@ class CachePolicy:
     refresh: Literal["caller", "thread", "task"]  #: what refreshes a stale entry while callers are served the old value
     declared: frozenset[str] = frozenset()  #: tables that *depends_on* names, by models and `rows()`
     tables: KnownTables | None = None  #: those that the function reads; None if it does not depend on them
-    asks_thread: bool = False  #: whether *cache_if* or *timeout* is the user's code, which may ask its thread
+    #: Whether what follows a computation is left to a thread: *cache_if* or *timeout* is code of the user's, which may
+    #: ask its thread, or Django would query on an event loop.
+    asks_thread: bool = False
     audit: float = 0.0  #: probability that a hit is audited
     advice: Advice = field(init=False, compare=False)
     inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited

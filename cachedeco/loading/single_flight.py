@@ -208,13 +208,19 @@ def _load_in_flights(load: Load, deadline: float) -> EffectFlow[tuple[Outcome[Va
     results: dict[str, FlightResult] = {}
     for each, found in joined.misses.items():
         seconds = max(0.0, deadline - monotonic())
-        landed = yield Wait(others[names[each]].promise, seconds, lambda: hooks.needs_thread)
+        needs_thread = partial(_follower_needs_thread, load.policy)
+        landed = yield Wait(others[names[each]].promise, seconds, needs_thread)
         if landed is None:
             return Ok(values), joined, False  # the wait is over
         if found.key in landed:
             results[found.key] = landed[found.key]
     outcome, joined, may_go_on = yield from _follow(joined, results)
     return outcome if isinstance(outcome, Err) else Ok(values | outcome.value), joined, may_go_on
+
+
+def _follower_needs_thread(policy: CachePolicy) -> bool:
+    """Tell whether a follower takes its copy in the thread of Django's connections, rather than on its event loop."""
+    return policy.asks_thread or hooks.needs_thread
 
 
 def flight_name(load: Load, each: Hashable, found: Found) -> FlightName:

@@ -76,7 +76,7 @@ def add_hook(hook: Hook) -> None:
 
 def runs_anywhere(hook: H) -> H:
     """
-    Mark a hook that asks no database and waits for nothing: a hit on an event loop calls it there.
+    Mark a hook that asks no database and waits for nothing: what async code does on an event loop calls it there.
 
     A class of hooks has the attribute itself.
     """

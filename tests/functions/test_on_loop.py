@@ -26,6 +26,7 @@ from cachedeco import (
     remembered,
 )
 from cachedeco.invalidation import commits
+from cachedeco.loading.computing import MOST_ON_LOOP
 from cachedeco.storage.breaker import breakers, record_failure
 from cachedeco.storage.connections import on_loops
 from cachedeco.testing import isolated
@@ -431,6 +432,7 @@ def test_unsafe_django_sends_a_hit_to_the_thread(monkeypatch: pytest.MonkeyPatch
     use_caches(default="locmem")
 
     assert hops_of_hit(ON_LOOP["a function"]) == 1
+    assert asyncio.run(_hops_of_miss(ON_LOOP["a function"])) == 3  # and so would a value that is serialized
 
 
 def test_cache_that_is_not_read_on_the_loop_goes_by_the_thread(use_caches: UseCaches) -> None:
@@ -628,6 +630,7 @@ AFTER_IN_THREAD: dict[str, Call] = {
     "a QuerySet in a lazy object": lambda: returning(lambda: SimpleLazyObject(Club.objects.first)),
     "a QuerySet in a list": lambda: returning(lambda: [Club.objects.all()]),
     "what raises": _failed,
+    "values of many ids": lambda: many(range(MOST_ON_LOOP + 1)),
 }
 
 
