@@ -21,8 +21,13 @@ OF_DJANGO: Final[Mapping[str, Any]] = {"parser_class": None, "pool_class": None,
 # Options of redis-py's connections, with our defaults; those of others are redis-py's.
 CONNECTION: Final[Mapping[str, Any]] = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
 # Options of redis-py that are accepted, and have no effect on a cache's commands: none is sent twice, and connections
-# beyond `max_pool_size` are closed after use.
-WITHOUT_EFFECT: Final = frozenset({"max_connections", "retry", "retry_on_error", "retry_on_timeout", "timeout"})
+# beyond `max_pool_size` are closed after use; notices of maintenance change pools of redis-py's.
+WITHOUT_EFFECT: Final = frozenset(
+    {
+        *("max_connections", "timeout", "maint_notifications_config"),
+        *("retry", "retry_on_error", "retry_on_timeout"),
+    }
+)
 
 
 class Options(NamedTuple):

@@ -7,7 +7,7 @@ opens a connection.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -22,6 +22,10 @@ from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
 from cachedeco.backends.redis_pool import AskRole, LoopsOfPrimary, RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.sockets import send_nothing_after_close
+
+# By these redis-py asks each server, on each new connection, for notices of maintenance, which change pools of its own.
+# All but Redis Enterprise refuse, and for that it takes a lock of `logging`, which a signal may leave locked for ever.
+_NOTICES: Final = ("maint_notifications_config", "maint_notifications_pool_handler")
 
 
 class Client(redis.Redis):
@@ -109,10 +113,16 @@ def _pool(pool_class: Any, location: str, arguments: Mapping[str, Any], *, is_pr
         raise ImproperlyConfigured(msg) from None
     kwargs = pool.connection_kwargs
     check_arguments(pool.connection_class, kwargs)
+    _ask_for_no_notices(kwargs)
     # No command may be sent twice: the same bytes again would undo what others have written between.
     kwargs["retry"] = Retry(NoBackoff(), 0)
     kwargs["redis_connect_func"] = partial(_begin, kwargs.get("redis_connect_func"), is_primary)
     return pool
+
+
+def _ask_for_no_notices(kwargs: dict[str, Any]) -> None:
+    for name in _NOTICES:
+        kwargs.pop(name, None)
 
 
 def _begin(connect: Any, is_primary: bool, connection: Any) -> None:  # noqa: FBT001 -- called with the connection
@@ -165,4 +175,6 @@ def _sentinel_pool(service: str, template: Any, sentinels: list[Any]) -> Any:
     kwargs = {name: value for name, value in template.connection_kwargs.items() if name not in unused}
     is_encrypted = issubclass(template.connection_class, redis.SSLConnection)
     made: Any = SentinelConnectionPool
-    return made(service, manager, ssl=is_encrypted, retry=Retry(NoBackoff(), 0), **kwargs)
+    pool = made(service, manager, ssl=is_encrypted, retry=Retry(NoBackoff(), 0), **kwargs)
+    _ask_for_no_notices(pool.connection_kwargs)
+    return pool

@@ -1,9 +1,11 @@
 """Connections to Redis: kept across requests, and never used again after half an answer."""
 
 import gc
+import logging
 import select
 from collections.abc import Callable, Iterator
 from socket import SO_LINGER, SOL_SOCKET
+from threading import Event
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from tests.backends.scripted import Scripted
 from tests.conftest import CacheConfig, UseCaches
 from tests.storage.places import Interrupt, SoftTimeLimit, Wire
 from tests.support.servers import Redis
-from tests.support.threads import in_thread
+from tests.support.threads import PATIENCE_SECONDS, in_thread, started
 
 Operation = Callable[[RedisCache], object]
 
@@ -278,3 +280,18 @@ def test_connect_function_of_the_options_is_called(redis_server: Redis) -> None:
     server_of(cache).pool.clear()
 
     assert (None, 2) == (cache.get("key"), len(seen))
+
+
+def test_connection_begins_while_an_interrupt_has_left_the_lock_of_logging_locked(redis_server: Redis) -> None:
+    """redis-py asks each server for notices of maintenance, and looks up a logger where the server knows none."""
+    cache, is_locked = redis_on(redis_server, client_name="begun-while-locked"), Event()
+
+    def write() -> None:
+        is_locked.wait(PATIENCE_SECONDS)
+        cache.set("key", 1)
+
+    with started(write) as writing, logging._lock:  # type: ignore[attr-defined] # Python's own
+        is_locked.set()
+        writing.result(PATIENCE_SECONDS)
+
+    assert 1 == cache.get("key")
