@@ -4,10 +4,11 @@ What does a process pay for cachedeco before its first hit: the import, a thousa
     python benchmarks/bench_start.py [--rounds 9] [--functions 1000] [--tree DIR] [--results FILE]
 
 CPU time of a process, user and system, a new one for each round: milliseconds for an import, microseconds for a
-function. The imports begin where Django is set up without the app. A first call computes and stores, so beside it
-stands a second miss of the same functions; what is over that is the price of being first. The functions of one form
-differ in nothing but the name, as pages that were written alike, so that the source of their keys is compiled once;
-those of "each its own" have a parameter name each, and nothing in common. All on Django's LocMemCache.
+function. The imports begin where Django is set up without the app; the first round, in which Python may compile the
+modules, is thrown away. A first call computes and stores, so beside it stands a second miss of the same functions; what
+is over that is the price of being first. The functions of one form differ in nothing but the name, as pages that were
+written alike, so that the source of their keys is compiled once; those of "each its own" have a parameter name each,
+and so nothing in common. All on Django's LocMemCache.
 
 `--tree` measures another checkout, for example one that `git worktree add DIR COMMIT` has made. Prints what was
 measured, and with which spread; it judges nothing, and is no part of the tests.
@@ -131,10 +132,11 @@ def measure_functions(functions: int) -> dict[str, list[float]]:
 
 def in_a_process(tree: Path, *arguments: str) -> dict[str, Any]:
     """Return what this file measures in a process of its own, with the package of a checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(  # noqa: S603 -- this file
         [sys.executable, __file__, *arguments],
         check=True,
-        env={**os.environ, "PYTHONPATH": str(tree)},
+        env={**environment, "PYTHONPATH": str(tree)},
         stdout=subprocess.PIPE,
     )
     return dict(json.loads(done.stdout))
@@ -163,9 +165,9 @@ def main() -> None:
     conditions = results.conditions()
     print(f"{options.rounds} rounds of {options.functions} functions of each form, in {options.tree}")
     found: dict[str, list[float]] = {}
-    for _ in range(options.rounds):
+    for number in range(options.rounds + 1):
         for name, value in rows_of(options.tree.resolve(), options.functions):
-            found.setdefault(name, []).append(value)
+            found.setdefault(name, []).extend([value] if number else [])
     spreads = {name: results.spread(each) for name, each in found.items()}
     print(f"\n{'':40}{'min':>9}{'median':>9}{'quartiles':>18}")
     for name, (low, middle, high) in spreads.items():

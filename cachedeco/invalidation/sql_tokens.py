@@ -20,8 +20,9 @@ from cachedeco.runtime.reprs import describe
 
 Tokens = list[str]
 
-# An unquoted name has any character above ASCII, in all databases.
-_WORD: Final = r"[\w$\x80-\U0010ffff]+"
+# An unquoted name has letters, digits, "_", "$", and any character above ASCII, in all databases. Said by what it has
+# not: to compile a set of a million characters takes each import some milliseconds.
+_WORD: Final = r"[^\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+"
 _QUOTED: Final = r'(?:"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`)'
 _DOT: Final = r"\s*\.\s*"
 _NAME: Final = rf"(?:{_QUOTED}|{_WORD})(?:{_DOT}(?:{_QUOTED}|{_WORD}))*"
@@ -54,7 +55,7 @@ _READINGS: Final = tuple(
         |'[^']*'
         |--[^\n\r]*
         |/\*(?>[^*/]+|\*(?!/)|/(?!\*)|/\*.*?\*/)*+\*/
-        |(?<![\w$])\$((?:[a-z_\x80-\U0010ffff]\w*)?)\$.*?\$\2\$""",
+        |(?<![\w$])\$((?:(?:[a-z_]|[^\x00-\x7f])\w*)?)\$.*?\$\2\$""",
         r"""(`[^`]*`|"[^"\\]*"|'[^'\\]*')  # MySQL, MariaDB
         |"(?:[^"\\]|\\.)*"
         |'(?:[^'\\]|\\.)*'

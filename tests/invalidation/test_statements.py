@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg import sql as psycopg_sql
 
+from cachedeco.invalidation import sql_tokens
 from cachedeco.invalidation.statements import EVERYTHING, PLACES, Parser, Statement
 
 NAMES = ["shop_shop", "shop_item", "order", "group", "Shop_UPPER", 'my"."tab', "café", "name", "old table", "quick"]
@@ -583,3 +584,12 @@ def test_second_statement_takes_nothing_away(sql: str, literal: str) -> None:
         found = statement_of(text)
         assert statement_of(sql).writes <= found.writes
         assert statement_of(sql).reads <= found.reads
+
+
+def test_unquoted_name_has_letters_digits_and_all_above_ascii() -> None:
+    """Beside "_" and "$": no other character of ASCII is a part of a word, and each one above is."""
+    characters = [*map(chr, range(0x180)), "\u2003", "\u540d", "\uffff", "\U0001f600", "\U0010ffff"]
+
+    found = [each for each in characters if sql_tokens._WORDS.fullmatch(each)]
+
+    assert [each for each in characters if not each.isascii() or each.isalnum() or each in "_$"] == found
