@@ -266,6 +266,13 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             ("backends.redis_servers",),
             "sets SO_LINGER, so that a closed connection sends no late writes",
         ),
+        PrivateName(
+            "redis.connection:AbstractConnection",
+            "_sock",
+            ("storage.readers",),
+            "sends the command for the next chunk of keys while an answer comes in",
+            has_fallback=True,
+        ),
     ),
     "Python": (
         PrivateName(
