@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cachedeco.keys.encoders import register_key_type
     from cachedeco.loading.remembering import remembered
     from cachedeco.runtime.events import Event
-    from cachedeco.runtime.hooks import add_hook, listening, remove_hook
+    from cachedeco.runtime.hooks import add_hook, listening, remove_hook, runs_anywhere
     from cachedeco.runtime.modes import bypass, mode
     from cachedeco.runtime.statistics import Statistics, Stats
     from cachedeco.storage.serializers import Serializer
@@ -55,6 +55,7 @@ __all__ = [
     "remembered",
     "remove_hook",
     "rows",
+    "runs_anywhere",
     "statistics",
 ]
 
@@ -90,6 +91,7 @@ _MODULES = {
     "remembered": "loading.remembering",
     "remove_hook": "runtime.hooks",
     "rows": "keys.dependencies",
+    "runs_anywhere": "runtime.hooks",
     "statistics": "storage.sharing",
 }
 

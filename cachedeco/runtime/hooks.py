@@ -78,7 +78,15 @@ def runs_anywhere(hook: H) -> H:
     """
     Mark a hook that asks no database and waits for nothing: what async code does on an event loop calls it there.
 
-    A class of hooks has the attribute itself.
+    ::
+
+        @runs_anywhere
+        def count_hits(event): ...
+
+        add_hook(count_hits)
+
+    It decorates a function. A class whose instances are hooks says `cachedeco_runs_anywhere = True` itself. Each hook
+    that is not marked makes all hits of async code change threads.
     """
     hook.cachedeco_runs_anywhere = True  # type: ignore[attr-defined] # a function
     return hook

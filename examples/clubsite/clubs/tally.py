@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from cachedeco import Event
+from cachedeco import Event, runs_anywhere
 
 # In the header even when they are 0, so that "none" and "not counted" can't be taken for each other.
 KINDS = (
@@ -98,6 +98,7 @@ class Tally:
 _current: ContextVar[Tally | None] = ContextVar("tally", default=None)
 
 
+@runs_anywhere  # it only appends to lists: without the mark, each hit of async code would change threads
 def record(event: Event) -> None:
     """Note *event* for the request that it happened in; a hook of cachedeco."""
     tally = _current.get()
