@@ -12,7 +12,7 @@ from cachedeco.backends.redis_options import Options, check_serializer
 from cachedeco.backends.redis_servers import Client, RedisServer, client_at
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, logger
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.storage.redis_connections import Command, answer_of, ask, ask_each
+from cachedeco.storage.redis_connections import Command, ask, ask_each
 from cachedeco.storage.writers import LARGEST_IN_REDIS
 
 T = TypeVar("T")
@@ -125,11 +125,7 @@ class RedisClient(RedisCacheClient):
         """
 
         def command(connection: Any) -> Any:
-            connection.send_command("EXISTS", key)
-            if not answer_of(connection):
-                return None
-            connection.send_command("INCRBY", key, delta)
-            return answer_of(connection)
+            return ask("INCRBY", key, delta)(connection) if ask("EXISTS", key)(connection) else None
 
         total: int | None = self._write("incr", key, command, lost=None)
         if total is None:

@@ -103,6 +103,7 @@ class RedisConnections:
 
 def ask(*arguments: Any) -> Command[Any]:
     """Return what sends one command, and returns its answer: see `answer_of()`."""
+    arguments = _without_numbers(arguments)
 
     def command(connection: Any) -> Any:
         connection.send_command(*arguments)
@@ -113,13 +114,19 @@ def ask(*arguments: Any) -> Command[Any]:
 
 def ask_each(commands: Iterable[Sequence[Any]]) -> Command[list[Any]]:
     """Return what sends several commands at once, and then returns all answers."""
-    commands = list(commands)
+    commands = list(map(_without_numbers, commands))
 
     def command(connection: Any) -> list[Any]:
         connection.send_packed_command(connection.pack_commands(commands))
         return [answer_of(connection) for _ in commands]
 
     return command
+
+
+def _without_numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
+    # hiredis 3.5 turns a number into text without asking whether that succeeds: where a signal's handler raises in it,
+    # the process ends with a segmentation fault.
+    return tuple(str(each) if isinstance(each, int | float) else each for each in arguments)
 
 
 def answer_of(connection: Any) -> Any:
