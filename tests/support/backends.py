@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakSet
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.db import DatabaseCache
@@ -25,7 +24,6 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
-from redis.connection import AbstractConnection
 
 from cachedeco.storage.readers import general_reader
 from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
@@ -231,25 +229,10 @@ class RecordingRedis(Recording, RedisCache):
                 pool.disconnect()
 
 
-# redis-py's connections, also of a cache object of Django's own class that a thread had: nothing leads to these.
-_connections: WeakSet[AbstractConnection] = WeakSet()
-_make_connection = AbstractConnection.__init__
-
-
-def _make_noted_connection(connection: AbstractConnection, *args: Any, **kwargs: Any) -> None:
-    _make_connection(connection, *args, **kwargs)
-    _connections.add(connection)
-
-
-AbstractConnection.__init__ = _make_noted_connection  # type: ignore[method-assign]
-
-
 def release_caches() -> None:
     """Close the connections of every cache that any thread has opened since the last time."""
     while _opened:
         _opened.pop().release()
-    for connection in [*_connections]:
-        connection.disconnect()
 
 
 def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any]:
