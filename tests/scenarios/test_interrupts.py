@@ -1,6 +1,5 @@
 """An exception of a signal's handler at any point of a hit, a miss or an invalidation: nothing is left behind."""
 
-import gc
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -89,16 +88,12 @@ INVALIDATIONS: dict[str, Act] = {
     "nested": lambda _, number: Namespace("number", number).invalidate(),
     "bulk": lambda world, number: world.many.invalidate([number, number + 1]),
 }
-# A socket that its caller has lost is closed by Python, which says so.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    # A socket that its caller has lost is closed by Python, which says so.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("_without_lost_sockets"),
+]
 calls = pytest.mark.parametrize("how", CALLS)
-
-
-@pytest.fixture(autouse=True)
-def _without_lost_sockets() -> Iterator[None]:
-    """Let Python close them in the test that has lost them."""
-    yield
-    gc.collect()
 
 
 class Trial:

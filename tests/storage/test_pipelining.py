@@ -208,6 +208,7 @@ def test_interrupted_reader_of_chunks_leaves_no_answer_behind(
     assert [b"mine"] == read([key("mine")])
 
 
+@pytest.mark.usefixtures("_without_lost_sockets")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("kind", ["ours", "our redis", "memcached", "redis"])
 def test_exception_at_any_point_leaves_no_answer_behind(cache: BaseCache, key: Key) -> None:
