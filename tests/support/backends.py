@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.cache.backends.db import DatabaseCache
@@ -26,6 +27,7 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 
 from cachedeco.storage.readers import general_reader
+from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
 
 # "memcached" and "redis" are Django's backends for them, "ours" and "our redis" our own.
@@ -229,10 +231,26 @@ class RecordingRedis(Recording, RedisCache):
                 pool.disconnect()
 
 
+# Those past Django's own RedisCache: where a thread had the cache object, nothing else leads to them.
+_past_redis: WeakSet[RedisConnections] = WeakSet()
+_begin_connections = RedisConnections.__init__
+
+
+def _begin_noted_connections(connections: RedisConnections, *args: Any, **kwargs: Any) -> None:
+    _begin_connections(connections, *args, **kwargs)
+    if type(connections) is RedisConnections:
+        _past_redis.add(connections)
+
+
+RedisConnections.__init__ = _begin_noted_connections  # type: ignore[method-assign]
+
+
 def release_caches() -> None:
     """Close the connections of every cache that any thread has opened since the last time."""
     while _opened:
         _opened.pop().release()
+    while _past_redis:
+        _past_redis.pop().clear()
 
 
 def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any]:
