@@ -13,6 +13,7 @@ from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, Respons
 
 from cachedeco.backends.loops import Way
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
+from cachedeco.storage.readers import packed_mget
 from cachedeco.storage.replies import FEW, Parser, more
 
 Part = bytes | str | int | float
@@ -91,9 +92,8 @@ class ReadEach(Command):
     __slots__ = ()
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Pack it, quicker, as whole keys are ASCII."""
-        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
-        self.command = f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
+        """Pack it."""
+        self.command = packed_mget(keys)
         self._count = 1
 
 

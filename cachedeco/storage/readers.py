@@ -147,6 +147,12 @@ def _local_memory_reader(memory: LocalMemory) -> Read:
     return read
 
 
+def packed_mget(keys: Sequence[str]) -> bytes:
+    """Return the command MGET as it is sent: whole keys are ASCII, which redis-py's packing does not know."""
+    parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
+    return f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
+
+
 def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None]], list[bytes | None]]) -> Read:
     """
     Return a reader of a Redis by one MGET.
@@ -158,9 +164,7 @@ def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None
     """
 
     def read(keys: Sequence[str]) -> list[bytes | None]:
-        # Whole keys are ASCII, which redis-py's packing of a command does not know.
-        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
-        packed = [f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")]
+        packed = [packed_mget(keys)]
 
         def command(connection: Any) -> Any:
             connection.send_packed_command(packed)
@@ -176,16 +180,12 @@ def redis_chunks_reader(
 ) -> ReadChunks:
     """Return a reader of a Redis by an MGET for each chunk, pipelined; see `redis_reader()`."""
 
-    def packed(keys: Sequence[str]) -> bytes:
-        parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
-        return f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
-
     def read(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
         def command(connection: Any) -> list[bytes | None]:
             values: list[bytes | None] = []
             connection.send_packed_command(())  # it connects, and may ask for an answer before the first command
             send = partial(_send_packed, connection)
-            for _ in pipelined(send, lambda: getattr(connection, "_sock", None), map(packed, chunks)):
+            for _ in pipelined(send, lambda: getattr(connection, "_sock", None), map(packed_mget, chunks)):
                 values += load_each(connection.read_response(disable_decoding=True))
             return values
 
@@ -208,30 +208,17 @@ def _hash_client_reader(client: Any, general: Read) -> Read:
     from cachedeco.storage.memcached_replies import read_bytes  # it needs pymemcache
 
     dead = client._dead_clients  # noqa: SLF001
-    run = client._safely_run_func  # noqa: SLF001
 
     def read(keys: Sequence[str]) -> list[bytes | None]:
         if dead:
             return general(keys)
         text = " ".join(keys).encode("ascii")
-        [only] = client.clients.values()
 
-        def command() -> list[bytes | None]:
-            if not only.sock:
-                only._connect()  # noqa: SLF001
+        def command(only: Any) -> list[bytes | None]:
             only.sock.sendall(b"get %b\r\n" % text)
             return read_bytes(only.sock.recv, text, only._raise_errors)  # noqa: SLF001
 
-        found: list[bytes | None] | None
-        try:
-            found = run(only, command, None)
-        except BaseException:
-            only.close()  # the rest of the answer may come later
-            raise
-        if found is None:  # the server is left out for a while, or `ignore_exc` hides an error
-            only.close()
-            return [None] * len(keys)
-        return found
+        return _run_on_only_client(client, command) or [None] * len(keys)
 
     return read
 
@@ -243,19 +230,29 @@ def _hash_client_chunks_reader(client: Any, general: ReadChunks) -> ReadChunks:
     def read(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
         if client._dead_clients:  # noqa: SLF001
             return general(chunks)
-        [only] = client.clients.values()
 
-        def command() -> list[bytes | None]:
-            if not only.sock:
-                only._connect()  # noqa: SLF001
+        def command(only: Any) -> list[bytes | None]:
             return read_chunks(only.sock, chunks, only._raise_errors)  # noqa: SLF001
 
-        found: list[bytes | None] | None = None
-        try:
-            found = client._safely_run_func(only, command, None)  # noqa: SLF001
-        finally:
-            if found is None:  # as for one command
-                only.close()
-        return [None] * sum(map(len, chunks)) if found is None else found
+        return _run_on_only_client(client, command) or [None] * sum(map(len, chunks))
 
     return read
+
+
+def _run_on_only_client(client: Any, command: Callable[[Any], list[bytes | None]]) -> list[bytes | None] | None:
+    """Run a command on the client of the only server of a HashClient, connected; return None if it was not run."""
+    [only] = client.clients.values()
+
+    def connected() -> list[bytes | None]:
+        if not only.sock:
+            only._connect()  # noqa: SLF001
+        return command(only)
+
+    found: list[bytes | None] | None = None
+    try:
+        found = client._safely_run_func(only, connected, None)  # noqa: SLF001
+    finally:
+        # The rest of an answer may come later; or the server is left out for a while, or `ignore_exc` hides an error.
+        if found is None:
+            only.close()
+    return found
