@@ -96,7 +96,7 @@ class Store:
             values = connection(self.alias).read_chunks(chunks)
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self._record_failure("Reading failed", chunks[0][0], error, reading=True)
+            self.record_failed_read(chunks[0], error)
             return None
         if any(value is not None for value in values):  # as for one command
             self._record_success()
@@ -134,14 +134,13 @@ class Store:
         """Do as `get_many()`."""
         if len(keys) <= MOST_KEYS:
             return _by_key(keys, await self.read_on_loop(keys) if keys else [])
-        chunks = [keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS)]
         found: list[bytes | None] = []
         try:
-            for start in range(0, len(chunks), MOST_AT_ONCE_ON_LOOP):
-                found += await on_loops(self.alias).aread_chunks(chunks[start : start + MOST_AT_ONCE_ON_LOOP])  # type: ignore[misc] # asked before, as said
+            for chunks in _parts([*_parts(keys, MOST_KEYS)], MOST_AT_ONCE_ON_LOOP):
+                found += await on_loops(self.alias).aread_chunks(chunks)  # type: ignore[misc] # asked before, as said
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self._record_failure("Reading failed", keys[0], error, reading=True)
+            self.record_failed_read(keys, error)
             return None
         return _by_key(keys, found)
 
@@ -153,8 +152,7 @@ class Store:
     async def set_each_on_loop(self, items: Sequence[Item]) -> Acknowledged:
         """Do as `set_each()`."""
         written = Acknowledged()
-        for start in range(0, len(items), MOST_KEYS):
-            chunk = items[start : start + MOST_KEYS]
+        for chunk in _parts(items, MOST_KEYS):
             try:
                 acknowledged = await on_loops(self.alias).awrite([_whole_item(item) for item in chunk])  # type: ignore[misc] # asked before, as said
             except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
@@ -303,7 +301,7 @@ class Store:
         if len(keys) <= MOST_KEYS_IN_DATABASE:
             return iter((keys,) if keys else ())
         limit = MOST_KEYS_IN_DATABASE if isinstance(connection(self.alias).cache, DatabaseCache) else MOST_KEYS
-        return (keys[start : start + limit] for start in range(0, len(keys), limit))
+        return _parts(keys, limit)
 
     @property
     def keyspace(self) -> Keyspace:
@@ -356,6 +354,11 @@ def servers_of(entry: Mapping[str, Any]) -> list[str]:
         return re.split("[;,]", location)
     # The folder of a file-based cache may be a Path.
     return list(location) if isinstance(location, Iterable) else [str(location)]
+
+
+def _parts(several: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Return a sequence in parts of a size, the last one perhaps smaller."""
+    return (several[start : start + most] for start in range(0, len(several), most))
 
 
 def _nothing_of(items: Sequence[Item], error: Exception) -> Acknowledged:
