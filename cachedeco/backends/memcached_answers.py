@@ -1,13 +1,12 @@
 """What a write to memcached looks like, and what the lines mean that answer it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from pymemcache.client.base import Client
-from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
+from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.storage.memcached_replies import Stored
-from cachedeco.storage.writers import Acknowledged
 
 STORE_EACH: Final = b"store_each"
 # memcached's answer to one connection too many, which it closes then.
@@ -58,12 +57,3 @@ def checked(name: bytes, lines: list[bytes]) -> list[bytes]:
         if not line.startswith(_ANSWERS.get(name, line)):
             raise MemcacheUnknownError(line[:32])
     return lines
-
-
-def acknowledged(lines: Sequence[bytes]) -> Acknowledged:
-    """Return which of some values were stored, and a refusal."""
-    results = Acknowledged(line == b"STORED" for line in lines)
-    for line in lines:
-        if line not in STORED_OR_NOT:
-            results.error = MemcacheServerError(line.decode(errors="replace"))
-    return results

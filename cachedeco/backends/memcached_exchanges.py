@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from pymemcache.client.base import KeepaliveOpts
-from pymemcache.exceptions import MemcacheError
+from pymemcache.exceptions import MemcacheError, MemcacheServerError
 
 from cachedeco.backends.exchange import LastAnswer
 from cachedeco.backends.loops import Way
 from cachedeco.backends.memcached_answers import (
     STORE_EACH,
     STORED_OR_NOT,
-    acknowledged,
     checked,
     raise_errors,
     storing,
@@ -157,10 +156,12 @@ def _checked(name: bytes, lines: list[bytes]) -> list[bytes]:
 
 
 def _acknowledged(lines: list[bytes]) -> Acknowledged:
+    results = Acknowledged([line == b"STORED" for line in lines])
     if STORED_OR_NOT.issuperset(lines):  # nearly always
-        return Acknowledged([line == b"STORED" for line in lines])
-    results = acknowledged(_checked(STORE_EACH, lines))
-    if not all(line in STORED_OR_NOT or line.startswith(_ONE_LINE) for line in lines):
+        return results
+    refusals = [line for line in _checked(STORE_EACH, lines) if line not in STORED_OR_NOT]
+    results.error = MemcacheServerError(refusals[-1].decode(errors="replace"))
+    if not all(line.startswith(_ONE_LINE) for line in refusals):
         raise LastAnswer(results)
     return results
 

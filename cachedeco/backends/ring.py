@@ -132,9 +132,6 @@ class Ring:
 
     def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
         """Do as `read_each()`, by one command for each server and chunk; those to one server are pipelined."""
-        if self._only:
-            found = self._read("get_many", self._only, methodcaller("stored_chunks", chunks), lost=None)
-            return found or [None] * sum(map(len, chunks))
         values: dict[str, bytes | None] = {}
         for server, several in self._chunks_of_servers(chunks).items():
             found = self._read("get_many", server, methodcaller("stored_chunks", several), lost=())
