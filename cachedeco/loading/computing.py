@@ -8,7 +8,7 @@ from time import perf_counter, time
 from typing import Any, Final, NamedTuple, cast
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.effects import CALL_USER, Anywhere, CallUser, EffectFlow, Err, Flow, Ok, Outcome, Passes
+from cachedeco.loading.effects import CALL_USER, Anywhere, CallUser, EffectFlow, Err, Flow, Ok, Outcome
 from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
@@ -28,7 +28,7 @@ from cachedeco.loading.writing import (
 from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
-from cachedeco.runtime.interrupts import is_interrupt
+from cachedeco.runtime.interrupts import Passes, is_interrupt
 from cachedeco.storage.entries import MOST_TOKENS, Stamp, serialized_value
 from cachedeco.storage.refusals import RefusedValueError
 from cachedeco.storage.serializers import Raised

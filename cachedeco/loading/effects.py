@@ -24,14 +24,12 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime import background
+from cachedeco.runtime.interrupts import Passes
 from cachedeco.storage.store import Item, Store
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
 V = TypeVar("V")
-
-#: Exceptions that a step on an event loop raises if the thread of Django's connections has to do it; else none.
-Passes = type[Exception] | tuple[()]
 
 
 def _always() -> bool:

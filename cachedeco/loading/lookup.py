@@ -10,9 +10,9 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
-from cachedeco.loading.effects import Passes
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory, Recalled
+from cachedeco.runtime.interrupts import Passes
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import (
     Entry,

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from django.db.models import Model, QuerySet
 
-from cachedeco.loading.effects import Err, Ok, Outcome, Passes
-from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.loading.effects import Err, Ok, Outcome
+from cachedeco.runtime.interrupts import Passes, pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import refuse_value
 from cachedeco.storage.serializers import ABSENT, Raised

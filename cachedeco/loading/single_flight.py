@@ -36,7 +36,7 @@ from cachedeco.loading.computing import (
     propagate_dependencies,
     stale_fallback,
 )
-from cachedeco.loading.effects import Anywhere, EffectFlow, Err, Flow, Ok, Outcome, Passes, Wait
+from cachedeco.loading.effects import Anywhere, EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.leases import (
     FAILED,
@@ -56,7 +56,7 @@ from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_re
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime import hooks
-from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.interrupts import Passes, pass_interrupt
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import Stamp
 from cachedeco.tracking import collector

@@ -5,9 +5,9 @@ from typing import Final
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.loading.effects import Passes
 from cachedeco.loading.lookup import CallKeys, Found, look_up, renew_keys
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.runtime.interrupts import Passes
 from cachedeco.storage.entries import Stamp, own_tokens_of
 from cachedeco.storage.store import Store
 from cachedeco.tracking import collector, watcher

@@ -12,11 +12,11 @@ from django.core.exceptions import SynchronousOnlyOperation
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
-from cachedeco.loading.effects import Anywhere, EffectFlow, Passes, Send
+from cachedeco.loading.effects import Anywhere, EffectFlow, Send
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.events import UNCHANGED, Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.interrupts import Passes, pass_interrupt
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.refusals import has_csrf_token
 from cachedeco.storage.serializers import Raised

@@ -24,7 +24,11 @@ def is_interrupt(error: BaseException) -> bool:
     return any(_code_of(signal.getsignal(each)) in ran for each in signal.valid_signals())
 
 
-def pass_interrupt(error: Exception, passes: type[Exception] | tuple[()] = ()) -> None:
+#: Exceptions that a step on an event loop raises if the thread of Django's connections has to do it; else none.
+Passes = type[Exception] | tuple[()]
+
+
+def pass_interrupt(error: Exception, passes: Passes = ()) -> None:
     """Raise an exception again if it was raised by the handler of a signal, or if it is of a class that *passes*."""
     if isinstance(error, passes) or is_interrupt(error):
         raise error

@@ -59,7 +59,7 @@ from time import time
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from cachedeco.runtime.events import MissReason
-from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.interrupts import Passes, pass_interrupt
 from cachedeco.storage.cache_keys import key_beside
 from cachedeco.storage.model_pickles import are_current, digest_here
 from cachedeco.storage.serializers import COUNT, EntrySerializer
@@ -174,7 +174,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
     key: str,
     values: Sequence[bytes | None],
     names: bytes | None = None,
-    passes: type[Exception] | tuple[()] = (),
+    passes: Passes = (),
 ) -> Entry | None:
     """
     Return the entry if its stamp equals the tokens now, and the models among the values have the fields that they had.
