@@ -7,6 +7,7 @@ Transactions: which are open in this thread, whether they read old snapshots, an
 
 # ruff: noqa: SLF001 -- Django's own mark of the blocks of a TestCase, as its durable blocks use it
 
+from collections.abc import Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -39,6 +40,11 @@ def writes_can_roll_back(alias: str) -> bool:
     return isinstance(cache, DatabaseCache) and is_open(connections[router.db_for_write(cache.cache_model_class)])
 
 
+def connections_here() -> Sequence[BaseDatabaseWrapper]:
+    """Return the connections of this thread."""
+    return connections.all(initialized_only=True)
+
+
 def snapshot_may_be_old() -> bool:
     """
     Tell whether a read in this thread may return older data than a stamp that is read now stands for.
@@ -47,7 +53,7 @@ def snapshot_may_be_old() -> bool:
     other writers have committed, and invalidated, since the transaction began: such a value must not be stored. Any
     database counts, since it is unknown which ones a function reads.
     """
-    return not all(map(sees_all_committed, connections.all(initialized_only=True)))
+    return not all(map(sees_all_committed, connections_here()))
 
 
 def any_open() -> bool:
@@ -56,27 +62,22 @@ def any_open() -> bool:
 
     It may hold locks that another caller waits for, and no other caller may see what it has written.
     """
-    return any(map(is_open, connections.all(initialized_only=True)))
+    return any(map(is_open, connections_here()))
 
 
 def any_in_test() -> bool:
     """Tell whether this thread is inside the block of a TestCase, on any database."""
-    return any(map(is_in_test, connections.all(initialized_only=True)))
+    return any(map(is_in_test, connections_here()))
 
 
 def open_connections() -> list[BaseDatabaseWrapper]:
     """Return the connections of this thread on which a transaction is open now, or may be."""
     return [
         connection
-        for connection in connections.all(initialized_only=True)
+        for connection in connections_here()
         if open_block(connection) is not None
         or (is_managed_by_hand(connection) and driver_in_transaction(connection) is not False)
     ]
-
-
-def connections_here() -> list[BaseDatabaseWrapper]:
-    """Return the connections of this thread."""
-    return list(connections.all(initialized_only=True))
 
 
 # --- of one connection ---
