@@ -5,16 +5,19 @@ An event is made after the fact, in the context in which its command was sent. S
 look-up began, or how large an entry is, finds it here. Nothing is observed until `observe()` is called.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import chain
 from time import time_ns
+from typing import TypeVar
 
 from cachedeco.storage import connections
-from cachedeco.storage.async_readers import AsyncRead, AsyncReadChunks, AsyncWrite
 from cachedeco.storage.connections import Connection
-from cachedeco.storage.readers import Read, ReadChunks
 from cachedeco.storage.writers import Acknowledged, Item, Writer
+
+Q = TypeVar("Q")  # what is asked for, or sent
+A = TypeVar("A")  # what the cache answers
+Note = Callable[[int, Q, A], None]  # takes when the command began, too, in nanoseconds since the epoch
 
 
 class Command:
@@ -73,63 +76,30 @@ def write_of(key: str) -> Command | None:
 
 
 def _observe_connection(connection: Connection) -> None:
-    connection.read = _observed_read(connection.read)
-    connection.read_chunks = _observed_read_chunks(connection.read_chunks)
-    if connection.aread is not None:
-        connection.aread = _observed_aread(connection.aread)
-    if connection.aread_chunks is not None:
-        connection.aread_chunks = _observed_aread_chunks(connection.aread_chunks)
-    if connection.awrite is not None:
-        connection.awrite = _observed_awrite(connection.awrite)
+    connection.read = _observed(connection.read, _note_read)
+    connection.read_chunks = _observed(connection.read_chunks, _note_chunks)
+    connection.aread = connection.aread and _aobserved(connection.aread, _note_read)
+    connection.aread_chunks = connection.aread_chunks and _aobserved(connection.aread_chunks, _note_chunks)
+    connection.awrite = connection.awrite and _aobserved(connection.awrite, _note_write)
     connection.writer = _ObservedWriter(connection.writer)
 
 
-def _observed_read(read: Read) -> Read:
-    def observed(keys: Sequence[str]) -> list[bytes | None]:
+def _observed(send: Callable[[Q], A], note: Note[Q, A]) -> Callable[[Q], A]:
+    def observed(what: Q) -> A:
         began = time_ns()
-        values = read(keys)
-        last_read.set(Command(began, time_ns(), keys, values))
-        return values
+        answer = send(what)
+        note(began, what, answer)
+        return answer
 
     return observed
 
 
-def _observed_read_chunks(read: ReadChunks) -> ReadChunks:
-    def observed(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
+def _aobserved(send: Callable[[Q], Awaitable[A]], note: Note[Q, A]) -> Callable[[Q], Awaitable[A]]:
+    async def observed(what: Q) -> A:
         began = time_ns()
-        values = read(chunks)
-        last_read.set(Command(began, time_ns(), [*chain.from_iterable(chunks)], values))
-        return values
-
-    return observed
-
-
-def _observed_aread(aread: AsyncRead) -> AsyncRead:
-    async def observed(keys: Sequence[str]) -> list[bytes | None]:
-        began = time_ns()
-        values = await aread(keys)
-        last_read.set(Command(began, time_ns(), keys, values))
-        return values
-
-    return observed
-
-
-def _observed_awrite(awrite: AsyncWrite) -> AsyncWrite:
-    async def observed(items: Sequence[Item]) -> Acknowledged:
-        began = time_ns()
-        acknowledged = await awrite(items)
-        _note_write(began, items)
-        return acknowledged
-
-    return observed
-
-
-def _observed_aread_chunks(aread: AsyncReadChunks) -> AsyncReadChunks:
-    async def observed(chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
-        began = time_ns()
-        values = await aread(chunks)
-        last_read.set(Command(began, time_ns(), [*chain.from_iterable(chunks)], values))
-        return values
+        answer = await send(what)
+        note(began, what, answer)
+        return answer
 
     return observed
 
@@ -138,16 +108,21 @@ class _ObservedWriter:
     """A writer that tells what was stored."""
 
     def __init__(self, writer: Writer) -> None:
-        self._set_each = writer.set_each
         self.add_each = writer.add_each  # of tokens and leases
+        self._set_each = _observed(writer.set_each, _note_write)
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
         """See `Writer`."""
-        began = time_ns()
-        acknowledged = self._set_each(items)
-        _note_write(began, items)
-        return acknowledged
+        return self._set_each(items)
 
 
-def _note_write(began: int, items: Sequence[Item]) -> None:
+def _note_read(began: int, keys: Sequence[str], values: Sequence[bytes | None]) -> None:
+    last_read.set(Command(began, time_ns(), keys, values))
+
+
+def _note_chunks(began: int, chunks: Sequence[Sequence[str]], values: Sequence[bytes | None]) -> None:
+    _note_read(began, [*chain.from_iterable(chunks)], values)
+
+
+def _note_write(began: int, items: Sequence[Item], _acknowledged: Acknowledged) -> None:
     last_write.set(Command(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))
