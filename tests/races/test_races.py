@@ -7,14 +7,13 @@ the race: decorators as they are usually written fail.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from cachedeco import MISSING, cached_query
 from tests.support.backends import Recording
 from tests.support.naive import DeleteAndSet, SharedByKey
-from tests.support.sources import EVERY_WAY, Reader, Source, interfering
+from tests.support.sources import EVERY_WAY, Reader, Source, interfering, slow_reader_meets_writer
 from tests.support.threads import in_thread, started
 
 pytestmark = [
@@ -24,17 +23,6 @@ pytestmark = [
 
 
 # --- 1. the stamp is read before the computation ---
-
-
-def _slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[Any], None]) -> tuple[str, str]:
-    """Return what a reader got that began before a write, and what the next one got."""
-    source.gate.shut()
-    with started(lambda: read(1)) as slow:
-        source.gate.wait_reached()
-        source.value = "new"
-        invalidate(read)
-        source.gate.open()
-    return slow.result(), read(1)
 
 
 @pytest.mark.covering(3)
@@ -52,14 +40,14 @@ def test_slow_reader_cannot_bring_back_what_was_invalidated(
         read(1)
         read.invalidate(1)
 
-    assert ("old", "new") == _slow_reader_meets_writer(source, read, invalidate)
+    assert ("old", "new") == slow_reader_meets_writer(source, read, invalidate)
 
 
 def test_control_delete_and_set_brings_back_what_was_invalidated(source: Source) -> None:
     """The control: with delete and set the steps above serve "old"."""
     read = DeleteAndSet(lambda _number: source.read())
 
-    assert ("old", "old") == _slow_reader_meets_writer(source, read, lambda read: read.invalidate(1))
+    assert ("old", "old") == slow_reader_meets_writer(source, read, lambda read: read.invalidate(1))
 
 
 def test_slow_refresh_cannot_bring_back_what_was_invalidated(source: Source, read: Reader) -> None:

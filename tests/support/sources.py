@@ -8,7 +8,7 @@ import pytest
 
 from cachedeco import Namespace, cached_query
 from tests.support.backends import Command, Recording, outside_commands
-from tests.support.threads import Gate
+from tests.support.threads import Gate, started
 
 
 class Source:
@@ -101,6 +101,17 @@ def tokens_of(read: Reader) -> list[str]:
         patch.setattr(Recording, "carry_out", note)
         read.peek(1)
     return keys[1:]
+
+
+def slow_reader_meets_writer(source: Source, read: Any, invalidate: Callable[[Any], None]) -> tuple[str, str]:
+    """Return what a reader got that began before a write, and what the next one got."""
+    source.gate.shut()
+    with started(lambda: read(1)) as slow:
+        source.gate.wait_reached()
+        source.value = "new"
+        invalidate(read)
+        source.gate.open()
+    return slow.result(), read(1)
 
 
 def interfering(at: int, do: Callable[[], object], *, after: bool) -> Callable[..., Any]:
