@@ -101,18 +101,23 @@ def _start_in_background(
     Returns:
         Whether a thread has the flight now, and will complete it.
     """
-    if mode == "thread" and (yield Spawn(_refresh_in_thread(flight, acquired, held.copy()))):
+    if mode == "thread":
+        refresh = _refresh_in_thread(flight, acquired, held.copy())
+        next(refresh)  # now it holds the lease, and cleans up even if an event loop ends before its first step
         held.clear()
-        return True
-    if mode == "thread" or not (yield partial(_enqueue_task, acquired.load)):
+        if (yield Spawn(refresh)):
+            return True
+        yield refresh.close
+    elif not (yield partial(_enqueue_task, acquired.load)):
         yield held.give_back
     return False
 
 
 def _refresh_in_thread(flight: Flight, acquired: Acquired, held: Held) -> Flow[Any]:
-    """Refresh the entries as a leader, if the call has the same keys in this thread or task."""
+    """Refresh the entries as a leader, if the call has the same keys in this thread or task: after a first `next()`."""
     load, lease = acquired.load, acquired.lease
     try:
+        yield _begun
         problem = yield partial(find_key_mismatch, load, REMEDY)
         if problem is None:
             # The enclosing computation, inherited with the context, goes on meanwhile: it must not inherit.
@@ -124,11 +129,15 @@ def _refresh_in_thread(flight: Flight, acquired: Acquired, held: Held) -> Flow[A
     except BaseException:
         held.give_back()
         raise
-    finally:  # the event loop may end, and cancel this flow, before the refresh starts
+    finally:
         flight.complete(NO_RESULTS)
     if problem is not None:
         load.policy.emit("error", next(iter(load.misses.values())).key, reason="The refresh failed", error=problem)
     return Ok(None)
+
+
+def _begun() -> None:
+    """Be the effect at which a flow has begun: unlike one that has not, it cleans up when it is closed or collected."""
 
 
 def find_key_mismatch(load: Load, remedy: str) -> Exception | None:

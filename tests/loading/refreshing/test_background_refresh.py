@@ -285,12 +285,15 @@ def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypa
     assert (1, None, {}) == (found, mark_of(lease.key), single_flight._flights)
 
 
-def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: Truth) -> None:
+@pytest.mark.parametrize("when", ["before its task begins", "before its first step", "in its first step"])
+def test_async_refresh_that_its_loop_ends_leaves_nothing(
+    clock: Clock, truth: Truth, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
     """
     A loop that ends with its caller takes the refresh along, and others refresh then.
 
-    The defect: the flight of a task that was cancelled in its first step never landed, and all later callers, once
-    the old value was too old, waited for it for ever: `wait` seconds each.
+    The defect: the flight of a refresh that never ran, as its task was cancelled before the first step, never landed,
+    and all later callers, once the old value was too old, waited for it for ever: `wait` seconds each.
     """
 
     @cached_query(timeout=60, stale_while_revalidate=60, ignore=("truth",))
@@ -300,10 +303,23 @@ def test_async_refresh_that_its_loop_ends_leaves_no_flight(clock: Clock, truth: 
     asyncio.run(read())
     clock.now += 60
     truth.value = "new"
+    lease = lease_for(read)
+    room, is_free = background._tasks_room(), threading.Event()
+    if when == "before its task begins":
+        begin = background.create_task
+        monkeypatch.setattr(
+            background, "create_task", lambda work, tasks: (begin(work, tasks), *map(asyncio.Task.cancel, tasks))
+        )
+    elif when == "before its first step":
+        room._thread.submit(is_free.wait)
+    else:
+        monkeypatch.setattr(refreshing, "find_key_mismatch", lambda *_: is_free.wait())
 
     found = asyncio.run(read())
 
-    assert ("old", {}) == (found, single_flight._flights)
+    is_free.set()
+    room._thread.submit(lambda: None).result(10)  # what that thread has begun has ended
+    assert ("old", None, {}) == (found, mark_of(lease.key), single_flight._flights)
     clock.now += 60
     assert "new" == asyncio.run(read())
 
