@@ -289,8 +289,6 @@ def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple
     """Take the leaders' results that this caller may use; return what is left to load, and whether to wait again."""
     policy, may_go_on = load.policy, True
     values: Values = {}
-    if not load.misses:
-        return Ok(values), load, may_go_on
     standing = (yield Anywhere(partial(_standing, load, results))) if results else set()
     keys = {found.key for found in load.misses.values()}
     unstamped: set[Hashable] = set()
