@@ -9,11 +9,11 @@ Three tenants share a cache, told apart by KEY_FUNCTION: the tenant is a thread'
 by threads, by tasks that are cancelled, and in its main thread under a timer whose handler raises every few
 milliseconds: single calls, calls inside calls, and bulk calls. In all lines of cachedeco "foreign" (another row's or
 tenant's value), "stale" (older than acknowledged before the read began), "stuck" (old when all is over), "raised" (also
-a signal's exception in another thread), "swallowed" (a signal's exception that never reached the caller) and "waited"
-(for a lease that nobody holds) must be 0, and nothing may be left behind. Counted apart are signals whose exception a
-client or Python's library has swallowed in its own code ("elsewhere"), and those that fell into a `__del__`, whose
-exceptions Python prints and drops ("unraisable"). Ends with 1 where a number is wrong, or where the control has served
-nothing wrong.
+a signal's exception in another thread), "swallowed" (a signal's exception that never reached the caller), "waited" (for
+a lease that nobody holds) and "failed" (a command that the log says has failed, where the server is up) must be 0, and
+nothing may be left behind. Counted apart are signals whose exception a client or Python's library has swallowed in its
+own code ("elsewhere"), and those that fell into a `__del__`, whose exceptions Python prints and drops ("unraisable").
+Ends with 1 where a number is wrong, or where the control has served nothing wrong.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from tests.support.servers import HOST, Memcached, Redis, free_port
 ROOT: Final = Path(__file__).parent.parent
 # A server that answers, none at all, and one that takes no more memory.
 Weather = Literal["up", "down", "full"]
-FAULTS: Final = ("foreign", "stale", "stuck", "raised", "swallowed", "waited")
+FAULTS: Final = ("foreign", "stale", "stuck", "raised", "swallowed", "waited", "failed")
 HEADS: Final = ("reads", "writes", "computed", "signals", "elsewhere", "unraisable", "cancelled", *FAULTS)
 # Seconds: what a process takes to start and to end on a machine that does ten other things.
 PATIENCE: Final = 60.0

@@ -11,6 +11,7 @@ acknowledged before it began, and *foreign* if it is another row's, or another t
 import asyncio
 import faulthandler
 import json
+import logging
 import mmap
 import os
 import signal
@@ -24,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from random import Random
 from threading import Lock, Thread, current_thread, local, main_thread
-from time import sleep
+from time import monotonic, sleep
 from traceback import extract_tb
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
@@ -102,6 +103,7 @@ class Tally:
     cancelled: int = 0
     stuck: int = 0  #: values that are old when all is over
     waited: int = 0  #: pauses of callers that waited for a lease when all was over
+    failed: int = 0  #: commands that a server that is up has failed, as the log says
     left: str = ""  #: state that nothing has cleaned up
     example: str = ""  #: of what went wrong
 
@@ -424,6 +426,22 @@ class Signals:
             raise self._raised
 
 
+class Failures(logging.Handler):
+    """What the log says of commands that have failed; nothing else is known of them, as the cache breaks no call."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.tally = Tally()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Count a failure: no invalidation that a signal has interrupted, and none of its breaker."""
+        if getattr(record, "cache_event", "error") == "error":
+            self.tally.failed += 1
+            self.tally.give_example(f"failed {record.getMessage()}")
+        return True
+
+
 class Writer:
     """One who writes rows that nobody else writes."""
 
@@ -450,11 +468,13 @@ class Storm:
     def __init__(self, course: Course) -> None:
         """Set Django up."""
         configure(course)
+        failures = Failures()
+        logging.getLogger("cachedeco").addHandler(failures)
         self._course, self._board = course, Board(course.board)
         self._source = Source(course, self._board)
         self._cached: Any = (Control if course.contender == CONTROL else Cachedeco)(self._source)
         self._is_over = False
-        self._tallies: list[Tally] = []
+        self._tallies = [failures.tally] if course.is_up else []
 
     def run(self) -> Tally:
         """Read and write until all is done; return what was met."""
@@ -472,6 +492,7 @@ class Storm:
             each.join()
         self._is_over = True
         writing[0].join()
+        end_pauses()
         self._reader(-2).read()  # an interrupted invalidation is delivered before the next command
         self._board.end(self._course.process)
         while not self._board.is_over:  # before that another process may invalidate
@@ -574,6 +595,12 @@ def counted_pauses(pauses: list[int]) -> Iterator[None]:
         effects.sleep = pause
 
 
+def end_pauses() -> None:
+    """Have the next command probe: a breaker that a real timeout has opened closes, and none is left."""
+    for breaker in list(import_module("cachedeco.storage.breaker").breakers.values()):
+        breaker.end_pause()
+
+
 # What is empty when nobody computes, invalidates or waits: of the list of state in cachedeco.runtime.state.
 EMPTY_AT_REST: Final = (
     ("loading.single_flight", "_flights"),
@@ -588,7 +615,9 @@ def left_behind(*, is_up: bool) -> str:
     left = []
     for module, name in EMPTY_AT_REST:
         held = getattr(import_module(f"cachedeco.{module}"), name)
-        if held and (is_up or name != "breakers"):
+        if held and name == "breakers":
+            left += [f"{module}.{name}: {state_of(each)}" for each in held.values() if is_up]
+        elif held:
             left.append(f"{module}.{name}: {list(held)[:3]!r}")
     collector, modes = import_module("cachedeco.tracking.collector"), import_module("cachedeco.runtime.modes")
     if collector.innermost.get() is not None:
@@ -596,6 +625,13 @@ def left_behind(*, is_up: bool) -> str:
     if modes.current_mode() != "on":
         left.append(f"mode {modes.current_mode()}")
     return "; ".join(left)
+
+
+def state_of(breaker: Any) -> str:
+    """Describe a circuit breaker that is left: what keeps it open, if it is."""
+    state = "closed" if breaker.retry_at is None else f"open until {breaker.retry_at - monotonic():+.1f} s from now"
+    probe = ", which a probe has begun to close" if breaker.probing else ""
+    return f"{breaker.alias!r} is {state}{probe}, after {breaker.failures} failures; {len(breaker.queue)} owed"
 
 
 def configure(course: Course) -> None:
@@ -618,7 +654,7 @@ def configure(course: Course) -> None:
             }
         },
         INSTALLED_APPS=["cachedeco"],
-        LOGGING={"version": 1, "loggers": {"cachedeco": {"level": "CRITICAL"}}},
+        LOGGING={"version": 1, "loggers": {"cachedeco": {"level": "WARNING"}}},
         SECRET_KEY="only for the storm",  # noqa: S106 -- it protects nothing
         USE_TZ=True,
     )

@@ -100,7 +100,10 @@ class Breaker:
             cache_answers = probes and probe() and (self.flush is None or self.flush(self))
         finally:
             if probes:
-                self._finish_probe(cache_answers=cache_answers)
+                try:
+                    self._finish_probe(cache_answers=cache_answers)
+                finally:  # an assignment, before which no interrupt can come: one may have come before the first line
+                    self.probing = False
         return probes and self.retry_at is None
 
     def _finish_probe(self, *, cache_answers: bool | None) -> None:
@@ -111,7 +114,6 @@ class Breaker:
             cache_answers: None if the probe was interrupted, which tells nothing: another caller may probe at once.
         """
         with _lock:
-            self.probing = False
             self.queue = {
                 key: invalidation for key, invalidation in self.queue.items() if not invalidation.is_expired()
             }

@@ -11,6 +11,8 @@ from pytest_django import Settings
 
 from benchmarks.storming.tenants import BACKEND_CLASSES, BACKENDS, Backend, counted_pauses, left_behind
 from cachedeco import Namespace, cached_query, cached_query_many
+from cachedeco.invalidation.retry_queue import enqueue
+from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.testing import capture_events
 from tests.support.interrupts import Attempt, handled
 from tests.support.selection import of_length
@@ -113,6 +115,12 @@ class Trial:
         self.call(self.world, number)
         return number
 
+    def owing(self) -> int:
+        """Return a number whose value is stored; the call for it probes the cache, which is owed an invalidation."""
+        number = self.stored()
+        enqueue("default", {f"owed:{number}": PendingInvalidation("", None)}, pauses=False)
+        return number
+
     def interrupt_each_point(self, prepare: Callable[[], int], act: Act) -> Iterator[tuple[int, Attempt]]:
         """Interrupt an act on a number at each point that is tried; yield the number, and what has happened."""
         for point in count(0, STEP):
@@ -139,13 +147,13 @@ class Trial:
 
 
 @calls
-@pytest.mark.parametrize("act", ["hit", "miss"])
+@pytest.mark.parametrize("act", ["hit", "miss", pytest.param("probe", marks=pytest.mark.soak)])
 def test_exception_at_any_point_of_a_call_leaves_nothing_behind(reader: Backend, how: str, act: str) -> None:  # noqa: ARG001
     """It reaches the caller; the next calls are hits, or compute at once and store, on connections that are clean."""
     trial, is_miss = Trial(how), act == "miss"
     faults, other = defaultdict(list), trial.stored()
 
-    prepare = (lambda: next(trial.numbers)) if is_miss else trial.stored
+    prepare = {"hit": trial.stored, "miss": lambda: next(trial.numbers), "probe": trial.owing}[act]
     for number, attempt in trial.interrupt_each_point(prepare, trial.call):
         faults[attempt.fell] += ["it is swallowed"] if attempt.is_swallowed else []
         faults[attempt.fell] += trial.faults_after(other, may_compute=False)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from threading import Barrier
 
 import pytest
@@ -15,11 +16,14 @@ from cachedeco.storage import breaker
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Commands
 from tests.support.faults import faulty
+from tests.support.interrupts import Attempt, handled
 from tests.support.threads import PATIENCE_SECONDS, Gate, started
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
 
 THREADS = 16
+# Of our code, that a probe of any outcome runs through.
+FEWEST_POINTS = 9
 
 
 @cached_query(name="race.double")
@@ -119,6 +123,25 @@ def test_interrupt_before_the_probe_leaves_it_to_the_next(clock: Clock, monkeypa
     double(4)
 
     assert {} == breaker.breakers
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_interrupt_at_any_point_of_a_probe_leaves_the_next_to_another(answers: bool, clock: Clock) -> None:  # noqa: FBT001 -- a parameter
+    """Of a cache that answers, and of one that does not: what is owed is delivered, and the cache used again."""
+    with handled():
+        for point in count():
+            breaker.enqueue_pending("default", {"key": breaker.PendingInvalidation("", None)}, retry_queue.flush)
+            opened, attempt = breaker.breakers["default"], Attempt(point)
+            clock.advance(1)
+            attempt.run(lambda: opened.allows_request(lambda: answers))  # noqa: B023 -- called here
+            clock.advance(60)
+
+            assert opened.allows_request(lambda: True), attempt.fell
+            double(4)
+            assert {} == breaker.breakers, attempt.fell
+            if not attempt.fell:
+                break
+    assert point > FEWEST_POINTS
 
 
 def test_cache_may_be_used_by_who_interrupts(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
