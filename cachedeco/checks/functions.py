@@ -43,7 +43,7 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
             f"{spec.name}() uses cache={spec.options['cache']!r}, which is not in CACHEDECO['ALIASES'].",
             hint="Add the alias there: an invalidation of a namespace would not reach the function."
             if spec.options["cache"] in caches
-            else f"It is not in CACHES, either, which has {', '.join(caches)}.",
+            else f"It is not in CACHES, either, which has {list(caches.settings)!r}.",
             id="cachedeco.E004",
         )
         for spec in decorated_functions()

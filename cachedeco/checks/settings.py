@@ -42,7 +42,7 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
     missing = [alias for alias in settings.ALIASES if alias not in caches.settings]
     if missing:
         msg = f"CACHEDECO['ALIASES'] names {missing[0]!r}, which is not in CACHES."
-        return [Error(msg, hint=f"CACHES has {', '.join(caches.settings)}.", id="cachedeco.E002")]
+        return [Error(msg, hint=f"CACHES has {list(caches.settings)!r}.", id="cachedeco.E002")]
     return [
         Error(
             f"The key prefix of cache {alias!r} leaves {budget} of memcached's 250 bytes for keys.",

@@ -65,7 +65,7 @@ def examine_caches(aliases: Iterable[str], sleep: Callable[[float], object] = ti
 def _examine(alias: str) -> Iterator[Finding | Trial]:
     subject = f"{CACHE}{alias}"
     if alias not in caches.settings:
-        advice = f"Name one of CACHES in CACHEDECO['ALIASES']: {', '.join(caches.settings)}."
+        advice = f"Name in CACHEDECO['ALIASES'] one of CACHES, which has {list(caches.settings)!r}."
         yield Finding(subject, "Is it there?", "wrong", "no, it is not in CACHES", advice)
         return
     entry = caches.settings[alias]

@@ -94,11 +94,15 @@ def test_module_that_no_app_has_is_w016(settings: Any, names: list[str], expecte
     ]
 
 
-def test_unknown_alias_is_e002(settings: Any) -> None:
-    """An alias that Django's CACHES lacks is named, beside those that there are."""
-    messages = [each for each in found(settings, ALIASES=["default", "nowhere"]) if each.id != "cachedeco.E004"]
+@pytest.mark.parametrize("aliases", [["default"], []])
+def test_unknown_alias_is_e002(
+    settings: Any, use_caches: UseCaches, cache_config: CacheConfig, aliases: list[str]
+) -> None:
+    """An alias that Django's CACHES lacks is named, beside those that there are: none, where there is none."""
+    use_caches(**{alias: cache_config("locmem") for alias in aliases})
+    messages = [each for each in found(settings, ALIASES=[*aliases, "nowhere"]) if each.id != "cachedeco.E004"]
 
-    assert [("cachedeco.E002", "CACHES has default.")] == [(each.id, each.hint) for each in messages]
+    assert [("cachedeco.E002", f"CACHES has {aliases}.")] == [(each.id, each.hint) for each in messages]
     assert "'nowhere'" in messages[0].msg
 
 
