@@ -30,8 +30,11 @@ Passes = type[Exception] | tuple[()]
 
 def pass_interrupt(error: Exception, passes: Passes = ()) -> None:
     """Raise an exception again if it was raised by the handler of a signal, or if it is of a class that *passes*."""
-    if isinstance(error, passes) or is_interrupt(error):
-        raise error
+    try:
+        if isinstance(error, passes) or is_interrupt(error):
+            raise error
+    finally:
+        del error  # or it and this frame, which it names, would be a reference cycle: flows in it would not be closed
 
 
 def _code_of(handler: object) -> CodeType | None:

@@ -328,8 +328,11 @@ class Store:
 
     def pass_on(self, error: Exception) -> None:
         """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
-        if is_interrupt(error) or is_foreign(error, type(connection(self.alias).cache)):
-            raise error
+        try:
+            if is_interrupt(error) or is_foreign(error, type(connection(self.alias).cache)):
+                raise error
+        finally:
+            del error  # or it and this frame would be a reference cycle
 
     def _breaker_refuses(self) -> bool:
         """Tell whether the breaker refuses a command; probe if its pause is over."""

@@ -1,7 +1,9 @@
 """Interrupts: exceptions of a signal's handler are told from those of the code that they interrupt."""
 
 import functools
+import gc
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from cachedeco.runtime.interrupts import is_interrupt, pass_interrupt
+from cachedeco.storage.store import Store
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -77,3 +80,31 @@ def test_exception_of_other_code_is_none(handle: Callable[[Handler], object]) ->
 def test_exception_that_is_no_exception_is_an_interrupt(error: BaseException) -> None:
     """It needs no handler of a signal to be one."""
     assert is_interrupt(error)
+
+
+@pytest.mark.parametrize("passes", [pass_interrupt, Store("default").pass_on], ids=["function", "store"])
+def test_interrupt_that_is_let_go_is_gone(
+    handle: Callable[[Handler], object], passes: Callable[[Exception], None]
+) -> None:
+    """
+    With it goes what its frames hold: a flow is closed at once, and not when Python next looks for reference cycles.
+
+    The defect: after an interrupted `gather()` the next call followed a flight of its own thread.
+    """
+    handle(raise_expired)
+
+    def forgotten() -> weakref.ref[BaseException]:
+        try:
+            try:
+                signal.raise_signal(signal.SIGALRM)
+            except Expired as error:
+                passes(error)
+        except Expired as error:
+            return weakref.ref(error)
+        pytest.fail("nothing was raised")
+
+    gc.disable()
+    try:
+        assert forgotten()() is None
+    finally:
+        gc.enable()
