@@ -67,7 +67,8 @@ def passes(door: str) -> bool:
             command += [part for name in PLUGINS for part in ("-p", name)]
             environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         done = subprocess.run(command, cwd=tree, env=environment, check=False, capture_output=True, text=True)
-    print(f"without {door}: {done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]}")
+    outcome = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]
+    print(f"without {door}: {outcome}", flush=True)  # minutes before the next one
     if done.returncode:
         print(
             "\n".join(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E  ")))[:3000]
