@@ -19,6 +19,9 @@ import pytest
 
 Combination = dict[str, int]
 
+# What tests call the caches of the door `backends`.
+OURS = {"ours", "our redis", "our-redis"}
+
 # What `--quick` runs where no path is given: tests that need no door.
 CORE = ("functions", "house", "invalidation", "keys", "loading", "runtime", "storage", "tracking")
 
@@ -76,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_of_our_backend(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     # By type first: some values refuse to be compared.
-    return callspec is not None and any(isinstance(each, str) and each == "ours" for each in callspec.params.values())
+    return callspec is not None and any(isinstance(each, str) and each in OURS for each in callspec.params.values())
 
 
 def _is_quick(item: pytest.Item) -> bool:

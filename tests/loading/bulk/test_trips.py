@@ -15,19 +15,24 @@ READS = 11 - 1
 WRITES = 6
 
 
-@pytest.fixture(params=["memcached.MemcachedCache", "redis.RedisCache"])
+BACKENDS = {"ours": "memcached.MemcachedCache", "our redis": "redis.RedisCache"}
+
+
+@pytest.fixture(params=BACKENDS)
 def _on_server(request: pytest.FixtureRequest, settings: Settings) -> None:
     """Use our backend for a server, as a site does."""
-    program = request.param.partition(".")[0]
+    backend = BACKENDS[request.param]
+    program = backend.partition(".")[0]
     settings.CACHES = {
         "default": {
-            "BACKEND": f"cachedeco.backends.{request.param}",
+            "BACKEND": f"cachedeco.backends.{backend}",
             "LOCATION": request.getfixturevalue(f"{program}_server").location,
             "KEY_PREFIX": uuid.uuid4().hex[:8],
         }
     }
 
 
+@pytest.mark.slow  # it needs a server
 @pytest.mark.usefixtures("_on_server")
 def test_trips_of_ten_thousand_ids(steps: Steps) -> None:
     """One for each 2000 keys, and to read one less, as the second command is sent before the first answer is read."""
