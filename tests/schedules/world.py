@@ -349,9 +349,8 @@ class World:
         return actor
 
     def end(self, actor: Actor) -> None:
-        """Take an actor out of the world: its thread, if it has one, is still to be told."""
+        """Take an actor out of the world: its thread is still to be told, which also lets go of what it was to do."""
         actor.is_dead = True
-        actor.is_done = actor.is_done or not actor.is_started
 
     # --- what must never be seen ---
 
