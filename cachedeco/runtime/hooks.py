@@ -16,8 +16,8 @@ Hook = Callable[[Event], object]
 H = TypeVar("H", bound=Hook)
 
 
-# Hooks of users, once for each add_hook() and each open listening() block.
-_added: list[Hook] = []
+# Hooks of users, by an object of its own for each add_hook() and each open listening() block.
+_added: dict[object, Hook] = {}
 # All hooks, each once. The tuple is swapped whole, so that emit() needs no lock.
 _hooks: tuple[Hook, ...] = (count, log)
 # Whether a hook of users may ask a database, or wait: then a thread calls all. Replaced with the tuple.
@@ -70,8 +70,11 @@ def add_hook(hook: Hook) -> None:
     it runs in the thread where Django keeps its connections.
     Adding a hook twice is the same as adding it once.
     """
+    _check(hook)
     with _lock:
-        _replace_hooks([hook] if hook not in _added else [], [])
+        if hook not in _added.values():
+            _added[object()] = hook
+        _replace_hooks()
 
 
 def runs_anywhere(hook: H) -> H:
@@ -95,30 +98,51 @@ def runs_anywhere(hook: H) -> H:
 def remove_hook(hook: Hook) -> None:
     """Stop calling *hook*. Removing a hook that was not added does nothing."""
     with _lock:
-        _replace_hooks([], [added for added in _added if added == hook])
+        for each in [each for each, added in _added.items() if added == hook]:
+            del _added[each]
+        _replace_hooks()
 
 
 @contextmanager
 def listening(hook: Hook) -> Generator[None]:
     """Call *hook* with every event of this process until the block ends. Blocks with the same hook nest."""
-    with _lock:
-        _replace_hooks([hook], [])
+    _check(hook)
+    block = object()
     try:
+        with _lock:
+            _added[block] = hook
+            _replace_hooks()
         yield
     finally:
-        with _lock:
-            _replace_hooks([], [hook] if hook in _added else [])
+        try:
+            _leave(block)
+        except BaseException:  # an interrupt: perhaps before its first line
+            _leave(block)
+            raise
 
 
-def _replace_hooks(added: list[Hook], removed: list[Hook]) -> None:
-    """Add and remove hooks, and replace the tuple of all hooks. The caller holds the lock."""
-    for hook in added:
-        if not callable(hook):
-            msg = f"A hook is called with each event, and {repr_of(hook)} can't be: it takes a def with one parameter."
-            raise TypeError(msg)
+def _leave(block: object) -> None:
+    """Remove the hook of a block, if it is there."""
+    with _lock:
+        _added.pop(block, None)
+        _replace_hooks()
+
+
+def _check(hook: Hook) -> None:
+    """
+    Refuse what can't be called.
+
+    Raises:
+        TypeError: It can't.
+    """
+    if not callable(hook):
+        msg = f"A hook is called with each event, and {repr_of(hook)} can't be: it takes a def with one parameter."
+        raise TypeError(msg)
+
+
+def _replace_hooks() -> None:
+    """Replace the tuple of all hooks. The caller holds the lock."""
     global _hooks, needs_thread  # noqa: PLW0603 -- swapped whole, as said above
-    _added.extend(added)
-    for hook in removed:
-        _added.remove(hook)
-    needs_thread = not all(getattr(hook, "cachedeco_runs_anywhere", False) is True for hook in _added)
-    _hooks = (count, log, *(hook for n, hook in enumerate(_added) if hook not in _added[:n]))
+    added = list(_added.values())
+    needs_thread = not all(getattr(hook, "cachedeco_runs_anywhere", False) is True for hook in added)
+    _hooks = (count, log, *(hook for n, hook in enumerate(added) if hook not in added[:n]))

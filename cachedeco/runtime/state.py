@@ -98,7 +98,7 @@ PIECES: Final = (
     Piece("runtime.modes", "_isolate", "what isolates a block that switches the cache on: the test kit"),
     Piece("runtime.frames", "_awaiting", "the line that awaits what this context does in another thread"),
     Piece("runtime.log", "_is_logging", "whether a handler of the log is at work in this context"),
-    Piece("runtime.hooks", "_added", "the hooks of users, as often as they were added"),
+    Piece("runtime.hooks", "_added", "the hooks of users, by what has added them"),
     Piece("runtime.hooks", "_hooks", "all hooks, each once, as emit() calls them"),
     Piece("runtime.hooks", "needs_thread", "whether one of them may ask a database, or wait"),
     Piece("runtime.hooks", "_logs_hits", "whether the log wants hits; the next event that is no hit sets it"),

@@ -3,6 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import count
 from threading import Barrier
 from typing import NoReturn
 
@@ -14,11 +15,14 @@ from cachedeco.runtime import statistics as statistics_module
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.statistics import stats_of
 from tests.support.faults import faulty
+from tests.support.interrupts import Attempt, handled
 from tests.support.sides import Side, both
 from tests.support.stored import whole
 
 THREADS = 8
 CALLS = 25
+# Of our code and contextlib's, in the beginning and the end of a block.
+FEWEST_POINTS = 20
 
 
 def fail(event: Event) -> NoReturn:
@@ -254,6 +258,28 @@ def test_listening_inside_listening_leaves_the_outer_one() -> None:
         emit(Event("stored"))
 
     assert 2 == len(seen)
+
+
+def test_exception_of_a_signal_leaves_no_hook_of_a_block() -> None:
+    """At any point of its beginning and its end; a hook that an outer block has, too, stays until that ends."""
+
+    def hook(_event: Event) -> None:
+        pass
+
+    def listen() -> None:
+        with listening(hook):
+            pass
+
+    with handled(), listening(hook):
+        before = hooks._added.copy(), hooks._hooks
+        for point in count():
+            attempt = Attempt(point)
+            attempt.run(listen)
+
+            assert before == (hooks._added, hooks._hooks), attempt.fell
+            if not attempt.fell:
+                break
+    assert point > FEWEST_POINTS
 
 
 def test_hook_that_removes_itself_is_told_once() -> None:
