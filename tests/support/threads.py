@@ -11,7 +11,7 @@ from django.db import connections
 T = TypeVar("T")
 
 # Far longer than anything takes; a deadlock fails the test instead of hanging it.
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30
 
 
 def in_thread(work: Callable[[], T]) -> T:
