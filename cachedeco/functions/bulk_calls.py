@@ -193,7 +193,7 @@ class BulkSpec(NamedTuple):
                 sampled[one_id] = found
         values = serve_each(policy, hits)
         if error:
-            raise error.error
+            raise error.let_go()
         if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values), None
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call

@@ -68,7 +68,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
             return self._serve_found(policy, found, args, kwargs)
         emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
         if entry.is_error:
-            raise cast("Any", entry.value).error
+            raise cast("Any", entry.value).let_go()
         return entry.value, None
 
     def _serve_found(
@@ -85,7 +85,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
                 record_found(policy, found)
             emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)
             if entry.is_error:
-                raise cast("Any", entry.value).error
+                raise cast("Any", entry.value).let_go()
             return cast("V", entry.value), None
         self._check_order(args)
         load = self._load(policy, found, args, kwargs)

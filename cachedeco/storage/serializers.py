@@ -53,10 +53,17 @@ class Absent(Enum):
 ABSENT: Final = Absent.ABSENT
 
 
-class Raised(NamedTuple):
+@dataclass(slots=True)
+class Raised:
     """The value of an entry for a call that raised one of its *cache_exceptions*."""
 
     error: Exception
+
+    def let_go(self) -> Exception:
+        """Return the error to be raised, and hold it no longer: or it and a frame that has this would be a cycle."""
+        error = self.error
+        del self.error
+        return error
 
 
 class Serialized(NamedTuple):

@@ -1,5 +1,8 @@
 """Exceptions that are stored: `cache_exceptions`."""
 
+import gc
+import weakref
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +10,7 @@ import pytest
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404
 
-from cachedeco import MISSING, cached_query
+from cachedeco import MISSING, cached_query, cached_query_many, gather
 from tests.loading.single_flight.callers import heard
 from tests.support.clocks import Clock
 from tests.support.clocks import clock as clock  # noqa: PLC0414 -- a fixture
@@ -104,6 +107,43 @@ def test_timeout_is_that_of_the_class(side: Side, page: Page, clock: Clock, erro
     raised_by(side, get)
 
     assert ((1, 2) if seconds else (2, 3)) == (kept, page.runs)
+
+
+@cached_query(name="exceptions.missing", cache_exceptions={Http404: 60})
+def missing(number: int) -> str:
+    """Find no page."""
+    raise Http404(number)
+
+
+@cached_query_many(over="numbers", name="exceptions.none", cache_exceptions={Http404: 60})
+def none(numbers: list[int]) -> dict[int, str]:
+    """Find none of the pages."""
+    raise Http404(numbers)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: missing(1), lambda: none([1]), lambda: none([1, 2]), lambda: gather(missing.call(1), none.call([1]))],
+    ids=["one", "many", "two of many", "gathered"],
+)
+def test_stored_exception_and_frames_do_not_keep_each_other_alive(call: Callable[[], object]) -> None:
+    """What a hit has raised goes when its caller lets it go, and with it what the frames of the caller hold."""
+
+    def forgotten() -> weakref.ref[Http404]:
+        try:
+            call()
+        except Http404 as error:
+            return weakref.ref(error)
+        pytest.fail("nothing was raised")
+
+    for each in (lambda: missing(1), lambda: none([1])):
+        with pytest.raises(Http404):
+            each()
+    gc.disable()
+    try:
+        assert forgotten()() is None
+    finally:
+        gc.enable()
 
 
 @both
