@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from pymemcache.exceptions import MemcacheClientError, MemcacheError
+from pymemcache.exceptions import MemcacheError
 
 from cachedeco.backends import memcached_exchanges as exchanges
 from cachedeco.backends.errors import PRODUCT, MemcachedError
@@ -132,15 +132,8 @@ class AsyncRing(Ring):
         exchange = exchanges.store(command.encode(), self._name(key), stored, expire)
         return await self._awrite(command, self._server_of(key), exchange, lost=False)
 
-    async def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
-        try:
-            return await server.arun(operation, exchange, writes=False)
-        except MemcachedError:  # `Server` logs an outage, once
-            return lost
-        except MemcacheClientError:
-            if self._ignore_exc:
-                return lost
-            raise
+    def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:
+        return server.arun(operation, exchange, writes=False, ignored=self._ignored, lost=lost)
 
     async def _awrite(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> T:
         try:

@@ -5,26 +5,29 @@ A replacement of Django's `RedisCache`: it reads the same stored values, and tak
 Django's; connections, errors and Sentinel are ours. docs/how-to/redis.md lists the differences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from django.core.cache.backends.redis import RedisCache as DjangoRedisCache
 from django.utils.functional import cached_property
 
 from cachedeco.backends.async_methods import native
 from cachedeco.backends.common import CommonMethods
-from cachedeco.backends.exchange import Pipeline
+from cachedeco.backends.exchange import Exchange, Pipeline
 from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
-from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach
+from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles
 from cachedeco.backends.redis_options import resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_chunks_reader, redis_reader
 from cachedeco.storage.writers import Acknowledged, Item, RedisWriter
 
 __all__ = ["RedisCache", "RedisCacheConnectionError", "RedisCacheError", "RedisCacheTimeoutError"]
+
+T = TypeVar("T")
 
 
 class RedisCache(CommonMethods, DjangoRedisCache):
@@ -81,6 +84,7 @@ class RawClient(RedisWriter):
         super().__init__(partial(server.run, "add_many"), dump)
         self._insisting = RedisWriter(partial(server.run, "set_many", insists=True), dump)
         self._load_each = bytes_in_pickles if plain else partial(_load_each, client)
+        self._reading: type[ReadEach] = ReadPickles if plain else ReadEach
         run = partial(server.run, "get_many")
         self._read = redis_reader(run, self._load_each)
         self._read_chunks = redis_chunks_reader(run, self._load_each)
@@ -101,21 +105,17 @@ class RawClient(RedisWriter):
         except RedisCacheError:
             return [None] * sum(map(len, chunks))
 
-    async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
+    def aread(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """See `read()`."""
-        try:
-            return self._load_each(await self._server.arun("get_many", ReadEach(keys), writes=False))
-        except RedisCacheError:
-            return [None] * len(keys)
+        answer = self._aread(self._reading(keys), lost=[None] * len(keys))
+        return answer if self._reading is ReadPickles else self._aload(answer)
 
     async def aread_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:
         """See `read_chunks()`; all commands are sent at once."""
-        exchange = Pipeline([ReadEach(chunk) for chunk in chunks])
-        try:
-            answers = await self._server.arun("get_many", exchange, writes=False)
-        except RedisCacheError:
-            return [None] * sum(map(len, chunks))
-        return [value for answer in answers for value in self._load_each(answer)]
+        exchange = Pipeline([self._reading(chunk) for chunk in chunks])
+        answers = await self._aread(exchange, lost=[[None] * len(chunk) for chunk in chunks])
+        values = [*chain.from_iterable(answers)]
+        return values if self._reading is ReadPickles else self._load_each(values)
 
     def set_each(self, items: Sequence[Item]) -> Acknowledged:
         """
@@ -137,6 +137,12 @@ class RawClient(RedisWriter):
     async def adelete(self, key: str) -> bool:
         """Delete a key; tell whether it was there."""
         return bool(await self._server.arun("delete", Command("DEL", key), writes=True))
+
+    def _aread(self, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:
+        return self._server.arun("get_many", exchange, writes=False, ignored=(RedisCacheError,), lost=lost)
+
+    async def _aload(self, answer: Awaitable[list[bytes | None]]) -> list[bytes | None]:
+        return self._load_each(await answer)
 
     async def _astore_each(
         self, operation: str, items: Sequence[Item], *options: str, insists: bool = False

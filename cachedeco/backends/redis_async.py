@@ -1,6 +1,6 @@
 """The client of a Redis cache, with twins of its methods for event loops."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from cachedeco.backends.exchange import Exchange
@@ -87,11 +87,9 @@ class AsyncRedisClient(RedisClient):
 
     # --- running a command ---
 
-    async def _aread(self, operation: str, key: str | None, exchange: Exchange[T], *, lost: T) -> T:
-        try:
-            return await self.server_of(key, write=False).arun(operation, exchange, writes=False)
-        except RedisCacheError:  # `Server` logs an outage, once
-            return lost
+    def _aread(self, operation: str, key: str | None, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:
+        server = self.server_of(key, write=False)
+        return server.arun(operation, exchange, writes=False, ignored=(RedisCacheError,), lost=lost)
 
     async def _awrite(self, operation: str, key: str | None, exchange: Exchange[T], *, lost: T) -> T:
         try:

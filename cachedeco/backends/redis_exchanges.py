@@ -1,10 +1,9 @@
 """Commands to Redis as an event loop sends them, many on one connection, by RESP2; see `loop_connection`."""
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
-from struct import Struct, error
+from struct import error
 from typing import Any, Final
 
 import redis
@@ -13,12 +12,14 @@ from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, Respons
 
 from cachedeco.backends.loops import Way
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
+from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
 from cachedeco.storage.replies import FEW, Parser, more
 
 Part = bytes | str | int | float
 _OK: Final = b"+OK\r\n"
 _ARRAY, _BULK = b"*$"
+_BEFORE_PICKLE: Final = b"\r\n$%d\r\n" % TOKEN_PICKLE_BYTES  # of a token, behind another value
 _WITH_NUMBERS: Final = frozenset({b"*", b"$", b":"})
 # Where a parser is: in what has been received, and at which byte.
 At = tuple[bytes, int]
@@ -78,7 +79,7 @@ class Command(Commands):
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
         """See `Exchange`."""
-        return _cut_hit(data, at) or _cut_bulks(data, at)
+        return _cut_bulks(data, at)
 
     def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
         """See `Exchange`."""
@@ -94,51 +95,44 @@ class ReadEach(Command):
     def __init__(self, keys: Sequence[str]) -> None:
         """Pack it."""
         self.command = packed_mget(keys)
-        self._count = 1
+        self._count = len(keys)
+
+
+class ReadPickles(ReadEach):
+    """MGET of valid keys; the answer is the bytes that were pickled, as of `bytes_in_pickles()`."""
+
+    __slots__ = ()
+
+    def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
+        """See `Exchange`: the reply of a hit, which is an entry and then tokens, is cut in one pass."""
+        tokens, heads = pickled_tokens(self._count - 1, _BEFORE_PICKLE)
+        start = b"*%d\r\n$" % self._count
+        size_at = at + len(start)
+        begin = data.find(b"\r\n", size_at) + 2
+        try:
+            end = begin + int(data[size_at : begin - 2])
+            parts = tokens.unpack_from(data, end)
+        except (ValueError, error):  # another reply, or half of one
+            return self._cut_others(data, at)
+        behind = end + tokens.size + 2
+        if data[at:size_at] == start and size_at < begin <= end and parts[::2] == heads and behind <= len(data):
+            return [bytes_in_pickle(data[begin:end]), *parts[1::2]], behind
+        return self._cut_others(data, at)
+
+    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+        """See `Exchange`."""
+        answer, rest = yield from super().parse(data)
+        return bytes_in_pickles(answer) if isinstance(answer, list) else answer, rest
+
+    def _cut_others(self, data: bytes, at: int) -> tuple[Any, int] | None:
+        found = super().cut(data, at)
+        return found and (bytes_in_pickles(found[0]), found[1])
 
 
 def packed(parts: Iterable[Part]) -> bytes:
     """Return a command as it is sent."""
     as_bytes = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
     return b"*%d\r\n%b" % (len(as_bytes), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in as_bytes]))
-
-
-def _cut_hit(data: bytes, at: int) -> tuple[list[bytes | None], int] | None:
-    """
-    Do as `_cut_bulks()` for the reply of a hit, in one pass; return None for another reply, too.
-
-    That is an entry, behind it tokens, which are all of one size.
-    """
-    array_end = data.find(b"\r\n", at)
-    size_end = data.find(b"\r\n", array_end + 2)
-    if array_end < 0 or size_end < 0 or data[at] != _ARRAY or data[array_end + 2] != _BULK:
-        return None
-    begin = size_end + 2
-    try:
-        tokens = int(data[at + 1 : array_end]) - 1
-        end = begin + int(data[array_end + 3 : size_end])
-        token_begin = data.find(b"\r\n", end + 2) + 2
-        size = int(data[end + 3 : token_begin - 2])
-    except ValueError:
-        return None
-    header = data[end:token_begin]
-    behind = end + tokens * (len(header) + size)
-    # Not only one that comes first: what takes the reply apart would be made for nothing, and kept.
-    if not header or size < 0 or tokens < 1 or not data.startswith(header, behind - size - len(header)):
-        return None
-    try:
-        parts = _tokens_behind(len(header), size, tokens)(data, end)
-    except error:  # a part of it is not here
-        return None
-    if parts[::2] != (header,) * tokens or header[2] != _BULK or behind + 2 > len(data):
-        return None
-    return [data[begin:end], *parts[1::2]], behind + 2
-
-
-@lru_cache(maxsize=256)
-def _tokens_behind(header: int, size: int, count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
-    """Return what takes so many tokens apart, each in the header and the token."""
-    return Struct(f"{header}s{size}s" * count).unpack_from
 
 
 def _cut_bulks(data: bytes, at: int) -> tuple[list[bytes | None], int] | None:

@@ -90,6 +90,8 @@ class Ring:
         self._serde: Serde = options["serde"] or LegacyWrappingSerde(options["serializer"], options["deserializer"])
         self._encoding = options["encoding"]
         self._ignore_exc = bool(options["ignore_exc"])
+        # Of reads. `Server` logs an outage, once.
+        self._ignored = (MemcachedError, MemcacheClientError) if self._ignore_exc else (MemcachedError,)
         prefix = options["key_prefix"]
         self._prefix = prefix.encode("ascii") if isinstance(prefix, str) else prefix
         self._unicode = options["allow_unicode_keys"]
@@ -238,12 +240,8 @@ class Ring:
     def _read(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=False)
-        except MemcachedError:  # `Server` logs an outage, once
+        except self._ignored:
             return lost
-        except MemcacheClientError:
-            if self._ignore_exc:
-                return lost
-            raise
 
     def _write(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
         try:

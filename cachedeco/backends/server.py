@@ -209,32 +209,58 @@ class Server:
             raise self._failures.unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
         return permission
 
-    async def arun(self, operation: str, exchange: Exchange[T], *, writes: bool, insists: bool = False) -> T:
+    async def arun(  # noqa: PLR0913 -- one coroutine for all: each one more costs each hit
+        self,
+        operation: str,
+        exchange: Exchange[T],
+        *,
+        writes: bool,
+        insists: bool = False,
+        ignored: tuple[type[Exception], ...] = (),
+        lost: Any = None,
+    ) -> T:
         """
         Send a command on a connection of the running loop, which other tasks use, too; see `run()`.
+
+        Args:
+            operation: As of `run()`.
+
+            exchange: The command.
+
+            writes: As of `run()`.
+
+            insists: As of `run()`.
+
+            ignored: Errors of which none is raised.
+
+            lost: What is returned in their place.
 
         Raises:
             UnreachableError: The server is unreachable, or did not answer.
         """
-        outage = self._outage
-        permission = None if outage is None else self._permission(outage, operation, writes=writes, insists=insists)
+        outage, permission = self._outage, None
         loops: Any = self.pool.loops
         try:
-            connection = loops.choose(writes=writes)
-            was_open = connection.is_open
+            if outage is not None:
+                permission = self._permission(outage, operation, writes=writes, insists=insists)
             try:
-                result: T = await connection.send(exchange)
-            except ConnectionError:
-                if writes or not was_open:
-                    raise
-                result = await loops.choose(writes=False).send(exchange)
-        except Exception as error:
-            pass_interrupt(error)
-            self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")
-            raise
-        finally:
-            if outage is not None and permission == "probe":
-                outage.probed_until = 0.0
+                connection = loops.choose(writes=writes)
+                was_open = connection.is_open
+                try:
+                    result: T = await connection.send(exchange)
+                except ConnectionError:
+                    if writes or not was_open:
+                        raise
+                    result = await loops.choose(writes=False).send(exchange)
+            except Exception as error:
+                pass_interrupt(error)
+                self._raise_if_unreachable(operation, error, writes=writes, is_probe=permission == "probe")
+                raise
+            finally:
+                if outage is not None and permission == "probe":
+                    outage.probed_until = 0.0
+        except ignored:
+            return cast("T", lost)
         if outage is not None:
             self._end_outage(outage)
         return result

@@ -130,7 +130,7 @@ PIECES: Final = (
     Piece("storage.connections", "_abandoned", "the connections of the parent, in a forked child"),
     Piece("storage.connections", "_isolation", "the test kit's isolation of caches"),
     Piece("storage.connections", "_observe", "what looks at the commands of connections: traces, the panel"),
-    Piece("storage.direct_access", "_tokens_after", "what takes the pickles of tokens apart, by their number"),
+    Piece("storage.direct_access", "pickled_tokens", "what takes the pickles of tokens apart, by their number"),
     Piece(
         "storage.keyspace",
         "_keyspaces",
@@ -275,7 +275,6 @@ PIECES: Final = (
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
     Piece("backends.ring", "_server_chooser", "functions from keys to servers, cached by servers"),
-    Piece("backends.redis_exchanges", "_tokens_behind", "what takes the tokens in replies apart, by number and size"),
     Piece("contrib.observing", "last_read", "the last read of this context"),
     Piece("contrib.observing", "last_write", "the last write of this context"),
     Piece("contrib.debug_toolbar.panel", "_current", "the request that this context is in, and its recording"),

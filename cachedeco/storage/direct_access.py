@@ -36,11 +36,9 @@ _usual_head: Final = Struct("<2xB8xBI")  # the code of a frame, that of bytes, a
 _HEAD_BYTES: Final = _usual_head.size
 _AROUND: Final = _HEAD_BYTES + len(_MEMOIZE_AND_STOP)
 _SHORTEST: Final = 15  # the pickle of b""
-# Of the pickle of a token, which is sixteen bytes: what is before it, where it ends, and how long it is.
+# Of the pickle of a token, which is sixteen bytes: what is before it, and how long it is.
 _BEFORE_TOKEN: Final = pickle.dumps(bytes(16), pickle.HIGHEST_PROTOCOL)[: -16 - len(_MEMOIZE_AND_STOP)]
-_TOKEN_START: Final = len(_BEFORE_TOKEN)
-_TOKEN_END: Final = _TOKEN_START + 16
-_TOKEN_PICKLE_BYTES: Final = _TOKEN_END + len(_MEMOIZE_AND_STOP)
+TOKEN_PICKLE_BYTES: Final = len(_BEFORE_TOKEN) + 16 + len(_MEMOIZE_AND_STOP)
 
 
 class LocalMemory(NamedTuple):
@@ -117,12 +115,12 @@ def pickle_bytes(value: bytes) -> bytes:
 def bytes_in_pickles(several: Sequence[bytes | None]) -> list[bytes | None]:
     """Return `bytes_in_pickle()` of each: of the tokens, which stand behind all else in hits, in one pass."""
     values, at, end = [bytes_in_pickle(several[0])], 1, len(several)
-    while at < end and ((data := several[at]) is None or len(data) != _TOKEN_PICKLE_BYTES):
+    while at < end and ((data := several[at]) is None or len(data) != TOKEN_PICKLE_BYTES):
         values.append(bytes_in_pickle(data))
         at += 1
-    tokens_in, before = _tokens_after(end - at)
+    tokens, before = pickled_tokens(end - at)
     try:
-        parts = tokens_in(b"".join(several[at:]))  # type: ignore[arg-type] # caught
+        parts = tokens.unpack(b"".join(several[at:]))  # type: ignore[arg-type] # caught
     except (TypeError, error):  # one is missing, or of another size
         parts = ()
     values += parts[1::2] if parts[::2] == before else map(bytes_in_pickle, several[at:])
@@ -130,9 +128,17 @@ def bytes_in_pickles(several: Sequence[bytes | None]) -> list[bytes | None]:
 
 
 @lru_cache(maxsize=256)
-def _tokens_after(count: int) -> tuple[Callable[[bytes], tuple[bytes, ...]], tuple[bytes, ...]]:
-    """Return what takes the pickles of tokens apart, each in what is before the token and the token; and the former."""
-    return Struct(f"{_TOKEN_START}s16s{len(_MEMOIZE_AND_STOP)}x" * count).unpack, (_BEFORE_TOKEN,) * count
+def pickled_tokens(count: int, start: bytes = b"") -> tuple[Struct, tuple[bytes, ...]]:
+    """
+    Return what takes the pickles of tokens apart, each in what is before the token and the token; and the former.
+
+    Args:
+        count: How many tokens.
+
+        start: What stands before each pickle.
+    """
+    before = start + _BEFORE_TOKEN
+    return Struct(f"{len(before)}s16s{len(_MEMOIZE_AND_STOP)}x" * count), (before,) * count
 
 
 def bytes_in_pickle(data: bytes | None) -> bytes | None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import time
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from django.core.cache.backends.base import BaseCache
 
 from cachedeco.runtime.interrupts import is_interrupt
+from cachedeco.storage.cache_keys import LONGEST_KEY
 from cachedeco.storage.direct_access import (
     LocalMemory,
     bytes_in_pickles,
@@ -28,6 +29,9 @@ from cachedeco.storage.direct_access import (
 from cachedeco.storage.pipelining import pipelined
 
 T = TypeVar("T")
+
+# How a command names the length of a key, by the length: text, as numbers take a while to become text.
+_SIZES: Final = [f"${size}" for size in range(LONGEST_KEY + 1)]
 
 # What finds a direct access to a cache, or None, and what makes use of it.
 Ways = Mapping[Callable[[BaseCache], Any], Callable[[Any], T]]
@@ -149,8 +153,11 @@ def _local_memory_reader(memory: LocalMemory) -> Read:
 
 def packed_mget(keys: Sequence[str]) -> bytes:
     """Return the command MGET as it is sent: whole keys are ASCII, which redis-py's packing does not know."""
-    parts = "".join([f"${len(key)}\r\n{key}\r\n" for key in keys])
-    return f"*{len(keys) + 1}\r\n$4\r\nMGET\r\n{parts}".encode("ascii")
+    lines = [f"*{len(keys) + 1}\r\n$4\r\nMGET"]
+    for key in keys:
+        lines += _SIZES[len(key)], key
+    lines.append("")
+    return "\r\n".join(lines).encode("ascii")
 
 
 def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None]], list[bytes | None]]) -> Read:

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from redis.exceptions import (
     BusyLoadingError,
     InvalidResponse,
@@ -11,7 +13,8 @@ from redis.exceptions import (
 )
 
 from cachedeco.backends.exchange import Exchange
-from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, packed
+from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles, packed
+from cachedeco.storage.direct_access import bytes_in_pickle, pickle_bytes
 
 # By the reply: what it means.
 REPLIES: dict[bytes, Any] = {
@@ -58,6 +61,34 @@ def test_reply_is_read_when_cut_anywhere(reply: bytes) -> None:
     for end in range(1, min(len(reply), 100)):
         assert (REPLIES[reply], b"+rest\r\n") == read(Command("X"), reply[:end], reply[end:] + b"+rest\r\n"), end
     assert (REPLIES[reply], b"+rest\r\n") == read(Command("X"), reply + b"+rest\r\n")
+
+
+_tokens = st.binary(min_size=16, max_size=16).map(pickle_bytes)
+_pickles = st.none() | _tokens | st.binary(max_size=300).map(pickle_bytes) | st.binary(max_size=40)
+
+
+@given(st.lists(_pickles, min_size=1, max_size=6), st.floats(0, 1))
+@example([pickle_bytes(b"entry" * 60), *[pickle_bytes(b"\r\n$31\r\n token!!!"[:16])] * 3], 1)
+@example([None], 0.5)
+@example([b""], 0)
+def test_pickles_are_read_as_what_was_pickled(stored: list[bytes | None], part: float) -> None:
+    """An entry with tokens behind it, and whatever else there may be, when cut anywhere."""
+    values = [b"$-1" if each is None else b"$%d\r\n%b" % (len(each), each) for each in stored]
+    reply = b"*%d\r\n%b\r\n" % (len(stored), b"\r\n".join(values))
+    end = 1 + int(part * (len(reply) - 2))
+
+    whole = read(ReadPickles(["a"] * len(stored)), reply + b"*1")
+    pieces = read(ReadPickles(["a"] * len(stored)), reply[:end], reply[end:] + b"*1")
+
+    assert ([*map(bytes_in_pickle, stored)], b"*1") == whole == pieces
+
+
+@pytest.mark.parametrize("kind", [ReadEach, ReadPickles])
+def test_refusal_to_read_is_no_value(kind: type[ReadEach]) -> None:
+    """It is an error for the command that is answered."""
+    answer, _ = read(kind(["a", "b"]), b"-LOADING the dataset\r\n")
+
+    assert BusyLoadingError is type(answer)
 
 
 @pytest.mark.parametrize("reply", [b"?\r\n", b"$x\r\n", b"*1\r\n*y\r\n", b"\r\n", b"*1\r\n$z\r\n"])

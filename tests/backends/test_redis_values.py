@@ -1,5 +1,6 @@
 """What our Redis backend stores: the same bytes as Django's, whichever of the two has written them."""
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -14,6 +15,7 @@ from cachedeco.backends.serializers import SignedSerializer
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of
 from tests.backends.contract_of_values import VALUES
+from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import WAITS, client_of, redis_apart
 from tests.support.servers import Redis
 
@@ -136,7 +138,13 @@ def test_serializer_of_the_options_is_used(redis_server: Redis, serializer: Any)
         return
     key = cache.make_key("bytes")
     assert [True] == writer_of(pair).set_each([(key, b"sealed", 100)])
-    assert [b"sealed", None, None] == reader_of(pair)([key, cache.make_key("list"), key + "x"])
+    keys = [key, cache.make_key("list"), key + "x"]
+
+    async def on_loop() -> list[list[bytes | None]]:
+        raw = raw_of(pair)
+        return [await raw.aread(keys), await raw.aread_chunks([keys[:1], keys[1:]])]
+
+    assert [[b"sealed", None, None]] * 3 == [reader_of(pair)(keys), *asyncio.run(on_loop())]
     assert b"sealed" == cache.get("bytes")
 
 
