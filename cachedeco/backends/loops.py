@@ -12,6 +12,7 @@ from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from ssl import SSLContext
+from time import monotonic
 from typing import Final, NamedTuple
 from weakref import ref
 
@@ -94,6 +95,7 @@ class _OfLoop:
         self.process = _process
         self._loops = loops
         self._way = way
+        self._idle_seconds = way.idle_seconds
         self._epoch = loops.epoch
         self._current: list[LoopConnection] = []
         self._all: set[LoopConnection] = set()
@@ -107,18 +109,19 @@ class _OfLoop:
         current = self._current
         if not current:
             return self._open()
-        best, *others = current
-        for each in others:
-            if each.is_open and (not best.is_open or len(each.waiting) < len(best.waiting)):
+        best = current[0]
+        for each in current:
+            if each is not best and each.is_open and (not best.is_open or len(each.waiting) < len(best.waiting)):
                 best = each
         if not best.is_open:
             return best
         if not best.waiting:
-            if self._is_dead(best, writes=writes):
-                best.close()
+            # A write asks by a system call, as it is sent once.
+            if monotonic() - best.heard_at > self._idle_seconds or (writes and best.has_unread()):
+                best.close()  # it is of no more use
                 return self.choose(writes=writes)
         elif len(current) < MOST:
-            now = self.loop.time()
+            now = monotonic()
             if now >= self._next_at:
                 self._next_at = now + BETWEEN_SECONDS
                 self._open()
@@ -132,11 +135,6 @@ class _OfLoop:
         old, self._current = self._current, []
         for each in old:
             each.retire()
-
-    def _is_dead(self, idle: LoopConnection, *, writes: bool) -> bool:
-        """Tell whether an idle connection is of no more use. A write asks by a system call, as it is sent once."""
-        is_old = self.loop.time() - idle.heard_at > self._way.idle_seconds
-        return is_old or (writes and idle.has_unread())
 
     def _open(self) -> LoopConnection:
         connection = LoopConnection(self.loop, self, partial(self._forget, self._epoch), self._way.timeout)

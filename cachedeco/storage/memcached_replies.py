@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from socket import socket
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
@@ -144,9 +144,11 @@ def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None]
     behind = end + len(rest) + _AROUND_TOKEN * (rest.count(b" ") + 1) + 1 + _BEHIND_VALUE
     lines = data[end:behind].split(b"\r\n")
     headers = b"VALUE %b 0 16END" % rest.replace(b" ", b" 0 16VALUE ")
-    if b"".join(lines[1::2]) != headers or lines[-1] or data[at:size_at] != b"VALUE %b 0 " % first:
+    values: list[Any] = lines[::2]
+    if b"".join(lines[1::2]) != headers or values.pop() or data[at:size_at] != b"VALUE %b 0 " % first:
         return None
-    return [data[begin:end], *lines[2:-1:2]], behind
+    values[0] = data[begin:end]
+    return values, behind
 
 
 def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Parser[tuple[Values, bytes]]:

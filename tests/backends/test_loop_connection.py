@@ -9,7 +9,7 @@ import pytest
 
 from cachedeco.backends import loop_connection
 from cachedeco.backends.exchange import LastAnswer
-from cachedeco.backends.loop_connection import Answer, LoopConnection
+from cachedeco.backends.loop_connection import Answer, LoopConnection, new_answer
 from cachedeco.backends.memcached_exchanges import Lines
 from tests.backends.caches import cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
@@ -250,7 +250,7 @@ def test_answer_calls_all_who_wait_for_it_once() -> None:
     called: list[str] = []
 
     async def work() -> list[int]:
-        answer: Answer[str] = Answer(loop=asyncio.get_running_loop())
+        answer: Answer[str] = new_answer(asyncio.get_running_loop())
         waiting = {name: lambda _, name=name: called.append(name) for name in ("first", "second", "third", "late")}
         for name in ("first", "second", "third"):
             answer.add_done_callback(waiting[name])
