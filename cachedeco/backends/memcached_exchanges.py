@@ -17,7 +17,7 @@ from cachedeco.backends.memcached_answers import (
     raise_errors,
     storing,
 )
-from cachedeco.storage.memcached_replies import Stored, Values, cut_first_hit, parse_bytes, parse_values
+from cachedeco.storage.memcached_replies import Stored, Values, cut_hits, parse_bytes, parse_values
 from cachedeco.storage.replies import FEW, Parser
 from cachedeco.storage.writers import Acknowledged
 
@@ -34,16 +34,17 @@ _ONE_LINE: Final = (
 class ReadBytes:
     """Read the values that were stored without flags, in the order of the keys."""
 
-    __slots__ = ("_text", "command")
+    __slots__ = ("_count", "_text", "command")
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Ask for valid keys."""
+        self._count = len(keys)
         self._text = text = " ".join(keys).encode("ascii")
         self.command = b"get %b\r\n" % text
 
     def cut(self, data: bytes, at: int) -> tuple[Values, int] | None:
         """See `Exchange`."""
-        return cut_first_hit(data, self._text, at)
+        return cut_hits(data, self._count, self._text, at)
 
     def parse(self, data: bytes) -> Parser[tuple[Values, bytes]]:
         """See `Exchange`."""

@@ -61,11 +61,11 @@ class Connection(Client):
         found = read_values(sock.recv, list(names), self._raise_errors)
         return {names[name]: stored for name, stored in found.items() if stored is not None}
 
-    def stored_bytes(self, text: bytes) -> list[bytes | None]:
-        """Return the values that were stored without flags, in order; *text* is valid names, separated by spaces."""
-        sock = self.sock or self._open()
+    def stored_bytes(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values of valid keys that were stored without flags, in order."""
+        sock, text = self.sock or self._open(), " ".join(keys).encode("ascii")
         sock.sendall(b"get %b\r\n" % text)
-        return read_bytes(sock.recv, text, self._raise_errors)
+        return read_bytes(sock.recv, keys, text, raise_errors)
 
     def stored_chunks(self, chunks: Iterable[Sequence[str]]) -> list[bytes | None]:
         """Return the values of chunks of valid keys, pipelined, as `stored_bytes()` does those of one."""

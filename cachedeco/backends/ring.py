@@ -124,12 +124,12 @@ class Ring:
         The keys must be valid, and are sent as they are. One command for each server.
         """
         if self._only:
-            command = methodcaller("stored_bytes", " ".join(keys).encode("ascii"))
+            command = methodcaller("stored_bytes", keys)
             return self._read("get_many", self._only, command, lost=None) or [None] * len(keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            command = methodcaller("stored_bytes", " ".join(chunk).encode("ascii"))
-            found.update(zip(chunk, self._read("get_many", server, command, lost=()), strict=False))
+            values = self._read("get_many", server, methodcaller("stored_bytes", chunk), lost=())
+            found.update(zip(chunk, values, strict=False))
         return [found.get(key) for key in keys]
 
     def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None]:

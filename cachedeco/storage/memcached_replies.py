@@ -7,10 +7,10 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from itertools import islice
 from socket import socket
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
@@ -37,12 +37,14 @@ _AROUND_TOKEN: Final = (
     len(_BEFORE_KEY + _AFTER_KEY) + _TOKEN_BYTES - 1
 )  # and what a token adds to the keys as asked for
 
+# The keys of a few calls: many are cut sooner by the parser, which copies none of the keys that are left.
+_MOST_TEXT: Final = 4096
 
 T = TypeVar("T")
 RaiseErrors = Callable[[bytes, bytes], None]
 
 
-def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors) -> Values:
+def read_bytes(recv: Callable[[int], bytes], keys: Sequence[Sized], text: bytes, raise_errors: RaiseErrors) -> Values:
     """
     Read a whole reply; return the values that were stored without flags, in order, None for others.
 
@@ -52,15 +54,18 @@ def read_bytes(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErr
     Args:
         recv: Reads at most so many bytes from the connection.
 
-        text: The keys of the command, separated by spaces.
+        keys: Those of the command.
+
+        text: The same, separated by spaces.
 
         raise_errors: As for `read_values()`.
     """
     data = recv(FEW)
-    values = _cut_hit(data, text)
-    if values is None:
-        values, rest = receive(parse_bytes(text, raise_errors, data), recv)
-        check_end(rest)
+    hits = cut_hits(data, len(keys), text, 0)
+    if hits is not None and hits[1] == len(data):
+        return hits[0]
+    values, rest = receive(parse_bytes(text, raise_errors, data), recv)
+    check_end(rest)
     return values
 
 
@@ -102,53 +107,48 @@ def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -
     return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
 
 
-def _cut_hit(data: bytes, text: bytes) -> list[bytes | None] | None:
+def cut_hits(data: bytes, count: int, text: bytes, at: int) -> tuple[list[bytes | None], int] | None:
     """
-    Return the values in the reply of a hit; None for another reply.
+    Return the values in the reply of one or a few hits, and where it ends; None for another reply, or half of one.
 
-    That is an entry, behind it tokens, and nothing is missing: so the lines of the headers are known beforehand. A
-    token that contains a line end moves them, and the reply is cut key by key.
-    """
-    first, _, rest = text.partition(b" ")
-    begin = data.find(b"\r\n") + 2
-    try:
-        end = begin + int(data[len(first) + _AROUND_KEY : begin - 2])
-    except ValueError:
-        return None
-    lines = data[end:].split(b"\r\n")
-    headers = b"VALUE %b 0 16END" % rest.replace(b" ", b" 0 16VALUE ")
-    if b"".join(lines[1::2]) != headers or lines[-1] or not data.startswith(b"VALUE %b 0 " % first):
-        return None
-    return [data[begin:end], *lines[2:-1:2]]
-
-
-def cut_first_hit(data: bytes, text: bytes, at: int) -> tuple[list[bytes | None], int] | None:
-    """
-    Return the values in the reply of a hit, and where it ends; None for another reply, or half of one.
+    Those are entries, behind them tokens, and nothing is missing. The entries are cut one by one, until the reply ends
+    where it does if only tokens are left: then the lines of their headers are known beforehand. A token that contains a
+    line end moves these, and the reply is left to the parser.
 
     Args:
         data: What was received, of replies to several commands perhaps.
 
-        text: The keys of the command, separated by spaces.
+        count: The number of the keys of the command.
+
+        text: The keys, separated by spaces.
 
         at: Where its reply begins.
     """
-    first, _, rest = text.partition(b" ")
-    size_at = at + len(first) + _AROUND_KEY
-    begin = data.find(b"\r\n", size_at) + 2
-    try:
-        end = begin + int(data[size_at : begin - 2])
-    except ValueError:
-        return None
-    # Where all that follows the entry ends, if these are tokens.
-    behind = end + len(rest) + _AROUND_TOKEN * (rest.count(b" ") + 1) + 1 + _BEHIND_VALUE
-    lines = data[end:behind].split(b"\r\n")
-    headers = b"VALUE %b 0 16END" % rest.replace(b" ", b" 0 16VALUE ")
-    values: list[Any] = lines[::2]
-    if b"".join(lines[1::2]) != headers or values.pop() or data[at:size_at] != b"VALUE %b 0 " % first:
-        return None
-    values[0] = data[begin:end]
-    return values, behind
+    values: list[bytes | None] = []
+    left = text
+    while count > 1:
+        key, _, left = left.partition(b" ")
+        count -= 1
+        size_at = at + len(key) + _AROUND_KEY
+        begin = data.find(b"\r\n", size_at) + 2
+        try:
+            end = begin + int(data[size_at : begin - 2])
+        except ValueError:
+            return None
+        if data[at:size_at] != b"VALUE %b 0 " % key:
+            return None
+        values.append(data[begin:end])
+        tokens_end = end + len(left) + _AROUND_TOKEN * count + 1
+        if data[tokens_end : tokens_end + _BEHIND_VALUE] == _REPLY_END:
+            lines = data[end:tokens_end].split(b"\r\n")
+            if b"".join(lines[1::2]) != b"VALUE %b 0 16" % left.replace(b" ", b" 0 16VALUE "):
+                return None
+            values += lines[2::2]
+            return values, tokens_end + _BEHIND_VALUE
+        at = end + 2
+        if len(text) > _MOST_TEXT or data[end:at] != b"\r\n":
+            return None
+    return None
 
 
 def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Parser[tuple[Values, bytes]]:

@@ -223,7 +223,7 @@ def _hash_client_reader(client: Any, general: Read) -> Read:
 
         def command(only: Any) -> list[bytes | None]:
             only.sock.sendall(b"get %b\r\n" % text)
-            return read_bytes(only.sock.recv, text, only._raise_errors)  # noqa: SLF001
+            return read_bytes(only.sock.recv, keys, text, only._raise_errors)  # noqa: SLF001
 
         return _run_on_only_client(client, command) or [None] * len(keys)
 

@@ -16,7 +16,7 @@ from pymemcache.exceptions import (
 from cachedeco.backends.errors import is_failure
 from cachedeco.backends.pool import Connection
 from cachedeco.storage import memcached_replies
-from cachedeco.storage.memcached_replies import Stored, cut_first_hit, read_bytes, read_values
+from cachedeco.storage.memcached_replies import Stored, cut_hits, read_bytes, read_values
 
 NAMES = [b"a", b"bb", b"%c", b"d|"]
 VALUES = {b"a": b"v" * 684, b"bb": b"t" * 16, b"%c": b"\r\nEND\r\n", b"d|": b""}
@@ -45,7 +45,7 @@ def in_pieces(reply: bytes, *ends: int) -> Callable[[int], bytes]:
 def read_both(reply: bytes, names: list[bytes], *ends: int) -> tuple[Values, list[bytes | None]]:
     """Return what both functions read."""
     values = read_values(in_pieces(reply, *ends), names, raise_errors)
-    return values, read_bytes(in_pieces(reply, *ends), b" ".join(names), raise_errors)
+    return values, read_bytes(in_pieces(reply, *ends), names, b" ".join(names), raise_errors)
 
 
 @given(
@@ -93,7 +93,7 @@ def test_reply_to_many_keys_is_cut_as_it_comes(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(memcached_replies, "parse_values", pytest.fail)
 
     for most in (1000, 4096, 65536):
-        plain = read_bytes(in_pieces(reply, *range(most, len(reply), most)), b" ".join(names), raise_errors)
+        plain = read_bytes(in_pieces(reply, *range(most, len(reply), most)), names, b" ".join(names), raise_errors)
         assert values == plain, most
 
 
@@ -113,38 +113,44 @@ def test_reply_is_read_when_cut_anywhere() -> None:
     st.none() | st.integers(0, 3),
     st.lists(st.integers(0, 400), max_size=3),
     st.sampled_from([b"", b"%"]),
+    st.integers(1, 3),
 )
-def test_reply_of_a_hit_is_read_as_any_other(
-    stamp: list[bytes], around: tuple[bytes, bytes], other: int | None, ends: list[int], quoted: bytes
+def test_reply_of_hits_is_read_as_any_other(  # noqa: PLR0913, PLR0917 -- what hypothesis varies
+    stamp: list[bytes], around: tuple[bytes, bytes], other: int | None, ends: list[int], quoted: bytes, several: int
 ) -> None:
     """An entry names its tokens before its key: those that lie there now are read, the same or others, or none."""
-    names = [b"%c", *[b"t%b%d" % (quoted, number) for number in range(len(stamp))]]
-    entry = around[0] + b"".join(stamp) + names[0] + around[1]
-    now: list[bytes | None] = [*stamp]
+    names = [b"%%c%d" % number for number in range(several)]
+    entries = [around[0] + b"".join(stamp) + name + around[1] * number for number, name in enumerate(names)]
+    names += [b"t%b%d" % (quoted, number) for number in range(len(stamp))]
+    now: list[bytes | None] = [*entries, *stamp]
     if other is not None:
-        now[other % len(now)] = b"o" * 16 if other % 2 else None
-    held = {name: (data, 0) for name, data in zip(names, [entry, *now], strict=True) if data is not None}
+        now[-1 - other % len(stamp)] = b"o" * 16 if other % 2 else None
+    held = {name: (data, 0) for name, data in zip(names, now, strict=True) if data is not None}
 
     found, plain = read_both(reply_of(held), names, *ends)
 
-    assert [entry, *now] == plain == [stored and stored[0] for stored in found.values()]
+    assert now == plain == [stored and stored[0] for stored in found.values()]
     reply = reply_of(held)
     # Between others, as on an event loop.
-    first = cut_first_hit(b"before" + reply + reply_of({b"other": (entry, 0)}), b" ".join(names), len(b"before"))
-    assert first in (None, ([entry, *now], len(b"before" + reply)))
+    first = cut_hits(
+        b"before" + reply + reply_of({b"k": (entries[0], 0)}), len(names), b" ".join(names), len(b"before")
+    )
+    assert first in (None, (now, len(b"before" + reply)))
 
 
-def test_reply_of_a_hit_is_cut_out_of_many() -> None:
-    """Also where its entry looks as if the reply ended in it; half of one is left to the parser."""
-    names, stamp = b"e t0 t1", [b"s" * 16, b"t" * 16]
+@pytest.mark.parametrize("several", [1, 3])
+def test_reply_of_hits_is_cut_out_of_many(several: int) -> None:
+    """Also where an entry looks as if the reply ended in it; half of one is left to the parser."""
+    names, stamp = [*[b"e%d" % number for number in range(several)], b"t0", b"t1"], [b"s" * 16, b"t" * 16]
     entries = [b"".join(stamp) + b"e", b"\r\nEND\r\n" + b"".join(stamp) + b"e"]
-    replies = [reply_of({b"e": (entry, 0), b"t0": (stamp[0], 0), b"t1": (stamp[1], 0)}) for entry in entries]
-    before = len(replies[0])
+    found = [[*[entry] * several, *stamp] for entry in entries]
+    replies = [reply_of({name: (data, 0) for name, data in zip(names, values, strict=True)}) for values in found]
+    before, text = len(replies[0]), b" ".join(names)
 
-    found = [cut_first_hit(replies[0] + reply + replies[0], names, before) for reply in replies]
+    cut = [cut_hits(replies[0] + reply + replies[0], len(names), text, before) for reply in replies]
 
-    assert [([entry, *stamp], before + len(reply)) for entry, reply in zip(entries, replies, strict=True)] == found
-    assert {None} == {cut_first_hit(replies[1][:end], names, 0) for end in range(len(replies[1]))}
+    assert [(values, before + len(reply)) for values, reply in zip(found, replies, strict=True)] == cut
+    assert {None} == {cut_hits(replies[1][:end], len(names), text, 0) for end in range(len(replies[1]))}
 
 
 def test_large_value_is_read_no_further_than_it_goes() -> None:
@@ -160,7 +166,7 @@ def test_large_value_is_read_no_further_than_it_goes() -> None:
         at += most
         return reply[at - most : at]
 
-    assert [data] == read_bytes(recv, b"a", raise_errors)
+    assert [data] == read_bytes(recv, [b"a"], b"a", raise_errors)
     assert [65536, 2**20, 2**20, len(reply) - 65536 - 2 * 2**20] == asked
 
 
@@ -187,7 +193,7 @@ def test_what_is_no_reply_raises(reply: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         read_values(in_pieces(reply), [b"a"], raise_errors)
     with pytest.raises(error):
-        read_bytes(in_pieces(reply), b"a", raise_errors)
+        read_bytes(in_pieces(reply), [b"a"], b"a", raise_errors)
 
 
 @pytest.mark.parametrize("reply", [b"VALUE a 0 1 99\r\nx\r\nEND\r\n", b"VALUE a 0 x\r\nx\r\nEND\r\n"])
@@ -196,7 +202,7 @@ def test_header_of_another_form_is_a_failure(reply: bytes) -> None:
     with pytest.raises(MemcacheUnknownError) as values:
         read_values(in_pieces(reply), [b"a"], raise_errors)
     with pytest.raises((ValueError, MemcacheUnknownError)) as plain:
-        read_bytes(in_pieces(reply), b"a", raise_errors)
+        read_bytes(in_pieces(reply), [b"a"], b"a", raise_errors)
 
     assert is_failure(values.value, writes=False)
     assert is_failure(plain.value, writes=False)
