@@ -179,10 +179,12 @@ class BulkSpec(NamedTuple):
         now, inspects = time(), policy.inspects_hits
         for one_id, found in zip(admitted.read_keys, results, strict=True):
             entry = found.entry
-            if entry is None or (entry.expires <= now and policy.stale_until(entry) <= now):
+            # Without the values that were read it was a plain hit, and is one, though it may have ended since.
+            is_over = entry is None or (entry.expires <= now and found.raw is not None)
+            if entry is None or (is_over and policy.stale_until(entry) <= now):
                 missing[one_id] = found
                 continue
-            purpose = "refresh" if entry.expires <= now else inspects and inspect_hit(policy, entry)
+            purpose = "refresh" if is_over else inspects and inspect_hit(policy, entry)
             if purpose == "refresh":
                 stale[one_id] = found
                 continue

@@ -267,10 +267,16 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         return admitted
 
     def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
-        function: Any = self._function
-        served: Served = function._serve_found(asked[0], next(results), self._args, self._kwargs)  # noqa: SLF001 -- ours
-        flow: Any = served[1]
-        return served if flow is None else (None, (flow, self._computation()))
+        policy, found = asked[0], next(results)
+        entry = found.entry
+        if entry is None or found.raw is not None:
+            function: Any = self._function
+            value, flow = function._serve_found(policy, found, self._args, self._kwargs)  # noqa: SLF001 -- ours
+            return (value, None) if flow is None else (None, (flow, self._computation()))
+        hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # a plain hit, as of a call
+        if entry.is_error:
+            raise entry.value.let_go()
+        return entry.value, None
 
     def _bypass(self, reason: str) -> Work:
         return only_value(bypass_flow(self._spec.name, reason)), self._computation()

@@ -199,11 +199,16 @@ def _remember(memory: Memory, results: Iterable[Found], since: object) -> None:
 
 
 def recall_or_look_up(wanted: Sequence[Wanted]) -> list[Found]:
-    """Look up calls of users: by the request's memory, and what it has not by one read, as `look_up_each()` does."""
+    """
+    Look up calls of users: by the request's memory, and what it has not by one read, as `look_up_each()` does.
+
+    Returns:
+        What was found, as by `look_up_one()`: plain hits without the values that were read.
+    """
     if remembering.current.get() is None:
-        return look_up_each(wanted)
+        return _read_entries(wanted, serves=True)
     recalling = Recalling(wanted)
-    return recalling.join(look_up_each(recalling.left) if recalling.left else [])
+    return recalling.join(_read_entries(recalling.left) if recalling.left else [])
 
 
 class Recalling:
@@ -271,11 +276,14 @@ def without_invalidated(wanted: Sequence[Wanted], results: list[Found]) -> list[
     return results
 
 
-def _read_entries(wanted: Sequence[Wanted], also: Collection[str], *, beside: bool = True) -> list[Found]:
-    """Fetch entries and their tokens as `look_up_each()` does, perhaps without looking beside them."""
+def _read_entries(
+    wanted: Sequence[Wanted], also: Collection[str] = (), *, beside: bool = True, serves: bool = False
+) -> list[Found]:
+    """Fetch entries and their tokens as `look_up_each()` does, perhaps without looking beside, or to serve them."""
     asked = asked_for(wanted)
     raw = many_caches.read_caches(commands_for(wanted, asked, also), names=bool(nested_names.names_by_function))
-    return look_closer(wanted, *decode_each(wanted, asked, raw), also, beside=beside)
+    results, doubtful = decode_each(wanted, asked, raw, serves=serves)
+    return look_closer(wanted, results, doubtful, also, beside=beside) if doubtful else results
 
 
 def asked_for(wanted: Sequence[Wanted]) -> list[Sequence[str]]:
@@ -286,26 +294,48 @@ def asked_for(wanted: Sequence[Wanted]) -> list[Sequence[str]]:
 
 
 def decode_each(
-    wanted: Sequence[Wanted], asked: Sequence[Sequence[str]], read: many_caches.Read, passes: Passes = ()
+    wanted: Sequence[Wanted],
+    asked: Sequence[Sequence[str]],
+    read: many_caches.Read,
+    passes: Passes = (),
+    *,
+    serves: bool = False,
 ) -> tuple[list[Found], list[int]]:
-    """Return what was found for each call, and the numbers of those that can't be served as they were read."""
+    """
+    Return what was found for each call, and the numbers of those that can't be served as they were read.
+
+    Args:
+        wanted: The calls.
+
+        asked: What was asked for, for each of them.
+
+        read: What was read.
+
+        passes: As for `decode_values()`.
+
+        serves: Whether they are calls of users, whose plain hits need no values that were read; see `find_one()`.
+    """
     raws, failed = read
     has_pending = commits.has_pending()
     if has_pending:
         for policy, keys in wanted:
             raws[policy.store.alias] |= commits.pending_values(keys[:1])
+    # What lasts longer is a plain hit, where nothing is around it.
+    plain_from = time() if serves and not has_pending and innermost.get() is None else inf
     results: list[Found] = []
     doubtful: list[int] = []
     for (policy, keys), entry_keys in zip(wanted, asked, strict=True):
+        raw: Any = raws[policy.store.alias]
         if failed and _has_failed(policy, entry_keys, failed):
             results.append(Found(keys))
             continue
-        raw = raws[policy.store.alias]
         names = b"" if entry_keys is keys else _joined(entry_keys[len(keys) :])
         entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names, passes)
         # The transaction of this thread may have invalidated nested tokens.
         if entry is None or (has_pending and entry_keys is not keys):
             doubtful.append(len(results))
+        elif entry.expires > plain_from and not policy.inspects_hits:
+            raw = None
         results.append(new_tuple(Found, (keys, raw, entry_keys, entry)))
     return results, doubtful
 
@@ -319,10 +349,9 @@ def look_closer(
     beside: bool = True,
 ) -> list[Found]:
     """Read what entries need that can't be served as they were read: other nested tokens, the entries beside them."""
-    if doubtful:
-        _examine(wanted, results, doubtful)
-        if beside:
-            _look_beside(wanted, results, doubtful, also)
+    _examine(wanted, results, doubtful)
+    if beside:
+        _look_beside(wanted, results, doubtful, also)
     return results
 
 
@@ -344,7 +373,7 @@ def commands_for(
     stores = _stores_of(wanted)
     if len(stores) == 1:  # sooner than in the general way
         [store] = stores.values()
-        return [(store, list(dict.fromkeys(chain(also, [each[0] for each in asked], chain.from_iterable(asked)))))]
+        return [(store, [*dict.fromkeys(chain(also, [keys[0] for keys in asked], *asked))])]
     names: dict[str, list[str]] = {alias: [] for alias in stores}
     for policy, (key, *_) in wanted:
         names[policy.store.alias].append(key)
@@ -353,17 +382,9 @@ def commands_for(
     return [(stores[alias], list(dict.fromkeys(each))) for alias, each in names.items()]
 
 
-def _stores_of(wanted: Iterable[Wanted]) -> dict[str, Store]:
+def _stores_of(wanted: Sequence[Wanted]) -> dict[str, Store]:
     """Return a store for each cache, by alias. Its function is that of the first call, and is in the events."""
-    stores: dict[str, Store] = {}
-    last = None
-    for policy, _ in wanted:
-        if policy is not last:
-            last = policy
-            store = policy.store
-            if store.alias not in stores:
-                stores[store.alias] = store
-    return stores
+    return {policy.store.alias: policy.store for policy, _ in reversed(wanted)}
 
 
 def _has_failed(policy: CachePolicy, entry_keys: Sequence[str], failed: Collection[str]) -> bool:
@@ -436,7 +457,7 @@ def _resolve_nested_tokens(wanted: Sequence[Wanted], results: list[Found], unres
         raw = results[n].raw
         names_of[n] = read_nested_names(policy.codec, keys, raw)
         missing.setdefault(policy.store.alias, {}).update({name: None for name in names_of[n] or () if name not in raw})
-    stores = _stores_of(wanted[n] for n in unresolved)
+    stores = _stores_of([wanted[n] for n in unresolved])
     more, failed = many_caches.read_caches([(stores[alias], list(names)) for alias, names in missing.items() if names])
     for n, names in names_of.items():
         policy = wanted[n][0]

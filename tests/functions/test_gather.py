@@ -10,10 +10,12 @@ from asgiref.sync import async_to_sync
 from cachedeco import AUTO, agather, cached_query, cached_query_many, gather
 from cachedeco.functions import gathering
 from cachedeco.functions.bulk_calls import BulkSpec
+from cachedeco.loading import lookup
 from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import Commands
+from tests.support.clocks import Clock
 from tests.support.events import heard
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
@@ -407,6 +409,28 @@ def test_functions_that_read_a_table_are_gathered_by_its_token(commands: Command
 
     assert ((["judo"], 1), ["get_many"]) == (before, asked)
     assert (["judo", "karate"], 2) == gather(names.call(), number.call())
+
+
+def test_hit_that_ends_while_it_is_served_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was fresh when it was looked up is served, of one call and of many ids; nothing is computed again."""
+    clock = Clock()
+    clock.install(monkeypatch)
+    calls = [page.call(7), Shop.stock.call(["a"])]
+    gather(*calls)
+    computed.clear()
+    look_up = lookup.recall_or_look_up
+
+    def look_up_late(wanted: Any) -> Any:
+        found = look_up(wanted)
+        clock.now += 10_000
+        return found
+
+    monkeypatch.setattr(gathering, "recall_or_look_up", look_up_late)
+
+    found = gather(*calls)
+
+    assert (([7], {"a": 1}), []) == (found, computed)
+    assert (([7], {"a": 1}), [7, "a"]) == (gather(*calls), computed)
 
 
 def test_gather_in_a_computation_is_a_dependency() -> None:
