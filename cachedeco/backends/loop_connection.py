@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextvars import Context, copy_context
 from copy import copy
-from functools import partial
+from functools import cached_property, partial
 from socket import socket
 from time import monotonic
 from typing import Any, Final, TypeVar, cast
 
 from cachedeco.backends.exchange import Exchange, LastAnswer
-from cachedeco.backends.sockets import is_readable, send_nothing_after_close
+from cachedeco.backends.sockets import send_nothing_after_close, unread_in
 from cachedeco.runtime.interrupts import is_interrupt
 
 T = TypeVar("T")
@@ -176,9 +176,10 @@ class LoopConnection(BufferedProtocol):
                 self._send(each)
         self._close_if_retired()
 
-    def has_unread(self) -> bool:
-        """Tell whether the server has closed an idle connection, or sent what no command has asked for."""
-        return is_readable(self._socket)
+    @cached_property
+    def has_unread(self) -> Callable[[], bool]:
+        """Tells whether the server has closed it while it was idle, or sent what no command has asked for."""
+        return unread_in(self._socket)
 
     def retire(self) -> None:
         """Close the connection when no command waits on it any more."""

@@ -85,24 +85,24 @@ class RawClient:
 
     def add_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
-        return self._ring.store_each("add", "add_many", self._prepared(items))
+        return self._ring.store_each(b"add", "add_many", self._prepared(items))
 
     def set_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
-        return self._ring.store_each("set", "set_many", self._prepared(items))
+        return self._ring.store_each(b"set", "set_many", self._prepared(items))
 
     async def aadd_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """See `add_each()`."""
-        return await self._ring.astore_each("add", "add_many", self._prepared(items))
+        return await self._ring.astore_each(b"add", "add_many", self._prepared(items))
 
     async def aset_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """See `set_each()`."""
-        return await self._ring.astore_each("set", "set_many", self._prepared(items))
+        return await self._ring.astore_each(b"set", "set_many", self._prepared(items))
 
     def _prepared(self, items: Sequence[RawItem]) -> list[Item]:
         expiry = self._expiry
         return [
             # As memcached takes it, for which the backend needs some calls more.
-            Item(key, (value, 0), seconds if seconds and 0 < seconds <= LONGEST_SPAN else expiry(seconds))
+            (key, key.encode(), (value, 0), seconds if seconds and 0 < seconds <= LONGEST_SPAN else expiry(seconds))
             for key, value, seconds in items
         ]

@@ -1,7 +1,7 @@
 """What a write to memcached looks like, and what the lines mean that answer it."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
@@ -20,22 +20,14 @@ _ANSWERS: Final[Mapping[bytes, tuple[bytes, ...]]] = {
     b"add": (b"STORED", b"NOT_STORED"),
     STORE_EACH: (b"STORED", b"NOT_STORED", b"SERVER_ERROR", b"CLIENT_ERROR"),
 }
+#: A command that stores a value: its name, the key, flags, expiry, the number of bytes, and these.
+STORING: Final = b"%b %b %d %d %d\r\n%b\r\n"
 STORED_OR_NOT: Final = frozenset({b"STORED", b"NOT_STORED"})
 _CLIENT: Final = Client("")  # which is never connected
 
 
-class Item(NamedTuple):
-    """A value to store."""
-
-    key: str
-    stored: Stored
-    expire: int  #: as memcached takes it
-
-
-def storing(command: bytes, name: bytes, stored: Stored, expire: int) -> bytes:
-    """Return a command that stores a value."""
-    data, flags = stored
-    return b"%b %b %d %d %d\r\n%b\r\n" % (command, name, flags, expire, len(data), data)
+#: A value to store: its key, what that is called when sent, the value, and its expiry as memcached takes it.
+Item = tuple[str, bytes, Stored, int]
 
 
 def raise_errors(line: bytes, name: bytes) -> None:

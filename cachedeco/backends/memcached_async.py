@@ -90,14 +90,14 @@ class AsyncRing(Ring):
 
     async def astore_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """See `store_many()`."""
-        items = [Item(key, self._dump(key, value), expire) for key, value in values.items()]
-        return failed_keys(items, await self.astore_each("set", "set_many", items))
+        items = [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
+        return failed_keys(items, await self.astore_each(b"set", "set_many", items))
 
-    async def astore_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
+    async def astore_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
         """See `store_each()`."""
         results = Acknowledged([False] * len(items))
         for server, places in self._chunks_by_server(items):
-            exchange = self._storing(command, items, places)
+            exchange = exchanges.store_each(command, [items[place] for place in places])
             try:
                 stored = await server.arun(operation, exchange, writes=True)
             except MemcachedError as error:
@@ -113,7 +113,7 @@ class AsyncRing(Ring):
             (
                 (server, exchanges.delete_many([self._name(key) for key in chunk]))
                 for server, keys in self._group_by_server(keys).items()
-                for chunk in chunks(keys, lambda _: 0)
+                for chunk in chunks(keys)
             ),
         )
 

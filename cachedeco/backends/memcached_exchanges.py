@@ -13,9 +13,10 @@ from cachedeco.backends.loops import Way
 from cachedeco.backends.memcached_answers import (
     STORE_EACH,
     STORED_OR_NOT,
+    STORING,
+    Item,
     checked,
     raise_errors,
-    storing,
 )
 from cachedeco.storage.memcached_replies import Stored, Values, cut_hits, parse_bytes, parse_values
 from cachedeco.storage.replies import FEW, Parser
@@ -100,15 +101,16 @@ class Lines(Generic[T]):
         return answer, data[end:]
 
 
-def store_each(command: str, items: Iterable[tuple[bytes, Stored, int]]) -> Lines[Acknowledged]:
-    """Carry out `set` or `add` for each name, value and expiry; the answer is whether each was stored."""
-    name = command.encode()
-    return Lines(STORE_EACH, [storing(name, *item) for item in items], _acknowledged)
+def store_each(command: bytes, items: Iterable[Item]) -> Lines[Acknowledged]:
+    """Carry out `set` or `add` for each item; the answer is whether each was stored."""
+    commands = [STORING % (command, name, flags, expire, len(data), data) for _, name, (data, flags), expire in items]
+    return Lines(STORE_EACH, commands, _acknowledged)
 
 
 def store(command: bytes, name: bytes, stored: Stored, expire: int) -> Lines[bool]:
     """Carry out `set` or `add`; the answer is whether the value was stored."""
-    return _one(command, storing(command, name, stored, expire), b"STORED".__eq__)
+    data, flags = stored
+    return _one(command, STORING % (command, name, flags, expire, len(data), data), b"STORED".__eq__)
 
 
 def delete(name: bytes) -> Lines[bool]:

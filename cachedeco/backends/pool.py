@@ -11,7 +11,7 @@ import _socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from time import monotonic
@@ -26,7 +26,7 @@ from cachedeco.backends.loops import Loops
 from cachedeco.backends.memcached_answers import checked, raise_errors
 from cachedeco.backends.memcached_exchanges import way_to
 from cachedeco.backends.server import Command, Failures
-from cachedeco.backends.sockets import is_readable, send_nothing_after_close
+from cachedeco.backends.sockets import send_nothing_after_close, unread_in
 from cachedeco.storage.memcached_replies import Stored, check_end, read_bytes, read_chunks, read_values, receive
 from cachedeco.storage.replies import FEW
 
@@ -46,9 +46,13 @@ class _IdentitySerde:
 class Connection(Client):
     """One connection, which opens itself at the first command."""
 
+    #: Tells whether the server has closed it while it was idle, or sent what no command has asked for.
+    has_unread: Callable[[], bool]
+
     def _connect(self) -> None:
         super()._connect()
         sock = cast("socket", self.sock)
+        self.has_unread = unread_in(sock)
         send_nothing_after_close(sock)
         if self.timeout is not None and kernel_can_wait(sock):
             let_kernel_wait(sock, self.timeout)
@@ -79,8 +83,12 @@ class Connection(Client):
         """Send a command, and return its answer."""
         sock = self.sock or self._open()
         sock.sendall(exchange.command)
+        data = sock.recv(FEW)
         try:
-            answer, rest = receive(exchange.parse(sock.recv(FEW)), sock.recv)
+            cut = exchange.cut(data, 0)  # sooner than the parser, which nearly no answer needs
+            if cut is not None and cut[1] == len(data):
+                return cut[0]
+            answer, rest = receive(exchange.parse(data), sock.recv)
         except LastAnswer as last:
             self.close()
             return cast("T", last.answer)
@@ -163,8 +171,7 @@ class Pool:
                 connection, since = self._idle.pop()
             except IndexError:
                 return None
-            sock = connection.sock
-            if monotonic() - since <= self._seconds and sock and not (checked and is_readable(sock)):
+            if monotonic() - since <= self._seconds and connection.sock and not (checked and connection.has_unread()):
                 return connection
             connection.close()
 

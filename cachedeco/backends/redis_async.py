@@ -71,7 +71,7 @@ class AsyncRedisClient(RedisClient):
         """See `store_many()`."""
         commands = [(key, self._set_command(key, value, timeout)) for key, value in data.items()]
         failed = FailedKeys()
-        for chunk in chunks(commands, lambda each: size_of(each[1])):
+        for chunk in chunks(commands, [size_of(command) for _, command in commands]):
             note_failed(failed, [key for key, _ in chunk], await self._aanswers([command for _, command in chunk]))
         return failed
 

@@ -137,7 +137,7 @@ class RedisClient(RedisCacheClient):
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
         commands = [(key, self._set_command(key, value, timeout)) for key, value in data.items()]
         failed = FailedKeys()
-        for chunk in chunks(commands, lambda each: size_of(each[1])):
+        for chunk in chunks(commands, [size_of(command) for _, command in commands]):
             answers = self._answers("set_many", [command for _, command in chunk])
             note_failed(failed, [key for key, _ in chunk], answers)
         return failed

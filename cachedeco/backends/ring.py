@@ -7,7 +7,7 @@ pymemcache's `HashClient`, so that a site which used it finds its keys.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain
 from operator import methodcaller
@@ -20,7 +20,7 @@ from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_answers import Item
-from cachedeco.backends.memcached_exchanges import Lines, store_each
+from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
 from cachedeco.backends.pool import Connection, Pool
@@ -170,14 +170,14 @@ class Ring:
 
     def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
-        items = [Item(key, self._dump(key, value), expire) for key, value in values.items()]
-        return failed_keys(items, self.store_each("set", "set_many", items))
+        items = [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
+        return failed_keys(items, self.store_each(b"set", "set_many", items))
 
-    def store_each(self, command: str, operation: str, items: Sequence[Item]) -> Acknowledged:
+    def store_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
         for server, places in self._chunks_by_server(items):
-            exchange = self._storing(command, items, places)
+            exchange = store_each(command, [items[place] for place in places])
             try:
                 stored = server.run(operation, methodcaller("carry_out", exchange), writes=True)
             except MemcachedError as error:
@@ -193,7 +193,7 @@ class Ring:
             (
                 (server, _delete_command(chunk))
                 for server, keys in self._group_by_server(keys).items()
-                for chunk in chunks(keys, lambda _: 0)
+                for chunk in chunks(keys)
             ),
         )
 
@@ -252,21 +252,19 @@ class Ring:
             log_lost_write(PRODUCT, operation, error)
             return lost
 
-    def _chunks_by_server(self, items: Sequence[Item]) -> Iterator[tuple[Server, list[int]]]:
-        """Yield the places of the items that are sent at once."""
-        places: dict[Server, list[int]] = defaultdict(list)
+    def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int]]]:
+        """Return the places of the items that are sent at once."""
+        sizes = [len(stored[0]) for _, _, stored, _ in items]
         if self._only:
-            places[self._only] = [*range(len(items))]
-        else:
-            for place, item in enumerate(items):
-                places[self._server_of(item.key)].append(place)
-        for server, server_places in places.items():
-            for chunk in chunks(server_places, lambda place: len(items[place].stored[0])):
-                yield server, chunk
-
-    def _storing(self, command: str, items: Sequence[Item], places: Iterable[int]) -> Lines[Acknowledged]:
-        """Return the exchange that carries out `set` or `add` for some of the items."""
-        return store_each(command, [(self._name(items[place].key), *items[place][1:]) for place in places])
+            return [(self._only, places) for places in chunks(range(len(items)), sizes)]
+        places_of: dict[Server, list[int]] = defaultdict(list)
+        for place, (key, _, _, _) in enumerate(items):
+            places_of[self._server_of(key)].append(place)
+        return [
+            (server, chunk)
+            for server, places in places_of.items()
+            for chunk in chunks(places, [sizes[place] for place in places])
+        ]
 
     def note_lost(self, results: Acknowledged, operation: str, error: MemcachedError) -> None:
         """Enter that one server did not answer."""
@@ -336,7 +334,7 @@ def raise_first(errors: Sequence[Exception]) -> None:
 
 def failed_keys(items: Sequence[Item], results: Acknowledged) -> FailedKeys:
     """Return the keys of the items that were not stored, and the error."""
-    failed = FailedKeys(item.key for item, is_stored in zip(items, results, strict=True) if not is_stored)
+    failed = FailedKeys(item[0] for item, is_stored in zip(items, results, strict=True) if not is_stored)
     failed.error = results.error
     return failed
 
@@ -348,7 +346,7 @@ def note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledg
         results[place] = is_stored
 
 
-def _delete_command(keys: list[str]) -> Command[Any]:
+def _delete_command(keys: Sequence[str]) -> Command[Any]:
     return lambda one: one.delete_many(keys)
 
 

@@ -3,6 +3,7 @@
 import os
 import select
 import struct
+from collections.abc import Callable
 from socket import SO_LINGER, SOL_SOCKET, socket
 from typing import Final
 
@@ -20,15 +21,15 @@ def send_nothing_after_close(sock: socket) -> None:
     sock.setsockopt(SOL_SOCKET, SO_LINGER, CLOSE_AT_ONCE)
 
 
-def is_readable(sock: socket) -> bool:
+def unread_in(sock: socket) -> Callable[[], bool]:
     """
-    Tell whether an idle connection has bytes to read, or was closed by the server.
+    Return what tells whether an idle connection has bytes to read, or was closed by the server.
 
     A restarted server has closed its connections by now, so no command has to be sent, perhaps twice, to find out. The
     rest of an old answer is detected as well.
     """
     if not hasattr(select, "poll"):  # on Windows
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()
+        return lambda: bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()  # once for a connection: to register costs more than to ask
     poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))

@@ -1,7 +1,7 @@
 """Writes of many keys, and writes that are lost: what our backends have in common."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 logger = logging.getLogger("cachedeco")
@@ -22,18 +22,19 @@ class FailedKeys(list[str]):
     error: Exception | None = None
 
 
-def chunks(things: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield chunks of keys or items to send at once; *size_of* tells the bytes of one's value, if values are sent."""
-    chunk: list[T] = []
+def chunks(things: Sequence[T], sizes: Sequence[int] = ()) -> Sequence[Sequence[T]]:
+    """Return chunks of keys or items to send at once; *sizes* are the bytes of their values, if values are sent."""
+    if len(things) <= MOST_AT_ONCE and sum(sizes) <= MOST_BYTES_AT_ONCE:  # nearly always
+        return [things] if things else []
+    found: list[list[T]] = [[]]
     size = 0
-    for thing in things:
-        if len(chunk) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(thing)
-        size += size_of(thing)
-    if chunk:
-        yield chunk
+    for place, thing in enumerate(things):
+        if len(found[-1]) == MOST_AT_ONCE or size >= MOST_BYTES_AT_ONCE:
+            found.append([])
+            size = 0
+        found[-1].append(thing)
+        size += sizes[place] if sizes else 0
+    return found
 
 
 def log_lost_write(product: str, operation: str, error: Exception) -> None:

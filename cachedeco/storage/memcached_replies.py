@@ -64,6 +64,8 @@ def read_bytes(recv: Callable[[int], bytes], keys: Sequence[Sized], text: bytes,
     hits = cut_hits(data, len(keys), text, 0)
     if hits is not None and hits[1] == len(data):
         return hits[0]
+    if len(text) <= _MOST_TEXT and data.endswith(_END) and (misses := _cut_miss(data, text)) is not None:
+        return misses
     values, rest = receive(parse_bytes(text, raise_errors, data), recv)
     check_end(rest)
     return values
@@ -149,6 +151,22 @@ def cut_hits(data: bytes, count: int, text: bytes, at: int) -> tuple[list[bytes 
         if len(text) > _MOST_TEXT or data[end:at] != b"\r\n":
             return None
     return None
+
+
+def _cut_miss(data: bytes, text: bytes) -> list[bytes | None] | None:
+    """
+    Return the values in the reply of a miss; None for another reply.
+
+    That is nothing but tokens, of which some are missing. One that contains a line end leaves lines of another size.
+    """
+    lines = data.split(b"\r\n")
+    tokens = dict(zip(lines[:-2:2], lines[1:-2:2], strict=False))  # by header
+    if lines[-2:] != [b"END", b""] or len(lines) != 2 * len(tokens) + 2:
+        return None
+    if not {*map(len, tokens.values())} <= {_TOKEN_BYTES}:
+        return None
+    values = [tokens.get(b"VALUE %b 0 16" % name) for name in text.split(b" ")]
+    return values if len(tokens) == len(values) - values.count(None) else None
 
 
 def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Parser[tuple[Values, bytes]]:

@@ -25,7 +25,7 @@ from cachedeco.runtime.statistics import NUMBERS, OTHERS, Statistics, Stats, add
 from cachedeco.storage.connections import connection
 from cachedeco.storage.entries import HOST
 from cachedeco.storage.looking import LookingStore
-from cachedeco.storage.store import Item, whole_seconds
+from cachedeco.storage.store import Item, whole_items
 
 SLOTS: Final = 128
 # Functions whose counts are written, those with most calls first; the others are one.
@@ -173,7 +173,7 @@ class _Slots:
 
     def _add(self, key: str, data: bytes) -> bool:
         writer = connection(self._store.alias).writer
-        return self._send(writer.add_each, (key, data, whole_seconds(self._lifetime)))
+        return self._send(lambda items: writer.add_each(whole_items(items)), (key, data, self._lifetime))
 
     def _send(self, command: Callable[[list[Any]], list[bool]], item: Item) -> bool:
         """Write one item; if the cache fails, nothing is shared for one interval."""

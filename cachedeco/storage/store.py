@@ -154,7 +154,7 @@ class Store:
         written = Acknowledged()
         for chunk in _parts(items, MOST_KEYS):
             try:
-                acknowledged = await on_loops(self.alias).awrite([_whole_item(item) for item in chunk])  # type: ignore[misc] # asked before, as said
+                acknowledged = await on_loops(self.alias).awrite(whole_items(chunk))  # type: ignore[misc] # asked before, as said
             except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
                 self.pass_on(error)
                 acknowledged = _nothing_of(chunk, error)
@@ -177,7 +177,7 @@ class Store:
         added: list[bool] = []
         for chunk in self.chunks(items):
             try:
-                acknowledged = connection(self.alias).writer.add_each([_whole_item(item) for item in chunk])
+                acknowledged = connection(self.alias).writer.add_each(whole_items(chunk))
             except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
                 self.pass_on(error)
                 self._record_failure("Adding failed", chunk[0][0], error)
@@ -244,7 +244,7 @@ class Store:
 
     def write_unguarded(self, items: Sequence[Item]) -> Acknowledged:
         """`set_each()` that ignores the breaker, and raises what the cache raises."""
-        return connection(self.alias).writer.set_each([_whole_item(item) for item in items])
+        return connection(self.alias).writer.set_each(whole_items(items))
 
     def delete(self, key: str) -> bool:
         """Best-effort delete; True proves that the key was there and is gone."""
@@ -378,17 +378,15 @@ def _by_key(keys: Sequence[str], values: Sequence[bytes | None] | None) -> dict[
     return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
 
-def _whole_item(item: Item) -> tuple[str, bytes, int | None]:
-    key, value, timeout = item
-    return key, value, whole_seconds(timeout)
-
-
-def whole_seconds(timeout: float | None) -> int | None:
+def whole_items(items: Sequence[Item]) -> list[tuple[str, bytes, int | None]]:
     """
-    Return a timeout for the backend: whole seconds, rounded up, and one more; None for ever.
+    Return items with timeouts for the backend: whole seconds, rounded up, and one more; None for ever.
 
     Memcached and Redis cut fractions off, so half a second would be none. Memcached's clock ticks once a second, hence
     one more: the entry has its own exact expiry. More than a year becomes for ever: memcached stores the expiry as
     32 bits, which end in 2038.
     """
-    return None if timeout is None or timeout > LONGEST_TIMEOUT else ceil(timeout) + 1
+    return [
+        (key, value, None if timeout is None or timeout > LONGEST_TIMEOUT else ceil(timeout) + 1)
+        for key, value, timeout in items
+    ]

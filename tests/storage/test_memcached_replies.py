@@ -138,6 +138,30 @@ def test_reply_of_hits_is_read_as_any_other(  # noqa: PLR0913, PLR0917 -- what h
     assert first in (None, (now, len(b"before" + reply)))
 
 
+@given(st.lists(st.none() | st.binary(min_size=16, max_size=16) | st.binary(max_size=40), min_size=1, max_size=5))
+def test_reply_of_a_miss_is_read_as_any_other(held: list[bytes | None]) -> None:
+    """Tokens, and what is none, of which some are missing."""
+    names = [b"k%d" % number for number in range(len(held))]
+
+    _, plain = read_both(
+        reply_of({name: (data, 0) for name, data in zip(names, held, strict=True) if data is not None}), names
+    )
+
+    assert held == plain
+
+
+@pytest.mark.parametrize("held", [{}, {"t0": b"s" * 16}, {"t0": b"\n" * 16, "t1": b"\r" * 16}])
+def test_reply_of_a_miss_is_cut_at_once(held: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser of any reply costs several times as much."""
+    monkeypatch.setattr(memcached_replies, "parse_bytes", pytest.fail)
+    names = ["e", "t0", "t1"]
+    reply = reply_of({name.encode(): (token, 0) for name, token in held.items()})
+
+    values = read_bytes(in_pieces(reply), names, " ".join(names).encode(), raise_errors)
+
+    assert [held.get(name) for name in names] == values
+
+
 @pytest.mark.parametrize("several", [1, 3])
 def test_reply_of_hits_is_cut_out_of_many(several: int) -> None:
     """Also where an entry looks as if the reply ended in it; half of one is left to the parser."""
