@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.log import log, logger
+from cachedeco.runtime.log import QUIET_KINDS, log, logger
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import count, count_hit, count_hits
 
@@ -18,8 +18,8 @@ H = TypeVar("H", bound=Hook)
 
 # Hooks of users, by an object of its own for each add_hook() and each open listening() block.
 _added: dict[object, Hook] = {}
-# All hooks, each once. The tuple is swapped whole, so that emit() needs no lock.
-_hooks: tuple[Hook, ...] = (count, log)
+# All hooks, each once, the log first. The tuple is swapped whole, so that emit() needs no lock.
+_hooks: tuple[Hook, ...] = (log, count)
 # Whether a hook of users may ask a database, or wait: then a thread calls all. Replaced with the tuple.
 needs_thread = False
 # Whether the log wants hits, too. Asking the logger at each hit would cost a call: each other event asks, and a hit
@@ -30,8 +30,7 @@ _lock = Lock()
 
 def emit(event: Event) -> None:
     """Call every hook with an event. An exception of a hook is logged and never breaks the call."""
-    _look_at_level()
-    for hook in _hooks:
+    for hook in _hooks if _look_at_level() or event.kind not in QUIET_KINDS else _hooks[1:]:
         try:
             hook(event)
         except Exception as error:  # noqa: BLE001 -- a hook is the user's code and may raise anything
@@ -56,10 +55,11 @@ def emit_hits(function: str, cache: str, keys: Iterable[str], seconds: Sequence[
         _look_at_level()
 
 
-def _look_at_level() -> None:
-    """See a change of the logger's level."""
+def _look_at_level() -> bool:
+    """See a change of the logger's level; tell whether the log wants hits, and all other events."""
     global _logs_hits  # noqa: PLW0603 -- a hit reads it
     _logs_hits = logger.isEnabledFor(DEBUG)
+    return _logs_hits
 
 
 def add_hook(hook: Hook) -> None:
@@ -145,4 +145,4 @@ def _replace_hooks() -> None:
     global _hooks, needs_thread  # noqa: PLW0603 -- swapped whole, as said above
     added = list(_added.values())
     needs_thread = not all(getattr(hook, "cachedeco_runs_anywhere", False) is True for hook in added)
-    _hooks = (count, log, *(hook for n, hook in enumerate(added) if hook not in added[:n]))
+    _hooks = (log, count, *(hook for n, hook in enumerate(added) if hook not in added[:n]))

@@ -34,7 +34,7 @@ _HIDDEN_DIFFERENCE: Final = 'CACHEDECO["LOG_ARGUMENTS"] = True shows how'
 # Whether a handler is at work: what it writes to a database, or calls, would be logged without end.
 _is_logging: ContextVar[bool] = ContextVar("is_logging", default=False)
 # Events that are nothing to act on.
-_QUIET_KINDS: Final = frozenset[Kind](
+QUIET_KINDS: Final = frozenset[Kind](
     {"hit", "miss", "stale", "shared", "bypassed", "computed", "stored", "unstored", "invalidated", "audited"}
 )
 # What names a token without arguments.
@@ -48,7 +48,7 @@ _NAME: Final = re.compile(r":([etf]:[^(:]+(?=\()|n:(?:table|rows)\.[^:]+)")
 
 def log(event: Event) -> None:
     """Log failures as warnings; delayed and lost invalidations, and failed audits, as errors; all else at DEBUG."""
-    if event.kind in _QUIET_KINDS:
+    if event.kind in QUIET_KINDS:
         if logger.isEnabledFor(logging.DEBUG) and not _is_logging.get():
             inside = _is_logging.set(True)
             try:

@@ -236,7 +236,7 @@ def count(event: Event) -> None:
         return
     # `+=` reads and writes: without the lock two threads would lose counts.
     with _lock:
-        counts = _counts_of(function)
+        counts = _counts.get(function) or _counts_of(function)
         numbers = counts.numbers
         numbers[counted] += 1
         if kind in UNSERVED:
