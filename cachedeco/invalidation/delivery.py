@@ -6,7 +6,7 @@ the cache again.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 from django.db import connections
@@ -108,31 +108,33 @@ def attempt(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     return [
         invalidation
         for group in groups.values()
-        for chunk in next(iter(group.values())).store.chunks(list(group))
-        for invalidation in _attempt_chunk({key: group[key] for key in chunk})
+        for chunk in next(iter(group.values())).store.chunks(list(group.values()))
+        for invalidation in _attempt_chunk(chunk)
     ]
 
 
-def _attempt_chunk(chunk: Mapping[str, Invalidation]) -> list[Invalidation]:
+def _attempt_chunk(chunk: Sequence[Invalidation]) -> Sequence[Invalidation]:
     """Write new tokens to one cache, with one lifetime; return the invalidations that it has not acknowledged."""
-    store = next(iter(chunk.values())).store
-    lifetimes = [invalidation.lifetime for invalidation in chunk.values() if invalidation.lifetime is not None]
-    lifetime = max(lifetimes, default=None)
-    failed_keys = list(chunk)
+    store, keys = chunk[0].store, [each.key for each in chunk]
+    lifetime = max([each.lifetime for each in chunk if each.lifetime is not None], default=None)
+    left = keys
     try:
         for _attempt in range(ATTEMPTS):
             # A fresh token for each attempt: the first one, if it arrives late, must not revive entries that depend
             # on it.
-            written = store.set_tokens([(key, new_token(), lifetime) for key in failed_keys])
-            failed_keys = [key for key, is_written in zip(failed_keys, written, strict=True) if not is_written]
-            if not failed_keys or store.is_breaker_open():
+            written = store.set_tokens([(key, new_token(), lifetime) for key in left])
+            left = (
+                [] if all(written) else [key for key, is_written in zip(left, written, strict=True) if not is_written]
+            )
+            if not left or store.is_breaker_open():
                 break
     finally:  # acknowledged or not, and never before the write
-        epochs.advance(chunk)
-    failed = frozenset(failed_keys)
-    for key in [key for key in chunk if key not in failed]:
-        emit(Event("invalidated", chunk[key].store.function, key, store.alias))
-    return [chunk[key] for key in failed_keys]
+        epochs.advance(keys)
+    failed = frozenset(left)
+    for each in chunk:
+        if each.key not in failed:
+            emit(Event("invalidated", each.store.function, each.key, store.alias))
+    return [each for each in chunk if each.key in failed] if failed else []
 
 
 def delay(
