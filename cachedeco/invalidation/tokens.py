@@ -48,12 +48,14 @@ def mint(
             the new tokens stand: otherwise its name is made of tokens that no other caller knows.
     """
     fresh = {key: new_token() for key in absent}
+    items = [(key, fresh[key], lifetime) for key, lifetime in absent.items()]
     replaced = {key: None for key in absent if key in raw or key in replaceable}
-    if replaced and not all(store.set_each([(key, fresh[key], absent[key]) for key in replaced])):
-        return Minted({})
-    items = [(key, fresh[key], absent[key]) for key in absent if key not in replaced]
-    # Some clients take one timeout in a command: those of one go into the same chunks.
-    items.sort(key=lambda item: item[2] or inf)
+    if replaced:
+        if not all(store.set_each([item for item in items if item[0] in replaced])):
+            return Minted({})
+        items = [item for item in items if item[0] not in replaced]
+    if len(items) > 1:  # some clients take one timeout in a command: those of one go into the same chunks
+        items.sort(key=lambda item: item[2] or inf)
     claims = [claim(fresh)] if claim else []
     if not items and not claims:
         return Minted(fresh)

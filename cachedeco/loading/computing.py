@@ -16,6 +16,7 @@ from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.tables import begin_reading, end_reading, reads_of, with_tables
 from cachedeco.loading.writing import (
+    NOT_PREPARED,
     UNRESTORABLE,
     OnFailure,
     PendingEntry,
@@ -29,7 +30,7 @@ from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.runtime.interrupts import Passes, is_interrupt
-from cachedeco.storage.entries import MOST_TOKENS, Stamp, serialized_value
+from cachedeco.storage.entries import MOST_TOKENS, Stamp, has_value
 from cachedeco.storage.refusals import RefusedValueError
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -58,7 +59,11 @@ class Load(NamedTuple):
 
     def only(self, ids: AbstractSet[Hashable]) -> "Load":
         """Return the load of some of its ids."""
-        return self._replace(misses={each: found for each, found in self.misses.items() if each in ids})
+        return self.with_misses({each: found for each, found in self.misses.items() if each in ids})
+
+    def with_misses(self, misses: Misses) -> "Load":
+        """Return the load of other misses."""
+        return Load(self.policy, misses, *self[2:])  # sooner than _replace()
 
 
 class FlightResult(NamedTuple):
@@ -103,26 +108,26 @@ def compute(
     policy, ids = load.policy, list(load.misses)
     prepared: Mapping[Hashable, Prepared] = {}
     reads = None if policy.tables is None else reads_of(policy.store, policy.tables, load.misses)
-    with collector.collect_dependencies(
-        policy.store.alias, collects=policy.nested, leads=leads, reads=reads
-    ) as computation:
+    computation = Computation(policy.store.alias, collects=policy.nested, leads=leads, reads=reads)
+    try:  # as `collect_dependencies()`
+        computation.begin()
         if reads is not None:
             yield partial(begin_reading, computation, reads, load.arguments)
-        computation.note_connections(transactions.connections_here())
-        needs_thread = partial(_needs_thread, load, computation)
+        arguments, needs_thread = (ids,) if load.takes_ids else (), partial(_needs_thread, load, computation)
         began = perf_counter()
-        outcome: Outcome[Any] = yield CallUser((ids,) if load.takes_ids else (), needs_thread)
+        outcome: Outcome[Any] = yield CallUser(arguments, needs_thread, computation.note_connections_here)
         seconds = perf_counter() - began
         if isinstance(outcome, Ok):
-            outcome = yield Anywhere(
-                partial(materialize, policy.function, outcome.value, ids, takes_ids=load.takes_ids)
-            )
+            outcome = yield Anywhere(materialize, policy.function, outcome.value, ids, takes_ids=load.takes_ids)
         outcome = _remember(policy, ids, outcome)
         if isinstance(outcome, Ok):
             policy.emit("computed", load.misses[ids[0]].key, seconds=seconds)
         if isinstance(outcome, Ok) and (leads or any(stamp is not None for stamp in stamps.values())):
             # Inside the block: what the serializer evaluates is a dependency, too.
-            prepared = yield Anywhere(partial(_prepare_each, policy, outcome.value, computation))
+            prepared = yield Anywhere(_prepare_each, policy, outcome.value, computation)
+    finally:
+        computation.has_ended = True
+        computation.end()
     outcome = _without_unstorable(load, outcome, prepared)
     dependencies = computation.dependencies()
     if isinstance(outcome, Err):
@@ -138,17 +143,17 @@ def compute(
     entries: list[PendingEntry] = []
     results = {}
     for each, found in load.misses.items():
-        ready = prepared.get(each, Prepared())
+        key, ready = found.key, prepared.get(each, NOT_PREPARED)
         lifetime = lifetime_of(policy, ready, dependencies.ends)
         stamp, problem = stamp_if_cacheable(policy, found, stamps[each], dependencies)
-        if ready.problem and not problem:
-            problem = _problem_inside(policy, ready.problem)
+        problem = problem or (ready.problem and _problem_inside(policy, ready.problem))
         stamp, nested_tokens = with_tables(policy, found, stamp, dependencies.tokens)
-        unchanged = _is_unchanged(policy, found, ready)
+        replaced: Any = (found.raw or {}).get(key)
+        unchanged = replaced is not None and has_value(policy.codec, key, replaced, ready.serialized)
         entries.append(
-            PendingEntry(found.key, stamp, nested_tokens, seconds_each, ready, lifetime, statements_each, unchanged)
+            PendingEntry(key, stamp, nested_tokens, seconds_each, ready, lifetime, statements_each, unchanged)
         )
-        results[found.key] = FlightResult(
+        result = results[key] = FlightResult(
             stamps[each],
             dependencies.tokens,
             ready.serialized,
@@ -157,19 +162,20 @@ def compute(
             ends=lifetime.ends,
             problem=problem,
         )
-        propagate_dependencies(policy, found, results[found.key])
-    yield from _store(load, entries, on_failure, marks)
+        propagate_dependencies(policy, found, result)
+    for key in _unreadable(load.misses, prepared):
+        yield partial(policy.store.delete, key)
+    yield from store_flow(policy, entries, on_failure, marks)
     return outcome, results
 
 
-def _store(
-    load: Load, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]
-) -> EffectFlow[None]:
-    """Store entries; delete those that can't be read and are not replaced, which each call would try to read."""
-    for found, pending in zip(load.misses.values(), entries, strict=True):
-        if pending.prepared.problem == UNRESTORABLE and found.entry is None and found.key in (found.raw or ()):
-            yield partial(load.policy.store.delete, found.key)
-    yield from store_flow(load.policy, entries, on_failure, marks)
+def _unreadable(misses: Misses, prepared: Mapping[Hashable, Prepared]) -> list[str]:
+    """Return the keys of entries that can't be read and are not replaced, which each call would try to read."""
+    return [
+        found.key
+        for each, ready in prepared.items()
+        if ready.problem == UNRESTORABLE and (found := misses[each]).entry is None and found.key in (found.raw or ())
+    ]
 
 
 def _needs_thread(load: Load, computation: Computation) -> bool:
@@ -204,19 +210,15 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
     An exception that can't be stored, which is an event, is returned as any other exception.
     """
     for each, ready in prepared.items():
+        if ready.error is None:  # nearly always
+            continue
         value = outcome.value[each] if isinstance(outcome, Ok) else None
-        if ready.error is not None and type(value) is Raised:
+        if type(value) is Raised:
             load.policy.emit("error", load.misses[each].key, reason=ready.problem, error=ready.error)
             return Err(value.error)
         if isinstance(ready.error, RefusedValueError):
             return Err(ready.error.explain(load.policy.function, value))
     return outcome
-
-
-def _is_unchanged(policy: CachePolicy, found: Found, ready: Prepared) -> bool:
-    """Tell whether a new value is that of the dead or expired entry which it replaces."""
-    data: Any = (found.raw or {}).get(found.key)
-    return data is not None and ready.serialized == serialized_value(policy.codec, found.key, data)
 
 
 def _prepare_each(

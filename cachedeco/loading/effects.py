@@ -13,7 +13,7 @@ the event loop, where the flow says that it needs nothing of the thread, up to a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from time import sleep
@@ -24,7 +24,6 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.loading.promise import Promise
 from cachedeco.runtime import background
-from cachedeco.runtime.interrupts import Passes
 from cachedeco.storage.store import Item, Store
 from cachedeco.storage.writers import Acknowledged
 
@@ -36,12 +35,18 @@ def _always() -> bool:
     return True
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class CallUser(NamedTuple):
     """Effect: call the user's function, which the driver has, with these arguments. The answer is an outcome."""
 
     arguments: tuple[Any, ...] = ()
     #: Asked on an event loop when the function has returned: whether it goes on in the thread of Django's connections.
     needs_thread: Callable[[], bool] = _always
+    #: Called in that thread before an event loop calls the function: what `needs_thread` can't ask on the loop.
+    prepare: Callable[[], object] = _nothing
 
 
 class Wait(NamedTuple):
@@ -58,19 +63,13 @@ class Pause(NamedTuple):
     seconds: float
 
 
-class Anywhere(NamedTuple):
+class Anywhere(partial[Any]):
     """
-    Effect: work that an event loop may do, too.
+    Effect: work that an event loop may do, too, given as to `partial()`.
 
-    There it is called with `SynchronousOnlyOperation`, as Django raises it for a query: it raises this, before it has
-    changed anything, if the thread of Django's connections has to do it.
+    There it is called with one argument more, *passes*, which is `SynchronousOnlyOperation`, as Django raises it for a
+    query: it raises this, before it has changed anything, if the thread of Django's connections has to do it.
     """
-
-    work: Callable[[Passes], Any]
-
-    def __call__(self) -> Any:
-        """Do it in this thread."""
-        return self.work(())
 
 
 class Send(NamedTuple):
@@ -117,7 +116,7 @@ class Err(NamedTuple):
 
 CALL_USER: Final = CallUser()
 Outcome = Ok[V] | Err
-Work = Callable[[], Any] | Anywhere | Send
+Work = Callable[[], Any] | Send
 Effect = Work | CallUser | Wait | Pause | Spawn
 # A generator of effects that returns a V. A driver runs a flow: one that returns an outcome.
 EffectFlow = Generator[Effect, Any, V]
@@ -133,7 +132,7 @@ def run(flow: Flow[V], compute: Callable[..., Any]) -> V:
 def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
     """Perform the effects of a flow until it returns its outcome."""
     answer: object = None
-    with closing(flow):
+    try:
         while True:
             try:
                 effect = flow.send(answer)
@@ -149,6 +148,8 @@ def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
                     answer = Err(error)
             else:
                 answer = _perform(effect, compute)
+    finally:
+        flow.close()
 
 
 def _perform(effect: Wait | Pause | Spawn, compute: Callable[..., Any]) -> object:
@@ -181,7 +182,7 @@ class _End(NamedTuple, Generic[V]):
 async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outcome[V]:
     """Perform the effects of a flow; after a cancellation only those of its clean-up, which wait for nothing."""
     answer: object = None
-    step: Any = _nothing
+    step: Any = _nothing  # the effect before the first one
     cancelled: Err | None = None
     left: list[None] = []
     try:
@@ -204,10 +205,6 @@ async def _adrive(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> Outc
             flow.close()
 
 
-def _nothing() -> None:
-    """Be the effect before the first one."""
-
-
 def _same(answer: T) -> T:
     """Be an effect that was performed."""
     return answer
@@ -222,6 +219,8 @@ def _advance(flow: Flow[V], effect: Work, left: list[None]) -> CallUser | Wait |
                 flow.close()
                 return None
             if not callable(step):
+                if isinstance(step, CallUser):
+                    step.prepare()
                 return step
             effect = step
     except StopIteration as end:
@@ -242,7 +241,7 @@ async def _advance_on_loop(flow: Flow[V], answer: object) -> tuple[Effect | _End
             return _End(Err(error)), cancelled
         if isinstance(effect, Anywhere):
             try:
-                answer = effect.work(SynchronousOnlyOperation)
+                answer = effect(SynchronousOnlyOperation)
             except SynchronousOnlyOperation:
                 return effect, cancelled
             except BaseException as error:  # noqa: BLE001 -- as above
@@ -280,14 +279,14 @@ async def _to_its_end(coroutine: Coroutine[Any, Any, T], cancelled: Err | None) 
 
 async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
     match effect:
-        case CallUser(arguments, _):
+        case CallUser(arguments):
             try:
                 return Ok(await compute(*arguments))
             except GeneratorExit:  # the coroutine is being closed, and can await nothing more
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after the flow has cleaned up
                 return Err(error)
-        case Wait(promise, seconds, _):
+        case Wait(promise, seconds):
             await _wait_until_kept(promise, seconds)
             return promise.result(0)
         case Pause(seconds):

@@ -28,7 +28,7 @@ from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.storage.cache_keys import lease_key
-from cachedeco.storage.entries import serialized_value
+from cachedeco.storage.entries import Stamp, serialized_value
 from cachedeco.storage.store import Item, Store
 
 # Tombstones: the computation has ended, its entry stored if it can be; or it raised, and the old value is served on.
@@ -120,18 +120,22 @@ class Held(list[Lease]):
 
 def lease_of(load: Load, stamps: Stamps, *, is_takeover: bool = False) -> Lease:
     """Return the lease for a computation under these stamps, of the tokens that the calls themselves depend on."""
-    # A dead entry still names its nested tokens: an invalidation of a nested call is not in the stamp.
-    replaced = [
-        (found.key, stamps[each], found.entry and found.entry.expires, list(found.nested_tokens.values()))
-        for each, found in load.misses.items()
-    ]
-    known = [found.entry.seconds for found in load.misses.values() if found.entry is not None]
+    several = list(load.misses.values())
+    known = [found.entry.seconds for found in several if found.entry is not None]
     lifetime = USUAL_LIFETIME
-    if len(known) == len(replaced):
+    if len(known) == len(several):
         lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * sum(known)), LONGEST_LIFETIME)
-    store = load.policy.store
-    digest = blake2b(repr((replaced, is_takeover)).encode(), digest_size=8).hexdigest()
-    return Lease(store, lease_key(replaced[0][0], digest), urandom(8), lifetime, is_takeover)
+    replaced = b"".join([_replaced(found, stamps[each]) for each, found in load.misses.items()])
+    digest = blake2b(b"%a %b" % (is_takeover, replaced), digest_size=8).hexdigest()
+    return Lease(load.policy.store, lease_key(several[0].key, digest), urandom(8), lifetime, is_takeover)
+
+
+def _replaced(found: Found, stamp: Stamp | None) -> bytes:
+    """Return what tells the computation of one entry from any other."""
+    expires = found.entry and found.entry.expires
+    # A dead entry still names its nested tokens: an invalidation of a nested call is not in the stamp.
+    nested, size = list(found.nested_tokens.values()), stamp and len(stamp)
+    return b"%b %a %a %a %b\n" % (found.key.encode(), expires, nested, size, b"".join(stamp or ()))
 
 
 def is_held(load: Load) -> bool:

@@ -174,9 +174,8 @@ def find_one(  # noqa: PLR0913, PLR0917 -- those of `Asking`, which are quicker 
         raise SynchronousOnlyOperation
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     wanted, results = [(policy, keys)], [Found(keys, raw, asked, entry)]
-    if entry is None or (is_pending and names):
-        _examine(wanted, results, [0])
-        _look_beside(wanted, results, [0])
+    if entry is None and keys[0] in raw or (names and (entry is None or is_pending)):  # noqa: RUF021
+        _look_beside(wanted, results, _examine(wanted, results, [0]))
     if memory is not None:
         _remember(memory, results, since)
     return results[0]
@@ -349,9 +348,9 @@ def look_closer(
     beside: bool = True,
 ) -> list[Found]:
     """Read what entries need that can't be served as they were read: other nested tokens, the entries beside them."""
-    _examine(wanted, results, doubtful)
+    living = _examine(wanted, results, doubtful) if doubtful else ()
     if beside:
-        _look_beside(wanted, results, doubtful, also)
+        _look_beside(wanted, results, living, also)
     return results
 
 
@@ -406,11 +405,11 @@ def are_in_one_cache(names: Iterable[str]) -> bool:
 
 
 def _look_beside(
-    wanted: Sequence[Wanted], results: list[Found], missed: Iterable[int], also: Collection[str] = ()
+    wanted: Sequence[Wanted], results: list[Found], living: Iterable[int], also: Collection[str] = ()
 ) -> None:
     """Look up the entries beside those that live, and whose models have other fields here."""
     beside: dict[int, str] = {}
-    for n in missed:
+    for n in living:
         _, raw, entry_keys, entry = results[n]
         if entry is None and raw and (key := key_beside_other_models(wanted[n][0].codec, entry_keys, raw)):
             beside[n] = key
@@ -425,7 +424,7 @@ def _joined(names: Sequence[str]) -> bytes:
     return "\n".join(names).encode()
 
 
-def _examine(wanted: Sequence[Wanted], results: list[Found], doubtful: Iterable[int]) -> None:
+def _examine(wanted: Sequence[Wanted], results: list[Found], doubtful: Iterable[int]) -> Sequence[int]:
     """
     Look again at results that can't be served as they were read: an entry may name other nested tokens.
 
@@ -435,6 +434,9 @@ def _examine(wanted: Sequence[Wanted], results: list[Found], doubtful: Iterable[
         results: What was found for them.
 
         doubtful: Their numbers.
+
+    Returns:
+        The numbers of the entries whose own tokens are those of now.
     """
     unresolved = []
     for n in doubtful:
@@ -443,27 +445,35 @@ def _examine(wanted: Sequence[Wanted], results: list[Found], doubtful: Iterable[
             unresolved.append(n)
         elif len(asked) > len(keys):  # the names that were asked for are of no entry
             results[n] = Found(keys, raw, keys)
-    if unresolved:
-        _resolve_nested_tokens(wanted, results, unresolved)
+    names_of: dict[int, list[str]] = {}
+    for n in unresolved:
+        keys, raw, *_ = results[n]
+        names = read_nested_names(wanted[n][0].codec, keys, raw or {})
+        if names is None:
+            results[n] = Found(keys, raw, keys)
+        else:
+            names_of[n] = names
+    if names_of:
+        _resolve_nested_tokens(wanted, results, names_of)
+    return [*names_of]
 
 
-def _resolve_nested_tokens(wanted: Sequence[Wanted], results: list[Found], unresolved: Sequence[int]) -> None:
+def _resolve_nested_tokens(
+    wanted: Sequence[Wanted], results: list[Found], names_of: Mapping[int, Sequence[str]]
+) -> None:
     """Read entries again that name other nested tokens than those that were read: one read of each cache for all."""
-    names_of: dict[int, list[str] | None] = {}
     missing: dict[str, dict[str, None]] = {}
     raw: Any
-    for n in unresolved:
-        policy, keys = wanted[n][0], results[n].keys
+    for n, names in names_of.items():
         raw = results[n].raw
-        names_of[n] = read_nested_names(policy.codec, keys, raw)
-        missing.setdefault(policy.store.alias, {}).update({name: None for name in names_of[n] or () if name not in raw})
-    stores = _stores_of([wanted[n] for n in unresolved])
+        missing.setdefault(wanted[n][0].store.alias, {}).update({name: None for name in names if name not in raw})
+    stores = _stores_of([wanted[n] for n in names_of])
     more, failed = many_caches.read_caches([(stores[alias], list(names)) for alias, names in missing.items() if names])
     for n, names in names_of.items():
         policy = wanted[n][0]
         keys, raw, asked, entry = results[n]
         # Names that can't be read are not remembered: they would make each later read fail.
-        if names is None or (failed and _has_failed(policy, names, failed)):
+        if failed and _has_failed(policy, names, failed):
             results[n] = Found(keys, raw, keys)
             continue
         raw |= more.get(policy.store.alias, {})

@@ -14,6 +14,10 @@ from cachedeco.storage.serializers import ABSENT, Raised
 
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
 
+_FOR_MANY_USES: Final = frozenset(
+    {list, dict, tuple, set, frozenset, str, bytes, int, float, bool, type(None), QuerySet}
+)
+
 OTHER_ID: Final = (
     "{0}() was asked for {1} and returned {2}, which is another id. Call it with ids of the type that it returns, "
     "or let it return the ids that it was asked for."
@@ -81,6 +85,8 @@ def _class_of(value: Any, passes: Passes) -> type:
 
 def _is_for_one_use(cls: type) -> bool:
     """Tell whether a class is of iterators or awaitables; `isinstance()` needs a hash, which a class may not have."""
+    if type(cls) is type and cls in _FOR_MANY_USES:  # nearly always; a class of another one may have no hash
+        return False
     pairs = ("__iter__", "__next__"), ("__aiter__", "__anext__"), ("__await__",)
     if not any(all(hasattr(cls, name) for name in names) for names in pairs):
         return False

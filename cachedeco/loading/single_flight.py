@@ -156,14 +156,16 @@ def load_flow(load: Load) -> Flow[Values]:
     tables = policy.tables
     if tables is not None and may_know_less(policy, tables, load.misses) and (yield tables.load):
         load, values = yield partial(_look_again, load)
+    dead = 0
     for each, found in load.misses.items():
+        key = found.key
         if each in load.unstamped:
-            policy.emit("bypassed", found.key, reason=bypass_in_transaction(found.keys))
+            policy.emit("bypassed", key, reason=bypass_in_transaction(found.keys))
         else:
             reason, seconds = miss_reason(policy, found)
             policy.advice.is_unreadable |= reason == UNREADABLE
-            policy.emit("miss", found.key, seconds=seconds, reason=reason)
-    dead = sum(found.entry is None and found.key in (found.raw or ()) for found in load.misses.values())
+            policy.emit("miss", key, seconds=seconds, reason=reason)
+        dead += found.entry is None and key in (found.raw or ())
     if dead:
         policy.advice.count_dead(policy.function, dead)
     if not (yield _must_compute_alone):
@@ -199,12 +201,12 @@ def _load_in_flights(load: Load, deadline: float) -> EffectFlow[tuple[Outcome[Va
             outcome = yield from _lead(flight, led, names, deadline)
             if isinstance(outcome, Err):
                 return outcome, load, False
+            if not others:  # nearly always
+                return outcome, load.with_misses({}), True
             values |= outcome.value
     finally:
         flight.complete(NO_RESULTS)  # if it is not complete yet: at worst the followers look again
     joined = load.only({each for each, name in names.items() if name in others})
-    if not others:  # nearly always
-        return Ok(values), joined, True
     results: dict[str, FlightResult] = {}
     for each, found in joined.misses.items():
         seconds = max(0.0, deadline - monotonic())
@@ -252,7 +254,7 @@ def _lead(flight: Flight, load: Load, names: Mapping[Hashable, FlightName], dead
         flight.complete(NO_RESULTS)  # first: followers wait for no command to the cache
         held.give_back()
         raise
-    return outcome if isinstance(outcome, Err) else Ok(acquired.values | outcome.value)
+    return outcome if isinstance(outcome, Err) or not acquired.values else Ok(acquired.values | outcome.value)
 
 
 def _stamped(name: FlightName, stamp: Stamp | None) -> FlightName | None:
@@ -277,8 +279,9 @@ def run_as_leader(flight: Flight, acquired: Acquired) -> Flow[Values]:
 
 def _outcome_to_leave(outcome: Outcome[Values], results: Results) -> LeaseOutcome:
     """Return the outcome to leave in the lease; None, which frees it at once, if there is no result."""
-    if any(result.error is not None for result in results.values()):
-        return FAILED if isinstance(outcome, Ok) else None  # Ok: the old value was served
+    for result in results.values():
+        if result.error is not None:
+            return FAILED if isinstance(outcome, Ok) else None  # Ok: the old value was served
     return STORED if results else None
 
 
@@ -289,7 +292,7 @@ def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple
     """Take the leaders' results that this caller may use; return what is left to load, and whether to wait again."""
     policy, may_go_on = load.policy, True
     values: Values = {}
-    standing = (yield Anywhere(partial(_standing, load, results))) if results else set()
+    standing = (yield Anywhere(_standing, load, results)) if results else set()
     keys = {found.key for found in load.misses.values()}
     unstamped: set[Hashable] = set()
     for each, found in load.misses.items():
@@ -308,7 +311,7 @@ def _follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple
         elif result.serialized is None:  # an unpicklable value can't be shared, so waiting again is pointless
             may_go_on = False
         else:
-            taken = yield Anywhere(partial(_load_copy, policy, found, result, result.serialized))
+            taken = yield Anywhere(_load_copy, policy, found, result, result.serialized)
             may_go_on = may_go_on and taken is not None
             values |= {} if taken is None else {each: taken.value}
     left = load.only(load.misses.keys() - values.keys())._replace(unstamped=load.unstamped | unstamped)
@@ -354,7 +357,7 @@ def _tokens_of(found: Found, result: FlightResult) -> dict[str, bytes]:
 
 
 def _load_copy(
-    policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes, passes: Passes
+    policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes, passes: Passes = ()
 ) -> Ok[Any] | None:
     try:
         value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified

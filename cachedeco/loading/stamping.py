@@ -48,7 +48,7 @@ def build_stamps(
         exactly these stamps.
     """
     stamps: Stamps = dict.fromkeys(calls)
-    wanted = {each: found for each, found in calls.items() if each not in unstamped}
+    wanted = {each: found for each, found in calls.items() if each not in unstamped} if unstamped else calls
     reason, is_claimed = NO_TOKENS, False
     unwatched = _why_unwatched(policy) if wanted else ""
     if unwatched:
@@ -77,10 +77,13 @@ def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found
     raw: dict[str, Any] = {}
     for values in {id(found.raw): found.raw or {} for found in calls.values()}.values():  # usually one dict for all
         raw |= values
-    users = Counter(key for found in calls.values() for key in found.keys[1:] if not is_token(raw.get(key)))
-    own, all_calls = ({found.keys[n] for found in calls.values()} for n in (1, 2))
-    lifetimes = dict.fromkeys(own, policy.lifetime) | dict.fromkeys(all_calls)
-    absent = {key: lifetimes.get(key, LONGEST_LIFETIME) for key in users}
+    missing: list[str] = []
+    lifetimes: dict[str, float | None] = {}
+    for found in calls.values():
+        _, own, all_calls, *_ = keys = found.keys
+        lifetimes[own], lifetimes[all_calls] = policy.lifetime, None
+        missing += [key for key in keys[1:] if key not in raw or not is_token(raw[key])]
+    absent = {key: lifetimes.get(key, LONGEST_LIFETIME) for key in missing}
 
     def stamped(tokens: Mapping[str, Any]) -> Stamps:
         values = {**raw, **tokens}
@@ -91,7 +94,9 @@ def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found
         return False
     # Where each `add` is a trip, tokens that the calls do not share take one trip for all. Such a token may replace
     # that of another caller: his entry is dead at birth, which costs a miss. It is new, so it revives no old entry.
-    replaceable = {key for key, number in users.items() if number < len(calls)} if not policy.store.pipelines else ()
+    replaceable: Collection[str] = ()
+    if not policy.store.pipelines:
+        replaceable = {key for key, number in Counter(missing).items() if number < len(calls)}
     proposed: Stamps = {}
 
     def claimed(fresh: Mapping[str, bytes]) -> Item:

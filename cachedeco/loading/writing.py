@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from math import inf
 from random import random
 from time import time
@@ -63,6 +64,9 @@ class Prepared(NamedTuple):
     is_error: bool = False  #: whether the value is an exception that the function raised
 
 
+NOT_PREPARED: Final = Prepared()
+
+
 class Lifetime(NamedTuple):
     """How long an entry is served."""
 
@@ -102,7 +106,7 @@ class WriteBatch(NamedTuple):
     @property
     def items(self) -> list[Item]:
         """What to send to the cache."""
-        return [*((key, value, self.timeout) for key, value in self.data.items()), *self.marks]
+        return [*[(key, value, self.timeout) for key, value in self.data.items()], *self.marks]
 
 
 def prepare(policy: CachePolicy, value: object, passes: Passes = ()) -> Prepared:
@@ -232,7 +236,7 @@ def store_flow(
     Then no transaction was open when the computation had ended.
     """
 
-    def begin(passes: Passes) -> WriteBatch | None:
+    def begin(passes: Passes = ()) -> WriteBatch | None:
         if not passes:
             store_entries(policy, entries, on_failure, marks)
             return None
@@ -240,7 +244,7 @@ def store_flow(
             raise SynchronousOnlyOperation
         return _encode_each(policy, entries, on_failure, marks)
 
-    def end(passes: Passes) -> None:
+    def end(passes: Passes = ()) -> None:
         if passes and not all(written):
             raise SynchronousOnlyOperation
         if (failed_keys := _note_written(batch, written)) and on_failure:
@@ -302,11 +306,17 @@ def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) 
 
 def write_entries(batches: Sequence[WriteBatch]) -> None:
     """Send entries to the cache, those of a batch together."""
-    with ExitStack() as failures:  # runs each callback, even if one raises
+    failures: list[Callable[[], object]] = []
+    try:
         for batch in batches:
             failed_keys = _note_written(batch, batch.policy.store.set_each(batch.items))
             if failed_keys and batch.on_failure:
-                failures.callback(batch.on_failure, failed_keys)
+                failures.append(partial(batch.on_failure, failed_keys))
+    finally:
+        if failures:  # nearly never
+            with ExitStack() as stack:  # runs each callback, even if one raises
+                for failure in failures:
+                    stack.callback(failure)
 
 
 def _note_written(batch: WriteBatch, written: Acknowledged) -> list[str]:

@@ -81,6 +81,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "asks no closed connection for its state",
         ),
         PrivateName(_WRAPPER, "allow_thread_sharing", _COMMITS, "detects a connection that threads share"),
+        PrivateName("django.db:connections", "_connections", _TRANSACTIONS, "finds the connections of a thread"),
         PrivateName(_WRAPPER, "needs_rollback", ("outbox.recording",), "records no rows in a transaction that failed"),
         PrivateName(
             "django.db.transaction:Atomic",

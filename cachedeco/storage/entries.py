@@ -257,20 +257,23 @@ class _Layout(NamedTuple):
 def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
     """Find the sections of an entry of this key, by the count of its tokens; None if the bytes are none."""
     serializer, whole_key = codec.serializer, key.encode()
-    if type(data) is not bytes or not data.endswith(serializer.format_id) or len(data) < serializer.skipped:
+    format_id, signature_bytes = serializer.format_id, serializer.signature_bytes
+    if type(data) is not bytes or not data.endswith(format_id) or len(data) < serializer.skipped:
         return None
-    count_start = len(data) - len(serializer.format_id) - COUNT.size
+    count_start = len(data) - len(format_id) - COUNT.size
     key_start = count_start - len(whole_key)
     [tokens] = COUNT.unpack_from(data, count_start)
     signature_end = key_start - TOKEN_BYTES * tokens
-    body_end = signature_end - serializer.signature_bytes
+    body_end = signature_end - signature_bytes
     names_end = body_end - FIXED_BYTES
     if names_end < 0 or not data.startswith(whole_key, key_start):
         return None
-    *_, models, names, _ = _header.unpack_from(data, body_end - _HEADER_BYTES)
+    _, _, _, models, names, _ = _header.unpack_from(data, body_end - _HEADER_BYTES)
     models_end = names_end - names
     value_end = models_end - models
-    return None if value_end < 0 else _Layout(value_end, models_end, names_end, body_end, signature_end, tokens)
+    if value_end < 0:
+        return None
+    return new_tuple(_Layout, (value_end, models_end, names_end, body_end, signature_end, tokens))
 
 
 def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> list[str] | None:
@@ -419,6 +422,14 @@ def serialized_value(codec: EntryCodec, key: str, data: bytes) -> bytes | None:
     return None if layout is None else data[: layout.value_end]
 
 
+def has_value(codec: EntryCodec, key: str, data: object, serialized: bytes | None) -> bool:
+    """Tell whether the bytes of an entry have this serialized value."""
+    if serialized is None or not isinstance(data, bytes) or not data.startswith(serialized):
+        return False
+    layout = _layout_of(codec, key, data)
+    return layout is not None and layout.value_end == len(serialized)
+
+
 def new_token() -> bytes:
     """
     Return a new token: the millisecond in which it is made, and 10 random bytes.
@@ -437,8 +448,11 @@ def age_of(token: bytes) -> float:
 
 def stamp_of(keys: Sequence[str], raw: Mapping[str, object]) -> Stamp | None:
     """Return the tokens that were read under some keys, in order; None if one is absent or no token."""
-    tokens: Any = tuple([raw.get(key) for key in keys])
-    return tokens if all(map(is_token, tokens)) else None
+    tokens: Any = tuple(map(raw.get, keys))
+    for token in tokens:
+        if not isinstance(token, bytes) or len(token) != TOKEN_BYTES:  # sooner than is_token()
+            return None
+    return tokens  # type: ignore[no-any-return] # as tested
 
 
 def is_token(value: object) -> TypeGuard[bytes]:

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.tables import Effect
+from cachedeco.invalidation.transactions import connections_here
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -78,18 +79,19 @@ class Computation:
     def __init__(
         self,
         alias: str,
-        parent: "Computation | None",
         *,
         collects: bool,
-        is_leading: bool,
+        leads: bool,
         reads: TableReads | None = None,
     ) -> None:
-        """Start without dependencies."""
+        """Start without dependencies, inside the computation that runs now; see `collect_dependencies()`."""
         self.reads = reads  #: None: it does not depend on what its statements read
         self.alias = alias
+        parent: Computation | None = _current_computation()
         self.parent = parent
         self.collects = collects
-        self.is_leading = is_leading  #: followers wait for it, or for a parent: it must not wait itself
+        #: followers wait for it, or for a parent: it must not wait itself
+        self.is_leading: bool = leads or (parent is not None and parent.is_leading)
         self.has_ended = False
         self.is_auditable = True  #: False once a nested call may return another value without an invalidation
         # Only changed by operations that are atomic: several threads record at once.
@@ -99,6 +101,30 @@ class Computation:
         self.problems: list[str] = []
         self.connections: list[BaseDatabaseWrapper] = []  # of its thread when it began, and those that it has used
         self.statements = 0  # a figure for people: two threads at once may lose one
+
+    def begin(self) -> None:
+        """Be the innermost one. Inside a `try` that ends it: an interrupt must not leave one that never ends."""
+        innermost.set(self)
+        if self.parent is not None:  # which may have begun on an event loop, and end there
+            self.note_connections_here()
+
+    def end(self) -> None:
+        """
+        Be no longer the innermost one.
+
+        Behind `has_ended = True`: an interrupt that comes before the first line here is mended by the next look.
+        """
+        try:
+            if self.parent is not None:
+                self.parent.note_connections(self.connections)
+        finally:
+            # An abandoned coroutine is closed in any context, where another computation may be the innermost one.
+            if innermost.get() is self:
+                innermost.set(self.parent)
+
+    def note_connections_here(self) -> None:
+        """Note the connections of this thread."""
+        self.note_connections(connections_here())
 
     def note_connections(self, connections: Iterable[BaseDatabaseWrapper]) -> None:
         """Note connections that it has used, or may use."""
@@ -145,20 +171,13 @@ def collect_dependencies(
 
         reads: Where to note the tables that it reads, if the entry depends on them.
     """
-    parent = _current_computation()
-    computation = Computation(alias, parent, collects=collects, is_leading=leads or is_leading(), reads=reads)
-    try:  # first: an interrupt after the next line must not leave a computation that never ends
-        innermost.set(computation)
+    computation = Computation(alias, collects=collects, leads=leads, reads=reads)
+    try:
+        computation.begin()
         yield computation
     finally:
-        try:
-            computation.has_ended = True
-            if parent is not None:
-                parent.note_connections(computation.connections)
-        finally:  # an interrupt between the two is mended by the next look
-            # An abandoned coroutine is closed in any context, where another computation may be the innermost one.
-            if innermost.get() is computation:
-                innermost.set(parent)
+        computation.has_ended = True
+        computation.end()
 
 
 def is_leading() -> bool:

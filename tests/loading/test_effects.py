@@ -144,7 +144,7 @@ def test_flow_stays_on_the_loop_behind_what_needs_no_thread(side: str, *, stays:
     done: Promise[str] = Promise()
     done.keep("result")
     first = call_user(stays=stays) if before == "call" else Wait(done, 1, lambda: not stays)
-    taken = Taken(first, Anywhere(lambda passes: passes), Send(store, [("key", b"", 1)]))
+    taken = Taken(first, Anywhere(lambda passes=(): passes), Send(store, [("key", b"", 1)]))
 
     with hops() as counted:
         driven(Side(is_async=side == "async"), taken)
@@ -158,13 +158,15 @@ def test_work_that_the_loop_can_not_do_is_done_in_the_thread() -> None:
     """And all that follows, up to the next effect that the task awaits."""
     threads: list[int] = []
 
-    def work(passes: Any) -> str:
+    def work(passes: Any = ()) -> str:
         if passes:
             raise passes
         threads.append(get_ident())
         return "worked"
 
-    taken = Taken(call_user(stays=True), Anywhere(work), Anywhere(lambda passes: (passes, threads.append(get_ident()))))
+    taken = Taken(
+        call_user(stays=True), Anywhere(work), Anywhere(lambda passes=(): (passes, threads.append(get_ident())))
+    )
 
     assert driven(Side(is_async=True), taken) == ((), None)
 

@@ -19,6 +19,7 @@ from cachedeco.storage.entries import (
     decode_entry,
     decode_values,
     encode_entry,
+    has_value,
     key_beside_other_models,
     own_tokens_of,
     read_nested_names,
@@ -72,6 +73,7 @@ def test_entry_is_read_as_it_was_written(
     assert decode_values(codec, key, held, b"other names") is None
     assert entry._replace(statements=0) == read == decode_entry(codec, [*own, *nested], raw)
     assert (list(nested), data) == (read_nested_names(codec, own, raw), serialized_value(codec, key, stored))
+    assert {data} == {each for each in (data, data[:-1], data + b"0", None) if has_value(codec, key, stored, each)}
     assert origin is not None
     assert (entry.statements, str(getpid())) == (origin.statements, origin.process.rpartition(":")[2])
     assert origin.stored_at <= time()
