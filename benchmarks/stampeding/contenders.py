@@ -52,7 +52,9 @@ Contenders = dict[str, Contender]
 
 def configure(caches: dict[str, dict[str, Any]]) -> None:
     """Set up Django in this process."""
-    settings.configure(CACHES=caches, DATABASES={})
+    # What is invalidated without being called between, as herds are, gets advice from cachedeco, in each process.
+    logging = {"version": 1, "loggers": {"cachedeco": {"level": "ERROR"}}}
+    settings.configure(CACHES=caches, DATABASES={}, LOGGING=logging)
     django.setup()
 
 

@@ -11,8 +11,8 @@ ENOUGH: Final = 100
 TOO_FEW: Final = 10
 UNREAD: Final = (
     f"{ENOUGH} entries were invalidated, and fewer than {TOO_FEW} hits came between: what it depends on is written more"
-    " often than it is called. Name models or rows() instead of AUTO, or say depends_on=() if its value may be old for"
-    " its timeout"
+    " often than it is called. Let it depend on less, by models or rows() instead of AUTO, or by a narrower namespace;"
+    " or say depends_on=() if its value may be old for its timeout"
 )
 
 

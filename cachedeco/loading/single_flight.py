@@ -156,7 +156,6 @@ def load_flow(load: Load) -> Flow[Values]:
     tables = policy.tables
     if tables is not None and may_know_less(policy, tables, load.misses) and (yield tables.load):
         load, values = yield partial(_look_again, load)
-    dead = 0
     for each, found in load.misses.items():
         key = found.key
         if each in load.unstamped:
@@ -165,9 +164,6 @@ def load_flow(load: Load) -> Flow[Values]:
             reason, seconds = miss_reason(policy, found)
             policy.advice.is_unreadable |= reason == UNREADABLE
             policy.emit("miss", key, seconds=seconds, reason=reason)
-        dead += found.entry is None and key in (found.raw or ())
-    if dead:
-        policy.advice.count_dead(policy.function, dead)
     if not (yield _must_compute_alone):
         deadline = monotonic() + policy.wait
         while load.misses and deadline > monotonic():
@@ -178,10 +174,20 @@ def load_flow(load: Load) -> Flow[Values]:
             if not may_go_on:
                 break
     if load.misses:
+        _count_dead(load)
         stamps, _ = yield partial(build_stamps, policy, load.misses, load.unstamped)
         outcome, _ = yield from compute(load, stamps)
         return outcome if isinstance(outcome, Err) else Ok(values | outcome.value)
     return Ok(values)
+
+
+def _count_dead(load: Load) -> None:
+    """Count the entries that this caller computes anew, and not once more for each follower."""
+    dead = 0
+    for found in load.misses.values():
+        dead += found.entry is None and found.key in (found.raw or ())
+    if dead:
+        load.policy.advice.count_dead(load.policy.function, dead)
 
 
 def _must_compute_alone() -> bool:
@@ -269,6 +275,7 @@ def run_as_leader(flight: Flight, acquired: Acquired) -> Flow[Values]:
     After an interrupt the caller completes the flight and gives the lease back: it has both before this begins.
     """
     load, stamps, lease, _, results = acquired
+    _count_dead(load)
     outcome, computed = yield from compute(load, stamps, leads=True, marks=[lease.tombstone] if lease else [])
     # Release the followers first: at worst they look the entries up again.
     flight.complete({**results, **computed})

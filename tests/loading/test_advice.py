@@ -1,13 +1,17 @@
 """A function is told, once, that it is cached in a way that does not help."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from cachedeco import AUTO, cached_query
+from cachedeco.loading import advice
 from cachedeco.loading.advice import ENOUGH, UNREAD
 from cachedeco.loading.tables import NOTHING_READ
 from cachedeco.testing import capture_events, isolated
+from tests.loading.single_flight.callers import Boarding
+from tests.support.threads import Gate
 
 
 def test_entries_that_die_before_they_are_read_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -24,6 +28,29 @@ def test_entries_that_die_before_they_are_read_are_told_once(caplog: pytest.LogC
 
     assert [UNREAD] == [event.reason for event in events if event.kind == "advice"]
     assert [f"tests.advice.unread(): {UNREAD}."] == caplog.messages
+
+
+def test_callers_of_one_computation_are_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many find an invalidated entry at the same time, one of them computes it anew."""
+    monkeypatch.setattr(advice, "ENOUGH", 3)
+    boarding, gate = Boarding(monkeypatch), Gate()
+
+    @cached_query(name="tests.advice.herd", ignore=("gate",))
+    def herd(n: int) -> int:
+        gate.wait_to_pass()
+        return n
+
+    herd(1)
+    herd.invalidate_all()
+    gate.shut()
+    with capture_events(herd) as events, ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(herd, 1)
+        boarding.wait_for_followers(3)
+        gate.open()
+
+    assert [] == [event for event in events if event.kind == "advice"]
+    assert 2 == herd.stats().computations
 
 
 def test_entries_that_are_read_are_no_fault() -> None:
