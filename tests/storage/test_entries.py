@@ -97,6 +97,18 @@ def test_bytes_that_are_cut_are_no_entry(
         assert own_tokens_of(codec, key, held[0]) is None
 
 
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
+def test_entry_that_begins_in_its_names_is_no_entry(codec: EntryCodec) -> None:
+    """Its header says more of them than there are."""
+    value = codec.serializer.dumps(1).data
+    stored = encode_entry(codec, "key", [b"t" * TOKEN_BYTES], {"name": b"n" * TOKEN_BYTES}, Entry(value, inf, 0.0))
+    begun_late = stored[len(value) + 1 :]
+
+    found = serialized_value(codec, "key", begun_late), own_tokens_of(codec, "key", begun_late)
+
+    assert (None, None) == found
+
+
 @examples(max_examples=of_length(30, soak=500), deadline=None)
 @given(codecs, keys_of_entries, keys_of_entries, stamps, values)
 def test_shifted_reply_is_no_entry(codec: EntryCodec, key: str, other: str, stamp: list[bytes], value: object) -> None:
