@@ -137,7 +137,7 @@ def cut_hits(data: bytes, count: int, text: bytes, at: int) -> tuple[list[bytes 
             end = begin + int(data[size_at : begin - 2])
         except ValueError:
             return None
-        if data[at:size_at] != b"VALUE %b 0 " % key:
+        if begin < size_at or data[at:size_at] != b"VALUE %b 0 " % key:  # the first: half of a size
             return None
         values.append(data[begin:end])
         tokens_end = end + len(left) + _AROUND_TOKEN * count + 1

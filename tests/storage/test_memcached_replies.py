@@ -177,6 +177,16 @@ def test_reply_of_hits_is_cut_out_of_many(several: int) -> None:
     assert {None} == {cut_hits(replies[1][:end], len(names), text, 0) for end in range(len(replies[1]))}
 
 
+def test_half_of_a_size_is_no_size() -> None:
+    """Where a piece ends inside a size, the digits that are here could point into the reply before it."""
+    before = reply_of({b"e": (b"x" * 100, 0), b"t0": (b"s" * 16, 0), b"t1": (b"t" * 16, 0)})
+    last = len(b"VALUE e 0 100\r\n") + 100 - 1
+
+    cut = cut_hits(before + b"VALUE e 0 %d3" % last, 3, b"e t0 t1", len(before))
+
+    assert cut is None
+
+
 def test_large_value_is_read_no_further_than_it_goes() -> None:
     """Each read asks for what is missing, or a piece of usual size; and never for more than a megabyte."""
     data = b"x" * 3_000_000
