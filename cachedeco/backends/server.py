@@ -209,7 +209,7 @@ class Server:
             raise self._failures.unreachable_error(self.name, operation, outage.reason, waits=outage.waits)
         return permission
 
-    async def arun(  # noqa: PLR0913 -- one coroutine for all: each one more costs each hit
+    async def arun(  # noqa: PLR0913 -- a wrapper with fewer would be one coroutine more at each hit
         self,
         operation: str,
         exchange: Exchange[T],

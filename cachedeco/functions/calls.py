@@ -273,7 +273,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
             function: Any = self._function
             value, flow = function._serve_found(policy, found, self._args, self._kwargs)  # noqa: SLF001 -- ours
             return (value, None) if flow is None else (None, (flow, self._computation()))
-        hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # a plain hit, as of a call
+        hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # plain: as of a call alone
         if entry.is_error:
             raise entry.value.let_go()
         return entry.value, None

@@ -56,7 +56,7 @@ def emit_hits(function: str, cache: str, keys: Iterable[str], seconds: Sequence[
 
 
 def _look_at_level() -> bool:
-    """See a change of the logger's level; tell whether the log wants hits, and all other events."""
+    """See a change of the logger's level; tell whether the log wants all events, hits too."""
     global _logs_hits  # noqa: PLW0603 -- a hit reads it
     _logs_hits = logger.isEnabledFor(DEBUG)
     return _logs_hits
@@ -72,7 +72,8 @@ def add_hook(hook: Hook) -> None:
     """
     _check(hook)
     with _lock:
-        if hook not in _added.values():
+        # A block takes its own one away at its end.
+        if not any(added == hook for by, added in _added.items() if not isinstance(by, _Block)):
             _added[object()] = hook
         _replace_hooks()
 
@@ -107,7 +108,7 @@ def remove_hook(hook: Hook) -> None:
 def listening(hook: Hook) -> Generator[None]:
     """Call *hook* with every event of this process until the block ends. Blocks with the same hook nest."""
     _check(hook)
-    block = object()
+    block = _Block()
     try:
         with _lock:
             _added[block] = hook
@@ -121,7 +122,11 @@ def listening(hook: Hook) -> Generator[None]:
             raise
 
 
-def _leave(block: object) -> None:
+class _Block:
+    """An open `listening()` block."""
+
+
+def _leave(block: _Block) -> None:
     """Remove the hook of a block, if it is there."""
     with _lock:
         _added.pop(block, None)

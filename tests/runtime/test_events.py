@@ -260,6 +260,21 @@ def test_listening_inside_listening_leaves_the_outer_one() -> None:
     assert 2 == len(seen)
 
 
+def test_hook_added_inside_a_block_with_it_stays() -> None:
+    """The block takes its own one away at its end, and until then the hook is told once."""
+    seen: list[Event] = []
+    hook = seen.append
+
+    with listening(hook):
+        add_hook(hook)
+        emit(Event("stored"))
+    emit(Event("stored"))
+    remove_hook(hook)
+    emit(Event("stored"))
+
+    assert 2 == len(seen)
+
+
 def test_exception_of_a_signal_leaves_no_hook_of_a_block() -> None:
     """At any point of its beginning and its end; a hook that an outer block has, too, stays until that ends."""
 
