@@ -174,7 +174,7 @@ def find_one(  # noqa: PLR0913, PLR0917 -- those of `Asking`, which are quicker 
         raise SynchronousOnlyOperation
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     wanted, results = [(policy, keys)], [Found(keys, raw, asked, entry)]
-    if entry is None and keys[0] in raw or (names and (entry is None or is_pending)):  # noqa: RUF021
+    if (entry is None and keys[0] in raw) or (names and (entry is None or is_pending)):
         _look_beside(wanted, results, _examine(wanted, results, [0]))
     if memory is not None:
         _remember(memory, results, since)
@@ -282,7 +282,7 @@ def _read_entries(
     asked = asked_for(wanted)
     raw = many_caches.read_caches(commands_for(wanted, asked, also), names=bool(nested_names.names_by_function))
     results, doubtful = decode_each(wanted, asked, raw, serves=serves)
-    return look_closer(wanted, results, doubtful, also, beside=beside) if doubtful else results
+    return look_closer(wanted, results, doubtful, also, beside=beside)
 
 
 def asked_for(wanted: Sequence[Wanted]) -> list[Sequence[str]]:
@@ -348,9 +348,10 @@ def look_closer(
     beside: bool = True,
 ) -> list[Found]:
     """Read what entries need that can't be served as they were read: other nested tokens, the entries beside them."""
-    living = _examine(wanted, results, doubtful) if doubtful else ()
-    if beside:
-        _look_beside(wanted, results, living, also)
+    if doubtful:
+        living = _examine(wanted, results, doubtful)
+        if beside:
+            _look_beside(wanted, results, living, also)
     return results
 
 
