@@ -95,7 +95,6 @@ class _OfLoop:
         self.process = _process
         self._loops = loops
         self._way = way
-        self._idle_seconds = way.idle_seconds
         self._epoch = loops.epoch
         self._current: list[LoopConnection] = []
         self._all: set[LoopConnection] = set()
@@ -117,7 +116,7 @@ class _OfLoop:
             return best
         if not best.waiting:
             # A write asks by a system call, as it is sent once.
-            if monotonic() - best.heard_at > self._idle_seconds or (writes and best.has_unread()):
+            if monotonic() - best.heard_at > self._way.idle_seconds or (writes and best.has_unread()):
                 best.close()  # it is of no more use
                 return self.choose(writes=writes)
         elif len(current) < MOST:

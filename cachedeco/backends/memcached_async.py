@@ -90,7 +90,7 @@ class AsyncRing(Ring):
 
     async def astore_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """See `store_many()`."""
-        items = [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
+        items = self._items(values, expire)
         return failed_keys(items, await self.astore_each(b"set", "set_many", items))
 
     async def astore_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:

@@ -170,7 +170,7 @@ class Ring:
 
     def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
-        items = [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
+        items = self._items(values, expire)
         return failed_keys(items, self.store_each(b"set", "set_many", items))
 
     def store_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
@@ -251,6 +251,9 @@ class Ring:
                 raise
             log_lost_write(PRODUCT, operation, error)
             return lost
+
+    def _items(self, values: Mapping[str, Any], expire: int) -> list[Item]:
+        return [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
 
     def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int]]]:
         """Return the places of the items that are sent at once."""
