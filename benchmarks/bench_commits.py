@@ -5,8 +5,8 @@ Does a hit cost more than it did at another commit?
 
 Pairs of processes: one with this checkout, one with the other commit, in random order, so that what else the machine
 does meets both alike. CPU time, user and system, of a hit with one namespace, on each kind of cache that both have; a
-quotient for each pair, and the median and the quartiles of all. Prints what was measured; it judges nothing, and is no
-part of the tests.
+quotient for each pair, and the median and the quartiles of all. All processes, servers too, share one processor, where
+the system can keep them there. Prints what was measured; it judges nothing, and is no part of the tests.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from time import process_time
 from typing import Any
+
+from rounds import stay_on_one_processor
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=4000)
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {options.pairs} pairs of processes")
+    stay_on_one_processor()
     with tempfile.TemporaryDirectory() as directory, Memcached() as memcached, Redis() as redis:
         archive = subprocess.run(  # noqa: S603
             ["git", "-C", str(ROOT), "archive", options.commit, "cachedeco", "pyproject.toml"],  # noqa: S607

@@ -5,8 +5,9 @@ What does a hit cost, in each of the ways that a project uses it, and does it ke
 
 CPU time of this thread (user and system), so that other work on the machine counts as little as can be. In each round
 every contender makes the same number of calls, in random order, and a mark is the median of the quotients within the
-rounds, with their quartiles. Servers run on this machine, and their own CPU time is not counted. An entry has a value
-of 684 bytes, and one namespace with a parent, so a hit reads five keys. The raw socket blocks, asks for one key, looks
+rounds, with their quartiles. Servers run on this machine, on the processor of this process where the system can keep
+them there (see `stay_on_one_processor()`), and their own CPU time is not counted. An entry has a value of 684 bytes,
+and one namespace with a parent, so a hit reads five keys. The raw socket blocks, asks for one key, looks
 for the end of the answer, and unpickles. Other libraries are used as their documentation shows it, and have no
 namespaces: they read one key. lru_cache and TTLCache hand out the same object to all callers, all others a copy.
 
@@ -37,7 +38,7 @@ import results
 import rivals
 from django.conf import settings
 from rivals import Blocks
-from rounds import Contenders, measured
+from rounds import Contenders, measured, stay_on_one_processor
 
 BYTES: Final = 684
 MANY_BYTES: Final = 10_000
@@ -311,6 +312,7 @@ def main() -> None:
     options = parser.parse_args()
     found = results.conditions()
     print(f"{options.rounds} rounds of {options.calls} calls each")
+    stay_on_one_processor()
     with Memcached() as memcached, Redis() as redis:
         django_backend = "django.core.cache.backends"
         ours = {"BACKEND": "cachedeco.backends.memcached.MemcachedCache", "LOCATION": memcached.location}

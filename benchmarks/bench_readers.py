@@ -6,7 +6,8 @@ What does a read of five keys cost by each reader, against the backend's own `ge
 CPU time of this thread (user and system), so that other work on the machine counts as little as can be. In each round
 every contender makes the same number of calls, in random order; "of get_many" is the median of the quotients within the
 rounds. The keys are those of a hit: an entry of 684 bytes, and four tokens of 16. The raw socket blocks, sends the same
-command, and looks for the end of the answer only. Servers run on this machine, and their own CPU time is not counted.
+command, and looks for the end of the answer only. Servers run on this machine, on the same processor where the system
+can keep them there, and their own CPU time is not counted.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from django.conf import settings
-from rounds import Contenders, measured
+from rounds import Contenders, measured, stay_on_one_processor
 
 NAMES = ["e:shop.views.club_page(7|)", "t:shop.views.club_page(7)", "f:shop.views.club_page()", "n:club", "n:club:7"]
 KEYS = [f":1:cachedeco:{name}" for name in NAMES]
@@ -114,6 +115,7 @@ def main() -> None:
     packages = ("Django", "pymemcache", "redis")
     print(f"Python {platform.python_version()}, {', '.join(f'{each} {version(each)}' for each in packages)}")
     print(f"{platform.machine()}, {os.cpu_count()} cores; {options.rounds} rounds of {options.calls} calls each")
+    stay_on_one_processor()
     with Memcached() as memcached, Redis() as redis:
         show(measured(contenders(memcached.location, redis.location), options.rounds, options.calls))
 
