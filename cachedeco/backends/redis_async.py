@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.redis_client import MISSING, RedisClient, note_failed, refused, size_of
 from cachedeco.backends.redis_errors import PRODUCT, RedisCacheError
-from cachedeco.backends.redis_exchanges import Command, Commands
+from cachedeco.backends.redis_exchanges import Command, Commands, ReadMany
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class AsyncRedisClient(RedisClient):
     async def aget_many(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """See `get_many()`."""
         names = list(keys)
-        found = await self._aread("get_many", None, Command("MGET", *names), lost=[]) if names else []
+        found = await self._aread("get_many", None, ReadMany(names), lost=[]) if names else []
         return self._loaded(names, found)
 
     async def ahas_key(self, key: Any) -> bool:

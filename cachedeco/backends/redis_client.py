@@ -12,7 +12,7 @@ from cachedeco.backends.redis_options import Options, check_serializer
 from cachedeco.backends.redis_servers import Client, RedisServer, client_at
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, logger
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.storage.redis_connections import Command, ask, ask_each
+from cachedeco.storage.redis_connections import Command, ask, ask_each, ask_many
 from cachedeco.storage.writers import LARGEST_IN_REDIS
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class RedisClient(RedisCacheClient):
     def get_many(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """Return the values of some keys, by one command."""
         names = list(keys)
-        found: list[Any] = self._read("get_many", None, ask("MGET", *names), lost=[]) if names else []
+        found: list[Any] = self._read("get_many", None, ask_many(names), lost=[]) if names else []
         return self._loaded(names, found)
 
     def has_key(self, key: Any) -> bool:

@@ -14,6 +14,7 @@ from cachedeco.backends.loops import Way
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
+from cachedeco.storage.redis_connections import values_in
 from cachedeco.storage.replies import FEW, Parser, more
 
 Part = bytes | str | int | float
@@ -87,7 +88,28 @@ class Command(Commands):
         return answer, data[at:]
 
 
-class ReadEach(Command):
+class ReadMany(Command):
+    """MGET; its answer has a value for each key."""
+
+    __slots__ = ()
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Pack it."""
+        super().__init__("MGET", *keys)
+        self._count = len(keys)
+
+    def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
+        """See `Exchange`."""
+        found = super().cut(data, at)
+        return found if found is None or len(found[0]) == self._count else None
+
+    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+        """See `Exchange`."""
+        answer, rest = yield from super().parse(data)
+        return values_in(answer, self._count), rest
+
+
+class ReadEach(ReadMany):
     """MGET of valid keys."""
 
     __slots__ = ()

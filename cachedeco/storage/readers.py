@@ -27,6 +27,7 @@ from cachedeco.storage.direct_access import (
     redis_connections_of,
 )
 from cachedeco.storage.pipelining import pipelined
+from cachedeco.storage.redis_connections import values_in
 
 T = TypeVar("T")
 
@@ -122,6 +123,7 @@ def general_reader(cache: BaseCache) -> Read:
         with closing_if_interrupted(cache):
             found = cache.get_many(keys)
         if not isinstance(found, dict):
+            cache.close()  # the answer of another command may be in its connection
             msg = f"get_many() returned {found!r:.80} and no dict"
             raise NonsenseReadError(msg)
         return [found.get(key) for key in keys]
@@ -175,9 +177,9 @@ def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None
 
         def command(connection: Any) -> Any:
             connection.send_packed_command(packed)
-            return connection.read_response(disable_decoding=True)
+            return load_each(values_in(connection.read_response(disable_decoding=True), len(keys)))
 
-        return load_each(run(command, writes=False))
+        return cast("list[bytes | None]", run(command, writes=False))
 
     return read
 
@@ -192,8 +194,9 @@ def redis_chunks_reader(
             values: list[bytes | None] = []
             connection.send_packed_command(())  # it connects, and may ask for an answer before the first command
             send = partial(_send_packed, connection)
-            for _ in pipelined(send, lambda: getattr(connection, "_sock", None), map(packed_mget, chunks)):
-                values += load_each(connection.read_response(disable_decoding=True))
+            commands = pipelined(send, lambda: getattr(connection, "_sock", None), map(packed_mget, chunks))
+            for chunk, _ in zip(chunks, commands, strict=True):
+                values += load_each(values_in(connection.read_response(disable_decoding=True), len(chunk)))
             return values
 
         return cast("list[bytes | None]", run(command, writes=False))

@@ -112,6 +112,12 @@ def ask(*arguments: Any) -> Command[Any]:
     return command
 
 
+def ask_many(keys: Sequence[Any]) -> Command[Any]:
+    """Return what sends MGET, and returns its answer, which has a value for each key."""
+    command = ask("MGET", *keys)
+    return lambda connection: values_in(command(connection), len(keys))
+
+
 def ask_each(commands: Iterable[Sequence[Any]]) -> Command[list[Any]]:
     """Return what sends several commands at once, and then returns all answers."""
     commands = list(map(_without_numbers, commands))
@@ -144,6 +150,21 @@ def answer_of(connection: Any) -> Any:
         raise
     except ResponseError as error:
         return error
+
+
+def values_in(answer: Any, count: int) -> Any:
+    """
+    Return the answer to MGET, or its refusal.
+
+    Raises:
+        InvalidResponse: This has not one value for each key, so it may be the answer to another command.
+    """
+    if (type(answer) is list and len(answer) == count) or isinstance(answer, Exception):
+        return answer
+    from redis.exceptions import InvalidResponse
+
+    msg = f"the answer to MGET of {count} keys has another number of values"
+    raise InvalidResponse(msg)
 
 
 def _popped(pop: Callable[[], tuple[Any, float]]) -> tuple[Any, float] | None:
