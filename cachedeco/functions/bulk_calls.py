@@ -19,7 +19,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, serve_each, store_given
-from cachedeco.loading.effects import Err, Flow, Ok, arun, run
+from cachedeco.loading.effects import Err, Flow, Ok, arun, run, unwrap
 from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
@@ -307,16 +307,14 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         """
         call = self._bulk_arguments
         remember_kinds(self._spec, self._calls)
-        outcome = materialize(self._spec.name, values, call.ids, takes_ids=True)
-        if isinstance(outcome, Err):
-            raise outcome.error
+        given = unwrap(materialize(self._spec.name, values, call.ids, takes_ids=True))
         try:
             admitted = self._bulk.admit(call)
         except BypassError:
             self.invalidate()
             return
         calls = {one_id: found for one_id, found in admitted.tokens().items() if one_id not in admitted.bypassed}
-        store_given(admitted.policy, calls, outcome.value, admitted.invalidate)
+        store_given(admitted.policy, calls, given, admitted.invalidate)
         admitted.invalidate([admitted.keys[one_id][0] for one_id in admitted.bypassed])
 
     def explain(self) -> dict[K, Explanation]:

@@ -17,7 +17,7 @@ from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
-from cachedeco.loading.effects import Err, Flow, arun, run
+from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.lookup import Found, Wanted, record_found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
@@ -319,11 +319,9 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
             self.invalidate()
             return
         remember_kinds(self._spec, self._calls)
-        outcome = materialize(policy.function, value, [None], takes_ids=False)
-        if isinstance(outcome, Err):
-            raise outcome.error
+        values = unwrap(materialize(policy.function, value, [None], takes_ids=False))
         found = Found(keys, policy.store.get_many(keys[1:]))
-        store_given(policy, {None: found}, outcome.value, _invalidation_of(policy, keys))
+        store_given(policy, {None: found}, values, _invalidation_of(policy, keys))
 
     def explain(self) -> Explanation:
         """

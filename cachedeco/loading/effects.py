@@ -126,7 +126,7 @@ Flow = EffectFlow[Outcome[V]]
 def run(flow: Flow[V], compute: Callable[..., Any]) -> V:
     """Run a flow in this thread."""
     # Raised here and not in _drive(): a StopIteration must not become the context of the user's exception.
-    return _unwrap(_drive(flow, compute))
+    return unwrap(_drive(flow, compute))
 
 
 def _drive(flow: Flow[V], compute: Callable[..., Any]) -> Outcome[V]:
@@ -170,7 +170,7 @@ async def arun(flow: Flow[V], compute: Callable[..., Awaitable[Any]]) -> V:
     of users may use the database. One change of threads brings a flow to the next effect that this task awaits: a call
     of the user's function, a wait, a pause. Behind one that needs no thread, this task goes on by itself.
     """
-    return _unwrap(await _adrive(flow, compute))
+    return unwrap(await _adrive(flow, compute))
 
 
 class _End(NamedTuple, Generic[V]):
@@ -309,11 +309,11 @@ async def _wait_until_kept(promise: Promise[Any], seconds: float) -> None:
             await done.wait()
 
 
-def _unwrap(outcome: Outcome[V]) -> V:
+def unwrap(outcome: Outcome[V]) -> V:
     """Return the value of an outcome, or raise its exception."""
     if isinstance(outcome, Ok):
         return outcome.value  # type: ignore[no-any-return] # as above
     try:
         raise outcome.error
     finally:
-        del outcome  # as above
+        del outcome  # or the exception in it and this frame would be a reference cycle

@@ -281,9 +281,8 @@ class Store:
         reading = False
         try:
             value = urandom(1)
-            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS) for key in keys])
-            if acknowledged.error is not None:
-                raise acknowledged.error  # noqa: TRY301 -- as a cache of one server would
+            # Raising, as a cache of one server would.
+            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS) for key in keys]).checked()
             reading = True
             return all(acknowledged) and bool(connection(self.alias).read(keys))
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event

@@ -33,6 +33,16 @@ class Acknowledged(list[bool]):
 
     error: Exception | None = None
 
+    def checked(self) -> "Acknowledged":
+        """Return this; raise the error, and hold it no longer: or it and a frame that has this would be a cycle."""
+        error, self.error = self.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
+        return self
+
 
 class Writer(Protocol):
     """

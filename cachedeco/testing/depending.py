@@ -3,7 +3,7 @@
 from typing import Any, Final, ParamSpec
 
 from cachedeco.functions.base import CachedFunction
-from cachedeco.loading.effects import Err
+from cachedeco.loading.effects import unwrap
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.testing.assertions import call_from_sync, format_call, name_of
@@ -40,10 +40,8 @@ def assert_depends(function: CachedFunction[P, Any], /, *args: P.args, **kwargs:
         watcher.watch_all()
         collector.note_rows(computation, reads, [function._bound_args, args, kwargs])  # noqa: SLF001 -- as above
         value = call_from_sync(function.uncached, args, kwargs)
-        outcome = materialize(policy.function, value, [None], takes_ids=False)
-        if isinstance(outcome, Err):
-            raise outcome.error
-        policy.codec.serializer.dumps(outcome.value[None])
+        values = unwrap(materialize(policy.function, value, [None], takes_ids=False))
+        policy.codec.serializer.dumps(values[None])
     fault = _fault_of(policy, reads, computation)
     if fault:
         msg = f"{format_call(function.uncached, args, kwargs)} {fault}"

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction
 
 from cachedeco import MISSING, AsyncCall, AsyncCallMany, Call, CallMany, cached_query, cached_query_many
 from tests.support.backends import Commands
+from tests.support.forgetting import is_forgotten
 from tests.support.sides import Side, both
 
 
@@ -195,3 +197,13 @@ def test_classes_are_public() -> None:
     calls = described.call(4), adescribed.call(4), rows.call([1]), arows.call([1])
 
     assert (Call, AsyncCall, CallMany, AsyncCallMany) == tuple(map(type, calls))
+
+
+@pytest.mark.parametrize(
+    "store",
+    [lambda: described.call(1).set(iter(())), lambda: rows.call([1]).set({1: iter(())})],
+    ids=["one", "many"],  # type: ignore[arg-type] # refused
+)
+def test_refusal_of_a_given_value_and_frames_do_not_keep_each_other_alive(store: Callable[[], None]) -> None:
+    """The value goes with the error."""
+    assert is_forgotten(store, TypeError)

@@ -1,7 +1,5 @@
 """Exceptions that are stored: `cache_exceptions`."""
 
-import gc
-import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,6 +12,7 @@ from cachedeco import MISSING, cached_query, cached_query_many, gather
 from tests.loading.single_flight.callers import heard
 from tests.support.clocks import Clock
 from tests.support.clocks import clock as clock  # noqa: PLC0414 -- a fixture
+from tests.support.forgetting import is_forgotten
 from tests.support.sides import Side, both
 from tests.support.threads import Gate, started
 from tests.tracking.floors import around
@@ -128,22 +127,11 @@ def none(numbers: list[int]) -> dict[int, str]:
 )
 def test_stored_exception_and_frames_do_not_keep_each_other_alive(call: Callable[[], object]) -> None:
     """What a hit has raised goes when its caller lets it go, and with it what the frames of the caller hold."""
-
-    def forgotten() -> weakref.ref[Http404]:
-        try:
-            call()
-        except Http404 as error:
-            return weakref.ref(error)
-        pytest.fail("nothing was raised")
-
     for each in (lambda: missing(1), lambda: none([1])):
         with pytest.raises(Http404):
             each()
-    gc.disable()
-    try:
-        assert forgotten()() is None
-    finally:
-        gc.enable()
+
+    assert is_forgotten(call, Http404)
 
 
 @both

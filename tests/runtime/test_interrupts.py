@@ -1,9 +1,7 @@
 """Interrupts: exceptions of a signal's handler are told from those of the code that they interrupt."""
 
 import functools
-import gc
 import signal
-import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 
 from cachedeco.runtime.interrupts import is_interrupt, pass_interrupt
 from cachedeco.storage.store import Store
+from tests.support.forgetting import is_forgotten
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -93,18 +92,10 @@ def test_interrupt_that_is_let_go_is_gone(
     """
     handle(raise_expired)
 
-    def forgotten() -> weakref.ref[BaseException]:
+    def passed_on() -> None:
         try:
-            try:
-                signal.raise_signal(signal.SIGALRM)
-            except Expired as error:
-                passes(error)
+            signal.raise_signal(signal.SIGALRM)
         except Expired as error:
-            return weakref.ref(error)
-        pytest.fail("nothing was raised")
+            passes(error)
 
-    gc.disable()
-    try:
-        assert forgotten()() is None
-    finally:
-        gc.enable()
+    assert is_forgotten(passed_on, Expired)

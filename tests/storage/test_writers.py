@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError
 from redis import Redis as RedisClient
+from redis.exceptions import DataError
 
 from cachedeco.backends.memcached import MemcachedError
 from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import GeneralWriter, Item, Writer, delete, writer_of
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item, Writer, delete, writer_of
 from tests.storage.places import ALL, DIRECT, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of, release
+from tests.support.forgetting import is_forgotten
 from tests.support.selection import of_length
 from tests.support.servers import HOST, Memcached, Redis
 
@@ -398,3 +400,15 @@ def test_nothing_is_stored_by_no_items(cache: BaseCache) -> None:
 def test_client_of_memcached_is_given_as_it_is() -> None:
     """A PyMemcacheCache of one server is written to past its hash."""
     assert not isinstance(writer_of(PyMemcacheCache(f"{HOST}:1", {})), GeneralWriter)
+
+
+def test_refusal_that_is_raised_is_kept_by_no_frame() -> None:
+    """It leads to the frames that have what was acknowledged."""
+
+    def write() -> None:
+        acknowledged = Acknowledged([False])
+        acknowledged.error = DataError("too large")
+        acknowledged.checked()
+
+    assert is_forgotten(write, DataError)
+    assert [True] == Acknowledged([True]).checked()

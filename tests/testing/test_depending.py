@@ -7,6 +7,7 @@ import pytest
 from cachedeco import AUTO, cached_query, cached_query_many, rows
 from cachedeco.testing import assert_depends
 from tests.models import Club, ClubClass, Member, SportsClub
+from tests.support.forgetting import is_forgotten
 
 pytestmark = pytest.mark.django_db
 
@@ -113,3 +114,10 @@ def test_value_that_can_t_be_cached_is_the_caller_s_error() -> None:
 
     with pytest.raises(TypeError, match="iterator"):
         assert_depends(cached(iterator, ()))
+
+
+def test_value_that_is_refused_goes_with_the_error() -> None:
+    """Its rows would stay in memory until Python next looks for reference cycles."""
+    function = cached(lambda: iter(names()), [Club, ClubClass])
+
+    assert is_forgotten(lambda: assert_depends(function), TypeError)
