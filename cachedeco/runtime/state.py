@@ -233,6 +233,13 @@ PIECES: Final = (
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
     Piece("tracking.views", "_behind", "the tables behind the names of views, as databases have told", test=EMPTIED),
     Piece("tracking.watcher", "_mark", "what marks the statements that are watched: the outbox"),
+    Piece(
+        "tracking.watcher",
+        "_fault",
+        "the fault of the settings that was told",
+        settings=Renewed(str),
+        test=Renewed(str),
+    ),
     # --- loading ---
     Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
     Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),

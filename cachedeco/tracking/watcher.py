@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 
 from cachedeco.invalidation import commits, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
-from cachedeco.invalidation.tables import Effect, tables
+from cachedeco.invalidation.tables import Effect, Tables, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -30,6 +30,8 @@ from cachedeco.tracking import collector, copies, returned_rows, views
 UID: Final = "cachedeco.tracking.watcher"
 UNWATCHED: Final = "The connection {alias!r} was not watched: what it has written since has invalidated nothing"
 UNREAD: Final = "A statement can't be understood, and counts as a write of every table"
+
+UNKNOWN_TABLES: Final = "The tables can't be worked out, so no statement invalidates anything until that is mended"
 
 # Of views, among others: what is behind them is asked anew.
 DEFINITIONS: Final = frozenset({"create", "drop", "alter"})
@@ -44,6 +46,8 @@ Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
 
 # Swapped whole by mark_with().
 _mark: Mark | None = None
+# What kept the last statement from being understood, as it was told.
+_fault = ""
 
 
 class Execute(Protocol):
@@ -105,20 +109,26 @@ def _marked(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Effec
 
 
 def _effect_of(sql: Any) -> Effect:
+    known: Tables | None = None
     try:
-        return tables().effect_of(sql)
+        known = tables()
+        return known.effect_of(sql)
     except Exception as error:  # noqa: BLE001 -- the user's statement runs in any case
         pass_interrupt(error)
+        if known is None:
+            _tell_fault(error)
+            return Effect(verb="other")
         emit(Event("error", reason=UNREAD, error=error))
-        return _everything()
+        return Effect(writes=known.everything(), verb="other")
 
 
-def _everything() -> Effect:
-    try:
-        return Effect(writes=tables().everything(), verb="other")
-    except Exception as error:  # noqa: BLE001 -- as above: the settings have a fault, which a check reports
-        pass_interrupt(error)
-        return Effect(verb="other")
+def _tell_fault(error: Exception) -> None:
+    """Emit the event of settings that have a fault, or of models: once, not for each statement."""
+    global _fault  # noqa: PLW0603 -- swapped whole
+    fault = f"{type(error).__name__}: {error}"
+    if fault != _fault:
+        _fault = fault
+        emit(Event("error", reason=UNKNOWN_TABLES, error=error))
 
 
 def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) -> ChangedParts | None:

@@ -1,6 +1,7 @@
 """The watcher stands first in the list of every connection, runs every statement, and says when it was not there."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,6 +222,19 @@ def test_fault_of_the_settings_leaves_all_as_it_is(settings: Settings) -> None:
         Club.objects.create(name="new")
 
     assert ([], MISSING) == (events, clubs.peek())
+
+
+def test_fault_of_the_settings_is_told_once_for_all_statements(settings: Settings) -> None:
+    """Where checks were skipped, as a migration may: it names the setting. Another fault is told again."""
+    with heard("error") as events:
+        settings.CACHEDECO = {"MODE": "of"}
+        Club.objects.create(name="one")
+        Club.objects.create(name="two")
+        settings.CACHEDECO = {"TIMEOUT": -1}
+        Club.objects.create(name="three")
+
+    assert ["MODE", "TIMEOUT"] == [re.findall(r"CACHEDECO\['(\w+)'\]", str(event.error))[0] for event in events]
+    assert {watcher.UNKNOWN_TABLES} == {event.reason for event in events}
 
 
 def test_exotic_statement_is_understood_or_ends_everything() -> None:
