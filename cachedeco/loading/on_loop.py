@@ -88,7 +88,7 @@ async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | C
     asked = asked_for(left)
     if (commits.waiting and any(map(_may_concern, asked))) or not all(map(are_in_one_cache, asked)):
         return None
-    raw = await many_caches.read_caches_on_loop(commands_for(left, asked)) if left else many_caches.Read({}, [])
+    raw = await many_caches.read_caches_on_loop(commands_for(left, asked)) if left else ({}, [])
     try:
         results, doubtful = decode_each(left, asked, raw, passes=SynchronousOnlyOperation)
     except SynchronousOnlyOperation:  # as of one call

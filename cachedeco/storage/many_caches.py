@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.cache import caches
 
 from cachedeco.storage.store import Store
 
-
-class Read(NamedTuple):
-    """What was read from several caches."""
-
-    values: dict[str, dict[str, Any]]  #: those that are there, by the alias of the store and the name that it asked for
-    failed: list[str]  #: the aliases of the caches that failed
-
-
+# What was read from several caches: the values that are there, by the alias of the store and the name that it asked
+# for; and the aliases of the caches that failed. No NamedTuple, whose constructor is written in Python.
+Read = tuple[dict[str, dict[str, Any]], list[str]]
 Asked = Sequence[tuple[Store, Sequence[str]]]  # what each of several stores is asked for
 
 
@@ -35,7 +30,7 @@ def read_caches(asked: Asked, *, names: bool = True) -> Read:
     ]
     commands = _commands(asked) if elsewhere else asked
     read = _joined(commands, [store.get_many(keys) for store, keys in commands])
-    values = read.values
+    values = read[0]
     for home, name in elsewhere or ():
         alias, _, key = name.rpartition(" ")
         if key in values.get(alias, ()):
@@ -50,12 +45,13 @@ async def read_caches_on_loop(asked: Asked) -> Read:
 
 def _joined(commands: Asked, found: Sequence[dict[str, bytes] | None]) -> Read:
     """Return what the commands have found, by cache."""
-    read = Read({}, [])
+    read: dict[str, dict[str, Any]] = {}
+    failed: list[str] = []
     for (store, _), values in zip(commands, found, strict=True):
-        read.values[store.alias] = values or {}
+        read[store.alias] = values or {}
         if values is None:
-            read.failed.append(store.alias)
-    return read
+            failed.append(store.alias)
+    return read, failed
 
 
 def _commands(asked: Asked) -> list[tuple[Store, list[str]]]:
