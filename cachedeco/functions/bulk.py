@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 
 from cachedeco.functions.base import Args, CachedFunction, Kwargs, wrap_function
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
-from cachedeco.functions.calls import refuse_refresh
+from cachedeco.functions.calls import Work, refuse_refresh
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.keys.signatures import bare_signature
@@ -105,11 +105,11 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
-        values, work = self._bulk.serve(self, self._bulk.find_ids(self._bound_args + args, kwargs))
-        if work is None:
-            return cast("dict[K, V]", values)
+        served = self._bulk.serve(self, self._bulk.find_ids(self._bound_args + args, kwargs))
+        if not isinstance(served, Work):
+            return served
         self._check_order(args)
-        return cast("dict[K, V]", run(*work))
+        return cast("dict[K, V]", run(*served))
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> CallMany[K, V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(values)`."""
@@ -151,11 +151,11 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
         call = self._bulk.find_ids_on_loop(self._bound_args + args, kwargs)
         if call is None:
             call = await sync_to_async(self._bulk.find_ids)(self._bound_args + args, kwargs)
-        values, work = await self._bulk.serve_on_loop(self, call)
-        if work is None:
-            return cast("dict[K, V]", values)
+        served = await self._bulk.serve_on_loop(self, call)
+        if not isinstance(served, Work):
+            return served
         self._check_order(args)
-        return cast("dict[K, V]", await arun(*work))
+        return cast("dict[K, V]", await arun(*served))
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCallMany[K, V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(values)`."""

@@ -13,7 +13,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bulk_arguments import IN_MEMORY, AdmittedCall, BulkArguments
 from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_key
-from cachedeco.functions.calls import BaseCall, Served, SyncCall, Work, may_ask_on_loop, refuse_refresh
+from cachedeco.functions.calls import BaseCall, SyncCall, Work, may_ask_on_loop, refuse_refresh
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import remember_kinds
@@ -114,26 +114,22 @@ class BulkSpec(NamedTuple):
             bypassed.update(one_id for one_id, keys in keys_by_id.items() if commits.invalidated_in_transaction(keys))
         return AdmittedCall(policy, keys_by_id, bypassed)
 
-    def serve(
-        self, function: CachedFunction[..., Any], call: BulkArguments
-    ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
-        """Return the stored values, or the flow that computes the others. This is all that a hit does."""
+    def serve(self, function: CachedFunction[..., Any], call: BulkArguments) -> dict[Any, Any] | Work:
+        """Return the stored values, or the work that computes the others. This is all that a hit does."""
         try:
             admitted = self.admit(call)
         except BypassError as bypass:
-            return None, self.bypass(call, bypass.reason)
+            return self.bypass(call, bypass.reason)
         return self.serve_found(function, call, admitted, recall_or_look_up(admitted.wanted))
 
-    async def serve_on_loop(
-        self, function: CachedFunction[..., Any], call: BulkArguments
-    ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
+    async def serve_on_loop(self, function: CachedFunction[..., Any], call: BulkArguments) -> dict[Any, Any] | Work:
         """Do as `serve()`, for async code: hits that need no thread are served here. This is all that they do."""
         admitted = self.admit_on_loop(call)
         results = None if admitted is None else await recall_or_look_up_on_loop(admitted.wanted)
         if admitted is None or results is None:
             return await sync_to_async(self.serve)(function, call)
         if callable(results):
-            return None, (self._serve_later(function, call, admitted, results), self.computation(call))
+            return Work(self._serve_later(function, call, admitted, results), self.computation(call))
         return self.serve_found(function, call, admitted, results)
 
     def admit_on_loop(self, call: BulkArguments) -> AdmittedCall | None:
@@ -155,12 +151,12 @@ class BulkSpec(NamedTuple):
         look_up: Callable[[], Sequence[Found]],
     ) -> Flow[dict[Any, Any]]:
         """End a look-up in the thread in which a flow runs, and return the stored values, or compute the others."""
-        values, work = self.serve_found(function, call, admitted, look_up())
-        return Ok(cast("dict[Any, Any]", values)) if work is None else (yield from work[0])
+        served = self.serve_found(function, call, admitted, look_up())
+        return (yield from served.flow) if isinstance(served, Work) else Ok(served)
 
     def bypass(self, call: BulkArguments, reason: str) -> Work:
-        """Return the flow of a call that bypasses the cache, or has no ids."""
-        return present_values(bypass_flow(self.spec.name, reason, call.ids), call.ids), self.computation(call)
+        """Return the work of a call that bypasses the cache, or has no ids."""
+        return Work(present_values(bypass_flow(self.spec.name, reason, call.ids), call.ids), self.computation(call))
 
     def serve_found(
         self,
@@ -168,8 +164,8 @@ class BulkSpec(NamedTuple):
         call: BulkArguments,
         admitted: AdmittedCall,
         results: Sequence[Found],
-    ) -> tuple[dict[Any, Any], None] | tuple[None, Work]:
-        """Return the values that a look-up of the wanted ids has found, or the flow that computes the others."""
+    ) -> dict[Any, Any] | Work:
+        """Return the values that a look-up of the wanted ids has found, or the work that computes the others."""
         policy, keys_by_id, bypassed = admitted
         hits: dict[Any, Found] = {}
         stale: dict[Any, Found] = {}
@@ -197,7 +193,7 @@ class BulkSpec(NamedTuple):
         if error:
             raise error.let_go()
         if len(values) == len(keys_by_id) and not sampled:
-            return without_absent(call.ids, values), None
+            return without_absent(call.ids, values)
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
         remember_kinds(self.spec, partial(call.for_each, missing))
         load = Load(policy, missing, takes_ids=True, unstamped=bypassed, reinvocation=_Repeat(self, function, call))
@@ -205,7 +201,7 @@ class BulkSpec(NamedTuple):
         flow = present_values(_complete(values, load._replace(misses=stale), load), call.ids)
         if sampled:
             flow = auditor().audited_flow(load._replace(misses=sampled), flow)
-        return None, (flow, self.computation(call))
+        return Work(flow, self.computation(call))
 
 
 def _complete(values: Values, stale: Load, missing: Load) -> Flow[Values]:
@@ -246,11 +242,11 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         super().__init__(function, args, kwargs)
         self._bulk: BulkSpec = cast("Any", function)._bulk  # noqa: SLF001 -- a call is a part of its function
 
-    def _ask(self, wanted: list[Wanted]) -> AdmittedCall | str:
+    def _ask(self, wanted: list[Wanted]) -> AdmittedCall | Work:
         try:
             admitted = self._bulk.admit(self._bulk_arguments)
         except BypassError as bypass:
-            return bypass.reason
+            return self._bulk.bypass(self._bulk_arguments, bypass.reason)
         wanted += admitted.wanted
         return admitted
 
@@ -261,13 +257,10 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
             wanted += admitted.wanted
         return admitted
 
-    def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
+    def _serve_found(self, asked: AdmittedCall, results: Iterator[Found]) -> object:
         # Taken before anything is served: what raises must not leave them to the next call.
         found = list(islice(results, len(asked.read_keys)))
         return self._bulk.serve_found(self._function, self._bulk_arguments, asked, found)
-
-    def _bypass(self, reason: str) -> Work:
-        return self._bulk.bypass(self._bulk_arguments, reason)
 
     def peek(self) -> dict[K, V]:
         """
@@ -369,7 +362,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     def _calls(self) -> Iterable[tuple[Args, Kwargs]]:
         return self._bulk_arguments.for_each(self._bulk_arguments.ids)
 
-    def _serve(self) -> tuple[dict[K, V], None] | tuple[None, Work]:
+    def _serve(self) -> dict[K, V] | Work:
         return self._bulk.serve(self._function, self._bulk_arguments)
 
     def _refresh_work(self) -> Work:
@@ -379,7 +372,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
             admitted = self._bulk.admit(call)
         except BypassError as bypass:
             flow = bypass_flow(self._spec.name, bypass.reason, call.ids, self._invalidate_if_possible)
-            return present_values(flow, call.ids), self._bulk.computation(call)
+            return Work(present_values(flow, call.ids), self._bulk.computation(call))
         load = Load(
             admitted.policy,
             admitted.tokens(),
@@ -389,7 +382,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         )
         remember_kinds(self._spec, self._calls)
         flow = refresh_flow(load, admitted.invalidate)
-        return present_values(flow, call.ids), self._bulk.computation(call)
+        return Work(present_values(flow, call.ids), self._bulk.computation(call))
 
 
 class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V]):
@@ -406,8 +399,8 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V
 
     def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
-        values, work = self._serve()
-        return cast("dict[K, V]", run(*work) if work else values)
+        served = self._serve()
+        return cast("dict[K, V]", run(*served)) if isinstance(served, Work) else served
 
     @alters_data
     def refresh(self) -> dict[K, V]:
@@ -433,9 +426,9 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
     async def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
         call = self._bulk_arguments_on_loop()
-        served = self._bulk.serve_on_loop(self._function, call) if call else sync_to_async(self._serve)()
-        values, work = await served
-        return cast("dict[K, V]", await arun(*work) if work else values)
+        serving = self._bulk.serve_on_loop(self._function, call) if call else sync_to_async(self._serve)()
+        served = await serving
+        return cast("dict[K, V]", await arun(*served)) if isinstance(served, Work) else served
 
     async def uncached(self) -> Mapping[K, V]:
         """Call the plain function, without the cache."""
@@ -451,7 +444,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
         return self._bulk.computation(self._bulk_arguments)(ids)
 
     def _refresh_in_thread(self) -> Flow[dict[K, V]]:
-        return (yield from self._refresh_work()[0])
+        return (yield from self._refresh_work().flow)
 
     if TYPE_CHECKING:
         pass

@@ -36,8 +36,12 @@ U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
 R_co = TypeVar("R_co", covariant=True)  # what the call returns, or what it returns when it is awaited
 
-Work = tuple[Flow[Any], Callable[..., Any]]  # the arguments of run() and arun(): flow, computation
-Served = tuple[Any, None] | tuple[None, Work]  # the result of a call, or the work that leads to it
+
+class Work(NamedTuple):
+    """What leads to the result of a call that is not stored: the arguments of `run()` and `arun()`."""
+
+    flow: Flow[Any]
+    compute: Callable[..., Any]
 
 
 class Missing(Enum):
@@ -159,18 +163,13 @@ class BaseCall(Generic[U, R_co]):
     if TYPE_CHECKING:  # what calls of one id and of many have, for `gather()`
 
         def _ask(self, wanted: list[Wanted]) -> object:
-            """Add to what is wanted of one look-up; if the call bypasses the cache, return why, as text."""
+            """Add to what is wanted of one look-up; if the call bypasses the cache, return its `Work`."""
 
         def _ask_on_loop(self, wanted: list[Wanted]) -> object:
             """Do as `_ask()` on an event loop; return None if the thread of Django's connections is to ask."""
 
-        def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
-            """Serve what the look-up gives next; *asked* is what `_ask()` has returned."""
-            ...
-
-        def _bypass(self, reason: str) -> Work:
-            """Return the work of a call that bypasses the cache."""
-            ...
+        def _serve_found(self, asked: Any, results: Iterator[Found]) -> object:
+            """Return the result by what the look-up gives next, or `Work`; *asked* is what `_ask()` has returned."""
 
     def uncached(self) -> U:
         """Call the plain function, without the cache."""
@@ -251,35 +250,32 @@ class BaseCall(Generic[U, R_co]):
 class SingleCall(BaseCall[U, V], Generic[V, U]):
     """The verbs that sync and async calls share."""
 
-    def _ask(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | str:
+    def _ask(self, wanted: list[Wanted]) -> Wanted | Work:
         # As a call of the function does: a verb checks more, for which a hit has no time.
         try:
             admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
         except BypassError as bypass:
-            return bypass.reason
+            return Work(only_value(bypass_flow(self._spec.name, bypass.reason)), self._computation())
         wanted.append(admitted)
         return admitted
 
-    def _ask_on_loop(self, wanted: list[Wanted]) -> tuple[CachePolicy, Sequence[str]] | None:
+    def _ask_on_loop(self, wanted: list[Wanted]) -> Wanted | None:
         admitted = admit_on_loop(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
         if admitted is not None:
             wanted.append(admitted)
         return admitted
 
-    def _serve_found(self, asked: Any, results: Iterator[Found]) -> Served:
+    def _serve_found(self, asked: Wanted, results: Iterator[Found]) -> object:
         policy, found = asked[0], next(results)
         entry = found.entry
         if entry is None or found.raw is not None:
             function: Any = self._function
             value, flow = function._serve_found(policy, found, self._args, self._kwargs)  # noqa: SLF001 -- ours
-            return (value, None) if flow is None else (None, (flow, self._computation()))
+            return value if flow is None else Work(flow, self._computation())
         hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # plain: as of a call alone
         if entry.is_error:
             raise entry.value.let_go()
-        return entry.value, None
-
-    def _bypass(self, reason: str) -> Work:
-        return only_value(bypass_flow(self._spec.name, reason)), self._computation()
+        return entry.value
 
     def peek(self) -> V | Missing:
         """

@@ -166,18 +166,15 @@ def _serve(calls: Calls, asked: Sequence[object], found: Iterable[Found]) -> _Ga
     gathered = _Gathered()
     values = gathered.values
     for call, admitted in zip(calls, asked, strict=True):
-        value = work = None
+        served: object = None
         try:
-            if isinstance(admitted, str):
-                work = call._bypass(admitted)  # noqa: SLF001 -- as above
-            else:
-                value, work = call._serve_found(admitted, results)  # noqa: SLF001 -- as above
+            served = admitted if type(admitted) is Work else call._serve_found(admitted, results)  # noqa: SLF001 -- as above
         except Exception as error:  # noqa: BLE001 -- one that is stored
             pass_interrupt(error)
             gathered.errors[len(values)] = error
-        if work is not None:
-            gathered.left[len(values)] = work
-        values.append(value)
+        if type(served) is Work:  # and not isinstance(), which would work out a lazy object
+            gathered.left[len(values)] = served
+        values.append(served)
     return gathered
 
 
