@@ -413,15 +413,9 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V
         return await sync_to_async(self.refresh)()
 
 
+@markcoroutinefunction  # each call looks like an async function
 class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[K, V]):
     """One call of a cached async function over many ids. `refresh()` raises: only `arefresh()` can await."""
-
-    def __init__(
-        self, function: CachedFunction[..., Coroutine[Any, Any, Mapping[K, V]]], args: Args, kwargs: Kwargs
-    ) -> None:
-        """Keep the function and the arguments, and look like an async function."""
-        super().__init__(function, args, kwargs)
-        markcoroutinefunction(cast("Any", self))
 
     async def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""

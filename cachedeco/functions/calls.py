@@ -396,13 +396,9 @@ class Call(SingleCall[V, V], SyncCall[V], Generic[V]):
         return await sync_to_async(self.refresh)()
 
 
+@markcoroutinefunction  # each call looks like an async function
 class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
     """One call of a cached async function. `refresh()` raises: only `arefresh()` can await the function."""
-
-    def __init__(self, function: CachedFunction[..., Coroutine[Any, Any, V]], args: Args, kwargs: Kwargs) -> None:
-        """Keep the function and the arguments, and look like an async function."""
-        super().__init__(function, args, kwargs)
-        markcoroutinefunction(cast("Any", self))
 
     async def __call__(self) -> V:
         """Return the stored value of the call, or compute it and store it."""
