@@ -89,8 +89,9 @@ async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | C
     if (commits.waiting and any(map(_may_concern, asked))) or not all(map(are_in_one_cache, asked)):
         return None
     raw = await many_caches.read_caches_on_loop(commands_for(left, asked)) if left else ({}, [])
+    serves = remembering.current.get() is None  # the memory would need the values that were read
     try:
-        results, doubtful = decode_each(left, asked, raw, passes=SynchronousOnlyOperation)
+        results, doubtful = decode_each(left, asked, raw, SynchronousOnlyOperation, serves=serves)
     except SynchronousOnlyOperation:  # as of one call
         return None
     now = time()

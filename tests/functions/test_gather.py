@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from cachedeco import AUTO, agather, cached_query, cached_query_many, gather
 from cachedeco.functions import gathering
 from cachedeco.functions.bulk_calls import BulkSpec
-from cachedeco.loading import lookup
+from cachedeco.loading import lookup, on_loop
 from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
 from tests.models import Club
@@ -411,26 +411,32 @@ def test_functions_that_read_a_table_are_gathered_by_its_token(commands: Command
     assert (["judo", "karate"], 2) == gather(names.call(), number.call())
 
 
-def test_hit_that_ends_while_it_is_served_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@both
+def test_hit_that_ends_while_it_is_served_is_one(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was fresh when it was looked up is served, of one call and of many ids; nothing is computed again."""
     clock = Clock()
     clock.install(monkeypatch)
     calls = [page.call(7), Shop.stock.call(["a"])]
-    gather(*calls)
+    all_of(side, *calls)
     computed.clear()
-    look_up = lookup.recall_or_look_up
 
     def look_up_late(wanted: Any) -> Any:
-        found = look_up(wanted)
+        found = lookup.recall_or_look_up(wanted)
+        clock.now += 10_000
+        return found
+
+    async def look_up_late_on_loop(wanted: Any) -> Any:
+        found = await on_loop.recall_or_look_up_on_loop(wanted)
         clock.now += 10_000
         return found
 
     monkeypatch.setattr(gathering, "recall_or_look_up", look_up_late)
+    monkeypatch.setattr(gathering, "recall_or_look_up_on_loop", look_up_late_on_loop)
 
-    found = gather(*calls)
+    found = all_of(side, *calls)
 
     assert (([7], {"a": 1}), []) == (found, computed)
-    assert (([7], {"a": 1}), [7, "a"]) == (gather(*calls), computed)
+    assert (([7], {"a": 1}), [7, "a"]) == (all_of(side, *calls), computed)
 
 
 def test_gather_in_a_computation_is_a_dependency() -> None:

@@ -11,7 +11,18 @@ import pytest
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 
-from cachedeco import AUTO, MISSING, Namespace, bypass, cached_query, cached_query_many, gather, mode, remembered
+from cachedeco import (
+    AUTO,
+    MISSING,
+    Namespace,
+    agather,
+    bypass,
+    cached_query,
+    cached_query_many,
+    gather,
+    mode,
+    remembered,
+)
 from cachedeco.invalidation import epochs, retry_queue
 from cachedeco.loading import refreshing, remembering
 from cachedeco.middleware import RememberedMiddleware
@@ -98,6 +109,19 @@ def test_equal_calls_are_looked_up_once(side: Side, commands: Commands) -> None:
     side.call(one, 1)
 
     assert ([[1], [1]], [], ["get_many"]) == (found, asked, commands.names)
+
+
+def test_what_is_gathered_on_a_loop_is_served_to_later_calls(commands: Commands) -> None:
+    """What `agather()` has fetched there needs no command either."""
+    listed(1), many([1, 2])
+
+    async def scene() -> tuple[list[Any], list[str]]:
+        with remembered():
+            await agather(listed.call(1), many.call([1, 2]))
+            commands.clear()
+            return [*await agather(many.call([2]), listed.call(1))], commands.names
+
+    assert ([{2: [2]}, [1, "north"]], []) == asyncio.run(scene())
 
 
 @pytest.mark.usefixtures("warmth")
