@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from asgiref.sync import sync_to_async
 
+from cachedeco.functions.admission import Work
 from cachedeco.functions.base import Args, CachedFunction, Kwargs, wrap_function
-from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, BulkSpec, CallMany
-from cachedeco.functions.calls import Work, refuse_refresh
+from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, CallMany
+from cachedeco.functions.bulk_serving import BulkSpec
+from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.keys.signatures import bare_signature

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, Type
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
+from cachedeco.functions.admission import Work, admit, admit_on_loop
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_key
+from cachedeco.functions.bypassing import BypassError, bypass_without_key
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.vain import look_at_calls, remember_kinds
-from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
@@ -21,7 +21,6 @@ from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.lookup import Found, Wanted, record_found
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.loading.refreshing import enqueue
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import hooks, modes
@@ -35,13 +34,6 @@ from cachedeco.tracking.collector import NOTHING_FOUND, mark_unauditable, mark_u
 U = TypeVar("U")  # the plain function's return type
 V = TypeVar("V")  # the value
 R_co = TypeVar("R_co", covariant=True)  # what the call returns, or what it returns when it is awaited
-
-
-class Work(NamedTuple):
-    """What leads to the result of a call that is not stored: the arguments of `run()` and `arun()`."""
-
-    flow: Flow[Any]
-    compute: Callable[..., Any]
 
 
 class Missing(Enum):
@@ -61,56 +53,6 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
-
-
-def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]]:
-    """
-    Return the policy and the keys of a call.
-
-    Raises:
-        BypassError: The call bypasses the cache.
-    """
-    mode = modes.current_mode()
-    if mode != "on":
-        if not spec.is_auditable:
-            mark_unauditable()
-        raise BypassError(BY_MODE[mode])
-    try:
-        policy, keys = spec.resolve_call(args, kwargs)
-    except Exception as error:
-        pass_interrupt(error)
-        bypass = bypass_without_key(spec, error, args, kwargs)
-        if bypass is None:
-            raise
-        raise bypass from None
-    # An invalidation in this transaction counts for it at once, before it is delivered at the commit.
-    if commits.waiting and commits.has_pending() and commits.invalidated_in_transaction(keys):
-        raise BypassError(bypass_in_transaction(keys))
-    return policy, keys
-
-
-def may_ask_on_loop(spec: FunctionSpec) -> bool:
-    """Tell whether calls of a function can be looked up on an event loop, if their keys can be made there."""
-    if hooks.needs_thread or modes.current_mode() != "on":
-        return False
-    resolved = spec.resolve_on_loop()
-    return resolved is not None and resolved.policy.store.is_read_on_loop
-
-
-def admit_on_loop(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
-    """
-    Return the policy and the keys of a call whose entry can be looked up on an event loop; else None.
-
-    Then `admit()` decides in the thread of Django's connections: the call may bypass the cache, or its key ask the
-    database or code of the user's.
-    """
-    if not may_ask_on_loop(spec):
-        return None
-    try:
-        return spec.resolve_call(args, kwargs)
-    except Exception as error:  # noqa: BLE001 -- such as Django's SynchronousOnlyOperation; the thread tries it again
-        pass_interrupt(error)
-        return None
 
 
 def _invalidation_of(policy: CachePolicy, keys: Sequence[str]) -> Callable[[Sequence[str]], None]:

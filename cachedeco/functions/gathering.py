@@ -14,8 +14,9 @@ from typing import Any, NoReturn, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 
+from cachedeco.functions.admission import Work
 from cachedeco.functions.base import CachedFunction
-from cachedeco.functions.calls import BaseCall, SyncCall, Work
+from cachedeco.functions.calls import BaseCall, SyncCall
 from cachedeco.loading.effects import arun, run
 from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop

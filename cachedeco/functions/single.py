@@ -18,6 +18,7 @@ from typing import (
 
 from asgiref.sync import sync_to_async
 
+from cachedeco.functions.admission import admit, admit_on_loop
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import (
@@ -26,8 +27,6 @@ from cachedeco.functions.calls import (
     Missing,
     Repeat,
     SingleCall,
-    admit,
-    admit_on_loop,
     refuse_refresh,
 )
 from cachedeco.functions.explaining import Explanation

@@ -95,7 +95,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Give the clock by which entries are due and suspects are forgotten."""
     clock = Clock()
     clock.install(monkeypatch)
-    monkeypatch.setattr("cachedeco.functions.bulk_calls.time", clock)
+    monkeypatch.setattr("cachedeco.functions.bulk_serving.time", clock)
     monkeypatch.setattr("cachedeco.auditing.auditor.perf_counter", clock)
     return clock
 

@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 
 from cachedeco import AUTO, agather, cached_query, cached_query_many, gather
 from cachedeco.functions import gathering
-from cachedeco.functions.bulk_calls import BulkSpec
+from cachedeco.functions.bulk_serving import BulkSpec
 from cachedeco.loading import lookup, on_loop
 from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
@@ -227,7 +227,7 @@ def test_failure_while_one_call_is_served_leaves_the_others_their_values(
 
     def raising_midway(*args: Any) -> Any:
         if name == "in the end":
-            monkeypatch.setattr("cachedeco.functions.bulk_calls.serve_each", lambda *_: 1 / 0)
+            monkeypatch.setattr("cachedeco.functions.bulk_serving.serve_each", lambda *_: 1 / 0)
         else:
             raise ZeroDivisionError
         return original(*args)
