@@ -256,13 +256,8 @@ def look_up_each(wanted: Sequence[Wanted], also: Collection[str] = ()) -> list[F
         What was found, in the order of the calls. The raw values of one cache are one dict for all. Entries that the
         transaction of this thread stores at its commit are found, too.
     """
-    wanted = renew_all(wanted)
+    wanted = [each if each[0].tables is None else (each[0], renew_keys(*each)) for each in wanted]
     return without_invalidated(wanted, _read_entries(wanted, also))
-
-
-def renew_all(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """Return the calls with the keys of the tables that their functions are known to read by now."""
-    return [each if each[0].tables is None else (each[0], renew_keys(*each)) for each in wanted]
 
 
 def without_invalidated(wanted: Sequence[Wanted], results: list[Found]) -> list[Found]:

@@ -28,7 +28,6 @@ from cachedeco.loading.lookup import (
     decode_each,
     find_one,
     look_closer,
-    renew_all,
     without_invalidated,
 )
 from cachedeco.loading.policy import CachePolicy
@@ -84,7 +83,7 @@ async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | C
     if commits.waiting and remembering.current.get() is not None:
         return None
     recalling = Recalling(wanted)
-    left = renew_all(recalling.left)
+    left = recalling.left
     asked = asked_for(left)
     if (commits.waiting and any(map(_may_concern, asked))) or not all(map(are_in_one_cache, asked)):
         return None
