@@ -16,15 +16,9 @@ from urllib.parse import unquote
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import (
-    DATABASE_MARK,
-    KeyTypeError,
-    encode,
-    is_deep,
-    kind_of_text,
-    without_databases,
-)
+from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, is_deep, without_databases
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
+from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of

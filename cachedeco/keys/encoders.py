@@ -38,8 +38,10 @@ from django.utils.functional import cached_property as django_cached_property
 from django.utils.safestring import SafeString
 
 from cachedeco.invalidation.identities import UnknownNumberError, evaluate, is_saved, plain_value
+from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.runtime.reprs import describe, repr_of
+from cachedeco.runtime.validation import check_arguments
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
 UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
@@ -128,29 +130,17 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
         msg = f"register_key_type() takes a class and a callable, not {repr_of(cls)} and {repr_of(identity)}."
         raise TypeError(msg)
     _encoders.pop(cls, None)
-    _registered[cls] = lambda value: f"{path_of(type(value))}({encode(identity(value))})"
+    check_arguments(identity, None, what="the callable of register_key_type()", advice="it is called with the value")
+    _registered[cls] = lambda value: _by_identity(value, identity(value))
     _encoder_for.cache_clear()
 
 
-# The beginnings of the texts of builtins; those of all other types begin with a name.
-_BEGINNINGS: Final = (
-    ("None", re.compile("None")),
-    ("bool", re.compile("True|False")),
-    ("int", re.compile(r"-?\d+")),
-    ("str", re.compile(r"\d+'.*", re.DOTALL)),
-    ("bytes", re.compile(r"\d+b.*", re.DOTALL)),
-    ("float", re.compile(r"-?[\d.]+(e[-+]?\d+)?|-?inf|nan")),
-    ("tuple", re.compile(r"\(.*", re.DOTALL)),
-    ("list", re.compile(r"\[.*", re.DOTALL)),
-    ("dict", re.compile(r"\{.*", re.DOTALL)),
-)
-_NAMED: Final = re.compile(r"[^(:]*")
-
-
-def kind_of_text(text: str) -> str:
-    """Return the type of a value, for advice, by its encoded text; of a row, the label of its model."""
-    named = _NAMED.match(text)
-    return next((kind for kind, pattern in _BEGINNINGS if pattern.fullmatch(text)), named[0] if named else "")
+def _by_identity(value: object, identity: object) -> str:
+    """Return the text of an object whose class, or whose user, says what distinguishes it."""
+    text = encode(identity)
+    if is_place(identity, value) or holds_place(text, [value]):
+        raise KeyTypeError(value, IN_MEMORY)
+    return f"{path_of(type(value))}({text})"
 
 
 def kind_of(first: object) -> str:
@@ -216,7 +206,7 @@ def _is_filtered(rows: Any) -> bool:
 def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for each rule, in their order
     """Find the encoder of a class: its own method, what users registered, its kind, the table."""
     if hasattr(cls, "__cache_key__"):
-        return lambda value: f"{path_of(type(value))}({encode(value.__cache_key__())})"
+        return lambda value: _by_identity(value, value.__cache_key__())
     for base in cls.__mro__:
         if base in _registered:
             return _registered[base]

@@ -19,6 +19,7 @@ from django.db.models import Model
 from cachedeco.invalidation.namespaces import field_part
 from cachedeco.keys.encoders import class_mark_of, encode, kind_of, proxy_mark_of
 from cachedeco.keys.imports import text_of_import
+from cachedeco.keys.places import AT_PLACE
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.keys.unsaved import call_paths, call_text, path_text
 from cachedeco.runtime.reprs import repr_of
@@ -131,9 +132,12 @@ class Subject:
             if first
             else f"{private}call_text({tool}, {value}, lambda {given}: {source}, {given})"
         )
+        is_plain = f"{kind} is str and {value} and {private}none not in {value}"
+        if not first:
+            is_plain += f" and {private}place not in {value}"
         return (
             f"{{{value} if ({kind} := ({value} := {source}).__class__) is int and {value} else "
-            f"{tool}({value}) if {kind} is str and {value} and {private}none not in {value} else {looked}}}"
+            f"{tool}({value}) if {is_plain} else {looked}}}"
         )
 
     def paths_source(self, expression: Expression, start: str, table_start: str) -> str:
@@ -198,6 +202,7 @@ def _values_under(private_prefix: str) -> Mapping[str, Any]:
         "path_text": path_text,
         "call_text": call_text,
         "none": "None",
+        "place": AT_PLACE,
     }
     return {f"{private_prefix}{name}": value for name, value in values.items()}
 

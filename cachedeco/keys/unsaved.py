@@ -17,6 +17,7 @@ from cachedeco.invalidation.identities import UNSAVED as NAMELESS
 from cachedeco.invalidation.identities import PartTypeError, has_key
 from cachedeco.invalidation.namespaces import token_keys_of
 from cachedeco.keys.encoders import UNSAVED_ON_THE_WAY, KeyTypeError
+from cachedeco.keys.places import IN_MEMORY, holds_place
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe
 
@@ -92,8 +93,12 @@ def call_text(tool: Tool, value: object, function: Callable[..., object], *argum
 
     Raises:
         UnsavedRowError: The text depends on the primary key of a row that has none.
+
+        KeyTypeError: It has an object's place in memory.
     """
     text = tool(value)
+    if holds_place(text, arguments):
+        raise KeyTypeError(value, IN_MEMORY)
     if not value or "none" in text.lower():
         _try(tool, text, function, arguments)
     return text

@@ -248,6 +248,38 @@ def test_register_key_type_refuses_what_it_does_not_take(cls: Any, identity: Any
         register_key_type(cls, identity)
 
 
+@pytest.mark.parametrize(
+    "identity", [str, repr, id, hash, lambda cart: f"{cart} of a visitor", lambda cart: [1, repr(cart)]]
+)
+def test_registered_identity_that_is_a_place_in_memory_is_refused(identity: Any) -> None:
+    """Another object may lie there later, and would get the value of this one."""
+
+    class Cart:
+        """A class that says nothing of itself."""
+
+    register_key_type(Cart, identity)
+
+    with pytest.raises(KeyTypeError, match="place in memory, where another object may lie later"):
+        encode(Cart())
+
+
+def test_registered_identity_may_be_a_text_like_a_place() -> None:
+    """A visitor may have typed it."""
+
+    class Search:
+        """What a visitor has typed."""
+
+    register_key_type(Search, lambda _: "<Cart object at 0x7f0000000000>")
+
+    assert encode(Search()).endswith("(31'<Cart object at 0x7f0000000000>)")
+
+
+def test_register_key_type_refuses_a_callable_of_other_arguments() -> None:
+    """At once, and not when a call has such an argument."""
+    with pytest.raises(TypeError, match="which takes nothing; it is called with the value"):
+        register_key_type(Tenant, lambda: 1)  # type: ignore[misc,arg-type] # refused
+
+
 class Tenant:
     """A class with a key of its own."""
 
@@ -300,3 +332,35 @@ def test_refusal_in_a_call_names_argument_and_function() -> None:
         "Can't encode <tests.models.Club object> (club of refusals.classes()) in a cache key; it is not saved, so "
         "nothing distinguishes it from another one: save it, or pass key=." == str(caught.value)
     )
+
+
+class Cart:
+    """A class that says nothing of itself."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": lambda cart: f"of {cart}"},
+        {"key": lambda cart: (1, repr(cart))},
+        {"ignore": ["cart"], "vary": lambda cart: f"{cart}"},
+    ],
+    ids=["key", "in a tuple", "vary"],
+)
+def test_key_that_is_a_place_in_memory_is_refused(options: Any) -> None:
+    """Each call would have another one, or that of an object that was there before."""
+    price = cached_query(**options)(_price)
+
+    with pytest.raises(TypeError, match=r"\(what (key|vary)= gave of .*place in memory, where another object may lie"):
+        price(Cart())
+
+
+def test_key_may_be_a_text_like_a_place() -> None:
+    """A visitor may have typed it."""
+    price = cached_query(key=lambda cart: cart.lower())(_price)
+
+    assert "1" == price("<Cart object at 0x7F0000000000>")
+
+
+def _price(cart: object) -> str:
+    return "1" if cart else ""
