@@ -63,7 +63,14 @@ class BulkSpec(NamedTuple):
             raise TypeError(msg)
         by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY
         position = self.over if by_name else list(self.signature.parameters).index(self.over)
-        return BulkArguments(bound.args, bound.kwargs, position, list(dict.fromkeys(ids)))
+        try:
+            return BulkArguments(bound.args, bound.kwargs, position, list(dict.fromkeys(ids)))
+        except TypeError as error:
+            if "unhashable" not in str(error):  # of an iterator of the user's
+                raise
+            what = f"{self.spec.name}() got {self.over}="
+            msg = f"{what} with an id that has no hash; it takes numbers, texts, saved rows."
+            raise TypeError(msg) from error
 
     def find_ids_on_loop(self, args: Args, kwargs: Kwargs) -> BulkArguments | None:
         """Do as `find_ids()` on an event loop; return None if a thread is to do it. Then no iterator was begun."""

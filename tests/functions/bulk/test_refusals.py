@@ -92,6 +92,22 @@ def test_id_that_can_not_be_in_a_key_is_told(table: Table) -> None:
 
 
 @both
+@pytest.mark.parametrize("ids", [[[1]], [{}], [Club(name="not saved")]], ids=["list", "dict", "row"])
+def test_id_without_a_hash_is_told(side: Side, table: Table, ids: Any) -> None:
+    """The error names the function, the parameter, and what an id may be."""
+    many = table.cached(side, name="many.unhashable")
+
+    with pytest.raises(TypeError, match=r"many\.unhashable\(\) got ids= with an id that has no hash; it takes numbers"):
+        side.call(many, ids)
+
+
+def test_error_of_what_gives_the_ids_is_raised_as_it_is(table: Table) -> None:
+    """It is the caller's own."""
+    with pytest.raises(TypeError, match="unsupported operand"):
+        table.cached()(each + "1" for each in [1])  # type: ignore[operator]
+
+
+@both
 @pytest.mark.parametrize(
     ("given", "text"),
     [
