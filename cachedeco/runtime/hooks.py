@@ -11,6 +11,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import QUIET_KINDS, log, logger
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import count, count_hit, count_hits
+from cachedeco.runtime.validation import check_arguments
 
 Hook = Callable[[Event], object]
 H = TypeVar("H", bound=Hook)
@@ -135,7 +136,7 @@ def _leave(block: _Block) -> None:
 
 def _check(hook: Hook) -> None:
     """
-    Refuse what can't be called.
+    Refuse what can't be called with an event.
 
     Raises:
         TypeError: It can't.
@@ -143,6 +144,7 @@ def _check(hook: Hook) -> None:
     if not callable(hook):
         msg = f"A hook is called with each event, and {repr_of(hook)} can't be: it takes a def with one parameter."
         raise TypeError(msg)
+    check_arguments(hook, None, what="the hook", advice="it is called with each event")
 
 
 def _replace_hooks() -> None:

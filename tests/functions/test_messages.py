@@ -74,6 +74,11 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "mode, bare": (lambda: mode(plain), r"the mode is <function .*plain>; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
     "mode, misspelt": (lambda: mode("of"), "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
     "hook": (lambda: add_hook(7), "A hook is called with each event, and 7 can't be"),  # type: ignore[arg-type]
+    "hook of nothing": (lambda: add_hook(lambda: None), "which takes nothing; it is called with each event"),  # type: ignore[misc,arg-type]
+    "hook of two": (
+        lambda: listening(isinstance).__enter__(),  # type: ignore[arg-type]
+        "which takes obj, class_or_tuple; it is called with each event",
+    ),
     "hook of a block": (lambda: listening(None).__enter__(), "A hook is called with each event, and None can't be"),  # type: ignore[arg-type,func-returns-value]
 }
 
