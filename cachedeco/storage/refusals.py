@@ -59,6 +59,7 @@ _REFUSALS: Final = {
     "django.views.generic.base.View": VIEW,
     **{f"django.core.paginator.{name}": _PAGE for name in ("Page", "AsyncPage", "Paginator", "AsyncPaginator")},
     "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; return list(...) of it."),
+    "django.db.models.manager.BaseManager": Refusal("would query again at each hit; return its all()."),
     "django.db.backends.utils.CursorWrapper": Refusal("can be used only once; return its rows: cursor.fetchall()."),
     "builtins.generator": _GENERATOR,
     "builtins.async_generator": _GENERATOR,

@@ -125,6 +125,8 @@ EVERYWHERE: dict[str, tuple[Callable[[], object], str]] = {
     "paginator": (lambda: Paginator(Club.objects.order_by("pk"), 10), PAGE),
     "page over raw()": (lambda: Paginator(Club.objects.raw("SELECT * FROM tests_club"), 10), PAGE),
     "raw()": (lambda: Club.objects.raw("SELECT * FROM tests_club"), "return list(...) of it"),
+    "manager": (lambda: Club.objects, "return its all()"),
+    "related manager": (lambda: Club(pk=1).classes, "return its all()"),  # type: ignore[attr-defined] # by its name
     "cursor": (connection.cursor, "return its rows: cursor.fetchall()"),
     "generator": (generator, "used only once; return a list"),
     "async generator": (asynchronous, "used only once; return a list"),
