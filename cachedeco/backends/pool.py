@@ -85,7 +85,7 @@ class Connection(Client):
         sock.sendall(exchange.command)
         data = sock.recv(FEW)
         try:
-            cut = exchange.cut(data, 0)  # sooner than the parser, which nearly no answer needs
+            cut = exchange.cut(data, 0)  # faster than the parser, which nearly no answer needs
             if cut is not None and cut[1] == len(data):
                 return cut[0]
             answer, rest = receive(exchange.parse(data), sock.recv)

@@ -304,7 +304,7 @@ class Ring:
 
     def _name(self, key: str) -> bytes:
         """Return a key as it is sent."""
-        if not self._prefix and len(key) <= LONGEST_KEY and is_valid_key(key):  # sooner than character by character
+        if not self._prefix and len(key) <= LONGEST_KEY and is_valid_key(key):  # faster than character by character
             return key.encode()
         name: bytes = check_key_helper(key, self._unicode, self._prefix)
         return name

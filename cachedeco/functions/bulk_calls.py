@@ -14,7 +14,7 @@ from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import BaseCall, SyncCall, refuse_refresh
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
-from cachedeco.functions.vain import remember_kinds
+from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.loading.computing import Load, bypass_flow, present_values, refresh_flow, store_given
 from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.lookup import Found, Wanted, record_found
@@ -238,9 +238,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
     def _refresh_in_thread(self) -> Flow[dict[K, V]]:
         return (yield from self._refresh_work().flow)
 
-    if TYPE_CHECKING:
-        pass
-    else:  # hidden from type checkers, so that they report a call of it
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report a call of it
 
         @alters_data
         def refresh(self) -> None:

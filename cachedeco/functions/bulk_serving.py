@@ -13,8 +13,8 @@ from cachedeco.functions.admission import Work, may_ask_on_loop
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bulk_arguments import IN_MEMORY, AdmittedCall, BulkArguments
 from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_key
+from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.functions.vain import remember_kinds
 from cachedeco.invalidation import commits
 from cachedeco.loading.computing import Load, bypass_flow, present_values, serve_each
 from cachedeco.loading.effects import Err, Flow, Ok
@@ -192,7 +192,7 @@ class BulkSpec(NamedTuple):
                 sampled[one_id] = found
         values = serve_each(policy, hits)
         if error:
-            raise error.let_go()
+            raise error.take_error()
         if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values)
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call

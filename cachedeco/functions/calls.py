@@ -12,8 +12,8 @@ from cachedeco.functions.admission import Work, admit, admit_on_loop
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bypassing import BypassError, bypass_without_key
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
+from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.functions.vain import look_at_calls, remember_kinds
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
@@ -216,7 +216,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
             return value if flow is None else Work(flow, self._computation())
         hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # plain: as of a call alone
         if entry.is_error:
-            raise entry.value.let_go()
+            raise entry.value.take_error()
         return entry.value
 
     def peek(self) -> V | Missing:
@@ -359,9 +359,7 @@ class AsyncCall(SingleCall[V, Coroutine[Any, Any, V]], Generic[V]):
         """Ask for the tokens in the thread in which a flow runs, and refresh."""
         return (yield from self._refresh_flow())
 
-    if TYPE_CHECKING:
-        pass
-    else:  # hidden from type checkers, so that they report a call of it
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report a call of it
 
         @alters_data
         def refresh(self) -> None:

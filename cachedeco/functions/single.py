@@ -30,7 +30,7 @@ from cachedeco.functions.calls import (
     refuse_refresh,
 )
 from cachedeco.functions.explaining import Explanation
-from cachedeco.functions.vain import remember_kinds
+from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, Ok, arun, run
 from cachedeco.loading.lookup import Found, look_up_one, record_found
@@ -67,7 +67,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
             return self._serve_found(policy, found, args, kwargs)
         emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
         if entry.is_error:
-            raise cast("Any", entry.value).let_go()
+            raise cast("Any", entry.value).take_error()
         return entry.value, None
 
     def _serve_found(
@@ -84,7 +84,7 @@ class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
                 record_found(policy, found)
             emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)
             if entry.is_error:
-                raise cast("Any", entry.value).let_go()
+                raise cast("Any", entry.value).take_error()
             return cast("V", entry.value), None
         self._check_order(args)
         load = self._load(policy, found, args, kwargs)

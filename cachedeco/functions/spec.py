@@ -276,24 +276,7 @@ class FunctionSpec:
     def _resolve_for(self, settings: conf.Settings) -> ResolvedSpec:
         options = self.options
         alias = settings.ALIASES[0] if options["cache"] is None else options["cache"]
-        if alias not in caches:
-            msg = (
-                f"{self.name}() has cache={alias!r}, which is not in CACHES; it takes one of "
-                f"{', '.join(settings.ALIASES)}."
-            )
-            raise ImproperlyConfigured(msg)
-        if alias not in settings.ALIASES:
-            msg = (
-                f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['ALIASES'] = "
-                f"{list(settings.ALIASES)!r}: a namespace would not reach it. Add the alias there."
-            )
-            raise ImproperlyConfigured(msg)
-        if options["using"] not in connections:
-            msg = (
-                f"{self.name}() has using={options['using']!r}, which is not in DATABASES; it takes one of "
-                f"{', '.join(connections)}."
-            )
-            raise ImproperlyConfigured(msg)
+        self._refuse_unknown(settings, alias)
         store = Store(alias, self.name)
         timeout, lifetime = self._timeouts(settings, store)
         dependencies = self.dependencies
@@ -339,6 +322,32 @@ class FunctionSpec:
             or queries_on_loops
         )
         return ResolvedSpec(settings, policy, compiled_keys, keyspace, asks_thread)
+
+    def _refuse_unknown(self, settings: conf.Settings, alias: str) -> None:
+        """
+        Refuse a cache or database that is not in the settings, and a cache that invalidations do not reach.
+
+        Raises:
+            ImproperlyConfigured: It is one.
+        """
+        if alias not in caches:
+            msg = (
+                f"{self.name}() has cache={alias!r}, which is not in CACHES; it takes one of "
+                f"{', '.join(settings.ALIASES)}."
+            )
+            raise ImproperlyConfigured(msg)
+        if alias not in settings.ALIASES:
+            msg = (
+                f"{self.name}() uses cache={alias!r}, which is not in CACHEDECO['ALIASES'] = "
+                f"{list(settings.ALIASES)!r}: a namespace would not reach it. Add the alias there."
+            )
+            raise ImproperlyConfigured(msg)
+        if self.options["using"] not in connections:
+            msg = (
+                f"{self.name}() has using={self.options['using']!r}, which is not in DATABASES; it takes one of "
+                f"{', '.join(connections)}."
+            )
+            raise ImproperlyConfigured(msg)
 
     def _known_tables(self, settings: conf.Settings, store: Store, declared: frozenset[str]) -> KnownTables | None:
         """Return the tables that the function is known to read, if it depends on them."""

@@ -63,7 +63,7 @@ class Load(NamedTuple):
 
     def with_misses(self, misses: Misses) -> "Load":
         """Return the load of other misses."""
-        return Load(self.policy, misses, *self[2:])  # sooner than _replace()
+        return Load(self.policy, misses, *self[2:])  # faster than _replace()
 
 
 class FlightResult(NamedTuple):

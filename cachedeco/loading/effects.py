@@ -116,8 +116,8 @@ class Err(NamedTuple):
 
 CALL_USER: Final = CallUser()
 Outcome = Ok[V] | Err
-Work = Callable[[], Any] | Send
-Effect = Work | CallUser | Wait | Pause | Spawn
+Step = Callable[[], Any] | Send  # what a driver performs without leaving its thread
+Effect = Step | CallUser | Wait | Pause | Spawn
 # A generator of effects that returns a V. A driver runs a flow: one that returns an outcome.
 EffectFlow = Generator[Effect, Any, V]
 Flow = EffectFlow[Outcome[V]]
@@ -210,7 +210,7 @@ def _same(answer: T) -> T:
     return answer
 
 
-def _advance(flow: Flow[V], effect: Work, left: list[None]) -> CallUser | Wait | Pause | Spawn | _End[V] | None:
+def _advance(flow: Flow[V], effect: Step, left: list[None]) -> CallUser | Wait | Pause | Spawn | _End[V] | None:
     """Perform an effect and those that need no loop; return the first other one, or the end; None if it was left."""
     try:
         while True:

@@ -125,7 +125,7 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
         asked, names, _, _ = asking
         values = _read_each(policy, asked, names) if names else policy.store.read(asked)
         return find_one(policy, keys, values, *asking)
-    # As above, and sooner: nearly always without nested calls and without the middleware.
+    # As above, and faster: nearly always without nested calls and without the middleware.
     return find_one(policy, keys, policy.store.read(keys), keys, (), None, None)
 
 
@@ -366,7 +366,7 @@ def commands_for(
     valid at one moment, between the two.
     """
     stores = _stores_of(wanted)
-    if len(stores) == 1:  # sooner than in the general way
+    if len(stores) == 1:  # faster than the general case
         [store] = stores.values()
         return [(store, [*dict.fromkeys(chain(also, [keys[0] for keys in asked], *asked))])]
     names: dict[str, list[str]] = {alias: [] for alias in stores}

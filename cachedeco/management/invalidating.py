@@ -10,8 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.discovery import decorated_functions
+from cachedeco.functions.invalidation_advice import functions_under
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.functions.vain import functions_under
 from cachedeco.invalidation.delivery import invalidate
 from cachedeco.invalidation.namespaces import Namespace
 from cachedeco.management.arguments import HELP, call_of, function_of, model_named

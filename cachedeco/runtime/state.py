@@ -265,7 +265,7 @@ PIECES: Final = (
     Piece("functions.naming", "_taken", "the names that each living function has taken"),
     Piece("functions.naming", "_collected", "weak references to functions that were just collected"),
     Piece("functions.naming", "_lock", "guards the names", fork=NEW_LOCK),
-    Piece("functions.vain", "_advice", "what was told of namespaces that reach nothing"),
+    Piece("functions.invalidation_advice", "_advice", "the advice given on namespaces that reach nothing"),
     # --- doors ---
     Piece("auditing.auditor", "_suspects", "entries that wait for a second look", fork=EMPTIED),
     Piece(

@@ -192,7 +192,7 @@ _lock = Lock()
 
 
 def count_hit(function: str, seconds: float) -> bool:
-    """Count a hit of a function, as `count()` does its event, and sooner; return whether these were many hits."""
+    """Count a hit of a function, as `count()` does its event, but faster; return whether these were many hits."""
     uncounted = _hits[function]
     uncounted.append(seconds)
     if len(uncounted) >= MOST_UNCOUNTED:

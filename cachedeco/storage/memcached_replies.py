@@ -37,7 +37,7 @@ _AROUND_TOKEN: Final = (
     len(_BEFORE_KEY + _AFTER_KEY) + _TOKEN_BYTES - 1
 )  # and what a token adds to the keys as asked for
 
-# The keys of a few calls: many are cut sooner by the parser, which copies none of the keys that are left.
+# The keys of a few calls: many are cut faster by the parser, which copies none of the keys that are left.
 _MOST_TEXT: Final = 4096
 
 T = TypeVar("T")

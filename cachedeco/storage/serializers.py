@@ -59,8 +59,8 @@ class Raised:
 
     error: Exception
 
-    def let_go(self) -> Exception:
-        """Return the error to be raised, and hold it no longer: or it and a frame that has this would be a cycle."""
+    def take_error(self) -> Exception:
+        """Return the error to raise, and drop it here: its traceback holds frames that hold this, a reference cycle."""
         error = self.error
         del self.error
         return error

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 from pytest_django import Settings
 
 from cachedeco import Namespace, cached_query, cached_query_many
-from cachedeco.functions import vain
+from cachedeco.functions import invalidation_advice
 from cachedeco.invalidation import namespaces
 from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event
@@ -45,7 +45,7 @@ class Shelf:
 def _debug(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Develop, with nothing told before."""
     settings.DEBUG = True
-    monkeypatch.setattr(vain, "_advice", Advice(lambda reason: emit(Event("advice", reason=reason))))
+    monkeypatch.setattr(invalidation_advice, "_advice", Advice(lambda reason: emit(Event("advice", reason=reason))))
 
 
 def told(act: Callable[[], object]) -> list[str]:
@@ -241,7 +241,7 @@ def test_attribute_that_fails_breaks_nothing() -> None:
 def _functions() -> Iterator[None]:
     """Have namespaces of each kind."""
     kept = [
-        cached_query(namespace=namespace, name=f"tests.vain.n{n}")(lambda club: 1)
+        cached_query(namespace=namespace, name=f"tests.advice.n{n}")(lambda club: 1)
         for n, namespace in enumerate(
             ("plot:{club.pk}", ["town:north:{club}", Namespace("news", "today")], "link:{club}", Namespace("odd:one"))
         )
@@ -254,7 +254,7 @@ def _functions() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("namespace", "expected"),
     [
-        (Namespace("plot:7"), "'plot:{club.pk}', a namespace of tests.vain.n0(): pass each part by itself"),
+        (Namespace("plot:7"), "'plot:{club.pk}', a namespace of tests.advice.n0(): pass each part by itself"),
         (Namespace(f"plot:{CLUB.pk}"), "Namespace('plot', ...)"),
         (Namespace("town:north", 7), "'town:north:{club}'"),
         (Namespace("town", "north:7"), "'town:north:{club}'"),
@@ -301,7 +301,7 @@ def test_namespace_that_may_be_right_is_not_told(namespace: Namespace) -> None:
 def test_namespace_with_braces_is_refused_at_decoration() -> None:
     """The person has meant the template."""
     with pytest.raises(TypeError, match=r"braces would never be filled in.*namespace='plot:\{club.pk\}'"):
-        cached_query(namespace=Namespace("plot:{club.pk}"), name="tests.vain.braces")(lambda club: 1)
+        cached_query(namespace=Namespace("plot:{club.pk}"), name="tests.advice.braces")(lambda club: 1)
 
 
 def test_failure_while_templates_are_looked_at_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +310,7 @@ def test_failure_while_templates_are_looked_at_breaks_nothing(monkeypatch: pytes
     def fail() -> Any:
         raise LookupError
 
-    monkeypatch.setattr(vain, "all_specs", fail)
+    monkeypatch.setattr(invalidation_advice, "all_specs", fail)
 
     with capture_events() as events:
         Namespace("plot:7").invalidate()

@@ -1,9 +1,9 @@
 """
-Advice with `DEBUG`: an invalidation that reaches nothing, where that is certain.
+Advice with `DEBUG` on an invalidation that reaches nothing, where that is certain.
 
-Told are a `Namespace` in one part where a template has several, a part that looks like a template's field, and an
-argument of another type than every key of the function has had in this process. A misspelt name is not told: it may be
-that of a module which is not imported. Nothing here runs for a hit, and without `DEBUG` nothing is remembered.
+Found are a `Namespace` in one part where a template has several, a part that looks like a template's field, and an
+argument of another type than every key of the function has had in this process. A misspelt name is not: it may be that
+of a module which is not imported. Nothing here runs for a hit, and without `DEBUG` nothing is remembered.
 """
 
 import re
