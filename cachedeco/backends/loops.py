@@ -29,8 +29,8 @@ BETWEEN_SECONDS: Final = 1.0
 _process = object()
 
 
-class Way(NamedTuple):
-    """How a server is reached."""
+class Endpoint(NamedTuple):
+    """How an event loop reaches a server: its address, and the options of a connection."""
 
     place: tuple[str, int] | str  #: host and port, or the path of a Unix socket
     tls: Callable[[], SSLContext] | None
@@ -44,9 +44,9 @@ class Way(NamedTuple):
 class Loops:
     """The connections of all loops to one server. Thread-safe; what a loop has is used on it alone."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         """Open nothing yet."""
-        self._way = way
+        self._endpoint = endpoint
         self._by_loop: dict[int, ref[_OfLoop]] = {}
         # Another object after each loss: connections of before are not used any more.
         self.epoch = object()
@@ -80,7 +80,7 @@ class Loops:
         of_loop = None if known is None else known()
         if of_loop is not None and of_loop.process is _process:
             return of_loop
-        of_loop = _OfLoop(loop, self, self._way)
+        of_loop = _OfLoop(loop, self, self._endpoint)
         key = id(loop)
         # A reference that was replaced calls nothing.
         self._by_loop[key] = ref(of_loop, lambda _: self._by_loop.pop(key, None))
@@ -90,11 +90,11 @@ class Loops:
 class _OfLoop:
     """The connections of one loop, which keep it alive."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, loops: Loops, way: Way) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, loops: Loops, endpoint: Endpoint) -> None:
         self.loop = loop
         self.process = _process
         self._loops = loops
-        self._way = way
+        self._endpoint = endpoint
         self._epoch = loops.epoch
         self._current: list[LoopConnection] = []
         self._all: set[LoopConnection] = set()
@@ -116,7 +116,7 @@ class _OfLoop:
             return best
         if not best.waiting:
             # A write asks by a system call, as it is sent once.
-            if monotonic() - best.heard_at > self._way.idle_seconds or (writes and best.has_unread()):
+            if monotonic() - best.heard_at > self._endpoint.idle_seconds or (writes and best.has_unread()):
                 best.close()  # it is of no more use
                 return self.choose(writes=writes)
         elif len(current) < MOST:
@@ -136,7 +136,7 @@ class _OfLoop:
             each.retire()
 
     def _open(self) -> LoopConnection:
-        connection = LoopConnection(self.loop, self, partial(self._forget, self._epoch), self._way.timeout)
+        connection = LoopConnection(self.loop, self, partial(self._forget, self._epoch), self._endpoint.timeout)
         self._current.append(connection)
         self._all.add(connection)
         # In an empty context: that of the first caller would live for as long as the connection.
@@ -147,11 +147,11 @@ class _OfLoop:
         if self._keeper is None:
             self._keeper = _close_at_end(self._all)
             await anext(self._keeper)
-        way = self._way
+        endpoint = self._endpoint
         try:
-            async with asyncio.timeout(way.connect_timeout):
-                await _open(way, connection)
-                for exchange in way.greetings:
+            async with asyncio.timeout(endpoint.connect_timeout):
+                await _open(endpoint, connection)
+                for exchange in endpoint.greetings:
                     await connection.greet(exchange)
             connection.begin()
         except TimeoutError:
@@ -171,14 +171,14 @@ class _OfLoop:
             self._loops.clear()  # the others are dead as well
 
 
-async def _open(way: Way, connection: LoopConnection) -> None:
+async def _open(endpoint: Endpoint, connection: LoopConnection) -> None:
     loop = connection.loop
-    if isinstance(way.place, str):
-        transport, _ = await loop.create_unix_connection(lambda: connection, way.place)
+    if isinstance(endpoint.place, str):
+        transport, _ = await loop.create_unix_connection(lambda: connection, endpoint.place)
     else:
-        host, port = way.place
-        transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=way.tls and way.tls())
-    for option in way.socket_options:
+        host, port = endpoint.place
+        transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=endpoint.tls and endpoint.tls())
+    for option in endpoint.socket_options:
         transport.get_extra_info("socket").setsockopt(*option)
 
 

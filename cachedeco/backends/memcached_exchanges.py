@@ -9,7 +9,7 @@ from pymemcache.client.base import KeepaliveOpts
 from pymemcache.exceptions import MemcacheError, MemcacheServerError
 
 from cachedeco.backends.exchange import LastAnswer
-from cachedeco.backends.loops import Way
+from cachedeco.backends.loops import Endpoint
 from cachedeco.backends.memcached_answers import (
     STORE_EACH,
     STORED_OR_NOT,
@@ -169,7 +169,7 @@ def _acknowledged(lines: list[bytes]) -> Acknowledged:
     return results
 
 
-def way_to(server: tuple[str, int] | str, options: Mapping[str, Any], idle_seconds: float) -> Way | None:
+def endpoint_of(server: tuple[str, int] | str, options: Mapping[str, Any], idle_seconds: float) -> Endpoint | None:
     """
     Return how an event loop reaches a server; None if an option is of use for blocking sockets only.
 
@@ -183,7 +183,7 @@ def way_to(server: tuple[str, int] | str, options: Mapping[str, Any], idle_secon
     if "socket_module" in options:
         return None
     tls, keepalive = options.get("tls_context"), options.get("socket_keepalive")
-    return Way(
+    return Endpoint(
         server,
         (lambda: tls) if tls else None,
         () if keepalive is None else keepalive_options(keepalive),

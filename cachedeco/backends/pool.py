@@ -24,7 +24,7 @@ from cachedeco.backends import errors
 from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.loops import Loops
 from cachedeco.backends.memcached_answers import checked, raise_errors
-from cachedeco.backends.memcached_exchanges import way_to
+from cachedeco.backends.memcached_exchanges import endpoint_of
 from cachedeco.backends.server import Command, Failures
 from cachedeco.backends.sockets import send_nothing_after_close, unread_in
 from cachedeco.storage.memcached_replies import Stored, check_end, read_bytes, read_chunks, read_values, receive
@@ -132,8 +132,8 @@ class Pool:
         self._most = most
         self._seconds = seconds or float("inf")
         self._idle: deque[tuple[Connection, float]] = deque()
-        way = way_to(server, options, self._seconds)
-        self.loops = way and Loops(way)
+        endpoint = endpoint_of(server, options, self._seconds)
+        self.loops = endpoint and Loops(endpoint)
 
     def run(self, command: Command[T], *, writes: bool) -> T:
         """

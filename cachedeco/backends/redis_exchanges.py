@@ -10,7 +10,7 @@ import redis
 from redis.connection import DefaultParser, parse_url
 from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, ResponseError
 
-from cachedeco.backends.loops import Way
+from cachedeco.backends.loops import Endpoint
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
@@ -232,7 +232,7 @@ def _failure_among(answers: Iterable[Any]) -> Exception | None:
     return None
 
 
-def way_to(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds: float) -> Way | None:
+def endpoint_of(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds: float) -> Endpoint | None:
     """
     Return how an event loop reaches a server; None if the options ask for what only redis-py's connections do.
 
@@ -253,7 +253,7 @@ def way_to(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds:
         return None
     options = pool.connection_kwargs
     is_unix = kind is redis.UnixDomainSocketConnection
-    return Way(
+    return Endpoint(
         options["path"] if is_unix else (options.get("host", "localhost"), int(options.get("port", 6379))),
         (lambda: _tls_context(options)) if kind is redis.SSLConnection else None,
         [] if is_unix else _socket_options(options),

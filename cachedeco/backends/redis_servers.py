@@ -17,7 +17,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from cachedeco.backends.loops import Loops
-from cachedeco.backends.redis_exchanges import way_to
+from cachedeco.backends.redis_exchanges import endpoint_of
 from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
 from cachedeco.backends.redis_pool import AskRole, LoopsOfPrimary, RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server
@@ -76,7 +76,7 @@ def _server(location: str, pool_class: type, options: Options, arguments: Mappin
         ]
         ways_to = partial(_ways_to, location, arguments, seconds)
         connections = of_primary = SentinelPool(name, kept, ways_to, most=most, seconds=seconds)
-        if way_to(location, pool, arguments, seconds) and all(each.loops for each in kept):
+        if endpoint_of(location, pool, arguments, seconds) and all(each.loops for each in kept):
             connections.loops = LoopsOfPrimary(of_primary)
         pool = _sentinel_pool(name, pool, sentinels)
     else:
@@ -91,8 +91,8 @@ def _server(location: str, pool_class: type, options: Options, arguments: Mappin
 def _kept(pool: Any, location: str, arguments: Mapping[str, Any], most: int, seconds: float) -> RedisPool:
     """Return the connections to one address."""
     connections = RedisPool(partial(_only, pool), most=most, seconds=seconds)
-    way = way_to(location, pool, arguments, seconds)
-    connections.loops = way and Loops(way)
+    endpoint = endpoint_of(location, pool, arguments, seconds)
+    connections.loops = endpoint and Loops(endpoint)
     return connections
 
 
@@ -158,8 +158,8 @@ def _ways_to(
     netloc = f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}"
     place = parts._replace(netloc=netloc).geturl()
     pool = _pool(redis.ConnectionPool, place, arguments, is_primary=True)
-    way = way_to(place, pool, arguments, seconds)
-    return pool, way and Loops(way._replace(greetings=[*way.greetings, AskRole()]))
+    endpoint = endpoint_of(place, pool, arguments, seconds)
+    return pool, endpoint and Loops(endpoint._replace(greetings=[*endpoint.greetings, AskRole()]))
 
 
 def _of_sentinels(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cachedeco.runtime.statistics import stats_of
 
-# Entries of a function that were found dead, and hits among these that are too few, before that is told.
+# Entries of a function that were found dead, and hits among these that are too few, before advice is given.
 ENOUGH: Final = 100
 TOO_FEW: Final = 10
 UNREAD: Final = (
@@ -17,7 +17,7 @@ UNREAD: Final = (
 
 
 class Advice:
-    """What one function was told, and what it is told next. Thread-safe."""
+    """The advice on one function: each reason is given once. Thread-safe."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         """Begin with nothing; *tell* gets a reason."""

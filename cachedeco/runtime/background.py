@@ -70,7 +70,7 @@ def _worked(places: BoundedSemaphore, work: Work) -> None:
 
 
 def _detached(context: Context, work: Work) -> None:
-    with suppress(Exception):  # the steps have told of it
+    with suppress(Exception):  # the steps have reported it
         try:
             context.run(_alone, work)
         finally:
@@ -214,7 +214,7 @@ async def _in_room(work: AsyncWork) -> None:
 def _ended(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
     tasks.discard(task)
     if not task.cancelled():
-        task.exception()  # looked at: the steps have told of it, and asyncio need not
+        task.exception()  # looked at, or asyncio reports it: the steps have done so
 
 
 def begin_anew() -> None:

@@ -231,12 +231,12 @@ PIECES: Final = (
         "tracking.nested_names", "names_by_key", "the same by the entry's key, where they are others", test=By("forget")
     ),
     Piece("tracking.nested_names", "_lock", "guards these names", fork=NEW_LOCK),
-    Piece("tracking.views", "_behind", "the tables behind the names of views, as databases have told", test=EMPTIED),
+    Piece("tracking.views", "_behind", "the tables behind the names of views, as databases name them", test=EMPTIED),
     Piece("tracking.watcher", "_mark", "what marks the statements that are watched: the outbox"),
     Piece(
         "tracking.watcher",
         "_fault",
-        "the fault of the settings that was told",
+        "the fault of the settings that was reported",
         settings=Renewed(str),
         test=Renewed(str),
     ),

@@ -158,7 +158,7 @@ class Breaker:
 _lock = RLock()
 # Breakers of the aliases that have failed since their last success. Nearly always empty: a hit reads nothing else.
 breakers: dict[str, Breaker] = {}
-# Aliases of which a node of a Redis cluster has refused a command; that is told once.
+# Aliases of which a node of a Redis cluster has refused a command, which is reported once.
 clusters: set[str] = set()
 
 

@@ -46,7 +46,7 @@ Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
 
 # Swapped whole by mark_with().
 _mark: Mark | None = None
-# What kept the last statement from being understood, as it was told.
+# What kept the last statement from being understood, as it was reported.
 _fault = ""
 
 
