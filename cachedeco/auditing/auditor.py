@@ -151,7 +151,7 @@ def _second_look(sample: Sample) -> Flow[None]:
 def _find_unexplained(sample: Sample) -> EffectFlow[Mapping[Hashable, str]]:
     """Recompute hits; return the unexplained differences, by id."""
     # The enclosing computation of the caller may still run; it must not inherit dependencies from an audit.
-    with collector.collect_dependencies(sample.policy.store.alias, collects=False, leads=False):
+    with collector.collect_dependencies(sample.policy.store.alias, collects=False):
         if not (yield _can_audit) or (yield partial(_has_other_key, sample)):
             return {}
         began = perf_counter()
@@ -195,7 +195,7 @@ def _recompute(sample: Sample, reads: TableReads) -> EffectFlow[tuple[Outcome[di
     policy, ids = sample.policy, list(sample.seen)
     with (
         modes.bypass(),
-        collector.collect_dependencies(policy.store.alias, collects=True, leads=False, reads=reads) as computation,
+        collector.collect_dependencies(policy.store.alias, collects=True, reads=reads) as computation,
     ):
         takes_ids = sample.load.takes_ids
         outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER

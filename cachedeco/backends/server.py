@@ -196,11 +196,11 @@ class Server:
         return result
 
     def _raise_if_unreachable(self, operation: str, error: Exception, *, writes: bool, is_probe: bool = False) -> None:
-        found = self._failures
-        if found.is_failure(error, writes=writes):
+        failures = self._failures
+        if failures.is_failure(error, writes=writes):
             self._record_failure(error, is_probe=is_probe)
-            raise found.unreachable_error(
-                self.name, operation, found.describe_error(error), waits=found.took_time(error)
+            raise failures.unreachable_error(
+                self.name, operation, failures.describe_error(error), waits=failures.took_time(error)
             ) from error
 
     def _permission(self, outage: Outage, operation: str, *, writes: bool, insists: bool) -> Literal["probe", "try"]:

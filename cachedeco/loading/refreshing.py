@@ -58,7 +58,7 @@ def stale_flow(load: Load) -> Flow[Values]:
             values = outcome.value
         elif acquired is not None and mode is not None:
             # The enclosing computation used the stale values, so it must not inherit the refresh's dependencies.
-            with collector.collect_dependencies(policy.store.alias, collects=False, leads=False):
+            with collector.collect_dependencies(policy.store.alias, collects=False):
                 is_handed_over = yield from _start_in_background(flight, acquired, held, mode)
     except BaseException:  # an interrupt
         held.give_back()
@@ -121,7 +121,7 @@ def _refresh_in_thread(flight: Flight, acquired: Acquired, held: Held) -> Flow[A
         problem = yield partial(find_key_mismatch, load, REMEDY)
         if problem is None:
             # The enclosing computation, inherited with the context, goes on meanwhile: it must not inherit.
-            with collector.collect_dependencies(load.policy.store.alias, collects=False, leads=False):
+            with collector.collect_dependencies(load.policy.store.alias, collects=False):
                 outcome = yield from run_as_leader(flight, acquired)
             problem = outcome.error if isinstance(outcome, Err) else None
         else:

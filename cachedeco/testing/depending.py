@@ -36,7 +36,7 @@ def assert_depends(function: CachedFunction[P, Any], /, *args: P.args, **kwargs:
     name_of(function)
     policy = function._spec.resolve().policy  # noqa: SLF001 -- only these tools need it
     reads = TableReads(policy.store, None)
-    with collector.collect_dependencies(policy.store.alias, collects=True, leads=False, reads=reads) as computation:
+    with collector.collect_dependencies(policy.store.alias, collects=True, reads=reads) as computation:
         watcher.watch_all()
         collector.note_rows(computation, reads, [function._bound_args, args, kwargs])  # noqa: SLF001 -- as above
         value = call_from_sync(function.uncached, args, kwargs)

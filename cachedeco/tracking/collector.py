@@ -157,7 +157,7 @@ def _current_computation() -> Computation | None:
 
 @contextmanager
 def collect_dependencies(
-    alias: str, *, collects: bool, leads: bool, reads: TableReads | None = None
+    alias: str, *, collects: bool, leads: bool = False, reads: TableReads | None = None
 ) -> Generator[Computation]:
     """
     Collect the dependencies that nested calls and statements record while the block runs.
