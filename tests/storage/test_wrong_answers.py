@@ -26,9 +26,8 @@ from tests.support.sides import Side, both
 # What a broken server, or a proxy in front of it, may say to an MGET, by how many values were asked for.
 ANSWERS: dict[str, Callable[[int], bytes]] = {
     "none": lambda _: b"*0\r\n",
-    "fewer": lambda count: b"*%d\r\n" % (count - 1) + b"$-1\r\n" * (count - 1),
-    "more": lambda count: b"*%d\r\n" % (count + 1) + b"$-1\r\n" * (count + 1),
-    "more values": lambda count: b"*%d\r\n" % (count + 1) + b"$1\r\nx\r\n" * (count + 1),
+    "fewer": lambda count: b"*%d\r\n" % (count - 1) + b"$1\r\nx\r\n" * (count - 1),
+    "more": lambda count: b"*%d\r\n" % (count + 1) + b"$1\r\nx\r\n" * (count + 1),
     "no array": lambda _: b"*-1\r\n",
     "a number": lambda count: b":%d\r\n" % count,
     "text": lambda count: b"+%b\r\n" % (b"x" * count),
