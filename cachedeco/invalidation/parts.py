@@ -172,11 +172,11 @@ class_prepared.connect(_on_class_prepared, dispatch_uid=UID)
 
 def _announce(instance: Model, using: str, **_: object) -> None:
     """Note that statements about this row may follow, in its own table and in those of its parents."""
-    if current_mode() == "off":
-        return
     try:
-        _announced.setdefault(connections[using], AnnouncedRows()).add(instance)
-    except Exception as error:  # noqa: BLE001 -- a field of the user's may raise anything: then no row is announced
+        if current_mode() != "off":
+            _announced.setdefault(connections[using], AnnouncedRows()).add(instance)
+    # A field of the user's may raise anything, and so do wrong settings: then no row is announced.
+    except Exception as error:  # noqa: BLE001 -- as said
         pass_interrupt(error)
 
 
