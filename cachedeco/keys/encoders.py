@@ -129,8 +129,8 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     if not isinstance(cls, type) or not callable(identity):
         msg = f"register_key_type() takes a class and a callable, not {repr_of(cls)} and {repr_of(identity)}."
         raise TypeError(msg)
-    _encoders.pop(cls, None)
     check_arguments(identity, None, what="the callable of register_key_type()", advice="it is called with the value")
+    _encoders.pop(cls, None)
     _registered[cls] = lambda value: _by_identity(value, identity(value))
     _encoder_for.cache_clear()
 
