@@ -183,8 +183,9 @@ def find_one(  # noqa: PLR0913, PLR0917 -- those of `Asking`, which are quicker 
 
 def _found_again(keys: CallKeys, recalled: Recalled, *, is_plain: bool) -> Found:
     """Return what the request's memory has, as a look-up does: of a plain hit without the values that were read."""
-    entry_keys, values, entry = recalled
-    return Found(keys, None if is_plain else dict(zip(entry_keys, values, strict=True)), entry_keys, entry)
+    read, entry = recalled
+    raw = None if is_plain else dict(zip(read.entry_keys, read.values, strict=True))
+    return new_tuple(Found, (keys, raw, read.entry_keys, entry))
 
 
 def _remember(memory: Memory, results: Iterable[Found], since: object) -> None:

@@ -41,19 +41,14 @@ class Remembered(NamedTuple):
     until: float  #: seconds since the epoch
 
 
+Recalled = tuple[Remembered, Entry]
+
+
 class Stored(NamedTuple):
     """An entry that was computed and stored in the block, and not read since."""
 
     data: bytes
     since: object  #: what `epochs.last()` returned before its tokens were read
-
-
-class Recalled(NamedTuple):
-    """An entry from the memory."""
-
-    entry_keys: Sequence[str]
-    values: Sequence[bytes]
-    entry: Entry
 
 
 class Memory:
@@ -73,7 +68,7 @@ class Memory:
         self.size = 0  # of what is remembered, in bytes; threads may lose a little of it
 
     def recall(self, policy: CachePolicy, keys: Sequence[str]) -> Recalled | None:
-        """Return the entry of a call if it is remembered, fresh, and not invalidated by this process."""
+        """Return what was read for a call, and its entry, if that is fresh, and not invalidated by this process."""
         key = keys[0]
         found = self.read.get(key)
         if found is None:
@@ -84,7 +79,7 @@ class Memory:
         if found.keys == keys and found.until > now and found.moment.is_now():
             entry = decode_values(policy.codec, key, found.values, found.names)
             if entry is not None and entry.expires > now:
-                return Recalled(found.entry_keys, found.values, entry)
+                return found, entry
         self.forget(key)
         return None
 
