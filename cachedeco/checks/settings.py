@@ -10,9 +10,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import module_has_submodule
 
-from cachedeco.invalidation.rows import model_of
 from cachedeco.invalidation.tables import tables
-from cachedeco.keys.dependencies import AUTO
+from cachedeco.keys.dependencies import AUTO, model_of_item
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import SMALLEST_KEY_BUDGET
@@ -59,7 +58,7 @@ def _unknown_models(items: Iterable[Any]) -> Iterator[str]:
     for item in items:
         try:
             if item != AUTO:
-                model_of(item)
+                model_of_item(item)
         except TypeError as error:
             yield f"CACHEDECO['DEPENDS_ON']: {error}"
 

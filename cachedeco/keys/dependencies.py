@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import Field, Model
 
-from cachedeco.invalidation.namespaces import model_namespace, rows_namespace
+from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
@@ -90,7 +90,7 @@ class Dependency:
             self.pieces = parse_template(subject, template, "depends_on")
         else:
             self.reference = cast("ModelReference", item)  # resolve() refuses all else
-        if apps.models_ready or not isinstance(self.reference, str):
+        if apps.models_ready or not isinstance(self.reference, str) or self.reference.count(".") != 1:
             self.resolve()
         if self.field is not None:
             name_parts(self.reference, self.field)
@@ -103,7 +103,7 @@ class Dependency:
             TypeError: There is no such model or field, or the values of the field have several texts each.
         """
         try:
-            model = model_of(self.reference)
+            model = model_of_item(self.reference)
             field = None if self.field is None else field_of(model, self.field)
             if field is not None and apps.models_ready:
                 check_canonical(field)
@@ -161,9 +161,11 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         ImproperlyConfigured: The app "cachedeco", which watches what is written, is not installed.
     """
     if not isinstance(depends_on, list | tuple) or isinstance(depends_on, Rows):
-        given = _text_of(depends_on)
-        example = "" if depends_on is None else f": depends_on=[{given}]"
-        msg = f"depends_on={given} for {subject.name}(); it takes a list{example}."
+        meant = _list_of(depends_on)
+        taken = f": depends_on={meant}" if meant else " of models, of names 'app_label.Model', of rows() and AUTO"
+        given = _text_of(depends_on) or repr_of(depends_on)
+        none = "; () is none of them" if depends_on is None else ""
+        msg = f"depends_on={given} for {subject.name}(); it takes a list{taken}{none}."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
         msg = (
@@ -171,6 +173,27 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         )
         raise ImproperlyConfigured(msg)
     return [Dependency(subject, item) for item in depends_on if item != AUTO]
+
+
+def model_of_item(item: ModelReference) -> type[Model]:
+    """
+    Return the concrete model of an item of *depends_on* that is not AUTO.
+
+    Raises:
+        TypeError: It is no model.
+    """
+    if isinstance(item, Namespace):
+        msg = f"{item!r} is no model; a namespace goes into namespace=."
+        raise TypeError(msg)
+    if _is_auto(item):
+        msg = f"{item!r} names no model; for the tables that the function reads it is AUTO, or {AUTO!r} as text."
+        raise TypeError(msg)
+    return model_of(item)
+
+
+def _is_auto(item: object) -> bool:
+    """Tell whether an item says AUTO, or tries to."""
+    return isinstance(item, str) and item.lower() == AUTO
 
 
 def refuse_to_be_blind(name: str, given: Sequence[DependsOn] | Unset) -> None:
@@ -206,20 +229,37 @@ def _rows_for(subject: Subject, item: tuple[object, ...]) -> str:
     if not isinstance(model, type) and not (isinstance(model, str) and "." in model):
         return "rows(Model, field='{field}')"
     field = field if isinstance(field, str) and field.isidentifier() else "field"
-    template = template if isinstance(template, str) else f"{{{field}}}"
-    if subject.over is not None and template in {f"{{{field}}}", f"{{{subject.over}}}"}:
+    template = template if isinstance(template, str) else f"{{{_parameter_for(subject, field)}}}"
+    if subject.over is not None and template == f"{{{subject.over}}}":
         template = f"{{{ONE_ID}}}"
     return f"rows({_name_of(model)}, {shorten(field)}={repr_of(template)})"
+
+
+def _parameter_for(subject: Subject, field: str) -> str:
+    """Return the parameter that has the value of a field: by its name; else one id of many, or the first one."""
+    parameters = subject.signature.parameters
+    other = next(iter(parameters), field) if subject.over is None else ONE_ID
+    return next((name for name in (field, field.removesuffix("_id"), f"{field}_id") if name in parameters), other)
 
 
 def _name_of(item: object) -> str:
     return item.__name__ if isinstance(item, type) else repr_of(item)
 
 
-def _text_of(depends_on: object) -> str:
-    """Return what was given instead of a list, as source text."""
-    if isinstance(depends_on, Rows):
-        return f"rows({_name_of(depends_on.model)}, {depends_on.field}={repr_of(depends_on.template)})"
-    if isinstance(depends_on, set | frozenset):
-        return ", ".join(map(_name_of, depends_on))
-    return _name_of(depends_on)
+def _text_of(item: object) -> str:
+    """Return an item of a list, or a text that is one or several, as source text; "" for what can't be one."""
+    if isinstance(item, Rows):
+        return f"rows({_name_of(item.model)}, {item.field}={repr_of(item.template)})"
+    is_model = isinstance(item, type) and issubclass(item, Model)
+    return _name_of(item) if is_model or isinstance(item, str) else ""
+
+
+def _list_of(depends_on: object) -> str:
+    """Return the list that was meant, as source text; "" if there is none that would be taken."""
+    if isinstance(depends_on, str):
+        names = [name.strip() for name in depends_on.split(",")]
+        items = ["AUTO" if _is_auto(name) else repr_of(name) if name.count(".") == 1 else "" for name in names]
+    else:
+        given = depends_on if isinstance(depends_on, set | frozenset) else [depends_on]
+        items = [_text_of(item) for item in given]
+    return f"[{', '.join(items)}]" if all(items) else ""

@@ -58,7 +58,9 @@ def test_settings_at_fault_are_e001_and_nothing_else(settings: Any) -> None:
     assert message.hint
 
 
-@pytest.mark.parametrize("item", ["tests.Nothing", "Club", "nowhere.Club", 1, Model, rows(Club, pk="{club}")], ids=repr)
+@pytest.mark.parametrize(
+    "item", ["tests.Nothing", "Club", "AUTO", "nowhere.Club", 1, Model, rows(Club, pk="{club}")], ids=repr
+)
 def test_model_of_the_settings_that_is_none_is_e001(settings: Any, item: object) -> None:
     """It would make each call of each function raise; a function need not exist for the check to say so."""
     [message] = [each for each in found(settings, DEPENDS_ON=["auto", Club, item]) if each.id == "cachedeco.E001"]

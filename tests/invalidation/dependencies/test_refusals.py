@@ -1,5 +1,6 @@
 """What `depends_on` can't mean is refused at decoration; what is not known by then, by the system checks."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from cachedeco import Namespace, cached_query, rows
+from cachedeco import AUTO, Namespace, cached_query, rows
 from cachedeco.invalidation import parts
 from tests.models import Player, Squad, YouthSquad
 
@@ -27,6 +28,17 @@ def decorated(depends_on: Any) -> Callable[..., object]:
 REFUSED: dict[str, tuple[object, str]] = {
     "model alone": (Squad, "it takes a list: depends_on=[Squad]"),
     "name alone": ("tests.Squad", "it takes a list: depends_on=['tests.Squad']"),
+    "several names": ("tests.Squad, auto", "it takes a list: depends_on=['tests.Squad', AUTO]"),
+    "AUTO alone": ("auto", "it takes a list: depends_on=[AUTO]"),
+    "AUTO as a text": ("AUTO", "it takes a list: depends_on=[AUTO]"),
+    "AUTO as a text in a list": (["AUTO"], "'AUTO' names no model; for the tables that the function reads it is AUTO"),
+    "name of an app": ("tests", "it takes a list of models, of names 'app_label.Model', of rows() and AUTO"),
+    "a set": ({Squad}, "it takes a list: depends_on=[Squad]"),
+    "a generator": ((each for each in [Squad]), "it takes a list of models"),
+    "no": (False, "it takes a list of models"),
+    "nothing": (None, "of rows() and AUTO; () is none of them"),
+    "rows alone": (rows(Player, squad="{squad}"), "it takes a list: depends_on=[rows(Player, squad='{squad}')]"),
+    "a namespace": ([Namespace("squad", 1)], "<Namespace squad:1> is no model; a namespace goes into namespace=."),
     "no model": ([int], "<class 'int'> is no model"),
     "an instance": ([Squad(pk=1)], "is no model"),
     "abstract model": ([AbstractUser], "is abstract and has no rows"),
@@ -47,7 +59,9 @@ REFUSED: dict[str, tuple[object, str]] = {
     ),
     "tuple with a template": ([(Player, "squad", "{squad.pk}")], "or rows(Player, squad='{squad.pk}')"),
     "tuple with a name": ([("tests.Player", "squad")], "or rows('tests.Player', squad='{squad}')"),
-    "tuple of other things": ([(Player, 7, len)], "or rows(Player, field='{field}')"),
+    "tuple of other things": ([(Player, 7, len)], "or rows(Player, field='{squad}')"),
+    "tuple with a column": ([(Player, "squad_id")], "or rows(Player, squad_id='{squad}')"),
+    "tuple with a field of another name": ([(Player, "number")], "or rows(Player, number='{squad}')"),
     "empty tuple": ([()], "or rows(Model, field='{field}')"),
     "no parameter": ([rows(Player, number="{number}")], "takes no 'number'; it has squad, other"),
     "wrong template": ([rows(Player, squad="{club.pk}")], "takes no 'club'; it has squad, other"),
@@ -62,6 +76,29 @@ def test_dependency_that_can_t_be_meant_is_refused(depends_on: object, expected:
 
     assert expected in str(caught.value)
     assert "tests.dependencies.refused" in str(caught.value)
+
+
+NAMES = {"AUTO": AUTO, "Player": Player, "Squad": Squad, "rows": rows}
+ADVICE = re.compile(r"depends_on=\[.*\]|rows\(Player, (?!field=).*'\)|rows\('tests.Player', .*'\)")
+
+
+@pytest.mark.parametrize("depends_on", [given for given, _ in REFUSED.values()], ids=REFUSED)
+def test_what_an_error_advises_is_taken(depends_on: object) -> None:
+    """An error that shows what to write instead shows what is not refused in turn."""
+    with pytest.raises(TypeError) as caught:
+        decorated(depends_on)
+
+    for advice in ADVICE.findall(str(caught.value).rpartition("; ")[2]):
+        source = advice.removeprefix("depends_on=") if advice.startswith("depends_on=") else f"[{advice}]"
+        assert decorated(eval(source, NAMES))  # noqa: S307 -- of the error
+
+
+def test_malformed_name_is_refused_while_models_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be no name of a model is refused where it is written, even if no model is loaded yet."""
+    monkeypatch.setattr(apps, "models_ready", False)
+
+    with pytest.raises(TypeError, match="'AUTO' names no model"):
+        decorated(["AUTO"])
 
 
 def test_field_whose_values_have_several_texts_is_refused() -> None:
