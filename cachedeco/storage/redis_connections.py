@@ -141,12 +141,14 @@ def answer_of(connection: Any) -> Any:
 
     Raises:
         ReadOnlyError: The server is a replica, though it was not chosen as one: what it says of others may be old.
+
+        MasterDownError: It is a replica that has lost its primary, and answers no read until that is back.
     """
-    from redis.exceptions import ReadOnlyError, ResponseError
+    from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
     try:
         return connection.read_response(disable_decoding=True)
-    except ReadOnlyError:
+    except (ReadOnlyError, MasterDownError):
         raise
     except ResponseError as error:
         return error

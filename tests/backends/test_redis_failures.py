@@ -24,7 +24,7 @@ from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import BRIEFLY, client_of, opened_at, redis_apart, redis_on
 from tests.backends.test_failures import READS, called
 from tests.backends.test_failures import WRITES as OF_MEMCACHED
-from tests.support.servers import Redis
+from tests.support.servers import HOST, Redis, free_port
 from tests.support.sides import Side, both
 
 # The same methods give the same as on our memcached backend; clear() returns whether it has cleared.
@@ -155,6 +155,20 @@ def test_replica_that_was_taken_for_the_primary_is_out_of_reach(private_redis: R
 
     cache.set("key", 3)
     assert (3, 3) == (cache.get("key"), opened_at(private_redis) - before)
+
+
+@both
+def test_replica_that_has_lost_its_primary_has_nothing(private_redis: Redis, redis_server: Redis, side: Side) -> None:
+    """It refuses reads where it is told not to answer from what may be old: that is a failure, as an outage is."""
+    reads = {name: READS[name] for name in ("get", "get_many", "has_key")}
+    with client_of(private_redis) as client:
+        client.config_set("replica-serve-stale-data", "no")
+        client.execute_command("REPLICAOF", HOST, free_port())
+    cache = redis_on(redis_server, private_redis)
+
+    found = {name: called(cache, side, name, arguments) for name, (arguments, _) in reads.items()}
+
+    assert {name: expected for name, (_, expected) in reads.items()} == found
 
 
 @pytest.mark.parametrize("method", ["get", "set", "get_many", "delete"])
