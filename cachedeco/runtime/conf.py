@@ -18,7 +18,7 @@ from cachedeco.runtime.validation import PARSERS, UNSET, KeyErrors, ModeName, Re
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# AUTO, where the app is installed: a cached function is never stale, unless its author says that it may be.
+# AUTO, where the app is installed: a value ends with the next write to a table that it has read.
 DEFAULT_DEPENDENCIES: tuple[Any, ...] = ("auto",)
 
 # Written at each request or by workers all the time, and hardly ever read by what is worth caching: labels of apps,
