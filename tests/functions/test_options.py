@@ -318,7 +318,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"cache_exceptions": [ValueError]}, "it takes a mapping of exceptions to timeouts: {Http404: 60}"),
         ({"cache_exceptions": {ValueError: str}}, "the timeout of ValueError in .*; it takes seconds"),
         ({"depends_on": Club}, r"depends_on=Club for .*; it takes a list: depends_on=\[Club\]"),
-        ({"depends_on": {Club}}, r"depends_on=\{<class .*> for .*; it takes a list: depends_on=\[Club\]"),
+        ({"depends_on": {Club}}, r"depends_on=\{<class .*>} for .*; it takes a list: depends_on=\[Club\]"),
         ({"depends_on": "tests.Club"}, r"it takes a list: depends_on=\['tests\.Club'\]"),
         ({"depends_on": rows(Club, pk="{number}")}, r"a list: depends_on=\[rows\(Club, pk='{number}'\)\]"),
         ({"depends_on": None}, r"depends_on=None for .*; it takes a list of models, .* \(\) is none of them\."),
