@@ -21,6 +21,7 @@ from cachedeco.loading.lookup import Found, Wanted, record_found
 from cachedeco.loading.materializing import Values, materialize, without_absent
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime.templates import alters_data
+from cachedeco.storage.refusals import Origin
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import collector
 
@@ -98,7 +99,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         """
         call = self._bulk_arguments
         remember_kinds(self._spec, self._calls)
-        given = unwrap(materialize(self._spec.name, values, call.ids, takes_ids=True))
+        given = unwrap(materialize(Origin(self._spec.name, is_given=True), values, call.ids, takes_ids=True))
         try:
             admitted = self._bulk.admit(call)
         except BypassError:

@@ -31,7 +31,7 @@ from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit, emit_hits
 from cachedeco.runtime.interrupts import Passes, is_interrupt
 from cachedeco.storage.entries import MOST_TOKENS, Stamp, has_value
-from cachedeco.storage.refusals import RefusedValueError
+from cachedeco.storage.refusals import Origin, RefusedValueError
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import collector, watcher
@@ -118,7 +118,7 @@ def compute(
         outcome: Outcome[Any] = yield CallUser(arguments, needs_thread, computation.note_connections_here)
         seconds = perf_counter() - began
         if isinstance(outcome, Ok):
-            outcome = yield Anywhere(materialize, policy.function, outcome.value, ids, takes_ids=load.takes_ids)
+            outcome = yield Anywhere(materialize, Origin(policy.function), outcome.value, ids, takes_ids=load.takes_ids)
         outcome = _remember(policy, ids, outcome)
         if isinstance(outcome, Ok):
             policy.emit("computed", load.misses[ids[0]].key, seconds=seconds)
@@ -217,7 +217,7 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
             load.policy.emit("error", load.misses[each].key, reason=ready.problem, error=ready.error)
             return Err(value.error)
         if isinstance(ready.error, RefusedValueError):
-            return Err(ready.error.explain(load.policy.function, value))
+            return Err(ready.error.explain(Origin(load.policy.function), value))
     return outcome
 
 
@@ -372,7 +372,7 @@ def bypass_flow(
     if isinstance(outcome, Ok):
         emit(Event("computed", function, seconds=perf_counter() - began))
         if takes_ids:
-            outcome = yield partial(materialize, function, outcome.value, ids, takes_ids=True)
+            outcome = yield partial(materialize, Origin(function), outcome.value, ids, takes_ids=True)
         else:
             outcome = Ok({None: outcome.value})
     if on_failure and isinstance(outcome, Ok):
@@ -406,7 +406,7 @@ def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: 
     prepared = _prepare_each(policy, values)
     for each, ready in prepared.items():
         if isinstance(ready.error, RefusedValueError):
-            raise ready.error.explain(policy.function, values[each])
+            raise ready.error.explain(Origin(policy.function, is_given=True), values[each])
     entries = [
         PendingEntry(found.key, stamps[each], {}, 0.0, prepared[each], lifetime_of(policy, prepared[each]))
         for each, found in calls.items()

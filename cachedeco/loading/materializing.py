@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from cachedeco.loading.effects import Err, Ok, Outcome
 from cachedeco.runtime.interrupts import Passes, pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
-from cachedeco.storage.refusals import refuse_value
+from cachedeco.storage.refusals import Origin, refuse_value
 from cachedeco.storage.serializers import ABSENT, Raised
 
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
@@ -22,18 +22,21 @@ OTHER_ID: Final = (
     "{0}() was asked for {1} and returned {2}, which is another id. Call it with ids of the type that it returns, "
     "or let it return the ids that it was asked for."
 )
+OTHER_ID_GIVEN: Final = (
+    "set() of {0}() is for {1} and was given {2}, which is another id. Pass the ids of the call, in their type."
+)
 
 
 def materialize(
-    function: str, returned: object, ids: Sequence[Any], passes: Passes = (), *, takes_ids: bool
+    origin: Origin, returned: object, ids: Sequence[Any], passes: Passes = (), *, takes_ids: bool
 ) -> Outcome[Values]:
     """
     Return the evaluated value of each id, or the exception that this raises.
 
     Args:
-        function: Its name, for errors.
+        origin: That of the value, for errors.
 
-        returned: What the function returned: a value, or a mapping of ids to values.
+        returned: What the function returned, or what was given instead: a value, or a mapping of ids to values.
 
         ids: Those of the call; one, of any name, if the function takes no ids.
 
@@ -43,16 +46,16 @@ def materialize(
     """
     try:
         if not takes_ids:
-            return Ok({ids[0]: _materialize(function, returned, passes)})
-        values = _values_by_id(function, _materialize(function, returned, passes), ids)
-        return Ok({each: _materialize(function, value, passes) for each, value in values.items()})
+            return Ok({ids[0]: _materialize(origin, returned, passes)})
+        values = _values_by_id(origin, _materialize(origin, returned, passes), ids)
+        return Ok({each: _materialize(origin, value, passes) for each, value in values.items()})
     except passes:
         raise
     except Exception as error:  # noqa: BLE001 -- the driver raises it
         return Err(error)
 
 
-def _materialize(function: str, value: Any, passes: Passes) -> Any:
+def _materialize(origin: Origin, value: Any, passes: Passes) -> Any:
     """
     Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
 
@@ -62,12 +65,14 @@ def _materialize(function: str, value: Any, passes: Passes) -> Any:
     """
     cls = _class_of(value, passes)
     if _is_for_one_use(cls):
-        msg = f"{function}() returned {describe(value)}, which can be used only once; return a list, or what it awaits."
+        again = f"{origin.give} a list, or what it awaits"
+        msg = f"{origin.subject} {describe(value)}, which can be used only once; {again}."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
-            msg += " A decorator between ours and an async function must be an async function itself."
+            if not origin.is_given:
+                msg += " A decorator between ours and an async function must be an async function itself."
         raise TypeError(msg)
-    refuse_value(function, value)
+    refuse_value(origin, value)
     if issubclass(cls, QuerySet):
         len(value)  # fetches the rows: a database error reaches the caller, as without a cache
     return value
@@ -93,7 +98,7 @@ def _is_for_one_use(cls: type) -> bool:
     return all(base.__module__ != "unittest.mock" for base in cls.__mro__)  # a mock has every method
 
 
-def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values:
+def _values_by_id(origin: Origin, returned: object, ids: Sequence[Any]) -> Values:
     """
     Return the value of each id, ABSENT for those that the function does not know; drop values of other ids.
 
@@ -102,8 +107,8 @@ def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values
             absent.
     """
     if not isinstance(returned, Mapping):
-        kind = type(returned).__name__
-        msg = f"{function}() returned a {kind}; it must return a mapping of ids to values, as in_bulk()."
+        kind, must = type(returned).__name__, "it takes" if origin.is_given else "it must return"
+        msg = f"{origin.subject} a {kind}; {must} a mapping of ids to values, as in_bulk()."
         raise TypeError(msg)
     values: Values = {each: returned.get(each, ABSENT) for each in ids}
     absent = [each for each, value in values.items() if value is ABSENT]
@@ -112,14 +117,15 @@ def _values_by_id(function: str, returned: object, ids: Sequence[Any]) -> Values
         others = [each for each in returned if each not in values and not isinstance(each, Model)]
         for asked, other in ((by_text.get(str(each), ABSENT), each) for each in others):
             if asked is not ABSENT:
-                raise _another_id(function, asked, other)
+                raise _another_id(origin, asked, other)
         if len(absent) == len(values):
-            raise _another_id(function, absent[0], next(iter(returned)))
+            raise _another_id(origin, absent[0], next(iter(returned)))
     return values
 
 
-def _another_id(function: str, asked: object, returned: object) -> TypeError:
-    return TypeError(OTHER_ID.format(function, repr_of(asked), repr_of(returned)))
+def _another_id(origin: Origin, asked: object, returned: object) -> TypeError:
+    text = OTHER_ID_GIVEN if origin.is_given else OTHER_ID
+    return TypeError(text.format(origin.function, repr_of(asked), repr_of(returned)))
 
 
 def outcome_of(value: Any) -> Outcome[Any]:

@@ -29,25 +29,42 @@ def _has_query(value: Any) -> bool:
     return any(path_of(base).startswith("django.db.models.query.") for base in type(rows).__mro__)
 
 
+class Origin(NamedTuple):
+    """Who has given a value, for errors."""
+
+    function: str
+    is_given: bool = False  #: by the caller, to `set()`; else the function has returned it
+
+    @property
+    def subject(self) -> str:
+        """The beginning of a sentence about the value."""
+        return f"set() of {self.function}() was given" if self.is_given else f"{self.function}() returned"
+
+    @property
+    def give(self) -> str:
+        """The verb for another value in its place."""
+        return "pass" if self.is_given else "return"
+
+
 class Refusal(NamedTuple):
     """Why values of a class are refused, and what to return instead."""
 
-    why: str  #: what follows "which"
+    why: str  #: what follows "which"; "{give}" stands for the verb
     applies: Callable[[Any], bool] = _always
 
 
 _PAGE: Final = Refusal(
-    "has a QuerySet behind it, and all its rows would be stored; return list(page.object_list), and the numbers that "
+    "has a QuerySet behind it, and all its rows would be stored; {give} list(page.object_list), and the numbers that "
     "are needed beside it.",
     _has_query,
 )
 RESPONSE: Final = Refusal(
     f"has cookies and headers for one visitor, and a hit would give them to the next one. {VIEWS}"
 )
-REQUEST: Final = Refusal("belongs to one visitor, and a hit would give it to the next one; return the data alone.")
-VIEW: Final = Refusal("holds the request of one visitor. Return the data alone, from a function outside the class.")
+REQUEST: Final = Refusal("belongs to one visitor, and a hit would give it to the next one; {give} the data alone.")
+VIEW: Final = Refusal("holds the request of one visitor; {give} the data alone, from a function outside the class.")
 _OF_ONE_VISITOR: Final = Refusal(REQUEST.why)
-_GENERATOR: Final = Refusal("can be used only once; return a list.")
+_GENERATOR: Final = Refusal("can be used only once; {give} a list.")
 _REFUSALS: Final = {
     "django.http.response.HttpResponseBase": RESPONSE,
     "django.http.request.HttpRequest": REQUEST,
@@ -58,12 +75,12 @@ _REFUSALS: Final = {
     "http.cookies.Morsel": _OF_ONE_VISITOR,
     "django.views.generic.base.View": VIEW,
     **{f"django.core.paginator.{name}": _PAGE for name in ("Page", "AsyncPage", "Paginator", "AsyncPaginator")},
-    "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; return list(...) of it."),
-    "django.db.models.manager.BaseManager": Refusal("would query again at each hit; return its all()."),
-    "django.db.backends.utils.CursorWrapper": Refusal("can be used only once; return its rows: cursor.fetchall()."),
+    "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; {give} list(...) of it."),
+    "django.db.models.manager.BaseManager": Refusal("would query again at each hit; {give} its all()."),
+    "django.db.backends.utils.CursorWrapper": Refusal("can be used only once; {give} its rows: cursor.fetchall()."),
     "builtins.generator": _GENERATOR,
     "builtins.async_generator": _GENERATOR,
-    "builtins.coroutine": Refusal("can be used only once; return what it awaits."),
+    "builtins.coroutine": Refusal("can be used only once; {give} what it awaits."),
 }
 
 
@@ -74,24 +91,24 @@ class RefusedValueError(TypeError):
         """Keep the class of the part, and why it is refused."""
         self.part = _with_article(type(part))
         self.why = why
-        super().__init__(f"{self.part}, which {why}")
+        super().__init__(f"{self.part}, which {why.format(give='return')}")
 
-    def explain(self, function: str, value: object) -> TypeError:
-        """Return the error for the caller of a function that returned the value."""
-        whole = _with_article(type(value))
-        return TypeError(f"{function}() returned {whole} with {self.part} in it, which {self.why}")
+    def explain(self, origin: Origin, value: object) -> TypeError:
+        """Return the error for who has given the value."""
+        whole, why = _with_article(type(value)), self.why.format(give=origin.give)
+        return TypeError(f"{origin.subject} {whole} with {self.part} in it, which {why}")
 
 
-def refuse_value(function: str, value: object) -> None:
+def refuse_value(origin: Origin, value: object) -> None:
     """
-    Refuse what a function returned, for its class alone: `refuse_part()` is for what is in it.
+    Refuse a value for its class alone: `refuse_part()` is for what is in it.
 
     Raises:
         TypeError: It must not be stored.
     """
     refusal = _refusal_of(value)
     if refusal is not None:
-        msg = f"{function}() returned {_with_article(type(value))}, which {refusal.why}"
+        msg = f"{origin.subject} {_with_article(type(value))}, which {refusal.why.format(give=origin.give)}"
         raise TypeError(msg)
 
 

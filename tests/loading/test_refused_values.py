@@ -198,6 +198,22 @@ def test_refused_part_is_an_error_with_a_remedy(
     assert MISSING is answer.peek()
 
 
+@every_value
+@pytest.mark.django_db
+def test_refused_value_that_the_caller_gives_is_an_error_about_it(make: Callable[[], object], says: str) -> None:
+    """The function has returned nothing: the error names `set()`, and what to pass; a part of a value likewise."""
+    answer = cached_query(name="tests.refused.given")(lambda: None)
+
+    for wrap in (lambda part: part, *WRAPPERS.values()):
+        value = wrap(make())
+        with pytest.raises(TypeError) as caught:
+            answer.call().set(value)
+        said = str(caught.value)
+        assert said.startswith("set() of tests.refused.given() was given ")
+        assert says.replace("return ", "pass ") in said
+        assert "return" not in said.replace("let a function return", "").replace("whole response", "")
+
+
 @both
 @pytest.mark.parametrize("value", [HttpResponse(), {"response": HttpResponse()}], ids=["value", "part"])
 def test_refused_value_is_refused_on_each_way_into_the_cache(side: Side, value: object) -> None:
@@ -218,7 +234,7 @@ def test_refused_value_is_refused_on_each_way_into_the_cache(side: Side, value: 
         lambda: side.call(answers.call([1]).set, {1: value}),
     ]
     for way in ways:
-        with pytest.raises(TypeError, match=r"returned an? .*which has cookies"):
+        with pytest.raises(TypeError, match=r"(returned|was given) an? .*which has cookies"):
             way()
     assert (MISSING, {}) == (side.call(answer.peek), side.call(answers.peek, [1]))
 

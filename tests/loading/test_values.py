@@ -194,6 +194,19 @@ def test_value_a_coroutine_is_refused(side: Side) -> None:
 
 
 @both
+def test_coroutine_that_the_caller_gives_is_refused(side: Side) -> None:
+    """An `await` was forgotten: the error names `set()`, and no decorator, since there was none at work."""
+
+    async def other() -> int:
+        return 1
+
+    answer = side.cached(name="tests.values.given")(lambda: 1)
+
+    with pytest.raises(TypeError, match=r"^set\(\) of .* used only once; pass a list, or what it awaits\.$"):
+        side.call(answer.call().set, other())
+
+
+@both
 def test_value_of_another_django_is_a_miss(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
     """What another version of Django or of the format has written is computed anew, without a warning or an error."""
     seen: list[Event] = []

@@ -159,7 +159,9 @@ def test_set_in_bypass_invalidates(side: Side, table: Table) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "text"), [([1], "returned a list"), ({"1": "row"}, "asked for 1 and returned '1'")], ids=["list", "text"]
+    ("values", "text"),
+    [([1], "given a list; it takes a mapping"), ({"1": "row"}, "is for 1 and was given '1'")],
+    ids=["list", "text"],
 )
 def test_set_refuses_what_the_function_may_not_return(table: Table, values: Any, text: str) -> None:
     """No mapping, or ids of another type, are errors."""
