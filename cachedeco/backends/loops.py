@@ -139,8 +139,9 @@ class _OfLoop:
         connection = LoopConnection(self.loop, self, partial(self._forget, self._epoch), self._endpoint.timeout)
         self._current.append(connection)
         self._all.add(connection)
-        # In an empty context: that of the first caller would live for as long as the connection.
-        self.loop.create_task(self._connect(connection), context=Context(), name="cachedeco.connect")
+        # In an empty context: that of the first caller would live for as long as the connection. By no factory of the
+        # project's: an eager one runs it here and now, and what fails at once would fail before a command waits for it.
+        asyncio.Task(self._connect(connection), loop=self.loop, context=Context(), name="cachedeco.connect")
         return connection
 
     async def _connect(self, connection: LoopConnection) -> None:

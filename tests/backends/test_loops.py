@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,10 @@ from cachedeco.backends.server import UnreachableError
 from tests.backends.caches import BRIEFLY, cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
 from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
-from tests.backends.redis_caches import redis_on
+from tests.backends.redis_caches import redis_at, redis_on
 from tests.backends.scripted import Scripted
 from tests.support.servers import Memcached, Redis
+from tests.support.threads import PATIENCE_SECONDS
 
 Make = Callable[..., BaseCache]
 
@@ -266,6 +268,31 @@ def test_all_who_wait_on_a_connection_fail_together(private: Memcached | Redis, 
     assert opened is not None
     assert [None] == raw.read([key])
     private.restart() if way == "kill" else private.resume()
+
+
+def factory_of_old(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
+    """Make a task as code does that was written before tasks took a context."""
+    return asyncio.Task(coroutine, loop=loop)
+
+
+TASK_FACTORIES: list[Any] = [factory_of_old]
+if sys.version_info >= (3, 12):
+    TASK_FACTORIES.append(asyncio.eager_task_factory)
+
+
+@pytest.mark.parametrize("factory", TASK_FACTORIES)
+@pytest.mark.parametrize(
+    "cache", [cache_at("unix:/no/socket"), redis_at("unix:///no/socket")], ids=["memcached", "redis"]
+)
+def test_server_that_is_not_there_is_told_with_any_task_factory(cache: BaseCache, factory: Any) -> None:
+    """Also with one that begins a task at once, so that the connection has failed before a command waits for it."""
+
+    async def work() -> object:
+        asyncio.get_running_loop().set_task_factory(factory)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await read_once(cache, "key")
+
+    assert [None] == asyncio.run(work())
 
 
 def test_outage_that_sync_code_has_seen_is_one_of_async_code(private: Memcached | Redis) -> None:
