@@ -25,9 +25,9 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from cachedeco.auditing.later import Delay
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import Load
 from cachedeco.loading.effects import CALL_USER, CallUser, EffectFlow, Err, Flow, Ok, Outcome, Spawn
-from cachedeco.loading.lookup import Found
+from cachedeco.loading.found import Found
+from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import find_key_mismatch

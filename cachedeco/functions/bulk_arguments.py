@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from cachedeco.functions.base import Args, Kwargs
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
-from cachedeco.loading.lookup import Found, Wanted
+from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage import many_caches
 

@@ -16,9 +16,11 @@ from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_k
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
-from cachedeco.loading.computing import Load, bypass_flow, present_values, serve_each
+from cachedeco.loading.computing import bypass_flow, present_values, serve_each
 from cachedeco.loading.effects import Err, Flow, Ok
-from cachedeco.loading.lookup import Found, recall_or_look_up
+from cachedeco.loading.found import Found
+from cachedeco.loading.load import Load
+from cachedeco.loading.lookup import recall_or_look_up
 from cachedeco.loading.materializing import Values, without_absent
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.refreshing import enqueue, stale_flow

@@ -16,9 +16,10 @@ from cachedeco.functions.invalidation_advice import look_at_calls, remember_kind
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.loading.computing import Load, bypass_flow, only_value, refresh_flow, store_given
+from cachedeco.loading.computing import bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Flow, arun, run, unwrap
-from cachedeco.loading.lookup import Found, Wanted, record_found
+from cachedeco.loading.found import Found, Wanted, record_found
+from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue

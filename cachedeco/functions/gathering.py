@@ -18,7 +18,8 @@ from cachedeco.functions.admission import Work
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.calls import BaseCall, SyncCall
 from cachedeco.loading.effects import arun, run
-from cachedeco.loading.lookup import Found, Wanted, recall_or_look_up
+from cachedeco.loading.found import Found, Wanted
+from cachedeco.loading.lookup import recall_or_look_up
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.runtime.interrupts import pass_interrupt
 

@@ -31,9 +31,11 @@ from cachedeco.functions.calls import (
 )
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.invalidation_advice import remember_kinds
-from cachedeco.loading.computing import Load, bypass_flow, only_value, serve_flow
+from cachedeco.loading.computing import bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, Ok, arun, run
-from cachedeco.loading.lookup import Found, look_up_one, record_found
+from cachedeco.loading.found import Found, record_found
+from cachedeco.loading.load import Load
+from cachedeco.loading.lookup import look_up_one
 from cachedeco.loading.on_loop import look_up_one_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import stale_flow

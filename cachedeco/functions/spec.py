@@ -35,7 +35,7 @@ from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.keys.imports import imports_of
 from cachedeco.keys.signatures import text_signature
 from cachedeco.keys.unsaved import UnsavedRowError
-from cachedeco.loading.lookup import VariedKeys
+from cachedeco.loading.found import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf

@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple, cast
 
 from cachedeco.invalidation import transactions
 from cachedeco.loading.effects import CALL_USER, Anywhere, CallUser, EffectFlow, Err, Flow, Ok, Outcome
-from cachedeco.loading.lookup import Found, Reinvocation, look_up, record_found
+from cachedeco.loading.found import Found, record_found
+from cachedeco.loading.load import Load, Misses
+from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import Values, materialize, outcome_of, without_absent
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import bypass_in_transaction
@@ -43,27 +45,6 @@ NOTHING_KNOWN: Final = (
     "under AUTO, set() needs the tables that the function reads, and no computation of it is known yet: call it first, "
     "name models in depends_on=, or say depends_on=() if its value may be old for its timeout"
 )
-
-Misses = Mapping[Hashable, Found]  # by id, in the caller's order
-
-
-class Load(NamedTuple):
-    """Calls of one function that have no fresh entry, and that one call of the function computes."""
-
-    policy: CachePolicy
-    misses: Misses  #: one, of any id, if the function takes no ids
-    takes_ids: bool = False
-    unstamped: AbstractSet[Hashable] = frozenset()  #: ids whose entries get no stamp, and so are not stored
-    reinvocation: Reinvocation | None = None
-    arguments: Sequence[object] = ()  #: of the call, in any nesting: rows among them were read before
-
-    def only(self, ids: AbstractSet[Hashable]) -> "Load":
-        """Return the load of some of its ids."""
-        return self.with_misses({each: found for each, found in self.misses.items() if each in ids})
-
-    def with_misses(self, misses: Misses) -> "Load":
-        """Return the load of other misses."""
-        return Load(self.policy, misses, *self[2:])  # faster than _replace()
 
 
 class FlightResult(NamedTuple):

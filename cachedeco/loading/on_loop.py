@@ -15,22 +15,12 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.invalidation import commits
 from cachedeco.loading import remembering
-from cachedeco.loading.lookup import (
-    CallKeys,
-    Found,
-    Recalling,
-    Values,
-    Wanted,
-    are_in_one_cache,
-    ask_for_one,
-    asked_for,
-    commands_for,
-    decode_each,
-    find_one,
-    look_closer,
-    without_invalidated,
-)
+from cachedeco.loading.found import CallKeys, Found, Wanted
+from cachedeco.loading.lookup import find_one, without_invalidated
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reading import are_in_one_cache, commands_for, decode_each, keys_to_ask, keys_to_ask_each
+from cachedeco.loading.recalling import Recalling, recall_one
+from cachedeco.loading.second_read import resolve
 from cachedeco.storage import many_caches
 from cachedeco.tracking import nested_names
 
@@ -44,21 +34,15 @@ async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Ca
         connections, as it asks for the transactions there, and may read. None if nothing was asked for, since a
         transaction may have invalidated what would be found: then that thread does all.
     """
-    if commits.waiting and remembering.current.get() is not None:
+    if remembering.current.get() is not None:  # nearly never without the middleware
+        if not commits.waiting and (recalled := recall_one(policy, keys)) is not None:
+            return recalled
+        results = await recall_or_look_up_on_loop([(policy, keys)])
+        return partial(_first_of, results) if callable(results) else results[0] if results else None
+    asked = keys_to_ask(policy, keys) if nested_names.names_by_function else keys
+    if (commits.waiting and _may_concern(asked)) or not (asked is keys or are_in_one_cache(asked)):
         return None
-    asked: Sequence[str]
-    names: Sequence[str]
-    memory: remembering.Memory | None
-    asked, names, memory, since = keys, (), None, None
-    # Nearly never without nested calls and without the middleware.
-    if nested_names.names_by_function or remembering.current.get() is not None:
-        asking = ask_for_one(policy, keys)
-        if isinstance(asking, Found):
-            return asking
-        asked, names, memory, since = asking
-    if (commits.waiting and _may_concern(asked)) or (names and not are_in_one_cache(names)):
-        return None
-    values: Values
+    values: list[bytes | None] | None
     try:
         values = await policy.store.start_read_on_loop(asked)  # here, as one coroutine more costs each hit
     except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
@@ -67,10 +51,15 @@ async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Ca
         values = None
     try:
         if values is not None:
-            return find_one(policy, keys, values, asked, names, memory, since, SynchronousOnlyOperation)
+            return find_one(policy, keys, asked, values, SynchronousOnlyOperation)
     except SynchronousOnlyOperation:
         pass
-    return partial(find_one, policy, keys, values, asked, names, memory, since)
+    return partial(find_one, policy, keys, asked, values)
+
+
+def _first_of(look_up: Callable[[], list[Found]]) -> Found:
+    """End the look-up of a single call."""
+    return look_up()[0]
 
 
 async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | Callable[[], list[Found]] | None:
@@ -84,21 +73,21 @@ async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | C
         return None
     recalling = Recalling(wanted)
     left = recalling.left
-    asked = asked_for(left)
+    asked = keys_to_ask_each(left)
     if (commits.waiting and any(map(_may_concern, asked))) or not all(map(are_in_one_cache, asked)):
         return None
     raw = await many_caches.read_caches_on_loop(commands_for(left, asked)) if left else ({}, [])
     serves = remembering.current.get() is None  # the memory would need the values that were read
     try:
-        results, doubtful = decode_each(left, asked, raw, SynchronousOnlyOperation, serves=serves)
+        results, unresolved = decode_each(left, asked, raw, SynchronousOnlyOperation, serves=serves)
     except SynchronousOnlyOperation:  # as of one call
         return None
     now = time()
-    if not doubtful and all(found.entry is not None and found.entry.expires > now for found in results):
+    if not unresolved and all(found.entry is not None and found.entry.expires > now for found in results):
         return recalling.join(results)
 
     def end() -> list[Found]:
-        return recalling.join(without_invalidated(left, look_closer(left, results, doubtful)))
+        return recalling.join(without_invalidated(left, resolve(left, results, unresolved)))
 
     return end
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from cachedeco.invalidation import commits
-from cachedeco.loading.lookup import CallKeys, Found
+from cachedeco.loading.found import CallKeys, Found
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.subjects import SubjectKind, subject_of
 from cachedeco.storage.entries import age_of, examine_entry, is_token, read_nested_names

@@ -21,10 +21,11 @@ from typing import Any, Literal, cast
 from django.core import signing
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import Load, serve_each
+from cachedeco.loading.computing import serve_each
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
+from cachedeco.loading.found import renew_keys
 from cachedeco.loading.leases import FAILED, Acquired, Held, Lease, lease_of
-from cachedeco.loading.lookup import renew_keys
+from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer

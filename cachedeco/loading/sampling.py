@@ -10,8 +10,8 @@ from typing import Literal, Protocol, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.loading.computing import Load
 from cachedeco.loading.effects import Flow
+from cachedeco.loading.load import Load
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import xfetch_time
 from cachedeco.storage.entries import Entry

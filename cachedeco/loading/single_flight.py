@@ -30,7 +30,6 @@ from django.core.exceptions import SynchronousOnlyOperation
 from cachedeco.invalidation import transactions
 from cachedeco.loading.computing import (
     FlightResult,
-    Load,
     Results,
     compute,
     propagate_dependencies,
@@ -38,6 +37,7 @@ from cachedeco.loading.computing import (
 )
 from cachedeco.loading.effects import Anywhere, EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.exceptions import copy_exception
+from cachedeco.loading.found import Found
 from cachedeco.loading.leases import (
     FAILED,
     STORED,
@@ -48,7 +48,8 @@ from cachedeco.loading.leases import (
     take_fresh,
     wait_for_holder,
 )
-from cachedeco.loading.lookup import Found, look_up
+from cachedeco.loading.load import Load
+from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
-from cachedeco.loading.lookup import Found
+from cachedeco.loading.found import Found
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.connections import is_isolated
 from cachedeco.storage.entries import Stamp, is_token, stamp_of

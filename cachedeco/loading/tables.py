@@ -5,7 +5,8 @@ from typing import Final
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.loading.lookup import CallKeys, Found, look_up, renew_keys
+from cachedeco.loading.found import CallKeys, Found, renew_keys
+from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.interrupts import Passes
 from cachedeco.storage.entries import Stamp, own_tokens_of

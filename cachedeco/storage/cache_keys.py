@@ -18,8 +18,12 @@ def lease_key(whole_key: str, digest: str) -> str:
     return f"{whole_key[: LONGEST_KEY - len(digest) - 1]}@{digest}"
 
 
-def key_beside(whole_key: str, digest: str) -> str:
-    """Return the whole key of an entry beside another one: it ends in "~" and a digest, as no other key does."""
+def key_for_models(whole_key: str, digest: str) -> str:
+    """
+    Return the whole key of an entry for models with other fields than those of the entry under a key.
+
+    It ends in "~" and a digest of the fields, as no other key does.
+    """
     key = f"{whole_key}~{digest}"
     return key if len(key) <= LONGEST_KEY else f"{digest_key(whole_key, LONGEST_KEY - len(digest) - 1)}~{digest}"
 

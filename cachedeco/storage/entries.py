@@ -42,7 +42,7 @@ The bytes
     that an answer to another caller's command, of another entry with its tokens, is a miss.
 
     `models` describes the fields of the models among the values; a value is a miss once a model has other fields.
-    Until that entry ends, an entry for the fields of this process lies beside it: see `key_beside_other_models()`.
+    Until that entry ends, this process stores its own under another key: see `key_for_models_here()`.
     The origin is who stored the entry. `stale` is how many seconds past its expiry the entry may be
     served while it is refreshed; `seconds` and `statements` are the cost of its computation. The signature covers
     the body and the trailer. The value stands first, because `pickle.loads` ignores trailing bytes: a hit never
@@ -60,7 +60,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 
 from cachedeco.runtime.events import MissReason
 from cachedeco.runtime.interrupts import Passes, pass_interrupt
-from cachedeco.storage.cache_keys import key_beside
+from cachedeco.storage.cache_keys import key_for_models
 from cachedeco.storage.model_pickles import are_current, digest_here
 from cachedeco.storage.serializers import COUNT, EntrySerializer
 from cachedeco.storage.signing import message_for
@@ -361,11 +361,11 @@ def own_tokens_of(codec: EntryCodec, key: str, data: bytes) -> int | None:
     return layout.tokens - (names.count(b"\n") + 1 if names else 0)
 
 
-def key_beside_other_models(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> str | None:
+def key_for_models_here(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, object]) -> str | None:
     """
-    Return the key of an entry beside a living one whose models have other fields than here; None if there is none.
+    Return the key of the entry for the models of this process, if a valid entry has other fields of them; else None.
 
-    Processes of two releases of a project run side by side during a deployment. Each leaves the living entries of the
+    Processes of two releases of a project run side by side during a deployment. Each leaves the valid entries of the
     other alone: else the two would overwrite each other's, and each call would compute.
 
     Args:
@@ -386,7 +386,7 @@ def key_beside_other_models(codec: EntryCodec, keys: Sequence[str], raw: Mapping
     expires, stale, *_ = _header.unpack_from(data, layout.body_end - _HEADER_BYTES)
     if expires + stale <= time() or are_current(models) or not codec.accepts(keys[0], data, layout.body_end):
         return None
-    return key_beside(keys[0], digest_here(models))
+    return key_for_models(keys[0], digest_here(models))
 
 
 def read_origin(codec: EntryCodec, key: str, data: bytes) -> Origin | None:

@@ -26,7 +26,7 @@ from cachedeco import (
 )
 from cachedeco.functions.explaining import explain_calls
 from cachedeco.loading import leases
-from cachedeco.loading.computing import Load
+from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import look_up
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from cachedeco import MISSING, Namespace, cached_query, cached_query_many
 from cachedeco.loading import single_flight
-from cachedeco.storage.cache_keys import LONGEST_KEY, key_beside
+from cachedeco.storage.cache_keys import LONGEST_KEY, key_for_models
 from tests.support.backends import Commands
 from tests.support.clocks import replace_time
 from tests.support.releases import another_release
@@ -278,10 +278,12 @@ def test_release_without_the_model_has_an_entry_of_its_own(computed: Computed) -
 
 
 @pytest.mark.parametrize("length", [1, 233, 234, LONGEST_KEY])
-def test_key_beside_another_is_valid_and_differs_by_key_and_digest(length: int) -> None:
+def test_key_for_models_is_valid_and_differs_by_key_and_digest(length: int) -> None:
     """It is short enough, however long the other key is."""
     digest = "0123456789abcdef"
-    several = {key_beside(key, each) for key in ("a" * length, "a" * (length - 1) + "b") for each in (digest, "0" * 16)}
+    several = {
+        key_for_models(key, each) for key in ("a" * length, "a" * (length - 1) + "b") for each in (digest, "0" * 16)
+    }
 
     assert 4 == len(several)
     assert all(len(key) <= LONGEST_KEY and key.isprintable() for key in several)

@@ -7,9 +7,11 @@ from typing import Any
 
 from cachedeco.invalidation import epochs
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import FlightResult, Load, Results, _results_of_error, propagate_dependencies
+from cachedeco.loading.computing import FlightResult, Results, _results_of_error, propagate_dependencies
+from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.leases import Held, claim_stamps
-from cachedeco.loading.lookup import Found, Wanted, look_up_each
+from cachedeco.loading.load import Load
+from cachedeco.loading.lookup import look_up_each
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy

@@ -20,7 +20,7 @@ from cachedeco.storage.entries import (
     decode_values,
     encode_entry,
     has_value,
-    key_beside_other_models,
+    key_for_models_here,
     own_tokens_of,
     read_nested_names,
     read_origin,
@@ -194,7 +194,7 @@ def test_only_a_living_entry_of_other_models_has_an_entry_beside_it(name: str) -
     def beside(models: bytes = others, now: bytes = token, cut: int = 0, **changed: Any) -> str | None:
         entry = Entry(users.data, inf, 0.0, models=models)._replace(**changed)
         data = encode_entry(codec, "key", [token], {}, entry)
-        return key_beside_other_models(codec, ["key", "token"], {"key": data[cut:], "token": now})
+        return key_for_models_here(codec, ["key", "token"], {"key": data[cut:], "token": now})
 
     key = beside()
     assert key is not None
@@ -209,4 +209,4 @@ def test_only_a_living_entry_of_other_models_has_an_entry_beside_it(name: str) -
         beside(cut=len(users.data) + 100),
     ]
     assert (None if codec.serializer.signer else key) == beside(cut=1)  # the value alone: the rest is as it was
-    assert key_beside_other_models(codec, ["key", "token"], {}) is None
+    assert key_for_models_here(codec, ["key", "token"], {}) is None

@@ -7,8 +7,8 @@ import pytest
 
 from cachedeco import CachedQuery
 from cachedeco.loading import leases
-from cachedeco.loading.computing import Load
 from cachedeco.loading.leases import Lease, lease_of
+from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Claim, build_stamps
