@@ -102,7 +102,12 @@ class RawClient:
     def _prepared(self, items: Sequence[RawItem]) -> list[Item]:
         expiry = self._expiry
         return [
-            # As memcached takes it, for which the backend needs some calls more.
-            (key, key.encode(), (value, 0), seconds if seconds and 0 < seconds <= LONGEST_SPAN else expiry(seconds))
+            # As memcached takes it, for which the backend needs some calls more: 0 is for ever there.
+            (
+                key,
+                key.encode(),
+                (value, 0),
+                0 if seconds is None else seconds if 0 < seconds <= LONGEST_SPAN else expiry(seconds),
+            )
             for key, value, seconds in items
         ]

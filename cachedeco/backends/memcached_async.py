@@ -96,8 +96,8 @@ class AsyncRing(Ring):
     async def astore_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
         """See `store_each()`."""
         results = Acknowledged([False] * len(items))
-        for server, places in self._chunks_by_server(items):
-            exchange = exchanges.store_each(command, [items[place] for place in places])
+        for server, places, chunk in self._chunks_by_server(items):
+            exchange = exchanges.store_each(command, chunk)
             try:
                 stored = await server.arun(operation, exchange, writes=True)
             except MemcachedError as error:

@@ -176,8 +176,8 @@ class Ring:
     def store_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
-        for server, places in self._chunks_by_server(items):
-            exchange = store_each(command, [items[place] for place in places])
+        for server, places, chunk in self._chunks_by_server(items):
+            exchange = store_each(command, chunk)
             try:
                 stored = server.run(operation, methodcaller("carry_out", exchange), writes=True)
             except MemcachedError as error:
@@ -255,16 +255,16 @@ class Ring:
     def _items(self, values: Mapping[str, Any], expire: int) -> list[Item]:
         return [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
 
-    def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int]]]:
-        """Return the places of the items that are sent at once."""
-        sizes = [len(stored[0]) for _, _, stored, _ in items]
-        if self._only:
-            return [(self._only, places) for places in chunks(range(len(items)), sizes)]
+    def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int], Sequence[Item]]]:
+        """Return the items that are sent at once, and their places."""
+        every, sizes = range(len(items)), [len(stored[0]) for _, _, stored, _ in items]
+        if self._only and len(chunks(every, sizes)) == 1:  # nearly always
+            return [(self._only, every, items)]
         places_of: dict[Server, list[int]] = defaultdict(list)
         for place, (key, _, _, _) in enumerate(items):
             places_of[self._server_of(key)].append(place)
         return [
-            (server, chunk)
+            (server, chunk, [items[place] for place in chunk])
             for server, places in places_of.items()
             for chunk in chunks(places, [sizes[place] for place in places])
         ]
