@@ -44,7 +44,7 @@ def connections_here() -> Sequence[BaseDatabaseWrapper]:
     """Return the connections of this thread, as `connections.all(initialized_only=True)` does with two look-ups."""
     handler: Any = connections
     here = handler._connections
-    return [found for alias in connections if (found := getattr(here, alias, None)) is not None]
+    return [found for alias in handler.settings if (found := getattr(here, alias, None)) is not None]
 
 
 def snapshot_may_be_old() -> bool:
