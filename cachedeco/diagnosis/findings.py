@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote
 
-from cachedeco.runtime.reprs import HIDDEN, is_secret, shorten
+from cachedeco.runtime.reprs import HIDDEN, is_secret, mask_credentials, shorten, text_of_error
 
 State = Literal[
     "well",
@@ -16,8 +16,6 @@ State = Literal[
 #: What stands before a finding, by its state.
 MARKS: Final[Mapping[State, str]] = {"well": "ok", "notice": "notice", "wrong": "WRONG"}
 
-# What stands before the last "@" of a URL's host may be a password with any characters.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s'\"]*@")
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s'\"]*)")
 
 
@@ -39,13 +37,15 @@ class Finding:
 
 def describe_error(error: BaseException) -> str:
     """Return an exception as text: short, and without passwords in URLs."""
-    text = shorten(mask_location(str(error)))  # in this order: cut before its "@", a password would not be seen
+    text = shorten(
+        mask_location(text_of_error(error))
+    )  # in this order: cut before its "@", a password would not be seen
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def mask_location(text: str) -> str:
     """Return a LOCATION, or a text with URLs in it, without user names, passwords and secret parameters."""
-    return _PARAMETER.sub(_mask_parameter, _CREDENTIALS.sub(f"{HIDDEN}@", text))
+    return _PARAMETER.sub(_mask_parameter, mask_credentials(text))
 
 
 def _mask_parameter(found: re.Match[str]) -> str:

@@ -231,7 +231,7 @@ class FunctionSpec:
         """Raise an error that names the function and the argument, if the key is to blame."""
         explained = self._plan.explain(error, args, kwargs)
         if explained is not error:
-            raise explained from (error if isinstance(error, AttributeError) else None)
+            raise explained from (error if isinstance(error, AttributeError | ValueError) else None)
 
     def arguments_of(self, args: Sequence[object], kwargs: dict[str, object]) -> Sequence[object]:
         """Return what a computation is given: rows among it were read before. The rows in its key are among it, too."""
@@ -378,7 +378,10 @@ class FunctionSpec:
         seconds = store.default_timeout() if chosen is UNSET else seconds_of(chosen)
         if callable(option):
             # It is unknown when the token is created: no token, and so no entry, lives longer.
-            return lambda value: seconds if value is ABSENT else seconds_of(option(value)), LONGEST_LIFETIME
+            return (
+                lambda value: seconds if value is ABSENT else seconds_of(option(value), what="its result"),
+                LONGEST_LIFETIME,
+            )
         remembered = [seconds_of(timeout) for timeout in self.options["cache_exceptions"].values()]
         if seconds is None or None in remembered:
             return lambda _: seconds, LONGEST_LIFETIME

@@ -21,7 +21,7 @@ from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, pars
 from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.reprs import repr_of
+from cachedeco.runtime.reprs import repr_of, shorten, shorten_error, text_of_error
 
 KeyOption = str | Callable[..., object] | None
 NamespaceOption = Namespace | str | Callable[..., object]
@@ -302,14 +302,16 @@ class KeyPlan:
             where = f"{{{label}}} in {expression.option} of " if expression.option else ""
             return TypeError(f"{where}{name}: {refused}")
         if type(refused) is AttributeError and expression.option:
-            msg = f"{expression.option} of {name} can't read {{{label}}}: {refused}; correct it, or pass what has it."
+            why = shorten(text_of_error(refused)) or type(refused).__name__
+            msg = f"{expression.option} of {name} can't read {{{label}}}: {why}; correct it, or pass what has it."
             return AttributeError(msg, name=refused.name, obj=refused.obj)
         if isinstance(refused, RecursionError) and is_deep(refused):
             what = f"{label} of {name}"
             return TypeError(f"Can't encode {what} in a cache key; it contains itself, or is nested too deeply.")
-        # What Python says of an int with too many digits, or of a dataclass without one of its attributes.
-        if type(refused) in {ValueError, AttributeError} and expression.path:
-            return TypeError(f"Can't encode {label} of {name} in a cache key; {refused}.")
+        # An int with too many digits, a dataclass without one of its attributes, a `__cache_key__` of the user's.
+        if isinstance(refused, ValueError | AttributeError) and expression.path:
+            raised = shorten_error(refused).removesuffix(".")
+            return TypeError(f"Can't encode {label} of {name} in a cache key, which raises {raised}.")
         return None
 
 

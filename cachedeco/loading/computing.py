@@ -23,6 +23,7 @@ from cachedeco.loading.writing import (
     OnFailure,
     PendingEntry,
     Prepared,
+    emit_problem,
     lifetime_of,
     prepare,
     store_entries,
@@ -195,7 +196,7 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
             continue
         value = outcome.value[each] if isinstance(outcome, Ok) else None
         if type(value) is Raised:
-            load.policy.emit("error", load.misses[each].key, reason=ready.problem, error=ready.error)
+            emit_problem(load.policy, load.misses[each].key, ready)
             return Err(value.error)
         if isinstance(ready.error, RefusedValueError):
             return Err(ready.error.explain(Origin(load.policy.function), value))

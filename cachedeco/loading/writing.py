@@ -15,9 +15,10 @@ from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
 from cachedeco.loading.effects import Anywhere, EffectFlow, Send
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.events import UNCHANGED, Event
+from cachedeco.runtime.events import UNCHANGED, Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import Passes, pass_interrupt
+from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.refusals import has_csrf_token
 from cachedeco.storage.serializers import Raised
@@ -31,7 +32,14 @@ RETENTION: Final = 5.0
 # By what the decorator says of the value, which is no fault.
 NOT_WANTED: Final = "cache_if says no"
 NO_TIMEOUT: Final = "its timeout is 0"
-UNSTORABLE: Final = "The value can't be stored"
+FAILED_ON: Final = (
+    "The value is not stored, since {} fails on it, so that each such call computes; let it have a result for each "
+    "value"
+)
+UNSTORABLE_ERROR: Final = (
+    "The exception can't be stored, since it can't be pickled and come back as it was, so that each call computes; "
+    "leave its class out of cache_exceptions, or give it a __reduce__() that calls it as its __init__() wants"
+)
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
 )
@@ -120,17 +128,8 @@ def prepare(policy: CachePolicy, value: object, passes: Passes = ()) -> Prepared
 
         passes: Exceptions that are raised, and do not count as a failure to store it.
     """
-    problem, timeout, error, is_error = "", None, None, type(value) is Raised
-    try:
-        is_wanted, timeout = _decide(policy, value)
-    except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
-        pass_interrupt(failure, passes)
-        problem, error = UNSTORABLE, failure
-    else:
-        if not is_wanted:
-            problem = NOT_WANTED
-        elif timeout == 0:
-            problem = NO_TIMEOUT
+    is_error = type(value) is Raised
+    problem, timeout, error = _decide(policy, value, passes)
     try:
         data, models = policy.codec.serializer.dumps(value)
         if type(value) is Raised:
@@ -144,14 +143,23 @@ def prepare(policy: CachePolicy, value: object, passes: Passes = ()) -> Prepared
         pass_interrupt(failure, passes)
         if problem:
             return Prepared(None, timeout, problem, error)
-        return Prepared(None, None, UNSTORABLE if type(value) is Raised else UNSERIALIZABLE, failure)
+        return Prepared(None, None, UNSTORABLE_ERROR if is_error else UNSERIALIZABLE, failure)
 
 
-def _decide(policy: CachePolicy, value: object) -> tuple[object, float | None]:
-    """Return whether a value is stored, and its timeout."""
+def _decide(policy: CachePolicy, value: object, passes: Passes) -> tuple[str, float | None, Exception | None]:
+    """Return why a value is not stored, "" if it is; its timeout; and what a callable of the user's has raised."""
     if type(value) is Raised:
-        return True, policy.timeout_of_error(value.error)
-    return policy.cache_if(value), policy.timeout(value)
+        return "", policy.timeout_of_error(value.error), None
+    option = "cache_if"
+    try:
+        is_wanted = policy.cache_if(value)
+        option = "timeout"
+        timeout = policy.timeout(value)
+        problem = "" if is_wanted else NOT_WANTED
+    except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
+        pass_interrupt(failure, passes)
+        return FAILED_ON.format(f"{option}="), None, failure
+    return problem or (NO_TIMEOUT if timeout == 0 else ""), timeout, None
 
 
 def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
@@ -163,7 +171,8 @@ def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
     """
     restored = policy.codec.serializer.loads(data)
     if type(restored) is not Raised or type(restored.error) is not type(raised.error):
-        msg = f"The serializer returns {restored!r:.200} for {raised.error!r:.200}."
+        given = shorten_error(restored.error) if type(restored) is Raised else repr_of(restored)
+        msg = f"The serializer returns {given} for {shorten_error(raised.error)}."
         raise TypeError(msg)
 
 
@@ -266,7 +275,7 @@ def _encode_each(
         if pending.stamp is None:
             continue  # an event already
         if pending.prepared.problem or pending.prepared.serialized is None:
-            _emit_problem(policy, pending)
+            emit_problem(policy, pending.key, pending.prepared)
             continue
         data[pending.key], timeout = _encode(policy, pending, pending.stamp, pending.prepared.serialized)
         timeouts.append(timeout)
@@ -275,17 +284,11 @@ def _encode_each(
     return WriteBatch(policy, data, max(timeouts, default=0.0), on_failure, unchanged, marks)
 
 
-def _emit_problem(policy: CachePolicy, pending: PendingEntry) -> None:
-    """Emit why a value is not stored: as an error, and so in the log, unless each call would repeat it."""
-    prepared = pending.prepared
-    repeats = prepared.problem in {UNSERIALIZABLE, UNRESTORABLE, WITH_CSRF}
-    is_error = policy.advice.is_first(prepared.problem) if repeats else prepared.error is not None
-    policy.emit(
-        "error" if is_error else "unstored",
-        pending.key,
-        reason=prepared.problem,
-        error=prepared.error,
-    )
+def emit_problem(policy: CachePolicy, key: str, prepared: Prepared) -> None:
+    """Emit why what was prepared for a key is not stored: a fault as an error, and so in the log, at the first time."""
+    is_fault = prepared.problem not in {NOT_WANTED, NO_TIMEOUT}
+    kind: Kind = "error" if is_fault and policy.advice.is_first(prepared.problem) else "unstored"
+    policy.emit(kind, key, reason=prepared.problem, error=prepared.error)
 
 
 def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float]:

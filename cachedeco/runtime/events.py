@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, NamedTuple
 
-from cachedeco.runtime.reprs import shorten, shorten_reason
+from cachedeco.runtime.reprs import shorten, shorten_reason, text_of_error
 from cachedeco.runtime.subjects import Subject, subject_of
 
 Kind = Literal[
@@ -92,5 +92,5 @@ class Event(NamedTuple):
             f"{name}={value!r}" for name, value in shown.items() if value not in {"", 0.0, None} and name != "error"
         ]
         if self.error is not None:
-            texts.append(f"error={type(self.error).__name__}({shorten(str(self.error))!r})")
+            texts.append(f"error={type(self.error).__name__}({shorten(text_of_error(self.error))!r})")
         return f"Event({', '.join(texts)})"

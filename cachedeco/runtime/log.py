@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import NO_KEY, UNSERVED, Event, Kind
 from cachedeco.runtime.frames import caller_line
-from cachedeco.runtime.reprs import shorten, shorten_reason
+from cachedeco.runtime.reprs import shorten, shorten_error, shorten_reason
 from cachedeco.runtime.units import duration
 
 logger = logging.getLogger("cachedeco")
@@ -147,10 +147,7 @@ def _text_of_error(event: Event) -> str:
     """Return the class and the text of an error: some have no text, and the repr of redis-py's does not show it."""
     if event.error is None or (event.reason.startswith(NO_KEY) and not _shows_arguments()):
         return ""
-    text = str(event.error)
-    if event.key:
-        text = text.replace(event.key, text_of_key(event.key))
-    return f": {type(event.error).__name__}: {shorten(text)}"
+    return f": {shorten_error(event.error, event.key, text_of_key(event.key))}"
 
 
 def _shows_arguments() -> bool:

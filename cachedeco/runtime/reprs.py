@@ -25,6 +25,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 
 LONGEST: Final = 200  # characters of a value, or of all arguments of a call, in one message
 _LONGEST_TEXT: Final = 100  # characters of a text inside it
+_LONGEST_ERROR: Final = 10_000  # of an exception's text, before secrets are hidden
 _MOST_ITEMS: Final = 6  # of a container
 _DEEPEST: Final = 4  # containers inside each other
 _LARGEST_INT: Final = 10**40
@@ -32,6 +33,8 @@ HIDDEN: Final = "***"
 
 # Beside those of Django's SafeExceptionReporterFilter, which hides settings and parameters of requests.
 _SECRET: Final = re.compile("cookie|session|csrf|credential|pwd|bearer", re.IGNORECASE)
+# What stands before the last "@" of a URL's host may be a password with any characters.
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s'\"]*@")
 _NAME: Final = re.compile(r"(?<![\w.-])([\w.-]++)['\"]?\s*[=:]")
 
 _ATOMS: Final = frozenset(
@@ -100,9 +103,35 @@ def shorten_reason(reason: str) -> str:
     return f"{head}{colon}{shorten(detail)}"
 
 
-def shorten_error(error: BaseException) -> str:
-    """Return the class and the text of an exception: short, and without secrets."""
-    text = shorten(str(error))  # without the name of the class: that of KeyError sounds secret
+def text_of_error(error: BaseException, key: str = "", shown: str = "") -> str:
+    """
+    Return the text of an exception in one line, without passwords in URLs; "" if it has none, or can't tell it.
+
+    Args:
+        error: The exception.
+
+        key: A key that may be in the text.
+
+        shown: What stands in its place.
+    """
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 -- a class of the project
+        pass_interrupt(failure)
+        return ""
+    if key:
+        text = text.replace(key, shown)
+    return mask_credentials(" ".join(text[:_LONGEST_ERROR].split()))
+
+
+def mask_credentials(text: str) -> str:
+    """Return a text without the users and passwords of URLs in it."""
+    return _CREDENTIALS.sub(f"{HIDDEN}@", text)
+
+
+def shorten_error(error: BaseException, key: str = "", shown: str = "") -> str:
+    """Return the class and the text of an exception: short, and without secrets. Otherwise as `text_of_error()`."""
+    text = shorten(text_of_error(error, key, shown))  # without the name of the class: that of KeyError sounds secret
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -166,8 +166,62 @@ def test_dataclass_without_one_of_its_attributes_is_refused() -> None:
     node = Node(1)
     del node.held
 
-    with pytest.raises(TypeError, match=r"^Can't encode value of nesting\.rows\(\) in a cache key; .* 'held'"):
+    with pytest.raises(
+        TypeError, match=r"^Can't encode value of nesting\.rows\(\) in a .*, which raises Attr.* 'held'"
+    ):
         rows(node)
+
+
+class Order:
+    """A class whose method for keys fails."""
+
+    def __init__(self, error: Exception) -> None:
+        """Keep what it raises."""
+        self.error = error
+
+    def __cache_key__(self) -> object:
+        """Fail."""
+        raise self.error
+
+
+class NoNumberError(ValueError):
+    """An order has no number."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("no number"), "ValueError: no number."),
+        (NoNumberError("no number."), "NoNumberError: no number."),
+        (ValueError(), "ValueError."),
+        (ValueError("first\n  second"), "ValueError: first second."),
+        (ValueError("password=hunter2"), "ValueError: password=***."),
+        (AttributeError("no number"), "AttributeError: no number."),
+    ],
+    ids=["text", "class of the project", "no text", "lines", "secret", "attribute"],
+)
+def test_method_for_keys_that_raises_is_told_in_a_sentence(error: Exception, said: str) -> None:
+    """It names function, argument and exception, and has that as its cause, with the line that raised it."""
+    for value in (Order(error), [Order(error)]):
+        with pytest.raises(TypeError) as caught:
+            rows(value)
+
+        assert f"Can't encode value of nesting.rows() in a cache key, which raises {said}" == str(caught.value)
+        assert error is caught.value.__cause__
+
+
+def test_attribute_that_raises_without_a_text_is_told_by_its_class() -> None:
+    """There is something to read behind the colon."""
+
+    class Empty:
+        @property
+        def pk(self) -> int:
+            raise AttributeError
+
+    empty = cached_query(key="{value.pk}", name="nesting.empty")(lambda value: value)
+
+    with pytest.raises(AttributeError, match=r"can't read {value\.pk}: AttributeError; correct it"):
+        empty(Empty())
 
 
 def test_error_of_a_users_callable_stays_what_it_is() -> None:

@@ -337,6 +337,29 @@ def test_event_is_shown_with_its_token(event: Event, reason: str) -> None:
     assert f"Event(kind={event.kind!r}, function='f', reason={reason!r})" == repr(event)
 
 
+class Mute(Exception):  # noqa: N818 -- what a project may have
+    """An exception that can't be told."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"), [(Mute(), ": Mute"), (ValueError("a\nb"), ": ValueError: a b")], ids=["can't be told", "lines"]
+)
+def test_error_of_the_project_is_logged_in_a_line(
+    caplog: pytest.LogCaptureFixture, error: Exception, ends: str
+) -> None:
+    """Its text may have lines, as those of another record, or raise: the record is one line, and no hook fails."""
+    emit(Event("error", "f", "key", "default", reason="It failed", error=error))
+
+    [record] = caplog.records
+    assert "It failed" in record.getMessage()
+    assert record.getMessage().endswith(f"cache 'default'){ends}")
+    assert type(error).__name__ in repr(Event("error", "f", error=error))
+
+
 def test_hook_that_fails_is_logged_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
     """The line names the hook, the kind of the event and the function."""
 

@@ -23,7 +23,15 @@ from hypothesis import strategies as st
 from cachedeco import Namespace, cached_query, cached_query_many, mode, rows
 from cachedeco.keys.encoders import encode
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.runtime.reprs import HIDDEN, LONGEST, format_arguments, hide_secrets, is_secret, repr_of
+from cachedeco.runtime.reprs import (
+    HIDDEN,
+    LONGEST,
+    format_arguments,
+    hide_secrets,
+    is_secret,
+    repr_of,
+    shorten_error,
+)
 from cachedeco.runtime.validation import PARSERS
 from tests.models import Club, UuidThing
 from tests.support.selection import of_length
@@ -386,6 +394,33 @@ def test_no_refusal_shows_a_secret_or_a_page(value: Any) -> None:
                 is_argument and MARKER in message,
                 "x" * 201 in message or r"x\n" * 67 in message,
             )
+
+
+class Mute(Exception):  # noqa: N818 -- what a project may have
+    """An exception that can't be told."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (ValueError("no"), "ValueError: no"),
+        (ValueError(), "ValueError"),
+        (ValueError("first\n\tsecond\r\n"), "ValueError: first second"),
+        (ValueError(f"password={MARKER}"), "ValueError: password=***"),
+        (ValueError(f"at redis://:{MARKER}@host:1/0 now"), "ValueError: at redis://***@host:1/0 now"),
+        (ValueError("x" * 100_000), f"ValueError: {'x' * (LONGEST - 3)}..."),
+        (Mute(), "Mute"),
+        (KeyError("a"), "KeyError: 'a'"),
+    ],
+    ids=["text", "no text", "lines", "secret", "URL", "long", "can't be told", "key"],
+)
+def test_exception_is_shown_in_a_line(error: Exception, shown: str) -> None:
+    """Whatever a class of the project gives as its text: short, in one line, and without secrets."""
+    assert shown == shorten_error(error)
 
 
 def test_repr_is_no_standard_one() -> None:

@@ -7,6 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, Namespace, listening
+from cachedeco.loading.writing import FAILED_ON
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
 
@@ -270,7 +271,7 @@ def test_signal_that_arrives_in_the_cache_passes_through(
 @both
 @pytest.mark.parametrize("option", ["cache_if", "timeout"])
 def test_option_that_raises_does_not_keep_the_value_from_the_caller(side: Side, option: str) -> None:
-    """A callable of the value that fails is an event: the caller has its value."""
+    """A callable of the value that fails is an event, an error the first time: the caller has its value."""
     seen: list[Event] = []
 
     def fail(value: object) -> Any:
@@ -282,23 +283,28 @@ def test_option_that_raises_does_not_keep_the_value_from_the_caller(side: Side, 
         return 1
 
     with listening(seen.append):
-        found = side.call(answer)
+        found = [side.call(answer), side.call(answer)]
 
-    assert (1, ["miss", "computed", "error"]) == (found, [event.kind for event in seen])
+    assert [1, 1] == found
+    assert ["miss", "computed", "error", "miss", "computed", "unstored"] == [event.kind for event in seen]
+    assert [FAILED_ON.format(f"{option}=")] * 2 == [event.reason for event in seen if event.error]
 
 
 @both
 @pytest.mark.parametrize("seconds", [-1, "60", float("nan"), True, 10**400])
 def test_timeout_that_is_none_does_not_keep_the_value_from_the_caller(side: Side, seconds: object) -> None:
-    """A callable that gives no timeout is an event, and nothing is stored."""
+    """A callable that gives no timeout is an event, which says what it gave, and nothing is stored."""
+    seen: list[Event] = []
 
     @side.cached(timeout=lambda _value: seconds)
     def answer() -> int:
         return 1
 
-    found = side.call(answer)
+    with listening(seen.append):
+        found = side.call(answer)
 
     assert (1, MISSING) == (found, side.call(answer.peek))
+    assert "its result is " in str(seen[-1].error)
 
 
 @both
