@@ -1,11 +1,10 @@
 """Tokens: create those that are absent, and agree with other callers on them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from math import inf
-from typing import Final, NamedTuple
+from typing import Any, Final
 
-from cachedeco.storage.entries import new_token
 from cachedeco.storage.store import Item, Store
 
 # Seconds that the token of a namespace lives. A namespace with the value of an argument in it, `club:{pk}`, is one for
@@ -14,21 +13,9 @@ from cachedeco.storage.store import Item, Store
 LONGEST_LIFETIME: Final = timedelta(days=30).total_seconds()
 
 
-class Minted(NamedTuple):
-    """What `mint()` has done."""
-
-    tokens: Mapping[str, object]  #: what the cache has now under the keys of the absent tokens
-    is_claimed: bool = False  #: whether each new token stands, and the claim was added with them
-
-
 def mint(
-    store: Store,
-    absent: Mapping[str, float | None],
-    raw: Mapping[str, object],
-    *,
-    replaceable: Collection[str] = (),
-    claim: Callable[[Mapping[str, bytes]], Item] | None = None,
-) -> Minted:
+    store: Store, fresh: Sequence[Item], replaced: Collection[str] = (), claims: Sequence[Item] = ()
+) -> tuple[dict[str, Any], bool]:
     """
     Create missing tokens with `add`, and return the winners of the race: one trip if no other caller creates them.
 
@@ -38,28 +25,28 @@ def mint(
     Args:
         store: The cache.
 
-        absent: Seconds that a token lives, None for ever, by key.
+        fresh: New tokens: key, token, and the seconds that it lives, None for ever.
 
-        raw: The values that were read, by key.
+        replaced: Keys of those that are written with `set`: for which one command for all is worth more than an
+            agreement, too.
 
-        replaceable: Keys of tokens for which one command for all is worth more than an agreement.
+        claims: Items to add together with the tokens. They count only if all of these stand: otherwise their names are
+            made of tokens that no other caller knows.
 
-        claim: Takes the new tokens by key, and returns an item to add together with them. It counts only if all of
-            the new tokens stand: otherwise its name is made of tokens that no other caller knows.
+    Returns:
+        What the cache has now under the keys of the new tokens; whether each of these stands, and the claims were added
+        with them.
     """
-    fresh = {key: new_token() for key in absent}
-    items = [(key, fresh[key], lifetime) for key, lifetime in absent.items()]
-    replaced = {key: None for key in absent if key in raw or key in replaceable}
+    tokens: dict[str, Any] = {key: token for key, token, _ in fresh}
     if replaced:
-        if not all(store.set_each([item for item in items if item[0] in replaced])):
-            return Minted({})
-        items = [item for item in items if item[0] not in replaced]
-    if len(items) > 1:  # some clients take one timeout in a command: those of one go into the same chunks
-        items.sort(key=lambda item: item[2] or inf)
-    claims = [claim(fresh)] if claim else []
-    if not items and not claims:
-        return Minted(fresh)
-    added = store.add_each([*items, *claims])
-    if all(added[: len(items)]):
-        return Minted(fresh, bool(claims) and added[-1])
-    return Minted(fresh | (store.get_many([key for key, _, _ in items]) or dict.fromkeys(key for key, _, _ in items)))
+        if not all(store.set_each([item for item in fresh if item[0] in replaced])):
+            return {}, False
+        fresh = [item for item in fresh if item[0] not in replaced]
+    if not fresh and not claims:
+        return tokens, False
+    # Some clients take one timeout in a command: those of one go into the same chunks.
+    added = store.add_each([*sorted(fresh, key=lambda item: item[2] or inf), *claims])
+    if all(added[: len(fresh)]):
+        return tokens, bool(claims) and all(added[len(fresh) :])
+    keys = [key for key, _, _ in fresh]
+    return tokens | (store.get_many(keys) or dict.fromkeys(keys)), False

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.tables import tables
@@ -10,7 +10,7 @@ from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.loading.found import Found
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.storage.connections import is_isolated
-from cachedeco.storage.entries import Stamp, is_token, stamp_of
+from cachedeco.storage.entries import Stamp, is_token, new_token, stamp_of
 from cachedeco.storage.store import Item
 
 Stamps = dict[Hashable, Stamp | None]  # by id; None if no entry is stored
@@ -77,32 +77,31 @@ def _fill_in(policy: CachePolicy, stamps: Stamps, calls: Mapping[Hashable, Found
     raw: dict[str, Any] = {}
     for values in {id(found.raw): found.raw or {} for found in calls.values()}.values():  # usually one dict for all
         raw |= values
+    _compose(stamps, calls, raw)
     missing: list[str] = []
     lifetimes: dict[str, float | None] = {}
-    for found in calls.values():
-        _, own, all_calls, *_ = keys = found.keys
-        lifetimes[own], lifetimes[all_calls] = policy.lifetime, None
-        missing += [key for key in keys[1:] if key not in raw or not is_token(raw[key])]
-    absent = {key: lifetimes.get(key, LONGEST_LIFETIME) for key in missing}
-
-    def stamped(tokens: Mapping[str, Any]) -> Stamps:
-        values = {**raw, **tokens}
-        return {each: stamp_of(found.keys[1:], values) for each, found in calls.items()}
-
-    if not absent and claim is None:
-        stamps |= stamped({})
+    for each, found in calls.items():
+        if stamps[each] is None:
+            _, own, all_calls, *_ = keys = found.keys
+            lifetimes[own], lifetimes[all_calls] = policy.lifetime, None
+            missing += [key for key in keys[1:] if not is_token(raw.get(key))]
+    if not missing and claim is None:
         return False
+    fresh = [(key, new_token(), lifetimes.get(key, LONGEST_LIFETIME)) for key in dict.fromkeys(missing)]
+    replaced = {key for key in missing if key in raw}
     # Where each `add` is a trip, tokens that the calls do not share take one trip for all. Such a token may replace
     # that of another caller: his entry is dead at birth, which costs a miss. It is new, so it revives no old entry.
-    replaceable: Collection[str] = ()
-    if not policy.store.pipelines:
-        replaceable = {key for key, number in Counter(missing).items() if number < len(calls)}
-    proposed: Stamps = {}
+    if missing and not policy.store.pipelines:
+        replaced |= {key for key, number in Counter(missing).items() if number < len(calls)}
+    if missing:
+        _compose(stamps, calls, raw | {key: token for key, token, _ in fresh})
+    tokens, is_claimed = mint(policy.store, fresh, replaced, [claim(stamps)] if claim else ())
+    if not is_claimed:
+        _compose(stamps, calls, raw | tokens)
+    return is_claimed
 
-    def claimed(fresh: Mapping[str, bytes]) -> Item:
-        proposed.update(stamped(fresh))
-        return cast("Claim", claim)(proposed)
 
-    minted = mint(policy.store, absent, raw, replaceable=replaceable, claim=claimed if claim else None)
-    stamps |= proposed if minted.is_claimed else stamped(minted.tokens)
-    return minted.is_claimed
+def _compose(stamps: Stamps, calls: Mapping[Hashable, Found], tokens: Mapping[str, object]) -> None:
+    """Fill in the stamps that some tokens make, by key; None where one is absent."""
+    for each, found in calls.items():
+        stamps[each] = stamp_of(found.keys[1:], tokens)

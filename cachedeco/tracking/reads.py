@@ -25,7 +25,7 @@ from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tables import Effect, tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.runtime import conf
-from cachedeco.storage.entries import is_token
+from cachedeco.storage.entries import is_token, new_token
 from cachedeco.storage.store import Store
 from cachedeco.tracking.known_tables import KnownTables
 from cachedeco.tracking.views import tables_behind
@@ -126,8 +126,8 @@ class TableReads:
         if raw is None:
             return Noted(problems=(UNTOKENED,))
         tokens: dict[str, Any] = {key: token for key, token in raw.items() if is_token(token)}
-        absent = dict.fromkeys([key for key in keys if key not in tokens], LONGEST_LIFETIME)
-        tokens |= mint(self.store, absent, raw).tokens if absent else {}
+        fresh = [(key, new_token(), LONGEST_LIFETIME) for key in keys if key not in tokens]
+        tokens |= mint(self.store, fresh, replaced=raw.keys() - tokens.keys())[0]
         if not all(is_token(tokens.get(key)) for key in keys):
             return Noted(problems=(UNTOKENED,))
         return Noted(tokens)

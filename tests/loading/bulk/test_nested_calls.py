@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from pytest_django import Settings
 
 from cachedeco import Namespace, bypass, cached_query
 from cachedeco.testing import capture_events
 from cachedeco.tracking import nested_names
+from tests.conftest import UseCaches
 from tests.loading.bulk.tables import Table
 from tests.support.backends import Commands
+from tests.support.faults import faulty
 from tests.support.sides import SYNC, Side, both
 
 _serials = count()
@@ -130,3 +133,30 @@ def test_more_tokens_than_an_entry_can_tell_are_not_stored(monkeypatch: pytest.M
     assert ["It depends on more than 20 tokens, so it is not stored"] == [
         each.reason for each in events if each.kind == "error"
     ]
+
+
+def test_id_whose_inner_call_is_in_a_cache_that_fails_is_computed_with_the_others(
+    table: Table, use_caches: UseCaches, settings: Settings
+) -> None:
+    """Its tokens can't be read, and theirs name the lease."""
+    use_caches(default="locmem", other="faulty")
+    settings.CACHEDECO = {"ALIASES": ["default", "other"]}
+
+    @cached_query(name="inner elsewhere", cache="other")
+    def inner() -> str:
+        return "inner"
+
+    def rows_of(ids: list[int]) -> dict[int, str]:
+        if 1 in ids:
+            inner()
+        return table.read(ids)
+
+    many = table.over(rows_of, SYNC)
+    many([1])
+    many([2])
+    many.invalidate_all()
+
+    with faulty("get_many", raises=OSError()):
+        found = many([1, 2])
+
+    assert {1: "row 1", 2: "row 2"} == found
