@@ -15,12 +15,13 @@ from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import BaseCall, SyncCall, refuse_refresh
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import remember_kinds
-from cachedeco.loading.computing import bypass_flow, present_values, refresh_flow, store_given
 from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load
-from cachedeco.loading.materializing import Values, materialize, without_absent
+from cachedeco.loading.materializing import Values, materialize
+from cachedeco.loading.returning import present_values, without_absent
 from cachedeco.loading.tables import look_closely
+from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.refusals import Origin
 from cachedeco.storage.serializers import ABSENT

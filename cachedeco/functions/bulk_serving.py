@@ -16,16 +16,18 @@ from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_k
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
-from cachedeco.loading.computing import bypass_flow, present_values, serve_each
 from cachedeco.loading.effects import Err, Flow, Ok
 from cachedeco.loading.found import Found
 from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import recall_or_look_up
-from cachedeco.loading.materializing import Values, without_absent
+from cachedeco.loading.materializing import Values
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.refreshing import enqueue, stale_flow
+from cachedeco.loading.returning import present_values, without_absent
 from cachedeco.loading.sampling import auditor, inspect_hit
+from cachedeco.loading.serving import serve_each
 from cachedeco.loading.single_flight import load_flow
+from cachedeco.loading.unshared import bypass_flow
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of

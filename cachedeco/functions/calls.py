@@ -16,14 +16,15 @@ from cachedeco.functions.invalidation_advice import look_at_calls, remember_kind
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.loading.computing import bypass_flow, only_value, refresh_flow, store_given
 from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import enqueue
+from cachedeco.loading.returning import only_value
 from cachedeco.loading.tables import look_closely
+from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime import hooks, modes
 from cachedeco.runtime.frames import sync_verb
 from cachedeco.runtime.interrupts import pass_interrupt

@@ -31,7 +31,6 @@ from cachedeco.functions.calls import (
 )
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.invalidation_advice import remember_kinds
-from cachedeco.loading.computing import bypass_flow, only_value, serve_flow
 from cachedeco.loading.effects import Flow, Ok, arun, run
 from cachedeco.loading.found import Found, record_found
 from cachedeco.loading.load import Load
@@ -39,8 +38,11 @@ from cachedeco.loading.lookup import look_up_one
 from cachedeco.loading.on_loop import look_up_one_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import stale_flow
+from cachedeco.loading.returning import only_value
 from cachedeco.loading.sampling import auditor, inspect_hit
+from cachedeco.loading.serving import serve_flow
 from cachedeco.loading.single_flight import load_flow
+from cachedeco.loading.unshared import bypass_flow
 from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.templates import alters_data
 from cachedeco.tracking.collector import innermost

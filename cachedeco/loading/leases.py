@@ -21,13 +21,14 @@ from random import uniform
 from time import monotonic, time
 from typing import Any, Final, Literal, NamedTuple
 
-from cachedeco.loading.computing import FlightResult, may_replace_errors, serve_each
 from cachedeco.loading.effects import EffectFlow, Pause
 from cachedeco.loading.found import Found, record_found
 from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.results import FlightResult
+from cachedeco.loading.serving import may_replace_errors, serve_each
 from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.storage.cache_keys import lease_key
 from cachedeco.storage.entries import Stamp, serialized_value

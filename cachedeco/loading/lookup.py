@@ -77,7 +77,7 @@ def find_one(
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     results = [Found(keys, raw, asked, entry)]
     # The transaction of this thread may have invalidated nested tokens.
-    if entry is None or (is_pending and names):
+    if (entry is None and keys[0] in raw) or (names and (entry is None or is_pending)):
         resolve([(policy, keys)], results, [0])
     return results[0]
 

@@ -10,7 +10,7 @@ from cachedeco.loading.effects import Err, Ok, Outcome
 from cachedeco.runtime.interrupts import Passes, pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import Origin, refuse_value
-from cachedeco.storage.serializers import ABSENT, Raised
+from cachedeco.storage.serializers import ABSENT
 
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
 
@@ -126,13 +126,3 @@ def _values_by_id(origin: Origin, returned: object, ids: Sequence[Any]) -> Value
 def _another_id(origin: Origin, asked: object, returned: object) -> TypeError:
     text = OTHER_ID_GIVEN if origin.is_given else OTHER_ID
     return TypeError(text.format(origin.function, repr_of(asked), repr_of(returned)))
-
-
-def outcome_of(value: Any) -> Outcome[Any]:
-    """Return the outcome of a call: a value, or an exception that is stored as one."""
-    return Err(value.error) if type(value) is Raised else Ok(value)
-
-
-def without_absent(ids: Sequence[Any], values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return the caller's result: in the order of the ids, without those that the function does not know."""
-    return {each: value for each in ids if (value := values[each]) is not ABSENT}

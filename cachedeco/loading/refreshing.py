@@ -21,7 +21,6 @@ from typing import Any, Literal, cast
 from django.core import signing
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import serve_each
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
 from cachedeco.loading.found import renew_keys
 from cachedeco.loading.leases import FAILED, Acquired, Held, Lease, lease_of
@@ -29,6 +28,7 @@ from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
+from cachedeco.loading.serving import serve_each
 from cachedeco.loading.single_flight import NO_RESULTS, Flight, flight_name, join_or_lead, run_as_leader
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import text_of_key

@@ -28,13 +28,7 @@ from typing import Any, Final
 from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.computing import (
-    FlightResult,
-    Results,
-    compute,
-    propagate_dependencies,
-    stale_fallback,
-)
+from cachedeco.loading.computing import compute
 from cachedeco.loading.effects import Anywhere, EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.found import Found
@@ -54,6 +48,8 @@ from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
 from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
+from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
+from cachedeco.loading.serving import stale_fallback
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime import hooks

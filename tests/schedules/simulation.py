@@ -246,7 +246,7 @@ def now() -> float:
 
 REPLACED: dict[str, Any] = {
     **{f"{module}.monotonic": now for module in ("loading.leases", "loading.single_flight")},
-    "loading.computing.perf_counter": now,
+    **{f"loading.{module}.perf_counter": now for module in ("computing", "unshared")},
     **{f"{module}.urandom": _random_bytes for module in ("storage.entries", "loading.leases")},
     **{f"loading.{module}.random": lambda: 0.5 for module in ("writing", "refreshing")},
     "loading.leases.uniform": lambda low, high: (low + high) / 2,

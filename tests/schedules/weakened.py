@@ -7,15 +7,16 @@ from typing import Any
 
 from cachedeco.invalidation import epochs
 from cachedeco.loading import single_flight
-from cachedeco.loading.computing import FlightResult, Results, _results_of_error, propagate_dependencies
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import look_up_each
 from cachedeco.loading.materializing import materialize
+from cachedeco.loading.new_entries import results_of_error
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory
+from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
 from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import lifetime_of, store_entries
@@ -135,7 +136,7 @@ def _remember_by_epochs_of_later(memory: Memory, keys: Any, entry_keys: Any, val
 
 
 def _error_of_others(*args: Any) -> Any:
-    results = _results_of_error(*args)
+    results = results_of_error(*args)
     return {key: each._replace(computed_with=frozenset({"another key"})) for key, each in results.items()}
 
 
@@ -179,7 +180,7 @@ NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results, _p
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     "stamp read after the computation": (
-        {"loading.computing.stamp_if_cacheable": _stamped_late},
+        {"loading.new_entries.stamp_if_cacheable": _stamped_late},
         "two readers, one writer, own token",
     ),
     "flights named by key alone, whose followers do not look again": (
@@ -247,7 +248,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "an async gather of two calls that are written one after the other",
     ),
     "stamp read after the computation of an async gather": (
-        {"loading.computing.stamp_if_cacheable": _stamped_late},
+        {"loading.new_entries.stamp_if_cacheable": _stamped_late},
         "an async gather of one call that is stored, one writer",
     ),
     "leases without a mark, of loops": (
@@ -266,7 +267,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a warm reader thrice in one block, one writer",
     ),
     "exceptions that followers do not take": (
-        {"loading.computing._results_of_error": _error_of_others},
+        {"loading.computing.results_of_error": _error_of_others},
         "two bulk calls that raise",
     ),
     "commits in doubt that invalidate nothing": (
@@ -286,7 +287,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a task is cancelled",
     ),
     "entries that outlive what they contain": (
-        {"loading.computing.lifetime_of": lambda policy, prepared, *_: lifetime_of(policy, prepared)},
+        {"loading.new_entries.lifetime_of": lambda policy, prepared, *_: lifetime_of(policy, prepared)},
         "a cold call for ever with a warm brief one inside, in another cache",
     ),
     "tokens of new tables that are read after their data": (
@@ -302,7 +303,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "two new tables beside an open cursor, one writer",
     ),
     "entries under the tables of the look-up alone": (
-        {"loading.computing.with_tables": lambda _policy, _found, stamp, _nested: (stamp, {})},
+        {"loading.new_entries.with_tables": lambda _policy, _found, stamp, _nested: (stamp, {})},
         "a call learns what another one is about to read",
     ),
     "tables known by now that count as asked for": (

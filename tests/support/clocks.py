@@ -67,7 +67,8 @@ class Clock:
             module = sys.modules.get(f"cachedeco.{name}")  # the auditor is a door, and may be away
             if module is not None:
                 monkeypatch.setattr(module, "monotonic", self)
-        monkeypatch.setattr("cachedeco.loading.computing.perf_counter", self)
+        for name in ("computing", "unshared"):
+            monkeypatch.setattr(f"cachedeco.loading.{name}.perf_counter", self)
         monkeypatch.setattr("cachedeco.loading.effects.sleep", self.pause)
         monkeypatch.setattr("cachedeco.loading.effects.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": apause}))
 

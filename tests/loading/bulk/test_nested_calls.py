@@ -120,7 +120,7 @@ def test_what_a_transaction_has_invalidated_inside_is_old_for_it(table: Table) -
 
 def test_more_tokens_than_an_entry_can_tell_are_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call around more ids than that is computed each time, and that is an event."""
-    monkeypatch.setattr("cachedeco.loading.computing.MOST_TOKENS", 20)
+    monkeypatch.setattr("cachedeco.loading.new_entries.MOST_TOKENS", 20)
     many = Table(dict.fromkeys(range(30), "row")).cached()
     small, _ = around(many, [1, 2])
     small()

@@ -1,9 +1,9 @@
 """A follower whose function is known to read other tables than when its leader began looks the entry up again."""
 
 from cachedeco import cached_query
-from cachedeco.loading.computing import FlightResult
 from cachedeco.loading.found import Found
 from cachedeco.loading.load import Load
+from cachedeco.loading.results import FlightResult
 from cachedeco.loading.single_flight import _standing
 
 

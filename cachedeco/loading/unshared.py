@@ -1,0 +1,92 @@
+"""Calls that share no computation: those that bypass the cache, `refresh()`, and `set()`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any, Final
+
+from cachedeco.loading.computing import compute
+from cachedeco.loading.effects import CALL_USER, CallUser, Flow, Ok, Outcome
+from cachedeco.loading.load import Load, Misses
+from cachedeco.loading.materializing import Values, materialize
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.reasons import bypass_in_transaction
+from cachedeco.loading.stamping import Stamps, build_stamps
+from cachedeco.loading.writing import OnFailure, PendingEntry, lifetime_of, prepare, store_entries
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
+from cachedeco.storage.refusals import Origin, RefusedValueError
+from cachedeco.tracking import collector
+
+NOTHING_KNOWN: Final = (
+    "under AUTO, set() needs the tables that the function reads, and no computation of it is known yet: call it first, "
+    "name models in depends_on=, or say depends_on=() if its value may be old for its timeout"
+)
+
+
+def bypass_flow(
+    function: str, reason: str, ids: Sequence[Any] | None = None, on_failure: Callable[[], None] | None = None
+) -> Flow[Values]:
+    """
+    Compute and store nothing; then call *on_failure*, if there is one.
+
+    Args:
+        function: Its name, for events.
+
+        reason: Why, for events.
+
+        ids: Those of the call; None if the function takes none.
+
+        on_failure: Called after the computation.
+    """
+    takes_ids, ids = ids is not None, [None] if ids is None else list(ids)
+    if not ids:
+        return Ok({})
+    for _ in ids:
+        emit(Event("bypassed", function, reason=reason))
+    collector.mark_uncacheable()
+    began = perf_counter()
+    outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
+    if isinstance(outcome, Ok):
+        emit(Event("computed", function, seconds=perf_counter() - began))
+        if takes_ids:
+            outcome = yield partial(materialize, Origin(function), outcome.value, ids, takes_ids=True)
+        else:
+            outcome = Ok({None: outcome.value})
+    if on_failure and isinstance(outcome, Ok):
+        yield on_failure
+    return outcome
+
+
+def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
+    """Compute and store, even if another caller computes; *on_failure* is called with what is not stored."""
+    for each in load.unstamped:
+        found = load.misses[each]
+        load.policy.emit("bypassed", found.key, reason=bypass_in_transaction(found.keys))
+    stamps, _ = yield partial(build_stamps, load.policy, load.misses, load.unstamped)
+    return (yield from compute(load, stamps, on_failure=on_failure))[0]
+
+
+def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: OnFailure) -> None:
+    """
+    Store values that the caller already has, by id; *on_failure* is called with what is not stored.
+
+    Raises:
+        TypeError: A part of a value must not be stored.
+    """
+    tables = policy.tables
+    if tables is not None and not tables.is_known and not policy.declared:
+        stamps: Stamps = dict.fromkeys(calls)
+        for found in calls.values():
+            policy.emit("unstored", found.key, reason=NOTHING_KNOWN)
+    else:
+        stamps, _ = build_stamps(policy, calls)
+    prepared = {each: prepare(policy, value) for each, value in values.items()}
+    for each, ready in prepared.items():
+        if isinstance(ready.error, RefusedValueError):
+            raise ready.error.explain(Origin(policy.function, is_given=True), values[each])
+    entries = [
+        PendingEntry(found.key, stamps[each], {}, 0.0, prepared[each], lifetime_of(policy, prepared[each]))
+        for each, found in calls.items()
+    ]
+    store_entries(policy, entries, on_failure)
