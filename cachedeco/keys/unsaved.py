@@ -9,6 +9,7 @@ That is done only for texts with "None" in them, and for what is false, as `club
 from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, Final
+from urllib.parse import unquote
 
 from django.db.models import Model
 from django.utils.functional import LazyObject
@@ -17,7 +18,7 @@ from cachedeco.invalidation.identities import UNSAVED as NAMELESS
 from cachedeco.invalidation.identities import PartTypeError, has_key
 from cachedeco.invalidation.namespaces import token_keys_of
 from cachedeco.keys.encoders import UNSAVED_ON_THE_WAY, KeyTypeError
-from cachedeco.keys.places import IN_MEMORY, holds_place
+from cachedeco.keys.places import AT_PLACE_IN_PATH, IN_MEMORY, holds_place
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe
 
@@ -38,6 +39,15 @@ class _Key:
 
 KEY: Final = _Key()
 Tool = Callable[[Any], str]
+
+
+class PlaceInNamespaceError(PartTypeError):
+    """A callable of *namespace* has given an object's place in memory."""
+
+    def __init__(self, value: object) -> None:
+        """Describe the value."""
+        super().__init__(value)
+        self.args = (f"what namespace= gave has a part that no invalidation would name; {IN_MEMORY}.",)
 
 
 class UnsavedRowError(TypeError):
@@ -123,9 +133,13 @@ def call_paths(
 
     Raises:
         UnsavedRowError: A namespace depends on the primary key of a row that has none.
+
+        PartTypeError: A namespace has an object's place in memory.
     """
     keys = token_keys_of(start, table_start, value)
     text = "\n".join(keys)
+    if AT_PLACE_IN_PATH in text and holds_place(unquote(text), arguments):
+        raise PlaceInNamespaceError(value)
     if "None" in text:
         _try(lambda again: "\n".join(token_keys_of(start, table_start, again)), text, function, arguments)
     return keys

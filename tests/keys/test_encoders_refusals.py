@@ -10,7 +10,9 @@ import io
 import weakref
 import zoneinfo
 from collections import Counter
+from collections.abc import Callable
 from http.cookies import SimpleCookie
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from django.test import RequestFactory
 from django.utils.translation import ngettext_lazy
 from django.views import View
 
-from cachedeco import cached_query, cached_query_many, register_key_type
+from cachedeco import Namespace, cached_query, cached_query_many, register_key_type
 from cachedeco.keys import encoders
 from cachedeco.keys.encoders import KeyTypeError, encode
 from tests.models import Club, ClubClass, UuidThing
@@ -355,11 +357,62 @@ def test_key_that_is_a_place_in_memory_is_refused(options: Any) -> None:
         price(Cart())
 
 
+class Order:
+    """An object that holds others, none of which is in a key by itself."""
+
+    def __init__(self) -> None:
+        """Hold one, and a list of it."""
+        self.cart = Cart()
+        self.carts = [self.cart]
+
+
+HELD: dict[str, Callable[..., object]] = {
+    "attribute": lambda cart: str(cart.cart),
+    "in a list": lambda cart: str(cart.carts),
+    "its method": lambda cart: [repr(cart.cart.__str__)],
+}
+
+
+@pytest.mark.parametrize("key", HELD.values(), ids=HELD)
+def test_key_that_is_the_place_of_what_an_argument_holds_is_refused(key: Any) -> None:
+    """Python's own text of a related object tells nothing of it, just as that of the argument."""
+    price = cached_query(key=key)(_price)
+
+    with pytest.raises(TypeError, match=r"\(what key= gave of .*place in memory, where another object may lie"):
+        price(Order())
+
+
+def test_key_that_is_the_place_of_a_related_row_s_object_is_refused() -> None:
+    """A foreign key that was fetched is held by the row's state."""
+    row = ClubClass(pk=1, club=Club(pk=2))
+    row.club.cart = Cart()  # type: ignore[attr-defined] # as a project may
+    price = cached_query(key=lambda cart: f"{cart.club.cart}")(_price)
+
+    with pytest.raises(TypeError, match="place in memory"):
+        price(row)
+
+
+def test_namespace_that_is_a_place_in_memory_is_refused() -> None:
+    """No other process, and no later object, would ever name it."""
+    price = cached_query(key="{cart.pk}", namespace=lambda cart: Namespace("cart", str(cart.held)))(_price)
+
+    with pytest.raises(TypeError, match=r"price\(\): what namespace= gave has a part .*place in memory"):
+        price(SimpleNamespace(pk=1, held=Cart()))
+
+
+def test_namespace_may_be_a_text_like_a_place() -> None:
+    """As of a key."""
+    price = cached_query(key="{cart.pk}", namespace=lambda cart: Namespace("cart", cart.text))(_price)
+
+    assert "1" == price(SimpleNamespace(pk=1, text="<Cart object at 0x7F0000000000>"))
+
+
 def test_key_may_be_a_text_like_a_place() -> None:
-    """A visitor may have typed it."""
-    price = cached_query(key=lambda cart: cart.lower())(_price)
+    """A visitor may have typed it; many objects are looked through, and not all."""
+    price = cached_query(key=lambda cart: cart.lower() if isinstance(cart, str) else cart[0].lower())(_price)
 
     assert "1" == price("<Cart object at 0x7F0000000000>")
+    assert "1" == price(["<Cart object at 0x7F0000000000>", *map(str, range(5_000))])
 
 
 def _price(cart: object) -> str:
