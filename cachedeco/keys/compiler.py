@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import DATABASE_MARK, KeyTypeError, encode, is_deep, without_databases
+from cachedeco.keys.encoders import DATABASE_MARK, REGISTER, KeyTypeError, encode, is_deep, without_databases
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.unsaved import UnsavedRowError
@@ -297,7 +297,10 @@ class KeyPlan:
         """Return an error that names an expression which can't be in a key; None if it says so itself."""
         name, label = f"{self.subject.name}()", expression.label
         if isinstance(refused, KeyTypeError):
-            return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {refused.advice}.")
+            advice = refused.advice
+            if self.subject.is_method and [label] == [*self.subject.signature.parameters][:1] and REGISTER in advice:
+                advice += f"; or say ignore=({label!r},) if it does not change the value"
+            return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {advice}.")
         if isinstance(refused, PartTypeError):
             where = f"{{{label}}} in {expression.option} of " if expression.option else ""
             return TypeError(f"{where}{name}: {refused}")

@@ -45,6 +45,7 @@ from cachedeco.runtime.validation import check_arguments
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
 UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
+REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
 UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
 # A value that is nested so deeply is to blame where the stack ends; else its caller is.
 DEEP: Final = 20
@@ -236,8 +237,7 @@ def _refuse(value: object) -> str:
         raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")
     if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
         raise KeyTypeError(value, "it shows what another object has: pass a list, tuple, dict or bytes made of it")
-    how = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
-    raise KeyTypeError(value, f"register its type {name} {how}")
+    raise KeyTypeError(value, f"register its type {name} {REGISTER}")
 
 
 # --- exact types that most keys are made of ---

@@ -151,6 +151,30 @@ def test_method_of_what_a_framework_makes_is_refused_with_what_to_do(make: Calla
     assert "register" not in str(caught.value)
 
 
+class Report:
+    """A class that says nothing about keys."""
+
+    @cached_query(depends_on=())
+    def total(self, other: object = None) -> int:
+        """Return a number."""
+        return 1 if other is None else 2
+
+    @cached_query(depends_on=(), ignore=("self",))
+    def kept(self) -> int:
+        """Do as the error of `total()` says."""
+        return 3
+
+
+def test_object_of_a_method_that_can_t_be_in_a_key_may_be_ignored() -> None:
+    """It is the usual remedy where the object is a mere place for methods; for another argument it is not advised."""
+    with pytest.raises(TypeError, match=r"\(self of .*pass key=; or say ignore=\('self',\) if it does not change"):
+        Report().total()
+    with pytest.raises(TypeError, match=r"\(other of .*, or pass key=\.$"):
+        cached_query(name="tests.messages.other")(lambda other: other)(Report())
+
+    assert 3 == Report().kept()
+
+
 @pytest.mark.parametrize(
     ("name", "right"),
     [

@@ -237,7 +237,8 @@ MISTAKES = {
         "class Tariff:\n    @cached_query\n    def price(self): ...",
         "Tariff().price()",
         "call",
-        r"Can't encode <.*Tariff object> \(self of .*Tariff.price\(\)\) .* a __cache_key__ method, or pass key=",
+        r"Can't encode <.*Tariff object> \(self of .*Tariff.price\(\)\) .* a __cache_key__ method, or pass key=; or "
+        r"say ignore=\('self',\) if it does not change the value",
     ),
     "a value that can be used once": Mistake(
         "@cached_query\ndef names(number):\n    return map(str, range(number))",
