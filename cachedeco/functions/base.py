@@ -110,10 +110,12 @@ class CachedFunction(Generic[P, U]):
 
     @uncached.setter
     def uncached(self, _: object) -> None:
+        """Refuse another one."""
         self._refuse_another()
 
     @uncached.deleter  # which `mock.patch.object()` calls where it could not set it
     def uncached(self) -> None:
+        """Refuse to be without it."""
         self._refuse_another()
 
     def _refuse_another(self) -> NoReturn:
