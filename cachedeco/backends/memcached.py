@@ -15,7 +15,7 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 from cachedeco.backends.async_methods import Timeout
 from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
-from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.memcached_answers import STORING, Item
 from cachedeco.backends.memcached_async import AsyncRing
 from cachedeco.backends.options import check_servers, resolve_options
 from cachedeco.storage.writers import Acknowledged
@@ -85,29 +85,24 @@ class RawClient:
 
     def add_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
-        return self._ring.store_each(b"add", "add_many", self._prepared(items))
+        return self._ring.store_each("add_many", self._commands(b"add", items))
 
     def set_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
-        return self._ring.store_each(b"set", "set_many", self._prepared(items))
+        return self._ring.store_each("set_many", self._commands(b"set", items))
 
     async def aadd_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """See `add_each()`."""
-        return await self._ring.astore_each(b"add", "add_many", self._prepared(items))
+        return await self._ring.astore_each("add_many", self._commands(b"add", items))
 
     async def aset_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """See `set_each()`."""
-        return await self._ring.astore_each(b"set", "set_many", self._prepared(items))
+        return await self._ring.astore_each("set_many", self._commands(b"set", items))
 
-    def _prepared(self, items: Sequence[RawItem]) -> list[Item]:
-        expiry = self._expiry
-        return [
+    def _commands(self, command: bytes, items: Sequence[RawItem]) -> list[Item]:
+        commands: list[Item] = []
+        for key, value, seconds in items:
             # As memcached takes it, for which the backend needs some calls more: 0 is for ever there.
-            (
-                key,
-                key.encode(),
-                (value, 0),
-                0 if seconds is None else seconds if 0 < seconds <= LONGEST_SPAN else expiry(seconds),
-            )
-            for key, value, seconds in items
-        ]
+            expire = 0 if seconds is None else seconds if 0 < seconds <= LONGEST_SPAN else self._expiry(seconds)
+            commands.append((key, STORING % (command, key.encode(), 0, expire, len(value), value)))
+        return commands

@@ -6,8 +6,6 @@ from typing import Final
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
-from cachedeco.storage.memcached_replies import Stored
-
 STORE_EACH: Final = b"store_each"
 # memcached's answer to one connection too many, which it closes then.
 _FULL: Final = b"ERROR Too many open connections"
@@ -26,8 +24,8 @@ STORED_OR_NOT: Final = frozenset({b"STORED", b"NOT_STORED"})
 _CLIENT: Final = Client("")  # which is never connected
 
 
-#: A value to store: its key, what that is called when sent, the value, and its expiry as memcached takes it.
-Item = tuple[str, bytes, Stored, int]
+#: A value to store: its key, and the command that stores it.
+Item = tuple[str, bytes]
 
 
 def raise_errors(line: bytes, name: bytes) -> None:

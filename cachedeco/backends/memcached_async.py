@@ -91,15 +91,14 @@ class AsyncRing(Ring):
     async def astore_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """See `store_many()`."""
         items = self._items(values, expire)
-        return failed_keys(items, await self.astore_each(b"set", "set_many", items))
+        return failed_keys(items, await self.astore_each("set_many", items))
 
-    async def astore_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
+    async def astore_each(self, operation: str, items: Sequence[Item]) -> Acknowledged:
         """See `store_each()`."""
         results = Acknowledged([False] * len(items))
-        for server, places, chunk in self._chunks_by_server(items):
-            exchange = exchanges.store_each(command, chunk)
+        for server, places, commands in self._chunks_by_server(items):
             try:
-                stored = await server.arun(operation, exchange, writes=True)
+                stored = await server.arun(operation, exchanges.store_each(commands), writes=True)
             except MemcachedError as error:
                 self.note_lost(results, operation, error)
             else:
@@ -128,8 +127,8 @@ class AsyncRing(Ring):
         return await self._aread(operation, server, exchange, lost={})
 
     async def _astore(self, command: str, key: str, value: Any, expire: int) -> bool:
-        stored = self._dump(key, value)
-        exchange = exchanges.store(command.encode(), self._name(key), stored, expire)
+        name = command.encode()
+        exchange = exchanges.store(name, self._storing(name, key, value, expire))
         return await self._awrite(command, self._server_of(key), exchange, lost=False)
 
     def _aread(self, operation: str, server: Server, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:

@@ -1,7 +1,7 @@
 """Commands to memcached as an event loop sends them, many on one connection; see `loop_connection`."""
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,8 +13,6 @@ from cachedeco.backends.loops import Endpoint
 from cachedeco.backends.memcached_answers import (
     STORE_EACH,
     STORED_OR_NOT,
-    STORING,
-    Item,
     checked,
     raise_errors,
 )
@@ -101,16 +99,14 @@ class Lines(Generic[T]):
         return answer, data[end:]
 
 
-def store_each(command: bytes, items: Iterable[Item]) -> Lines[Acknowledged]:
+def store_each(commands: Sequence[bytes]) -> Lines[Acknowledged]:
     """Carry out `set` or `add` for each item; the answer is whether each was stored."""
-    commands = [STORING % (command, name, flags, expire, len(data), data) for _, name, (data, flags), expire in items]
     return Lines(STORE_EACH, commands, _acknowledged)
 
 
-def store(command: bytes, name: bytes, stored: Stored, expire: int) -> Lines[bool]:
+def store(name: bytes, command: bytes) -> Lines[bool]:
     """Carry out `set` or `add`; the answer is whether the value was stored."""
-    data, flags = stored
-    return _one(command, STORING % (command, name, flags, expire, len(data), data), b"STORED".__eq__)
+    return _one(name, command, b"STORED".__eq__)
 
 
 def delete(name: bytes) -> Lines[bool]:

@@ -19,7 +19,7 @@ from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends.defaults import MOST_IDLE
 from cachedeco.backends.errors import PRODUCT, MemcachedError
-from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.memcached_answers import STORING, Item
 from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.options import CONNECTION, OPTIONAL
 from cachedeco.backends.pickles import Pickles
@@ -171,15 +171,14 @@ class Ring:
     def store_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """Store values, and return the keys that were not stored; an unreachable server raises nothing."""
         items = self._items(values, expire)
-        return failed_keys(items, self.store_each(b"set", "set_many", items))
+        return failed_keys(items, self.store_each("set_many", items))
 
-    def store_each(self, command: bytes, operation: str, items: Sequence[Item]) -> Acknowledged:
+    def store_each(self, operation: str, items: Sequence[Item]) -> Acknowledged:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
-        for server, places, chunk in self._chunks_by_server(items):
-            exchange = store_each(command, chunk)
+        for server, places, commands in self._chunks_by_server(items):
             try:
-                stored = server.run(operation, methodcaller("carry_out", exchange), writes=True)
+                stored = server.run(operation, methodcaller("carry_out", store_each(commands)), writes=True)
             except MemcachedError as error:
                 self.note_lost(results, operation, error)
             else:
@@ -253,18 +252,24 @@ class Ring:
             return lost
 
     def _items(self, values: Mapping[str, Any], expire: int) -> list[Item]:
-        return [(key, self._name(key), self._dump(key, value), expire) for key, value in values.items()]
+        return [(key, self._storing(b"set", key, value, expire)) for key, value in values.items()]
 
-    def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int], Sequence[Item]]]:
-        """Return the items that are sent at once, and their places."""
-        every, sizes = range(len(items)), [len(stored[0]) for _, _, stored, _ in items]
+    def _storing(self, command: bytes, key: str, value: object, expire: int) -> bytes:
+        """Return the command that stores a value."""
+        data, flags = self._dump(key, value)
+        return STORING % (command, self._name(key), flags, expire, len(data), data)
+
+    def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int], Sequence[bytes]]]:
+        """Return the commands that are sent at once, and the places of their items."""
+        every, commands = range(len(items)), [command for _, command in items]
+        sizes = [*map(len, commands)]
         if self._only and len(chunks(every, sizes)) == 1:  # nearly always
-            return [(self._only, every, items)]
+            return [(self._only, every, commands)]
         places_of: dict[Server, list[int]] = defaultdict(list)
-        for place, (key, _, _, _) in enumerate(items):
+        for place, (key, _) in enumerate(items):
             places_of[self._server_of(key)].append(place)
         return [
-            (server, chunk, [items[place] for place in chunk])
+            (server, chunk, [commands[place] for place in chunk])
             for server, places in places_of.items()
             for chunk in chunks(places, [sizes[place] for place in places])
         ]

@@ -11,7 +11,7 @@ T = TypeVar("T")
 # Writes that are sent before the first answer is read. Their answers, of about ten bytes each, have to fit into the
 # buffers of the network, or server and client would wait for each other.
 MOST_AT_ONCE: Final = 2000
-# Bytes of values that are sent at once; the last value may exceed it. The timeout covers all that is sent at once, and
+# Bytes that are sent at once; the last value may exceed it. The timeout covers all that is sent at once, and
 # half a second is enough for a megabyte on a network of 20 megabits.
 MOST_BYTES_AT_ONCE: Final = 2**20
 
@@ -23,7 +23,7 @@ class FailedKeys(list[str]):
 
 
 def chunks(things: Sequence[T], sizes: Sequence[int] = ()) -> Sequence[Sequence[T]]:
-    """Return chunks of keys or items to send at once; *sizes* are the bytes of their values, if values are sent."""
+    """Return chunks of keys or items to send at once; *sizes* are their bytes, if values are sent."""
     if len(things) <= MOST_AT_ONCE and sum(sizes) <= MOST_BYTES_AT_ONCE:  # nearly always
         return [things] if things else []
     found: list[list[T]] = [[]]
