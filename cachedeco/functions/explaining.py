@@ -250,7 +250,7 @@ class _Looker:
             return "hit", ""
         if entry is not None and policy.stale_until(entry) > now:
             return "stale", ""
-        return "miss", miss_reason(policy, found).reason
+        return "miss", miss_reason(policy, found)[0]
 
     def is_remembered(self, keys: CallKeys) -> bool:
         """Tell whether the memory of this request has the entry."""

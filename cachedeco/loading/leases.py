@@ -163,9 +163,9 @@ class Acquired(NamedTuple):
     results: dict[str, FlightResult]  #: of these, for followers
 
 
-def claim_stamps(load: Load, held: Held) -> tuple[Stamps, Lease | None]:
+def claim_stamps(load: Load, held: Held) -> Acquired:
     """
-    Return the stamps of new entries, and the lease for them if there is one: it is taken if it is among those held.
+    Return a load with the stamps of new entries, and the lease for them: it is taken if it is among those held.
 
     Creates absent tokens and takes the lease in one trip. The lease is named by the stamps as proposed. If all new
     tokens win, no other caller can know these stamps; if one is refused, the lease counts for nothing and times out.
@@ -177,29 +177,28 @@ def claim_stamps(load: Load, held: Held) -> tuple[Stamps, Lease | None]:
 
     stamps, is_taken = build_stamps(load.policy, load.misses, load.unstamped, claim)
     if is_taken:
-        return stamps, held[0]
+        return Acquired(load, stamps, held[0], {}, {})
     proposed = held.copy()
     held.clear()
     if not any(stamp is not None for stamp in stamps.values()):
-        return stamps, None
+        return Acquired(load, stamps, None, {}, {})
     lease = lease_of(load, stamps)
     if proposed and proposed[0].key == lease.key:
         lease = proposed[0]  # with its owner: the `add` may have succeeded, although it reported failure
-    return stamps, lease
+    return Acquired(load, stamps, lease, {}, {})
 
 
-def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, held: Held, deadline: float) -> EffectFlow[Acquired]:
+def wait_for_holder(acquired: Acquired, lease: Lease, held: Held, deadline: float) -> EffectFlow[Acquired]:
     """
     Poll the cache for the entries of a lease's holder, or take the lease, at most until the deadline.
 
     Always terminates: with entries, or with permission to compute (possibly without holding the lease).
     """
-    acquired = Acquired(load, stamps, lease, {}, {})
     pauses, failed_adds = pauses_until(deadline), 0
     while True:
         acquired, raw = yield partial(_look_for_entries, acquired, lease)
         if raw is None:
-            return acquired  # type: ignore[no-any-return] # what _look_for_entries() returns
+            return acquired
         acquired, following = yield partial(_next_lease, acquired, lease, raw.get(lease.key))
         if following is None:
             break
@@ -207,12 +206,12 @@ def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, held: Held, deadli
         if lease.key in raw:
             failed_adds = 0
         elif (yield partial(held.take, lease)):
-            return acquired._replace(lease=lease)  # type: ignore[no-any-return] # as above
+            return acquired._replace(lease=lease)
         else:
             failed_adds += 1
         if failed_adds == MOST_FAILED_ADDS:
             break
-        if not lease.is_takeover and 0 < deadline - monotonic() <= (1 - TAKEOVER_FRACTION) * load.policy.wait:
+        if not lease.is_takeover and 0 < deadline - monotonic() <= (1 - TAKEOVER_FRACTION) * acquired.load.policy.wait:
             # The holder may be dead. Promote one caller now, or all of them time out, and compute, at the same time.
             lease = yield partial(lease_of, acquired.load, acquired.stamps, is_takeover=True)
             continue
@@ -220,7 +219,7 @@ def wait_for_holder(load: Load, stamps: Stamps, lease: Lease, held: Held, deadli
         if pause is None:
             break
         yield pause
-    return acquired._replace(lease=None)  # type: ignore[no-any-return] # as above
+    return acquired._replace(lease=None)
 
 
 def pauses_until(deadline: float) -> Iterator[Pause]:

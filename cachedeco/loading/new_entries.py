@@ -13,7 +13,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.results import FlightResult, Results
 from cachedeco.loading.stamping import Stamps
 from cachedeco.loading.tables import with_tables
-from cachedeco.loading.writing import NOT_PREPARED, UNRESTORABLE, PendingEntry, Prepared, lifetime_of
+from cachedeco.loading.writing import NOT_PREPARED, UNRESTORABLE, PendingEntry, Prepared, new_entry
 from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.entries import MOST_TOKENS, Stamp, has_value
 from cachedeco.tracking import collector
@@ -39,20 +39,20 @@ def new_entries(load: Load, stamps: Stamps, computed: Computed) -> tuple[list[Pe
     results: dict[str, FlightResult] = {}
     for each, found in load.misses.items():
         key, ready = found.key, computed.prepared.get(each, NOT_PREPARED)
-        lifetime = lifetime_of(policy, ready, dependencies.ends)
+        entry, timeout = new_entry(policy, ready, dependencies.ends, seconds, statements)
         stamp, problem = stamp_if_cacheable(policy, found, stamps[each], dependencies)
         problem = problem or (ready.problem and _problem_inside(policy, ready.problem))
         stamp, nested_tokens = with_tables(policy, found, stamp, dependencies.tokens)
         replaced: Any = (found.raw or {}).get(key)
         unchanged = replaced is not None and has_value(policy.codec, key, replaced, ready.serialized)
-        entries.append(PendingEntry(key, stamp, nested_tokens, seconds, ready, lifetime, statements, unchanged))
+        entries.append(PendingEntry(key, stamp, nested_tokens, ready, entry, timeout, unchanged))
         results[key] = FlightResult(
             stamps[each],
             dependencies.tokens,
             ready.serialized,
             seconds,
             is_cacheable=not dependencies.problem,
-            ends=lifetime.ends,
+            ends=entry.expires + entry.stale,
             problem=problem,
         )
     return entries, results

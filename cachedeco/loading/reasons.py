@@ -1,7 +1,7 @@
 """Miss reasons: why an entry was not served, in words, and what its tokens stand for."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from cachedeco.invalidation import commits
 from cachedeco.loading.found import CallKeys, Found
@@ -37,16 +37,11 @@ MEANINGS: Final[Mapping[str, str]] = {
 TokenKind = SubjectKind | Literal["nested call", "nested function"]
 
 
-class Why(NamedTuple):
-    """Why a call is a miss."""
-
-    reason: str  #: a `MissReason`, and ": " and a detail where one token is to blame
-    seconds: float = 0.0  #: how long ago that token was made, if it was invalidated
-
-
-def miss_reason(policy: CachePolicy, found: Found) -> Why:
+def miss_reason(policy: CachePolicy, found: Found) -> tuple[str, float]:
     """
-    Return why a call is a miss.
+    Return why a call is a miss, and how long ago it was invalidated, if it was, in seconds.
+
+    The reason is a `MissReason`, and ": " and a detail where one token is to blame.
 
     A token is named by what it stands for: "this call", "the function", "namespace club:7", "table clubs_club", "rows
     of clubs_class with club_id 7", "the nested call shop.price(club=7)", "the nested function shop.price()".
@@ -54,7 +49,7 @@ def miss_reason(policy: CachePolicy, found: Found) -> Why:
     token: str | None = ""
     reason: str
     if found.raw is None:
-        return Why(OPEN_BREAKER if policy.store.is_breaker_open() else "cache not read")
+        return OPEN_BREAKER if policy.store.is_breaker_open() else "cache not read", 0.0
     if found.entry is not None:
         reason = "expired"
     elif found.key != found.keys[0]:  # of an entry beside a living one
@@ -65,12 +60,12 @@ def miss_reason(policy: CachePolicy, found: Found) -> Why:
             names = read_nested_names(policy.codec, found.keys, found.raw) or ()
             token = first_invalidated([*found.keys[1:], *[name.rpartition(" ")[2] for name in names]])
             if token is not None:  # at the commit; the cache has the old token
-                return Why(f"invalidated: {token_name(found.keys, token)[1]}")
+                return f"invalidated: {token_name(found.keys, token)[1]}", 0.0
     if not token:
-        return Why(reason)
+        return reason, 0.0
     now: object = found.raw.get(token)
     seconds = age_of(now) if reason == "invalidated" and isinstance(now, bytes) and is_token(now) else 0.0
-    return Why(f"{reason}: {token_name(found.keys, token)[1]}", seconds)
+    return f"{reason}: {token_name(found.keys, token)[1]}", seconds
 
 
 def first_invalidated(keys: Iterable[str]) -> str | None:

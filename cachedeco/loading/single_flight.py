@@ -50,7 +50,7 @@ from cachedeco.loading.promise import Promise
 from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
 from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
 from cachedeco.loading.serving import stale_fallback
-from cachedeco.loading.stamping import build_stamps
+from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime import hooks
 from cachedeco.runtime.interrupts import Passes, pass_interrupt
@@ -79,20 +79,19 @@ class Flight:
         self.promise: Promise[Results] = Promise()
         self.lock = _lock  #: identifies the process
 
-    def rename(self, names: Mapping[FlightName, FlightName | None]) -> None:
+    def rename(self, names: Mapping[Hashable, FlightName], stamps: Stamps) -> None:
         """
-        Register the flight under names that contain the tokens just created, beside those without them.
+        Register the flight under names that contain the tokens just created, beside those without them; both are by id.
 
         A name that gets None has no stamp: callers may no longer join it, as they could not notice an invalidation.
         """
-        if self.is_renamed and all(name == stamped for name, stamped in names.items()):
-            return
         with _lock:
             self.is_renamed = True
-            for name, stamped in names.items():
-                if stamped is None:
-                    self.started_without_stamp.add(name)
-                elif stamped not in _flights:  # no other leader was quicker
+            for each, stamp in stamps.items():
+                alias, key, _ = names[each]
+                if stamp is None:
+                    self.started_without_stamp.add(names[each])
+                elif (stamped := (alias, key, stamp)) not in _flights:  # no other leader was quicker
                     self.names.add(stamped)
                     _flights[stamped] = self
 
@@ -243,12 +242,11 @@ def _lead(flight: Flight, load: Load, names: Mapping[Hashable, FlightName], dead
         yield Wait(previous.promise, max(0.0, deadline - monotonic()))
     held = Held()
     try:
-        stamps, lease = yield partial(claim_stamps, load, held)
-        flight.rename({names[each]: _stamped(names[each], stamp) for each, stamp in stamps.items()})
-        acquired = Acquired(load, stamps, lease, {}, {})
-        if lease is not None and not held:
-            acquired = yield from wait_for_holder(load, stamps, lease, held, deadline)
-            flight.rename({names[each]: _stamped(names[each], acquired.stamps[each]) for each in acquired.load.misses})
+        acquired = yield partial(claim_stamps, load, held)
+        flight.rename(names, acquired.stamps)
+        if acquired.lease is not None and not held:
+            acquired = yield from wait_for_holder(acquired, acquired.lease, held, deadline)
+            flight.rename(names, {each: acquired.stamps[each] for each in acquired.load.misses})
         if not acquired.load.misses:
             flight.complete(acquired.results)
             return Ok(acquired.values)
@@ -258,11 +256,6 @@ def _lead(flight: Flight, load: Load, names: Mapping[Hashable, FlightName], dead
         held.give_back()
         raise
     return outcome if isinstance(outcome, Err) or not acquired.values else Ok(acquired.values | outcome.value)
-
-
-def _stamped(name: FlightName, stamp: Stamp | None) -> FlightName | None:
-    alias, key, _ = name
-    return None if stamp is None else (alias, key, stamp)
 
 
 def run_as_leader(flight: Flight, acquired: Acquired) -> Flow[Values]:

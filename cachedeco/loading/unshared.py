@@ -12,7 +12,7 @@ from cachedeco.loading.materializing import Values, materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.loading.stamping import Stamps, build_stamps
-from cachedeco.loading.writing import OnFailure, PendingEntry, lifetime_of, prepare, store_entries
+from cachedeco.loading.writing import OnFailure, PendingEntry, new_entry, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.refusals import Origin, RefusedValueError
@@ -86,7 +86,7 @@ def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: 
         if isinstance(ready.error, RefusedValueError):
             raise ready.error.explain(Origin(policy.function, is_given=True), values[each])
     entries = [
-        PendingEntry(found.key, stamps[each], {}, 0.0, prepared[each], lifetime_of(policy, prepared[each]))
+        PendingEntry(found.key, stamps[each], {}, prepared[each], *new_entry(policy, prepared[each]))
         for each, found in calls.items()
     ]
     store_entries(policy, entries, on_failure)

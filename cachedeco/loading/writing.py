@@ -75,29 +75,15 @@ class Prepared(NamedTuple):
 NOT_PREPARED: Final = Prepared()
 
 
-class Lifetime(NamedTuple):
-    """How long an entry is served."""
-
-    timeout: float | None = None
-    expires: float = inf  #: seconds since the epoch
-    stale: float = 0.0  #: seconds past its expiry in which it may be served while it is refreshed
-
-    @property
-    def ends(self) -> float:
-        """When it is served no more, in seconds since the epoch."""
-        return self.expires + self.stale
-
-
 class PendingEntry(NamedTuple):
     """A new entry."""
 
     key: str
     stamp: Stamp | None  #: None: it is not stored
     nested_tokens: Mapping[str, bytes]  #: the tokens of nested calls, by name
-    seconds: float  #: what the computation took
     prepared: Prepared
-    lifetime: Lifetime
-    statements: int = 0  #: what it ran on databases
+    entry: Entry  #: its value serialized
+    timeout: float  #: in the cache, which is longer than that of the entry, if its tokens' are
     is_unchanged: bool = False  #: whether its value is that of the entry that it replaces
 
 
@@ -186,9 +172,11 @@ def _try_to_load(policy: CachePolicy, data: bytes, passes: Passes) -> Exception 
     return None
 
 
-def lifetime_of(policy: CachePolicy, prepared: Prepared, ends: float = inf) -> Lifetime:
+def new_entry(
+    policy: CachePolicy, prepared: Prepared, ends: float = inf, seconds: float = 0.0, statements: int = 0
+) -> tuple[Entry, float]:
     """
-    Return how long the entry of a prepared value is served from now on.
+    Return the entry of a prepared value, which is served from now on, and its timeout in the cache.
 
     Args:
         policy: That of the function.
@@ -197,16 +185,23 @@ def lifetime_of(policy: CachePolicy, prepared: Prepared, ends: float = inf) -> L
 
         ends: When the first of the nested values ends, seconds since the epoch. This entry ends then, its own stale
             window counted: it contains the nested value.
+
+        seconds: What the computation took.
+
+        statements: How many it has run on databases.
     """
     now, timeout = time(), prepared.timeout
     stale = 0.0 if prepared.is_error else policy.stale_while_revalidate
     if ends != inf:
         timeout = max(0.0, ends - now if timeout is None else min(timeout, ends - now))
-    if timeout is None:
-        return Lifetime(None, inf, stale)
-    # Jitter: entries that were written together, or cut by one nested value, do not expire together.
-    timeout *= 1 - policy.jitter * random() if policy.jitter else 1
-    return Lifetime(timeout, now + timeout, max(0.0, min(stale, ends - now - timeout)))
+    expires, in_cache = inf, LONGEST_LIFETIME
+    if timeout is not None:
+        # Jitter: entries that were written together, or cut by one nested value, do not expire together.
+        timeout *= 1 - policy.jitter * random() if policy.jitter else 1
+        expires, stale = now + timeout, max(0.0, min(stale, ends - now - timeout))
+        in_cache = min(LONGEST_LIFETIME, timeout + max(policy.max_stale, RETENTION))
+    entry = Entry(prepared.serialized, expires, seconds, stale, prepared.is_error, statements, prepared.models)
+    return entry, in_cache
 
 
 def store_entries(
@@ -277,9 +272,10 @@ def _encode_each(
         if pending.prepared.problem or pending.prepared.serialized is None:
             emit_problem(policy, pending.key, pending.prepared)
             continue
-        data[pending.key], timeout = _encode(policy, pending, pending.stamp, pending.prepared.serialized)
-        timeouts.append(timeout)
-        nested_names.remember(policy.function, pending.key, pending.nested_tokens)
+        key, nested_tokens = pending.key, pending.nested_tokens
+        data[key] = encode_entry(policy.codec, key, pending.stamp, nested_tokens, pending.entry)
+        timeouts.append(pending.timeout)
+        nested_names.remember(policy.function, key, nested_tokens)
     unchanged = {each.key for each in entries if each.is_unchanged}
     return WriteBatch(policy, data, max(timeouts, default=0.0), on_failure, unchanged, marks)
 
@@ -289,16 +285,6 @@ def emit_problem(policy: CachePolicy, key: str, prepared: Prepared) -> None:
     is_fault = prepared.problem not in {NOT_WANTED, NO_TIMEOUT}
     kind: Kind = "error" if is_fault and policy.advice.is_first(prepared.problem) else "unstored"
     policy.emit(kind, key, reason=prepared.problem, error=prepared.error)
-
-
-def _encode(policy: CachePolicy, pending: PendingEntry, stamp: Stamp, serialized: bytes) -> tuple[bytes, float]:
-    """Return the bytes to store, and their timeout in the cache: longer than that of the entry, if its tokens are."""
-    prepared, (timeout, expires, stale) = pending.prepared, pending.lifetime
-    entry = Entry(serialized, expires, pending.seconds, stale, prepared.is_error, pending.statements, prepared.models)
-    data = encode_entry(policy.codec, pending.key, stamp, pending.nested_tokens, entry)
-    return data, LONGEST_LIFETIME if timeout is None else min(
-        LONGEST_LIFETIME, timeout + max(policy.max_stale, RETENTION)
-    )
 
 
 def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) -> None:

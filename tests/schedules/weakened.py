@@ -19,7 +19,7 @@ from cachedeco.loading.remembering import Memory
 from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
 from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
-from cachedeco.loading.writing import lifetime_of, store_entries
+from cachedeco.loading.writing import new_entry, store_entries
 from cachedeco.storage.store import Item, Store
 from cachedeco.storage.writers import Acknowledged
 from cachedeco.tracking import collector, watcher
@@ -54,9 +54,9 @@ def _stored_without_marks(policy: CachePolicy, entries: Any, on_failure: Any = N
 
 
 def _claimed_always(load: Load, held: Held) -> Any:
-    stamps, lease = _claim(load, held)
-    held[:] = [lease] if lease else []
-    return stamps, lease
+    acquired = _claim(load, held)
+    held[:] = [acquired.lease] if acquired.lease else []
+    return acquired
 
 
 def _thoughtful(*args: Any, **kwargs: Any) -> Any:
@@ -287,7 +287,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a task is cancelled",
     ),
     "entries that outlive what they contain": (
-        {"loading.new_entries.lifetime_of": lambda policy, prepared, *_: lifetime_of(policy, prepared)},
+        {"loading.new_entries.new_entry": lambda policy, prepared, *_: new_entry(policy, prepared)},
         "a cold call for ever with a warm brief one inside, in another cache",
     ),
     "tokens of new tables that are read after their data": (

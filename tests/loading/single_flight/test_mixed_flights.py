@@ -22,7 +22,7 @@ def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> 
     name: FlightName = ("default", "key", None)
     first, second = Flight(), Flight()
     join_or_lead(first, [name])
-    first.rename({name: None})
+    first.rename({1: name}, {1: None})
     others = join_or_lead(second, [name])
 
     first.complete(NO_RESULTS)
@@ -37,7 +37,7 @@ def test_flight_leaves_flights_of_others_where_they_are() -> None:
     other, flight = Flight(), Flight()
     join_or_lead(other, [NAME])
     join_or_lead(flight, [("default", "key", ())])
-    flight.rename({("default", "key", ()): NAME})
+    flight.rename({1: ("default", "key", ())}, {1: NAME[2]})
 
     flight.complete(NO_RESULTS)
 
