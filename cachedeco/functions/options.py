@@ -1,5 +1,6 @@
 """Options of the decorators: the type, default, check and documentation of each, stated once."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature, cleandoc
 from sys import float_info
@@ -64,11 +65,13 @@ def _fraction(function: str, option: str, value: object) -> None:
 
 def _names(function: str, option: str, value: object) -> None:
     if isinstance(value, str):
-        given = repr_of(value)
-        msg = f"{option}={given} for {function}() is a text; it takes a sequence of names: ({given},)."
+        names = re.findall(r"[^\W\d]\w*", value)
+        example = f": {repr_of((*names,))}" if names else ""
+        msg = f"{option}={repr_of(value)} for {function}() is a text; it takes a sequence of names{example}."
         raise TypeError(msg)
     if not isinstance(value, list | tuple | set | frozenset):
-        msg = f"{option}={repr_of(value)} for {function}(); it takes a sequence of names: ('request',)."
+        none = ", or () for none" if value is None else ""
+        msg = f"{option}={repr_of(value)} for {function}(); it takes a sequence of names: ('request',){none}."
         raise TypeError(msg)
 
 
@@ -226,6 +229,7 @@ _ELSEWHERE: Final = {
     **dict.fromkeys(("ttl", "expire", "expires", "expiration_time", "cache_timeout", "max_age", "seconds"), "timeout="),
     **dict.fromkeys(("args_rewrite", "key_generator_callable", "key_func", "function_key_generator"), "key="),
     **dict.fromkeys(("prefix", "key_prefix"), "name="),
+    "over": "an option of cached_query_many() alone",
     "vary_on": "vary=",
     "extra": "vary= for a callable, and version= for a constant",
     **dict.fromkeys(("tag", "tags", "group"), "namespace="),

@@ -32,7 +32,7 @@ from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme, token_of_f
 from cachedeco.keys.dependencies import AUTO, dependencies_of, refuse_to_be_blind
 from cachedeco.keys.encoders import KeyTypeError
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
-from cachedeco.keys.imports import imports_of
+from cachedeco.keys.imports import functions_among, imports_of
 from cachedeco.keys.signatures import text_signature
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.found import VariedKeys
@@ -435,6 +435,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
         takes_class=source.binding == "class",
         over=over,
         imports=imports,
+        functions=functions_among(source.function, free),
     )
     depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
     namespaces = (*_as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))

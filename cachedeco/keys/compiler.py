@@ -369,6 +369,13 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str])
                 "what it needs of the request a parameter, such as user_id."
             )
             raise TypeError(msg)
+        if name in subject.functions:
+            msg = (
+                f"{subject.name}() calls {name!r}, a function, from the function around it, and its key does not "
+                "contain it. If a decorator is around it, put ours below that, or let it use functools.wraps(); else "
+                f"define {name!r} outside, or say ignore=({name!r},) if it changes nothing."
+            )
+            raise TypeError(msg)
         msg = (
             f"{subject.name}() reads {name!r} from the function around it, and its key does not contain it. Make it a "
             f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."

@@ -127,6 +127,9 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     Call it where the class is defined, or in `AppConfig.ready()`. A class of your own can have a method
     `__cache_key__(self)` instead, which returns the identity.
     """
+    if cls is object:
+        msg = "register_key_type() takes a class, and not object, which is the base of all others."
+        raise TypeError(msg)
     if not isinstance(cls, type) or not callable(identity):
         msg = f"register_key_type() takes a class and a callable, not {repr_of(cls)} and {repr_of(identity)}."
         raise TypeError(msg)
@@ -233,8 +236,12 @@ def _refuse(value: object) -> str:
     name = path_of(type(value))
     if type(value) in _WEAK:
         raise KeyTypeError(value, "it may be gone at any time: pass the object itself")
+    if hasattr(type(value), "read"):
+        raise KeyTypeError(value, "a file may be read, and changed: pass what it contains, or its name")
     if isinstance(value, Iterator):
         raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")
+    if type(value) is object:
+        raise KeyTypeError(value, "it is another one in each process: take None, or a member of an enum, in its place")
     if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
         raise KeyTypeError(value, "it shows what another object has: pass a list, tuple, dict or bytes made of it")
     raise KeyTypeError(value, f"register its type {name} {REGISTER}")

@@ -72,10 +72,17 @@ class Subject:
         takes_class: bool = False,
         over: str | None = None,
         imports: Mapping[str, CellType] = MappingProxyType({}),
+        functions: frozenset[str] = NONE,
     ) -> None:
-        """Start without values of its own; *over* names the parameter of many ids, one of them is `each`."""
+        """
+        Start without values of its own.
+
+        *over* names the parameter of many ids, one of them is `each`; *functions* the free variables that hold a
+        function.
+        """
         self.over = over
         self.imports = imports
+        self.functions = functions
         self.is_method = is_method
         self.takes_class = takes_class
         self.name = name

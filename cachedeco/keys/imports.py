@@ -6,8 +6,9 @@ What a name leads to is the same in each process, but a variable may hold anothe
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from types import CellType, ModuleType
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
 
 from django.utils.functional import LazyObject
@@ -15,16 +16,31 @@ from django.utils.functional import LazyObject
 from cachedeco.keys.encoders import KeyTypeError, encode
 from cachedeco.storage.refusals import path_of
 
+_FUNCTIONS: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
 TYPE_PARAMETERS: Final = (TypeVar, ParamSpec, TypeVarTuple)
 
 
 def imports_of(function: Callable[..., object], free: frozenset[str]) -> Mapping[str, CellType]:
     """Return the cells of the free variables that hold a module, what can be imported, or a type parameter."""
-    if not free:
-        return {}
-    innermost: Any = inspect.unwrap(function)
-    closure = zip(innermost.__code__.co_freevars, innermost.__closure__ or (), strict=True)
-    return {name: cell for name, cell in closure if name in free and _is_filled(cell) and _name_of(cell.cell_contents)}
+    return {name: cell for name, cell in _cells_of(function, free) if _name_of(cell.cell_contents)}
+
+
+def functions_among(function: Callable[..., object], free: frozenset[str]) -> frozenset[str]:
+    """Return the names of the free variables that hold a function."""
+    # By the type: a lazy object is worked out by isinstance(). A cached function is of none of these.
+    return frozenset(
+        name
+        for name, cell in _cells_of(function, free)
+        if type(cell.cell_contents) in _FUNCTIONS or hasattr(type(cell.cell_contents), "invalidate_all")
+    )
+
+
+def _cells_of(function: Callable[..., object], free: frozenset[str]) -> Iterator[tuple[str, CellType]]:
+    """Yield the free variables that have a value, and their cells."""
+    if free:
+        innermost: Any = inspect.unwrap(function)
+        closure = zip(innermost.__code__.co_freevars, innermost.__closure__ or (), strict=True)
+        yield from ((name, cell) for name, cell in closure if name in free and _is_filled(cell))
 
 
 def text_of_import(value: object) -> str:

@@ -73,6 +73,7 @@ _REFUSALS: Final = {
     "django.contrib.sessions.backends.base.SessionBase": _OF_ONE_VISITOR,
     "http.cookies.BaseCookie": _OF_ONE_VISITOR,
     "http.cookies.Morsel": _OF_ONE_VISITOR,
+    "django.template.context.BaseContext": _OF_ONE_VISITOR,
     "django.views.generic.base.View": VIEW,
     **{f"django.core.paginator.{name}": _PAGE for name in ("Page", "AsyncPage", "Paginator", "AsyncPaginator")},
     "django.db.models.query.RawQuerySet": Refusal("would query again at each hit; {give} list(...) of it."),

@@ -130,13 +130,13 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
             )
             raise ValueError(msg)
         return
+    methods = [getattr(serializer, method, None) for method in ("dumps", "loads")]
     # A class has all that an instance has, `dumps` and `loads` too, and fails with each value.
-    if isinstance(serializer, type):
+    if isinstance(serializer, type) and all(map(callable, methods)):
         instance = f"{option}={serializer.__name__}()"
         msg = f"{option}={repr_of(serializer)} for {function}() is a class; give an instance: {instance}."
         raise TypeError(msg)
     name = getattr(serializer, "name", None)
-    methods = [getattr(serializer, method, None) for method in ("dumps", "loads")]
     if not isinstance(name, str) or not all(map(callable, methods)):
         msg = (
             f"{option}={repr_of(serializer)} for {function}(); it takes 'pickle', 'json', or an object with name (a "

@@ -263,6 +263,8 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"version": True}, "version=True for "),
         ({"cache_if": True}, "cache_if=True for .* it takes a callable of the value"),
         ({"ignore": "number"}, r"ignore='number' for .* is a text; it takes a sequence of names: \('number',\)"),
+        ({"ignore": "number, other"}, r"'number, other' for .* of names: \('number', 'other'\)\.$"),
+        ({"ignore": "*"}, r"ignore='\*' for .* is a text; it takes a sequence of names\.$"),
         ({"ignore": ("nothing",)}, "ignore= names 'nothing', which .* does not have; it has number"),
         ({"name": ""}, "name='' for .* it takes a text without"),
         ({"name": "a(b"}, r"name='a\(b' for "),
@@ -309,7 +311,7 @@ def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: 
         ({"key": Club}, "key= has <class .*Club'> for .* callable; a model goes into depends_on="),
         ({"namespace": Club}, "namespace= has <class .*Club'> for .*; a model goes into depends_on="),
         ({"ignore": 7}, r"ignore=7 for .*; it takes a sequence of names: \('request',\)"),
-        ({"ignore": None}, "ignore=None for .*; it takes a sequence of names"),
+        ({"ignore": None}, "ignore=None for .*; it takes a sequence of names: .*, or \\(\\) for none"),
         ({"ignore": (name for name in ("number",))}, "ignore=<generator object> for .*; it takes a sequence of names"),
         ({"using": ["default"]}, r"using=\['default'\] for .*; it takes str"),
         ({"cache_exceptions": {ValueError(): 5}}, "names <ValueError object>, which is no class; it takes classes"),
@@ -466,6 +468,7 @@ def test_misspelt_option_is_refused_with_the_nearest_name() -> None:
         ("cache_alias", "cache="),
         ("lock", "always so: .* wait=0 switches that off"),
         ("keep_fresh", "always so: "),
+        ("over", r"an option of cached_query_many\(\) alone"),
     ],
 )
 def test_option_of_another_library_is_answered_with_what_the_migration_page_says(name: str, ours: str) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -124,6 +125,31 @@ def test_closure_that_is_spoken_for_tells_its_variables_apart(make: Make) -> Non
     served = [make(page)(7) for page in (1, 2, 1, 2)]
 
     assert [(7, 1), (7, 2), (7, 1), (7, 2)] == served
+
+
+def _bare(function: Callable[..., object]) -> Callable[..., object]:
+    """Wrap a function as many do, without `functools.wraps()`."""
+
+    def wrapper(club: int) -> object:
+        return function(club)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda club: club, cached_query(name="tests.closures.inner")(lambda club: club), [].append, partial(int, 1)],
+    ids=["function", "cached function", "method", "partial"],
+)
+def test_closure_over_a_function_is_told_where_it_goes(function: Callable[..., object]) -> None:
+    """No text tells what a function does: what is said of values would be refused in turn."""
+    with pytest.raises(
+        TypeError, match=r"calls 'function', .* put ours below that, or .*wraps\(\); else define"
+    ) as caught:
+        cached_query(_bare(function))
+
+    assert "vary=" not in str(caught.value)
+    assert 7 == cached_query(ignore=("function",), name="tests.closures.bare")(_bare(lambda club: club))(7)
 
 
 def test_closure_that_ignore_speaks_for_shares_its_entries() -> None:

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.exceptions import ObjectDoesNotExist
+from django.core.files.base import ContentFile
 from django.http import HttpResponse
+from django.template import Context
 from django.test import RequestFactory
 from django.utils.translation import ngettext_lazy
 from django.views import View
@@ -79,6 +81,10 @@ class Described:
             "a builtins.generator can be read only once: pass a list or tuple of what it gives",
         ),
         (iter([1]), "pass a list or tuple"),
+        (object(), "it is another one in each process: take None, or a member of an enum, in its place"),
+        (io.StringIO("a"), "a file may be read, and changed: pass what it contains, or its name"),
+        (ContentFile(b"a"), "pass what it contains, or its name"),
+        (Context({"club": 1}), "function outside of it"),
         (weakref.ref(Described), "pass the object itself"),
         (weakref.proxy(Described), "pass the object itself"),
         ({}.items(), "pass a list, tuple, dict or bytes made of it"),
@@ -241,6 +247,12 @@ def test_registered_identity_that_cannot_be_in_a_key_is_refused(money: type[Mone
 
     with pytest.raises(KeyTypeError, match="object object"):
         encode(money(1, "EUR"))
+
+
+def test_register_key_type_refuses_the_base_of_all() -> None:
+    """It would be asked for each row, enum and class, too."""
+    with pytest.raises(TypeError, match="not object, which is the base of all others"):
+        register_key_type(object, repr)
 
 
 @pytest.mark.parametrize(("cls", "identity"), [("Money", str), (Money, "amount"), (Money(1, "EUR"), str)])

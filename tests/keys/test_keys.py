@@ -244,5 +244,7 @@ def test_callable_that_gives_what_no_key_can_hold_is_refused(option: str, label:
 @pytest.mark.parametrize("verb", ["__call__", "invalidate", "refresh", "peek", "key_for"])
 def test_argument_that_no_key_can_hold_is_named_by_every_verb(verb: str) -> None:
     """Whatever is called, the error names the argument and the function."""
-    with pytest.raises(TypeError, match=r"\(page of tests\.keys\.test_keys\.plain\(\)\) in a cache key; register"):
+    with pytest.raises(
+        TypeError, match=r"\(page of tests\.keys\.test_keys\.plain\(\)\) in a cache key; it is another one"
+    ):
         getattr(plain, verb)(7, page=object())

@@ -120,6 +120,7 @@ EVERYWHERE: dict[str, tuple[Callable[[], object], str]] = {
     "session": (SessionStore, VISITOR),
     "cookies": (lambda: SimpleCookie({"a": "b"}), VISITOR),
     "a cookie": (Morsel, VISITOR),
+    "context of a template": (lambda: RequestContext(request(), {}), VISITOR),
     "view": (view, "from a function outside the class"),
     "page": (clubs_page, PAGE),
     "paginator": (lambda: Paginator(Club.objects.order_by("pk"), 10), PAGE),

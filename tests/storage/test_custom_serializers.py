@@ -131,12 +131,13 @@ def test_dumps_that_returns_no_bytes_stores_nothing_and_says_so() -> None:
         ("yaml", ValueError, r"it takes 'pickle' or 'json', or an object with name, dumps\(\) and loads\(\)"),
         (json, TypeError, "an object with name"),
         (7, TypeError, "an object with name"),
+        (dict, TypeError, r"serializer=<class 'dict'> for .*; it takes 'pickle', 'json', or an object with name"),
         (Named, TypeError, r"serializer=<class '.*Named'> for .* is a class; give an instance: serializer=Named\(\)"),
         (Compressed(""), ValueError, "give it a printable name of its own"),
         (Compressed("pickle"), ValueError, "has the name 'pickle'"),
         (Compressed("a\nb"), ValueError, "printable"),
     ],
-    ids=["unknown", "no name", "number", "class", "empty", "taken", "newline"],
+    ids=["unknown", "no name", "number", "class of another kind", "class", "empty", "taken", "newline"],
 )
 def test_what_is_no_serializer_is_refused_at_decoration(serializer: Any, kind: type[Exception], message: str) -> None:
     """The error says what was given and what a serializer needs."""
