@@ -1,25 +1,19 @@
-"""Admission of a call: the keys to look up, or the reason to bypass the cache; and `Work`, what is left to do."""
+"""Admission of a call: the keys to look up, or the reason to bypass the cache."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TypeVar
 
 from cachedeco.functions.base import Args, Kwargs
-from cachedeco.functions.bypassing import BY_MODE, BypassError, bypass_without_key
+from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
+from cachedeco.functions.bypassing import NO_IDS, BypassError, bypass_by_mode, bypass_without_key
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits
-from cachedeco.loading.effects import Flow
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import bypass_in_transaction
 from cachedeco.runtime import hooks, modes
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.tracking.collector import mark_unauditable
 
-
-class Work(NamedTuple):
-    """What leads to the result of a call that is not stored: the arguments of `run()` and `arun()`."""
-
-    flow: Flow[Any]
-    compute: Callable[..., Any]
+T = TypeVar("T")
 
 
 def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]]:
@@ -31,9 +25,7 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
     """
     mode = modes.current_mode()
     if mode != "on":
-        if not spec.is_auditable:
-            mark_unauditable()
-        raise BypassError(BY_MODE[mode])
+        raise bypass_by_mode(spec, mode)
     try:
         policy, keys = spec.resolve_call(args, kwargs)
     except Exception as error:
@@ -48,12 +40,31 @@ def admit(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, 
     return policy, keys
 
 
-def may_ask_on_loop(spec: FunctionSpec) -> bool:
-    """Tell whether calls of a function can be looked up on an event loop, if their keys can be made there."""
-    if hooks.needs_thread or modes.current_mode() != "on":
-        return False
-    resolved = spec.resolve_on_loop()
-    return resolved is not None and resolved.policy.store.is_read_on_loop
+def admit_many(spec: FunctionSpec, call: BulkArguments) -> AdmittedCall:
+    """
+    Return the policy and the keys of a call over many ids.
+
+    Raises:
+        BypassError: The call bypasses the cache, or has no ids.
+    """
+    mode = modes.current_mode()
+    if mode != "on":
+        raise bypass_by_mode(spec, mode)
+    if not call.ids:
+        raise BypassError(NO_IDS)
+    try:
+        policy, all_keys = spec.resolve_calls(call.for_each(call.ids))
+    except Exception as error:
+        pass_interrupt(error)
+        bypass = bypass_without_key(spec, error, *next(call.for_each(call.ids)))
+        if bypass is None:
+            raise
+        raise bypass from None
+    keys_by_id = dict(zip(call.ids, all_keys, strict=True))
+    bypassed: set[object] = set()
+    if commits.has_pending():  # as of one call
+        bypassed.update(one_id for one_id, keys in keys_by_id.items() if commits.invalidated_in_transaction(keys))
+    return AdmittedCall(policy, keys_by_id, bypassed)
 
 
 def admit_on_loop(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[CachePolicy, list[str]] | None:
@@ -63,10 +74,27 @@ def admit_on_loop(spec: FunctionSpec, args: Args, kwargs: Kwargs) -> tuple[Cache
     Then `admit()` decides in the thread of Django's connections: the call may bypass the cache, or its key ask the
     database or code of the user's.
     """
-    if not may_ask_on_loop(spec):
+    return _resolve_on_loop(spec, spec.resolve_call, args, kwargs)
+
+
+def admit_many_on_loop(spec: FunctionSpec, call: BulkArguments) -> AdmittedCall | None:
+    """Do as `admit_on_loop()` for a call over many ids."""
+    resolved = _resolve_on_loop(spec, spec.resolve_calls, call.for_each(call.ids)) if call.ids else None
+    if resolved is None:
+        return None
+    policy, all_keys = resolved
+    return AdmittedCall(policy, dict(zip(call.ids, all_keys, strict=True)), frozenset())
+
+
+def _resolve_on_loop(spec: FunctionSpec, resolve: Callable[..., T], *call: object) -> T | None:
+    """Return what *resolve* makes of a call on an event loop; None if it can't, or the cache can't be read there."""
+    if hooks.needs_thread or modes.current_mode() != "on":
+        return None
+    resolved = spec.resolve_on_loop()
+    if resolved is None or not resolved.policy.store.is_read_on_loop:
         return None
     try:
-        return spec.resolve_call(args, kwargs)
+        return resolve(*call)
     except Exception as error:  # noqa: BLE001 -- such as Django's SynchronousOnlyOperation; the thread tries it again
         pass_interrupt(error)
         return None

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.admission import Work
-from cachedeco.functions.base import Args, CachedFunction, Kwargs, wrap_function
+from cachedeco.functions.base import Args, Kwargs, wrap_function
+from cachedeco.functions.bulk_arguments import BulkSignature
 from cachedeco.functions.bulk_calls import AsyncCallMany, BulkCall, CallMany
-from cachedeco.functions.bulk_serving import BulkSpec
+from cachedeco.functions.bulk_serving import BulkServing
 from cachedeco.functions.calls import refuse_refresh
 from cachedeco.functions.explaining import Explanation
 from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.work import Work
 from cachedeco.keys.signatures import bare_signature
 from cachedeco.loading.effects import arun, run
 from cachedeco.runtime.templates import alters_data
@@ -24,7 +25,7 @@ U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
 S = TypeVar("S")
 
 
-class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
+class BulkFunction(BulkServing[P, K, V, U], Generic[P, K, V, U]):
     """
     The common part of sync and async cached functions over many ids.
 
@@ -34,8 +35,6 @@ class BulkFunction(CachedFunction[P, U], Generic[P, K, V, U]):
     """
 
     _decorator = "cached_query_many"
-
-    _bulk: BulkSpec
 
     def _verb(self, args: Args, kwargs: Kwargs) -> BulkCall[K, V, U]:
         """Return the call that a verb is about."""
@@ -94,7 +93,7 @@ F = TypeVar("F", bound=BulkFunction[..., Any, Any, Any])
 def wrap_many(kind: type[F], spec: FunctionSpec, over: str) -> F:
     """Return the cached function of a spec, of one of the kinds; *over* names the parameter that takes the ids."""
     cached = wrap_function(kind, spec)
-    cached.__dict__["_bulk"] = BulkSpec(spec, over, bare_signature(spec.source.function))
+    cached.__dict__["_bulk"] = BulkSignature(spec.name, over, bare_signature(spec.source.function))
     return cached
 
 
@@ -107,8 +106,8 @@ class CachedQueryMany(BulkFunction[P, K, V, Mapping[K, V]], Generic[P, K, V]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[K, V]:
         """Return the stored values of these ids, and compute and store those that are missing."""
-        served = self._bulk.serve(self, self._bulk.find_ids(self._bound_args + args, kwargs))
-        if not isinstance(served, Work):
+        served = self._serve(self._bulk.find_ids(self._bound_args + args, kwargs))
+        if type(served) is not Work:
             return served
         self._check_order(args)
         return cast("dict[K, V]", run(*served))
@@ -153,8 +152,8 @@ class AsyncCachedQueryMany(BulkFunction[P, K, V, Coroutine[Any, Any, Mapping[K, 
         call = self._bulk.find_ids_on_loop(self._bound_args + args, kwargs)
         if call is None:
             call = await sync_to_async(self._bulk.find_ids)(self._bound_args + args, kwargs)
-        served = await self._bulk.serve_on_loop(self, call)
-        if not isinstance(served, Work):
+        served = await self._serve_on_loop(call)
+        if type(served) is not Work:
             return served
         self._check_order(args)
         return cast("dict[K, V]", await arun(*served))

@@ -1,14 +1,19 @@
-"""The arguments of a call over many ids, and the keys of its entries."""
+"""The ids among the arguments of a call, and the keys of their entries."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from inspect import Parameter, Signature
 from typing import Any, Final, NamedTuple
+
+from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.functions.base import Args, Kwargs
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.expressions import ONE_ID
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage import many_caches
 
 # Collections of ids that ask no database when they are read, as a QuerySet or a generator may.
@@ -36,6 +41,54 @@ class BulkArguments(NamedTuple):
         if isinstance(self.position, str):
             return self.args, {**self.kwargs, self.position: ids}
         return (*self.args[: self.position], ids, *self.args[self.position + 1 :]), self.kwargs
+
+
+class BulkSignature(NamedTuple):
+    """The parameters of a function over many ids, and which of them takes the ids."""
+
+    name: str  #: of the function
+    over: str
+    signature: Signature
+
+    def find_ids(self, args: Args, kwargs: Kwargs, *, on_loop: bool = False) -> BulkArguments:
+        """
+        Find the ids in the arguments of a call.
+
+        Raises:
+            TypeError: The function does not accept the arguments, or the ids are no collection.
+            SynchronousOnlyOperation: Ids that may come from a database can't be read on an event loop.
+        """
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            msg = f"{self.name}(): {error}"
+            raise TypeError(msg) from None
+        bound.apply_defaults()
+        ids = bound.arguments[self.over]
+        if on_loop and type(ids) not in IN_MEMORY:
+            raise SynchronousOnlyOperation
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            given = repr_of(ids, self.over)
+            msg = f"{self.name}() got {self.over}={given}; it takes a collection of ids: [{given}]."
+            raise TypeError(msg)
+        by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY
+        position = self.over if by_name else list(self.signature.parameters).index(self.over)
+        try:
+            return BulkArguments(bound.args, bound.kwargs, position, list(dict.fromkeys(ids)))
+        except TypeError as error:
+            if "unhashable" not in str(error):  # of an iterator of the user's
+                raise
+            what = f"{self.name}() got {self.over}="
+            msg = f"{what} with an id that has no hash; it takes numbers, texts, saved rows."
+            raise TypeError(msg) from error
+
+    def find_ids_on_loop(self, args: Args, kwargs: Kwargs) -> BulkArguments | None:
+        """Do as `find_ids()` on an event loop; return None if a thread is to do it. Then no iterator was begun."""
+        try:
+            return self.find_ids(args, kwargs, on_loop=True)
+        except Exception as error:  # noqa: BLE001 -- an id may ask the database for its hash; the thread tries it again
+            pass_interrupt(error)
+            return None
 
 
 class AdmittedCall(NamedTuple):

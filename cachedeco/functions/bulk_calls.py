@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.functions.admission import Work
-from cachedeco.functions.base import Args, CachedFunction, Kwargs
+from cachedeco.functions.admission import admit_many, admit_many_on_loop
+from cachedeco.functions.base import Args, Kwargs
 from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
+from cachedeco.functions.bulk_serving import BulkServing
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import BaseCall, SyncCall, refuse_refresh
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import remember_kinds
+from cachedeco.functions.work import Work
 from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load
@@ -27,9 +29,6 @@ from cachedeco.storage.refusals import Origin
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import collector
 
-if TYPE_CHECKING:
-    from cachedeco.functions.bulk_serving import BulkSpec
-
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value
 U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
@@ -38,22 +37,21 @@ U = TypeVar("U")  # the plain function's return type: a mapping, or a coroutine
 class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     """The verbs that sync and async calls over many ids share. The collection of the ids is read once."""
 
-    def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
-        """Keep the function and the arguments; the first verb looks at them."""
-        super().__init__(function, args, kwargs)
-        self._bulk: BulkSpec = cast("Any", function)._bulk  # noqa: SLF001 -- a call is a part of its function
+    def _serving(self) -> BulkServing[..., K, V, U]:
+        """Return the function, as what it is; mypy would take an attribute for a descriptor."""
+        return cast("Any", self._function)  # type: ignore[no-any-return] # as said
 
     def _ask(self, wanted: list[Wanted]) -> AdmittedCall | Work:
         try:
-            admitted = self._bulk.admit(self._bulk_arguments)
+            admitted = admit_many(self._spec, self._bulk_arguments)
         except BypassError as bypass:
-            return self._bulk.bypass(self._bulk_arguments, bypass.reason)
+            return self._serving()._bypass(self._bulk_arguments, bypass.reason)
         wanted += admitted.wanted
         return admitted
 
     def _ask_on_loop(self, wanted: list[Wanted]) -> AdmittedCall | None:
         call = self._bulk_arguments_on_loop()
-        admitted = None if call is None else self._bulk.admit_on_loop(call)
+        admitted = None if call is None else admit_many_on_loop(self._spec, call)
         if admitted is not None:
             wanted += admitted.wanted
         return admitted
@@ -61,7 +59,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     def _serve_found(self, asked: AdmittedCall, results: Iterator[Found]) -> object:
         # Taken before anything is served: what raises must not leave them to the next call.
         found = list(islice(results, len(asked.read_keys)))
-        return self._bulk.serve_found(self._function, self._bulk_arguments, asked, found)
+        return self._serving()._serve_found(self._bulk_arguments, asked, found)
 
     def peek(self) -> dict[K, V]:
         """
@@ -72,7 +70,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         call = self._bulk_arguments
         values: Values = dict.fromkeys(call.ids, ABSENT)
         try:
-            admitted = self._bulk.admit(call)
+            admitted = admit_many(self._spec, call)
         except BypassError:
             collector.mark_unauditable()  # an audited computation must not see stored values
             collector.mark_uncacheable()
@@ -103,7 +101,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         remember_kinds(self._spec, self._calls)
         given = unwrap(materialize(Origin(self._spec.name, is_given=True), values, call.ids, takes_ids=True))
         try:
-            admitted = self._bulk.admit(call)
+            admitted = admit_many(self._spec, call)
         except BypassError:
             self.invalidate()
             return
@@ -140,12 +138,12 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
     @cached_property
     def _bulk_arguments(self) -> BulkArguments:
         """The arguments with their ids, found once: a collection may be an iterator."""
-        return self._bulk.find_ids(self._arguments(), self._kwargs)
+        return self._serving()._bulk.find_ids(self._arguments(), self._kwargs)
 
     def _bulk_arguments_on_loop(self) -> BulkArguments | None:
         """Return the arguments with their ids; None if a thread is to find them."""
         if "_bulk_arguments" not in vars(self):
-            found = self._bulk.find_ids_on_loop(self._arguments(), self._kwargs)
+            found = self._serving()._bulk.find_ids_on_loop(self._arguments(), self._kwargs)
             if found is None:
                 return None
             vars(self)["_bulk_arguments"] = found
@@ -164,16 +162,16 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         return self._bulk_arguments.for_each(self._bulk_arguments.ids)
 
     def _serve(self) -> dict[K, V] | Work:
-        return self._bulk.serve(self._function, self._bulk_arguments)
+        return self._serving()._serve(self._bulk_arguments)
 
     def _refresh_work(self) -> Work:
         """Return the flow that computes and stores; it invalidates ids that it can't store: their entries are old."""
         call = self._bulk_arguments
         try:
-            admitted = self._bulk.admit(call)
+            admitted = admit_many(self._spec, call)
         except BypassError as bypass:
             flow = bypass_flow(self._spec.name, bypass.reason, call.ids, self._invalidate_if_possible)
-            return Work(present_values(flow, call.ids), self._bulk.computation(call))
+            return Work(present_values(flow, call.ids), self._serving()._computation(call))
         load = Load(
             admitted.policy,
             admitted.tokens(),
@@ -183,7 +181,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         )
         remember_kinds(self._spec, self._calls)
         flow = refresh_flow(load, admitted.invalidate)
-        return Work(present_values(flow, call.ids), self._bulk.computation(call))
+        return Work(present_values(flow, call.ids), self._serving()._computation(call))
 
 
 class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V]):
@@ -201,7 +199,7 @@ class CallMany(BulkCall[K, V, Mapping[K, V]], SyncCall[dict[K, V]], Generic[K, V
     def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
         served = self._serve()
-        return cast("dict[K, V]", run(*served)) if isinstance(served, Work) else served
+        return cast("dict[K, V]", run(*served)) if type(served) is Work else served
 
     @alters_data
     def refresh(self) -> dict[K, V]:
@@ -221,9 +219,9 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
     async def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
         call = self._bulk_arguments_on_loop()
-        serving = self._bulk.serve_on_loop(self._function, call) if call else sync_to_async(self._serve)()
+        serving = self._serving()._serve_on_loop(call) if call else sync_to_async(self._serve)()
         served = await serving
-        return cast("dict[K, V]", await arun(*served)) if isinstance(served, Work) else served
+        return cast("dict[K, V]", await arun(*served)) if type(served) is Work else served
 
     async def uncached(self) -> Mapping[K, V]:
         """Call the plain function, without the cache."""
@@ -236,7 +234,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
 
     def _compute(self, ids: list[Any]) -> Any:
         # Not sooner: the ids may come from a database, and are read in the thread in which a flow runs.
-        return self._bulk.computation(self._bulk_arguments)(ids)
+        return self._serving()._computation(self._bulk_arguments)(ids)
 
     def _refresh_in_thread(self) -> Flow[dict[K, V]]:
         return (yield from self._refresh_work().flow)

@@ -13,7 +13,9 @@ from cachedeco.runtime.events import NO_KEY, BypassReason, Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.validation import ModeName
 from cachedeco.storage.keyspace import KeyFunctionError
+from cachedeco.tracking.collector import mark_unauditable
 
+NO_IDS: Final = ""
 BY_MODE: Final[Mapping[ModeName, BypassReason]] = {"bypass": "mode bypass", "off": "mode off"}
 
 # What KeyPlan.explain() says in words without arguments.
@@ -29,6 +31,13 @@ class BypassError(Exception):
         """Keep a `BypassReason`, and perhaps ": " and a detail; empty for a call without ids, which does nothing."""
         super().__init__(reason)
         self.reason = reason
+
+
+def bypass_by_mode(spec: FunctionSpec, mode: ModeName) -> BypassError:
+    """Return what to raise where the mode is not "on"; the auditor must not compare what some functions return then."""
+    if not spec.is_auditable:
+        mark_unauditable()
+    return BypassError(BY_MODE[mode])
 
 
 def reason_without_key(

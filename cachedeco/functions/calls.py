@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Iterator, Sequence
 from enum import Enum
-from functools import partial
 from time import time
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 
-from cachedeco.functions.admission import Work, admit, admit_on_loop
+from cachedeco.functions.admission import admit, admit_on_loop
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bypassing import BypassError, bypass_without_key
 from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
+from cachedeco.functions.single_serving import SingleServing
 from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.work import Work
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.effects import Flow, arun, run, unwrap
@@ -21,7 +22,6 @@ from cachedeco.loading.found import Found, Wanted, record_found
 from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refreshing import enqueue
 from cachedeco.loading.returning import only_value
 from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
@@ -68,24 +68,6 @@ def _invalidation_of(policy: CachePolicy, keys: Sequence[str]) -> Callable[[Sequ
     return lambda _: invalidate(policy.using, own)
 
 
-class Repeat(NamedTuple):
-    """A way to repeat a call in another thread or task, to refresh its entry."""
-
-    function: "CachedFunction[..., Any]"
-    args: Args
-    kwargs: Kwargs
-
-    def resolve_keys(self, _ids: Sequence[Any], /) -> list[list[str]]:
-        """Return the keys of the call in this thread: they may depend on its state, by `vary`."""
-        function = self.function
-        return [function._spec.resolve_call(function._bound_args + self.args, self.kwargs)[1]]  # noqa: SLF001 -- ours
-
-    def enqueue(self, ids: Sequence[Any], /) -> None:
-        """Enqueue a task that refreshes the entry."""
-        call = cast("Any", self.function).call(*self.args, **self.kwargs)
-        enqueue(call, [keys[0] for keys in self.resolve_keys(ids)])
-
-
 class SyncCall(Generic[R_co]):
     """The mark of a call of a sync function: `gather()` takes it."""
 
@@ -101,7 +83,7 @@ class BaseCall(Generic[U, R_co]):
     def __init__(self, function: CachedFunction[..., U], args: Args, kwargs: Kwargs) -> None:
         """Keep the function and the arguments; the first verb looks at them."""
         self._function = function
-        self._spec = function._spec  # noqa: SLF001 -- a call is a part of its function
+        self._spec = function._spec
         self._args = args
         self._kwargs = kwargs
 
@@ -125,7 +107,7 @@ class BaseCall(Generic[U, R_co]):
         """Invalidate this call. Otherwise as the verb of the function."""
         if modes.current_mode() != "off":
             invalidate(self._spec.options["using"], *self._own_tokens())
-            look_at_calls(self._spec, self._calls, self._function._bound_args)  # noqa: SLF001 -- as above
+            look_at_calls(self._spec, self._calls, self._function._bound_args)
 
     @alters_data
     async def ainvalidate(self) -> None:
@@ -148,8 +130,8 @@ class BaseCall(Generic[U, R_co]):
 
     def _arguments(self) -> Args:
         """Return the positional arguments, with those that the function is bound to first."""
-        self._function._check_order(self._args)  # noqa: SLF001 -- as above
-        return self._function._bound_args + self._args  # noqa: SLF001 -- as above
+        self._function._check_order(self._args)
+        return self._function._bound_args + self._args
 
     def _entry_keys(self) -> list[str]:
         """Return the keys of the call's entries."""
@@ -183,7 +165,7 @@ class BaseCall(Generic[U, R_co]):
 
     def __repr__(self) -> str:
         """Show the function's name and the arguments: short, and without secrets."""
-        args = self._function._bound_args + self._args  # noqa: SLF001 -- as above
+        args = self._function._bound_args + self._args
         parameters = parameters_of(self._spec.source.function)
         return f"<call of {self._spec.name}({format_arguments(parameters, args, self._kwargs)})>"
 
@@ -195,17 +177,22 @@ class BaseCall(Generic[U, R_co]):
 class SingleCall(BaseCall[U, V], Generic[V, U]):
     """The verbs that sync and async calls share."""
 
+    def _serving(self) -> SingleServing[..., V, U]:
+        """Return the function, as what it is; mypy would take an attribute for a descriptor."""
+        return cast("Any", self._function)  # type: ignore[no-any-return] # as said
+
     def _ask(self, wanted: list[Wanted]) -> Wanted | Work:
         # As a call of the function does: a verb checks more, for which a hit has no time.
         try:
-            admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
+            admitted = admit(self._spec, self._function._bound_args + self._args, self._kwargs)
         except BypassError as bypass:
-            return Work(only_value(bypass_flow(self._spec.name, bypass.reason)), self._computation())
+            self._function._check_order(self._args)
+            return self._serving()._bypass(self._args, self._kwargs, bypass.reason)
         wanted.append(admitted)
         return admitted
 
     def _ask_on_loop(self, wanted: list[Wanted]) -> Wanted | None:
-        admitted = admit_on_loop(self._spec, self._function._bound_args + self._args, self._kwargs)  # noqa: SLF001 -- ours
+        admitted = admit_on_loop(self._spec, self._function._bound_args + self._args, self._kwargs)
         if admitted is not None:
             wanted.append(admitted)
         return admitted
@@ -214,9 +201,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         policy, found = asked[0], next(results)
         entry = found.entry
         if entry is None or found.raw is not None:
-            function: Any = self._function
-            value, flow = function._serve_found(policy, found, self._args, self._kwargs)  # noqa: SLF001 -- ours
-            return value if flow is None else Work(flow, self._computation())
+            return self._serving()._serve_found(policy, found, self._args, self._kwargs)
         hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # plain: as of a call alone
         if entry.is_error:
             raise entry.value.take_error()
@@ -311,7 +296,8 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         return only_value(refresh_flow(load, _invalidation_of(policy, keys)))
 
     def _computation(self) -> Callable[[], Any]:
-        return partial(self._spec.source.function, *self._arguments(), **self._kwargs)
+        self._function._check_order(self._args)
+        return self._serving()._computation(self._args, self._kwargs)
 
 
 class Call(SingleCall[V, V], SyncCall[V], Generic[V]):

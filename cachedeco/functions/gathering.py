@@ -14,9 +14,9 @@ from typing import Any, NoReturn, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.admission import Work
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.calls import BaseCall, SyncCall
+from cachedeco.functions.work import Work
 from cachedeco.loading.effects import arun, run
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.lookup import recall_or_look_up
@@ -146,14 +146,14 @@ class _Gathered:
 def _look_up(calls: Calls) -> _Gathered:
     """Look all calls up together, and serve what is stored."""
     wanted: list[Wanted] = []
-    asked = [call._ask(wanted) for call in calls]  # noqa: SLF001 -- ours
+    asked = [call._ask(wanted) for call in calls]
     return _serve(calls, asked, recall_or_look_up(wanted) if wanted else ())
 
 
 async def _look_up_on_loop(calls: Calls) -> _Gathered:
     """Do as `_look_up()`, for async code: if all are hits that need no thread, they are served here."""
     wanted: list[Wanted] = []
-    asked = [call._ask_on_loop(wanted) for call in calls]  # noqa: SLF001 -- ours
+    asked = [call._ask_on_loop(wanted) for call in calls]
     results = await recall_or_look_up_on_loop(wanted) if wanted and None not in asked else None
     if results is None:
         return await sync_to_async(_look_up)(calls)
@@ -170,11 +170,11 @@ def _serve(calls: Calls, asked: Sequence[object], found: Iterable[Found]) -> _Ga
     for call, admitted in zip(calls, asked, strict=True):
         served: object = None
         try:
-            served = admitted if type(admitted) is Work else call._serve_found(admitted, results)  # noqa: SLF001 -- as above
+            served = admitted if type(admitted) is Work else call._serve_found(admitted, results)
         except Exception as error:  # noqa: BLE001 -- one that is stored
             pass_interrupt(error)
             gathered.errors[len(values)] = error
-        if type(served) is Work:  # and not isinstance(), which would work out a lazy object
+        if type(served) is Work:
             gathered.left[len(values)] = served
         values.append(served)
     return gathered

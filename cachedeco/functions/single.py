@@ -1,51 +1,21 @@
-"""`CachedQuery` and `AsyncCachedQuery`: the path of a hit, and the verbs of a cached function."""
+"""`CachedQuery` and `AsyncCachedQuery`: what a cached function is called with, and its verbs."""
 
 from collections.abc import Callable, Coroutine
-from functools import partial
-from time import time
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Concatenate,
-    Generic,
-    ParamSpec,
-    Self,
-    TypeAlias,
-    TypeVar,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 
-from cachedeco.functions.admission import admit, admit_on_loop
-from cachedeco.functions.base import Args, CachedFunction, Kwargs
-from cachedeco.functions.bypassing import BypassError
-from cachedeco.functions.calls import (
-    AsyncCall,
-    Call,
-    Missing,
-    Repeat,
-    SingleCall,
-    refuse_refresh,
-)
+from cachedeco.functions.admission import admit_on_loop
+from cachedeco.functions.base import Args, Kwargs
+from cachedeco.functions.calls import AsyncCall, Call, Missing, SingleCall, refuse_refresh
 from cachedeco.functions.explaining import Explanation
-from cachedeco.functions.invalidation_advice import remember_kinds
-from cachedeco.loading.effects import Flow, Ok, arun, run
-from cachedeco.loading.found import Found, record_found
-from cachedeco.loading.load import Load
-from cachedeco.loading.lookup import look_up_one
+from cachedeco.functions.single_serving import SingleServing
+from cachedeco.functions.work import Work
+from cachedeco.loading.effects import arun, run
+from cachedeco.loading.found import Found
 from cachedeco.loading.on_loop import look_up_one_on_loop
-from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.refreshing import stale_flow
-from cachedeco.loading.returning import only_value
-from cachedeco.loading.sampling import auditor, inspect_hit
-from cachedeco.loading.serving import serve_flow
-from cachedeco.loading.single_flight import load_flow
-from cachedeco.loading.unshared import bypass_flow
 from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.templates import alters_data
-from cachedeco.tracking.collector import innermost
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -54,56 +24,8 @@ U = TypeVar("U")  # the plain function's return type: the value, or a coroutine
 S = TypeVar("S")
 
 
-class SingleFunction(CachedFunction[P, U], Generic[P, V, U]):
+class SingleFunction(SingleServing[P, V, U], Generic[P, V, U]):
     """What sync and async cached functions share. Each verb is a shorthand: `f.peek(7)` is `f.call(7).peek()`."""
-
-    def _serve(self, args: Args, kwargs: Kwargs) -> tuple[V, None] | tuple[None, Flow[V]]:
-        """Return the stored value, or the flow that computes one. This is all that a hit does."""
-        try:
-            policy, keys = admit(self._spec, self._bound_args + args, kwargs)
-        except BypassError as bypass:
-            self._check_order(args)
-            return None, only_value(bypass_flow(self._spec.name, bypass.reason))
-        found = look_up_one(policy, keys)
-        entry = found.entry
-        # Without the values that were read it is a plain hit: fresh, and nothing is around it.
-        if entry is None or found.raw is not None:
-            return self._serve_found(policy, found, args, kwargs)
-        emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
-        if entry.is_error:
-            raise cast("Any", entry.value).take_error()
-        return entry.value, None
-
-    def _serve_found(
-        self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs
-    ) -> tuple[V, None] | tuple[None, Flow[V]]:
-        """Return the value of the entry that a look-up has found, or the flow that computes one."""
-        entry = found.entry
-        if entry is not None and entry.expires > time():
-            if policy.inspects_hits and (purpose := inspect_hit(policy, entry)):
-                load = self._load(policy, found, args, kwargs)
-                flow = stale_flow(load) if purpose == "refresh" else auditor().audited_flow(load, serve_flow(load))
-                return None, only_value(flow)
-            if innermost.get() is not None:
-                record_found(policy, found)
-            emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)
-            if entry.is_error:
-                raise cast("Any", entry.value).take_error()
-            return cast("V", entry.value), None
-        self._check_order(args)
-        load = self._load(policy, found, args, kwargs)
-        is_stale = entry is not None and policy.stale_until(entry) > time()
-        return None, only_value((stale_flow if is_stale else load_flow)(load))
-
-    def _serve_later(self, policy: CachePolicy, look_up: Callable[[], Found], args: Args, kwargs: Kwargs) -> Flow[V]:
-        """End a look-up in the thread in which a flow runs, and return the stored value, or compute one."""
-        value, flow = self._serve_found(policy, look_up(), args, kwargs)
-        return Ok(cast("V", value)) if flow is None else (yield from flow)
-
-    def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
-        remember_kinds(self._spec, lambda: [(self._bound_args + args, kwargs)])
-        arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
-        return Load(policy, {None: found}, reinvocation=Repeat(self, args, kwargs), arguments=arguments)
 
     def _verb(self, args: Args, kwargs: Kwargs) -> SingleCall[V, U]:
         """Return the call that a verb is about."""
@@ -174,10 +96,8 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
-        value, flow = self._serve(args, kwargs)
-        if flow is None:
-            return value  # type: ignore[return-value] # no cast(): it is called, and a hit has no time for it
-        return run(flow, partial(self._spec.source.function, *self._bound_args, *args, **kwargs))
+        served = self._serve(args, kwargs)
+        return run(*served) if type(served) is Work else served  # pyright: ignore[reportReturnType] -- as above
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
@@ -226,24 +146,21 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
         # One coroutine for all: each one more is awaken, and passes the value on, at each hit.
-        value: V | None
-        flow: Flow[V] | None
+        served: V | Work
         admitted = admit_on_loop(self._spec, self._bound_args + args, kwargs)
         found = None if admitted is None else await look_up_one_on_loop(*admitted)
         if admitted is None or found is None:
-            value, flow = await sync_to_async(self._serve)(args, kwargs)
+            served = await sync_to_async(self._serve)(args, kwargs)
         elif isinstance(found, Found):
             entry = found.entry
             if found.raw is None and entry is not None and not entry.is_error:  # a plain hit, as of `_serve()`
                 policy, keys = admitted
                 emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
-                return entry.value  # type: ignore[no-any-return] # no cast(), as above
-            value, flow = self._serve_found(admitted[0], found, args, kwargs)
+                return entry.value  # type: ignore[no-any-return] # no cast(), as there
+            served = self._serve_found(admitted[0], found, args, kwargs)
         else:
-            value, flow = None, self._serve_later(admitted[0], found, args, kwargs)
-        if flow is None:
-            return cast("V", value)
-        return await arun(flow, partial(self._spec.source.function, *self._bound_args, *args, **kwargs))
+            served = self._serve_later(admitted[0], found, args, kwargs)
+        return await arun(*served) if type(served) is Work else served  # pyright: ignore[reportReturnType] -- as above
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCall[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""

@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 
 from cachedeco import AUTO, agather, cached_query, cached_query_many, gather
 from cachedeco.functions import gathering
-from cachedeco.functions.bulk_serving import BulkSpec
+from cachedeco.functions.bulk_serving import BulkServing
 from cachedeco.loading import lookup, on_loop
 from cachedeco.tracking import nested_names
 from tests.conftest import UseCaches
@@ -223,7 +223,7 @@ def test_failure_while_one_call_is_served_leaves_the_others_their_values(
     """Whatever raises for many ids, the call after it gets its own entry and no other's."""
     found: list[object] = []
     gather(Shop.stock.call(["a", "bb"]), page.call(7), page.call(8))
-    original = BulkSpec.serve_found
+    original = BulkServing._serve_found
 
     def raising_midway(*args: Any) -> Any:
         if name == "in the end":
@@ -232,7 +232,7 @@ def test_failure_while_one_call_is_served_leaves_the_others_their_values(
             raise ZeroDivisionError
         return original(*args)
 
-    monkeypatch.setattr(BulkSpec, "serve_found", raising_midway)
+    monkeypatch.setattr(BulkServing, "_serve_found", raising_midway)
     monkeypatch.setattr(gathering._Gathered, "results", lambda gathered: found.extend(gathered.values) or ())
 
     gather(Shop.stock.call(["a", "bb"]), page.call(7), page.call(8))

@@ -572,7 +572,7 @@ def test_hits_from_memory_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
         return int(note(number))
 
     monkeypatch.setattr("cachedeco.loading.lookup.time", lambda: 0.0)
-    monkeypatch.setattr("cachedeco.functions.single.time", lambda: 0.0)
+    monkeypatch.setattr("cachedeco.functions.single_serving.time", lambda: 0.0)
     monkeypatch.setattr("cachedeco.loading.remembering.time", lambda: 0.0)
     with remembered():
         aging(1), aging(1), aging(1)

@@ -253,7 +253,7 @@ def test_entry_past_its_timeout_is_computed_anew(monkeypatch: pytest.MonkeyPatch
 
     number()
     monkeypatch.setattr("cachedeco.functions.calls.time", lambda: 4e9)  # in the year 2096
-    monkeypatch.setattr("cachedeco.functions.single.time", lambda: 4e9)
+    monkeypatch.setattr("cachedeco.functions.single_serving.time", lambda: 4e9)
 
     with pytest.raises(AssertionError, match="is still served"), assert_computations(number, 1):  # noqa: SIM117 -- as above
         with assert_invalidates(number):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cachedeco import Namespace, bypass, cached_query_many
+from cachedeco.functions.admission import admit_many
 from tests.loading.bulk.tables import Clock, Table
 from tests.support.clocks import replace_time
 from tests.support.machines import run_machine
@@ -100,7 +101,7 @@ class Histories(RuleBasedStateMachine):
     def evict(self, ids: list[Any], which: int, chosen: set[int]) -> None:
         """Lose any of what is stored for some ids."""
         many = self.functions[which][1]
-        admitted = many._bulk.admit(many._bulk.find_ids((ids or [0],), {}))
+        admitted = admit_many(many._spec, many._bulk.find_ids((ids or [0],), {}))
         keys = [key for row in admitted.keys.values() for key in row]
         stored().delete_many([key for n, key in enumerate(keys) if n in chosen])
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco.functions import bulk_serving
+from cachedeco.functions import repeating
 from tests.loading.bulk.tables import Table
 
 
@@ -12,8 +12,8 @@ def test_task_is_told_of_the_ids_alone_that_it_refreshes(table: Table, monkeypat
     """The message has a call of these ids, and their keys."""
     many: Any = table.cached()
     told: list[Any] = []
-    monkeypatch.setattr(bulk_serving, "enqueue", lambda call, keys: told.append((call, keys)))
-    repeat = bulk_serving._Repeat(many._bulk, many, many._bulk.find_ids(([1, 2, 3],), {}))
+    monkeypatch.setattr(repeating, "enqueue", lambda call, keys: told.append((call, keys)))
+    repeat = repeating.RepeatMany(many, many._bulk.find_ids(([1, 2, 3],), {}))
 
     repeat.enqueue([3, 1])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cachedeco.functions.work import Work
 from cachedeco.loading import leases, refreshing, single_flight
 from cachedeco.loading.effects import CallUser, Ok, Pause, Wait
 from cachedeco.runtime import hooks
@@ -71,10 +72,9 @@ class ByHand:
 
     def __init__(self, cached: Any, clock: "Clock") -> None:
         """Make the call, up to its first step."""
-        value, steps = cached._serve((), {})
-        assert steps is not None, f"a hit: {value!r}"
-        self._steps = steps
-        self._compute = cached.uncached
+        served = cached._serve((), {})
+        assert isinstance(served, Work), f"a hit: {served!r}"
+        self._steps, self._compute = served
         self._clock = clock
         self.outcome: Any = None
         self.waited: list[float] = []  # seconds that it was to wait, or to pause

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from cachedeco import Namespace
-from cachedeco.functions import single
+from cachedeco.functions import single_serving
 from cachedeco.loading import leases, serving, writing
 from cachedeco.runtime.statistics import Stats
 from tests.loading.single_flight.callers import Boarding, heard
@@ -91,7 +91,7 @@ def test_error_of_the_function_where_the_old_value_may_be_served(
 ) -> None:
     """Leader and follower each get the old value, and each is told of, with the error."""
     now = 1000.0
-    for module in (single, serving, writing, leases):
+    for module in (single_serving, serving, writing, leases):
         monkeypatch.setattr(module, "time", lambda: now)
     gate, outcomes = Gate(), ["old"]
 
@@ -121,7 +121,7 @@ def test_error_of_the_function_where_the_old_value_may_not_be_served(
 ) -> None:
     """What was invalidated while the computation ran, or is too old, is not served: the error is raised."""
     now = 1000.0
-    for module in (single, serving, writing, leases):
+    for module in (single_serving, serving, writing, leases):
         monkeypatch.setattr(module, "time", lambda: now)
     outcomes = ["old"]
 
