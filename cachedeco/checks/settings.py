@@ -1,6 +1,6 @@
 """System checks of the settings."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -8,6 +8,7 @@ from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
 from cachedeco.invalidation.tables import tables
@@ -32,8 +33,12 @@ def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:
             )
         ]
     if tables().faults:
-        hint = "Name a field as 'app_label.Model.field'."
+        hint = "Name a field as 'app_label.Model.field', a model as 'app_label.Model', or a table of one."
         return [Error(fault, hint=hint, id="cachedeco.E001") for fault in tables().faults]
+    lags = settings.REPLICA_LAG if isinstance(settings.REPLICA_LAG, Mapping) else {}
+    if unknown := [alias for alias in lags if alias not in connections]:
+        msg = f"CACHEDECO['REPLICA_LAG'] names {unknown[0]!r}, which is not in DATABASES."
+        return [Error(msg, hint=f"DATABASES has {list(connections)!r}.", id="cachedeco.E001")]
     faults = list(_unknown_models(settings.DEPENDS_ON))
     if faults:
         hint = "Name models as 'app_label.Model'; rows() is for depends_on= of one function."

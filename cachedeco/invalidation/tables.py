@@ -73,7 +73,7 @@ class Tables:
         self.ignored = frozenset(self._tables_named((*settings.IGNORED_TABLES, OUTBOX)))
         self.faults: list[str] = []  #: of the settings; a check reports them
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
-        named = {name: list(self._tables_named(tables)) for name, tables in settings.TABLES.items()}
+        named = {name: self._tables_behind(name, tables) for name, tables in settings.TABLES.items()}
         self._statement_of = statements.Parser(self.models, named).statement_of
         self._effect_of = lru_cache(MOST_EFFECTS)(self._expanded)
         self._by_text: dict[str, Effect] = {}
@@ -167,6 +167,19 @@ class Tables:
             deleted |= _reachable(statement.writes, pointing)
         concerned = deleted.union(*[self._concerned.get(table, ()) for table in deleted])
         return frozenset(concerned) - self.ignored
+
+    def _tables_behind(self, name: str, tables: Iterable[str]) -> list[str]:
+        """Return the tables that a name stands for; what is no table of a model is a fault: no write ends it."""
+        behind: list[str] = []
+        for each in tables:
+            found = list(self._tables_named([each]))
+            if not self.models.keys() >= {*found}:
+                self.faults.append(
+                    f"CACHEDECO['TABLES'] has {each!r} for {name!r}, which is no app, no model and no table of one: no "
+                    f"write would invalidate what reads {name!r}."
+                )
+            behind += found
+        return behind
 
     def _tables_named(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the tables of names: of an app's label, "app.Model", or a table itself."""

@@ -76,6 +76,30 @@ def test_ignored_column_that_is_none_is_e001(settings: Any, name: str) -> None:
     assert name in message.msg
 
 
+@pytest.mark.parametrize("name", ["tests.Nothing", "nowhere.Club", "tests_nothing", "totals"])
+def test_name_in_sql_that_stands_for_no_table_is_e001(settings: Any, name: str) -> None:
+    """What reads it would depend on what nothing writes, and be stale; an app, a model and a table are right."""
+    tables = {"totals": ["tests", "tests.Club", "tests_club"], "others": [name], "nothing": []}
+
+    [message] = [each for each in found(settings, TABLES=tables) if each.id == "cachedeco.E001"]
+
+    assert message.msg.startswith(f"CACHEDECO['TABLES'] has {name!r} for 'others', which is no app, no model")
+
+
+def test_replica_that_is_no_database_is_e001(settings: Any) -> None:
+    """A misspelt replica would have no lag, and a lag in seconds is one for all."""
+    [message] = [
+        each for each in found(settings, REPLICA_LAG={"other": 2, "replica": 2}) if each.id == "cachedeco.E001"
+    ]
+
+    assert ("cachedeco.E001", "CACHEDECO['REPLICA_LAG'] names 'replica', which is not in DATABASES.") == (
+        message.id,
+        message.msg,
+    )
+    assert "['default', 'other']" in str(message.hint)
+    assert "cachedeco.E001" not in {each.id for each in found(settings, REPLICA_LAG=2)}
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
