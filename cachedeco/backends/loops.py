@@ -13,7 +13,8 @@ from contextvars import Context
 from functools import partial
 from ssl import SSLContext
 from time import monotonic
-from typing import Final, NamedTuple
+from types import AsyncGeneratorType
+from typing import Final, NamedTuple, cast
 from weakref import ref
 
 from cachedeco.backends.exchange import Exchange
@@ -98,7 +99,7 @@ class _OfLoop:
         self._epoch = loops.epoch
         self._current: list[LoopConnection] = []
         self._all: set[LoopConnection] = set()
-        self._keeper: AsyncGenerator[None, None] | None = None
+        self._keeper: AsyncGeneratorType[None, None] | None = None
         self._next_at = 0.0
 
     def choose(self, *, writes: bool) -> LoopConnection:
@@ -146,7 +147,7 @@ class _OfLoop:
 
     async def _connect(self, connection: LoopConnection) -> None:
         if self._keeper is None:
-            self._keeper = _close_at_end(self._all)
+            self._keeper = cast("AsyncGeneratorType[None, None]", _close_at_end(self._all))
             await anext(self._keeper)
         endpoint = self._endpoint
         try:
@@ -168,6 +169,12 @@ class _OfLoop:
         self._all.discard(connection)
         if connection in self._current:
             self._current.remove(connection)
+        keeper = self._keeper
+        if keeper is not None and not self._all and not keeper.ag_running:
+            # Here, where it waits for nothing: the loop would end it by a task, which a loop that ends leaves pending.
+            self._keeper = None
+            with suppress(StopIteration):
+                keeper.aclose().send(None)
         if has_failed and epoch is self._loops.epoch:
             self._loops.clear()  # the others are dead as well
 
@@ -188,8 +195,10 @@ async def _close_at_end(connections: set[LoopConnection]) -> AsyncGenerator[None
     try:
         yield
     finally:
-        for each in list(connections):
+        left = list(connections)
+        for each in left:
             each.close()
-        # A transport closes its socket in the next turn of the loop.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        if left:
+            # A transport closes its socket in the next turn of the loop.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)

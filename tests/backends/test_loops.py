@@ -18,7 +18,7 @@ from cachedeco.backends.server import UnreachableError
 from tests.backends.caches import BRIEFLY, cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
 from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
-from tests.backends.redis_caches import redis_at, redis_on
+from tests.backends.redis_caches import client_of, redis_at, redis_on
 from tests.backends.scripted import Scripted
 from tests.support.servers import Memcached, Redis
 from tests.support.threads import PATIENCE_SECONDS
@@ -268,6 +268,19 @@ def test_all_who_wait_on_a_connection_fail_together(private: Memcached | Redis, 
     assert opened is not None
     assert [None] == raw.read([key])
     private.restart() if way == "kill" else private.resume()
+
+
+def test_loop_that_ends_with_an_outage_leaves_no_task(private_redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """Its connection was answered, and is closed when nothing runs any more but what ends the loop."""
+    cache = redis_on(private_redis)
+    with client_of(private_redis) as client:
+        client.config_set("requirepass", "secret")
+
+    found = asyncio.run(read_once(cache, "key"))
+    gc.collect()
+
+    assert [None] == found
+    assert [] == [record.getMessage() for record in caplog.records if record.name == "asyncio"]
 
 
 def factory_of_old(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[Any]:
