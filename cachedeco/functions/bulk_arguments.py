@@ -69,7 +69,8 @@ class BulkSignature(NamedTuple):
             raise SynchronousOnlyOperation
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             given = repr_of(ids, self.over)
-            msg = f"{self.name}() got {self.over}={given}; it takes a collection of ids: [{given}]."
+            meant = "[] for none" if ids is None else f"[{given}]"
+            msg = f"{self.name}() got {self.over}={given}; it takes a collection of ids: {meant}."
             raise TypeError(msg)
         by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY
         position = self.over if by_name else list(self.signature.parameters).index(self.over)

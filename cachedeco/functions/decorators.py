@@ -131,7 +131,7 @@ def _keywords_only(decorator: Callable[P, "ManyDecorator"]) -> Callable[P, "Many
 
     @wraps(decorator)
     def wrapper(*args: P.args, **options: P.kwargs) -> "ManyDecorator":
-        if args or "over" not in options:
+        if args or options.get("over") is None:
             given = ", ".join(map(repr_of, args))
             msg = (
                 f"cached_query_many({given}) takes all by name, and needs over=, the parameter that takes the ids: "

@@ -454,7 +454,7 @@ def _signature_for_one_id(name: str, signature: Signature, over: str, ignore: Se
         TypeError: *over* names no parameter that can take a collection, or the key ignores the id.
     """
     parameters = signature.parameters
-    kind = parameters[over].kind if over in parameters else Parameter.VAR_POSITIONAL
+    kind = parameters[over].kind if isinstance(over, str) and over in parameters else Parameter.VAR_POSITIONAL
     if kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
         bare = [each.replace(annotation=Parameter.empty) for each in parameters.values()]
         taken = ", ".join(map(str, bare)) or "no parameters"

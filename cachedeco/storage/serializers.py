@@ -226,8 +226,8 @@ def to_json(value: object) -> bytes:
     )
     if misfit := _describe_misfit(value):
         msg = (
-            f"the value{misfit}, and serializer='json' keeps only what JSON gives back as it was: None, bool, int, "
-            "float, str, list, and dict with str for keys. Return these, or leave the serializer out."
+            f"the value{misfit}, and serializer='json' keeps only None, bool, int, float, str, list, and dict with str "
+            "for keys: return these, or leave serializer= out."
         )
         raise TypeError(msg)
     return text.encode("utf-8", "surrogatepass")

@@ -69,6 +69,7 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "second parentheses, many": (lambda: cached_query_many(over="ids")()(of_each), "leave out the second parentheses"),  # type: ignore[call-overload]
     "many, bare": (lambda: cached_query_many(of_each), r"cached_query_many\(<function .*of_each>\) takes all by name"),  # type: ignore[misc,arg-type]
     "many, timeout": (lambda: cached_query_many(60, over="ids"), r"needs over=, .*: @cached_query_many\(over='ids'"),  # type: ignore[misc,arg-type]
+    "many, None": (lambda: cached_query_many(over=None), "takes all by name, and needs over="),  # type: ignore[arg-type]
     "many, nothing": (cached_query_many, r"cached_query_many\(\) takes all by name, and needs over="),
     "bypass, bare": (lambda: bypass(plain), r"bypass\(<function .*\) takes no arguments: @bypass\(\) above"),  # type: ignore[arg-type]
     "mode, bare": (lambda: mode(plain), r"the mode is <function .*plain>; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]

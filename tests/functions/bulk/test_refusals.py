@@ -25,8 +25,8 @@ def dict_of_nothing() -> dict[int, str]:
     return {}
 
 
-@pytest.mark.parametrize("over", ["id", "more", "rest", ""])
-def test_over_must_name_a_parameter_that_takes_a_collection(over: str) -> None:
+@pytest.mark.parametrize("over", ["id", "more", "rest", "", ["ids"], {}])
+def test_over_must_name_a_parameter_that_takes_a_collection(over: Any) -> None:
     """A name that is not there, *args and **kwargs are refused; the parameters are told."""
     with pytest.raises(TypeError, match=re.escape(f"over={over!r}")) as caught:
         cached_query_many(over=over)(rows)
@@ -69,8 +69,9 @@ def test_cache_if_must_be_callable() -> None:
 def test_call_with_no_collection_says_what_to_give(side: Side, table: Table, ids: Any) -> None:
     """One id, or a text, is no collection of ids."""
     many = table.cached(side)
+    meant = "[] for none" if ids is None else f"[{ids!r}]"
 
-    with pytest.raises(TypeError, match=re.escape(f"ids={ids!r}; it takes a collection of ids: [{ids!r}]")):
+    with pytest.raises(TypeError, match=re.escape(f"ids={ids!r}; it takes a collection of ids: {meant}.")):
         side.call(many, ids)
 
 
