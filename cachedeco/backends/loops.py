@@ -13,13 +13,15 @@ from contextvars import Context
 from functools import partial
 from ssl import SSLContext
 from time import monotonic
-from types import AsyncGeneratorType
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from weakref import ref
 
 from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.runtime.interrupts import pass_interrupt
+
+if TYPE_CHECKING:
+    from types import AsyncGeneratorType
 
 # A small answer waits behind a large one on the same connection; more than two are no better.
 MOST: Final = 2
