@@ -125,7 +125,8 @@ class RedisClient(RedisCacheClient):
         """
 
         def command(connection: Any) -> Any:
-            return ask("INCRBY", key, delta)(connection) if ask("EXISTS", key)(connection) else None
+            exists = ask("EXISTS", key)(connection)  # 1, 0 or a refusal
+            return ask("INCRBY", key, delta)(connection) if exists == 1 else exists or None
 
         total: int | None = self._write("incr", key, command, lost=None)
         if total is None:

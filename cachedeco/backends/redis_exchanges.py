@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import redis
 from redis.connection import DefaultParser, parse_url
-from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import InvalidResponse
 
 from cachedeco.backends.loops import Endpoint
+from cachedeco.backends.redis_errors import is_failure
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
@@ -224,12 +225,7 @@ def _answer_in(line: bytes) -> Any:
 
 def _failure_among(answers: Iterable[Any]) -> Exception | None:
     """Return the first error that tells of the server, rather than of a command; see `answer_of()`."""
-    for answer in answers:
-        if isinstance(answer, ReadOnlyError) or (
-            isinstance(answer, RedisError) and not isinstance(answer, ResponseError)
-        ):
-            return answer
-    return None
+    return next((answer for answer in answers if is_failure(answer, writes=True)), None)
 
 
 def endpoint_of(location: str, pool: Any, arguments: Mapping[str, Any], idle_seconds: float) -> Endpoint | None:

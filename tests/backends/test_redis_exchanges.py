@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from redis.exceptions import (
     BusyLoadingError,
     InvalidResponse,
+    MasterDownError,
     ReadOnlyError,
     ResponseError,
 )
@@ -110,7 +111,12 @@ def test_answers_to_several_commands_are_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "error"), [(b"-READONLY a replica\r\n", ReadOnlyError), (b"-LOADING the dataset\r\n", BusyLoadingError)]
+    ("reply", "error"),
+    [
+        (b"-READONLY a replica\r\n", ReadOnlyError),
+        (b"-MASTERDOWN a replica\r\n", MasterDownError),
+        (b"-LOADING the dataset\r\n", BusyLoadingError),
+    ],
 )
 def test_refusal_that_tells_of_the_server_is_that_of_all_commands(reply: bytes, error: type[Exception]) -> None:
     """What it says of the others may be old."""

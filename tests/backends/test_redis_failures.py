@@ -123,6 +123,19 @@ def test_refusals_are_no_failures(private_redis: Redis) -> None:
         assert 1 == opened_at(private_redis) - before
 
 
+@both
+def test_count_of_a_key_that_may_be_missing_is_not_begun(private_redis: Redis, side: Side) -> None:
+    """A server that refuses to say whether there is one is not told to count: that would make one, and for ever."""
+    cache = redis_on(private_redis)
+    with client_of(private_redis) as client:
+        client.execute_command("ACL", "SETUSER", "default", "-exists")
+
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            side.call(cache.incr, "missing")
+
+        assert [] == client.keys()
+
+
 def test_value_that_is_too_large_is_not_sent(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis would close the connection, as if it were out of reach."""
     monkeypatch.setattr("cachedeco.backends.redis_client.LARGEST_IN_REDIS", 1000)
