@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings
-from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 -- Django's name for it
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from cachedeco.functions.base import find_view_of, is_under_classmethod
 from cachedeco.functions.discovery import decorated_functions
+from cachedeco.functions.resolving import find_cache_fault, find_database_fault
 from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.invalidation.rows import otherwise_compared
 from cachedeco.runtime import conf
@@ -26,29 +26,17 @@ MOST_NAMES: Final = 3  # that one message shows
 def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
     """Check that every decorated function uses an existing database, and a cache that invalidations reach."""
     try:
-        aliases = conf.settings().ALIASES
+        settings_in_force = conf.settings()
     except ImproperlyConfigured:
         return []  # reported by E001
-    databases = [
-        Error(
-            f"{spec.name}() uses using={spec.options['using']!r}, which is not in DATABASES.",
-            hint=f"DATABASES has {', '.join(connections)}.",
-            id="cachedeco.E005",
-        )
-        for spec in decorated_functions()
-        if spec.options["using"] not in connections
-    ]
-    return databases + [
-        Error(
-            f"{spec.name}() uses cache={spec.options['cache']!r}, which is not in CACHEDECO['ALIASES'].",
-            hint="Add the alias there: an invalidation of a namespace would not reach the function."
-            if spec.options["cache"] in caches
-            else f"It is not in CACHES, either, which has {list(caches.settings)!r}.",
-            id="cachedeco.E004",
-        )
-        for spec in decorated_functions()
-        if spec.options["cache"] is not None and spec.options["cache"] not in aliases
-    ]
+    messages: list[CheckMessage] = []
+    for spec in decorated_functions():
+        cache, using = spec.options["cache"], spec.options["using"]
+        if cache is not None and (fault := find_cache_fault(spec.name, cache, settings_in_force)):
+            messages.append(Error(fault.problem, hint=fault.remedy, id="cachedeco.E004"))
+        if fault := find_database_fault(spec.name, using):
+            messages.append(Error(fault.problem, hint=fault.remedy, id="cachedeco.E005"))
+    return messages
 
 
 @register("cachedeco")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, Unpa
 from asgiref.sync import iscoroutinefunction
 
 from cachedeco.functions.base import wrap_function
+from cachedeco.functions.building import build_spec
 from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany, wrap_many
 from cachedeco.functions.options import CacheOptions, add_option_docs, always, complete, signature_of
 from cachedeco.functions.single import AsyncCachedQuery, CachedQuery
-from cachedeco.functions.spec import build_spec
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage.serializers import ABSENT
 

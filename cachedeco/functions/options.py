@@ -296,3 +296,10 @@ def add_option_docs(docstring: str) -> str:
     entries = cleandoc(CacheOptions.__doc__ or "").partition("Args:\n")[2]
     # Python 3.13 removes the indentation from docstrings; earlier versions keep it.
     return cleandoc(docstring).replace("    {options}", indent(dedent(entries), " " * 4))
+
+
+def as_tuple(option: object) -> tuple[Any, ...]:
+    """Return an option that takes one or a sequence as a tuple."""
+    if option is None:
+        return ()
+    return tuple(option) if isinstance(option, list | tuple) else (option,)

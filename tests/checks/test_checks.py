@@ -146,7 +146,7 @@ def test_key_prefix_that_leaves_no_room_is_e003(
     assert expected == [each.id for each in found(settings, ALIASES=["default", "slow"])]
 
 
-@pytest.mark.parametrize(("caches", "hint"), [(["slow"], "Add the alias there"), ([], "It is not in CACHES, either")])
+@pytest.mark.parametrize(("caches", "hint"), [(["slow"], "Add the alias there"), ([], "It takes one of")])
 def test_function_in_a_cache_that_invalidations_miss_is_e004(
     settings: Any, use_caches: UseCaches, caches: list[str], hint: str
 ) -> None:
@@ -155,7 +155,7 @@ def test_function_in_a_cache_that_invalidations_miss_is_e004(
 
     [message] = found(settings)
 
-    assert ("cachedeco.E004", True) == (message.id, "tests.checks.slow() uses cache='slow'" in message.msg)
+    assert ("cachedeco.E004", True) == (message.id, "tests.checks.slow() has cache='slow'" in message.msg)
     assert hint in (message.hint or "")
 
 

@@ -123,7 +123,7 @@ def test_command_tells(arguments: list[str], use_urls: Use) -> None:
     """What is wrong in a view ends `manage.py check` with its name."""
     use_urls(Urls)
 
-    with pytest.raises(SystemCheckError, match=r"tests\.views\.of_a_cache\(\) uses cache='nowhere'"):
+    with pytest.raises(SystemCheckError, match=r"tests\.views\.of_a_cache\(\) has cache='nowhere'"):
         call_command("check", *arguments)
 
 

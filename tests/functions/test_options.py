@@ -423,7 +423,7 @@ def test_database_that_is_not_there_is_refused_at_the_first_call() -> None:
     double = cached_query(using="replica")(outside)
 
     with pytest.raises(
-        ImproperlyConfigured, match=r"outside\(\) has using='replica', .* it takes one of default, other"
+        ImproperlyConfigured, match=r"outside\(\) has using='replica', .* It takes one of default, other"
     ):
         double(2)
 

@@ -17,7 +17,7 @@ from tests.schedules.known import KnownHere
 from tests.schedules.simulation import REPLACED, step, world
 from tests.schedules.world import LONGEST_WAIT, Violation
 
-REPLACED["functions.spec.KnownTables"] = KnownHere
+REPLACED["functions.resolving.KnownTables"] = KnownHere
 # Dead entries until the list is read again: so few that a schedule of some calls comes to it.
 REPLACED["tracking.known_tables.DEAD_ENTRIES"] = 2
 
