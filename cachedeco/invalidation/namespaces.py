@@ -16,7 +16,7 @@ from django.utils.functional import Promise
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.identities import UNSAVED, NoNamespaceError, PartTypeError, evaluate, is_saved
-from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of_given
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.frames import sync_verb
@@ -106,7 +106,7 @@ class Namespace:
         [(name, field_value)] = value.items()
         field = field_of(concrete, name)
         check_canonical(field)
-        return _ModelNamespace(rows_namespace(concrete, text_of(field, field_value)), whole_model)
+        return _ModelNamespace(rows_namespace(concrete, text_of_given(field, field_value)), whole_model)
 
     def token_key(self, prefix: str) -> str:
         """Return the key of this namespace's own token."""

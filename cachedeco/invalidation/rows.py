@@ -3,10 +3,13 @@
 # ruff: noqa: SLF001 -- Django documents _meta
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
+from types import NoneType
 from typing import Any, Final
 from unicodedata import combining, normalize
+from uuid import UUID
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -19,7 +22,9 @@ from django.db.models import (
     Field,
     GenericIPAddressField,
     IntegerField,
+    Manager,
     Model,
+    QuerySet,
     TextField,
     UUIDField,
 )
@@ -58,6 +63,10 @@ CANONICAL_FIELDS: Final = (
     TextField,
     UUIDField,
 )
+
+
+_ONE_VALUE: Final = frozenset({int, str, UUID, NoneType})  # nearly all
+_COLLECTIONS: Final = (list, tuple, set, frozenset, Mapping, QuerySet, Manager)
 
 
 def model_of(reference: ModelReference) -> type[Model]:
@@ -150,6 +159,18 @@ def text_of(field: "Field[Any, Any]", value: Any) -> str:
     with suppress(ValidationError):  # a value that the field refuses is in no row
         value = field.to_python(value)
     return f"{field.attname}.{_fold(value) if isinstance(value, str) else value}"
+
+
+def text_of_given(field: "Field[Any, Any]", value: Any) -> str:
+    """
+    Do as `text_of()` with what a caller has given for a field.
+
+    Raises:
+        PartTypeError: It is a collection, which would name rows that no write names; otherwise as `text_of()`.
+    """
+    if type(value) not in _ONE_VALUE and isinstance(value, _COLLECTIONS):
+        raise PartTypeError(value, f"{field.attname} has one value: give one, or name the whole model")
+    return text_of(field, value)
 
 
 def _fold(text: str) -> str:

@@ -11,7 +11,7 @@ from django.db.models import Field, Model
 
 from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
-from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of
+from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of_given
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import repr_of, shorten
@@ -133,7 +133,7 @@ class Dependency:
 
     def _text_expression(self, subject: Subject, field: "Field[Any, Any]") -> Expression:
         """Return the expression of the name of the rows."""
-        alias = subject.add_value(partial(text_of, field))
+        alias = subject.add_value(partial(text_of_given, field))
         fields = [expression for _, expression in self.pieces if expression]
         given = tuple(dict.fromkeys(expression.path[0] for expression in fields))
         source = f"{alias}({self._value_source(subject)})"

@@ -12,6 +12,7 @@ from django.db.models import Model
 
 from cachedeco import AUTO, Namespace, cached_query, rows
 from cachedeco.invalidation import parts
+from tests.invalidation.dependencies.conftest import Starting
 from tests.models import Player, Squad, YouthSquad
 
 
@@ -146,6 +147,24 @@ def test_namespace_of_what_is_no_model_is_refused(given: tuple[Any, dict[str, ob
         Namespace.for_model(model, **value)
 
     assert expected in str(caught.value)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "value", [[1], (1,), {1}, {"pk": 1}, Squad.objects.all(), Squad.objects], ids=lambda value: type(value).__name__
+)
+def test_collection_in_the_place_of_a_field_s_value_is_refused(value: object, starting: Starting) -> None:
+    """No write would name such rows: what depends on them would be stale."""
+    with starting():
+
+        @cached_query(ignore=("squads",), depends_on=[rows(Player, squad="{squads}")])
+        def many(squads: object) -> object:
+            return squads
+
+    with pytest.raises(TypeError, match=r"^{squads} in rows\(Player, squad='{squads}'\) of .*_id has one value: give"):
+        many(value)
+    with pytest.raises(TypeError, match="squad_id has one value: give one, or name the whole model"):
+        Namespace.for_model(Player, squad=value)
 
 
 @pytest.fixture
