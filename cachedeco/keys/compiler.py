@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import DATABASE_MARK, REGISTER, KeyTypeError, encode, is_deep, without_databases
+from cachedeco.keys.encoders import DATABASE_MARK, FUNCTION, REGISTER, KeyTypeError, encode, is_deep, without_databases
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.unsaved import UnsavedRowError
@@ -298,6 +298,8 @@ class KeyPlan:
         name, label = f"{self.subject.name}()", expression.label
         if isinstance(refused, KeyTypeError):
             advice = refused.advice
+            if advice == FUNCTION and len(expression.path) > 1:
+                advice = f"a template calls no method: let a callable do it, lambda {expression.reads[0]}: {label}()"
             if self.subject.is_method and [label] == [*self.subject.signature.parameters][:1] and REGISTER in advice:
                 advice += f"; or say ignore=({label!r},) if it does not change the value"
             return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {advice}.")
@@ -306,7 +308,11 @@ class KeyPlan:
             return TypeError(f"{where}{name}: {refused}")
         if type(refused) is AttributeError and expression.option:
             why = shorten(text_of_error(refused)) or type(refused).__name__
-            msg = f"{expression.option} of {name} can't read {{{label}}}: {why}; correct it, or pass what has it."
+            do = "correct it, or pass what has it"
+            if isinstance(refused.obj, Mapping):
+                item = f"{label.partition(f'.{refused.name}')[0]}[{refused.name!r}]"
+                do = f"a template reads no items: let a callable do it, lambda {expression.reads[0]}: {item}"
+            msg = f"{expression.option} of {name} can't read {{{label}}}: {why}; {do}."
             return AttributeError(msg, name=refused.name, obj=refused.obj)
         if isinstance(refused, RecursionError) and is_deep(refused):
             what = f"{label} of {name}"

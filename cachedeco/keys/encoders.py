@@ -45,6 +45,9 @@ from cachedeco.runtime.validation import check_arguments
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
 UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
+FUNCTION: Final = (
+    "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
+)
 REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
 UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
 # A value that is nested so deeply is to blame where the stack ends; else its caller is.
@@ -452,8 +455,7 @@ def refuse_function(value: object, *, shown: str = "") -> NoReturn:
     Raises:
         KeyTypeError: Always.
     """
-    advice = "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
-    raise KeyTypeError(value, advice, shown=shown)
+    raise KeyTypeError(value, FUNCTION, shown=shown)
 
 
 # Bases of classes whose objects are made for a request, a command or a task. Their own decorators are often tried.

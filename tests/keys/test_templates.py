@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 
 from cachedeco import cached_query
 from tests.support.stored import bare
@@ -178,6 +179,29 @@ def test_template_field_that_an_argument_does_not_have_is_named(options: Any, gi
 
     assert isinstance(caught.value.__cause__, AttributeError)
     assert str(caught.value).endswith("; correct it, or pass what has it.")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "advice"),
+    [
+        ("{club.page}", {"page": 2}, "lambda club: club['page']"),
+        ("{club.GET.page}", RequestFactory().get("/?page=2"), "lambda club: club.GET['page']"),
+        ("{club.GET.lists}", RequestFactory().get("/?page=2"), "lambda club: club.GET.lists()"),
+        ("{club.bit_length}", 7, "lambda club: club.bit_length()"),
+    ],
+    ids=["item", "item of an attribute", "method of an attribute", "method"],
+)
+def test_template_that_would_call_or_look_up_is_told_the_callable(key: str, given: object, advice: str) -> None:
+    """A template reads attributes alone; what the error shows instead is taken."""
+    rows = cached_query(key=key, name="templates.calls")(lambda club: f"{club}")
+
+    with pytest.raises(
+        (AttributeError, TypeError), match=r"a template (calls no method|reads no items): let"
+    ) as caught:
+        rows(given)
+
+    assert str(caught.value).endswith(f": let a callable do it, {advice}.")
+    assert eval(advice)(given)  # noqa: S307 -- of the error
 
 
 @pytest.mark.parametrize("option", ["key", "namespace"])
