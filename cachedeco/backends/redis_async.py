@@ -8,6 +8,7 @@ from cachedeco.backends.redis_client import MISSING, RedisClient, note_failed, r
 from cachedeco.backends.redis_errors import PRODUCT, RedisCacheError
 from cachedeco.backends.redis_exchanges import Command, Commands, ReadMany
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
+from cachedeco.storage.redis_connections import packed
 
 T = TypeVar("T")
 
@@ -54,7 +55,9 @@ class AsyncRedisClient(RedisClient):
         """See `touch()`."""
         if timeout is not None:
             return bool(await self._awrite("touch", key, Command("EXPIRE", key, timeout), lost=0))
-        answers = await self._awrite("touch", key, Commands([("PERSIST", key), ("EXISTS", key)]), lost=[0])
+        answers = await self._awrite(
+            "touch", key, Commands([packed(("PERSIST", key)), packed(("EXISTS", key))]), lost=[0]
+        )
         return bool(refused(answers[-1]))
 
     async def adelete(self, key: Any) -> bool:
@@ -102,6 +105,8 @@ class AsyncRedisClient(RedisClient):
 
     async def _aanswers(self, commands: list[Any]) -> list[Any]:
         try:
-            return await self.server_of(None, write=True).arun("set_many", Commands(commands), writes=True)
+            return await self.server_of(None, write=True).arun(
+                "set_many", Commands([*map(packed, commands)]), writes=True
+            )
         except RedisCacheError as error:
             return self._lost_answers("set_many", error, len(commands))

@@ -15,10 +15,9 @@ from cachedeco.backends.redis_errors import is_failure
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
-from cachedeco.storage.redis_connections import values_in
+from cachedeco.storage.redis_connections import Part, packed, values_in
 from cachedeco.storage.replies import FEW, Parser, more
 
-Part = bytes | str | int | float
 _OK: Final = b"+OK\r\n"
 _ARRAY, _BULK = b"*$"
 _BEFORE_PICKLE: Final = b"\r\n$%d\r\n" % TOKEN_PICKLE_BYTES  # of a token, behind another value
@@ -50,9 +49,9 @@ class Commands:
 
     __slots__ = ("_count", "command")
 
-    def __init__(self, commands: Sequence[Sequence[Part]]) -> None:
-        """Pack commands."""
-        self.command = b"".join(map(packed, commands))
+    def __init__(self, commands: Sequence[bytes]) -> None:
+        """Take packed commands."""
+        self.command = b"".join(commands)
         self._count = len(commands)
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
@@ -77,7 +76,7 @@ class Command(Commands):
 
     def __init__(self, *parts: Part) -> None:
         """Pack it."""
-        super().__init__([parts])
+        super().__init__([packed(parts)])
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
         """See `Exchange`."""
@@ -150,12 +149,6 @@ class ReadPickles(ReadEach):
     def _cut_others(self, data: bytes, at: int) -> tuple[Any, int] | None:
         found = super().cut(data, at)
         return found and (bytes_in_pickles(found[0]), found[1])
-
-
-def packed(parts: Iterable[Part]) -> bytes:
-    """Return a command as it is sent."""
-    as_bytes = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
-    return b"*%d\r\n%b" % (len(as_bytes), b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in as_bytes]))
 
 
 def _cut_bulks(data: bytes, at: int) -> tuple[list[bytes | None], int] | None:

@@ -17,6 +17,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 
 T = TypeVar("T")
 Command = Callable[[Any], T]  # what is done with a connection of redis-py's
+Part = bytes | str | int | float  # of a command
 Idle = deque[tuple[Any, float]]  # connections, and since when they are idle
 
 
@@ -121,12 +122,22 @@ def ask_many(keys: Sequence[Any]) -> Command[Any]:
 def ask_each(commands: Iterable[Sequence[Any]]) -> Command[list[Any]]:
     """Return what sends several commands at once, and then returns all answers."""
     commands = list(map(_without_numbers, commands))
+    return lambda connection: answers_to(connection.pack_commands(commands), len(commands), connection)
 
-    def command(connection: Any) -> list[Any]:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [answer_of(connection) for _ in commands]
 
-    return command
+def answers_to(sent: Iterable[bytes], count: int, connection: Any) -> list[Any]:
+    """Send packed commands at once, and then return all answers."""
+    connection.send_packed_command(sent)
+    return [answer_of(connection) for _ in range(count)]
+
+
+def packed(parts: Sequence[Part]) -> bytes:
+    """Return a command as it is sent."""
+    lines = [b"*%d" % len(parts)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        lines += b"$%d" % len(data), data
+    return b"\r\n".join([*lines, b""])
 
 
 def _without_numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ bytes in the form that the cache's own `set()` gives them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from django.core.cache.backends.base import BaseCache
@@ -19,7 +20,7 @@ from cachedeco.storage.direct_access import (
     redis_connections_of,
 )
 from cachedeco.storage.readers import Ways, closing_if_interrupted, quickest, raw_client_of
-from cachedeco.storage.redis_connections import ask_each
+from cachedeco.storage.redis_connections import answers_to, packed
 
 #: Whole key, value, and whole seconds or None for ever.
 Item = tuple[str, bytes, int | None]
@@ -160,12 +161,13 @@ class RedisWriter:
 
     def _store_each(self, items: Sequence[Item], *options: str) -> Acknowledged:
         commands = self.commands(items, *options)
-        return self.acknowledged(items, self._run(ask_each(commands), writes=True) if commands else [])
+        command = partial(answers_to, [b"".join(commands)], len(commands))
+        return self.acknowledged(items, self._run(command, writes=True) if commands else [])
 
-    def commands(self, items: Sequence[Item], *options: str) -> list[tuple[Any, ...]]:
-        """Return the commands that store the items that fit."""
+    def commands(self, items: Sequence[Item], *options: str) -> list[bytes]:
+        """Return the commands that store the items that fit, packed: whole keys are ASCII, in any encoding."""
         return [
-            ("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options)
+            packed(("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options))
             for key, value, seconds in items
             if _fits(value)
         ]

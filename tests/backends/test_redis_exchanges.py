@@ -14,8 +14,9 @@ from redis.exceptions import (
 )
 
 from cachedeco.backends.exchange import Exchange
-from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles, packed
+from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles
 from cachedeco.storage.direct_access import bytes_in_pickle, pickle_bytes
+from cachedeco.storage.redis_connections import packed
 
 # By the reply: what it means.
 REPLIES: dict[bytes, Any] = {
@@ -101,7 +102,7 @@ def test_what_is_no_reply_raises(reply: bytes) -> None:
 
 def test_answers_to_several_commands_are_a_list() -> None:
     """Refusals of single ones among them."""
-    commands = Commands([("SET", "a", b"1")] * 3)
+    commands = Commands([packed(("SET", "a", b"1"))] * 3)
 
     assert ([b"OK"] * 3, b"x") == read(commands, b"+OK\r\n" * 3 + b"x")
     [first, refused, last], rest = read(commands, b"+OK\r\n-OOM no memory\r", b"\n$-1\r\nx")
@@ -120,7 +121,7 @@ def test_answers_to_several_commands_are_a_list() -> None:
 )
 def test_refusal_that_tells_of_the_server_is_that_of_all_commands(reply: bytes, error: type[Exception]) -> None:
     """What it says of the others may be old."""
-    answer, _ = read(Commands([("SET", "a", b"1")] * 2), b"+OK\r\n" + reply)
+    answer, _ = read(Commands([packed(("SET", "a", b"1"))] * 2), b"+OK\r\n" + reply)
 
     assert error is type(answer)
 
