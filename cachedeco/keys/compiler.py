@@ -293,15 +293,24 @@ class KeyPlan:
                 return self._explain_expression(refused, expression) or error
         return error
 
+    def _advice_on(self, refused: KeyTypeError, expression: Expression) -> str:
+        """Return what to do about a value that can't be in a key: that of a template, of a callable or of `self`."""
+        advice, label = refused.advice, expression.label
+        if not expression.path:  # a callable makes the key already
+            if advice == FUNCTION:
+                return "a function has no text that says what it does: give what it returns"
+            return advice.replace("or pass key=", "or give what distinguishes it")
+        if advice == FUNCTION and len(expression.path) > 1:
+            return f"a template calls no method: let a callable do it, lambda {expression.reads[0]}: {label}()"
+        if self.subject.is_method and [label] == [*self.subject.signature.parameters][:1] and REGISTER in advice:
+            return f"{advice}; or say ignore=({label!r},) if it does not change the value"
+        return advice
+
     def _explain_expression(self, refused: Exception, expression: Expression) -> Exception | None:
         """Return an error that names an expression which can't be in a key; None if it says so itself."""
         name, label = f"{self.subject.name}()", expression.label
         if isinstance(refused, KeyTypeError):
-            advice = refused.advice
-            if advice == FUNCTION and len(expression.path) > 1:
-                advice = f"a template calls no method: let a callable do it, lambda {expression.reads[0]}: {label}()"
-            if self.subject.is_method and [label] == [*self.subject.signature.parameters][:1] and REGISTER in advice:
-                advice += f"; or say ignore=({label!r},) if it does not change the value"
+            advice = self._advice_on(refused, expression)
             return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {advice}.")
         if isinstance(refused, PartTypeError):
             where = f"{{{label}}} in {expression.option} of " if expression.option else ""

@@ -369,6 +369,26 @@ def test_key_that_is_a_place_in_memory_is_refused(options: Any) -> None:
         price(Cart())
 
 
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        (Money(1, "EUR"), "give it a __cache_key__ method, or give what distinguishes it."),
+        (Club(name="a"), "save it, or give what distinguishes it."),
+        (len, "a function has no text that says what it does: give what it returns."),
+    ],
+    ids=["object", "row", "function"],
+)
+@pytest.mark.parametrize("options", [{"key": lambda cart: cart}, {"vary": lambda cart: cart, "key": lambda cart: 1}])  # noqa: ARG005
+def test_callable_of_a_key_is_advised_to_give_something_else(given: object, advice: str, options: Any) -> None:
+    """There is a callable, so that to pass one is no advice."""
+    price = cached_query(name="refusals.callable", ignore=["cart"], **options)(_price)
+
+    with pytest.raises(TypeError) as caught:
+        price(given)
+
+    assert str(caught.value).endswith(advice)
+
+
 class Order:
     """An object that holds others, none of which is in a key by itself."""
 
