@@ -12,12 +12,12 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits, transactions
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading import remembering
+from cachedeco.loading.flights import is_computed
 from cachedeco.loading.found import CallKeys, Found
 from cachedeco.loading.leases import is_held
 from cachedeco.loading.load import Load
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import MEANINGS, TokenKind, bypass_in_transaction, miss_reason, token_name
-from cachedeco.loading.single_flight import is_computed
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt

@@ -22,6 +22,7 @@ from django.core import signing
 
 from cachedeco.invalidation import transactions
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
+from cachedeco.loading.flights import NO_RESULTS, Flight, flight_name, join_or_lead
 from cachedeco.loading.found import renew_keys
 from cachedeco.loading.leases import FAILED, Acquired, Held, Lease, lease_of
 from cachedeco.loading.load import Load
@@ -29,7 +30,7 @@ from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
 from cachedeco.loading.serving import serve_each
-from cachedeco.loading.single_flight import NO_RESULTS, Flight, flight_name, join_or_lead, run_as_leader
+from cachedeco.loading.single_flight import run_as_leader
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import text_of_key
 from cachedeco.storage.entries import Entry, Stamp

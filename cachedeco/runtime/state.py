@@ -241,8 +241,8 @@ PIECES: Final = (
         test=Renewed(str),
     ),
     # --- loading ---
-    Piece("loading.single_flight", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
-    Piece("loading.single_flight", "_lock", "guards the flights", fork=NEW_LOCK),
+    Piece("loading.flights", "_flights", "computations under way, by key and stamp", fork=EMPTIED),
+    Piece("loading.flights", "_lock", "guards the flights", fork=NEW_LOCK),
     Piece("loading.remembering", "current", "the block of remembered() that this context is in"),
     Piece("loading.sampling", "_auditor", "the auditor of a sample of the hits: the door auditing, set by the app"),
     # --- keys ---

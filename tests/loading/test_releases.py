@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 
 from cachedeco import MISSING, Namespace, cached_query, cached_query_many
-from cachedeco.loading import single_flight
+from cachedeco.loading import flights
 from cachedeco.storage.cache_keys import LONGEST_KEY, key_for_models
 from tests.support.backends import Commands
 from tests.support.clocks import replace_time
@@ -217,7 +217,7 @@ def test_callers_of_one_release_share_a_computation_beside_the_other(computed: C
         gate.shut()
         with started(partial(user, 1)) as first:
             gate.wait_reached()
-            [(_, key, _)] = [name for name in single_flight._flights if name[2]]
+            [(_, key, _)] = [name for name in flights._flights if name[2]]
             gate.open()
             served = [first.result().username, user(1).username]
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from cachedeco.invalidation import epochs
-from cachedeco.loading import single_flight
+from cachedeco.loading import flights
+from cachedeco.loading.flights import Flight
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.load import Load
@@ -17,7 +18,6 @@ from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory
 from cachedeco.loading.results import FlightResult, Results, propagate_dependencies
-from cachedeco.loading.single_flight import Flight
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.writing import new_entry, store_entries
 from cachedeco.storage.store import Item, Store
@@ -43,7 +43,7 @@ def _note_the_last(alias: str, keys: Any, found: Any, _use: object = None) -> No
 
 def _complete_by_name(flight: Flight, results: Results) -> None:
     for name in flight.names:
-        if single_flight._flights.pop(name, None) is flight and not flight.promise.is_kept:
+        if flights._flights.pop(name, None) is flight and not flight.promise.is_kept:
             flight.promise.keep(results)
 
 
@@ -175,7 +175,7 @@ _watch, _note_tables, _propagate = watcher.watch, TableReads._note_tables, propa
 _store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
 _set_tokens, _remember = Store.set_tokens, Memory.remember
 _read_on_loop, _set_each_on_loop = Store.read_on_loop, Store.set_each_on_loop
-NOT_LOOKED_AGAIN = {"loading.single_flight._standing": lambda _load, results, _passes: set(results)}
+NOT_LOOKED_AGAIN = {"loading.following._standing": lambda _load, results, _passes: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
@@ -200,11 +200,11 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a call inside a call twice",
     ),
     "flights without a stamp that do not depart": (
-        {"loading.single_flight.Flight.rename": lambda *_: None, "loading.computing.materialize": _thoughtful},
+        {"loading.flights.Flight.rename": lambda *_: None, "loading.computing.materialize": _thoughtful},
         "three readers of a cache that can't be read, one writer",
     ),
     "flights that land by their name": (
-        {"loading.single_flight.Flight.complete": _complete_by_name},
+        {"loading.flights.Flight.complete": _complete_by_name},
         "three readers of a cache that can't be read do not wait in vain",
     ),
     "leases without a mark": (
@@ -218,7 +218,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
                 _bare(found.key),
                 (),
             ),
-            "loading.single_flight.Flight.complete": _completed_for_any_tenant,
+            "loading.flights.Flight.complete": _completed_for_any_tenant,
             **NOT_LOOKED_AGAIN,
         },
         "two tenants, one reader each",

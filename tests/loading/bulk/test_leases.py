@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cachedeco.loading import leases, single_flight
+from cachedeco.loading import flights, leases
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Clock, Table
 from tests.loading.leases.elsewhere import take_apart
@@ -22,9 +22,9 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def another_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have no part in the flights of this process while the block runs: only the cache is shared."""
-    ours = single_flight._flights
+    ours = flights._flights
     with monkeypatch.context() as patch:
-        patch.setattr(single_flight, "_flights", {})
+        patch.setattr(flights, "_flights", {})
         yield
     ours.clear()  # what has landed meanwhile was looked for in the other ones
 

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from cachedeco import cached_query, cached_query_many
-from cachedeco.loading import single_flight, stamping
+from cachedeco.loading import flights, single_flight, stamping
 from cachedeco.testing import capture_events
 from tests.loading.bulk.tables import Table
 from tests.loading.single_flight.callers import Boarding
@@ -26,7 +26,7 @@ ON_SERVERS = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"]
 @contextmanager
 def waiting(monkeypatch: pytest.MonkeyPatch, function: Any, ids: list[int], side: Side) -> Iterator[Any]:
     """Call in a thread while the block runs; the block begins when that call has boarded."""
-    boarded, board = threading.Event(), single_flight.join_or_lead
+    boarded, board = threading.Event(), flights.join_or_lead
 
     def tell(*args: Any) -> Any:
         try:
@@ -354,4 +354,4 @@ def test_task_that_is_cancelled_leaves_its_flights(table: Table) -> None:
         return await many([1, 2])
 
     assert {1: "row 1", 2: "row 2"} == asyncio.run(main())
-    assert {} == single_flight._flights
+    assert {} == flights._flights

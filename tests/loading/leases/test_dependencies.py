@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from cachedeco import MISSING, bypass, cached_query
-from cachedeco.loading import single_flight
+from cachedeco.loading import flights, single_flight
 from tests.support.threads import started
 
 
@@ -15,7 +15,7 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
 
     The defect: the one who computed stored nothing, and those who shared its value stored it in their outer entries.
     """
-    begun, finish, joined, board = Event(), Event(), Event(), single_flight.join_or_lead
+    begun, finish, joined, board = Event(), Event(), Event(), flights.join_or_lead
 
     @cached_query(timeout=None)
     def inner() -> str:

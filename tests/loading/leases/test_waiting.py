@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from cachedeco import MISSING, Event, listening
-from cachedeco.loading import single_flight
+from cachedeco.loading import flights, single_flight
 from cachedeco.loading.leases import FAILED, LONGEST_POLL, STORED, Lease
 from cachedeco.storage.store import Store
 from tests.loading.leases.elsewhere import held_lease, lease_for, left_of, take_apart
@@ -209,7 +209,7 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     """In one process one caller looks for what another process computes, and the others wait for that one."""
     read, ran = reader(side)
     lease = held_lease(read, 1)
-    board, joined = single_flight.join_or_lead, Signal()
+    board, joined = flights.join_or_lead, Signal()
     events: list[Event] = []
 
     def boarded(*args: Any) -> Any:

@@ -12,7 +12,7 @@ from django.core.cache import caches
 from pytest_django import Settings
 
 from cachedeco import Event, bypass, cached_query, listening
-from cachedeco.loading import refreshing, single_flight
+from cachedeco.loading import flights, refreshing
 from cachedeco.loading.leases import FAILED, STORED
 from cachedeco.runtime import background
 from cachedeco.storage.store import Store
@@ -161,7 +161,7 @@ def test_full_pool_refuses_and_gives_the_lease_back(
         patch.setattr(background, "_places", full)
         found = read(1)
 
-    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), single_flight._flights)
+    assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), flights._flights)
 
 
 def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
@@ -282,7 +282,7 @@ def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypa
 
     found = asyncio.run(read())
 
-    assert (1, None, {}) == (found, mark_of(lease.key), single_flight._flights)
+    assert (1, None, {}) == (found, mark_of(lease.key), flights._flights)
 
 
 @pytest.mark.parametrize("when", ["before its task begins", "before its first step", "in its first step"])
@@ -319,7 +319,7 @@ def test_async_refresh_that_its_loop_ends_leaves_nothing(
 
     is_free.set()
     room._thread.submit(lambda: None).result(10)  # what that thread has begun has ended
-    assert ("old", None, {}) == (found, mark_of(lease.key), single_flight._flights)
+    assert ("old", None, {}) == (found, mark_of(lease.key), flights._flights)
     clock.now += 60
     assert "new" == asyncio.run(read())
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco import Event, listening
-from cachedeco.loading import refreshing, single_flight
+from cachedeco.loading import flights, refreshing
 from cachedeco.loading.refreshing import xfetch_time
 from cachedeco.storage.entries import Entry
 from tests.loading.leases.elsewhere import lease_for
@@ -103,7 +103,7 @@ def test_early_refresh_with_a_lease_is_one_computation_for_each_timeout(
     def call_meanwhile() -> None:
         with monkeypatch.context() as patch:
             if is_apart:
-                patch.setattr(single_flight, "_flights", {})
+                patch.setattr(flights, "_flights", {})
             for _ in range(5):
                 clock.now += SECONDS / 5
                 found.append(in_thread(lambda: side.call(read, 1)))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachedeco.functions.work import Work
-from cachedeco.loading import leases, refreshing, single_flight
+from cachedeco.loading import flights, leases, refreshing, single_flight
 from cachedeco.loading.effects import CallUser, Ok, Pause, Wait
 from cachedeco.runtime import hooks
 from cachedeco.runtime.events import Event
@@ -24,7 +24,7 @@ class Boarding:
         self.leaders = 0
         self.followers = 0
         self._changed = threading.Condition()
-        self._board = single_flight.join_or_lead
+        self._board = flights.join_or_lead
         for module in (single_flight, refreshing):
             patch.setattr(module, "join_or_lead", self._counted)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cachedeco.loading import single_flight
+from cachedeco.loading import flights
 from cachedeco.tracking import nested_names
 from tests.loading.single_flight.callers import Boarding, Clock
 from tests.support.sources import read, source  # noqa: F401 -- fixtures
@@ -15,8 +15,8 @@ def _nothing_left() -> Iterator[None]:
     """Begin without remembered names; fail a test after which a flight is still under way."""
     nested_names.forget()
     yield
-    left = [*single_flight._flights]
-    single_flight._flights.clear()
+    left = [*flights._flights]
+    flights._flights.clear()
     assert [] == left
 
 

@@ -20,7 +20,7 @@ import django
 django.setup()
 from django.core.cache import caches
 from cachedeco import cached_query
-from cachedeco.loading import single_flight
+from cachedeco.loading import flights
 from cachedeco.runtime import background
 from cachedeco.tracking import nested_names
 
@@ -52,13 +52,13 @@ def forked(work):
 def in_child():
     done = threading.Event()
     assert value() == "value inner"
-    assert not single_flight._flights
+    assert not flights._flights
     assert all([background.submit(done.set) for _ in range(background.LONGEST_QUEUE)])
     assert done.wait(20)
     return 0
 
 def in_child_of_leader():
-    return 0 if not single_flight._flights and not nested_names._lock.locked() else 1
+    return 0 if not flights._flights and not nested_names._lock.locked() else 1
 
 leader = threading.Thread(target=value)
 leader.start()
@@ -68,7 +68,7 @@ while background.submit(lambda: go_on.wait(60)):
 # The lease is its parent's too, and is another matter.
 for key in [key for key in caches["default"]._cache if "@" in key]:
     caches["default"]._cache.pop(key)
-with single_flight._lock, nested_names._lock:
+with flights._lock, nested_names._lock:
     print(forked(in_child))
 go_on.set()
 leader.join()

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from cachedeco import bypass
-from cachedeco.loading import single_flight
-from cachedeco.loading.single_flight import NO_RESULTS, Flight, FlightName, join_or_lead
+from cachedeco.loading import flights
+from cachedeco.loading.flights import NO_RESULTS, Flight, FlightName, join_or_lead
 from cachedeco.runtime import state
 from tests.loading.single_flight.callers import Boarding
 from tests.support.sides import Side, both
@@ -28,7 +28,7 @@ def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> 
     first.complete(NO_RESULTS)
 
     assert ({}, True, False) == (others, first.promise.is_kept, second.promise.is_kept)
-    assert {name: second} == single_flight._flights
+    assert {name: second} == flights._flights
     second.complete(NO_RESULTS)
 
 
@@ -41,7 +41,7 @@ def test_flight_leaves_flights_of_others_where_they_are() -> None:
 
     flight.complete(NO_RESULTS)
 
-    assert ({NAME: other}, False) == (single_flight._flights, other.promise.is_kept)
+    assert ({NAME: other}, False) == (flights._flights, other.promise.is_kept)
     other.complete(NO_RESULTS)
 
 

@@ -1,10 +1,10 @@
 """A follower whose function is known to read other tables than when its leader began looks the entry up again."""
 
 from cachedeco import cached_query
+from cachedeco.loading.following import _standing
 from cachedeco.loading.found import Found
 from cachedeco.loading.load import Load
 from cachedeco.loading.results import FlightResult
-from cachedeco.loading.single_flight import _standing
 
 
 def test_result_under_a_stamp_of_another_length_is_not_taken() -> None:

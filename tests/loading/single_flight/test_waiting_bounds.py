@@ -12,7 +12,7 @@ from django.db import transaction
 from cachedeco import cached_query
 from cachedeco.loading import leases
 from cachedeco.loading.effects import Ok, Pause, Wait
-from cachedeco.loading.single_flight import NO_RESULTS
+from cachedeco.loading.flights import NO_RESULTS
 from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, ByHand, Clock
 from tests.models import Club

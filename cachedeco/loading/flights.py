@@ -1,0 +1,107 @@
+"""
+Flights: the computations of this process that run, or are about to start, and their leaders.
+
+A flight is named by the entry's whole key and the call's own tokens as they were read: a caller that arrives after an
+invalidation reads other tokens, and never joins a computation that began before it.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from threading import Lock
+from typing import Final
+
+from cachedeco.loading.found import Found
+from cachedeco.loading.load import Load
+from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.promise import Promise
+from cachedeco.loading.results import Results
+from cachedeco.loading.stamping import Stamps
+from cachedeco.storage.entries import Stamp
+
+# Alias, the entry's whole key, and the call's own tokens: empty if one is absent, None if there is no stamp to have.
+FlightName = tuple[str, str, Stamp | None]
+
+# The leader was cancelled or crashed; followers look the entries up again.
+NO_RESULTS: Final[Results] = {}
+
+
+class Flight:
+    """A computation of this process that runs, or is about to start: for one entry, or for several."""
+
+    __slots__ = ("is_renamed", "lock", "names", "previous", "promise", "started_without_stamp")
+
+    def __init__(self) -> None:
+        """Prepare a flight that has no name, so that no caller can join it yet."""
+        self.names: set[FlightName] = set()
+        self.is_renamed = False  #: whether its leader has created the tokens that were absent
+        self.previous: list[Flight] = []  #: flights of its names that have started without a stamp, and still run
+        self.started_without_stamp: set[FlightName] = set()
+        self.promise: Promise[Results] = Promise()
+        self.lock = _lock  #: identifies the process
+
+    def rename(self, names: Mapping[Hashable, FlightName], stamps: Stamps) -> None:
+        """
+        Register the flight under names that contain the tokens just created, beside those without them; both are by id.
+
+        A name that gets None has no stamp: callers may no longer join it, as they could not notice an invalidation.
+        """
+        with _lock:
+            self.is_renamed = True
+            for each, stamp in stamps.items():
+                alias, key, _ = names[each]
+                if stamp is None:
+                    self.started_without_stamp.add(names[each])
+                elif (stamped := (alias, key, stamp)) not in _flights:  # no other leader was quicker
+                    self.names.add(stamped)
+                    _flights[stamped] = self
+
+    def complete(self, results: Results) -> None:
+        """Give the results to all followers, and end the flight: no caller joins it any more."""
+        if self.lock is not _lock or (self.promise.is_kept and not self.names):
+            return  # it is complete; or it is in a child that was forked during the flight: no follower waits there
+        # First: an interrupt before the next lines leaves a flight without followers, and not followers without it.
+        self.promise.keep(results)
+        with _lock:
+            for name in self.names:
+                if _flights.get(name) is self:  # without a stamp, the next flight may have the name
+                    del _flights[name]
+            self.names, self.previous = set(), []
+
+
+_lock = Lock()
+_flights: dict[FlightName, Flight] = {}
+
+
+def join_or_lead(own: Flight, names: Iterable[FlightName]) -> dict[FlightName, Flight]:
+    """Let a flight lead those of these names that have no leader; return the flights of the others, by name."""
+    others: dict[FlightName, Flight] = {}
+    with _lock:
+        for name in dict.fromkeys(names):  # two ids may have one entry: a leader must not wait for itself
+            flight = _flights.get(name) or _flight_that_creates_tokens(name)
+            # One that has its results is as good as gone: who joined it would get, again and again, what it can't use.
+            if flight is None or flight.promise.is_kept or name in flight.started_without_stamp:
+                own.names.add(name)  # first: an interrupt between the two lines leaves no flight behind
+                _flights[name] = own
+                if flight is not None and not flight.promise.is_kept:
+                    own.previous.append(flight)
+            else:
+                others[name] = flight
+    return others
+
+
+def _flight_that_creates_tokens(name: FlightName) -> Flight | None:
+    """Return the flight of an entry whose leader creates tokens: a caller may read these before the flight has them."""
+    alias, key, _ = name
+    flight = _flights.get((alias, key, ()))
+    return None if flight is None or flight.is_renamed else flight
+
+
+def is_computed(policy: CachePolicy, found: Found) -> bool:
+    """Tell whether a caller of this process computes the entry at this moment, so that a call would follow it."""
+    names: list[FlightName] = [(policy.store.alias, found.key, each) for each in {(), found.tokens, None}]
+    return any(name in _flights for name in names)
+
+
+def flight_name(load: Load, each: Hashable, found: Found) -> FlightName:
+    """Return the name of the flight of one id."""
+    has_stamp = found.raw is not None and each not in load.unstamped
+    return load.policy.store.alias, found.key, found.tokens if has_stamp else None
