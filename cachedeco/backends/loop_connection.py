@@ -188,7 +188,7 @@ class LoopConnection(BufferedProtocol):
 
     def close(self, error: Exception | None = None) -> None:
         """Close the connection at once; the commands that wait on it fail, each by an error of its own."""
-        if self.is_closed:
+        if self.is_closed or self.loop.is_closed():  # without an end: no task goes on there, and no transport closes
             return
         self.is_closed, self.is_open = True, False
         if self._watchdog is not None:

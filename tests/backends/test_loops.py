@@ -199,6 +199,25 @@ def test_loop_that_is_thrown_away_takes_its_connections_along(make: Make) -> Non
     assert (before, {}) == (sockets(), server_of(cache).pool.loops._by_loop)  # type: ignore[union-attr]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_loop_that_is_closed_while_a_connection_opens_says_nothing_of_it(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But for what asyncio says of each task that was left. Garbage that raises would be a warning of pytest's."""
+    cache, [key] = make(), names(1)
+    loop = asyncio.new_event_loop()
+
+    task = loop.create_task(read_once(cache, key))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    del loop, task
+    gc.collect()
+
+    assert {"Task was destroyed but it is pending!"} == {
+        record.getMessage().splitlines()[0] for record in caplog.records
+    }
+
+
 def test_context_of_a_caller_is_not_kept(make: Make) -> None:
     """A connection lives for longer than the request whose task has opened it."""
     import contextvars
