@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import shorten_error
 from cachedeco.storage.connections import open_cache
 from cachedeco.storage.store import servers_of
 
@@ -101,7 +102,7 @@ def unopened(cache: Cache) -> Iterator[CheckMessage]:
     except Exception as error:  # noqa: BLE001 -- a backend may raise anything
         pass_interrupt(error)
         yield Error(
-            f"Cache {cache.alias!r} can't be opened: {type(error).__name__}: {error}",
+            f"Cache {cache.alias!r} can't be opened: {shorten_error(error)}",
             hint="Correct its BACKEND, LOCATION and OPTIONS in CACHES, and install the package of its client.",
             id="cachedeco.E012",
         )

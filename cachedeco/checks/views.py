@@ -6,6 +6,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Warning, register  # noqa: A004 -- Django's name for it
 
 from cachedeco.functions.discovery import import_views
+from cachedeco.runtime.reprs import shorten_error
 
 
 @register("cachedeco")
@@ -14,5 +15,5 @@ def check_urls(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # 
     error = import_views()
     if error is None:
         return []
-    msg = f"The URLconf can't be imported, so functions of views are not checked: {type(error).__name__}: {error}"
+    msg = f"The URLconf can't be imported, so functions of views are not checked: {shorten_error(error)}"
     return [Warning(msg, hint="Repair the module that raises this, and run the check again.", id="cachedeco.W014")]

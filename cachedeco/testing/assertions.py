@@ -18,7 +18,7 @@ from cachedeco.loading.lookup import look_up
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening, runs_anywhere
 from cachedeco.runtime.modes import current_mode
-from cachedeco.runtime.reprs import format_arguments, repr_of, shorten
+from cachedeco.runtime.reprs import format_arguments, repr_of, shorten, shorten_error
 from cachedeco.storage.connections import is_isolated
 from cachedeco.testing.isolation import isolated_test
 from cachedeco.testing.outages import fault_of
@@ -367,5 +367,5 @@ def _format_event(event: Event) -> str:
     if event.reason:
         pieces.append(event.reason)
     if event.error is not None:
-        pieces.append(f"{type(event.error).__name__}: {shorten(str(event.error))}")
+        pieces.append(shorten_error(event.error))
     return "; ".join(pieces)

@@ -14,6 +14,7 @@ from django.test import TestCase
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.modes import mode
+from cachedeco.runtime.reprs import shorten_error
 from cachedeco.testing.assertions import about_cache, call_from_sync, format_call, name_of
 from cachedeco.testing.isolation import fresh_scope
 from cachedeco.testing.outcomes import (
@@ -71,7 +72,7 @@ class Histories:
         """Raise an error that says why no call was served from the cache."""
         __tracebackhide__ = True
         error = None if self._returned else self._raised
-        reasons = [f"every call raised {type(error).__name__}: {error}"] if error else []
+        reasons = [f"every call raised {shorten_error(error)}"] if error else []
         reasons += sorted(
             {f"{event.kind}: {event.reason}" for event in events if event.reason and event.kind != "miss"}
         )

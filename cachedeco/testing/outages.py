@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from django.core.cache import caches
 
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import shorten_error
 from cachedeco.storage.connections import connection
 from cachedeco.storage.store import PROBE_SECONDS, Store, servers_of
 
@@ -18,9 +19,9 @@ def fault_of(store: Store) -> str:
         found = connection(store.alias).read([key])
     except Exception as error:  # noqa: BLE001 -- any failure of the cache is told
         pass_interrupt(error)
-        return f" (Cache {store.alias!r}{_places_of(store.alias)} fails: {type(error).__name__}: {error})"
+        return f" (Cache {store.alias!r}{_places_of(store.alias)} fails: {shorten_error(error)})"
     if not all(written):
-        reason = f": {type(written.error).__name__}: {written.error}" if written.error else ""
+        reason = f": {shorten_error(written.error)}" if written.error else ""
         return f" (Cache {store.alias!r}{_places_of(store.alias)} acknowledges no write{reason})"
     if found != [value]:
         backend = type(connection(store.alias).cache).__name__

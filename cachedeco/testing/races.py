@@ -14,6 +14,7 @@ from django.db import connections
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
+from cachedeco.runtime.reprs import shorten_error
 from cachedeco.testing.assertions import call_from_sync, format_call, name_of
 from cachedeco.tracking.collector import collect_dependencies
 
@@ -147,7 +148,7 @@ class _Call:
         if not self.is_stopped:
             error = self._outcome.exception(timeout)
             if error is not None:
-                msg = f"{self.text} could not be stopped after its computation: it raised {error!r}."
+                msg = f"{self.text} could not be stopped after its computation: it raised {shorten_error(error)}."
             else:
                 msg = (
                     f"{self.text} could not be stopped between computing and storing, as it was not computed: "

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.core.checks import run_checks
 from django.core.checks.registry import registry
 from django.db import connections
@@ -152,6 +153,24 @@ def test_cache_that_can_not_be_opened_is_e012(
     assert "Cache 'default' can't be opened" in message.msg
     assert expected in message.msg
     assert message.hint
+
+
+class Refusing(BaseCache):
+    """A backend that tells more than a check may show."""
+
+    def __init__(self, *_: object) -> None:
+        """Fail."""
+        msg = "no server at\n  redis://ann:hunter2@host"
+        raise ValueError(msg)
+
+
+def test_cache_that_can_not_be_opened_is_shown_without_its_password(settings: Any) -> None:
+    """The text of a backend's error may have the whole location; a check shows it in one line."""
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.Refusing"}}
+
+    [message] = [each for each in run_checks(tags=["cachedeco"]) if each.id == "cachedeco.E012"]
+
+    assert "Cache 'default' can't be opened: ValueError: no server at redis://***@host" == message.msg
 
 
 def test_client_of_pylibmc_says_its_waits_among_the_behaviors(settings: Any) -> None:
