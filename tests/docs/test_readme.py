@@ -59,3 +59,18 @@ def test_first_example_pastes_into_the_shell_of_a_new_project(tmp_path: Path) ->
 def test_first_example_is_short() -> None:
     """The first example has at most twelve lines, so that it stands on the first screen."""
     assert len(first_example().splitlines()) <= 12
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """Return the rows of the table of libraries on a page, as cells."""
+    table = re.search(r"^\| \| cachedeco.*\n\|[-|]+\n((?:\|.*\n)+)", (ROOT / page).read_text(), re.MULTILINE)
+    assert table is not None
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+
+
+def test_comparison_in_short_is_a_part_of_the_whole_one() -> None:
+    """Each row of the README says what the comparison says, of the libraries that both have."""
+    whole = {name: cells for name, *cells in rows_of("docs/comparison.md")}
+
+    for name, *cells in rows_of("README.md"):
+        assert cells == whole[name][: len(cells)]
