@@ -52,7 +52,7 @@ def miss_reason(policy: CachePolicy, found: Found) -> tuple[str, float]:
         return OPEN_BREAKER if policy.store.is_breaker_open() else "cache not read", 0.0
     if found.entry is not None:
         reason = "expired"
-    elif found.key != found.keys[0]:  # of an entry beside a living one
+    elif found.key != found.keys[0]:  # of the entry for the models here
         reason = "other models"
     else:
         reason, token = examine_entry(policy.codec, found.keys, found.raw)

@@ -48,6 +48,16 @@ def test_page_links_lead_somewhere(page: Path) -> None:
     assert [] == [fault for link in links_of(page) if (fault := fault_of(link, page))]
 
 
+def test_contributing_page_names_functions_that_there_are() -> None:
+    """What stands as `name()` before the link to a module is defined in it."""
+    named = re.findall(
+        r"`(?:\w+\.)?(\w+)\(\)`,? (?:in|of) \[[^]]+\]\(\.\./([\w/]+\.py)\)", (DOCS / "contributing.md").read_text()
+    )
+
+    assert len(named) > 10
+    assert [] == [name for name, path in named if f"def {name}(" not in (ROOT / path).read_text()]
+
+
 def test_links_are_found() -> None:
     """The links of README are seen by the test of links: one that finds none would pass."""
     assert {"docs/migrating/index.md", "docs/tutorial.md", "docs/caveats.md"} <= set(links_of(ROOT / "README.md"))
