@@ -110,7 +110,8 @@ class KeyPlan:
             source = f"{subject.add_value(subject.imports[name])}.cell_contents"
             self.call_text += f",{name}={{{subject.private_prefix}imported({source})}}"
             covered.add(name)
-        _check_accounted(subject, ignore, covered)
+        do = "Let the callable of key= take it by this name" if self._is_key_callable else "Put it into key="
+        _check_accounted(subject, ignore, covered, do)
 
     @property
     def calls_users_code(self) -> bool:
@@ -350,7 +351,22 @@ def token_of_function(start: str, name: str) -> str:
     return f"{start}:f:{name}()"
 
 
-def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str]) -> None:
+def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str], do: str) -> None:
+    """
+    Refuse a parameter or a free variable that nothing speaks for, and a name that nothing has.
+
+    Args:
+        subject: The function.
+
+        ignore: The option.
+
+        covered: What is spoken for.
+
+        do: What puts a parameter into the key, for the error.
+
+    Raises:
+        TypeError: There is one.
+    """
     parameters = subject.signature.parameters
     for name in ignore:
         if name not in parameters and name not in subject.free:
@@ -374,7 +390,7 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str])
         if name not in covered:
             msg = (
                 f"{subject.name}() takes {name!r}, which its key never looks at: two calls that differ in it would "
-                f"share one entry. Put it into key=, or say ignore=({name!r},) if it does not change the value."
+                f"share one entry. {do}, or say ignore=({name!r},) if it does not change the value."
             )
             raise TypeError(msg)
     for name in sorted(subject.free - covered):

@@ -41,7 +41,7 @@ from cachedeco.invalidation.identities import UnknownNumberError, evaluate, is_s
 from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.runtime.reprs import describe, repr_of
-from cachedeco.runtime.validation import check_arguments
+from cachedeco.runtime.validation import check_arguments, check_returns
 from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
 
 UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
@@ -136,7 +136,9 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     if not isinstance(cls, type) or not callable(identity):
         msg = f"register_key_type() takes a class and a callable, not {repr_of(cls)} and {repr_of(identity)}."
         raise TypeError(msg)
-    check_arguments(identity, None, what="the callable of register_key_type()", advice="it is called with the value")
+    what = "the callable of register_key_type()"
+    check_returns(identity, what=what)
+    check_arguments(identity, None, what=what, advice="it is called with the value")
     _encoders.pop(cls, None)
     _registered[cls] = lambda value: _by_identity(value, identity(value))
     _encoder_for.cache_clear()
@@ -239,6 +241,8 @@ def _refuse(value: object) -> str:
     name = path_of(type(value))
     if type(value) in _WEAK:
         raise KeyTypeError(value, "it may be gone at any time: pass the object itself")
+    if hasattr(type(value), "__await__"):
+        raise KeyTypeError(value, "it has not been awaited: pass what await gives")
     if hasattr(type(value), "read"):
         raise KeyTypeError(value, "a file may be read, and changed: pass what it contains, or its name")
     if isinstance(value, Iterator):

@@ -11,7 +11,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import QUIET_KINDS, log, logger
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.statistics import count, count_hit, count_hits
-from cachedeco.runtime.validation import check_arguments
+from cachedeco.runtime.validation import check_arguments, check_returns
 
 Hook = Callable[[Event], object]
 H = TypeVar("H", bound=Hook)
@@ -136,7 +136,7 @@ def _leave(block: _Block) -> None:
 
 def _check(hook: Hook) -> None:
     """
-    Refuse what can't be called with an event.
+    Refuse what can't be called with an event, or would only begin to run.
 
     Raises:
         TypeError: It can't.
@@ -144,6 +144,7 @@ def _check(hook: Hook) -> None:
     if not callable(hook):
         msg = f"A hook is called with each event, and {repr_of(hook)} can't be: it takes a def with one parameter."
         raise TypeError(msg)
+    check_returns(hook, what="the hook")
     check_arguments(hook, None, what="the hook", advice="it is called with each event")
 
 

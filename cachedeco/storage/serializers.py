@@ -13,6 +13,7 @@ from urllib.parse import quote
 import django
 
 from cachedeco.runtime.reprs import repr_of
+from cachedeco.runtime.validation import check_arguments, check_returns
 from cachedeco.storage.model_pickles import PICKLE_PROTOCOL, dump
 from cachedeco.storage.signing import SIGNATURE_BYTES, Signer
 
@@ -118,7 +119,8 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
     Check the value of the option *serializer*.
 
     Raises:
-        TypeError: It is a class, or the object lacks `name`, `dumps()` or `loads()`.
+        TypeError: It is a class, or the object lacks `name`, `dumps()` or `loads()`, or these take something else, or
+            would have to be awaited.
         ValueError: The name is unknown; or the object's name is a built-in one, or no printable text.
     """
     if isinstance(serializer, str):
@@ -130,7 +132,7 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
             )
             raise ValueError(msg)
         return
-    methods = [getattr(serializer, method, None) for method in ("dumps", "loads")]
+    methods: list[Any] = [getattr(serializer, method, None) for method in ("dumps", "loads")]
     # A class has all that an instance has, `dumps` and `loads` too, and fails with each value.
     if isinstance(serializer, type) and all(map(callable, methods)):
         instance = f"{option}={serializer.__name__}()"
@@ -146,6 +148,10 @@ def check_serializer(function: str, option: str, serializer: object) -> None:
     if not name.isprintable() or not name or name in SERIALIZERS:
         msg = f"{option}= for {function}() has the name {repr_of(name)}; give it a printable name of its own."
         raise ValueError(msg)
+    for method, called, given in zip(("dumps", "loads"), methods, ("the value", "bytes"), strict=True):
+        what = f"{method}() of {option}= for {function}()"
+        check_returns(called, what=what)
+        check_arguments(called, None, what=what, advice=f"it is called with {given} alone")
 
 
 def build_serializer(serializer: SerializerOption, keys: Sequence[bytes]) -> EntrySerializer:

@@ -21,6 +21,10 @@ def plain(number: int) -> int:
     return 2 * number
 
 
+async def later(event: object) -> None:
+    """Be no hook."""
+
+
 def of_each(ids: list[int]) -> dict[int, int]:
     """Be decorated."""
     return {each: 2 * each for each in ids}
@@ -75,6 +79,7 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "mode, bare": (lambda: mode(plain), r"the mode is <function .*plain>; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
     "mode, misspelt": (lambda: mode("of"), "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
     "hook": (lambda: add_hook(7), "A hook is called with each event, and 7 can't be"),  # type: ignore[arg-type]
+    "hook, async": (lambda: add_hook(later), "the hook is async: <function .*later>; it takes a def that returns"),
     "hook of nothing": (lambda: add_hook(lambda: None), "which takes nothing; it is called with each event"),  # type: ignore[misc,arg-type]
     "hook of two": (
         lambda: listening(isinstance).__enter__(),  # type: ignore[arg-type]

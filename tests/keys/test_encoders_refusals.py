@@ -58,6 +58,13 @@ class Zone(dt.tzinfo):
         return dt.timedelta(0)
 
 
+class Awaited:
+    """What an async function returns until it is awaited."""
+
+    def __await__(self) -> Any:
+        """Be awaited."""
+
+
 class Described:
     """A class whose repr looks like a value's."""
 
@@ -81,6 +88,7 @@ class Described:
             "a builtins.generator can be read only once: pass a list or tuple of what it gives",
         ),
         (iter([1]), "pass a list or tuple"),
+        (Awaited(), "it has not been awaited: pass what await gives"),
         (object(), "it is another one in each process: take None, or a member of an enum, in its place"),
         (io.StringIO("a"), "a file may be read, and changed: pass what it contains, or its name"),
         (ContentFile(b"a"), "pass what it contains, or its name"),
@@ -292,6 +300,16 @@ def test_register_key_type_refuses_a_callable_of_other_arguments() -> None:
     """At once, and not when a call has such an argument."""
     with pytest.raises(TypeError, match="which takes nothing; it is called with the value"):
         register_key_type(Tenant, lambda: 1)  # type: ignore[misc,arg-type] # refused
+
+
+def test_register_key_type_refuses_an_async_callable() -> None:
+    """Nothing would await what it returns."""
+
+    async def identity(_: object) -> int:
+        return 1
+
+    with pytest.raises(TypeError, match=r"the callable of register_key_type\(\) is async"):
+        register_key_type(Tenant, identity)
 
 
 class Tenant:

@@ -125,6 +125,22 @@ def test_dumps_that_returns_no_bytes_stores_nothing_and_says_so() -> None:
     assert MISSING is answer.peek()
 
 
+class Later(Named):
+    """A serializer that would have to be awaited."""
+
+    async def dumps(self, value: object) -> bytes:  # type: ignore[override]
+        """Be no function that returns bytes."""
+        raise NotImplementedError
+
+
+class Argumentless(Named):
+    """A serializer that takes nothing."""
+
+    def loads(self) -> object:  # type: ignore[override]
+        """Be given nothing."""
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("serializer", "kind", "message"),
     [
@@ -133,11 +149,28 @@ def test_dumps_that_returns_no_bytes_stores_nothing_and_says_so() -> None:
         (7, TypeError, "an object with name"),
         (dict, TypeError, r"serializer=<class 'dict'> for .*; it takes 'pickle', 'json', or an object with name"),
         (Named, TypeError, r"serializer=<class '.*Named'> for .* is a class; give an instance: serializer=Named\(\)"),
+        (Later(), TypeError, r"dumps\(\) of serializer= for .* is async: "),
+        (
+            Argumentless(),
+            TypeError,
+            r"loads\(\) of serializer= for .*, which takes nothing; it is called with bytes alone",
+        ),
         (Compressed(""), ValueError, "give it a printable name of its own"),
         (Compressed("pickle"), ValueError, "has the name 'pickle'"),
         (Compressed("a\nb"), ValueError, "printable"),
     ],
-    ids=["unknown", "no name", "number", "class of another kind", "class", "empty", "taken", "newline"],
+    ids=[
+        "unknown",
+        "no name",
+        "number",
+        "class of another kind",
+        "class",
+        "async",
+        "no arguments",
+        "empty",
+        "taken",
+        "newline",
+    ],
 )
 def test_what_is_no_serializer_is_refused_at_decoration(serializer: Any, kind: type[Exception], message: str) -> None:
     """The error says what was given and what a serializer needs."""
