@@ -17,7 +17,7 @@ from cachedeco.loading.stamping import Stamps
 from cachedeco.loading.tables import begin_reading, end_reading, reads_of
 from cachedeco.loading.writing import OnFailure, Prepared, emit_problem, prepare, store_flow
 from cachedeco.runtime import hooks
-from cachedeco.runtime.interrupts import Passes
+from cachedeco.runtime.interrupts import Reraised
 from cachedeco.storage.refusals import Origin, RefusedValueError
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
@@ -147,10 +147,10 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
 
 
 def _prepare_each(
-    policy: CachePolicy, values: Values, computation: Computation, passes: Passes = ()
+    policy: CachePolicy, values: Values, computation: Computation, reraised: Reraised = ()
 ) -> dict[Hashable, Prepared]:
     """Serialize the values; then all that they depend on was read."""
-    prepared = {each: prepare(policy, value, passes) for each, value in values.items()}
+    prepared = {each: prepare(policy, value, reraised) for each, value in values.items()}
     if computation.reads is not None and policy.tables is not None:
-        end_reading(policy, policy.tables, computation, computation.reads, passes)
+        end_reading(policy, policy.tables, computation, computation.reads, reraised)
     return prepared

@@ -67,8 +67,8 @@ class Anywhere(partial[Any]):
     """
     Effect: work that an event loop may do, too, given as to `partial()`.
 
-    There it is called with one argument more, *passes*, which is `SynchronousOnlyOperation`, as Django raises it for a
-    query: it raises this, before it has changed anything, if the thread of Django's connections has to do it.
+    There it is called with one argument more, *reraised*: `SynchronousOnlyOperation`, as Django raises it for a query.
+    It raises this, before it has changed anything, if the thread of Django's connections has to do the work.
     """
 
 

@@ -26,7 +26,7 @@ from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.results import FlightResult, propagate_dependencies
 from cachedeco.loading.serving import stale_fallback
-from cachedeco.runtime.interrupts import Passes, pass_interrupt
+from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.storage import many_caches
 
 
@@ -63,12 +63,12 @@ def follow(load: Load, results: Mapping[str, FlightResult]) -> EffectFlow[tuple[
     return Ok(values), left, may_go_on
 
 
-def _standing(load: Load, results: Mapping[str, FlightResult], passes: Passes = ()) -> set[str]:
+def _standing(load: Load, results: Mapping[str, FlightResult], reraised: Reraised = ()) -> set[str]:
     """
     Return the keys of the results whose tokens still stand; one read for all that this caller has not compared.
 
     Raises:
-        SynchronousOnlyOperation: If *passes* is that, and there is something to read.
+        SynchronousOnlyOperation: If *reraised* is that, and there is something to read.
     """
     tokens: dict[str, bytes] = {}
     unsure: list[tuple[Found, FlightResult]] = []
@@ -79,7 +79,7 @@ def _standing(load: Load, results: Mapping[str, FlightResult], passes: Passes = 
         elif len(result.stamp) == len(found.keys) - 1:  # else the function is known to read other tables by now
             unsure.append((found, result))
             tokens |= _tokens_of(found, result)
-    if tokens and passes:
+    if tokens and reraised:
         raise SynchronousOnlyOperation
     if tokens:
         now: Any = many_caches.get_many_across_caches(load.policy.store, list(tokens)) or {}
@@ -99,12 +99,12 @@ def _tokens_of(found: Found, result: FlightResult) -> dict[str, bytes]:
 
 
 def _load_copy(
-    policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes, passes: Passes = ()
+    policy: CachePolicy, found: Found, result: FlightResult, serialized: bytes, reraised: Reraised = ()
 ) -> Ok[Any] | None:
     try:
         value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
-        pass_interrupt(error, passes)
+        pass_interrupt(error, reraised)
         policy.advice.is_unreadable = True
         policy.emit("error", found.key, reason="The value can't be unpickled", error=error)
         return None

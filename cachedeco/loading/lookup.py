@@ -16,7 +16,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import commands_for, decode_each, joined, keys_to_ask, keys_to_ask_each, read_values
 from cachedeco.loading.recalling import Recalling, recall_one
 from cachedeco.loading.second_read import resolve
-from cachedeco.runtime.interrupts import Passes
+from cachedeco.runtime.interrupts import Reraised
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import decode_values, new_tuple
 from cachedeco.tracking import nested_names
@@ -43,7 +43,7 @@ def find_one(
     keys: CallKeys,
     asked: Sequence[str],
     values: list[bytes | None] | None,
-    passes: Passes = (),
+    reraised: Reraised = (),
 ) -> Found:
     """
     Return what is among the values that were read for one call. This is the rest of what a hit does.
@@ -57,22 +57,22 @@ def find_one(
 
         values: What was read, in this order; None if the cache failed.
 
-        passes: As for `decode_values()`.
+        reraised: As for `decode_values()`.
 
     Raises:
-        SynchronousOnlyOperation: If *passes* is that: it is no fresh entry, or this is not known without the database.
+        SynchronousOnlyOperation: If *reraised* is that: there is no fresh entry, or only the database can tell.
     """
     if values is None:
         return Found(keys)
-    is_pending = commits.waiting and not passes and commits.has_pending()  # nearly always empty, too
+    is_pending = commits.waiting and not reraised and commits.has_pending()  # nearly always empty, too
     if is_pending:  # this thread finds what its transaction stores at the commit
         values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
     names = b"" if asked is keys else joined(asked[len(keys) :])
-    entry = decode_values(policy.codec, keys[0], values, names, passes)
+    entry = decode_values(policy.codec, keys[0], values, names, reraised)
     is_fresh = entry is not None and entry.expires > time()
     if is_fresh and innermost.get() is None and not policy.inspects_hits and not (is_pending and names):
         return new_tuple(Found, (keys, None, asked, entry))  # a plain hit, which needs no more
-    if passes and not is_fresh:
+    if reraised and not is_fresh:
         raise SynchronousOnlyOperation
     raw: dict[str, object] = {key: value for key, value in zip(asked, values, strict=True) if value is not None}
     results = [Found(keys, raw, asked, entry)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.db.models import Model, QuerySet
 
 from cachedeco.loading.effects import Err, Ok, Outcome
-from cachedeco.runtime.interrupts import Passes, pass_interrupt
+from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.storage.refusals import Origin, refuse_value
 from cachedeco.storage.serializers import ABSENT
@@ -28,7 +28,7 @@ OTHER_ID_GIVEN: Final = (
 
 
 def materialize(
-    origin: Origin, returned: object, ids: Sequence[Any], passes: Passes = (), *, takes_ids: bool
+    origin: Origin, returned: object, ids: Sequence[Any], reraised: Reraised = (), *, takes_ids: bool
 ) -> Outcome[Values]:
     """
     Return the evaluated value of each id, or the exception that this raises.
@@ -40,22 +40,22 @@ def materialize(
 
         ids: Those of the call; one, of any name, if the function takes no ids.
 
-        passes: Exceptions that are raised, and are no outcome.
+        reraised: Exceptions that are raised, and are no outcome.
 
         takes_ids: Whether the function takes ids.
     """
     try:
         if not takes_ids:
-            return Ok({ids[0]: _materialize(origin, returned, passes)})
-        values = _values_by_id(origin, _materialize(origin, returned, passes), ids)
-        return Ok({each: _materialize(origin, value, passes) for each, value in values.items()})
-    except passes:
+            return Ok({ids[0]: _materialize(origin, returned, reraised)})
+        values = _values_by_id(origin, _materialize(origin, returned, reraised), ids)
+        return Ok({each: _materialize(origin, value, reraised) for each, value in values.items()})
+    except reraised:
         raise
     except Exception as error:  # noqa: BLE001 -- the driver raises it
         return Err(error)
 
 
-def _materialize(origin: Origin, value: Any, passes: Passes) -> Any:
+def _materialize(origin: Origin, value: Any, reraised: Reraised) -> Any:
     """
     Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
 
@@ -63,7 +63,7 @@ def _materialize(origin: Origin, value: Any, passes: Passes) -> Any:
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
             visitor, as a response does; or it would fetch its rows at each hit.
     """
-    cls = _class_of(value, passes)
+    cls = _class_of(value, reraised)
     if _is_for_one_use(cls):
         again = f"{origin.give} a list, or what it awaits"
         msg = f"{origin.subject} {describe(value)}, which can be used only once; {again}."
@@ -78,12 +78,12 @@ def _materialize(origin: Origin, value: Any, passes: Passes) -> Any:
     return value
 
 
-def _class_of(value: Any, passes: Passes) -> type:
+def _class_of(value: Any, reraised: Reraised) -> type:
     """Return the class of a value, of a lazy object that of what is in it; its own if that can not be made."""
     try:
         cls = value.__class__
     except Exception as error:  # noqa: BLE001 -- a lazy object calls the user's function
-        pass_interrupt(error, passes)
+        pass_interrupt(error, reraised)
         return type(value)
     return cls if isinstance(cls, type) else type(value)
 

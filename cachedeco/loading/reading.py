@@ -9,7 +9,7 @@ from typing import Any, cast
 from cachedeco.invalidation import commits
 from cachedeco.loading.found import CallKeys, Found, Wanted
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.interrupts import Passes
+from cachedeco.runtime.interrupts import Reraised
 from cachedeco.storage import many_caches
 from cachedeco.storage.entries import decode_values, new_tuple
 from cachedeco.storage.store import Store
@@ -79,7 +79,7 @@ def decode_each(
     wanted: Sequence[Wanted],
     asked: Sequence[Sequence[str]],
     read: many_caches.Read,
-    passes: Passes = (),
+    reraised: Reraised = (),
     *,
     serves: bool = False,
 ) -> tuple[list[Found], list[int]]:
@@ -93,7 +93,7 @@ def decode_each(
 
         read: What was read.
 
-        passes: As for `decode_values()`.
+        reraised: As for `decode_values()`.
 
         serves: Whether to leave out the values that were read for plain hits, as `look_up_one()` does.
     """
@@ -112,7 +112,7 @@ def decode_each(
             results.append(Found(keys))
             continue
         names = b"" if entry_keys is keys else joined(entry_keys[len(keys) :])
-        entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names, passes)
+        entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names, reraised)
         # The transaction of this thread may have invalidated nested tokens.
         if entry is None or (has_pending and entry_keys is not keys):
             unresolved.append(len(results))

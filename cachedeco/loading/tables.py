@@ -8,7 +8,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from cachedeco.loading.found import CallKeys, Found, renew_keys
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.interrupts import Passes
+from cachedeco.runtime.interrupts import Reraised
 from cachedeco.storage.entries import Stamp, own_tokens_of
 from cachedeco.storage.store import Store
 from cachedeco.tracking import collector, watcher
@@ -35,16 +35,16 @@ def begin_reading(computation: Computation, reads: TableReads, arguments: Sequen
 
 
 def end_reading(
-    policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads, passes: Passes = ()
+    policy: CachePolicy, tables: KnownTables, computation: Computation, reads: TableReads, reraised: Reraised = ()
 ) -> None:
     """
     Say why the result can't be stored, if so; learn the tables that are new to the function.
 
     Raises:
-        SynchronousOnlyOperation: If *passes* is that, and a table is new: then the cache is asked. On an event loop the
-            caller has looked at the connections.
+        SynchronousOnlyOperation: If *reraised* is that, and a table is new: then the cache is asked. On an event loop
+            the caller has looked at the connections.
     """
-    if passes:
+    if reraised:
         if not tables.knows(reads.read):
             raise SynchronousOnlyOperation
     elif missed := watcher.watch_all():

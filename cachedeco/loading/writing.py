@@ -17,7 +17,7 @@ from cachedeco.loading.effects import Anywhere, EffectFlow, Send
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.events import UNCHANGED, Event, Kind
 from cachedeco.runtime.hooks import emit
-from cachedeco.runtime.interrupts import Passes, pass_interrupt
+from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
 from cachedeco.storage.refusals import has_csrf_token
@@ -103,7 +103,7 @@ class WriteBatch(NamedTuple):
         return [*[(key, value, self.timeout) for key, value in self.data.items()], *self.marks]
 
 
-def prepare(policy: CachePolicy, value: object, passes: Passes = ()) -> Prepared:
+def prepare(policy: CachePolicy, value: object, reraised: Reraised = ()) -> Prepared:
     """
     Serialize a value, and ask the policy whether it is stored. Nothing is an event yet.
 
@@ -112,27 +112,27 @@ def prepare(policy: CachePolicy, value: object, passes: Passes = ()) -> Prepared
 
         value: What it has returned.
 
-        passes: Exceptions that are raised, and do not count as a failure to store it.
+        reraised: Exceptions that are raised, and do not count as a failure to store it.
     """
     is_error = type(value) is Raised
-    problem, timeout, error = _decide(policy, value, passes)
+    problem, timeout, error = _decide(policy, value, reraised)
     try:
         data, models = policy.codec.serializer.dumps(value)
         if type(value) is Raised:
             _check_restorable(policy, value, data)
-        elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data, passes)):
+        elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data, reraised)):
             return Prepared(None, timeout, problem or UNRESTORABLE, failure_to_load)
         if has_csrf_token(data):
             return Prepared(None, timeout, problem or WITH_CSRF, error)
         return Prepared(data, timeout, problem, error, models, is_error)
     except Exception as failure:  # noqa: BLE001 -- as above
-        pass_interrupt(failure, passes)
+        pass_interrupt(failure, reraised)
         if problem:
             return Prepared(None, timeout, problem, error)
         return Prepared(None, None, UNSTORABLE_ERROR if is_error else UNSERIALIZABLE, failure)
 
 
-def _decide(policy: CachePolicy, value: object, passes: Passes) -> tuple[str, float | None, Exception | None]:
+def _decide(policy: CachePolicy, value: object, reraised: Reraised) -> tuple[str, float | None, Exception | None]:
     """Return why a value is not stored, "" if it is; its timeout; and what a callable of the user's has raised."""
     if type(value) is Raised:
         return "", policy.timeout_of_error(value.error), None
@@ -143,7 +143,7 @@ def _decide(policy: CachePolicy, value: object, passes: Passes) -> tuple[str, fl
         timeout = policy.timeout(value)
         problem = "" if is_wanted else NOT_WANTED
     except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
-        pass_interrupt(failure, passes)
+        pass_interrupt(failure, reraised)
         return FAILED_ON.format(f"{option}="), None, failure
     return problem or (NO_TIMEOUT if timeout == 0 else ""), timeout, None
 
@@ -162,12 +162,12 @@ def _check_restorable(policy: CachePolicy, raised: Raised, data: bytes) -> None:
         raise TypeError(msg)
 
 
-def _try_to_load(policy: CachePolicy, data: bytes, passes: Passes) -> Exception | None:
+def _try_to_load(policy: CachePolicy, data: bytes, reraised: Reraised) -> Exception | None:
     """Return what loading a serialized value raises, if anything."""
     try:
         policy.codec.serializer.loads(data)
     except Exception as failure:  # noqa: BLE001 -- a class of the project may raise anything
-        pass_interrupt(failure, passes)
+        pass_interrupt(failure, reraised)
         return failure
     return None
 
@@ -240,16 +240,16 @@ def store_flow(
     Then no transaction was open when the computation had ended.
     """
 
-    def begin(passes: Passes = ()) -> WriteBatch | None:
-        if not passes:
+    def begin(reraised: Reraised = ()) -> WriteBatch | None:
+        if not reraised:
             store_entries(policy, entries, on_failure, marks)
             return None
         if any(each.stamp is None or each.prepared.problem or each.prepared.serialized is None for each in entries):
             raise SynchronousOnlyOperation
         return _encode_each(policy, entries, on_failure, marks)
 
-    def end(passes: Passes = ()) -> None:
-        if passes and not all(written):
+    def end(reraised: Reraised = ()) -> None:
+        if reraised and not all(written):
             raise SynchronousOnlyOperation
         if (failed_keys := _note_written(batch, written)) and on_failure:
             on_failure(failed_keys)

@@ -25,13 +25,13 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 #: Exceptions that a step on an event loop raises if the thread of Django's connections has to do it; else none.
-Passes = type[Exception] | tuple[()]
+Reraised = type[Exception] | tuple[()]
 
 
-def pass_interrupt(error: Exception, passes: Passes = ()) -> None:
-    """Raise an exception again if it was raised by the handler of a signal, or if it is of a class that *passes*."""
+def pass_interrupt(error: Exception, reraised: Reraised = ()) -> None:
+    """Raise an exception again if it was raised by the handler of a signal, or if it is one of *reraised*."""
     try:
-        if isinstance(error, passes) or is_interrupt(error):
+        if isinstance(error, reraised) or is_interrupt(error):
             raise error
     finally:
         del error  # or it and this frame, which it names, would be a reference cycle: flows in it would not be closed

@@ -59,7 +59,7 @@ from time import time
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from cachedeco.runtime.events import MissReason
-from cachedeco.runtime.interrupts import Passes, pass_interrupt
+from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.storage.cache_keys import key_for_models
 from cachedeco.storage.model_pickles import are_current, digest_here
 from cachedeco.storage.serializers import COUNT, EntrySerializer
@@ -174,7 +174,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
     key: str,
     values: Sequence[bytes | None],
     names: bytes | None = None,
-    passes: Passes = (),
+    reraised: Reraised = (),
 ) -> Entry | None:
     """
     Return the entry if its stamp equals the tokens now, and the models among the values have the fields that they had.
@@ -190,7 +190,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
         names: The names of the nested tokens that were read, separated by line ends: the entry must name the same.
             None: they are not compared.
 
-        passes: Exceptions of unpickling that are raised, and are no event.
+        reraised: Exceptions of unpickling that are raised, and are no event.
     """
     serializer, data, whole_key, count = codec.serializer, values[0], key.encode(), len(values) - 1
     if type(data) is not bytes:
@@ -222,7 +222,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
         value = serializer.loads(data if serializer.ignores_trailing_bytes else data[:value_end])
     except Exception as error:  # unpickling the user's class may raise anything
         pass_interrupt(error)
-        if isinstance(error, passes):
+        if isinstance(error, reraised):
             raise
         codec.store.emit_failure("The entry can't be unpickled", key, error)
         return None
