@@ -200,10 +200,12 @@ class CachedFunction(Generic[P, U]):
             parameters.bind(*self._bound_args, *args[1:], **kwargs)
         except TypeError:  # a required argument, as that of club.distance_to(club)
             return
-        name = list(parameters.parameters)[len(self._bound_args)]
+        parameter = list(parameters.parameters.values())[len(self._bound_args)]
+        takes_name = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        own = f"by name: {parameter.name}=" if takes_name else f"twice to {function.__qualname__}(), of the class"
         msg = (
             f"{self._spec.name}() is bound to {repr_of(bound[0])} already, which is its first argument here, too: "
-            f"leave it out. If it is an argument of its own, give it by name: {name}=."
+            f"leave it out. If it is an argument of its own, give it {own}."
         )
         raise TypeError(msg)
 

@@ -293,6 +293,11 @@ class Owner:
         """Take an argument that may be left out."""
         return user
 
+    @cached_query(name="binding.distance")
+    def distance(self, *others: object) -> int:
+        """Take any number of its kind."""
+        return len(others)
+
     @cached_query(name="binding.same")
     def same(self, other: object) -> bool:
         """Take another one of the kind."""
@@ -327,6 +332,18 @@ def test_verb_that_is_given_its_own_object_says_that_it_is_bound(verb: str) -> N
     many = verb.replace("key_for", "keys_for")
     with pytest.raises(TypeError, match=r"binding\.many\(\) is bound to"):
         (async_to_sync(getattr(owner.many, many)) if verb[0] == "a" else getattr(owner.many, many))(owner, [1])
+
+
+def test_verb_that_is_given_its_own_object_where_no_name_can_be_given_says_how_it_may_be() -> None:
+    """`*others` takes no name: the function of the class takes both, as the error says."""
+    owner = Owner()
+    owner.distance(owner)
+
+    with pytest.raises(TypeError, match=r"of its own, give it twice to Owner\.distance\(\), of the class\."):
+        owner.distance.invalidate(owner)
+    Owner.distance.invalidate(owner, owner)
+
+    assert MISSING is Owner.distance.peek(owner, owner)
 
 
 @pytest.mark.django_db
