@@ -135,7 +135,10 @@ class FunctionSpec:
         except TypeError as error:
             if self.accepts(args, kwargs):
                 raise
-            msg = f"{error}; invalidate() takes the arguments of the call, and invalidate_all() ends all calls."
+            do = "invalidate() takes the arguments of the call, and invalidate_all() ends all calls"
+            if {"signal", "sender"} <= kwargs.keys():
+                do = "a receiver of a signal is a def that takes **kwargs and calls it; depends_on= needs no receiver"
+            msg = f"{error}; {do}."
             raise TypeError(msg) from None
         [key] = resolved.keyspace.finish([own])
         return Invalidation(resolved.policy.store, key, resolved.policy.lifetime)

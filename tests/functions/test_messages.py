@@ -9,6 +9,7 @@ from django import forms
 from django.contrib.admin import ModelAdmin, site
 from django.core.management import BaseCommand
 from django.db.models import Manager, QuerySet
+from django.dispatch import Signal
 from django.utils.deprecation import MiddlewareMixin
 
 import cachedeco
@@ -94,6 +95,18 @@ def test_misuse_is_explained(misuse: Callable[[], object], message: str) -> None
     """Python's own words would say what is wrong with a call, and not how it is right."""
     with pytest.raises((TypeError, ValueError), match=message):
         misuse()
+
+
+def test_verb_that_is_a_receiver_of_a_signal_is_told_what_is_one() -> None:
+    """Django connects it, as it takes any argument, and calls it with those of a signal."""
+    total = cached_query(name="tests.messages.total")(lambda club: club)
+    signal = Signal()
+    signal.connect(total.invalidate)
+
+    with pytest.raises(
+        TypeError, match=r"'signal'; a receiver of a signal is a def that takes \*\*kwargs and calls it;"
+    ):
+        signal.send(sender=Club)
 
 
 @pytest.mark.parametrize(("block", "right"), [(bypass, "bypass()"), (mode, "mode('bypass')")])
