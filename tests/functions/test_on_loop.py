@@ -163,6 +163,20 @@ def test_hit_in_a_block_of_remembered_changes_no_thread(call: Call) -> None:
     assert hops_of_hit(call, remembered) == 0
 
 
+def test_miss_in_a_block_of_remembered_is_computed_once() -> None:
+    """A look-up that begins on the loop is ended in the thread: what is stored then is served from the memory."""
+
+    async def scene() -> list[list[int]]:
+        with remembered():
+            return [await plain(1), await plain(1)]
+
+    asyncio.run(_warm(lambda: plain(2)))
+    with heard() as events:
+        found = asyncio.run(scene())
+
+    assert ([[1], [1]], ["miss", "computed", "stored", "hit"]) == (found, [each.kind for each in events])
+
+
 BACKENDS = {
     "ours": "cachedeco.backends.memcached.MemcachedCache",
     "our redis": "cachedeco.backends.redis.RedisCache",
