@@ -14,7 +14,7 @@ from tests.support.backends import Commands
 from tests.support.clocks import START, Clock
 from tests.support.sides import SYNC, Side, both
 
-MONTH = 30 * 24 * 3600
+MONTH = 30 * 24 * 3600 - 1
 
 
 def expiry(cached: Cached, number: int) -> float:
