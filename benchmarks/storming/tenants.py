@@ -603,7 +603,7 @@ def end_pauses() -> None:
 
 # What is empty when nobody computes, invalidates or waits: of the list of state in cachedeco.runtime.state.
 EMPTY_AT_REST: Final = (
-    ("loading.single_flight", "_flights"),
+    ("loading.flights", "_flights"),
     ("invalidation.commits", "waiting"),
     ("storage.breaker", "breakers"),
     ("runtime.background", "_tasks"),
