@@ -14,7 +14,7 @@ from functools import partial
 from threading import BoundedSemaphore
 from typing import Any, Final
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.core.cache import BaseCache, caches
 from django.db import connections
 from django.utils import timezone
@@ -144,6 +144,8 @@ class _Room:
     def entered(self) -> Generator[None]:
         """Make this the thread of the running task; after the last task, close the connections."""
         SyncToAsync.thread_sensitive_context.set(self._context)  # in the task's own context, which ends with it
+        # Of a caller under `async_to_sync`: its thread, which asgiref would prefer, takes nothing any more after that.
+        AsyncToSync.executors.current = None
         # Made here, or each step would make its own in a context that ends with it.
         mine = [caches[alias] for alias in _leave_caches()]
         me = object()
@@ -178,7 +180,7 @@ def start(work: AsyncWork) -> bool:
     """
     Run a coroutine in a task of the running loop, as what it awaits may belong to that loop.
 
-    What it does by `sync_to_async` is done in a thread of ours; under `async_to_sync`, in that of its caller.
+    What it does by `sync_to_async` is done in a thread of ours.
 
     Args:
         work: Returns the coroutine, when the task begins.

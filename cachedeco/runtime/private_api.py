@@ -221,6 +221,12 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     ),
     "asgiref": (
         PrivateName(
+            "asgiref.sync:AsyncToSync",
+            "executors",
+            ("runtime.background",),
+            "runs the sync code of background tasks in one thread",
+        ),
+        PrivateName(
             "asgiref.sync:SyncToAsync",
             "context_to_thread_executor",
             ("runtime.background",),

@@ -9,7 +9,7 @@ from functools import partial
 from threading import Event
 
 import pytest
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.core.cache import caches
 from django.db import connection
 from django.utils import timezone
@@ -135,6 +135,33 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
     assert {id(each) for _, _, each in seen} == set(map(id, closed))
     assert (2, False) == (len(closed), mine in closed)
     assert None is left
+
+
+def test_task_of_a_caller_under_async_to_sync_outlives_it() -> None:
+    """
+    As of a sync view under ASGI, whose thread takes no steps any more when `async_to_sync` has returned.
+
+    The defect: an async function that such a view had called was computed in the background, and never stored.
+    """
+    gates: list[asyncio.Event] = []
+    seen: list[str] = []
+
+    async def work() -> None:
+        await gates[0].wait()
+        await sync_to_async(lambda: seen.append(threading.current_thread().name.partition("_")[0]))()
+
+    async def called() -> None:
+        background.start(work)
+
+    async def calls() -> None:
+        gates.append(asyncio.Event())
+        await sync_to_async(async_to_sync(called))()
+        gates[0].set()
+        await asyncio.gather(*background._tasks)
+
+    asyncio.run(calls())
+
+    assert ["cachedeco-tasks"] == seen
 
 
 def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
