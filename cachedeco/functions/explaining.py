@@ -11,13 +11,13 @@ from cachedeco.functions.bypassing import BY_MODE, reason_without_key
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation import commits, transactions
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.loading import remembering
 from cachedeco.loading.flights import is_computed
 from cachedeco.loading.found import CallKeys, Found
 from cachedeco.loading.leases import is_held
 from cachedeco.loading.load import Load
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import MEANINGS, TokenKind, bypass_in_transaction, miss_reason, token_name
+from cachedeco.loading.remembering import memory_in_use
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -254,8 +254,8 @@ class _Looker:
 
     def is_remembered(self, keys: CallKeys) -> bool:
         """Tell whether the memory of this request has the entry."""
-        memory = remembering.current.get()
-        return memory is not None and remembering.usable(memory) and memory.recall(self.policy, keys) is not None
+        memory = memory_in_use()
+        return memory is not None and memory.recall(self.policy, keys) is not None
 
     def explain(self, text: str, keys: CallKeys, found: Found) -> Explanation:
         """Put the explanation of one call together."""

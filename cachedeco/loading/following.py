@@ -17,9 +17,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from cachedeco.loading.effects import Anywhere, EffectFlow, Err, Ok, Outcome
 from cachedeco.loading.exceptions import copy_exception
 from cachedeco.loading.found import Found
-from cachedeco.loading.leases import (
-    take_fresh,
-)
+from cachedeco.loading.leases import take_fresh
 from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import Values

@@ -9,12 +9,13 @@ from time import time
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.invalidation import commits
+from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
 from cachedeco.loading.found import CallKeys, Found, Wanted, renew_keys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import commands_for, decode_each, joined, keys_to_ask, keys_to_ask_each, read_values
-from cachedeco.loading.recalling import Recalling, recall_one
+from cachedeco.loading.recalling import Recalling, recall, remember
+from cachedeco.loading.remembering import Memory, memory_in_use
 from cachedeco.loading.second_read import resolve
 from cachedeco.runtime.interrupts import Reraised
 from cachedeco.storage import many_caches
@@ -30,12 +31,34 @@ def look_up_one(policy: CachePolicy, keys: CallKeys) -> Found:
     Returns:
         What was found; of a plain hit without the values that were read.
     """
-    if remembering.current.get() is not None:  # nearly never without the middleware
-        return recall_one(policy, keys) or recall_or_look_up([(policy, keys)])[0]
+    # Nearly never without the middleware.
+    if remembering.current.get() is not None and (memory := memory_in_use()) is not None:
+        return recall(memory, policy, keys) or _read_and_remember(memory, policy, keys)
     if nested_names.names_by_function:  # nearly never without nested calls
         asked = keys_to_ask(policy, keys)
         return find_one(policy, keys, asked, read_values(policy.store, asked))
     return find_one(policy, keys, keys, policy.store.read(keys))
+
+
+def _read_and_remember(memory: Memory, policy: CachePolicy, keys: CallKeys) -> Found:
+    """Fetch one entry for the request's memory."""
+    since, asked = epochs.last(), keys_to_ask(policy, keys)  # before the read
+    return find_and_remember(memory, since, policy, keys, asked, read_values(policy.store, asked))
+
+
+def find_and_remember(  # noqa: PLR0913, PLR0917 -- those of `find_one()`, and where to remember it
+    memory: Memory,
+    since: object,
+    policy: CachePolicy,
+    keys: CallKeys,
+    asked: Sequence[str],
+    values: list[bytes | None] | None,
+    reraised: Reraised = (),
+) -> Found:
+    """Do as `find_one()`, and remember what was found; *since* is what `epochs.last()` returned before the read."""
+    found = find_one(policy, keys, asked, values, reraised)
+    remember(memory, found, values, since)
+    return found
 
 
 def find_one(

@@ -13,13 +13,14 @@ from time import time
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.invalidation import commits
+from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
 from cachedeco.loading.found import CallKeys, Found, Wanted
-from cachedeco.loading.lookup import find_one, without_invalidated
+from cachedeco.loading.lookup import find_and_remember, find_one, without_invalidated
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reading import are_in_one_cache, commands_for, decode_each, keys_to_ask, keys_to_ask_each
-from cachedeco.loading.recalling import Recalling, recall_one
+from cachedeco.loading.recalling import Recalling, recall
+from cachedeco.loading.remembering import memory_in_use
 from cachedeco.loading.second_read import resolve
 from cachedeco.storage import many_caches
 from cachedeco.tracking import nested_names
@@ -34,11 +35,14 @@ async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Ca
         connections, as it asks for the transactions there, and may read. None if nothing was asked for, since a
         transaction may have invalidated what would be found: then that thread does all.
     """
+    find: Callable[..., Found] = find_one
     if remembering.current.get() is not None:  # nearly never without the middleware
-        if not commits.waiting and (recalled := recall_one(policy, keys)) is not None:
-            return recalled
-        results = await recall_or_look_up_on_loop([(policy, keys)])
-        return partial(_first_of, results) if callable(results) else results[0] if results else None
+        if commits.waiting:
+            return None
+        if (memory := memory_in_use()) is not None:
+            if (recalled := recall(memory, policy, keys)) is not None:
+                return recalled
+            find = partial(find_and_remember, memory, epochs.last())  # before the read
     asked = keys_to_ask(policy, keys) if nested_names.names_by_function else keys
     if (commits.waiting and _may_concern(asked)) or not (asked is keys or are_in_one_cache(asked)):
         return None
@@ -51,15 +55,10 @@ async def look_up_one_on_loop(policy: CachePolicy, keys: CallKeys) -> Found | Ca
         values = None
     try:
         if values is not None:
-            return find_one(policy, keys, asked, values, SynchronousOnlyOperation)
+            return find(policy, keys, asked, values, SynchronousOnlyOperation)
     except SynchronousOnlyOperation:
         pass
-    return partial(find_one, policy, keys, asked, values)
-
-
-def _first_of(look_up: Callable[[], list[Found]]) -> Found:
-    """End the look-up of a single call."""
-    return look_up()[0]
+    return partial(find, policy, keys, asked, values)
 
 
 async def recall_or_look_up_on_loop(wanted: Sequence[Wanted]) -> list[Found] | Callable[[], list[Found]] | None:

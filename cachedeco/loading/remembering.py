@@ -150,9 +150,10 @@ class Memory:
 current: ContextVar[Memory | None] = ContextVar("cachedeco_memory", default=None)
 
 
-def usable(memory: Memory) -> bool:
-    """Tell whether a call may be served from the memory of its block, and be remembered there."""
-    return memory.is_open and innermost.get() is None and not commits.has_pending()
+def memory_in_use() -> Memory | None:
+    """Return the memory of the block, if a call may be served from it, and be remembered there."""
+    memory = current.get()
+    return memory if memory and memory.is_open and innermost.get() is None and not commits.has_pending() else None
 
 
 def remembered() -> Block:

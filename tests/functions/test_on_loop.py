@@ -29,6 +29,7 @@ from cachedeco.invalidation import commits
 from cachedeco.loading.computing import MOST_ON_LOOP
 from cachedeco.storage.breaker import breakers, record_failure
 from cachedeco.storage.connections import on_loops
+from cachedeco.storage.store import Store
 from cachedeco.testing import isolated
 from cachedeco.tracking.watcher import watch
 from tests.conftest import CacheConfig, UseCaches
@@ -379,6 +380,23 @@ def test_value_that_asks_the_database_is_unpickled_in_the_thread() -> None:
         found = asyncio.run(scene())
 
     assert ([[0, 0, 0]], []) == (found, events)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("block", [nullcontext, remembered])
+def test_value_that_is_unpickled_in_the_thread_is_read_once(
+    block: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread ends the look-up with what was read on the loop, in a block of remembered(), too."""
+    asyncio.run(_warm(asking))
+    reads: list[object] = []
+    monkeypatch.setattr(Store, "read", lambda _, keys: reads.append(keys))
+
+    async def scene() -> int:
+        with block():
+            return (await asking()).count
+
+    assert (0, []) == (asyncio.run(scene()), reads)
 
 
 def test_hooks_of_users_run_where_they_may_use_the_database() -> None:
