@@ -55,7 +55,7 @@ def main() -> None:
             with override_settings(CACHES=backend.caches):
                 measure(backend, options)
     if "early" in options.only:
-        early.run()
+        early.run(options.expiries)
 
 
 def arguments() -> argparse.Namespace:
@@ -66,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--threads", type=int, default=50, help="of each process")
     parser.add_argument("--backend", nargs="+", choices=("memcached", "redis"), default=["memcached", "redis"])
+    parser.add_argument("--expiries", type=int, default=1000, help="that are simulated")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     return parser.parse_args()
 

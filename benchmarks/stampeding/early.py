@@ -7,35 +7,32 @@ is cachedeco as it runs, on a cache in memory: who calls while somebody computes
 """
 
 import random
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from math import e, inf, sqrt
 from statistics import mean, stdev
 from unittest import mock
 
 from django.test.utils import override_settings
 
+from cachedeco import cached_query
+from cachedeco.loading.refreshing import xfetch_time
+from cachedeco.storage.entries import Entry
 from stampeding.tables import Table
 
 COMPUTATION = 0.2  # seconds
 RATE = 1000.0  # calls a second
 BETAS = (1.0, 1.5, 2.0)
-EXPIRIES = 1000
-# Each call is one of cachedeco's here, some forty times as dear as its decision.
-EXPIRIES_AS_IT_IS = 20
+# One of so many simulated expiries is of cachedeco as it is, where a call is some forty times as dear as a decision.
+AS_IT_IS = 50
 # In computations and betas before the expiry: one call in e^15 is early by more, so three expiries in ten thousand.
 HORIZON = 15
 TIMEOUT = 60.0  # seconds
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-CLOCKED = {
-    "cached": ("time",),
-    "computing": ("time", "perf_counter"),
-    "keeping": ("time",),
-    "leases": ("time",),
-    "refreshing": ("time",),
-}
-
 Expiry = tuple[int, float]  #: how many computations it caused, and how many seconds before it the first began
 
 
@@ -51,10 +48,11 @@ class Clock:
     @contextmanager
     def read(self) -> Iterator[None]:
         """Have cachedeco read this clock."""
+        ours = [module for name, module in sys.modules.items() if name.startswith("cachedeco.")]
         with ExitStack() as stack:
-            for module, names in CLOCKED.items():
-                for name in names:
-                    stack.enter_context(mock.patch(f"cachedeco.{module}.{name}", self))
+            for module, clock in product(ours, (time.time, time.perf_counter)):
+                if getattr(module, clock.__name__, None) is clock:
+                    stack.enter_context(mock.patch.object(module, clock.__name__, self))
             yield
 
     def calls_until(self, end: Callable[[], float], call: Callable[[], object]) -> None:
@@ -65,17 +63,17 @@ class Clock:
         self.now = end()
 
 
-def run() -> None:
-    """Simulate, and print the table."""
+def run(expiries: int) -> None:
+    """Simulate so many expiries, two at least, and print the table."""
     clock = Clock()
     title = f"Simulated, {RATE:g} calls a second, {COMPUTATION:g} s a computation: computations for each expiry"
     heads = "beta,expiries,no lease,e^(1/beta),first begun before,expiries,as it is,first begun before"
     table = Table(title, heads.split(","))
     with clock.read(), override_settings(CACHES={"default": LOCMEM}):
         for beta in BETAS:
-            alone = [without_lease(clock, beta) for _ in range(EXPIRIES)]
-            expiries, counts, before = cells(alone)
-            table.add(f"{beta:g}", expiries, counts, f"{e ** (1 / beta):.2f}", before, *cells(as_it_is(clock, beta)))
+            number, counts, before = cells([without_lease(clock, beta) for _ in range(expiries)])
+            as_ours = as_it_is(clock, beta, max(2, expiries // AS_IT_IS))
+            table.add(f"{beta:g}", number, counts, f"{e ** (1 / beta):.2f}", before, *cells(as_ours))
     table.show()
 
 
@@ -88,9 +86,6 @@ def cells(expiries: list[Expiry]) -> list[str]:
 
 def without_lease(clock: Clock, beta: float) -> Expiry:
     """Let everybody compute who decides to."""
-    from cachedeco.loading.refreshing import xfetch_time
-    from cachedeco.storage.entries import Entry
-
     entry = Entry(None, clock.now + HORIZON * beta * COMPUTATION, COMPUTATION)
     begun: list[float] = []
 
@@ -102,10 +97,8 @@ def without_lease(clock: Clock, beta: float) -> Expiry:
     return len(begun), entry.expires - begun[0]
 
 
-def as_it_is(clock: Clock, beta: float) -> list[Expiry]:
+def as_it_is(clock: Clock, beta: float, number: int) -> list[Expiry]:
     """Call a cached function through its expiries, one after the other."""
-    from cachedeco import cached_query
-
     begun: list[float] = []
     is_filled = False
 
@@ -120,11 +113,11 @@ def as_it_is(clock: Clock, beta: float) -> list[Expiry]:
     def value() -> None:
         compute()
 
-    expiries = []
+    expiries: list[Expiry] = []
     with ThreadPoolExecutor(1) as others:
         value()
         is_filled = True
-        for _ in range(EXPIRIES_AS_IT_IS):
+        for _ in range(number):
             begun.clear()
             expires = clock.now + TIMEOUT
             clock.now = expires - HORIZON * beta * COMPUTATION

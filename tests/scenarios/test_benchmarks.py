@@ -30,8 +30,9 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
         (["benchmarks/bench_dependencies.py", "--rounds", "1", "--reads", "20"], "", 11),
         (["benchmarks/bench_async.py", "--rounds", "2", "--hits", "100"], " / ", 6),
         (["benchmarks/bench_growth.py", "--rounds", "2", "--hits", "1", "--most", "10"], "our Redis backend", 6),
+        (["benchmarks/bench_stampede.py", "--only", "early", "--expiries", "20"], " ± ", 3),
     ],
-    ids=["watcher", "dependencies", "async", "growth"],
+    ids=["watcher", "dependencies", "async", "growth", "early"],
 )
 def test_benchmark_measures_each_kind(command: list[str], sign: str, lines: int) -> None:
     """Each kind has a line, and the benchmark says nothing else: no value was stale."""
