@@ -319,8 +319,9 @@ class KeyPlan:
         if type(refused) is AttributeError and expression.option:
             why = shorten(text_of_error(refused)) or type(refused).__name__
             do = "correct it, or pass what has it"
-            if isinstance(refused.obj, Mapping):
-                item = f"{label.partition(f'.{refused.name}')[0]}[{refused.name!r}]"
+            if isinstance(refused.obj, Mapping) and refused.name in expression.path[1:]:
+                before, _, after = f"{label}.".partition(f".{refused.name}.")
+                item = f"{before}[{refused.name!r}].{after}".removesuffix(".")
                 do = f"a template reads no items: let a callable do it, lambda {expression.reads[0]}: {item}"
             msg = f"{expression.option} of {name} can't read {{{label}}}: {why}; {do}."
             return AttributeError(msg, name=refused.name, obj=refused.obj)

@@ -243,7 +243,7 @@ def _refuse(value: object) -> str:
         raise KeyTypeError(value, "it may be gone at any time: pass the object itself")
     if hasattr(type(value), "__await__"):
         raise KeyTypeError(value, "it has not been awaited: pass what await gives")
-    if hasattr(type(value), "read"):
+    if hasattr(type(value), "readline"):
         raise KeyTypeError(value, "a file may be read, and changed: pass what it contains, or its name")
     if isinstance(value, Iterator):
         raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")

@@ -58,6 +58,12 @@ class Zone(dt.tzinfo):
         return dt.timedelta(0)
 
 
+class Notice:
+    """A class of a project with a name that files have, too."""
+
+    read = False
+
+
 class Awaited:
     """What an async function returns until it is awaited."""
 
@@ -81,6 +87,7 @@ class Described:
         (Money(1, "EUR"), f"{__name__}.Money"),
         (Described(), "pass key="),
         (Price(1), f"{__name__}.Price"),
+        (Notice(), f"register its type {__name__}.Notice"),
         (Counter("a"), "collections.Counter"),
         (ngettext_lazy("%(number)d club", "%(number)d clubs", "number"), "text % number"),
         (

@@ -186,10 +186,19 @@ def test_template_field_that_an_argument_does_not_have_is_named(options: Any, gi
     [
         ("{club.page}", {"page": 2}, "lambda club: club['page']"),
         ("{club.GET.page}", RequestFactory().get("/?page=2"), "lambda club: club.GET['page']"),
+        ("{club.pages.page}", SimpleNamespace(pages={"page": 2}), "lambda club: club.pages['page']"),
+        ("{club.page.real}", {"page": 2}, "lambda club: club['page'].real"),
         ("{club.GET.lists}", RequestFactory().get("/?page=2"), "lambda club: club.GET.lists()"),
         ("{club.bit_length}", 7, "lambda club: club.bit_length()"),
     ],
-    ids=["item", "item of an attribute", "method of an attribute", "method"],
+    ids=[
+        "item",
+        "item of an attribute",
+        "item with the beginning of another name",
+        "attribute of an item",
+        "method of an attribute",
+        "method",
+    ],
 )
 def test_template_that_would_call_or_look_up_is_told_the_callable(key: str, given: object, advice: str) -> None:
     """A template reads attributes alone; what the error shows instead is taken."""
@@ -202,6 +211,20 @@ def test_template_that_would_call_or_look_up_is_told_the_callable(key: str, give
 
     assert str(caught.value).endswith(f": let a callable do it, {advice}.")
     assert eval(advice)(given)  # noqa: S307 -- of the error
+
+
+def test_property_that_looks_for_an_attribute_of_a_mapping_is_at_fault() -> None:
+    """No item of the path is meant: nothing is said of a callable."""
+
+    class Settings:
+        @property
+        def page(self) -> object:
+            return {}.number  # type: ignore[attr-defined]
+
+    rows = cached_query(key="{club.page}", name="templates.property")(lambda club: f"{club}")
+
+    with pytest.raises(AttributeError, match=r"no attribute 'number'; correct it, or pass what has it\.$"):
+        rows(Settings())
 
 
 @pytest.mark.parametrize("option", ["key", "namespace"])
