@@ -38,7 +38,7 @@ from cachedeco.runtime.reprs import repr_of
 from cachedeco.storage import many_caches
 from cachedeco.storage.comparison import difference
 from cachedeco.storage.entries import Entry, decode_entry
-from cachedeco.storage.refusals import Origin
+from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.tracking import collector
 from cachedeco.tracking.reads import TableReads
 
@@ -201,7 +201,7 @@ def _recompute(sample: Sample, reads: TableReads) -> EffectFlow[tuple[Outcome[di
         takes_ids = sample.load.takes_ids
         outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
         if isinstance(outcome, Ok):
-            outcome = yield partial(materialize, Origin(policy.function), outcome.value, ids, takes_ids=takes_ids)
+            outcome = yield partial(materialize, ValueOrigin(policy.function), outcome.value, ids, takes_ids=takes_ids)
     # Nested calls that are no dependencies, or that used the cache in spite of the bypass, may change at any time.
     dependencies = computation.dependencies()
     is_known = (policy.nested or not dependencies.problem) and not dependencies.tokens

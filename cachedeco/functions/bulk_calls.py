@@ -25,7 +25,7 @@ from cachedeco.loading.returning import present_values, without_absent
 from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
 from cachedeco.runtime.templates import alters_data
-from cachedeco.storage.refusals import Origin
+from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import collector
 
@@ -99,7 +99,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         """
         call = self._bulk_arguments
         remember_kinds(self._spec, self._calls)
-        given = unwrap(materialize(Origin(self._spec.name, is_given=True), values, call.ids, takes_ids=True))
+        given = unwrap(materialize(ValueOrigin(self._spec.name, is_given=True), values, call.ids, takes_ids=True))
         try:
             admitted = admit_many(self._spec, call)
         except BypassError:

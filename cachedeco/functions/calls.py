@@ -31,7 +31,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
 from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.keyspace import KeyFunctionError
-from cachedeco.storage.refusals import Origin
+from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.tracking.collector import NOTHING_FOUND, mark_unauditable, mark_uncacheable
 
 U = TypeVar("U")  # the plain function's return type
@@ -245,7 +245,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
             self.invalidate()
             return
         remember_kinds(self._spec, self._calls)
-        values = unwrap(materialize(Origin(policy.function, is_given=True), value, [None], takes_ids=False))
+        values = unwrap(materialize(ValueOrigin(policy.function, is_given=True), value, [None], takes_ids=False))
         found = Found(keys, policy.store.get_many(keys[1:]))
         store_given(policy, {None: found}, values, _invalidation_of(policy, keys))
 

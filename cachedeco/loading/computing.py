@@ -18,7 +18,7 @@ from cachedeco.loading.tables import begin_reading, end_reading, reads_of
 from cachedeco.loading.writing import OnFailure, Prepared, emit_problem, prepare, store_flow
 from cachedeco.runtime import hooks
 from cachedeco.runtime.interrupts import Reraised
-from cachedeco.storage.refusals import Origin, RefusedValueError
+from cachedeco.storage.refusals import RefusedValueError, ValueOrigin
 from cachedeco.storage.serializers import Raised
 from cachedeco.storage.store import Item
 from cachedeco.tracking import watcher
@@ -89,7 +89,9 @@ def _call_function(load: Load, stamps: Stamps, *, leads: bool) -> EffectFlow[Com
         outcome: Outcome[Any] = yield CallUser(arguments, needs_thread, computation.note_connections_here)
         seconds = perf_counter() - began
         if isinstance(outcome, Ok):
-            outcome = yield Anywhere(materialize, Origin(policy.function), outcome.value, ids, takes_ids=load.takes_ids)
+            outcome = yield Anywhere(
+                materialize, ValueOrigin(policy.function), outcome.value, ids, takes_ids=load.takes_ids
+            )
         outcome = _exception_as_value(policy, ids, outcome)
         if isinstance(outcome, Ok):
             policy.emit("computed", load.misses[ids[0]].key, seconds=seconds)
@@ -142,7 +144,7 @@ def _without_unstorable(load: Load, outcome: Outcome[Values], prepared: Mapping[
             emit_problem(load.policy, load.misses[each].key, ready)
             return Err(value.error)
         if isinstance(ready.error, RefusedValueError):
-            return Err(ready.error.explain(Origin(load.policy.function), value))
+            return Err(ready.error.explain(ValueOrigin(load.policy.function), value))
     return outcome
 
 

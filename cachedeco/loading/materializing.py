@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from cachedeco.loading.effects import Err, Ok, Outcome
 from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.runtime.reprs import describe, repr_of
-from cachedeco.storage.refusals import Origin, refuse_value
+from cachedeco.storage.refusals import ValueOrigin, refuse_value
 from cachedeco.storage.serializers import ABSENT
 
 Values = dict[Hashable, Any]  # by id; ABSENT for an id that the function did not return, Raised for an exception
@@ -28,7 +28,7 @@ OTHER_ID_GIVEN: Final = (
 
 
 def materialize(
-    origin: Origin, returned: object, ids: Sequence[Any], reraised: Reraised = (), *, takes_ids: bool
+    origin: ValueOrigin, returned: object, ids: Sequence[Any], reraised: Reraised = (), *, takes_ids: bool
 ) -> Outcome[Values]:
     """
     Return the evaluated value of each id, or the exception that this raises.
@@ -55,7 +55,7 @@ def materialize(
         return Err(error)
 
 
-def _materialize(origin: Origin, value: Any, reraised: Reraised) -> Any:
+def _materialize(origin: ValueOrigin, value: Any, reraised: Reraised) -> Any:
     """
     Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
 
@@ -98,7 +98,7 @@ def _is_for_one_use(cls: type) -> bool:
     return all(base.__module__ != "unittest.mock" for base in cls.__mro__)  # a mock has every method
 
 
-def _values_by_id(origin: Origin, returned: object, ids: Sequence[Any]) -> Values:
+def _values_by_id(origin: ValueOrigin, returned: object, ids: Sequence[Any]) -> Values:
     """
     Return the value of each id, ABSENT for those that the function does not know; drop values of other ids.
 
@@ -123,6 +123,6 @@ def _values_by_id(origin: Origin, returned: object, ids: Sequence[Any]) -> Value
     return values
 
 
-def _another_id(origin: Origin, asked: object, returned: object) -> TypeError:
+def _another_id(origin: ValueOrigin, asked: object, returned: object) -> TypeError:
     text = OTHER_ID_GIVEN if origin.is_given else OTHER_ID
     return TypeError(text.format(origin.function, repr_of(asked), repr_of(returned)))

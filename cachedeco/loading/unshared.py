@@ -15,7 +15,7 @@ from cachedeco.loading.stamping import Stamps, build_stamps
 from cachedeco.loading.writing import OnFailure, PendingEntry, new_entry, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
-from cachedeco.storage.refusals import Origin, RefusedValueError
+from cachedeco.storage.refusals import RefusedValueError, ValueOrigin
 from cachedeco.tracking import collector
 
 NOTHING_KNOWN: Final = (
@@ -50,7 +50,7 @@ def bypass_flow(
     if isinstance(outcome, Ok):
         emit(Event("computed", function, seconds=perf_counter() - began))
         if takes_ids:
-            outcome = yield partial(materialize, Origin(function), outcome.value, ids, takes_ids=True)
+            outcome = yield partial(materialize, ValueOrigin(function), outcome.value, ids, takes_ids=True)
         else:
             outcome = Ok({None: outcome.value})
     if on_failure and isinstance(outcome, Ok):
@@ -84,7 +84,7 @@ def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: 
     prepared = {each: prepare(policy, value) for each, value in values.items()}
     for each, ready in prepared.items():
         if isinstance(ready.error, RefusedValueError):
-            raise ready.error.explain(Origin(policy.function, is_given=True), values[each])
+            raise ready.error.explain(ValueOrigin(policy.function, is_given=True), values[each])
     entries = [
         PendingEntry(found.key, stamps[each], {}, prepared[each], *new_entry(policy, prepared[each]))
         for each, found in calls.items()

@@ -29,7 +29,7 @@ def _has_query(value: Any) -> bool:
     return any(path_of(base).startswith("django.db.models.query.") for base in type(rows).__mro__)
 
 
-class Origin(NamedTuple):
+class ValueOrigin(NamedTuple):
     """Who has given a value, for errors."""
 
     function: str
@@ -94,13 +94,13 @@ class RefusedValueError(TypeError):
         self.why = why
         super().__init__(f"{self.part}, which {why.format(give='return')}")
 
-    def explain(self, origin: Origin, value: object) -> TypeError:
+    def explain(self, origin: ValueOrigin, value: object) -> TypeError:
         """Return the error for who has given the value."""
         whole, why = _with_article(type(value)), self.why.format(give=origin.give)
         return TypeError(f"{origin.subject} {whole} with {self.part} in it, which {why}")
 
 
-def refuse_value(origin: Origin, value: object) -> None:
+def refuse_value(origin: ValueOrigin, value: object) -> None:
     """
     Refuse a value for its class alone: `refuse_part()` is for what is in it.
 

@@ -6,7 +6,7 @@ from cachedeco.functions.base import CachedFunction
 from cachedeco.loading.effects import unwrap
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.storage.refusals import Origin
+from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.testing.assertions import call_from_sync, format_call, name_of
 from cachedeco.tracking import collector, watcher
 from cachedeco.tracking.collector import Computation
@@ -41,7 +41,7 @@ def assert_depends(function: CachedFunction[P, Any], /, *args: P.args, **kwargs:
         watcher.watch_all()
         collector.note_rows(computation, reads, [function._bound_args, args, kwargs])  # noqa: SLF001 -- as above
         value = call_from_sync(function.uncached, args, kwargs)
-        values = unwrap(materialize(Origin(policy.function), value, [None], takes_ids=False))
+        values = unwrap(materialize(ValueOrigin(policy.function), value, [None], takes_ids=False))
         policy.codec.serializer.dumps(values[None])
     fault = _fault_of(policy, reads, computation)
     if fault:
