@@ -37,9 +37,8 @@ class Finding:
 
 def describe_error(error: BaseException) -> str:
     """Return an exception as text: short, and without passwords in URLs."""
-    text = shorten(
-        mask_location(text_of_error(error))
-    )  # in this order: cut before its "@", a password would not be seen
+    # In this order: cut before its "@", a password would not be seen.
+    text = shorten(mask_location(text_of_error(error)))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -62,7 +62,7 @@ def admit_many(spec: FunctionSpec, call: BulkArguments) -> AdmittedCall:
         raise bypass from None
     keys_by_id = dict(zip(call.ids, all_keys, strict=True))
     bypassed: set[object] = set()
-    if commits.has_pending():  # as of one call
+    if commits.has_pending():  # as in `admit()`
         bypassed.update(one_id for one_id, keys in keys_by_id.items() if commits.invalidated_in_transaction(keys))
     return AdmittedCall(policy, keys_by_id, bypassed)
 

@@ -97,7 +97,8 @@ class CachedQuery(SingleFunction[P, V, V], Generic[P, V]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
         served = self._serve(args, kwargs)
-        return run(*served) if type(served) is Work else served  # pyright: ignore[reportReturnType] -- as above
+        # No cast(): it is called, and a hit has no time for it.
+        return run(*served) if type(served) is Work else served  # pyright: ignore[reportReturnType] -- as said
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""
@@ -156,11 +157,11 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
             if found.raw is None and entry is not None and not entry.is_error:  # a plain hit, as of `_serve()`
                 policy, keys = admitted
                 emit_hit(policy.function, keys[0], policy.store.alias, entry.seconds)
-                return entry.value  # type: ignore[no-any-return] # no cast(), as there
+                return entry.value  # type: ignore[no-any-return] # no cast(), as of a sync call
             served = self._serve_found(admitted[0], found, args, kwargs)
         else:
             served = self._serve_later(admitted[0], found, args, kwargs)
-        return await arun(*served) if type(served) is Work else served  # pyright: ignore[reportReturnType] -- as above
+        return await arun(*served) if type(served) is Work else served  # pyright: ignore[reportReturnType] -- likewise
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncCall[V]:
         """Return the call as an object: all verbs of a call, without arguments, and `set(value)`."""

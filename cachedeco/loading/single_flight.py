@@ -21,15 +21,7 @@ from cachedeco.loading.computing import compute
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Outcome, Wait
 from cachedeco.loading.flights import NO_RESULTS, Flight, FlightName, flight_name, join_or_lead
 from cachedeco.loading.following import follow, look_again
-from cachedeco.loading.leases import (
-    FAILED,
-    STORED,
-    Acquired,
-    Held,
-    LeaseOutcome,
-    claim_stamps,
-    wait_for_holder,
-)
+from cachedeco.loading.leases import FAILED, STORED, Acquired, Held, LeaseOutcome, claim_stamps, wait_for_holder
 from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy

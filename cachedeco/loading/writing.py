@@ -125,7 +125,7 @@ def prepare(policy: CachePolicy, value: object, reraised: Reraised = ()) -> Prep
         if has_csrf_token(data):
             return Prepared(None, timeout, problem or WITH_CSRF, error)
         return Prepared(data, timeout, problem, error, models, is_error)
-    except Exception as failure:  # noqa: BLE001 -- as above
+    except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
         pass_interrupt(failure, reraised)
         if problem:
             return Prepared(None, timeout, problem, error)
@@ -142,7 +142,7 @@ def _decide(policy: CachePolicy, value: object, reraised: Reraised) -> tuple[str
         option = "timeout"
         timeout = policy.timeout(value)
         problem = "" if is_wanted else NOT_WANTED
-    except Exception as failure:  # noqa: BLE001 -- the caller gets its value, even if it can't be stored
+    except Exception as failure:  # noqa: BLE001 -- as in `prepare()`
         pass_interrupt(failure, reraised)
         return FAILED_ON.format(f"{option}="), None, failure
     return problem or (NO_TIMEOUT if timeout == 0 else ""), timeout, None

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.storm_of_tenants import SHORT, Weather, faults_of, storm
-from benchmarks.storming.tenants import BACKENDS, Backend
+from benchmarks.storming.tenants import BACKENDS, EMPTY_AT_REST, Backend
+from cachedeco.runtime.state import PIECES
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
@@ -17,6 +18,11 @@ OFTEN = ("ours", "redis")
 READERS = [*OFTEN, *(pytest.param(each, marks=pytest.mark.soak) for each in BACKENDS if each not in OFTEN)]
 # Of the interrupts each point is tried on every reader: see test_interrupts.py.
 UNDER_SIGNALS = ["ours", *(pytest.param(each, marks=pytest.mark.soak) for each in BACKENDS if each != "ours")]
+
+
+def test_what_is_left_behind_is_looked_for_where_it_is() -> None:
+    """Each name is one of the list of state, which a test compares with the code."""
+    assert set(EMPTY_AT_REST) <= {(each.module, each.name) for each in PIECES}
 
 
 @pytest.mark.parametrize("backend", READERS)
