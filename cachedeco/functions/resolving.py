@@ -172,9 +172,10 @@ class Fault(NamedTuple):
 def find_cache_fault(name: str, alias: str, settings: conf.Settings) -> Fault | None:
     """Return what is wrong with the cache of a function: there is none, or invalidations do not reach it."""
     if alias not in caches:
+        taken = ", ".join([each for each in settings.ALIASES if each in caches]) or "there is none in CACHES"
         return Fault(
             f"{name}() has cache={alias!r}, which is not in CACHES.",
-            f"It takes one of those that CACHEDECO['ALIASES'] names: {', '.join(settings.ALIASES)}.",
+            f"It takes one of those that CACHEDECO['ALIASES'] names: {taken}.",
         )
     if alias not in settings.ALIASES:
         return Fault(

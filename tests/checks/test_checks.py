@@ -159,6 +159,16 @@ def test_function_in_a_cache_that_invalidations_miss_is_e004(
     assert hint in (message.hint or "")
 
 
+def test_cache_that_the_setting_names_and_django_does_not_have_is_not_advised(settings: Any) -> None:
+    """What the hint of E004 names is taken; E002 tells of the setting."""
+    [slow] = [each for each in found(settings, ALIASES=["default", "slow"]) if each.id == "cachedeco.E004"]
+
+    assert ("tests.checks.slow() has cache='slow', which is not in CACHES.", True) == (
+        slow.msg,
+        (slow.hint or "").endswith("names: default."),
+    )
+
+
 def test_function_that_is_gone_is_not_checked(settings: Any) -> None:
     """A function that was decorated inside another one, and is no more, is no fault."""
 

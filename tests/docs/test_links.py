@@ -92,3 +92,13 @@ def test_first_page_of_a_folder_names_all_others(folder: str) -> None:
     named = {link.partition("#")[0] for link in links_of(DOCS / folder / "index.md")}
 
     assert {page.name for page in (DOCS / folder).glob("*.md")} - {"index.md"} <= named
+
+
+def test_explanations_name_tests_that_there_are() -> None:
+    """What proves a line of a table is a test of ours, or a file of them."""
+    pages = "".join(page.read_text() for page in (DOCS / "explanation").glob("*.md"))
+    named = set(re.findall(r"`([\w/]*\btest_\w+(?:\.py)?)`", pages))
+    functions = set(re.findall(r"def (test_\w+)\(", "".join(each.read_text() for each in ROOT.glob("tests/**/*.py"))))
+
+    assert len(named) > 10
+    assert [] == sorted(name for name in named - functions if not (ROOT / name).is_file())
