@@ -15,7 +15,10 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
+from cachedeco.loading.advice import Advice
 from cachedeco.runtime import conf
+from cachedeco.runtime.events import Event
+from cachedeco.runtime.hooks import emit
 from tests.support.backends import CACHE_TABLE, PROGRAMS, Commands, Kind, cache_entry, recorded, release_caches
 from tests.support.servers import Memcached, Redis, Server
 from tests.support.steps import Steps
@@ -193,6 +196,13 @@ def _auto_by_default(_without_auto: None, monkeypatch: pytest.MonkeyPatch) -> No
     """Let functions depend on what they read, as they do where nothing else is said."""
     monkeypatch.setattr(conf, "DEFAULT_DEPENDENCIES", ("auto",))
     conf.forget()
+
+
+@pytest.fixture
+def _nothing_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the advice on namespaces be given anew: each is given once in a process, whichever test asks first."""
+    advice = Advice(lambda reason: emit(Event("advice", reason=reason)))
+    monkeypatch.setattr("cachedeco.functions.invalidation_advice._advice", advice)
 
 
 @pytest.fixture(autouse=True)

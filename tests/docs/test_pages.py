@@ -132,7 +132,7 @@ def anchor_of(heading: str) -> str:
 
 @every_page
 @pytest.mark.django_db(databases=["default", "other"])
-@pytest.mark.usefixtures("_auto_by_default")
+@pytest.mark.usefixtures("_auto_by_default", "_nothing_advised")
 def test_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a page shows runs, with the output that it shows, and its settings are ones that cachedeco takes."""
     module = ModuleType(f"docs_{page.stem.lower().replace('-', '_')}")

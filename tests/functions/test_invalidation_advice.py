@@ -13,9 +13,6 @@ from pytest_django import Settings
 from cachedeco import Namespace, cached_query, cached_query_many
 from cachedeco.functions import invalidation_advice
 from cachedeco.invalidation import namespaces
-from cachedeco.loading.advice import Advice
-from cachedeco.runtime.events import Event
-from cachedeco.runtime.hooks import emit
 from cachedeco.testing import capture_events
 from tests.models import Club
 
@@ -42,10 +39,9 @@ class Shelf:
 
 
 @pytest.fixture(autouse=True)
-def _debug(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def _debug(settings: Settings, _nothing_advised: None) -> None:
     """Develop, with nothing told before."""
     settings.DEBUG = True
-    monkeypatch.setattr(invalidation_advice, "_advice", Advice(lambda reason: emit(Event("advice", reason=reason))))
 
 
 def told(act: Callable[[], object]) -> list[str]:

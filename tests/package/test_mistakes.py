@@ -364,6 +364,7 @@ def told(act: Callable[[], object]) -> str:
     return ""
 
 
+@pytest.mark.usefixtures("_nothing_advised")
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_mistake_is_told(mistake: Mistake, module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     """It is told where it is made, or at the first use; the message names what was given and what to do next."""
