@@ -18,9 +18,9 @@ def private_server(request: pytest.FixtureRequest) -> Server:
 def private_cache(private_server: Server, cache_config: CacheConfig, use_caches: UseCaches) -> BaseCache:
     """Give a Django cache on the private server, which does not wait long for it nor try again."""
     if isinstance(private_server, Memcached):
-        kind, options = "memcached", {"timeout": 0.2, "retry_attempts": 0, "dead_timeout": 0}
+        kind, options = "memcached", {"timeout": 1, "retry_attempts": 0, "dead_timeout": 0}
     else:
-        kind, options = "redis", {"socket_timeout": 0.2, "retry": None}
+        kind, options = "redis", {"socket_timeout": 1, "retry": None}
     use_caches(default=cache_config(kind, server=private_server, OPTIONS=options))
     return caches["default"]
 
