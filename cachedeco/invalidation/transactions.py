@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.open_cursors import keep_snapshot
 from cachedeco.invalidation.raw_queries import ask
+from cachedeco.storage.connections import connection as cache_connection
 
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
@@ -36,7 +36,8 @@ _open_by_text: WeakKeyDictionary[BaseDatabaseWrapper, bool] = WeakKeyDictionary(
 
 def writes_can_roll_back(alias: str) -> bool:
     """Tell whether a rollback would undo a write to a cache: on the database cache, inside `atomic()`."""
-    cache = caches[alias]
+    # Not Django's own cache object: an exception of a signal in asgiref's Local, which has it, may leave a lock taken.
+    cache = cache_connection(alias).cache
     return isinstance(cache, DatabaseCache) and is_open(connections[router.db_for_write(cache.cache_model_class)])
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.core.cache import CacheHandler
 from django.db import transaction
 
 from cachedeco import MISSING, Event, Namespace, cached_query, listening
@@ -217,6 +218,18 @@ def test_invalidation_of_what_lives_for_ever_is_owed_for_ever(clock: Clock) -> N
         double(4)
 
     assert ["cd:f:failing.double()"] == bare_each(queue())
+
+
+def test_delivery_waits_for_no_lock_of_djangos(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's `caches` have a lock that an exception of a signal may leave taken, for all other threads."""
+    double(1)
+    lose(lambda: double.invalidate(1))
+    monkeypatch.setattr(CacheHandler, "__getitem__", lambda _, alias: pytest.fail(f"caches[{alias!r}]"))
+
+    clock.advance(1)
+    double(1)
+
+    assert [] == queue()
 
 
 @pytest.mark.django_db
