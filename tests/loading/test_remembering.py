@@ -65,6 +65,18 @@ def outer(number: int) -> list[Any]:
     return [*listed(number), *listed(number), note("outer")]
 
 
+@cached_query
+async def ainner(number: int) -> int:
+    """Return a number."""
+    return number
+
+
+@cached_query
+async def aouter(number: int) -> int:
+    """Have a call inside, twice."""
+    return await ainner(number) + await ainner(number)
+
+
 @cached_query_many(over="numbers", serializer="json")
 def many(numbers: list[int]) -> dict[int, list[int]]:
     """Be over many ids."""
@@ -308,6 +320,20 @@ def test_computations_ask_the_cache(commands: Commands) -> None:
         outer(1)
 
     # The outer call, twice the inner one, and what the miss of the outer one costs besides.
+    assert 3 == sum(":e:" in key for command in commands if command.name == "get_many" for key in command.keys)
+
+
+def test_async_computations_ask_the_cache(commands: Commands) -> None:
+    """So does a call inside an async one, which is looked up on the event loop."""
+
+    async def scene() -> int:
+        with remembered():
+            await ainner(1)
+            await ainner(1)
+            commands.clear()
+            return await aouter(1)
+
+    assert 2 == asyncio.run(scene())
     assert 3 == sum(":e:" in key for command in commands if command.name == "get_many" for key in command.keys)
 
 
