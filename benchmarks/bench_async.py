@@ -6,9 +6,10 @@ What does a hit of async code cost, beside one of sync code, and beside one that
 In each round each cache has its turn, in random order, and makes so many hits in each of four ways: of a sync function;
 of an async function, one after another in one task; the same hits by a hundred tasks; and by a hundred tasks that all
 change threads, as a hit does while a hook of the user's is installed, and did for every hit before. CPU time of the
-process, user and system, threads and all; hits a second by the clock. A mark is the median of the quotients within the
-rounds, with their quartiles. Servers run on this machine, and their own CPU time is not counted. An entry has a value
-of 684 bytes, and one namespace with a parent, so a hit reads five keys. Other libraries are used as their documentation
+process, user and system, threads and all, on the processor of the servers (see `stay_on_one_processor()`), and their
+own CPU time is not counted; and then hits a second by the clock, of the hundred tasks, on another processor. A mark is
+the median of the quotients within the rounds, with their quartiles. An entry has a value of 684 bytes, and one
+namespace with a parent, so a hit reads five keys. Other libraries are used as their documentation
 shows it, and have no namespaces: they read one key, and aiocache in memory hands out the same object to all callers.
 Each task asks for an entry of its own.
 
@@ -34,6 +35,7 @@ import rivals
 from bench_hit import OUR_REDIS, OURS, VALUE
 from django.conf import settings
 from rivals import Opened
+from rounds import beside_the_servers, stay_on_one_processor
 
 TASKS: Final = 100
 # What is asked of each cache: CPU of one task over sync code, and hits a second of all tasks over those by a thread.
@@ -101,9 +103,13 @@ def by_thread() -> Iterator[None]:
 def measure(sync: Callable[[], object], opened: Callable[[], Any], hits: int) -> Measured:
     """Measure one cache once."""
     alone, _ = measure_tasks(opened, 1, hits)
-    together, per_second = measure_tasks(opened, TASKS, 4 * hits)
+    together, _ = measure_tasks(opened, TASKS, 4 * hits)
     with by_thread():
-        in_threads, in_threads_per_second = measure_tasks(opened, TASKS, hits)
+        in_threads, _ = measure_tasks(opened, TASKS, hits)
+    with beside_the_servers():
+        _, per_second = measure_tasks(opened, TASKS, 4 * hits)
+        with by_thread():
+            _, in_threads_per_second = measure_tasks(opened, TASKS, hits)
     return Measured(measure_sync(sync, hits), alone, together, in_threads, per_second, in_threads_per_second)
 
 
@@ -142,6 +148,7 @@ def main() -> None:
     parser.add_argument("--hits", type=int, default=400)
     options = parser.parse_args()
     conditions = results.conditions()
+    stay_on_one_processor()
     print(f"{options.rounds} rounds of {options.hits} hits each")
     with Memcached() as memcached, Redis() as redis:
         backends = {

@@ -7,8 +7,8 @@ Microseconds of CPU, user and system, of all threads, on our memcached backend, 
 LocMemCache; the median of the rounds, and their quartiles. In each round everything has its turn, in random order.
 "ids" is one call over so many ids, divided by their number; "nested calls" is a hit of a function whose computation
 called so many other cached functions, each in a namespace of its own; all else is one hit in one namespace. For each
-number of entries there is a cache that holds so many. A value has 684 bytes. Servers run on this machine, and their own
-CPU time is not counted.
+number of entries there is a cache that holds so many. A value has 684 bytes. Servers run on the processor of the
+process that asks them (see `stay_on_one_processor()`), and their own CPU time is not counted.
 
 Prints what was measured, on what, and with which spread; it judges nothing, and is no part of the tests.
 """
@@ -30,6 +30,7 @@ import django
 import results
 from bench_hit import OUR_REDIS, OURS, VALUE
 from django.conf import settings
+from rounds import stay_on_one_processor
 
 SIZES: Final[dict[str, Sequence[int]]] = {
     "namespaces": (0, 1, 2, 4, 8, 16),
@@ -202,6 +203,7 @@ def main() -> None:
     for what, numbers in SIZES.items():
         SIZES[what] = [number for number in numbers if number <= options.most]
     conditions = results.conditions()
+    stay_on_one_processor()
     print(f"{options.rounds} rounds of {options.hits} hits each")
     with ExitStack() as servers:
 
