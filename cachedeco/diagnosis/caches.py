@@ -9,11 +9,12 @@ from typing import Final
 
 from django.core.cache import caches
 
-from cachedeco.diagnosis.findings import Finding, describe_error, mask_location
+from cachedeco.diagnosis.findings import Finding
 from cachedeco.diagnosis.judging import judge_server
 from cachedeco.diagnosis.servers import ask_servers
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import mask_credentials, shorten_error
 from cachedeco.runtime.units import duration
 from cachedeco.storage.breaker import breakers
 from cachedeco.storage.connections import connection
@@ -74,9 +75,9 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
     except Exception as error:  # noqa: BLE001 -- a backend may raise anything
         pass_interrupt(error)
         advice = "Correct its BACKEND, LOCATION and OPTIONS in CACHES, and install the package of its client."
-        yield Finding(subject, "Can it be opened?", "wrong", f"no: {describe_error(error)}", advice)
+        yield Finding(subject, "Can it be opened?", "wrong", f"no: {shorten_error(error)}", advice)
         return
-    location = mask_location(", ".join(map(str, servers_of(entry))))
+    location = mask_credentials(", ".join(map(str, servers_of(entry))))
     backend = entry.get("BACKEND", "")
     yield Finding(subject, "What is it?", "well", f"{backend}{f' at {location}' if location else ''}")
     yield from examine_process(alias)
@@ -92,7 +93,7 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
             yield from judge_server(subject, report)
         elif len(reports) > 1 or not is_told:
             where = f"{subject}, server {report.name}" if report.name else subject
-            yield Finding(where, "Does its server answer?", "wrong", f"no: {describe_error(report.error)}", START_IT)
+            yield Finding(where, "Does its server answer?", "wrong", f"no: {shorten_error(report.error)}", START_IT)
 
 
 def _values(alias: str, servers: int) -> dict[str, bytes]:
@@ -133,7 +134,7 @@ def _round_trip(trial: Trial) -> Iterator[Finding]:
         took_read = monotonic() - began
     except Exception as error:  # noqa: BLE001 -- a client may raise anything
         pass_interrupt(error)
-        yield Finding(subject, ANSWERS, "wrong", f"no: {describe_error(error)}", START_IT)
+        yield Finding(subject, ANSWERS, "wrong", f"no: {shorten_error(error)}", START_IT)
         return
     slow = max(took_read, took_write) > SLOW
     yield Finding(

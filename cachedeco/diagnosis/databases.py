@@ -5,8 +5,9 @@ from typing import Final
 
 from django.db import connections
 
-from cachedeco.diagnosis.findings import Finding, describe_error
+from cachedeco.diagnosis.findings import Finding
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import shorten_error
 from cachedeco.tracking.watcher import is_watched
 
 # Of a database without settings, as "default" is where routers choose among others.
@@ -28,7 +29,7 @@ def _examine(alias: str) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001 -- a driver may raise anything
         pass_interrupt(error)
         advice = "Start it, or correct DATABASES."
-        yield Finding(subject, "Does it answer?", "wrong", f"no: {describe_error(error)}", advice)
+        yield Finding(subject, "Does it answer?", "wrong", f"no: {shorten_error(error)}", advice)
         return
     if is_watched(connection):
         yield Finding(subject, question, "well", "yes, each statement through Django is")

@@ -10,11 +10,12 @@ from django.db import connections
 
 from cachedeco.diagnosis.caches import ANSWERS, CACHE, examine_caches, examine_process
 from cachedeco.diagnosis.databases import examine_databases
-from cachedeco.diagnosis.findings import Finding, State, describe_error, mask_location
+from cachedeco.diagnosis.findings import Finding, State
 from cachedeco.diagnosis.outboxes import examine_outboxes
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
+from cachedeco.runtime.reprs import mask_credentials, shorten_error
 from cachedeco.runtime.units import counted
 
 OURS: Final = "cachedeco."
@@ -92,7 +93,7 @@ def _examine_checks() -> Iterator[Finding]:
     ours = [each for each in messages if (each.id or "").startswith(OURS) and not each.is_silenced()]
     for each in ours:
         state: State = "wrong" if each.level >= checks.ERROR else "notice"
-        yield Finding("system checks", each.id or "", state, mask_location(str(each.msg)), each.hint or "")
+        yield Finding("system checks", each.id or "", state, mask_credentials(str(each.msg)), each.hint or "")
     if not ours:
         yield Finding("system checks", "Do they find something?", "well", "no")
 
@@ -104,4 +105,4 @@ def _run_checks(messages: list[checks.CheckMessage], tag: str, **options: Any) -
     except Exception as error:  # noqa: BLE001 -- a check of another app, or a driver, may raise anything
         pass_interrupt(error)
         advice = "Repair that first, and run manage.py check."
-        yield Finding("system checks", "Can they be run?", "wrong", f"no: {describe_error(error)}", advice)
+        yield Finding("system checks", "Can they be run?", "wrong", f"no: {shorten_error(error)}", advice)

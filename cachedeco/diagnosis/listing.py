@@ -11,9 +11,8 @@ from urllib.parse import unquote
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 
-from cachedeco.diagnosis.findings import describe_error
 from cachedeco.functions.discovery import decorated_functions
-from cachedeco.functions.options import OPTIONS
+from cachedeco.functions.options import OPTIONS, as_tuple
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.namespaces import Namespace
 from cachedeco.invalidation.rows import model_of, table_of
@@ -21,7 +20,7 @@ from cachedeco.keys.dependencies import Rows
 from cachedeco.keys.signatures import bare_signature
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.reprs import repr_of
+from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.runtime.validation import UNSET
 from cachedeco.storage.serializers import ABSENT
 
@@ -79,7 +78,7 @@ def _describe(spec: FunctionSpec) -> FunctionDescription:
         cache=cache,
         timeout=timeout,
         key="" if options["key"] is None else _text_of(options["key"]),
-        namespaces=tuple(map(_text_of, _several(options["namespace"]))),
+        namespaces=tuple(map(_text_of, as_tuple(options["namespace"]))),
         depends_on=tuple(map(_text_of_dependency, depends_on)),
         tables=tuple(sorted(tables)),
         tables_read=tuple(sorted(tables_read)),
@@ -98,7 +97,7 @@ def _resolve(spec: FunctionSpec) -> tuple[str, float | str | None, tuple[Names, 
         policy = spec.resolve().policy
     except Exception as error:  # noqa: BLE001 -- of the settings, or of a backend, which may raise anything
         pass_interrupt(error)
-        problem = str(error) if isinstance(error, ImproperlyConfigured | TypeError) else describe_error(error)
+        problem = str(error) if isinstance(error, ImproperlyConfigured | TypeError) else shorten_error(error)
         return spec.options["cache"] or "", None, (frozenset(), frozenset()), problem
     timeout = "by value" if callable(spec.options["timeout"]) else policy.timeout(ABSENT)
     if policy.tables is None:
@@ -106,12 +105,6 @@ def _resolve(spec: FunctionSpec) -> tuple[str, float | str | None, tuple[Names, 
     if modes.current_mode() == "on":
         policy.tables.complete([])  # reads the list of them
     return policy.store.alias, timeout, (policy.declared, policy.tables.names - policy.declared), ""
-
-
-def _several(option: object) -> Iterable[object]:
-    if option is None:
-        return ()
-    return option if isinstance(option, list | tuple) else (option,)
 
 
 def _relative(file: str) -> str:

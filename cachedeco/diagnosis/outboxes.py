@@ -7,10 +7,11 @@ from typing import Any, Final
 from django.apps import apps
 from django.db.models import Count, Min, Q, QuerySet
 
-from cachedeco.diagnosis.findings import Finding, describe_error
+from cachedeco.diagnosis.findings import Finding
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.units import duration
+from cachedeco.runtime.reprs import shorten_error
+from cachedeco.runtime.units import counted, duration
 
 # Seconds for which a row may wait, and a deliverer be away: cron starts one each minute.
 PATIENCE: Final = 120.0
@@ -48,7 +49,7 @@ def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
         except Exception as error:  # noqa: BLE001 -- a driver may raise anything
             pass_interrupt(error)
             advice = "Start the database, or correct DATABASES."
-            yield Finding(subject, "Can it be read?", "wrong", f"no: {describe_error(error)}", advice)
+            yield Finding(subject, "Can it be read?", "wrong", f"no: {shorten_error(error)}", advice)
     for alias, beat in last_beats(answering).items():
         yield _judge_beat(f"deliverer for cache {alias}", beat)
 
@@ -61,13 +62,13 @@ def _judge(subject: str, rows: "QuerySet[Any]") -> Iterator[Finding]:
     # A deliverer replaces what triggers have inserted by rows of the time 0, and sends them at once.
     ages = waiting.aggregate(count=Count("pk"), oldest=Min("created", filter=Q(created__gt=0)))
     age = 0.0 if ages["oldest"] is None else now - ages["oldest"]
+    waits = f"{counted(ages['count'], 'row')}, the oldest waits for {duration(age)}"
     if not ages["count"]:
         yield Finding(subject, question, "well", "yes, no row waits")
     elif age <= PATIENCE:
-        yield Finding(subject, question, "well", f"{ages['count']} rows wait, the oldest for {duration(age)}")
+        yield Finding(subject, question, "well", f"not yet: {waits}")
     else:
-        answer = f"no, {ages['count']} rows wait, the oldest for {duration(age)}"
-        yield Finding(subject, question, "wrong", answer, RUN_ONE)
+        yield Finding(subject, question, "wrong", f"no: {waits}", RUN_ONE)
     window = conf.settings().OUTBOX_SECONDS
     old = rows.filter(acknowledged__lt=now - window - PATIENCE).count()
     if old:

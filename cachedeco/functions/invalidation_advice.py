@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from django.conf import settings as django_settings
 
+from cachedeco.functions.options import as_tuple
 from cachedeco.functions.spec import FunctionSpec, all_specs
 from cachedeco.invalidation import namespaces
 from cachedeco.invalidation.namespaces import FIELD, Namespace
@@ -111,8 +112,7 @@ def functions_under(namespace: Namespace) -> list[str]:
 def _templates() -> Iterator[tuple[str, str, list[re.Pattern[str]]]]:
     """Yield each namespace of a function that is a template or fixed, with patterns of its parts."""
     for spec in all_specs():
-        given = spec.options["namespace"]
-        for item in given if isinstance(given, list | tuple) else (given,):
+        for item in as_tuple(spec.options["namespace"]):
             if isinstance(item, str):
                 yield spec.name, item, _patterns_of(item)
             elif isinstance(item, Namespace):

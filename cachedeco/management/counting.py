@@ -18,7 +18,7 @@ TITLES: Final = {
     "cost": "Functions that compute longest",
     "misses": "Functions that miss most",
     "invalidations": "What is invalidated most",
-    "needless": "Functions that compute in vain most: the same value as before an invalidation",
+    "needless": "Functions that compute in vain most, the same value as before an invalidation",
 }
 FIRST_PLACES: Final = 10
 

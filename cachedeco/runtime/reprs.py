@@ -18,6 +18,7 @@ from enum import Enum
 from inspect import Parameter
 from itertools import islice
 from typing import Any, Final
+from urllib.parse import unquote
 
 from django.db.models import Model
 
@@ -35,6 +36,7 @@ HIDDEN: Final = "***"
 _SECRET: Final = re.compile("cookie|session|csrf|credential|pwd|bearer", re.IGNORECASE)
 # What stands before the last "@" of a URL's host may be a password with any characters.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^\s'\"]*@")
+_PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s'\"]*)")
 _NAME: Final = re.compile(r"(?<![\w.-])([\w.-]++)['\"]?\s*[=:]")
 
 _ATOMS: Final = frozenset(
@@ -125,8 +127,12 @@ def text_of_error(error: BaseException, key: str = "", shown: str = "") -> str:
 
 
 def mask_credentials(text: str) -> str:
-    """Return a text without the users and passwords of URLs in it."""
-    return _CREDENTIALS.sub(f"{HIDDEN}@", text)
+    """Return a text, such as a LOCATION, without the users, passwords and secret parameters of URLs in it."""
+    return _PARAMETER.sub(_mask_parameter, _CREDENTIALS.sub(f"{HIDDEN}@", text))
+
+
+def _mask_parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}={HIDDEN}" if is_secret(unquote(found[1])) else found[0]
 
 
 def shorten_error(error: BaseException, key: str = "", shown: str = "") -> str:

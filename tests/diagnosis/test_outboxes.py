@@ -60,10 +60,10 @@ def test_outbox_that_is_delivered_is_well() -> None:
 @pytest.mark.parametrize(
     ("rows", "question", "state", "answer"),
     [
-        ([{"created": 30}], "Is all delivered?", "well", "1 rows wait, the oldest for 30 s"),
-        ([{"created": 30}, {"created": 7200}], "Is all delivered?", "wrong", "no, 2 rows wait, the oldest for 2 h"),
-        ([{"created": 7200, "cache": BY_TRIGGER}], "Is all delivered?", "wrong", "no, 1 rows wait, the oldest for 2 h"),
-        ([{"created": 0}], "Is all delivered?", "well", "1 rows wait, the oldest for 0 s"),
+        ([{"created": 30}], "Is all delivered?", "well", "not yet: 1 row, the oldest waits for 30 s"),
+        ([{"created": 30}, {"created": 7200}], "Is all delivered?", "wrong", "no: 2 rows, the oldest waits for 2 h"),
+        ([{"created": 7200, "cache": BY_TRIGGER}], "Is all delivered?", "wrong", "no: 1 row, the oldest waits for 2 h"),
+        ([{"created": 0}], "Is all delivered?", "well", "not yet: 1 row, the oldest waits for 0 s"),
         ([{"created": 7200, "acknowledged": 7000}], "Are old rows deleted?", "wrong", "no, 1 rows are older than"),
         ([{"created": 7200, "acknowledged": 60}], "Are old rows deleted?", "well", "yes"),
     ],

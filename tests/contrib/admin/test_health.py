@@ -47,7 +47,7 @@ def test_opened_page_shows_the_process_and_the_outbox(browser: Client) -> None:
     text = text_of(read(browser, "health/"))
 
     assert "Does this process use it? yes, its circuit breaker is closed" in text
-    assert "WRONG Is all delivered? no, 1 rows wait" in text
+    assert "WRONG Is all delivered? no: 1 row" in text
     assert re.search(r"1 of \d+ answers is wrong , of those that this process gives by itself", text)
     assert "Does it answer?" not in text
 
