@@ -1,7 +1,7 @@
 """Statistics hook: counters of events, per cached function and process, and snapshots of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from operator import add, sub
 from threading import Lock
@@ -82,10 +82,7 @@ class Statistics:
     @property
     def total(self) -> Stats:
         """The counters of all functions together."""
-        total = Stats()
-        for each in self.functions.values():
-            total += each
-        return total
+        return sum(self.functions.values(), Stats())
 
     def __add__(self, other: Self) -> Self:
         """Add the counters of other processes."""
@@ -285,11 +282,3 @@ def statistics_of_process(process: str) -> Statistics:
             _count_up(function)
         functions = {name: each.stats() for name, each in sorted(_counts.items())}
         return Statistics(functions, dict(_invalidations), (process,))
-
-
-def added(several: Iterable[Statistics]) -> Statistics:
-    """Return the counters of several processes together."""
-    total = Statistics()
-    for each in several:
-        total += each
-    return total

@@ -21,7 +21,7 @@ from threading import Event, Lock, Thread
 from typing import Any, Final
 
 from cachedeco.runtime import background, conf, modes
-from cachedeco.runtime.statistics import NUMBERS, OTHERS, Statistics, Stats, added, statistics_of_process
+from cachedeco.runtime.statistics import NUMBERS, OTHERS, Statistics, Stats, statistics_of_process
 from cachedeco.storage.connections import connection
 from cachedeco.storage.entries import HOST
 from cachedeco.storage.looking import LookingStore
@@ -59,13 +59,13 @@ def statistics(*, shared: bool = False) -> Statistics:
         return own
     settings = conf.settings()
     if not settings.SHARED_STATISTICS:
-        return added([own, Statistics(problem=NOT_SET)])
+        return own + Statistics(problem=NOT_SET)
     found = None if modes.current_mode() == "off" else _Slots(settings).read()
     if found is None:
-        return added([own, Statistics(problem=NOT_READ)])
+        return own + Statistics(problem=NOT_READ)
     name = _sharing.name if _sharing is not None else ""
     others = [counts for writer, counts in found.items() if writer != name]  # its own are older than those here
-    return added([Statistics(is_shared=True), own, *others])
+    return sum([own, *others], Statistics(is_shared=True))
 
 
 def begin(settings: conf.Settings) -> None:
