@@ -208,10 +208,8 @@ def mode_of(value: object) -> ModeName:
     Raises:
         ValueError: It is no name of a mode.
     """
-    if value not in MODES:
-        msg = f"the mode is {repr_of(value)}; it takes one of {', '.join(map(repr, MODES))}."
-        raise ValueError(msg)
-    return value  # type: ignore[return-value] # one of the literals, as just tested
+    mode: ModeName = _one_of(MODES, value, what="the mode")
+    return mode
 
 
 def _aliases_of(value: object) -> tuple[str, ...]:
@@ -243,21 +241,19 @@ def _prefix_of(value: object) -> str:
     return value
 
 
-def _refresher_of(value: object) -> Refresher:
-    if value not in REFRESHERS:
-        msg = f"the value is {repr_of(value)}; it takes one of {', '.join(map(repr, REFRESHERS))}."
+def _one_of(choices: Sequence[Any], value: object, *, what: str = "the value") -> Any:
+    if value not in choices:
+        msg = f"{what} is {repr_of(value)}; it takes one of {', '.join(map(repr, choices))}."
         raise ValueError(msg)
-    if value == "task" and django.VERSION < (6,):
+    return value
+
+
+def _refresher_of(value: object) -> Refresher:
+    refresher: Refresher = _one_of(REFRESHERS, value)
+    if refresher == "task" and django.VERSION < (6,):
         msg = f"'task' needs django.tasks, of Django 6; this is Django {django.__version__}."
         raise ValueError(msg)
-    return value  # type: ignore[return-value] # as above
-
-
-def _key_errors_of(value: object) -> KeyErrors:
-    if value not in get_args(KeyErrors):
-        msg = f"the value is {repr_of(value)}; it takes one of {', '.join(map(repr, get_args(KeyErrors)))}."
-        raise ValueError(msg)
-    return value  # type: ignore[return-value] # as above
+    return refresher
 
 
 def _flag_of(value: object) -> bool:
@@ -339,7 +335,7 @@ PARSERS: dict[str, Callable[[Any], object]] = {
     "ALIASES": _aliases_of,
     "TIMEOUT": seconds_of,
     "VARY": _vary_of,
-    "KEY_ERRORS": _key_errors_of,
+    "KEY_ERRORS": partial(_one_of, get_args(KeyErrors)),
     "KEY_PREFIX": _prefix_of,
     "JITTER": partial(fraction_of, what="the jitter"),
     "WAIT": partial(span_of, what="the wait"),
