@@ -10,7 +10,7 @@ from cachedeco.functions.source import Source
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.views import refuse_annotated_view
 from cachedeco.keys.compiler import KeyPlan
-from cachedeco.keys.dependencies import dependencies_of, refuse_to_be_blind
+from cachedeco.keys.dependencies import dependencies_of, refuse_auto_without_app
 from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
 from cachedeco.keys.imports import functions_among, imports_of
 from cachedeco.keys.signatures import text_signature
@@ -53,7 +53,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
     namespaces = (*as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))
     plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), as_tuple(options["vary"]), namespaces)
-    refuse_to_be_blind(name, options["depends_on"])
+    refuse_auto_without_app(name, options["depends_on"])
     spec = FunctionSpec(source, name, plan, options)
     take_names(spec, source.function, name, key_name, is_chosen=options["name"] is not None)
     return spec

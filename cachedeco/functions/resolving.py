@@ -17,7 +17,7 @@ from cachedeco.invalidation.namespaces import table_namespace
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme
-from cachedeco.keys.dependencies import AUTO, dependencies_of, refuse_to_be_blind
+from cachedeco.keys.dependencies import AUTO, dependencies_of, refuse_auto_without_app
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.sampling import share_to_audit
 from cachedeco.runtime import conf
@@ -121,7 +121,7 @@ def _known_tables(
     # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
     if AUTO not in depends_on or not apps.models_ready:
         return None
-    refuse_to_be_blind(plan.subject.name, options["depends_on"])
+    refuse_auto_without_app(plan.subject.name, options["depends_on"])
     if not apps.is_installed("cachedeco"):
         return None
     keyspace, prefix = store.keyspace, settings.KEY_PREFIX

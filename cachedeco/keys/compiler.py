@@ -91,9 +91,8 @@ class KeyPlan:
         """Build the expressions; refuse those that can't be right."""
         self.subject = subject
         self.expressions: list[Expression] = []  # those in the text of the call
-        self.mark = (
-            ""  # inside of an f-string: what the key of a method's entry has of its class, and its token has not
-        )
+        # Inside of an f-string: what the key of a method's entry has of its class, and its token has not.
+        self.mark = ""
         self.call_text = self._call_source(key, ignore)
         self.vary = [subject.call_source(function, "vary") for function in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
@@ -195,7 +194,7 @@ class KeyPlan:
         return parts
 
     def compile(self, scheme: "KeyScheme", dependencies: Sequence[Dependency]) -> CompiledKeys:
-        """Return the functions for the settings in force, and the models that calls depend on under these."""
+        """Return the functions for the settings in force, and for the models that calls depend on under these."""
         subject = self.subject.copy()  # neither other settings nor another thread may see what is added here
         private_prefix = subject.private_prefix
         settings_vary = [subject.call_source(function, "vary") for function in scheme.vary]

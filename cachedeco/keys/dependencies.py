@@ -196,9 +196,9 @@ def _is_auto(item: object) -> bool:
     return isinstance(item, str) and item.lower() == AUTO
 
 
-def refuse_to_be_blind(name: str, given: Sequence[DependsOn] | Unset) -> None:
+def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> None:
     """
-    Refuse to depend on what is read where the app is missing, which sees it; without a database nothing is read.
+    Refuse AUTO where the app is missing, which sees what is read; without a database nothing is read.
 
     At decoration, and at the first call: before Django has started it is not known.
 
