@@ -127,9 +127,7 @@ class CachedFunction(Generic[P, U]):
 
     # --- what a function or a method has ---
 
-    if TYPE_CHECKING:
-        pass
-    else:  # hidden from type checkers, to which `__getattr__` means that there is an attribute of any name
+    if not TYPE_CHECKING:  # to a type checker `__getattr__` means that there is an attribute of any name
 
         @property
         def __class__(self) -> type:

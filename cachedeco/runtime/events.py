@@ -14,7 +14,7 @@ Kind = Literal[
     "shared",  # a follower got the value of a leader; `seconds` is the time that the computation took
     "bypassed",  # the call bypassed the cache; `reason` is a `BypassReason`, and perhaps ": " and a detail
     "computed",  # the function ran; `seconds` is the time that it took
-    "stored",  # an entry was sent to the cache; `size` is that of the entry
+    "stored",  # the cache has taken an entry; `size` is that of the entry
     "unstored",  # a value was returned and not stored; `reason` says why
     "invalidated",  # the cache acknowledged an invalidation; `subject` says of what
     "invalidation_delayed",  # it did not; the retry queue delivers it before this process reads from that cache again

@@ -15,7 +15,7 @@ R = TypeVar("R")
 End = Callable[[], object]
 
 
-class Block(NamedTuple):
+class OpenMode(NamedTuple):
     """A block that is open, and its mode."""
 
     block: "mode"
@@ -23,7 +23,7 @@ class Block(NamedTuple):
     end_isolation: End | None = None  #: ends what the test kit has begun for the block
 
 
-Modes = tuple[Block, ...]  # the innermost last
+Modes = tuple[OpenMode, ...]  # the innermost last
 
 _modes: ContextVar[Modes] = ContextVar("cachedeco_modes", default=())
 # Called by a block that switches the cache on; swapped whole by isolate_with(). In tests it isolates the caches.
@@ -45,9 +45,7 @@ def current_mode() -> ModeName:
 class _NeedsParentheses(type):
     """The type of `mode`, for an error of ours where a block is opened without parentheses."""
 
-    if TYPE_CHECKING:
-        pass
-    else:  # hidden from type checkers, so that they report the block
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report the block
 
         def __enter__(cls) -> NoReturn:
             """Refuse the block."""
@@ -92,7 +90,7 @@ class mode(metaclass=_NeedsParentheses):  # noqa: N801 -- reads as a verb: `with
             name = self._mode_to_enter()
             if _isolate is not None and name != "off" and current_mode() == "off":
                 end = _isolate()
-            _modes.set((*before, Block(self, name, end)))
+            _modes.set((*before, OpenMode(self, name, end)))
         except BaseException:  # an interrupt, after the call: the block does not begin, and so does not end
             _modes.set(before)
             if end is not None:

@@ -240,12 +240,6 @@ class Store:
             self._record_failure("Writing failed", items[acknowledged.index(False)][0], acknowledged.error)
         written += acknowledged
 
-    # --- commands that ignore the breaker ---
-
-    def write_unguarded(self, items: Sequence[Item]) -> Acknowledged:
-        """`set_each()` that ignores the breaker, and raises what the cache raises."""
-        return connection(self.alias).writer.set_each(whole_items(items))
-
     def delete(self, key: str) -> bool:
         """Best-effort delete; True proves that the key was there and is gone."""
         if self._breaker_refuses():
@@ -256,6 +250,12 @@ class Store:
             self.pass_on(error)
             self._record_failure("Deleting failed", key, error)
             return False
+
+    # --- commands that ignore the breaker ---
+
+    def write_unguarded(self, items: Sequence[Item]) -> Acknowledged:
+        """`set_each()` that ignores the breaker, and raises what the cache raises."""
+        return connection(self.alias).writer.set_each(whole_items(items))
 
     def delete_unguarded(self, key: str) -> bool:
         """Delete a key, ignoring the breaker; True proves that it was there and is gone."""
@@ -287,7 +287,7 @@ class Store:
             return all(acknowledged) and bool(connection(self.alias).read(keys))
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event
             self.pass_on(error)
-            self.emit_failure("The cache was asked whether it is well, and failed", keys[0], error)
+            self.emit_failure("Probing failed", keys[0], error)
             breaker = breakers.get(self.alias)
             if breaker is not None:
                 breaker.fails_fast = is_refused_at_once(error)

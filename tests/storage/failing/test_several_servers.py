@@ -197,5 +197,5 @@ def test_cache_that_can_not_take_the_probe_is_not_well(monkeypatch: pytest.Monke
     double(HERE)
 
     reasons = [each.reason for each in events if each.kind == "error"]
-    assert ["The cache was asked whether it is well, and failed"] == reasons
+    assert ["Probing failed"] == reasons
     assert [] == queue()
