@@ -45,6 +45,10 @@ class CommonMethods(AsyncMethods):
         # Another caller may have stored a value first.
         return self.get(key, value, version=version)
 
+    def get_or_raise(self, key: str) -> Any:
+        """Return the value under a whole key as `get()` does, but raise if the server is unreachable."""
+        return self._cache.get_or_raise("get", key, None)
+
     def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """
         Move a value to another version, and return the new version.

@@ -112,7 +112,7 @@ class Explanation:
         reason, _, detail = self.reason.partition(": ")
         ages = [each.age for each in self.tokens if each.state == "changed" and each.name == detail]
         ago = f" {duration(ages[0])} ago" if reason == "invalidated" and ages and ages[0] is not None else ""
-        parts = [f"{MEANINGS[reason]}{ago}", detail, self.error]
+        parts = [f"{MEANINGS[reason]}{ago}", detail, self.error.removesuffix(".")]
         return ": ".join([each for each in parts if each])
 
     def as_dict(self) -> dict[str, Any]:

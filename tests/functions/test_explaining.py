@@ -302,6 +302,26 @@ def test_explaining_changes_and_counts_nothing(commands: Commands) -> None:
     assert not Store("default").is_breaker_open()
 
 
+@pytest.mark.parametrize(
+    ("backend", "location", "error"),
+    [
+        ("memcached.MemcachedCache", "127.0.0.1:1", "MemcachedConnectionError"),
+        ("redis.RedisCache", "redis://127.0.0.1:1", "RedisCacheConnectionError"),
+    ],
+)
+def test_explanation_names_a_server_that_is_out_of_reach(
+    backend: str, location: str, error: str, use_caches: UseCaches
+) -> None:
+    """Although the reads of our own backends find nothing there, and raise nothing."""
+    use_caches(default={"BACKEND": f"cachedeco.backends.{backend}", "LOCATION": location})
+
+    explained = [page.explain(7), pages.explain([*range(1000)])[7]]
+
+    assert {("miss", "cache not read")} == {(each.outcome, each.reason) for each in explained}
+    assert all(each.error.startswith(f"{error}: get failed, as ") for each in explained)
+    assert all(each.why.endswith("Start it, or repair the network") for each in explained)
+
+
 @pytest.mark.parametrize("text", [str, repr])
 def test_explanation_shows_no_secret(text: Callable[[object], str]) -> None:
     """It may be pasted into a ticket, as JSON too."""
