@@ -1,10 +1,11 @@
 """Raw queries: questions to the database that Django's log of queries does not show, and that no wrapper sees."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 
-def ask(connection: Any, query: str, *params: object) -> tuple[Any, ...] | None:
+def ask(connection: Any, query: str, params: Sequence[object] | Mapping[str, object] = ()) -> tuple[Any, ...] | None:
     """Return the first row of a query; None without one, and if it failed: for example, the transaction has before."""
     try:
         with closing(connection.connection.cursor()) as cursor:

@@ -39,6 +39,8 @@ _NAMES: Final = re.compile(_NAME, re.ASCII)
 _WORDS: Final = re.compile(_WORD, re.ASCII)
 _OPEN: Final = frozenset("'\"`")
 
+# SQLite and SQL Server take [name] for "name". What is in brackets behind a word is a subscript of PostgreSQL's.
+_BRACKETED: Final = re.compile(rf"""({_QUOTED}|'[^']*')|(?<![\w\])])\[([a-z_][^][()'"`,;]*)\]""")
 # Django writes it in each LIKE on SQLite. In MySQL it is no SQL.
 _ESCAPE: Final = "escape '\\'"
 # Only in these texts can readings differ, and only these can have a comment.
@@ -116,6 +118,8 @@ def shortened(sql: str) -> str:
 def readings_of(sql: str) -> list[Tokens]:
     """Return the tokens of a text, once for each reading of it; none if each reading leaves a quote open."""
     text = sql.casefold().replace(_ESCAPE, "")
+    if "[" in text:
+        text = _BRACKETED.sub(lambda found: found[1] or f'"{found[2]}"', text)
     texts = [text]
     if any(mark in text for mark in _SUSPICIOUS):
         texts = sorted({reading.sub(r" \1 ", text) for reading in _READINGS})

@@ -7,7 +7,7 @@ a write names its target alone only if its form is known from end to end: `INSER
 such verb. Any other statement writes all tables that it names, and every table if it names none that is known.
 
 What the text does not show is not found: triggers, what a function writes, cascades of the database (`cascades` tells
-when to think of them). A statement that writes a table of no model writes that table only.
+when to think of them), and what a name stands for that is no table of a model (`elsewhere` has it).
 """
 
 import re
@@ -74,6 +74,8 @@ class Statement(NamedTuple):
     cascades: Cascade = ""
     #: Whether it may write any table.
     everything: bool = False
+    #: Names that are written, or defined anew, and belong to no known table: of views, of partitions, of any other.
+    elsewhere: Names = NONE
 
 
 #: What is no SQL, or no SQL that can be read.
@@ -96,7 +98,8 @@ _WORDS_OF_BEGIN: Final[Names] = frozenset(
     )
 ) | {","}
 
-_WORDS_OF_TRUNCATE: Final = frozenset({"table", "only", ",", "restart", "continue", "identity", "cascade"})
+# What stands among the names of TRUNCATE, DROP TABLE, and a definition of a view.
+_NO_NAMES: Final = frozenset(words_of("table only restart continue identity cascade restrict if not exists")) | {","}
 _SCHEMAS: Final = frozenset({"database", "owned", "schema"})
 _ROUTINES: Final = frozenset({"event", "function", "package", "procedure", "rule", "trigger"})
 _KINDS: Final = _ROUTINES | {"extension", "index", "table", "type", "view"}
@@ -194,20 +197,22 @@ class Parser:
         writes = self._mentioned(tokens)
         everything = not writes and verb not in _SPARING
         cascades: Cascade = ""
+        elsewhere = NONE
         match verb:
             case "truncate":
                 cascades = "truncate"
-                everything = "cascade" in tokens and not self._are_known(tokens[1:])
-            case "drop":
+                elsewhere = self._elsewhere(_names_among(tokens[1:]))
+                everything = "cascade" in tokens and bool(elsewhere)
+            case "drop" | "create" | "alter":
                 # SQLite deletes the rows first. A schema's tables are not named.
-                cascades = "delete"
-                everything = not _SCHEMAS.isdisjoint(tokens[1:2])
-        return Statement(writes, writes, verb, NONE, None, cascades, everything)
+                cascades = "delete" if verb == "drop" else ""
+                everything = not _SCHEMAS.isdisjoint(tokens[1:2]) and (verb == "drop" or "rename" in tokens)
+                elsewhere = self._elsewhere(_defined_in(tokens))
+        return Statement(writes, writes, verb, NONE, None, cascades, everything, elsewhere)
 
-    def _are_known(self, tokens: Tokens) -> bool:
-        """Tell whether all tables that TRUNCATE names are known."""
-        names = [name for word in tokens if word not in _WORDS_OF_TRUNCATE for name in names_in(word)]
-        return all(last_part(name) in self._tables for name in names)
+    def _elsewhere(self, names: Iterable[str]) -> Names:
+        """Return those of the names that belong to no known table."""
+        return frozenset([_bare(name) for name in names if last_part(name) not in self._tables])
 
     def _read(self, tokens: Tokens) -> Statement:
         if "into" in tokens:  # makes a table, or sets a variable
@@ -222,17 +227,20 @@ class Parser:
             return self._read(tokens)
         verb = tokens[verbs[0]] if len(verbs) == 1 else "other"
         cascades = most_of(cascade_of(tokens, at) for at in verbs)
-        target = target_of(tokens, verbs[0]) if len(verbs) == 1 else None
+        targets = [target_of(tokens, at) for at in verbs]
+        elsewhere = self._elsewhere([tokens[at] for at in targets if at is not None])
+        target = targets[0] if len(verbs) == 1 else None
         if target is None or self._may_be_alias(tokens, verbs[0], target):
             named = self._mentioned(tokens)
             _, unknown = self._at_position(tokens)
-            return Statement(named, named, verb, unknown, None, cascades, not named)
+            return Statement(named, named, verb, unknown, None, cascades, not named, elsewhere)
         rest = tokens[target + 1 :]
         columns = columns_of(rest) if verb == "update" else None
         if "using" in rest[:3]:
             rest[rest.index("using")] = "from"
         reads, unknown = self._at_position([*tokens[: verbs[0]], "select", *rest])
-        return Statement(self._tables.get(last_part(tokens[target]), NONE), reads, verb, unknown, columns, cascades)
+        writes = self._tables.get(last_part(tokens[target]), NONE)
+        return Statement(writes, reads, verb, unknown, columns, cascades, elsewhere=elsewhere)
 
     def _may_be_alias(self, tokens: Tokens, verb: int, target: int) -> bool:
         """Tell whether an unknown target can be another name of a table that stands elsewhere."""
@@ -261,7 +269,8 @@ class Parser:
                 reads, unknown = self._at_position(["from", name])
                 return Statement(NONE, reads, "copy", unknown)
             case ["from"]:
-                return Statement(self._tables.get(last_part(name), NONE), verb="copy")
+                writes = self._tables.get(last_part(name), NONE)
+                return Statement(writes, verb="copy", elsewhere=self._elsewhere([name]))
         return self._named(tokens, "other")
 
     def _called(self, tokens: Tokens) -> Statement:
@@ -302,7 +311,7 @@ class Parser:
             if tables is not None:
                 reads |= tables
             elif last_part(name) not in ctes and not (name in found.functions and name in _PURE_FUNCTIONS):
-                unknown.add(name.replace('"', "").replace("`", ""))
+                unknown.add(_bare(name))
         if self._stand_ins:
             for name, arguments in pairwise(tokens):
                 if arguments == "(" and last_part(name) in self._stand_ins:
@@ -343,6 +352,27 @@ def _split(tokens: Tokens) -> list[Tokens]:
     return [tokens] if is_routine else list(statements_in(tokens))
 
 
+def _names_among(tokens: Tokens) -> list[str]:
+    """Return the names of a list of tables, as TRUNCATE has it."""
+    return [name for word in tokens if word not in _NO_NAMES for name in names_in(word)]
+
+
+def _defined_in(tokens: Tokens) -> list[str]:
+    """Return the names of the views that a statement makes, changes or drops, and of the tables that it drops."""
+    at = next((at for at, word in enumerate(tokens) if word in _KINDS), len(tokens))
+    match tokens[0], tokens[at : at + 1]:
+        case "drop", ["table" | "view"]:
+            return _names_among(tokens[at + 1 :])
+        case _, ["view"]:
+            return _names_among(tokens[at + 1 :])[:1]
+    return []
+
+
+def _bare(name: str) -> str:
+    """Return a name as it is asked for in a database: with its schema, without quotes."""
+    return name.replace('"', "").replace("`", "").replace("'", "")
+
+
 def _joined(statements: list[Statement]) -> Statement:
     """Return what several statements, or readings of one, do together."""
     if len(statements) == 1:
@@ -357,4 +387,5 @@ def _joined(statements: list[Statement]) -> Statement:
         None,
         most_of(each.cascades for each in statements),
         any(each.everything for each in statements),
+        NONE.union(*(each.elsewhere for each in statements)),
     )

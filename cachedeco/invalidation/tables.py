@@ -30,6 +30,7 @@ from django.utils.module_loading import import_string
 
 from cachedeco.invalidation import statements
 from cachedeco.invalidation.rows import table_of
+from cachedeco.invalidation.sql_forms import DML
 from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -45,6 +46,8 @@ OUTBOX: Final = "cachedeco_outbox"
 # Kinds of statements, and their texts, whose effect is remembered: a site has some hundred.
 MOST_EFFECTS: Final = 4_096
 LONGEST_TEXT: Final = 300
+# Statements that fail where there is no table of their name.
+ROW_VERBS: Final = DML | {"copy"}
 SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
 
 
@@ -57,6 +60,7 @@ class Effect(NamedTuple):
     ignored: frozenset[str] = frozenset()  #: tables of the setting IGNORED_TABLES that it reads
     unknown: frozenset[str] = frozenset()  #: what it reads that is no table of a model: a view, a function
     verb: str = ""
+    elsewhere: frozenset[str] = frozenset()  #: what it writes that is no table of a managed model
 
 
 class Tables:
@@ -100,6 +104,22 @@ class Tables:
                 self._by_text.clear()  # cheaper than an order of use, and as rare as it is
             self._by_text[sql] = effect
         return effect
+
+    def effect_beyond(self, sql: object, written: frozenset[str] | None) -> Effect:
+        """
+        Return what a statement does that writes to names beside those of managed tables.
+
+        Args:
+            sql: Its text.
+
+            written: The tables for which these names stand, None if there is nothing of some name.
+        """
+        statement = self._statement_of(sql)._replace(columns=None)
+        if written is not None:
+            statement = statement._replace(writes=statement.writes | written)
+        elif not statement.writes and statement.verb in ROW_VERBS:  # it will fail, or the text was misread
+            statement = statement._replace(everything=True)
+        return self._effect_of(statement)
 
     def concerned_by(self, table: str) -> set[str]:
         """Return the tables whose entries a written row ends: none if the table is ignored."""
@@ -152,6 +172,7 @@ class Tables:
             statement.reads & self.ignored,
             statement.unknown - self._own,
             statement.verb,
+            (statement.elsewhere - self._own) | (statement.writes & self.unmanaged),
         )
 
     def _written_by(self, statement: Statement) -> frozenset[str]:

@@ -44,7 +44,7 @@ def _knows_triggers(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether a database has triggers of ours. It is asked once: those that are added later do record."""
     found = _has_triggers.get(connection.alias)
     if found is None:
-        row = ask(connection, "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = %s)", TRIGGER)
+        row = ask(connection, "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = %s)", [TRIGGER])
         if row is None:  # in a transaction that has failed: the statement fails as well
             return False
         found = _has_triggers[connection.alias] = row[0]

@@ -1,39 +1,59 @@
 """
-Views: the tables behind a name that a statement reads, and that no model is known to write.
+Views: the tables behind a name that a statement reads or writes, and that no model is known to write.
 
-The database is asked once for each name, on the connection that reads it, and not through Django's log of queries.
+The name may be that of a view, or of a part of another table: a partition, or a table that inherits. The database is
+asked once for each name, on the connection that runs the statement, and not through Django's log of queries.
 """
 
 import re
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.raw_queries import ask
 from cachedeco.invalidation.tables import tables
 
-# By vendor: a query that takes a name, and returns one row: whether it is a table, and the definition of a view.
+# By vendor: a query that returns one row for a name, if there is something of this name: whether it is a table, and the
+# definition of a view, or of what a table is a part of. On PostgreSQL it runs inside of the caller's transaction, which
+# an error would end: to_regclass() raises one for a schema that the role may not use.
 QUERIES: Final = {
     "postgresql": (
-        "SELECT relkind IN ('r', 'p'), CASE relkind WHEN 'v' THEN pg_get_viewdef(oid) END "
-        "FROM pg_class WHERE oid = to_regclass(quote_ident(%s))"
+        "SELECT relkind IN ('r', 'p'), CASE relkind WHEN 'v' THEN pg_get_viewdef(oid) ELSE (SELECT 'SELECT FROM ' || "
+        "string_agg(inhparent::regclass::text, ', ') FROM pg_inherits WHERE inhrelid = c.oid) END FROM pg_class c "
+        "WHERE oid = coalesce(to_regclass(quote_ident(%(whole)s)), (SELECT oid FROM pg_class "
+        "WHERE lower(relname) = lower(%(name)s) AND relkind IN ('r', 'p', 'v', 'm', 'f') AND CASE %(schema)s::text "
+        "WHEN '' THEN pg_table_is_visible(oid) ELSE relnamespace = ANY (SELECT oid FROM pg_namespace "
+        "WHERE lower(nspname) = lower(%(schema)s)) END LIMIT 1))"
     ),
     "sqlite": (
-        "SELECT type = 'table', CASE type WHEN 'view' THEN sql END "
-        "FROM (SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master) WHERE name = ? COLLATE NOCASE"
+        "SELECT type = 'table', CASE type WHEN 'view' THEN sql END FROM (SELECT * FROM sqlite_temp_master UNION ALL "
+        "SELECT * FROM sqlite_master) WHERE type IN ('table', 'view') AND name = :name COLLATE NOCASE"
     ),
     "mysql": (
         "SELECT t.table_type = 'BASE TABLE', v.view_definition FROM information_schema.tables t "
         "LEFT JOIN information_schema.views v USING (table_schema, table_name) "
-        "WHERE t.table_schema = DATABASE() AND t.table_name = %s"
+        "WHERE t.table_schema = coalesce(nullif(%(schema)s, ''), DATABASE()) AND t.table_name = %(name)s"
     ),
 }
+# Vendors that tell of every table that a connection can write: MySQL has no list of its temporary ones.
+COMPLETE: Final = frozenset({"postgresql", "sqlite"})
 # Views of views: a name that is deeper is unknown, and a circle ends.
 DEEPEST: Final = 10
+# A site that makes a table with a new name for each job.
+MOST_NAMES: Final = 1_000
 # What SQLite keeps of a view is the text that has made it. The query stands behind the first AS outside of quotes.
 _CREATE: Final = re.compile(r"""(?:"[^"]*"|`[^`]*`|\[[^]]*\]|.)*?\bas\b""", re.IGNORECASE | re.DOTALL)
 
-_behind: dict[tuple[str, str], frozenset[str]] = {}
+
+class Behind(NamedTuple):
+    """What a name stands for."""
+
+    tables: frozenset[str]  #: tables of models
+    is_all: bool  #: whether the rows that it shows are of these tables, and of no others
+
+
+_behind: dict[tuple[str, str], Behind] = {}
 
 
 def forget() -> None:
@@ -41,36 +61,53 @@ def forget() -> None:
     _behind.clear()
 
 
-def tables_behind(connection: BaseDatabaseWrapper, name: str, depth: int = DEEPEST) -> frozenset[str] | None:
-    """Return the tables that a name stands for in this database; None if that can't be known."""
+def tables_behind(connection: BaseDatabaseWrapper, name: str) -> frozenset[str] | None:
+    """Return the tables whose rows a name shows in this database; None if that can't be known."""
+    found = _look_behind(connection, name, DEEPEST)
+    return found.tables if found is not None and found.is_all else None
+
+
+def tables_written(connection: BaseDatabaseWrapper, names: Iterable[str]) -> frozenset[str] | None:
+    """Return the tables of models whose rows a write by these names changes; None if there is nothing of some name."""
+    written: set[str] = set()
+    for name in names:
+        found = _look_behind(connection, name, DEEPEST)
+        if found is not None:
+            written |= found.tables
+        elif connection.vendor in COMPLETE:
+            return None
+    return frozenset(written)
+
+
+def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | None:
     place = (connection.alias, name)
     found = _behind.get(place)
-    if found is None:
-        found = _look_behind(connection, name, depth)
-        if found is not None:
+    if found is None and depth:
+        found = _ask(connection, name, depth)
+        if found is not None and (found.is_all or depth == DEEPEST):  # else it may be found from nearer
+            if len(_behind) >= MOST_NAMES:
+                _behind.clear()
             _behind[place] = found
     return found
 
 
-def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> frozenset[str] | None:
+def _ask(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | None:
     query = QUERIES.get(connection.vendor)
-    row = ask(connection, query, name) if query is not None and depth else None
+    schema, _, last = name.replace('"', "").rpartition(".")
+    row = ask(connection, query, {"whole": name, "schema": schema, "name": last}) if query and last else None
     if row is None:
         return None
     is_table, definition = row
-    if is_table:
-        # A table without a model is written by no statement of a model.
-        return frozenset({name}) if name in tables().models else None
+    own = frozenset({name} & tables().models.keys()) if is_table else frozenset()
     if not definition:
-        return None
+        # A table without a model is written by no statement of a model.
+        return Behind(own, is_all=bool(own))
     text = _CREATE.sub("", definition, count=1) if connection.vendor == "sqlite" else definition
     effect = tables().effect_of(text)
-    behind = set(effect.reads - tables().unmanaged)
-    if effect.writes or effect.ignored:
-        return None
+    behind = {*own, *(effect.reads - tables().unmanaged)}
+    is_all = not (effect.writes or effect.ignored)
     for inner in effect.unknown | (effect.reads & tables().unmanaged):
-        more = tables_behind(connection, inner, depth - 1)
-        if more is None:
-            return None
-        behind |= more
-    return frozenset(behind)
+        more = _look_behind(connection, inner, depth - 1)
+        behind |= more.tables if more is not None else frozenset()
+        is_all = is_all and more is not None and more.is_all
+    return Behind(frozenset(behind), is_all)

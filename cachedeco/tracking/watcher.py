@@ -84,6 +84,8 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
 
 def _begin(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
     effect = _effect_of(sql)
+    if effect.elsewhere:
+        effect = _effect_beyond(sql, effect, connection)
     if collector.innermost.get() is not None:
         collector.note_statement(effect, connection)
     return effect
@@ -120,6 +122,16 @@ def _effect_of(sql: Any) -> Effect:
             return Effect(verb="other")
         emit(Event("error", reason=UNREAD, error=error))
         return Effect(writes=known.everything(), verb="other")
+
+
+def _effect_beyond(sql: Any, effect: Effect, connection: BaseDatabaseWrapper) -> Effect:
+    """Return what a statement does that writes to a view, to a partition, or to a table of no model."""
+    try:
+        return tables().effect_beyond(sql, views.tables_written(connection, effect.elsewhere))
+    except Exception as error:  # noqa: BLE001 -- as above
+        pass_interrupt(error)
+        emit(Event("error", reason=UNREAD, error=error))
+        return effect._replace(writes=tables().everything())
 
 
 def _tell_fault(error: Exception) -> None:

@@ -170,6 +170,9 @@ WRITES = [
     ("DELETE FROM s USING shop_shop AS s JOIN shop_item", BOTH, BOTH),
     ("UPDATE s SET a = 1 FROM shop_shop s", SHOP, SHOP),
     ("DELETE FROM quick x WHERE 1", {"quick"}, {"quick"}),
+    ("UPDATE [main].[shop_shop] SET [a] = 1 WHERE b LIKE '[%'", SHOP, set()),
+    ("INSERT INTO [main].[old table] ([a]) VALUES (1)", {"old table"}, set()),
+    ("UPDATE shop_shop SET a[1] = ARRAY[(SELECT max(b) FROM shop_item)], c = %s::integer[]", SHOP, ITEM),
     ("INSERT shop_shop VALUES (1)", SHOP, SHOP),
     ("INSERT ALL INTO shop_shop VALUES (1) INTO shop_item VALUES (2) SELECT 1 FROM dual", BOTH, BOTH),
     ("INSERT INTO (SELECT a FROM shop_shop) VALUES (1)", SHOP, SHOP),
@@ -241,6 +244,7 @@ def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> 
         "'",
         "SELECT 'open",
         "DROP SCHEMA tenant CASCADE",
+        "ALTER SCHEMA tenant RENAME TO public",
         "TRUNCATE elsewhere CASCADE",
         "TRUNCATE shop_shop, elsewhere CASCADE",
         "UPDATE elsewhere, too SET a = 1",
@@ -259,6 +263,7 @@ def test_statement_that_names_no_known_table_concerns_every_table(sql: str) -> N
         "CREATE TABLE elsewhere (id int)",
         "CREATE INDEX i ON elsewhere (a)",
         "ALTER TABLE elsewhere ADD COLUMN a int",
+        "ALTER DATABASE elsewhere SET work_mem = 1",
         "DROP TABLE elsewhere CASCADE",
         "COMMENT ON TABLE elsewhere IS 'shop_shop'",
         "ANALYZE elsewhere",
@@ -319,6 +324,36 @@ def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> No
 
     assert expected == found.unknown | (expected & found.reads)
     assert not found.everything
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("INSERT INTO some_view (a) VALUES (1)", {"some_view"}),
+        ('UPDATE "Public"."Some_View" SET a = 1', {"public.some_view"}),
+        ("UPDATE some_view SET a = i.a FROM shop_item i", {"some_view"}),
+        ("DELETE FROM ONLY part_1", {"part_1"}),
+        ("REPLACE INTO `some_view` VALUES (1)", {"some_view"}),
+        ("MERGE INTO part_1 USING shop_item ON 1 WHEN MATCHED THEN DELETE", {"part_1"}),
+        ("WITH x AS (DELETE FROM shop_shop RETURNING *) INSERT INTO part_1 SELECT * FROM x", {"part_1"}),
+        ("COPY part_1 (a) FROM STDIN", {"part_1"}),
+        ("TRUNCATE TABLE ONLY part_1, shop_shop, s.part_2 RESTART IDENTITY", {"part_1", "s.part_2"}),
+        ('DROP TABLE IF EXISTS "part_1", "part_2" CASCADE', {"part_1", "part_2"}),
+        ("DROP VIEW some_view, shop_shop", {"some_view"}),
+        ("CREATE OR REPLACE TEMP VIEW some_view (a) AS SELECT a FROM some_table", {"some_view"}),
+        ("CREATE VIEW IF NOT EXISTS some_view AS SELECT 1", {"some_view"}),
+        ("ALTER VIEW IF EXISTS some_view RENAME TO other_view", {"some_view"}),
+        ("UPDATE some_view SET a = 1; DELETE FROM part_1", {"some_view", "part_1"}),
+        ("UPDATE shop_shop SET a = 1", set()),
+        ("CREATE TABLE elsewhere (view int)", set()),
+        ("ALTER TABLE part_1 ADD COLUMN a int", set()),
+        ("DROP INDEX some_index", set()),
+        ("CREATE", set()),
+    ],
+)
+def test_names_of_no_known_table_that_are_written_are_named(sql: str, expected: set[str]) -> None:
+    """Of views, partitions and tables of no model: the database can tell what they stand for."""
+    assert expected == statement_of(sql).elsewhere
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ BY_HAND = {
         """CREATE FUNCTION rename_squads() RETURNS bigint LANGUAGE sql AS
         $$ UPDATE tests_squad SET name = 'Called'; SELECT count(*) FROM tests_squad $$""",
         "CREATE PROCEDURE rename_all_squads() LANGUAGE sql AS $$ UPDATE tests_squad SET name = 'Called' $$",
+        "CREATE TABLE tests_oldskill () INHERITS (tests_skill)",
     ),
 }
 

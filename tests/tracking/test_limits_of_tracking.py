@@ -224,8 +224,27 @@ def test_view_of_an_ignored_table_is_unknown(settings: Settings) -> None:
 
 
 def test_views_of_views_end_somewhere() -> None:
-    """A chain that is too long is unknown."""
-    assert views.tables_behind(connections["default"], "of_nothing", 0) is None
+    """A chain that is too long is unknown, and what is near enough to its end is known."""
+    behind = ["tests_club", *[f"of_{number}" for number in range(views.DEEPEST)]]
+    texts = [f"of_{number} AS SELECT id FROM {name}" for number, name in enumerate(behind)]  # noqa: S608 -- our names
+    with made(*[("VIEW", text) for text in texts]):
+        found = [views.tables_behind(connections["default"], f"of_{n}") for n in (views.DEEPEST, views.DEEPEST - 1)]
+
+    assert [None, {"tests_club"}] == found
+
+
+def test_names_are_forgotten_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that makes a table with a new name for each job keeps a limited number."""
+    monkeypatch.setattr(views, "MOST_NAMES", 3)
+    with made(*[("TABLE", f"of_job_{number} (n integer)") for number in range(5)]):
+        views.tables_written(connections["default"], [f"of_job_{number}" for number in range(5)])
+
+    assert 2 == len(views._behind)
+
+
+def test_name_without_letters_is_of_nothing() -> None:
+    """No database is asked for it: PostgreSQL would raise an error, which ends the caller's transaction."""
+    assert views.tables_written(connections["default"], ["main."]) is None
 
 
 def test_name_that_is_neither_table_nor_view_is_unknown() -> None:

@@ -451,6 +451,25 @@ KINDS = (
     Kind(
         "CALL of MariaDB", sql("CALL rename_squads()"), [Squad, YouthSquad, SquadView], EVERYTHING, engines=["mariadb"]
     ),
+    # --- by a name that no managed model has ---
+    Kind(
+        "through a view",
+        lambda alias: SquadView.objects.using(alias).update(name="Seen"),
+        SQUADS,
+        engines=["postgresql", "mariadb"],
+    ),
+    Kind(
+        "table that inherits",
+        sql("INSERT INTO tests_oldskill (id, name) VALUES (50, 'Old')"),
+        [Skill],
+        engines=["postgresql"],
+    ),
+    Kind(
+        "names in brackets",
+        sql("UPDATE [main].[tests_skill] SET [name] = 'x'"),
+        [Skill],
+        engines=["sqlite"],
+    ),
     # --- where from ---
     Kind("async", _through_async, [Skill]),
 )

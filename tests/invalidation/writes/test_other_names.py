@@ -1,0 +1,243 @@
+"""Writes and reads by a name that no managed model has: of a view, of a part of a table, or of a table of no model."""
+
+# ruff: noqa: S608 -- names of the tests' own
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+
+from cachedeco import AUTO, MISSING, CachedQuery, cached_query
+from cachedeco.tracking import views
+from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
+from tests.invalidation.writes.rows import fill
+from tests.models import League, Skill
+from tests.support.engines import Engine
+from tests.support.events import heard
+
+
+@pytest.fixture
+def alias(engine: Engine) -> str:
+    """Give the alias of a database with rows of which every function has a value stored."""
+    fill(engine.alias)
+    warm(engine.alias)
+    return engine.alias
+
+
+def on(*names: str) -> Any:
+    """Run a test on some kinds of databases."""
+    return pytest.mark.parametrize("engine", names, indirect=True)
+
+
+@contextmanager
+def made(engine: Engine, *statements: str) -> Iterator[None]:
+    """Have what some statements make until the block ends; nobody has seen them."""
+
+    def run(*texts: str) -> None:
+        driver: Any = engine.connection.connection
+        with suppress(Exception):
+            driver.rollback()
+        for text in texts:
+            driver.cursor().execute(text)
+
+    engine.connection.ensure_connection()
+    run(*statements)
+    views.forget()
+    try:
+        yield
+    finally:
+        run(*[f"DROP {text.split()[1]} IF EXISTS {text.split()[2]}" for text in reversed(statements)])
+        views.forget()
+
+
+def names_in(table: str) -> CachedQuery[[str], list[Any]]:
+    """Return a function that reads names by SQL."""
+
+    def names(alias: str) -> list[Any]:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"SELECT name FROM {table} ORDER BY 1")
+            return list(cursor.fetchall())
+
+    function: Callable[[str], list[Any]] = names
+    return cached_query(key="{alias}", ignore=("table",), depends_on=[AUTO], name=f"names_in.{table}")(function)
+
+
+# --- parts of tables ---
+
+
+@on("postgresql")
+@pytest.mark.parametrize("text", ["TRUNCATE old_skill", "DROP TABLE old_skill", "DELETE FROM public.OLD_SKILL"])
+def test_rows_of_a_part_that_go_end_the_whole(engine: Engine, alias: str, text: str) -> None:
+    """The whole table shows the rows of its parts."""
+    with made(engine, "CREATE TABLE old_skill () INHERITS (tests_skill)"):
+        engine.execute("INSERT INTO old_skill VALUES (70, 'Old')")
+        warm(alias)
+        assert "Old" in str(BY_AUTO[Skill](alias))
+
+        engine.execute(text)
+
+        assert ([], True) == (stale(alias), "Old" not in str(BY_AUTO[Skill](alias)))
+
+
+@on("postgresql")
+def test_partition_is_a_part_of_what_is_at_the_top(engine: Engine) -> None:
+    """A partition of a partition, written by its own name, is a part of a table that is known in each schema."""
+    with made(
+        engine,
+        "CREATE SCHEMA far",
+        "CREATE TABLE far.tests_skill (LIKE tests_skill) PARTITION BY RANGE (id)",
+        "CREATE TABLE box PARTITION OF far.tests_skill FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id)",
+        "CREATE TABLE tray PARTITION OF box DEFAULT",
+    ):
+        assert {"tests_skill"} == views.tables_written(engine.connection, ["tray"])
+
+
+@on("postgresql")
+def test_part_that_is_read_by_its_own_name_ends_with_the_whole(engine: Engine, alias: str) -> None:
+    """A write to the whole table may change rows of each of its parts."""
+    with made(engine, "CREATE TABLE old_skill () INHERITS (tests_skill)"):
+        names = names_in("old_skill")
+        engine.execute("INSERT INTO old_skill VALUES (70, 'Old')")
+        names(alias)
+        assert names.peek(alias) is not MISSING
+
+        Skill.objects.using(alias).update(name="x")
+
+        assert [("x",)] == names(alias)
+
+
+# --- views ---
+
+
+@on("postgresql")
+@pytest.mark.parametrize("name", ['"Shown"', "public.shown", '"public"."Shown"', "SHOWN"])
+def test_view_is_found_by_each_spelling(engine: Engine, alias: str, name: str) -> None:
+    """In quotes, with its schema, in capitals: what reads it is stored, and what writes it is seen."""
+    created = '"Shown"' if '"Shown"' in name else "shown"
+    with made(engine, f"CREATE VIEW {created} AS SELECT id, name FROM tests_skill"):
+        names = names_in(name)
+        names(alias)
+        assert names.peek(alias) is not MISSING
+
+        engine.execute(f"UPDATE {name} SET name = 'Seen'")
+
+        assert ([("Seen",), ("Seen",)], {Skill}, []) == (names(alias), ended(alias), stale(alias))
+
+
+@on("postgresql")
+def test_view_is_found_beside_an_update_from_another_table(engine: Engine, alias: str) -> None:
+    """The target of UPDATE FROM may be another name of a table behind FROM, and a view as well."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        engine.execute("UPDATE shown SET name = l.name FROM tests_league l")
+
+        assert {Skill, League} == ended(alias)
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        ("sqlite", "DROP VIEW shown"),
+        ("postgresql", "DROP VIEW shown"),
+        ("postgresql", "ALTER VIEW shown RENAME TO other"),
+    ],
+    indirect=["engine"],
+)
+def test_view_that_is_made_anew_ends_what_reads_it(engine: Engine, alias: str, text: str) -> None:
+    """It shows other tables from then on."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        names = names_in("shown")
+        names(alias)
+        assert names.peek(alias) is not MISSING
+
+        engine.execute(text)
+        engine.execute("DROP VIEW IF EXISTS other")
+        engine.execute("CREATE VIEW shown AS SELECT id, name FROM tests_league")
+
+        assert [("First",), ("Second",)] == names(alias)
+        assert names.peek(alias) is not MISSING
+
+
+@on("postgresql")
+def test_view_over_a_schema_that_the_role_may_not_use_breaks_no_transaction(engine: Engine, alias: str) -> None:
+    """What is asked inside of the caller's transaction never fails there."""
+    with made(
+        engine,
+        "CREATE ROLE visitor",
+        "CREATE SCHEMA hidden",
+        "CREATE TABLE hidden.secret (id int, name text)",
+        "CREATE VIEW shown AS SELECT id, name FROM hidden.secret",
+    ):
+        engine.execute("GRANT SELECT, UPDATE ON shown, tests_skill TO visitor")
+        names = names_in("shown")
+        with transaction.atomic(using=alias):
+            engine.execute("SET LOCAL ROLE visitor")
+            found = names(alias)
+            engine.execute("UPDATE shown SET name = 'x'")
+
+        engine.execute("REVOKE ALL ON shown, tests_skill FROM visitor")
+        assert ([], set()) == (found, ended(alias))
+
+
+# --- tables of no model ---
+
+
+@on("sqlite", "postgresql")
+def test_temporary_table_ends_nothing(engine: Engine, alias: str) -> None:
+    """A table of no model, of which the database is asked once for each name, is nobody's dependency."""
+    engine.execute("CREATE TEMPORARY TABLE stage (id integer, name text)")
+    engine.execute("INSERT INTO stage SELECT id, name FROM tests_skill")
+    engine.execute("UPDATE stage SET name = 'x'")
+    engine.execute("DROP TABLE stage")
+    engine.execute("DROP TABLE IF EXISTS stage")
+
+    assert set() == ended(alias)
+
+
+@on("postgresql")
+def test_table_that_the_same_text_makes_ends_nothing(engine: Engine, alias: str) -> None:
+    """It is not there yet when the database is asked."""
+    engine.execute("CREATE TEMPORARY TABLE stage (id int); INSERT INTO stage VALUES (1); DROP TABLE stage")
+
+    assert set() == ended(alias)
+
+
+@on("postgresql")
+def test_name_of_nothing_may_have_been_misread(engine: Engine, alias: str) -> None:
+    """A statement that writes to no table of its name fails; if it runs, all that is known of it may be wrong."""
+    engine.execute("UPDATE U&\"tests\\005fskill\" SET name = 'x'")
+
+    assert len(readers()) > len(ended(alias)) > 1
+    assert [] == stale(alias)
+
+
+@on("sqlite")
+def test_database_that_does_not_tell_of_each_table_may_have_others(
+    engine: Engine, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL has no list of temporary tables, and of other databases nothing is asked."""
+    monkeypatch.setattr(views, "COMPLETE", frozenset())
+    monkeypatch.setattr(views, "QUERIES", {})
+    engine.execute("CREATE TEMPORARY TABLE stage (name text)")
+    engine.execute("INSERT INTO stage VALUES ('x')")
+    engine.execute("DROP TABLE stage")
+
+    assert set() == ended(alias)
+
+
+def test_fault_in_the_search_ends_everything(engine: Engine, alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is an event, and the statement runs."""
+    engine.execute("CREATE TEMPORARY TABLE stage (name text)")
+
+    def fail(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(views, "tables_written", fail)
+    with heard("error") as events:
+        engine.execute("INSERT INTO stage VALUES ('x')")
+    monkeypatch.undo()
+
+    assert (1, 1) == (len(events), engine.execute("SELECT count(*) FROM stage")[0][0])
+    assert {model for model, _ in readers()} - ended(alias) == set()
+    engine.execute("DROP TABLE stage")
