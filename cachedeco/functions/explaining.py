@@ -195,9 +195,9 @@ def _seen_through(spec: FunctionSpec, store: Store) -> FunctionSpec:
     resolved = spec.resolve()
     policy = resolved.policy
     tables = policy.tables and policy.tables.seen_through(store)
-    policy = replace(policy, store=store, codec=policy.codec._replace(store=store), tables=tables)
+    policy = replace(policy, store=store, codec=replace(policy.codec, store=store), tables=tables)
     seen = copy(spec)
-    seen._resolved = resolved._replace(policy=policy)  # noqa: SLF001 -- of a copy
+    seen._resolved = replace(resolved, policy=policy)  # noqa: SLF001 -- of a copy
     return seen
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -38,7 +39,8 @@ SHORTEST_LIFETIME: Final = 60.0
 FOLLOWS_CONTEXT: Final = (get_language, get_current_timezone_name)
 
 
-class ResolvedSpec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ResolvedSpec:
     """The result of resolving a `FunctionSpec` against settings."""
 
     settings: conf.Settings

@@ -52,6 +52,7 @@ The bytes
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import urandom
 from socket import gethostname
 from struct import Struct
@@ -103,7 +104,8 @@ class Origin(NamedTuple):
     statements: int  #: how many the computation has run on databases
 
 
-class EntryCodec(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EntryCodec:
     """Encodes and decodes the entries of a function: its store, and its serializer with the signature."""
 
     store: Store

@@ -269,7 +269,7 @@ def test_entry_of_another_site_is_a_miss(raw: Raw, defend: Defend, monkeypatch: 
     pair = Pair(next(numbers), -next(numbers))
     pair.called()
     there = [raw.read(key) for key in pair.places()]
-    elsewhere = keyspace.keyspace("default")._replace(prefix="elsewhere:1:", table_prefix="elsewhere:1:")
+    elsewhere = replace(keyspace.keyspace("default"), prefix="elsewhere:1:", table_prefix="elsewhere:1:")
     monkeypatch.setitem(keyspace._keyspaces, "default", elsewhere)
     conf.forget()
     here = pair.places()
