@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
 from cachedeco.keys.dependencies import Dependency
-from cachedeco.keys.encoders import DATABASE_MARK, FUNCTION, REGISTER, KeyTypeError, encode, is_deep, without_databases
+from cachedeco.keys.encoders import FUNCTION, READ_MARK, REGISTER, KeyTypeError, encode, is_deep, without_reads
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.unsaved import UnsavedRowError
@@ -228,11 +228,11 @@ class KeyPlan:
             *(_fstring(f"{t}:n:{path}") for path in tables),
             *variables,
         ]
-        subject.values[f"{private_prefix}without"] = without_databases
+        subject.values[f"{private_prefix}without"] = without_reads
         body = (
             f"({_parameters_source(subject.signature)}):\n {private_prefix}call = {_fstring(self.call_text)}\n"
             f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
-            f" if {DATABASE_MARK!r} in {private_prefix}call else {private_prefix}call\n"
+            f" if {READ_MARK!r} in {private_prefix}call else {private_prefix}call\n"
         )
         vary_body = "".join(
             f" {variable} = {_fstring(subject.encode_source(item))}\n"

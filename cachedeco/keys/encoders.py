@@ -8,7 +8,8 @@ The end of each text is unambiguous, so texts put side by side can't be read in 
     (1,2)   [1,2]   {5'a=1}         tuple, list, dict
     datetime.date(10'2026-11-22)    others: the name of the type, its identity in parentheses
     clubs.Club:7                    a saved row: the label of its concrete model and its primary key
-    clubs.Club:7@database:other;    one of another database than the default one
+    clubs.Club:7!read:other;        one of another database than the default one
+    clubs.Club:7!read:default:...;  one with values beside its fields, as annotate() gives them
 """
 
 import dataclasses
@@ -25,6 +26,7 @@ import weakref
 import zoneinfo
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
+from contextlib import suppress
 from functools import cached_property, lru_cache, partial
 from traceback import walk_tb
 from typing import Any, Final, NoReturn, TypeVar
@@ -53,12 +55,10 @@ UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
 # A value that is nested so deeply is to blame where the stack ends; else its caller is.
 DEEP: Final = 20
 
-# Before the alias of a database, behind a row; ";" ends it.
-DATABASE_MARK: Final = "@database:"
-_DATABASE: Final = re.compile(f"{DATABASE_MARK}[^;]*;")
+# Before how a row was read, behind the row; ";" ends it. Rows that are sorted have one order with it and without.
+READ_MARK: Final = "!read:"
+_READ: Final = re.compile(f"{READ_MARK}[^;]*;")
 _WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
-# What selects rows.
-_SELECTING: Final = (Manager, QuerySet)
 
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
@@ -150,64 +150,6 @@ def _by_identity(value: object, identity: object) -> str:
     if is_place(identity, value) or holds_place(text, [value]):
         raise KeyTypeError(value, IN_MEMORY)
     return f"{path_of(type(value))}({text})"
-
-
-def kind_of(first: object) -> str:
-    """
-    Return the text of the class that a method was reached on: of a row, the label of its concrete model.
-
-    Raises:
-        KeyTypeError: It is a manager or a QuerySet that selects some rows: no text tells which.
-    """
-    if isinstance(first, _SELECTING):
-        return _text_of_manager(first)
-    return _text_of_class(first if isinstance(first, type) else type(first))
-
-
-def class_mark_of(first: object) -> str:
-    """Return the mark of the class that a method was reached on whose key ignores the instance."""
-    if isinstance(first, _SELECTING):
-        return _mark(_text_of_manager(first))
-    return _class_mark(first if isinstance(first, type) else type(first))
-
-
-# Bounded, as below.
-@lru_cache(maxsize=1024)
-def proxy_mark_of(cls: type) -> str:
-    """Return the mark of a proxy that a method was reached on; "" if the class is none."""
-    return _mark(cls._meta.label) if issubclass(cls, Model) and cls._meta.proxy else ""
-
-
-@lru_cache(maxsize=1024)
-def _class_mark(cls: type) -> str:
-    return _mark(_text_of_class(cls) + proxy_mark_of(cls))
-
-
-def _mark(text: str) -> str:
-    return f"@class:{quote(text, safe='')};"
-
-
-def _text_of_class(cls: type) -> str:
-    if issubclass(cls, Model):
-        concrete: Any = cls._meta.concrete_model or cls
-        return str(concrete._meta.label)  # noqa: SLF001
-    return path_of(cls)
-
-
-def _text_of_manager(manager: Any) -> str:
-    """Return the text of a manager, or of all its rows: one class may be that of several, each with its arguments."""
-    is_query = isinstance(manager, QuerySet)
-    if _is_filtered(manager) if is_query else hasattr(manager, "instance"):  # or that of one row's relation
-        return _query(manager)
-    return f"{path_of(type(manager))}({encode((manager.model, None if is_query else manager.name, manager.db))})"
-
-
-def _is_filtered(rows: Any) -> bool:
-    """Tell whether a QuerySet may have other rows, or other values, than all rows of its model in their usual order."""
-    query = rows.query
-    filters = (query.where, query.is_sliced, query.distinct, query.combinator, query.annotations, query.extra)
-    orders = (query.order_by, query.extra_order_by, not query.standard_ordering)
-    return any((*filters, *orders, query.values_select, query.deferred_loading[0]))
 
 
 # Bounded, so that classes made at run time are collected in the end.
@@ -332,23 +274,58 @@ def _zone_name(zone: dt.tzinfo) -> str:
 
 
 def _model(row: Model) -> str:
+    usual = vars(row).keys() <= _usual_names(row.__class__)
+    return _row(row) if usual else _row(row, _beside_fields(row))
+
+
+def _row(row: Model, beside: str = "") -> str:
     pk = row.pk
     if not is_saved(row):
         raise KeyTypeError(row, UNSAVED)
     concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
     database = row._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 -- as above
-    where = "" if database == DEFAULT_DB_ALIAS else f"{DATABASE_MARK}{quote(database, safe='')};"
-    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{where}"  # noqa: SLF001
+    more = f":{quote(beside, safe='')}" if beside else ""
+    how = f"{READ_MARK}{quote(database, safe='')}{more};" if more or database != DEFAULT_DB_ALIAS else ""
+    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{how}"  # noqa: SLF001
 
 
-def without_databases(text: str) -> str:
+@lru_cache(maxsize=1024)
+def _usual_names(model: type[Model]) -> frozenset[str]:
+    """Return the names of what a row holds that its primary key stands for."""
+    fields = {field.attname for field in model._meta.fields}  # noqa: SLF001 -- as above
+    return frozenset({*fields, *_computed(model), "_state", "_prefetched_objects_cache"})
+
+
+def _beside_fields(row: Model) -> str:
     """
-    Return the text of a call without the databases of its rows.
+    Return what a row has from a query, `annotate()` or `Prefetch(to_attr=...)`, or from the project's code.
+
+    It may be of one visitor: whether he likes the row. What can't be in a key is left out, and so are private names:
+    there libraries keep what they know of the row.
+    """
+    texts = []
+    for name in sorted(vars(row).keys() - _usual_names(row.__class__)):
+        if not name.startswith("_"):
+            with suppress(KeyTypeError):
+                texts.append(f"{name}={_beside(vars(row)[name])}")
+    return ",".join(texts)
+
+
+def _beside(value: Any) -> str:
+    if isinstance(value, Model):  # without what that has beside its fields: this row, perhaps
+        return _row(value)
+    kind = type(value)
+    return f"{kind.__name__}({','.join(map(_beside, value))})" if kind in {list, tuple} else encode(value)
+
+
+def without_reads(text: str) -> str:
+    """
+    Return the text of a call without how its rows were read.
 
     For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored.
     Text arguments that look the same lose it too: then an invalidation reaches two calls.
     """
-    return _DATABASE.sub("", text)
+    return _READ.sub("", text)
 
 
 def _lazy(value: Any) -> str:
@@ -419,7 +396,13 @@ def _multi_value_dict(value: MultiValueDict[Any, Any]) -> str:
     return f"{path_of(type(value))}({encode(dict(value.lists()))})"
 
 
-def _query(value: object) -> str:
+def refuse_query(value: object) -> NoReturn:
+    """
+    Refuse what selects rows.
+
+    Raises:
+        KeyTypeError: Always.
+    """
     advice = (
         "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; instead "
         "of a method of a manager or QuerySet, decorate a function outside the class"
@@ -486,7 +469,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     zoneinfo.ZoneInfo: lambda zone: f"{path_of(type(zone))}({encode(_zone_name(zone))})",
     dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
     MultiValueDict: _multi_value_dict,
-    (QuerySet, Manager): _query,
+    (QuerySet, Manager): refuse_query,
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): refuse_function,
 }
 

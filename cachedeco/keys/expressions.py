@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple, Self
 from django.db.models import Model
 
 from cachedeco.invalidation.namespaces import field_part
-from cachedeco.keys.encoders import class_mark_of, encode, kind_of, proxy_mark_of
+from cachedeco.keys.encoders import encode
 from cachedeco.keys.imports import text_of_import
 from cachedeco.keys.places import AT_PLACE
+from cachedeco.keys.receivers import class_mark_of, kind_of, proxy_mark_of
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.keys.unsaved import call_paths, call_text, path_text
 from cachedeco.runtime.reprs import repr_of

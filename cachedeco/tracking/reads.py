@@ -33,6 +33,9 @@ from cachedeco.tracking.views import tables_behind
 UNTOKENED: Final = "the cache has no token for a table that it reads"
 # How deep rows are looked for in arguments: a list of tuples of rows is common, more is not.
 DEEPEST: Final = 4
+# Where Django keeps what a user may do, once it was asked; and what decides it, beside the user's own row.
+_PERMISSIONS: Final = frozenset({"_perm_cache", "_user_perm_cache", "_group_perm_cache"})
+_DECIDE_PERMISSIONS: Final = frozenset({"groups", "user_permissions"})
 
 
 class Noted(NamedTuple):
@@ -159,6 +162,10 @@ def _tables_of_row(row: Model, seen: set[int]) -> Iterator[str]:
     for rows in vars(row).get("_prefetched_objects_cache", {}).values():
         yield table_of(rows.model)
         yield from _tables_of_rows(rows, seen, DEEPEST)
+    if not _PERMISSIONS.isdisjoint(vars(row)):
+        yield from (
+            table_of(field.related_model) for field in options.many_to_many if field.name in _DECIDE_PERMISSIONS
+        )
     # Prefetched rows are also in attributes of the user's: Prefetch(to_attr=...).
     state: Any = row._state
     yield from _tables_of_rows([*state.fields_cache.values(), *vars(row).values()], seen, DEEPEST)

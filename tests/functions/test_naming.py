@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from cachedeco import cached_query
-from cachedeco.keys.encoders import encode, kind_of
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.receivers import kind_of
 from tests.models import Club
 
 

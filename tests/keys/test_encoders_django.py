@@ -59,8 +59,8 @@ def test_rows_of_two_databases_with_one_primary_key_have_two_entries() -> None:
 
     assert ["of default", "of other"] * 2 == [name([row]) for row in (*rows, *rows)]
     assert ["of default", "of other"] * 2 == [names([row])[row] for row in (*rows, *rows)]
-    assert ["tests.Club:7", "tests.Club:7@database:other;"] == [encode(row) for row in rows]
-    assert encode("tests.Club:7@database:other;") not in {encode(row) for row in rows}
+    assert ["tests.Club:7", "tests.Club:7!read:other;"] == [encode(row) for row in rows]
+    assert encode("tests.Club:7!read:other;") not in {encode(row) for row in rows}
 
 
 @pytest.mark.django_db(databases=["default", "other"])
@@ -74,13 +74,13 @@ def test_invalidation_by_a_row_reaches_the_row_of_another_database(by: int) -> N
 
     rows = in_both(7)
     for row in rows:
-        name(row, "@database:a")
+        name(row, "!read:a")
         name(row, "a@b")
 
     name.invalidate(rows[by], "a@b")
 
     assert [MISSING] * 2 == [name.peek(row, "a@b") for row in rows]
-    assert [True] * 2 == [name.peek(row, "@database:a") is not MISSING for row in rows]
+    assert [True] * 2 == [name.peek(row, "!read:a") is not MISSING for row in rows]
 
 
 @pytest.mark.django_db

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.db.models import Prefetch
@@ -306,6 +308,23 @@ def test_row_of_a_multi_table_child_is_a_read_of_its_parents() -> None:
     Club.objects.update(name="South")
 
     assert not is_kept(cached, sports)
+
+
+def test_permissions_that_a_user_was_asked_for_before_are_a_read() -> None:
+    """The view has asked for one, Django keeps all of them on the user, and no statement of the call names a table."""
+    group = Group.objects.create(name="editors")
+    User.objects.create_user("ann").groups.add(group)
+    kind = ContentType.objects.get_for_model(Club)
+    permission = Permission.objects.get_or_create(content_type=kind, codename="add_club")[0]
+    cached = auto(lambda user: sorted(user.get_all_permissions()), key="{user.pk}")
+    user = User.objects.get()
+    assert not user.has_perm("tests.add_club")
+    assert [] == cached(user)
+    assert is_kept(cached, user)
+
+    group.permissions.add(permission)
+
+    assert ["tests.add_club"] == cached(User.objects.get())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Rows with values beside their fields, as `annotate()` and `Prefetch(to_attr=...)` give them: they are in the key."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
+
+import pytest
+from django.db.models import Model, Prefetch, Value
+from django.utils.functional import SimpleLazyObject
+
+from cachedeco import MISSING, cached_query, cached_query_many
+from cachedeco.keys.encoders import encode
+from tests.models import Club, Member
+
+pytestmark = pytest.mark.django_db
+
+
+class Memory(Club):
+    """A row with a value that it works out once."""
+
+    class Meta:
+        """Make it a proxy."""
+
+        proxy = True
+
+    @cached_property
+    def shouted(self) -> str:
+        """Return the name, loud."""
+        return self.name.upper()
+
+
+def liked(text: object) -> Club:
+    """Read the row with an annotation."""
+    return Club.objects.annotate(liked=Value(text)).get()
+
+
+@pytest.fixture(autouse=True)
+def club() -> Club:
+    """Give a saved row."""
+    return Club.objects.create(name="North")
+
+
+def test_annotations_tell_calls_apart() -> None:
+    """What a query says for one visitor is not served to the next; in a list, over many ids and as `self` either."""
+
+    @cached_query
+    def card(club: Any) -> str:
+        return f"{club} {club.liked}"
+
+    @cached_query
+    def cards(clubs: list[Any]) -> list[str]:
+        return [f"{club} {club.liked}" for club in clubs]
+
+    @cached_query_many(over="clubs")
+    def many(clubs: list[Any]) -> dict[Any, str]:
+        return {club: f"{club} {club.liked}" for club in clubs}
+
+    def all_of(row: Any) -> list[Any]:
+        return [card(row), cards([row])[0], many([row])[row]]
+
+    assert ["North by Ann"] * 3 == all_of(liked("by Ann"))
+    assert ["North by Bob"] * 3 == all_of(liked("by Bob"))
+    assert ["North by Ann"] * 3 == all_of(liked("by Ann"))
+    assert 1 == card.stats().hits == cards.stats().hits == many.stats().hits
+
+
+def test_invalidation_by_the_row_reaches_it_with_each_annotation() -> None:
+    """Who invalidates has the row as it is saved."""
+
+    @cached_query(depends_on=())
+    def card(clubs: set[Club], text: str) -> str:
+        return f"{len(clubs)}{text}"
+
+    others = Club.objects.bulk_create([Club(pk=71, name="South"), Club(pk=7, name="East")])
+    rows = [frozenset(Club.objects.filter(pk__in=[7, 71]).annotate(liked=Value(n))) for n in range(2)]
+    for row in rows:
+        card(row, "a!b")
+
+    card.invalidate(frozenset(others), "a!b")
+
+    assert [MISSING] * 2 == [card.peek(row, "a!b") for row in rows]
+
+
+def test_prefetched_rows_in_an_attribute_tell_calls_apart(club: Club) -> None:
+    """They may be those that one visitor may see."""
+    for name in ("Ann", "Bob"):
+        Member.objects.create(name=name).clubs.add(club)
+    texts = set()
+
+    for name in ("Ann", "Bob", "Cas"):
+        known = Prefetch("members", Member.objects.filter(name=name), to_attr="known")
+        texts.add(encode(Club.objects.prefetch_related(known).get()))
+
+    assert 3 == len(texts)
+
+
+def _with(value: object) -> Callable[[Club], None]:
+    return lambda row: setattr(row, "held", value)
+
+
+def _circle(row: Any) -> None:
+    row.kids = [Club.objects.get(), (1, [2])]
+    row.kids[0].parent = row
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_with(1), _with([1]), _with((1,)), _with({"a": 1}), _with(SimpleLazyObject(lambda: 1)), _circle],
+    ids=["int", "list", "tuple", "dict", "lazy", "circle"],
+)
+def test_attribute_that_can_be_in_a_key_is_in_it(club: Club, change: Callable[[Model], None]) -> None:
+    """A middleware may have set it."""
+    row = Club.objects.get()
+    change(row)
+    again = Club.objects.get()
+    change(again)
+
+    assert encode(club) != encode(row) == encode(again)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _with(partial(int, "7")),
+        _with([object()]),
+        _with(Club(name="unsaved")),
+        lambda row: setattr(row, "_private", 1),
+        lambda row: row.refresh_from_db(),
+    ],
+    ids=["function", "object", "unsaved row", "private", "nothing"],
+)
+def test_attribute_that_can_not_be_in_a_key_is_left_out(club: Club, change: Callable[[Model], None]) -> None:
+    """So is what libraries keep with a row, under private names."""
+    row = Club.objects.get()
+    change(row)
+
+    assert encode(club) == encode(row)
+
+
+def test_value_that_the_row_works_out_is_left_out() -> None:
+    """A second call with the row that the first one has asked is the same call."""
+
+    @cached_query
+    def shout(club: Memory) -> str:
+        return club.shouted
+
+    row = Memory.objects.get()
+
+    assert ["NORTH"] * 2 == [shout(row), shout(row)]
+    assert 1 == shout.stats().hits
+
+
+def test_prefetched_and_deferred_rows_have_one_key(club: Club) -> None:
+    """How much of a row was read changes no key."""
+    rows = [Club.objects.prefetch_related("members").get(), Club.objects.only("pk").get()]
+
+    assert {encode(club)} == {encode(row) for row in rows}
