@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import Error
 
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, seconds, whole_number
+from cachedeco.management.subcommands import Subcommand, misunderstood, seconds, whole_number
 from cachedeco.runtime.modes import current_mode
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     unknown = sorted(set(options["database"] or ()).difference(tables()))
     if unknown:
         msg = f"Database {unknown[0]!r} has no outbox; it is in {', '.join(tables())}."
-        raise CommandError(msg)
+        raise misunderstood(msg)
     _require_tables(options["database"] or tables())
     if current_mode() == "off":
         console.whisper("cachedeco's mode is 'off' in these settings: nothing is delivered.")

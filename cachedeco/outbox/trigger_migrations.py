@@ -176,7 +176,7 @@ def _models_named(name: str) -> Iterator[ModelClass]:
         wanted = [config.get_model(model_name)] if model_name else list(config.get_models())
     except LookupError as error:
         msg = f"There is no {name!r}: {error}"
-        raise CommandError(msg) from error
+        raise CommandError(msg, returncode=2) from error  # as argparse: the arguments mean nothing
     for model in wanted:
         concrete: Any = model._meta.concrete_model
         yield concrete

@@ -78,9 +78,11 @@ def test_command_without_the_app_says_what_to_do(monkeypatch: pytest.MonkeyPatch
 
 
 def test_database_without_outbox_is_refused() -> None:
-    """Those that have one are named."""
-    with pytest.raises(CommandError, match="Database 'other' has no outbox; it is in outbox"):
+    """Those that have one are named, and the exit code says that the arguments mean nothing."""
+    with pytest.raises(CommandError, match="Database 'other' has no outbox; it is in outbox") as caught:
         said("--database", "other")
+
+    assert 2 == caught.value.returncode
 
 
 @pytest.mark.parametrize("options", [[], ["--loop"], ["--database", ALIAS]], ids=" ".join)
