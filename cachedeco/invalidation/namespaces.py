@@ -27,9 +27,6 @@ from cachedeco.storage.keyspace import Keyspace
 from cachedeco.storage.refusals import path_of
 from cachedeco.storage.store import Store
 
-# An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
-# rows of a model has two: that of these rows, and its parent, replaced if it is unknown which rows have changed. So a
-# saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
 # By name: it can't be imported before the apps are ready.
 ANONYMOUS: Final = "django.contrib.auth.models.AnonymousUser"
 TABLES: Final = (quote(f"{TABLE}."), quote(f"{ROWS}."))  # beginnings of paths
@@ -80,7 +77,7 @@ class Namespace:
     @classmethod
     def for_model(cls, model: ModelReference, /, **value: object) -> "Namespace":
         """
-        Return the namespace of a model: to invalidate it by hand, after a write that sends no signal.
+        Return the namespace of a model: to invalidate it by hand, after a write that is not seen, as by a trigger.
 
         ::
 
@@ -130,9 +127,9 @@ class Namespace:
         """Show the path: short, and without secrets."""
         return f"<Namespace {shorten(self.path)}>"
 
-    def __eq__(self, paired: object) -> bool:
+    def __eq__(self, other: object) -> bool:
         """Compare by path."""
-        return isinstance(paired, Namespace) and self.path == paired.path
+        return isinstance(other, Namespace) and self.path == other.path
 
     def __hash__(self) -> int:
         """Hash by path."""
@@ -162,7 +159,13 @@ class Namespace:
 
 
 class _ModelNamespace(Namespace):
-    """A namespace that is invalidated together with another one: a model and its rows, or rows and their model."""
+    """
+    A namespace that is invalidated together with another one: a model and its rows, or rows and their model.
+
+    An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
+    rows of a model has two: that of these rows, and its parent, replaced if it is unknown which rows have changed. So a
+    saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
+    """
 
     __slots__ = ("paired",)
 

@@ -51,7 +51,7 @@ class KnownTables:
         self.key_of = key_of
         self._store = store
         self._list_key = list_key
-        self._is_loaded = False
+        self.is_loaded = False  #: whether `complete()` reads nothing
         self._dead = 0
         self._lock = Lock()
 
@@ -63,14 +63,9 @@ class KnownTables:
 
     def complete(self, keys: list[str]) -> list[str]:
         """Return the keys of a call with those of the tables' tokens; read the list first, if this process has not."""
-        if not self._is_loaded:
+        if not self.is_loaded:
             self.load()
         return self.renew(keys) if self.keys else keys
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether `complete()` reads nothing."""
-        return self._is_loaded
 
     def covered_by(self, several: Iterable[Sequence[str]]) -> frozenset[str]:
         """Return the tables whose tokens are among the keys of each of several calls."""
@@ -92,7 +87,7 @@ class KnownTables:
         values = self._store.read([self._list_key])
         if values is None:
             return False  # the cache failed: asked again at the next call
-        self._is_loaded = True
+        self.is_loaded = True
         [data] = values
         try:
             listed = frozenset(data.decode().split("\n")) if isinstance(data, bytes) and data else frozenset()
@@ -113,7 +108,7 @@ class KnownTables:
         self.is_known = True
         if self._add(names):
             # Not only written: the list may have what another process has learned meanwhile.
-            self._is_loaded = False  # if this fails, the next call reads and writes it
+            self.is_loaded = False  # if this fails, the next call reads and writes it
             self.load()
         return len(self.names) <= MOST_TABLES
 

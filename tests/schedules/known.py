@@ -35,11 +35,11 @@ class KnownHere(KnownTables):
     names = _OfProcess()  # type: ignore[assignment] # for an attribute of that type
     keys = _OfProcess()  # type: ignore[assignment] # as above
     _by_key = _OfProcess()  # type: ignore[assignment] # as above
-    _is_loaded = _OfProcess()  # type: ignore[assignment] # as above
+    is_loaded = _OfProcess()  # type: ignore[assignment] # as above
     _dead = _OfProcess()  # type: ignore[assignment] # as above
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin with none, in each process."""
         self._list_key = args[1]
-        self.at_first = {"names": frozenset[str](), "keys": [], "_by_key": {}, "_is_loaded": False, "_dead": 0}
+        self.at_first = {"names": frozenset[str](), "keys": [], "_by_key": {}, "is_loaded": False, "_dead": 0}
         super().__init__(*args, **kwargs)
