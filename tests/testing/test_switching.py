@@ -83,7 +83,7 @@ def test_block_that_can_not_begin_leaves_no_isolation(monkeypatch: pytest.Monkey
     def interrupted(*_: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(modes, "Block", interrupted)
+    monkeypatch.setattr(modes, "OpenMode", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         mode("on").__enter__()
