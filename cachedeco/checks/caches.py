@@ -256,19 +256,19 @@ BEFORE_DEPLOYMENT: Final[Sequence[Check]] = (own_memory, few_entries)
 
 
 @register("cachedeco")
-def check_caches(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
+def check_caches(**_: Any) -> Sequence[CheckMessage]:
     """Check the backends and options of the caches of cached functions."""
     return [message for cache in _caches() for check in ALWAYS for message in check(cache)]
 
 
 @register("cachedeco", deploy=True)
-def check_deployment(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_deployment(**_: Any) -> Sequence[CheckMessage]:
     """Check, with `--deploy`, for caches that suit a development machine, but not several processes."""
     return [message for cache in _caches() for check in BEFORE_DEPLOYMENT for message in check(cache)]
 
 
 @register("cachedeco")
-def check_databases(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_databases(**_: Any) -> Sequence[CheckMessage]:
     """Check for databases whose transactions let nothing be stored, or end behind Django's back."""
     # Not only those that functions name: the transactions of a thread count on all databases.
     aliases = sorted(connections) if decorated_functions() else []

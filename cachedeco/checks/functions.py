@@ -23,7 +23,7 @@ MOST_NAMES: Final = 3  # that one message shows
 
 
 @register("cachedeco")
-def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
+def check_functions(**_: Any) -> Sequence[CheckMessage]:
     """Check that every decorated function uses an existing database, and a cache that invalidations reach."""
     try:
         settings_in_force = conf.settings()
@@ -40,7 +40,7 @@ def check_functions(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
 
 
 @register("cachedeco")
-def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_order(**_: Any) -> Sequence[CheckMessage]:
     """Check that no classmethod is above a cached function, if the class can be found by its name."""
     return [
         Error(
@@ -54,7 +54,7 @@ def check_order(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
 
 
 @register("cachedeco")
-def check_views(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_views(**_: Any) -> Sequence[CheckMessage]:
     """Check that no cached method ignores the view that it is called on, if the class can be found by its name."""
     return [
         Error(
@@ -69,7 +69,7 @@ def check_views(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  #
 
 
 @register("cachedeco")
-def check_languages(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_languages(**_: Any) -> Sequence[CheckMessage]:
     """Check that a site with several languages says where a value depends on the language."""
     try:
         varies_always = bool(conf.settings().VARY)
@@ -93,7 +93,7 @@ def check_languages(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]
 
 
 @register("cachedeco")
-def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_dependencies(**_: Any) -> Sequence[CheckMessage]:
     """Check that the models of `depends_on` exist."""
     messages: list[CheckMessage] = []
     for spec in decorated_functions():
@@ -107,7 +107,7 @@ def check_dependencies(app_configs: Any = None, **_: Any) -> Sequence[CheckMessa
 
 
 @register("cachedeco")
-def check_parts(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_parts(**_: Any) -> Sequence[CheckMessage]:
     """Check that every process which writes knows the fields by which functions depend on rows."""
     messages: list[CheckMessage] = []
     for spec in decorated_functions():
@@ -140,7 +140,7 @@ def _hint_for(module: str) -> str:
 
 
 @register("cachedeco")
-def check_connections(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_connections(**_: Any) -> Sequence[CheckMessage]:
     """Check that what the open connections of this thread write is seen."""
     return [
         Warning(

@@ -20,7 +20,7 @@ NEAR: Final = 0.75
 
 
 @register("cachedeco")
-def check_names(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
+def check_names(**_: Any) -> Sequence[CheckMessage]:
     """Check for settings that are nearly ours: `CACHE_DECO`, `CacheDeco`, `CACHEDECO_MODE`."""
     return [
         Warning(

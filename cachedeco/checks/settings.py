@@ -20,7 +20,7 @@ from cachedeco.storage.keyspace import keyspace
 
 
 @register("cachedeco")
-def check_settings(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
+def check_settings(**_: Any) -> Sequence[CheckMessage]:
     """Check the setting `CACHEDECO`."""
     try:
         settings = conf.settings()
@@ -80,7 +80,7 @@ def _key_budgets(aliases: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 
 @register("cachedeco")
-def check_modules(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_modules(**_: Any) -> Sequence[CheckMessage]:
     """Check that the modules of MODULES are there: Django looks for them in each app, and is silent if none has one."""
     try:
         names = conf.settings().MODULES
@@ -99,7 +99,7 @@ def check_modules(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]: 
 
 
 @register("cachedeco")
-def check_outbox(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- as above
+def check_outbox(**_: Any) -> Sequence[CheckMessage]:
     """Check that the outbox is installed if its setting is set."""
     raw = getattr(django_settings, "CACHEDECO", {})
     if not isinstance(raw, dict) or "OUTBOX_SECONDS" not in raw or apps.is_installed("cachedeco.outbox"):

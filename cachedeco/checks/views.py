@@ -10,7 +10,7 @@ from cachedeco.runtime.reprs import shorten_error
 
 
 @register("cachedeco")
-def check_urls(app_configs: Any = None, **_: Any) -> Sequence[CheckMessage]:  # noqa: ARG001 -- Django's signature
+def check_urls(**_: Any) -> Sequence[CheckMessage]:
     """Check that the functions of views can be checked."""
     error = import_views()
     if error is None:

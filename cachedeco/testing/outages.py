@@ -1,12 +1,11 @@
 """What is wrong with the cache of a function whose test has failed: it does not answer, or it keeps nothing."""
 
 from os import urandom
-from urllib.parse import urlsplit
 
 from django.core.cache import caches
 
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.runtime.reprs import shorten_error
+from cachedeco.runtime.reprs import mask_credentials, shorten_error
 from cachedeco.storage.connections import connection
 from cachedeco.storage.store import PROBE_SECONDS, Store, servers_of
 
@@ -30,10 +29,6 @@ def fault_of(store: Store) -> str:
 
 
 def _places_of(alias: str) -> str:
-    """Return where the servers of a cache are: host and port alone, as a URL may have a password."""
-    places = [urlsplit(each).netloc.rpartition("@")[2] if "://" in each else each for each in _locations_of(alias)]
-    return f" at {', '.join(places)}" if any(places) else ""
-
-
-def _locations_of(alias: str) -> list[str]:
-    return [str(each) for each in servers_of(caches.settings[alias])]
+    """Return where the servers of a cache are."""
+    places = mask_credentials(", ".join(map(str, servers_of(caches.settings[alias]))))
+    return f" at {places}" if places else ""

@@ -294,7 +294,7 @@ class MixinTests(CacheAssertions, TestCase):
         (
             "django.core.cache.backends.redis.RedisCache",
             "redis://user:hunter2@127.0.0.1:1/0",
-            "'default' at 127.0.0.1:1 fails: ConnectionError",
+            r"'default' at redis://\*\*\*@127.0.0.1:1/0 fails: ConnectionError",
         ),
         ("django.core.cache.backends.dummy.DummyCache", "", "'default' is a DummyCache, which has not kept"),
     ],

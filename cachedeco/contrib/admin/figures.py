@@ -6,7 +6,7 @@ from typing import Final
 
 from cachedeco.loading.reasons import MEANINGS
 from cachedeco.runtime.statistics import Statistics, Stats
-from cachedeco.runtime.units import duration, share
+from cachedeco.runtime.units import counted, duration, share
 
 MOST_SUBJECTS: Final = 15  # namespaces and tables that are shown
 # Where an explanation names what was invalidated.
@@ -55,7 +55,7 @@ class Figures:
 def figures_of(statistics: Statistics, names: Iterable[str]) -> Figures:
     """Return the figures of some statistics; *names* are those of the functions that this process knows."""
     total = statistics.total
-    by_name = {name: each for name, each in statistics.functions.items() if name and _is_active(each)}
+    by_name = {name: each for name, each in statistics.functions.items() if name and each != Stats()}
     computing = max([each.seconds_computing for each in by_name.values()], default=0.0)
     saved = max([each.seconds_saved for each in by_name.values()], default=0.0)
     ranked = sorted(by_name.items(), key=lambda item: (-item[1].seconds_computing, -item[1].seconds_saved, item[0]))
@@ -69,10 +69,6 @@ def figures_of(statistics: Statistics, names: Iterable[str]) -> Figures:
         is_shared=statistics.is_shared,
         problem=statistics.problem,
     )
-
-
-def _is_active(stats: Stats) -> bool:
-    return stats != Stats()
 
 
 def _row(name: str, stats: Stats, most_computing: float, most_saved: float) -> FunctionRow:
@@ -106,7 +102,7 @@ def _notes(stats: Stats) -> Iterable[str]:
         (stats.inconsistent, "hit was wrong, says the auditor", "hits were wrong, says the auditor"),
     ):
         if count:
-            yield f"{count} {one if count == 1 else several}"
+            yield counted(count, one, several)
 
 
 def _most(invalidations: Mapping[str, int]) -> list[tuple[str, Bar]]:
