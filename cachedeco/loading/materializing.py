@@ -65,8 +65,8 @@ def _materialize(origin: ValueOrigin, value: Any, reraised: Reraised) -> Any:
     """
     cls = _class_of(value, reraised)
     if _is_for_one_use(cls):
-        again = f"{origin.give} a list, or what it awaits"
-        msg = f"{origin.subject} {describe(value)}, which can be used only once; {again}."
+        again = "what it contains, such as its getvalue()" if hasattr(cls, "readline") else "a list, or what it awaits"
+        msg = f"{origin.subject} {describe(value)}, which can be used only once; {origin.give} {again}."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
             if not origin.is_given:

@@ -48,9 +48,13 @@ class ModelPickler(pickle.Pickler):
 
         Raises:
             RefusedValueError: The value must not be stored.
+            PicklingError: It is told by its identity alone, which a copy has not.
         """
         refuse_part(value)
         kind = type(value)  # and not isinstance(): a lazy object names the class of what is in it
+        if kind is object:
+            msg = "a hit would have another object() in its place: return None, or a member of an enum"
+            raise pickle.PicklingError(msg)
         if not issubclass(kind, _VERSIONED):
             return NotImplemented
         # Of a QuerySet, too: its rows may be dicts, as values() gives them.

@@ -71,6 +71,7 @@ _REFUSALS: Final = {
     "rest_framework.request.Request": REQUEST,
     "django.http.request.HttpHeaders": _OF_ONE_VISITOR,
     "django.contrib.sessions.backends.base.SessionBase": _OF_ONE_VISITOR,
+    "graphql.type.definition.GraphQLResolveInfo": _OF_ONE_VISITOR,  # its context is the request
     "http.cookies.BaseCookie": _OF_ONE_VISITOR,
     "http.cookies.Morsel": _OF_ONE_VISITOR,
     "django.template.context.BaseContext": _OF_ONE_VISITOR,

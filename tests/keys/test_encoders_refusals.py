@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.cookies import SimpleCookie
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
@@ -34,6 +34,16 @@ from tests.models import Club, ClubClass, UuidThing
 def len_of(ids: list[int]) -> dict[int, int]:
     """Be decorated."""
     raise NotImplementedError
+
+
+class GraphQLResolveInfo(NamedTuple):
+    """What a resolver of graphene, strawberry or ariadne is given, by the name of its class."""
+
+    field_name: str
+    context: object
+
+
+GraphQLResolveInfo.__module__ = "graphql.type.definition"
 
 
 class Money:
@@ -100,6 +110,7 @@ class Described:
         (io.StringIO("a"), "a file may be read, and changed: pass what it contains, or its name"),
         (ContentFile(b"a"), "pass what it contains, or its name"),
         (Context({"club": 1}), "function outside of it"),
+        (GraphQLResolveInfo("classes", RequestFactory().get("/")), "request.user.pk"),
         (weakref.ref(Described), "pass the object itself"),
         (weakref.proxy(Described), "pass the object itself"),
         ({}.items(), "pass a list, tuple, dict or bytes made of it"),

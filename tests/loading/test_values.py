@@ -1,8 +1,10 @@
 """What a cached function returns is what its callers get, whatever it is."""
 
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO, FileIO, StringIO
 from typing import Any
 
 import pytest
@@ -160,6 +162,23 @@ def test_value_that_cannot_be_pickled_is_an_event_and_not_stored(side: Side) -> 
 
 
 @both
+def test_value_that_is_told_by_its_identity_is_not_stored(side: Side) -> None:
+    """Code that asks `value is NOTHING` would not know the copy of a hit; the log says what to return."""
+    nothing = object()
+    seen: list[Event] = []
+
+    @side.cached(ignore=("nothing",))
+    def answer(*, wrapped: bool) -> Any:
+        return [nothing] if wrapped else nothing
+
+    with listening(seen.append):
+        answers = [side.call(answer, wrapped=wrapped) for wrapped in (True, False) for _ in range(2)]
+
+    assert all(answer is nothing or answer[0] is nothing for answer in answers)
+    assert "a member of an enum" in str(next(event.error for event in seen if event.kind == "error"))
+
+
+@both
 @pytest.mark.parametrize(
     "make",
     [lambda: iter([1]), lambda: (n for n in [1]), lambda: map(str, [1]), lambda: zip([1], strict=True)],
@@ -176,6 +195,20 @@ def test_value_good_for_one_use_is_refused(side: Side, make: Any) -> None:
         side.call(answer)
 
     assert MISSING is side.call(answer.peek)
+
+
+@both
+@pytest.mark.parametrize("make", [lambda: BytesIO(b"a"), lambda: StringIO("a"), lambda: FileIO(os.devnull)])
+def test_value_a_file_is_refused(side: Side, make: Any) -> None:
+    """Who has read it has nothing for the next caller; the error asks for what it contains, and for no list."""
+
+    @side.cached(ignore=("make",))
+    def answer() -> Any:
+        with make() as file:
+            return file
+
+    with pytest.raises(TypeError, match=r"used only once; return what it contains, such as its getvalue\(\)\.$"):
+        side.call(answer)
 
 
 @both
