@@ -31,7 +31,6 @@ when the connection is closed, or at the next look from this thread.
 does not, so the next look at this connection delivers, before the test can see a difference.
 """
 
-import re
 import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -63,9 +62,6 @@ Deliver = Callable[[list[Any]], object]
 # In the place of a thread: connections that several threads use, as LiveServerTestCase lets them.
 ANY_THREAD: Final = 0
 UNDELIVERED: Final = "What waited for a commit could not be delivered"
-
-# The end of a rollback to a savepoint that Django has made, with an id of the thread and a number.
-_TO_DJANGOS: Final = re.compile(r"""\bs\d+_x\d+["`]?\Z""").search
 
 # What waits for commits, by the thread of the connection. A hit of a thread looks only for its own.
 waiting: dict[int, tuple["Pending", ...]] = {}
@@ -176,6 +172,11 @@ class Pending:
             self._forget()
             self._deliver_items()
             raise
+
+    def deliver_early(self) -> None:
+        """Deliver the items, which wait on: what is written next may be of the same tables, and is not added again."""
+        for deliver, items in list(self.items.items()):
+            deliver(list(items))
 
     def drop(self) -> None:
         """Deliver nothing if Django has dropped the hook for a rollback; otherwise what has not been delivered yet."""
@@ -352,13 +353,6 @@ def is_noted(connection: BaseDatabaseWrapper, tables: frozenset[str]) -> bool:
     return pending is not None and tables in pending.written
 
 
-def note_rollback_to(connection: BaseDatabaseWrapper, text: object) -> None:
-    """Drop the entries that wait, at a rollback to a savepoint by SQL of the caller: Django asks no hook about it."""
-    if waiting and not _TO_DJANGOS(str(text)):
-        for pending in [each for each in _pending_here() if each.connection() is connection]:
-            pending.drop_entries()
-
-
 def _pending_of_statement(connection: BaseDatabaseWrapper) -> Pending | None:
     """Return what waits for the transaction of a statement that runs now, or for the end of a block that defers."""
     if not waiting:
@@ -404,7 +398,7 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
 def _pending_on(connection: BaseDatabaseWrapper) -> Pending:
     """Return what waits for the commit of the open transaction of a connection; a new one if nothing does."""
     block = None if is_managed_by_hand(connection) else open_block(connection)
-    for pending in _pending_here():
+    for pending in pending_here():
         if pending.connection() is connection and pending.block == block:
             return pending
     pending = Pending(connection, block)
@@ -427,7 +421,7 @@ def has_pending() -> bool:
 
 def deliver_ended() -> None:
     """Deliver what waits for transactions of this thread that have ended behind Django's back."""
-    _pending_here()
+    pending_here()
 
 
 def invalidated_in_transaction(keys: Iterable[str]) -> bool:
@@ -436,13 +430,13 @@ def invalidated_in_transaction(keys: Iterable[str]) -> bool:
 
     First delivers what waits for transactions of this thread that have ended, as a test's do.
     """
-    here = _pending_here()
+    here = pending_here()
     return any(key in pending.invalidated for key in keys for pending in here)
 
 
 def pending_values(keys: Iterable[str]) -> dict[str, bytes]:
     """Return the values that `at_last_commit()` got last for these keys, and that still wait for a commit."""
-    here = _pending_here()
+    here = pending_here()
     found: dict[str, bytes] = {}
     for key in keys:
         for pending in here:
@@ -461,13 +455,13 @@ def pending_items(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], 
     A view, not a copy. Whenever an item that is added now is delivered, all of these are: the savepoints that they
     lie under are open, or were released.
     """
-    several = [pending.items.get(deliver, {}) for pending in _pending_here() if pending.connection() is connection]
+    several = [pending.items.get(deliver, {}) for pending in pending_here() if pending.connection() is connection]
     if not several and open_block(connection) is None and (deferral := _deferral_here()) is not None:
         several = [deferral.items.get(deliver, {})]
     return several[-1].keys() if several else ()
 
 
-def _pending_here() -> list[Pending]:
+def pending_here() -> list[Pending]:
     """Return what waits for the open transactions of this thread; first deliver what waits for those that ended."""
     found: list[Pending] = []
     several = list(waiting.get(get_ident(), ()))
@@ -486,7 +480,7 @@ def _pending_here() -> list[Pending]:
 
 
 def _has_invalidated(connection: BaseDatabaseWrapper) -> bool:
-    return any(pending.invalidated for pending in _pending_here() if pending.connection() is connection)
+    return any(pending.invalidated for pending in pending_here() if pending.connection() is connection)
 
 
 def forget_other_threads() -> None:

@@ -18,7 +18,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from cachedeco.invalidation import commits, transactions
+from cachedeco.invalidation import boundaries, commits, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
 from cachedeco.invalidation.tables import Effect, Tables, tables
 from cachedeco.invalidation.writes import end_tables
@@ -37,10 +37,13 @@ UNKNOWN_TABLES: Final = "The tables can't be worked out, so no statement invalid
 DEFINITIONS: Final = frozenset({"create", "drop", "alter"})
 # Statements by which a caller begins and ends transactions by hand.
 BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
-# A savepoint: what was computed since it began is undone.
-UNDOING: Final = "rollback to"
+# What was computed since the transaction, or the savepoint, began is undone.
+UNDOING: Final = frozenset({"rollback", "rollback to"})
+# They commit what was written before them, also in the middle of a block; the second set where DDL can't be undone.
+COMMITTING: Final = frozenset({"begin", "commit"})
+DDL: Final = DEFINITIONS | {"truncate", "rename"}
 # Those of them that write to no table are told all the same.
-TOLD: Final = BOUNDARIES | DEFINITIONS | {UNDOING}
+TOLD: Final = BOUNDARIES | DDL | UNDOING
 
 Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
 
@@ -72,8 +75,8 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
         returned_rows.fetch(context["connection"], context["cursor"])
         return result
     finally:
-        if effect.verb == UNDOING:
-            commits.note_rollback_to(context["connection"], sql)
+        if effect.verb in UNDOING:
+            boundaries.note_rollback(context["connection"], sql)
         # After an exception, too: it may have been raised when the statement had run.
         try:
             _end(context["connection"], effect, parts, context["cursor"])
@@ -174,6 +177,8 @@ def _end(
             transactions.note_boundary(connection, effect.verb)
             if commits.has_pending():
                 commits.deliver_ended()
+        if effect.verb in COMMITTING or (effect.verb in DDL and not connection.features.can_rollback_ddl):
+            boundaries.note_commit(connection)
     except Exception as error:  # noqa: BLE001 -- as above
         pass_interrupt(error)
         emit(Event("error", reason="What a statement has written could not be invalidated", error=error))

@@ -235,6 +235,7 @@ def test_views_of_views_end_somewhere() -> None:
 
 def test_names_are_forgotten_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that makes a table with a new name for each job keeps a limited number."""
+    views.forget()
     monkeypatch.setattr(views, "MOST_NAMES", 3)
     with made(*[("TABLE", f"of_job_{number} (n integer)") for number in range(5)]):
         views.tables_written(connections["default"], [f"of_job_{number}" for number in range(5)])

@@ -190,11 +190,6 @@ def _copy(alias: str) -> None:
         copy.write_row(["Copied"])
 
 
-def _call_function(alias: str) -> None:
-    with connections[alias].cursor() as cursor:
-        cursor.callproc("rename_squads")
-
-
 LEFT_BY_SQUAD = (Fan, Scarf)  # what the database may delete with a squad
 
 KINDS = (
