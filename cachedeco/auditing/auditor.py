@@ -80,7 +80,7 @@ class Sample(NamedTuple):
     def only(self, ids: Iterable[Hashable]) -> "Sample":
         """Return the sample with only these ids."""
         seen = {each: self.seen[each] for each in ids}
-        return Sample(self.load.only(seen.keys()), seen)
+        return Sample(self.load.with_misses(miss for miss in self.load.misses if miss.id in seen), seen)
 
     def emit(self, kind: Kind, each: Hashable, seconds: float = 0.0, reason: str = "") -> None:
         """Emit an event about one of the hits."""
@@ -102,7 +102,7 @@ def _hit_of(found: Found) -> AuditedHit:
 
 def audited_flow(hits: Load, flow: Flow[T]) -> Flow[T]:
     """Run the flow that serves the caller, and audit these hits in the background."""
-    yield from _audit_in_background(Sample(hits, {each: _hit_of(found) for each, found in hits.misses.items()}))
+    yield from _audit_in_background(Sample(hits, {miss.id: _hit_of(miss.found) for miss in hits.misses}))
     return (yield from flow)
 
 

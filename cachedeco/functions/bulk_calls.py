@@ -19,7 +19,7 @@ from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.work import Work
 from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.materializing import Values, materialize
 from cachedeco.loading.returning import present_values, without_absent
 from cachedeco.loading.tables import look_closely
@@ -174,9 +174,8 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
             return Work(present_values(flow, call.ids), self._serving()._computation(call))
         load = Load(
             admitted.policy,
-            admitted.tokens(),
+            misses_of(admitted.tokens(), admitted.bypassed),
             takes_ids=True,
-            unstamped=admitted.bypassed,
             arguments=(call.args, call.kwargs),
         )
         remember_kinds(self._spec, self._calls)

@@ -16,7 +16,7 @@ from cachedeco.functions.repeating import RepeatMany
 from cachedeco.functions.work import Work
 from cachedeco.loading.effects import Err, Flow, Ok
 from cachedeco.loading.found import Found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.lookup import recall_or_look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
@@ -91,11 +91,11 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
             return without_absent(call.ids, values)
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
         remember_kinds(self._spec, partial(call.for_each, missing))
-        load = Load(policy, missing, takes_ids=True, unstamped=bypassed, reinvocation=RepeatMany(self, call))
-        load = load._replace(arguments=(call.args, call.kwargs))
-        flow = present_values(_complete(values, load._replace(misses=stale), load), call.ids)
+        misses, reinvocation = misses_of(missing, bypassed), RepeatMany(self, call)
+        load = Load(policy, misses, True, reinvocation, (call.args, call.kwargs))  # noqa: FBT003
+        flow = present_values(_complete(values, load.with_misses(misses_of(stale)), load), call.ids)
         if sampled:
-            flow = auditor().audited_flow(load._replace(misses=sampled), flow)
+            flow = auditor().audited_flow(load.with_misses(misses_of(sampled)), flow)
         return Work(flow, self._computation(call))
 
     def _serve_later(self, call: BulkArguments, admitted: AdmittedCall, look_up: Callable[[], Sequence[Found]]) -> Work:

@@ -19,7 +19,7 @@ from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.effects import Flow, arun, run, unwrap
 from cachedeco.loading.found import Found, Wanted, record_found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.returning import only_value
@@ -292,7 +292,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
             return only_value(flow)
         remember_kinds(self._spec, self._calls)
         arguments = self._spec.arguments_of(self._arguments(), self._kwargs)
-        load = Load(policy, {None: Found(keys, policy.store.get_many(keys[1:]))}, arguments=arguments)
+        load = Load(policy, [Miss(None, Found(keys, policy.store.get_many(keys[1:])))], arguments=arguments)
         return only_value(refresh_flow(load, _invalidation_of(policy, keys)))
 
     def _computation(self) -> Callable[[], Any]:

@@ -14,7 +14,7 @@ from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.flights import is_computed
 from cachedeco.loading.found import CallKeys, Found
 from cachedeco.loading.leases import is_held
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import misses_of
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import MEANINGS, TokenKind, bypass_in_transaction, miss_reason, token_name
 from cachedeco.loading.remembering import memory_in_use
@@ -225,7 +225,7 @@ def _waits_for(policy: CachePolicy, misses: Mapping[Hashable, Found]) -> dict[Ha
         each: "another caller of this process" for each, found in misses.items() if is_computed(policy, found)
     }
     left = {each: found for each, found in misses.items() if each not in waits}
-    if left and is_held(Load(policy, left)):
+    if left and is_held(policy, misses_of(left)):
         waits |= dict.fromkeys(left, "another process")
     return waits
 

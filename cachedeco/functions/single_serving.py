@@ -13,7 +13,7 @@ from cachedeco.functions.repeating import Repeat
 from cachedeco.functions.work import Work
 from cachedeco.loading.effects import Flow, Ok
 from cachedeco.loading.found import Found, record_found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.lookup import look_up_one
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refreshing import stale_flow
@@ -85,7 +85,7 @@ class SingleServing(CachedFunction[P, U], Generic[P, V, U]):
     def _load(self, policy: CachePolicy, found: Found, args: Args, kwargs: Kwargs) -> Load:
         remember_kinds(self._spec, lambda: [(self._bound_args + args, kwargs)])
         arguments = self._spec.arguments_of(self._bound_args + args, kwargs)
-        return Load(policy, {None: found}, reinvocation=Repeat(self, args, kwargs), arguments=arguments)
+        return Load(policy, [Miss(None, found)], reinvocation=Repeat(self, args, kwargs), arguments=arguments)
 
     def _computation(self, args: Args, kwargs: Kwargs) -> Callable[[], U]:
         """Return a callable that calls the plain function."""

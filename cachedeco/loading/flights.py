@@ -5,20 +5,15 @@ A flight is named by the entry's whole key and the call's own tokens as they wer
 invalidation reads other tokens, and never joins a computation that began before it.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable
 from threading import Lock
 from typing import Final
 
 from cachedeco.loading.found import Found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import FlightName, Miss
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.promise import Promise
 from cachedeco.loading.results import Results
-from cachedeco.loading.stamping import Stamps
-from cachedeco.storage.entries import Stamp
-
-# Alias, the entry's whole key, and the call's own tokens: empty if one is absent, None if there is no stamp to have.
-FlightName = tuple[str, str, Stamp | None]
 
 # The leader was cancelled or crashed; followers look the entries up again.
 NO_RESULTS: Final[Results] = {}
@@ -38,19 +33,19 @@ class Flight:
         self.promise: Promise[Results] = Promise()
         self.lock = _lock  #: identifies the process
 
-    def rename(self, names: Mapping[Hashable, FlightName], stamps: Stamps) -> None:
+    def rename(self, misses: Iterable[Miss]) -> None:
         """
-        Register the flight under names that contain the tokens just created, beside those without them; both are by id.
+        Register the flight under names that contain the tokens just created, beside those without them.
 
-        A name that gets None has no stamp: callers may no longer join it, as they could not notice an invalidation.
+        A miss without a stamp: callers may no longer join under its name, as they could not notice an invalidation.
         """
         with _lock:
             self.is_renamed = True
-            for each, stamp in stamps.items():
-                alias, key, _ = names[each]
-                if stamp is None:
-                    self.started_without_stamp.add(names[each])
-                elif (stamped := (alias, key, stamp)) not in _flights:  # no other leader was quicker
+            for miss in misses:
+                alias, key, _ = miss.name
+                if miss.stamp is None:
+                    self.started_without_stamp.add(miss.name)
+                elif (stamped := (alias, key, miss.stamp)) not in _flights:  # no other leader was quicker
                     self.names.add(stamped)
                     _flights[stamped] = self
 
@@ -71,12 +66,15 @@ _lock = Lock()
 _flights: dict[FlightName, Flight] = {}
 
 
-def join_or_lead(own: Flight, names: Iterable[FlightName]) -> dict[FlightName, Flight]:
-    """Let a flight lead those of these names that have no leader; return the flights of the others, by name."""
-    others: dict[FlightName, Flight] = {}
+def join_or_lead(own: Flight, misses: Iterable[Miss]) -> dict[Miss, Flight]:
+    """Let a flight lead those of these misses that have no leader; return the flights of the others."""
+    others: dict[Miss, Flight] = {}
     with _lock:
-        for name in dict.fromkeys(names):  # two ids may have one entry: a leader must not wait for itself
+        for miss in misses:
+            name = miss.name
             flight = _flights.get(name) or _flight_that_creates_tokens(name)
+            if flight is own:
+                continue  # two ids may have one entry: a leader must not wait for itself
             # One that has its results is as good as gone: who joined it would get, again and again, what it can't use.
             if flight is None or flight.promise.is_kept or name in flight.started_without_stamp:
                 own.names.add(name)  # first: an interrupt between the two lines leaves no flight behind
@@ -84,7 +82,7 @@ def join_or_lead(own: Flight, names: Iterable[FlightName]) -> dict[FlightName, F
                 if flight is not None and not flight.promise.is_kept:
                     own.previous.append(flight)
             else:
-                others[name] = flight
+                others[miss] = flight
     return others
 
 
@@ -101,7 +99,7 @@ def is_computed(policy: CachePolicy, found: Found) -> bool:
     return any(name in _flights for name in names)
 
 
-def flight_name(load: Load, each: Hashable, found: Found) -> FlightName:
-    """Return the name of the flight of one id."""
-    has_stamp = found.raw is not None and each not in load.unstamped
-    return load.policy.store.alias, found.key, found.tokens if has_stamp else None
+def flight_name(policy: CachePolicy, miss: Miss) -> FlightName:
+    """Return the name of the flight of a miss."""
+    has_stamp = miss.found.raw is not None and not miss.is_unstamped
+    return policy.store.alias, miss.key, miss.tokens if has_stamp else None

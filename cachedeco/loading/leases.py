@@ -13,7 +13,7 @@ entry was stored, and whose `add` comes late, does not compute again; and where 
 one after the other for holders that store nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from os import urandom
@@ -23,15 +23,14 @@ from typing import Any, Final, Literal, NamedTuple
 
 from cachedeco.loading.effects import EffectFlow, Pause
 from cachedeco.loading.found import Found, record_found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.lookup import look_up
-from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.results import FlightResult
-from cachedeco.loading.serving import may_replace_errors, serve_each
-from cachedeco.loading.stamping import Stamps, build_stamps
+from cachedeco.loading.serving import may_replace_errors, serve_old
+from cachedeco.loading.stamping import build_stamps
 from cachedeco.storage.cache_keys import lease_key
-from cachedeco.storage.entries import Stamp, serialized_value
+from cachedeco.storage.entries import serialized_value
 from cachedeco.storage.store import Item, Store
 
 # Tombstones: the computation has ended, its entry stored if it can be; or it raised, and the old value is served on.
@@ -121,105 +120,103 @@ class Held(list[Lease]):
             self.pop()
 
 
-def lease_of(load: Load, stamps: Stamps, *, is_takeover: bool = False) -> Lease:
-    """Return the lease for a computation under these stamps, of the tokens that the calls themselves depend on."""
-    several = list(load.misses.values())
-    known = [found.entry.seconds for found in several if found.entry is not None]
+def lease_of(policy: CachePolicy, misses: Sequence[Miss], *, is_takeover: bool = False) -> Lease:
+    """Return the lease for a computation under the stamps of these misses."""
+    known = [miss.found.entry.seconds for miss in misses if miss.found.entry is not None]
     lifetime = USUAL_LIFETIME
-    if len(known) == len(several):
+    if len(known) == len(misses):
         lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * sum(known)), LONGEST_LIFETIME)
-    replaced = b"".join([_replaced(found, stamps[each]) for each, found in load.misses.items()])
-    digest = blake2b(b"%a %b" % (is_takeover, replaced), digest_size=8).hexdigest()
-    return Lease(load.policy.store, lease_key(several[0].key, digest), urandom(8), lifetime, is_takeover)
+    digest = blake2b(b"%a %b" % (is_takeover, b"".join(map(_replaced, misses))), digest_size=8).hexdigest()
+    return Lease(policy.store, lease_key(misses[0].key, digest), urandom(8), lifetime, is_takeover)
 
 
-def _replaced(found: Found, stamp: Stamp | None) -> bytes:
+def _replaced(miss: Miss) -> bytes:
     """Return what tells the computation of one entry from any other."""
+    found, stamp = miss.found, miss.stamp
     expires = found.entry and found.entry.expires
     # A dead entry still names its nested tokens: an invalidation of a nested call is not in the stamp.
     nested, size = list(found.nested_tokens.values()), stamp and len(stamp)
-    return b"%b %a %a %a %b\n" % (found.key.encode(), expires, nested, size, b"".join(stamp or ()))
+    return b"%b %a %a %a %b\n" % (miss.key.encode(), expires, nested, size, b"".join(stamp or ()))
 
 
-def is_held(load: Load) -> bool:
-    """Tell whether a caller, perhaps of another process, holds the lease for a load, as it was read."""
-    stamps: Stamps = {each: found.tokens or None for each, found in load.misses.items()}
-    if None in stamps.values():  # the tokens are yet to be made, so no other caller knows them
-        return False
-    key = lease_of(load, stamps).key
-    return (load.policy.store.get_many([key]) or {}).get(key, STORED) not in {STORED, FAILED}
+def is_held(policy: CachePolicy, misses: Sequence[Miss]) -> bool:
+    """Tell whether a caller, perhaps of another process, holds the lease for some misses, as they were read."""
+    for miss in misses:
+        if not miss.tokens:  # they are yet to be made, so no other caller knows them
+            return False
+        miss.stamp = miss.tokens
+    key = lease_of(policy, misses).key
+    return (policy.store.get_many([key]) or {}).get(key, STORED) not in {STORED, FAILED}
+
+
+def claim_stamps(load: Load, held: Held) -> Lease | None:
+    """
+    Give a load the stamps of its new entries, and return the lease for them: it is taken if it is among those held.
+
+    Creates absent tokens and takes the lease in one trip. The lease is named by the stamps as proposed. If all new
+    tokens win, no other caller can know these stamps; if one is refused, the lease counts for nothing and times out.
+
+    Returns:
+        The lease; None if there is no stamp: compute without one.
+    """
+    policy, misses = load.policy, load.misses
+
+    def claim() -> Item:
+        held.append(lease_of(policy, misses))
+        return held[0].item
+
+    if build_stamps(policy, misses, claim):
+        return held[0]
+    proposed = held.copy()
+    held.clear()
+    if all(miss.stamp is None for miss in misses):
+        return None
+    lease = lease_of(policy, misses)
+    # With its owner: the `add` may have succeeded, although it reported failure.
+    return proposed[0] if proposed and proposed[0].key == lease.key else lease
 
 
 # --- wait for the holder ---
 
 
-class Acquired(NamedTuple):
-    """What is left to compute, after other processes have computed."""
-
-    load: Load
-    stamps: Stamps  #: those of the new entries
-    lease: Lease | None  #: None: compute without holding the lease
-    values: Values  #: computed by others
-    results: dict[str, FlightResult]  #: of these, for followers
-
-
-def claim_stamps(load: Load, held: Held) -> Acquired:
-    """
-    Return a load with the stamps of new entries, and the lease for them: it is taken if it is among those held.
-
-    Creates absent tokens and takes the lease in one trip. The lease is named by the stamps as proposed. If all new
-    tokens win, no other caller can know these stamps; if one is refused, the lease counts for nothing and times out.
-    """
-
-    def claim(stamps: Stamps) -> Item:
-        held.append(lease_of(load, stamps))
-        return held[0].item
-
-    stamps, is_taken = build_stamps(load.policy, load.misses, load.unstamped, claim)
-    if is_taken:
-        return Acquired(load, stamps, held[0], {}, {})
-    proposed = held.copy()
-    held.clear()
-    if not any(stamp is not None for stamp in stamps.values()):
-        return Acquired(load, stamps, None, {}, {})
-    lease = lease_of(load, stamps)
-    if proposed and proposed[0].key == lease.key:
-        lease = proposed[0]  # with its owner: the `add` may have succeeded, although it reported failure
-    return Acquired(load, stamps, lease, {}, {})
-
-
-def wait_for_holder(acquired: Acquired, lease: Lease, held: Held, deadline: float) -> EffectFlow[Acquired]:
+def wait_for_holder(load: Load, lease: Lease, held: Held, deadline: float) -> EffectFlow[Lease | None]:
     """
     Poll the cache for the entries of a lease's holder, or take the lease, at most until the deadline.
 
     Always terminates: with entries, or with permission to compute (possibly without holding the lease).
+
+    Returns:
+        The lease that was taken, if there is something left to compute.
     """
-    pauses, failed_adds = pauses_until(deadline), 0
+    policy, pauses, failed_adds = load.policy, pauses_until(deadline), 0
     while True:
-        acquired, raw = yield partial(_look_for_entries, acquired, lease)
+        raw = yield partial(_look_for_entries, load.unserved, lease)
         if raw is None:
-            return acquired
-        acquired, following = yield partial(_next_lease, acquired, lease, raw.get(lease.key))
+            return None
+        if raw.get(lease.key) == lease.owner:  # the `add` succeeded, although it reported failure
+            return lease
+        misses = load.unserved.misses
+        following = yield partial(_next_lease, policy, misses, lease, raw.get(lease.key))
         if following is None:
             break
         lease = following
         if lease.key in raw:
             failed_adds = 0
         elif (yield partial(held.take, lease)):
-            return acquired._replace(lease=lease)
+            return lease
         else:
             failed_adds += 1
         if failed_adds == MOST_FAILED_ADDS:
             break
-        if not lease.is_takeover and 0 < deadline - monotonic() <= (1 - TAKEOVER_FRACTION) * acquired.load.policy.wait:
+        if not lease.is_takeover and 0 < deadline - monotonic() <= (1 - TAKEOVER_FRACTION) * policy.wait:
             # The holder may be dead. Promote one caller now, or all of them time out, and compute, at the same time.
-            lease = yield partial(lease_of, acquired.load, acquired.stamps, is_takeover=True)
+            lease = yield partial(lease_of, policy, misses, is_takeover=True)
             continue
         pause = next(pauses, None)
         if pause is None:
             break
         yield pause
-    return acquired._replace(lease=None)
+    return None
 
 
 def pauses_until(deadline: float) -> Iterator[Pause]:
@@ -230,56 +227,53 @@ def pauses_until(deadline: float) -> Iterator[Pause]:
         seconds = min(seconds * POLL_GROWTH, LONGEST_POLL)
 
 
-def _look_for_entries(acquired: Acquired, lease: Lease) -> tuple[Acquired, Mapping[str, object] | None]:
-    """Look the entries up again; return what is left, and the values that were read: None if the wait is over."""
-    load, stamps, _, values, results = acquired
-    policy = load.policy
-    again = look_up(policy, [found.keys for found in load.misses.values()], [lease.key])
+def _look_for_entries(load: Load, lease: Lease) -> Mapping[str, object] | None:
+    """Look the entries up again, and serve those that are there; return what was read: None if the wait is over."""
+    policy, misses = load.policy, load.misses
+    again = look_up(policy, [miss.found.keys for miss in misses], [lease.key])
     raw = again[0].raw
-    load = load._replace(misses=dict(zip(load.misses, again, strict=True)))
     if raw is None:
-        for found in load.misses.values():
-            policy.emit("unstored", found.key, reason="the cache could not be asked")
-        return Acquired(load, dict.fromkeys(load.misses), None, values, results), None
-    load = take_fresh(load, values, results)
-    if load.misses and raw.get(lease.key) == FAILED and may_replace_errors(policy, load.misses.values()):
-        results |= {found.key: _result_of(policy, found) for found in load.misses.values()}
-        values |= serve_each(policy, load.misses)
-        load = load.only(set())
-    if not load.misses:
-        return Acquired(load, {}, None, values, results), None
-    if raw.get(lease.key) == lease.owner:  # the `add` succeeded, although it reported failure
+        for miss in misses:
+            miss.stamp = None
+            policy.emit("unstored", miss.key, reason="the cache could not be asked")
+        return None
+    take_fresh(policy, misses, again)
+    holder, left = raw.get(lease.key), load.unserved
+    if holder == lease.owner:
         # With the keys that the stamps are of: the function may be known to read more tables by now.
-        load = acquired.load.only(load.misses.keys())
-        return Acquired(load, stamps, lease, values, results), None
-    return Acquired(load, {each: stamps[each] for each in load.misses}, None, values, results), raw
+        return raw if left.misses else None
+    for miss, found in zip(misses, again, strict=True):
+        miss.look_at(found)
+    if left.misses and holder == FAILED and may_replace_errors(policy, left.found):
+        serve_old(left)
+        for miss in left.misses:
+            miss.result = _result_of(policy, miss.found)
+    return raw if load.unserved.misses else None
 
 
-def take_fresh(load: Load, values: Values, results: dict[str, FlightResult]) -> Load:
-    """Move the fresh entries that others have stored into the values and results; return what is left to compute."""
-    policy = load.policy
-    for each, found in load.misses.items():
+def take_fresh(policy: CachePolicy, misses: Iterable[Miss], again: Iterable[Found]) -> None:
+    """Serve the fresh entries that others have stored, and that a later look-up has found."""
+    for miss, found in zip(misses, again, strict=True):
         if found.entry is not None and found.entry.expires > time():
+            miss.look_at(found)
             record_found(policy, found)
-            policy.emit("shared", found.key, seconds=found.entry.seconds)
-            values[each] = found.entry.value
-            results[found.key] = _result_of(policy, found)
-    return load._replace(misses={each: found for each, found in load.misses.items() if each not in values})
+            policy.emit("shared", miss.key, seconds=found.entry.seconds)
+            miss.value = found.entry.value
+            miss.result = _result_of(policy, found)
 
 
-def _next_lease(acquired: Acquired, lease: Lease, holder: object) -> tuple[Acquired, Lease | None]:
+def _next_lease(policy: CachePolicy, misses: Sequence[Miss], lease: Lease, holder: object) -> Lease | None:
     """Return the lease to wait for; None if the holder has ended, and its entries can't be used."""
-    load, stamps = acquired.load, acquired.stamps
-    if any(stamp is not None and load.misses[each].tokens != stamp for each, stamp in stamps.items()):
+    stamped = [miss for miss in misses if miss.stamp is not None]
+    if any(miss.tokens != miss.stamp for miss in stamped):
         # An invalidation: the holder's entry for it will never be served.
-        stamps, _ = build_stamps(load.policy, load.misses, {each for each, stamp in stamps.items() if stamp is None})
-        acquired = acquired._replace(stamps=stamps)
-        if all(stamp is None for stamp in stamps.values()):
-            return acquired, None
+        build_stamps(policy, stamped)
+        if all(miss.stamp is None for miss in stamped):
+            return None
     elif holder not in (STORED, FAILED):
-        return acquired, lease
-    fresh = lease_of(load, stamps, is_takeover=lease.is_takeover)
-    return acquired, None if fresh.key == lease.key else fresh
+        return lease
+    fresh = lease_of(policy, misses, is_takeover=lease.is_takeover)
+    return None if fresh.key == lease.key else fresh
 
 
 def _result_of(policy: CachePolicy, found: Found) -> FlightResult:

@@ -1,13 +1,78 @@
 """`Load`: calls of one function that have no fresh entry, and that one call of the function computes."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from cachedeco.loading.found import Found
 from cachedeco.loading.policy import CachePolicy
+from cachedeco.loading.results import FlightResult, Results
+from cachedeco.storage.entries import Stamp
 
-Misses = Mapping[Hashable, Found]  # by id, in the caller's order
+# Alias, the entry's whole key, and the call's own tokens: empty if one is absent, None if there is no stamp to have.
+FlightName = tuple[str, str, Stamp | None]
+
+# What a miss has that was not served yet: no value of a function.
+NO_VALUE: Final = object()
+
+
+class Prepared(NamedTuple):
+    """A computed value, serialized, and whether the policy stores it."""
+
+    serialized: bytes | None = None  #: of which followers load copies of their own; None if that is not possible
+    timeout: float | None = None
+    problem: str = ""  #: why it is not stored
+    error: Exception | None = None
+    models: bytes = b""  #: the models among the values, and their fields
+    is_error: bool = False  #: whether the value is an exception that the function raised
+
+
+NOT_PREPARED: Final = Prepared()
+
+
+class Miss:
+    """One call of a load, and what its steps have found and made for it. Of one caller, and so of one thread."""
+
+    __slots__ = (
+        "data",
+        "found",
+        "id",
+        "is_unchanged",
+        "is_unstamped",
+        "key",
+        "name",
+        "prepared",
+        "result",
+        "stamp",
+        "timeout",
+        "tokens",
+        "value",
+    )
+
+    name: FlightName  #: of the flight that it leads or follows
+
+    def __init__(self, each: Hashable, found: Found, *, is_unstamped: bool = False) -> None:
+        """Begin with what a look-up has found."""
+        self.id = each  #: of any kind if the function takes no ids
+        self.is_unstamped = is_unstamped  #: whether its entry gets no stamp, and so is not stored
+        self.stamp: Stamp | None = None  #: the call's own tokens, from before the computation; None: nothing is stored
+        self.value: Any = NO_VALUE  #: what the caller gets
+        self.prepared = NOT_PREPARED
+        self.result: FlightResult | None = None  #: for followers; None after an interrupt
+        self.data: bytes | None = None  #: the new entry, encoded; None if it is not stored
+        self.timeout = 0.0  #: of the new entry in the cache, which is longer than its own
+        self.is_unchanged = False  #: whether the value of the new entry is that of the entry which it replaces
+        self.look_at(found)
+
+    def look_at(self, found: Found) -> None:
+        """Go on with what a later look-up has found."""
+        self.found = found
+        self.key = found.key
+        self.tokens = found.tokens
+
+
+def misses_of(calls: Mapping[Any, Found], unstamped: Collection[Hashable] = ()) -> list[Miss]:
+    """Return the misses of calls, by id, in the caller's order; *unstamped* are the ids whose entries get no stamp."""
+    return [Miss(each, found, is_unstamped=each in unstamped) for each, found in calls.items()]
 
 
 class Reinvocation(Protocol):
@@ -26,16 +91,36 @@ class Load(NamedTuple):
     """Calls of one function that have no fresh entry, and that one call of the function computes."""
 
     policy: CachePolicy
-    misses: Misses  #: one, of any id, if the function takes no ids
+    misses: Sequence[Miss]  #: in the caller's order; one if the function takes no ids
     takes_ids: bool = False
-    unstamped: AbstractSet[Hashable] = frozenset()  #: ids whose entries get no stamp, and so are not stored
     reinvocation: Reinvocation | None = None
     arguments: Sequence[object] = ()  #: of the call, in any nesting: rows among them were read before
 
-    def only(self, ids: AbstractSet[Hashable]) -> "Load":
-        """Return the load of some of its ids."""
-        return self.with_misses({each: found for each, found in self.misses.items() if each in ids})
+    @property
+    def ids(self) -> list[Any]:
+        """The ids of the calls."""
+        return [miss.id for miss in self.misses]
 
-    def with_misses(self, misses: Misses) -> "Load":
+    @property
+    def found(self) -> list[Found]:
+        """What was found for the calls."""
+        return [miss.found for miss in self.misses]
+
+    @property
+    def values(self) -> dict[Hashable, Any]:
+        """What the caller gets, by id."""
+        return {miss.id: miss.value for miss in self.misses}
+
+    @property
+    def unserved(self) -> "Load":
+        """The load of those that have no value yet."""
+        return self.with_misses([miss for miss in self.misses if miss.value is NO_VALUE])
+
+    @property
+    def results(self) -> Results:
+        """The results for followers, by the entry's key; none after an interrupt."""
+        return {miss.key: miss.result for miss in self.misses if miss.result is not None}
+
+    def with_misses(self, misses: Iterable[Miss]) -> "Load":
         """Return the load of other misses."""
-        return Load(self.policy, misses, *self[2:])  # faster than _replace()
+        return Load(self.policy, list(misses), *self[2:])  # faster than _replace()

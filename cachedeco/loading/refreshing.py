@@ -10,7 +10,7 @@ expiry with a time ahead of the clock, by an exponentially distributed amount wh
 the last computation. Without a lease e^(1/beta) callers would refresh on average, for any number of callers.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from math import log
@@ -21,11 +21,11 @@ from typing import Any, Literal, cast
 from django.core import signing
 
 from cachedeco.invalidation import transactions
-from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Spawn
+from cachedeco.loading.effects import EffectFlow, Flow, Ok, Spawn
 from cachedeco.loading.flights import NO_RESULTS, Flight, flight_name, join_or_lead
 from cachedeco.loading.found import renew_keys
-from cachedeco.loading.leases import FAILED, Acquired, Held, Lease, lease_of
-from cachedeco.loading.load import Load
+from cachedeco.loading.leases import FAILED, Held, lease_of
+from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.refresh_messages import OTHER_KEY, REMEDY, SALT, PickleSerializer
@@ -33,7 +33,7 @@ from cachedeco.loading.serving import serve_each
 from cachedeco.loading.single_flight import run_as_leader
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.log import text_of_key
-from cachedeco.storage.entries import Entry, Stamp
+from cachedeco.storage.entries import Entry
 from cachedeco.tracking import collector
 
 
@@ -50,25 +50,26 @@ def stale_flow(load: Load) -> Flow[Values]:
     mode = yield partial(_refresh_mode, policy)
     flight, held, is_handed_over = Flight(), Held(), False
     try:
-        acquired = (yield partial(_claim, flight, load, held)) if mode is not None else None
-        if acquired is not None and mode == "caller":
-            for found in acquired.load.misses.values():
-                policy.emit("miss", found.key, reason="refresh")
-            outcome = yield from run_as_leader(flight, acquired)
-            if isinstance(outcome, Err):
-                return outcome
-            values = outcome.value
-        elif acquired is not None and mode is not None:
+        led = (yield partial(_claim, flight, load, held)) if mode is not None else None
+        if led is not None and mode == "caller":
+            for miss in led.misses:
+                policy.emit("miss", miss.key, reason="refresh")
+            error = yield from run_as_leader(flight, led, held[0])
+            if error is not None:
+                return error
+            values = led.values
+        elif led is not None and mode is not None:
             # The enclosing computation used the stale values, so it must not inherit the refresh's dependencies.
             with collector.collect_dependencies(policy.store.alias, collects=False):
-                is_handed_over = yield from _start_in_background(flight, acquired, held, mode)
+                is_handed_over = yield from _start_in_background(flight, led, held, mode)
     except BaseException:  # an interrupt
         held.give_back()
         raise
     finally:
         if not is_handed_over:
             flight.complete(NO_RESULTS)
-    return Ok(values | serve_each(policy, load.only(load.misses.keys() - values.keys()).misses))
+    others = {miss.id: miss.found for miss in load.misses if miss.id not in values}
+    return Ok(values | serve_each(policy, others))
 
 
 def _refresh_mode(policy: CachePolicy) -> Literal["caller", "thread", "task"] | None:
@@ -79,24 +80,20 @@ def _refresh_mode(policy: CachePolicy) -> Literal["caller", "thread", "task"] | 
     return "caller" if transactions.any_in_test() else policy.refresh
 
 
-def _claim(flight: Flight, load: Load, held: Held) -> Acquired | None:
+def _claim(flight: Flight, load: Load, held: Held) -> Load | None:
     """Lead the flights that have no leader, and take the lease for them; None if another caller refreshes."""
-    names = {each: flight_name(load, each, found) for each, found in load.misses.items()}
-    others = join_or_lead(flight, names.values())
-    led = load.only({each for each, name in names.items() if name not in others})
-    if not led.misses:
-        return None
-    stamps: dict[Hashable, Stamp | None] = {each: found.tokens for each, found in led.misses.items()}
-    lease = lease_of(led, stamps)
-    return Acquired(led, stamps, lease, {}, {}) if held.take(lease) else None
+    policy, misses = load.policy, [Miss(miss.id, miss.found) for miss in load.misses]  # perhaps of another thread
+    for miss in misses:
+        miss.name, miss.stamp = flight_name(policy, miss), miss.tokens
+    others = join_or_lead(flight, misses)
+    led = load.with_misses(miss for miss in misses if miss not in others)
+    return led if led.misses and held.take(lease_of(policy, led.misses)) else None
 
 
 # --- in the background ---
 
 
-def _start_in_background(
-    flight: Flight, acquired: Acquired, held: Held, mode: Literal["thread", "task"]
-) -> EffectFlow[bool]:
+def _start_in_background(flight: Flight, load: Load, held: Held, mode: Literal["thread", "task"]) -> EffectFlow[bool]:
     """
     Have a thread or a task refresh the entries; if that fails, release the lease for the next caller.
 
@@ -104,37 +101,37 @@ def _start_in_background(
         Whether a thread has the flight now, and will complete it.
     """
     if mode == "thread":
-        refresh = _refresh_in_thread(flight, acquired, held.copy())
+        refresh = _refresh_in_thread(flight, load, held.copy())
         next(refresh)  # now it holds the lease, and cleans up even if an event loop ends before its first step
         held.clear()
         if (yield Spawn(refresh)):
             return True
         yield refresh.close
-    elif not (yield partial(_enqueue_task, acquired.load)):
+    elif not (yield partial(_enqueue_task, load)):
         yield held.give_back
     return False
 
 
-def _refresh_in_thread(flight: Flight, acquired: Acquired, held: Held) -> Flow[Any]:
+def _refresh_in_thread(flight: Flight, load: Load, held: Held) -> Flow[Any]:
     """Refresh the entries as a leader, if the call has the same keys in this thread or task: after a first `next()`."""
-    load, lease = acquired.load, acquired.lease
+    [lease] = held
     try:
         yield _begun
         problem = yield partial(find_key_mismatch, load, REMEDY)
         if problem is None:
             # The enclosing computation, inherited with the context, goes on meanwhile: it must not inherit.
             with collector.collect_dependencies(load.policy.store.alias, collects=False):
-                outcome = yield from run_as_leader(flight, acquired)
-            problem = outcome.error if isinstance(outcome, Err) else None
+                error = yield from run_as_leader(flight, load, lease)
+            problem = error and error.error
         else:
-            yield partial(cast("Lease", lease).end, FAILED)  # a refresh has one
+            yield partial(lease.end, FAILED)
     except BaseException:
         held.give_back()
         raise
     finally:
         flight.complete(NO_RESULTS)
     if problem is not None:
-        load.policy.emit("error", next(iter(load.misses.values())).key, reason="The refresh failed", error=problem)
+        load.policy.emit("error", load.misses[0].key, reason="The refresh failed", error=problem)
     return Ok(None)
 
 
@@ -151,9 +148,9 @@ def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
 
         remedy: What the error advises.
     """
-    keys = [list(found.keys) for found in load.misses.values()]
+    keys = [list(found.keys) for found in load.found]
     try:
-        keys_here = load.reinvocation.resolve_keys(list(load.misses)) if load.reinvocation else keys
+        keys_here = load.reinvocation.resolve_keys(load.ids) if load.reinvocation else keys
     except Exception as error:  # noqa: BLE001 -- the user's `vary` may raise anything in another thread
         pass_interrupt(error)
         return error
@@ -165,11 +162,10 @@ def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
 
 def _enqueue_task(load: Load) -> bool:
     try:
-        cast("Any", load.reinvocation).enqueue(list(load.misses))  # a stale entry has one
+        cast("Any", load.reinvocation).enqueue(load.ids)  # a stale entry has one
     except Exception as error:  # noqa: BLE001 -- arguments that can't be pickled, or any failure of the queue
         pass_interrupt(error)
-        key = next(iter(load.misses.values())).key
-        load.policy.emit("error", key, reason="The refresh can't be enqueued", error=error)
+        load.policy.emit("error", load.misses[0].key, reason="The refresh can't be enqueued", error=error)
         return False
     return True
 

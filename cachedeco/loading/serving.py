@@ -1,13 +1,13 @@
 """Serve what is stored: fresh and stale entries, and old values in the place of an error."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Mapping
 from functools import partial
 from time import time
 from typing import Any, cast
 
 from cachedeco.loading.effects import EffectFlow, Flow, Ok
 from cachedeco.loading.found import Found, record_found
-from cachedeco.loading.load import Load, Misses
+from cachedeco.loading.load import Load
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
@@ -15,7 +15,7 @@ from cachedeco.runtime.hooks import emit_hits
 from cachedeco.tracking import collector
 
 
-def serve_each(policy: CachePolicy, calls: Misses) -> Values:
+def serve_each(policy: CachePolicy, calls: Mapping[Hashable, Found]) -> Values:
     """Return the values of the entries that were read, fresh or stale, by id."""
     if collector.innermost.get() is not None:
         for found in calls.values():
@@ -33,21 +33,32 @@ def serve_each(policy: CachePolicy, calls: Misses) -> Values:
 
 def serve_flow(load: Load) -> Flow[Values]:
     """Serve the entries that were read."""
-    return Ok((yield partial(serve_each, load.policy, load.misses)))
+    yield partial(serve_old, load)
+    return Ok(load.values)
 
 
-def stale_fallback(load: Load, error: Exception) -> EffectFlow[Ok[Values] | None]:
-    """Stale-if-error: return the old values if all may be served although the computation raised, else None."""
+def serve_old(load: Load) -> None:
+    """Serve the entries that were found, fresh or stale."""
+    values = serve_each(load.policy, {miss.id: miss.found for miss in load.misses})
+    for miss in load.misses:
+        miss.value = values[miss.id]
+
+
+def stale_fallback(load: Load, error: Exception) -> EffectFlow[bool]:
+    """Stale-if-error: serve the old values if all may be served although the computation raised; else return False."""
     policy = load.policy
-    if not may_replace_errors(policy, load.misses.values()):
-        return None
+    if not may_replace_errors(policy, load.found):
+        return False
     # Read them again: an entry that was invalidated during the computation is never served.
-    again = yield partial(look_up, policy, [found.keys for found in load.misses.values()])
+    again = yield partial(look_up, policy, [found.keys for found in load.found])
     if any(found.entry is None for found in again):
-        return None
+        return False
     reason = f"The computation failed, and the old value{'s were' if load.takes_ids else ' was'} served"
     policy.emit("error", again[0].key, reason=reason, error=error)
-    return Ok(serve_each(policy, dict(zip(load.misses, again, strict=True))))
+    for miss, found in zip(load.misses, again, strict=True):
+        miss.look_at(found)
+    serve_old(load)
+    return True
 
 
 def may_replace_errors(policy: CachePolicy, calls: Collection[Found]) -> bool:

@@ -1,6 +1,6 @@
 """AUTO in a load: what a computation reads becomes a part of the stamp of its entry, and of what the function knows."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -23,9 +23,9 @@ NOTHING_READ: Final = (
 )
 
 
-def reads_of(store: Store, tables: KnownTables, misses: Mapping[Hashable, Found]) -> TableReads:
+def reads_of(store: Store, tables: KnownTables, calls: Iterable[Found]) -> TableReads:
     """Return where to note the tables that a computation reads."""
-    return TableReads(store, tables, tables.covered_by(found.keys for found in misses.values()))
+    return TableReads(store, tables, tables.covered_by(found.keys for found in calls))
 
 
 def begin_reading(computation: Computation, reads: TableReads, arguments: Sequence[object]) -> None:
@@ -80,14 +80,14 @@ def look_closely(policy: CachePolicy, calls: Sequence[CallKeys]) -> list[Found]:
     """Look up as `look_up()` does, and again if another process has stored entries under tables unknown here."""
     results = look_up(policy, calls)
     tables = policy.tables
-    if tables is not None and may_know_less(policy, tables, dict(enumerate(results))) and tables.load():
+    if tables is not None and may_know_less(policy, tables, results) and tables.load():
         return look_up(policy, calls)
     return results
 
 
-def may_know_less(policy: CachePolicy, tables: KnownTables, misses: Mapping[Hashable, Found]) -> bool:
+def may_know_less(policy: CachePolicy, tables: KnownTables, calls: Iterable[Found]) -> bool:
     """Tell whether another process may have stored one of the entries under other tables than this one knows."""
-    for found in misses.values():
+    for found in calls:
         data = (found.raw or {}).get(found.key)
         if isinstance(data, bytes) and found.entry is None:
             tokens = own_tokens_of(policy.codec, found.key, data)

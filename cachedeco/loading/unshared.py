@@ -1,18 +1,19 @@
 """Calls that share no computation: those that bypass the cache, `refresh()`, and `set()`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 from cachedeco.loading.computing import compute
 from cachedeco.loading.effects import CALL_USER, CallUser, Flow, Ok, Outcome
-from cachedeco.loading.load import Load, Misses
+from cachedeco.loading.found import Found
+from cachedeco.loading.load import Load, misses_of
 from cachedeco.loading.materializing import Values, materialize
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import bypass_in_transaction
-from cachedeco.loading.stamping import Stamps, build_stamps
-from cachedeco.loading.writing import OnFailure, PendingEntry, new_entry, prepare, store_entries
+from cachedeco.loading.stamping import build_stamps
+from cachedeco.loading.writing import OnFailure, encode, new_entry, prepare, store_entries
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.storage.refusals import RefusedValueError, ValueOrigin
@@ -60,33 +61,33 @@ def bypass_flow(
 
 def refresh_flow(load: Load, on_failure: OnFailure) -> Flow[Values]:
     """Compute and store, even if another caller computes; *on_failure* is called with what is not stored."""
-    for each in load.unstamped:
-        found = load.misses[each]
-        load.policy.emit("bypassed", found.key, reason=bypass_in_transaction(found.keys))
-    stamps, _ = yield partial(build_stamps, load.policy, load.misses, load.unstamped)
-    return (yield from compute(load, stamps, on_failure=on_failure))[0]
+    for miss in load.misses:
+        if miss.is_unstamped:
+            load.policy.emit("bypassed", miss.key, reason=bypass_in_transaction(miss.found.keys))
+    yield partial(build_stamps, load.policy, load.misses)
+    error = yield from compute(load, on_failure=on_failure)
+    return Ok(load.values) if error is None else error
 
 
-def store_given(policy: CachePolicy, calls: Misses, values: Values, on_failure: OnFailure) -> None:
+def store_given(policy: CachePolicy, calls: Mapping[Any, Found], values: Values, on_failure: OnFailure) -> None:
     """
     Store values that the caller already has, by id; *on_failure* is called with what is not stored.
 
     Raises:
         TypeError: A part of a value must not be stored.
     """
-    tables = policy.tables
+    tables, load = policy.tables, Load(policy, misses_of(calls))
     if tables is not None and not tables.is_known and not policy.declared:
-        stamps: Stamps = dict.fromkeys(calls)
-        for found in calls.values():
-            policy.emit("unstored", found.key, reason=NOTHING_KNOWN)
+        for miss in load.misses:
+            policy.emit("unstored", miss.key, reason=NOTHING_KNOWN)
     else:
-        stamps, _ = build_stamps(policy, calls)
+        build_stamps(policy, load.misses)
     prepared = {each: prepare(policy, value) for each, value in values.items()}
     for each, ready in prepared.items():
         if isinstance(ready.error, RefusedValueError):
             raise ready.error.explain(ValueOrigin(policy.function, is_given=True), values[each])
-    entries = [
-        PendingEntry(found.key, stamps[each], {}, prepared[each], *new_entry(policy, prepared[each]))
-        for each, found in calls.items()
-    ]
-    store_entries(policy, entries, on_failure)
+    for miss in load.misses:
+        miss.prepared = prepared[miss.id]
+        entry, miss.timeout = new_entry(policy, miss.prepared)
+        encode(policy, miss, entry, miss.stamp)
+    store_entries(load, on_failure)

@@ -14,6 +14,7 @@ from cachedeco.invalidation import commits
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
 from cachedeco.loading.effects import Anywhere, EffectFlow, Send
+from cachedeco.loading.load import Load, Miss, Prepared
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.events import UNCHANGED, Event, Kind
 from cachedeco.runtime.hooks import emit
@@ -59,32 +60,6 @@ TOO_LARGE: Final = (
 UNSEEN_COMMIT: Final = "it may contain what a transaction has written that is managed by hand"
 
 OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
-
-
-class Prepared(NamedTuple):
-    """A computed value, serialized, and whether the policy stores it."""
-
-    serialized: bytes | None = None  #: of which followers load copies of their own; None if that is not possible
-    timeout: float | None = None
-    problem: str = ""  #: why it is not stored
-    error: Exception | None = None
-    models: bytes = b""  #: the models among the values, and their fields
-    is_error: bool = False  #: whether the value is an exception that the function raised
-
-
-NOT_PREPARED: Final = Prepared()
-
-
-class PendingEntry(NamedTuple):
-    """A new entry."""
-
-    key: str
-    stamp: Stamp | None  #: None: it is not stored
-    nested_tokens: Mapping[str, bytes]  #: the tokens of nested calls, by name
-    prepared: Prepared
-    entry: Entry  #: its value serialized
-    timeout: float  #: in the cache, which is longer than that of the entry, if its tokens' are
-    is_unchanged: bool = False  #: whether its value is that of the entry that it replaces
 
 
 class WriteBatch(NamedTuple):
@@ -204,22 +179,44 @@ def new_entry(
     return entry, in_cache
 
 
-def store_entries(
-    policy: CachePolicy, entries: Sequence[PendingEntry], on_failure: OnFailure = None, marks: Sequence[Item] = ()
+def encode(
+    policy: CachePolicy, miss: Miss, entry: Entry, stamp: Stamp | None, nested_tokens: Mapping[str, bytes] = {}
 ) -> None:
     """
-    Store entries: at the last commit of the open transactions that may have written what they contain.
+    Encode the new entry of a miss, if it is stored. Why it is not is an event.
 
     Args:
         policy: That of the function.
 
-        entries: The new entries. Why one is not stored is an event.
+        miss: The call.
+
+        entry: The entry, its value serialized.
+
+        stamp: That of the entry; None if it is not stored, which is an event already.
+
+        nested_tokens: The tokens of nested calls, by name.
+    """
+    if stamp is None:
+        return
+    if miss.prepared.problem or miss.prepared.serialized is None:
+        emit_problem(policy, miss)
+        return
+    miss.data = encode_entry(policy.codec, miss.key, stamp, nested_tokens, entry)
+    nested_names.remember(policy.function, miss.key, nested_tokens)
+
+
+def store_entries(load: Load, on_failure: OnFailure = None, marks: Sequence[Item] = ()) -> None:
+    """
+    Store the new entries of a load: at the last commit of the open transactions that may have written their values.
+
+    Args:
+        load: The load, whose entries are encoded.
 
         on_failure: Called with the keys of values that cannot be stored or whose write is not acknowledged.
 
         marks: Items to be written after the entries, in the same trip, even if there is no entry: outcomes of leases.
     """
-    batch = _encode_each(policy, entries, on_failure, marks)
+    policy, batch = load.policy, _batch_of(load, on_failure, marks)
     if batch.data:
         if not commits.at_last_commit(write_entries, batch, batch.data):
             for key in batch.data:
@@ -227,13 +224,11 @@ def store_entries(
             batch = batch._replace(data={})
     elif marks:
         write_entries([batch])
-    if on_failure and (failed_keys := [pending.key for pending in entries if pending.key not in batch.data]):
+    if on_failure and (failed_keys := [miss.key for miss in load.misses if miss.key not in batch.data]):
         on_failure(failed_keys)
 
 
-def store_flow(
-    policy: CachePolicy, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]
-) -> EffectFlow[None]:
+def store_flow(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> EffectFlow[None]:
     """
     Store entries as `store_entries()` does: on an event loop over its own connections, if all of them are stored.
 
@@ -242,11 +237,11 @@ def store_flow(
 
     def begin(reraised: Reraised = ()) -> WriteBatch | None:
         if not reraised:
-            store_entries(policy, entries, on_failure, marks)
+            store_entries(load, on_failure, marks)
             return None
-        if any(each.stamp is None or each.prepared.problem or each.prepared.serialized is None for each in entries):
+        if any(miss.data is None for miss in load.misses):
             raise SynchronousOnlyOperation
-        return _encode_each(policy, entries, on_failure, marks)
+        return _batch_of(load, on_failure, marks)
 
     def end(reraised: Reraised = ()) -> None:
         if reraised and not all(written):
@@ -256,35 +251,24 @@ def store_flow(
 
     batch = yield Anywhere(begin)
     if batch is not None:
-        written = yield Send(policy.store, batch.items)
+        written = yield Send(load.policy.store, batch.items)
         yield Anywhere(end)
 
 
-def _encode_each(
-    policy: CachePolicy, entries: Sequence[PendingEntry], on_failure: OnFailure, marks: Sequence[Item]
-) -> WriteBatch:
-    """Return what to write of some entries; why one is not stored is an event."""
-    data: dict[str, bytes] = {}
-    timeouts: list[float] = []
-    for pending in entries:
-        if pending.stamp is None:
-            continue  # an event already
-        if pending.prepared.problem or pending.prepared.serialized is None:
-            emit_problem(policy, pending.key, pending.prepared)
-            continue
-        key, nested_tokens = pending.key, pending.nested_tokens
-        data[key] = encode_entry(policy.codec, key, pending.stamp, nested_tokens, pending.entry)
-        timeouts.append(pending.timeout)
-        nested_names.remember(policy.function, key, nested_tokens)
-    unchanged = {each.key for each in entries if each.is_unchanged}
-    return WriteBatch(policy, data, max(timeouts, default=0.0), on_failure, unchanged, marks)
+def _batch_of(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> WriteBatch:
+    """Return what to write for a load."""
+    data = {miss.key: miss.data for miss in load.misses if miss.data is not None}
+    timeout = max([miss.timeout for miss in load.misses])
+    unchanged = {miss.key for miss in load.misses if miss.is_unchanged}
+    return WriteBatch(load.policy, data, timeout, on_failure, unchanged, marks)
 
 
-def emit_problem(policy: CachePolicy, key: str, prepared: Prepared) -> None:
-    """Emit why what was prepared for a key is not stored: a fault as an error, and so in the log, at the first time."""
+def emit_problem(policy: CachePolicy, miss: Miss) -> None:
+    """Emit why what was prepared is not stored: a fault as an error, and so in the log, at the first time."""
+    prepared = miss.prepared
     is_fault = prepared.problem not in {NOT_WANTED, NO_TIMEOUT}
     kind: Kind = "error" if is_fault and policy.advice.is_first(prepared.problem) else "unstored"
-    policy.emit(kind, key, reason=prepared.problem, error=prepared.error)
+    policy.emit(kind, miss.key, reason=prepared.problem, error=prepared.error)
 
 
 def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) -> None:

@@ -26,7 +26,7 @@ from cachedeco import (
 )
 from cachedeco.functions.explaining import explain_calls
 from cachedeco.loading import leases
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Miss
 from cachedeco.loading.lookup import look_up
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches
@@ -454,8 +454,9 @@ def test_miss_that_would_wait_for_another_process_says_so() -> None:
     price.refresh(3)
     Store("default").delete(price.key_for(3))
     policy, keys = price._spec.resolve_call((3,), {})
-    load = Load(policy, {None: look_up(policy, [keys])[0]})
-    lease = leases.lease_of(load, {None: load.misses[None].tokens})
+    miss = Miss(None, look_up(policy, [keys])[0])
+    miss.stamp = miss.tokens
+    lease = leases.lease_of(policy, [miss])
     waits = [price.explain(3).waits_for]
 
     lease.take()

@@ -10,10 +10,10 @@ from cachedeco.loading import flights
 from cachedeco.loading.flights import Flight
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.leases import Held, claim_stamps
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.lookup import look_up_each
 from cachedeco.loading.materializing import materialize
-from cachedeco.loading.new_entries import results_of_error
+from cachedeco.loading.new_entries import add_results_of_error
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.remembering import Memory
@@ -29,9 +29,10 @@ from tests.schedules import scenarios, simulation
 from tests.schedules.explorer import Scenario
 
 
-def _stamped_late(policy: CachePolicy, found: Found, *_: object, **__: object) -> Any:
-    now = Found(found.keys, policy.store.get_many(found.keys[1:]))
-    return build_stamps(policy, {None: now})[0][None], ""
+def _stamped_late(policy: CachePolicy, miss: Miss, *_: object, **__: object) -> Any:
+    now = Miss(None, Found(miss.found.keys, policy.store.get_many(miss.found.keys[1:])))
+    build_stamps(policy, [now])
+    return now.stamp, ""
 
 
 def _note_the_last(alias: str, keys: Any, found: Any, _use: object = None) -> None:
@@ -47,16 +48,16 @@ def _complete_by_name(flight: Flight, results: Results) -> None:
             flight.promise.keep(results)
 
 
-def _stored_without_marks(policy: CachePolicy, entries: Any, on_failure: Any = None, marks: Any = ()) -> None:
-    _store(policy, entries, on_failure)
+def _stored_without_marks(load: Load, on_failure: Any = None, marks: Any = ()) -> None:
+    _store(load, on_failure)
     for key, _, _ in marks:
-        policy.store.delete(key)
+        load.policy.store.delete(key)
 
 
 def _claimed_always(load: Load, held: Held) -> Any:
-    acquired = _claim(load, held)
-    held[:] = [acquired.lease] if acquired.lease else []
-    return acquired
+    lease = _claim(load, held)
+    held[:] = [lease] if lease else []
+    return lease
 
 
 def _thoughtful(*args: Any, **kwargs: Any) -> Any:
@@ -135,9 +136,11 @@ def _remember_by_epochs_of_later(memory: Memory, keys: Any, entry_keys: Any, val
     return _remember(memory, keys, entry_keys, values, epochs.last())
 
 
-def _error_of_others(*args: Any) -> Any:
-    results = results_of_error(*args)
-    return {key: each._replace(computed_with=frozenset({"another key"})) for key, each in results.items()}
+def _error_of_others(load: Load, *args: Any) -> Any:
+    add_results_of_error(load, *args)
+    for miss in load.misses:
+        assert miss.result is not None
+        miss.result = miss.result._replace(computed_with=frozenset({"another key"}))
 
 
 def _noted_late(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
@@ -185,7 +188,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "flights named by key alone, whose followers do not look again": (
         {
-            "loading.single_flight.flight_name": lambda load, _each, found: (load.policy.store.alias, found.key, ()),
+            "loading.single_flight.flight_name": lambda policy, miss: (policy.store.alias, miss.key, ()),
             **NOT_LOOKED_AGAIN,
         },
         "two readers, one writer, own token",
@@ -213,11 +216,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "flights named by the key before the prefix": (
         {
-            "loading.single_flight.flight_name": lambda load, _each, found: (
-                load.policy.store.alias,
-                _bare(found.key),
-                (),
-            ),
+            "loading.single_flight.flight_name": lambda policy, miss: (policy.store.alias, _bare(miss.key), ()),
             "loading.flights.Flight.complete": _completed_for_any_tenant,
             **NOT_LOOKED_AGAIN,
         },
@@ -267,7 +266,7 @@ WEAKENED: dict[str, tuple[dict[str, Any], str]] = {
         "a warm reader thrice in one block, one writer",
     ),
     "exceptions that followers do not take": (
-        {"loading.computing.results_of_error": _error_of_others},
+        {"loading.computing.add_results_of_error": _error_of_others},
         "two bulk calls that raise",
     ),
     "commits in doubt that invalidate nothing": (

@@ -142,7 +142,7 @@ def _race(many: Many) -> dict[int, str]:
     return many.refresh([2, 1])
 
 
-def _alone(_flight: Any, _names: Any) -> dict[Any, Any]:
+def _alone(_flight: Any, _misses: Any) -> dict[Any, Any]:
     return {}
 
 

@@ -8,7 +8,7 @@ import pytest
 from cachedeco import CachedQuery
 from cachedeco.loading import leases
 from cachedeco.loading.leases import Lease, lease_of
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Miss
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.stamping import Claim, build_stamps
@@ -18,22 +18,22 @@ from tests.support.stored import stored
 def lease_for(cached: CachedQuery[..., object], *args: object, is_takeover: bool = False) -> Lease:
     """Return the lease of another process, which looks for the entry of a call now, and misses it or finds it due."""
     policy, keys = cached._spec.resolve_call(args, {})
-    load = Load(policy, {None: look_up(policy, [keys])[0]})
-    stamps, _ = build_stamps(policy, load.misses)
-    assert stamps[None] is not None
-    return lease_of(load, stamps, is_takeover=is_takeover)
+    miss = Miss(None, look_up(policy, [keys])[0])
+    build_stamps(policy, [miss])
+    assert miss.stamp is not None
+    return lease_of(policy, [miss], is_takeover=is_takeover)
 
 
 def take_apart(patch: pytest.MonkeyPatch, take: Callable[[Lease], bool]) -> None:
     """Have each lease taken by a command of its own, by this function, and not together with new tokens."""
     build = leases.build_stamps
 
-    def build_apart(policy: CachePolicy, calls: Any, unstamped: Any = (), claim: Claim | None = None) -> Any:
-        stamps, _ = build(policy, calls, unstamped)
-        if claim is None or all(stamp is None for stamp in stamps.values()):
-            return stamps, False
-        key, owner, lifetime = claim(stamps)
-        return stamps, Lease(policy.store, key, owner, lifetime or 0.0).take()
+    def build_apart(policy: CachePolicy, misses: Any, claim: Claim | None = None) -> bool:
+        build(policy, misses)
+        if claim is None or all(miss.stamp is None for miss in misses):
+            return False
+        key, owner, lifetime = claim()
+        return Lease(policy.store, key, owner, lifetime or 0.0).take()
 
     patch.setattr(leases, "build_stamps", build_apart)
     patch.setattr(Lease, "take", take)

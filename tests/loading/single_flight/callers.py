@@ -29,8 +29,8 @@ class Boarding:
             patch.setattr(module, "join_or_lead", self._counted)
 
     def _counted(self, *args: Any) -> Any:
-        flight, names = args
-        others = self._board(flight, names)
+        flight, misses = args
+        others = self._board(flight, misses)
         with self._changed:
             self.leaders += bool(flight.names)
             self.followers += len(others)

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 from cachedeco import bypass
 from cachedeco.loading import flights
-from cachedeco.loading.flights import NO_RESULTS, Flight, FlightName, join_or_lead
+from cachedeco.loading.flights import NO_RESULTS, Flight, join_or_lead
+from cachedeco.loading.found import Found
+from cachedeco.loading.load import FlightName, Miss
 from cachedeco.runtime import state
 from tests.loading.single_flight.callers import Boarding
 from tests.support.sides import Side, both
@@ -17,27 +19,34 @@ from tests.tracking.floors import around
 NAME: FlightName = ("default", "key", (b"token",))
 
 
+def named(name: FlightName) -> Miss:
+    """Return a miss of which the flight is called so."""
+    miss = Miss(None, Found(["key"]))
+    miss.name = name
+    return miss
+
+
 def test_flight_without_a_stamp_tells_its_callers_though_the_next_is_there() -> None:
     """Callers that wait for a flight get its results when it ends, and the next flight goes on."""
-    name: FlightName = ("default", "key", None)
-    first, second = Flight(), Flight()
-    join_or_lead(first, [name])
-    first.rename({1: name}, {1: None})
-    others = join_or_lead(second, [name])
+    miss, first, second = named(("default", "key", None)), Flight(), Flight()
+    join_or_lead(first, [miss])
+    first.rename([miss])
+    others = join_or_lead(second, [miss])
 
     first.complete(NO_RESULTS)
 
     assert ({}, True, False) == (others, first.promise.is_kept, second.promise.is_kept)
-    assert {name: second} == flights._flights
+    assert {miss.name: second} == flights._flights
     second.complete(NO_RESULTS)
 
 
 def test_flight_leaves_flights_of_others_where_they_are() -> None:
     """A flight that finds another one under its new name does not end that one."""
-    other, flight = Flight(), Flight()
-    join_or_lead(other, [NAME])
-    join_or_lead(flight, [("default", "key", ())])
-    flight.rename({1: ("default", "key", ())}, {1: NAME[2]})
+    other, flight, miss = Flight(), Flight(), named(("default", "key", ()))
+    join_or_lead(other, [named(NAME)])
+    join_or_lead(flight, [miss])
+    miss.stamp = NAME[2]
+    flight.rename([miss])
 
     flight.complete(NO_RESULTS)
 
@@ -48,7 +57,7 @@ def test_flight_leaves_flights_of_others_where_they_are() -> None:
 def test_flight_of_a_parent_is_not_ended_in_a_child() -> None:
     """A child that goes on as the leader that its parent is touches no lock that another thread may have held."""
     flight = Flight()
-    join_or_lead(flight, [NAME])
+    join_or_lead(flight, [named(NAME)])
     state.reset_in_child()
 
     flight.complete(NO_RESULTS)

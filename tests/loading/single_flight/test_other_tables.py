@@ -3,7 +3,7 @@
 from cachedeco import cached_query
 from cachedeco.loading.following import _standing
 from cachedeco.loading.found import Found
-from cachedeco.loading.load import Load
+from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.results import FlightResult
 
 
@@ -15,6 +15,6 @@ def test_result_under_a_stamp_of_another_length_is_not_taken() -> None:
         return 1
 
     policy, keys = function._spec.resolve_call((), {})
-    load = Load(policy, {None: Found(keys, {})})
+    load = Load(policy, [Miss(None, Found(keys, {}))])
 
     assert set() == _standing(load, {keys[0]: FlightResult((b"x" * 16,))})
