@@ -75,13 +75,17 @@ class Answer(Future[T]):
 
     def set_result(self, result: T, /) -> None:
         """See `Future`."""
-        super().set_result(result)
-        self.wake_soon()
+        try:
+            super().set_result(result)
+        finally:
+            self.wake_soon()
 
     def set_exception(self, exception: type | BaseException, /) -> None:
         """See `Future`."""
-        super().set_exception(exception)
-        self.wake_soon()
+        try:
+            super().set_exception(exception)
+        finally:
+            self.wake_soon()
 
     def cancel(self, msg: Any | None = None) -> bool:
         """See `Future`."""
@@ -148,10 +152,15 @@ class LoopConnection(BufferedProtocol):
     def send(self, exchange: Exchange[T]) -> Answer[T]:
         """Send a command, behind those that wait."""
         future: Answer[T] = new_answer(self.loop)
-        if self.is_open:
-            self._send((future, exchange))
-        else:
+        if not self.is_open:
             self._queued.append((future, exchange))
+            return future
+        try:
+            self._send((future, exchange))
+        except BaseException:  # an interrupt: it is unknown what was sent
+            future.cancel()
+            self.close()
+            raise
         return future
 
     def greet(self, exchange: Exchange[T]) -> Answer[T]:
@@ -167,13 +176,17 @@ class LoopConnection(BufferedProtocol):
         """Send what waits: the connection is open, and the server has been greeted."""
         if self.is_closed:
             return
-        self.is_open = True
-        self.heard_at = monotonic()
-        queued, self._queued = self._queued, []
-        for each in queued:
-            # A caller that was cancelled may have done something else since.
-            if not each[0].done():
-                self._send(each)
+        try:
+            self.is_open = True
+            self.heard_at = monotonic()
+            for each in self._queued:
+                # A caller that was cancelled may have done something else since.
+                if not each[0].done():
+                    self._send(each)
+            self._queued.clear()
+        except BaseException:  # an interrupt: what it leaves would wait for ever
+            self.close()
+            raise
         self._close_if_retired()
 
     @cached_property
@@ -221,8 +234,13 @@ class LoopConnection(BufferedProtocol):
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if outgoing:  # it was not closed since
+        if not outgoing:  # it was closed since
+            return
+        try:
             self._write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
+        except BaseException:  # an interrupt, as above
+            self.close()
+            raise
 
     def _close_if_retired(self) -> None:
         if self._is_retired and not self.waiting and not self._queued:
@@ -248,23 +266,20 @@ class LoopConnection(BufferedProtocol):
         self.heard_at = monotonic()
         answered: list[Answer[Any]] = []
         try:
-            self._distribute(data, answered)
-        except Exception as error:
-            if is_interrupt(error):
-                self._end_by_interrupt(answered)
-                raise
-            self._end_with_first(error)
-        except BaseException:
-            self._end_by_interrupt(answered)
+            try:
+                self._distribute(data, answered)
+            except BaseException as error:
+                if is_interrupt(error):
+                    self.close()
+                    raise
+                self._end_with_first(cast("Exception", error))
+            if self._is_retired:
+                self._close_if_retired()
+            self._wake(answered)
+        except BaseException:  # an interrupt, of this or of a task that went on
+            for each in answered:
+                each.wake_soon()
             raise
-        if self._is_retired:
-            self._close_if_retired()
-        self._wake(answered)
-
-    def _end_by_interrupt(self, answered: Sequence[Answer[Any]]) -> None:
-        self.close()
-        for each in answered:
-            each.wake_soon()
 
     def _wake(self, answered: Sequence[Answer[Any]]) -> None:
         """Let tasks go on that have their answers, and write what they send."""
@@ -276,10 +291,6 @@ class LoopConnection(BufferedProtocol):
         try:
             for each in answered:
                 each.wake()
-        except BaseException:  # an interrupt, which the task has raised that ran
-            for each in answered:
-                each.wake_soon()
-            raise
         finally:
             self._is_waking = False
             self._flush()
@@ -289,7 +300,7 @@ class LoopConnection(BufferedProtocol):
         self.close(exc if isinstance(exc, OSError) else ConnectionResetError("the server closed the connection"))
 
     def _distribute(self, data: bytes, answered: list[Answer[Any]]) -> None:
-        waiting, set_result = self.waiting, Future.set_result  # without waking
+        waiting, set_result, set_exception = self.waiting, Future.set_result, Future.set_exception  # without waking
         parser, at = self._parser, 0
         while at < len(data):
             if not waiting:
@@ -311,26 +322,27 @@ class LoopConnection(BufferedProtocol):
                     parser, at = None, 0
                 else:
                     break
-            waiting.popleft()
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
+            # In this order: an interrupt may come after each line, and must leave no task that nothing wakes.
+            if not future.done():
                 answered.append(future)
-                set_result(future, answer)
+                if isinstance(answer, Exception):
+                    set_exception(future, answer)
+                else:
+                    set_result(future, answer)
+            waiting.popleft()
         self._parser = parser
 
     def _end_with_first(self, error: Exception) -> None:
         """Give an error, or the last answer, to the command that is first, and close the connection."""
         if self.waiting:
-            future, _ = self.waiting.popleft()
+            future, _ = self.waiting[0]
             if future.done():
                 pass
             elif isinstance(error, LastAnswer):
                 future.set_result(error.answer)
             else:
                 future.set_exception(error)
+            self.waiting.popleft()
         self.close(ConnectionAbortedError("the connection was closed after an answer to another command"))
 
     # --- the watchdog ---

@@ -140,17 +140,20 @@ class _OfLoop:
 
     def _open(self) -> LoopConnection:
         connection = LoopConnection(self.loop, self, partial(self._forget, self._epoch), self._endpoint.timeout)
-        self._current.append(connection)
         self._all.add(connection)
         # In an empty context: that of the first caller would live for as long as the connection. By no factory of the
         # project's: an eager one runs it here and now, and what fails at once would fail before a command waits for it.
-        asyncio.Task(self._connect(connection), loop=self.loop, context=Context(), name="cachedeco.connect")
+        task = asyncio.Task(self._connect(connection), loop=self.loop, context=Context(), name="cachedeco.connect")
+        # However it ends: who cancels all tasks of a loop may do so before this one has begun.
+        task.add_done_callback(lambda _: None if connection.is_open else connection.close())
+        self._current.append(connection)  # now, as what waits on it has an end
         return connection
 
     async def _connect(self, connection: LoopConnection) -> None:
         if self._keeper is None:
-            self._keeper = cast("AsyncGeneratorType[None, None]", _close_at_end(self._all))
-            await anext(self._keeper)
+            keeper = cast("AsyncGeneratorType[None, None]", _close_at_end(self._all))
+            await anext(keeper)  # the loop knows it from now on
+            self._keeper = keeper
         endpoint = self._endpoint
         try:
             async with asyncio.timeout(endpoint.connect_timeout):
@@ -163,9 +166,6 @@ class _OfLoop:
         except Exception as error:  # noqa: BLE001 -- of the system, TLS or the server: the callers that wait get it
             pass_interrupt(error)
             connection.close(error)
-        finally:
-            if not connection.is_open:  # the loop ends
-                connection.close()
 
     def _forget(self, epoch: object, connection: LoopConnection, has_failed: bool) -> None:  # noqa: FBT001 -- a callback
         self._all.discard(connection)

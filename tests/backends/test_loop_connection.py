@@ -43,6 +43,7 @@ class Transport:
         """Begin with nothing."""
         self.written: list[bytes] = []
         self.is_aborted = False
+        self.is_interrupted = False  #: once, at the next bytes
 
     def get_extra_info(self, _name: str) -> "Transport":
         """Return the socket, which is this."""
@@ -53,6 +54,9 @@ class Transport:
 
     def write(self, data: bytes) -> None:
         """Remember it."""
+        if self.is_interrupted:
+            self.is_interrupted = False
+            raise KeyboardInterrupt
         self.written.append(data)
 
     def abort(self) -> None:
@@ -319,6 +323,51 @@ def test_interrupt_by_a_signals_handler_closes_the_connection(monkeypatch: pytes
         return await outcome_of(future)
 
     assert ConnectionAbortedError is asyncio.run(work())
+
+
+def test_interrupt_while_a_command_is_written_closes_the_connection() -> None:
+    """Nobody knows whether it was sent: the answers of others would be given to the wrong ones."""
+
+    async def work() -> list[object]:
+        connection, transport, _ = connected()
+        connection.begin()
+        waiting = connection.send(Line(b"command"))
+        receive(connection, b"one\r\n")
+        transport.is_interrupted = True
+        with pytest.raises(KeyboardInterrupt):
+            connection.send(Line(b"command"))
+        return [await waiting, connection.is_closed, [*connection.waiting]]
+
+    assert [b"one", True, []] == asyncio.run(work())
+
+
+def test_interrupt_while_commands_are_written_together_closes_the_connection() -> None:
+    """Each of those that wait fails."""
+
+    async def work() -> list[object]:
+        connection, transport, _ = connected()
+        connection.begin()
+        waiting = [connection.send(Line(b"command")) for _ in range(3)]
+        transport.is_interrupted = True
+        with pytest.raises(KeyboardInterrupt):
+            connection._flush()
+        return [*[await outcome_of(each) for each in waiting], connection.is_closed]
+
+    assert [*[ConnectionAbortedError] * 3, True] == asyncio.run(work())
+
+
+def test_interrupt_while_a_connection_begins_leaves_no_command_waiting() -> None:
+    """Those that were not sent yet, too."""
+
+    async def work() -> list[object]:
+        connection, transport, _ = connected()
+        waiting = [connection.send(Line(b"command")) for _ in range(3)]
+        transport.is_interrupted = True
+        with pytest.raises(KeyboardInterrupt):
+            connection.begin()
+        return [*[await outcome_of(each) for each in waiting], connection.is_closed]
+
+    assert [*[ConnectionAbortedError] * 3, True] == asyncio.run(work())
 
 
 def test_connection_that_was_closed_while_it_opened_stays_closed() -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import logging
 import socket
 import sys
 from collections.abc import Callable
+from itertools import count
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -20,10 +23,14 @@ from tests.backends.on_loops import connections_of, names, opened, raw_of, read_
 from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
 from tests.backends.redis_caches import client_of, redis_at, redis_on
 from tests.backends.scripted import Scripted
+from tests.support.interrupts import Attempt, Expired, handled
+from tests.support.selection import of_length
 from tests.support.servers import Memcached, Redis
 from tests.support.threads import PATIENCE_SECONDS
 
 Make = Callable[..., BaseCache]
+# That are passed on the way of a few reads.
+FEWEST_POINTS = 30
 
 
 @pytest.fixture(params=["memcached_server", "redis_server"])
@@ -407,3 +414,67 @@ def test_command_that_memcached_does_not_take(options: dict[str, bool], expected
 
     assert expected == found
     assert None is server_of(cache)._outage
+
+
+# --- interrupts and cancellations ---
+
+
+class AttemptOnLoop(Attempt):
+    """One that leaves out what asyncio does in the middle of a task's step, which has no end then."""
+
+    @staticmethod
+    def is_point(frame: FrameType, event: str) -> bool:
+        """See `Attempt`."""
+        return frame.f_code.co_name != "add_done_callback" and Attempt.is_point(frame, event)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.usefixtures("_without_lost_sockets")
+def test_exception_of_a_handler_at_any_point_leaves_no_task_waiting(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor does a task get what another one has asked for; the next loop reads everything."""
+    caplog.set_level(logging.CRITICAL, "asyncio")  # a record would keep sockets that an interrupt has lost
+    monkeypatch.setattr("cachedeco.backends.server.FIRST_PAUSE", 0)
+    cache, keys = make(), names(4)
+    cache.set_many({key: key for key in keys})
+
+    async def read_all() -> list[Any]:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            first = await asyncio.gather(*[cache.aget(key) for key in keys[:2]], return_exceptions=True)
+            return [*first, *await asyncio.gather(*[cache.aget(key) for key in keys[2:]], return_exceptions=True)]
+
+    found, fell = [set[object]() for _ in keys], list[str]()
+    with handled():
+        for point in count(0, of_length(usual=3, soak=1)):
+            attempt = AttemptOnLoop(point)
+            seen: list[Any] = []
+            attempt.run(lambda: seen.extend(asyncio.run(read_all())))  # noqa: B023 -- called here
+            for values, value in zip(found, seen, strict=False):
+                values.add(type(value) if isinstance(value, BaseException) else value)
+            assert keys == asyncio.run(read_all()), attempt.fell
+            if not attempt.fell:
+                break
+            fell.append(attempt.fell)
+
+    assert [{key, None, Expired} | values for key, values in zip(keys, found, strict=True)] == [
+        {key, None, Expired} for key in keys
+    ]
+    assert len(fell) > FEWEST_POINTS
+
+
+def test_command_waits_for_no_connection_whose_task_was_cancelled(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who ends a program may cancel all tasks of the loop, before one of ours has begun, and go on."""
+    monkeypatch.setattr("cachedeco.backends.server.FIRST_PAUSE", 0)
+    cache, [key] = make(), names(1)
+    cache.set(key, "value")
+
+    async def work() -> list[Any]:
+        waiting = asyncio.ensure_future(cache.aget(key))
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
+            task.cancel()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return [await waiting, await cache.aget(key)]
+
+    assert [None, "value"] == asyncio.run(work())

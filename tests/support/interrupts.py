@@ -3,7 +3,8 @@ Exceptions of a signal's handler, raised at a point that a test chooses.
 
 Python runs the handlers of signals when a function begins and when a call of a C function has ended, inside this call:
 the functions of `sys.setprofile` are called at the same points. A line is no such point: no handler runs between the
-last call of a block and the first line of its `finally`, where a function of `sys.settrace` can raise.
+last call of a block and the first line of its `finally`, where a function of `sys.settrace` can raise. Nor is a
+generator or coroutine that begins or goes on: what such a function raises there ends it without its `finally`.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +31,7 @@ FOLDERS = (
     Path(redis.__file__).parent,
     Path(django.__file__).parent / "core" / "cache",
 )
+GENERATORS = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 WATCHED = (*(f"{folder}{os.sep}" for folder in FOLDERS), contextlib.__file__)
 
 
@@ -85,7 +88,7 @@ class Attempt:
         self.is_unraisable |= unraisable.exc_type is Expired
 
     def _on_event(self, frame: FrameType, event: str, _argument: object) -> None:
-        if event not in {"call", "c_return"} or not frame.f_code.co_filename.startswith(WATCHED) or self.fell:
+        if self.fell or not self.is_point(frame, event):
             return
         if self.points == self.point and _is_in_finalizer(frame):
             return  # its exceptions go nowhere; the next point is taken
@@ -93,3 +96,9 @@ class Attempt:
             self.fell = f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}(), {event}"
             signal.raise_signal(signal.SIGALRM)
         self.points += 1
+
+    @staticmethod
+    def is_point(frame: FrameType, event: str) -> bool:
+        """Tell whether a signal may arrive at an event of a profile, in code that is watched."""
+        kinds = {"c_return"} if frame.f_code.co_flags & GENERATORS else {"call", "c_return"}
+        return event in kinds and frame.f_code.co_filename.startswith(WATCHED)
