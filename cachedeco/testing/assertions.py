@@ -19,13 +19,13 @@ from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening, runs_anywhere
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import format_arguments, repr_of, shorten, shorten_error
+from cachedeco.runtime.units import counted
 from cachedeco.storage.connections import is_isolated
 from cachedeco.testing.isolation import isolated_test
 from cachedeco.testing.outages import fault_of
 
 P = ParamSpec("P")
 
-_PLURALS: Final = {"computation": "computations", "hit": "hits", "miss": "misses"}
 _NOT_ISOLATED: Final = (
     "{function} was served an entry from before the block, and nothing isolates the caches: it may be that of another "
     "test, or of another user of the server. Derive the test class from CacheAssertions, before TestCase; decorate the "
@@ -211,9 +211,9 @@ class CountAssertion(EventAssertion):
         if found == self._expected:
             return _NOT_ISOLATED.format(function=self._name) if _served_from_before(own) else ""
         relevant = [event for event in self._events if event.function == self._name or _explains(event)]
-        what = self._word if found == 1 else _PLURALS[self._word]
+        what = counted(found, self._word, "misses" if self._word == "miss" else "")
         happened = _format_events(relevant) if own else " nothing happened to it."
-        return f"{found} {what} of {self._name}, {self._expected} expected:{happened}{self._about_cache()}"
+        return f"{what} of {self._name}, {self._expected} expected:{happened}{self._about_cache()}"
 
 
 class EntryAssertion(EventAssertion):

@@ -18,7 +18,7 @@ from django.test import AsyncClient, Client, override_settings
 
 from cachedeco import Event, Namespace, bypass, remembered
 from cachedeco.contrib.debug_toolbar import panel, recording
-from cachedeco.contrib.debug_toolbar.recording import End, Ends, caller, duration
+from cachedeco.contrib.debug_toolbar.recording import End, Ends, caller
 from cachedeco.contrib.observing import Command, last_read
 from cachedeco.runtime.hooks import emit, remove_hook
 from cachedeco.storage import connections
@@ -29,6 +29,8 @@ from tests.support.clocks import replace_time
 from tests.support.faults import faulty
 from tests.support.stored import stored, whole
 from tests.support.threads import started
+
+SPAN = r"[\d.]+ (?:µs|ms|s)"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -127,7 +129,7 @@ def test_hit_has_what_it_saved() -> None:
     assert {"hit": 2} == dict(stats["outcomes"])
     assert [1, 1] == [row["statements_saved"] for row in stats["rows"]]
     assert [True] * 2 == [row["saved"] > 0 and row["look_up"] > 0 and row["size"] > 0 for row in stats["rows"]]
-    assert {"under a second", "a second"} >= {row["age"] for row in stats["rows"]}
+    assert all(re.fullmatch(SPAN, row["age"]) for row in stats["rows"])
     assert (0, 2) == (stats["statements"], stats["statements_saved"])
     assert "2 hit" in text_of_panel()
 
@@ -151,7 +153,7 @@ def test_miss_says_who_has_invalidated(cause: str) -> None:
     stats = visit(lambda: site.names(7))
 
     assert [reason] == [row["reason"] for row in stats["rows"]]
-    assert f"by GET /page/write/ at {row['where']}, under a second ago" == stats["rows"][0]["ended"]
+    assert re.fullmatch(rf"by GET /page/write/ at {re.escape(row['where'])}, {SPAN} ago", stats["rows"][0]["ended"])
     assert f"{reason} by GET /page/write/" in text_of_panel()
 
 
@@ -221,8 +223,10 @@ def test_invalidation_outside_requests_is_named_by_its_line(monkeypatch: pytest.
 
     [elsewhere] = visit(lambda: site.names(7))["rows"]
 
-    assert re.fullmatch(r"by tests\.contrib\.test_debug_toolbar\.test_\w+, line \d+, under a second ago", here["ended"])
-    assert ("invalidated: this call", "under a second ago") == (elsewhere["reason"], elsewhere["ended"])
+    where = r"tests\.contrib\.test_debug_toolbar\.test_\w+, line \d+"
+    assert re.fullmatch(rf"by {where}, {SPAN} ago", here["ended"])
+    assert "invalidated: this call" == elsewhere["reason"]
+    assert re.fullmatch(f"{SPAN} ago", elsewhere["ended"])
 
 
 def test_oldest_invalidation_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +239,7 @@ def test_oldest_invalidation_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
 
     found = [ends.find(f"invalidated: table {table}", "", "") for table in "abc"]
 
-    assert ["", "by another thread, under a second ago", "by c, under a second ago"] == found
+    assert ["", "by another thread, ", "by c, "] == [re.sub(f"{SPAN} ago", "", each) for each in found]
 
 
 def test_invalidations_are_named_once_for_each_line() -> None:
@@ -322,7 +326,7 @@ def test_stale_value_and_shared_one_are_served() -> None:
 
     assert [("0", 125), ("1", 500), ("2", 250)] == [(row["arguments"], row["saved"]) for row in stats["rows"]]
     assert {"hit": 1, "remembered": 1, "shared": 1} == dict(stats["outcomes"])
-    assert ["", "", "75 seconds ago"] == [row["ended"] for row in stats["rows"]]
+    assert ["", "", "1.2 min ago"] == [row["ended"] for row in stats["rows"]]
 
 
 def test_toolbar_shows_a_subtitle_and_a_title() -> None:
@@ -400,19 +404,3 @@ def test_thread_without_code_of_the_project_has_no_line() -> None:
     """In a thread that asgiref has started there may be no frame of the project."""
     with ThreadPoolExecutor(1) as pool:
         assert "" == pool.submit(caller).result()
-
-
-DURATIONS = {
-    0.5: "under a second",
-    1.5: "a second",
-    75: "75 seconds",
-    600: "10 minutes",
-    8000: "2 hours",
-    3e5: "3 days",
-}
-
-
-@pytest.mark.parametrize("seconds", DURATIONS)
-def test_duration_is_in_its_largest_unit(seconds: float) -> None:
-    """A reader wants the order, and not the digits."""
-    assert DURATIONS[seconds] == duration(seconds)

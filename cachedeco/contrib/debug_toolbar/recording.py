@@ -15,6 +15,7 @@ from cachedeco.functions.spec import all_specs
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.frames import caller_frame
 from cachedeco.runtime.reprs import shorten, shorten_reason
+from cachedeco.runtime.units import duration
 from cachedeco.storage.entries import Origin, read_origin
 from cachedeco.tracking.collector import innermost
 
@@ -184,14 +185,6 @@ def caller() -> str:
     if frame is None:
         return ""
     return f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}, line {frame.f_lineno}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in its largest unit."""
-    for name, length in (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {name}"
-    return "a second" if seconds >= 1 else "under a second"
 
 
 def _arguments_in(key: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from cachedeco.contrib.debug_toolbar.recording import Call, Recording, duration
+from cachedeco.contrib.debug_toolbar.recording import Call, Recording
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.reprs import shorten, shorten_error
+from cachedeco.runtime.units import duration
 
 # Told apart by the colour-blind, too; the toolbar's own green for what is well.
 _COLORS: Final = {"hit": "#30c16e", "remembered": "#30c16e", "miss": "#d95f02"}
