@@ -45,7 +45,7 @@ def submit(work: Work) -> bool:
     if not places.acquire(blocking=False):
         return False
     try:
-        _threads().submit(_worked, places, detached(work))
+        _threads().submit(_release_after, places, detached(work))
     except RuntimeError:  # the interpreter is ending
         places.release()
         return False
@@ -58,11 +58,11 @@ def detached(work: Work) -> Work:
 
     It has cache objects and database connections of its own, which are closed at its end. What it raises is lost.
     """
-    words = partial(_in_words_of, get_language(), timezone.get_current_timezone(), work)
-    return partial(_detached, copy_context(), words)
+    localized = partial(_in_language_and_zone, get_language(), timezone.get_current_timezone(), work)
+    return partial(_detached, copy_context(), localized)
 
 
-def _worked(places: BoundedSemaphore, work: Work) -> None:
+def _release_after(places: BoundedSemaphore, work: Work) -> None:
     try:
         work()
     finally:
@@ -72,19 +72,19 @@ def _worked(places: BoundedSemaphore, work: Work) -> None:
 def _detached(context: Context, work: Work) -> None:
     with suppress(Exception):  # the steps have reported it
         try:
-            context.run(_alone, work)
+            context.run(_with_own_caches, work)
         finally:
-            _close_here()
+            _close_all()
 
 
-def _close_here() -> None:
+def _close_all() -> None:
     """Close what this thread has opened."""
     connections.close_all()
     for close in at_end:
         close()
 
 
-def _in_words_of(language: str, zone: tzinfo, work: Work) -> None:
+def _in_language_and_zone(language: str, zone: tzinfo, work: Work) -> None:
     """Work in a language and a time zone: with some releases of asgiref neither comes with the context."""
     with override(language), timezone.override(zone):
         work()
@@ -98,16 +98,16 @@ def _threads() -> ThreadPoolExecutor:
     return _pool
 
 
-def _alone(work: Callable[[], object]) -> None:
+def _with_own_caches(work: Callable[[], object]) -> None:
     """Work with cache objects of our own."""
-    _leave_caches()
+    _detach_from_caches()
     try:
         work()
     finally:
         caches.close_all()
 
 
-def _leave_caches() -> list[str]:
+def _detach_from_caches() -> list[str]:
     """
     Detach from the caller's cache objects, which the copied context contains: most clients belong to one thread.
 
@@ -125,7 +125,7 @@ def _leave_caches() -> list[str]:
 # --- in a loop ---
 
 
-class _Room:
+class _TaskThread:
     """
     The thread for the `sync_to_async` steps of background tasks, of all event loops, with connections of its own.
 
@@ -138,7 +138,7 @@ class _Room:
         self._context = ThreadSensitiveContext()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cachedeco-tasks")
         SyncToAsync.context_to_thread_executor[self._context] = self._thread
-        self._inside: set[object] = set()
+        self._running: set[object] = set()
 
     @contextmanager
     def entered(self) -> Generator[None]:
@@ -147,33 +147,34 @@ class _Room:
         # Of a caller under `async_to_sync`: its thread, which asgiref would prefer, takes nothing any more after that.
         AsyncToSync.executors.current = None
         # Made here, or each step would make its own in a context that ends with it.
-        mine = [caches[alias] for alias in _leave_caches()]
-        me = object()
-        self._inside.add(me)
+        own = [caches[alias] for alias in _detach_from_caches()]
+        task = object()
+        self._running.add(task)
         try:
             yield
         finally:
-            self._inside.discard(me)
+            self._running.discard(task)
             # Not awaited: the loop may have ended, and this may run in the middle of unrelated code.
             with suppress(RuntimeError):  # the interpreter is ending
-                self._thread.submit(self._left, mine)
+                self._thread.submit(self._close_after, own)
 
-    def _left(self, mine: Iterable[BaseCache]) -> None:
-        for cache in mine:
+    def _close_after(self, own: Iterable[BaseCache]) -> None:
+        """Close the cache objects of a task; after the last task, all that the thread has opened."""
+        for cache in own:
             cache.close()
-        if not self._inside:  # who enters now is served after this
-            _close_here()
+        if not self._running:  # a task that begins now is served after this
+            _close_all()
 
 
-_room: _Room | None = None
+_task_thread: _TaskThread | None = None
 
 
-def _tasks_room() -> _Room:
+def _thread_of_tasks() -> _TaskThread:
     # As with the threads: two loops that come here first at once make two.
-    global _room  # noqa: PLW0603 -- begun when it is needed: what it asks of asgiref is private there
-    if _room is None:
-        _room = _Room()
-    return _room
+    global _task_thread  # noqa: PLW0603 -- begun when it is needed: what it asks of asgiref is private there
+    if _task_thread is None:
+        _task_thread = _TaskThread()
+    return _task_thread
 
 
 def start(work: AsyncWork) -> bool:
@@ -198,9 +199,9 @@ def start(work: AsyncWork) -> bool:
 
 def create_task(work: AsyncWork, tasks: set[asyncio.Task[Any]]) -> None:
     """Run a coroutine as `start()` does, for any number of tasks; the set keeps the task until it ends."""
-    task = asyncio.get_running_loop().create_task(_in_room(work))
+    task = asyncio.get_running_loop().create_task(_run_task(work))
     tasks.add(task)  # a loop keeps only weak references to its tasks
-    task.add_done_callback(partial(_ended, tasks))
+    task.add_done_callback(partial(_forget_task, tasks))
 
 
 def drop_closed(tasks: set[asyncio.Task[Any]]) -> None:
@@ -208,12 +209,12 @@ def drop_closed(tasks: set[asyncio.Task[Any]]) -> None:
     tasks.difference_update([task for task in tasks if task.get_loop().is_closed()])
 
 
-async def _in_room(work: AsyncWork) -> None:
-    with _tasks_room().entered():
+async def _run_task(work: AsyncWork) -> None:
+    with _thread_of_tasks().entered():
         await work()
 
 
-def _ended(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
+def _forget_task(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
     tasks.discard(task)
     if not task.cancelled():
         task.exception()  # looked at, or asyncio reports it: the steps have done so
@@ -221,5 +222,5 @@ def _ended(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
 
 def begin_anew() -> None:
     """Create an empty queue in a forked child, which does not have its parent's threads."""
-    global _places, _pool, _room
-    _places, _pool, _room = BoundedSemaphore(LONGEST_QUEUE), None, None
+    global _places, _pool, _task_thread
+    _places, _pool, _task_thread = BoundedSemaphore(LONGEST_QUEUE), None, None

@@ -109,7 +109,7 @@ PIECES: Final = (
     Piece("runtime.statistics", "_lock", "guards the counts", fork=By("begin_anew")),
     Piece("runtime.background", "_pool", "threads for work in the background", fork=By("begin_anew")),
     Piece("runtime.background", "_places", "free places in the queue of those threads", fork=By("begin_anew")),
-    Piece("runtime.background", "_room", "the thread of tasks in the background", fork=By("begin_anew")),
+    Piece("runtime.background", "_task_thread", "the thread of tasks in the background", fork=By("begin_anew")),
     Piece("runtime.background", "_tasks", "tasks in the background", fork=EMPTIED),
     Piece("runtime.background", "at_end", "functions to call in a thread of ours at the end of its work"),
     # --- storage ---

@@ -102,7 +102,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
 
     The defect: each task that outlived a request had a thread of its own, and a database connection that nobody closed.
     """
-    room = background._Room()
+    room = background._TaskThread()
     seen: list[tuple[str, object, object]] = []
     closed: list[object] = []
 
@@ -125,7 +125,7 @@ def test_task_has_a_thread_and_connections_of_its_own(monkeypatch: pytest.Monkey
         await asyncio.gather(*background._tasks)
         return mine
 
-    monkeypatch.setattr(background, "_room", room)
+    monkeypatch.setattr(background, "_task_thread", room)
     monkeypatch.setattr(type(caches["default"]), "close", lambda self, **_: closed.append(self))
     mine = asyncio.run(calls())
     there = room._thread.submit(lambda: connection.connection)
@@ -166,9 +166,9 @@ def test_task_of_a_caller_under_async_to_sync_outlives_it() -> None:
 
 def test_task_that_outlives_its_loop_closes_nothing_and_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end of the interpreter there is no thread any more that could close anything."""
-    room = background._Room()
+    room = background._TaskThread()
     room._thread.shutdown()
-    monkeypatch.setattr(background, "_room", room)
+    monkeypatch.setattr(background, "_task_thread", room)
     done: list[str] = []
 
     async def work() -> None:

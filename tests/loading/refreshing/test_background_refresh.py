@@ -82,7 +82,7 @@ def test_cache_objects_that_came_with_the_context_are_left_to_the_caller() -> No
     """Work in another context begins without the cache objects of the one that it was copied from."""
     mine, theirs = caches["default"], []
 
-    background.copy_context().run(background._alone, lambda: theirs.append(caches["default"]))
+    background.copy_context().run(background._with_own_caches, lambda: theirs.append(caches["default"]))
 
     assert (True, False) == (mine is caches["default"], mine is theirs[0])
 
@@ -304,7 +304,7 @@ def test_async_refresh_that_its_loop_ends_leaves_nothing(
     clock.now += 60
     truth.value = "new"
     lease = lease_for(read)
-    room, is_free = background._tasks_room(), threading.Event()
+    room, is_free = background._thread_of_tasks(), threading.Event()
     if when == "before its task begins":
         begin = background.create_task
         monkeypatch.setattr(
