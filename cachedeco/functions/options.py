@@ -140,9 +140,10 @@ class CacheOptions(TypedDict, total=False):
     A new option is one line below, one entry here, and a row in docs/reference/options.md.
 
     Args:
-        timeout: How long an entry is fresh: seconds, a timedelta, None for ever, or a callable of the value
-            that gives one of these (0: don't store). Default: the setting `TIMEOUT`, else the alias's own.
-            In `cached_query` a number or a timedelta may be positional; all else is a keyword.
+        timeout: How long an entry is fresh: seconds, a timedelta, None (until it is invalidated, for 30 days
+            at most), or a callable of the value that gives one of these (0: don't store). Default: the
+            setting `TIMEOUT`, else the alias's own. In `cached_query` a number or a timedelta may be
+            positional; all else is a keyword.
 
         key: Distinguishes calls. None: every argument. A template, "{club.pk}:{page}". A callable that
             takes some of the parameters by name, and gives any value that can be in a key.
@@ -198,7 +199,7 @@ class CacheOptions(TypedDict, total=False):
         cache_if: Callable of the value: store only if true. Default: always.
 
         cache_exceptions: Exceptions to store, by class, and for how long: {Http404: 60}. Seconds, a
-            timedelta, or None for ever. A hit raises a copy. Such an exception is a result: it replaces an
+            timedelta, or None, as of timeout. A hit raises a copy. Such an exception is a result: it replaces an
             older value, and has no stale window. The serializer must be able to store it.
     """
 
