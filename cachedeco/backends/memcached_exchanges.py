@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from pymemcache.client.base import KeepaliveOpts
-from pymemcache.exceptions import MemcacheError, MemcacheServerError
+from pymemcache.exceptions import MemcacheError, MemcacheIllegalInputError, MemcacheServerError
 
 from cachedeco.backends.exchange import LastAnswer
 from cachedeco.backends.loops import Endpoint
@@ -27,6 +27,7 @@ _ONE_LINE: Final = (
     b"SERVER_ERROR object too large for cache",
     b"SERVER_ERROR out of memory storing object",
     b"CLIENT_ERROR cannot increment or decrement non-numeric value",
+    b"CLIENT_ERROR invalid numeric delta argument",
 )
 
 
@@ -125,10 +126,17 @@ def touch(name: bytes, expire: int) -> Lines[bool]:
 
 
 def count(command: bytes, name: bytes, delta: int) -> Lines[int | None]:
-    """Carry out `incr` or `decr`; the answer is the new number, None if there is none."""
-    return _one(
-        command, b"%b %b %d\r\n" % (command, name, delta), lambda line: None if line == b"NOT_FOUND" else int(line)
-    )
+    """
+    Carry out `incr` or `decr`; the answer is the new number, None if there is none.
+
+    Raises:
+        MemcacheIllegalInputError: *delta* is no integer.
+    """
+    if not isinstance(delta, int):  # as in sync code: a format would cut off a fraction
+        msg = f"memcached counts by integers, not by {delta!r:.80}."
+        raise MemcacheIllegalInputError(msg)
+    sent = b"%b %b %d\r\n" % (command, name, delta)
+    return _one(command, sent, lambda line: None if line == b"NOT_FOUND" else int(line))
 
 
 def flush_all() -> Lines[bool]:

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from itertools import count
 from types import FrameType
 from typing import Any
@@ -414,6 +415,27 @@ def test_command_that_memcached_does_not_take(options: dict[str, bool], expected
 
     assert expected == found
     assert None is server_of(cache)._outage
+
+
+@pytest.mark.parametrize("delta", [1.5, Decimal(2), -0.5, 2**64, -(2**64), 10**30])
+def test_number_that_memcached_does_not_count_by_is_refused_as_in_sync_code(
+    private_memcached: Memcached, delta: Any
+) -> None:
+    """Nothing is counted, and the commands of other tasks go on."""
+    cache, [key] = cache_on(private_memcached), names(1)
+    cache.set(key, 7)
+    with pytest.raises(MemcacheClientError) as refused:
+        cache.incr(key, delta)
+
+    async def work() -> list[Any]:
+        await cache.aget(key)
+        [connection] = connections_of(cache)
+        counted, added = await asyncio.gather(
+            cache.aincr(key, delta), cache.aadd(names(1)[0], 1), return_exceptions=True
+        )
+        return [type(counted), added, await cache.aget(key), connection.is_closed]
+
+    assert [refused.type, True, 7, False] == asyncio.run(work())
 
 
 # --- interrupts and cancellations ---
