@@ -53,10 +53,10 @@ def most_of(cascades: Iterable[Cascade]) -> Cascade:
     return _CASCADES[max(map(_CASCADES.index, cascades), default=0)]
 
 
-def target_of(tokens: Tokens, verb_at: int) -> int | None:
-    """Return where the one table that a statement writes is named; None if its form is not known."""
-    verb = tokens[verb_at]
-    target = verb_at + 1
+def target_of(tokens: Tokens) -> int | None:
+    """Return where a statement names the one table that it writes; None if its form is not known."""
+    verb = tokens[0]
+    target = 1
     while target < len(tokens) and tokens[target] in _BEFORE_TARGET[verb]:
         target += 1
     name, rest = "".join(tokens[target : target + 1]), tokens[target + 1 :]

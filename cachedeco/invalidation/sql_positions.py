@@ -72,10 +72,14 @@ class NamesAtPosition:
             self._next = self._after_comma = self.names
 
     def _join(self) -> None:
-        if self._next is not None:  # a table of this name, or FROM TABLE(...)
+        if self._next is not None and not self._is_command():  # a table of this name, or FROM TABLE(...)
             self._take(self._tokens[self._position])
         elif self._before() != "for":  # MySQL's index hint
             self._next = self.names
+
+    def _is_command(self) -> bool:
+        """Tell whether the token is TABLE in the place of a subquery: FROM (TABLE a) AS b."""
+        return self._before() == "(" and self._tokens[self._position] == "table" and self._behind() not in {"(", ")"}
 
     def _query(self) -> None:
         self._next = self._after_comma = None

@@ -3,8 +3,8 @@ Statements: which tables an SQL text writes and reads.
 
 A wrong answer may name too many tables, and never too few. So a statement is a read only if its first word says so, and
 a write names its target alone only if its form is known from end to end: `INSERT INTO t`, `UPDATE t SET`,
-`DELETE FROM t`, `REPLACE INTO t`, `MERGE INTO t USING` and `COPY t FROM`, also behind or inside CTEs if there is one
-such verb. Any other statement writes all tables that it names, and every table if it names none that is known.
+`DELETE FROM t`, `REPLACE INTO t`, `MERGE INTO t USING` and `COPY t FROM`, also behind and inside CTEs. Any other
+statement writes all tables that it names, and every table if it names none that is known.
 
 What the text does not show is not found: triggers, what a function writes, cascades of the database (`cascades` tells
 when to think of them), and what a name stands for that is no table of a model (`elsewhere` has it).
@@ -12,7 +12,7 @@ when to think of them), and what a name stands for that is no table of a model (
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -227,19 +227,23 @@ class Parser:
             return self._read(tokens)
         verb = tokens[verbs[0]] if len(verbs) == 1 else "other"
         cascades = most_of(cascade_of(tokens, at) for at in verbs)
-        targets = [target_of(tokens, at) for at in verbs]
-        elsewhere = self._elsewhere([tokens[at] for at in targets if at is not None])
-        target = targets[0] if len(verbs) == 1 else None
-        if target is None or self._may_be_alias(tokens, verbs[0], target):
+        # Each up to the next verb: a CTE is a statement by itself.
+        parts = list(zip(verbs, [*verbs[1:], len(tokens)], strict=True))
+        targets = [at + place for at, end in parts if (place := target_of(tokens[at:end])) is not None]
+        elsewhere = self._elsewhere([tokens[at] for at in targets])
+        is_known = len(targets) == len(verbs) and not any(map(partial(self._may_be_alias, tokens), verbs, targets))
+        writes = NONE.union(*[self._tables.get(last_part(tokens[at]), NONE) for at in targets])
+        if len(verbs) > 1 or not is_known:
             named = self._mentioned(tokens)
             _, unknown = self._at_position(tokens)
-            return Statement(named, named, verb, unknown, None, cascades, not named, elsewhere)
+            is_nothing = not named and not is_known
+            return Statement(writes if is_known else named, named, verb, unknown, None, cascades, is_nothing, elsewhere)
+        [target] = targets
         rest = tokens[target + 1 :]
         columns = columns_of(rest) if verb == "update" else None
         if "using" in rest[:3]:
             rest[rest.index("using")] = "from"
         reads, unknown = self._at_position([*tokens[: verbs[0]], "select", *rest])
-        writes = self._tables.get(last_part(tokens[target]), NONE)
         return Statement(writes, reads, verb, unknown, columns, cascades, elsewhere=elsewhere)
 
     def _may_be_alias(self, tokens: Tokens, verb: int, target: int) -> bool:

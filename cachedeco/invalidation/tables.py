@@ -225,7 +225,7 @@ class Tables:
             with suppress(LookupError, FieldDoesNotExist):
                 column = apps.get_model(reference)._meta.get_field(field)
             if getattr(column, "column", None):
-                found[table_of(column.model)].add(column.column)
+                found[table_of(column.model)].add(column.column.casefold())  # as a statement has it
             else:
                 self.faults.append(f"CACHEDECO['IGNORED_COLUMNS'] has {name!r}, which is no column of a model.")
         return {table: frozenset(columns) for table, columns in found.items()}

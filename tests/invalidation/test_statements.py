@@ -99,6 +99,8 @@ READS = [
     # other reading verbs
     ("VALUES ((SELECT 1 FROM shop_shop))", SHOP),
     ("TABLE shop_shop", SHOP),
+    ("SELECT * FROM (TABLE shop_shop) AS a, LATERAL (TABLE shop_item LIMIT 1) AS b", BOTH),
+    ("SELECT * FROM TABLE (archive(1)), (table)", SHOP),
     ("DECLARE c CURSOR FOR SELECT 1 FROM shop_shop", SHOP),
     ("EXPLAIN SELECT 1 FROM shop_shop", SHOP),
     ("EXPLAIN QUERY PLAN DELETE FROM shop_shop", SHOP),
@@ -157,6 +159,11 @@ WRITES = [
     ("WITH w AS (SELECT 1 FROM shop_item) INSERT INTO shop_shop SELECT * FROM w", SHOP, ITEM),
     ("WITH w AS (SELECT 1 FROM shop_item) REPLACE INTO shop_shop SELECT * FROM w", SHOP, ITEM),
     ("WITH w AS (DELETE FROM shop_shop RETURNING *) INSERT INTO shop_item SELECT * FROM w", BOTH, BOTH),
+    (
+        "WITH w AS (INSERT INTO shop_shop SELECT * FROM name RETURNING *) INSERT INTO shop_item SELECT * FROM w",
+        BOTH,
+        BOTH | {"name"},
+    ),
     (
         "WITH w AS (INSERT INTO shop_shop VALUES (1)) MERGE INTO shop_item USING w ON 1 WHEN MATCHED THEN DELETE",
         BOTH,
@@ -274,6 +281,7 @@ def test_statement_that_names_no_known_table_concerns_every_table(sql: str) -> N
         "UPDATE elsewhere SET a = (SELECT b FROM shop_shop)",
         "DELETE FROM elsewhere WHERE a IN (SELECT b FROM shop_shop)",
         "COPY elsewhere FROM STDIN",
+        "WITH w AS (DELETE FROM elsewhere RETURNING *) INSERT INTO archives SELECT * FROM w",
         "LOCK TABLE shop_shop",
         "SHOW TABLES",
         "NOTIFY shop_shop",

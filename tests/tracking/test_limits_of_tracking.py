@@ -12,9 +12,10 @@ from pytest_django import Settings
 from cachedeco import AUTO, MISSING, cached_query, deferred_invalidation
 from cachedeco.invalidation import commits, tables, transactions, writes
 from cachedeco.invalidation.delivery import deliver
+from cachedeco.runtime import conf
 from cachedeco.testing import isolated
 from cachedeco.tracking import reads, views, watcher
-from tests.models import Club, Member, Skill
+from tests.models import Club, Member, Player, Skill
 from tests.support.clubs import Undone
 from tests.support.engines import Engine
 from tests.support.events import heard
@@ -105,6 +106,16 @@ def test_name_with_a_dot_may_be_a_table_with_a_schema(settings: Settings) -> Non
     settings.CACHEDECO = {"IGNORED_TABLES": ["tests.nothing", "tests", "elsewhere"]}
 
     assert {"tests.nothing", "elsewhere", "tests_club"} <= tables.tables().ignored
+
+
+def test_ignored_column_is_known_in_any_case(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a legacy database, whose names have capitals."""
+    settings.CACHEDECO = {"IGNORED_COLUMNS": ["tests.Player.number"]}
+    monkeypatch.setattr(Player._meta.get_field("number"), "column", "Number")
+    known = tables.Tables(conf.settings())
+
+    assert not known.effect_of('UPDATE "tests_player" SET "Number" = %s').writes
+    assert known.effect_of('UPDATE "tests_player" SET "Number" = %s, "name" = %s').writes
 
 
 def test_model_that_is_defined_meanwhile_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
