@@ -57,7 +57,8 @@ DEEP: Final = 20
 
 # Before how a row was read, behind the row; ";" ends it. Rows that are sorted have one order with it and without.
 READ_MARK: Final = "!read:"
-_READ: Final = re.compile(f"{READ_MARK}[^;]*;")
+# Without another mark in it, so that a text with many of them takes no time that grows as its square.
+_READ: Final = re.compile(f"{READ_MARK}[^!;]*;")
 _WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
 
 T = TypeVar("T")
