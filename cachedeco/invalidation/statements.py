@@ -105,6 +105,7 @@ _ROUTINES: Final = frozenset({"event", "function", "package", "procedure", "rule
 _KINDS: Final = _ROUTINES | {"extension", "index", "table", "type", "view"}
 _DO: Final = re.compile(r"\s*do\b", re.IGNORECASE)
 _QUERIES: Final = frozenset({"select", "values", "table", "with"})
+_STARTS: Final = DML | {"with"}
 _EXECUTABLE: Final = DML | _QUERIES | {"call", "create", "declare", "do", "exec", "execute", "refresh"}
 # Statements that write what they name and nothing else: of other apps' migrations, and of maintenance.
 _SPARING: Final = frozenset(
@@ -113,7 +114,10 @@ _SPARING: Final = frozenset(
 # They write and read nothing.
 _NEUTRAL: Final = frozenset(
     words_of(
-        "checkpoint close deallocate discard grant listen lock move notify pragma reset revoke show unlisten unlock"
+        """
+        attach checkpoint close deallocate detach discard grant listen lock move notify pragma reset revoke show
+        unlisten unlock use
+        """
     )
 )
 
@@ -284,6 +288,11 @@ class Parser:
     def _set(self, tokens: Tokens) -> Statement:
         if tokens[1:2] == ["statement"]:  # MariaDB: settings for the statement behind them
             return self._named(tokens, "other")
+        start = next(
+            (at for at, word in enumerate(tokens) if word in _STARTS and tokens[at + 1 : at + 2] != ["("]), None
+        )
+        if start is not None:  # of SQL Server, which needs nothing between two statements: SET NOCOUNT ON INSERT INTO t
+            return self._changed(tokens[start:])
         is_isolation = "transaction" in tokens or any("isolation" in token for token in tokens[:5])
         return Statement(verb="isolation" if is_isolation else "")
 

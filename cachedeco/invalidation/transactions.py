@@ -21,7 +21,9 @@ from cachedeco.storage.connections import connection as cache_connection
 
 Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
 
-# States of a connection in libpq, as both versions of psycopg give them: in a transaction, and in one that failed.
+# States of a connection in libpq, as both versions of psycopg give them: a statement runs, in a transaction, and in one
+# that failed.
+ACTIVE: Final = 1
 FAILED: Final = 3
 IN_TRANSACTION: Final = (2, FAILED)
 # Vendors whose drivers know whether a transaction is open.
@@ -150,7 +152,9 @@ def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
     if connection.vendor == "sqlite":
         return bool(driver.in_transaction)
     if connection.vendor == "postgresql":
-        return driver.info.transaction_status in IN_TRANSACTION
+        status = driver.info.transaction_status
+        # In a pipeline statements wait, and are one transaction.
+        return status in IN_TRANSACTION or (status == ACTIVE and bool(getattr(driver.info, "pipeline_status", 0)))
     return _open_by_text.get(connection) if connection in _open_by_text and connection.autocommit else None
 
 

@@ -17,6 +17,7 @@ from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.store import Store
+from cachedeco.tracking.views import tables_written
 
 # Of a database without settings, as "default" is where routers choose among others.
 DUMMY: Final = "django.db.backends.dummy"
@@ -109,7 +110,7 @@ class Deliverer:
         while True:
             with transaction.atomic(using=using):
                 found = list(claim(by_triggers[: self._batch], using))
-                ended = {each for row in found for each in tables_of_models().effect_of(row.key).writes}
+                ended = {each for row in found for each in _tables_written(using, row.key)}
                 # Created long ago: no process delivers them by itself, so a deliverer waits for none.
                 rows(using).bulk_create(
                     [Row(cache=each.store.alias, key=each.key, created=0) for each in invalidations_of(ended)]
@@ -176,6 +177,15 @@ class Deliverer:
     def _require_replay(self, aliases: Iterable[str]) -> None:
         for alias in aliases:
             self._hearts[alias].require_replay()
+
+
+def _tables_written(using: str, text: str) -> frozenset[str]:
+    """Return the tables whose entries a write ends that a trigger has recorded: on a partition, also of the whole."""
+    # Which columns it has set is unknown. A form that is known from end to end does not write every table.
+    text = f"{text} SET (a) = (b)" if text.startswith("UPDATE ") else text
+    effect = tables_of_models().effect_of(text)
+    behind = tables_written(connections[using], effect.elsewhere) if effect.elsewhere else None
+    return effect.writes if behind is None else tables_of_models().effect_beyond(text, behind).writes
 
 
 def _invalidation_of(row: Row) -> Invalidation:

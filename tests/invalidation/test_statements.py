@@ -221,6 +221,8 @@ WRITES = [
     ("UPDATE shop_shop SET a = 1; SELECT 1 FROM shop_item", SHOP, ITEM),
     ("SAVEPOINT x; DELETE FROM shop_shop", SHOP, set()),
     ("SET x = 1; UPDATE shop_shop SET a = 1", SHOP, set()),
+    ("SET NOCOUNT ON INSERT INTO [shop_shop] ([a]) VALUES (%s) ;SELECT CAST(SCOPE_IDENTITY() AS bigint)", SHOP, set()),
+    ("SET NOCOUNT ON WITH x AS (SELECT 1 FROM shop_item) UPDATE shop_shop SET a = (SELECT 1 FROM x)", SHOP, ITEM),
     ("UPDATE shop_shop SET a = 'open", SHOP, SHOP),
 ]
 
@@ -246,7 +248,6 @@ def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> 
         "COMMIT PREPARED 'x'",
         "BEGIN f(); END",
         "START SLAVE",
-        "USE elsewhere",
         "frobnicate",
         "'",
         "SELECT 'open",
@@ -284,6 +285,8 @@ def test_statement_that_names_no_known_table_concerns_every_table(sql: str) -> N
         "WITH w AS (DELETE FROM elsewhere RETURNING *) INSERT INTO archives SELECT * FROM w",
         "LOCK TABLE shop_shop",
         "SHOW TABLES",
+        "USE elsewhere",
+        "ATTACH DATABASE 'shop_shop' AS elsewhere",
         "NOTIFY shop_shop",
         "PRAGMA table_info(shop_shop)",
         "SET search_path = tenant",

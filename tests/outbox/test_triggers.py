@@ -31,6 +31,7 @@ pytestmark = [
 ]
 
 TABLES = ["tests_club", "tests_member", "tests_member_clubs"]
+MANY = 20  # rows: those of all tables are more
 Psql = psycopg.Connection[Any]
 
 
@@ -447,6 +448,21 @@ def test_rows_of_triggers_are_left_by_a_run_that_stops(psql: Psql) -> None:
     report = Deliverer([ALIAS], 2, lambda: True).run(replay=False)
 
     assert (Report(), ["UPDATE tests_club"] * 3) == (report, by_triggers())
+
+
+@pytest.mark.parametrize("verb", ["INSERT INTO", "UPDATE", "DELETE FROM", "TRUNCATE"])
+@pytest.mark.parametrize(("name", "is_ended"), [("old_club", True), ("elsewhere", False), ("gone", False)])
+def test_write_to_a_part_ends_the_whole(psql: Psql, verb: str, name: str, *, is_ended: bool) -> None:
+    """A trigger of a partition, or of a table that inherits, records its own name; of no model it ends nothing."""
+    psql.execute("CREATE TABLE old_club () INHERITS (tests_club); CREATE TABLE elsewhere (id int)")
+    try:
+        Row.objects.using(ALIAS).create(cache=BY_TRIGGER, key=f"{verb} {name}", created=0)
+
+        report = deliver()
+
+        assert (is_ended, is_ended) == (of_model.peek() is MISSING, 0 < report.delivered < MANY)
+    finally:
+        psql.execute("DROP TABLE old_club, elsewhere")
 
 
 def test_table_that_is_ignored_by_now_ends_nothing(psql: Psql, settings: Settings) -> None:

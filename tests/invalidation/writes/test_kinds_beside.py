@@ -283,6 +283,19 @@ def test_transaction_of_the_driver_delivers_after_its_commit(alias: str) -> None
     assert "x" in str(in_thread(lambda: SKILLS(alias)))
 
 
+@on("postgresql")
+def test_pipeline_of_the_driver_delivers_after_its_end(alias: str) -> None:
+    """The statements of a pipeline are sent later, and commit together: the next look sees its end."""
+    connection = connections[alias]
+    connection.ensure_connection()
+    with connection.connection.pipeline():
+        rename(alias)
+        in_thread(lambda: SKILLS(alias))
+
+    SKILLS(alias)  # any look of this thread
+    assert "x" in str(in_thread(lambda: SKILLS(alias)))
+
+
 def test_autocommit_switched_off_delivers_after_each_commit(alias: str) -> None:
     """commit() without autocommit: what another thread has stored before it ends."""
     transaction.set_autocommit(False, using=alias)
