@@ -112,7 +112,7 @@ def helpers(kind: str) -> Pairs:
         models = [each if isinstance(each, type) else each.model for each in dependencies]
         depends_on = {"auto": [AUTO], "models": models, "rows": dependencies}[kind]
         key = "{club.pk}" if name.startswith(("club_", "next_")) else None
-        vary = getattr(queries, name)._spec.options["vary"]  # noqa: SLF001 -- of the site's own helper
+        vary = getattr(queries, name)._spec.options["vary"]
         cached = cached_query(timeout=3600, key=key, vary=vary, depends_on=depends_on, name=f"bench.{kind}.{name}")(
             plain
         )
@@ -137,7 +137,7 @@ def write(what: str, chance: random.Random) -> None:
         user.save(update_fields=["last_login"])
         return
     model = {"class": ClubClass, "closure": Closure, "trainer": Trainer, "club": Club}[what]
-    rows_of_model: Any = model._base_manager  # noqa: SLF001 -- Django documents it
+    rows_of_model: Any = model._base_manager
     rows_of_model = rows_of_model.order_by("pk")
     row = rows_of_model[chance.randrange(rows_of_model.count())]
     field = {"class": "title", "closure": "reason", "trainer": "name", "club": "name"}[what]

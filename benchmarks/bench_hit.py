@@ -190,7 +190,7 @@ def hits(memcached: str, redis: str) -> tuple[Contenders, Blocks]:
     hit(OUR_REDIS, cached(lambda club: VALUE, namespace="club:{club}", cache=OUR_REDIS), 7)  # noqa: ARG005 -- as above
     calls |= {f"{alias}.get": plain_get(caches[alias]) for alias in ("RedisCache", OUR_REDIS)}
     group = Group(pk=7, name="judo")
-    group._state.adding = False  # noqa: SLF001 -- as if it had been read
+    group._state.adding = False
     several = cached(lambda club, day, *, page: VALUE, namespace="club:{club.pk}")  # noqa: ARG005 -- as above
     hit("a row, a date, a keyword", several, group, date(2026, 11, 28), page=3)
     spaces = [f"{name}:{{club}}" for name in ("club", "league", "town", "sport", "season")]

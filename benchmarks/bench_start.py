@@ -105,7 +105,7 @@ def measure_functions(functions: int) -> dict[str, list[float]]:
 
     first, second = Group(pk=7), Group(pk=8)
     for group in (first, second):
-        group._state.adding, group._state.db = False, "default"  # noqa: SLF001 -- as if it were read
+        group._state.adding, group._state.db = False, "default"
     found = {}
     # In another order each time: what comes later has more objects around, at which the garbage collector looks.
     for name, form in [("warming up", FORMS["plain"]), *random.sample([*FORMS.items()], len(FORMS))]:

@@ -45,8 +45,8 @@ def world() -> tuple[object, ...]:
 def comparable(value: Any) -> Any:
     """Return a value in a form that can be compared: each row as its columns, each QuerySet as its rows."""
     if isinstance(value, Model):
-        columns = {field.attname: vars(value).get(field.attname) for field in value._meta.concrete_fields}  # noqa: SLF001 -- Django documents _meta
-        return value._meta.label, {name: comparable(column) for name, column in columns.items()}  # noqa: SLF001
+        columns = {field.attname: vars(value).get(field.attname) for field in value._meta.concrete_fields}
+        return value._meta.label, {name: comparable(column) for name, column in columns.items()}
     if isinstance(value, QuerySet | list | tuple | set | frozenset):
         return [comparable(each) for each in value]
     if isinstance(value, dict):
@@ -58,15 +58,15 @@ def comparable(value: Any) -> Any:
 def rows_kept(values: Iterable[object]) -> Generator[None]:
     """Take back what a call leaves on the rows among its arguments: a test may look into such a memo."""
     rows = [value for value in values if isinstance(value, Model)]
-    before = [(row, dict(vars(row)), dict(row._state.fields_cache)) for row in rows]  # noqa: SLF001
+    before = [(row, dict(vars(row)), dict(row._state.fields_cache)) for row in rows]
     try:
         yield
     finally:
         for row, attributes, related in before:
             vars(row).clear()
             vars(row).update(attributes)
-            row._state.fields_cache.clear()  # noqa: SLF001
-            row._state.fields_cache.update(related)  # noqa: SLF001
+            row._state.fields_cache.clear()
+            row._state.fields_cache.update(related)
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _ask_again() -> None:
 
 def _as_it_is(value: Any) -> Any:
     """Return a row fetched anew, None if it is gone; anything else as it is."""
-    return type(value)._base_manager.filter(pk=value.pk).first() if isinstance(value, Model) else value  # noqa: SLF001 -- documented
+    return type(value)._base_manager.filter(pk=value.pk).first() if isinstance(value, Model) else value
 
 
 def _differs(value: Any) -> bool:

@@ -121,7 +121,7 @@ def check_parts(**_: Any) -> Sequence[CheckMessage]:
                     why = why or f"{module} is not imported when Django starts, so that other processes would not know"
                     messages.append(
                         Warning(
-                            f"{spec.name}() depends on every row of {model._meta.label}, and not on those of one "  # noqa: SLF001 -- Django documents it
+                            f"{spec.name}() depends on every row of {model._meta.label}, and not on those of one "
                             f"{field.name}: {why}.",
                             hint=hint,
                             id="cachedeco.W002",

@@ -135,7 +135,7 @@ def _text_of_dependency(item: Any) -> str:
     if isinstance(item, Rows):
         return f"rows({_text_of_dependency(item.model)}, {item.field}={item.template!r})"
     if isinstance(item, type) and issubclass(item, Model):
-        return item._meta.label  # noqa: SLF001 -- Django documents it
+        return item._meta.label
     return _text_of(item)
 
 

@@ -44,7 +44,7 @@ def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
                 yield from _judge(subject, rows(using))
             else:
                 advice = f"Run manage.py migrate --database {using}: its invalidations are not recorded."
-                answer = f"no, {Row._meta.db_table} is not there"  # noqa: SLF001 -- Django documents it
+                answer = f"no, {Row._meta.db_table} is not there"
                 yield Finding(subject, "Has it a table?", "wrong", answer, advice)
         except Exception as error:  # noqa: BLE001 -- a driver may raise anything
             pass_interrupt(error)

@@ -302,7 +302,7 @@ def find_view_of(spec: FunctionSpec) -> type | None:
 
 def _is_of(spec: FunctionSpec, attribute: object) -> bool:
     kind: type = type(attribute)  # and not isinstance(), which would work out a lazy object
-    return issubclass(kind, CachedFunction) and cast("Any", attribute)._spec is spec  # noqa: SLF001 -- ours
+    return issubclass(kind, CachedFunction) and cast("Any", attribute)._spec is spec
 
 
 def _class_of(function: Callable[..., Any]) -> type | None:
@@ -315,7 +315,7 @@ def _class_of(function: Callable[..., Any]) -> type | None:
 
 def _is_in_classmethod(owner: type, spec: FunctionSpec) -> bool:
     return any(
-        isinstance(item.__func__, CachedFunction) and item.__func__._spec is spec  # noqa: SLF001 -- ours
+        isinstance(item.__func__, CachedFunction) and item.__func__._spec is spec
         for base in owner.__mro__
         for item in vars(base).values()
         if isinstance(item, classmethod) and not isinstance(item, _CachedClassMethod)

@@ -66,7 +66,7 @@ def find_function(path: str) -> CachedFunction[..., Any]:
         if spec.name == path:
             source = spec.source.function
             found = _by_path(f"{source.__module__}.{source.__qualname__}")
-            if isinstance(found, CachedFunction) and found._spec is spec:  # noqa: SLF001 -- ours
+            if isinstance(found, CachedFunction) and found._spec is spec:
                 return found
             msg = (
                 f"{path} is cached, and no dotted path leads to it: it is defined inside another function, or its name "

@@ -44,7 +44,7 @@ def has_key(row: Model) -> bool:
 
 def is_saved(row: Model) -> bool:
     """Tell whether a row has a primary key, and Django has read or saved it."""
-    return has_key(row) and not row._state.adding  # noqa: SLF001 -- Django documents _state for this
+    return has_key(row) and not row._state.adding
 
 
 def plain_value(member: Enum) -> object:

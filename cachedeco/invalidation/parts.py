@@ -15,8 +15,6 @@ Which fields name parts is known from the functions decorated while Django start
 modules that only some processes import, depend on the whole table instead.
 """
 
-# ruff: noqa: SLF001 -- Django documents _meta and _state
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Namespace names for a model, or for its rows with a given field value."""
 
-# ruff: noqa: SLF001 -- Django documents _meta
-
 import re
 from collections.abc import Mapping
 from contextlib import suppress

@@ -11,8 +11,6 @@ A write concerns more tables than it names:
 All of this is worked out once from the models, and once for each text of a statement.
 """
 
-# ruff: noqa: SLF001 -- Django documents _meta
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress

@@ -283,17 +283,17 @@ def _row(row: Model, beside: str = "") -> str:
     pk = row.pk
     if not is_saved(row):
         raise KeyTypeError(row, UNSAVED)
-    concrete: Any = row._meta.concrete_model  # noqa: SLF001 -- Django documents _meta
-    database = row._state.db or DEFAULT_DB_ALIAS  # noqa: SLF001 -- as above
+    concrete: Any = row._meta.concrete_model
+    database = row._state.db or DEFAULT_DB_ALIAS
     more = f":{quote(beside, safe='')}" if beside else ""
     how = f"{READ_MARK}{quote(database, safe='')}{more};" if more or database != DEFAULT_DB_ALIAS else ""
-    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{how}"  # noqa: SLF001
+    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{how}"
 
 
 @lru_cache(maxsize=1024)
 def _usual_names(model: type[Model]) -> frozenset[str]:
     """Return the names of what a row holds that its primary key stands for."""
-    fields = {field.attname for field in model._meta.fields}  # noqa: SLF001 -- as above
+    fields = {field.attname for field in model._meta.fields}
     return frozenset({*fields, *_computed(model), "_state", "_prefetched_objects_cache"})
 
 

@@ -55,7 +55,7 @@ def _mark(text: str) -> str:
 def _text_of_class(cls: type) -> str:
     if issubclass(cls, Model):
         concrete: Any = cls._meta.concrete_model or cls
-        return str(concrete._meta.label)  # noqa: SLF001
+        return str(concrete._meta.label)
     return path_of(cls)
 
 

@@ -211,9 +211,9 @@ def _row_of(value: Any) -> Model | None:
 
 def _row_with_keys(row: Model, keyless: list[Model], steps: int) -> Model:
     """Return a row with `KEY` for its missing primary key, and for those of rows to which it points."""
-    if has_key(row) and not row._state.fields_cache:  # noqa: SLF001 -- as Django's own fields do
+    if has_key(row) and not row._state.fields_cache:
         return row
-    options: Any = row._meta  # noqa: SLF001 -- Django documents it
+    options: Any = row._meta
     held, related = vars(row), {}
     before = len(keyless)
     if not has_key(row):
@@ -232,5 +232,5 @@ def _row_with_keys(row: Model, keyless: list[Model], steps: int) -> Model:
         return row
     other = copy(row)
     vars(other).update({name: KEY for name in columns if held.get(name) is None})
-    other._state.fields_cache.update(related)  # noqa: SLF001 -- a copy's own
+    other._state.fields_cache.update(related)
     return other

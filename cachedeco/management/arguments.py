@@ -114,7 +114,7 @@ def parse_arguments(function: CachedFunction[..., Any], texts: Sequence[str], *,
         signature.bind(*[None] * leading, *positional, **named)
     except TypeError as error:
         shown = ", ".join(parameters) or "no arguments"
-        msg = f"{function._spec.name}(): {error}; it takes {shown}."  # noqa: SLF001 -- ours
+        msg = f"{function._spec.name}(): {error}; it takes {shown}."
         raise misunderstood(msg) from None
     return positional, named
 
@@ -223,10 +223,10 @@ def find_row(model: type[Model], key: str) -> Model:
     Raises:
         CommandError: There is none.
     """
-    name = model._meta.label  # noqa: SLF001 -- Django documents it
+    name = model._meta.label
     value = _literal(key) if key[:1] == "[" else key
     try:
-        return model._base_manager.get(pk=tuple(value) if isinstance(value, list) else value)  # noqa: SLF001 -- as above
+        return model._base_manager.get(pk=tuple(value) if isinstance(value, list) else value)
     except ObjectDoesNotExist:
         msg = f"There is no {name} with the primary key {shorten(key)}."
     except (ValueError, TypeError, ValidationError):

@@ -120,7 +120,7 @@ def _require_tables(databases: Sequence[str]) -> None:
     if missing:
         others = "".join(f" --database {alias}" for alias in databases if alias not in missing)
         msg = (
-            f"Database {missing[0]!r} has no table {Row._meta.db_table!r}: run manage.py migrate cachedeco_outbox "  # noqa: SLF001 -- Django documents it
+            f"Database {missing[0]!r} has no table {Row._meta.db_table!r}: run manage.py migrate cachedeco_outbox "
             f"--database {missing[0]}; or keep the table out of it by a router's allow_migrate()"
             f"{f', or deliver the others with{others}' if others else ''}."
         )

@@ -108,7 +108,7 @@ def find_targets(options: dict[str, Any]) -> Iterator[Target]:
     path, *texts = options["call"] or [""]
     if path:
         function = function_of(path)
-        yield target_of_call(function, texts) if texts else target_of_function(function._spec)  # noqa: SLF001 -- ours
+        yield target_of_call(function, texts) if texts else target_of_function(function._spec)
     for text in options["namespace"]:
         # Each part as it stands in a URL: a ":" inside a part is written %3A.
         parts = [unquote(part) for part in text.split(":")]
@@ -121,7 +121,7 @@ def find_targets(options: dict[str, Any]) -> Iterator[Target]:
         yield Target(f"namespace {shorten(text)}", note, namespace.invalidate)
     for name in options["model"]:
         model = model_named(name)
-        label = model._meta.label  # noqa: SLF001 -- Django documents it
+        label = model._meta.label
         yield Target(f"all that depends on {label}", "", Namespace.for_model(model).invalidate)
     if options["all"]:
         yield from map(target_of_function, decorated_functions())

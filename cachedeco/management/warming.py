@@ -95,7 +95,7 @@ class Warmth:
     def __init__(self, function: CachedFunction[..., Any]) -> None:
         """Begin with no calls."""
         self._function = function
-        self.spec = function._spec  # noqa: SLF001 -- ours
+        self.spec = function._spec
         self.counts: Counter[str] = Counter()
         self.failures: list[Failure] = []  #: the first of them
         self.is_in_vain = False  #: whether nothing is stored any more, as the cache does not answer
@@ -181,16 +181,16 @@ def _calls_of_rows(
     All primary keys are read before the first call: on SQLite nothing that a call reads while a cursor is open can be
     stored. A row is read when it is its turn: what it holds is older than what the call reads.
     """
-    spec = function._spec  # noqa: SLF001 -- ours
+    spec = function._spec
     model = model_named(options["ids"] or options["rows"])
-    keys = list(model._default_manager.order_by("pk").values_list("pk", flat=True))  # noqa: SLF001 -- Django documents it
+    keys = list(model._default_manager.order_by("pk").values_list("pk", flat=True))
     first = _first_argument(function)
     rest = parse_arguments(function, texts, leading=1)
     if options["rows"]:
         if spec.over:
             msg = f"{spec.name}() takes many ids: say --ids {options['rows']}."
             raise misunderstood(msg)
-        label = model._meta.label  # noqa: SLF001 -- as above
+        label = model._meta.label
         calls = [Planned(f"{label}:{key}", partial(_with_row, model, key, rest)) for key in keys]
         return len(calls), iter(calls)
     if spec.over == first:
@@ -210,7 +210,7 @@ def _with(first: object, rest: Arguments) -> Arguments:
 
 
 def _with_row(model: type[Model], key: object, rest: Arguments) -> Arguments | None:
-    row = model._default_manager.filter(pk=key).first()  # noqa: SLF001 -- as above
+    row = model._default_manager.filter(pk=key).first()
     return None if row is None else _with(row, rest)
 
 

@@ -19,7 +19,7 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[C
     """
     return [
         CheckWarning(
-            f"Database {alias!r} has no table {Row._meta.db_table!r} yet: its invalidations are not recorded.",  # noqa: SLF001 -- Django documents _meta
+            f"Database {alias!r} has no table {Row._meta.db_table!r} yet: its invalidations are not recorded.",
             hint="manage.py migrate makes it; a router's allow_migrate() says which databases have it.",
             id="cachedeco.W010",
         )

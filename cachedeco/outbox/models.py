@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 def has_table(using: str) -> bool:
     """Ask the database whether it has the table."""
-    return Row._meta.db_table in connections[using].introspection.table_names()  # noqa: SLF001 -- Django documents it
+    return Row._meta.db_table in connections[using].introspection.table_names()
 
 
 def rows(using: str) -> "Rows":
     """Return all rows of a database."""
-    return Row._default_manager.using(using)  # noqa: SLF001 -- Django's documented name
+    return Row._default_manager.using(using)
 
 
 def claim(found: "Rows", using: str) -> "Rows":

@@ -1,7 +1,5 @@
 """Write migrations that add triggers to the tables of models, and remove those that are needed no more."""
 
-# ruff: noqa: SLF001 -- Django documents _meta
-
 import sysconfig
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -197,7 +197,7 @@ def _repr(value: Any, depth: int) -> str:  # noqa: PLR0911 -- one return for eac
     if issubclass(cls, Enum):
         return f"{cls.__qualname__}.{value.name}"
     if issubclass(cls, Model):
-        key = value._meta.pk  # noqa: SLF001 -- Django documents _meta
+        key = value._meta.pk
         return f"<{cls.__qualname__} pk={repr_of(value.pk, getattr(key, 'name', ''))}>"
     return describe(value)
 

@@ -122,7 +122,7 @@ class Breaker:
                 self.retry_at = None
                 _discard(self)
             elif cache_answers is False:
-                self._start_pause()
+                self.start_pause()
             else:  # other invalidations were queued meanwhile, or the probe was interrupted
                 self.retry_at = monotonic()
         if closes:
@@ -147,7 +147,7 @@ class Breaker:
                 if self.queue.get(key) is invalidation:
                     del self.queue[key]
 
-    def _start_pause(self) -> None:
+    def start_pause(self) -> None:
         """Start a pause, longer than the last one: exponential backoff. The caller holds the lock."""
         first = conf.settings().BREAKER_SECONDS
         self.pause = min(self.pause * PAUSE_GROWTH, max(first, LONGEST_PAUSE)) if self.pause else first
@@ -173,7 +173,7 @@ def record_failure(alias: str, error: Exception) -> None:
         breaker.fails_fast = is_refused_at_once(error)
         opens = breaker.retry_at is None and breaker.failures >= limit
         if opens:
-            breaker._start_pause()  # noqa: SLF001 -- ours
+            breaker.start_pause()
     if opens:
         reason = "it is a node of a Redis cluster" if is_of_cluster(error) else f"{limit} failures in a row"
         emit(Event("breaker_opened", cache=alias, reason=reason))
@@ -212,7 +212,7 @@ def enqueue_pending(
         breaker.flush = flush
         opens = breaker.retry_at is None
         if opens and pauses:
-            breaker._start_pause()  # noqa: SLF001 -- ours
+            breaker.start_pause()
         elif opens:  # no command has failed: the next one probes, and invalidations are sent at once
             breaker.retry_at, breaker.fails_fast = monotonic(), True
     if opens:

@@ -106,7 +106,7 @@ def _pairs_of_rows(row: Model, other: Model) -> Pairs:
 
 
 def _related(row: Model) -> Mapping[str, Any]:
-    return row._state.fields_cache  # noqa: SLF001 -- Django documents _state
+    return row._state.fields_cache
 
 
 def _prefetched(row: Model) -> Mapping[str, Any]:

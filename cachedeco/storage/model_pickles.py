@@ -126,19 +126,19 @@ def digest_here(description: bytes) -> str:
 @lru_cache(maxsize=1000)
 def _describe(models: frozenset[type[Model]]) -> bytes:
     """Return a digest of the fields of models, and their names."""
-    names = sorted(model._meta.label for model in models)  # noqa: SLF001 -- Django documents _meta
+    names = sorted(model._meta.label for model in models)
     fields = sorted(map(_fields_of, models))
     return blake2b(repr(fields).encode(), digest_size=DIGEST_BYTES).digest() + " ".join(names).encode()
 
 
 def _fields_of(model: type[Model]) -> tuple[str, Iterable[tuple[str, ...]]]:
-    meta = model._meta  # noqa: SLF001 -- as above
+    meta = model._meta
     return meta.label, sorted(map(_describe_field, meta.concrete_fields))
 
 
 def _describe_field(field: Any) -> tuple[str, ...]:
     """Return what decides the type of a field's values: its class too, as it may convert what the column has."""
     cls = type(field)
-    leads_to = str(field.related_model._meta.label) if field.is_relation else ""  # noqa: SLF001 -- as above
+    leads_to = str(field.related_model._meta.label) if field.is_relation else ""
     target = field.target_field.get_internal_type() if field.is_relation else ""
     return field.attname, f"{cls.__module__}.{cls.__qualname__}", field.get_internal_type(), leads_to, target

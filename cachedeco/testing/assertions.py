@@ -281,7 +281,7 @@ def name_of(function: object) -> str:
     if not isinstance(function, CachedFunction):
         msg = f"{repr_of(function)} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
-    return function._spec.name  # noqa: SLF001 -- only these tools need it
+    return function._spec.name
 
 
 def format_call(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:
@@ -352,7 +352,7 @@ def about_cache(function: CachedFunction[..., Any]) -> str:
     """Return, for the text of a failure, why a function may not be served from its cache; empty if it may be."""
     mode = current_mode()
     if mode == "on":
-        return fault_of(function._spec.resolve().policy.store)  # noqa: SLF001 -- only these tools need it
+        return fault_of(function._spec.resolve().policy.store)
     return f" (The mode is {mode!r} here, in which the cache serves nothing: run the test with cache_mode('on').)"
 
 

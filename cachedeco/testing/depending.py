@@ -35,11 +35,11 @@ def assert_depends(function: CachedFunction[P, Any], /, *args: P.args, **kwargs:
     """
     __tracebackhide__ = True
     name_of(function)
-    policy = function._spec.resolve().policy  # noqa: SLF001 -- only these tools need it
+    policy = function._spec.resolve().policy
     reads = TableReads(policy.store, None)
     with collector.collect_dependencies(policy.store.alias, collects=True, reads=reads) as computation:
         watcher.watch_all()
-        collector.note_rows(computation, reads, [function._bound_args, args, kwargs])  # noqa: SLF001 -- as above
+        collector.note_rows(computation, reads, [function._bound_args, args, kwargs])
         value = call_from_sync(function.uncached, args, kwargs)
         values = unwrap(materialize(ValueOrigin(policy.function), value, [None], takes_ids=False))
         policy.codec.serializer.dumps(values[None])

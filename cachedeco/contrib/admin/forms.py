@@ -62,7 +62,7 @@ class ModelForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Offer the models that have a table."""
         super().__init__(*args, **kwargs)
-        labels = sorted(model._meta.label for model in apps.get_models() if model._meta.managed)  # noqa: SLF001 -- Django documents it
+        labels = sorted(model._meta.label for model in apps.get_models() if model._meta.managed)
         self.fields["model"] = forms.ChoiceField(
             choices=[(label, label) for label in labels], help_text=self.fields["model"].help_text
         )

@@ -127,7 +127,7 @@ def _write_down(request: HttpRequest, outcome: "Outcome", words: str) -> None:
     from django.contrib.admin.models import CHANGE, LogEntry
 
     caches = ", ".join([*outcome.acknowledged, *outcome.delayed])
-    LogEntry._default_manager.create(  # noqa: SLF001 -- Django documents it
+    LogEntry._default_manager.create(
         user_id=request.user.pk,
         content_type=ContentType.objects.get_for_model(Function),
         object_repr=outcome.what[:200],
