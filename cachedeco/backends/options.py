@@ -1,13 +1,16 @@
 """Validate `OPTIONS` and fill in defaults: the options of pymemcache's clients."""
 
+from codecs import lookup
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
+from pymemcache.client.base import KeepaliveOpts
 from pymemcache.client.rendezvous import RendezvousHash
 
 from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
 from cachedeco.backends.pickles import Pickles
+from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
 from cachedeco.runtime.validation import remedy_for
 
 # Options of pymemcache's Client, with our defaults: Django's for pymemcache, and timeouts for a server that hangs.
@@ -37,6 +40,12 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "deserializer": ("__call__",),
     "hasher": ("add_node", "get_node"),
 }
+NUMBERS: Final[Mapping[str, Range]] = {
+    "connect_timeout": TIMEOUT,
+    "timeout": TIMEOUT,
+    "max_pool_size": COUNT,
+    "pool_idle_timeout": IDLE_TIME,
+}
 # Options without a default of ours.
 OPTIONAL: Final = frozenset({"socket_module"})
 # Options of PyMemcacheCache that are accepted and ignored: connections are always pooled, without a lock; every write
@@ -51,7 +60,7 @@ def resolve_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Return the options with defaults filled in, without those that have no effect.
 
     Raises:
-        ImproperlyConfigured: An option is none of pymemcache's.
+        ImproperlyConfigured: An option is none of pymemcache's, or has a value that it does not take.
     """
     known = sorted({*CONNECTION, *OURS, *OPTIONAL, *WITHOUT_EFFECT})
     for name in options:
@@ -59,13 +68,31 @@ def resolve_options(options: Mapping[str, Any]) -> dict[str, Any]:
             msg = f"MemcachedCache has no option {name!r}; {remedy_for(name, known)}"
             raise ImproperlyConfigured(msg)
     given = {name: value for name, value in options.items() if name not in WITHOUT_EFFECT}
+    check_numbers("MemcachedCache", given, NUMBERS)
     for name, methods in METHODS.items():
         value = given.get(name)
         if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
-            shown = f"{' and '.join(methods)}()" if methods != ("__call__",) else "arguments: a function"
-            msg = f"MemcachedCache has {name}={value!r:.80}; it takes an object with {shown}, not its name."
+            needed = [f"{method}()" for method in methods]
+            shown = "a function" if methods == ("__call__",) else f"an object with {' and '.join(needed)}"
+            msg = f"MemcachedCache has {name}={value!r:.80}; it takes {shown}, not its name."
             raise ImproperlyConfigured(msg)
+    _check_others(given)
     return {**CONNECTION, **OURS, **given}
+
+
+def _check_others(given: Mapping[str, Any]) -> None:
+    keepalive, encoding = given.get("socket_keepalive"), given.get("encoding", "ascii")
+    if not isinstance(keepalive, KeepaliveOpts | None):
+        msg = (
+            f"MemcachedCache has socket_keepalive={keepalive!r:.80}; it takes pymemcache's KeepaliveOpts(),"
+            " from pymemcache.client.base, or None."
+        )
+        raise ImproperlyConfigured(msg)
+    try:
+        lookup(encoding)
+    except (LookupError, TypeError):
+        msg = f"MemcachedCache has encoding={encoding!r:.80}; it takes the name of an encoding, such as 'utf-8'."
+        raise ImproperlyConfigured(msg) from None
 
 
 def check_servers(servers: Sequence[object]) -> None:

@@ -20,6 +20,7 @@ from cachedeco.storage.replies import FEW, Parser, more
 
 _OK: Final = b"+OK\r\n"
 _ARRAY, _BULK = b"*$"
+HELLO: Final = 3  # the protocol whose connections begin with that command
 _BEFORE_PICKLE: Final = b"\r\n$%d\r\n" % TOKEN_PICKLE_BYTES  # of a token, behind another value
 _WITH_NUMBERS: Final = frozenset({b"*", b"$", b":"})
 # Where a parser is: in what has been received, and at which byte.
@@ -246,16 +247,19 @@ def endpoint_of(location: str, pool: Any, arguments: Mapping[str, Any], idle_sec
         options["path"] if is_unix else (options.get("host", "localhost"), int(options.get("port", 6379))),
         (lambda: _tls_context(options)) if kind is redis.SSLConnection else None,
         [] if is_unix else _socket_options(options),
-        _greetings(options),
+        _greetings(kind, options),
         options.get("socket_connect_timeout"),
         options.get("socket_timeout"),
         idle_seconds,
     )
 
 
-def _greetings(options: Mapping[str, Any]) -> list[Command]:
+def _greetings(kind: type[Any], options: Mapping[str, Any]) -> list[Command]:
     greetings = []
     username, password = options.get("username"), options.get("password")
+    if not username and password and kind(**options).protocol == HELLO:
+        # As redis-py says it in a HELLO: a server without a password takes any for this user, and refuses one for none.
+        username = "default"
     if username or password:
         greetings.append(Command("AUTH", *([username] if username else []), password or ""))
     if options.get("client_name"):

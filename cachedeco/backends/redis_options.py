@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
+from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
 from cachedeco.runtime.validation import remedy_for
 
 # Our own options: those of our memcached backend that redis-py has no name for, and Sentinels.
@@ -20,6 +21,9 @@ OURS: Final[Mapping[str, Any]] = {
 OF_DJANGO: Final[Mapping[str, Any]] = {"parser_class": None, "pool_class": None, "serializer": None}
 # Options of redis-py's connections, with our defaults; those of others are redis-py's.
 CONNECTION: Final[Mapping[str, Any]] = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
+OUR_NUMBERS: Final[Mapping[str, Range]] = {"max_pool_size": COUNT, "pool_idle_timeout": IDLE_TIME}
+# Of `OPTIONS`, or of a URL.
+NUMBERS: Final[Mapping[str, Range]] = dict.fromkeys(CONNECTION, TIMEOUT)
 # Options of redis-py that are accepted, and have no effect on a cache's commands: none is sent twice, and connections
 # beyond `max_pool_size` are closed after use; notices of maintenance change pools of redis-py's.
 WITHOUT_EFFECT: Final = frozenset(
@@ -45,8 +49,9 @@ def resolve_options(given: Mapping[str, Any]) -> Options:
     Return the options with defaults filled in.
 
     Raises:
-        ImproperlyConfigured: `sentinels` is no list of URLs.
+        ImproperlyConfigured: `sentinels` is no list of URLs, or a number is none.
     """
+    check_numbers("RedisCache", given, OUR_NUMBERS)
     ours = {**OURS, **{name: value for name, value in given.items() if name in OURS}}
     sentinels = ours["sentinels"]
     if isinstance(sentinels, str) or not all(isinstance(each, str) for each in sentinels):
@@ -81,8 +86,9 @@ def check_arguments(connection_class: type, arguments: Mapping[str, Any]) -> Non
     Refuse what redis-py's connections do not take; a class of the project's own may take anything.
 
     Raises:
-        ImproperlyConfigured: An argument, of `OPTIONS` or of a URL, has an unknown name.
+        ImproperlyConfigured: An argument, of `OPTIONS` or of a URL, has an unknown name, or is no number.
     """
+    check_numbers("RedisCache", arguments, NUMBERS)
     if connection_class.__module__.partition(".")[0] != "redis":
         return
     known = {

@@ -11,7 +11,7 @@ from tests.house.test_public_names import output_of
 
 # From the ground up.
 ROOMS = [
-    *("defaults", "writes", "sockets", "exchange", "loop_connection", "loops", "server"),
+    *("defaults", "ranges", "writes", "sockets", "exchange", "loop_connection", "loops", "server"),
     *("async_methods", "common", "serializers"),
     *("errors", "pickles", "memcached_answers", "memcached_exchanges", "pool", "options", "ring", "memcached_async"),
     *("memcached", "redis_errors", "redis_options", "redis_exchanges", "redis_pool", "redis_servers", "redis_client"),

@@ -115,6 +115,42 @@ def test_unknown_option_is_an_error(name: str, expected: str) -> None:
         cache_at("nowhere", **{name: 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("timeout", "0.5", "a number of seconds, more than 0, or None for no limit"),
+        ("timeout", True, "a number of seconds"),
+        ("timeout", float("nan"), "a number of seconds"),
+        ("connect_timeout", 0, "a number of seconds, more than 0"),
+        ("connect_timeout", float("inf"), "a number of seconds, more than 0"),
+        ("max_pool_size", "64", "a whole number, or 0 for the default"),
+        ("max_pool_size", -1, "a whole number"),
+        ("max_pool_size", 1.5, "a whole number"),
+        ("pool_idle_timeout", "60", "a number of seconds, or 0 for no limit"),
+        ("pool_idle_timeout", -1, "a number of seconds, or 0"),
+        ("socket_keepalive", True, r"pymemcache's KeepaliveOpts\(\)"),
+        ("encoding", "utf-9", "the name of an encoding, such as 'utf-8'"),
+        ("encoding", None, "the name of an encoding"),
+        ("serializer", "json.dumps", "a function, not its name"),
+        ("hasher", "RendezvousHash", r"an object with add_node\(\) and get_node\(\), not its name"),
+    ],
+)
+def test_value_that_an_option_does_not_take_is_an_error(name: str, value: object, expected: str) -> None:
+    """As the text of an environment variable: each command would fail, as if the server were out of reach."""
+    with pytest.raises(ImproperlyConfigured, match=f"MemcachedCache has {name}=.*; it takes {expected}"):
+        cache_at("nowhere", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("timeout", 1e-3), ("connect_timeout", None), ("max_pool_size", 0), ("max_pool_size", None)]
+    + [("pool_idle_timeout", value) for value in (0, None, float("inf"), 0.5)],
+)
+def test_value_that_an_option_takes(name: str, value: object) -> None:
+    """The ends of its range."""
+    assert cache_at("nowhere", **{name: value})._cache
+
+
 def test_waits_are_short_by_default(memcached_server: Memcached) -> None:
     """Half a second to connect and for an answer, and small packets go at once; all of it can be said otherwise."""
     usual = cache_at(memcached_server.location)
@@ -197,7 +233,7 @@ def test_values_may_be_signed(memcached_server: Memcached) -> None:
 )
 def test_object_of_another_kind_is_refused(name: str, value: Any) -> None:
     """When the cache is made, and not by each of its commands."""
-    with pytest.raises(ImproperlyConfigured, match=f"MemcachedCache has {name}=.*; it takes an object with"):
+    with pytest.raises(ImproperlyConfigured, match=f"MemcachedCache has {name}=.*; it takes a"):
         MemcachedCache(f"{HOST}:11211", {"OPTIONS": {name: value}})
 
 

@@ -16,6 +16,7 @@ from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_options import CONNECTION, OF_DJANGO, OURS, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerializer
+from cachedeco.backends.server import forget_servers
 from cachedeco.testing import isolated
 from tests.backends.on_loops import connections_of, raw_of
 from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_at
@@ -73,6 +74,10 @@ def test_options_of_a_site_that_used_djangos_do_no_harm(redis_server: Redis) -> 
         ({"sentinels": "redis://there"}, "option sentinels of RedisCache takes a list of URLs"),
         ({"sentinels": [("there", 26379)]}, "option sentinels of RedisCache takes a list of URLs"),
         ({"sentinels": ["there:26379"]}, "or one of its sentinels, is no URL of Redis"),
+        ({"socket_timeout": "1"}, "RedisCache has socket_timeout='1'; it takes a number of seconds, more than 0"),
+        ({"socket_connect_timeout": 0}, "socket_connect_timeout=0; it takes a number of seconds, more than 0, or None"),
+        ({"max_pool_size": "64"}, "max_pool_size='64'; it takes a whole number, or 0 for the default"),
+        ({"pool_idle_timeout": -1}, "pool_idle_timeout=-1; it takes a number of seconds, or 0 for no limit"),
     ],
     ids=lambda given: str(given) if isinstance(given, str) else next(iter(given)),
 )
@@ -98,6 +103,28 @@ def test_unknown_option_in_a_url_is_an_error() -> None:
     """An address may have options, too."""
     with pytest.raises(ImproperlyConfigured, match="no option 'sockettimeout'; did you mean 'socket_timeout'"):
         redis_at("redis://there?sockettimeout=1")
+
+
+def test_number_in_a_url_that_is_none_is_an_error() -> None:
+    """As one of OPTIONS."""
+    with pytest.raises(ImproperlyConfigured, match="RedisCache has socket_timeout=-1"):
+        redis_at("redis://there?socket_timeout=-1")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, None])
+def test_password_that_no_server_asks_for_is_the_same_to_event_loops(redis_server: Redis, protocol: int | None) -> None:
+    """As on a developer's machine: with one protocol it is taken, with the other it is refused."""
+    options = {"password": "secret", **({} if protocol is None else {"protocol": protocol})}
+    outcomes: list[Any] = []
+    for set_key in (lambda cache: cache.set("key", 1), lambda cache: asyncio.run(cache.aset("key", 1))):
+        try:
+            outcomes.append(set_key(redis_apart(redis_server, **options)))
+        except RedisCacheConnectionError as error:
+            outcomes.append(str(error).partition("(")[2])
+        forget_servers()
+
+    assert outcomes[0] == outcomes[1]
+    assert (outcomes[0] is None) == (connection_of(redis_at("redis://there", **options)).protocol == 3)
 
 
 def test_connection_class_of_a_project_may_take_more() -> None:
