@@ -8,6 +8,7 @@ That is done only for texts with "None" in them, and for what is false, as `club
 
 from collections.abc import Callable, Iterable
 from copy import copy
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -26,6 +27,9 @@ from cachedeco.runtime.reprs import describe
 MOST_STEPS: Final = 3
 
 
+# What may stand for a missing primary key by being false, as `club.pk or 0`. What else is false may ask the database
+# to find out, as a row does that has a length, or has no truth value at all.
+_MAY_BE_FALSE: Final = (type(None), int, float, Decimal, str, bytes, tuple, list, dict, set, frozenset)
 # What holds no row: looked at first, since most arguments are of these types.
 _PLAIN: Final = frozenset({type(None), bool, int, str})
 
@@ -80,7 +84,7 @@ def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str
         UnsavedRowError: It depends on the primary key of a row that has none.
     """
     text = tool(value)
-    if not value or "None" in text:
+    if _is_false(value) or "None" in text:
         reached: Any = first
         for n, name in enumerate(attributes):
             _try(tool, text, lambda row, rest=attributes[n:]: _follow(row, rest), [reached])
@@ -109,7 +113,7 @@ def call_text(tool: Tool, value: object, function: Callable[..., object], *argum
     text = tool(value)
     if holds_place(text, arguments):
         raise KeyTypeError(value, IN_MEMORY)
-    if not value or "none" in text.lower():
+    if _is_false(value) or "none" in text.lower():
         _try(tool, text, function, arguments)
     return text
 
@@ -143,6 +147,10 @@ def call_paths(
     if "None" in text:
         _try(lambda again: "\n".join(token_keys_of(start, table_start, again)), text, function, arguments)
     return keys
+
+
+def _is_false(value: object) -> bool:
+    return issubclass(type(value), _MAY_BE_FALSE) and not value
 
 
 def _try(tool: Tool, text: str, function: Callable[..., object], arguments: Iterable[object]) -> None:

@@ -42,6 +42,20 @@ class Numbered:
         return self.row.pk or 0
 
 
+class Cart(Club):
+    """A row with a length, which no key may ask for: it may be a query."""
+
+    class Meta:
+        """Make it a proxy."""
+
+        proxy = True
+        app_label = "tests"
+
+    def __len__(self) -> int:
+        """Refuse."""
+        raise AssertionError
+
+
 # By the options of a function of one argument, `it`: arguments of which two that differ would share an entry.
 WAYS: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
     "argument": ({}, lambda: Club(name="A")),
@@ -239,3 +253,23 @@ def test_row_that_cannot_be_copied_is_refused() -> None:
 
     with pytest.raises(TypeError, match="save it"):
         cached(Odd(name="A"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": "{it.row}"},
+        {"key": lambda it: it.row},
+        {"vary": lambda it: it.row},
+        {"namespace": "club:{it.row}"},
+        {"namespace": lambda it: Namespace("club", it.row)},
+    ],
+)
+def test_object_in_a_key_is_not_asked_whether_it_is_true(options: dict[str, Any]) -> None:
+    """A row with a length may ask the database at each hit, and an array raises."""
+    cart = Cart.objects.create(name="A")
+    cached = cached_query(name="unsaved.cart", **{"key": "{it.row.pk}", **options})(lambda it: it.row.name)
+
+    assert ["A", "A"] == [cached(Numbered(cart)), cached(Numbered(cart))]
+    assert cached.peek(Numbered(cart)) is not MISSING
