@@ -29,6 +29,7 @@ from django.utils.module_loading import import_string
 from cachedeco.invalidation import statements
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.sql_forms import DML
+from cachedeco.invalidation.sql_tokens import last_part
 from cachedeco.invalidation.statements import Statement
 from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -70,8 +71,10 @@ class Tables:
         # Of several models of one table, the managed one: Django writes to it.
         by_management = sorted(every_model, key=lambda model: model._meta.managed)
         self.models: dict[str, ModelClass] = {table_of(model): model for model in by_management}
-        # Who writes these is unknown: what is behind such a name is asked of the database.
-        self.unmanaged = frozenset(table for table, model in self.models.items() if not model._meta.managed)
+        # Who writes these is unknown, unless the settings say it: what is behind such a name is asked of the database.
+        said = set(map(last_part, settings.TABLES))
+        unmanaged = [table for table, model in self.models.items() if not model._meta.managed]
+        self.unmanaged = frozenset(table for table in unmanaged if last_part(table) not in said)
         self.ignored = frozenset(self._tables_named((*settings.IGNORED_TABLES, OUTBOX)))
         self.faults: list[str] = []  #: of the settings; a check reports them
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)

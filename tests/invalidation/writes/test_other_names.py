@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, CachedQuery, cached_query
 from cachedeco.tracking import views
 from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
 from tests.invalidation.writes.rows import fill
-from tests.models import League, Skill
+from tests.models import League, Skill, Squad, SquadTotal
 from tests.support.engines import Engine
 from tests.support.events import heard
 
@@ -178,6 +179,26 @@ def test_view_over_a_schema_that_the_role_may_not_use_breaks_no_transaction(engi
 
         engine.execute("REVOKE ALL ON shown, tests_skill FROM visitor")
         assert ([], set()) == (found, ended(alias))
+
+
+@on("postgresql")
+@pytest.mark.parametrize("behind", ["tests.Squad", "tests.SquadTotal"])
+def test_view_that_the_setting_names_is_known_by_it(
+    engine: Engine, alias: str, settings: Settings, behind: str
+) -> None:
+    """The database tells nothing of a materialized view, or of another server's table; the setting does."""
+    settings.CACHEDECO = {"TABLES": {"tests_squadtotal": [behind]}}
+    engine.execute("REFRESH MATERIALIZED VIEW tests_squadtotal")
+
+    @cached_query(key="{using}", depends_on=[AUTO])
+    def total(using: str) -> int:
+        return SquadTotal.objects.using(using).get().total
+
+    assert (3, 3) == (total(alias), total.peek(alias))
+    Squad.objects.using(alias).create(name="New")
+    engine.execute("REFRESH MATERIALIZED VIEW tests_squadtotal")
+
+    assert 4 == total(alias)
 
 
 # --- tables of no model ---
