@@ -118,7 +118,7 @@ storm: $(BENCH) servers  ## Look for anything old, where all fails that can
 	@$(RUN) benchmarks/storm.py
 	@$(RUN) benchmarks/storm_of_tenants.py
 
-public-suites: $(LEAN) servers  ## Run suites of public projects with the app, and with an oracle; and Django's tests of caches
+public-suites: $(LEAN) servers  ## Fetch wagtail and django-oscar, run their suites with the app, and with an oracle; and Django's tests of caches
 	@$(RUN) benchmarks/django_cache_tests.py
 	@$(RUN) benchmarks/public_suites.py
 
