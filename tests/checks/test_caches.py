@@ -9,7 +9,6 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
 from django.core.checks import run_checks
-from django.core.checks.registry import registry
 from django.db import connections
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from redis.backoff import NoBackoff
@@ -81,14 +80,6 @@ def found(settings: Any, *, deploy: bool = False, **entry: Any) -> list[str]:
     messages = [message for check in checks for message in check()]
     assert all(message.hint and "'default'" in message.msg for message in messages)
     return [(each.id or "").removeprefix("cachedeco.") for each in messages if each.id != "cachedeco.E012"]
-
-
-def test_app_registers_the_checks() -> None:
-    """With the app installed, `manage.py check` runs them, and one of them only with `--deploy`."""
-    usual, with_deploy = registry.get_checks(), registry.get_checks(include_deployment_checks=True)
-
-    assert [True, True, False] == [check in usual for check in (check_caches, check_databases, check_deployment)]
-    assert check_deployment in with_deploy
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import gc
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.core.checks import CheckMessage, run_checks
 from django.core.checks.registry import registry
 from django.db.models import Model
@@ -12,6 +11,7 @@ from django.utils.translation import get_language
 
 from cachedeco import cached_query, rows
 from cachedeco.checks import functions
+from cachedeco.checks.caches import check_caches, check_databases, check_deployment
 from cachedeco.checks.functions import check_functions
 from cachedeco.checks.settings import check_modules, check_settings
 from tests.conftest import CacheConfig, UseCaches
@@ -33,14 +33,11 @@ def found(settings: Any, **cachedeco: object) -> list[CheckMessage]:
 
 
 def test_app_registers_the_checks() -> None:
-    """With the app installed, `manage.py check` runs them."""
-    registered = registry.get_checks()
+    """With the app installed, `manage.py check` runs them, and one of them only with `--deploy`."""
+    usual, with_deploy = registry.get_checks(), registry.get_checks(include_deployment_checks=True)
 
-    assert (True, True, True) == (
-        apps.is_installed("cachedeco"),
-        check_settings in registered,
-        check_functions in registered,
-    )
+    assert {check_caches, check_databases, check_functions, check_settings} <= {*usual}
+    assert (False, True) == (check_deployment in usual, check_deployment in with_deploy)
 
 
 def test_checks_of_a_sound_project_find_nothing(settings: Any, use_caches: UseCaches) -> None:

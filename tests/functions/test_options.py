@@ -222,21 +222,6 @@ def test_name_stands_for_module_and_qualified_name() -> None:
     )
 
 
-def test_name_of_another_function_is_refused() -> None:
-    """Two functions of one name would serve each other's values."""
-
-    def answer() -> int:
-        return 1
-
-    def other() -> int:
-        return 2
-
-    cached_query(name="tests.options.twice")(answer)
-
-    with pytest.raises(TypeError, match="two functions would share entries"):
-        cached_query(name="tests.options.twice")(other)
-
-
 @both
 @pytest.mark.parametrize(("value", "is_stored"), [(None, False), (0, False), (1, True)])
 def test_cache_if_decides_by_the_value(side: Side, value: object, *, is_stored: bool) -> None:

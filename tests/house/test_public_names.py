@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 import cachedeco
+from cachedeco import testing
 
 PACKAGE = Path(cachedeco.__file__).parent
+
+packages = pytest.mark.parametrize("package", [cachedeco, testing], ids=lambda package: package.__name__)
 
 WITHOUT_SETTINGS = """
 import os, sys
@@ -101,7 +104,7 @@ def output_of(source: str) -> str:
 
 
 def exports_of(package: ModuleType) -> dict[str, str]:
-    """Return what a package exports as type checkers see it: the name of the room by the name."""
+    """Return what a package exports as type checkers see it: the name of the module by the name."""
     return {
         alias.name: (statement.module or "").removeprefix(f"{package.__name__}.")
         for block in ast.parse(inspect.getsource(package)).body
@@ -112,12 +115,13 @@ def exports_of(package: ModuleType) -> dict[str, str]:
     }
 
 
-def test_all_is_sorted_and_says_all() -> None:
+@packages
+def test_all_is_sorted_and_says_all(package: Any) -> None:
     """`__all__` names, in ruff's order, what type checkers see and what can be fetched, from the same modules."""
-    seen = exports_of(cachedeco)
+    seen = exports_of(package)
 
-    assert sorted(seen, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) == cachedeco.__all__
-    assert seen == cachedeco._MODULES
+    assert sorted(seen, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) == package.__all__
+    assert seen == package._MODULES
 
 
 def test_package_imports_no_django_until_it_is_used() -> None:
@@ -130,9 +134,10 @@ def test_package_imports_no_django_until_it_is_used() -> None:
     assert "\nTrue\n" == output_of(source)
 
 
-def test_star_import_gives_what_all_says() -> None:
+@packages
+def test_star_import_gives_what_all_says(package: Any) -> None:
     """Each name in `__all__` is there."""
-    assert [] == [name for name in cachedeco.__all__ if not hasattr(cachedeco, name)]
+    assert [] == [name for name in package.__all__ if not hasattr(package, name)]
 
 
 def test_version_is_that_of_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:

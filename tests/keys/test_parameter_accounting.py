@@ -168,19 +168,6 @@ def test_ignore_as_one_text_is_refused() -> None:
         cached_query(ignore="club")(club_classes)
 
 
-def test_lambda_without_a_name_is_refused() -> None:
-    """A lambda's name is that of all lambdas around it: the error asks for one."""
-    with pytest.raises(TypeError, match=r"A lambda has no name of its own .*: say name=, or write a def"):
-        cached_query(lambda club: club)
-
-
-def test_lambda_with_a_name_is_cached() -> None:
-    """With a name, a lambda is a function like another."""
-    cached = cached_query(name="accounting.doubled")(lambda club: club * 2)
-
-    assert (14, "cd:e:accounting.doubled(club=7|)") == (cached(7), bare(cached.key_for(7)))
-
-
 def test_name_of_another_function_is_refused() -> None:
     """Two functions of one name would answer for each other, so the second one is refused."""
 
@@ -193,28 +180,6 @@ def test_name_of_another_function_is_refused() -> None:
     cached_query(name="accounting.taken")(first)
     with pytest.raises(TypeError, match=r"'accounting.taken' is taken by .*first.*: .* Choose another"):
         cached_query(name="accounting.taken")(second)
-
-
-def test_two_nested_functions_of_one_name_are_refused() -> None:
-    """Python gives both branches of an `if` one qualified name: they would answer for each other."""
-
-    def make(kind: str) -> Any:
-        if kind == "first":
-
-            @cached_query
-            def rows() -> str:
-                return "first"
-        else:
-
-            @cached_query
-            def rows() -> str:
-                return "second"
-
-        return rows
-
-    assert ["first", "first"] == [make("first")() for _ in range(2)]
-    with pytest.raises(TypeError, match=r"rows' is taken by .* Choose another"):
-        make("second")
 
 
 @pytest.mark.parametrize("name", ["", "a(b", 5, b"a"])

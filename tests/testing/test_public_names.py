@@ -5,22 +5,9 @@ from typing import Any
 import pytest
 
 from cachedeco import testing
-from tests.house.test_public_names import exports_of, output_of
+from tests.house.test_public_names import output_of
 
 OF_TESTS = ("asgiref", "django", "hypothesis", "pytest", "unittest")
-
-
-def test_all_is_sorted_and_says_all() -> None:
-    """`__all__` names, in ruff's order, what type checkers see and what can be fetched, from the same modules."""
-    seen = exports_of(testing)
-
-    assert sorted(seen, key=lambda name: (not name[0].isupper(), name)) == testing.__all__
-    assert seen == testing._MODULES
-
-
-def test_each_name_is_there() -> None:
-    """Each name in `__all__` can be fetched."""
-    assert [] == [name for name in testing.__all__ if not hasattr(testing, name)]
 
 
 def test_name_that_is_not_there_is_answered_with_the_nearest() -> None:

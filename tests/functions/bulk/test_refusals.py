@@ -216,18 +216,6 @@ def test_ids_that_nobody_asked_for_are_dropped(side: Side) -> None:
     assert {2: "b"} == side.call(many.peek, [1, 2, 3, "3"])
 
 
-@both
-def test_error_of_the_function_is_raised_and_nothing_is_stored(side: Side, table: Table) -> None:
-    """The function's own error reaches the caller, and the next call computes."""
-    many = table.cached(side)
-    table.error = LookupError("down")
-
-    with pytest.raises(LookupError, match="down"):
-        side.call(many, [1, 2])
-
-    assert {1: "row 1"} == side.call(many, [1])
-
-
 def test_parameter_called_each_is_refused_beside_the_ids() -> None:
     """One id is `each` in keys, so no other parameter may have that name; the ids themselves may."""
 
