@@ -129,7 +129,8 @@ _PURE_FUNCTIONS: Final = frozenset(
         json_array_elements json_array_elements_text json_each json_each_text json_object_keys json_populate_record
         json_populate_recordset json_to_record json_to_recordset json_table json_tree jsonb_array_elements
         jsonb_array_elements_text jsonb_each jsonb_each_text jsonb_object_keys jsonb_path_query jsonb_populate_record
-        jsonb_populate_recordset jsonb_to_record jsonb_to_recordset jsonb_tree xmltable
+        jsonb_populate_recordset jsonb_to_record jsonb_to_recordset jsonb_tree phraseto_tsquery
+        plainto_tsquery to_tsquery websearch_to_tsquery xmltable
         """
     )
 )
@@ -323,7 +324,9 @@ class Parser:
             tables = self._tables.get(last_part(name))
             if tables is not None:
                 reads |= tables
-            elif last_part(name) not in ctes and not (name in found.functions and name in _PURE_FUNCTIONS):
+            elif last_part(name) not in ctes and not (
+                name in found.functions and name.removeprefix("pg_catalog.") in _PURE_FUNCTIONS
+            ):
                 unknown.add(_bare(name))
         if self._stand_ins:
             for name, arguments in pairwise(tokens):

@@ -173,7 +173,7 @@ class Tables:
             statement.reads & self.ignored,
             statement.unknown - self._own,
             statement.verb,
-            (statement.elsewhere - self._own) | (statement.writes & self.unmanaged),
+            (statement.elsewhere - self._own - self.ignored) | (statement.writes & self.unmanaged),
         )
 
     def _written_by(self, statement: Statement) -> frozenset[str]:

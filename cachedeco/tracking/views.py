@@ -14,9 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from cachedeco.invalidation.raw_queries import ask
 from cachedeco.invalidation.tables import tables
 
-# By vendor: a query that returns one row for a name, if there is something of this name: whether it is a table, and the
-# definition of a view, or of what a table is a part of. On PostgreSQL it runs inside of the caller's transaction, which
-# an error would end: to_regclass() raises one for a schema that the role may not use.
+# By vendor: a query that returns one row for a name, if there may be something of this name: whether it is a table, and
+# the definition of a view, or of what a table is a part of. On PostgreSQL it runs inside of the caller's transaction,
+# which an error would end: to_regclass() raises one for a schema that the role may not use. On MySQL there is always a
+# row: it has no list of temporary tables.
 QUERIES: Final = {
     "postgresql": (
         "SELECT relkind IN ('r', 'p'), CASE relkind WHEN 'v' THEN pg_get_viewdef(oid) ELSE (SELECT 'SELECT FROM ' || "
@@ -31,13 +32,11 @@ QUERIES: Final = {
         "SELECT * FROM sqlite_master) WHERE type IN ('table', 'view') AND name = :name COLLATE NOCASE"
     ),
     "mysql": (
-        "SELECT t.table_type = 'BASE TABLE', v.view_definition FROM information_schema.tables t "
-        "LEFT JOIN information_schema.views v USING (table_schema, table_name) "
+        "SELECT coalesce(max(t.table_type = 'BASE TABLE'), 0), max(v.view_definition) "
+        "FROM information_schema.tables t LEFT JOIN information_schema.views v USING (table_schema, table_name) "
         "WHERE t.table_schema = coalesce(nullif(%(schema)s, ''), DATABASE()) AND t.table_name = %(name)s"
     ),
 }
-# Vendors that tell of every table that a connection can write: MySQL has no list of its temporary ones.
-COMPLETE: Final = frozenset({"postgresql", "sqlite"})
 # Views of views: a name that is deeper is unknown, and a circle ends.
 DEEPEST: Final = 10
 # A site that makes a table with a new name for each job.
@@ -72,10 +71,9 @@ def tables_written(connection: BaseDatabaseWrapper, names: Iterable[str]) -> fro
     written: set[str] = set()
     for name in names:
         found = _look_behind(connection, name, DEEPEST)
-        if found is not None:
-            written |= found.tables
-        elif connection.vendor in COMPLETE:
+        if found is None:
             return None
+        written |= found.tables
     return frozenset(written)
 
 
@@ -93,8 +91,10 @@ def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behi
 
 def _ask(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | None:
     query = QUERIES.get(connection.vendor)
+    if query is None:
+        return Behind(frozenset(), is_all=False)
     schema, _, last = name.replace('"', "").rpartition(".")
-    row = ask(connection, query, {"whole": name, "schema": schema, "name": last}) if query and last else None
+    row = ask(connection, query, {"whole": name, "schema": schema, "name": last}) if last else None
     if row is None:
         return None
     is_table, definition = row

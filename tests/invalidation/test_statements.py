@@ -321,6 +321,7 @@ def test_what_concerns_other_tables_writes_nothing(sql: str) -> None:
         ("COPY some_view TO STDOUT", {"some_view"}),
         ('WITH "x" AS (SELECT 1) SELECT * FROM x, "x" y', set()),
         ("SELECT * FROM generate_series(1, 3), json_each(a), jsonb_to_recordset(b) AS c (a int, b text)", set()),
+        ("SELECT * FROM shop_shop, websearch_to_tsquery('english', a) q, pg_catalog.unnest(b)", set()),
         ("SELECT * FROM generate_series", {"generate_series"}),
         ("SELECT * FROM public.generate_series(1)", {"public.generate_series"}),
         ("SELECT * FROM window", {"window"}),
