@@ -1,11 +1,11 @@
 """Validate `OPTIONS` and fill in defaults: the options of pymemcache's clients."""
 
 from codecs import lookup
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
-from pymemcache.client.base import KeepaliveOpts
+from pymemcache.client.base import KeepaliveOpts, normalize_server_spec
 from pymemcache.client.rendezvous import RendezvousHash
 
 from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
@@ -46,6 +46,8 @@ NUMBERS: Final[Mapping[str, Range]] = {
     "max_pool_size": COUNT,
     "pool_idle_timeout": IDLE_TIME,
 }
+# Of a port above this the system looks at the last bits, and so at another server's.
+PORTS: Final = 2**16
 # Options without a default of ours.
 OPTIONAL: Final = frozenset({"socket_module"})
 # Options of PyMemcacheCache that are accepted and ignored: connections are always pooled, without a lock; every write
@@ -95,19 +97,32 @@ def _check_others(given: Mapping[str, Any]) -> None:
         raise ImproperlyConfigured(msg) from None
 
 
-def check_servers(servers: Sequence[object]) -> None:
+def check_servers(servers: object) -> None:
     """
     Refuse what can be no address of a server: its first command would find it out of reach, or another one.
 
     Raises:
-        ImproperlyConfigured: There is no server, or one is empty or a URL.
+        ImproperlyConfigured: There is no server, or one is empty or a URL, or has no port that there can be.
     """
-    for server in servers or [""]:
-        if isinstance(server, str) and (not server.strip() or "://" in server or server.strip().startswith(":")):
-            scheme, separator, _ = server.partition("://")
+    several = list(servers) if isinstance(servers, Iterable) else [servers]
+    for server in several or [""]:
+        if not _is_address(server):
+            scheme, separator, _ = server.partition("://") if isinstance(server, str) else ("", "", "")
             shown = f"{scheme}{separator}..." if separator else server  # a URL may have a password
             msg = (
                 f"MemcachedCache has LOCATION={shown!r:.80}; it takes servers as '127.0.0.1:11211', "
                 "'unix:/path/of/a/socket', or a list of them."
             )
             raise ImproperlyConfigured(msg)
+
+
+def _is_address(server: Any) -> bool:
+    if isinstance(server, str):
+        server = server.strip()
+        if "://" in server or server.startswith(":"):
+            return False
+    try:
+        address = normalize_server_spec(server)
+    except ValueError:
+        return False
+    return bool(address) if isinstance(address, str) else bool(address[0]) and 0 < address[1] < PORTS

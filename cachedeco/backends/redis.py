@@ -20,7 +20,7 @@ from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
 from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles
-from cachedeco.backends.redis_options import resolve_options
+from cachedeco.backends.redis_options import check_location, resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_chunks_reader, redis_reader
 from cachedeco.storage.writers import Acknowledged, Item, RedisWriter
@@ -49,6 +49,7 @@ class RedisCache(CommonMethods, DjangoRedisCache):
         Raises:
             ImproperlyConfigured: `OPTIONS` has an unknown name, or `LOCATION` is no URL.
         """
+        check_location(server)
         super().__init__(server if isinstance(server, str) else list(server), params)
         self._resolved = resolve_options(params.get("OPTIONS") or {})
         # Now, and not at the first command: what is wrong with the settings should not look like a failing server.

@@ -102,3 +102,23 @@ def check_arguments(connection_class: type, arguments: Mapping[str, Any]) -> Non
             usual = sorted({*OURS, *OF_DJANGO, *(known - {"self", "args", "kwargs"})})
             msg = f"RedisCache has no option {name!r}; {remedy_for(name.lower(), usual)}"
             raise ImproperlyConfigured(msg)
+
+
+def check_location(location: object) -> None:
+    """
+    Refuse what is neither text nor a list of it, as where a variable of the environment is not set.
+
+    Raises:
+        ImproperlyConfigured: See `no_url()`.
+    """
+    several = location if isinstance(location, list | tuple) else [location]
+    if not all(isinstance(each, str) for each in several):
+        raise no_url()
+
+
+def no_url() -> ImproperlyConfigured:
+    """Return the error for what is no URL of Redis, without it: a part of the password may be in it."""
+    return ImproperlyConfigured(
+        "A LOCATION of RedisCache, or one of its sentinels, is no URL of Redis. It takes redis://host:port/db,"
+        " rediss:// for TLS, and unix:///path; special characters of a password are percent-encoded in it."
+    )

@@ -11,14 +11,13 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import redis
-from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from cachedeco.backends.loops import Loops
 from cachedeco.backends.redis_exchanges import endpoint_of
-from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
+from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments, no_url
 from cachedeco.backends.redis_pool import AskRole, LoopsOfPrimary, RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.sockets import send_nothing_after_close
@@ -105,12 +104,9 @@ def _pool(pool_class: Any, location: str, arguments: Mapping[str, Any], *, is_pr
     try:
         pool = pool_class.from_url(location, **arguments)
     except ValueError:
-        # Not the error, nor the location: a part of the password may be in either.
-        msg = (
-            "A LOCATION of RedisCache, or one of its sentinels, is no URL of Redis. It takes redis://host:port/db,"
-            " rediss:// for TLS, and unix:///path; special characters of a password are percent-encoded in it."
-        )
-        raise ImproperlyConfigured(msg) from None
+        raise no_url() from None  # not the error: as there
+    if issubclass(pool.connection_class, redis.UnixDomainSocketConnection) and not pool.connection_kwargs.get("path"):
+        raise no_url()
     kwargs = pool.connection_kwargs
     check_arguments(pool.connection_class, kwargs)
     _ask_for_no_notices(kwargs)

@@ -238,12 +238,23 @@ def test_object_of_another_kind_is_refused(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["", [], [""], " ", "there:1;", ":11211", "memcached://there:1", ["there:1", "tcp://there"]]
+    "location",
+    [
+        *("", [], [""], " ", "there:1;", ":11211", "memcached://there:1", ["there:1", "tcp://there"], "unix:"),
+        *("there:", "there:x", "there:0", "there:-1", "there:65536", "there:11211/0", [("", 1)]),
+        *(None, [None], 11211, b"there:1", ("there", 11211), Path("/run/memcached.sock")),
+    ],
 )
 def test_location_that_is_no_server_is_refused(location: Any) -> None:
-    """What is missing, empty or a URL would be found out of reach by each command."""
+    """What is missing, empty or a URL would be found out of reach by each command, or be another server."""
     with pytest.raises(ImproperlyConfigured, match=r"MemcachedCache has LOCATION=.*it takes servers as"):
         MemcachedCache(location, {})
+
+
+@pytest.mark.parametrize("location", ["there", "there:65535", "[::1]:1", "/run/it.sock", [("there", 1), "unix:/it"]])
+def test_location_that_is_a_server(location: Any) -> None:
+    """Each form that pymemcache knows."""
+    assert MemcachedCache(location, {})._cache
 
 
 # --- ways to a server ---

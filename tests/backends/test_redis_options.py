@@ -88,7 +88,11 @@ def test_option_that_is_none_is_an_error(options: dict[str, Any], expected: str)
 
 
 @pytest.mark.parametrize(
-    "location", ["", [], [""], " ", "redis://there;", "there:6379", "redis://:pass/word@there", "http://there"]
+    "location",
+    [
+        *("", [], [""], " ", "redis://there;", "there:6379", "redis://:pass/word@there", "http://there", "unix://"),
+        *(None, [None], ["redis://there", None], 6379, b"redis://there", Path("/run/redis.sock")),
+    ],
 )
 def test_location_that_is_no_url_is_an_error(location: Any) -> None:
     """It says what one is, and nothing of a password."""
