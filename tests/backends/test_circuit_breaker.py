@@ -264,11 +264,12 @@ def test_error_tells_what_happened(
     assert "nobody asked for" not in str(caught.value), "keys of sessions must not be in logs"
 
 
-def test_refusal_to_write_is_no_outage(asked: Asked) -> None:
-    """The server has answered: its answer is raised as it is, and the next command is sent."""
-    asked.trouble = MemcacheServerError("object too large")
+@pytest.mark.parametrize("trouble", [MemcacheServerError("object too large"), TypeError("expire")], ids=repr)
+def test_refusal_to_write_is_no_outage(asked: Asked, trouble: Exception) -> None:
+    """It is raised as it is, the server's answer or what is wrong with the command; and the next command is sent."""
+    asked.trouble = trouble
 
-    with pytest.raises(MemcacheServerError):
+    with pytest.raises(type(trouble)):
         asked.run(writes=True)
     asked.trouble = None
 
@@ -281,14 +282,3 @@ def test_refusal_to_read_is_an_outage(asked: Asked) -> None:
 
     assert ["MemcachedConnectionError"] * 2 == [asked.run(), asked.run()]
     assert 1 == asked.times
-
-
-def test_what_is_wrong_with_the_command_is_raised_as_it_is(asked: Asked) -> None:
-    """It is no failure of the server's."""
-    asked.trouble = TypeError("expire")
-
-    with pytest.raises(TypeError):
-        asked.run(writes=True)
-    asked.trouble = None
-
-    assert "answer" == asked.run()

@@ -95,9 +95,10 @@ def test_rolled_back_row_leaves_no_trace_in_cache(pk: int) -> None:
     assert pk
 
 
-def test_invalidation_before_the_write_waits_for_the_commit_too(pk: int) -> None:
+@pytest.mark.parametrize("durable", [False, True])
+def test_invalidation_before_the_write_waits_for_the_commit_too(pk: int, *, durable: bool) -> None:
     """A reader between an early invalidation and its write can't bring the old value back for good."""
-    with transaction.atomic():
+    with transaction.atomic(durable=durable):
         name_of.invalidate(pk)
         before = in_thread(lambda: name_of(pk))
         rename(pk, "new")
@@ -139,16 +140,6 @@ def test_decorated_function_is_a_transaction_each_time(pk: int) -> None:
     seen = [change("one", undo=True), name_of(pk), change("two", undo=False), name_of(pk)]
 
     assert ["one", "old", "two", "two"] == seen
-
-
-def test_durable_block_is_a_transaction(pk: int) -> None:
-    """`atomic(durable=True)` commits like any other."""
-    with transaction.atomic(durable=True):
-        rename(pk, "new")
-        name_of.invalidate(pk)
-        before = in_thread(lambda: name_of(pk))
-
-    assert ("old", "new") == (before, name_of(pk))
 
 
 def test_commit_that_fails_invalidates_nothing(pk: int, commands: Commands) -> None:
@@ -207,26 +198,18 @@ def test_invalidation_in_nested_blocks_goes_out_if_all_around_it_are_kept(kept: 
     assert [name_of.uncached(key) for key in keys] == [name_of(key) for key in keys]
 
 
-def test_invalidation_after_savepoint_rolled_back_goes_out(pk: int) -> None:
-    """The same call invalidated in an undone savepoint and again outside of it is invalidated."""
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_invalidation_beside_a_savepoint_rolled_back_goes_out(pk: int, *, is_first: bool) -> None:
+    """The same call invalidated in an undone savepoint, and before or after it, is invalidated."""
     with transaction.atomic():
+        rename(pk, "new")
+        if is_first:
+            name_of.invalidate(pk)
         with suppress(Undone), transaction.atomic():
             name_of.invalidate(pk)
             raise Undone
-        rename(pk, "new")
-        name_of.invalidate(pk)
-
-    assert "new" == name_of(pk)
-
-
-def test_invalidation_before_savepoint_rolled_back_goes_out(pk: int) -> None:
-    """What the outer block has invalidated survives that a savepoint which invalidated it again is undone."""
-    with transaction.atomic():
-        rename(pk, "new")
-        name_of.invalidate(pk)
-        with suppress(Undone), transaction.atomic():
+        if not is_first:
             name_of.invalidate(pk)
-            raise Undone
 
     assert "new" == name_of(pk)
 

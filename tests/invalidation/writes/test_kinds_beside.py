@@ -271,24 +271,12 @@ def test_definition_that_commits_counts(engine: Engine, alias: str, monkeypatch:
 
 
 @on("postgresql")
-def test_transaction_of_the_driver_delivers_after_its_commit(alias: str) -> None:
-    """Psycopg's own `transaction()` is no block of Django's: the next statement or look sees its end."""
+@pytest.mark.parametrize("block", ["transaction", "pipeline"])
+def test_block_of_the_driver_delivers_after_its_end(alias: str, block: str) -> None:
+    """Psycopg's own are no blocks of Django's, and a pipeline sends later: the next statement or look sees the end."""
     connection = connections[alias]
     connection.ensure_connection()
-    with connection.connection.transaction():
-        rename(alias)
-        in_thread(lambda: SKILLS(alias))
-
-    SKILLS(alias)  # any look of this thread
-    assert "x" in str(in_thread(lambda: SKILLS(alias)))
-
-
-@on("postgresql")
-def test_pipeline_of_the_driver_delivers_after_its_end(alias: str) -> None:
-    """The statements of a pipeline are sent later, and commit together: the next look sees its end."""
-    connection = connections[alias]
-    connection.ensure_connection()
-    with connection.connection.pipeline():
+    with getattr(connection.connection, block)():
         rename(alias)
         in_thread(lambda: SKILLS(alias))
 
