@@ -101,7 +101,8 @@ def encode(value: object) -> str:
 def is_deep(error: RecursionError) -> bool:
     """Tell whether the stack has ended in a value that contains itself, or values in values many times over."""
     codes = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    return sum(code is encode.__code__ or code.co_name == "__cache_key__" for code in codes) > DEEP
+    own = encode.__code__, _beside.__code__
+    return sum(code in own or code.co_name == "__cache_key__" for code in codes) > DEEP
 
 
 def encodes(*classes: type) -> Callable[[Encoder], Encoder]:

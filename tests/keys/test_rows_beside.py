@@ -137,6 +137,18 @@ def test_attribute_that_can_not_be_in_a_key_is_left_out(club: Club, change: Call
     assert encode(club) == encode(row)
 
 
+@pytest.mark.parametrize("wrap", [lambda held, _: held, lambda _, row: {"row": row}], ids=["list", "row"])
+def test_attribute_that_contains_itself_is_the_usual_error(wrap: Callable[[object, Club], object]) -> None:
+    """Its text would have no end."""
+    row, held = Club.objects.get(), list[Any]()
+    held.append(held)
+    row.held = wrap(held, row)  # type: ignore[attr-defined]
+    cached = cached_query(name="beside.endless", key="{club}")(lambda club: club.name)
+
+    with pytest.raises(TypeError, match="contains itself, or is nested too deeply"):
+        cached(row)
+
+
 def test_value_that_the_row_works_out_is_left_out() -> None:
     """A second call with the row that the first one has asked is the same call."""
 
