@@ -29,7 +29,9 @@ QUERIES: Final = {
     ),
     "sqlite": (
         "SELECT type = 'table', CASE type WHEN 'view' THEN sql END FROM (SELECT * FROM sqlite_temp_master UNION ALL "
-        "SELECT * FROM sqlite_master) WHERE type IN ('table', 'view') AND name = :name COLLATE NOCASE"
+        "SELECT * FROM sqlite_master) WHERE type IN ('table', 'view') AND name = :name COLLATE NOCASE "
+        # In a file that was attached there are other tables.
+        "UNION ALL SELECT 0, NULL WHERE :schema NOT IN ('', 'main', 'temp')"
     ),
     "mysql": (
         "SELECT coalesce(max(t.table_type = 'BASE TABLE'), 0), max(v.view_definition) "

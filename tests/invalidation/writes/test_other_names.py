@@ -216,6 +216,17 @@ def test_temporary_table_ends_nothing(engine: Engine, alias: str) -> None:
     assert set() == ended(alias)
 
 
+@on("sqlite")
+def test_table_of_an_attached_file_ends_nothing(engine: Engine, alias: str) -> None:
+    """Another file has other tables."""
+    engine.execute("ATTACH DATABASE ':memory:' AS aside")
+    engine.execute("CREATE TABLE aside.stage (name text)")
+    engine.execute("INSERT INTO aside.stage VALUES ('x')")
+    engine.execute("DETACH DATABASE aside")
+
+    assert set() == ended(alias)
+
+
 @on("postgresql")
 def test_table_that_the_same_text_makes_ends_nothing(engine: Engine, alias: str) -> None:
     """It is not there yet when the database is asked."""
