@@ -12,6 +12,9 @@ Names = frozenset[str]
 Cascade = Literal["", "delete", "replace", "truncate"]
 _CASCADES: Final[tuple[Cascade, ...]] = ("", "delete", "replace", "truncate")
 
+QUERIES: Final = frozenset({"select", "values", "table", "with"})
+ROUTINES: Final = frozenset({"event", "function", "package", "procedure", "rule", "trigger"})
+KINDS: Final = ROUTINES | {"extension", "index", "table", "type", "view"}
 DML: Final = frozenset({"insert", "update", "delete", "merge", "replace"})
 # Before a word of DML that begins no statement: ON CONFLICT DO UPDATE, FOR UPDATE, ON DUPLICATE KEY UPDATE, MERGE's.
 _NO_DML_BEHIND: Final = frozenset({"do", "for", "key", "on", "then"})
@@ -72,6 +75,21 @@ def target_of(tokens: Tokens) -> int | None:
             is_known = "using" in rest[:3]
     is_name = name not in KEYWORDS and name not in {"", "as"} and len(names_in(name)) == 1
     return target if is_known and is_name else None
+
+
+def kind_of(tokens: Tokens) -> str:
+    """Return what a statement makes, changes or drops: a table, a view, a routine; "" for all else."""
+    return next((word for word in tokens if word in KINDS), "")
+
+
+def query_in(tokens: Tokens) -> int | None:
+    """Return where the query begins of which a table or a view is made; None if there is none."""
+    depth = 0
+    for at, word in enumerate(tokens[:-1]):
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if word == "as" and not depth and tokens[at + 1] in QUERIES | {"("}:
+            return at + 1
+    return None
 
 
 def closing(tokens: Tokens, opening: int) -> int:

@@ -19,14 +19,19 @@ from typing import Final, NamedTuple
 
 from cachedeco.invalidation.sql_forms import (
     DML,
+    KINDS,
+    QUERIES,
+    ROUTINES,
     Cascade,
     Names,
     cascade_of,
     closing,
     columns_of,
     dml_in,
+    kind_of,
     most_of,
     outside_parentheses,
+    query_in,
     target_of,
 )
 from cachedeco.invalidation.sql_positions import BEFORE_TABLES, NamesAtPosition
@@ -101,12 +106,10 @@ _WORDS_OF_BEGIN: Final[Names] = frozenset(
 # What stands among the names of TRUNCATE, DROP TABLE, and a definition of a view.
 _NO_NAMES: Final = frozenset(words_of("table only restart continue identity cascade restrict if not exists")) | {","}
 _SCHEMAS: Final = frozenset({"database", "owned", "schema"})
-_ROUTINES: Final = frozenset({"event", "function", "package", "procedure", "rule", "trigger"})
-_KINDS: Final = _ROUTINES | {"extension", "index", "table", "type", "view"}
 _DO: Final = re.compile(r"\s*do\b", re.IGNORECASE)
-_QUERIES: Final = frozenset({"select", "values", "table", "with"})
 _STARTS: Final = DML | {"with"}
-_EXECUTABLE: Final = DML | _QUERIES | {"call", "create", "declare", "do", "exec", "execute", "refresh"}
+_BEFORE_MADE: Final = frozenset({"into", "temp", "temporary", "unlogged", "table"})
+_EXECUTABLE: Final = DML | QUERIES | {"call", "create", "declare", "do", "exec", "execute", "refresh"}
 # Statements that write what they name and nothing else: of other apps' migrations, and of maintenance.
 _SPARING: Final = frozenset(
     words_of("create alter drop comment analyze vacuum refresh reindex cluster truncate rename optimize select copy")
@@ -193,7 +196,7 @@ class Parser:
     def _statement(self, tokens: Tokens) -> Statement:
         verb = next((word for word in tokens if word != "("), "")
         parse = _PARSES.get(verb)
-        if parse is not None and (tokens[0] == verb or verb in _QUERIES):
+        if parse is not None and (tokens[0] == verb or verb in QUERIES):
             return parse(self, tokens)
         return Statement() if verb in _NEUTRAL or not verb else self._named(tokens, verb)
 
@@ -220,11 +223,23 @@ class Parser:
         return frozenset([_bare(name) for name in names if last_part(name) not in self._tables])
 
     def _read(self, tokens: Tokens) -> Statement:
-        if "into" in tokens:  # makes a table, or sets a variable
-            return self._named(tokens, "select")
         verb = next(word for word in tokens if word != "(")
         reads, unknown = self._at_position(tokens)
-        return Statement(NONE, reads, "select" if verb == "with" else verb, unknown)
+        writes = NONE
+        if "into" in tokens:  # makes a table, or sets a variable
+            if tokens.count("into") > 1:
+                return self._named(tokens, "select")
+            made = [word for word in tokens[tokens.index("into") :] if word not in _BEFORE_MADE]
+            writes = self._tables.get(last_part("".join(made[:1])), NONE)
+        return Statement(writes, reads, "select" if verb == "with" else verb, unknown)
+
+    def _created(self, tokens: Tokens) -> Statement:
+        """Tell of CREATE; a table or a view that is made of a query writes nothing that the query reads."""
+        query = query_in(tokens) if kind_of(tokens) in {"table", "view"} else None
+        if query is None:
+            return self._named(tokens, "create")
+        made, read = self._named(tokens[:query], "create"), self._statement(tokens[query:])
+        return read._replace(writes=made.writes | read.writes, verb="create", elsewhere=made.elsewhere | read.elsewhere)
 
     def _changed(self, tokens: Tokens) -> Statement:
         verbs = list(dml_in(tokens))
@@ -356,6 +371,7 @@ _PARSES: Final[Mapping[str, Callable[[Parser, Tokens], Statement]]] = {
         ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"), Parser._transaction
     ),
     "copy": Parser._copied,
+    "create": Parser._created,
     "set": Parser._set,
 }
 
@@ -364,7 +380,7 @@ def _split(tokens: Tokens) -> list[Tokens]:
     """Return the statements of a text; the body of a routine stays with what creates it."""
     if ";" not in tokens:
         return [tokens] if tokens else []
-    is_routine = tokens[0] == "create" and next((word for word in tokens if word in _KINDS), "") in _ROUTINES
+    is_routine = tokens[0] == "create" and kind_of(tokens) in ROUTINES
     return [tokens] if is_routine else list(statements_in(tokens))
 
 
@@ -375,7 +391,7 @@ def _names_among(tokens: Tokens) -> list[str]:
 
 def _defined_in(tokens: Tokens) -> list[str]:
     """Return the names of the views that a statement makes, changes or drops, and of the tables that it drops."""
-    at = next((at for at, word in enumerate(tokens) if word in _KINDS), len(tokens))
+    at = next((at for at, word in enumerate(tokens) if word in KINDS), len(tokens))
     match tokens[0], tokens[at : at + 1]:
         case "drop", ["table" | "view"]:
             return _names_among(tokens[at + 1 :])
