@@ -232,8 +232,8 @@ def to_json(value: object) -> bytes:
     )
     if misfit := _describe_misfit(value):
         msg = (
-            f"the value{misfit}, and serializer='json' keeps only None, bool, int, float, str, list, and dict with str "
-            "for keys: return these, or leave serializer= out."
+            f"the value{misfit}; return None, bool, int, float, str, list or dict with str for keys, or leave "
+            "serializer='json' out"
         )
         raise TypeError(msg)
     return text.encode("utf-8", "surrogatepass")

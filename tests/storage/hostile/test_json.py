@@ -105,8 +105,8 @@ def test_value_is_stored_as_json(side: Side) -> None:
 
 
 @both
-def test_value_that_is_not_plain_is_returned_and_not_stored(side: Side) -> None:
-    """The caller has his value; an event says what is wrong with it."""
+def test_value_that_is_not_plain_is_returned_and_not_stored(side: Side, caplog: pytest.LogCaptureFixture) -> None:
+    """The caller has his value; an event says what is wrong with it, and the log hides nothing of what to do."""
 
     @side.cached(serializer="json")
     def hours() -> tuple[int, int]:
@@ -117,6 +117,7 @@ def test_value_that_is_not_plain_is_returned_and_not_stored(side: Side) -> None:
 
     assert ((9, 22), MISSING) == (found, side.call(hours.peek))
     assert ["TypeError"] == [type(event.error).__name__ for event in events if event.kind == "error"]
+    assert caplog.text.rstrip().endswith("dict with str for keys, or leave serializer='json' out")
 
 
 def test_pickle_is_never_unpickled_where_json_is_expected() -> None:
