@@ -27,7 +27,7 @@ from cachedeco.loading.load import Load, Miss
 from cachedeco.loading.lookup import look_up
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.results import FlightResult
-from cachedeco.loading.serving import may_replace_errors, serve_old
+from cachedeco.loading.serving import may_replace_errors, serve_found
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.storage.cache_keys import lease_key
 from cachedeco.storage.entries import serialized_value
@@ -245,7 +245,7 @@ def _look_for_entries(load: Load, lease: Lease) -> Mapping[str, object] | None:
     for miss, found in zip(misses, again, strict=True):
         miss.look_at(found)
     if left.misses and holder == FAILED and may_replace_errors(policy, left.found):
-        serve_old(left)
+        serve_found(left, left.found)
         for miss in left.misses:
             miss.result = _result_of(policy, miss.found)
     return raw if load.unserved.misses else None

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from cachedeco.loading.found import Found
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.results import FlightResult, Results
-from cachedeco.storage.entries import Stamp
+from cachedeco.storage.entries import Stamp, new_tuple
 
 # Alias, the entry's whole key, and the call's own tokens: empty if one is absent, None if there is no stamp to have.
 FlightName = tuple[str, str, Stamp | None]
@@ -30,12 +30,13 @@ NOT_PREPARED: Final = Prepared()
 
 
 class Miss:
-    """One call of a load, and what its steps have found and made for it. Of one caller, and so of one thread."""
+    """One call of a load, and what its steps have found and made for it. No other caller has it."""
 
     __slots__ = (
         "data",
         "found",
         "id",
+        "is_refused",
         "is_unchanged",
         "is_unstamped",
         "key",
@@ -60,6 +61,7 @@ class Miss:
         self.result: FlightResult | None = None  #: for followers; None after an interrupt
         self.data: bytes | None = None  #: the new entry, encoded; None if it is not stored
         self.timeout = 0.0  #: of the new entry in the cache, which is longer than its own
+        self.is_refused = False  #: whether its value is why it is not stored
         self.is_unchanged = False  #: whether the value of the new entry is that of the entry which it replaces
         self.look_at(found)
 
@@ -113,8 +115,9 @@ class Load(NamedTuple):
 
     @property
     def unserved(self) -> "Load":
-        """The load of those that have no value yet."""
-        return self.with_misses([miss for miss in self.misses if miss.value is NO_VALUE])
+        """The load of those that have no value yet: this one, if none has."""
+        left = [miss for miss in self.misses if miss.value is NO_VALUE]
+        return self if len(left) == len(self.misses) else self.with_misses(left)
 
     @property
     def results(self) -> Results:
@@ -123,4 +126,4 @@ class Load(NamedTuple):
 
     def with_misses(self, misses: Iterable[Miss]) -> "Load":
         """Return the load of other misses."""
-        return Load(self.policy, list(misses), *self[2:])  # faster than _replace()
+        return new_tuple(Load, (self.policy, list(misses), *self[2:]))  # faster than _replace()

@@ -69,8 +69,11 @@ def _problem_inside(policy: CachePolicy, problem: str) -> str:
 
 def unreadable_keys(load: Load) -> list[str]:
     """Return the keys of entries that can't be read and are not replaced, which each call would try to read."""
-    several = [miss for miss in load.misses if miss.prepared.problem == UNRESTORABLE]
-    return [miss.key for miss in several if miss.found.entry is None and miss.key in (miss.found.raw or ())]
+    return [
+        miss.key
+        for miss in load.misses
+        if miss.prepared.problem == UNRESTORABLE and miss.found.entry is None and miss.key in (miss.found.raw or ())
+    ]
 
 
 def add_results_of_error(load: Load, dependencies: Dependencies, seconds: float, error: Exception) -> None:

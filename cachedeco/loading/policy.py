@@ -8,7 +8,7 @@ from cachedeco.loading.advice import Advice
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import is_interrupt
-from cachedeco.storage.entries import Entry, EntryCodec
+from cachedeco.storage.entries import Entry, EntryCodec, new_tuple
 from cachedeco.storage.store import Store
 from cachedeco.tracking.known_tables import KnownTables
 
@@ -69,8 +69,15 @@ class CachePolicy:
         """Return the end of the time in which an entry may be served if the computation raises."""
         return max(self.stale_until(entry), entry.expires + self.stale_if_error)
 
-    def emit(
-        self, kind: Kind, key: str, *, seconds: float = 0.0, reason: str = "", error: BaseException | None = None
+    def emit(  # noqa: PLR0913 -- the fields of an event
+        self,
+        kind: Kind,
+        key: str,
+        *,
+        seconds: float = 0.0,
+        reason: str = "",
+        error: BaseException | None = None,
+        size: int = 0,
     ) -> None:
         """Emit an event about a call of this function."""
-        emit(Event(kind, self.function, key, self.store.alias, seconds, reason, error))
+        emit(new_tuple(Event, (kind, self.function, key, self.store.alias, seconds, reason, error, size)))

@@ -63,16 +63,16 @@ def _resolve_nested_tokens(
     """Find entries by the nested tokens that they name; return the numbers of those whose own tokens are valid."""
     names_of: dict[int, list[str]] = {}
     for n in unresolved:
-        keys, raw, asked, _ = results[n]
+        keys, raw, asked, entry = results[n]
         if keys[0] not in (raw or ()):
             if len(asked) > len(keys):  # the names that were asked for are of no entry
                 results[n] = Found(keys, raw, keys)
             continue
         names = read_nested_names(wanted[n][0].codec, keys, raw or {})
-        if names is None:
-            results[n] = Found(keys, raw, keys)
-        else:
+        if names is not None:
             names_of[n] = names
+        elif entry is not None or asked is not keys:
+            results[n] = Found(keys, raw, keys)
     if names_of:
         _read_nested_tokens(wanted, results, names_of)
     return names_of

@@ -1,6 +1,6 @@
 """Serve what is stored: fresh and stale entries, and old values in the place of an error."""
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import partial
 from time import time
 from typing import Any, cast
@@ -33,13 +33,13 @@ def serve_each(policy: CachePolicy, calls: Mapping[Hashable, Found]) -> Values:
 
 def serve_flow(load: Load) -> Flow[Values]:
     """Serve the entries that were read."""
-    yield partial(serve_old, load)
+    yield partial(serve_found, load, load.found)
     return Ok(load.values)
 
 
-def serve_old(load: Load) -> None:
-    """Serve the entries that were found, fresh or stale."""
-    values = serve_each(load.policy, {miss.id: miss.found for miss in load.misses})
+def serve_found(load: Load, calls: Iterable[Found]) -> None:
+    """Serve the entries that were found for the calls of a load, fresh or stale."""
+    values = serve_each(load.policy, dict(zip(load.ids, calls, strict=True)))
     for miss in load.misses:
         miss.value = values[miss.id]
 
@@ -55,9 +55,7 @@ def stale_fallback(load: Load, error: Exception) -> EffectFlow[bool]:
         return False
     reason = f"The computation failed, and the old value{'s were' if load.takes_ids else ' was'} served"
     policy.emit("error", again[0].key, reason=reason, error=error)
-    for miss, found in zip(load.misses, again, strict=True):
-        miss.look_at(found)
-    serve_old(load)
+    serve_found(load, again)
     return True
 
 

@@ -14,6 +14,7 @@ data.
 
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from cachedeco.invalidation import transactions
 from cachedeco.loading.computing import compute
@@ -25,7 +26,6 @@ from cachedeco.loading.load import Load
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
-from cachedeco.loading.results import FlightResult, Results
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime import hooks
@@ -97,7 +97,7 @@ def _load_in_flights(load: Load, deadline: float) -> EffectFlow[Err | bool]:
                 return error or True
     finally:
         flight.complete(NO_RESULTS)  # if it is not complete yet: at worst the followers look again
-    results: dict[str, FlightResult] = {}
+    results: dict[str, Any] = {}
     for miss, other in others.items():
         seconds = max(0.0, deadline - monotonic())
         landed = yield Wait(other.promise, seconds, partial(_follower_needs_thread, load.policy))
@@ -146,14 +146,14 @@ def run_as_leader(flight: Flight, load: Load, lease: Lease | None) -> EffectFlow
         error = yield from compute(left, leads=True, marks=[lease.tombstone] if lease else [])
     # Release the followers first: at worst they look the entries up again.
     flight.complete(load.results)
-    if lease is not None and (ended := _outcome_to_leave(left.results, error)) != STORED:
+    if lease is not None and (ended := _outcome_to_leave(left, error)) != STORED:
         yield partial(lease.end, ended)
     return error
 
 
-def _outcome_to_leave(results: Results, error: Err | None) -> LeaseOutcome:
+def _outcome_to_leave(load: Load, error: Err | None) -> LeaseOutcome:
     """Return the outcome to leave in the lease; None, which frees it at once, if there is no result."""
-    for result in results.values():
-        if result.error is not None:
-            return FAILED if error is None else None  # None: the old value was served
-    return STORED if results else None
+    result = load.misses[0].result  # they were computed together
+    if result is None or result.error is None:
+        return result and STORED
+    return FAILED if error is None else None  # None: the old value was served

@@ -1,7 +1,7 @@
 """Build the stamps of new entries: before the computation, and together with the lease for it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from cachedeco.invalidation import transactions
@@ -68,32 +68,30 @@ def _fill_in(policy: CachePolicy, misses: Sequence[Miss], claim: Claim | None) -
     missing: list[str] = []
     replaced: set[str] = set()
     for miss in misses:
-        miss.stamp = miss.tokens or None
-        if miss.stamp is None:
-            raw, (_, own, all_calls, *_) = miss.found.raw or {}, miss.found.keys
-            lifetimes = {own: policy.lifetime, all_calls: None}
-            for key in miss.found.keys[1:]:
-                if not is_token(raw.get(key)):
-                    missing.append(key)
+        miss.stamp = miss.tokens
+    unfinished = [miss for miss in misses if not miss.tokens]
+    for miss in unfinished:
+        keys, raw, stamp = miss.found.keys, miss.found.raw or {}, list[bytes]()
+        lifetimes = {keys[1]: policy.lifetime, keys[2]: None}  # of the call's own token, and of that of all calls
+        for key in keys[1:]:
+            token = raw.get(key)
+            if not is_token(token):
+                missing.append(key)
+                if key in raw:
+                    replaced.add(key)
+                if key not in fresh:
                     fresh[key] = (key, new_token(), lifetimes.get(key, LONGEST_LIFETIME))
-                    if key in raw:
-                        replaced.add(key)
+                token = fresh[key][1]
+            stamp.append(token)
+        miss.stamp = tuple(stamp)
     if not missing and claim is None:
         return False
     # Where each `add` is a trip, tokens that the calls do not share take one trip for all. Such a token may replace
     # that of another caller: his entry is dead at birth, which costs a miss. It is new, so it revives no old entry.
     if missing and not policy.store.pipelines:
         replaced |= {key for key, number in Counter(missing).items() if number < len(misses)}
-    unfinished = [miss for miss in misses if miss.stamp is None]
-    _complete(unfinished, {key: token for key, token, _ in fresh.values()})
     tokens, is_claimed = mint(policy.store, list(fresh.values()), replaced, [claim()] if claim else ())
-    if not is_claimed:
-        _complete(unfinished, tokens)
-    return is_claimed
-
-
-def _complete(misses: Sequence[Miss], tokens: Mapping[str, object]) -> None:
-    """Give stamps to misses by the tokens that were created beside those that were read; None if one is absent."""
-    for miss in misses:
+    for miss in unfinished if not is_claimed else ():
         keys, raw = miss.found.keys[1:], miss.found.raw or {}
         miss.stamp = stamp_of(keys, {key: tokens.get(key, raw.get(key)) for key in keys})
+    return is_claimed

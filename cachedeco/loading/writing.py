@@ -16,8 +16,7 @@ from cachedeco.loading import remembering
 from cachedeco.loading.effects import Anywhere, EffectFlow, Send
 from cachedeco.loading.load import Load, Miss, Prepared
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.events import UNCHANGED, Event, Kind
-from cachedeco.runtime.hooks import emit
+from cachedeco.runtime.events import UNCHANGED, Kind
 from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
@@ -183,7 +182,7 @@ def encode(
     policy: CachePolicy, miss: Miss, entry: Entry, stamp: Stamp | None, nested_tokens: Mapping[str, bytes] = {}
 ) -> None:
     """
-    Encode the new entry of a miss, if it is stored. Why it is not is an event.
+    Encode the new entry of a miss, if it is stored.
 
     Args:
         policy: That of the function.
@@ -199,7 +198,7 @@ def encode(
     if stamp is None:
         return
     if miss.prepared.problem or miss.prepared.serialized is None:
-        emit_problem(policy, miss)
+        miss.is_refused = True
         return
     miss.data = encode_entry(policy.codec, miss.key, stamp, nested_tokens, entry)
     nested_names.remember(policy.function, miss.key, nested_tokens)
@@ -210,13 +209,16 @@ def store_entries(load: Load, on_failure: OnFailure = None, marks: Sequence[Item
     Store the new entries of a load: at the last commit of the open transactions that may have written their values.
 
     Args:
-        load: The load, whose entries are encoded.
+        load: The load, whose entries are encoded. Why one is not stored is an event.
 
         on_failure: Called with the keys of values that cannot be stored or whose write is not acknowledged.
 
         marks: Items to be written after the entries, in the same trip, even if there is no entry: outcomes of leases.
     """
     policy, batch = load.policy, _batch_of(load, on_failure, marks)
+    for miss in load.misses:
+        if miss.is_refused:
+            emit_problem(policy, miss)
     if batch.data:
         if not commits.at_last_commit(write_entries, batch, batch.data):
             for key in batch.data:
@@ -257,9 +259,14 @@ def store_flow(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> Effe
 
 def _batch_of(load: Load, on_failure: OnFailure, marks: Sequence[Item]) -> WriteBatch:
     """Return what to write for a load."""
-    data = {miss.key: miss.data for miss in load.misses if miss.data is not None}
-    timeout = max([miss.timeout for miss in load.misses])
-    unchanged = {miss.key for miss in load.misses if miss.is_unchanged}
+    data: dict[str, bytes] = {}
+    timeout, unchanged = 0.0, set[str]()
+    for miss in load.misses:
+        if miss.data is not None:
+            data[miss.key] = miss.data
+            timeout = max(timeout, miss.timeout)
+            if miss.is_unchanged:
+                unchanged.add(miss.key)
     return WriteBatch(load.policy, data, timeout, on_failure, unchanged, marks)
 
 
@@ -301,8 +308,7 @@ def _note_written(batch: WriteBatch, written: Acknowledged) -> list[str]:
         if memory is not None:  # before the event, whose hooks may call
             memory.note_stored(key, value, is_stored=is_written)
         if is_written:
-            reason = UNCHANGED if key in unchanged else ""
-            emit(Event("stored", policy.function, key, policy.store.alias, reason=reason, size=len(value)))
+            policy.emit("stored", key, reason=UNCHANGED if key in unchanged else "", size=len(value))
         else:
             failed_keys.append(key)
     if written.error is not None and failed_keys:

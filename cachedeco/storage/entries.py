@@ -259,10 +259,10 @@ class _Layout(NamedTuple):
 def _layout_of(codec: EntryCodec, key: str, data: object) -> _Layout | None:
     """Find the sections of an entry of this key, by the count of its tokens; None if the bytes are none."""
     serializer, whole_key = codec.serializer, key.encode()
-    format_id, signature_bytes = serializer.format_id, serializer.signature_bytes
-    if type(data) is not bytes or not data.endswith(format_id) or len(data) < serializer.skipped:
+    if type(data) is not bytes or not data.endswith(serializer.format_id) or len(data) < serializer.skipped:
         return None
-    count_start = len(data) - len(format_id) - COUNT.size
+    signature_bytes = serializer.signature_bytes
+    count_start = len(data) - serializer.skipped + signature_bytes
     key_start = count_start - len(whole_key)
     [tokens] = COUNT.unpack_from(data, count_start)
     signature_end = key_start - TOKEN_BYTES * tokens
