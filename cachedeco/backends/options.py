@@ -102,7 +102,7 @@ def check_servers(servers: object) -> None:
     Refuse what can be no address of a server: its first command would find it out of reach, or another one.
 
     Raises:
-        ImproperlyConfigured: There is no server, or one is empty or a URL, or has no port that there can be.
+        ImproperlyConfigured: There is no server, or one is empty or a URL, or has an impossible port.
     """
     several = list(servers) if isinstance(servers, Iterable) else [servers]
     for server in several or [""]:
