@@ -1,6 +1,6 @@
 """Run histories of calls and writes, each with empty caches and in transactions that are rolled back."""
 
-# ruff: noqa: SLF001 -- Django documents _base_manager and _state; the mark of a TestCase's blocks is in private_api
+# ruff: noqa: SLF001 -- the mark of the blocks of a TestCase is in private_api
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager

@@ -6,7 +6,7 @@ of any other is read here, right before the first statement that reads the table
 statement has a snapshot of its own. Otherwise the value is returned, not stored, and the table is known from then on.
 """
 
-# ruff: noqa: SLF001 -- Django documents _meta and _state
+# ruff: noqa: SLF001 -- a QuerySet's _result_cache is in private_api
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress

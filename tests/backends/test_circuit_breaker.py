@@ -250,7 +250,7 @@ def test_error_tells_what_happened(
     asked: Asked,
     cause: Exception,
     expected: type[MemcachedError],
-    writes: bool,  # noqa: FBT001
+    writes: bool,
 ) -> None:
     """It names server, operation, reason and remedy, and comes from what the client raised."""
     asked.trouble = cause

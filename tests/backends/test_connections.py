@@ -169,7 +169,7 @@ def test_more_connections_than_are_kept_are_closed(pool: Pool) -> None:
 def test_connection_that_nobody_needed_for_long_is_not_used(
     pool: Pool,
     seconds: float,
-    is_kept: bool,  # noqa: FBT001
+    is_kept: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A firewall may have forgotten it, and tells nobody."""
@@ -229,7 +229,7 @@ def test_connections_kept_for_ever(memcached_server: Memcached, monkeypatch: pyt
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_restart_of_the_server_is_seen_before_anything_is_sent(
     operation: str,
-    has_poll: bool,  # noqa: FBT001
+    has_poll: bool,
     private_memcached: Memcached,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

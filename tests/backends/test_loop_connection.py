@@ -106,7 +106,7 @@ async def outcome_of(future: asyncio.Future[bytes]) -> object:
 def test_answers_are_given_to_commands_in_order(
     answers: list[bytes],
     expected: list[object],
-    is_closed: bool,  # noqa: FBT001
+    is_closed: bool,
 ) -> None:
     """A refusal leaves the connection open; what is no answer closes it, and those behind it fail by another error."""
 

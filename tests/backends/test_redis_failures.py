@@ -210,7 +210,7 @@ def test_key_that_has_no_bytes_is_its_callers_fault(redis_server: Redis, method:
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
 )
-def test_errors_are_told_apart(error: Exception, failure: bool, waited: bool, text: str) -> None:  # noqa: FBT001
+def test_errors_are_told_apart(error: Exception, failure: bool, waited: bool, text: str) -> None:
     """The server's failure, whether it took time, and a text without keys."""
     assert (failure, failure) == (is_failure(error, writes=True), is_failure(error, writes=False))
     assert (waited, text) == (took_time(error), describe_error(error))

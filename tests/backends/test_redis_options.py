@@ -272,7 +272,7 @@ def test_options_of_a_connection_hold_on_an_event_loop() -> None:
         ("redis://mymaster?encoding=latin-1", {"sentinels": ["redis://there"]}, False),
     ],
 )
-def test_what_only_redis_py_can_do_runs_in_a_thread(location: str, options: dict[str, Any], expected: bool) -> None:  # noqa: FBT001
+def test_what_only_redis_py_can_do_runs_in_a_thread(location: str, options: dict[str, Any], expected: bool) -> None:
     """All else runs on event loops, and the cache says so."""
     cache = redis_at(location, **options)
 

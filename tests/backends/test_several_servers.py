@@ -71,7 +71,7 @@ def test_keys_are_where_pymemcache_has_them(
     servers: list[Memcached],
     djangos_on: Callable[..., PyMemcacheCache],
     hasher: type | None,
-    is_first: bool,  # noqa: FBT001
+    is_first: bool,
 ) -> None:
     """A site that comes from PyMemcacheCache finds its keys, and one that goes back does, too."""
     options: dict[str, Any] = {} if hasher is None else {"hasher": hasher}

@@ -201,7 +201,7 @@ def test_client_that_swallows_errors_is_w004(
 
 @pytest.mark.parametrize("ignores", [True, False])
 def test_client_that_swallows_errors_lies(
-    ignores: bool,  # noqa: FBT001
+    ignores: bool,
     private_memcached: Memcached,
     use_caches: UseCaches,
 ) -> None:
@@ -366,8 +366,8 @@ def test_cache_of_few_entries_is_w009_before_a_deployment(
 def test_views_in_which_nothing_is_stored_are_w007(
     vendor: str,
     level: object,
-    expected: bool,  # noqa: FBT001
-    atomic: bool,  # noqa: FBT001
+    expected: bool,
+    atomic: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """ATOMIC_REQUESTS is well at READ COMMITTED, and snapshots are where a view is no transaction."""

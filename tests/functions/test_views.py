@@ -227,7 +227,7 @@ USES: dict[str, Callable[[Any], Any]] = {
 def test_method_of_two_views_that_ignores_the_view_is_refused(
     views: ModuleType,
     use: Callable[[Any], Any],
-    past: bool,  # noqa: FBT001
+    past: bool,
 ) -> None:
     """Its entry would be of both views, and of each visitor; a test with the cache off finds it, too."""
     for view in (views.Prices(), views.Accounts()):

@@ -231,7 +231,7 @@ def test_row_of_a_lost_invalidation_waits(pk: int) -> None:
 
 @pytest.mark.parametrize("is_recorded", [True, False])
 def test_recorded_invalidation_is_not_called_lost(
-    is_recorded: bool,  # noqa: FBT001
+    is_recorded: bool,
     pk: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

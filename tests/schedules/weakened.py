@@ -143,7 +143,7 @@ def _error_of_others(load: Load, *args: Any) -> Any:
         miss.result = miss.result._replace(computed_with=frozenset({"another key"}))
 
 
-def _noted_late(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:  # noqa: FBT001
+def _noted_late(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     result = execute(sql, params, many, context)
     return _watch(lambda *_: result, sql, params, many, context)
 

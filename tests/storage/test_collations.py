@@ -39,7 +39,7 @@ def _without_case(use_caches: UseCaches, cache_config: CacheConfig) -> Iterator[
 
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=["case", "long", "accents"])
 @pytest.mark.parametrize("is_isolated", [True, False])
-def test_keys_that_differ_in_case_are_two(one: str, other: str, is_isolated: bool) -> None:  # noqa: FBT001
+def test_keys_that_differ_in_case_are_two(one: str, other: str, is_isolated: bool) -> None:
     """Each has an entry of its own, and its invalidation arrives, and leaves the other one."""
     with isolated() if is_isolated else capture_events() as _, capture_events() as events:
         values = [greeting(name) for name in (one, other, one, other)]

@@ -113,7 +113,7 @@ PLACES: dict[str, Callable[[type[Any]], Any]] = {
 def test_stored_rows_are_computed_anew_where_their_fields_are_others(
     place: Callable[[type[Any]], Any],
     after: Callable[[], Fields],
-    is_other: bool,  # noqa: FBT001
+    is_other: bool,
 ) -> None:
     """No hit has a row with a deferred field, or with a value of a type that its field no longer has."""
 

@@ -45,7 +45,7 @@ def connections(cache: Any) -> RedisConnections:
 
 
 @pytest.mark.parametrize("writes", [True, False])
-def test_connection_is_used_again(connections: RedisConnections, writes: bool) -> None:  # noqa: FBT001
+def test_connection_is_used_again(connections: RedisConnections, writes: bool) -> None:
     """One after the other, all commands of one thread need one."""
     used: list[Any] = []
 

@@ -165,7 +165,7 @@ def test_network_healed_passes_on_again(trouble: Trouble, proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize(("seed", "same"), [(7, True), (8, False)])
-def test_seed_decides_what_happens(server: Server, seed: int, same: bool) -> None:  # noqa: FBT001
+def test_seed_decides_what_happens(server: Server, seed: int, same: bool) -> None:
     """The same messages in the same order meet with the same under one seed, and with something else under another."""
     trouble = Trouble(drop=0.2, lose=0.2, cut=0.2, garble=0.2)
 

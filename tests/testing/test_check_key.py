@@ -94,7 +94,7 @@ def test_key_that_forgets_two_parameters_that_count_together_fails() -> None:
     """Each difference between two calls is tried by itself, whatever lies between them."""
 
     @cached_query(key="{k}", ignore=("first", "second"))
-    def both_set(first: bool, k: object, second: bool) -> bool:  # noqa: ARG001, FBT001 -- in the key; flags
+    def both_set(first: bool, k: object, second: bool) -> bool:  # noqa: ARG001 -- in the key
         return first and second
 
     with pytest.raises(AssertionError, match="share the key"):

@@ -178,7 +178,7 @@ READERS = [
 
 @pytest.mark.parametrize("function", READERS, ids=lambda function: function.__name__)
 @pytest.mark.parametrize("is_warm", [False, True])
-def test_what_was_read_ends_with_its_table(function: Callable[[], Any], is_warm: bool) -> None:  # noqa: FBT001
+def test_what_was_read_ends_with_its_table(function: Callable[[], Any], is_warm: bool) -> None:
     """A table that a computation has read in any way is a dependency; one that it has not is none."""
     club = Club.objects.create(name="North")
     if is_warm:  # what the inner functions compute is there already

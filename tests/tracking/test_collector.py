@@ -257,7 +257,7 @@ def test_calls_in_tasks_count(outer_of: Callable[[Any], Any], number: int) -> No
 
 
 @pytest.mark.parametrize("thread_sensitive", [True, False])
-def test_sync_call_in_an_async_one_counts(thread_sensitive: bool) -> None:  # noqa: FBT001 -- a parameter of the test
+def test_sync_call_in_an_async_one_counts(thread_sensitive: bool) -> None:
     """An inner call counts in the thread to which `sync_to_async` takes it."""
     floors = Floors(SYNC)
 

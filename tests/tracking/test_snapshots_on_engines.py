@@ -213,7 +213,7 @@ def test_write_after_the_statement_and_before_the_entry_is_stored(branch: Branch
 
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
 @pytest.mark.parametrize("known", [False, True], ids=["cold", "warm"])
-def test_reader_beside_an_open_transaction(branch: Branch, ends: str, known: bool) -> None:  # noqa: FBT001
+def test_reader_beside_an_open_transaction(branch: Branch, ends: str, known: bool) -> None:
     """What is read while a writer has not committed is the old value, and ends with the commit."""
     cached = auto(branch.skills)
     if known:

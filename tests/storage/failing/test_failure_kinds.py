@@ -65,8 +65,8 @@ def name_of(error: object) -> str:
 )
 def test_class_of_the_exception_says_whether_the_server_is_out(
     error: Exception,
-    reading: bool,  # noqa: FBT001
-    expected: bool,  # noqa: FBT001
+    reading: bool,
+    expected: bool,
 ) -> None:
     """What the connection or the client raises counts; a failed unpickling, or a refused write, does not."""
     assert expected is breaker.is_outage(error, reading=reading)

@@ -103,7 +103,7 @@ def found_by_and_by(read: Any, clock: Clock) -> list[str]:
 
 @pytest.mark.parametrize("has_journal", [True, False])
 def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 -- the fixtures
-    has_journal: bool,  # noqa: FBT001
+    has_journal: bool,
     private_memcached: Memcached,
     cache_config: CacheConfig,
     use_caches: UseCaches,
@@ -131,7 +131,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
 
 @pytest.mark.parametrize("has_journal", [True, False])
 def test_redis_that_comes_back_with_its_memory(
-    has_journal: bool,  # noqa: FBT001
+    has_journal: bool,
     private_redis: Redis,
     cache_config: CacheConfig,
     use_caches: UseCaches,

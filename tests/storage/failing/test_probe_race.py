@@ -126,7 +126,7 @@ def test_interrupt_before_the_probe_leaves_it_to_the_next(clock: Clock, monkeypa
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_interrupt_at_any_point_of_a_probe_leaves_the_next_to_another(answers: bool, clock: Clock) -> None:  # noqa: FBT001 -- a parameter
+def test_interrupt_at_any_point_of_a_probe_leaves_the_next_to_another(answers: bool, clock: Clock) -> None:
     """Of a cache that answers, and of one that does not: what is owed is delivered, and the cache used again."""
     with handled():
         for point in count():
