@@ -118,8 +118,8 @@ _SPARING: Final = frozenset(
 _NEUTRAL: Final = frozenset(
     words_of(
         """
-        attach checkpoint close deallocate detach discard grant listen lock move notify pragma reset revoke show
-        unlisten unlock use
+        attach checkpoint close deallocate detach discard flush grant kill listen lock move notify pragma reset revoke
+        show unlisten unlock use
         """
     )
 )
@@ -297,6 +297,16 @@ class Parser:
                 return Statement(writes, verb="copy", elsewhere=self._elsewhere([name]))
         return self._named(tokens, "other")
 
+    def _loaded(self, tokens: Tokens) -> Statement:
+        """Tell of MySQL's LOAD DATA; other forms of LOAD write no table."""
+        if "table" not in tokens:
+            return Statement()
+        name = "".join(tokens[tokens.index("table") + 1 :][:1])
+        reads, unknown = self._at_position(tokens)
+        writes, elsewhere = self._tables.get(last_part(name), NONE), self._elsewhere([name])
+        cascades: Cascade = "replace" if "replace" in tokens else ""
+        return Statement(writes, reads, "load", unknown - elsewhere, None, cascades, elsewhere=elsewhere)
+
     def _called(self, tokens: Tokens) -> Statement:
         writes = self._tables.get(last_part(tokens[1]), NONE) if len(tokens) > 1 else NONE
         return Statement(writes, writes, tokens[0], everything=not writes)
@@ -372,6 +382,7 @@ _PARSES: Final[Mapping[str, Callable[[Parser, Tokens], Statement]]] = {
     ),
     "copy": Parser._copied,
     "create": Parser._created,
+    "load": Parser._loaded,
     "set": Parser._set,
 }
 

@@ -46,7 +46,7 @@ OUTBOX: Final = "cachedeco_outbox"
 MOST_EFFECTS: Final = 4_096
 LONGEST_TEXT: Final = 300
 # Statements that fail where there is no table of their name.
-ROW_VERBS: Final = DML | {"copy"}
+ROW_VERBS: Final = DML | {"copy", "load"}
 SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
 
 
