@@ -118,11 +118,11 @@ def shortened(sql: str) -> str:
 def readings_of(sql: str) -> list[Tokens]:
     """Return the tokens of a text, once for each reading of it; none if each reading leaves a quote open."""
     text = sql.casefold().replace(_ESCAPE, "")
-    if "[" in text:
-        text = _BRACKETED.sub(lambda found: found[1] or f'"{found[2]}"', text)
     texts = [text]
     if any(mark in text for mark in _SUSPICIOUS):
         texts = sorted({reading.sub(r" \1 ", text) for reading in _READINGS})
+    if "[" in text:  # not before: a comment may have half of a quote
+        texts = [_BRACKETED.sub(lambda found: found[1] or f'"{found[2]}"', each) for each in texts]
     return [tokens for tokens in map(_TOKEN.findall, texts) if _OPEN.isdisjoint(tokens)]
 
 

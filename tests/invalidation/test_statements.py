@@ -179,6 +179,7 @@ WRITES = [
     ("DELETE FROM quick x WHERE 1", {"quick"}, {"quick"}),
     ("UPDATE [main].[shop_shop] SET [a] = 1 WHERE b LIKE '[%'", SHOP, set()),
     ("INSERT INTO [main].[old table] ([a]) VALUES (1)", {"old table"}, set()),
+    ("INSERT INTO -- it's old\n[main].[old table] ([a]) SELECT 'b'", {"old table"}, set()),
     ("UPDATE shop_shop SET a[1] = ARRAY[(SELECT max(b) FROM shop_item)], c = %s::integer[]", SHOP, ITEM),
     ("INSERT shop_shop VALUES (1)", SHOP, SHOP),
     ("INSERT ALL INTO shop_shop VALUES (1) INTO shop_item VALUES (2) SELECT 1 FROM dual", BOTH, BOTH),
