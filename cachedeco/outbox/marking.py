@@ -31,7 +31,8 @@ def mark(connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
         or not _knows_triggers(connection)
     ):
         return sql
-    tables = sorted(effect.writes | effect.kept)
+    # As a trigger knows its table: of a name like 'schema"."table' the last part.
+    tables = sorted(name.rpartition('"."')[2].strip('"') for name in effect.writes | effect.kept)
     driver: Any = connection.connection
     # psycopg 2 and 3 know the process of the server. Behind a proxy it is another one, and the triggers record.
     comment = f" /*cachedeco:{driver.info.backend_pid}:{':'.join(tables)}:*/"

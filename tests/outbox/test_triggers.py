@@ -297,6 +297,21 @@ def test_text_that_is_no_str_is_left_alone() -> None:
     assert ["UPDATE tests_club"] == by_triggers()
 
 
+def test_table_with_a_schema_is_marked_as_its_trigger_knows_it(psql: Psql) -> None:
+    """A model's table may be in a schema, by a name like 'far"."club': Django's own write of it is not recorded."""
+    psql.execute('CREATE SCHEMA far; CREATE TABLE far."Club" (name text)')
+    tables = ['far"."Club']
+    run(AddTriggers(tables=tables))
+    effect = watcher.Effect(writes=frozenset({*tables, '"far"."member"'}), verb="update")
+    try:
+        text = marking.mark(connections[ALIAS], 'UPDATE far."Club" SET name = 1', effect)
+        connections[ALIAS].connection.execute(text)
+
+        assert (":Club:member:*/", []) == (text[-15:], by_triggers())
+    finally:
+        psql.execute("DROP SCHEMA far CASCADE")
+
+
 def test_database_without_triggers_sees_no_marks() -> None:
     """It is asked once, and its statements stay as they are."""
     run(RemoveTriggers(tables=TABLES))
