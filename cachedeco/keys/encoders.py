@@ -277,7 +277,7 @@ def _zone_name(zone: dt.tzinfo) -> str:
 
 def _model(row: Model) -> str:
     usual = vars(row).keys() <= _usual_names(row.__class__)
-    return _row(row) if usual else _row(row, _beside_fields(row))
+    return _row(row) if usual else _row(row, _beside_fields(row, _usual_names(row.__class__)))
 
 
 def _row(row: Model, beside: str = "") -> str:
@@ -286,9 +286,17 @@ def _row(row: Model, beside: str = "") -> str:
         raise KeyTypeError(row, UNSAVED)
     concrete: Any = row._meta.concrete_model
     database = row._state.db or DEFAULT_DB_ALIAS
-    more = f":{quote(beside, safe='')}" if beside else ""
-    how = f"{READ_MARK}{quote(database, safe='')}{more};" if more or database != DEFAULT_DB_ALIAS else ""
+    how = _read_mark(database, beside) if beside or database != DEFAULT_DB_ALIAS else ""
     return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{how}"
+
+
+def _read_mark(database: str, beside: str) -> str:
+    return f"{READ_MARK}{quote(database, safe='')}{beside and ':'}{quote(beside, safe='')};"
+
+
+def _anonymous(user: object) -> str:
+    beside = _beside_fields(user, frozenset())  # such as the tenant, which a middleware has set
+    return path_of(type(user)) + (beside and _read_mark(DEFAULT_DB_ALIAS, beside))
 
 
 @lru_cache(maxsize=1024)
@@ -298,15 +306,15 @@ def _usual_names(model: type[Model]) -> frozenset[str]:
     return frozenset({*fields, *_computed(model), "_state", "_prefetched_objects_cache"})
 
 
-def _beside_fields(row: Model) -> str:
+def _beside_fields(row: object, usual: frozenset[str]) -> str:
     """
-    Return what a row has from a query, `annotate()` or `Prefetch(to_attr=...)`, or from the project's code.
+    Return what a row has beside the usual: from `annotate()`, from `Prefetch(to_attr=...)`, from code of the project.
 
     It may be of one visitor: whether he likes the row. What can't be in a key is left out, and so are private names:
     there libraries keep what they know of the row.
     """
     texts = []
-    for name in sorted(vars(row).keys() - _usual_names(row.__class__)):
+    for name in sorted(vars(row).keys() - usual):
         if not name.startswith("_"):
             with suppress(KeyTypeError):
                 texts.append(f"{name}={_beside(vars(row)[name])}")
@@ -477,7 +485,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
 
 # By name: classes that can't be imported before the apps are ready, or that may not be installed.
 _BY_PATH: dict[str, Encoder] = {
-    "django.contrib.auth.models.AnonymousUser": lambda value: path_of(type(value)),
+    "django.contrib.auth.models.AnonymousUser": _anonymous,
     "freezegun.api.FakeDate": _encoders[dt.date],
     "freezegun.api.FakeDatetime": _encoders[dt.datetime],
 }

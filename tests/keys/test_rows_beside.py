@@ -5,6 +5,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model, Prefetch, Value
 from django.utils.functional import SimpleLazyObject
 
@@ -160,6 +161,22 @@ def test_value_that_the_row_works_out_is_left_out() -> None:
 
     assert ["NORTH"] * 2 == [shout(row), shout(row)]
     assert 1 == shout.stats().hits
+
+
+def test_anonymous_users_of_two_tenants_differ() -> None:
+    """A middleware sets the tenant on each user, and nobody else's page may be served; invalidated are all."""
+
+    @cached_query
+    def title(user: Any) -> str:
+        return f"{user} of {user.tenant}"
+
+    users = [AnonymousUser(), AnonymousUser()]
+    for user, tenant in zip(users, ("Ann", "Bob"), strict=True):
+        user.tenant = tenant  # type: ignore[attr-defined]
+
+    assert ["AnonymousUser of Ann", "AnonymousUser of Bob"] * 2 == [title(user) for user in (*users, *users)]
+    title.invalidate(AnonymousUser())
+    assert [MISSING] * 2 == [title.peek(user) for user in users]
 
 
 def test_prefetched_and_deferred_rows_have_one_key(club: Club) -> None:
