@@ -49,6 +49,7 @@ class Stored(NamedTuple):
 
     data: bytes
     since: object  #: what `epochs.last()` returned before its tokens were read
+    until: float  #: the end of its time, as of what was read
 
 
 class Memory:
@@ -91,7 +92,10 @@ class Memory:
         if len(inside.tokens) != len(keys) - 1 + len(inside.names):
             return None  # the function is known to read other tables by now
         entry_keys = [*keys, *inside.names]
-        return self.remember(keys, entry_keys, [stored.data, *inside.tokens], stored.since)
+        found = self.remember(keys, entry_keys, [stored.data, *inside.tokens], stored.since)
+        if found is not None:
+            found = self.read[keys[0]] = found._replace(until=stored.until)
+        return found
 
     def remember(
         self, keys: Sequence[str], entry_keys: Sequence[str], values: Sequence[Any], since: object
@@ -129,7 +133,7 @@ class Memory:
         self.forget(key)
         if is_stored and self.is_open and since is not None and len(data) <= MOST_BYTES:
             self._make_room(len(data))
-            self.stored[key] = Stored(data, since)
+            self.stored[key] = Stored(data, since, time() + SECONDS)
 
     def forget(self, key: str) -> None:
         """Forget an entry: the next call reads it again."""

@@ -236,6 +236,17 @@ def test_invalidation_of_another_process_is_seen_after_the_block_at_the_latest(
     assert ([1, "north"], 1, 2, 3) == (inside, computed_inside, computed_later, len(computed))
 
 
+def test_value_that_was_computed_in_the_block_is_served_for_a_minute(clock: Clock) -> None:
+    """A value that is first asked for again much later was stored then, and not read now."""
+    with remembered():
+        listed(1)
+        invalidate_elsewhere(own_token(1))
+        clock.now += remembering.SECONDS + 1
+        listed(1)
+
+    assert [1, 1] == computed
+
+
 def test_value_is_served_until_its_own_timeout(clock: Clock) -> None:
     """A block serves no entry past its timeout."""
     listed(1)
