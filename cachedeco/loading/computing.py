@@ -85,13 +85,16 @@ def _call_function(load: Load, *, leads: bool) -> EffectFlow[tuple[Outcome[Value
         began = perf_counter()
         outcome: Outcome[Any] = yield CallUser(arguments, needs_thread, computation.note_connections_here)
         seconds = perf_counter() - began
-        # Inside the block: what a lazy value and the serializer evaluate is a dependency, too.
-        serializes = leads or any(miss.stamp is not None for miss in load.misses)
-        outcome = yield Anywhere(_evaluate, load, outcome, serializes=serializes)
+        if isinstance(outcome, Ok):
+            outcome = yield Anywhere(
+                materialize, ValueOrigin(policy.function), outcome.value, ids, takes_ids=load.takes_ids
+            )
+        outcome = _exception_as_value(policy, ids, outcome)
         if isinstance(outcome, Ok):
             policy.emit("computed", load.misses[0].key, seconds=seconds)
-            if serializes and reads is not None and policy.tables is not None:
-                yield Anywhere(end_reading, policy, policy.tables, computation, reads)
+        if isinstance(outcome, Ok) and (leads or any(miss.stamp is not None for miss in load.misses)):
+            # Inside the block: what the serializer evaluates is a dependency, too.
+            yield Anywhere(_prepare_each, load, outcome.value, computation)
     finally:
         computation.has_ended = True
         computation.end()
@@ -122,17 +125,10 @@ def _needs_thread(policy: CachePolicy, computation: Computation, values: int) ->
     )
 
 
-def _evaluate(load: Load, outcome: Outcome[Any], reraised: Reraised = (), *, serializes: bool) -> Outcome[Values]:
-    """Evaluate what the function has returned, and serialize it, if it may be stored or shared."""
-    policy, ids = load.policy, load.ids
-    if isinstance(outcome, Ok):
-        outcome = materialize(ValueOrigin(policy.function), outcome.value, ids, reraised, takes_ids=load.takes_ids)
-    # One of the *cache_exceptions* is a value; that of several ids may be of any of them.
+def _exception_as_value(policy: CachePolicy, ids: Sequence[Any], outcome: Outcome[Values]) -> Outcome[Values]:
+    """Return one of the *cache_exceptions* as a value; that of several ids may be of any of them."""
     if isinstance(outcome, Err) and len(ids) == 1 and policy.remembers(outcome.error):
-        outcome = Ok({ids[0]: Raised(cast("Exception", outcome.error))})
-    if isinstance(outcome, Ok) and serializes:
-        for miss in load.misses:
-            miss.prepared = prepare(policy, outcome.value[miss.id], reraised)
+        return Ok({ids[0]: Raised(cast("Exception", outcome.error))})
     return outcome
 
 
@@ -153,3 +149,12 @@ def _without_unstorable(load: Load, outcome: Outcome[Values]) -> Outcome[Values]
         if isinstance(error, RefusedValueError):
             return Err(error.explain(ValueOrigin(load.policy.function), value))
     return outcome
+
+
+def _prepare_each(load: Load, values: Values, computation: Computation, reraised: Reraised = ()) -> None:
+    """Serialize the values; then all that they depend on was read."""
+    policy = load.policy
+    for miss in load.misses:
+        miss.prepared = prepare(policy, values[miss.id], reraised)
+    if computation.reads is not None and policy.tables is not None:
+        end_reading(policy, policy.tables, computation, computation.reads, reraised)
