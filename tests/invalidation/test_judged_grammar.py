@@ -1,7 +1,8 @@
 """SQLite and PostgreSQL judge the parse of random SQL: which tables each statement reads and writes."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from random import Random
 from typing import Any
 
@@ -23,8 +24,9 @@ LOCKS = """
 """
 
 
-def sqlite_judge() -> Judge:
-    """Return a judge who asks the authorizer of SQLite; None for what SQLite refuses."""
+@contextmanager
+def sqlite_judge() -> Generator[Judge]:
+    """Give a judge who asks the authorizer of SQLite; None for what SQLite refuses."""
     actions: list[tuple[Any, ...]] = []
     # Nothing is prepared before: the authorizer is told once for each text.
     connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
@@ -46,11 +48,13 @@ def sqlite_judge() -> Judge:
         finally:
             connection.execute("ROLLBACK")
 
-    return judge
+    with closing(connection):
+        yield judge
 
 
-def postgresql_judge(engine: Engine) -> Judge:
-    """Return a judge who looks at the locks that a statement takes; None for what PostgreSQL refuses."""
+@contextmanager
+def postgresql_judge(engine: Engine) -> Generator[Judge]:
+    """Give a judge who looks at the locks that a statement takes; None for what PostgreSQL refuses."""
     engine.connection.ensure_connection()
     driver: Any = engine.connection.connection  # by itself: nothing of it is watched
     for name in TABLES:
@@ -71,23 +75,27 @@ def postgresql_judge(engine: Engine) -> Judge:
         finally:
             driver.execute("ROLLBACK")
 
-    return judge
+    yield judge
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
 def test_tables_of_random_statements_are_those_of_the_database(engine: Engine) -> None:
     """None that is read or written is missed, none that is written is too many, and no name is taken for a table."""
-    judge = sqlite_judge() if engine.name == "sqlite" else postgresql_judge(engine)
+    judging = sqlite_judge() if engine.name == "sqlite" else postgresql_judge(engine)
     parser = Parser(TABLES)
     judged = 0
-    for seed in range(of_length(400, 5_000)):
-        text = Grammar(Random(seed), "sqlite" if engine.name == "sqlite" else "postgresql").statement()
-        truth = judge(text)
-        if truth is not None:
-            written, read = truth
-            found = parser.statement_of(text)
-            judged += 1
-            assert (written, False, set()) == (found.writes, found.everything, found.unknown - {"made"}), (seed, text)
-            assert read - written <= found.reads, (seed, text)
+    with judging as judge:
+        for seed in range(of_length(400, 5_000)):
+            text = Grammar(Random(seed), "sqlite" if engine.name == "sqlite" else "postgresql").statement()
+            truth = judge(text)
+            if truth is not None:
+                written, read = truth
+                found = parser.statement_of(text)
+                judged += 1
+                assert (written, False, set()) == (found.writes, found.everything, found.unknown - {"made"}), (
+                    seed,
+                    text,
+                )
+                assert read - written <= found.reads, (seed, text)
 
     assert judged > of_length(100, 1_500)
