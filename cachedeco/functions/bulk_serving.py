@@ -91,8 +91,13 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
             return without_absent(call.ids, values)
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
         remember_kinds(self._spec, partial(call.for_each, missing))
-        misses, reinvocation = misses_of(missing, bypassed), RepeatMany(self, call)
-        load = Load(policy, misses, True, reinvocation, (call.args, call.kwargs))  # noqa: FBT003
+        load = Load(
+            policy,
+            misses_of(missing, bypassed),
+            takes_ids=True,
+            reinvocation=RepeatMany(self, call),
+            arguments=(call.args, call.kwargs),
+        )
         flow = present_values(_complete(values, load.with_misses(misses_of(stale)), load), call.ids)
         if sampled:
             flow = auditor().audited_flow(load.with_misses(misses_of(sampled)), flow)

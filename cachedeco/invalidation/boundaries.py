@@ -20,16 +20,12 @@ _TO_DJANGOS: Final = re.compile(r"""\bs\d+_x\d+["`]?\Z""").search
 def note_commit(connection: BaseDatabaseWrapper) -> None:
     """Deliver the invalidations that wait for a commit of a connection; they wait on, and are delivered again."""
     if commits.waiting:
-        for pending in _pending_on(connection):
+        for pending in commits.pending_of(connection):
             pending.deliver_early()
 
 
 def note_rollback(connection: BaseDatabaseWrapper, text: object) -> None:
     """Drop the entries that wait, unless Django asks its hooks about the savepoint that a text goes back to."""
     if commits.waiting and not _TO_DJANGOS(str(text)):
-        for pending in _pending_on(connection):
+        for pending in commits.pending_of(connection):
             pending.drop_entries()
-
-
-def _pending_on(connection: BaseDatabaseWrapper) -> list[commits.Pending]:
-    return [each for each in commits.pending_here() if each.connection() is connection]

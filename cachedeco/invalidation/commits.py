@@ -398,8 +398,8 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
 def _pending_on(connection: BaseDatabaseWrapper) -> Pending:
     """Return what waits for the commit of the open transaction of a connection; a new one if nothing does."""
     block = None if is_managed_by_hand(connection) else open_block(connection)
-    for pending in pending_here():
-        if pending.connection() is connection and pending.block == block:
+    for pending in pending_of(connection):
+        if pending.block == block:
             return pending
     pending = Pending(connection, block)
     # Not robust: Django would log what the handler of a signal raises in the hook, and no more.
@@ -421,7 +421,7 @@ def has_pending() -> bool:
 
 def deliver_ended() -> None:
     """Deliver what waits for transactions of this thread that have ended behind Django's back."""
-    pending_here()
+    _pending_here()
 
 
 def invalidated_in_transaction(keys: Iterable[str]) -> bool:
@@ -430,13 +430,13 @@ def invalidated_in_transaction(keys: Iterable[str]) -> bool:
 
     First delivers what waits for transactions of this thread that have ended, as a test's do.
     """
-    here = pending_here()
+    here = _pending_here()
     return any(key in pending.invalidated for key in keys for pending in here)
 
 
 def pending_values(keys: Iterable[str]) -> dict[str, bytes]:
     """Return the values that `at_last_commit()` got last for these keys, and that still wait for a commit."""
-    here = pending_here()
+    here = _pending_here()
     found: dict[str, bytes] = {}
     for key in keys:
         for pending in here:
@@ -455,13 +455,18 @@ def pending_items(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], 
     A view, not a copy. Whenever an item that is added now is delivered, all of these are: the savepoints that they
     lie under are open, or were released.
     """
-    several = [pending.items.get(deliver, {}) for pending in pending_here() if pending.connection() is connection]
+    several = [pending.items.get(deliver, {}) for pending in pending_of(connection)]
     if not several and open_block(connection) is None and (deferral := _deferral_here()) is not None:
         several = [deferral.items.get(deliver, {})]
     return several[-1].keys() if several else ()
 
 
-def pending_here() -> list[Pending]:
+def pending_of(connection: BaseDatabaseWrapper) -> list[Pending]:
+    """Return what waits for the open transactions of a connection; what waits for ended ones is delivered first."""
+    return [pending for pending in _pending_here() if pending.connection() is connection]
+
+
+def _pending_here() -> list[Pending]:
     """Return what waits for the open transactions of this thread; first deliver what waits for those that ended."""
     found: list[Pending] = []
     several = list(waiting.get(get_ident(), ()))
@@ -480,7 +485,7 @@ def pending_here() -> list[Pending]:
 
 
 def _has_invalidated(connection: BaseDatabaseWrapper) -> bool:
-    return any(pending.invalidated for pending in pending_here() if pending.connection() is connection)
+    return any(pending.invalidated for pending in pending_of(connection))
 
 
 def forget_other_threads() -> None:
