@@ -398,9 +398,9 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
 def _pending_on(connection: BaseDatabaseWrapper) -> Pending:
     """Return what waits for the commit of the open transaction of a connection; a new one if nothing does."""
     block = None if is_managed_by_hand(connection) else open_block(connection)
-    for pending in pending_of(connection):
-        if pending.block == block:
-            return pending
+    known = next((pending for pending in pending_of(connection) if pending.block == block), None)
+    if known is not None:
+        return known
     pending = Pending(connection, block)
     # Not robust: Django would log what the handler of a signal raises in the hook, and no more.
     hook: Any = (Savepoints(pending, connection.savepoint_ids), CommitHook(pending), False)
