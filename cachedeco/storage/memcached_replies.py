@@ -61,6 +61,9 @@ def read_bytes(recv: Callable[[int], bytes], keys: Sequence[Sized], text: bytes,
         raise_errors: As for `read_values()`.
     """
     data = recv(FEW)
+    values = _cut_hit(data, len(keys), text)
+    if values is not None:
+        return values
     hits = cut_hits(data, len(keys), text, 0)
     if hits is not None and hits[1] == len(data):
         return hits[0]
@@ -107,6 +110,25 @@ def check_end(rest: bytes) -> None:
 def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -> list[bytes | None]:
     """Return the values that were stored without flags, in order, None for others."""
     return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
+
+
+def _cut_hit(data: bytes, count: int, text: bytes) -> Values | None:
+    """
+    Return the values in the reply of one hit; None for another reply, or a part of one.
+
+    That is an entry, behind it tokens, and nothing is missing: the size of the reply says where the entry ends. For
+    tokens see `cut_hits()`.
+    """
+    key, _, left = text.partition(b" ")
+    begin = data.find(b"\r\n") + 2
+    end = len(data) - len(left) - _AROUND_TOKEN * (count - 1) - _BEHIND_VALUE - 1
+    if data[:begin] != b"VALUE %b 0 %d\r\n" % (key, end - begin):
+        return None
+    lines = data[end:].split(b"\r\n")
+    if b"\r\n".join(lines[1::2]) != b"VALUE %b 0 16\r\nEND" % left.replace(b" ", b" 0 16\r\nVALUE "):
+        return None
+    lines[0] = data[begin:end]
+    return lines[:-1:2]  # type: ignore[return-value] # a list of its own
 
 
 def cut_hits(data: bytes, count: int, text: bytes, at: int) -> tuple[list[bytes | None], int] | None:
