@@ -123,9 +123,12 @@ class Ring:
 
         The keys must be valid, and are sent as they are. One command for each server.
         """
-        if self._only:
-            command = methodcaller("stored_bytes", keys)
-            return self._read("get_many", self._only, command, lost=None) or [None] * len(keys)
+        only = self._only
+        if only:  # not by `_read()`: each hit runs this
+            try:
+                return only.run("get_many", methodcaller("stored_bytes", keys), writes=False)
+            except self._ignored:
+                return [None] * len(keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
             values = self._read("get_many", server, methodcaller("stored_bytes", chunk), lost=())
