@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from enum import Enum
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.invalidation.identities import UNSAVED, NoNamespaceError, PartTypeError, evaluate, is_saved
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of_given
+from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.frames import sync_verb
@@ -84,6 +85,9 @@ class Namespace:
             Namespace.for_model(ClubClass).invalidate()             # depends_on=[ClubClass], or rows of it
             Namespace.for_model(ClubClass, club_id=7).invalidate()  # the rows of club 7 only
 
+        It ends what a write ends that is seen, also what depends on other tables: those of multi-table parents and
+        children, of both sides of a many-to-many table, of rows that the database deletes with a row.
+
         Args:
             model: A model, or its name, "app_label.Model". A proxy is its concrete model.
 
@@ -94,16 +98,16 @@ class Namespace:
             TypeError: It is no model, or not one field, or a field that `depends_on` does not take.
         """
         concrete = model_of(model)
-        whole_model = model_namespace(concrete)
+        table = table_of(concrete)
         if not value:
-            return _ModelNamespace(whole_model, rows_namespace(concrete))
+            return _ModelNamespace(table_namespace(table), table)
         if len(value) > 1:
             msg = f"Namespace.for_model() takes one field, not {', '.join(value)}."
             raise TypeError(msg)
         [(name, field_value)] = value.items()
         field = field_of(concrete, name)
         check_canonical(field)
-        return _ModelNamespace(rows_namespace(concrete, text_of_given(field, field_value)), whole_model)
+        return _ModelNamespace(rows_of_table(table, text_of_given(field, field_value)), table)
 
     def token_key(self, prefix: str) -> str:
         """Return the key of this namespace's own token."""
@@ -135,6 +139,10 @@ class Namespace:
         """Hash by path."""
         return hash((Namespace, self.path))
 
+    def ended(self) -> "Iterable[Namespace]":
+        """Return the namespaces that an invalidation of this one ends."""
+        return (self,)
+
     @alters_data
     def invalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """
@@ -160,18 +168,28 @@ class Namespace:
 
 class _ModelNamespace(Namespace):
     """
-    A namespace that is invalidated together with another one: a model and its rows, or rows and their model.
+    The namespace of a model, or of rows of it, which ends others, too.
 
     An entry that depends on a model has one token of it, replaced with each row that changes. An entry that depends on
     rows of a model has two: that of these rows, and its parent, replaced if it is unknown which rows have changed. So a
     saved row keeps entries that depend on other rows, and a hit reads one token for a model and two for rows of it.
     """
 
-    __slots__ = ("paired",)
+    __slots__ = ("table",)
 
-    def __init__(self, namespace: Namespace, paired: Namespace) -> None:
+    def __init__(self, namespace: Namespace, table: str) -> None:
         self.path = namespace.path
-        self.paired = paired
+        self.table = table
+
+    def ended(self) -> Iterable[Namespace]:
+        """Return it with the whole model, or all rows of it, and with all that a write of its table ends beside it."""
+        whole_model = table_namespace(self.table)
+        yield self
+        yield rows_of_table(self.table) if self == whole_model else whole_model
+        # Not before: a module may name a namespace while the models are being loaded.
+        for table in sorted(tables().ended_with(self.table) - {self.table}):
+            yield table_namespace(table)
+            yield rows_of_table(table)
 
 
 def model_namespace(model: type[Model]) -> Namespace:
@@ -208,10 +226,7 @@ def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_da
     if modes.current_mode() == "off":
         return
     settings = conf.settings()
-    distinct: dict[Namespace, None] = {}
-    for namespace in namespaces:
-        pair = (namespace, namespace.paired) if isinstance(namespace, _ModelNamespace) else (namespace,)
-        distinct |= dict.fromkeys(pair)
+    distinct = dict.fromkeys(chain.from_iterable(namespace.ended() for namespace in namespaces))
     stores = [Store(alias) for alias in settings.ALIASES]
     invalidate(
         using,

@@ -126,6 +126,14 @@ class Tables:
         """Return the tables whose entries a written row ends: none if the table is ignored."""
         return {table, *self._concerned.get(table, ())} - self.ignored
 
+    def ended_with(self, table: str) -> set[str]:
+        """
+        Return the tables whose entries a write of any kind ends, a deletion that the database follows included.
+
+        For a write that was not seen: the table itself is among them even if the settings ignore what is seen of it.
+        """
+        return {table, *self._written_by(Statement(writes=frozenset({table}), cascades="delete"))}
+
     def tables_of_one_row(self, table: str, *, is_deleted: bool) -> frozenset[str]:
         """
         Return the tables in which a changed row of a table concerns one row at most, with the same primary key.

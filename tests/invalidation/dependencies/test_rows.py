@@ -16,12 +16,14 @@ from cachedeco import MISSING, Namespace, cached_query, mode, rows
 from tests.invalidation.dependencies.conftest import Starting
 from tests.invalidation.dependencies.roster import (
     fellow_pupils,
+    is_kept,
     kept,
     made_squad,
     matches_on,
     name_of,
     players_in,
     players_of,
+    squads,
     with_number,
     youths_of,
 )
@@ -310,6 +312,20 @@ def test_part_invalidated_by_hand(pks: list[int]) -> None:
     Namespace.for_model("tests.Player", squad=Squad.objects.get(pk=pks[1])).invalidate()
 
     assert pks[2:] == kept(players_of, *pks)
+
+
+def test_part_invalidated_by_hand_ends_all_parts_of_other_tables() -> None:
+    """Which row of its parent a changed row of a child has is unknown: any may have changed with it."""
+    league = League.objects.create(name="First")
+    made = [YouthSquad.objects.create(name="Y", age=age, league=league) for age in (9, 10)]
+    for each in made:
+        youths_of(each.age)
+        name_of(each)
+    squads()
+
+    Namespace.for_model(YouthSquad, age=9).invalidate()
+
+    assert ([10], [], False) == (kept(youths_of, 9, 10), kept(name_of, *made), is_kept(squads))
 
 
 # --- what it costs ---

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, Namespace, cached_query, deferred_invalidation
 from tests.invalidation.writes.roster import BY_AUTO, DECLARED, ended, stale, warm
-from tests.invalidation.writes.rows import fill
+from tests.invalidation.writes.rows import MODELS, ModelClass, fill
 from tests.models import Club, League, Player, Skill, Squad, SquadTotal, SquadView, YouthSquad
 from tests.support.backends import Commands
 from tests.support.clubs import Undone, assert_nothing_waits
@@ -137,6 +137,34 @@ def test_write_of_ignored_columns_alone_ends_nothing(alias: str, settings: Setti
     Player.objects.using(alias).update(number=8, name="x")
 
     assert (set(), {Player}) == (first, ended(alias))
+
+
+# --- by hand ---
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_model_invalidated_by_hand_ends_what_a_write_ends(engine: Engine, alias: str, model: ModelClass) -> None:
+    """Who invalidates a model by hand stands for an update or a deletion that was not seen."""
+    table, column = model._meta.db_table, model._meta.pk.column
+    engine.execute(f"UPDATE {table} SET {column} = {column} WHERE 1 = 0")  # noqa: S608 -- names of ours
+    engine.execute(f"DELETE FROM {table} WHERE 1 = 0")  # noqa: S608 -- as above
+    by_writes = ended(alias)
+    warm(alias)
+
+    Namespace.for_model(model).invalidate()
+
+    assert by_writes == ended(alias)
+
+
+def test_ignored_model_is_invalidated_by_hand(alias: str, settings: Settings) -> None:
+    """The setting is about statements: who names the model means it."""
+    settings.CACHEDECO = {"IGNORED_TABLES": ["tests.Squad"]}
+    DECLARED[Squad](alias)
+    DECLARED[YouthSquad](alias)
+
+    Namespace.for_model(Squad).invalidate()
+
+    assert (True, True) == tuple(DECLARED[model].peek(alias) is MISSING for model in (Squad, YouthSquad))
 
 
 # --- when ---
