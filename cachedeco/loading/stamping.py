@@ -45,10 +45,16 @@ def build_stamps(policy: CachePolicy, misses: Sequence[Miss], claim: Claim | Non
     if not reason:
         reason, readable = NO_TOKENS, [miss for miss in wanted if miss.found.raw is not None]
         is_claimed = bool(readable) and _fill_in(policy, readable, claim)
+        if policy.tables is not None and not all(map(_has_function_token, readable)):
+            policy.tables.is_loaded = False  # the list of them may be lost, too
     for miss in wanted:
         if miss.stamp is None:
             policy.emit("unstored", miss.key, reason=reason)
     return is_claimed
+
+
+def _has_function_token(miss: Miss) -> bool:
+    return miss.found.keys[2] in (miss.found.raw or {})
 
 
 def _why_none(policy: CachePolicy) -> str:

@@ -6,8 +6,9 @@ each token is older than the computation that follows. It also makes up for what
 was in a memo, no statement names its table, and the process that filled the memo has named it.
 
 The names lie in the cache, one list for each function, which a process reads at its first call. It reads the list again
-when it meets an entry with another number of tokens: another process knows more, or less. Lists are joined and never
-shrink, so that all processes come to the same one, at the cost of some misses.
+when it meets an entry with another number of tokens: another process knows more, or less. It does so, too, when it
+makes the function's own token: a cache that has lost this may have lost the list. Lists are joined and never shrink, so
+that all processes come to the same one, at the cost of some misses.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -109,6 +110,7 @@ class KnownTables:
         if self._add(names):
             # Not only written: the list may have what another process has learned meanwhile.
             self.is_loaded = False  # if this fails, the next call reads and writes it
+        if not self.is_loaded:
             self.load()
         return len(self.names) <= MOST_TABLES
 

@@ -527,6 +527,18 @@ def test_lost_list_is_written_again() -> None:
     assert (1, 1) == (cold(), auto(branching)())
 
 
+def test_list_that_a_restart_has_lost_is_written_with_the_first_entry() -> None:
+    """A process that knows tables writes the list again, so that one which starts later finds what is stored."""
+    one = auto(plain)
+    one()
+    from tests.support.stored import stored
+
+    stored().clear()
+    one()
+
+    assert (True, True) == (is_kept(one), is_kept(auto(plain)))
+
+
 def one_tables(function: CachedQuery[..., Any]) -> known_tables.KnownTables:
     """Return the tables that a function is known to read here."""
     tables = function._spec.resolve().policy.tables
