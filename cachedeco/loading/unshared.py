@@ -47,13 +47,14 @@ def bypass_flow(
         emit(Event("bypassed", function, reason=reason))
     collector.mark_uncacheable()
     began = perf_counter()
-    outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
-    if isinstance(outcome, Ok):
-        emit(Event("computed", function, seconds=perf_counter() - began))
-        if takes_ids:
-            outcome = yield partial(materialize, ValueOrigin(function), outcome.value, ids, takes_ids=True)
-        else:
-            outcome = Ok({None: outcome.value})
+    with collector.read_apart():
+        outcome: Outcome[Any] = yield CallUser((ids,)) if takes_ids else CALL_USER
+        if isinstance(outcome, Ok):
+            emit(Event("computed", function, seconds=perf_counter() - began))
+            if takes_ids:
+                outcome = yield partial(materialize, ValueOrigin(function), outcome.value, ids, takes_ids=True)
+            else:
+                outcome = Ok({None: outcome.value})
     if on_failure and isinstance(outcome, Ok):
         yield on_failure
     return outcome

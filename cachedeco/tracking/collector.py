@@ -13,7 +13,7 @@ A token in another cache than the entry has its alias before its name.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from math import inf
 from typing import Final, NamedTuple
@@ -178,6 +178,19 @@ def collect_dependencies(
     finally:
         computation.has_ended = True
         computation.end()
+
+
+def read_apart() -> AbstractContextManager[object]:
+    """
+    Keep what a nested call reads past the cache out of the tables that the computation around it has read.
+
+    These the function around it is known to read from then on, in each of its calls, while this call gives a value that
+    is not stored, or does not depend on nested calls. Who only lists what a computation reads gets these reads, too.
+    """
+    computation = _current_computation()
+    if computation is None or computation.reads is None or computation.reads.known is None:
+        return nullcontext()
+    return collect_dependencies(computation.alias, collects=False)
 
 
 def is_leading() -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -15,7 +16,16 @@ from django.db import connection, connections, transaction
 from django.db.models import Prefetch
 from pytest_django import Settings
 
-from cachedeco import AUTO, MISSING, CachedQuery, Namespace, cached_query, cached_query_many
+from cachedeco import (
+    AUTO,
+    MISSING,
+    CachedQuery,
+    Namespace,
+    bypass,
+    cached_query,
+    cached_query_many,
+    deferred_invalidation,
+)
 from cachedeco.runtime.validation import UNSET
 from cachedeco.testing import isolated
 from cachedeco.tracking import known_tables, nested_names
@@ -23,6 +33,7 @@ from tests.models import Club, ClubClass, Member, Skill, SportsClub
 from tests.support.backends import Commands
 from tests.support.clocks import Clock
 from tests.support.events import heard
+from tests.support.sides import ASYNC, SYNC, Side
 from tests.support.threads import in_thread, started
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -256,6 +267,48 @@ def test_inner_call_that_is_served_hands_on_its_tables_across_a_cold_process() -
     assert is_kept(cold)
     Member.objects.create(name="new")
     assert 1 == cold()
+
+
+@contextmanager
+def invalidated_here() -> Iterator[None]:
+    """Invalidate what an inner call depends on, for this thread at first."""
+    with deferred_invalidation():
+        Namespace("past", 1).invalidate()
+        yield
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["nested", "not nested"])
+@pytest.mark.parametrize(
+    ("pass_by", "side"),
+    [(bypass, SYNC), (bypass, ASYNC), (invalidated_here, SYNC)],
+    ids=["bypass()", "bypass() async", "invalidated here"],
+)
+def test_what_an_inner_call_reads_past_the_cache_is_no_read_of_the_outer_function(
+    pass_by: Callable[[], AbstractContextManager[Any]], side: Side, nested: bool
+) -> None:
+    """It is of one call alone, and would end the entries of all others, and these from then on with each write."""
+
+    def inner(number: int) -> Any:
+        return number, Member.objects.count()
+
+    async def ainner(number: int) -> Any:
+        return number, await Member.objects.acount()
+
+    def outer(number: int) -> Any:
+        with pass_by() if number else nullcontext():
+            return cached_inner(number)
+
+    async def aouter(number: int) -> Any:
+        with pass_by() if number else nullcontext():
+            return await cached_inner(number)
+
+    cached_inner = auto(ainner if side.is_async else inner, depends_on=(), namespace="past:{number}")
+    cached = auto(aouter if side.is_async else outer, nested=nested)
+    side.call(cached, 0)
+    side.call(cached, 1)
+    Member.objects.create(name="new")
+
+    assert is_kept(cached, 0)
 
 
 # --- rows among the arguments ---
