@@ -106,6 +106,11 @@ class Breaker:
                     self.probing = False
         return probes and self.retry_at is None
 
+    def would_probe(self) -> bool:
+        """Tell whether the next command would probe, and be sent if the cache answers: the retry queue is empty."""
+        is_over = self.retry_at is not None and monotonic() >= self.retry_at
+        return is_over and not self.probing and not self.queue
+
     def _finish_probe(self, *, cache_answers: bool | None) -> None:
         """
         Close the breaker if the cache answers and the retry queue is empty; else start the next pause.

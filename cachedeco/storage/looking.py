@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+from cachedeco.storage.breaker import breakers
 from cachedeco.storage.connections import connection
 from cachedeco.storage.store import Item, Store
 from cachedeco.storage.writers import Acknowledged
@@ -11,7 +12,12 @@ from cachedeco.storage.writers import Acknowledged
 
 @dataclass(frozen=True, slots=True)
 class LookingStore(Store):
-    """A store whose failures are no events, and none to the circuit breaker; while that is open it reads nothing."""
+    """
+    A store whose failures are no events, and none to the circuit breaker.
+
+    While that is open it reads nothing. After its pause it reads as the command would that probes: the cache may be
+    back. But not while invalidations are owed, which that command would deliver first.
+    """
 
     failures: list[Exception] = field(default_factory=list, compare=False)  #: of reads, and of what was read
 
@@ -24,7 +30,8 @@ class LookingStore(Store):
         return self._look(lambda: self._checked([*chain(*chunks)], connection(self.alias).read_chunks(chunks)))
 
     def _look(self, read: Callable[[], list[bytes | None]]) -> list[bytes | None] | None:
-        if self.is_breaker_open():
+        breaker = breakers.get(self.alias)
+        if breaker is not None and breaker.retry_at is not None and not breaker.would_probe():
             return None
         try:
             return read()

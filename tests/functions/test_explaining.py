@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import pytest
@@ -138,6 +138,30 @@ def test_explanation_and_event_agree_of_calls_that_the_cache_does_not_answer(nam
         explained = page.explain(7)
         assert expected == (explained.outcome, explained.reason)
         assert [expected] == told(lambda: page(7))
+
+
+@pytest.mark.parametrize("is_back", [True, False], ids=["back", "away"])
+@pytest.mark.parametrize("is_owed", [True, False], ids=["an invalidation is owed", "nothing is owed"])
+def test_explanation_reads_a_cache_whose_next_command_would_probe(
+    is_back: bool, is_owed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause of its circuit breaker is over. Not if an invalidation is owed: the entry may be that of before."""
+    page(7)
+    page(7)
+    with open_breaker():
+        if is_owed:
+            page.invalidate(7)
+    monkeypatch.setattr("cachedeco.storage.breaker.monotonic", lambda: monotonic() + 60)
+
+    with nullcontext() if is_back else faulty(raises=OSError()):
+        explained = page.explain(7)
+        is_open = Store("default").is_breaker_open()
+        called = told(lambda: page(7))
+
+    closed = ("miss", "cache not read: the circuit breaker is open")
+    assert is_open
+    assert (closed if is_owed or not is_back else ("hit", "")) == (explained.outcome, explained.reason)
+    assert [("miss", "invalidated: this call") if is_back and is_owed else ("hit", "") if is_back else closed] == called
 
 
 class Shop:
