@@ -16,7 +16,7 @@ from cachedeco.backends.memcached_answers import (
     checked,
     raise_errors,
 )
-from cachedeco.storage.memcached_replies import Stored, Values, cut_hits, parse_bytes, parse_values
+from cachedeco.storage.memcached_replies import REPLY_END, Stored, Values, cut_hits, parse_bytes, parse_values
 from cachedeco.storage.replies import FEW, Parser
 from cachedeco.storage.writers import Acknowledged
 
@@ -44,7 +44,9 @@ class ReadBytes:
 
     def cut(self, data: bytes, at: int) -> tuple[Values, int] | None:
         """See `Exchange`."""
-        return cut_hits(data, self._count, self._text, at)
+        end = data.find(REPLY_END, at) + len(REPLY_END)  # or, rarely, something in a value, and then this finds none
+        hits = cut_hits(data, self._count, self._text, at, end)
+        return None if hits is None else (hits, end)
 
     def parse(self, data: bytes) -> Parser[tuple[Values, bytes]]:
         """See `Exchange`."""

@@ -25,7 +25,7 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.returning import only_value
 from cachedeco.loading.tables import look_closely
 from cachedeco.loading.unshared import bypass_flow, refresh_flow, store_given
-from cachedeco.runtime import hooks, modes
+from cachedeco.runtime import modes
 from cachedeco.runtime.frames import sync_verb
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments
@@ -198,14 +198,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         return admitted
 
     def _serve_found(self, asked: Wanted, results: Iterator[Found]) -> object:
-        policy, found = asked[0], next(results)
-        entry = found.entry
-        if entry is None or found.raw is not None:
-            return self._serving()._serve_found(policy, found, self._args, self._kwargs)
-        hooks.emit_hit(policy.function, found.keys[0], policy.store.alias, entry.seconds)  # plain: as of a call alone
-        if entry.is_error:
-            raise entry.value.take_error()
-        return entry.value
+        return self._serving()._serve_found(asked[0], next(results), self._args, self._kwargs)
 
     def peek(self) -> V | Missing:
         """

@@ -10,6 +10,7 @@ tokens may have changed.
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from inspect import iscoroutine
+from itertools import chain
 from typing import Any, NoReturn, TypeVar, cast, overload
 
 from asgiref.sync import sync_to_async
@@ -21,6 +22,7 @@ from cachedeco.loading.effects import arun, run
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.lookup import recall_or_look_up
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
+from cachedeco.runtime.hooks import emit_hit
 from cachedeco.runtime.interrupts import pass_interrupt
 
 A = TypeVar("A")
@@ -168,6 +170,15 @@ def _serve(calls: Calls, asked: Sequence[object], found: Iterable[Found]) -> _Ga
     gathered = _Gathered()
     values = gathered.values
     for call, admitted in zip(calls, asked, strict=True):
+        if type(admitted) is tuple:  # for one entry, and nearly always a plain hit: as of a call alone
+            one = next(results)
+            entry = one.entry
+            if entry is not None and one.raw is None and not entry.is_error:
+                policy = admitted[0]
+                emit_hit(policy.function, one.keys[0], policy.store.alias, entry.seconds)
+                values.append(entry.value)
+                continue
+            results = chain([one], results)
         served: object = None
         try:
             served = admitted if type(admitted) is Work else call._serve_found(admitted, results)

@@ -47,10 +47,18 @@ def commands_for(
     All entries before all tokens: servers answer key by key, so all that is served from one cache of one server was
     valid at one moment, between the two.
     """
+    if not wanted:
+        return []
+    store = wanted[0][0].store
+    for policy, _ in wanted:
+        if policy.store.alias != store.alias:
+            return _commands_for_several(wanted, asked)
+    return [(store, [*dict.fromkeys(chain(also, [keys[0] for keys in asked], *asked))])]
+
+
+def _commands_for_several(wanted: Sequence[Wanted], asked: Sequence[Sequence[str]]) -> list[tuple[Store, list[str]]]:
+    """Do as `commands_for()` for calls in several caches."""
     stores = stores_of(wanted)
-    if len(stores) == 1:  # faster than the general case
-        [store] = stores.values()
-        return [(store, [*dict.fromkeys(chain(also, [keys[0] for keys in asked], *asked))])]
     names: dict[str, list[str]] = {alias: [] for alias in stores}
     for policy, (key, *_) in wanted:
         names[policy.store.alias].append(key)
@@ -113,12 +121,13 @@ def decode_each(
             continue
         names = b"" if entry_keys is keys else joined(entry_keys[len(keys) :])
         entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names, reraised)
+        if entry is not None and entry.expires > plain_from and not policy.inspects_hits:
+            results.append(new_tuple(Found, (keys, None, entry_keys, entry)))
+            continue
         # The transaction of this thread may have invalidated nested tokens.
         if entry is None or (has_pending and entry_keys is not keys):
             unresolved.append(len(results))
-        elif entry.expires > plain_from and not policy.inspects_hits:
-            raw = None
-        results.append(new_tuple(Found, (keys, raw, entry_keys, entry)))
+        results.append(Found(keys, raw, entry_keys, entry))
     return results, unresolved
 
 

@@ -24,15 +24,14 @@ Values = list[bytes | None]  # in the order of the keys
 _FIRST_HEADER: Final = re.compile(rb"VALUE ([^ \r]+) (\d+) (\d+)\r\n").match
 _NEXT_HEADER: Final = re.compile(rb"\r\nVALUE ([^ \r]+) (\d+) (\d+)\r\n").match
 _END: Final = b"END\r\n"
-_REPLY_END: Final = b"\r\n" + _END  # behind a value
-_BEHIND_VALUE: Final = len(_REPLY_END)  # what follows a value at least
+REPLY_END: Final = b"\r\n" + _END  # behind a value
+_BEHIND_VALUE: Final = len(REPLY_END)  # what follows a value at least
 # The header of a token, and its end, which is another one for other values.
 _TOKEN_BYTES: Final = 16
 _BEFORE_KEY: Final = b"\r\nVALUE "
 _AFTER_KEY: Final = b" 0 %d\r\n" % _TOKEN_BYTES
 _BETWEEN_KEYS: Final = _AFTER_KEY + b"\0" + _BEFORE_KEY
 _BEFORE_SIZE: Final = -len(b"16\r\n")
-_AROUND_KEY: Final = len(b"VALUE  0 ")  # what a header has beside its key and its size
 _AROUND_TOKEN: Final = (
     len(_BEFORE_KEY + _AFTER_KEY) + _TOKEN_BYTES - 1
 )  # and what a token adds to the keys as asked for
@@ -61,12 +60,9 @@ def read_bytes(recv: Callable[[int], bytes], keys: Sequence[Sized], text: bytes,
         raise_errors: As for `read_values()`.
     """
     data = recv(FEW)
-    values = _cut_hit(data, len(keys), text)
-    if values is not None:
-        return values
-    hits = cut_hits(data, len(keys), text, 0)
-    if hits is not None and hits[1] == len(data):
-        return hits[0]
+    hits = cut_hits(data, len(keys), text, 0, len(data))
+    if hits is not None:
+        return hits
     if len(text) <= _MOST_TEXT and data.endswith(_END) and (misses := _cut_miss(data, text)) is not None:
         return misses
     values, rest = receive(parse_bytes(text, raise_errors, data), recv)
@@ -112,32 +108,13 @@ def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -
     return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
 
 
-def _cut_hit(data: bytes, count: int, text: bytes) -> Values | None:
+def cut_hits(data: bytes, count: int, text: bytes, at: int, end: int) -> Values | None:
     """
-    Return the values in the reply of one hit; None for another reply, or a part of one.
+    Return the values in the reply of one or a few hits; None for another reply, or half of one.
 
-    That is an entry, behind it tokens, and nothing is missing: the size of the reply says where the entry ends. For
-    tokens see `cut_hits()`.
-    """
-    key, _, left = text.partition(b" ")
-    begin = data.find(b"\r\n") + 2
-    end = len(data) - len(left) - _AROUND_TOKEN * (count - 1) - _BEHIND_VALUE - 1
-    if data[:begin] != b"VALUE %b 0 %d\r\n" % (key, end - begin):
-        return None
-    lines = data[end:].split(b"\r\n")
-    if b"\r\n".join(lines[1::2]) != b"VALUE %b 0 16\r\nEND" % left.replace(b" ", b" 0 16\r\nVALUE "):
-        return None
-    lines[0] = data[begin:end]
-    return lines[:-1:2]  # type: ignore[return-value] # a list of its own
-
-
-def cut_hits(data: bytes, count: int, text: bytes, at: int) -> tuple[list[bytes | None], int] | None:
-    """
-    Return the values in the reply of one or a few hits, and where it ends; None for another reply, or half of one.
-
-    Those are entries, behind them tokens, and nothing is missing. The entries are cut one by one, until the reply ends
-    where it does if only tokens are left: then the lines of their headers are known beforehand. A token that contains a
-    line end moves these, and the reply is left to the parser.
+    Those are entries, behind them tokens, and nothing is missing. If nothing but tokens is left, the size of the reply
+    says where an entry ends, and the lines of all headers are known beforehand. A token that contains a line end moves
+    these, and the reply is left to the parser.
 
     Args:
         data: What was received, of replies to several commands perhaps.
@@ -147,33 +124,35 @@ def cut_hits(data: bytes, count: int, text: bytes, at: int) -> tuple[list[bytes 
         text: The keys, separated by spaces.
 
         at: Where its reply begins.
+
+        end: Where it ends.
     """
-    values: list[bytes | None] = []
-    left = text
-    while count > 1:
-        key, _, left = left.partition(b" ")
-        count -= 1
-        size_at = at + len(key) + _AROUND_KEY
-        begin = data.find(b"\r\n", size_at) + 2
+    values: Values = []
+    key, _, left = text.partition(b" ")
+    begin = data.find(b"\r\n", at) + 2
+    tokens_at = end - _BEHIND_VALUE - 1 - _AROUND_TOKEN * (count - 1)  # before what their keys take
+    if data[at:begin] != b"VALUE %b 0 %d\r\n" % (key, tokens_at - len(left) - begin):  # not the only entry
+        if len(text) > _MOST_TEXT:
+            return None
         try:
-            end = begin + int(data[size_at : begin - 2])
-        except ValueError:
+            while (entry_end := begin + int(data[at:begin].removeprefix(b"VALUE %b 0 " % key))) < tokens_at - len(left):
+                values.append(data[begin:entry_end])
+                at = entry_end + 2
+                key, _, left = left.partition(b" ")
+                begin = data.find(b"\r\n", at) + 2
+                tokens_at += _AROUND_TOKEN
+        except ValueError:  # half of a header, or that of another key
             return None
-        if begin < size_at or data[at:size_at] != b"VALUE %b 0 " % key:  # the first: half of a size
+        if entry_end > tokens_at - len(left):
             return None
-        values.append(data[begin:end])
-        tokens_end = end + len(left) + _AROUND_TOKEN * count + 1
-        if data[tokens_end : tokens_end + _BEHIND_VALUE] == _REPLY_END:
-            lines = data[end:tokens_end].split(b"\r\n")
-            # Joined by what is in no line: a line more, as an empty one in a token, is never like those expected.
-            if b"\r\n".join(lines[1::2]) != b"VALUE %b 0 16" % left.replace(b" ", b" 0 16\r\nVALUE "):
-                return None
-            values += lines[2::2]
-            return values, tokens_end + _BEHIND_VALUE
-        at = end + 2
-        if len(text) > _MOST_TEXT or data[end:at] != b"\r\n":
-            return None
-    return None
+    entry_end = tokens_at - len(left)
+    lines = data[entry_end:end].split(b"\r\n")
+    # Joined by what is in no line: a line more, as an empty one in a token, is never like those expected.
+    if b"\r\n".join(lines[1::2]) != b"VALUE %b 0 16\r\nEND" % left.replace(b" ", b" 0 16\r\nVALUE "):
+        return None
+    lines[0] = data[begin:entry_end]
+    values += lines[:-1:2]
+    return values
 
 
 def _cut_miss(data: bytes, text: bytes) -> list[bytes | None] | None:
@@ -214,9 +193,9 @@ def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Pa
     while True:
         at, size = _cut(data, at, headers, values)
         if len(values) == len(headers):
-            if data.startswith(_REPLY_END, at):
-                return values, data[at + len(_REPLY_END) :]
-            if not _REPLY_END.startswith(data[at:]):
+            if data.startswith(REPLY_END, at):
+                return values, data[at + len(REPLY_END) :]
+            if not REPLY_END.startswith(data[at:]):
                 break
         data, at = (yield from more(data[at:], size)), 0
     names = text.split(b" ")
@@ -296,7 +275,7 @@ def _cut_tokens(data: bytes, at: int, headers: Sequence[bytes]) -> tuple[list[by
 
 def _is_beginning(data: bytes, header: bytes) -> bool:
     """Tell whether this, at the end of what has come in, may become a header, or the end of the reply."""
-    return header.startswith(data) or (_REPLY_END.startswith(data) and data != _REPLY_END)
+    return header.startswith(data) or (REPLY_END.startswith(data) and data != REPLY_END)
 
 
 def read_values(
@@ -351,7 +330,7 @@ def parse_values(
         if at + _BEHIND_VALUE > len(data):
             data, begin, at = (yield from more(data[begin:], size + _BEHIND_VALUE)), 0, size
         found[name] = data[begin:at], int(flags)
-        header_at, end = _NEXT_HEADER, _REPLY_END
+        header_at, end = _NEXT_HEADER, REPLY_END
 
 
 def receive(parser: Parser[T], recv: Callable[[int], bytes]) -> T:

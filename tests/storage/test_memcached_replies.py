@@ -14,6 +14,7 @@ from pymemcache.exceptions import (
 )
 
 from cachedeco.backends.errors import is_failure
+from cachedeco.backends.memcached_exchanges import ReadBytes
 from cachedeco.backends.pool import Connection
 from cachedeco.storage import memcached_replies
 from cachedeco.storage.memcached_replies import Stored, cut_hits, read_bytes, read_values
@@ -132,10 +133,9 @@ def test_reply_of_hits_is_read_as_any_other(  # noqa: PLR0913, PLR0917 -- what h
     assert now == plain == [stored and stored[0] for stored in found.values()]
     reply = reply_of(held)
     # Between others, as on an event loop.
-    first = cut_hits(
-        b"before" + reply + reply_of({b"k": (entries[0], 0)}), len(names), b" ".join(names), len(b"before")
-    )
-    assert first in (None, (now, len(b"before" + reply)))
+    at = len(b"before")
+    first = cut_hits(b"before" + reply + reply, len(names), b" ".join(names), at, at + len(reply))
+    assert first in (None, now)
 
 
 @given(st.lists(st.none() | st.binary(min_size=16, max_size=16) | st.binary(max_size=40), min_size=1, max_size=5))
@@ -171,10 +171,29 @@ def test_reply_of_hits_is_cut_out_of_many(several: int) -> None:
     replies = [reply_of({name: (data, 0) for name, data in zip(names, values, strict=True)}) for values in found]
     before, text = len(replies[0]), b" ".join(names)
 
-    cut = [cut_hits(replies[0] + reply + replies[0], len(names), text, before) for reply in replies]
+    cut = [
+        cut_hits(replies[0] + reply + replies[0], len(names), text, before, before + len(reply)) for reply in replies
+    ]
 
-    assert [(values, before + len(reply)) for values, reply in zip(found, replies, strict=True)] == cut
-    assert {None} == {cut_hits(replies[1][:end], len(names), text, 0) for end in range(len(replies[1]))}
+    assert found == cut
+    assert {None} == {cut_hits(replies[1][:end], len(names), text, 0, end) for end in range(len(replies[1]))}
+
+
+def test_reply_that_seems_to_end_in_a_value_is_parsed_on_an_event_loop() -> None:
+    """There the end of a reply is looked for, as others come behind it."""
+    names, token = ["e", "t0"], b"t" * 16
+    exchange = ReadBytes(names)
+    plain, odd = [[entry, token] for entry in (b"entry", b"an \r\nEND\r\n in it")]
+    first, second = [
+        reply_of({name.encode(): (data, 0) for name, data in zip(names, values, strict=True)})
+        for values in (plain, odd)
+    ]
+
+    assert (plain, len(first)) == exchange.cut(first + second, 0)
+    assert exchange.cut(first + second, len(first)) is None
+    with pytest.raises(StopIteration) as read:
+        next(exchange.parse(second + first))
+    assert (odd, first) == read.value.value
 
 
 def test_half_of_a_size_is_no_size() -> None:
@@ -182,7 +201,8 @@ def test_half_of_a_size_is_no_size() -> None:
     before = reply_of({b"e": (b"x" * 100, 0), b"t0": (b"s" * 16, 0), b"t1": (b"t" * 16, 0)})
     last = len(b"VALUE e 0 100\r\n") + 100 - 1
 
-    cut = cut_hits(before + b"VALUE e 0 %d3" % last, 3, b"e t0 t1", len(before))
+    data = before + b"VALUE e 0 %d3" % last
+    cut = cut_hits(data, 3, b"e t0 t1", len(before), len(data))
 
     assert cut is None
 
