@@ -132,7 +132,7 @@ def cut_hits(data: bytes, count: int, text: bytes, at: int, end: int) -> Values 
     begin = data.find(b"\r\n", at) + 2
     tokens_at = end - _BEHIND_VALUE - 1 - _AROUND_TOKEN * (count - 1)  # before what their keys take
     if data[at:begin] != b"VALUE %b 0 %d\r\n" % (key, tokens_at - len(left) - begin):  # not the only entry
-        if len(text) > _MOST_TEXT:
+        if len(text) > _MOST_TEXT or not data.startswith(b"VALUE %b " % key, at):  # the second: a miss
             return None
         try:
             while (entry_end := begin + int(data[at:begin].removeprefix(b"VALUE %b 0 " % key))) < tokens_at - len(left):
