@@ -3,7 +3,8 @@ Boundaries: SQL of the caller's that commits, or rolls back, in the middle of a 
 
 `COMMIT`, or any DDL on MySQL and Oracle, commits what was written before it, and the end of the block may undo what
 follows: invalidations are delivered at both. After a rollback the block may go on to a commit, which is not one of what
-was computed before.
+was computed before. After either the same invalidation once more is a new one: what has recorded it for the transaction
+before is committed, or gone.
 """
 
 import re
@@ -29,3 +30,4 @@ def note_rollback(connection: BaseDatabaseWrapper, text: object) -> None:
     if commits.waiting and not _TO_DJANGOS(str(text)):
         for pending in commits.pending_of(connection):
             pending.drop_entries()
+            pending.begin_anew()

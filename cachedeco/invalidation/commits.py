@@ -19,9 +19,6 @@ commit in doubt
     `commit()` raised, since the connection was cut: the server may have committed. Django drops the hook, as after a
     rollback. Invalidations are then delivered all the same, more often than needed and never less; entries are not.
 
-An entry waits for the last commit of all transactions of its thread that may have written what it was computed from,
-on any database; it is dropped if one of them, or a savepoint of them, rolls back.
-
 A caller that has switched autocommit off, or has sent BEGIN itself, ends its transaction behind Django's back. Then an
 invalidation is delivered at once, and again when the end is seen: when Django calls the hook (`set_autocommit(True)`),
 when the connection is closed, or at the next look from this thread.
@@ -48,9 +45,7 @@ from cachedeco.invalidation.transactions import (
     driver_in_transaction,
     is_in_test,
     is_managed_by_hand,
-    may_have_written,
     open_block,
-    open_connections,
 )
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -96,6 +91,7 @@ class Pending:
         self.connection: Callable[[], BaseDatabaseWrapper | None] = ref(connection) if connection else lambda: None
         self.block = block
         self.items: dict[Deliver, dict[Any, None]] = {}  # by function, in order, each once
+        self.earlier: dict[Deliver, dict[Any, None]] = {}  # as these: those of before `begin_anew()`
         self.invalidated: dict[str, None] = {}
         self.written: dict[frozenset[str], None] = {}  # tables by statement: what these end is among the items
         self.entries: dict[Deferred[Any], None] = {}
@@ -174,9 +170,22 @@ class Pending:
             raise
 
     def deliver_early(self) -> None:
-        """Deliver the items, which wait on: what is written next may be of the same tables, and is not added again."""
+        """Deliver the items, and begin anew."""
+        self._join_earlier()
         for deliver, items in list(self.items.items()):
             deliver(list(items))
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """
+        Take what is added from now on for new, also if it equals an item: what has recorded that may be gone.
+
+        The items wait on. A rollback to a savepoint does not undo them any more: at worst they are delivered in vain.
+        """
+        for deliver, items in self.items.items():
+            self.earlier.setdefault(deliver, {}).update(items)
+        self.items.clear()
+        self.written.clear()
 
     def drop(self) -> None:
         """Deliver nothing if Django has dropped the hook for a rollback; otherwise what has not been delivered yet."""
@@ -210,11 +219,17 @@ class Pending:
         )
 
     def _deliver_items(self) -> None:
+        self._join_earlier()
         while self.items:
             deliver, items = next(iter(self.items.items()))
             if items:  # not if savepoints have undone them all
                 deliver(list(items))
             del self.items[deliver]  # not before: what an interrupt stops is delivered again
+
+    def _join_earlier(self) -> None:
+        for deliver, items in self.earlier.items():
+            self.items.setdefault(deliver, {}).update(items)
+        self.earlier.clear()
 
     def _deliver_entries(self) -> None:
         """Deliver the entries that wait for no other transaction."""
@@ -329,7 +344,7 @@ def at_commit(
     """
     by_hand = is_managed_by_hand(connection)
     if by_hand or open_block(connection) is not None:
-        pending = _pending_on(connection)
+        pending = pending_on(connection)
         pending.add(deliver, items, invalidates)
         pending.look(connection)
     elif (deferral := _deferral_here() if waiting else None) is not None:
@@ -364,38 +379,7 @@ def _pending_of_statement(connection: BaseDatabaseWrapper) -> Pending | None:
     return hook.pending if isinstance(hook, CommitHook) and not is_in_test(connection) else None
 
 
-def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mapping[str, bytes]) -> bool:
-    """
-    Deliver an entry as soon as all that it was computed from is committed: at once if this thread has written nothing.
-
-    It waits for the last commit of the transactions that are open in this thread, on any database, and may have
-    written; if one of them rolls back, or the savepoint that is open now, it is never delivered. A transaction of
-    which we know an invalidation has written. PostgreSQL is asked. All others may have written.
-
-    Args:
-        deliver: Takes a list of items. Raises only interrupts.
-
-        item: What to deliver.
-
-        values: What `pending_values()` gives in this thread until then.
-
-    Returns:
-        False if it can't be delivered: the end of a transaction that the caller manages by hand can't be seen.
-    """
-    written = [each for each in open_connections() if _has_invalidated(each) or may_have_written(each)]
-    if not written:
-        deliver([item])
-        return True
-    if any(map(is_managed_by_hand, written)):
-        return False
-    # Counted before it is added anywhere: an interrupt on the way leaves an entry that is never delivered.
-    entry = Deferred(deliver, item, values, len(written))
-    for connection in written:
-        _pending_on(connection).add_entry(entry)
-    return True
-
-
-def _pending_on(connection: BaseDatabaseWrapper) -> Pending:
+def pending_on(connection: BaseDatabaseWrapper) -> Pending:
     """Return what waits for the commit of the open transaction of a connection; a new one if nothing does."""
     block = None if is_managed_by_hand(connection) else open_block(connection)
     known = next((pending for pending in pending_of(connection) if pending.block == block), None)
@@ -482,10 +466,6 @@ def _pending_here() -> list[Pending]:
         else:
             found.append(pending)
     return found
-
-
-def _has_invalidated(connection: BaseDatabaseWrapper) -> bool:
-    return any(pending.invalidated for pending in pending_of(connection))
 
 
 def forget_other_threads() -> None:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachedeco.invalidation import commits
+from cachedeco.invalidation.last_commit import at_last_commit
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.loading import remembering
 from cachedeco.loading.effects import Anywhere, EffectFlow, Send
@@ -220,7 +220,7 @@ def store_entries(load: Load, on_failure: OnFailure = None, marks: Sequence[Item
         if miss.is_refused:
             emit_problem(policy, miss)
     if batch.data:
-        if not commits.at_last_commit(write_entries, batch, batch.data):
+        if not at_last_commit(write_entries, batch, batch.data):
             for key in batch.data:
                 policy.emit("unstored", key, reason=UNSEEN_COMMIT)
             batch = batch._replace(data={})

@@ -124,6 +124,28 @@ def test_row_undone_with_a_savepoint_by_hand_is_made_again(pk: int) -> None:
     assert ((0, 1), MISSING) == (waiting_and_done(), name_of.peek(pk))
 
 
+@pytest.mark.usefixtures("pk")
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [("", "COMMIT"), ("", "ROLLBACK"), ("SAVEPOINT own", "ROLLBACK TO SAVEPOINT own")],
+    ids=["commit", "rollback", "savepoint"],
+)
+def test_rows_before_an_end_in_plain_sql_do_not_stand_for_what_follows(begin: str, end: str) -> None:
+    """Django is not told of it: they are committed before, or gone."""
+    with transaction.atomic(using=ALIAS):
+        with connections[ALIAS].cursor() as cursor:
+            if begin:
+                cursor.execute(begin)
+            Club.objects.using(ALIAS).update(name="one")
+            several, _ = waiting_and_done()
+            cursor.execute(end)
+        Club.objects.using(ALIAS).update(name="two")
+        within = waiting_and_done()
+
+    done = several if end == "COMMIT" else 0
+    assert ((several, done), (0, several + done)) == (within, waiting_and_done())
+
+
 def test_statement_that_fails_is_no_failure_of_the_outbox(pk: int) -> None:
     """Of a race for a row, as `get_or_create()` loses it: PostgreSQL refuses all statements up to the rollback."""
     with capture_events() as events, transaction.atomic(using=ALIAS):

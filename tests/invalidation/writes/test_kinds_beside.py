@@ -257,6 +257,19 @@ def test_write_after_a_commit_by_hand_in_a_block_counts(engine: Engine, alias: s
 
 
 @on("postgresql")
+def test_commit_by_hand_counts_after_one_that_was_none(engine: Engine, alias: str) -> None:
+    """BEGIN in a block may commit, and here does not: what is delivered at it is delivered at each later end."""
+    with suppress(Exception), transaction.atomic(using=alias):
+        rename(alias, "one")
+        engine.execute("BEGIN")
+        in_thread(lambda: SKILLS(alias))
+        engine.execute("COMMIT")
+        raise Undone
+
+    assert [] == stale(alias)
+
+
+@on("postgresql")
 def test_commit_and_chain_counts(engine: Engine, alias: str) -> None:
     """The next transaction is open when the first one has committed."""
     engine.execute("BEGIN")
