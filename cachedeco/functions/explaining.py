@@ -167,6 +167,8 @@ def explain_calls(
     resolved = spec.resolve()
     store = LookingStore(resolved.policy.store.alias, spec.name)
     seen = _seen_through(spec, store)
+    if modes.current_mode() != "off":
+        commits.deliver_ended()  # as a call does before it reads: in a test, of blocks that have ended
     try:
         several = [seen.resolve_call(*arguments) for arguments in calls.values()]
     except Exception as error:

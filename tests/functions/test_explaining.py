@@ -164,6 +164,19 @@ def test_explanation_reads_a_cache_whose_next_command_would_probe(
     assert [("miss", "invalidated: this call") if is_back and is_owed else ("hit", "") if is_back else closed] == called
 
 
+@pytest.mark.django_db
+def test_explanation_knows_what_a_block_inside_a_test_case_has_invalidated() -> None:
+    """The block has ended, and Django calls no hook: the explanation delivers first, as a call does."""
+    page(7)
+    page(7)
+    with transaction.atomic():
+        page.invalidate(7)
+
+    explained = page.explain(7)
+
+    assert ("miss", "invalidated: this call") == (explained.outcome, explained.reason)
+
+
 class Shop:
     """What has a method of each kind."""
 
