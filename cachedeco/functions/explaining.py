@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from cachedeco.functions.bypassing import BY_MODE, reason_without_key
 from cachedeco.functions.spec import FunctionSpec
-from cachedeco.invalidation import commits, transactions
+from cachedeco.invalidation import commits
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.flights import is_computed
 from cachedeco.loading.found import CallKeys, Found
@@ -18,6 +18,7 @@ from cachedeco.loading.load import misses_of
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import MEANINGS, TokenKind, bypass_in_transaction, miss_reason, token_name
 from cachedeco.loading.remembering import memory_in_use
+from cachedeco.loading.single_flight import must_compute_alone
 from cachedeco.loading.tables import look_closely
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -26,7 +27,6 @@ from cachedeco.runtime.units import counted, duration, size
 from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_origin, read_terms, tokens_inside
 from cachedeco.storage.looking import LookingStore
 from cachedeco.storage.store import Store
-from cachedeco.tracking import collector
 
 Arguments = tuple[Sequence[Any], dict[str, Any]]
 
@@ -221,7 +221,7 @@ def _without_entry(spec: FunctionSpec, text: str, reason: str, error: str = "") 
 
 def _waits_for(policy: CachePolicy, misses: Mapping[Hashable, Found]) -> dict[Hashable, WaitsFor]:
     """Return who computes the values of misses at this moment, by id."""
-    if not misses or not policy.wait or collector.is_leading() or transactions.any_open():
+    if not misses or not policy.wait or must_compute_alone():
         return {}
     waits: dict[Hashable, WaitsFor] = {
         each: "another caller of this process" for each, found in misses.items() if is_computed(policy, found)

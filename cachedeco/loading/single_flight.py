@@ -16,7 +16,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from cachedeco.invalidation import transactions
+from cachedeco.invalidation import commits, transactions
 from cachedeco.loading.computing import compute
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Wait
 from cachedeco.loading.flights import NO_RESULTS, Flight, flight_name, join_or_lead
@@ -40,7 +40,7 @@ def load_flow(load: Load) -> Flow[Values]:
         yield partial(look_again, load)
         left = load.unserved
     _emit_misses(left)
-    if not (yield _must_compute_alone):
+    if not (yield must_compute_alone):
         deadline = monotonic() + policy.wait
         may_go_on: Err | bool = True
         while left.misses and may_go_on and deadline > monotonic():
@@ -78,9 +78,14 @@ def _count_dead(load: Load) -> None:
         load.policy.advice.count_dead(load.policy.function, dead)
 
 
-def _must_compute_alone() -> bool:
-    """Tell whether this caller may not wait: it leads, and others wait for it; or it may hold a lock."""
-    return collector.is_leading() or transactions.any_open()
+def must_compute_alone() -> bool:
+    """
+    Tell whether this caller may not wait for another one.
+
+    It leads, and others wait for it; or it may hold a lock; or this thread has invalidated what it has not sent yet,
+    as in `deferred_invalidation()`: what others compute and store meanwhile may be old for it.
+    """
+    return collector.is_leading() or transactions.any_open() or commits.has_pending()
 
 
 def _load_in_flights(load: Load, deadline: float) -> EffectFlow[Err | bool]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from django.db import connection, transaction
 
+from cachedeco import deferred_invalidation
 from tests.loading.bulk.tables import Table
 from tests.support.clubs import Undone, assert_nothing_waits
 from tests.support.sides import Side, both
@@ -65,6 +66,22 @@ def test_invalidation_takes_effect_here_at_once_and_elsewhere_at_commit(side: Si
     assert ({2: "row 2"}, {1: "row 1"}) == (elsewhere, seen)
     assert ([[1, 2, 3], [2, 4]], 1) == (table.asked, many.stats().bypassed)
     assert {1: "row 1", 3: "row 3", 4: "row 4"} == side.call(many.peek, [1, 2, 3, 4])
+
+
+@both
+def test_id_that_was_invalidated_here_is_served_to_no_later_call_of_the_block(side: Side, table: Table) -> None:
+    """The lease of the first call for the same ids has ended, and its entry of this id is that of before the block."""
+    many = table.cached(side, depends_on=(), cache_if=lambda value: value != "row 2")
+    side.call(many, [1])
+
+    with deferred_invalidation():
+        side.call(many.invalidate, [1])
+        found = []
+        for row in ("new", "newer"):
+            table.rows[1] = row
+            found.append(side.call(many, [1, 2]))
+
+    assert [{1: "new", 2: "row 2"}, {1: "newer", 2: "row 2"}] == found
 
 
 def test_invalidation_that_is_rolled_back_has_not_happened(table: Table) -> None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from cachedeco import Namespace, cached_query
+from cachedeco import Namespace, cached_query, deferred_invalidation
 from cachedeco.loading import leases
 from cachedeco.loading.effects import Ok, Pause, Wait
 from cachedeco.loading.results import FlightResult
@@ -65,6 +65,35 @@ def test_follower_who_came_after_an_inner_invalidation_computes(side: Side, wher
 
     assert ("middle old slow", "middle new slow") == (leader.result(), follower.result())
     assert "middle new slow" == side.call(outer.peek)
+
+
+@pytest.mark.django_db
+def test_caller_who_has_invalidated_an_inner_call_for_itself_follows_nobody(clock: Clock) -> None:
+    """Until its block ends, what has landed is what stands for all others, and their values are old for this thread."""
+    gate, floors = Gate(), Floors(SYNC)
+
+    @cached_query(ignore=("gate",))
+    def slow() -> str:
+        gate.wait_to_pass()
+        return "slow"
+
+    outer = around(SYNC, "outer", floors.middle, slow)
+    gate.shut()
+    with started(outer) as leader:
+        gate.wait_reached()
+        with deferred_invalidation():
+            floors.change()
+            floors.bottom.invalidate()
+            explained = outer.explain()
+            caller = ByHand(outer, clock)
+            caller.until(Wait)
+            gate.open()
+            if caller.step is not None:
+                leader.result()
+                caller.complete()
+
+    assert ("middle old slow", Ok("middle new slow"), "") == (leader.result(), caller.outcome, explained.waits_for)
+    assert "middle new slow" == outer()
 
 
 class Elsewhere:
