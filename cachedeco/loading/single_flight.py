@@ -13,19 +13,21 @@ data.
 """
 
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from cachedeco.invalidation import commits, transactions
 from cachedeco.loading.computing import compute
 from cachedeco.loading.effects import EffectFlow, Err, Flow, Ok, Wait
 from cachedeco.loading.flights import NO_RESULTS, Flight, flight_name, join_or_lead
-from cachedeco.loading.following import follow, look_again
+from cachedeco.loading.following import follow
 from cachedeco.loading.leases import FAILED, STORED, Held, Lease, LeaseOutcome, claim_stamps, wait_for_holder
 from cachedeco.loading.load import Load
+from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import Values
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.loading.reasons import UNREADABLE, bypass_in_transaction, miss_reason
+from cachedeco.loading.serving import serve_found
 from cachedeco.loading.stamping import build_stamps
 from cachedeco.loading.tables import may_know_less
 from cachedeco.runtime import hooks
@@ -37,7 +39,7 @@ def load_flow(load: Load) -> Flow[Values]:
     policy, left = load.policy, load
     tables = policy.tables
     if tables is not None and may_know_less(policy, tables, load.found) and (yield tables.load):
-        yield partial(look_again, load)
+        yield partial(_serve_hits, load)
         left = load.unserved
     _emit_misses(left)
     if not (yield must_compute_alone):
@@ -55,6 +57,16 @@ def load_flow(load: Load) -> Flow[Values]:
         if error is not None:
             return error
     return Ok(load.values)
+
+
+def _serve_hits(load: Load) -> None:
+    """Look calls up by the tables that the function is known to read by now, and serve what is fresh: as hits."""
+    misses = [miss for miss in load.misses if not miss.is_unstamped]
+    for miss, found in zip(misses, look_up(load.policy, [miss.found.keys for miss in misses]), strict=True):
+        miss.look_at(found)
+    hits = [miss for miss in misses if miss.found.entry is not None and miss.found.entry.expires > time()]
+    served = load.with_misses(hits)
+    serve_found(served, served.found)
 
 
 def _emit_misses(load: Load) -> None:

@@ -541,7 +541,7 @@ def test_table_that_is_new_to_another_process_costs_one_more_read_once(commands:
     commands.clear()
     other()
 
-    assert (3, 1, ["shared"]) == (first, len(commands), [event.kind for event in events])
+    assert (3, 1, ["hit"]) == (first, len(commands), [event.kind for event in events])
     Member.objects.create(name="new")
     assert 1 == other()
 
