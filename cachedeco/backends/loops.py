@@ -7,8 +7,9 @@ the loop only weakly; a loop that is thrown away without an end takes its connec
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import suppress
+from asyncio import TimerHandle
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from ssl import SSLContext
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 MOST: Final = 2
 # Seconds between two attempts to open a second connection: the server may refuse it.
 BETWEEN_SECONDS: Final = 1.0
+
+# After a loop was blocked, its timers run before the tasks whose sockets are ready. So the time to connect consists of
+# so many parts, each with a timer of its own: blocking the loop, however long, ends only one of them.
+PARTS: Final = 8
 
 # Another object in a forked child, where the connections are the parent's.
 _process = object()
@@ -156,10 +161,11 @@ class _OfLoop:
             self._keeper = keeper
         endpoint = self._endpoint
         try:
-            async with asyncio.timeout(endpoint.connect_timeout):
-                await _open(endpoint, connection)
-                for exchange in endpoint.greetings:
-                    await connection.greet(exchange)
+            async with asyncio.timeout(None) as limit:
+                with _expiring(limit, endpoint.connect_timeout):
+                    await _open(endpoint, connection)
+                    for exchange in endpoint.greetings:
+                        await connection.greet(exchange)
             connection.begin()
         except TimeoutError:
             connection.close(TimeoutError("timed out"))
@@ -179,6 +185,28 @@ class _OfLoop:
                 keeper.aclose().send(None)
         if has_failed and epoch is self._loops.epoch:
             self._loops.clear()  # the others are dead as well
+
+
+@contextmanager
+def _expiring(limit: asyncio.Timeout, seconds: float | None) -> Generator[None]:
+    """Let a timeout expire when the loop has run for so many seconds of the block."""
+    loop = asyncio.get_running_loop()
+    timer: TimerHandle | None = None
+
+    def begin_part(part: float, left: int) -> None:
+        nonlocal timer
+        if left:
+            timer = loop.call_later(part, begin_part, part, left - 1)
+        else:
+            limit.reschedule(loop.time())
+
+    if seconds is not None:
+        begin_part(seconds / PARTS, PARTS)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 async def _open(endpoint: Endpoint, connection: LoopConnection) -> None:

@@ -11,7 +11,7 @@ from cachedeco.backends import loop_connection
 from cachedeco.backends.exchange import LastAnswer
 from cachedeco.backends.loop_connection import Answer, LoopConnection, new_answer
 from cachedeco.backends.memcached_exchanges import Lines
-from tests.backends.caches import cache_at, cache_on
+from tests.backends.caches import cache_apart, cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
 from tests.backends.redis_caches import BRIEFLY, redis_at
 from tests.backends.scripted import Scripted
@@ -527,3 +527,12 @@ def test_time_to_connect_is_limited() -> None:
         cache = redis_at(f"redis://{HOST}:{silent.getsockname()[1]}/1", **BRIEFLY)
         with pytest.raises(TimeoutError, match="timed out"):
             asyncio.run(cache.aset("key", 1))
+
+
+def test_time_to_connect_may_be_unlimited(memcached_server: Memcached) -> None:
+    """As in sync code."""
+    cache = cache_apart(memcached_server, connect_timeout=None)
+
+    asyncio.run(cache.aset("key", 1))
+
+    assert 1 == asyncio.run(cache.aget("key"))

@@ -335,6 +335,25 @@ def test_server_that_is_not_there_is_told_with_any_task_factory(cache: BaseCache
     assert [None] == asyncio.run(work())
 
 
+@pytest.mark.parametrize("turns", range(1, 7))
+def test_loop_that_is_blocked_while_it_connects_has_not_waited(make: Make, turns: int) -> None:
+    """A blocked loop looks at no socket: the time counts as a part of the timeout, and the write is not lost."""
+    cache, [key] = make(), names(1)
+
+    async def work() -> object:
+        loop, blocked = asyncio.get_running_loop(), 0
+        now = loop.time
+        loop.time = lambda: now() + blocked  # type: ignore[method-assign]
+        writing = asyncio.ensure_future(cache.aset(key, "value"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        blocked = 1000
+        await writing
+        return await cache.aget(key)
+
+    assert "value" == asyncio.run(work())
+
+
 def test_outage_that_sync_code_has_seen_is_one_of_async_code(private: Memcached | Redis) -> None:
     """And ends for both with the first answer to either."""
     cache, [key] = cache_maker(private)(), names(1)
