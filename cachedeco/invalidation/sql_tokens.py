@@ -35,6 +35,7 @@ _TOKEN: Final = re.compile(
     |['"`]  # a quote that nothing closes""",
     re.ASCII | re.VERBOSE,
 )
+_TAG: Final = r"(?:(?:[a-z_]|[^\x00-\x7f])\w*)?"  # of a literal between dollars
 _NAMES: Final = re.compile(_NAME, re.ASCII)
 _WORDS: Final = re.compile(_WORD, re.ASCII)
 _OPEN: Final = frozenset("'\"`")
@@ -45,25 +46,30 @@ _BRACKETED: Final = re.compile(rf"""({_QUOTED}|'[^']*')|(?<![\w\])])\[([a-z_][^]
 _ESCAPE: Final = "escape '\\'"
 # Only in these texts can readings differ, and only these can have a comment.
 _SUSPICIOUS: Final = ("--", "/*", "\\", "#", "$")
-# What a reading drops: comments, and literals that others read differently. What group 1 matches, it keeps.
+# What a reading drops: comments, and literals that others read differently. What the group "kept" matches, it keeps;
+# what nothing closes, too, with all that follows: one search for its end is enough, and no database of this reading
+# takes the text. Each alternative but the first begins with a character, since others are tried everywhere.
 _READINGS: Final = tuple(
     re.compile(pattern, re.ASCII | re.VERBOSE | re.DOTALL)
     for pattern in (
-        rf"""({_QUOTED}|'[^']*')  # the SQL standard, SQLite, Oracle
+        rf"""(?P<kept>{_QUOTED}|'[^']*')  # the SQL standard, SQLite, Oracle
         |--[^\n]*
-        |/\*.*?(?:\*/|\Z)""",
-        rf"""({_QUOTED}|'[^'\\]*')  # PostgreSQL
-        |(?<![\w$])e'(?:[^'\\]|\\.|'')*'
+        |/\*.*?(?:\*/|\Z)
+        |(?P<open>['"`].*)""",
+        rf"""(?P<kept>{_QUOTED}|'[^'\\]*')  # PostgreSQL
+        |e(?<![\w$]e)'(?:[^'\\]|\\.|'')*'
         |'[^']*'
         |--[^\n\r]*
         |/\*(?>[^*/]+|\*(?!/)|/(?!\*)|/\*.*?\*/)*+\*/
-        |(?<![\w$])\$((?:(?:[a-z_]|[^\x00-\x7f])\w*)?)\$.*?\$\2\$""",
-        r"""(`[^`]*`|"[^"\\]*"|'[^'\\]*')  # MySQL, MariaDB
+        |\$(?<![\w$]\$)(?P<tag>{_TAG})\$.*?\$(?P=tag)\$
+        |(?P<open>(?:['"`]|/\*|e(?<![\w$]e)'|\$(?<![\w$]\$){_TAG}\$).*)""",
+        r"""(?P<kept>`[^`]*`|"[^"\\]*"|'[^'\\]*')  # MySQL, MariaDB
         |"(?:[^"\\]|\\.)*"
         |'(?:[^'\\]|\\.)*'
         |(?:--(?=\s|\Z)|\#)[^\n]*
         |/\*(?!m?!).*?\*/
-        |/\*m?!\d*|\*/""",
+        |/\*m?!\d*|\*/
+        |(?P<open>(?:['"`]|/\*).*)""",
     )
 )
 
@@ -120,7 +126,7 @@ def readings_of(sql: str) -> list[Tokens]:
     text = sql.casefold().replace(_ESCAPE, "")
     texts = [text]
     if any(mark in text for mark in _SUSPICIOUS):
-        texts = sorted({reading.sub(r" \1 ", text) for reading in _READINGS})
+        texts = sorted({reading.sub(r" \g<kept>\g<open> ", text) for reading in _READINGS})
     if "[" in text:  # not before: a comment may have half of a quote
         texts = [_BRACKETED.sub(lambda found: found[1] or f'"{found[2]}"', each) for each in texts]
     return [tokens for tokens in map(_TOKEN.findall, texts) if _OPEN.isdisjoint(tokens)]

@@ -52,6 +52,10 @@ PLACES: Final = 4_096
 _LONG: Final = 300
 _TOO_LONG: Final = 10_000
 
+# Verbs of one statement, all that follows being searched for each of them. More are the words of a long literal that
+# only another database takes for one.
+_MOST_VERBS: Final = 100
+
 NONE: Final[Names] = frozenset()
 
 
@@ -245,6 +249,8 @@ class Parser:
         verbs = list(dml_in(tokens))
         if not verbs:
             return self._read(tokens)
+        if len(verbs) > _MOST_VERBS:
+            return self._named(tokens, "other")
         verb = tokens[verbs[0]] if len(verbs) == 1 else "other"
         cascades = most_of(cascade_of(tokens, at) for at in verbs)
         # Each up to the next verb: a CTE is a statement by itself.
@@ -283,7 +289,7 @@ class Parser:
 
     def _copied(self, tokens: Tokens) -> Statement:
         """Tell of PostgreSQL's COPY, which copies from a table, to one, or from a query, which may write."""
-        if tokens[1:2] == ["("]:
+        if tokens[1:2] == ["("] and tokens[2:3] != ["copy"]:
             return self._statement(tokens[2 : closing(tokens, 1)])
         name, behind = "".join(tokens[1:2]), 2
         if tokens[2:3] == ["("]:

@@ -4,7 +4,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given
@@ -566,6 +566,24 @@ def test_text_that_stays_long_is_not_remembered() -> None:
     assert 0 == tables.remembered.cache_info().currsize
 
 
+# Of each, a number of characters that a search from every place for what follows would need minutes for.
+LONG: Final = 300_000
+
+
+@pytest.mark.parametrize("repeated", ["/*", "/*/", "\\'", '"\\', "e'\\'", "/*! '\\''", "$a{}$ "])
+def test_long_text_in_which_nothing_is_closed_is_read(repeated: str) -> None:
+    """As a literal is of another database's, or content of a page that was put into a text."""
+    text = "".join([repeated.format(number) for number in range(LONG // len(repeated))])
+
+    assert SHOP <= statement_of(f"UPDATE shop_shop SET a = 1 {text}").writes
+
+
+@pytest.mark.parametrize("repeated", ["insert into %s, ", "merge ,", "delete from explain "])
+def test_long_text_of_words_that_write_names_what_it_writes(repeated: str) -> None:
+    """As such a literal is that is read as code."""
+    assert Statement(BOTH, BOTH, "other") == statement_of(f"{repeated * (LONG // len(repeated))} shop_shop shop_item")
+
+
 # --- properties ---
 
 WORDS_OF_SQL = r"""
@@ -587,6 +605,7 @@ ANYTHING = st.one_of(
 @given(ANYTHING)
 @example("\ud800")
 @example("COPY (")
+@example("COPY (" * 1_000)
 @example("copy")
 @example("update set set")
 @example("with")
