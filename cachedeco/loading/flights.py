@@ -72,7 +72,7 @@ def join_or_lead(own: Flight, misses: Iterable[Miss]) -> dict[Miss, Flight]:
     with _lock:
         for miss in misses:
             name = miss.name
-            flight = _flights.get(name) or _flight_that_creates_tokens(name)
+            flight = _flight_of(name)
             if flight is own:
                 continue  # two ids may have one entry: a leader must not wait for itself
             # One that has its results is as good as gone: who joined it would get, again and again, what it can't use.
@@ -86,17 +86,20 @@ def join_or_lead(own: Flight, misses: Iterable[Miss]) -> dict[Miss, Flight]:
     return others
 
 
-def _flight_that_creates_tokens(name: FlightName) -> Flight | None:
-    """Return the flight of an entry whose leader creates tokens: a caller may read these before the flight has them."""
+def _flight_of(name: FlightName) -> Flight | None:
+    """Return the flight of a name, or that whose leader creates tokens: a caller may read these before it has them."""
     alias, key, _ = name
-    flight = _flights.get((alias, key, ()))
-    return None if flight is None or flight.is_renamed else flight
+    flight = _flights.get(name)
+    if flight is None:
+        flight = _flights.get((alias, key, ()))
+        return None if flight is None or flight.is_renamed else flight
+    return flight
 
 
 def is_computed(policy: CachePolicy, found: Found) -> bool:
-    """Tell whether a caller of this process computes the entry at this moment, so that a call would follow it."""
-    names: list[FlightName] = [(policy.store.alias, found.key, each) for each in {(), found.tokens, None}]
-    return any(name in _flights for name in names)
+    """Tell whether a caller of this process computes the entry at this moment, so that a call would wait for it."""
+    flight = _flight_of(flight_name(policy, Miss(None, found)))
+    return flight is not None and not flight.promise.is_kept
 
 
 def flight_name(policy: CachePolicy, miss: Miss) -> FlightName:

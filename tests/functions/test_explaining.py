@@ -486,6 +486,21 @@ def test_miss_that_would_wait_for_a_caller_of_this_process_says_so() -> None:
     assert "It would wait for another caller of this process" in str(explained[0])
 
 
+@pytest.mark.parametrize("invalidate", ["invalidate", "invalidate_all"])
+def test_miss_does_not_wait_for_a_computation_that_was_invalidated(invalidate: str) -> None:
+    """The first one of its function, which has made its tokens: a call now computes by itself."""
+    explained: list[Explanation] = []
+
+    @cached_query(60, name=f"shop.first.{invalidate}", ignore=("explained", "invalidate"))
+    def first() -> None:
+        in_thread(getattr(first, invalidate))
+        explained.append(in_thread(first.explain))
+
+    first()
+
+    assert [("miss", "")] == [(each.outcome, each.waits_for) for each in explained]
+
+
 def test_miss_that_would_wait_for_another_process_says_so() -> None:
     """The lease is in the cache, and a tombstone is none."""
     price.refresh(3)
