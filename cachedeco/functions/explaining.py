@@ -16,7 +16,7 @@ from cachedeco.loading.found import CallKeys, Found
 from cachedeco.loading.leases import is_held
 from cachedeco.loading.load import misses_of
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reasons import MEANINGS, TokenKind, bypass_in_transaction, miss_reason, token_name
+from cachedeco.loading.reasons import MEANINGS, NOT_READ, TokenKind, bypass_in_transaction, miss_reason, token_name
 from cachedeco.loading.remembering import memory_in_use
 from cachedeco.loading.single_flight import must_compute_alone
 from cachedeco.loading.tables import look_closely
@@ -122,6 +122,8 @@ class Explanation:
     def __str__(self) -> str:
         """Return some lines for people."""
         lines = [f"{self.call} {_WOULD[self.outcome]}: {self.why}."]
+        if self.reason.startswith(NOT_READ):
+            lines.append("manage.py cachedeco doctor says what is wrong with the cache.")
         if self.waits_for:
             lines.append(f"It would wait for {self.waits_for}, which computes it now.")
         lines += [f"  {name:<11} {shorten(text) if name == 'key' else text}" for name, text in self.facts()]

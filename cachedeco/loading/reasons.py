@@ -11,16 +11,17 @@ from cachedeco.storage.entries import age_of, examine_entry, is_token, read_nest
 
 LONGEST_NAME: Final = 200  # characters
 UNREADABLE: Final = "unreadable"
-OPEN_BREAKER: Final = "cache not read: the circuit breaker is open"
+NOT_READ: Final = "cache not read"
+OPEN_BREAKER: Final = f"{NOT_READ}: the circuit breaker is open"
 
 #: What the reasons of misses and bypassed calls mean, without their details: clauses about a call and its entry.
 MEANINGS: Final[Mapping[str, str]] = {
-    "cache not read": "the cache could not be read; see manage.py cachedeco doctor",
+    NOT_READ: "the cache could not be read",
     "absent": (
         "nothing lies under its key: it was never stored with these arguments and this version, its time is over, or "
         "it was evicted"
     ),
-    "unreadable": "what lies under its key is no entry of it, is not signed, or can't be decoded",
+    "unreadable": "what lies under its key is no entry of this call, is not signed, or can't be decoded",
     "lost token": "the cache has lost a token that the entry depends on, by an eviction or a restart",
     "invalidated": "it was invalidated",
     "other dependencies": "it depends on other namespaces or tables now than its entry does",
@@ -31,7 +32,9 @@ MEANINGS: Final[Mapping[str, str]] = {
     "mode off": "the mode is 'off'",
     "no key": "its key can't be made, and the setting KEY_ERRORS lets it go on",
     "key function failed": "the KEY_FUNCTION of the cache has raised",
-    "invalidated in this transaction": "the transaction that is open here has invalidated it, for itself until it ends",
+    "invalidated in this transaction": (
+        "a transaction that is open in this thread has invalidated it, for this thread alone until the commit"
+    ),
 }
 
 TokenKind = SubjectKind | Literal["nested call", "nested function"]
@@ -49,7 +52,7 @@ def miss_reason(policy: CachePolicy, found: Found) -> tuple[str, float]:
     token: str | None = ""
     reason: str
     if found.raw is None:
-        return OPEN_BREAKER if policy.store.is_breaker_open() else "cache not read", 0.0
+        return OPEN_BREAKER if policy.store.is_breaker_open() else NOT_READ, 0.0
     if found.entry is not None:
         reason = "expired"
     elif found.key != found.keys[0]:  # of the entry for the models here

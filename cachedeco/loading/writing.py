@@ -56,7 +56,7 @@ TOO_LARGE: Final = (
     "its option -I says otherwise, and Redis 512 MB. Return less, or compress: by serializer=, or in the OPTIONS of "
     "the cache"
 )
-UNSEEN_COMMIT: Final = "it may contain what a transaction has written that is managed by hand"
+UNSEEN_COMMIT: Final = "it may contain what a transaction that is managed by hand has written"
 
 OnFailure = Callable[[Sequence[str]], None] | None  # called with the keys of entries that could not be stored
 

@@ -140,6 +140,37 @@ def test_explanation_and_event_agree_of_calls_that_the_cache_does_not_answer(nam
         assert [expected] == told(lambda: page(7))
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("situation", "expected"),
+    [
+        (
+            open_breaker,
+            (
+                "shop.page(7) would be a miss: the cache could not be read: the circuit breaker is open.\n"
+                "manage.py cachedeco doctor says what is wrong with the cache.\n"
+            ),
+        ),
+        (
+            lambda: invalidated_here(lambda: page.invalidate(7)),
+            (
+                "shop.page(7) would bypass the cache: a transaction that is open in this thread has invalidated it, "
+                "for this thread alone until the commit: this call.\n"
+            ),
+        ),
+    ],
+    ids=["not read", "invalidated here"],
+)
+def test_explanation_is_written_in_sentences(situation: Callable[[], Any], expected: str) -> None:
+    """A reason and its detail are one sentence, and what to do is another one."""
+    page(7)
+
+    with situation():
+        text = str(page.explain(7))
+
+    assert expected == text[: len(expected)]
+
+
 @pytest.mark.parametrize("is_back", [True, False], ids=["back", "away"])
 @pytest.mark.parametrize("is_owed", [True, False], ids=["an invalidation is owed", "nothing is owed"])
 def test_explanation_reads_a_cache_whose_next_command_would_probe(

@@ -326,7 +326,7 @@ def test_value_of_a_computation_that_begins_a_transaction_by_hand_is_not_stored(
             ids_renamed([pk])
 
     reasons = [event.reason for event in events if event.kind == "unstored"]
-    assert ["it may contain what a transaction has written that is managed by hand"] == reasons
+    assert ["it may contain what a transaction that is managed by hand has written"] == reasons
     assert (MISSING, {}) == (renamed.peek(pk), ids_renamed.peek([pk]))
 
 
