@@ -7,9 +7,8 @@ the loop only weakly; a loop that is thrown away without an end takes its connec
 """
 
 import asyncio
-from asyncio import TimerHandle
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from ssl import SSLContext
@@ -151,6 +150,8 @@ class _OfLoop:
         task = asyncio.Task(self._connect(connection), loop=self.loop, context=Context(), name="cachedeco.connect")
         # However it ends: who cancels all tasks of a loop may do so before this one has begun.
         task.add_done_callback(lambda _: None if connection.is_open else connection.close())
+        if self._endpoint.connect_timeout is not None:
+            _limit_time(task, connection, self._endpoint.connect_timeout / PARTS, PARTS)
         self._current.append(connection)  # now, as what waits on it has an end
         return connection
 
@@ -161,14 +162,10 @@ class _OfLoop:
             self._keeper = keeper
         endpoint = self._endpoint
         try:
-            async with asyncio.timeout(None) as limit:
-                with _expiring(limit, endpoint.connect_timeout):
-                    await _open(endpoint, connection)
-                    for exchange in endpoint.greetings:
-                        await connection.greet(exchange)
+            await _open(endpoint, connection)
+            for exchange in endpoint.greetings:
+                await connection.greet(exchange)
             connection.begin()
-        except TimeoutError:
-            connection.close(TimeoutError("timed out"))
         except Exception as error:  # noqa: BLE001 -- of the system, TLS or the server: the callers that wait get it
             pass_interrupt(error)
             connection.close(error)
@@ -187,26 +184,15 @@ class _OfLoop:
             self._loops.clear()  # the others are dead as well
 
 
-@contextmanager
-def _expiring(limit: asyncio.Timeout, seconds: float | None) -> Generator[None]:
-    """Let a timeout expire when the loop has run for so many seconds of the block."""
-    loop = asyncio.get_running_loop()
-    timer: TimerHandle | None = None
-
-    def begin_part(part: float, left: int) -> None:
-        nonlocal timer
-        if left:
-            timer = loop.call_later(part, begin_part, part, left - 1)
-        else:
-            limit.reschedule(loop.time())
-
-    if seconds is not None:
-        begin_part(seconds / PARTS, PARTS)
-    try:
-        yield
-    finally:
-        if timer is not None:
-            timer.cancel()
+def _limit_time(task: asyncio.Task[None], connection: LoopConnection, part: float, left: int) -> None:
+    """Give a connection so many parts more to open, of so many seconds each."""
+    if task.done():
+        return
+    if left:
+        connection.loop.call_later(part, _limit_time, task, connection, part, left - 1, context=Context())
+    else:
+        task.cancel()
+        connection.close(TimeoutError("timed out"))
 
 
 async def _open(endpoint: Endpoint, connection: LoopConnection) -> None:
