@@ -36,6 +36,7 @@ from bench_hit import OUR_REDIS, OURS, VALUE
 from django.conf import settings
 from rivals import Opened
 from rounds import beside_the_servers, stay_on_one_processor
+from servers import our_memcached, our_redis
 
 TASKS: Final = 100
 # What is asked of each cache: CPU of one task over sync code, and hits a second of all tasks over those by a thread.
@@ -156,8 +157,8 @@ def main() -> None:
                 "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
                 "OPTIONS": {"MAX_ENTRIES": 10_000},
             },
-            OURS: {"BACKEND": "cachedeco.backends.memcached.MemcachedCache", "LOCATION": memcached.location},
-            OUR_REDIS: {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis.location},
+            OURS: our_memcached(memcached.location),
+            OUR_REDIS: our_redis(redis.location),
         }
         settings.configure(
             CACHES={"default": backends["LocMemCache"], **backends},

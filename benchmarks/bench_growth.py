@@ -31,6 +31,7 @@ import results
 from bench_hit import OUR_REDIS, OURS, VALUE
 from django.conf import settings
 from rounds import stay_on_one_processor
+from servers import our_memcached, our_redis
 
 SIZES: Final[dict[str, Sequence[int]]] = {
     "namespaces": (0, 1, 2, 4, 8, 16),
@@ -211,8 +212,8 @@ def main() -> None:
             memcached, redis = servers.enter_context(Memcached()), servers.enter_context(Redis())
             locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": name}
             return {
-                OURS + name: {"BACKEND": "cachedeco.backends.memcached.MemcachedCache", "LOCATION": memcached.location},
-                OUR_REDIS + name: {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis.location},
+                OURS + name: our_memcached(memcached.location),
+                OUR_REDIS + name: our_redis(redis.location),
                 "LocMemCache" + name: {**locmem, "OPTIONS": {"MAX_ENTRIES": 1_000_000}},
             }
 

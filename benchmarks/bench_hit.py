@@ -39,6 +39,7 @@ import rivals
 from django.conf import settings
 from rivals import Blocks
 from rounds import Contenders, measured, stay_on_one_processor
+from servers import our_memcached, our_redis
 
 BYTES: Final = 684
 MANY_BYTES: Final = 10_000
@@ -315,18 +316,17 @@ def main() -> None:
     stay_on_one_processor()
     with Memcached() as memcached, Redis() as redis:
         django_backend = "django.core.cache.backends"
-        ours = {"BACKEND": "cachedeco.backends.memcached.MemcachedCache", "LOCATION": memcached.location}
         counted = SimpleNamespace(**{**vars(socket), "socket": CountedSocket})
         backends = {
-            "default": ours,
-            "counted": {**ours, "OPTIONS": {"socket_module": counted}},
+            "default": our_memcached(memcached.location),
+            "counted": our_memcached(memcached.location, socket_module=counted),
             "PyMemcacheCache": {
                 "BACKEND": f"{django_backend}.memcached.PyMemcacheCache",
                 "LOCATION": memcached.location,
             },
             "LocMemCache": {"BACKEND": f"{django_backend}.locmem.LocMemCache"},
             "RedisCache": {"BACKEND": f"{django_backend}.redis.RedisCache", "LOCATION": redis.location},
-            OUR_REDIS: {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis.location},
+            OUR_REDIS: our_redis(redis.location),
         }
         settings.configure(
             CACHES=backends,

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import django
 from django.conf import settings
+from servers import our_memcached
 
 PAGE = 50
 NEW_TEXT = (
@@ -42,10 +43,7 @@ def start(stack: ExitStack) -> list[str]:
     memcached, redis = stack.enter_context(Memcached()), stack.enter_context(Redis())
     caches: dict[str, dict[str, Any]] = {
         "LocMemCache": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-        "our backend": {
-            "BACKEND": "cachedeco.backends.memcached.MemcachedCache",
-            "LOCATION": memcached.location,
-        },
+        "our backend": our_memcached(memcached.location),
         "RedisCache": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": f"redis://127.0.0.1:{redis.port}/0",

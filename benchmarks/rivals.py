@@ -6,6 +6,8 @@ from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import Any
 
+from servers import PATIENCE_SECONDS, our_redis
+
 # By library and by what it keeps its values in: a function of one argument that is cached.
 Cached = dict[str, Callable[[int], object]]
 # In what its calls run, where a library needs that.
@@ -81,7 +83,7 @@ def of_async_code(value: object, memcached: str, redis: str) -> Opened:
     made: Opened = {}
     if find_spec("cashews"):
         made |= {
-            "cashews, Redis": partial(_cashews, value, redis),
+            "cashews, Redis": partial(_cashews, value, redis, **our_redis(redis)["OPTIONS"]),
             "cashews, memory": partial(_cashews, value, "mem://"),
         }
     if find_spec("aiocache"):
@@ -91,11 +93,11 @@ def of_async_code(value: object, memcached: str, redis: str) -> Opened:
 
 
 @asynccontextmanager
-async def _cashews(value: object, url: str) -> AsyncIterator[Awaited]:
+async def _cashews(value: object, url: str, **timeouts: float) -> AsyncIterator[Awaited]:
     from cashews import Cache
 
     cache = Cache()
-    cache.setup(url)
+    cache.setup(url, **timeouts)
 
     @cache(ttl="10m", key="page:{club}")
     async def page(club: int) -> object:  # noqa: ARG001 -- the key has it
@@ -111,7 +113,11 @@ async def _aiocache(value: object, kind: str, server: str) -> AsyncIterator[Awai
     from aiocache.serializers import PickleSerializer  # type: ignore[import-untyped] # as above
 
     host, _, port = server.partition(":")
-    options = {"serializer": PickleSerializer(), "endpoint": host, "port": int(port)} if server else {}
+    options = (
+        {"serializer": PickleSerializer(), "endpoint": host, "port": int(port), "timeout": PATIENCE_SECONDS}
+        if server
+        else {}
+    )
 
     @cached(ttl=600, cache=getattr(Cache, kind), namespace="main", **options)
     async def page(club: int) -> object:  # noqa: ARG001 -- the key has it

@@ -33,8 +33,8 @@ Trainer.objects.update(name=Concat(Value("Renamed "), "name"))
 
 # What psql is told; the site has no part in it.
 RETITLE_TRAINERS = "UPDATE clubs_trainer SET name = 'Coach ' || name"
-DELIVERY_SECONDS = 5
-REFRESH_SECONDS = 10
+DELIVERY_SECONDS = 20
+REFRESH_SECONDS = 20
 FRESH_SECONDS = 3  # of the ranking
 PAUSE_SECONDS = 0.02
 

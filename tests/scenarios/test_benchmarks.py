@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.threads import PROGRAM_SECONDS
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes", "memcached_server", "redis_server")
 
@@ -15,7 +16,7 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
     """Each mark has a line, with what is asked and what was measured; and so has each way to write."""
     command = [sys.executable, "benchmarks/bench_hit.py", "--rounds", "2", "--calls", "1"]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
 
     assert ("", 0) == (done.stderr, done.returncode)
     marks = [line for line in done.stdout.splitlines() if " / " in line]
@@ -37,7 +38,7 @@ def test_benchmark_of_hits_measures_each_mark() -> None:
 def test_benchmark_measures_each_kind(command: list[str], sign: str, lines: int) -> None:
     """Each kind has a line, and the benchmark says nothing else: no value was stale."""
     done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False
     )
 
     assert ("", 0) == (done.stderr, done.returncode)

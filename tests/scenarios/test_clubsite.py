@@ -11,10 +11,12 @@ import pytest
 from tests.support import ROOT
 from tests.support.postgres import PostgreSQL
 from tests.support.servers import Memcached, Redis
+from tests.support.threads import PATIENCE_SECONDS, PROGRAM_SECONDS
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
 SITE = ROOT / "examples" / "clubsite"
+PATIENT = {"CLUBSITE_CACHE_SECONDS": str(PATIENCE_SECONDS)}
 
 
 def run(
@@ -25,10 +27,10 @@ def run(
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=SITE,
-        env={**environment, "CACHE_URL": cache_url, "CLUBSITE_DB": database, "PYTHONPATH": str(ROOT)},
+        env={**environment, "CACHE_URL": cache_url, "CLUBSITE_DB": database, "PYTHONPATH": str(ROOT), **PATIENT},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
 

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import distributions
 from typing import Any, Final, Self
-from uuid import uuid4
 
 import django
 import pytest
 
+from tests.conftest import CacheConfig
 from tests.scenarios.fleets.release import Release
 from tests.support import ROOT
+from tests.support.backends import Kind
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
-BACKENDS: Final = {
+BACKENDS: Final[dict[Kind, str]] = {
     "memcached": "django.core.cache.backends.memcached.PyMemcacheCache",
     "ours": "cachedeco.backends.memcached.MemcachedCache",
     "redis": "django.core.cache.backends.redis.RedisCache",
@@ -82,11 +83,9 @@ OTHERS: Final[dict[str, dict[str, Any]]] = {
 
 # Which server it is hardly matters to what two fleets do to each other.
 @pytest.fixture(params=["ours", *(pytest.param(each, marks=pytest.mark.soak) for each in BACKENDS if each != "ours")])
-def caches(request: pytest.FixtureRequest) -> dict[str, Any]:
+def caches(request: pytest.FixtureRequest, cache_config: CacheConfig) -> dict[str, Any]:
     """Give the setting CACHES of both releases, on a real server."""
-    kind: str = request.param
-    server = request.getfixturevalue("redis_server" if kind == "redis" else "memcached_server")
-    return {"default": {"BACKEND": BACKENDS[kind], "LOCATION": server.location, "KEY_PREFIX": uuid4().hex}}
+    return {"default": cache_config(request.param) | {"BACKEND": BACKENDS[request.param]}}
 
 
 @pytest.mark.covering(1)

@@ -1,5 +1,6 @@
 """Turn one address, as the environment gives it, into Django's CACHES entry."""
 
+import os
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -7,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 # A cache that does not answer within half a second costs more than the queries that it saves.
 # Without these, a server that drops packets holds every page until the kernel gives up (minutes).
-SERVER_SECONDS = 0.5
+SERVER_SECONDS = float(os.environ.get("CLUBSITE_CACHE_SECONDS", "0.5"))
 
 # LocMemCache keeps 300 entries unless told otherwise; the site's few hundred clubs need more.
 LOCMEM_ENTRIES = 20_000

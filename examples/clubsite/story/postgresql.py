@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from story import StoryError
 
-STATEMENT_SECONDS = 20
+STATEMENT_SECONDS = 120
 
 
 def is_postgresql(url: str) -> bool:

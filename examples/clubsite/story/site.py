@@ -19,7 +19,7 @@ MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 
 # Generous: a slow machine needs a few seconds for each; they only end a wait that would never end.
 PREPARE_SECONDS = 120
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 5
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from story import StoryError
 
-REQUEST_SECONDS = 20
+REQUEST_SECONDS = 120
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Ten thousand ids: how often a call waits for a server, on real ones."""
 
-import uuid
-
 import pytest
-from pytest_django import Settings
 
+from tests.conftest import CacheConfig, UseCaches
 from tests.loading.bulk.tables import Table
+from tests.support.backends import Kind
 from tests.support.steps import Steps
 
 IDS = range(10_000)
@@ -15,21 +14,16 @@ READS = 11 - 1
 WRITES = 6
 
 
-BACKENDS = {"ours": "memcached.MemcachedCache", "our redis": "redis.RedisCache"}
+BACKENDS: dict[Kind, str] = {
+    "ours": "cachedeco.backends.memcached.MemcachedCache",
+    "our redis": "cachedeco.backends.redis.RedisCache",
+}
 
 
 @pytest.fixture(params=BACKENDS)
-def _on_server(request: pytest.FixtureRequest, settings: Settings) -> None:
+def _on_server(request: pytest.FixtureRequest, cache_config: CacheConfig, use_caches: UseCaches) -> None:
     """Use our backend for a server, as a site does."""
-    backend = BACKENDS[request.param]
-    program = backend.partition(".")[0]
-    settings.CACHES = {
-        "default": {
-            "BACKEND": f"cachedeco.backends.{backend}",
-            "LOCATION": request.getfixturevalue(f"{program}_server").location,
-            "KEY_PREFIX": uuid.uuid4().hex[:8],
-        }
-    }
+    use_caches(default=cache_config(request.param) | {"BACKEND": BACKENDS[request.param]})
 
 
 @pytest.mark.slow  # it needs a server
