@@ -1,8 +1,9 @@
 """
 Processes of several threads each that call one cached function at the same time: for the tests of leases.
 
-As a program it takes commands line by line ("call 3", "brief 3", "invalidate 3", "go") and tells line by line what
-happens in it. A computation tells that it has begun, and ends after "go".
+As a program it takes commands line by line ("call 3", "invalidate 3", "go", "later") and tells line by line what
+happens in it. A computation tells that it has begun, and ends after "go". After "later" most of the time is over for
+which callers wait.
 """
 
 import json
@@ -14,16 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from queue import Queue
 from threading import Event, Thread
+from time import monotonic
 from typing import Any, Self
 
 import django
 from django.conf import settings
 
 from cachedeco import cached_query
+from cachedeco.loading import leases, single_flight
 from cachedeco.runtime.hooks import add_hook
 from tests.support import ROOT
+from tests.support.threads import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 20
 PROCESSES = 4
 THREADS = 8
 
@@ -108,31 +111,34 @@ def main() -> None:
     """Do as told, until nobody is there to tell."""
     settings.CACHES = json.loads(os.environ["CROWD_CACHES"])
     django.setup()
-    go, functions = Event(), {}
+    go, passed = Event(), [0.0]
+    leases.monotonic = single_flight.monotonic = lambda: monotonic() + sum(passed)
+    leases.SHORTEST_LIFETIME = leases.USUAL_LIFETIME = leases.LONGEST_LIFETIME = PATIENCE_SECONDS
 
     def compute() -> str:
         tell(f"computing {os.getpid()}")
         assert go.wait(PATIENCE_SECONDS)
         return os.urandom(8).hex()
 
-    for name, seconds in (("call", 30), ("brief", 0.3)):
-        cached = cached_query(name=f"crowd.{name}", wait=seconds, ignore=("compute",))
-        functions[name] = cached(lambda number: compute())  # noqa: ARG005 -- only the key tells it
-
+    cached = cached_query(name="crowd.function", wait=PATIENCE_SECONDS, ignore=("compute",))
+    function = cached(lambda number: compute())  # noqa: ARG005 -- only the key tells it
     add_hook(lambda event: event.kind == "miss" and tell("missed"))
     tell("ready")
     with ThreadPoolExecutor(THREADS) as pool:
         for line in sys.stdin:
             command, _, number = line.strip().partition(" ")
-            if command in functions:
-                go.clear()
-                for _ in range(THREADS):
-                    pool.submit(call, functions[command], int(number))
-            elif command == "invalidate":
-                functions["call"].invalidate(int(number))
-                tell("invalidated")
-            else:
-                go.set()
+            match command:
+                case "call":
+                    go.clear()
+                    for _ in range(THREADS):
+                        pool.submit(call, function, int(number))
+                case "invalidate":
+                    function.invalidate(int(number))
+                    tell("invalidated")
+                case "later":
+                    passed.append((leases.TAKEOVER_FRACTION + 0.1) * PATIENCE_SECONDS)
+                case "go":
+                    go.set()
 
 
 def call(function: Callable[[int], str], number: int) -> None:

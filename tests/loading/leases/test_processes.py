@@ -29,9 +29,10 @@ def test_many_processes_compute_once_and_outlive_the_one_who_computes() -> None:
 
                 assert (1, 1) == (len(computing), len({value for _, value in returned}))
 
-        crowd.order("brief 1")
+        crowd.order("call 5")
         [(victim, _)] = crowd.expect(missed=CALLERS, computing=1)["computing"]
         victim.process.kill()
         crowd.members.remove(victim)
+        crowd.order("later")
         crowd.order("go")
         crowd.expect(returned=CALLERS - THREADS, computing=1)  # "raised" would be a failure
