@@ -7,12 +7,11 @@ from typing import Any
 from pymemcache.client.base import Client
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedError
+from tests.backends.scripted import Scripted
 from tests.support.servers import HOST, Memcached
+from tests.support.threads import PATIENCE_SECONDS
 
-# Seconds: long for a server that answers, on a machine that does ten other things; and short for one that hangs.
-PATIENCE = 0.25
-WAITS = {"connect_timeout": 10, "timeout": 10}
-BRIEFLY = {"connect_timeout": PATIENCE, "timeout": PATIENCE}
+WAITS = {"connect_timeout": PATIENCE_SECONDS, "timeout": PATIENCE_SECONDS}
 
 
 def cache_at(*locations: str, **options: Any) -> MemcachedCache:
@@ -20,8 +19,8 @@ def cache_at(*locations: str, **options: Any) -> MemcachedCache:
     return MemcachedCache(list(locations), {"OPTIONS": options})
 
 
-def cache_on(*servers: Memcached, **options: Any) -> MemcachedCache:
-    """Return a cache on some servers; for one that hangs it waits long, unless it is told `**BRIEFLY`."""
+def cache_on(*servers: Memcached | Scripted, **options: Any) -> MemcachedCache:
+    """Return a cache on some servers, which waits long for an answer."""
     return cache_at(*[server.location for server in servers], **{**WAITS, **options})
 
 
@@ -33,7 +32,7 @@ def cache_apart(server: Memcached, **options: Any) -> MemcachedCache:
 def held_by(server: Memcached, cache: MemcachedCache, keys: Iterable[str]) -> set[str]:
     """Return those of some keys that a server holds, whichever client put them there."""
     made = {cache.make_key(key).encode(): key for key in keys}
-    client = Client((HOST, server.port), timeout=1, connect_timeout=1)
+    client = Client((HOST, server.port), **WAITS)
     try:
         return {made[name] for name in client.get_many(list(made))}
     finally:

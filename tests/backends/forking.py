@@ -19,21 +19,23 @@ from typing import Any
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-# And a server that is not there.
-BACKENDS = {
-    "memcached": ("cachedeco.backends.memcached.MemcachedCache", "unix:/nowhere"),
-    "redis": ("cachedeco.backends.redis.RedisCache", "unix:///nowhere"),
+from tests.backends.caches import WAITS as OF_MEMCACHED
+from tests.backends.redis_caches import WAITS as OF_REDIS
+from tests.support.threads import PATIENCE_SECONDS
+
+# With options, and a server that is not there.
+BACKENDS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "memcached": ("cachedeco.backends.memcached.MemcachedCache", OF_MEMCACHED, "unix:/nowhere"),
+    "redis": ("cachedeco.backends.redis.RedisCache", OF_REDIS, "unix:///nowhere"),
 }
 TURNS = 50
-# Seconds, after which a child that waits for a lock for ever is killed.
-PATIENCE = 10
 
 
 def in_child(work: Callable[[], object]) -> bool:
     """Tell whether some work ends in a child, and well."""
     pid = os.fork()
     if not pid:
-        signal.alarm(PATIENCE)
+        signal.alarm(PATIENCE_SECONDS)  # which kills a child that waits for a lock for ever
         try:
             work()
         except BaseException:  # noqa: BLE001 -- the exit code tells
@@ -68,12 +70,12 @@ def main(kind: str, location: str) -> None:
     """Print a line for each thing that went well."""
     from cachedeco.backends import server
 
-    backend, absent = BACKENDS[kind]
+    backend, options, absent = BACKENDS[kind]
 
     def check(cache: Any, name: str) -> None:
         assert is_right(cache, name)
 
-    cache = import_string(backend)(location, {})
+    cache = import_string(backend)(location, {"OPTIONS": options})
     check(cache, "parent")
     if in_child(lambda: check(cache, "child")):
         print("the child reads what it has written")  # noqa: T201 -- that is what it is for
@@ -100,11 +102,11 @@ def main(kind: str, location: str) -> None:
     def hold() -> None:
         with server._lock:
             held.set()
-            forked.wait(PATIENCE)
+            forked.wait(PATIENCE_SECONDS)
 
     thread = Thread(target=hold)
     thread.start()
-    held.wait(PATIENCE)
+    held.wait(PATIENCE_SECONDS)
     warnings.simplefilter("ignore", DeprecationWarning)
     if in_child(lambda: (nowhere.get("key"), check(cache, "child"))):
         print("the child waits for no lock")  # noqa: T201 -- as above

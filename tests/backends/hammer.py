@@ -23,8 +23,11 @@ from typing import Any
 
 from django.conf import settings
 
+from tests.backends.caches import WAITS as OF_MEMCACHED
 from tests.backends.interrupts import SocketModule
+from tests.backends.redis_caches import WAITS as OF_REDIS
 from tests.support.servers import Memcached, Redis
+from tests.support.threads import PATIENCE_SECONDS
 
 OPERATIONS, PROCESSES, THREADS = 100_000, 8, 64
 SHARED = {f"shared-{number}": f"value of {number}" * 20 for number in range(10)}
@@ -169,7 +172,7 @@ def main(kind: str, operations: int = OPERATIONS, processes: int = PROCESSES, th
         seconds = monotonic() - began
         # This process's own connection has been left alone by all those children.
         total["wrong"] += cache.get_many(SHARED) != SHARED
-        after, until = connections(server), monotonic() + 5
+        after, until = connections(server), monotonic() + PATIENCE_SECONDS
         while after["curr_connections"] > before["curr_connections"] and monotonic() < until:
             after = connections(server)  # it may not have noticed yet that a process has ended
         evictions = int(server.stats()["evictions"]) if isinstance(server, Memcached) else 0
@@ -210,12 +213,12 @@ def made_cache(server: Memcached | Redis) -> Any:
     if isinstance(server, Memcached):
         from cachedeco.backends.memcached import MemcachedCache
 
-        options = {"socket_module": SocketModule(RiskySocket), "timeout": 30, "connect_timeout": 30}
+        options = {"socket_module": SocketModule(RiskySocket), **OF_MEMCACHED}
         return MemcachedCache(server.location, {"OPTIONS": options})
     from cachedeco.backends.redis import RedisCache
 
     socket.socket = RiskySocket  # type: ignore[misc] # redis-py takes no other module
-    return RedisCache(server.location, {"OPTIONS": {"socket_timeout": 30, "socket_connect_timeout": 30}})
+    return RedisCache(server.location, {"OPTIONS": OF_REDIS})
 
 
 SERVERS: dict[str, Callable[[], Memcached | Redis]] = {

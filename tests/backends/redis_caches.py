@@ -8,12 +8,10 @@ from typing import Any
 import redis
 
 from cachedeco.backends.redis import RedisCache
-from tests.backends.caches import PATIENCE
 from tests.support.servers import Redis
+from tests.support.threads import PATIENCE_SECONDS
 
-# Seconds: long for a server that answers, on a machine that does ten other things; and short for one that hangs.
-WAITS = {"socket_connect_timeout": 10, "socket_timeout": 10}
-BRIEFLY = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
+WAITS = {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS}
 
 
 def redis_at(*locations: str, **options: Any) -> RedisCache:
@@ -22,7 +20,7 @@ def redis_at(*locations: str, **options: Any) -> RedisCache:
 
 
 def redis_on(*servers: Redis, **options: Any) -> RedisCache:
-    """Return a cache on some servers; for one that hangs it waits long, unless it is told `**BRIEFLY`."""
+    """Return a cache on some servers, which waits long for an answer."""
     return redis_at(*[server.location for server in servers], **{**WAITS, **options})
 
 

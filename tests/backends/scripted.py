@@ -26,12 +26,8 @@ class Scripted:
         self._scripts = scripts
         self._listener = socket.create_server((HOST, 0))
         self._thread = Thread(target=self._serve, name="scripted")
+        self.location = f"{HOST}:{self._listener.getsockname()[1]}"  #: the address for Django's CACHES
         self.heard: list[list[bytes]] = []
-
-    @property
-    def location(self) -> str:
-        """The address for Django's CACHES."""
-        return f"{HOST}:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         """Begin to listen."""
@@ -44,9 +40,12 @@ class Scripted:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(PATIENCE_SECONDS)
-        self._listener.close()
 
     def _serve(self) -> None:
+        with self._listener:  # whoever comes after the last script is refused, and does not wait
+            self._follow_scripts()
+
+    def _follow_scripts(self) -> None:
         for script in self._scripts:
             try:
                 connection, _ = self._listener.accept()

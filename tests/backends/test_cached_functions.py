@@ -11,7 +11,6 @@ from cachedeco import Event, cached_query, listening
 from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.invalidation.retry_queue import MOST_REFUSALS
 from cachedeco.storage import breaker
-from tests.backends.caches import BRIEFLY
 from tests.conftest import CacheConfig, UseCaches
 from tests.support.servers import Memcached
 
@@ -26,7 +25,7 @@ def servers(
     with ExitStack() as stack:
         servers = [stack.enter_context(Memcached()) for _ in range(request.param)]
         location = [server.location for server in servers]
-        use_caches(default=cache_config("ours", LOCATION=location, OPTIONS=BRIEFLY))
+        use_caches(default=cache_config("ours", LOCATION=location))
         yield servers
 
 

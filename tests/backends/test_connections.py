@@ -18,10 +18,11 @@ from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTime
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.backends.server import forget_servers
 from cachedeco.runtime import state
-from tests.backends.caches import PATIENCE, cache_at, cache_on
+from tests.backends.caches import WAITS, cache_on
 from tests.backends.interrupts import INTERRUPTIBLE, InterruptibleSocket
 from tests.backends.scripted import Scripted
 from tests.conftest import CacheConfig, UseCaches
+from tests.support.hanging import BRIEFLY
 from tests.support.servers import HOST, Memcached
 from tests.support.threads import in_thread
 
@@ -268,7 +269,7 @@ def test_read_whose_connection_is_lost_is_asked_for_again(operation: str) -> Non
     found = b"VALUE :1:a 16 1\r\nA\r\nEND\r\n"
 
     with Scripted([b"END\r\n", None], [found]) as server:
-        cache = cache_at(server.location)
+        cache = cache_on(server)
         cache.get("a")
         answer = getattr(cache, operation)(*OPERATIONS[operation])
         forget_servers()
@@ -280,7 +281,7 @@ def test_read_whose_connection_is_lost_is_asked_for_again(operation: str) -> Non
 def test_read_whose_second_connection_is_lost_is_a_miss() -> None:
     """It is not asked for a third time."""
     with Scripted([b"END\r\n", None], [None]) as server:
-        cache = cache_at(server.location)
+        cache = cache_on(server)
 
         found = [cache.get("a", "missing"), cache.get("a", "missing")]
 
@@ -292,7 +293,7 @@ def test_read_whose_second_connection_is_lost_is_a_miss() -> None:
 def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> None:
     """Nobody knows whether it was carried out, and between the two somebody else may have written."""
     with Scripted([b"END\r\n", None]) as server:
-        cache = cache_at(server.location)
+        cache = cache_on(server)
         cache.get("a")
 
         with pytest.raises(MemcachedConnectionError):
@@ -334,7 +335,7 @@ def test_answer_that_is_none_is_a_failure(operation: str, answer: bytes) -> None
     well = b"END\r\n"
 
     with Scripted([answer], [well]) as server:
-        cache = cache_at(server.location, timeout=PATIENCE)
+        cache = cache_on(server, timeout=BRIEFLY)
         if operation == "set_many":
             assert ["a", "new"] == cache.set_many({"a": 1, "new": 2})
         elif operation.startswith("get"):
@@ -343,7 +344,7 @@ def test_answer_that_is_none_is_a_failure(operation: str, answer: bytes) -> None
             with pytest.raises((MemcachedConnectionError, MemcachedTimeoutError)):
                 getattr(cache, operation)(*OPERATIONS[operation])
         forget_servers()
-        cache_at(server.location).get("a")
+        cache_on(server).get("a")
         forget_servers()
 
     assert [1, 1] == [len(commands) for commands in server.heard]
@@ -354,7 +355,7 @@ def test_connection_is_open_after_a_value_that_cannot_be_read(private_memcached:
     cache = cache_on(private_memcached)
     cache.set("key", 1)
     before = opened(private_memcached)
-    client = Client((HOST, private_memcached.port), timeout=1)
+    client = Client((HOST, private_memcached.port), **WAITS)
     client.set(cache.make_key("broken"), b"no pickle", flags=1, noreply=False)
     client.close()
 

@@ -17,7 +17,7 @@ from cachedeco.backends.memcached import (
     MemcachedTimeoutError,
 )
 from cachedeco.storage.breaker import is_outage, is_refused_at_once
-from tests.backends.caches import BRIEFLY, cache_apart, cache_at, cache_on
+from tests.backends.caches import WAITS, cache_apart, cache_on
 from tests.backends.scripted import Scripted
 from tests.support.servers import HOST, Memcached
 from tests.support.sides import Side, both
@@ -63,7 +63,7 @@ def called(cache: MemcachedCache, side: Side, name: str, arguments: tuple[object
 @pytest.fixture
 def cache(private_memcached: Memcached, request: pytest.FixtureRequest) -> MemcachedCache:
     """Give a cache whose server was used, and is out of reach."""
-    cache = cache_on(private_memcached, **BRIEFLY, **getattr(request, "param", {}))
+    cache = cache_on(private_memcached, **getattr(request, "param", {}))
     cache.set_many({"key": 1, "other": 2})
     getattr(private_memcached, request.getfixturevalue("way"))()
     return cache
@@ -183,7 +183,7 @@ def test_value_that_cannot_be_read_is_missing(memcached_server: Memcached, caplo
     """It is logged; the other keys of the same answer are found. Django's own gives `None` for it."""
     cache = cache_apart(memcached_server)
     cache.set_many({"a": 1, "b": {"c": 2}})
-    client = Client((HOST, memcached_server.port), timeout=1)
+    client = Client((HOST, memcached_server.port), **WAITS)
     client.set(cache.make_key("broken"), b"no pickle", flags=1, noreply=False)
     client.close()
 
@@ -197,7 +197,7 @@ def test_value_that_cannot_be_read_is_missing(memcached_server: Memcached, caplo
 def test_proxy_that_has_no_server_is_out_of_reach() -> None:
     """It answers a read with an error of the server's, which is a miss."""
     with Scripted([b"SERVER_ERROR no backend\r\n"]) as proxy:
-        assert "default" == cache_at(proxy.location).get("key", "default")
+        assert "default" == cache_on(proxy).get("key", "default")
 
 
 @both
@@ -207,7 +207,7 @@ def test_server_that_has_too_many_connections_is_out_of_reach(name: str, side: S
     arguments, expected = READS[name] if name in READS else (WRITES[name][0], MemcachedConnectionError)
 
     with Scripted([b"ERROR Too many open connections\r\n"]) as server:
-        cache = cache_at(server.location)
+        cache = cache_on(server)
 
         found = called(cache, side, name, arguments)
 
@@ -235,7 +235,7 @@ def test_set_many_that_is_answered_by_errors_names_the_keys() -> None:
     answers = b"STORED\r\nSERVER_ERROR out of memory\r\nCLIENT_ERROR bad data chunk\r\nNOT_STORED\r\n"
 
     with Scripted([answers], [b"STORED\r\nERROR\r\n"]) as server:
-        cache = cache_at(server.location)
+        cache = cache_on(server)
         refused = cache.set_many(dict.fromkeys("abcd", 1))
         unknown = cache.set_many(dict.fromkeys("ab", 1))
 

@@ -12,7 +12,8 @@ from cachedeco.backends.errors import MemcachedConnectionError, MemcachedTimeout
 from cachedeco.backends.pool import Connection, Pool
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE, Server
 from tests.backends.asking import GONE, HANGS, Asked, Clock
-from tests.backends.caches import PATIENCE, cache_at
+from tests.backends.caches import cache_at
+from tests.support.hanging import BRIEFLY
 from tests.support.servers import HOST
 
 
@@ -105,7 +106,7 @@ def test_write_that_failed_is_not_delivered_later() -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind((HOST, 0))
         listener.listen()
-        cache = cache_at(f"{HOST}:{listener.getsockname()[1]}", timeout=PATIENCE)
+        cache = cache_at(f"{HOST}:{listener.getsockname()[1]}", timeout=BRIEFLY)
 
         with pytest.raises(MemcachedTimeoutError):
             cache.set("key", b"x" * 200_000)

@@ -11,10 +11,11 @@ from cachedeco.backends import loop_connection
 from cachedeco.backends.exchange import LastAnswer
 from cachedeco.backends.loop_connection import Answer, LoopConnection, new_answer
 from cachedeco.backends.memcached_exchanges import Lines
-from tests.backends.caches import cache_apart, cache_at, cache_on
+from tests.backends.caches import cache_apart, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
-from tests.backends.redis_caches import BRIEFLY, redis_at
+from tests.backends.redis_caches import redis_at
 from tests.backends.scripted import Scripted
+from tests.support.hanging import BRIEFLY
 from tests.support.servers import HOST, Memcached
 
 
@@ -456,7 +457,7 @@ def test_value_that_is_too_large_leaves_the_connection_open(private_memcached: M
 def test_refusal_that_may_have_more_lines_closes_the_connection() -> None:
     """What it is not followed by is known of memcached alone, for values that it does not take."""
     with Scripted([b"END\r\n", b"SERVER_ERROR busy\r\n"], [b"STORED\r\n"]) as server:
-        raw = raw_of(cache_at(server.location))
+        raw = raw_of(cache_on(server))
 
         async def work() -> list[Any]:
             await raw.aread(["key"])
@@ -524,7 +525,7 @@ def test_clearing_from_another_thread_lets_commands_end(private_memcached: Memca
 def test_time_to_connect_is_limited() -> None:
     """Also where a server takes the connection, and does not greet."""
     with socket.create_server((HOST, 0)) as silent:
-        cache = redis_at(f"redis://{HOST}:{silent.getsockname()[1]}/1", **BRIEFLY)
+        cache = redis_at(f"redis://{HOST}:{silent.getsockname()[1]}/1", socket_connect_timeout=BRIEFLY)
         with pytest.raises(TimeoutError, match="timed out"):
             asyncio.run(cache.aset("key", 1))
 

@@ -19,9 +19,8 @@ from pymemcache.exceptions import MemcacheClientError
 from cachedeco.backends import loops
 from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.backends.server import UnreachableError
-from tests.backends.caches import BRIEFLY, cache_at, cache_on
+from tests.backends.caches import cache_at, cache_on
 from tests.backends.on_loops import connections_of, names, opened, raw_of, read_once, server_of
-from tests.backends.redis_caches import BRIEFLY as REDIS_BRIEFLY
 from tests.backends.redis_caches import client_of, redis_at, redis_on
 from tests.backends.scripted import Scripted
 from tests.support.interrupts import Attempt, Expired, handled
@@ -53,11 +52,6 @@ def cache_maker(server: Memcached | Redis) -> Make:
     return lambda **options: (
         cache_on(server, **options) if isinstance(server, Memcached) else redis_on(server, **options)
     )
-
-
-def briefly(server: Memcached | Redis) -> dict[str, float]:
-    """Return options by which a cache does not wait for long."""
-    return BRIEFLY if isinstance(server, Memcached) else REDIS_BRIEFLY
 
 
 def sockets() -> int:
@@ -275,7 +269,7 @@ def test_forked_child_uses_no_connection_of_its_parent(make: Make, monkeypatch: 
 @pytest.mark.parametrize("way", ["kill", "pause"])
 def test_all_who_wait_on_a_connection_fail_together(private: Memcached | Redis, way: str) -> None:
     """Reads have found nothing, and writes raise; the sync half does not ask in the pause that follows."""
-    cache, [key] = cache_maker(private)(**briefly(private)), names(1)
+    cache, [key] = cache_maker(private)(), names(1)
     raw = raw_of(cache)
     raw.set_each([(key, b"value", None)])
 
@@ -426,7 +420,7 @@ def test_each_server_is_asked_for_its_own_keys(memcached_server: Memcached, priv
 def test_command_that_memcached_does_not_take(options: dict[str, bool], expected: object) -> None:
     """It is the caller's fault, and raises where errors are not ignored."""
     with Scripted([b"CLIENT_ERROR bad\r\n"]) as server:
-        cache = cache_at(server.location, **options)
+        cache = cache_on(server, **options)
         try:
             found: object = asyncio.run(cache.aget("key", "default"))
         except MemcacheClientError as error:

@@ -20,7 +20,7 @@ from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionErro
 from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerde
 from cachedeco.backends.server import forget_servers
-from tests.backends.caches import cache_apart, cache_at, cache_on, opened_by
+from tests.backends.caches import WAITS, cache_apart, cache_at, cache_on, opened_by
 from tests.backends.on_loops import connections_of, raw_of
 from tests.support.servers import HOST, Memcached, free_port
 
@@ -69,7 +69,7 @@ class UnixMemcached(Memcached):
         self.path = path
 
     def _answering_pid(self, port: int) -> int:  # noqa: ARG002 -- it has none
-        client = Client(str(self.path), timeout=1)
+        client = Client(str(self.path), **WAITS)
         try:
             return int(client.stats()[b"pid"])
         finally:
@@ -156,7 +156,7 @@ def test_waits_are_short_by_default(memcached_server: Memcached) -> None:
     usual = cache_at(memcached_server.location)
     other = cache_at(memcached_server.location, timeout=None, connect_timeout=None, no_delay=False)
 
-    clients = [opened_by(cache) for cache in (usual, other)]
+    clients = [opened_by(cache, connects=False) for cache in (usual, other)]
 
     assert [(PATIENCE, PATIENCE, True), (None, None, False)] == [
         (client.connect_timeout, client.timeout, client.no_delay) for client in clients
@@ -181,7 +181,7 @@ def test_key_prefix_is_before_djangos(memcached_server: Memcached, prefix: str |
     words = Words()
     cache = cache_on(memcached_server, key_prefix=prefix, serde=words)
     cache.set("key", [1])
-    client = Client((HOST, memcached_server.port), timeout=1)
+    client = Client((HOST, memcached_server.port), **WAITS)
 
     stored = client.get("site.:1:key")
 
@@ -217,7 +217,7 @@ def test_values_are_stored_by_the_serde_of_the_options(memcached_server: Memcach
 def test_values_may_be_signed(memcached_server: Memcached) -> None:
     """By our own serde: what it has signed is found, and what a cache without it has stored is not read."""
     signing = cache_apart(memcached_server, serde=SignedSerde(["only for the tests"]))
-    plain = MemcachedCache(memcached_server.location, {"KEY_PREFIX": signing.key_prefix})
+    plain = MemcachedCache(memcached_server.location, {"KEY_PREFIX": signing.key_prefix, "OPTIONS": WAITS})
     signing.set_many({"signed": {"a": 1}, "number": 1})
     plain.set("planted", {"a": 1})
 
@@ -264,7 +264,7 @@ def test_location_that_is_a_server(location: Any) -> None:
 def test_server_on_a_unix_socket(form: str, tmp_path: Path) -> None:
     """By its path, with or without `unix:`."""
     path = tmp_path / "socket"
-    cache = MemcachedCache(form.format(path), {})
+    cache = MemcachedCache(form.format(path), {"OPTIONS": WAITS})
 
     with UnixMemcached(path):
         failed = cache.set_many({"key": 1})
@@ -299,16 +299,16 @@ def test_server_with_tls() -> None:
 
     with TLSMemcached() as server:
         location = f"{HOST}:{server.secure_port}"
-        cache = cache_at(location, tls_context=trusting)
+        cache = cache_at(location, **WAITS, tls_context=trusting)
         before = int(server.stats()["total_connections"])
         failed = cache.set_many({"key": 1})
         found = [cache.get("key") for _ in range(3)]
         opened = int(server.stats()["total_connections"]) - before - 1  # that of stats()
         found_by_loop = asyncio.run(cache.aget("key"))
         with pytest.raises(MemcachedConnectionError, match="certificate verify failed"):
-            cache_at(location, tls_context=strict).set("key", 1)
+            cache_at(location, **WAITS, tls_context=strict).set("key", 1)
         with pytest.raises(MemcachedConnectionError, match="certificate verify failed"):
-            asyncio.run(cache_at(location, tls_context=strict).aset("key", 1))
+            asyncio.run(cache_at(location, **WAITS, tls_context=strict).aset("key", 1))
         forget_servers()
 
     assert ([], [1, 1, 1], 1, 1) == (failed, found, opened, found_by_loop)

@@ -9,7 +9,7 @@ from cachedeco import Event, cached_query, listening
 from cachedeco.backends.loop_connection import LoopConnection
 from cachedeco.backends.server import forget_servers
 from cachedeco.storage import breaker
-from tests.backends.redis_caches import BRIEFLY, WAITS
+from tests.backends.redis_caches import WAITS
 from tests.storage.places import Wire
 from tests.support.servers import Redis
 from tests.support.sides import Side, both
@@ -21,13 +21,13 @@ def double(number: int) -> int:
 
 
 @pytest.fixture
-def server(private_redis: Redis, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Redis]:
+def server(private_redis: Redis, settings: Settings) -> Iterator[Redis]:
     """Give the server behind the default cache, which is exactly our class."""
     settings.CACHES = {
         "default": {
             "BACKEND": "cachedeco.backends.redis.RedisCache",
             "LOCATION": private_redis.location,
-            "OPTIONS": getattr(request, "param", WAITS),
+            "OPTIONS": WAITS,
         }
     }
     yield private_redis
@@ -59,7 +59,6 @@ def test_hit_is_one_trip_and_a_miss_three(side: Side, monkeypatch: pytest.Monkey
     assert ([1, 3, 3, 1], 1) == (sent, wire.sent)
 
 
-@pytest.mark.parametrize("server", [BRIEFLY], indirect=True)
 @pytest.mark.parametrize("way", ["kill", "pause"])
 def test_invalidation_of_a_server_out_of_reach_is_delivered_later(server: Redis, way: str) -> None:
     """Calls compute meanwhile, and raise nothing; a server that is back gets it at once, in a pause of the backend."""

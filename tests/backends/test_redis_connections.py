@@ -20,7 +20,7 @@ from cachedeco.backends.sockets import CLOSE_AT_ONCE
 from cachedeco.runtime import state
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of
-from tests.backends.redis_caches import opened_at, redis_at, redis_on
+from tests.backends.redis_caches import WAITS, opened_at, redis_at, redis_on
 from tests.backends.scripted import Scripted
 from tests.conftest import CacheConfig, UseCaches
 from tests.storage.places import Interrupt, SoftTimeLimit, Wire
@@ -163,7 +163,7 @@ GREETED = [b"+OK\r\n", b"+OK\r\n"]
 def test_read_whose_connection_is_lost_is_asked_for_once_more(operation: str) -> None:
     """On a new connection; what is lost there is a miss."""
     with Scripted([*GREETED, b"$-1\r\n", None], [*GREETED, None]) as server:
-        cache = redis_at(f"redis://{server.location}", protocol=2)
+        cache = redis_at(f"redis://{server.location}", **WAITS, protocol=2)
         cache.get("a")
 
         found = OPERATIONS[operation](cache)
@@ -176,7 +176,7 @@ def test_read_whose_connection_is_lost_is_asked_for_once_more(operation: str) ->
 def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> None:
     """Nobody knows whether it was carried out, and between the two somebody else may have written."""
     with Scripted([*GREETED, b"$-1\r\n", None]) as server:
-        cache = redis_at(f"redis://{server.location}", protocol=2)
+        cache = redis_at(f"redis://{server.location}", **WAITS, protocol=2)
         cache.get("a")
 
         with pytest.raises(RedisCacheConnectionError):

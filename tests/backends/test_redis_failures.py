@@ -21,7 +21,7 @@ from cachedeco.storage.breaker import is_outage, is_refused_at_once
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of
 from tests.backends.on_loops import raw_of
-from tests.backends.redis_caches import BRIEFLY, client_of, opened_at, redis_apart, redis_on
+from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_on
 from tests.backends.test_failures import READS, called
 from tests.backends.test_failures import WRITES as OF_MEMCACHED
 from tests.support.servers import HOST, Redis, free_port
@@ -37,7 +37,7 @@ out_of_reach = pytest.mark.parametrize("way", ERRORS)
 @pytest.fixture
 def cache(private_redis: Redis, request: pytest.FixtureRequest) -> RedisCache:
     """Give a cache whose server was used, and is out of reach."""
-    cache = redis_on(private_redis, **BRIEFLY, **getattr(request, "param", {}))
+    cache = redis_on(private_redis, **getattr(request, "param", {}))
     cache.set_many({"key": 1, "other": 2})
     getattr(private_redis, request.getfixturevalue("way"))()
     return cache

@@ -19,7 +19,7 @@ from cachedeco.backends.serializers import SignedSerializer
 from cachedeco.backends.server import forget_servers
 from cachedeco.testing import isolated
 from tests.backends.on_loops import connections_of, raw_of
-from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_at
+from tests.backends.redis_caches import WAITS, client_of, opened_at, redis_apart, redis_at, redis_on
 from tests.backends.test_options import CERTIFICATE
 from tests.support.servers import HOST, Redis, free_port
 
@@ -165,7 +165,7 @@ def test_replicas_are_read_as_on_djangos(redis_server: Redis, private_redis: Red
     places = {"one": private_redis.location, "two": redis_server.location}
     is_text = isinstance(spelling, str)
     location = spelling.format(**places) if is_text else type(spelling)(each.format(**places) for each in spelling)
-    cache = RedisCache(location, {"KEY_PREFIX": uuid.uuid4().hex})
+    cache = RedisCache(location, {"KEY_PREFIX": uuid.uuid4().hex, "OPTIONS": WAITS})
     cache.set("key", "primary")
 
     assert (None, False, {}) == (cache.get("key"), cache.has_key("key"), cache.get_many(["key"]))
@@ -180,9 +180,10 @@ def test_replicas_are_read_as_on_djangos(redis_server: Redis, private_redis: Red
 def test_user_password_and_database_may_stand_in_the_address() -> None:
     """Percent-encoded where a character has a meaning in addresses; neither stands in an error."""
     with Redis("--user", "judo", "on", ">wo@rd", "~*", "+@all") as server:
-        cache = RedisCache(f"redis://judo:wo%40rd@{HOST}:{server.port}/3", {})
-        other = RedisCache(f"redis://{HOST}:{server.port}/3", {"OPTIONS": {"username": "judo", "password": "wo@rd"}})
-        wrong = RedisCache(f"redis://judo:other@{HOST}:{server.port}/3", {})
+        cache = redis_at(f"redis://judo:wo%40rd@{HOST}:{server.port}/3", **WAITS)
+        credentials = {"username": "judo", "password": "wo@rd"}
+        other = redis_at(f"redis://{HOST}:{server.port}/3", **WAITS, **credentials)
+        wrong = redis_at(f"redis://judo:other@{HOST}:{server.port}/3", **WAITS)
         cache.set("key", 1)
 
         assert 1 == other.get("key") == asyncio.run(cache.aget("key")) == asyncio.run(other.aget("key"))
@@ -198,7 +199,7 @@ def test_user_password_and_database_may_stand_in_the_address() -> None:
 def test_server_on_a_unix_socket(tmp_path: Path) -> None:
     """By its path, with the database behind it."""
     path = tmp_path / "socket"
-    cache = RedisCache(f"unix://{path}?db=2", {})
+    cache = redis_at(f"unix://{path}?db=2", **WAITS)
 
     with Redis("--unixsocket", str(path)):
         failed = cache.set_many({"key": 1})
@@ -218,17 +219,17 @@ def test_server_with_tls() -> None:
 
     with Redis("--tls-port", str(port), "--tls-auth-clients", "no", *options) as server:
         location = f"rediss://{HOST}:{port}"
-        cache = redis_at(location, ssl_ca_certs=str(CERTIFICATE))
+        cache = redis_at(location, **WAITS, ssl_ca_certs=str(CERTIFICATE))
         before = opened_at(server)
         failed = cache.set_many({"key": 1})
         found = [cache.get("key") for _ in range(3)]
         opened = opened_at(server) - before - 1
         found_by_loop = asyncio.run(cache.aget("key"))
         with pytest.raises(RedisCacheConnectionError, match="certificate verify failed"):
-            asyncio.run(redis_at(location, ssl_cert_reqs="required").aset("key", 1))
+            asyncio.run(redis_at(location, **WAITS, ssl_cert_reqs="required").aset("key", 1))
         with pytest.raises(RedisCacheConnectionError, match="certificate verify failed"):
-            redis_at(location, ssl_cert_reqs="required").set("key", 1)
-        trusting = redis_at(location, ssl_cert_reqs="none", ssl_check_hostname=False)
+            redis_at(location, **WAITS, ssl_cert_reqs="required").set("key", 1)
+        trusting = redis_at(location, **WAITS, ssl_cert_reqs="none", ssl_check_hostname=False)
         again = trusting.get("key")
 
     assert ([], [1, 1, 1], 1, 1, 1) == (failed, found, opened, found_by_loop, again)
@@ -243,7 +244,7 @@ def test_options_of_a_connection_hold_on_an_event_loop() -> None:
     keep = {"socket_keepalive": True, "socket_keepalive_options": {socket.TCP_KEEPIDLE: 7}}
 
     with Redis() as server:
-        cache = redis_at(server.location, client_name="judo", **keep)
+        cache = redis_on(server, client_name="judo", **keep)
 
         async def work() -> tuple[int, list[str]]:
             await cache.aget("key")
@@ -289,7 +290,12 @@ def test_isolated_tests_see_nothing_of_others(redis_server: Redis) -> None:
     def double(number: int) -> int:
         return 2 * number
 
-    entry = {"BACKEND": "cachedeco.backends.redis.RedisCache", "LOCATION": redis_server.location, "KEY_PREFIX": "site"}
+    entry = {
+        "BACKEND": "cachedeco.backends.redis.RedisCache",
+        "LOCATION": redis_server.location,
+        "OPTIONS": WAITS,
+        "KEY_PREFIX": "site",
+    }
     with override_settings(CACHES={"default": entry}):
         caches["default"].set("key", "production")
         with isolated():

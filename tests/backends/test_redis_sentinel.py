@@ -14,7 +14,7 @@ from cachedeco.backends.redis_pool import ASK_SECONDS
 from cachedeco.backends.server import forget_servers
 from cachedeco.storage.readers import reader_of
 from tests.backends.on_loops import raw_of
-from tests.backends.redis_caches import BRIEFLY, WAITS, client_of, opened_at
+from tests.backends.redis_caches import WAITS, client_of, opened_at
 from tests.support.hops import hops
 from tests.support.servers import HOST, Redis, Sentinel
 
@@ -189,7 +189,7 @@ def test_primary_that_nobody_names_is_out_of_reach(
 
 def test_sentinel_that_hangs_takes_time(sentinel: Sentinel) -> None:
     """The timeouts of the options hold for it."""
-    cache = cache_by(address_of(sentinel), **BRIEFLY)
+    cache = cache_by(address_of(sentinel))
     sentinel.pause()
 
     with pytest.raises(RedisCacheTimeoutError):

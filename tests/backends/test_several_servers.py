@@ -12,7 +12,7 @@ from cachedeco.backends.memcached import MemcachedCache, MemcachedError
 from cachedeco.backends.memcached_exchanges import Lines, store_each
 from cachedeco.backends.writes import FailedKeys
 from cachedeco.storage.writers import Acknowledged
-from tests.backends.caches import BRIEFLY, WAITS, cache_at, cache_on, held_by, lost
+from tests.backends.caches import WAITS, cache_on, held_by, lost
 from tests.backends.scripted import Scripted
 from tests.support.backends import RecordingMemcached
 from tests.support.servers import Memcached
@@ -88,7 +88,7 @@ def test_keys_are_where_pymemcache_has_them(
 @out_of_reach
 def test_no_key_moves_and_every_lost_write_is_reported(servers: list[Memcached], way: str) -> None:
     """What belongs to the server that is out of reach is on no other one, however often it is written."""
-    cache = cache_on(*servers, **BRIEFLY)
+    cache = cache_on(*servers)
     cache.set_many(dict.fromkeys(KEYS, "old"))
     theirs, *others = places(servers, cache)
 
@@ -139,7 +139,7 @@ def test_server_that_returns_with_old_memory_has_only_what_was_reported(
     """What is old on it is what was said to have failed; the rest was written where it belongs, and nowhere else."""
     now = [0.0]
     monkeypatch.setattr("cachedeco.backends.server.monotonic", lambda: now[0])
-    cache = cache_on(*servers, **BRIEFLY)
+    cache = cache_on(*servers)
     cache.set_many(dict.fromkeys(KEYS, "old"))
     before = places(servers, cache)
     servers[0].pause()
@@ -161,7 +161,7 @@ def test_server_that_returns_with_old_memory_has_only_what_was_reported(
 @out_of_reach
 def test_delete_many_goes_on_with_the_other_servers(servers: list[Memcached], way: str) -> None:
     """It raises in the end, and what could be deleted is."""
-    cache = cache_on(*servers, **BRIEFLY)
+    cache = cache_on(*servers)
     cache.set_many(dict.fromkeys(KEYS, 1))
     getattr(servers[0], way)()
 
@@ -178,7 +178,7 @@ def test_server_that_refuses_keeps_nothing_from_the_others(servers: list[Memcach
     """As a proxy does whose server is gone, and a memcached that is not to be emptied."""
     arguments = {"clear": [], "delete_many": [KEYS]}[operation]
     with Scripted([b"SERVER_ERROR no backend\r\n"]) as refusing:
-        cache = cache_at(refusing.location, *[server.location for server in servers])
+        cache = cache_on(refusing, *servers)
         ring = cache._cache
         others = [key for key in KEYS if ring._server_of(cache.make_key(key)).name != refusing.location]
         cache.set_many(dict.fromkeys(others, 1))
@@ -280,8 +280,8 @@ def test_server_of_a_key_is_remembered(servers: list[Memcached]) -> None:
 def test_location_is_read_as_django_reads_it(servers: list[Memcached]) -> None:
     """A text with commas or semicolons, spaces or not, or a list; one server named twice is one."""
     first, second = (server.location for server in servers[:2])
-    cache = cache_at(first, second)
+    cache = cache_on(*servers[:2])
     cache.set_many(dict.fromkeys(KEYS, 1))
 
     for location in (f"{first};{second}", f"{first}, {second}", (second, first, first)):
-        assert len(KEYS) == len(MemcachedCache(location, {}).get_many(KEYS)), location
+        assert len(KEYS) == len(MemcachedCache(location, {"OPTIONS": WAITS}).get_many(KEYS)), location

@@ -28,7 +28,7 @@ from tests.support.backends import Kind
 from tests.support.clocks import replace_time
 from tests.support.faults import faulty
 from tests.support.stored import stored, whole
-from tests.support.threads import started
+from tests.support.threads import PATIENCE_SECONDS, started
 
 SPAN = r"[\d.]+ (?:µs|ms|s)"
 
@@ -366,7 +366,7 @@ def test_broken_settings_are_left_to_the_page() -> None:
 
 def test_requests_of_several_threads_are_apart() -> None:
     """Two requests at the same time have the calls of their own."""
-    barrier = Barrier(2, timeout=10)
+    barrier = Barrier(2, timeout=PATIENCE_SECONDS)
 
     def act() -> None:
         barrier.wait()

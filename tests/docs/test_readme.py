@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.support import ROOT
-
-MOST_SECONDS = 60
+from tests.support.threads import PROGRAM_SECONDS
 
 
 def first_example() -> str:
@@ -33,7 +32,7 @@ def run(folder: Path, *arguments: str, typed: str | None = None) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=MOST_SECONDS,
+            timeout=PROGRAM_SECONDS,
             check=True,
         )
     finally:

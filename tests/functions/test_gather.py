@@ -19,6 +19,7 @@ from tests.support.clocks import Clock
 from tests.support.events import heard
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.threads import PATIENCE_SECONDS
 
 computed: list[object] = []
 
@@ -306,7 +307,7 @@ def test_misses_of_async_functions_run_together() -> None:
     @cached_query(ignore=("met",))
     async def meet(number: int) -> int:
         met[number].set()
-        await asyncio.wait_for(met[3 - number].wait(), 10)
+        await asyncio.wait_for(met[3 - number].wait(), PATIENCE_SECONDS)
         return number
 
     async def run() -> tuple[int, int]:

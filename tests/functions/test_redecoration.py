@@ -14,13 +14,14 @@ from cachedeco.functions import naming
 from cachedeco.functions.spec import all_specs
 from cachedeco.keys import compiler, encoders
 from cachedeco.runtime.statistics import stats_of
+from tests.support.threads import PROGRAM_SECONDS
 
 
 def decorated(page: int, default: object = None) -> Any:
     """Decorate over a page number, as people do in a view."""
 
     @cached_query(
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
         vary=lambda: page,
         namespace=["club:{club}", Namespace("page"), lambda club: Namespace("dynamic", club)],
         version=2,

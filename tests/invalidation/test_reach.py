@@ -12,6 +12,7 @@ from cachedeco import MISSING, Namespace, bypass, cached_query
 from tests.conftest import UseCaches
 from tests.support.clocks import replace_time
 from tests.support.servers import Memcached
+from tests.support.threads import PROGRAM_SECONDS
 
 SCRIPT = """
 import sys
@@ -61,7 +62,7 @@ def test_invalidation_reaches_from_another_process(memcached_server: Memcached, 
     long(1)
 
     command = [sys.executable, "-W", "error", "-c", SCRIPT, memcached_server.location, caches["default"].key_prefix]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=PROGRAM_SECONDS)
 
     assert MISSING is long.peek(1)
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.support import ROOT
+from tests.support.threads import PROGRAM_SECONDS
 
 pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
 
@@ -51,7 +52,12 @@ def output(seed: int) -> list[str]:
         "DJANGO_SETTINGS_MODULE": "tests.settings",
     }
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", PROGRAM],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PROGRAM_SECONDS,
     )
     if done.returncode:
         pytest.fail(done.stderr)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 from tests.support.distributions import Environment
+from tests.support.threads import PROGRAM_SECONDS
 
 BLOCK = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]*)")?\n(?P<body>.*?)^```$', re.MULTILINE | re.DOTALL)
 SHOWN_ADDRESS = "http://127.0.0.1:8000/"
@@ -20,7 +21,6 @@ SERVER = "python manage.py runserver"
 # The environment is there before the walk begins, and is in force for each command.
 INSTALLING = ("python3 -m venv", ". .venv/bin/activate", "python -m pip install")
 PROMPT = re.compile(r"^(?:>>>|\.\.\.)(?: |$)")
-MOST_SECONDS = 60
 
 
 class Outcome(NamedTuple):
@@ -67,7 +67,7 @@ class Walk:
         if self.server is None:
             return ""
         self.server.terminate()
-        printed, _ = self.server.communicate(timeout=MOST_SECONDS)
+        printed, _ = self.server.communicate(timeout=PROGRAM_SECONDS)
         self.server = None
         return printed
 
@@ -88,7 +88,7 @@ class Walk:
     def _run(self, typed: str) -> str:
         """Return what a command prints; fail if it fails."""
         if match := re.fullmatch(rf"curl {re.escape(SHOWN_ADDRESS)}(\S*)", typed):
-            with urlopen(self.address + match[1], timeout=MOST_SECONDS) as response:  # noqa: S310 -- our own server
+            with urlopen(self.address + match[1], timeout=PROGRAM_SECONDS) as response:  # noqa: S310 -- our own server
                 return str(response.read().decode())
         done = self._python(*shlex.split(re.sub(r"^django-admin ", "python -m django ", typed)))
         assert 0 == done.returncode, f"{typed}\n{done.stdout}{done.stderr}"
@@ -139,7 +139,7 @@ class Walk:
             stdin=stdin,
             capture_output=True,
             text=True,
-            timeout=MOST_SECONDS,
+            timeout=PROGRAM_SECONDS,
             check=False,
         )
 

@@ -14,7 +14,7 @@ from cachedeco import MISSING, cached_query
 from tests.support.backends import Recording
 from tests.support.naive import DeleteAndSet, SharedByKey
 from tests.support.sources import EVERY_WAY, Reader, Source, interfering, slow_reader_meets_writer
-from tests.support.threads import in_thread, started
+from tests.support.threads import PATIENCE_SECONDS, in_thread, started
 
 pytestmark = [
     pytest.mark.usefixtures("backend"),
@@ -149,7 +149,7 @@ def test_control_computation_shared_by_key_serves_the_past(source: Source) -> No
         source.value = "new"
         read.invalidate(1)
         with started(lambda: read(1)) as arrived:
-            assert read.joined.wait(10)
+            assert read.joined.wait(PATIENCE_SECONDS)
             source.gate.open()
 
     assert ("old", "old") == (slow.result(), arrived.result())

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cachedeco.runtime import background, state
-from tests.support.threads import PATIENCE_SECONDS
+from tests.support.threads import PATIENCE_SECONDS, PROGRAM_SECONDS
 
 coloured: ContextVar[str] = ContextVar("coloured", default="none")
 
@@ -133,7 +133,9 @@ tell(background.submit(lambda: tell("done")))
 
 def test_work_is_refused_while_the_interpreter_ends() -> None:
     """What was taken on is done first, and what comes then is refused without an error."""
-    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, check=False, timeout=PROGRAM_SECONDS
+    )
 
     *before, last = done.stdout.split()
     assert (["True", "done"], "False", "") == (sorted(before), last, done.stderr)

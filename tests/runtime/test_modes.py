@@ -13,7 +13,7 @@ from cachedeco import MISSING, bypass, cached_query, mode
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.validation import ModeName
 from tests.support.interrupts import Attempt, handled
-from tests.support.threads import in_thread
+from tests.support.threads import PATIENCE_SECONDS, in_thread
 
 MODES: tuple[ModeName, ...] = ("on", "bypass", "off")
 EVERY_MODE = pytest.mark.parametrize("name", MODES)
@@ -186,14 +186,14 @@ def test_mode_object_shared_by_threads_keeps_them_apart() -> None:
     def other() -> None:
         with off:
             entered.set()
-            assert left.wait(10)
+            assert left.wait(PATIENCE_SECONDS)
             seen.append(current_mode())
         seen.append(current_mode())
 
     thread = threading.Thread(target=other)
     with off:
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(PATIENCE_SECONDS)
     left.set()
     thread.join()
 

@@ -25,6 +25,7 @@ import redis
 
 from tests.support import ROOT
 from tests.support.servers import Memcached, Redis, Server
+from tests.support.threads import PROGRAM_SECONDS
 
 SAMPLE = Path(__file__).parent / "project"
 PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -186,7 +187,7 @@ def printed(arguments: tuple[str, ...], environment: Mapping[str, str], director
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
     return done.stdout

@@ -19,10 +19,11 @@ from tests.support.backends import PROGRAMS, Kind
 from tests.support.clocks import replace_time
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
+from tests.support.threads import PATIENCE_SECONDS
 from tests.support.wire import Fault, Wire
 
-# Seconds that a client waits for an answer: while there is a fault, and while there is none.
-HASTE, PATIENCE = 0.05, 10
+# Seconds that a client waits for an answer while there is a fault.
+HASTE = 0.05
 TIMEOUT = 60.0
 
 CLIENTS: dict[str, Callable[[float], dict[str, Any]]] = {
@@ -178,10 +179,10 @@ def meeting(fault: Fault, kind: Kind, wire: Wire, cache_config: CacheConfig, use
             yield
         # Settings that change are another cache, which nobody owes anything; here it is the same as before.
         breakers = breaker.breakers.copy()
-        use(PATIENCE)
+        use(PATIENCE_SECONDS)
         breaker.breakers.update(breakers)
 
-    use(PATIENCE)
+    use(PATIENCE_SECONDS)
     return met
 
 

@@ -16,8 +16,8 @@ from cachedeco.storage.breaker import PendingInvalidation
 from cachedeco.testing import capture_events
 from tests.support.interrupts import Attempt, handled
 from tests.support.selection import of_length
+from tests.support.threads import PATIENCE_SECONDS
 
-PATIENCE: Final = 10
 # Every so many points; a prime, so that a loop over three lines is met at each of them.
 STEP: Final = of_length(usual=13, soak=1)
 # Of our code and the client's that any of these calls runs through.
@@ -63,10 +63,10 @@ def reader(request: pytest.FixtureRequest, settings: Settings, _fresh_cache: Non
     server = servers.get(kind, "memcached_server")
     location = request.getfixturevalue(server).location if server else uuid.uuid4().hex
     options = {
-        "redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
-        "our-redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
+        "redis": {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS},
+        "our-redis": {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS},
         "locmem": {"MAX_ENTRIES": 100_000},
-    }.get(kind, {"connect_timeout": PATIENCE, "timeout": PATIENCE})
+    }.get(kind, {"connect_timeout": PATIENCE_SECONDS, "timeout": PATIENCE_SECONDS})
     settings.CACHES = {
         "default": {
             "BACKEND": BACKEND_CLASSES[kind],

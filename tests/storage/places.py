@@ -15,10 +15,9 @@ from django.core.cache.backends.redis import RedisCache
 from cachedeco.backends.memcached import MemcachedCache
 from cachedeco.backends.redis import RedisCache as OurRedisCache
 from cachedeco.storage.direct_access import redis_connections_of
+from tests.support.threads import PATIENCE_SECONDS
 
-# Seconds that a client waits for a server that answers, on a machine that does ten other things.
-PATIENCE = 10
-SOCKETS = {"connect_timeout": PATIENCE, "timeout": PATIENCE}
+SOCKETS = {"connect_timeout": PATIENCE_SECONDS, "timeout": PATIENCE_SECONDS}
 
 # Those with a reader and writer of their own; "subclass" is a general one on a server.
 DIRECT = ["ours", "ours on two servers", "our redis", "locmem", "memcached", "redis"]

@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from operator import methodcaller
 from pathlib import Path
 from threading import Thread
@@ -29,6 +29,7 @@ from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
 from tests.storage.places import ALL, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of
+from tests.support import hanging
 from tests.support.interrupts import Attempt, handled
 from tests.support.servers import HOST, Memcached, free_port
 from tests.support.steps import Steps
@@ -38,8 +39,6 @@ Key = Callable[[object], str]
 Exchange = tuple[int, bytes | None]  # the bytes of a command, and the answer; None closes the connection
 
 CERTIFICATE = Path(tests.backends.__file__).parent / "loopback.pem"
-# Seconds that a client waits for the other half of an answer.
-BRIEFLY = 0.5
 # Of memcached: a command is longer than all buffers between, and so is an answer.
 FEW_BYTES = 4096
 CHUNKS = [[f"{n}:{'k' * 100}:{m}" for m in range(300)] for n in range(4)]
@@ -276,15 +275,24 @@ FAILURES: dict[str, tuple[bytes | None, bytes | None]] = {
 def readers_at(kind: str, port: int) -> tuple[ReadChunks, Callable[[], None]]:
     """Return what reads from a server by kept connections, which knows no command but one; and what closes them."""
     if kind == "redis":
-        options = {"protocol": 2, "redis_connect_func": begin, "socket_timeout": BRIEFLY}
+        options = {"protocol": 2, "redis_connect_func": begin, "socket_timeout": PATIENCE_SECONDS}
         clients = redis.ConnectionPool(host=HOST, port=port, **options)
         connections = RedisConnections(lambda **_: clients)
         return redis_chunks_reader(connections.run, bytes_in_pickles), connections.clear
     if kind == "ours":
-        pool = Pool((HOST, port), {"timeout": BRIEFLY}, 1, 0)
+        pool = Pool((HOST, port), {"timeout": PATIENCE_SECONDS}, 1, 0)
         return lambda chunks: pool.run(methodcaller("stored_chunks", chunks), writes=False), pool.clear
-    cache = cache_of(kind, f"{HOST}:{port}", timeout=BRIEFLY, retry_timeout=-1)
+    cache = cache_of(kind, f"{HOST}:{port}", retry_timeout=-1)
     return chunks_reader_of(cache, pytest.fail), cache.close
+
+
+@contextmanager
+def hanging_after(failure: str, server: OneByOne) -> Iterator[None]:
+    """Let no client wait long for the other half of an answer, until the block ends."""
+    if failure == "half an answer":
+        hanging.begin(server.port)
+    yield
+    hanging.end(server.port)
 
 
 @pytest.mark.parametrize("kind", ["ours", "memcached", "redis"])
@@ -298,7 +306,7 @@ def test_connection_on_which_a_chunk_fails_is_not_used_again(kind: str, failure:
 
     with OneByOne(failing, [exchange(["key"])]) as server:
         read, close = readers_at(kind, server.port)
-        with pytest.raises(Exception):  # noqa: B017, PT011 -- that of the client
+        with hanging_after(failure, server), pytest.raises(Exception):  # noqa: B017, PT011 -- that of the client
             read(CHUNKS[:3])
         found = read([["key"]])
         close()
@@ -392,16 +400,16 @@ def test_loop_connection_on_which_a_chunk_fails_is_not_used_again(failure: str) 
     if failure == "half an answer":
         failing.pop()
 
-    async def read(port: int) -> list[bytes | None]:
-        loops = Pool((HOST, port), {"timeout": BRIEFLY}, 1, 0).loops
+    async def read(server: OneByOne) -> list[bytes | None]:
+        loops = Pool((HOST, server.port), {"timeout": PATIENCE_SECONDS}, 1, 0).loops
         assert loops
         pipeline = Pipeline([ReadBytes(chunk) for chunk in CHUNKS[:3]])
-        with pytest.raises(Exception):  # noqa: B017, PT011 -- that of memcached or the socket
+        with hanging_after(failure, server), pytest.raises(Exception):  # noqa: B017, PT011 -- memcached's or the socket's
             await loops.choose(writes=False).send(pipeline)
         return await loops.choose(writes=False).send(ReadBytes(["key"]))
 
     with OneByOne(failing, [get(["key"])]) as server:
-        assert [VALUE] == asyncio.run(read(server.port))
+        assert [VALUE] == asyncio.run(read(server))
 
 
 def test_refusal_of_a_chunk_by_redis_is_raised_on_an_event_loop() -> None:

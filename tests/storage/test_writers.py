@@ -23,6 +23,7 @@ from tests.storage.places import ALL, DIRECT, ON_SERVERS, Interrupt, SoftTimeLim
 from tests.support.forgetting import is_forgotten
 from tests.support.selection import of_length
 from tests.support.servers import HOST, Memcached, Redis
+from tests.support.threads import PATIENCE_SECONDS
 
 Key = Callable[[object], str]
 
@@ -44,7 +45,7 @@ def seconds_left(cache: Any, key: str) -> float | None:
         left = client.ttl(key)
         client.close()
     else:
-        memcached = Client(server, timeout=10)
+        memcached = Client(server, timeout=PATIENCE_SECONDS)
         left = int(memcached.raw_command(f"mg {key} t").removeprefix(b"HD t"))
         memcached.close()
     return None if left == -1 else left

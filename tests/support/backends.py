@@ -29,6 +29,7 @@ from django.core.cache.backends.redis import RedisCache
 from cachedeco.storage.readers import general_reader
 from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
+from tests.support.threads import PATIENCE_SECONDS
 
 # "memcached" and "redis" are Django's backends for them, "ours" and "our redis" our own.
 Kind = Literal["database", "dummy", "faulty", "file", "locmem", "memcached", "our redis", "ours", "redis"]
@@ -38,8 +39,6 @@ PROGRAMS: dict[str, str] = {"memcached": "memcached", "ours": "memcached", "redi
 
 # conftest.py makes it beside the tables of the models.
 CACHE_TABLE = "tests_cache"
-# Loopback answers in well under a millisecond; so long is a test willing to wait for a paused server.
-SOCKET_SECONDS = 1
 
 COMMANDS = (
     "add",
@@ -279,9 +278,9 @@ def cache_entry(kind: Kind, location: str | Path, **entry: Any) -> dict[str, Any
     options: dict[str, Any]
     match kind:
         case "memcached" | "ours":
-            options = {"connect_timeout": SOCKET_SECONDS, "timeout": SOCKET_SECONDS}
+            options = {"connect_timeout": PATIENCE_SECONDS, "timeout": PATIENCE_SECONDS}
         case "redis" | "our redis":
-            options = {"socket_connect_timeout": SOCKET_SECONDS, "socket_timeout": SOCKET_SECONDS}
+            options = {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS}
         case _:
             # The default of 300 culls what a test of many keys has stored.
             options = {"MAX_ENTRIES": 10_000}

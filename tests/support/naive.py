@@ -14,6 +14,7 @@ from typing import Any
 from django.core.cache import caches
 
 from cachedeco import MISSING
+from tests.support.threads import PATIENCE_SECONDS
 
 _serials = count()
 
@@ -111,7 +112,7 @@ class SharedByKey(DeleteAndSet):
                 self._flights[key] = mine
         if flight is not None:
             self.joined.set()
-            return flight.result(10)
+            return flight.result(PATIENCE_SECONDS)
         mine.set_result(super().refresh(*args, **kwargs))
         del self._flights[key]
         return mine.result()

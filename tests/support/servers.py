@@ -13,14 +13,14 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
+from tests.support import hanging
+from tests.support.threads import PATIENCE_SECONDS
+
 HOST = "127.0.0.1"
 INSTALL = "apt-get install --yes memcached redis-server"
 
 # Another process can take a free port between the look and the server's own bind.
 START_ATTEMPTS = 5
-# Both servers answer within 20 milliseconds; the rest is for a machine that does ten other things.
-READY_SECONDS = 10.0
-ANSWER_SECONDS = 2.0
 
 # Becomes the server, after asking the kernel (PR_SET_PDEATHSIG is 1) for SIGKILL when the tests die: where
 # they are killed themselves, neither `finally` nor `atexit` runs.
@@ -99,6 +99,8 @@ class Server(ABC):
         self._process.kill()
         self._process.wait()
         self._process = None
+        if self._port is not None:
+            hanging.end(self._port)
         atexit.unregister(self.stop)
 
     def kill(self) -> None:
@@ -107,14 +109,20 @@ class Server(ABC):
         self.stop()
 
     def pause(self) -> None:
-        """Keep the server from answering, and return when it is still: connections open, and then hang."""
+        """
+        Keep the server from answering, and return when it is still: connections open, and then hang.
+
+        The clients of this process wait for it briefly, however long their timeouts are.
+        """
         process = self._running()
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
+        hanging.begin(self.port)
 
     def resume(self) -> None:
         """Let a paused server go on; it answers what it was asked meanwhile."""
         process = self._running()
+        hanging.end(self.port)
         process.send_signal(signal.SIGCONT)
         os.waitpid(process.pid, os.WCONTINUED)
 
@@ -161,7 +169,7 @@ class Server(ABC):
 
     def _is_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
         """Wait until the process itself answers on the port; return False where it ends or says nothing."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:
                 # Compare ids: whoever took the port before us answers as well.
@@ -325,7 +333,7 @@ def program_path(program: str) -> str:
 def _answer(port: int, command: str, *, end: str) -> str:
     """Send one command to a server, and return the lines of its answer before the line `end`."""
     answer: list[str] = []
-    with socket.create_connection((HOST, port), timeout=ANSWER_SECONDS) as connection:
+    with socket.create_connection((HOST, port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(f"{command}\r\n".encode())
         with connection.makefile(encoding="utf-8", newline="\r\n") as lines:
             for line in lines:

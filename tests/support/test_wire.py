@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.storming.proxy import Proxy, Trouble
 from tests.support.servers import HOST
+from tests.support.threads import PATIENCE_SECONDS
 
 # Seconds: far more than loopback takes, and only a test that fails waits so long.
-PATIENCE = 20
 REQUEST = b"what is the version?"
 ANSWER = b"the version is seven"
 
@@ -63,7 +63,7 @@ def proxy(server: Server) -> Iterator[Proxy]:
 def ask(proxy: Proxy) -> tuple[bytes, bool]:
     """Send the request on a connection of its own; return what arrives, and whether the proxy has ended it."""
     answer = b""
-    with socket.create_connection((HOST, proxy.port), PATIENCE) as connection:
+    with socket.create_connection((HOST, proxy.port), PATIENCE_SECONDS) as connection:
         connection.sendall(REQUEST)
         while len(answer) < len(ANSWER):
             try:
@@ -126,7 +126,7 @@ def test_connection_of_a_garbled_answer_ends(proxy: Proxy) -> None:
     """Nothing that a client could take for the rest of an answer follows the noise."""
     proxy.trouble = Trouble(garble=1)
 
-    with socket.create_connection((HOST, proxy.port), PATIENCE) as connection:
+    with socket.create_connection((HOST, proxy.port), PATIENCE_SECONDS) as connection:
         connection.sendall(REQUEST)
         noise = connection.recv(1000, socket.MSG_WAITALL)
 
@@ -147,10 +147,10 @@ def test_request_delayed_arrives_though_nobody_waits(proxy: Proxy, server: Serve
     """A request whose client has gone meanwhile is carried out all the same: late, as on a real network."""
     proxy.trouble = Trouble(delay=1, seconds=0.05)
 
-    with socket.create_connection((HOST, proxy.port), PATIENCE) as connection:
+    with socket.create_connection((HOST, proxy.port), PATIENCE_SECONDS) as connection:
         connection.sendall(REQUEST)
 
-    assert server.asked.wait(PATIENCE)
+    assert server.asked.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("trouble", [Trouble(drop=1), Trouble(lose=1), Trouble(cut=1), Trouble(garble=1)], ids=repr)
@@ -191,7 +191,7 @@ def test_server_that_is_gone_is_a_connection_that_ends(proxy: Proxy, server: Ser
 def test_proxy_that_ends_closes_its_connections(server: Server) -> None:
     """A client that is connected when the proxy ends is told."""
     with Proxy(server.server_address[1]) as proxy:
-        connection = socket.create_connection((HOST, proxy.port), PATIENCE)
+        connection = socket.create_connection((HOST, proxy.port), PATIENCE_SECONDS)
         connection.sendall(REQUEST)
         connection.recv(len(ANSWER), socket.MSG_WAITALL)
 

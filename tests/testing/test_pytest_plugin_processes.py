@@ -9,6 +9,7 @@ from textwrap import dedent
 import pytest
 
 from tests.samples.outcomes import PLUGIN, PYTHONPATH
+from tests.support.threads import PROGRAM_SECONDS
 
 SPYING = """
     import sys
@@ -34,7 +35,7 @@ def python(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         env={**environment, "PYTHONPATH": PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
 

@@ -13,6 +13,7 @@ from cachedeco import MISSING, cached_query, mode
 from cachedeco.testing import cache_mode, paused
 from tests.models import Club
 from tests.support.frames import files_in
+from tests.support.threads import PATIENCE_SECONDS
 
 names = {}
 
@@ -197,7 +198,7 @@ def test_call_that_does_not_come_to_its_end_fails_in_time() -> None:
 
     @cached_query(ignore=("go",))
     def stuck() -> bool:
-        return go.wait(10)
+        return go.wait(PATIENCE_SECONDS)
 
     with paused(stuck, timeout=0.01) as computation:
         with pytest.raises(AssertionError, match=r"^stuck\(\) has not computed its value within 0\.01 seconds"):

@@ -34,7 +34,7 @@ from tests.support.backends import Commands
 from tests.support.clocks import Clock
 from tests.support.events import heard
 from tests.support.sides import ASYNC, SYNC, Side
-from tests.support.threads import in_thread, started
+from tests.support.threads import PATIENCE_SECONDS, in_thread, started
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -652,15 +652,15 @@ def test_follower_and_leader_may_know_different_tables() -> None:
     def slow() -> Any:
         result = Club.objects.count() + Member.objects.count()
         begun.set()
-        go.wait(10)
+        go.wait(PATIENCE_SECONDS)
         return result
 
     leader, follower = auto(slow), auto(slow)
     with started(leader) as one:
-        begun.wait(10)
+        begun.wait(PATIENCE_SECONDS)
         with started(follower) as two:
             go.set()
-            assert (0, 0) == (one.result(10), two.result(10))
+            assert (0, 0) == (one.result(PATIENCE_SECONDS), two.result(PATIENCE_SECONDS))
     Member.objects.create(name="new")
     assert (1, 1) == (leader(), follower())
 

@@ -16,6 +16,7 @@ from cachedeco.invalidation import parts
 from tests.invalidation.dependencies.conftest import Starting
 from tests.invalidation.dependencies.roster import kept, made_squad, players_of
 from tests.models import Player, Skill, Squad
+from tests.support.threads import PROGRAM_SECONDS
 
 MODELS = """
 from django.db import models
@@ -95,7 +96,7 @@ def test_started_process_knows_the_parts_of_what_it_writes(shop: Path, given: st
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{shop}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROGRAM_SECONDS,
         check=False,
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from cachedeco import MISSING, bypass, cached_query
 from cachedeco.loading import flights, single_flight
-from tests.support.threads import started
+from tests.support.threads import PATIENCE_SECONDS, started
 
 
 def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,7 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
     @cached_query(timeout=None, ignore=("begun", "finish", "inner"))
     def middle() -> str:
         begun.set()
-        assert finish.wait(10)
+        assert finish.wait(PATIENCE_SECONDS)
         with bypass():
             return inner()
 
@@ -38,10 +38,10 @@ def test_caller_who_shares_what_went_past_the_cache_stores_nothing_around_it(mon
         return boarding
 
     with started(middle) as leader:
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE_SECONDS)
         monkeypatch.setattr(single_flight, "join_or_lead", boarded)
         with started(outer.refresh) as follower:  # a refresh is waited for by nobody, so that it may wait inside
-            assert joined.wait(10)
+            assert joined.wait(PATIENCE_SECONDS)
             finish.set()
 
     assert ("inner", "inner") == (leader.result(), follower.result())

@@ -19,6 +19,7 @@ from tests.support.clocks import Clock
 from tests.support.faults import faulty
 from tests.support.sides import SYNC, Side, both
 from tests.support.stored import stored
+from tests.support.threads import PATIENCE_SECONDS
 
 shared_backends = pytest.mark.parametrize("backend", ["locmem", "memcached", "redis"], indirect=True)
 
@@ -222,11 +223,11 @@ def test_those_who_wait_for_the_waiter_get_the_value_too(
     with ThreadPoolExecutor(1) as pool, listening(events.append):
         follower: list[Future[str]] = []
         clock.meanwhile = [
-            lambda: (follower.append(pool.submit(side.call, read, 1)), joined.wait(10)),
+            lambda: (follower.append(pool.submit(side.call, read, 1)), joined.wait(PATIENCE_SECONDS)),
             lambda: store_theirs(read, lease),
         ]
 
-        found = side.call(read, 1), follower[0].result(10)
+        found = side.call(read, 1), follower[0].result(PATIENCE_SECONDS)
 
     assert (("theirs", "theirs"), []) == (found, ran)
     assert 2 == [each.kind for each in events].count("shared")

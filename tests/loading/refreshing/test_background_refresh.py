@@ -21,6 +21,7 @@ from tests.loading.refreshing.conftest import Cached, Truth
 from tests.support.clocks import Clock
 from tests.support.releases import another_release
 from tests.support.sides import SYNC
+from tests.support.threads import PATIENCE_SECONDS
 
 local = threading.local()
 
@@ -54,7 +55,7 @@ def test_thread_refreshes_while_the_caller_is_served(read: Cached, truth: Truth,
 
     found = read(1)
 
-    assert worked.acquire(timeout=10)
+    assert worked.acquire(timeout=PATIENCE_SECONDS)
     assert ("old", "new", STORED) == (found, read(1), mark_of(lease.key))
     assert ["cachedeco"] == [name.partition("_")[0] for name in threads]
 
@@ -73,7 +74,7 @@ def test_thread_has_cache_connections_of_its_own_and_closes_them(
 
     read(1)
 
-    assert worked.acquire(timeout=10)
+    assert worked.acquire(timeout=PATIENCE_SECONDS)
     assert (1, True, False) == (len(theirs), theirs[0] in closed, mine in closed)
     assert mine is not theirs[0]
 
@@ -98,7 +99,7 @@ def test_call_with_another_key_in_the_thread_is_not_refreshed(clock: Clock, trut
 
     with listening(seen.append):
         found = read(1)
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
         again = read(1)
 
     [problem] = [each for each in seen if each.kind == "error"]
@@ -116,7 +117,7 @@ def test_call_that_has_no_key_in_the_thread_is_not_refreshed(clock: Clock, truth
 
     with listening(seen.append):
         found = read(1)
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
 
     assert ("old", 1, [AttributeError]) == (found, truth.read_count, [type(each.error) for each in seen if each.error])
 
@@ -129,7 +130,7 @@ def test_refresh_that_fails_is_an_event_and_throttled(read: Cached, truth: Truth
 
     with listening(seen.append):
         found = read(1)
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
         again = read(1)
 
     assert ("old", "old", 2, FAILED) == (found, again, truth.read_count, mark_of(lease.key))
@@ -144,7 +145,7 @@ def test_refresh_that_fails_after_an_invalidation_is_an_event(read: Cached, trut
 
     with listening(seen.append):
         read(1)
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
 
     problems = [(each.reason, each.error) for each in seen if each.kind == "error"]
     assert ([("The refresh failed", truth.error)], None) == (problems, mark_of(lease.key))
@@ -187,7 +188,7 @@ def test_outer_computation_is_not_told_of_what_the_thread_depends_on(
     def begin_and_wait(*args: Any) -> Any:
         inner.invalidate(7)
         yield from begun(*args)
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
 
     outer_truth.meanwhile = lambda: given.append(middle(1))
     with pytest.MonkeyPatch.context() as patch:
@@ -211,7 +212,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
     inner, go_on = Truth().cached(SYNC, name="tests.elsewhere.inner", timeout=None), Semaphore(0)
 
     def read_late() -> None:
-        assert go_on.acquire(timeout=10)
+        assert go_on.acquire(timeout=PATIENCE_SECONDS)
         with bypass() if past_the_cache else nullcontext():
             inner(7)
 
@@ -228,7 +229,7 @@ def test_outer_computation_is_not_told_by_a_thread_that_is_late(
         if not past_the_cache:
             inner.invalidate(7)
         go_on.release()
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
         return served(policy, calls)
 
     outer_truth.meanwhile = lambda: given.append(middle(1))
@@ -318,7 +319,7 @@ def test_async_refresh_that_its_loop_ends_leaves_nothing(
     found = asyncio.run(read())
 
     is_free.set()
-    room._thread.submit(lambda: None).result(10)  # what that thread has begun has ended
+    room._thread.submit(lambda: None).result(PATIENCE_SECONDS)  # what that thread has begun has ended
     assert ("old", None, {}) == (found, mark_of(lease.key), flights._flights)
     clock.now += 60
     assert "new" == asyncio.run(read())
@@ -337,5 +338,5 @@ def test_entry_beside_that_of_another_release_is_refreshed(clock: Clock, truth: 
 
         found = read(1)
 
-        assert worked.acquire(timeout=10)
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
         assert ("old", "new") == (found[0].username, read(1)[0].username)

@@ -13,7 +13,7 @@ from cachedeco.loading import single_flight, writing
 from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding, heard
 from tests.support.sides import Side, both
-from tests.support.threads import Gate, started
+from tests.support.threads import PATIENCE_SECONDS, Gate, started
 
 
 @both
@@ -121,7 +121,7 @@ def test_cancelled_leader_takes_nobody_along(boarding: Boarding, times: int) -> 
             leader.cancel()
             await asyncio.sleep(0)
 
-        assert ["value"] * 2 == await asyncio.wait_for(asyncio.gather(*others), 2)
+        assert ["value"] * 2 == await asyncio.wait_for(asyncio.gather(*others), PATIENCE_SECONDS)
         assert leader.cancelled() or await asyncio.gather(leader, return_exceptions=True)
         assert (True, 2) == (leader.cancelled(), run_as_leader.count)
 

@@ -12,7 +12,7 @@ from tests.loading.leases.elsewhere import take_apart
 from tests.loading.single_flight.callers import Boarding
 from tests.support import ROOT
 from tests.support.sources import Source, sync_reader
-from tests.support.threads import started
+from tests.support.threads import PROGRAM_SECONDS, started
 
 PROGRAM = """
 import os, signal, threading, warnings
@@ -36,13 +36,13 @@ def inner():
 def value():
     if os.getpid() == parent:
         in_computation.set()
-        go_on.wait(60)
+        go_on.wait(600)
     return f"value {inner()}"
 
 def forked(work):
     child = os.fork()
     if child == 0:
-        signal.alarm(30)  # a child that is stuck is killed
+        signal.alarm(120)  # a child that is stuck is killed
         try:
             os._exit(work())
         finally:
@@ -54,7 +54,7 @@ def in_child():
     assert value() == "value inner"
     assert not flights._flights
     assert all([background.submit(done.set) for _ in range(background.LONGEST_QUEUE)])
-    assert done.wait(20)
+    assert done.wait(60)
     return 0
 
 def in_child_of_leader():
@@ -63,7 +63,7 @@ def in_child_of_leader():
 leader = threading.Thread(target=value)
 leader.start()
 in_computation.wait(60)
-while background.submit(lambda: go_on.wait(60)):
+while background.submit(lambda: go_on.wait(600)):
     pass
 # The lease is its parent's too, and is another matter.
 for key in [key for key in caches["default"]._cache if "@" in key]:
@@ -103,7 +103,7 @@ def test_child_of_a_process_with_flights_computes() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PROGRAM_SECONDS,
     )
 
     if done.returncode:

@@ -10,7 +10,7 @@ import redis
 from cachedeco import cached_query
 from cachedeco.storage import breaker
 from tests.conftest import CacheConfig, UseCaches
-from tests.storage.failing.clients import CLIENTS, PATIENCE, eager
+from tests.storage.failing.clients import CLIENTS, eager
 from tests.storage.failing.clocks import Clock, queue
 from tests.support.backends import Commands
 from tests.support.servers import Memcached, Redis, Server
@@ -113,7 +113,7 @@ def test_memcached_that_comes_back_with_its_memory(  # noqa: PLR0913, PLR0917 --
     """The old value is there, and without the journal it is served; this process never reads it."""
     # HashClient keeps a server for dead until its clock says otherwise: what we invalidate is not sent.
     monkeypatch.setattr(pymemcache.client.hash, "time", SimpleNamespace(time=clock))
-    config = cache_config("memcached", server=private_memcached, OPTIONS={"timeout": PATIENCE})
+    config = cache_config("memcached", server=private_memcached)
     read = outdated(config, use_caches)
     private_memcached.pause()
     read()
