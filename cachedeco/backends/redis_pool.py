@@ -175,10 +175,12 @@ class SentinelPool(RedisPool):
         Raises:
             ConnectionError: redis-py's: there is none. It is no Sentinel, or refuses, or does not know the service.
         """
-        if isinstance(answer, list):
-            host, port = answer
-            return host.decode(), int(port)
-        raise self._unknown() if answer is None else redis.exceptions.ConnectionError(str(answer))
+        match answer:
+            case [bytes() as host, bytes() as port] if port.isdigit():
+                return host.decode(errors="replace"), int(port)
+            case None:
+                raise self._unknown()
+        raise redis.exceptions.ConnectionError(str(answer))
 
     def _unknown(self) -> Exception:
         return redis.exceptions.ConnectionError(f"no Sentinel knows a primary {self._service!r}")
@@ -244,6 +246,6 @@ def refuse_replica(connection: Any) -> None:
 
 def _failure_in(answer: Any) -> Exception | None:
     """Return an error unless this is the role of a primary."""
-    if isinstance(answer, list) and answer[0] == b"master":
+    if isinstance(answer, list) and answer[:1] == [b"master"]:
         return None
     return redis.exceptions.ConnectionError("the server that the Sentinels name as primary is a replica")

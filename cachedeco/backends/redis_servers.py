@@ -21,6 +21,7 @@ from cachedeco.backends.redis_options import OF_DJANGO, Options, check_arguments
 from cachedeco.backends.redis_pool import AskRole, LoopsOfPrimary, RedisPool, SentinelPool, refuse_replica
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.sockets import send_nothing_after_close
+from cachedeco.storage.redis_connections import UNPARSED, raise_unparsed
 
 # By these redis-py asks each server, on each new connection, for notices of maintenance, which change pools of its own.
 # All but Redis Enterprise refuse, and for that it takes a lock of `logging`, which a signal may leave locked for ever.
@@ -125,7 +126,10 @@ def _begin(connect: Any, is_primary: bool, connection: Any) -> None:  # noqa: FB
     """Begin a connection: what redis-py calls when the socket is connected."""
     send_nothing_after_close(connection._sock)  # noqa: SLF001 -- redis-py has no other way
     if connect is None:
-        connection.on_connect()
+        try:
+            connection.on_connect()
+        except UNPARSED as error:
+            raise_unparsed(error)
     else:
         connect(connection)
     if is_primary:

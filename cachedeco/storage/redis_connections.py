@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from os import getpid
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from cachedeco.runtime.interrupts import pass_interrupt
 
 T = TypeVar("T")
 Command = Callable[[Any], T]  # what is done with a connection of redis-py's
 Part = bytes | str | int | float  # of a command
+#: What redis-py's parsers raise for bytes that are no answer, beside its own InvalidResponse.
+UNPARSED: Final = (ValueError, TypeError)
 Idle = deque[tuple[Any, float]]  # connections, and since when they are idle
 
 
@@ -154,6 +156,8 @@ def answer_of(connection: Any) -> Any:
         ReadOnlyError: The server is a replica, though it was not chosen as one: what it says of others may be old.
 
         MasterDownError: It is a replica that has lost its primary, and answers no read until that is back.
+
+        InvalidResponse: This is no answer.
     """
     from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
@@ -163,6 +167,22 @@ def answer_of(connection: Any) -> Any:
         raise
     except ResponseError as error:
         return error
+    except UNPARSED as error:
+        raise_unparsed(error)
+
+
+def raise_unparsed(error: Exception) -> Never:
+    """
+    Raise what redis-py raises for most answers that are none, in the place of one of `UNPARSED`.
+
+    Raises:
+        InvalidResponse: In any case but an interrupt.
+    """
+    from redis.exceptions import InvalidResponse
+
+    pass_interrupt(error)
+    msg = "redis-py can't parse the answer"
+    raise InvalidResponse(msg) from error
 
 
 def values_in(answer: Any, count: int) -> Any:

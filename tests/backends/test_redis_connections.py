@@ -185,6 +185,21 @@ def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> N
     assert [4] == [len(commands) for commands in server.heard]
 
 
+@pytest.mark.parametrize("parser", ["redis.connection._RESP2Parser", "redis.connection._RESP3Parser"])
+@pytest.mark.parametrize("answer", [b"nonsense\r\n", b"$x\r\n", b"*y\r\n", b":\r\n", b"%1\r\n*0\r\n+OK\r\n"])
+@pytest.mark.parametrize("greeted", [GREETED, []], ids=["a command", "a greeting"])
+@pytest.mark.parametrize("operation", ["get", "set"])
+def test_answer_that_is_none_is_a_failure(operation: str, greeted: list[bytes], answer: bytes, parser: str) -> None:
+    """As of memcached: a miss, or raised as the error of a server out of reach, whatever redis-py makes of it."""
+    with Scripted([*greeted, answer]) as server:
+        cache = redis_at(f"redis://{server.location}", protocol=2, parser_class=parser)
+        if operation == "get":
+            assert cache.get("a") is None
+        else:
+            with pytest.raises(RedisCacheConnectionError):
+                cache.set("a", 1)
+
+
 @every
 @pytest.mark.parametrize("interrupt", [Interrupt(), KeyboardInterrupt(), SoftTimeLimit()], ids=repr)
 def test_interrupted_connection_is_never_used_again(

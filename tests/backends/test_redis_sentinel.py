@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError, RedisCacheTimeoutError
-from cachedeco.backends.redis_pool import ASK_SECONDS
+from cachedeco.backends.redis_pool import ASK_SECONDS, SentinelPool, _failure_in
 from cachedeco.backends.server import forget_servers
 from cachedeco.storage.readers import reader_of
 from tests.backends.on_loops import raw_of
@@ -392,3 +392,20 @@ def test_address_takes_the_place_of_the_service(location: str, address: Any, exp
         arguments["socket_timeout"],
         issubclass(made.connection_class, redis.SSLConnection),
     )
+
+
+@pytest.mark.parametrize(
+    "answer", [[], [b"host"], [b"host", b"port"], [None, None], b"host", redis.exceptions.ResponseError()], ids=repr
+)
+def test_answer_of_a_sentinel_that_names_no_address_is_a_failure(answer: object) -> None:
+    """What is there is no Sentinel."""
+    pool = SentinelPool("primary", [], lambda *_: (None, None), most=1, seconds=1)
+
+    with pytest.raises(redis.exceptions.ConnectionError):
+        pool._address_in(answer)
+
+
+@pytest.mark.parametrize("answer", [[], [b"slave"], [None], b"master"], ids=repr)
+def test_role_that_is_none_of_a_primary_is_a_failure(answer: object) -> None:
+    """Nor is what is no role."""
+    assert isinstance(_failure_in(answer), redis.exceptions.ConnectionError)
