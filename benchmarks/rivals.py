@@ -113,11 +113,14 @@ async def _aiocache(value: object, kind: str, server: str) -> AsyncIterator[Awai
     from aiocache.serializers import PickleSerializer  # type: ignore[import-untyped] # as above
 
     host, _, port = server.partition(":")
-    options = (
-        {"serializer": PickleSerializer(), "endpoint": host, "port": int(port), "timeout": PATIENCE_SECONDS}
-        if server
-        else {}
-    )
+    options: dict[str, Any] = {}
+    if server:
+        options = {"serializer": PickleSerializer(), "endpoint": host, "port": int(port), "timeout": PATIENCE_SECONDS}
+    if kind == "REDIS":
+        options |= {
+            "create_connection_timeout": PATIENCE_SECONDS,
+            "connection_pool_kwargs": {"socket_timeout": PATIENCE_SECONDS},
+        }
 
     @cached(ttl=600, cache=getattr(Cache, kind), namespace="main", **options)
     async def page(club: int) -> object:  # noqa: ARG001 -- the key has it
