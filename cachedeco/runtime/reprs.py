@@ -34,9 +34,9 @@ HIDDEN: Final = "***"
 
 # Beside those of Django's SafeExceptionReporterFilter, which hides settings and parameters of requests.
 _SECRET: Final = re.compile("cookie|session|csrf|credential|pwd|bearer", re.IGNORECASE)
-# What stands before the last "@" of a URL's host may be a password with any characters.
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s'\"]*@")
-_PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s'\"]*)")
+# Each in one pass, also over a long text in which no "@" and no "=" comes.
+_URL: Final = re.compile(r"://[^\s'\"]+")
+_PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)(=[^&\s'\"]*)?")
 _NAME: Final = re.compile(r"(?<![\w.-])([\w.-]++)['\"]?\s*[=:]")
 
 _ATOMS: Final = frozenset(
@@ -128,11 +128,17 @@ def text_of_error(error: BaseException, key: str = "", shown: str = "") -> str:
 
 def mask_credentials(text: str) -> str:
     """Return a text, such as a LOCATION, without the users, passwords and secret parameters of URLs in it."""
-    return _PARAMETER.sub(_mask_parameter, _CREDENTIALS.sub(f"{HIDDEN}@", text))
+    return _PARAMETER.sub(_mask_parameter, _URL.sub(_mask_user, text))
+
+
+def _mask_user(found: re.Match[str]) -> str:
+    # What stands before the last "@" of a URL's host may be a password with any characters.
+    _, at, host = found[0].rpartition("@")
+    return f"://{HIDDEN}@{host}" if at else found[0]
 
 
 def _mask_parameter(found: re.Match[str]) -> str:
-    return f"{found[1]}={HIDDEN}" if is_secret(unquote(found[1])) else found[0]
+    return f"{found[1]}={HIDDEN}" if found[2] and is_secret(unquote(found[1])) else found[0]
 
 
 def shorten_error(error: BaseException, key: str = "", shown: str = "") -> str:
