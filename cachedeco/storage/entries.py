@@ -194,7 +194,10 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
 
         reraised: Exceptions of unpickling that are raised, and are no event.
     """
-    serializer, data, whole_key, count = codec.serializer, values[0], key.encode(), len(values) - 1
+    data = values[0]
+    serializer = codec.serializer
+    whole_key = key.encode()
+    count = len(values) - 1
     if type(data) is not bytes:
         return None
     # By the number of tokens alone. If the lengths of the values that lie under the tokens' keys now could move this
