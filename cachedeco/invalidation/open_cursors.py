@@ -27,4 +27,6 @@ def _has_open_cursor(connection: Any) -> bool:
             connection.connection.create_function("cachedeco_is_idle", 0, int)
     except connection.Database.OperationalError:
         return True
+    except connection.Database.ProgrammingError:
+        return False  # it is closed: Django keeps one that is closed in a block until the block ends
     return False

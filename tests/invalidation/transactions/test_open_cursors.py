@@ -69,6 +69,19 @@ def test_connection_that_is_closed_keeps_nothing() -> None:
     assert not open_cursors.keep_snapshot(connection)
 
 
+@pytest.mark.django_db(databases=["default", "other"])
+def test_connection_that_is_closed_in_the_block_of_a_test_breaks_nothing() -> None:
+    """Django keeps the driver's connection until the block of the TestCase ends; calls on other databases go on."""
+    pk = made_club()
+    name_of.invalidate(pk)
+
+    connections["other"].close()
+
+    assert connections["other"].connection is not None
+    assert "old" == name_of(pk)
+    assert "old" == name_of.peek(pk)
+
+
 @pytest.mark.django_db(databases=["default"])
 def test_database_that_is_not_in_wal_mode_has_no_old_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the other modes no writer commits while a cursor is open."""
