@@ -81,7 +81,6 @@ class RawClient:
         self.natively_async = self._ring.natively_async
         self.aread = self._ring.aread_each
         self.aread_chunks = self._ring.aread_chunks
-        self.adelete = self._ring.adelete
 
     def add_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
@@ -91,13 +90,9 @@ class RawClient:
         """Store values; tell which were acknowledged."""
         return self._ring.store_each("set_many", self._commands(b"set", items))
 
-    async def aadd_each(self, items: Sequence[RawItem]) -> Acknowledged:
-        """See `add_each()`."""
-        return await self._ring.astore_each("add_many", self._commands(b"add", items))
-
     async def aset_each(self, items: Sequence[RawItem]) -> Acknowledged:
         """See `set_each()`."""
-        return await self._ring.astore_each("set_many", self._commands(b"set", items))
+        return await self._ring.astore_each(self._commands(b"set", items))
 
     def _commands(self, command: bytes, items: Sequence[RawItem]) -> list[Item]:
         commands: list[Item] = []

@@ -91,16 +91,16 @@ class AsyncRing(Ring):
     async def astore_many(self, values: Mapping[str, Any], expire: int = 0) -> FailedKeys:
         """See `store_many()`."""
         items = self._items(values, expire)
-        return failed_keys(items, await self.astore_each("set_many", items))
+        return failed_keys(items, await self.astore_each(items))
 
-    async def astore_each(self, operation: str, items: Sequence[Item]) -> Acknowledged:
-        """See `store_each()`."""
+    async def astore_each(self, items: Sequence[Item]) -> Acknowledged:
+        """See `store_each()`; it carries out `set`."""
         results = Acknowledged([False] * len(items))
         for server, places, commands in self._chunks_by_server(items):
             try:
-                stored = await server.arun(operation, exchanges.store_each(commands), writes=True)
+                stored = await server.arun("set_many", exchanges.store_each(commands), writes=True)
             except MemcachedError as error:
-                self.note_lost(results, operation, error)
+                self.note_lost(results, "set_many", error)
             else:
                 note_stored(results, places, stored)
         return results

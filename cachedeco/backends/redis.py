@@ -19,7 +19,7 @@ from cachedeco.backends.exchange import Exchange, Pipeline
 from cachedeco.backends.redis_async import AsyncRedisClient
 from cachedeco.backends.redis_client import RedisClient
 from cachedeco.backends.redis_errors import RedisCacheConnectionError, RedisCacheError, RedisCacheTimeoutError
-from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles
+from cachedeco.backends.redis_exchanges import Commands, ReadEach, ReadPickles
 from cachedeco.backends.redis_options import check_location, resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_chunks_reader, redis_reader
@@ -129,30 +129,17 @@ class RawClient(RedisWriter):
 
     async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
         """See `set_each()`."""
-        return await self._astore_each("set_many", items, insists=True)
-
-    async def aadd_each(self, items: Sequence[Item]) -> Acknowledged:
-        """See `add_each()`."""
-        return await self._astore_each("add_many", items, "NX")
-
-    async def adelete(self, key: str) -> bool:
-        """Delete a key; tell whether it was there."""
-        return bool(await self._server.arun("delete", Command("DEL", key), writes=True))
+        commands = self.commands(items)
+        if not commands:  # each value is too large
+            return self.acknowledged(items, [])
+        answers = await self._server.arun("set_many", Commands(commands), writes=True, insists=True)
+        return self.acknowledged(items, answers)
 
     def _aread(self, exchange: Exchange[T], *, lost: T) -> Awaitable[T]:
         return self._server.arun("get_many", exchange, writes=False, ignored=(RedisCacheError,), lost=lost)
 
     async def _aload(self, answer: Awaitable[list[bytes | None]]) -> list[bytes | None]:
         return self._load_each(await answer)
-
-    async def _astore_each(
-        self, operation: str, items: Sequence[Item], *options: str, insists: bool = False
-    ) -> Acknowledged:
-        commands = self.commands(items, *options)
-        answers = (
-            await self._server.arun(operation, Commands(commands), writes=True, insists=insists) if commands else []
-        )
-        return self.acknowledged(items, answers)
 
 
 def _load_each(client: RedisClient, values: Sequence[Any]) -> list[bytes | None]:

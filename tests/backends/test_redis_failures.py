@@ -153,6 +153,19 @@ def test_value_that_is_too_large_is_not_sent(redis_server: Redis, monkeypatch: p
     assert {} == cache.get_many(["a", "b"])
 
 
+@both
+def test_entry_that_is_too_large_is_not_sent(redis_server: Redis, monkeypatch: pytest.MonkeyPatch, side: Side) -> None:
+    """The writer of cached functions says so, as for a refusal of the server, and asks the server nothing."""
+    monkeypatch.setattr("cachedeco.storage.writers.LARGEST_IN_REDIS", 1000)
+    raw = raw_of(redis_apart(redis_server))
+    items = [("a", b"x" * 1001, 1)]
+
+    results = asyncio.run(raw.aset_each(items)) if side.is_async else raw.set_each(items)
+
+    assert ([False], "the value is too large for Redis") == (results, str(results.error))
+    assert [None] == raw.read(["a"])
+
+
 def test_replica_that_was_taken_for_the_primary_is_out_of_reach(private_redis: Redis, redis_server: Redis) -> None:
     """It refuses writes, what it has may be old, and the primary is elsewhere: no connection is kept."""
     cache = redis_on(private_redis)
