@@ -121,7 +121,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
     "exception": lambda: ValueError(MARKER),
     "enum member": lambda: Status.OPEN,
     "zone": lambda: dt.datetime(2026, 1, 1, tzinfo=Zone()),
-    "Counter": lambda: Counter([MARKER]),
+    "Counter": lambda: Counter([Club(pk=7, name=MARKER)]),  # its keys may be named one by one: a row says its own
     "class": lambda: Telling,
 }
 
