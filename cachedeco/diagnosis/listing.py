@@ -1,7 +1,7 @@
 """Descriptions of the cached functions of a project: where each is, its options, namespaces and tables."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -51,14 +51,14 @@ class FunctionDescription:
     problem: str = ""  #: why a call would raise, by the settings
 
 
-def describe_functions(specs: Iterable[FunctionSpec] | None = None) -> list[FunctionDescription]:
+def describe_functions() -> list[FunctionDescription]:
     """
-    Describe functions, by default all that this process has imported, with those of views.
+    Describe the functions that this process has imported, with those of views.
 
     Asks the caches which tables functions under AUTO are known to read: a command for each such function that this
     process has not called, and none where the mode is not "on".
     """
-    return [_describe(spec) for spec in (decorated_functions() if specs is None else specs)]
+    return [_describe(spec) for spec in decorated_functions()]
 
 
 def _describe(spec: FunctionSpec) -> FunctionDescription:

@@ -107,7 +107,7 @@ def find_one(
 
 def recall_or_look_up(wanted: Sequence[Wanted]) -> list[Found]:
     """
-    Look up calls of users: by the request's memory, and what it has not by one read, as `look_up_each()` does.
+    Look up calls of users: by the request's memory, and what it has not by one read of each cache.
 
     Returns:
         What was found, as by `look_up_one()`: plain hits without the values that were read.
@@ -119,29 +119,26 @@ def recall_or_look_up(wanted: Sequence[Wanted]) -> list[Found]:
 
 
 def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str] = ()) -> list[Found]:
-    """Fetch the entries of one function, as `look_up_each()` does those of several."""
-    return look_up_each([(policy, keys) for keys in calls], also)
-
-
-def look_up_each(wanted: Sequence[Wanted], also: Collection[str] = ()) -> list[Found]:
     """
-    Fetch entries and their tokens by one read of each cache, and by a second one where they need it.
+    Fetch the entries of one function and their tokens by one read, and by a second one where they need it.
 
     Args:
-        wanted: The calls, of any functions.
+        policy: That of the function.
+
+        calls: The keys of the calls.
 
         also: Other keys to ask for, before these.
 
     Returns:
-        What was found, in the order of the calls. The raw values of one cache are one dict for all. Entries that the
-        transaction of this thread stores at its commit are found, too.
+        What was found, in the order of the calls. The raw values are one dict for all. Entries that the transaction of
+        this thread stores at its commit are found, too.
     """
-    wanted = [each if each[0].tables is None else (each[0], renew_keys(*each)) for each in wanted]
+    wanted = [(policy, renew_keys(policy, keys)) for keys in calls]
     return without_invalidated(wanted, _read_entries(wanted, also))
 
 
 def _read_entries(wanted: Sequence[Wanted], also: Collection[str] = (), *, serves: bool = False) -> list[Found]:
-    """Fetch entries and their tokens as `look_up_each()` does, perhaps to serve them."""
+    """Fetch entries and their tokens by one read of each cache, and by a second one; perhaps to serve them."""
     asked = keys_to_ask_each(wanted)
     raw = many_caches.read_caches(commands_for(wanted, asked, also), names=bool(nested_names.names_by_function))
     results, unresolved = decode_each(wanted, asked, raw, serves=serves)

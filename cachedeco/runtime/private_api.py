@@ -299,18 +299,13 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
 }
 
 
-def missing(*, with_fallbacks: bool = False) -> list[str]:
-    """
-    Return an error message for each missing private name that an imported module of cachedeco uses.
-
-    Args:
-        with_fallbacks: Whether to check the names with a fallback, too.
-    """
+def missing() -> list[str]:
+    """Return an error message for each missing private name that an imported module of cachedeco can't do without."""
     found = [
         f"{owner} {_version_of(owner)} {fault}; with it cachedeco {each.what_for}."
         for owner, names in NAMES.items()
         for each in names
-        if (with_fallbacks or not each.has_fallback) and _is_used(each)
+        if not each.has_fallback and _is_used(each)
         for fault in _faults_of(each)
     ]
     if not _has_known_hooks():

@@ -199,7 +199,7 @@ def is_leading() -> bool:
     return computation is not None and computation.is_leading
 
 
-def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object], use: Use = Use()) -> None:  # noqa: B008 -- immutable
+def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object], use: Use) -> None:
     """
     Record in the enclosing computation what a call depended on.
 

@@ -65,9 +65,17 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[PrivateName]:
     return names
 
 
+@pytest.fixture
+def _without_fallbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take each name for one that the package can't do without."""
+    strict = {owner: [each._replace(has_fallback=False) for each in names] for owner, names in NAMES.items()}
+    monkeypatch.setattr(private_api, "NAMES", strict)
+
+
+@pytest.mark.usefixtures("_without_fallbacks")
 def test_everything_is_there() -> None:
     """Of the versions that the tests run with nothing is missing, whatever is imported."""
-    assert [] == private_api.missing(with_fallbacks=True)
+    assert [] == private_api.missing()
     assert {"Django", "asgiref", "pymemcache", "redis", "Python"} == set(NAMES)
 
 
@@ -89,6 +97,7 @@ def remove(monkeypatch: pytest.MonkeyPatch, path: str, name: str) -> None:
             monkeypatch.setattr(each, "__init__", lambda *_: None)
 
 
+@pytest.mark.usefixtures("_without_fallbacks")
 @pytest.mark.parametrize("private", EVERY_NAME, ids=lambda each: f"{each.holder}.{each.name}")
 def test_every_name_that_has_gone_is_told(monkeypatch: pytest.MonkeyPatch, private: PrivateName) -> None:
     """A release without it, or one whose method does not call it any more, is refused with its name."""
@@ -99,7 +108,7 @@ def test_every_name_that_has_gone_is_told(monkeypatch: pytest.MonkeyPatch, priva
     for path in filter(None, (private.holder, private.called_by)):
         with monkeypatch.context() as patch:
             remove(patch, path, private.name)
-            found[path] = private_api.missing(with_fallbacks=True)
+            found[path] = private_api.missing()
 
     told = [sentence for sentence in found[private.holder] if sentence.endswith(f"cachedeco {private.what_for}.")]
     assert any(f"has no {private.holder.replace(':', '.')}.{private.name}" in sentence for sentence in told)
@@ -157,9 +166,12 @@ def test_what_is_not_used_is_not_looked_for(names: list[PrivateName]) -> None:
 
 def test_name_with_a_fallback_is_no_fault(names: list[PrivateName]) -> None:
     """A module that works without the name, more slowly, is no reason to refuse the version."""
-    names.append(PrivateName("django.db.models", "_gone", ("runtime.private_api",), "-", has_fallback=True))
+    needed = PrivateName("django.db.models", "_gone", ("runtime.private_api",), "-")
+    names.append(needed._replace(has_fallback=True))
 
-    assert ([], 1) == (private_api.missing(), len(private_api.missing(with_fallbacks=True)))
+    assert [] == private_api.missing()
+    names.append(needed)
+    assert 1 == len(private_api.missing())
 
 
 def test_commit_hooks_of_another_form_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from cachedeco.loading.flights import Flight
 from cachedeco.loading.found import Found, Wanted
 from cachedeco.loading.leases import Held, claim_stamps
 from cachedeco.loading.load import Load, Miss
-from cachedeco.loading.lookup import look_up_each
+from cachedeco.loading.lookup import look_up
 from cachedeco.loading.materializing import materialize
 from cachedeco.loading.new_entries import add_results_of_error
 from cachedeco.loading.on_loop import recall_or_look_up_on_loop
@@ -124,7 +124,7 @@ async def _stored_without_marks_on_loop(store: Store, items: Any) -> Acknowledge
 
 def _looked_up_one_by_one(wanted: Sequence[Wanted]) -> list[Found]:
     """Look up each call by a read of its own."""
-    return [look_up_each([each])[0] for each in wanted]
+    return [look_up(policy, [keys])[0] for policy, keys in wanted]
 
 
 def _advance_before_the_write(store: Store, items: Sequence[Item]) -> list[bool]:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from cachedeco import MISSING, Namespace, cached_query
 from cachedeco.tracking import collector, nested_names
-from cachedeco.tracking.collector import collect_dependencies, record_dependency
+from cachedeco.tracking.collector import Use, collect_dependencies, record_dependency
 from cachedeco.tracking.nested_names import (
     forget,
     known_names,
@@ -315,7 +315,7 @@ def test_more_calls_inside_than_a_stamp_can_count() -> None:
 
     @cached_query(ignore=("names",))
     def outer() -> str:
-        record_dependency("other", ["key", *names], dict.fromkeys(names, b"t" * 16))
+        record_dependency("other", ["key", *names], dict.fromkeys(names, b"t" * 16), Use())
         return "value"
 
     with heard() as told:
@@ -335,7 +335,7 @@ def test_computation_that_is_closed_elsewhere_disturbs_nobody() -> None:
 
     with collect_dependencies("default", collects=True, leads=False) as current:
         forgotten.__exit__(None, None, None)
-        record_dependency("default", ["key", "token"], {"token": b"t"})
+        record_dependency("default", ["key", "token"], {"token": b"t"}, Use())
 
     assert {"token": b"t"} == current.dependencies().tokens
 
@@ -346,7 +346,7 @@ def test_computation_that_is_over_collects_nothing() -> None:
         assert collector.is_leading()
         later = copy_context()
 
-    later.run(record_dependency, "default", ["key", "token"], {"token": b"t"})
+    later.run(record_dependency, "default", ["key", "token"], {"token": b"t"}, Use())
     later.run(collector.mark_uncacheable)
 
     assert (collector.Dependencies(), False) == (computation.dependencies(), later.run(collector.is_leading))
