@@ -61,7 +61,7 @@ class FunctionSpec:
     def resolve_call(self, args: Sequence[object], kwargs: dict[str, object]) -> tuple[CachePolicy, list[str]]:
         """Return the policy in force, and the keys of a call: its entry's, its own token's, the other tokens'."""
         resolved = self._resolved
-        if resolved is None or resolved.settings is not conf.settings():
+        if resolved is None or resolved.settings is not conf.in_force:
             resolved = self.resolve()
         try:
             keys = resolved.compiled_keys.keys(*args, **kwargs)
@@ -85,7 +85,7 @@ class FunctionSpec:
     def resolve_on_loop(self) -> ResolvedSpec | None:
         """Return the spec under the settings in force if the keys of calls can be made on an event loop; else None."""
         resolved = self._resolved
-        if resolved is None or resolved.settings is not conf.settings() or resolved.asks_thread:
+        if resolved is None or resolved.settings is not conf.in_force or resolved.asks_thread:
             return None
         tables = resolved.policy.tables
         return resolved if tables is None or tables.is_loaded else None

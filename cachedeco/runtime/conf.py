@@ -99,7 +99,7 @@ class Settings:
         return cls(**values)
 
 
-_settings: Settings | None = None
+in_force: Settings | None = None  #: None until they are asked for after a change
 _changes: object = None  # a new object after each change
 _lock = Lock()
 
@@ -111,15 +111,15 @@ def settings() -> Settings:
     Raises:
         ImproperlyConfigured: `CACHEDECO` has a fault.
     """
-    global _settings  # noqa: PLW0603 -- replaced as a whole
-    current = _settings
+    global in_force  # noqa: PLW0603 -- replaced as a whole
+    current = in_force
     while current is None:
         before = _changes
         current = Settings.parse(getattr(django_settings, "CACHEDECO", {}))
         with _lock:
             # Not if they changed meanwhile: for example, another thread's override_settings() has ended.
             if before is _changes:
-                _settings = current
+                in_force = current
             else:
                 current = None
     return current
@@ -127,6 +127,6 @@ def settings() -> Settings:
 
 def forget() -> None:
     """Drop the parsed settings: the next call parses them anew, and what was derived from them and CACHES follows."""
-    global _settings, _changes
+    global in_force, _changes
     with _lock:
-        _settings, _changes = None, object()
+        in_force, _changes = None, object()

@@ -85,7 +85,7 @@ NEW_RLOCK: Final = Renewed(RLock)
 
 PIECES: Final = (
     # --- runtime ---
-    Piece("runtime.conf", "_settings", "the settings in force, parsed", settings=By("forget"), test=By("forget")),
+    Piece("runtime.conf", "in_force", "the settings in force, parsed", settings=By("forget"), test=By("forget")),
     Piece(
         "runtime.conf",
         "_changes",

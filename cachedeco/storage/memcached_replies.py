@@ -7,7 +7,7 @@ of the reply, and bytes that came with it but do not belong to it are an error: 
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from socket import socket
 from typing import Final, TypeVar
@@ -43,26 +43,21 @@ T = TypeVar("T")
 RaiseErrors = Callable[[bytes, bytes], None]
 
 
-def read_bytes(recv: Callable[[int], bytes], keys: Sequence[Sized], text: bytes, raise_errors: RaiseErrors) -> Values:
+def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors, data: bytes) -> Values:
     """
-    Read a whole reply; return the values that were stored without flags, in order, None for others.
+    Read the rest of a reply that `cut_hits()` does not cut; return the values as it does, None for missing ones.
 
-    The usual replies are read here: they came in one piece, in the order of the keys, without flags. `read_values()`
-    reads any other; it raises the same.
+    A value that was stored with flags counts as missing. It raises what `read_values()` raises.
 
     Args:
         recv: Reads at most so many bytes from the connection.
 
-        keys: Those of the command.
-
-        text: The same, separated by spaces.
+        text: The keys of the command, separated by spaces.
 
         raise_errors: As for `read_values()`.
+
+        data: The beginning of the reply.
     """
-    data = recv(FEW)
-    hits = cut_hits(data, len(keys), text, 0, len(data))
-    if hits is not None:
-        return hits
     if len(text) <= _MOST_TEXT and data.endswith(_END) and (misses := _cut_miss(data, text)) is not None:
         return misses
     values, rest = receive(parse_bytes(text, raise_errors, data), recv)
@@ -72,7 +67,7 @@ def read_bytes(recv: Callable[[int], bytes], keys: Sequence[Sized], text: bytes,
 
 def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: RaiseErrors) -> Values:
     """
-    Read chunks of keys, pipelined; return all values, in order, as `read_bytes()` does.
+    Read chunks of keys, pipelined; return all values, in order, as `read_rest()` does.
 
     Args:
         sock: A connection with no answer due.

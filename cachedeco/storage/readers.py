@@ -28,6 +28,7 @@ from cachedeco.storage.direct_access import (
 )
 from cachedeco.storage.pipelining import pipelined
 from cachedeco.storage.redis_connections import values_in
+from cachedeco.storage.replies import FEW
 
 T = TypeVar("T")
 
@@ -215,7 +216,7 @@ def _hash_client_reader(client: Any, general: Read) -> Read:
     Failures are counted by HashClient. After several it removes the server and adds it again later, as a new client: so
     the client is looked up each time.
     """
-    from cachedeco.storage.memcached_replies import read_bytes  # it needs pymemcache
+    from cachedeco.storage.memcached_replies import cut_hits, read_rest  # it needs pymemcache
 
     dead = client._dead_clients  # noqa: SLF001
 
@@ -226,7 +227,9 @@ def _hash_client_reader(client: Any, general: Read) -> Read:
 
         def command(only: Any) -> list[bytes | None]:
             only.sock.sendall(b"get %b\r\n" % text)
-            return read_bytes(only.sock.recv, keys, text, only._raise_errors)  # noqa: SLF001
+            data = only.sock.recv(FEW)
+            hits = cut_hits(data, len(keys), text, 0, len(data))
+            return read_rest(only.sock.recv, text, only._raise_errors, data) if hits is None else hits  # noqa: SLF001
 
         return _run_on_only_client(client, command) or [None] * len(keys)
 

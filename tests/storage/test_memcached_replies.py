@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from cachedeco.backends.errors import is_failure
 from cachedeco.backends.memcached_exchanges import ReadBytes
 from cachedeco.backends.pool import Connection
 from cachedeco.storage import memcached_replies
-from cachedeco.storage.memcached_replies import Stored, cut_hits, read_bytes, read_values
+from cachedeco.storage.memcached_replies import Stored, cut_hits, read_values
 
 NAMES = [b"a", b"bb", b"%c", b"d|"]
 VALUES = {b"a": b"v" * 684, b"bb": b"t" * 16, b"%c": b"\r\nEND\r\n", b"d|": b""}
@@ -43,10 +45,18 @@ def in_pieces(reply: bytes, *ends: int) -> Callable[[int], bytes]:
     return lambda _: pieces.pop(0) if pieces else b""
 
 
+def read_bytes(recv: Callable[[int], bytes], names: list[bytes]) -> list[bytes | None]:
+    """Return what a connection reads that has this to receive."""
+    connection: Any = Connection("there:1")
+    connection.sock = SimpleNamespace(sendall=lambda _: None, recv=recv)
+    found: list[bytes | None] = connection.stored_bytes([name.decode() for name in names])
+    return found
+
+
 def read_both(reply: bytes, names: list[bytes], *ends: int) -> tuple[Values, list[bytes | None]]:
     """Return what both functions read."""
     values = read_values(in_pieces(reply, *ends), names, raise_errors)
-    return values, read_bytes(in_pieces(reply, *ends), names, b" ".join(names), raise_errors)
+    return values, read_bytes(in_pieces(reply, *ends), names)
 
 
 @given(
@@ -94,7 +104,7 @@ def test_reply_to_many_keys_is_cut_as_it_comes(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(memcached_replies, "parse_values", pytest.fail)
 
     for most in (1000, 4096, 65536):
-        plain = read_bytes(in_pieces(reply, *range(most, len(reply), most)), names, b" ".join(names), raise_errors)
+        plain = read_bytes(in_pieces(reply, *range(most, len(reply), most)), names)
         assert values == plain, most
 
 
@@ -157,9 +167,23 @@ def test_reply_of_a_miss_is_cut_at_once(held: dict[str, bytes], monkeypatch: pyt
     names = ["e", "t0", "t1"]
     reply = reply_of({name.encode(): (token, 0) for name, token in held.items()})
 
-    values = read_bytes(in_pieces(reply), names, " ".join(names).encode(), raise_errors)
+    values = read_bytes(in_pieces(reply), [name.encode() for name in names])
 
     assert [held.get(name) for name in names] == values
+
+
+@pytest.mark.parametrize(
+    "token", [b"1234\r\n\r\n34567890", b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", b"12345678901234\r\n"], ids=repr
+)
+@pytest.mark.parametrize("place", [1, 2])
+def test_line_ends_in_a_token_are_no_more_tokens(token: bytes, place: int) -> None:
+    """Two of them, one behind the other, leave the headers around it as they are."""
+    values = [b"entry", b"0123456789abcdef", b"0123456789abcdef"]
+    values[place] = token
+    names = [b"a", b"b", b"c"]
+    reply = reply_of({name: (value, 0) for name, value in zip(names, values, strict=True)})
+
+    assert values == read_bytes(in_pieces(reply), names)
 
 
 @pytest.mark.parametrize("several", [1, 3])
@@ -220,7 +244,7 @@ def test_large_value_is_read_no_further_than_it_goes() -> None:
         at += most
         return reply[at - most : at]
 
-    assert [data] == read_bytes(recv, [b"a"], b"a", raise_errors)
+    assert [data] == read_bytes(recv, [b"a"])
     assert [65536, 2**20, 2**20, len(reply) - 65536 - 2 * 2**20] == asked
 
 
@@ -247,7 +271,7 @@ def test_what_is_no_reply_raises(reply: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         read_values(in_pieces(reply), [b"a"], raise_errors)
     with pytest.raises(error):
-        read_bytes(in_pieces(reply), [b"a"], b"a", raise_errors)
+        read_bytes(in_pieces(reply), [b"a"])
 
 
 @pytest.mark.parametrize("reply", [b"VALUE a 0 1 99\r\nx\r\nEND\r\n", b"VALUE a 0 x\r\nx\r\nEND\r\n"])
@@ -256,7 +280,7 @@ def test_header_of_another_form_is_a_failure(reply: bytes) -> None:
     with pytest.raises(MemcacheUnknownError) as values:
         read_values(in_pieces(reply), [b"a"], raise_errors)
     with pytest.raises((ValueError, MemcacheUnknownError)) as plain:
-        read_bytes(in_pieces(reply), [b"a"], b"a", raise_errors)
+        read_bytes(in_pieces(reply), [b"a"])
 
     assert is_failure(values.value, writes=False)
     assert is_failure(plain.value, writes=False)

@@ -13,7 +13,6 @@ from redis.exceptions import InvalidResponse
 from cachedeco import MISSING, Namespace, agather, gather
 from cachedeco.backends.serializers import SignedSerializer
 from cachedeco.backends.server import forget_servers
-from cachedeco.storage.memcached_replies import read_bytes
 from cachedeco.storage.readers import NonsenseReadError, chunks_reader_of, general_reader, reader_of
 from cachedeco.storage.store import Store
 from cachedeco.testing import capture_events
@@ -205,22 +204,3 @@ def test_cache_whose_answer_is_nonsense_is_closed(monkeypatch: pytest.MonkeyPatc
         general_reader(cache)(["a"])
 
     assert [True] == closed
-
-
-@pytest.mark.parametrize(
-    "token", [b"1234\r\n\r\n34567890", b"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", b"12345678901234\r\n"], ids=repr
-)
-@pytest.mark.parametrize("place", [1, 2])
-def test_line_ends_in_a_token_are_no_more_tokens(token: bytes, place: int) -> None:
-    """Two of them, one behind the other, leave the headers around it as they are."""
-    values = [b"entry", b"0123456789abcdef", b"0123456789abcdef"]
-    values[place] = token
-    lines = [
-        b"VALUE %b 0 %d\r\n%b\r\n" % (name, len(value), value)
-        for name, value in zip(b"a b c".split(), values, strict=True)
-    ]
-    reply = b"".join(lines) + b"END\r\n"
-
-    found = read_bytes(lambda _: reply, ["a", "b", "c"], b"a b c", pytest.fail)
-
-    assert values == found
