@@ -47,24 +47,22 @@ def record_with(recorder: Recorder | None) -> None:
     _recorder = recorder
 
 
-def invalidate(using: str, *invalidations: Invalidation, any_database: bool = True) -> None:
+def invalidate(using: str, *invalidations: Invalidation) -> None:
     """
     Replace tokens when the transaction on a database commits; at once without a transaction.
 
-    Sends one command for each cache.
+    Sends one command for each cache. Another database may hold what has changed, by a router or `using()`. So the
+    tokens are replaced once more at the commit of each other transaction that is open in this thread: a reader may
+    store the old value between the two commits.
 
     Args:
         using: Alias of the database.
 
         invalidations: The tokens.
-
-        any_database: Whether another database may hold what has changed, by a router or `using()`. Then the tokens are
-            replaced once more at the commit of each other transaction that is open in this thread: a reader may store
-            the old value between the two commits. False where *using* is known to be the database that was written.
     """
     if not invalidations:
         return
-    others = [each.alias for each in transactions.open_connections() if each.alias != using] if any_database else ()
+    others = [each.alias for each in transactions.open_connections() if each.alias != using]
     for alias in (using, *others):
         invalidate_on(connections[alias], invalidations)
 

@@ -1,10 +1,10 @@
 """Namespaces: tags that several entries depend on, of any function, for a model, its rows, or names of your own."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, date, datetime
 from enum import Enum
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Final
 from urllib.parse import quote
 from uuid import UUID
@@ -156,9 +156,11 @@ class Namespace:
             using: Alias of the database whose commit it waits for. It goes out once more at the commits of other
                 databases whose transactions are open in this thread.
         """
-        if django_settings.DEBUG and _look is not None and not self.is_of_tables and modes.current_mode() != "off":
+        if modes.current_mode() == "off":
+            return
+        if django_settings.DEBUG and _look is not None and not self.is_of_tables:
             _look(self)
-        invalidate_namespaces(using, [self], any_database=True)
+        invalidate(using, *invalidations_of(self.ended()))
 
     @alters_data
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -212,31 +214,13 @@ def rows_of_table(table: str, *value: str) -> Namespace:
     return Namespace(f"{ROWS}.{table}", *value)
 
 
-def invalidate_namespaces(using: str, namespaces: Iterable[Namespace], *, any_database: bool = False) -> None:
-    """
-    Invalidate several namespaces as `Namespace.invalidate()` does one: still by one command for each cache.
-
-    Args:
-        using: Alias of the database.
-
-        namespaces: Those to invalidate.
-
-        any_database: Whether another database may have been written; see `invalidate()`.
-    """
-    if modes.current_mode() == "off":
-        return
+def invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation]:
+    """Yield the tokens of namespaces to replace, in every cache of the setting `ALIASES`."""
     settings = conf.settings()
-    distinct = dict.fromkeys(chain.from_iterable(namespace.ended() for namespace in namespaces))
-    stores = [Store(alias) for alias in settings.ALIASES]
-    invalidate(
-        using,
-        *[
-            Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
-            for store in stores
-            for namespace in distinct
-        ],
-        any_database=any_database,
-    )
+    several = list(namespaces)
+    for store in map(Store, settings.ALIASES):
+        for namespace in several:
+            yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
 
 
 def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind of value

@@ -1,6 +1,6 @@
 """Writes: end what depends on the tables that a statement has written."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
@@ -9,11 +9,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate_on
-from cachedeco.invalidation.namespaces import Namespace, rows_of_table, table_namespace
-from cachedeco.invalidation.tokens import LONGEST_LIFETIME
-from cachedeco.runtime import conf, modes
+from cachedeco.invalidation.namespaces import invalidations_of, rows_of_table, table_namespace
+from cachedeco.runtime import modes
 from cachedeco.runtime.blocks import Block
-from cachedeco.storage.store import Store
 
 # Sets of tables whose tokens are remembered: there are about as many as kinds of statements that write.
 MOST_REMEMBERED: Final = 1_000
@@ -64,30 +62,22 @@ def _end_parts(connection: BaseDatabaseWrapper, tables: frozenset[str], parts: M
     # No set of tables has the empty name: this write does not end all parts of its tables.
     ended = frozenset({"", *(namespace.path for namespace in namespaces)})
     if not commits.is_noted(connection, ended):
-        invalidate_on(connection, list(_invalidations_of(sorted(namespaces, key=lambda each: each.path))))
+        invalidate_on(connection, list(invalidations_of(sorted(namespaces, key=lambda each: each.path))))
         commits.note_written(connection, ended)
 
 
 def _remember(tables: frozenset[str]) -> tuple[Invalidation, ...]:
-    several = tuple(invalidations_of(tables))
+    several = tuple(invalidations_of_tables(tables))
     if len(_invalidations) >= MOST_REMEMBERED:
         _invalidations.clear()
     _invalidations[tables] = several
     return several
 
 
-def invalidations_of(tables: Iterable[str]) -> Generator[Invalidation]:
-    """Yield the tokens to replace, in every cache, to end all entries that depend on these tables or rows of them."""
+def invalidations_of_tables(tables: Iterable[str]) -> Iterator[Invalidation]:
+    """Return the tokens to replace, in every cache, to end all entries that depend on these tables or rows of them."""
     pairs = [(table_namespace(table), rows_of_table(table)) for table in sorted(tables)]
-    yield from _invalidations_of(chain.from_iterable(pairs))
-
-
-def _invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation]:
-    settings = conf.settings()
-    several = list(namespaces)
-    for store in map(Store, settings.ALIASES):
-        for namespace in several:
-            yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
+    return invalidations_of(chain.from_iterable(pairs))
 
 
 def deferred_invalidation() -> Block:

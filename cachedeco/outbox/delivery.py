@@ -9,7 +9,7 @@ from django.db import connections, router, transaction
 
 from cachedeco.invalidation.delivery import Invalidation, attempt
 from cachedeco.invalidation.tables import tables as tables_of_models
-from cachedeco.invalidation.writes import invalidations_of
+from cachedeco.invalidation.writes import invalidations_of_tables
 from cachedeco.outbox.heartbeat import Heartbeat, State
 from cachedeco.outbox.models import BY_TRIGGER, Row, acknowledge, can_claim, claim, delete, rows
 from cachedeco.runtime import conf, modes
@@ -113,7 +113,7 @@ class Deliverer:
                 ended = {each for row in found for each in _tables_written(using, row.key)}
                 # Created long ago: no process delivers them by itself, so a deliverer waits for none.
                 rows(using).bulk_create(
-                    [Row(cache=each.store.alias, key=each.key, created=0) for each in invalidations_of(ended)]
+                    [Row(cache=each.store.alias, key=each.key, created=0) for each in invalidations_of_tables(ended)]
                 )
                 delete(rows(using).filter(pk__in=[row.pk for row in found]), using)
             if len(found) < self._batch or self._stopping():
