@@ -150,7 +150,7 @@ class RedisClient(RedisCacheClient):
             self._write("delete_many", None, ask("DEL", *names), lost=0)
 
     def clear(self) -> bool:
-        """Delete all keys of the database, whoever has stored them."""
+        """Delete all keys of the database, also those of other programs."""
         return bool(self._write("clear", None, ask("FLUSHDB"), lost=False))
 
     # --- running a command ---

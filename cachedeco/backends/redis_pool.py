@@ -18,7 +18,7 @@ from cachedeco.storage.replies import Parser
 T = TypeVar("T")
 
 # Seconds for which the Sentinels' answer is believed. A primary that was frozen or cut off goes on as a primary for
-# some seconds after another one has been elected, and whoever keeps a connection to it does not learn of that.
+# some seconds after another one has been elected, and a client that keeps a connection to it does not learn of that.
 ASK_SECONDS: Final = 1.0
 
 

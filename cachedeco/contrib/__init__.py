@@ -1,1 +1,1 @@
-"""For whoever runs it: metrics, traces and a panel, from the event hooks. Each is an extra."""
+"""For other packages: pages of the admin, metrics, traces, a panel of debug-toolbar."""

@@ -48,8 +48,7 @@ class BulkFunction(BulkServing[P, K, V, U], Generic[P, K, V, U]):
         """
         Invalidate these ids: all their entries, those of all variants, and no other id's. One command for all.
 
-        Inside `atomic()` this takes effect for this connection at once, and for all others at commit. An invalidation
-        that the cache does not acknowledge is logged at ERROR, counted and retried; this method does not raise.
+        Otherwise as `CachedQuery.invalidate()`.
         """
         self._verb(args, kwargs).invalidate()
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from cachedeco.storage.store import Item, Store
 
 # Seconds that the token of a namespace lives. A namespace with the value of an argument in it, `club:{pk}`, is one for
-# each value that anybody asks for, rows that do not exist too: without an end they would fill a cache that evicts
+# each value that a caller asks for, rows that do not exist too: without an end they would fill a cache that evicts
 # nothing. A token that ends is an invalidation, so entries of such a function are computed again after that time.
 # A second less than 30 days, as the store adds one: memcached takes what is longer for a date, by the clock of its own.
 LONGEST_LIFETIME: Final = timedelta(days=30, seconds=-1).total_seconds()

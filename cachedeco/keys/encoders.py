@@ -124,13 +124,17 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
 
         register_key_type(Money, lambda money: (money.amount, money.currency))
 
+    Call it where the class is defined, or in `AppConfig.ready()`. A class of your own can have a method
+    `__cache_key__(self)` instead, which returns the identity.
+
     Args:
         cls: The class.
 
         identity: Returns what distinguishes two instances: any value that can be in a key itself.
 
-    Call it where the class is defined, or in `AppConfig.ready()`. A class of your own can have a method
-    `__cache_key__(self)` instead, which returns the identity.
+    Raises:
+        TypeError: The first is no class, or `object`; or the second can't be called with an instance, or is async, or a
+            generator function.
     """
     if cls is object:
         msg = "register_key_type() takes a class, and not object, which is the base of all others."

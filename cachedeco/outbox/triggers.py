@@ -29,7 +29,7 @@ FUNCTION: Final = "cachedeco_record_write"
 LONGEST_MARK: Final = 1_000
 
 # By the name's schema, and with a search_path of its own: the function runs with the rights of its owner, so that
-# whoever may write to a table need not have the right to write to the outbox. A quote behind a mark is the end of a
+# a role that may write to a table needs no right to write to the outbox. A quote behind a mark is the end of a
 # literal: the mark is then part of a value.
 CREATE_FUNCTION: Final = f"""
 DO $do$

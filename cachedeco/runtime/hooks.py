@@ -68,8 +68,11 @@ def add_hook(hook: Hook) -> None:
     Call *hook* with every event of this process from now on. Thread-safe.
 
     A hook runs in the thread of the call that caused the event, before that call returns: keep it quick. Of async code,
-    it runs in the thread where Django keeps its connections.
-    Adding a hook twice is the same as adding it once.
+    it runs in the thread where Django keeps its connections, and on the event loop if each hook is marked by
+    `runs_anywhere()`. Adding a hook twice is the same as adding it once.
+
+    Raises:
+        TypeError: It can't be called with an event, or is async, or a generator function.
     """
     _check(hook)
     with _lock:

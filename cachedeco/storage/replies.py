@@ -1,4 +1,4 @@
-"""Parsers of replies that come in pieces: generators, which whoever has the connection gives what it has received."""
+"""Parsers of replies that come in pieces: generators, to which the owner of the connection sends what it receives."""
 
 from collections.abc import Generator
 from typing import Final, TypeVar

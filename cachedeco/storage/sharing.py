@@ -196,7 +196,7 @@ def _text_of(name: str, counts: Statistics) -> bytes:
 
 
 def _parse(data: bytes) -> tuple[str, Statistics] | None:
-    """Return the name of a process and its counts; None if the bytes, which anybody may have written, are none."""
+    """Return the name of a process and its counts; None if the bytes, which any client may have written, are none."""
     try:
         name, processes, functions, invalidations = json.loads(data)
         counts = Statistics(

@@ -65,8 +65,8 @@ def assert_computations(function: CachedFunction[..., Any], number: int, /) -> "
             self.client.get("/clubs/7/")
             self.client.get("/clubs/7/")
 
-    Gives the list of the function's events in the block. A computation that raises does not count. `async with` works
-    too.
+    Gives the list of the function's events in the block. A computation that raises counts only if *cache_exceptions*
+    names the exception, which is then a result. `async with` works too.
 
     Fails also if the caches are not isolated, and a call was served what may have been there before the test.
     """

@@ -1,1 +1,1 @@
-"""Dependency tracking: the collector, and the names of nested dependencies."""
+"""Dependency tracking: the collector, the watcher of statements, reads, known tables, names of nested tokens."""
