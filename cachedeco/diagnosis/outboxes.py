@@ -28,11 +28,10 @@ def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
     if not apps.is_installed("cachedeco.outbox"):
         return
     # Another door: it may be left out, and is there if it is installed.
-    from cachedeco.outbox.delivery import tables
     from cachedeco.outbox.heartbeat import last_beats
-    from cachedeco.outbox.models import Row, has_table, rows
+    from cachedeco.outbox.models import Row, has_table, outbox_databases, rows
 
-    aliases = tables()
+    aliases = outbox_databases()
     if not aliases:
         advice = "Let allow_migrate() of a router accept 'cachedeco_outbox' for the databases that write."
         yield Finding("outbox", "Has it a table?", "wrong", "no database has one, by the routers", advice)

@@ -38,18 +38,24 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(console: Console, options: dict[str, Any]) -> None:
-    """Deliver."""
-    require_outbox()
-    from cachedeco.outbox.delivery import Deliverer, tables
+    """
+    Deliver.
 
-    if not tables():
+    Raises:
+        CommandError: There is no outbox where it is asked for; or, without a loop, not all could be delivered.
+    """
+    require_outbox()
+    from cachedeco.outbox.delivery import Deliverer
+    from cachedeco.outbox.models import outbox_databases
+
+    if not (databases := outbox_databases()):
         msg = "No database has an outbox: a router's allow_migrate() refuses 'cachedeco_outbox' everywhere."
         raise CommandError(msg)
-    unknown = sorted(set(options["database"] or ()).difference(tables()))
+    unknown = sorted(set(options["database"] or ()).difference(databases))
     if unknown:
-        msg = f"Database {unknown[0]!r} has no outbox; it is in {', '.join(tables())}."
+        msg = f"Database {unknown[0]!r} has no outbox; it is in {', '.join(databases)}."
         raise misunderstood(msg)
-    _require_tables(options["database"] or tables())
+    _require_tables(options["database"] or databases)
     if current_mode() == "off":
         console.whisper("cachedeco's mode is 'off' in these settings: nothing is delivered.")
     with _until_signal(loop=options["loop"]) as stop:

@@ -6,8 +6,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from cachedeco.outbox.delivery import tables
-from cachedeco.outbox.models import Row, has_table
+from cachedeco.outbox.models import Row, has_table, outbox_databases
 
 
 @register(Tags.database)
@@ -24,5 +23,5 @@ def check_tables(databases: Sequence[str] | None = None, **_: Any) -> Sequence[C
             id="cachedeco.W010",
         )
         for alias in databases or ()
-        if alias in tables() and not has_table(alias)
+        if alias in outbox_databases() and not has_table(alias)
     ]

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from time import time
 from typing import Final, NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 
 from cachedeco.invalidation.delivery import Invalidation, attempt
-from cachedeco.invalidation.tables import tables as tables_of_models
+from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.writes import invalidations_of_tables
 from cachedeco.outbox.heartbeat import Heartbeat, State
-from cachedeco.outbox.models import BY_TRIGGER, Row, acknowledge, can_claim, claim, delete, rows
+from cachedeco.outbox.models import BY_TRIGGER, Row, acknowledge, can_claim, claim, delete, outbox_databases, rows
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -19,8 +19,6 @@ from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.store import Store
 from cachedeco.tracking.views import tables_written
 
-# Of a database without settings, as "default" is where routers choose among others.
-DUMMY: Final = "django.db.backends.dummy"
 # Seconds for the committing process to deliver its own rows: two attempts at a slow server.
 COMMIT_SECONDS: Final = 2.0
 
@@ -32,15 +30,6 @@ class Report(NamedTuple):
     replayed: int = 0  #: invalidations that were delivered again
     waiting: int = 0  #: rows that still wait for a cache
     failed: int = 0  #: databases whose rows could not be read or marked
-
-
-def tables() -> list[str]:
-    """Return the aliases of the databases that have the table, according to the routers; a dummy has none."""
-    return [
-        alias
-        for alias in connections
-        if connections.settings[alias]["ENGINE"] != DUMMY and router.allow_migrate_model(alias, Row)
-    ]
 
 
 def never_stop() -> bool:
@@ -64,7 +53,7 @@ class Deliverer:
         self, databases: Sequence[str] | None = None, batch: int = 500, stopping: Callable[[], bool] = never_stop
     ) -> None:
         """Create a heartbeat for each cache; nothing is sent."""
-        self.databases = tables() if databases is None else list(databases)
+        self.databases = outbox_databases() if databases is None else list(databases)
         self._batch = batch
         self._stopping = stopping
         self._hearts = {alias: Heartbeat(alias) for alias in conf.settings().ALIASES}
@@ -183,9 +172,9 @@ def _tables_written(using: str, text: str) -> frozenset[str]:
     """Return the tables whose entries a write ends that a trigger has recorded: on a partition, also of the whole."""
     # Which columns it has set is unknown. A form that is known from end to end does not write every table.
     text = f"{text} SET (a) = (b)" if text.startswith("UPDATE ") else text
-    effect = tables_of_models().effect_of(text)
+    effect = tables().effect_of(text)
     behind = tables_written(connections[using], effect.elsewhere) if effect.elsewhere else None
-    return effect.writes if behind is None else tables_of_models().effect_beyond(text, behind).writes
+    return effect.writes if behind is None else tables().effect_beyond(text, behind).writes
 
 
 def _invalidation_of(row: Row) -> Invalidation:

@@ -16,8 +16,7 @@ from django.db.migrations.writer import MigrationWriter
 from django.db.models import Model
 
 from cachedeco.invalidation.tables import tables
-from cachedeco.outbox import delivery
-from cachedeco.outbox.models import Row
+from cachedeco.outbox.models import Row, outbox_databases
 from cachedeco.outbox.triggers import AddTriggers, RemoveTriggers, TriggerOperation
 
 ModelClass = type[Model]
@@ -140,7 +139,7 @@ class Planner:
 
 def _databases() -> list[str]:
     """Return the aliases of the databases on PostgreSQL that have the outbox."""
-    with_outbox = delivery.tables()
+    with_outbox = outbox_databases()
     found = [alias for alias in with_outbox if connections[alias].vendor == "postgresql"]
     if not found:
         others = ", ".join(f"{alias} ({connections[alias].vendor})" for alias in with_outbox) or "none"

@@ -119,7 +119,7 @@ def test_database_without_settings_has_no_outbox(monkeypatch: pytest.MonkeyPatch
     """Where routers choose among other databases, "default" may be empty."""
     monkeypatch.setitem(connections.settings[ALIAS], "ENGINE", "django.db.backends.dummy")
 
-    assert ALIAS not in delivery.tables()
+    assert ALIAS not in models.outbox_databases()
 
 
 def test_database_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
