@@ -14,10 +14,10 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cachedeco.backends.async_methods import Timeout
 from cachedeco.backends.common import CommonMethods
-from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.memcached_answers import STORING, Item
 from cachedeco.backends.memcached_async import AsyncRing
-from cachedeco.backends.options import check_servers, resolve_options
+from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
+from cachedeco.backends.memcached_options import check_servers, resolve_options
 from cachedeco.storage.writers import Acknowledged
 from cachedeco.storage.writers import Item as RawItem
 

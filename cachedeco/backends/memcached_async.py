@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from pymemcache.exceptions import MemcacheError
 
 from cachedeco.backends import memcached_exchanges as exchanges
-from cachedeco.backends.errors import PRODUCT, MemcachedError
 from cachedeco.backends.exchange import Exchange, Pipeline
 from cachedeco.backends.memcached_answers import Item
-from cachedeco.backends.ring import Ring, failed_keys, note_stored, raise_first
+from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
+from cachedeco.backends.memcached_ring import Ring, failed_keys, note_stored, raise_first
 from cachedeco.backends.server import Server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 from cachedeco.storage.memcached_replies import Stored

@@ -243,15 +243,17 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             _CLIENT,
             "_connect",
-            ("backends.pool",),
+            ("backends.memcached_pool",),
             "sets SO_LINGER, so that a closed connection sends no late writes",
             f"{_CLIENT}._misc_cmd",
         ),
-        PrivateName(_CLIENT, "_misc_cmd", ("backends.pool",), "rejects replies to other commands", f"{_CLIENT}.touch"),
+        PrivateName(
+            _CLIENT, "_misc_cmd", ("backends.memcached_pool",), "rejects replies to other commands", f"{_CLIENT}.touch"
+        ),
         PrivateName(
             _CLIENT,
             "_raise_errors",
-            ("backends.pool", "backends.memcached_answers"),
+            ("backends.memcached_pool", "backends.memcached_answers"),
             "detects a server that is out of memory",
             f"{_CLIENT}._misc_cmd",
         ),

@@ -282,7 +282,7 @@ PIECES: Final = (
         caches=By("forget_servers"),
     ),
     Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
-    Piece("backends.ring", "_server_chooser", "functions from keys to servers, cached by servers"),
+    Piece("backends.memcached_ring", "_server_chooser", "functions from keys to servers, cached by servers"),
     Piece("contrib.observing", "last_read", "the last read of this context"),
     Piece("contrib.observing", "last_write", "the last write of this context"),
     Piece("contrib.debug_toolbar.panel", "_current", "the request that this context is in, and its recording"),

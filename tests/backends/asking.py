@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from cachedeco.backends.errors import MemcachedError
-from cachedeco.backends.pool import Connection, Pool
+from cachedeco.backends.memcached_errors import MemcachedError
+from cachedeco.backends.memcached_pool import Connection, Pool
 from cachedeco.backends.server import Server
 
 GONE = ConnectionRefusedError("nobody there")

@@ -6,8 +6,8 @@ import socket
 import pytest
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
-from cachedeco.backends.errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
-from cachedeco.backends.pool import Connection
+from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
+from cachedeco.backends.memcached_pool import Connection
 from cachedeco.backends.server import FIRST_PAUSE, GROWTH, JITTER, LONGEST_PAUSE
 from tests.backends.asking import GONE, HANGS, Asked, Clock
 

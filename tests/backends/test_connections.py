@@ -15,7 +15,7 @@ from django.core.cache import close_caches
 from pymemcache.client.base import Client
 
 from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.pool import Connection, Pool
+from cachedeco.backends.memcached_pool import Connection, Pool
 from cachedeco.backends.server import forget_servers
 from cachedeco.runtime import state
 from tests.backends.caches import WAITS, cache_on
@@ -176,7 +176,7 @@ def test_connection_that_nobody_needed_for_long_is_not_used(
 ) -> None:
     """A firewall may have forgotten it, and tells nobody."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
     connection = connected(pool)
     pool.put(connection)
     now[0] += seconds
@@ -193,7 +193,7 @@ def test_end_of_a_request_closes_what_nobody_needs(
 ) -> None:
     """After a burst fewer callers need fewer connections; what is needed now and then is kept."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
     cache = cache_on(memcached_server, pool_idle_timeout=10)
     [server] = cache._cache._servers.values()
     old, new = connected(server.pool), connected(server.pool)
@@ -212,7 +212,7 @@ def test_end_of_a_request_closes_what_nobody_needs(
 def test_connections_kept_for_ever(memcached_server: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a `pool_idle_timeout` of 0, as pymemcache has it."""
     now = [1000.0]
-    monkeypatch.setattr("cachedeco.backends.pool.monotonic", lambda: now[0])
+    monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
     pool = Pool((HOST, memcached_server.port), {}, 2, 0)
     connection = connected(pool)
     pool.put(connection)

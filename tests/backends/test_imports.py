@@ -13,8 +13,9 @@ from tests.house.test_public_names import output_of
 ROOMS = [
     *("defaults", "ranges", "writes", "sockets", "exchange", "loop_connection", "loops", "server"),
     *("async_methods", "common", "serializers"),
-    *("errors", "pickles", "memcached_answers", "memcached_exchanges", "pool", "options", "ring", "memcached_async"),
-    *("memcached", "redis_errors", "redis_options", "redis_exchanges", "redis_pool", "redis_servers", "redis_client"),
+    *("memcached_errors", "memcached_pickles", "memcached_answers", "memcached_exchanges", "memcached_pool"),
+    *("memcached_options", "memcached_ring", "memcached_async", "memcached"),
+    *("redis_errors", "redis_options", "redis_exchanges", "redis_pool", "redis_servers", "redis_client"),
     *("redis_async", "redis"),
 ]
 PACKAGE = Path(backends.__file__).parent

@@ -8,8 +8,8 @@ from collections import deque
 import pytest
 
 from cachedeco.backends import server as servers
-from cachedeco.backends.errors import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.pool import Connection, Pool
+from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedTimeoutError
+from cachedeco.backends.memcached_pool import Connection, Pool
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE, Server
 from tests.backends.asking import GONE, HANGS, Asked, Clock
 from tests.backends.caches import cache_at

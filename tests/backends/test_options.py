@@ -17,7 +17,7 @@ from pymemcache.exceptions import MemcacheIllegalInputError
 from pymemcache.serde import CompressedSerde
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionError
-from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
+from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerde
 from cachedeco.backends.server import forget_servers
 from tests.backends.caches import WAITS, cache_apart, cache_at, cache_on, opened_by

@@ -1,7 +1,7 @@
 """The page about memcached, held to the code."""
 
 from cachedeco.backends import memcached
-from cachedeco.backends.options import CONNECTION, OPTIONAL, OURS, WITHOUT_EFFECT, Pickles, RendezvousHash
+from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL, OURS, WITHOUT_EFFECT, Pickles, RendezvousHash
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE
 from tests.docs.test_pages import IN_QUOTES, ROOT, headings_of, tables_under, unquoted
 

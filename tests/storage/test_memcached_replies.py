@@ -15,9 +15,9 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from cachedeco.backends.errors import is_failure
+from cachedeco.backends.memcached_errors import is_failure
 from cachedeco.backends.memcached_exchanges import ReadBytes
-from cachedeco.backends.pool import Connection
+from cachedeco.backends.memcached_pool import Connection
 from cachedeco.storage import memcached_replies
 from cachedeco.storage.memcached_replies import Stored, cut_hits, read_values
 

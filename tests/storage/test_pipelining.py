@@ -18,7 +18,7 @@ from pymemcache.exceptions import MemcacheError
 import tests.backends
 from cachedeco.backends.exchange import Pipeline
 from cachedeco.backends.memcached_exchanges import ReadBytes
-from cachedeco.backends.pool import Pool, let_kernel_wait
+from cachedeco.backends.memcached_pool import Pool, let_kernel_wait
 from cachedeco.storage.async_readers import AsyncReadChunks, async_chunks_reader_of, async_reader_of
 from cachedeco.storage.connections import on_loops
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes

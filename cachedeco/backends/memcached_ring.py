@@ -18,12 +18,12 @@ from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIl
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends.defaults import MOST_IDLE
-from cachedeco.backends.errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_answers import STORING, Item
+from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_exchanges import store_each
-from cachedeco.backends.options import CONNECTION, OPTIONAL
-from cachedeco.backends.pickles import Pickles
-from cachedeco.backends.pool import Connection, Pool
+from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
+from cachedeco.backends.memcached_pickles import Pickles
+from cachedeco.backends.memcached_pool import Connection, Pool
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
 from cachedeco.runtime.interrupts import pass_interrupt

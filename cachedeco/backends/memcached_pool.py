@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 from pymemcache.client.base import Client, Key
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
-from cachedeco.backends import errors
+from cachedeco.backends import memcached_errors
 from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.loops import Loops
 from cachedeco.backends.memcached_answers import checked, raise_errors
@@ -122,7 +122,7 @@ class Connection(Client):
 class Pool:
     """The idle connections to one server. Thread-safe."""
 
-    failures: ClassVar[Failures] = errors
+    failures: ClassVar[Failures] = memcached_errors
 
     def __init__(self, server: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> None:
         """

@@ -9,7 +9,7 @@ from pymemcache.client.base import KeepaliveOpts, normalize_server_spec
 from pymemcache.client.rendezvous import RendezvousHash
 
 from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
-from cachedeco.backends.pickles import Pickles
+from cachedeco.backends.memcached_pickles import Pickles
 from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
 from cachedeco.runtime.validation import remedy_for
 
