@@ -62,8 +62,8 @@ UNDELIVERED: Final = "What waited for a commit could not be delivered"
 waiting: dict[int, tuple["Pending", ...]] = {}
 
 
-class Deferred(Generic[T]):
-    """An item that is delivered when the last of several transactions commits."""
+class PendingEntry(Generic[T]):
+    """An entry, or several of one function, that is delivered when the last of several transactions commits."""
 
     __slots__ = ("commits_left", "deliver", "is_dropped", "item", "values")
 
@@ -94,8 +94,8 @@ class Pending:
         self.earlier: dict[Deliver, dict[Any, None]] = {}  # as these: those of before `begin_anew()`
         self.invalidated: dict[str, None] = {}
         self.written: dict[frozenset[str], None] = {}  # tables by statement: what these end is among the items
-        self.entries: dict[Deferred[Any], None] = {}
-        self.entries_by_key: dict[str, list[Deferred[Any]]] = {}
+        self.entries: dict[PendingEntry[Any], None] = {}
+        self.entries_by_key: dict[str, list[PendingEntry[Any]]] = {}
         # The undo log: each with the number of the last savepoint that had begun by then, as Django numbers those of a
         # connection. Savepoints that were released cost nothing: Django never rolls back to them.
         self._undo: list[tuple[int, Callable[[], object]]] = []
@@ -122,7 +122,7 @@ class Pending:
         self._log(partial(self.written.pop, tables, None))
         self.written[tables] = None
 
-    def add_entry(self, entry: Deferred[Any]) -> None:
+    def add_entry(self, entry: PendingEntry[Any]) -> None:
         """Add an item that may wait for other transactions, too."""
         self._log(entry.drop)
         self.entries[entry] = None

@@ -35,7 +35,7 @@ def at_last_commit(deliver: Callable[[list[T]], object], item: T, values: Mappin
     if any(map(transactions.is_managed_by_hand, written)):
         return False
     # Counted before it is added anywhere: an interrupt on the way leaves an entry that is never delivered.
-    entry = commits.Deferred(deliver, item, values, len(written))
+    entry = commits.PendingEntry(deliver, item, values, len(written))
     for connection in written:
         commits.pending_on(connection).add_entry(entry)
     return True
