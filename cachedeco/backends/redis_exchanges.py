@@ -1,9 +1,9 @@
 """Commands to Redis as an event loop sends them, many on one connection, by RESP2; see `loop_connection`."""
 
 import socket
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from ssl import SSLContext
-from struct import error
 from typing import Any, Final
 
 import redis
@@ -135,7 +135,7 @@ class ReadPickles(ReadEach):
         try:
             end = begin + int(data[size_at : begin - 2])
             parts = tokens.unpack_from(data, end)
-        except (ValueError, error):  # another reply, or half of one
+        except (ValueError, struct.error):  # another reply, or half of one
             return self._cut_others(data, at)
         behind = end + tokens.size + 2
         if data[at:size_at] == start and size_at < begin <= end and parts[::2] == heads and behind <= len(data):

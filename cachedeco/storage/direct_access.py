@@ -6,10 +6,10 @@ changed: readers and writers use the methods of the cache then. What is stored i
 """
 
 import pickle
+import struct
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from struct import Struct, error
 from typing import Any, Final, NamedTuple
 
 from django.core.cache.backends.base import BaseCache
@@ -32,7 +32,7 @@ _SHORT: Final = pickle.SHORT_BINBYTES[0]
 _LONG: Final = pickle.BINBYTES[0]
 _MEMOIZE_AND_STOP: Final = pickle.MEMOIZE + pickle.STOP
 # Before most entries, which are longer than 255 bytes and shorter than a frame of 64 kB.
-_usual_head: Final = Struct("<2xB8xBI")  # the code of a frame, that of bytes, and their length
+_usual_head: Final = struct.Struct("<2xB8xBI")  # the code of a frame, that of bytes, and their length
 _HEAD_BYTES: Final = _usual_head.size
 _AROUND: Final = _HEAD_BYTES + len(_MEMOIZE_AND_STOP)
 _SHORTEST: Final = 15  # the pickle of b""
@@ -121,14 +121,14 @@ def bytes_in_pickles(several: Sequence[bytes | None]) -> list[bytes | None]:
     tokens, before = pickled_tokens(end - at)
     try:
         parts = tokens.unpack(b"".join(several[at:]))  # type: ignore[arg-type] # caught
-    except (TypeError, error):  # one is missing, or of another size
+    except (TypeError, struct.error):  # one is missing, or of another size
         parts = ()
     values += parts[1::2] if parts[::2] == before else map(bytes_in_pickle, several[at:])
     return values
 
 
 @lru_cache(maxsize=256)
-def pickled_tokens(count: int, start: bytes = b"") -> tuple[Struct, tuple[bytes, ...]]:
+def pickled_tokens(count: int, start: bytes = b"") -> tuple[struct.Struct, tuple[bytes, ...]]:
     """
     Return what takes the pickles of tokens apart, each in what is before the token and the token; and the former.
 
@@ -138,7 +138,7 @@ def pickled_tokens(count: int, start: bytes = b"") -> tuple[Struct, tuple[bytes,
         start: What stands before each pickle.
     """
     before = start + _BEFORE_TOKEN
-    return Struct(f"{len(before)}s16s{len(_MEMOIZE_AND_STOP)}x" * count), (before,) * count
+    return struct.Struct(f"{len(before)}s16s{len(_MEMOIZE_AND_STOP)}x" * count), (before,) * count
 
 
 def bytes_in_pickle(data: bytes | None) -> bytes | None:

@@ -21,7 +21,7 @@ TREES = {
     if "migrations" not in path.parts
 }
 # What can't change, or is kept by others: Python's logging keeps loggers.
-FIXED = {"Struct", "logging.getLogger", "TypeVar", "ParamSpec"}
+FIXED = {"Struct", "struct.Struct", "logging.getLogger", "TypeVar", "ParamSpec"}
 LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"}
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "remove", "setdefault", "update"}
 # What is called when something happens: Python's, beside `connect(..., dispatch_uid=...)` of Django's signals.
