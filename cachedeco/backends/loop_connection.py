@@ -217,7 +217,7 @@ class LoopConnection(BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _send(self, waiting: "Waiting") -> None:
+    def _send(self, waiting: Waiting) -> None:
         is_first = not self.waiting
         self.waiting.append(waiting)
         if is_first:

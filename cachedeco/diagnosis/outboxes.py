@@ -53,7 +53,7 @@ def examine_outboxes(answering: Collection[str]) -> Iterator[Finding]:
         yield _judge_beat(f"deliverer for cache {alias}", beat)
 
 
-def _judge(subject: str, rows: "QuerySet[Any]") -> Iterator[Finding]:
+def _judge(subject: str, rows: QuerySet[Any]) -> Iterator[Finding]:
     """Tell what waits, and whether old rows are deleted."""
     now = time()
     question = "Is all delivered?"

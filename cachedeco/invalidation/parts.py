@@ -22,19 +22,27 @@ from datetime import date
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
 from threading import Lock
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from django.apps import apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import AutoField, Field, Model, QuerySet
+from django.db.models import AutoField, Model, QuerySet
 from django.db.models.signals import class_prepared, pre_delete, pre_save
 
 from cachedeco.invalidation import commits
 from cachedeco.invalidation.row_statements import RowStatement, Slot, Unknown, row_statement_of
-from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, otherwise_compared, text_of
+from cachedeco.invalidation.rows import (
+    AnyField,
+    ModelReference,
+    check_canonical,
+    field_of,
+    model_of,
+    otherwise_compared,
+    text_of,
+)
 from cachedeco.invalidation.tables import ModelClass, tables
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.modes import current_mode
@@ -42,8 +50,6 @@ from cachedeco.runtime.modes import current_mode
 UID: Final = "cachedeco.invalidation.parts"
 #: One statement that concerns more parts of a table ends all.
 MOST_PARTS: Final = 100
-
-AnyField: TypeAlias = "Field[Any, Any]"
 
 # What a parameter of a field that names parts may be; all else is for the database to evaluate.
 PLAIN: Final = (str, int, UUID, date, IPv4Address, IPv6Address, type(None))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from unicodedata import combining, normalize
 from uuid import UUID
 
@@ -31,6 +31,7 @@ from cachedeco.invalidation.identities import UNSAVED, PartTypeError
 from cachedeco.runtime.reprs import repr_of
 
 ModelReference = type[Model] | str
+AnyField: TypeAlias = "Field[Any, Any]"  # as text: Django's own class takes no parameters
 
 # Databases that compare texts byte by byte where no collation is named.
 EXACT_VENDORS: Final = frozenset({"sqlite", "postgresql", "oracle"})
@@ -99,7 +100,7 @@ def table_of(model: type[Model]) -> str:
     return model._meta.db_table
 
 
-def field_of(model: type[Model], name: str) -> "Field[Any, Any]":
+def field_of(model: type[Model], name: str) -> AnyField:
     """
     Return a field of a model by its name, with or without `_id`; "pk" is the primary key.
 
@@ -118,7 +119,7 @@ def field_of(model: type[Model], name: str) -> "Field[Any, Any]":
     return field  # type: ignore[no-any-return] # one of the model's fields, as just tested
 
 
-def check_canonical(field: "Field[Any, Any]") -> None:
+def check_canonical(field: AnyField) -> None:
     """
     Refuse a field whose values have several texts each. The models must be loaded.
 
@@ -137,7 +138,7 @@ def check_canonical(field: "Field[Any, Any]") -> None:
         raise TypeError(msg)
 
 
-def text_of(field: "Field[Any, Any]", value: Any) -> str:
+def text_of(field: AnyField, value: Any) -> str:
     """
     Return the name of the rows with a value in a field, as one part of a namespace's path.
 
@@ -159,7 +160,7 @@ def text_of(field: "Field[Any, Any]", value: Any) -> str:
     return f"{field.attname}.{_fold(value) if isinstance(value, str) else value}"
 
 
-def text_of_given(field: "Field[Any, Any]", value: Any) -> str:
+def text_of_given(field: AnyField, value: Any) -> str:
     """
     Do as `text_of()` with what a caller has given for a field.
 
@@ -188,7 +189,7 @@ def _fold(text: str) -> str:
     )
 
 
-def otherwise_compared(field: "Field[Any, Any]") -> str:
+def otherwise_compared(field: AnyField) -> str:
     """
     Return why the database may take two values of a field for equal that have different names; "" if it does not.
 

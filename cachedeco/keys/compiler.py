@@ -193,7 +193,7 @@ class KeyPlan:
             raise ValueError(msg)
         return parts
 
-    def compile(self, scheme: "KeyScheme", dependencies: Sequence[Dependency]) -> CompiledKeys:
+    def compile(self, scheme: KeyScheme, dependencies: Sequence[Dependency]) -> CompiledKeys:
         """Return the functions for the settings in force, and for the models that calls depend on under these."""
         subject = self.subject.copy()  # neither other settings nor another thread may see what is added here
         private_prefix = subject.private_prefix

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.db.models import Field, Model
+from django.db.models import Model
 
 from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
-from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, text_of_given
+from cachedeco.invalidation.rows import AnyField, ModelReference, check_canonical, field_of, model_of, text_of_given
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
 from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import repr_of, shorten
@@ -95,7 +95,7 @@ class Dependency:
         if self.field is not None:
             name_parts(self.reference, self.field)
 
-    def resolve(self) -> tuple[type[Model], "Field[Any, Any] | None"]:
+    def resolve(self) -> tuple[type[Model], "AnyField | None"]:
         """
         Return the model and the field.
 
@@ -131,7 +131,7 @@ class Dependency:
             return None
         return self._text_expression(subject, field)
 
-    def _text_expression(self, subject: Subject, field: "Field[Any, Any]") -> Expression:
+    def _text_expression(self, subject: Subject, field: AnyField) -> Expression:
         """Return the expression of the name of the rows."""
         alias = subject.add_value(partial(text_of_given, field))
         fields = [expression for _, expression in self.pieces if expression]

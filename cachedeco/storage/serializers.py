@@ -104,7 +104,7 @@ class EntrySerializer:
     signature_bytes: int = 0  #: length of a signature; 0 without a signer
 
     @cached_property
-    def tails(self) -> "Tails":
+    def tails(self) -> Tails:
         """The ends of entries, by the number of their tokens: that number, and the format id."""
         return Tails(self.format_id)
 
