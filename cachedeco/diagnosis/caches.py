@@ -12,7 +12,6 @@ from django.core.cache import caches
 from cachedeco.diagnosis.findings import Finding
 from cachedeco.diagnosis.judging import judge_server
 from cachedeco.diagnosis.servers import ask_servers
-from cachedeco.runtime import conf
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import mask_credentials, shorten_error
 from cachedeco.runtime.units import duration
@@ -81,7 +80,8 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
     backend = entry.get("BACKEND", "")
     yield Finding(subject, "What is it?", "well", f"{backend}{f' at {location}' if location else ''}")
     yield from examine_process(alias)
-    trial = Trial(Store(alias), subject, *(_values(alias, len(servers_of(entry))) for _ in range(2)))
+    store, servers = Store(alias), len(servers_of(entry))
+    trial = Trial(store, subject, _values(store, servers), _values(store, servers))
     findings = list(_round_trip(trial))
     yield from findings
     if not any(each.state == "wrong" for each in findings):
@@ -96,11 +96,10 @@ def _examine(alias: str) -> Iterator[Finding | Trial]:
             yield Finding(where, "Does its server answer?", "wrong", f"no: {shorten_error(report.error)}", START_IT)
 
 
-def _values(alias: str, servers: int) -> dict[str, bytes]:
+def _values(store: Store, servers: int) -> dict[str, bytes]:
     """Return random values for random keys: with several servers, for so many that each gets some."""
-    keyspace, prefix = Store(alias).keyspace, conf.settings().KEY_PREFIX
     count = KEYS_PER_SERVER * servers if servers > 1 else 1
-    return {keyspace.table_key(f"{prefix}:probe:{urandom(8).hex()}"): urandom(16) for _ in range(count)}
+    return {key: urandom(16) for key in store.probe_keys(count)}
 
 
 def examine_process(alias: str) -> Iterator[Finding]:

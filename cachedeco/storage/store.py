@@ -273,11 +273,8 @@ class Store:
         A read alone proves nothing, since pymemcache's HashClient finds no key on an unreachable server. A write that
         the server refuses is an answer.
         """
-        # A random key each time: with several servers, not always one of the server that is unreachable.
-        # Several where it may be a node of a cluster, which takes one key and refuses what a call needs.
-        number = KEYS_OF_CLUSTER if self.alias in clusters else 1
-        beginning = f"{conf.settings().KEY_PREFIX}:probe:"
-        keys = [self.keyspace.table_key(f"{beginning}{urandom(8).hex()}") for _ in range(number)]
+        # Several keys where it may be a node of a cluster, which takes one and refuses what a call needs.
+        keys = self.probe_keys(KEYS_OF_CLUSTER if self.alias in clusters else 1)
         reading = False
         try:
             value = urandom(1)
@@ -294,6 +291,11 @@ class Store:
             return not is_outage(error, reading=reading)
 
     # --- without a command ---
+
+    def probe_keys(self, number: int) -> list[str]:
+        """Return random whole keys, to write and read: with several servers, not always keys of the same one."""
+        beginning = f"{conf.settings().KEY_PREFIX}:probe:"
+        return [self.keyspace.table_key(f"{beginning}{urandom(8).hex()}") for _ in range(number)]
 
     def chunks(self, keys: Sequence[T]) -> Iterator[Sequence[T]]:
         """Split keys, or items, into chunks of a size that one command takes."""

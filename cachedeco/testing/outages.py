@@ -12,7 +12,7 @@ from cachedeco.storage.store import PROBE_SECONDS, Store, servers_of
 
 def fault_of(store: Store) -> str:
     """Write a small value to a cache, read it back, and return what is wrong as a sentence; empty if nothing is."""
-    key, value = store.keyspace.table_key(f"probe:{urandom(8).hex()}"), urandom(8)
+    [key], value = store.probe_keys(1), urandom(8)
     try:
         written = store.write_unguarded([(key, value, PROBE_SECONDS)])
         found = connection(store.alias).read([key])
