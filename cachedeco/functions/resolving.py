@@ -14,7 +14,7 @@ from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
 from cachedeco.functions.options import Timeout, always, as_tuple
-from cachedeco.invalidation.namespaces import table_namespace
+from cachedeco.invalidation.namespaces import table_namespace, whole_key_of
 from cachedeco.invalidation.rows import table_of
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
 from cachedeco.keys.compiler import CompiledKeys, KeyPlan, KeyScheme
@@ -131,7 +131,7 @@ def _known_tables(
     return KnownTables(
         store,
         keyspace.table_key(f"{prefix}:r:{plan.subject.key_name}({version})"),
-        lambda table: table_namespace(table).whole_key(prefix, keyspace),
+        lambda table: whole_key_of(table_namespace(table), prefix, keyspace),
         declared,
     )
 

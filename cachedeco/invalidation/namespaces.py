@@ -109,24 +109,6 @@ class Namespace:
         check_canonical(field)
         return _ModelNamespace(rows_of_table(table, text_of_given(field, field_value)), table)
 
-    def token_key(self, prefix: str) -> str:
-        """Return the key of this namespace's own token."""
-        return f"{prefix}:n:{self.path}"
-
-    def token_keys(self, prefix: str) -> list[str]:
-        """Return the keys of the tokens that an entry in this namespace depends on: its parents' and its own."""
-        return [f"{prefix}:n:{path}" for path in accumulate(self.path.split(":"), "{}:{}".format)]
-
-    def whole_key(self, prefix: str, keyspace: Keyspace) -> str:
-        """Return the whole key of the token: a table's is the same for all tenants."""
-        key = self.token_key(prefix)
-        return keyspace.table_key(key) if self.is_of_tables else keyspace.whole_key(key)
-
-    @property
-    def is_of_tables(self) -> bool:
-        """Whether it stands for a model or for rows of it."""
-        return self.path.startswith(TABLES)
-
     def __repr__(self) -> str:
         """Show the path: short, and without secrets."""
         return f"<Namespace {shorten(self.path)}>"
@@ -138,10 +120,6 @@ class Namespace:
     def __hash__(self) -> int:
         """Hash by path."""
         return hash((Namespace, self.path))
-
-    def ended(self) -> "Iterable[Namespace]":
-        """Return the namespaces that an invalidation of this one ends."""
-        return (self,)
 
     @alters_data
     def invalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -158,14 +136,18 @@ class Namespace:
         """
         if modes.current_mode() == "off":
             return
-        if django_settings.DEBUG and _look is not None and not self.is_of_tables:
+        if django_settings.DEBUG and _look is not None and not is_of_tables(self):
             _look(self)
-        invalidate(using, *invalidations_of(self.ended()))
+        invalidate(using, *invalidations_of(self._ended()))
 
     @alters_data
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
         await sync_verb(self.invalidate, using=using)
+
+    def _ended(self) -> "Iterable[Namespace]":
+        """Return the namespaces that an invalidation of this one ends."""
+        return (self,)
 
 
 class _ModelNamespace(Namespace):
@@ -183,7 +165,7 @@ class _ModelNamespace(Namespace):
         self.path = namespace.path
         self.table = table
 
-    def ended(self) -> Iterable[Namespace]:
+    def _ended(self) -> Iterable[Namespace]:
         """Return it with the whole model, or all rows of it, and with all that a write of its table ends beside it."""
         whole_model = table_namespace(self.table)
         yield self
@@ -192,6 +174,22 @@ class _ModelNamespace(Namespace):
         for table in sorted(tables().ended_with(self.table) - {self.table}):
             yield table_namespace(table)
             yield rows_of_table(table)
+
+
+def is_of_tables(namespace: Namespace) -> bool:
+    """Tell whether a namespace stands for a model or for rows of it."""
+    return namespace.path.startswith(TABLES)
+
+
+def whole_key_of(namespace: Namespace, prefix: str, keyspace: Keyspace) -> str:
+    """Return the whole key of the token of a namespace: a table's is the same for all tenants."""
+    key = f"{prefix}:n:{namespace.path}"
+    return keyspace.table_key(key) if is_of_tables(namespace) else keyspace.whole_key(key)
+
+
+def token_keys(namespace: Namespace, prefix: str) -> list[str]:
+    """Return the keys of the tokens that an entry in a namespace depends on: its parents' and its own."""
+    return [f"{prefix}:n:{path}" for path in accumulate(namespace.path.split(":"), "{}:{}".format)]
 
 
 def model_namespace(model: type[Model]) -> Namespace:
@@ -220,7 +218,8 @@ def invalidations_of(namespaces: Iterable[Namespace]) -> Generator[Invalidation]
     several = list(namespaces)
     for store in map(Store, settings.ALIASES):
         for namespace in several:
-            yield Invalidation(store, namespace.whole_key(settings.KEY_PREFIX, store.keyspace), LONGEST_LIFETIME)
+            key = whole_key_of(namespace, settings.KEY_PREFIX, store.keyspace)
+            yield Invalidation(store, key, LONGEST_LIFETIME)
 
 
 def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind of value
@@ -287,7 +286,7 @@ def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
                 {
                     key
                     for namespace in namespaces
-                    for key in namespace.token_keys(table_start if namespace.is_of_tables else start)
+                    for key in token_keys(namespace, table_start if is_of_tables(namespace) else start)
                 }
             )
     raise NoNamespaceError(value)

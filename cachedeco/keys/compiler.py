@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from cachedeco.invalidation.identities import PartTypeError
-from cachedeco.invalidation.namespaces import FIELD, Namespace, part_of
+from cachedeco.invalidation.namespaces import FIELD, Namespace, is_of_tables, part_of
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import FUNCTION, READ_MARK, REGISTER, KeyTypeError, encode, is_deep, without_reads
 from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
@@ -166,7 +166,7 @@ class KeyPlan:
                     f"pass the template itself, namespace={unquote(namespace.path)!r}."
                 )
                 raise TypeError(msg)
-            if namespace.is_of_tables:
+            if is_of_tables(namespace):
                 self.tables += accumulate(namespace.path.split(":"), "{}:{}".format)
                 return
             parts = namespace.path.split(":")

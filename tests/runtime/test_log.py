@@ -39,8 +39,8 @@ def greet(name: str, password: str = "") -> str:
 KEYS = {
     "entry": lambda: greet.key_for(MARKER),
     "token": lambda: greet.key_for(MARKER).replace(":e:", ":t:"),
-    "namespace": lambda: f":1:{Namespace('user', MARKER).token_key('cd')}",
-    "rows": lambda: f":1:{rows_namespace(Club, MARKER).token_key('cd')}",
+    "namespace": lambda: f":1:cd:n:{Namespace('user', MARKER).path}",
+    "rows": lambda: f":1:cd:n:{rows_namespace(Club, MARKER).path}",
 }
 EVENTS: dict[str, dict[str, Any]] = {
     "error": {"reason": "Reading failed", "error": OSError("down")},
