@@ -29,7 +29,7 @@ class Delay(NamedTuple):
 
     def submit(self, work: Work) -> bool:
         """Run work in a thread, with the context of this call; return False if the queue is full."""
-        return _later.add(self.seconds, background.detached(work))
+        return _later.add(self.seconds, background.detach(work))
 
     def start(self, work: AsyncWork) -> bool:
         """Run a coroutine in a task of the running loop; it is dropped if the loop ends first."""

@@ -36,7 +36,7 @@ def raise_errors(line: bytes, name: bytes) -> None:
         _CLIENT._raise_errors(line, name)  # noqa: SLF001 -- it knows all errors
 
 
-def checked(name: bytes, lines: list[bytes]) -> list[bytes]:
+def check_answers(name: bytes, lines: list[bytes]) -> list[bytes]:
     """
     Return the lines that answer commands of a name.
 

@@ -23,7 +23,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from cachedeco.backends import memcached_errors
 from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.loops import Loops
-from cachedeco.backends.memcached_answers import checked, raise_errors
+from cachedeco.backends.memcached_answers import check_answers, raise_errors
 from cachedeco.backends.memcached_exchanges import endpoint_of
 from cachedeco.backends.server import Command, Failures
 from cachedeco.backends.sockets import send_nothing_after_close, unread_in
@@ -113,7 +113,7 @@ class Connection(Client):
         end_tokens: bytes | None = None,
     ) -> list[bytes]:
         lines: list[bytes] = super()._misc_cmd(cmds, cmd_name, noreply, end_tokens)
-        return checked(cmd_name, lines)
+        return check_answers(cmd_name, lines)
 
     def _raise_errors(self, line: bytes, name: bytes) -> None:
         raise_errors(line, name)

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from cachedeco.backends.exchange import Exchange
-from cachedeco.backends.redis_client import MISSING, RedisClient, note_failed, refused, size_of
+from cachedeco.backends.redis_client import MISSING, RedisClient, note_failed, raise_refusal, size_of
 from cachedeco.backends.redis_errors import PRODUCT, RedisCacheError
 from cachedeco.backends.redis_exchanges import Command, Commands, ReadMany
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
-from cachedeco.storage.redis_connections import packed
+from cachedeco.storage.redis_connections import pack
 
 T = TypeVar("T")
 
@@ -55,10 +55,8 @@ class AsyncRedisClient(RedisClient):
         """See `touch()`."""
         if timeout is not None:
             return bool(await self._awrite("touch", key, Command("EXPIRE", key, timeout), lost=0))
-        answers = await self._awrite(
-            "touch", key, Commands([packed(("PERSIST", key)), packed(("EXISTS", key))]), lost=[0]
-        )
-        return bool(refused(answers[-1]))
+        answers = await self._awrite("touch", key, Commands([pack(("PERSIST", key)), pack(("EXISTS", key))]), lost=[0])
+        return bool(raise_refusal(answers[-1]))
 
     async def adelete(self, key: Any) -> bool:
         """See `delete()`."""
@@ -106,7 +104,7 @@ class AsyncRedisClient(RedisClient):
     async def _aanswers(self, commands: list[Any]) -> list[Any]:
         try:
             return await self.server_of(None, write=True).arun(
-                "set_many", Commands([*map(packed, commands)]), writes=True
+                "set_many", Commands([*map(pack, commands)]), writes=True
             )
         except RedisCacheError as error:
             return self._lost_answers("set_many", error, len(commands))

@@ -110,7 +110,7 @@ class RedisClient(RedisCacheClient):
             return bool(self._write("touch", key, ask("EXPIRE", key, timeout), lost=0))
         # PERSIST answers 0 for a value that lives for ever, too.
         answers = self._write("touch", key, ask_each([("PERSIST", key), ("EXISTS", key)]), lost=[0])
-        return bool(refused(answers[-1]))
+        return bool(raise_refusal(answers[-1]))
 
     def delete(self, key: Any) -> bool:
         """Delete a value; return whether there was one."""
@@ -157,13 +157,13 @@ class RedisClient(RedisCacheClient):
 
     def _read(self, operation: str, key: str | None, command: Command[T], *, lost: T) -> T:
         try:
-            return refused(self.server_of(key, write=False).run(operation, command, writes=False))
+            return raise_refusal(self.server_of(key, write=False).run(operation, command, writes=False))
         except RedisCacheError:  # `Server` logs an outage, once
             return lost
 
     def _write(self, operation: str, key: str | None, command: Command[T], *, lost: T) -> T:
         try:
-            return refused(self.server_of(key, write=True).run(operation, command, writes=True))
+            return raise_refusal(self.server_of(key, write=True).run(operation, command, writes=True))
         except RedisCacheError as error:
             if not self._ignore_exc:
                 raise
@@ -234,7 +234,7 @@ def note_failed(failed: FailedKeys, keys: Iterable[str], answers: Sequence[Any])
     failed.error = failed.error or next((each for each in answers if isinstance(each, Exception)), None)
 
 
-def refused(answer: T) -> T:
+def raise_refusal(answer: T) -> T:
     """Return an answer; raise it if it is the server's refusal."""
     if isinstance(answer, Exception):
         raise answer

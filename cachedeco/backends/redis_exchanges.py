@@ -15,7 +15,7 @@ from cachedeco.backends.redis_errors import is_failure
 from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
-from cachedeco.storage.redis_connections import Part, packed, values_in
+from cachedeco.storage.redis_connections import Part, pack, values_in
 from cachedeco.storage.replies import FEW, Parser, more
 
 _OK: Final = b"+OK\r\n"
@@ -77,7 +77,7 @@ class Command(Commands):
 
     def __init__(self, *parts: Part) -> None:
         """Pack it."""
-        super().__init__([packed(parts)])
+        super().__init__([pack(parts)])
 
     def cut(self, data: bytes, at: int) -> tuple[Any, int] | None:
         """See `Exchange`."""

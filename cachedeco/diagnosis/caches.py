@@ -126,7 +126,7 @@ def _round_trip(trial: Trial) -> Iterator[Finding]:
     try:
         began = monotonic()
         # Raising, as a cache of one server would.
-        written = connection(trial.store.alias).writer.set_each(items).checked()
+        written = connection(trial.store.alias).writer.set_each(items).or_raise()
         took_write = monotonic() - began
         began = monotonic()
         found = connection(trial.store.alias).read([key for key, *_ in items])

@@ -92,7 +92,7 @@ def _by_path(path: str) -> object:
             return error
         for name in attributes:
             found = getattr(found, name, None)
-        return _unwrapped(found)
+        return _unwrap(found)
     return None
 
 
@@ -103,7 +103,7 @@ def _splits(path: str) -> Iterator[tuple[str, list[str]]]:
         yield ".".join(parts[:count]), parts[count:]
 
 
-def _unwrapped(found: Any) -> object:
+def _unwrap(found: Any) -> object:
     """Return the cached function inside what decorators have put around it; else the object itself."""
     inside: Any = found.fget if isinstance(found, property) else found
     inside = inside.func if isinstance(inside, cached_property | django_cached_property) else inside

@@ -113,7 +113,7 @@ def _text_of_part(part: Any) -> str:
     return "%s"
 
 
-def shortened(sql: str) -> str:
+def shorten_lists(sql: str) -> str:
     """Return a text with one place for all lengths of a list of placeholders, and of a list of rows of them."""
     for several, one in (("%s, %s", "%s"), ("(%s), (%s)", "(%s)")):
         while several in sql:

@@ -40,7 +40,7 @@ from cachedeco.invalidation.sql_tokens import (
     last_part,
     names_in,
     readings_of,
-    shortened,
+    shorten_lists,
     statements_in,
     text_of,
     words_of,
@@ -182,7 +182,7 @@ class Parser:
         if text.startswith(_SAVEPOINTS) and ";" not in text:
             return _BY_SECOND_LETTER[text[1]]
         if len(text) > _LONG:
-            text = shortened(text)
+            text = shorten_lists(text)
             if len(text) > _TOO_LONG:
                 return self._parsed(text)
         return self.remembered(text)
@@ -193,7 +193,7 @@ class Parser:
         readings = readings_of(text)
         if not readings:  # a quote is open in all of them
             return self._named(words_of(text), "other")
-        return _joined([self._statement(tokens) for reading in readings for tokens in _split(reading)])
+        return _join([self._statement(tokens) for reading in readings for tokens in _split(reading)])
 
     # --- statements by their verbs ---
 
@@ -422,7 +422,7 @@ def _bare(name: str) -> str:
     return name.replace('"', "").replace("`", "").replace("'", "")
 
 
-def _joined(statements: list[Statement]) -> Statement:
+def _join(statements: list[Statement]) -> Statement:
     """Return what several statements, or readings of one, do together."""
     if len(statements) == 1:
         return statements[0]

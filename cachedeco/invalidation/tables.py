@@ -80,7 +80,7 @@ class Tables:
         self.ignored_columns = self._columns_named(settings.IGNORED_COLUMNS)
         named = {name: self._tables_behind(name, tables) for name, tables in settings.TABLES.items()}
         self._statement_of = statements.Parser(self.models, named).statement_of
-        self._effect_of = lru_cache(MOST_EFFECTS)(self._expanded)
+        self._effect_of = lru_cache(MOST_EFFECTS)(self._expand)
         self._by_text: dict[str, Effect] = {}
         self._own = frozenset(_tables_of_caches())
         self._families = _families(every_model)
@@ -171,7 +171,7 @@ class Tables:
         """Return all tables that are not ignored."""
         return frozenset(self.models) - self.ignored
 
-    def _expanded(self, statement: Statement) -> Effect:
+    def _expand(self, statement: Statement) -> Effect:
         reads = statement.reads - self.ignored
         writes = self._written_by(statement)
         return Effect(

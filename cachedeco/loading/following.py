@@ -28,7 +28,7 @@ from cachedeco.storage import many_caches
 def follow(load: Load, results: Results) -> EffectFlow[Err | bool]:
     """Take the leaders' results that this caller may use; return an error, or whether to wait again for the rest."""
     policy, may_go_on = load.policy, True
-    standing = (yield Anywhere(_standing, load, results)) if results else set()
+    standing = (yield Anywhere(_standing_keys, load, results)) if results else set()
     keys = {miss.key for miss in load.misses}
     for miss in load.misses:
         found, result = miss.found, results.get(miss.key)
@@ -54,7 +54,7 @@ def follow(load: Load, results: Results) -> EffectFlow[Err | bool]:
     return may_go_on
 
 
-def _standing(load: Load, results: Results, reraised: Reraised = ()) -> set[str]:
+def _standing_keys(load: Load, results: Results, reraised: Reraised = ()) -> set[str]:
     """
     Return the keys of the results whose tokens still stand; one read for all that this caller has not compared.
 

@@ -126,11 +126,11 @@ def lease_of(policy: CachePolicy, misses: Sequence[Miss], *, is_takeover: bool =
     lifetime = USUAL_LIFETIME
     if len(known) == len(misses):
         lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * sum(known)), LONGEST_LIFETIME)
-    digest = blake2b(b"%a %b" % (is_takeover, b"".join(map(_replaced, misses))), digest_size=8).hexdigest()
+    digest = blake2b(b"%a %b" % (is_takeover, b"".join(map(_identity_of, misses))), digest_size=8).hexdigest()
     return Lease(policy.store, lease_key(misses[0].key, digest), urandom(8), lifetime, is_takeover)
 
 
-def _replaced(miss: Miss) -> bytes:
+def _identity_of(miss: Miss) -> bytes:
     """Return what tells the computation of one entry from any other."""
     found, stamp = miss.found, miss.stamp
     expires = found.entry and found.entry.expires

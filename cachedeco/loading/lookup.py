@@ -13,7 +13,7 @@ from cachedeco.invalidation import commits, epochs
 from cachedeco.loading import remembering
 from cachedeco.loading.found import CallKeys, Found, Wanted, renew_keys
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.loading.reading import commands_for, decode_each, joined, keys_to_ask, keys_to_ask_each, read_values
+from cachedeco.loading.reading import commands_for, decode_each, join_names, keys_to_ask, keys_to_ask_each, read_values
 from cachedeco.loading.recalling import Recalling, recall, remember
 from cachedeco.loading.remembering import Memory, memory_in_use
 from cachedeco.loading.second_read import resolve
@@ -90,7 +90,7 @@ def find_one(
     is_pending = commits.waiting and not reraised and commits.has_pending()  # nearly always empty, too
     if is_pending:  # this thread finds what its transaction stores at the commit
         values[0] = commits.pending_values(keys[:1]).get(keys[0], values[0])
-    names = b"" if asked is keys else joined(asked[len(keys) :])
+    names = b"" if asked is keys else join_names(asked[len(keys) :])
     entry = decode_values(policy.codec, keys[0], values, names, reraised)
     is_fresh = entry is not None and entry.expires > time()
     if is_fresh and innermost.get() is None and not policy.inspects_hits and not (is_pending and names):

@@ -119,7 +119,7 @@ def decode_each(
         if failed and has_failed(policy, entry_keys, failed):
             results.append(Found(keys))
             continue
-        names = b"" if entry_keys is keys else joined(entry_keys[len(keys) :])
+        names = b"" if entry_keys is keys else join_names(entry_keys[len(keys) :])
         entry = decode_values(policy.codec, keys[0], [*map(raw.get, entry_keys)], names, reraised)
         if entry is not None and entry.expires > plain_from and not policy.inspects_hits:
             results.append(new_tuple(Found, (keys, None, entry_keys, entry)))
@@ -136,6 +136,6 @@ def has_failed(policy: CachePolicy, entry_keys: Sequence[str], failed: Collectio
     return policy.store.alias in failed or any(key.rpartition(" ")[0] in failed for key in entry_keys)
 
 
-def joined(names: Sequence[str]) -> bytes:
+def join_names(names: Sequence[str]) -> bytes:
     """Return the names of nested tokens as an entry has them."""
     return "\n".join(names).encode()

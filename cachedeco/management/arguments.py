@@ -176,7 +176,7 @@ def parse_value(text: str, annotation: str = "") -> Any:
         CommandError: It is written as a row, and there is none; or the annotation names a type that refuses it.
     """
     if annotation == "str":
-        return None if text in _NO_VALUES else _unquoted(text)
+        return None if text in _NO_VALUES else _unquote(text)
     row = _ROW.fullmatch(text)
     if row is not None and row[1].partition(".")[0] in apps.app_configs:
         return find_row(model_named(row[1]), row[2])
@@ -190,7 +190,7 @@ def parse_value(text: str, annotation: str = "") -> Any:
     return _literal(text)
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """Return a text without the quotes of JSON, if it has them."""
     value = _literal(text) if text[:1] == '"' else text
     return value if isinstance(value, str) else text

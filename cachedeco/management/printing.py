@@ -117,7 +117,7 @@ def table(
         room = width - len(GAP) * (len(widths) - 1)
         _narrow(widths, room, flexible)
         if sum(widths) > room and any(heads[1:]):
-            return _stacked(heads, shown[1:], width)
+            return _stack(heads, shown[1:], width)
     lines = []
     for row in shown if any(heads) else shown[1:]:
         cells = [wrap(cell, widths[n]) for n, cell in enumerate(row)]
@@ -128,7 +128,7 @@ def table(
     return lines
 
 
-def _stacked(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
+def _stack(heads: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
     """Return the lines of a table for which the terminal is too narrow: below its first cell, a line for each other."""
     lines = []
     for first, *others in rows:

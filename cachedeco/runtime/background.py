@@ -37,7 +37,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 def submit(work: Work) -> bool:
     """
-    Run some work in a thread of the pool, as `detached()` says; return False if the queue is full.
+    Run some work in a thread of the pool, as `detach()` says; return False if the queue is full.
 
     Threads are started when they are needed, and the interpreter waits for them at its end.
     """
@@ -45,21 +45,21 @@ def submit(work: Work) -> bool:
     if not places.acquire(blocking=False):
         return False
     try:
-        _threads().submit(_release_after, places, detached(work))
+        _threads().submit(_release_after, places, detach(work))
     except RuntimeError:  # the interpreter is ending
         places.release()
         return False
     return True
 
 
-def detached(work: Work) -> Work:
+def detach(work: Work) -> Work:
     """
     Return some work with the context, the language and the time zone of this call, to be called in another thread.
 
     It has cache objects and database connections of its own, which are closed at its end. What it raises is lost.
     """
     localized = partial(_in_language_and_zone, get_language(), timezone.get_current_timezone(), work)
-    return partial(_detached, copy_context(), localized)
+    return partial(_run_detached, copy_context(), localized)
 
 
 def _release_after(places: BoundedSemaphore, work: Work) -> None:
@@ -69,7 +69,7 @@ def _release_after(places: BoundedSemaphore, work: Work) -> None:
         places.release()
 
 
-def _detached(context: Context, work: Work) -> None:
+def _run_detached(context: Context, work: Work) -> None:
     with suppress(Exception):  # the steps have reported it
         try:
             context.run(_with_own_caches, work)

@@ -17,7 +17,7 @@ R = TypeVar("R")
 OpenBlock = Callable[[], AbstractContextManager[None]]
 
 
-def decorated(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = "") -> Callable[P, R]:
+def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = "") -> Callable[P, R]:
     """
     Return a function each call of which runs in a block of its own.
 
@@ -83,7 +83,7 @@ class Block(AbstractContextManager[None]):
         Args:
             open_block: Opens the block, for each `with` and each call anew.
 
-            refusal: As for `decorated()`.
+            refusal: As for `decorate()`.
         """
         self._open_block = open_block
         self._refusal = refusal
@@ -106,6 +106,6 @@ class Block(AbstractContextManager[None]):
         Decorate a function, sync or async.
 
         Raises:
-            TypeError: It is async, and the block belongs to a thread; otherwise as `decorated()`.
+            TypeError: It is async, and the block belongs to a thread; otherwise as `decorate()`.
         """
-        return decorated(function, self._open_block, refusal=self._refusal)
+        return decorate(function, self._open_block, refusal=self._refusal)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Never, NoReturn, ParamSpec, TypeVar
 
-from cachedeco.runtime.blocks import decorated
+from cachedeco.runtime.blocks import decorate
 from cachedeco.runtime.conf import settings
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import ModeName, mode_of
@@ -125,7 +125,7 @@ class mode(metaclass=_NeedsParentheses):  # noqa: N801 -- reads as a verb: `with
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function: the mode is in force while it runs."""
-        return decorated(function, lambda: self)
+        return decorate(function, lambda: self)
 
 
 class bypass(mode):  # noqa: N801 -- reads as a verb

@@ -62,7 +62,7 @@ class Stats:
         if not isinstance(other, Stats):
             return NotImplemented
         numbers = {name: operation(getattr(self, name), getattr(other, name)) for name in NUMBERS}
-        return type(self)(**numbers, reasons=_combined(self.reasons, other.reasons, operation))
+        return type(self)(**numbers, reasons=_combine_counts(self.reasons, other.reasons, operation))
 
 
 NUMBERS: Final = tuple(each.name for each in fields(Stats) if each.name != "reasons")
@@ -132,14 +132,14 @@ class Statistics:
         both = {name: operation(self.functions.get(name, none), other.functions.get(name, none)) for name in names}
         return type(self)(
             {name: each for name, each in both.items() if each != none},
-            _combined(self.invalidations, other.invalidations, operation),
+            _combine_counts(self.invalidations, other.invalidations, operation),
             tuple(dict.fromkeys([*self.processes, *other.processes])),
             self.is_shared or other.is_shared,
             self.problem or other.problem,
         )
 
 
-def _combined(
+def _combine_counts(
     ours: Mapping[str, int], theirs: Mapping[str, int], operation: Callable[[int, int], int]
 ) -> dict[str, int]:
     """Combine counts by name; those that are 0 are left out."""

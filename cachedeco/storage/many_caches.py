@@ -33,7 +33,7 @@ def read_caches(asked: Asked, *, names: bool = True) -> Read:
         found = store.get_many(keys)
         return ({store.alias: {}}, [store.alias]) if found is None else ({store.alias: found}, [])
     commands = _commands(asked) if elsewhere else asked
-    read = _joined(commands, [store.get_many(keys) for store, keys in commands])
+    read = _by_cache(commands, [store.get_many(keys) for store, keys in commands])
     values = read[0]
     for home, name in elsewhere or ():
         alias, _, key = name.rpartition(" ")
@@ -44,10 +44,10 @@ def read_caches(asked: Asked, *, names: bool = True) -> Read:
 
 async def read_caches_on_loop(asked: Asked) -> Read:
     """Do as `read_caches()` on an event loop, for caches that can be read there; each name is a key."""
-    return _joined(asked, [await store.get_many_on_loop(keys) for store, keys in asked])
+    return _by_cache(asked, [await store.get_many_on_loop(keys) for store, keys in asked])
 
 
-def _joined(commands: Asked, found: Sequence[dict[str, bytes] | None]) -> Read:
+def _by_cache(commands: Asked, found: Sequence[dict[str, bytes] | None]) -> Read:
     """Return what the commands have found, by cache."""
     read: dict[str, dict[str, Any]] = {}
     failed: list[str] = []

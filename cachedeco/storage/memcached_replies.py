@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
-from cachedeco.storage.pipelining import pipelined
+from cachedeco.storage.pipelining import pipeline
 from cachedeco.storage.replies import FEW, Parser, more
 
 Stored = tuple[bytes, int]  # a serialized value, and its flags
@@ -79,7 +79,7 @@ def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: Rai
     values: Values = []
     rest = b""  # of the next answer, what has come with the last one
     commands = (b"get %b\r\n" % " ".join(chunk).encode("ascii") for chunk in chunks)
-    for command in pipelined(sock.sendall, lambda: sock, commands):
+    for command in pipeline(sock.sendall, lambda: sock, commands):
         text = command[len(b"get ") : -len(b"\r\n")]
         found, rest = receive(parse_bytes(text, raise_errors, rest), sock.recv)
         values += found

@@ -17,7 +17,7 @@ from typing import Any
 from cachedeco.runtime.interrupts import pass_interrupt
 
 
-def pipelined(
+def pipeline(
     send: Callable[[Any], object], socket_of: Callable[[], socket | None], commands: Iterable[bytes]
 ) -> Iterator[bytes]:
     """

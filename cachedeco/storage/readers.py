@@ -26,7 +26,7 @@ from cachedeco.storage.direct_access import (
     local_memory_of,
     redis_connections_of,
 )
-from cachedeco.storage.pipelining import pipelined
+from cachedeco.storage.pipelining import pipeline
 from cachedeco.storage.redis_connections import values_in
 from cachedeco.storage.replies import FEW
 
@@ -195,7 +195,7 @@ def redis_chunks_reader(
             values: list[bytes | None] = []
             connection.send_packed_command(())  # it connects, and may ask for an answer before the first command
             send = partial(_send_packed, connection)
-            commands = pipelined(send, lambda: getattr(connection, "_sock", None), map(packed_mget, chunks))
+            commands = pipeline(send, lambda: getattr(connection, "_sock", None), map(packed_mget, chunks))
             for chunk, _ in zip(chunks, commands, strict=True):
                 values += load_each(values_in(connection.read_response(disable_decoding=True), len(chunk)))
             return values

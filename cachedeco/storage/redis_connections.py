@@ -76,7 +76,7 @@ class RedisConnections:
         """Close connections that were idle for too long. The latest are taken first, so that others can time out."""
         limit = monotonic() - self._seconds
         for idle in list(self._idle.values()):
-            while entry := _popped(idle.popleft):
+            while entry := _pop(idle.popleft):
                 if entry[1] >= limit:
                     idle.appendleft(entry)
                     break
@@ -90,11 +90,11 @@ class RedisConnections:
         """
         before, self._idle = self._idle, defaultdict(deque)
         for idle in list(before.values()):
-            while entry := _popped(idle.pop):
+            while entry := _pop(idle.pop):
                 entry[0].disconnect()
 
     def _take(self, idle: Idle, *, checked: bool) -> Any | None:
-        while entry := _popped(idle.pop):
+        while entry := _pop(idle.pop):
             connection, since = entry
             # In a forked child it is the parent's, whose answers must not be read here.
             usable = connection.pid == getpid() and monotonic() - since <= self._seconds
@@ -133,7 +133,7 @@ def answers_to(sent: Iterable[bytes], count: int, connection: Any) -> list[Any]:
     return [answer_of(connection) for _ in range(count)]
 
 
-def packed(parts: Sequence[Part]) -> bytes:
+def pack(parts: Sequence[Part]) -> bytes:
     """Return a command as it is sent."""
     lines = [b"*%d" % len(parts)]
     for part in parts:
@@ -200,7 +200,7 @@ def values_in(answer: Any, count: int) -> Any:
     raise InvalidResponse(msg)
 
 
-def _popped(pop: Callable[[], tuple[Any, float]]) -> tuple[Any, float] | None:
+def _pop(pop: Callable[[], tuple[Any, float]]) -> tuple[Any, float] | None:
     try:
         return pop()
     except IndexError:  # another thread may have taken the last one

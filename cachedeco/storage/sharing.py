@@ -118,7 +118,7 @@ class _Sharing:
 
     def _run(self) -> None:
         while not self.ended.wait(self.settings.SHARED_STATISTICS):
-            background.detached(self._write)()
+            background.detach(self._write)()
 
     def _write(self) -> None:
         if modes.current_mode() != "off":

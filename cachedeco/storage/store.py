@@ -279,7 +279,7 @@ class Store:
         try:
             value = urandom(1)
             # Raising, as a cache of one server would.
-            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS) for key in keys]).checked()
+            acknowledged = self.write_unguarded([(key, value, PROBE_SECONDS) for key in keys]).or_raise()
             reading = True
             return all(acknowledged) and bool(connection(self.alias).read(keys))
         except Exception as error:  # noqa: BLE001 -- any failure of the cache is an event

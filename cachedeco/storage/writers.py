@@ -20,7 +20,7 @@ from cachedeco.storage.direct_access import (
     redis_connections_of,
 )
 from cachedeco.storage.readers import Ways, closing_if_interrupted, quickest, raw_client_of
-from cachedeco.storage.redis_connections import answers_to, packed
+from cachedeco.storage.redis_connections import answers_to, pack
 
 #: Whole key, value, and whole seconds or None for ever.
 Item = tuple[str, bytes, int | None]
@@ -34,7 +34,7 @@ class Acknowledged(list[bool]):
 
     error: Exception | None = None
 
-    def checked(self) -> "Acknowledged":
+    def or_raise(self) -> "Acknowledged":
         """Return this; raise the error, and hold it no longer: or it and a frame that has this would be a cycle."""
         error, self.error = self.error, None
         try:
@@ -167,7 +167,7 @@ class RedisWriter:
     def commands(self, items: Sequence[Item], *options: str) -> list[bytes]:
         """Return the commands that store the items that fit, packed: whole keys are ASCII, in any encoding."""
         return [
-            packed(("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options))
+            pack(("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options))
             for key, value, seconds in items
             if _fits(value)
         ]

@@ -116,15 +116,15 @@ class KnownTables:
 
     def knows(self, names: Iterable[str]) -> bool:
         """Tell whether `learn()` would add none of these tables."""
-        return self.is_known and self._joined(names) == self.names
+        return self.is_known and self._union_with(names) == self.names
 
-    def _joined(self, names: Iterable[str]) -> frozenset[str]:
+    def _union_with(self, names: Iterable[str]) -> frozenset[str]:
         # Without those that are ignored by now: the entries that depend on them have another stamp, and are dead.
         return self.names.union(names) - self.declared - tables().ignored
 
     def _add(self, names: Iterable[str]) -> bool:
         with self._lock:  # or two threads would each lose what the other has added
-            joined = self._joined(names)
+            joined = self._union_with(names)
             if joined == self.names:
                 return False
             self._by_key = {self.key_of(name): name for name in sorted(joined)}

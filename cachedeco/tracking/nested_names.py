@@ -54,7 +54,7 @@ def remember(function: str, key: str, names: Iterable[str]) -> None:
     with _lock:
         known = names_by_function.get(function, _NONE)
         if not known.varies and not set(names) <= set(known.names):
-            known = names_by_function[function] = _joined(known.names, names)
+            known = names_by_function[function] = _union(known.names, names)
         names_by_key.pop(key, None)
         if names != known.names:
             names_by_key[key] = names
@@ -69,7 +69,7 @@ def forget() -> None:
         names_by_key.clear()
 
 
-def _joined(known: Names, names: Names) -> FunctionNames:
+def _union(known: Names, names: Names) -> FunctionNames:
     """Return the names of a function that has an entry with these, too: those of both, or what the two share."""
     union = tuple(dict.fromkeys((*known, *names)))
     if len(union) <= MOST_NAMES:

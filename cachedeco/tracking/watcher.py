@@ -66,7 +66,7 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     effect = _begin(sql, context["connection"])
     text = sql
     if _mark is not None and (effect.writes or effect.kept):
-        text = _marked(_mark, context["connection"], sql, effect)
+        text = _mark_text(_mark, context["connection"], sql, effect)
     if not effect.writes and effect.verb not in TOLD:
         return execute(text, params, many, context)
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
@@ -104,7 +104,7 @@ def mark_with(mark: Mark | None) -> None:
     _mark = mark
 
 
-def _marked(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
+def _mark_text(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
     try:
         return mark(connection, sql, effect)
     except Exception as error:  # noqa: BLE001 -- the user's statement runs, and without a mark the triggers record it

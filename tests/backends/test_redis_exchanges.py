@@ -16,7 +16,7 @@ from redis.exceptions import (
 from cachedeco.backends.exchange import Exchange
 from cachedeco.backends.redis_exchanges import Command, Commands, ReadEach, ReadPickles
 from cachedeco.storage.direct_access import bytes_in_pickle, pickle_bytes
-from cachedeco.storage.redis_connections import packed
+from cachedeco.storage.redis_connections import pack
 
 # By the reply: what it means.
 REPLIES: dict[bytes, Any] = {
@@ -102,7 +102,7 @@ def test_what_is_no_reply_raises(reply: bytes) -> None:
 
 def test_answers_to_several_commands_are_a_list() -> None:
     """Refusals of single ones among them."""
-    commands = Commands([packed(("SET", "a", b"1"))] * 3)
+    commands = Commands([pack(("SET", "a", b"1"))] * 3)
 
     assert ([b"OK"] * 3, b"x") == read(commands, b"+OK\r\n" * 3 + b"x")
     [first, refused, last], rest = read(commands, b"+OK\r\n-OOM no memory\r", b"\n$-1\r\nx")
@@ -121,14 +121,14 @@ def test_answers_to_several_commands_are_a_list() -> None:
 )
 def test_refusal_that_tells_of_the_server_is_that_of_all_commands(reply: bytes, error: type[Exception]) -> None:
     """What it says of the others may be old."""
-    answer, _ = read(Commands([packed(("SET", "a", b"1"))] * 2), b"+OK\r\n" + reply)
+    answer, _ = read(Commands([pack(("SET", "a", b"1"))] * 2), b"+OK\r\n" + reply)
 
     assert error is type(answer)
 
 
 def test_commands_are_packed_as_redis_py_packs_them() -> None:
     """Text, numbers and bytes, and keys that are known to be ASCII."""
-    assert b"*5\r\n$1\r\nX\r\n$2\r\n\xc3\xa9\r\n$2\r\n12\r\n$3\r\n0.5\r\n$2\r\n\xff\x00\r\n" == packed(
+    assert b"*5\r\n$1\r\nX\r\n$2\r\n\xc3\xa9\r\n$2\r\n12\r\n$3\r\n0.5\r\n$2\r\n\xff\x00\r\n" == pack(
         ["X", "é", 12, 0.5, b"\xff\0"]
     )
-    assert packed(["MGET", "a", "bb"]) == ReadEach(["a", "bb"]).command
+    assert pack(["MGET", "a", "bb"]) == ReadEach(["a", "bb"]).command

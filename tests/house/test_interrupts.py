@@ -18,7 +18,7 @@ PASSES = {"pass_interrupt", "pass_on", "is_interrupt"}
 # Where the exception goes on as an outcome, or nothing can be raised.
 EXEMPT = {
     ("loading.materializing", "materialize"),  # the driver raises it
-    ("runtime.background", "_detached"),  # in a thread that runs no handlers
+    ("runtime.background", "_run_detached"),  # in a thread that runs no handlers
     ("storage.connections", "__del__"),
 }
 

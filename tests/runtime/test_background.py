@@ -52,7 +52,7 @@ def test_work_leaves_no_database_connection_open() -> None:
         open_then.append(connection.connection is not None)
 
     def worked() -> bool:
-        background.detached(work)()
+        background.detach(work)()
         return connection.connection is not None
 
     with ThreadPoolExecutor(1) as threads:

@@ -178,7 +178,7 @@ _watch, _note_tables, _propagate = watcher.watch, TableReads._note_tables, propa
 _store, _claim, _complete, _read_each = store_entries, claim_stamps, Flight.complete, Store.read_each
 _set_tokens, _remember = Store.set_tokens, Memory.remember
 _read_on_loop, _set_each_on_loop = Store.read_on_loop, Store.set_each_on_loop
-NOT_LOOKED_AGAIN = {"loading.following._standing": lambda _load, results, _reraised: set(results)}
+NOT_LOOKED_AGAIN = {"loading.following._standing_keys": lambda _load, results, _reraised: set(results)}
 
 # What is replaced in cachedeco, by what, and where it is missed.
 WEAKENED: dict[str, tuple[dict[str, Any], str]] = {

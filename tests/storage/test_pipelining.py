@@ -23,7 +23,7 @@ from cachedeco.storage.async_readers import AsyncReadChunks, async_chunks_reader
 from cachedeco.storage.connections import on_loops
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.memcached_replies import read_chunks
-from cachedeco.storage.pipelining import pipelined, send_what_fits
+from cachedeco.storage.pipelining import pipeline, send_what_fits
 from cachedeco.storage.readers import ReadChunks, chunks_reader_of, reader_of, redis_chunks_reader
 from cachedeco.storage.redis_connections import RedisConnections
 from cachedeco.storage.store import Store
@@ -444,6 +444,6 @@ def test_commands_are_sent_whole_where_the_socket_is_unknown() -> None:
     """As by a connection of a class of the project's own: one after the other."""
     sent: list[Any] = []
 
-    read = [(command, b"".join(sent)) for command in pipelined(sent.append, lambda: None, [b"a", b"b", b"c"])]
+    read = [(command, b"".join(sent)) for command in pipeline(sent.append, lambda: None, [b"a", b"b", b"c"])]
 
     assert [(b"a", b"a"), (b"b", b"ab"), (b"c", b"abc")] == read

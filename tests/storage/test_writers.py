@@ -397,7 +397,7 @@ def test_refusal_that_is_raised_is_kept_by_no_frame() -> None:
     def write() -> None:
         acknowledged = Acknowledged([False])
         acknowledged.error = DataError("too large")
-        acknowledged.checked()
+        acknowledged.or_raise()
 
     assert is_forgotten(write, DataError)
-    assert [True] == Acknowledged([True]).checked()
+    assert [True] == Acknowledged([True]).or_raise()

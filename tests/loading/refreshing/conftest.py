@@ -57,11 +57,11 @@ def truth() -> Truth:
 @pytest.fixture
 def worked(monkeypatch: pytest.MonkeyPatch) -> Semaphore:
     """Give what can be acquired once for each thing that was done in the background."""
-    done, work = Semaphore(0), background._detached
+    done, work = Semaphore(0), background._run_detached
 
     def worked(*args: Any) -> None:
         work(*args)
         done.release()
 
-    monkeypatch.setattr(background, "_detached", worked)
+    monkeypatch.setattr(background, "_run_detached", worked)
     return done
