@@ -46,7 +46,7 @@ def _is_verb(word: str, before: str, behind: str) -> bool:
 def cascade_of(tokens: Tokens, at: int) -> Cascade:
     """Return what a statement that writes rows may delete besides."""
     verb = tokens[at]
-    if verb == "replace" or (verb == "insert" and tokens[at + 1 : at + 3] == ["or", "replace"]):
+    if verb == "replace" or tokens[at + 1 : at + 3] == ["or", "replace"]:
         return "replace"
     return "delete" if verb == "delete" or (verb == "merge" and "delete" in tokens[at:]) else ""
 

@@ -26,12 +26,12 @@ _WORD: Final = r"[^\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+"
 _QUOTED: Final = r'(?:"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`)'
 _DOT: Final = r"\s*\.\s*"
 _NAME: Final = rf"(?:{_QUOTED}|{_WORD})(?:{_DOT}(?:{_QUOTED}|{_WORD}))*"
+_TEXT: Final = r"'[^']*'"  # to SQLite also a name, where it expects one: main.'club'
 _TOKEN: Final = re.compile(
     rf"""%s(?:,\ %s)*
-    |{_QUOTED}(?:(?:,\ |{_DOT}){_QUOTED}|{_DOT}{_WORD})*
-    |{_WORD}(?:{_DOT}(?:{_QUOTED}|{_WORD}))*
+    |{_QUOTED}(?:(?:,\ |{_DOT}){_QUOTED}|{_DOT}(?:{_WORD}|{_TEXT}))*
+    |(?:{_WORD}|{_TEXT})(?:{_DOT}(?:{_QUOTED}|{_WORD}|{_TEXT}))*
     |[(),;]
-    |'[^']*'
     |['"`]  # a quote that nothing closes""",
     re.ASCII | re.VERBOSE,
 )

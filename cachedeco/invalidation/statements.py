@@ -109,8 +109,11 @@ _WORDS_OF_BEGIN: Final[Names] = frozenset(
 
 # What stands among the names of TRUNCATE, DROP TABLE, and a definition of a view.
 _NO_NAMES: Final = frozenset(words_of("table only restart continue identity cascade restrict if not exists")) | {","}
-_SCHEMAS: Final = frozenset({"database", "owned", "schema"})
+# What tables are in, or columns are of: to rename it, or a value of it, changes what tables show that are not named.
+_SHARED: Final = frozenset({"database", "domain", "extension", "owned", "schema", "type"})
 _DO: Final = re.compile(r"\s*do\b", re.IGNORECASE)
+_UNICODE: Final = 'u&"'  # before a name whose letters PostgreSQL reads as codes: U&"d\0061ta"
+_SPACED_DOT: Final = re.compile(r"\s+\.\s*|\.\s+")
 _STARTS: Final = DML | {"with"}
 _BEFORE_MADE: Final = frozenset({"into", "temp", "temporary", "unlogged", "table"})
 _EXECUTABLE: Final = DML | QUERIES | {"call", "create", "declare", "do", "exec", "execute", "refresh"}
@@ -188,12 +191,14 @@ class Parser:
         return self.remembered(text)
 
     def _parsed(self, text: str) -> Statement:
-        if _DO.match(text):  # its body is a literal
+        if _DO.match(text):  # not read as other databases read the body
             return self._named(words_of(text), "do")
         readings = readings_of(text)
         if not readings:  # a quote is open in all of them
             return self._named(words_of(text), "other")
-        return _join([self._statement(tokens) for reading in readings for tokens in _split(reading)])
+        found = _join([self._statement(tokens) for reading in readings for tokens in _split(reading)])
+        is_misread = (found.writes or found.elsewhere) and _UNICODE in text.casefold()
+        return EVERYTHING if is_misread else found
 
     # --- statements by their verbs ---
 
@@ -211,14 +216,16 @@ class Parser:
         cascades: Cascade = ""
         elsewhere = NONE
         match verb:
+            case "do":  # its body is a literal, and writes what it may not name: a view, or by a function
+                everything = True
             case "truncate":
                 cascades = "truncate"
                 elsewhere = self._elsewhere(_names_among(tokens[1:]))
                 everything = "cascade" in tokens and bool(elsewhere)
             case "drop" | "create" | "alter":
-                # SQLite deletes the rows first. A schema's tables are not named.
+                # SQLite deletes the rows first.
                 cascades = "delete" if verb == "drop" else ""
-                everything = not _SCHEMAS.isdisjoint(tokens[1:2]) and (verb == "drop" or "rename" in tokens)
+                everything = not _SHARED.isdisjoint(tokens[1:2]) and (verb == "drop" or "rename" in tokens)
                 elsewhere = self._elsewhere(_defined_in(tokens))
         return Statement(writes, writes, verb, NONE, None, cascades, everything, elsewhere)
 
@@ -348,14 +355,13 @@ class Parser:
         if BEFORE_TABLES.isdisjoint(tokens) and not self._stand_ins:
             return NONE, NONE
         found = NamesAtPosition(tokens)
-        ctes = {*map(last_part, found.ctes), "dual"}  # Oracle's and MySQL's FROM without a table
-        reads: set[str] = set()
+        reads = set(NONE.union(*[self._tables.get(last_part(name), NONE) for name in found.names_of_ctes]))
         unknown: set[str] = set()
         for name in found.names:
             tables = self._tables.get(last_part(name))
             if tables is not None:
                 reads |= tables
-            elif last_part(name) not in ctes and not (
+            elif last_part(name) != "dual" and not (  # Oracle's and MySQL's FROM without a table
                 name in found.functions and name.removeprefix("pg_catalog.") in _PURE_FUNCTIONS
             ):
                 unknown.add(_bare(name))
@@ -418,8 +424,8 @@ def _defined_in(tokens: Tokens) -> list[str]:
 
 
 def _bare(name: str) -> str:
-    """Return a name as it is asked for in a database: with its schema, without quotes."""
-    return name.replace('"', "").replace("`", "").replace("'", "")
+    """Return a name as it is asked for in a database: with its schema, without quotes and spaces around the dot."""
+    return _SPACED_DOT.sub(".", name).replace('"', "").replace("`", "").replace("'", "")
 
 
 def _join(statements: list[Statement]) -> Statement:

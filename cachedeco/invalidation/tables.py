@@ -5,8 +5,9 @@ A write concerns more tables than it names:
 
 - The rows of a many-to-many table belong to both sides.
 - Multi-table parents and children share rows.
-- The database deletes or changes rows that point to a deleted one, without a statement of Django's: by `DB_CASCADE` and
-  its like, and by a constraint behind `DO_NOTHING`. `TRUNCATE` and `REPLACE` follow any foreign key.
+- The database deletes or changes rows that point to a deleted one, or to a key that changes, without a statement of
+  Django's: by `DB_CASCADE` and its like, and by a constraint behind `DO_NOTHING`. `TRUNCATE` and `REPLACE` follow any
+  foreign key.
 
 All of this is worked out once from the models, and once for each text of a statement.
 """
@@ -91,6 +92,7 @@ class Tables:
                 self._concerned.setdefault(table, set()).add(name)
         self._by_database = _pointing_tables(every_model, BY_DATABASE)
         self._by_any_key = _pointing_tables(every_model, None)
+        self._pointed_columns = _pointed_columns(every_model)
 
     def effect_of(self, sql: object) -> Effect:
         """Return what a statement does; its text may be anything that the database driver takes."""
@@ -118,7 +120,7 @@ class Tables:
         statement = self._statement_of(sql)._replace(columns=None)
         if written is not None:
             statement = statement._replace(writes=statement.writes | written)
-        elif not statement.writes and statement.verb in ROW_VERBS:  # it will fail, or the text was misread
+        elif statement.verb in ROW_VERBS:  # it will fail, or the text was misread
             statement = statement._replace(everything=True)
         return self._effect_of(statement)
 
@@ -191,12 +193,17 @@ class Tables:
             [table] = statement.writes
             if statement.columns <= self.ignored_columns.get(table, frozenset()):
                 return frozenset()
-        deleted = set(statement.writes)
-        if statement.cascades:
-            pointing = self._by_database if statement.cascades == "delete" else self._by_any_key
-            deleted |= _reachable(statement.writes, pointing)
-        concerned = deleted.union(*[self._concerned.get(table, ()) for table in deleted])
+        changed = set(statement.writes)
+        if statement.cascades or self._sets_key(statement):
+            pointing = self._by_any_key if statement.cascades in {"replace", "truncate"} else self._by_database
+            changed |= _reachable(statement.writes, pointing)
+        concerned = changed.union(*[self._concerned.get(table, ()) for table in changed])
         return frozenset(concerned) - self.ignored
+
+    def _sets_key(self, statement: Statement) -> bool:
+        """Tell whether an UPDATE sets a column that the database may follow: ON UPDATE CASCADE."""
+        columns = statement.columns or ()
+        return any(not self._pointed_columns[table].isdisjoint(columns) for table in statement.writes)
 
     def _tables_behind(self, name: str, tables: Iterable[str]) -> list[str]:
         """Return the tables that a name stands for; what is no table of a model is a fault: no write ends it."""
@@ -295,6 +302,20 @@ def _pointing_tables(all_models: Iterable[ModelClass], handlers: Iterable[object
             if relation is not None and (handlers is None or relation.on_delete in handlers):
                 pointing[table_of(relation.model)].add(table_of(model))
     return pointing
+
+
+def _pointed_columns(all_models: Iterable[ModelClass]) -> Mapping[str, set[str]]:
+    """Return to which columns of each table foreign keys point that the database itself may change."""
+    columns: defaultdict[str, set[str]] = defaultdict(set)
+    for model in all_models:
+        for field in model._meta.local_fields:
+            relation: Any = field.remote_field
+            if relation is not None and relation.on_delete in BY_DATABASE:
+                pointed: Any = field
+                columns[table_of(relation.model)].update(
+                    each.column.casefold() for each in pointed.foreign_related_fields
+                )
+    return columns
 
 
 def _reachable(tables: Iterable[str], pointing: Mapping[str, set[str]]) -> set[str]:

@@ -51,7 +51,7 @@ class Behind(NamedTuple):
     """What a name stands for."""
 
     tables: frozenset[str]  #: tables of models
-    is_all: bool  #: whether the rows that it shows are of these tables, and of no others
+    is_all: bool  #: whether the rows that it shows are of these tables, and of no others; not of none
 
 
 _behind: dict[tuple[str, str], Behind] = {}
@@ -107,7 +107,8 @@ def _ask(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | Non
     text = _CREATE.sub("", definition, count=1) if connection.vendor == "sqlite" else definition
     effect = tables().effect_of(text)
     behind = {*own, *(effect.reads - tables().unmanaged)}
-    is_all = not (effect.writes or effect.ignored)
+    # What is behind a view without tables is unknown when it is made anew.
+    is_all = bool(behind or effect.unknown) and not (effect.writes or effect.ignored)
     for inner in effect.unknown | (effect.reads & tables().unmanaged):
         more = _look_behind(connection, inner, depth - 1)
         behind |= more.tables if more is not None else frozenset()

@@ -277,6 +277,7 @@ SCHEMA = """
 CREATE TABLE shop (id integer PRIMARY KEY, name text, data text, "update" text);
 CREATE TABLE item (id integer PRIMARY KEY, shop_id integer REFERENCES shop (id) ON DELETE CASCADE, name text, n int);
 CREATE TABLE log (id integer PRIMARY KEY, text text);
+CREATE TABLE one (id integer PRIMARY KEY);
 CREATE TABLE "order" (id integer PRIMARY KEY, name text);
 CREATE TABLE "name" (id integer PRIMARY KEY, "order" text);
 CREATE TABLE "a ""b" (id integer PRIMARY KEY, name text);
@@ -295,6 +296,9 @@ RAW = [
     'SELECT * FROM main.shop AS s LEFT JOIN main . "item" ON s.id = shop_id',
     "SELECT * FROM [shop], `item`, 'name'",
     'SELECT * FROM "a ""b"',
+    "SELECT * FROM shop WHERE id IN one OR (id + 1 NOT IN main.one) OR id IN 'one'",
+    "SELECT 1 IN one",
+    "SELECT * FROM 'main'.shop, main . 'item', 'main'.'log'",
     "/* item's */ SELECT 'x FROM item' -- , item\n FROM shop /* JOIN item */ WHERE name LIKE '\\' ESCAPE '\\'",
     "SELECT 'it''s', 'a\\' FROM shop WHERE 'FROM item' <> name",
     "WITH x AS (SELECT 1 AS n), item AS (SELECT * FROM shop) SELECT * FROM x, item",
@@ -315,6 +319,9 @@ RAW = [
     "INSERT OR REPLACE INTO item (id, name) SELECT id, name FROM shop",
     "REPLACE INTO log (text) VALUES ((SELECT name FROM shop)) RETURNING text",
     "INSERT INTO log DEFAULT VALUES",
+    "INSERT INTO main.'log' (text) VALUES ('x')",
+    "UPDATE 'main'.log SET text = 'x' WHERE id NOT IN one",
+    "DELETE FROM 'main'.'log'",
     "WITH x AS (SELECT name FROM item) INSERT INTO log (text) SELECT name FROM x",
     "WITH x AS (SELECT name FROM item) REPLACE INTO log (text) SELECT name FROM x",
     "UPDATE shop SET name = 'b', \"update\" = (SELECT max(name) FROM item) WHERE id = 1",

@@ -47,7 +47,7 @@ def select(table: str) -> int:
 def update(table: str) -> int:
     """Write a table."""
     connection = database.here()
-    return _run(f"UPDATE {TABLES[table]} SET id = id + 1", "write row", table, lambda: connection.write(table))  # noqa: S608 -- as above
+    return _run(f"UPDATE {TABLES[table]} SET number = number + 1", "write row", table, lambda: connection.write(table))  # noqa: S608 -- as above
 
 
 def computed(*tables: str) -> dict[str, int]:

@@ -345,6 +345,13 @@ KINDS = (
         engines=["sqlite"],
     ),
     Kind(
+        "UPDATE OR REPLACE",
+        sql("UPDATE OR REPLACE tests_skill SET name = 'x'"),
+        [Skill],
+        [PlayerSkill, Player],
+        engines=["sqlite"],
+    ),
+    Kind(
         "schema before the name",
         sql('UPDATE "public"."tests_skill" SET name = \'x\''),
         [Skill],
@@ -430,6 +437,14 @@ KINDS = (
         "DO block",
         sql("DO $$ BEGIN UPDATE tests_skill SET name = 'x'; END $$"),
         [Skill],
+        EVERYTHING,
+        engines=["postgresql"],
+    ),
+    Kind(
+        "DO block through a view",
+        sql("DO $$ BEGIN UPDATE tests_squadview SET name = l.name FROM tests_league l; END $$"),
+        SQUADS,
+        EVERYTHING,
         engines=["postgresql"],
     ),
     Kind(

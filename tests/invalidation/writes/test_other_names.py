@@ -14,7 +14,7 @@ from cachedeco import AUTO, MISSING, CachedQuery, cached_query
 from cachedeco.tracking import views
 from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
 from tests.invalidation.writes.rows import fill
-from tests.models import League, Skill, Squad, SquadTotal
+from tests.models import Fan, League, Scarf, Skill, Squad, SquadTotal
 from tests.support.engines import Engine
 from tests.support.events import heard
 
@@ -55,14 +55,20 @@ def made(engine: Engine, *statements: str) -> Iterator[None]:
 
 def names_in(table: str) -> CachedQuery[[str], list[Any]]:
     """Return a function that reads names by SQL."""
+    return rows_of(f"SELECT name FROM {table} ORDER BY 1")
 
-    def names(alias: str) -> list[Any]:
+
+def rows_of(text: str) -> CachedQuery[[str], list[Any]]:
+    """Return a function that reads by SQL."""
+
+    def rows(alias: str) -> list[Any]:
         with connections[alias].cursor() as cursor:
-            cursor.execute(f"SELECT name FROM {table} ORDER BY 1")
+            cursor.execute(text)
             return list(cursor.fetchall())
 
-    function: Callable[[str], list[Any]] = names
-    return cached_query(key="{alias}", ignore=("table",), depends_on=[AUTO], name=f"names_in.{table}")(function)
+    function: Callable[[str], list[Any]] = rows
+    name = f"rows_of.{text.replace('(', '[')}"
+    return cached_query(key="{alias}", ignore=("text",), depends_on=[AUTO], name=name)(function)
 
 
 # --- parts of tables ---
@@ -109,11 +115,51 @@ def test_part_that_is_read_by_its_own_name_ends_with_the_whole(engine: Engine, a
         assert [("x",)] == names(alias)
 
 
+# --- what the database changes besides ---
+
+
+@on("postgresql")
+def test_key_that_changes_may_change_what_points_to_it(engine: Engine, alias: str) -> None:
+    """By a constraint with ON UPDATE CASCADE, of which Django knows as little as of one with ON DELETE CASCADE."""
+    found = "conrelid = 'tests_scarf'::regclass AND confrelid = 'tests_fan'::regclass"
+    [[name, definition]] = engine.execute(f"SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE {found}")
+    driver: Any = engine.connection.connection
+    driver.execute(
+        f"ALTER TABLE tests_scarf DROP CONSTRAINT {name}, ADD CONSTRAINT {name} "
+        "FOREIGN KEY (fan_id) REFERENCES tests_fan (id) ON UPDATE CASCADE"
+    )
+    try:
+        Fan.objects.using(alias).update(id=70)
+
+        assert ({Fan, Scarf}, []) == (ended(alias), stale(alias))
+        assert "70" in str(BY_AUTO[Scarf](alias))
+    finally:
+        driver.execute(f"ALTER TABLE tests_scarf DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {definition}")
+
+
+@on("postgresql")
+def test_value_of_a_type_that_is_renamed_ends_everything(engine: Engine, alias: str) -> None:
+    """No table is named that has a column of the type."""
+    with made(engine, "CREATE TYPE mood AS ENUM ('sad')"):
+        driver: Any = engine.connection.connection
+        driver.execute("ALTER TABLE tests_skill ADD mood mood DEFAULT 'sad'")
+        try:
+            moods = rows_of("SELECT mood::text FROM tests_skill")
+            assert [("sad",), ("sad",)] == moods(alias)
+            assert moods.peek(alias) is not MISSING
+
+            engine.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'glad'")
+
+            assert [("glad",), ("glad",)] == moods(alias)
+        finally:
+            driver.execute("ALTER TABLE tests_skill DROP mood")
+
+
 # --- views ---
 
 
 @on("postgresql")
-@pytest.mark.parametrize("name", ['"Shown"', "public.shown", '"public"."Shown"', "SHOWN"])
+@pytest.mark.parametrize("name", ['"Shown"', "public.shown", '"public"."Shown"', "SHOWN", 'public /* x */ . "Shown"'])
 def test_view_is_found_by_each_spelling(engine: Engine, alias: str, name: str) -> None:
     """In quotes, with its schema, in capitals: what reads it is stored, and what writes it is seen."""
     created = '"Shown"' if '"Shown"' in name else "shown"
@@ -134,6 +180,60 @@ def test_view_is_found_beside_an_update_from_another_table(engine: Engine, alias
         engine.execute("UPDATE shown SET name = l.name FROM tests_league l")
 
         assert {Skill, League} == ended(alias)
+
+
+@on("postgresql")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WITH shown AS (SELECT name FROM shown) SELECT name FROM shown ORDER BY 1",
+        "WITH shown AS (SELECT 1) SELECT s.name FROM public.shown s, shown ORDER BY 1",
+    ],
+)
+def test_view_is_found_beside_a_cte_of_its_name(engine: Engine, alias: str, text: str) -> None:
+    """A CTE may be named as what it reads."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        names = rows_of(text)
+        names(alias)
+        assert names.peek(alias) is not MISSING
+
+        Skill.objects.using(alias).update(name="x")
+
+        assert [("x",), ("x",)] == names(alias)
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "TEMPORARY VIEW"])
+def test_view_without_a_table_is_not_stored(engine: Engine, alias: str, kind: str) -> None:
+    """Nothing would end the value when the view is gone, or another one."""
+    views.forget()
+    engine.execute("CREATE VIEW shown AS SELECT name FROM tests_skill")
+    try:
+        names = names_in("shown")
+        before = names(alias)
+        if kind == "VIEW":
+            engine.execute("DROP VIEW shown")
+
+        engine.execute(f"CREATE {kind} shown AS SELECT 'x' AS name")
+
+        assert ([("x",)], MISSING) == (names(alias), names.peek(alias))
+        if kind != "VIEW":
+            engine.execute("DROP VIEW shown")
+            assert before == names(alias)
+    finally:
+        engine.execute("DROP VIEW shown")
+
+
+@on("sqlite")
+def test_view_is_found_behind_in(engine: Engine, alias: str) -> None:
+    """SQLite takes the name of a table where others take a subquery."""
+    with made(engine, "CREATE VIEW shown AS SELECT name FROM tests_skill"):
+        is_shown = rows_of("SELECT 'x' IN shown")
+        assert [(0,)] == is_shown(alias)
+        assert is_shown.peek(alias) is not MISSING
+
+        Skill.objects.using(alias).update(name="x")
+
+        assert [(1,)] == is_shown(alias)
 
 
 @pytest.mark.parametrize(
@@ -236,9 +336,10 @@ def test_table_that_the_same_text_makes_ends_nothing(engine: Engine, alias: str)
 
 
 @on("postgresql")
-def test_name_of_nothing_may_have_been_misread(engine: Engine, alias: str) -> None:
+@pytest.mark.parametrize("end", ["SET name = 'x'", "SET name = l.name FROM tests_league l"])
+def test_name_of_nothing_may_have_been_misread(engine: Engine, alias: str, end: str) -> None:
     """A statement that writes to no table of its name fails; if it runs, all that is known of it may be wrong."""
-    engine.execute("UPDATE U&\"tests\\005fskill\" SET name = 'x'")
+    engine.execute(f'UPDATE U&"tests\\005fskill" {end}')
 
     assert len(readers()) > len(ended(alias)) > 1
     assert [] == stale(alias)
