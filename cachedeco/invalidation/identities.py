@@ -1,14 +1,18 @@
 """What identifies an object in keys and in namespaces alike: a row's primary key, a member's value, a lazy text."""
 
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
-from django.db.models import Model
+from django.core.exceptions import ValidationError
+from django.db.models import IntegerField, Model
 from django.utils.functional import Promise
 
 from cachedeco.runtime.reprs import describe
 
 PARTS: Final = "its parts are str, int, UUID, date, datetime, enum members or rows"
+# The types of primary keys as forms, URLs and JSON have them.
+_AS_GIVEN: Final = frozenset({str, int, bool})
 UNSAVED: Final = "it is not saved, so it names no namespace: save it first"
 
 
@@ -40,6 +44,36 @@ def has_key(row: Model) -> bool:
     """Tell whether a row has a primary key, and each of its columns if it is made of several."""
     key = row.pk
     return None not in key if isinstance(key, tuple) else key is not None
+
+
+def primary_key_of(row: Any) -> Any:
+    """
+    Return the primary key of a row in the type of its field.
+
+    A row that was created with a text keeps the text: that of a UUID, say, and is the row that a query gives.
+    """
+    key, fields = row.pk, row._meta.pk_fields
+    if isinstance(key, tuple):
+        return tuple([_in_type_of(field, value) for field, value in zip(fields, key, strict=True)])
+    return _in_type_of(fields[0], key)
+
+
+def _in_type_of(field: Any, value: object) -> object:
+    if value.__class__ not in _AS_GIVEN:
+        return value
+    try:
+        return field.to_python(value)
+    except (ValidationError, TypeError, ValueError):  # text that is no value of the field
+        return value
+
+
+# Bounded, so that classes made at run time are collected in the end.
+@lru_cache(maxsize=1024)
+def describe_model(model: type[Model]) -> tuple[str, bool]:
+    """Return the label of the concrete model of a row's class, and whether its primary key is an integer."""
+    concrete: Any = model._meta.concrete_model
+    key = concrete._meta.pk
+    return concrete._meta.label, isinstance(getattr(key, "target_field", key), IntegerField)
 
 
 def is_saved(row: Model) -> bool:

@@ -15,7 +15,14 @@ from django.db.models import Model
 from django.utils.functional import Promise
 
 from cachedeco.invalidation.delivery import Invalidation, invalidate
-from cachedeco.invalidation.identities import UNSAVED, NoNamespaceError, PartTypeError, evaluate, is_saved
+from cachedeco.invalidation.identities import (
+    UNSAVED,
+    NoNamespaceError,
+    PartTypeError,
+    evaluate,
+    is_saved,
+    primary_key_of,
+)
 from cachedeco.invalidation.rows import ModelReference, check_canonical, field_of, model_of, table_of, text_of_given
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
@@ -234,7 +241,7 @@ def part_of(value: object) -> str:  # noqa: PLR0911 -- one return for each kind 
     if isinstance(value, Model):
         if not is_saved(value):
             raise PartTypeError(value, UNSAVED)
-        key = value.pk
+        key = primary_key_of(value)
         return "%2C".join(map(part_of, key)) if isinstance(key, tuple) else part_of(key)
     if isinstance(value, Enum):
         return part_of(value.value)

@@ -39,7 +39,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.functional import cached_property as django_cached_property
 from django.utils.safestring import SafeString
 
-from cachedeco.invalidation.identities import UnknownNumberError, evaluate, is_saved, plain_value
+from cachedeco.invalidation import identities
 from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.runtime.reprs import describe, repr_of
@@ -257,12 +257,14 @@ def _encode_by(identity: Callable[[Any], object], *classes: type) -> None:
 _encode_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
 _encode_by(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
 _encode_by(str.__str__, SafeString)
+_encode_by(str, pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath)
 _encode_by(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
 _encode_by(lambda span: (span.start, span.stop, span.step), range, slice)
 _encode_by(list, deque)
 _encode_by(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
 _encode_by(dict, types.MappingProxyType)
 _encode_by(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
+_encode_by(lambda values: dict(values.lists()), MultiValueDict)
 
 
 @encodes(dt.datetime, dt.time)
@@ -285,13 +287,15 @@ def _model(row: Model) -> str:
 
 
 def _row(row: Model, beside: str = "") -> str:
-    pk = row.pk
-    if not is_saved(row):
+    if not identities.is_saved(row):
         raise KeyTypeError(row, UNSAVED)
-    concrete: Any = row._meta.concrete_model
+    label, has_integer_key = identities.describe_model(row.__class__)
+    pk = row.pk
+    if pk.__class__ is not int or not has_integer_key:
+        pk = encode(identities.primary_key_of(row))
     database = row._state.db or DEFAULT_DB_ALIAS
     how = _read_mark(database, beside) if beside or database != DEFAULT_DB_ALIAS else ""
-    return f"{concrete._meta.label}:{pk if pk.__class__ is int else encode(pk)}{how}"
+    return f"{label}:{pk}{how}"
 
 
 def _read_mark(database: str, beside: str) -> str:
@@ -350,8 +354,8 @@ def _lazy(value: Any) -> str:
 
 def _promise(lazy: Promise) -> str:
     try:
-        return encode(evaluate(lazy))
-    except UnknownNumberError as error:
+        return encode(identities.evaluate(lazy))
+    except identities.UnknownNumberError as error:
         raise KeyTypeError(lazy, error.advice, shown="a lazy text") from None
 
 
@@ -371,11 +375,15 @@ def _class(cls: type) -> str:
 
 
 def _enum(member: enum.Enum) -> str:
-    value = plain_value(member)
+    value = identities.plain_value(member)
     if value is not member:
         return encode(value)
     name = member.name if member.name is not None else member.value  # a combination of flags may have no name
-    return f"{path_of(type(member))}({encode(name)})"
+    text = encode(name)
+    if "<locals>" in type(member).__qualname__:  # a function may make several enums of one name
+        with suppress(KeyTypeError):
+            text += f"={encode(member.value)}"
+    return f"{path_of(type(member))}({text})"
 
 
 def _dataclass(value: Any) -> str:
@@ -400,14 +408,12 @@ def _computed(cls: type) -> frozenset[str]:
     return frozenset(name for name, value in held if isinstance(value, cached_property | django_cached_property))
 
 
-def _namedtuple(value: tuple[object, ...]) -> str:
+def _namedtuple(value: Any) -> str:
     if getattr(value, "__dict__", None):
         return _refuse(value)
-    return f"{path_of(type(value))}({_encode_all(value)})"
-
-
-def _multi_value_dict(value: MultiValueDict[Any, Any]) -> str:
-    return f"{path_of(type(value))}({encode(dict(value.lists()))})"
+    # With their names: namedtuple() may make two classes of one name.
+    pairs = [f"{name}={encode(item)}" for name, item in zip(value._fields, value, strict=True)]
+    return f"{path_of(type(value))}({','.join(pairs)})"
 
 
 def refuse_query(value: object) -> NoReturn:
@@ -479,10 +485,8 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
     Promise: _promise,
     enum.Enum: _enum,
     type: _class,
-    pathlib.PurePath: lambda path: f"{path_of(type(path))}({encode(str(path))})",
     zoneinfo.ZoneInfo: lambda zone: f"{path_of(type(zone))}({encode(_zone_name(zone))})",
     dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
-    MultiValueDict: _multi_value_dict,
     (QuerySet, Manager): refuse_query,
     (types.FunctionType, types.BuiltinFunctionType, types.MethodType, partial): refuse_function,
 }
@@ -490,6 +494,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
 # By name: classes that can't be imported before the apps are ready, or that may not be installed.
 _BY_PATH: dict[str, Encoder] = {
     "django.contrib.auth.models.AnonymousUser": _anonymous,
+    "django.http.request.QueryDict": _encoders[MultiValueDict],
     "freezegun.api.FakeDate": _encoders[dt.date],
     "freezegun.api.FakeDatetime": _encoders[dt.datetime],
 }

@@ -200,6 +200,9 @@ PIECES: Final = (
         test=By("renew"),
     ),
     Piece("invalidation.delivery", "_recorder", "the recorder of invalidations: the outbox"),
+    Piece(
+        "invalidation.identities", "describe_model", "labels of models, and the kind of their primary keys, by class"
+    ),
     Piece("invalidation.namespaces", "_look", "what looks at namespaces that are invalidated: advice with DEBUG"),
     Piece("invalidation.parts", "_requests", "fields by which functions depend on rows, as they name them"),
     Piece("invalidation.parts", "_fields", "these fields, by table"),

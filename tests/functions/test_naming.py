@@ -445,7 +445,7 @@ def test_value_with_more_than_its_fields_is_refused() -> None:
         with pytest.raises(TypeError, match="register"):
             encode(value)
 
-    assert encode(Money(1)).endswith("Money(1)")
+    assert encode(Money(1)).endswith("Money(amount=1)")
 
 
 class Shape:

@@ -145,7 +145,7 @@ Extent = namedtuple("Extent", "x y")  # noqa: PYI024  the older way to write one
         (decimal.Decimal("1.50"), "decimal.Decimal(4'1.50)"),
         (Colour.RED, "tests.keys.test_encoders.Colour(3'RED)"),
         (Point(1, 2), "tests.keys.test_encoders.Point(x=1,y=2)"),
-        (Size(1, 2), "tests.keys.test_encoders.Size(1,2)"),
+        (Size(1, 2), "tests.keys.test_encoders.Size(x=1,y=2)"),
         (Colour, "class:tests.keys.test_encoders.Colour()"),
         (Rank.FIRST, "1"),
         (Level.BEGINNER, "1'b"),
@@ -292,7 +292,33 @@ def test_encode_named_tuple_with_methods_is_its_values() -> None:
 
     texts = encode(Box(1, 2)), encode(Box(2, 1))
 
-    assert (f"{__name__}.{Box.__qualname__}(1,2)", f"{__name__}.{Box.__qualname__}(2,1)") == texts
+    assert (f"{__name__}.{Box.__qualname__}(x=1,y=2)", f"{__name__}.{Box.__qualname__}(x=2,y=1)") == texts
+
+
+def test_encode_named_tuples_of_one_name_are_told_apart_by_their_fields() -> None:
+    """`namedtuple()` may make two classes of one name, whose first values mean two things."""
+    first, second = (namedtuple("Place", names)(1, 2) for names in ("row seat", "seat row"))  # noqa: PYI024  as above
+
+    texts = encode(first), encode(second)
+
+    assert texts[0] != texts[1]
+
+
+def test_encode_enums_that_a_function_makes_are_told_apart_by_their_values() -> None:
+    """A function may make several enums of one name; a value that can't be in a key is left out."""
+
+    def make(value: object) -> enum.Enum:
+        class Rate(enum.Enum):
+            """An enum of one member."""
+
+            FULL = value
+
+        return Rate.FULL
+
+    texts = [encode(make(value)) for value in (1, 2, "1", object())]
+
+    assert 4 == len(set(texts))
+    assert [encode(make(1)), encode(make(object()))] == [texts[0], texts[3]]
 
 
 def test_encode_flag_bits_without_a_name_are_told_apart() -> None:

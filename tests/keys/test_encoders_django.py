@@ -2,16 +2,18 @@
 
 import uuid
 from time import process_time
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Model
+from django.db.models import CharField, CompositePrimaryKey, IntegerField, Model
 from django.http import QueryDict
+from django.test.utils import isolate_apps
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject
 
-from cachedeco import MISSING, cached_query, cached_query_many
+from cachedeco import MISSING, Namespace, cached_query, cached_query_many
 from cachedeco.keys.encoders import READ_MARK, KeyTypeError, encode, without_reads
 from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, UuidThing
 
@@ -129,6 +131,51 @@ def test_row_with_a_key_of_its_own_is_refused_until_saved() -> None:
     text = encode(thing)
 
     assert f"tests.UuidThing:uuid.UUID(36'{uuid.UUID(int=7)})" == text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("written", [str, lambda key: key.hex.upper()], ids=["text", "hex"])
+def test_invalidation_by_a_row_reaches_the_row_that_was_created_with_a_text(written: Any) -> None:
+    """A row keeps the primary key that a form or JSON gave it, as text: a query gives the same row."""
+
+    @cached_query(depends_on=())
+    def name(thing: UuidThing) -> str:
+        return thing.name
+
+    @cached_query(depends_on=(), namespace="thing:{thing}")
+    def loud_name(thing: UuidThing) -> str:
+        return thing.name.upper()
+
+    created = UuidThing.objects.create(pk=written(uuid.UUID(int=10)), name="a")
+    read = UuidThing.objects.get()
+    assert ("a", "A") == (name(created), loud_name(created))
+
+    name.invalidate(read)
+    Namespace("thing", read).invalidate()
+
+    assert (MISSING, MISSING) == (name.peek(created), loud_name.peek(created))
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [(("3", 4), "tests.Seat:(3,1'4)"), ((3, "4"), "tests.Seat:(3,1'4)"), (("x", "4"), "tests.Seat:(1'x,1'4)")],
+)
+def test_row_of_several_key_fields_has_each_in_its_type(given: Any, text: str) -> None:
+    """Each part of a primary key is what its field reads from the database; text that it can't read stays."""
+
+    class Seat(Model):  # noqa: DJ008  it is never shown
+        pk = CompositePrimaryKey("row", "letter")
+        row = IntegerField()
+        letter = CharField(max_length=1)
+
+        class Meta:
+            app_label = "tests"
+
+    seat = Seat(pk=given)
+    seat._state.adding = False
+
+    assert text == encode(seat)
 
 
 @pytest.mark.django_db

@@ -7,6 +7,7 @@ import enum
 import fractions
 import functools
 import io
+import pathlib
 import weakref
 import zoneinfo
 from collections import Counter
@@ -22,6 +23,7 @@ from django.core.files.base import ContentFile
 from django.http import HttpResponse
 from django.template import Context
 from django.test import RequestFactory
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import ngettext_lazy
 from django.views import View
 
@@ -52,6 +54,18 @@ class Money:
     def __init__(self, amount: int, currency: str) -> None:
         """Keep both."""
         self.amount, self.currency = amount, currency
+
+
+class TaggedPath(pathlib.PurePosixPath):
+    """A path that adds what its text does not tell."""
+
+    tag = "draft"
+
+
+class TaggedValues(MultiValueDict[str, str]):
+    """A mapping that adds what its items do not tell."""
+
+    tag = "draft"
 
 
 class Price(decimal.Decimal):
@@ -99,6 +113,8 @@ class Described:
         (Price(1), f"{__name__}.Price"),
         (Notice(), f"register its type {__name__}.Notice"),
         (Counter("a"), "collections.Counter"),
+        (TaggedPath("a"), f"register its type {__name__}.TaggedPath"),
+        (TaggedValues({"a": ["b"]}), f"register its type {__name__}.TaggedValues"),
         (ngettext_lazy("%(number)d club", "%(number)d clubs", "number"), "text % number"),
         (
             (number for number in ()),
