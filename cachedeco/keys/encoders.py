@@ -290,8 +290,7 @@ def _row(row: Model, beside: str = "") -> str:
     if not identities.is_saved(row):
         raise KeyTypeError(row, UNSAVED)
     label, has_integer_key = identities.describe_model(row.__class__)
-    pk = row.pk
-    if pk.__class__ is not int or not has_integer_key:
+    if (pk := row.pk).__class__ is not int or not has_integer_key:
         pk = encode(identities.primary_key_of(row))
     database = row._state.db or DEFAULT_DB_ALIAS
     how = _read_mark(database, beside) if beside or database != DEFAULT_DB_ALIAS else ""
