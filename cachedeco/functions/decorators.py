@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import Enum
 from functools import wraps
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from asgiref.sync import iscoroutinefunction
 
@@ -60,7 +60,7 @@ def cached_query(function: Callable[P, Coroutine[Any, Any, V]], /) -> AsyncCache
 def cached_query(function: Callable[P, V], /) -> CachedQuery[P, V]: ...
 @overload
 def cached_query(seconds: float | timedelta = ..., /, **options: Unpack[CacheOptions]) -> Decorator: ...
-def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -> Any:
+def cached_query(first: object = _NOTHING, /, *more: Never, **options: Unpack[CacheOptions]) -> Any:
     """
     Cache what a function returns; `.invalidate()` and the other verbs are then methods of the function.
 
@@ -80,6 +80,8 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
     Args:
         first: The timeout, in seconds or as a timedelta, or the function, if there are no parentheses.
 
+        more: Refused, as all else is given by name.
+
         {options}
 
     Raises:
@@ -90,6 +92,13 @@ def cached_query(first: object = _NOTHING, /, **options: Unpack[CacheOptions]) -
         ImproperlyConfigured: depends_on is used, and "cachedeco" is not in INSTALLED_APPS.
     """
     options_given: dict[str, Any] = dict(options)
+    if more:
+        given = ", ".join(map(repr_of, (first, *more)))
+        msg = (
+            f"cached_query({given}) takes one argument without a name, a timeout or the function; give all else by "
+            "name, as in @cached_query(60, key='{club.pk}')."
+        )
+        raise TypeError(msg)
     if isinstance(first, int | float | timedelta) and not isinstance(first, bool):
         if "timeout" in options_given:
             both = f"{repr_of(first)}, timeout={repr_of(options_given['timeout'])}"
@@ -132,10 +141,13 @@ def _keywords_only(decorator: Callable[P, "ManyDecorator"]) -> Callable[P, "Many
     @wraps(decorator)
     def wrapper(*args: P.args, **options: P.kwargs) -> "ManyDecorator":
         if args or options.get("over") is None:
-            given = ", ".join(map(repr_of, args))
+            named = [f"{name}={repr_of(value)}" for name, value in options.items()]
+            given = ", ".join([*map(repr_of, args), *named])
+            over = options.get("over") or "ids"
+            seconds = args[0] if args and isinstance(args[0], int | float | timedelta) else options.get("timeout", 60)
             msg = (
                 f"cached_query_many({given}) takes all by name, and needs over=, the parameter that takes the ids: "
-                "@cached_query_many(over='ids', timeout=60)."
+                f"@cached_query_many(over={repr_of(over)}, timeout={repr_of(seconds)})."
             )
             raise TypeError(msg)
         return decorator(*args, **options)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Never
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -11,7 +11,7 @@ from cachedeco.invalidation import commits
 from cachedeco.invalidation.delivery import Invalidation, invalidate_on
 from cachedeco.invalidation.namespaces import invalidations_of, rows_of_table, table_namespace
 from cachedeco.runtime import modes
-from cachedeco.runtime.blocks import Block
+from cachedeco.runtime.blocks import Block, refuse_arguments
 
 # Sets of tables whose tokens are remembered: there are about as many as kinds of statements that write.
 MOST_REMEMBERED: Final = 1_000
@@ -80,7 +80,7 @@ def invalidations_of_tables(tables: Iterable[str]) -> Iterator[Invalidation]:
     return invalidations_of(chain.from_iterable(pairs))
 
 
-def deferred_invalidation() -> Block:
+def deferred_invalidation(*given: Never) -> Block:
     """
     Send the invalidations of this thread once, when the block ends: for long loops of writes in autocommit.
 
@@ -95,5 +95,9 @@ def deferred_invalidation() -> Block:
     what it has written is committed, and its invalidations are sent. A process that is killed inside loses them, unless
     the outbox has them. Blocks nest. It also decorates a sync function. In a coroutine, do not wait inside: the block
     belongs to the thread.
+
+    Raises:
+        TypeError: It stands above a function without parentheses.
     """
+    refuse_arguments("deferred_invalidation", given)
     return Block(commits.deferring, refusal=OF_A_THREAD)

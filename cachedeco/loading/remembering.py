@@ -14,12 +14,12 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import time
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Never
 
 from cachedeco.invalidation import commits, epochs
 from cachedeco.invalidation.epochs import Moment
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.blocks import Block
+from cachedeco.runtime.blocks import Block, refuse_arguments
 from cachedeco.storage.entries import Entry, decode_values, tokens_inside
 from cachedeco.tracking.collector import innermost
 
@@ -160,7 +160,7 @@ def memory_in_use() -> Memory | None:
     return memory if memory and memory.is_open and innermost.get() is None and not commits.has_pending() else None
 
 
-def remembered() -> Block:
+def remembered(*given: Never) -> Block:
     """
     Look equal calls up once, until the block ends: request memory (near cache, L1).
 
@@ -174,7 +174,11 @@ def remembered() -> Block:
     that another process invalidates may be served until the block ends. At most 1000 values and 4 MB are remembered.
     Inside another block this one does nothing. Tasks and threads that carry the context share the memory; when the
     block has ended they remember nothing more. It also decorates a function, sync or async: each call is a block.
+
+    Raises:
+        TypeError: It stands above a function without parentheses.
     """
+    refuse_arguments("remembered", given)
     return Block(_remembering)
 
 

@@ -1,7 +1,7 @@
 """Blocks that also decorate functions: a sync function runs in a block, an async one is awaited in one."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
 from types import TracebackType
@@ -15,6 +15,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OpenBlock = Callable[[], AbstractContextManager[None]]
+
+
+def refuse_arguments(block: str, given: Sequence[object]) -> None:
+    """
+    Refuse arguments for a block that takes none, such as the function below it: it was decorated without parentheses.
+
+    Raises:
+        TypeError: There is one.
+    """
+    if given:
+        msg = f"{block}({repr_of(given[0])}) takes no arguments: @{block}() above a function, or `with {block}():`."
+        raise TypeError(msg)
 
 
 def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = "") -> Callable[P, R]:

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Never, NoReturn, ParamSpec, TypeVar
 
-from cachedeco.runtime.blocks import decorate
+from cachedeco.runtime.blocks import decorate, refuse_arguments
 from cachedeco.runtime.conf import settings
-from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import ModeName, mode_of
 
 P = ParamSpec("P")
@@ -137,9 +136,7 @@ class bypass(mode):  # noqa: N801 -- reads as a verb
 
     def __init__(self, *given: Never) -> None:
         """Prepare the block."""
-        if given:
-            msg = f"bypass({repr_of(given[0])}) takes no arguments: @bypass() above a function, or `with bypass():`."
-            raise TypeError(msg)
+        refuse_arguments("bypass", given)
         super().__init__("bypass")
 
     def _mode_to_enter(self) -> ModeName:

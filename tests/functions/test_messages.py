@@ -13,7 +13,16 @@ from django.dispatch import Signal
 from django.utils.deprecation import MiddlewareMixin
 
 import cachedeco
-from cachedeco import add_hook, bypass, cached_query, cached_query_many, listening, mode
+from cachedeco import (
+    add_hook,
+    bypass,
+    cached_query,
+    cached_query_many,
+    deferred_invalidation,
+    listening,
+    mode,
+    remembered,
+)
 from tests.models import Club
 
 
@@ -72,11 +81,26 @@ def test_property_is_refused_without_parentheses_too() -> None:
 MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "second parentheses": (lambda: cached_query()()(plain), "without a function: leave out the second parentheses"),  # type: ignore[call-overload]
     "second parentheses, many": (lambda: cached_query_many(over="ids")()(of_each), "leave out the second parentheses"),  # type: ignore[call-overload]
+    "two without names": (
+        lambda: cached_query("club", 60),  # type: ignore[call-overload]
+        r"cached_query\('club', 60\) takes one argument without a name, .* as in @cached_query\(60, key=",
+    ),
     "many, bare": (lambda: cached_query_many(of_each), r"cached_query_many\(<function .*of_each>\) takes all by name"),  # type: ignore[misc,arg-type]
-    "many, timeout": (lambda: cached_query_many(60, over="ids"), r"needs over=, .*: @cached_query_many\(over='ids'"),  # type: ignore[misc,arg-type]
+    "many, timeout": (
+        lambda: cached_query_many(7, over="clubs"),
+        r"\(7, over='clubs'\).*: @cached_query_many\(over='clubs', timeout=7\)",
+    ),  # type: ignore[misc,arg-type]
     "many, None": (lambda: cached_query_many(over=None), "takes all by name, and needs over="),  # type: ignore[arg-type]
     "many, nothing": (cached_query_many, r"cached_query_many\(\) takes all by name, and needs over="),
     "bypass, bare": (lambda: bypass(plain), r"bypass\(<function .*\) takes no arguments: @bypass\(\) above"),  # type: ignore[arg-type]
+    "remembered, bare": (
+        lambda: remembered(plain),
+        r"remembered\(<function .*\) takes no arguments: @remembered\(\) above",
+    ),  # type: ignore[arg-type]
+    "deferred, bare": (
+        lambda: deferred_invalidation(plain),  # type: ignore[arg-type]
+        r"takes no arguments: @deferred_invalidation\(\) above a function, or `with deferred_invalidation\(\):`",
+    ),
     "mode, bare": (lambda: mode(plain), r"the mode is <function .*plain>; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
     "mode, misspelt": (lambda: mode("of"), "the mode is 'of'; it takes one of 'on', 'bypass', 'off'"),  # type: ignore[arg-type]
     "hook": (lambda: add_hook(7), "A hook is called with each event, and 7 can't be"),  # type: ignore[arg-type]

@@ -194,7 +194,7 @@ MISTAKES = {
         "@cached_query_many(timeout=60)\ndef classes(ids): ...",
         "",
         "decoration",
-        r"cached_query_many\(\) takes all by name, and needs over=, .*@cached_query_many\(over='ids', timeout=60\)",
+        r"cached_query_many\(timeout=60\) takes all by name, .*@cached_query_many\(over='ids', timeout=60\)",
     ),
     "a model that does not exist": Mistake(
         "@cached_query(depends_on=['tests.ClubKlass'])\ndef classes(club_id): ...",
