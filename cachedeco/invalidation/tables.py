@@ -61,6 +61,7 @@ class Effect(NamedTuple):
     unknown: frozenset[str] = frozenset()  #: what it reads that is no table of a model: a view, a function
     verb: str = ""
     elsewhere: frozenset[str] = frozenset()  #: what it writes that is no table of a managed model
+    everything: bool = False  #: whether it may read and write any table
 
 
 class Tables:
@@ -184,6 +185,7 @@ class Tables:
             statement.unknown - self._own,
             statement.verb,
             (statement.elsewhere - self._own - self.ignored) | (statement.writes & self.unmanaged),
+            statement.everything,
         )
 
     def _written_by(self, statement: Statement) -> frozenset[str]:

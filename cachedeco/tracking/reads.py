@@ -30,6 +30,7 @@ from cachedeco.storage.store import Store
 from cachedeco.tracking.known_tables import KnownTables
 from cachedeco.tracking.views import tables_behind
 
+UNREAD: Final = "it runs a statement of which no table is known, and which may read any"
 UNTOKENED: Final = "the cache has no token for a table that it reads"
 # How deep rows are looked for in arguments: a list of tuples of rows is common, more is not.
 DEEPEST: Final = 4
@@ -82,6 +83,8 @@ class TableReads:
             return NOTHING_NEW
         self._noted[mark] = effect
         problems = [f"it reads the table {name}, which IGNORED_TABLES names" for name in sorted(effect.ignored)]
+        if effect.everything:
+            problems.append(UNREAD)
         read = set(effect.reads)
         for name in sorted(effect.unknown | (effect.reads & tables().unmanaged)):
             behind = tables_behind(connection, name)

@@ -124,7 +124,7 @@ def _effect_of(sql: Any) -> Effect:
             _tell_fault(error)
             return Effect(verb="other")
         emit(Event("error", reason=UNREAD, error=error))
-        return Effect(writes=known.everything(), verb="other")
+        return Effect(writes=known.everything(), verb="other", everything=True)
 
 
 def _effect_beyond(sql: Any, effect: Effect, connection: BaseDatabaseWrapper) -> Effect:
@@ -134,7 +134,7 @@ def _effect_beyond(sql: Any, effect: Effect, connection: BaseDatabaseWrapper) ->
     except Exception as error:  # noqa: BLE001 -- as above
         pass_interrupt(error)
         emit(Event("error", reason=UNREAD, error=error))
-        return effect._replace(writes=tables().everything())
+        return effect._replace(writes=tables().everything(), everything=True)
 
 
 def _tell_fault(error: Exception) -> None:

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from cachedeco import AUTO, MISSING, CachedQuery, cached_query
 from cachedeco.tracking import views
+from cachedeco.tracking.reads import UNREAD
 from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
 from tests.invalidation.writes.rows import fill
 from tests.models import Fan, League, Scarf, Skill, Squad, SquadTotal
@@ -325,6 +326,21 @@ def test_table_of_an_attached_file_ends_nothing(engine: Engine, alias: str) -> N
     engine.execute("DETACH DATABASE aside")
 
     assert set() == ended(alias)
+
+
+@on("postgresql")
+def test_value_of_a_statement_that_names_nothing_is_not_stored(engine: Engine, alias: str) -> None:
+    """A prepared statement may read any table, and nothing would end the value when that is written."""
+    engine.execute("PREPARE named AS SELECT name FROM tests_skill")
+    names = rows_of("EXECUTE named")
+    with heard("unstored") as events:
+        names(alias)
+
+    Skill.objects.using(alias).update(name="x")
+
+    assert [UNREAD] == [event.reason for event in events]
+    assert [("x",), ("x",)] == names(alias)
+    engine.execute("DEALLOCATE named")
 
 
 @on("postgresql")
