@@ -299,7 +299,6 @@ class Server:
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
-# Reentrant: a signal handler or a finalizer may use the cache in the thread that holds the lock.
 _lock = RLock()
 # By address and options: shared by the cache objects that Django makes for each thread and task.
 _servers: dict[tuple[object, ...], Server] = {}

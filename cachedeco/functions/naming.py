@@ -10,7 +10,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import RLock
 from types import CodeType
 from typing import Any, Final, NamedTuple
 from weakref import ReferenceType, WeakKeyDictionary, ref
@@ -50,7 +50,7 @@ _unused: dict[_Names, None] = {}
 _taken: dict[ReferenceType[object], _Names] = {}
 # Appended to when a function is collected: that may happen at any line, so no lock may be needed for it.
 _collected: deque[ReferenceType[object]] = deque()
-_lock = Lock()
+_lock = RLock()
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:

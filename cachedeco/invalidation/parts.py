@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import date
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
-from threading import Lock
+from threading import RLock
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -58,7 +58,7 @@ PLAIN: Final = (str, int, UUID, date, IPv4Address, IPv6Address, type(None))
 _requests: dict[tuple[ModelReference, str], None] = {}
 # The fields by which functions depend on rows, by table. Replaced as a whole.
 _fields: Mapping[str, tuple[AnyField, ...]] = {}
-_lock = Lock()
+_lock = RLock()
 
 
 class UnknownPartsError(Exception):

@@ -1,7 +1,7 @@
 """Advice: tell once, for each function, that it is cached in a way that does not help."""
 
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 from cachedeco.runtime.statistics import stats_of
@@ -26,7 +26,7 @@ class Advice:
         self._told: set[str] = set()
         self._dead = 0
         self._hits = 0
-        self._lock = Lock()
+        self._lock = RLock()
 
     def give(self, reason: str) -> None:
         """Tell a reason, once."""

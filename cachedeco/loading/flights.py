@@ -6,7 +6,7 @@ invalidation reads other tokens, and never joins a computation that began before
 """
 
 from collections.abc import Iterable
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 from cachedeco.loading.found import Found
@@ -62,7 +62,7 @@ class Flight:
             self.names, self.previous = set(), []
 
 
-_lock = Lock()
+_lock = RLock()
 _flights: dict[FlightName, Flight] = {}
 
 

@@ -5,20 +5,23 @@ Work is rejected while the queue is full, because a late refresh is worthless.
 """
 
 import asyncio
+from _thread import start_new_thread
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from datetime import tzinfo
 from functools import partial
-from threading import BoundedSemaphore
-from typing import Any, Final
+from threading import local
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.core.cache import BaseCache, caches
 from django.db import connections
 from django.utils import timezone
 from django.utils.translation import get_language, override
+
+T = TypeVar("T")
 
 THREADS: Final = 2
 # Of work in threads, and of tasks: queued and running together.
@@ -30,8 +33,8 @@ AsyncWork = Callable[[], Coroutine[Any, Any, object]]
 # Called in a thread of ours when its work has ended, beside closing what Django has opened there.
 at_end: Final[list[Callable[[], object]]] = []
 
-_places = BoundedSemaphore(LONGEST_QUEUE)
 _pool: ThreadPoolExecutor | None = None
+_futures: set[Future[object]] = set()
 _tasks: set[asyncio.Task[Any]] = set()
 
 
@@ -41,15 +44,38 @@ def submit(work: Work) -> bool:
 
     Threads are started when they are needed, and the interpreter waits for them at its end.
     """
-    places = _places
-    if not places.acquire(blocking=False):
+    if len(_futures) >= LONGEST_QUEUE:
+        _drop(_futures, Future.done)  # an interrupt may have come before the callback below
+    if len(_futures) >= LONGEST_QUEUE or _submission.is_under_way:
         return False
     try:
-        _threads().submit(_release_after, places, detach(work))
+        _submission.is_under_way = True
+        future = _threads().submit(detach(work))
+        _futures.add(future)
+        future.add_done_callback(_futures.discard)
     except RuntimeError:  # the interpreter is ending
-        places.release()
         return False
+    finally:
+        _submission.is_under_way = False
     return True
+
+
+class _Submission(local):
+    """
+    Whether this thread is submitting work.
+
+    A signal's handler or a finalizer that needs the cache just then would wait for a lock that its own thread holds.
+    """
+
+    is_under_way = False
+
+
+_submission = _Submission()
+
+
+def _drop(work: set[T], has_ended: Callable[[T], bool]) -> None:
+    """Remove what has ended. Other threads add to the set meanwhile."""
+    work.difference_update([each for each in work.copy() if has_ended(each)])
 
 
 def detach(work: Work) -> Work:
@@ -60,13 +86,6 @@ def detach(work: Work) -> Work:
     """
     localized = partial(_in_language_and_zone, get_language(), timezone.get_current_timezone(), work)
     return partial(_run_detached, copy_context(), localized)
-
-
-def _release_after(places: BoundedSemaphore, work: Work) -> None:
-    try:
-        work()
-    finally:
-        places.release()
 
 
 def _run_detached(context: Context, work: Work) -> None:
@@ -149,14 +168,24 @@ class _TaskThread:
         # Made here, or each step would make its own in a context that ends with it.
         own = [caches[alias] for alias in _detach_from_caches()]
         task = object()
+        close: Callable[[], object] = partial(self._close_soon, own)
         self._running.add(task)
         try:
             yield
+        except GeneratorExit:
+            # The loop was closed, and this is a finalizer, which may run in the middle of `submit()` itself: here it
+            # would wait for a lock that its own thread holds.
+            close = partial(start_new_thread, self._close_soon, (own,))
+            raise
         finally:
             self._running.discard(task)
-            # Not awaited: the loop may have ended, and this may run in the middle of unrelated code.
             with suppress(RuntimeError):  # the interpreter is ending
-                self._thread.submit(self._close_after, own)
+                close()
+
+    def _close_soon(self, own: Iterable[BaseCache]) -> None:
+        """Close in the thread, and do not wait for it: the loop may have ended."""
+        with suppress(RuntimeError):  # the interpreter is ending
+            self._thread.submit(self._close_after, own)
 
     def _close_after(self, own: Iterable[BaseCache]) -> None:
         """Close the cache objects of a task; after the last task, all that the thread has opened."""
@@ -206,7 +235,7 @@ def create_task(work: AsyncWork, tasks: set[asyncio.Task[Any]]) -> None:
 
 def drop_closed(tasks: set[asyncio.Task[Any]]) -> None:
     """Remove tasks that never end, because their loop was closed and did not cancel them."""
-    tasks.difference_update([task for task in tasks if task.get_loop().is_closed()])
+    _drop(tasks, lambda task: task.get_loop().is_closed())
 
 
 async def _run_task(work: AsyncWork) -> None:
@@ -222,5 +251,6 @@ def _forget_task(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None
 
 def begin_anew() -> None:
     """Create an empty queue in a forked child, which does not have its parent's threads."""
-    global _places, _pool, _task_thread
-    _places, _pool, _task_thread = BoundedSemaphore(LONGEST_QUEUE), None, None
+    global _pool, _task_thread
+    _pool, _task_thread = None, None
+    _futures.clear()

@@ -7,7 +7,7 @@ effect at once.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from django.conf import settings as django_settings
@@ -101,7 +101,7 @@ class Settings:
 
 in_force: Settings | None = None  #: None until they are asked for after a change
 _changes: object = None  # a new object after each change
-_lock = Lock()
+_lock = RLock()
 
 
 def settings() -> Settings:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from logging import DEBUG
-from threading import Lock
+from threading import RLock
 from typing import TypeVar
 
 from cachedeco.runtime.events import Event
@@ -26,7 +26,7 @@ needs_thread = False
 # Whether the log wants hits, too. Asking the logger at each hit would cost a call: each other event asks, and a hit
 # after many.
 _logs_hits = logger.isEnabledFor(DEBUG)
-_lock = Lock()
+_lock = RLock()
 
 
 def emit(event: Event) -> None:

@@ -24,7 +24,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from threading import Lock, RLock
+from threading import RLock
 from types import ModuleType
 from typing import Final, Literal, NamedTuple
 
@@ -79,9 +79,8 @@ class Piece(NamedTuple):
 
 
 EMPTIED: Final = Emptied()
-NEW_LOCK: Final = Renewed(Lock)
-# For what a signal's handler, or garbage collection, may ask for while its own thread holds the lock.
-NEW_RLOCK: Final = Renewed(RLock)
+# Reentrant: a signal's handler, or a finalizer, may use the cache while its own thread holds the lock.
+NEW_LOCK: Final = Renewed(RLock)
 
 PIECES: Final = (
     # --- runtime ---
@@ -108,7 +107,8 @@ PIECES: Final = (
     Piece("runtime.statistics", "_invalidations", "counts of invalidations, by subject", fork=By("begin_anew")),
     Piece("runtime.statistics", "_lock", "guards the counts", fork=By("begin_anew")),
     Piece("runtime.background", "_pool", "threads for work in the background", fork=By("begin_anew")),
-    Piece("runtime.background", "_places", "free places in the queue of those threads", fork=By("begin_anew")),
+    Piece("runtime.background", "_futures", "what those threads do, and what waits for them", fork=By("begin_anew")),
+    Piece("runtime.background", "_submission", "whether this thread is submitting work"),
     Piece("runtime.background", "_task_thread", "the thread of tasks in the background", fork=By("begin_anew")),
     Piece("runtime.background", "_tasks", "tasks in the background", fork=EMPTIED),
     Piece("runtime.background", "at_end", "functions to call in a thread of ours at the end of its work"),
@@ -154,7 +154,7 @@ PIECES: Final = (
         settings=By("reset"),
         test=By("reset"),
     ),
-    Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_RLOCK),
+    Piece("storage.breaker", "_lock", "guards the breakers", fork=NEW_LOCK),
     Piece(
         "storage.model_pickles",
         "_current",
@@ -284,7 +284,7 @@ PIECES: Final = (
         fork=By("close_idle_connections"),
         caches=By("forget_servers"),
     ),
-    Piece("backends.server", "_lock", "guards outages", fork=NEW_RLOCK),
+    Piece("backends.server", "_lock", "guards outages", fork=NEW_LOCK),
     Piece("backends.memcached_ring", "_server_chooser", "functions from keys to servers, cached by servers"),
     Piece("contrib.observing", "last_read", "the last read of this context"),
     Piece("contrib.observing", "last_write", "the last write of this context"),
@@ -299,7 +299,7 @@ PIECES: Final = (
     Piece("testing.isolation", "_classes", "isolated classes of caches, by backend", caches=By("isolate_new_settings")),
     Piece("testing.isolation", "_blocks", "open blocks that need isolation where no runner isolates"),
     Piece("testing.isolation", "_of_blocks", "the isolation of these blocks"),
-    Piece("testing.isolation", "_lock", "guards these two", fork=NEW_RLOCK),
+    Piece("testing.isolation", "_lock", "guards these two", fork=NEW_LOCK),
     Piece("testing.switching", "_mode", "the mode in the settings, before they change"),
     Piece("testing.races", "_here", "the call that is stopped in this context"),
 )

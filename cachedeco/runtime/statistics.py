@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from operator import add, sub
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, Self
 
 from cachedeco.runtime.events import UNCHANGED, UNSERVED, Event
@@ -185,7 +185,7 @@ class _Counts:
 _counts: dict[str, _Counts] = {}
 _hits: defaultdict[str, list[float]] = defaultdict(list)
 _invalidations: dict[str, int] = {}
-_lock = Lock()
+_lock = RLock()
 
 
 def count_hit(function: str, seconds: float) -> bool:
@@ -262,7 +262,7 @@ def forget(function: str) -> None:
 def begin_anew() -> None:
     """Count from 0 in a forked child: what its parent has counted is the parent's."""
     global _lock  # noqa: PLW0603 -- a thread that the child does not have may hold it
-    _lock = Lock()
+    _lock = RLock()
     for each in (_counts, _hits, _invalidations):
         each.clear()
 

@@ -159,7 +159,6 @@ class Breaker:
         self.retry_at = monotonic() + self.pause * uniform(1 - PAUSE_JITTER, 1)
 
 
-# Reentrant: a signal handler or a finalizer may use a cache while its own thread holds the lock.
 _lock = RLock()
 # Breakers of the aliases that have failed since their last success. Nearly always empty: a hit reads nothing else.
 breakers: dict[str, Breaker] = {}

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from os import urandom
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from typing import Any, Final
 
 from cachedeco.runtime import background, conf, modes
@@ -36,7 +36,7 @@ LIFETIMES: Final = 3  # intervals that counts stay in the cache
 NOT_SET: Final = 'CACHEDECO["SHARED_STATISTICS"] is not set'
 NOT_READ: Final = "the cache could not be read"
 
-_lock = Lock()
+_lock = RLock()
 _sharing: "_Sharing | None" = None
 
 
@@ -85,7 +85,7 @@ def begin(settings: conf.Settings) -> None:
 def begin_in_child() -> None:
     """Share the counts of a forked child, too."""
     global _sharing, _lock  # noqa: PLW0603 -- a thread that the child does not have may hold the lock
-    _lock = Lock()
+    _lock = RLock()
     before, _sharing = _sharing, None
     if before is not None:
         begin(before.settings)

@@ -13,7 +13,7 @@ that all processes come to the same one, at the cost of some misses.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 from cachedeco.invalidation.tables import tables
@@ -54,7 +54,7 @@ class KnownTables:
         self._list_key = list_key
         self.is_loaded = False  #: whether `complete()` reads nothing
         self._dead = 0
-        self._lock = Lock()
+        self._lock = RLock()
 
     def seen_through(self, store: Store) -> "KnownTables":
         """Return a copy, for one who only looks: it learns for itself, by another store of the same cache."""

@@ -7,7 +7,7 @@ what the entry names, so a wrong memory costs a command, or some bytes, and neve
 """
 
 from collections.abc import Iterable
-from threading import Lock
+from threading import RLock
 from typing import Final, NamedTuple
 
 Names = tuple[str, ...]
@@ -29,7 +29,7 @@ class FunctionNames(NamedTuple):
 names_by_function: dict[str, FunctionNames] = {}
 # By the entry's key: where they are others than those of its function.
 names_by_key: dict[str, Names] = {}
-_lock = Lock()
+_lock = RLock()
 
 _NONE: Final = FunctionNames(())
 
@@ -59,7 +59,7 @@ def remember(function: str, key: str, names: Iterable[str]) -> None:
         if names != known.names:
             names_by_key[key] = names
         if len(names_by_key) > MOST_ENTRIES:
-            del names_by_key[next(iter(names_by_key))]
+            names_by_key.pop(next(iter(names_by_key)), None)  # a signal's handler may have been quicker
 
 
 def forget() -> None:

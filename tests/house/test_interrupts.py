@@ -51,3 +51,14 @@ def test_what_catches_any_exception_lets_interrupts_pass(module: str) -> None:
     found = [(function, node.lineno) for function, node in catching(TREES[module]) if not lets_pass(node)]
 
     assert [] == [(function, line) for function, line in found if (module, function) not in EXEMPT]
+
+
+# In loading.promise it is what a thread waits with.
+@pytest.mark.parametrize("module", [name for name in TREES if name != "loading.promise"])
+def test_locks_are_reentrant(module: str) -> None:
+    """A signal's handler, or a finalizer, may use the cache while its own thread holds one."""
+    called = {
+        ast.unparse(each.func).rpartition(".")[2] for each in ast.walk(TREES[module]) if isinstance(each, ast.Call)
+    }
+
+    assert not called & {"Lock", "Semaphore", "BoundedSemaphore"}

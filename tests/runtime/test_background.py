@@ -4,9 +4,10 @@ import asyncio
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial
 from threading import Event
+from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
@@ -16,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import get_language, override
 
 from cachedeco.runtime import background
-from tests.support.threads import PATIENCE_SECONDS
+from tests.support.threads import PATIENCE_SECONDS, in_thread
 
 here: ContextVar[str] = ContextVar("here", default="nowhere")
 
@@ -210,3 +211,30 @@ def test_task_whose_loop_was_closed_gives_its_room_to_another(
 
     assert ([True] * 3, set()) == (taken, background._tasks)
     assert ["asyncio"] * 2 == [each.name for each in caplog.records]
+
+
+def test_task_that_is_freed_in_the_middle_of_another_closes_what_is_its_own() -> None:
+    """
+    Its coroutine may be freed anywhere, after its loop was closed: also where its thread is given work.
+
+    The defect: the thread that freed it waited for a lock that it held.
+    """
+    closed = threading.Event()
+
+    class Held:
+        def close(self) -> None:
+            closed.set()
+
+    def free() -> None:
+        thread = background._thread_of_tasks()
+        task: Any = background._run_task(partial(asyncio.sleep, 0))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(background, "_detach_from_caches", lambda: ["default"])
+            patch.setattr(background, "caches", {"default": Held()})
+            copy_context().run(task.send, None)
+        with thread._thread._shutdown_lock:  # type: ignore[attr-defined] # as in the middle of its `submit()`
+            task.close()
+
+    in_thread(free)
+
+    assert closed.wait(PATIENCE_SECONDS)

@@ -5,7 +5,8 @@ import gc
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from contextvars import ContextVar
 from functools import partial
@@ -22,7 +23,7 @@ coloured: ContextVar[str] = ContextVar("coloured", default="none")
 @pytest.fixture(autouse=True)
 def pool(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give each test a pool and places of its own, and wait for what it has begun."""
-    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(background.LONGEST_QUEUE))
+    monkeypatch.setattr(background, "_futures", set())
     with ThreadPoolExecutor(background.THREADS) as executor:
         monkeypatch.setattr(background, "_pool", executor)
         yield executor
@@ -73,7 +74,7 @@ def test_what_work_raises_is_lost_and_its_place_is_not(
     """Whatever happens, the connections of the thread are closed, the place is free, and the thread goes on."""
     closed: list[str] = []
     monkeypatch.setattr(background, "connections", type("Spy", (), {"close_all": lambda _: closed.append("all")})())
-    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 1)
 
     def work() -> None:
         raise error
@@ -81,26 +82,24 @@ def test_what_work_raises_is_lost_and_its_place_is_not(
     for _ in range(background.THREADS + 1):
         assert background.submit(work)
         assert pool.submit(int).result(PATIENCE_SECONDS) == 0
-        wait_for_place()
+        wait_for_places()
 
     assert ["all"] * (background.THREADS + 1) == closed
 
 
-def wait_for_place() -> None:
-    """Return when a place is free."""
-    places = background._places
-    assert places.acquire(timeout=PATIENCE_SECONDS)
-    places.release()
+def wait_for_places() -> None:
+    """Return when all work is done."""
+    assert not wait(background._futures.copy(), PATIENCE_SECONDS).not_done
 
 
 def test_work_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The queue is short, with those under way; the last place is given, and the next one refused."""
-    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(3))
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 3)
 
     with ExitStack() as stack:
         go_on = held(stack)
         answers = [background.submit(go_on.wait) for _ in range(4)]
-    wait_for_place()
+    wait_for_places()
 
     assert [True, True, True, False] == answers
     assert background.submit(int)
@@ -108,7 +107,7 @@ def test_work_that_finds_no_place_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_work_is_refused_when_the_pool_has_ended(monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor) -> None:
     """Who comes too late is told so, and keeps no place."""
-    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 1)
     pool.shutdown()
 
     assert [False, False] == [background.submit(int), background.submit(int)]
@@ -117,6 +116,37 @@ def test_work_is_refused_when_the_pool_has_ended(monkeypatch: pytest.MonkeyPatch
     assert background.submit(int)
     begun: Any = background._pool
     begun.shutdown()
+
+
+def test_work_that_comes_in_the_middle_of_another_is_refused(pool: ThreadPoolExecutor) -> None:
+    """A signal's handler, or a finalizer, would wait for a lock of the pool, which its own thread holds."""
+    answers: list[bool] = []
+    submit = pool.submit
+    done = threading.Event()
+
+    def interrupted(work: Callable[[], object]) -> Future[object]:
+        answers.append(background.submit(int))
+        return submit(work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "submit", interrupted)
+        assert background.submit(done.set)
+
+    assert done.wait(PATIENCE_SECONDS)
+    assert ([False], True) == (answers, background.submit(int))
+
+
+def test_work_that_is_done_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an interrupt came before the pool was told to forget it at its end."""
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 2)
+    done: Future[object] = Future()
+    done.set_result(None)
+    background._futures |= {done, Future()}
+
+    answers = [background.submit(int)]
+    monkeypatch.setattr(background, "LONGEST_QUEUE", 1)
+
+    assert [True, False] == [*answers, background.submit(int)]
 
 
 ENDING = """
@@ -214,9 +244,8 @@ def test_what_a_task_raises_is_lost() -> None:
 
 def test_child_has_threads_and_places_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the parent's it has none: all places are free again, and threads are begun anew."""
-    monkeypatch.setattr(background, "_places", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(background, "_futures", {Future() for _ in range(background.LONGEST_QUEUE)})
     monkeypatch.setattr(background, "_tasks", {"a task of the parent"})
-    background._places.acquire()
 
     state.reset_in_child()
 

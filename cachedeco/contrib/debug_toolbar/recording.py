@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from time import time
 from typing import Final, NamedTuple
 
@@ -72,7 +72,7 @@ class Ends:
     def __init__(self) -> None:
         """Begin with none."""
         self._by_subject: OrderedDict[str, End] = OrderedDict()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def add(self, subject: str, end: End) -> None:
         """Remember one, and forget the oldest."""
@@ -112,7 +112,7 @@ class Recording:
         self._computing: dict[tuple[str, str], list[tuple[Call, int]]] = {}
         self._served: dict[str, Command] = {}  # the read from which a key was served, by key
         self._counted: Command | None = None  # the read whose time is in a call
-        self._lock = Lock()
+        self._lock = RLock()
 
     def record(self, event: Event, where: str) -> None:
         """Add an event, and the line that caused it."""

@@ -1,7 +1,7 @@
 """Metrics for OpenTelemetry: the instruments of `measuring`, made by a meter."""
 
 from collections.abc import Iterable
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
@@ -62,7 +62,7 @@ class _Number:
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
         self.value: float = 0
-        self._lock = Lock()
+        self._lock = RLock()
 
     def add(self, value: float) -> None:
         with self._lock:  # `+=` reads and writes

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from contextlib import nullcontext
-from threading import BoundedSemaphore, Semaphore
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -157,9 +157,7 @@ def test_full_pool_refuses_and_gives_the_lease_back(
     """Where there is no place the caller is served, and the next one may try."""
     lease = lease_for(read, 1)
     with monkeypatch.context() as patch:
-        full = BoundedSemaphore()
-        assert full.acquire()
-        patch.setattr(background, "_places", full)
+        patch.setattr(background, "LONGEST_QUEUE", 0)
         found = read(1)
 
     assert ("old", 1, None, {}) == (found, truth.read_count, mark_of(lease.key), flights._flights)

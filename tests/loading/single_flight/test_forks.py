@@ -58,7 +58,7 @@ def in_child():
     return 0
 
 def in_child_of_leader():
-    return 0 if not flights._flights and not nested_names._lock.locked() else 1
+    return 0 if not flights._flights and nested_names._lock.acquire(blocking=False) else 1
 
 leader = threading.Thread(target=value)
 leader.start()
@@ -68,9 +68,19 @@ while background.submit(lambda: go_on.wait(600)):
 # The lease is its parent's too, and is another matter.
 for key in [key for key in caches["default"]._cache if "@" in key]:
     caches["default"]._cache.pop(key)
-with flights._lock, nested_names._lock:
-    print(forked(in_child))
+held = threading.Event()
+
+def hold():
+    with flights._lock, nested_names._lock:
+        held.set()
+        go_on.wait(600)
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait(60)
+print(forked(in_child))
 go_on.set()
+holder.join()
 leader.join()
 
 @cached_query
