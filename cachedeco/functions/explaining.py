@@ -242,7 +242,7 @@ class _Looker:
     policy: CachePolicy
     store: LookingStore
 
-    def outcome_of(self, keys: CallKeys, found: Found) -> tuple[Outcome, str]:
+    def outcome_of(self, keys: CallKeys, found: Found, *, is_remembered: bool) -> tuple[Outcome, str]:
         """Return what a call would do now, and why: in the order in which a call decides."""
         mode, policy = modes.current_mode(), self.policy
         if mode != "on":
@@ -250,7 +250,7 @@ class _Looker:
         if commits.has_pending() and commits.invalidated_in_transaction(keys):
             return "bypassed", bypass_in_transaction(keys)
         now, entry = time(), found.entry
-        if self.is_remembered(keys) or (entry is not None and entry.expires > now):
+        if is_remembered or (entry is not None and entry.expires > now):
             return "hit", ""
         if entry is not None and policy.stale_until(entry) > now:
             return "stale", ""
@@ -263,7 +263,8 @@ class _Looker:
 
     def explain(self, text: str, keys: CallKeys, found: Found) -> Explanation:
         """Put the explanation of one call together."""
-        outcome, reason = self.outcome_of(keys, found)
+        is_remembered = self.is_remembered(keys)
+        outcome, reason = self.outcome_of(keys, found, is_remembered=is_remembered)
         raw: Any = found.raw or {}
         data = raw.get(found.key)
         failures = self.store.failures if outcome == "miss" else []
@@ -278,7 +279,7 @@ class _Looker:
             serializer=_serializer_of(self.spec),
             entry=self._entry_of(found, data),
             tokens=tuple(self._tokens_of(found, data)),
-            is_remembered=outcome == "hit" and self.is_remembered(keys),
+            is_remembered=outcome == "hit" and is_remembered,
             error=shorten_error(failures[0]) if failures else "",
         )
 
