@@ -75,21 +75,21 @@ def run(console: Console, options: dict[str, Any]) -> None:
         msg = f"The mode is {current_mode()!r} in these settings, so that nothing would be stored."
         raise failed(msg)
     total, planned = _plan(function, options)
-    warmth, is_interrupted = Warmth(function), False
+    warmer, is_interrupted = Warmer(function), False
     progress = Progress(console, total)
     try:
         for each in planned:
-            warmth.call(each)
+            warmer.call(each)
             progress.step()
-            if warmth.is_in_vain:
+            if warmer.is_in_vain:
                 break
     except KeyboardInterrupt:
         is_interrupted = True
     progress.end()
-    _report(console, warmth, total, is_interrupted=is_interrupted)
+    _report(console, warmer, total, is_interrupted=is_interrupted)
 
 
-class Warmth:
+class Warmer:
     """Calls a function, and counts what became of each call."""
 
     def __init__(self, function: CachedFunction[..., Any]) -> None:
@@ -218,28 +218,28 @@ def _shown(function: CachedFunction[..., Any], arguments: Arguments) -> str:
     return format_arguments(parameters_of(function.uncached), *arguments) or "()"
 
 
-def _report(console: Console, warmth: Warmth, total: int | None, *, is_interrupted: bool) -> None:
+def _report(console: Console, warmer: Warmer, total: int | None, *, is_interrupted: bool) -> None:
     """Print what became of the calls, and raise if some have stored nothing."""
-    counts = warmth.counts
+    counts = warmer.counts
     made = sum(counts.values())
-    for each in warmth.failures:
+    for each in warmer.failures:
         console.whisper(f"{each.call}: {each.reason}")
-    if counts["failed"] > len(warmth.failures):
-        console.whisper(f"... and {counts['failed'] - len(warmth.failures)} more.")
+    if counts["failed"] > len(warmer.failures):
+        console.whisper(f"... and {counts['failed'] - len(warmer.failures)} more.")
     if console.as_json:
         names = ("stored", "found", "refused", "gone", "failed")
         console.json(
             {
-                "function": warmth.spec.name,
+                "function": warmer.spec.name,
                 "calls": made,
                 **{name: counts[name] for name in names},
-                "failures": warmth.failures,
+                "failures": warmer.failures,
             }
         )
     else:
         parts = [f"{counts[name]} {words}" for name, words in WORDS.items() if counts[name]]
         console.say(f"{counted(made, 'call')}: {', '.join(parts) or 'nothing to do'}.")
-    if is_interrupted or warmth.is_in_vain:
+    if is_interrupted or warmer.is_in_vain:
         left = "" if total is None else f", {total - made} calls before the end"
         msg = f"{'Interrupted' if is_interrupted else 'Stopped, as the cache does not answer'}{left}."
         raise failed(msg)
