@@ -218,8 +218,7 @@ class AsyncCallMany(BulkCall[K, V, Coroutine[Any, Any, Mapping[K, V]]], Generic[
     async def __call__(self) -> dict[K, V]:
         """Return the stored values of the ids, and compute and store those that are missing."""
         call = self._bulk_arguments_on_loop()
-        serving = self._serving()._serve_on_loop(call) if call else sync_to_async(self._serve)()
-        served = await serving
+        served = await (sync_to_async(self._serve)() if call is None else self._serving()._serve_on_loop(call))
         return cast("dict[K, V]", await arun(*served)) if type(served) is Work else served
 
     async def uncached(self) -> Mapping[K, V]:

@@ -81,13 +81,13 @@ def hash_client_of(cache: BaseCache) -> Any | None:
     client: Any = _client_of(cache)
     try:
         [only] = client.clients.values()
-        used: tuple[object, ...] = (client._dead_clients, client._safely_run_func)  # noqa: SLF001
-        used += (only._connect, only._raise_errors, only._store_cmd)  # noqa: SLF001
+        # What readers and writers use of them: another release may lack one.
+        _ = client._dead_clients, client._safely_run_func, only._connect, only._raise_errors, only._store_cmd  # noqa: SLF001
         names = tuple(type(each).__name__ for each in (client, only, only.serde))
     except (AttributeError, ValueError):
         return None
     is_plain = names == ("HashClient", "Client", "PickleSerde") and not only.key_prefix
-    return client if used and is_plain else None
+    return client if is_plain else None
 
 
 def redis_connections_of(cache: BaseCache) -> RedisConnections | None:
