@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cachedeco.runtime.modes import bypass, mode
     from cachedeco.runtime.statistics import Statistics, Stats
     from cachedeco.storage.serializers import Serializer
-    from cachedeco.storage.sharing import statistics
+    from cachedeco.storage.shared_statistics import statistics
 
 __all__ = [
     "AUTO",
@@ -92,7 +92,7 @@ _MODULES = {
     "remove_hook": "runtime.hooks",
     "rows": "keys.dependencies",
     "runs_anywhere": "runtime.hooks",
-    "statistics": "storage.sharing",
+    "statistics": "storage.shared_statistics",
 }
 
 

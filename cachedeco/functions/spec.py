@@ -16,7 +16,7 @@ from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.found import VariedKeys
 from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime import conf
-from cachedeco.storage import sharing
+from cachedeco.storage import shared_statistics
 
 # What may be raised where a key is made of a call.
 NO_KEYS: Final = (KeyTypeError, PartTypeError, UnsavedRowError, AttributeError, RecursionError, ValueError)
@@ -156,7 +156,7 @@ class FunctionSpec:
         resolved = self._resolved
         if resolved is None or resolved.settings is not settings:
             resolved = self._resolved = resolve(self._plan, self.options, settings)
-            sharing.begin(settings)
+            shared_statistics.begin(settings)
         return resolved
 
 

@@ -164,14 +164,14 @@ PIECES: Final = (
     ),
     Piece("storage.model_pickles", "_describe", "descriptions of models' fields, cached by the models"),
     Piece(
-        "storage.sharing",
+        "storage.shared_statistics",
         "_sharing",
         "the thread that writes the counts of this process into a cache",
         fork=By("begin_in_child"),
         settings=By("end"),
         test=By("end"),
     ),
-    Piece("storage.sharing", "_lock", "guards it", fork=By("begin_in_child")),
+    Piece("storage.shared_statistics", "_lock", "guards it", fork=By("begin_in_child")),
     Piece("storage.refusals", "_known_refusal", "why values of a class are refused, cached by the class"),
     # --- invalidation ---
     Piece(

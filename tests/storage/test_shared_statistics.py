@@ -10,7 +10,7 @@ from django.test import override_settings
 from cachedeco import Event, Statistics, Stats, cached_query, listening, mode, statistics
 from cachedeco.runtime import conf, state
 from cachedeco.runtime.statistics import count
-from cachedeco.storage import sharing
+from cachedeco.storage import shared_statistics
 from tests.support.faults import faulty
 
 SHARED = {"SHARED_STATISTICS": 3600}
@@ -27,14 +27,14 @@ def page(number: int) -> int:
 
 
 @pytest.fixture
-def slots() -> Generator[sharing._Slots]:
+def slots() -> Generator[shared_statistics._Slots]:
     """Give the slots of an hour's interval, so that no thread writes meanwhile."""
     with override_settings(CACHEDECO=SHARED):
-        yield sharing._Slots(conf.settings())
-        sharing.end()
+        yield shared_statistics._Slots(conf.settings())
+        shared_statistics.end()
 
 
-def test_processes_are_added_up(slots: sharing._Slots) -> None:
+def test_processes_are_added_up(slots: shared_statistics._Slots) -> None:
     """Each takes a slot of its own, and writes to it again."""
     own = statistics()
     first = slots.write("a", COUNTS, None)
@@ -51,10 +51,10 @@ def test_processes_are_added_up(slots: sharing._Slots) -> None:
     assert str(total).startswith("Statistics of 2 processes.")
 
 
-def test_process_writes_what_it_has_counted(slots: sharing._Slots) -> None:
+def test_process_writes_what_it_has_counted(slots: shared_statistics._Slots) -> None:
     """Its thread begins when a function is first called, and its own older counts are not added to those of now."""
     page(1)
-    sharer: Any = sharing._sharing
+    sharer: Any = shared_statistics._sharing
 
     sharer._write()
     with mode("off"):
@@ -68,38 +68,38 @@ def test_thread_writes_until_the_settings_change() -> None:
     """By its interval, and ends with them."""
     with override_settings(CACHEDECO={"SHARED_STATISTICS": 0.001}):
         page(2)
-        sharer: Any = sharing._sharing
+        sharer: Any = shared_statistics._sharing
         while not sharer._slots.read():
             pass
-        sharing.begin(sharer.settings)
-        assert sharing._sharing is sharer
+        shared_statistics.begin(sharer.settings)
+        assert shared_statistics._sharing is sharer
         with override_settings(CACHEDECO={"SHARED_STATISTICS": 0.002}):
-            sharing.begin(conf.settings())
+            shared_statistics.begin(conf.settings())
             assert sharer.ended.is_set()
-    sharing.end()
-    assert sharing._sharing is None
+    shared_statistics.end()
+    assert shared_statistics._sharing is None
 
 
-def test_other_settings_replace_the_thread(slots: sharing._Slots) -> None:
+def test_other_settings_replace_the_thread(slots: shared_statistics._Slots) -> None:
     """It is ended where it was not before."""
     page(1)
-    before: Any = sharing._sharing
+    before: Any = shared_statistics._sharing
 
-    sharing.begin(conf.Settings(SHARED_STATISTICS=7200.0))
+    shared_statistics.begin(conf.Settings(SHARED_STATISTICS=7200.0))
 
     assert before.ended.is_set()
-    assert sharing._sharing is not before
+    assert shared_statistics._sharing is not before
     assert slots.read() == {}
 
 
-def test_forked_child_shares_counts_of_its_own(slots: sharing._Slots) -> None:
+def test_forked_child_shares_counts_of_its_own(slots: shared_statistics._Slots) -> None:
     """From 0, under another name."""
     page(1)
-    parent: Any = sharing._sharing
+    parent: Any = shared_statistics._sharing
 
     state.reset_in_child()
 
-    child: Any = sharing._sharing
+    child: Any = shared_statistics._sharing
     assert parent.name != child.name
     assert {} == statistics().functions
     assert slots.read() == {}
@@ -117,7 +117,7 @@ def test_forked_child_shares_counts_of_its_own(slots: sharing._Slots) -> None:
         "{}, {'t': %}",
     ],
 )
-def test_numbers_that_no_process_counts_are_left_out(slots: sharing._Slots, text: str, number: str) -> None:
+def test_numbers_that_no_process_counts_are_left_out(slots: shared_statistics._Slots, text: str, number: str) -> None:
     """Whoever writes to the cache changes no sum to what JSON or a ratio can't be."""
     slots.write("a", COUNTS, None)
     written = f'["b", ["db:1"], {text}]'.replace("'", '"').replace("%", number).encode()
@@ -137,7 +137,9 @@ def test_numbers_that_no_process_counts_are_left_out(slots: sharing._Slots, text
         lambda slots: slots._store.write_unguarded([(slots._keys()[0], b'["b", [], [], []]', None)]),
     ],
 )
-def test_lost_slot_is_replaced(slots: sharing._Slots, lose: Callable[[sharing._Slots], object]) -> None:
+def test_lost_slot_is_replaced(
+    slots: shared_statistics._Slots, lose: Callable[[shared_statistics._Slots], object]
+) -> None:
     """Whoever was stopped for long finds it gone, or taken by what is nothing of ours."""
     slots.write("a", COUNTS, None)
     lose(slots)
@@ -148,14 +150,14 @@ def test_lost_slot_is_replaced(slots: sharing._Slots, lose: Callable[[sharing._S
     assert ["a"] == list(slots.read() or ())
 
 
-def test_full_slots_leave_a_process_alone(monkeypatch: pytest.MonkeyPatch, slots: sharing._Slots) -> None:
+def test_full_slots_leave_a_process_alone(monkeypatch: pytest.MonkeyPatch, slots: shared_statistics._Slots) -> None:
     """It tries again at the next interval."""
-    monkeypatch.setattr(sharing, "SLOTS", 1)
+    monkeypatch.setattr(shared_statistics, "SLOTS", 1)
 
     assert [0, None] == [slots.write(name, COUNTS, None) for name in "ab"]
 
 
-def test_cache_that_fails_costs_counts_alone(slots: sharing._Slots) -> None:
+def test_cache_that_fails_costs_counts_alone(slots: shared_statistics._Slots) -> None:
     """No event, and what is shown is said to be of this process."""
     events: list[Event] = []
     with listening(events.append):
@@ -171,15 +173,15 @@ def test_cache_that_fails_costs_counts_alone(slots: sharing._Slots) -> None:
             off = statistics(shared=True)
 
     assert ([None, 0, None, 0], []) == (written, events)
-    assert {(False, sharing.NOT_READ)} == {(each.is_shared, each.problem) for each in (alone, off)}
+    assert {(False, shared_statistics.NOT_READ)} == {(each.is_shared, each.problem) for each in (alone, off)}
 
 
 def test_busiest_functions_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are one, so that what is written is small."""
-    monkeypatch.setattr(sharing, "MOST_FUNCTIONS", 1)
+    monkeypatch.setattr(shared_statistics, "MOST_FUNCTIONS", 1)
     several = Statistics({"a": Stats(hits=1), "b": Stats(hits=5), "c": Stats(hits=2)})
 
-    _, counts = sharing._parse(sharing._text_of("web", several)) or ("", Statistics())
+    _, counts = shared_statistics._parse(shared_statistics._text_of("web", several)) or ("", Statistics())
 
     assert {"b": Stats(hits=5), "(others)": Stats(hits=3)} == counts.functions
 
