@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
@@ -38,6 +39,7 @@ pytest_plugins = [
 ]
 
 CacheConfig = Callable[..., dict[str, Any]]
+SETTINGS = conf.Settings
 UseCaches = Callable[..., None]
 
 
@@ -184,17 +186,24 @@ def _unmeasured_processes() -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True)
+class SettingsWithoutAuto(SETTINGS):
+    """The settings of a process whose functions depend on what they say, and on no more."""
+
+    DEPENDS_ON: tuple[Any, ...] = ()
+
+
 @pytest.fixture(autouse=True)
 def _without_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let functions depend on what they say, and on no more: most tests count commands, and are not about AUTO."""
-    monkeypatch.setattr(conf, "DEFAULT_DEPENDENCIES", ())
+    monkeypatch.setattr(conf, "Settings", SettingsWithoutAuto)
     conf.forget()
 
 
 @pytest.fixture
 def _auto_by_default(_without_auto: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let functions depend on what they read, as they do where nothing else is said."""
-    monkeypatch.setattr(conf, "DEFAULT_DEPENDENCIES", ("auto",))
+    monkeypatch.setattr(conf, "Settings", SETTINGS)
     conf.forget()
 
 

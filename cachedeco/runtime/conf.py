@@ -8,18 +8,12 @@ effect at once.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from threading import RLock
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, Self
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime.validation import PARSERS, UNSET, KeyErrors, ModeName, Refresher, Unset, remedy_for
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-# AUTO, where the app is installed: a value ends with the next write to a table that it has read.
-DEFAULT_DEPENDENCIES: tuple[Any, ...] = ("auto",)
 
 # Written at each request or by workers all the time, and hardly ever read by what is worth caching: labels of apps,
 # models, and tables without a model. Those that are not installed are no fault.
@@ -60,7 +54,7 @@ class Settings:
     BREAKER_FAILURES: int = 3
     BREAKER_SECONDS: float = 1.0
     MODULES: tuple[str, ...] = ("queries",)
-    DEPENDS_ON: tuple[Any, ...] = field(default_factory=lambda: DEFAULT_DEPENDENCIES)
+    DEPENDS_ON: tuple[Any, ...] = ("auto",)  # a value ends with the next write to a table that it has read
     IGNORED_TABLES: tuple[str, ...] = IGNORED_TABLES
     IGNORED_COLUMNS: tuple[str, ...] = ()
     TABLES: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

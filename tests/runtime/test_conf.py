@@ -28,6 +28,7 @@ async def awaited() -> str:
     return tenant
 
 
+@pytest.mark.usefixtures("_auto_by_default")
 def test_settings_have_their_defaults() -> None:
     """Without `CACHEDECO`, or with an empty one, everything has a default."""
     expected = Settings(
@@ -44,6 +45,7 @@ def test_settings_have_their_defaults() -> None:
         OUTBOX_SECONDS=600.0,
         BREAKER_FAILURES=3,
         BREAKER_SECONDS=1.0,
+        DEPENDS_ON=("auto",),
     )
 
     with override_settings(CACHEDECO={}):
