@@ -69,15 +69,41 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
     if fault := find_cache_fault(name, alias, settings) or find_database_fault(name, options["using"]):
         raise ImproperlyConfigured(" ".join(fault))
     store = Store(alias, name)
-    timeout, lifetime = _timeouts(options, settings, store)
     dependencies = plan.dependencies
     if options["depends_on"] is UNSET:
         by_default = [each for each in settings.DEPENDS_ON if each != AUTO]
         dependencies = dependencies_of(plan.subject, by_default)
     declared = frozenset(table_of(dependency.resolve()[0]) for dependency in dependencies)
-    queries_on_loops = bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))  # Django does not refuse it then
-    policy = CachePolicy(
-        function=name,
+    policy = _policy_of(plan, options, settings, store, declared)
+    keyspace = store.keyspace
+    scheme = KeyScheme(
+        keyspace.start + settings.KEY_PREFIX,
+        keyspace.table_prefix + settings.KEY_PREFIX,
+        options["version"],
+        settings.VARY,
+        policy.codec.serializer.release,
+    )
+    asks_thread = (
+        keyspace.asks_thread
+        or plan.calls_users_code
+        or not all(each in FOLLOWS_CONTEXT for each in (*as_tuple(options["vary"]), *settings.VARY))
+        or _queries_on_loops()
+    )
+    return ResolvedSpec(settings, policy, plan.compile(scheme, dependencies), keyspace, asks_thread)
+
+
+def _queries_on_loops() -> bool:
+    """Tell whether Django does not refuse a query on an event loop."""
+    return bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))
+
+
+def _policy_of(
+    plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings, store: Store, declared: frozenset[str]
+) -> CachePolicy:
+    """Return the policy of a function; *declared* are the tables that it depends on without AUTO."""
+    timeout, lifetime = _timeouts(options, settings, store)
+    return CachePolicy(
+        function=plan.subject.name,
         store=store,
         codec=EntryCodec(store, build_serializer(options["serializer"], settings.SIGNING_KEYS)),
         using=options["using"],
@@ -94,25 +120,9 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
         refresh=settings.REFRESH,
         declared=declared,
         tables=_known_tables(plan, options, settings, store, declared),
-        asks_thread=callable(options["timeout"]) or options["cache_if"] is not always or queries_on_loops,
+        asks_thread=callable(options["timeout"]) or options["cache_if"] is not always or _queries_on_loops(),
         audit=share_to_audit(settings.AUDIT if options["audit"] else 0.0),
     )
-    keyspace = store.keyspace
-    scheme = KeyScheme(
-        keyspace.start + settings.KEY_PREFIX,
-        keyspace.table_prefix + settings.KEY_PREFIX,
-        options["version"],
-        settings.VARY,
-        policy.codec.serializer.release,
-    )
-    compiled_keys = plan.compile(scheme, dependencies)
-    asks_thread = (
-        keyspace.asks_thread
-        or plan.calls_users_code
-        or not all(each in FOLLOWS_CONTEXT for each in (*as_tuple(options["vary"]), *settings.VARY))
-        or queries_on_loops
-    )
-    return ResolvedSpec(settings, policy, compiled_keys, keyspace, asks_thread)
 
 
 def _known_tables(
