@@ -14,7 +14,7 @@ from cachedeco.functions.bulk_arguments import AdmittedCall, BulkArguments
 from cachedeco.functions.bulk_serving import BulkServing
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import BaseCall, SyncCall, refuse_refresh
-from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
+from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import remember_kinds
 from cachedeco.functions.work import Work
 from cachedeco.loading.effects import Flow, arun, run, unwrap
@@ -28,6 +28,9 @@ from cachedeco.runtime.templates import alters_data
 from cachedeco.storage.refusals import ValueOrigin
 from cachedeco.storage.serializers import ABSENT
 from cachedeco.tracking import collector
+
+if TYPE_CHECKING:
+    from cachedeco.functions.spec import Arguments
 
 K = TypeVar("K")  # an id
 V = TypeVar("V")  # its value

@@ -10,10 +10,10 @@ from asgiref.sync import markcoroutinefunction, sync_to_async
 from cachedeco.functions.admission import admit, admit_on_loop
 from cachedeco.functions.base import Args, CachedFunction, Kwargs
 from cachedeco.functions.bypassing import BypassError, bypass_without_key
-from cachedeco.functions.explaining import Arguments, Explanation, call_text, explain_calls
+from cachedeco.functions.explaining import Explanation, call_text, explain_calls
 from cachedeco.functions.invalidation_advice import look_at_calls, remember_kinds
 from cachedeco.functions.single_serving import SingleServing
-from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.spec import Arguments, FunctionSpec
 from cachedeco.functions.work import Work
 from cachedeco.invalidation.delivery import Invalidation, invalidate
 from cachedeco.keys.signatures import parameters_of

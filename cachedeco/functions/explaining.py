@@ -8,7 +8,7 @@ from time import time
 from typing import Any, Final, Literal
 
 from cachedeco.functions.bypassing import BY_MODE, reason_without_key
-from cachedeco.functions.spec import FunctionSpec
+from cachedeco.functions.spec import Arguments, FunctionSpec
 from cachedeco.invalidation import commits
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.flights import is_computed
@@ -27,8 +27,6 @@ from cachedeco.runtime.units import counted, duration, size
 from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_origin, read_terms, tokens_inside
 from cachedeco.storage.looking import LookingStore
 from cachedeco.storage.store import Store
-
-Arguments = tuple[Sequence[Any], dict[str, Any]]
 
 Outcome = Literal[
     "hit",

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from django.conf import settings as django_settings
 
 from cachedeco.functions.options import as_tuple
-from cachedeco.functions.spec import FunctionSpec, all_specs
+from cachedeco.functions.spec import Arguments, FunctionSpec, all_specs
 from cachedeco.invalidation import namespaces
 from cachedeco.invalidation.namespaces import FIELD, Namespace
 from cachedeco.loading.advice import Advice
@@ -25,7 +25,6 @@ from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
 
-Arguments = tuple[Sequence[object], dict[str, object]]
 Parts = Sequence[str]
 
 # Types of one argument that are remembered: a function that takes more of them takes any.

@@ -18,6 +18,8 @@ from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime import conf
 from cachedeco.storage import shared_statistics
 
+Arguments = tuple[Sequence[Any], dict[str, Any]]  # of a call: positional, and by name
+
 # What may be raised where a key is made of a call.
 NO_KEYS: Final = (KeyTypeError, PartTypeError, UnsavedRowError, AttributeError, RecursionError, ValueError)
 
@@ -90,9 +92,7 @@ class FunctionSpec:
         tables = resolved.policy.tables
         return resolved if tables is None or tables.is_loaded else None
 
-    def resolve_calls(
-        self, calls: Iterable[tuple[Sequence[object], dict[str, object]]]
-    ) -> tuple[CachePolicy, list[list[str]]]:
+    def resolve_calls(self, calls: Iterable[Arguments]) -> tuple[CachePolicy, list[list[str]]]:
         """Return the policy in force, and the keys of each of several calls, as `resolve_call()` does for one."""
         resolved = self.resolve()
         if self._vary:

@@ -86,7 +86,7 @@ def read_values(store: Store, asked: Sequence[str]) -> list[bytes | None] | None
 def decode_each(
     wanted: Sequence[Wanted],
     asked: Sequence[Sequence[str]],
-    read: many_caches.Read,
+    read: many_caches.Answers,
     reraised: Reraised = (),
     *,
     serves: bool = False,

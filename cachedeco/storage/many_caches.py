@@ -10,11 +10,11 @@ from cachedeco.storage.store import Store
 
 # What was read from several caches: the values that are there, by the alias of the store and the name that it asked
 # for; and the aliases of the caches that failed. No NamedTuple, whose constructor is written in Python.
-Read = tuple[dict[str, dict[str, Any]], list[str]]
+Answers = tuple[dict[str, dict[str, Any]], list[str]]
 Asked = Sequence[tuple[Store, Sequence[str]]]  # what each of several stores is asked for
 
 
-def read_caches(asked: Asked, *, names: bool = True) -> Read:
+def read_caches(asked: Asked, *, names: bool = True) -> Answers:
     """
     Read what stores of different caches ask for, by one command of each cache.
 
@@ -42,12 +42,12 @@ def read_caches(asked: Asked, *, names: bool = True) -> Read:
     return read
 
 
-async def read_caches_on_loop(asked: Asked) -> Read:
+async def read_caches_on_loop(asked: Asked) -> Answers:
     """Do as `read_caches()` on an event loop, for caches that can be read there; each name is a key."""
     return _by_cache(asked, [await store.get_many_on_loop(keys) for store, keys in asked])
 
 
-def _by_cache(commands: Asked, found: Sequence[dict[str, bytes] | None]) -> Read:
+def _by_cache(commands: Asked, found: Sequence[dict[str, bytes] | None]) -> Answers:
     """Return what the commands have found, by cache."""
     read: dict[str, dict[str, Any]] = {}
     failed: list[str] = []
