@@ -146,7 +146,7 @@ class AsyncCachedQuery(SingleFunction[P, V, Coroutine[Any, Any, V]], Generic[P, 
 
     async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Return the stored value of this call, or compute it and store it."""
-        # One coroutine for all: each one more is awaken, and passes the value on, at each hit.
+        # One coroutine for all: each further one is woken, and passes the value on, at each hit.
         served: V | Work
         admitted = admit_on_loop(self._spec, self._bound_args + args, kwargs)
         found = None if admitted is None else await look_up_one_on_loop(*admitted)

@@ -1,1 +1,1 @@
-"""Loading: read and write entries, single flight, leases, stale-while-revalidate, and the bulk versions of these."""
+"""Loading: look-ups, single flight, leases, computations, stored entries, refreshes; for one call and for many."""
