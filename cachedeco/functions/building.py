@@ -11,7 +11,7 @@ from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.views import refuse_annotated_view
 from cachedeco.keys.compiler import KeyPlan
 from cachedeco.keys.dependencies import dependencies_of, refuse_auto_without_app
-from cachedeco.keys.expressions import ONE_ID, Subject, free_variables
+from cachedeco.keys.expressions import ONE_ID, KeyedFunction, free_variables
 from cachedeco.keys.imports import functions_among, imports_of
 from cachedeco.keys.signatures import text_signature
 from cachedeco.runtime.reprs import repr_of
@@ -39,7 +39,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
         signature = _signature_for_one_id(name, signature, over, options["ignore"])
         _refuse_free_id(name, over, free)
     imports = imports_of(source.function, free)
-    subject = Subject(
+    keyed = KeyedFunction(
         name,
         key_name,
         signature,
@@ -51,8 +51,8 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
         functions=functions_among(source.function, free),
     )
     depends_on = () if options["depends_on"] is UNSET else options["depends_on"]
-    namespaces = (*as_tuple(options["namespace"]), *dependencies_of(subject, depends_on))
-    plan = KeyPlan(subject, options["key"], tuple(options["ignore"]), as_tuple(options["vary"]), namespaces)
+    namespaces = (*as_tuple(options["namespace"]), *dependencies_of(keyed, depends_on))
+    plan = KeyPlan(keyed, options["key"], tuple(options["ignore"]), as_tuple(options["vary"]), namespaces)
     refuse_auto_without_app(name, options["depends_on"])
     spec = FunctionSpec(source, name, plan, options)
     take_names(spec, source.function, name, key_name, is_chosen=options["name"] is not None)

@@ -64,7 +64,7 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
     Raises:
         ImproperlyConfigured: A cache or database is not in the settings, or invalidations do not reach the cache.
     """
-    name = plan.subject.name
+    name = plan.keyed.name
     alias = settings.ALIASES[0] if options["cache"] is None else options["cache"]
     if fault := find_cache_fault(name, alias, settings) or find_database_fault(name, options["using"]):
         raise ImproperlyConfigured(" ".join(fault))
@@ -72,7 +72,7 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
     dependencies = plan.dependencies
     if options["depends_on"] is UNSET:
         by_default = [each for each in settings.DEPENDS_ON if each != AUTO]
-        dependencies = dependencies_of(plan.subject, by_default)
+        dependencies = dependencies_of(plan.keyed, by_default)
     declared = frozenset(table_of(dependency.resolve()[0]) for dependency in dependencies)
     policy = _policy_of(plan, options, settings, store, declared)
     keyspace = store.keyspace
@@ -103,7 +103,7 @@ def _policy_of(
     """Return the policy of a function; *declared* are the tables that it depends on without AUTO."""
     timeout, lifetime = _timeouts(options, settings, store)
     return CachePolicy(
-        function=plan.subject.name,
+        function=plan.keyed.name,
         store=store,
         codec=EntryCodec(store, build_serializer(options["serializer"], settings.SIGNING_KEYS)),
         using=options["using"],
@@ -133,14 +133,14 @@ def _known_tables(
     # Before that nothing is watched, and no model can be read. When Django has started, all is resolved anew.
     if AUTO not in depends_on or not apps.models_ready:
         return None
-    refuse_auto_without_app(plan.subject.name, options["depends_on"])
+    refuse_auto_without_app(plan.keyed.name, options["depends_on"])
     if not apps.is_installed("cachedeco"):
         return None
     keyspace, prefix = store.keyspace, settings.KEY_PREFIX
     version = quote(str(options["version"] or ""), safe="")
     return KnownTables(
         store,
-        keyspace.table_key(f"{prefix}:r:{plan.subject.key_name}({version})"),
+        keyspace.table_key(f"{prefix}:r:{plan.keyed.key_name}({version})"),
         lambda table: whole_key_of(table_namespace(table), prefix, keyspace),
         declared,
     )

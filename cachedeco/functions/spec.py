@@ -46,16 +46,16 @@ class FunctionSpec:
         self.kinds_in_keys: defaultdict[str, set[str]] = defaultdict(set)
         self.kinds_in_key = plan.kinds_in_key
         self.dependencies = plan.dependencies
-        self.over = plan.subject.over  #: the parameter that takes many ids; None for a function of one call
-        first = next(iter(plan.subject.signature.parameters), "")
+        self.over = plan.keyed.over  #: the parameter that takes many ids; None for a function of one call
+        first = next(iter(plan.keyed.signature.parameters), "")
         #: the first parameter of a method whose key ignores the object; empty for others
-        self.ignored_instance = first if plan.subject.is_method and first in options["ignore"] else ""
+        self.ignored_instance = first if plan.keyed.is_method and first in options["ignore"] else ""
         _alive.add(self)
 
     def accepts(self, args: Sequence[object], kwargs: dict[str, object]) -> bool:
         """Tell whether the function can be called with these arguments, of many ids with one."""
         try:
-            self._plan.subject.signature.bind(*args, **kwargs)
+            self._plan.keyed.signature.bind(*args, **kwargs)
         except TypeError:
             return False
         return True
@@ -147,7 +147,7 @@ class FunctionSpec:
         """Return the invalidation of all calls."""
         resolved = self.resolve()
         keyspace = resolved.keyspace
-        key = keyspace.whole_key(token_of_function(resolved.settings.KEY_PREFIX, self._plan.subject.key_name))
+        key = keyspace.whole_key(token_of_function(resolved.settings.KEY_PREFIX, self._plan.keyed.key_name))
         return Invalidation(resolved.policy.store, key)
 
     def resolve(self) -> ResolvedSpec:

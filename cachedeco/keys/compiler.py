@@ -17,7 +17,7 @@ from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.invalidation.namespaces import FIELD, Namespace, is_of_tables, part_of
 from cachedeco.keys.dependencies import Dependency
 from cachedeco.keys.encoders import FUNCTION, READ_MARK, REGISTER, KeyTypeError, encode, is_deep, without_reads
-from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
+from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
 from cachedeco.keys.kinds import kind_of_text
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -41,16 +41,16 @@ class CompiledKeys:
     #: Returns the entry's key, then those of its tokens, the call's own first; then what each callable of *vary* gives.
     keys: Callable[..., list[str]]
 
-    def __init__(self, subject: Subject, source_of_keys: str, source_of_own: str) -> None:
+    def __init__(self, keyed: KeyedFunction, source_of_keys: str, source_of_own: str) -> None:
         """Compile what every call needs."""
-        self.keys = _build_function(subject, source_of_keys)
-        self._subject = subject
+        self.keys = _build_function(keyed, source_of_keys)
+        self._keyed = keyed
         self._source_of_own = source_of_own
 
     @cached_property
     def own(self) -> Callable[..., str]:
         """Return the key of the call's own token; compiled for the first invalidation of a call."""
-        return _build_function(self._subject, self._source_of_own)
+        return _build_function(self._keyed, self._source_of_own)
 
 
 class KeyScheme(NamedTuple):
@@ -70,7 +70,7 @@ class KeyPlan:
     What distinguishes the calls of a function: the expressions that its keys are made of.
 
     Args:
-        subject: The function.
+        keyed: The function.
 
         key, ignore, vary, namespace: Those of `cached_query`, as sequences; the dependencies of `depends_on` are among
             the namespaces.
@@ -82,19 +82,19 @@ class KeyPlan:
 
     def __init__(
         self,
-        subject: Subject,
+        keyed: KeyedFunction,
         key: KeyOption,
         ignore: Sequence[str],
         vary: Sequence[object],
         namespace: Sequence[object],
     ) -> None:
         """Build the expressions; refuse those that can't be right."""
-        self.subject = subject
+        self.keyed = keyed
         self.expressions: list[Expression] = []  # those in the text of the call
         # Inside of an f-string: what the key of a method's entry has of its class, and its token has not.
         self.mark = ""
         self.call_text = self._call_source(key, ignore)
-        self.vary = [subject.call_source(function, "vary") for function in vary]
+        self.vary = [keyed.call_source(function, "vary") for function in vary]
         self.paths: list[str] = []  # insides of f-strings, one for each token
         self.tables: list[str] = []  # the same, of tables
         self.fields: list[Expression] = []  # those in the paths
@@ -105,12 +105,12 @@ class KeyPlan:
             if not isinstance(item, Dependency):  # a dependency may name models that are not loaded yet
                 self._add_namespace(item)
         covered = {*ignore}.union(*(expression.reads for expression in (*self.expressions, *self.vary)))
-        for name in sorted(subject.imports.keys() - covered):
-            source = f"{subject.add_value(subject.imports[name])}.cell_contents"
-            self.call_text += f",{name}={{{subject.private_prefix}imported({source})}}"
+        for name in sorted(keyed.imports.keys() - covered):
+            source = f"{keyed.add_value(keyed.imports[name])}.cell_contents"
+            self.call_text += f",{name}={{{keyed.private_prefix}imported({source})}}"
             covered.add(name)
         do = "Let the callable of key= take it by this name" if self._is_key_callable else "Put it into key="
-        _check_accounted(subject, ignore, covered, do)
+        _check_accounted(keyed, ignore, covered, do)
 
     @property
     def calls_users_code(self) -> bool:
@@ -119,24 +119,24 @@ class KeyPlan:
 
     def _call_source(self, key: KeyOption, ignore: Sequence[str]) -> str:
         """Return the inside of an f-string for the text of the call, with names: `club=...,page=...`."""
-        subject = self.subject
+        keyed = self.keyed
         pieces: Pieces
         if isinstance(key, str):
-            pieces = parse_template(subject, key, "key")
+            pieces = parse_template(keyed, key, "key")
         elif key is None:
-            names = [name for name in subject.signature.parameters if name not in ignore]
+            names = [name for name in keyed.signature.parameters if name not in ignore]
             fields = [Expression(name, name, (name,)) for name in names]
             pieces = [("," if n else "", field) for n, field in enumerate(fields)]
         else:
-            expression = subject.call_source(key, "key")
+            expression = keyed.call_source(key, "key")
             self.expressions.append(expression)
-            return self._kind_source(ignore) + subject.encode_source(expression)
+            return self._kind_source(ignore) + keyed.encode_source(expression)
         self.expressions += [field for _, field in pieces if field]
         inside, is_value_ended = self._kind_source(ignore), True
         for literal, field in pieces:
             # A digit or a quote here could be read as more of the value before it.
             inside += ("" if is_value_ended or literal.startswith(ENDS) else ",") + _escape_braces(literal)
-            inside += f"{field.source}={subject.encode_source(field)}" if field else ""
+            inside += f"{field.source}={keyed.encode_source(field)}" if field else ""
             is_value_ended = field is None
         return inside
 
@@ -149,11 +149,11 @@ class KeyPlan:
         one invalidation reaches both. What a key ignores of an instance does not change the value, but its class may:
         there an invalidation reaches all classes. A class that a key ignores, as `cls`, it ignores.
         """
-        first = next(iter(self.subject.signature.parameters), "")
-        if not self.subject.is_method or not first or (self.subject.takes_class and first in ignore):
+        first = next(iter(self.keyed.signature.parameters), "")
+        if not self.keyed.is_method or not first or (self.keyed.takes_class and first in ignore):
             return ""
-        private = self.subject.private_prefix
-        cls = first if self.subject.takes_class else f"{first}.__class__"
+        private = self.keyed.private_prefix
+        cls = first if self.keyed.takes_class else f"{first}.__class__"
         self.mark = f"{{{private}class_mark({first})}}" if first in ignore else f"{{{private}proxy({cls})}}"
         is_told = first in ignore or any(expression.path == [first] for expression in self.expressions)
         return "" if is_told else f"{{{private}kind({first})}}:"
@@ -162,7 +162,7 @@ class KeyPlan:
         if isinstance(namespace, Namespace):
             if FIELD.search(unquote(namespace.path)):
                 msg = (
-                    f"namespace= of {self.subject.name}() is {namespace!r}, and its braces would never be filled in: "
+                    f"namespace= of {self.keyed.name}() is {namespace!r}, and its braces would never be filled in: "
                     f"pass the template itself, namespace={unquote(namespace.path)!r}."
                 )
                 raise TypeError(msg)
@@ -173,20 +173,20 @@ class KeyPlan:
         elif isinstance(namespace, str):
             parts = self._template_parts(namespace)
         else:
-            self.dynamic.append(self.subject.call_source(namespace, "namespace"))
+            self.dynamic.append(self.keyed.call_source(namespace, "namespace"))
             return
         self.paths += [path for path in accumulate(parts, "{}:{}".format) if path not in self.paths]
 
     def _template_parts(self, template: str) -> list[str]:
         """Split the literal text of a template at ":" into parts; a field is never split."""
         parts = [""]
-        for literal, field in parse_template(self.subject, template, "namespace"):
+        for literal, field in parse_template(self.keyed, template, "namespace"):
             # Quoted piece by piece, with the same result as quoting the whole part: the path of Namespace().
             pieces = [_escape_braces(part_of(piece)) if piece else "" for piece in literal.split(":")]
             parts[-1] += pieces[0]
             parts += pieces[1:]
             if field:
-                parts[-1] += self.subject.part_source(field)
+                parts[-1] += self.keyed.part_source(field)
                 self.fields.append(field)
         if not all(parts):
             msg = f"namespace={repr_of(template)} has an empty part; write it as 'club:{{club.pk}}'."
@@ -195,14 +195,14 @@ class KeyPlan:
 
     def compile(self, scheme: KeyScheme, dependencies: Sequence[Dependency]) -> CompiledKeys:
         """Return the functions for the settings in force, and for the models that calls depend on under these."""
-        subject = self.subject.copy()  # neither other settings nor another thread may see what is added here
-        private_prefix = subject.private_prefix
-        settings_vary = [subject.call_source(function, "vary") for function in scheme.vary]
+        keyed = self.keyed.copy()  # neither other settings nor another thread may see what is added here
+        private_prefix = keyed.private_prefix
+        settings_vary = [keyed.call_source(function, "vary") for function in scheme.vary]
         variables = [f"{private_prefix}varied{n}" for n in range(len(self.vary))]
-        varied = ",".join([*(f"{{{each}}}" for each in variables), *map(subject.encode_source, settings_vary)])
+        varied = ",".join([*(f"{{{each}}}" for each in variables), *map(keyed.encode_source, settings_vary)])
         versioned = "" if scheme.version is None else "|" + _escape_braces(encode(scheme.version))
         # Variables and no literals: functions of one form, and other prefixes, as in each test, need no other code.
-        start, name = scheme.start, subject.key_name
+        start, name = scheme.start, keyed.key_name
         begins = {
             "entry": f"{start}:e:{name}(",
             "token": f"{start}:t:{name}(",
@@ -210,9 +210,9 @@ class KeyPlan:
             "start": start,
             "table_start": scheme.table_start,
         }
-        subject.values |= {f"{private_prefix}{each}": text for each, text in begins.items()}
+        keyed.values |= {f"{private_prefix}{each}": text for each, text in begins.items()}
         entry, token, p, t = (f"{{{private_prefix}{each}}}" for each in ("entry", "token", "start", "table_start"))
-        tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(subject))])
+        tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(keyed))])
         own = _fstring(f"{token}{{{private_prefix}anywhere}})")
         keys = [
             _fstring(
@@ -222,24 +222,24 @@ class KeyPlan:
             f"{private_prefix}function",
             *(_fstring(f"{p}:n:{path}") for path in self.paths),
             *(
-                f"*{subject.paths_source(item, f'{private_prefix}start', f'{private_prefix}table_start')}"
+                f"*{keyed.paths_source(item, f'{private_prefix}start', f'{private_prefix}table_start')}"
                 for item in self.dynamic
             ),
             *(_fstring(f"{t}:n:{path}") for path in tables),
             *variables,
         ]
-        subject.values[f"{private_prefix}without"] = without_reads
+        keyed.values[f"{private_prefix}without"] = without_reads
         body = (
-            f"({_parameters_source(subject.signature)}):\n {private_prefix}call = {_fstring(self.call_text)}\n"
+            f"({_parameters_source(keyed.signature)}):\n {private_prefix}call = {_fstring(self.call_text)}\n"
             f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
             f" if {READ_MARK!r} in {private_prefix}call else {private_prefix}call\n"
         )
         vary_body = "".join(
-            f" {variable} = {_fstring(subject.encode_source(item))}\n"
+            f" {variable} = {_fstring(keyed.encode_source(item))}\n"
             for variable, item in zip(variables, self.vary, strict=True)
         )
         return CompiledKeys(
-            subject, f"def __keys{body}{vary_body} return [{', '.join(keys)}]\n", f"def __keys{body} return {own}\n"
+            keyed, f"def __keys{body}{vary_body} return [{', '.join(keys)}]\n", f"def __keys{body} return {own}\n"
         )
 
     def objects_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[object]:
@@ -248,7 +248,7 @@ class KeyPlan:
 
         The key has been made of them already, so no attribute here raises.
         """
-        given = self.subject.signature.bind(*args, **kwargs).arguments
+        given = self.keyed.signature.bind(*args, **kwargs).arguments
         for expression in self.expressions:
             first, *attributes = expression.source.split(".")
             if first in given and all(map(str.isidentifier, attributes)):
@@ -259,7 +259,7 @@ class KeyPlan:
 
     def kinds_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[tuple[str, object, str]]:
         """Yield each value that a key is made of, without those of callables: its label, the value, and its type."""
-        bound = self.subject.signature.bind(*args, **kwargs)
+        bound = self.keyed.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         for expression in self.expressions:
             first, *attributes = expression.source.split(".")
@@ -271,21 +271,21 @@ class KeyPlan:
 
     def explain(self, error: Exception, args: Sequence[object], kwargs: dict[str, object]) -> Exception:
         """Return an error that names the function, and what of the call can't be in its key; else the error itself."""
-        subject = self.subject.copy()  # rows add their values
-        bound = subject.signature.bind(*args, **kwargs)
+        keyed = self.keyed.copy()  # rows add their values
+        bound = keyed.signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        none = f"{subject.private_prefix}none"
-        rows = [each.expression(subject) for each in self.dependencies]
-        first = next(iter(subject.signature.parameters), "")
+        none = f"{keyed.private_prefix}none"
+        rows = [each.expression(keyed) for each in self.dependencies]
+        first = next(iter(keyed.signature.parameters), "")
         sources = [
             (Expression(first, first, (first,)), self.mark),
-            *((each, subject.encode_source(each)) for each in (*self.expressions, *self.vary)),
-            *((each, subject.part_source(each)) for each in (*self.fields, *filter(None, rows))),
-            *((each, f"{{{subject.paths_source(each, none, none)}}}") for each in self.dynamic),
+            *((each, keyed.encode_source(each)) for each in (*self.expressions, *self.vary)),
+            *((each, keyed.part_source(each)) for each in (*self.fields, *filter(None, rows))),
+            *((each, f"{{{keyed.paths_source(each, none, none)}}}") for each in self.dynamic),
         ]
         for expression, source in sources:
             try:
-                eval(_fstring(source), subject.all_values(), bound.arguments)  # noqa: S307 -- generated source
+                eval(_fstring(source), keyed.all_values(), bound.arguments)  # noqa: S307 -- generated source
             except Exception as refused:  # noqa: BLE001 -- the user's properties may raise anything
                 pass_interrupt(refused)
                 if isinstance(refused, UnsavedRowError):
@@ -302,13 +302,13 @@ class KeyPlan:
             return advice.replace("or pass key=", "or give what distinguishes it")
         if advice == FUNCTION and len(expression.path) > 1:
             return f"a template calls no method: let a callable do it, lambda {expression.reads[0]}: {label}()"
-        if self.subject.is_method and [label] == [*self.subject.signature.parameters][:1] and REGISTER in advice:
+        if self.keyed.is_method and [label] == [*self.keyed.signature.parameters][:1] and REGISTER in advice:
             return f"{advice}; or say ignore=({label!r},) if it does not change the value"
         return advice
 
     def _explain_expression(self, refused: Exception, expression: Expression) -> Exception | None:
         """Return an error that names an expression which can't be in a key; None if it says so itself."""
-        name, label = f"{self.subject.name}()", expression.label
+        name, label = f"{self.keyed.name}()", expression.label
         if isinstance(refused, KeyTypeError):
             advice = self._advice_on(refused, expression)
             return TypeError(f"Can't encode {refused.what} ({label} of {name}) in a cache key; {advice}.")
@@ -334,15 +334,15 @@ class KeyPlan:
         return None
 
 
-def _build_function(subject: Subject, source: str) -> Callable[..., Any]:
+def _build_function(keyed: KeyedFunction, source: str) -> Callable[..., Any]:
     """Run the source, and give its function the defaults and the name of the user's, for the same error messages."""
     functions: dict[str, Any] = {}  # not among the values, or a closure there would be in a reference cycle
-    exec(_compile_source(source), subject.all_values(), functions)  # noqa: S102 -- made of names that Python has parsed
+    exec(_compile_source(source), keyed.all_values(), functions)  # noqa: S102 -- made of names that Python has parsed
     function: FunctionType = functions["__keys"]
-    parameters = [each for each in subject.signature.parameters.values() if _has_default(each)]
+    parameters = [each for each in keyed.signature.parameters.values() if _has_default(each)]
     function.__defaults__ = tuple(each.default for each in parameters if each.kind is not Parameter.KEYWORD_ONLY)
     function.__kwdefaults__ = {each.name: each.default for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
-    function.__qualname__ = subject.name.rpartition(".")[2]
+    function.__qualname__ = keyed.name.rpartition(".")[2]
     return function
 
 
@@ -351,12 +351,12 @@ def token_of_function(start: str, name: str) -> str:
     return f"{start}:f:{name}()"
 
 
-def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str], do: str) -> None:
+def _check_accounted(keyed: KeyedFunction, ignore: Sequence[str], covered: set[str], do: str) -> None:
     """
     Refuse a parameter or a free variable that nothing speaks for, and a name that nothing has.
 
     Args:
-        subject: The function.
+        keyed: The function.
 
         ignore: The option.
 
@@ -367,48 +367,46 @@ def _check_accounted(subject: Subject, ignore: Sequence[str], covered: set[str],
     Raises:
         TypeError: There is one.
     """
-    parameters = subject.signature.parameters
+    parameters = keyed.signature.parameters
     for name in ignore:
-        if name not in parameters and name not in subject.free:
-            msg = (
-                f"ignore= names {repr_of(name)}, which {subject.name}() does not have; {subject.describe_parameters()}."
-            )
+        if name not in parameters and name not in keyed.free:
+            msg = f"ignore= names {repr_of(name)}, which {keyed.name}() does not have; {keyed.describe_parameters()}."
             raise TypeError(msg)
-    if subject.over is not None and ONE_ID not in covered:
+    if keyed.over is not None and ONE_ID not in covered:
         msg = (
-            f"{subject.name}() takes many ids as {subject.over!r}, and its key never looks at {ONE_ID!r}, one of them: "
+            f"{keyed.name}() takes many ids as {keyed.over!r}, and its key never looks at {ONE_ID!r}, one of them: "
             f"all would share one entry. Put {{{ONE_ID}}} into key=."
         )
         raise TypeError(msg)
     for name in parameters:
         if name not in covered and name == REQUEST:
             msg = (
-                f"{subject.name}() takes {name!r}, which its key never looks at. Put what the value depends on into "
+                f"{keyed.name}() takes {name!r}, which its key never looks at. Put what the value depends on into "
                 "key=, such as {request.user.pk}; or let it take that alone."
             )
             raise TypeError(msg)
         if name not in covered:
             msg = (
-                f"{subject.name}() takes {name!r}, which its key never looks at: two calls that differ in it would "
+                f"{keyed.name}() takes {name!r}, which its key never looks at: two calls that differ in it would "
                 f"share one entry. {do}, or say ignore=({name!r},) if it does not change the value."
             )
             raise TypeError(msg)
-    for name in sorted(subject.free - covered):
+    for name in sorted(keyed.free - covered):
         if name == REQUEST:
             msg = (
-                f"{subject.name}() reads {name!r} from the function around it, and its key does not contain it. Make "
+                f"{keyed.name}() reads {name!r} from the function around it, and its key does not contain it. Make "
                 "what it needs of the request a parameter, such as user_id."
             )
             raise TypeError(msg)
-        if name in subject.functions:
+        if name in keyed.functions:
             msg = (
-                f"{subject.name}() calls {name!r}, a function, from the function around it, and its key does not "
+                f"{keyed.name}() calls {name!r}, a function, from the function around it, and its key does not "
                 "contain it. If a decorator is around it, put ours below that, or let it use functools.wraps(); else "
                 f"define {name!r} outside, or say ignore=({name!r},) if it changes nothing."
             )
             raise TypeError(msg)
         msg = (
-            f"{subject.name}() reads {name!r} from the function around it, and its key does not contain it. Make it a "
+            f"{keyed.name}() reads {name!r} from the function around it, and its key does not contain it. Make it a "
             f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."
         )
         raise TypeError(msg)

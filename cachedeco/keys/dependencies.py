@@ -12,7 +12,7 @@ from django.db.models import Model
 from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_namespace
 from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import AnyField, ModelReference, check_canonical, field_of, model_of, text_of_given
-from cachedeco.keys.expressions import ONE_ID, Expression, Pieces, Subject, parse_template
+from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
 from cachedeco.runtime import conf
 from cachedeco.runtime.reprs import repr_of, shorten
 from cachedeco.runtime.validation import UNSET, Unset
@@ -71,23 +71,23 @@ class Dependency:
         ValueError: The template is malformed.
     """
 
-    def __init__(self, subject: Subject, item: object) -> None:
+    def __init__(self, keyed: KeyedFunction, item: object) -> None:
         """Check what can be checked before all models are loaded."""
         self.reference: ModelReference
         self.field: str | None = None
         self.pieces: Pieces = ()
         self.option = ""  #: as it is written, for error messages
-        self._label = f"depends_on= of {subject.name}()"
+        self._label = f"depends_on= of {keyed.name}()"
         if isinstance(item, tuple) and not isinstance(item, Rows):
             msg = (
                 f"{self._label} has the tuple {repr_of(item)}; it takes a model, 'app_label.Model', or "
-                f"{_rows_for(subject, item)}."
+                f"{_rows_for(keyed, item)}."
             )
             raise TypeError(msg)
         if isinstance(item, Rows):
             self.reference, self.field, template = item
             self.option = f"rows({_name_of(self.reference)}, {self.field}={template!r})"
-            self.pieces = parse_template(subject, template, "depends_on")
+            self.pieces = parse_template(keyed, template, "depends_on")
         else:
             self.reference = cast("ModelReference", item)  # resolve() refuses all else
         if apps.models_ready or not isinstance(self.reference, str) or self.reference.count(".") != 1:
@@ -112,9 +112,9 @@ class Dependency:
             raise TypeError(msg) from error
         return model, field
 
-    def paths(self, subject: Subject) -> list[str]:
+    def paths(self, keyed: KeyedFunction) -> list[str]:
         """
-        Return the paths of a call's namespaces, as insides of f-strings over the values of the subject.
+        Return the paths of a call's namespaces, as insides of f-strings over the values of the function.
 
         Rows that processes which write can't tell apart are the whole model.
         """
@@ -122,37 +122,37 @@ class Dependency:
         if field is None or not are_parts_known(model, field):
             return [model_namespace(model).path]
         rows = rows_namespace(model).path
-        return [rows, f"{rows}:{subject.part_source(self._text_expression(subject, field))}"]
+        return [rows, f"{rows}:{keyed.part_source(self._text_expression(keyed, field))}"]
 
-    def expression(self, subject: Subject) -> Expression | None:
+    def expression(self, keyed: KeyedFunction) -> Expression | None:
         """Return the expression of the name of the rows, for error messages; None for a whole model."""
         model, field = self.resolve()
         if field is None or not are_parts_known(model, field):
             return None
-        return self._text_expression(subject, field)
+        return self._text_expression(keyed, field)
 
-    def _text_expression(self, subject: Subject, field: AnyField) -> Expression:
+    def _text_expression(self, keyed: KeyedFunction, field: AnyField) -> Expression:
         """Return the expression of the name of the rows."""
-        alias = subject.add_value(partial(text_of_given, field))
+        alias = keyed.add_value(partial(text_of_given, field))
         fields = [expression for _, expression in self.pieces if expression]
         given = tuple(dict.fromkeys(expression.path[0] for expression in fields))
-        source = f"{alias}({self._value_source(subject)})"
+        source = f"{alias}({self._value_source(keyed)})"
         return Expression(", ".join(each.label for each in fields), source, given, given, self.option, is_folded=True)
 
-    def _value_source(self, subject: Subject) -> str:
+    def _value_source(self, keyed: KeyedFunction) -> str:
         """Return the source of the field's value: for a template of one field, the object itself and not its text."""
         if len(self.pieces) == 1 and not self.pieces[0][0] and self.pieces[0][1]:
             return self.pieces[0][1].source
         texts = []
         for literal, field in self.pieces:
             if literal:  # by a name: no text of the user's is in the source, where a quote could end a string
-                texts.append(subject.add_value(literal))
+                texts.append(keyed.add_value(literal))
             if field:
                 texts.append(f"str({field.source})")
         return " + ".join(texts) or "''"
 
 
-def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[Dependency]:
+def dependencies_of(keyed: KeyedFunction, depends_on: Sequence[DependsOn]) -> list[Dependency]:
     """
     Return the dependencies of a function, for the namespaces of its `KeyPlan`.
 
@@ -165,14 +165,12 @@ def dependencies_of(subject: Subject, depends_on: Sequence[DependsOn]) -> list[D
         taken = f": depends_on={meant}" if meant else " of models, of names 'app_label.Model', of rows() and AUTO"
         given = _text_of(depends_on) or repr_of(depends_on)
         none = "; () is none of them" if depends_on is None else ""
-        msg = f"depends_on={given} for {subject.name}(); it takes a list{taken}{none}."
+        msg = f"depends_on={given} for {keyed.name}(); it takes a list{taken}{none}."
         raise TypeError(msg)
     if depends_on and apps.apps_ready and not apps.is_installed("cachedeco"):
-        msg = (
-            f"{subject.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app watches what is written."
-        )
+        msg = f"{keyed.name}() has depends_on=: add 'cachedeco' to INSTALLED_APPS, as the app watches what is written."
         raise ImproperlyConfigured(msg)
-    return [Dependency(subject, item) for item in depends_on if item != AUTO]
+    return [Dependency(keyed, item) for item in depends_on if item != AUTO]
 
 
 def model_of_item(item: ModelReference) -> type[Model]:
@@ -223,22 +221,22 @@ def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> No
     raise ImproperlyConfigured(msg)
 
 
-def _rows_for(subject: Subject, item: tuple[object, ...]) -> str:
+def _rows_for(keyed: KeyedFunction, item: tuple[object, ...]) -> str:
     """Return the call of `rows()` that a tuple stands for: (ClubClass, "club"), (ClubClass, "club", "{club.pk}")."""
     model, field, template = [*item, None, None, None][:3]
     if not isinstance(model, type) and not (isinstance(model, str) and "." in model):
         return "rows(Model, field='{field}')"
     field = field if isinstance(field, str) and field.isidentifier() else "field"
-    template = template if isinstance(template, str) else f"{{{_parameter_for(subject, field)}}}"
-    if subject.over is not None and template == f"{{{subject.over}}}":
+    template = template if isinstance(template, str) else f"{{{_parameter_for(keyed, field)}}}"
+    if keyed.over is not None and template == f"{{{keyed.over}}}":
         template = f"{{{ONE_ID}}}"
     return f"rows({_name_of(model)}, {shorten(field)}={repr_of(template)})"
 
 
-def _parameter_for(subject: Subject, field: str) -> str:
+def _parameter_for(keyed: KeyedFunction, field: str) -> str:
     """Return the parameter that has the value of a field: by its name; else one id of many, or the first one."""
-    parameters = subject.signature.parameters
-    other = next(iter(parameters), field) if subject.over is None else ONE_ID
+    parameters = keyed.signature.parameters
+    other = next(iter(parameters), field) if keyed.over is None else ONE_ID
     return next((name for name in (field, field.removesuffix("_id"), f"{field}_id") if name in parameters), other)
 
 

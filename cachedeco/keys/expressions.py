@@ -5,13 +5,14 @@ They are checked against the signature, so that a template or callable that asks
 at decoration.
 """
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from inspect import Parameter, Signature
 from keyword import iskeyword
 from string import Formatter
-from types import CellType, CodeType, MappingProxyType
+from types import CellType, CodeType
 from typing import Any, Final, NamedTuple, Self
 
 from django.db.models import Model
@@ -43,7 +44,7 @@ class Expression(NamedTuple):
     """An expression over the arguments of a call."""
 
     label: str  #: for error messages
-    source: str  #: Python, over the function's parameters and `Subject.all_values()`
+    source: str  #: Python, over the function's parameters and `KeyedFunction.all_values()`
     reads: tuple[str, ...]  #: the parameters and free variables that it reads
     given: tuple[str, ...] = ()  #: the parameters that it gives to a callable
     option: str = ""  #: the option that it comes from, as it is written, for error messages
@@ -59,48 +60,31 @@ class Expression(NamedTuple):
 Pieces = Sequence[tuple[str, Expression | None]]
 
 
-class Subject:
+@dataclasses.dataclass(eq=False, repr=False)
+class KeyedFunction:
     """The function that keys are made for: its name, its parameters, and the values that generated source refers to."""
 
-    def __init__(  # noqa: PLR0913 -- all that a key depends on
-        self,
-        name: str,
-        key_name: str,
-        signature: Signature,
-        free: Iterable[str],
-        *,
-        is_method: bool,
-        takes_class: bool = False,
-        over: str | None = None,
-        imports: Mapping[str, CellType] = MappingProxyType({}),
-        functions: frozenset[str] = NONE,
-    ) -> None:
-        """
-        Start without values of its own.
+    name: str
+    key_name: str  #: its name in keys
+    signature: Signature  #: that of a bulk function takes one id, `each`, in the place of many
+    free: frozenset[str]  #: its free variables
+    is_method: bool
+    takes_class: bool  #: whether it is a classmethod
+    over: str | None  #: the parameter of many ids, if it is a bulk function
+    imports: Mapping[str, CellType]  #: the cells of those that hold what can be imported
+    functions: frozenset[str]  #: those that hold a function
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)  #: what generated source refers to, by name
+    private_prefix: str = "__"  #: of names in generated source: no parameter begins with it
 
-        *over* names the parameter of many ids, one of them is `each`; *functions* the free variables that hold a
-        function.
-        """
-        self.over = over
-        self.imports = imports
-        self.functions = functions
-        self.is_method = is_method
-        self.takes_class = takes_class
-        self.name = name
-        self.key_name = key_name
-        self.signature = signature
-        self.free = frozenset(free)
-        self.private_prefix = "__"  # of names in generated source: no parameter begins with it
-        names = " ".join(["", *signature.parameters])
+    def __post_init__(self) -> None:
+        """Find a prefix that is free."""
+        names = " ".join(["", *self.signature.parameters])
         while f" {self.private_prefix}" in names:
             self.private_prefix += "_"
-        self.values: dict[str, Any] = {}
 
     def copy(self) -> Self:
         """Return a copy with values of its own: source that is made for it adds to no others."""
-        copied = object.__new__(type(self))
-        copied.__dict__ = {**self.__dict__, "values": dict(self.values)}
-        return copied
+        return dataclasses.replace(self, values=dict(self.values))
 
     def all_values(self) -> dict[str, Any]:
         """Return all that generated source refers to, by name: the function's own, and what is the same for all."""
@@ -215,13 +199,13 @@ def _values_under(private_prefix: str) -> Mapping[str, Any]:
     return {f"{private_prefix}{name}": value for name, value in values.items()}
 
 
-def parse_template(subject: Subject, template: str, option: str) -> Pieces:
+def parse_template(keyed: KeyedFunction, template: str, option: str) -> Pieces:
     """Parse a template, `club:{club.pk}`, into pairs of literal text and field."""
     pieces = _parse(template, option)
     for _, field in pieces:
-        if field is not None and field.reads[0] not in subject.signature.parameters:
-            takes = f"takes no {field.reads[0]!r}; {subject.describe_parameters()}"
-            msg = f"{option}= has the field {{{field.label}}}, but {subject.name}() {takes}."
+        if field is not None and field.reads[0] not in keyed.signature.parameters:
+            takes = f"takes no {field.reads[0]!r}; {keyed.describe_parameters()}"
+            msg = f"{option}= has the field {{{field.label}}}, but {keyed.name}() {takes}."
             raise TypeError(msg)
     return pieces
 

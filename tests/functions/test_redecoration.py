@@ -103,14 +103,14 @@ def test_settings_changed_compile_nothing_again(settings: Settings) -> None:
     settings.CACHEDECO = {"VARY": [lambda: "de"], "TIMEOUT": 60}
     cached = decorated(1)
     first = cached.key_for(7)
-    before, held = compiled(), len(cached._spec._plan.subject.values)
+    before, held = compiled(), len(cached._spec._plan.keyed.values)
 
     found = []
     for seconds in range(1, 20):
         settings.CACHEDECO = {"VARY": [lambda: "de"], "TIMEOUT": seconds}
         found.append(cached.key_for(7))
 
-    assert (0, 0) == (compiled() - before, len(cached._spec._plan.subject.values) - held)
+    assert (0, 0) == (compiled() - before, len(cached._spec._plan.keyed.values) - held)
     assert [first] * 19 == found
 
 

@@ -362,10 +362,10 @@ def test_text_of_any_option_is_no_source(before: str, version: str, name: str, v
     def any_text(it: object) -> object:
         return it
 
-    subject = any_text._spec._plan.subject
+    keyed = any_text._spec._plan.keyed
     [dependency] = any_text._spec.dependencies
-    expression = dependency._text_expression(subject, Club._meta.get_field("name"))
-    part = eval(f"f{subject.part_source(expression)!r}", subject.all_values(), {"it": value})  # noqa: S307 -- generated
+    expression = dependency._text_expression(keyed, Club._meta.get_field("name"))
+    part = eval(f"f{keyed.part_source(expression)!r}", keyed.all_values(), {"it": value})  # noqa: S307 -- generated
 
     assert part_of(text_of(Club._meta.get_field("name"), f"{before.replace(':', '')}x{value}")) == part
     assert any_text.key_for(value) != any_text.key_for(value + 1)
