@@ -1,6 +1,5 @@
 """Findings on caches: do they answer, keep what they acknowledge, forget it in time; what is owed to them."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import urandom
@@ -44,7 +43,7 @@ class Trial:
     long: Mapping[str, bytes]
 
 
-def examine_caches(aliases: Iterable[str], sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
+def examine_caches(aliases: Iterable[str], sleep: Callable[[float], object]) -> Iterator[Finding]:
     """
     Yield findings on caches: first those of each, and then whether they honour timeouts, which takes some two seconds.
 

@@ -1,6 +1,5 @@
 """The whole examination: settings, system checks, caches, databases, outbox."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ OURS: Final = "cachedeco."
 REPAIR_SETTINGS: Final = "Correct CACHEDECO, by the page Settings of the reference: until then each call raises."
 
 
-def examine(sleep: Callable[[float], object] = time.sleep) -> Iterator[Finding]:
+def examine(sleep: Callable[[float], object]) -> Iterator[Finding]:
     """
     Yield all findings, as they are found.
 
