@@ -1,24 +1,20 @@
 """Findings on databases: do they answer, are their writes seen."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from django.db import connections
 
 from cachedeco.diagnosis.findings import Finding
+from cachedeco.runtime.databases import databases
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import shorten_error
 from cachedeco.tracking.watcher import is_watched
 
-# Of a database without settings, as "default" is where routers choose among others.
-DUMMY: Final = "django.db.backends.dummy"
-
 
 def examine_databases() -> Iterator[Finding]:
     """Yield findings on all databases of the project; connects to each."""
-    for alias in connections:
-        if connections.settings[alias]["ENGINE"] != DUMMY:
-            yield from _examine(alias)
+    for alias in databases():
+        yield from _examine(alias)
 
 
 def _examine(alias: str) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ from typing import Final, NamedTuple, cast
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 from django.db.models import Model
 
 from cachedeco.invalidation.namespaces import Namespace, model_namespace, rows_namespace
@@ -14,6 +13,7 @@ from cachedeco.invalidation.parts import are_parts_known, name_parts
 from cachedeco.invalidation.rows import AnyField, ModelReference, check_canonical, field_of, model_of, text_of_given
 from cachedeco.keys.expressions import ONE_ID, Expression, KeyedFunction, Pieces, parse_template
 from cachedeco.runtime import conf
+from cachedeco.runtime.databases import databases
 from cachedeco.runtime.reprs import repr_of, shorten
 from cachedeco.runtime.validation import UNSET, Unset
 
@@ -211,8 +211,7 @@ def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> No
     if not apps.models_ready or apps.is_installed("cachedeco"):
         return
     depends_on = conf.settings().DEPENDS_ON if given is UNSET else given
-    engines = {each["ENGINE"] for each in connections.settings.values()}
-    if AUTO not in depends_on or engines <= {"django.db.backends.dummy"}:
+    if AUTO not in depends_on or not databases():
         return
     msg = (
         f"{name}() depends on the tables that it reads, and only the app sees which: add 'cachedeco' to "

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 from django.db import connections, models, router
 
 from cachedeco.runtime import conf
+from cachedeco.runtime.databases import databases
 
-# Of a database without settings, as "default" is where routers choose among others.
-DUMMY: Final = "django.db.backends.dummy"
 # Parameters of one statement, below the limits of the databases: Oracle 1000, an old SQLite 999.
 MAX_PARAMETERS: Final = 500
 
@@ -43,12 +42,8 @@ if TYPE_CHECKING:
 
 
 def outbox_databases() -> list[str]:
-    """Return the aliases of the databases that have the table, according to the routers; a dummy has none."""
-    return [
-        alias
-        for alias in connections
-        if connections.settings[alias]["ENGINE"] != DUMMY and router.allow_migrate_model(alias, Row)
-    ]
+    """Return the aliases of the databases that have the table, according to the routers."""
+    return [alias for alias in databases() if router.allow_migrate_model(alias, Row)]
 
 
 def has_table(using: str) -> bool:
