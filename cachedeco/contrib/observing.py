@@ -54,8 +54,8 @@ class Command:
         return True
 
 
-last_read: ContextVar[Command | None] = ContextVar("last_read", default=None)
-last_write: ContextVar[Command | None] = ContextVar("last_write", default=None)
+last_read: ContextVar[Command | None] = ContextVar("cachedeco_last_read", default=None)
+last_write: ContextVar[Command | None] = ContextVar("cachedeco_last_write", default=None)
 
 
 def observe() -> None:

@@ -19,7 +19,7 @@ _BETWEEN: Final = frozenset(
     }
 )
 # The frame that awaits what this thread does, in the context of `sync_verb()`.
-_awaiting: ContextVar[FrameType | None] = ContextVar("awaiting", default=None)
+_awaiting: ContextVar[FrameType | None] = ContextVar("cachedeco_awaiting", default=None)
 
 
 async def sync_verb(verb: Callable[..., None], **kwargs: Any) -> None:

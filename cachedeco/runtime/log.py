@@ -32,7 +32,7 @@ _INVALIDATION_TEXTS: dict[str, str] = {
 _RECORDED_TEXT = "Invalidation of %s in cache %r was not acknowledged: old values of %s may be served for a while; %s."
 _HIDDEN_DIFFERENCE: Final = 'CACHEDECO["LOG_ARGUMENTS"] = True shows how'
 # Whether a handler is at work: what it writes to a database, or calls, would be logged without end.
-_is_logging: ContextVar[bool] = ContextVar("is_logging", default=False)
+_is_logging: ContextVar[bool] = ContextVar("cachedeco_logging", default=False)
 # Events that are nothing to act on.
 QUIET_KINDS: Final = frozenset[Kind](
     {"hit", "miss", "stale", "shared", "bypassed", "computed", "stored", "unstored", "invalidated", "audited"}

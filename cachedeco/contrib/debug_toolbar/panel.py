@@ -30,7 +30,7 @@ class _Request(NamedTuple):
 
 
 # The request that this context is in: threads and tasks serve several at the same time.
-_current: ContextVar[_Request | None] = ContextVar("request", default=None)
+_current: ContextVar[_Request | None] = ContextVar("cachedeco_panel", default=None)
 _ends = Ends()
 
 
