@@ -14,7 +14,7 @@ _MISSING = object()
 class CommonMethods(AsyncMethods):
     """Of a backend whose reads from an unreachable server are misses, and whose writes to it raise."""
 
-    #: The client has the methods `store_many()`, `get_or_raise()` and `prune()`.
+    #: The client has the methods `store_many()`, `get_or_raise()`, `is_out_of_reach()` and `prune()`.
     _cache: Any
 
     def set_many(
@@ -48,6 +48,10 @@ class CommonMethods(AsyncMethods):
     def get_or_raise(self, key: str) -> Any:
         """Return the value under a whole key as `get()` does, but raise if the server is unreachable."""
         return self._cache.get_or_raise("get", key, None)
+
+    def is_out_of_reach(self, key: str) -> bool:
+        """Tell whether all servers that have a whole key are known to be unreachable; nothing is sent to find out."""
+        return bool(self._cache.is_out_of_reach(key))
 
     def incr_version(self, key: str, delta: int = 1, version: int | None = None) -> int:
         """

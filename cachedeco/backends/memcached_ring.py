@@ -220,6 +220,10 @@ class Ring:
                 answers[name] = error
         return answers
 
+    def is_out_of_reach(self, key: str) -> bool:
+        """Tell whether the server of a key is known to be unreachable."""
+        return self._server_of(key).is_out_of_reach
+
     def _server_of(self, key: str) -> Server:
         return self._only or self._servers[self._name_of(key)]
 

@@ -64,6 +64,10 @@ class RedisClient(RedisCacheClient):
         server: RedisServer = client.server
         return server
 
+    def is_out_of_reach(self, key: str) -> bool:  # noqa: ARG002 -- each server has all keys
+        """Tell whether all servers are known to be unreachable."""
+        return all(each.server.is_out_of_reach for each in self._clients)
+
     def prune(self) -> None:
         """Close the connections that were idle for too long."""
         for each in self._clients:

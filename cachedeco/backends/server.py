@@ -156,6 +156,11 @@ class Server:
         self._failures = pool.failures
         self._outage: Outage | None = None
 
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether its last command failed: nothing is sent to find out."""
+        return self._outage is not None
+
     def run(self, operation: str, command: Command[T], *, writes: bool, insists: bool = False) -> T:
         """
         Run a command on a connection that no other caller uses.

@@ -13,6 +13,9 @@ LONGEST_NAME: Final = 200  # characters
 UNREADABLE: Final = "unreadable"
 NOT_READ: Final = "cache not read"
 OPEN_BREAKER: Final = f"{NOT_READ}: the circuit breaker is open"
+OUT_OF_REACH: Final = f"{NOT_READ}: a server is out of reach"
+# What is found where nothing lies.
+_NOT_THERE: Final = frozenset({"absent", "lost token"})
 
 #: What the reasons of misses and bypassed calls mean, without their details: clauses about a call and its entry.
 MEANINGS: Final[Mapping[str, str]] = {
@@ -64,6 +67,8 @@ def miss_reason(policy: CachePolicy, found: Found) -> tuple[str, float]:
             token = first_invalidated([*found.keys[1:], *[name.rpartition(" ")[2] for name in names]])
             if token is not None:  # at the commit; the cache has the old token
                 return f"invalidated: {token_name(found.keys, token)[1]}", 0.0
+    if reason in _NOT_THERE and policy.store.is_out_of_reach(token or found.key):
+        return OUT_OF_REACH, 0.0
     if not token:
         return reason, 0.0
     now: object = found.raw.get(token)

@@ -1,6 +1,7 @@
 """`manage.py cachedeco stats` and `top`: what all processes have counted."""
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -81,7 +82,7 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
         "hits": f"{stats.hits}, {ratio_of(stats)}" if stats.hits else "0",
         "stale": stats.stale,
         "misses": stats.misses,
-        **{f"  {reason}": count for reason, count in sorted(stats.reasons.items(), key=lambda item: -item[1])},
+        **_ranked(stats.reasons),
         "shared": stats.shared,
         "bypassed": stats.bypassed,
         "computations": f"{stats.computations}, {duration(stats.seconds_computing)} in all",
@@ -89,6 +90,7 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
         "saved": duration(stats.seconds_saved),
         "stored": f"{stats.stored}, {size(stats.bytes_stored)} in all",
         "unstored": stats.unstored,
+        **_ranked(stats.unstored_reasons),
         "invalidated": stats.invalidated,
         "errors": stats.errors,
         "audited": stats.audited,
@@ -98,6 +100,11 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
     console.table(("", ""), rows, flexible=(1,))
 
 
+def _ranked(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Return reasons, indented, and their counts: the most frequent first."""
+    return {f"  {reason}": count for reason, count in sorted(reasons.items(), key=lambda item: -item[1])}
+
+
 def _say_whose(console: Console, found: "Statistics") -> None:
     """Say which processes have counted, or why it is this one alone, which has done nothing yet."""
     if found.is_shared:
@@ -105,8 +112,8 @@ def _say_whose(console: Console, found: "Statistics") -> None:
             f"Counted by {counted(len(found.processes), 'process', 'processes')}: {', '.join(found.processes)}."
         )
         return
-    why = f"{found.problem}." if found.problem else "Set SHARED_STATISTICS in CACHEDECO to see those of all."
-    console.block(f"These are the counts of this process alone. {why}", "", "")
+    why = f": {found.problem}." if found.problem else ". Set SHARED_STATISTICS in CACHEDECO to see those of all."
+    console.block(f"These are the counts of this process alone{why}", "", "")
 
 
 def add_arguments_of_top(parser: ArgumentParser) -> None:

@@ -75,8 +75,8 @@ def log(event: Event) -> None:
         _log(event, logging.INFO, "Cache %r answers again, and is used.", event.cache)
     else:  # "error"
         key, why = text_of_key(event.key), _text_of_error(event)
-        text = "%s (function %r, key %s, cache %r)%s"
-        _log(event, logging.WARNING, text, event.reason, event.function, key, event.cache, why)
+        whose = f"function {event.function!r}, " if event.function else ""
+        _log(event, logging.WARNING, "%s (%skey %s, cache %r)%s", event.reason, whose, key, event.cache, why)
 
 
 def text_of_key(key: str) -> str:

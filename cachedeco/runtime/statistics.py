@@ -12,6 +12,8 @@ from cachedeco.runtime.units import duration, share
 
 # Subjects of invalidations that are told apart: the first parts of namespaces may contain ids.
 MOST_SUBJECTS: Final = 1000
+# Reasons of values that were not stored that are told apart, of one function: they may contain names and sizes.
+MOST_REASONS: Final = 10
 OTHERS: Final = "(others)"
 _MOST_SHOWN: Final = 20  # functions, in a text
 
@@ -43,6 +45,7 @@ class Stats:
     unchanged: int = 0  #: entries stored whose value was that of the ones that they replaced: needless computations
     invalidated: int = 0  #: acknowledged invalidations of its calls, and of all at once
     reasons: Mapping[str, int] = field(default_factory=dict)  #: of misses and bypassed calls, without their details
+    unstored_reasons: Mapping[str, int] = field(default_factory=dict)  #: of values that were returned and not stored
 
     @property
     def hit_ratio(self) -> float | None:
@@ -62,10 +65,14 @@ class Stats:
         if not isinstance(other, Stats):
             return NotImplemented
         numbers = {name: operation(getattr(self, name), getattr(other, name)) for name in NUMBERS}
-        return type(self)(**numbers, reasons=_combine_counts(self.reasons, other.reasons, operation))
+        reasons: dict[str, Any] = {
+            name: _combine_counts(getattr(self, name), getattr(other, name), operation) for name in REASONS
+        }
+        return type(self)(**numbers, **reasons)
 
 
-NUMBERS: Final = tuple(each.name for each in fields(Stats) if each.name != "reasons")
+REASONS: Final = ("reasons", "unstored_reasons")
+NUMBERS: Final = tuple(each.name for each in fields(Stats) if each.name not in REASONS)
 _SECONDS: Final = frozenset({"seconds_saved", "seconds_computing"})
 
 
@@ -171,15 +178,16 @@ MOST_UNCOUNTED: Final = 1000
 class _Counts:
     """The counters of one function."""
 
-    __slots__ = ("numbers", "reasons")
+    __slots__ = ("numbers", "reasons", "unstored_reasons")
 
     def __init__(self) -> None:
         self.numbers: dict[str, Any] = dict.fromkeys(NUMBERS, 0) | dict.fromkeys(_SECONDS, 0.0)
         self.reasons: dict[str, int] = {}
+        self.unstored_reasons: dict[str, int] = {}
 
     def stats(self) -> Stats:
         """Return a snapshot."""
-        return Stats(**self.numbers, reasons=dict(self.reasons))
+        return Stats(**self.numbers, reasons=dict(self.reasons), unstored_reasons=dict(self.unstored_reasons))
 
 
 _counts: dict[str, _Counts] = {}
@@ -239,6 +247,11 @@ def count(event: Event) -> None:
         if kind in UNSERVED:
             reason = reason.partition(":")[0]
             counts.reasons[reason] = counts.reasons.get(reason, 0) + 1
+        elif kind == "unstored" and reason:
+            known = counts.unstored_reasons
+            if reason not in known and len(known) >= MOST_REASONS:
+                reason = OTHERS
+            known[reason] = known.get(reason, 0) + 1
         elif kind == "computed":
             numbers["seconds_computing"] += event.seconds
         elif kind == "stored":

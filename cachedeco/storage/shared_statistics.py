@@ -21,7 +21,7 @@ from threading import Event, RLock, Thread
 from typing import Any, Final
 
 from cachedeco.runtime import background, conf, modes
-from cachedeco.runtime.statistics import NUMBERS, OTHERS, Statistics, Stats, statistics_of_process
+from cachedeco.runtime.statistics import NUMBERS, OTHERS, REASONS, Statistics, Stats, statistics_of_process
 from cachedeco.storage.connections import connection
 from cachedeco.storage.entries import HOST
 from cachedeco.storage.looking import LookingStore
@@ -34,7 +34,7 @@ MOST_INVALIDATIONS: Final = 100
 MOST: Final = 2**63  # of a number, so that sums and shares of what others have written are numbers, too
 LIFETIMES: Final = 3  # intervals that counts stay in the cache
 NOT_SET: Final = 'CACHEDECO["SHARED_STATISTICS"] is not set'
-NOT_READ: Final = "the cache could not be read"
+NOT_READ: Final = "the cache could not be read, and manage.py cachedeco doctor says why"
 
 _lock = RLock()
 _sharing: "_Sharing | None" = None
@@ -211,9 +211,11 @@ def _parse(data: bytes) -> tuple[str, Statistics] | None:
 
 def _stats_of(numbers: Mapping[str, Any]) -> Stats:
     """Return counters that were read; another release may have others."""
-    reasons = {str(reason): int(_count(number)) for reason, number in numbers.get("reasons", {}).items()}
+    reasons: dict[str, Any] = {
+        name: {str(reason): int(_count(number)) for reason, number in numbers.get(name, {}).items()} for name in REASONS
+    }
     counted = {name: type(getattr(Stats(), name))(_count(numbers.get(name, 0))) for name in NUMBERS}
-    return Stats(**counted, reasons=reasons)
+    return Stats(**counted, **reasons)
 
 
 def _count(number: Any) -> Any:

@@ -327,6 +327,11 @@ class Store:
         breaker = breakers.get(self.alias)
         return breaker is not None and breaker.retry_at is not None
 
+    def is_out_of_reach(self, key: str) -> bool:
+        """Tell whether the server of a key is known to be unreachable: our own backends read that as missing."""
+        ask = getattr(connection(self.alias).cache, "is_out_of_reach", None)
+        return ask is not None and ask(key)
+
     def pass_on(self, error: Exception) -> None:
         """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
         try:

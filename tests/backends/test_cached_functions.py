@@ -1,8 +1,10 @@
 """Cached functions on our backend: what is invalidated while a server is out of reach is neither lost nor late."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
+from typing import Any
 
 import pytest
 from django.core.cache import caches
@@ -14,6 +16,7 @@ from cachedeco.storage import breaker
 from tests.conftest import CacheConfig, UseCaches
 from tests.support.servers import Memcached
 
+NOT_THERE = "cache not read: a server is out of reach"
 counts = pytest.mark.parametrize("servers", [1, 2], indirect=True, ids=["one server", "two servers"])
 
 
@@ -41,6 +44,17 @@ def events() -> Iterator[list[Event]]:
 def double(number: int) -> int:
     """Be cached."""
     return 2 * number
+
+
+@cached_query(name="tests.backends.adouble")
+async def adouble(number: int) -> int:
+    """Be cached."""
+    return 2 * number
+
+
+def made(result: Any) -> Any:
+    """Return the result of a call, async or not."""
+    return asyncio.run(result) if asyncio.iscoroutine(result) else result
 
 
 def without(servers: list[Memcached], key: str) -> Memcached:
@@ -112,6 +126,23 @@ def test_invalidation_reaches_a_server_that_was_started_again_at_once(
 
     assert {"invalidation_delayed", "breaker_opened", "error"} <= first
     assert {"invalidated", "breaker_closed"} <= kinds(events)
+
+
+@counts
+@pytest.mark.parametrize("call", [double, adouble], ids=["sync", "async"])
+def test_miss_of_a_server_out_of_reach_says_so(servers: list[Memcached], call: Any, events: list[Event]) -> None:
+    """What was not read is not absent: the entry, or a token of it, lies on a server that does not answer."""
+    for _ in range(2):
+        for number in range(20):
+            made(call(number))
+    events.clear()
+
+    servers[0].kill()
+    for number in range(20):
+        made(call(number))
+        breaker.reset()
+
+    assert {NOT_THERE} == {event.reason for event in events if event.kind == "miss"}
 
 
 @pytest.mark.parametrize("servers", [2], indirect=True)

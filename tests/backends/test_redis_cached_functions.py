@@ -67,6 +67,7 @@ def test_invalidation_of_a_server_out_of_reach_is_delivered_later(server: Redis,
     events: list[Event] = []
     with listening(events.append):
         getattr(server, way)()
+        missed = cached(2)
         cached.invalidate(1)
         meanwhile = cached(1)
         queued = set(breaker.breakers["default"].queue)
@@ -77,7 +78,9 @@ def test_invalidation_of_a_server_out_of_reach_is_delivered_later(server: Redis,
         breaker.breakers["default"].end_pause()
         cached(1)
         kinds = {event.kind for event in events}
+        reasons = [event.reason for event in events if event.kind == "miss"]
 
-    assert (2, 1, {}) == (meanwhile, len(queued), breaker.breakers)
+    assert (4, 2, 1, {}) == (missed, meanwhile, len(queued), breaker.breakers)
+    assert "cache not read: a server is out of reach" == reasons[0]
     assert {"invalidation_delayed", "breaker_opened", "breaker_closed"} <= kinds
     assert "invalidation_lost" not in kinds

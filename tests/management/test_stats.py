@@ -19,6 +19,7 @@ PAGE = Stats(
     seconds_computing=5.0,
     bytes_stored=9 * 2**20,
     reasons={"absent": 2, "invalidated": 8},
+    unstored_reasons={"too large": 1},
 )
 LIST = Stats(hits=1, misses=99, stale=0, computations=99, seconds_computing=1.0, errors=2, reasons={"expired": 99})
 IDLE = Stats()
@@ -63,7 +64,7 @@ def test_functions_are_a_table_with_their_sum() -> None:
 
 
 def test_named_functions_have_all_their_counts() -> None:
-    """With the reasons of their misses; what is 0 is left out."""
+    """With the reasons of their misses, and of what was not stored; what is 0 is left out."""
     assert (
         """\
 clubs.queries.page()
@@ -76,6 +77,7 @@ clubs.queries.page()
     saved          45 s
     stored         9, 9 MB in all
     unstored       1
+      too large    1
     invalidated    4
 """
         in said("stats", "clubs.queries").out
@@ -85,8 +87,8 @@ clubs.queries.page()
 @pytest.mark.parametrize(
     ("problem", "expected"),
     [
-        ("", "Set SHARED_STATISTICS in CACHEDECO"),
-        ("The cache does not answer", "The cache does not answer."),
+        ("", ". Set SHARED_STATISTICS in CACHEDECO"),
+        ("the cache does not answer", ": the cache does not answer."),
     ],
 )
 @pytest.mark.parametrize("name", ["stats", "top"])
@@ -99,7 +101,7 @@ def test_counts_of_one_process_are_said_to_be_so(
     out = said(name).out
 
     assert {"stats": "No cached function was called yet.\n", "top": "nothing yet\n"}[name] in out
-    assert f"These are the counts of this process alone. {expected}" in " ".join(out.split())
+    assert f"These are the counts of this process alone{expected}" in " ".join(out.split())
 
 
 def test_stats_are_json() -> None:

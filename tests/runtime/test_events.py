@@ -13,7 +13,7 @@ from cachedeco import Event, Namespace, Stats, add_hook, bypass, cached_query, l
 from cachedeco.runtime import events, hooks, state
 from cachedeco.runtime import statistics as statistics_module
 from cachedeco.runtime.hooks import emit
-from cachedeco.runtime.statistics import stats_of
+from cachedeco.runtime.statistics import MOST_REASONS, OTHERS, stats_of
 from cachedeco.runtime.validation import ModeName
 from tests.support.faults import faulty
 from tests.support.interrupts import Attempt, handled
@@ -188,8 +188,21 @@ def test_each_kind_of_event_is_counted_in_its_field(kind: events.Kind, field: st
     emit(Event(kind, name))
 
     since = asdict(stats_of(name) - before)
+    assert {} == since.pop("unstored_reasons")
     assert (since.pop("reasons") != {}) == (kind in {"miss", "bypassed"})
     assert ({field: 1} if field else {}) == {each: number for each, number in since.items() if number}
+
+
+def test_reasons_of_what_is_not_stored_are_counted_and_bounded() -> None:
+    """A function that is never stored says why: a few reasons are told apart, whose texts may have sizes."""
+    name = f"{__name__}.unstored"
+
+    for reason in ("too large", "too large", *map(str, range(MOST_REASONS + 1))):
+        emit(Event("unstored", name, reason=reason))
+
+    reasons = stats_of(name).unstored_reasons
+    assert {"too large": 2, OTHERS: 2}.items() <= reasons.items()
+    assert MOST_REASONS + 1 == len(reasons)
 
 
 @both

@@ -381,3 +381,11 @@ def test_settings_at_fault_show_nothing(caplog: pytest.LogCaptureFixture) -> Non
     emit(Event("error", "f", f"cd:e:f({MARKER})", "default", reason="Reading failed"))
 
     assert [(logging.WARNING, False)] == [(record.levelno, MARKER in record.getMessage()) for record in caplog.records]
+
+
+def test_error_of_no_function_names_none(caplog: pytest.LogCaptureFixture) -> None:
+    """A probe of the cache, or an invalidation of a namespace, belongs to no function."""
+    emit(Event("error", "", "", "default", reason="Probing failed", error=OSError("down")))
+
+    [record] = caplog.records
+    assert "Probing failed (key '', cache 'default'): OSError: down" == record.getMessage()

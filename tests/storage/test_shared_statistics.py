@@ -14,7 +14,7 @@ from cachedeco.storage import shared_statistics
 from tests.support.faults import faulty
 
 SHARED = {"SHARED_STATISTICS": 3600}
-OTHER = Stats(hits=3, misses=1, reasons={"absent": 1})
+OTHER = Stats(hits=3, misses=1, unstored=1, reasons={"absent": 1}, unstored_reasons={"too large": 1})
 COUNTS = Statistics({"sharing.other": OTHER}, {"table clubs_club": 2}, ("web:1",))
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
@@ -45,7 +45,8 @@ def test_processes_are_added_up(slots: shared_statistics._Slots) -> None:
     total = statistics(shared=True)
     assert (0, 1, 0) == (first, second, again)
     assert (True, "") == (total.is_shared, total.problem)
-    assert Stats(hits=6, misses=2, reasons={"absent": 2}) == total.functions["sharing.other"]
+    assert OTHER + OTHER == total.functions["sharing.other"]
+    assert {"too large": 2} == total.functions["sharing.other"].unstored_reasons
     assert own.invalidations.get("table clubs_club", 0) + 4 == total.invalidations["table clubs_club"]
     assert "web:1" in total.processes
     assert str(total).startswith("Statistics of 2 processes.")

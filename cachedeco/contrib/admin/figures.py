@@ -94,10 +94,12 @@ def _reasons(stats: Stats) -> list[Bar]:
 
 def _notes(stats: Stats) -> Iterable[str]:
     """Yield what is worth a look."""
+    most = max(stats.unstored_reasons.items(), key=lambda item: item[1], default=("", 0))[0]
+    why = most and f": {most}"
     for count, one, several in (
         (stats.invalidated, "invalidation", "invalidations"),
         (stats.unchanged, "value computed anew was the same", "values computed anew were the same"),
-        (stats.unstored, "value was not stored", "values were not stored"),
+        (stats.unstored, f"value was not stored{why}", f"values were not stored{why}"),
         (stats.errors, "error: see the log", "errors: see the log"),
         (stats.inconsistent, "hit was wrong, says the auditor", "hits were wrong, says the auditor"),
     ):

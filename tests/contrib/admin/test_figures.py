@@ -62,11 +62,12 @@ def test_bar_is_full_or_empty_only_if_the_figure_is(hits: int, misses: int, perc
     [
         ({"invalidated": 2}, "2 invalidations"),
         ({"unstored": 1}, "1 value was not stored"),
+        ({"unstored": 3, "unstored_reasons": {"a": 1, "b": 2}}, "3 values were not stored: b"),
         ({"errors": 1}, "1 error: see the log"),
         ({"inconsistent": 2}, "2 hits were wrong, says the auditor"),
     ],
 )
-def test_what_is_worth_a_look_is_a_note(counts: dict[str, int], note: str) -> None:
+def test_what_is_worth_a_look_is_a_note(counts: dict[str, Any], note: str) -> None:
     """Beside the name of the function, which may have no calls."""
     [row] = figures_of(stats(**counts), []).functions
 
