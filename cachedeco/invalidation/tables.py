@@ -109,21 +109,23 @@ class Tables:
             self._by_text[sql] = effect
         return effect
 
-    def effect_beyond(self, sql: object, written: frozenset[str] | None) -> Effect:
+    def effect_beyond(self, sql: object, written: frozenset[str], *, are_found: bool) -> Effect:
         """
         Return what a statement does that writes to names beside those of managed tables.
 
         Args:
             sql: Its text.
 
-            written: The tables for which these names stand, None if there is nothing of some name.
+            written: The tables for which these names stand.
+
+            are_found: Whether there is something of each name.
         """
-        statement = self._statement_of(sql)._replace(columns=None)
-        if written is not None:
-            statement = statement._replace(writes=statement.writes | written)
-        elif statement.verb in ROW_VERBS:  # it will fail, or the text was misread
-            statement = statement._replace(everything=True)
-        return self._effect_of(statement)
+        statement = self._statement_of(sql)
+        # Without any, it will fail, or the text was misread.
+        everything = statement.everything or (not are_found and statement.verb in ROW_VERBS)
+        return self._effect_of(
+            statement._replace(columns=None, writes=statement.writes | written, everything=everything)
+        )
 
     def concerned_by(self, table: str) -> set[str]:
         """Return the tables whose entries a written row ends: none if the table is ignored."""

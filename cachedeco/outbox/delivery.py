@@ -173,8 +173,8 @@ def _tables_written(using: str, text: str) -> frozenset[str]:
     # Which columns it has set is unknown. A form that is known from end to end does not write every table.
     text = f"{text} SET (a) = (b)" if text.startswith("UPDATE ") else text
     effect = tables().effect_of(text)
-    behind = tables_written(connections[using], effect.elsewhere) if effect.elsewhere else None
-    return effect.writes if behind is None else tables().effect_beyond(text, behind).writes
+    written, _ = tables_written(connections[using], effect.elsewhere)
+    return tables().effect_beyond(text, written, are_found=True).writes if written else effect.writes
 
 
 def _invalidation_of(row: Row) -> Invalidation:

@@ -68,15 +68,11 @@ def tables_behind(connection: BaseDatabaseWrapper, name: str) -> frozenset[str] 
     return found.tables if found is not None and found.is_all else None
 
 
-def tables_written(connection: BaseDatabaseWrapper, names: Iterable[str]) -> frozenset[str] | None:
-    """Return the tables of models whose rows a write by these names changes; None if there is nothing of some name."""
-    written: set[str] = set()
-    for name in names:
-        found = _look_behind(connection, name, DEEPEST)
-        if found is None:
-            return None
-        written |= found.tables
-    return frozenset(written)
+def tables_written(connection: BaseDatabaseWrapper, names: Iterable[str]) -> tuple[frozenset[str], bool]:
+    """Return the tables of models whose rows a write by these names changes, and whether there is something of each."""
+    several = [_look_behind(connection, name, DEEPEST) for name in names]
+    found = [behind.tables for behind in several if behind is not None]
+    return frozenset().union(*found), len(found) == len(several)
 
 
 def _look_behind(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | None:
@@ -107,10 +103,10 @@ def _ask(connection: BaseDatabaseWrapper, name: str, depth: int) -> Behind | Non
     text = _CREATE.sub("", definition, count=1) if connection.vendor == "sqlite" else definition
     effect = tables().effect_of(text)
     behind = {*own, *(effect.reads - tables().unmanaged)}
-    # What is behind a view without tables is unknown when it is made anew.
-    is_all = bool(behind or effect.unknown) and not (effect.writes or effect.ignored)
+    is_all = not (effect.writes or effect.ignored)
     for inner in effect.unknown | (effect.reads & tables().unmanaged):
         more = _look_behind(connection, inner, depth - 1)
         behind |= more.tables if more is not None else frozenset()
         is_all = is_all and more is not None and more.is_all
-    return Behind(frozenset(behind), is_all)
+    # Nothing would end what was read through a view without tables, when it is made anew.
+    return Behind(frozenset(behind), is_all and bool(behind))

@@ -130,7 +130,8 @@ def _effect_of(sql: Any) -> Effect:
 def _effect_beyond(sql: Any, effect: Effect, connection: BaseDatabaseWrapper) -> Effect:
     """Return what a statement does that writes to a view, to a partition, or to a table of no model."""
     try:
-        return tables().effect_beyond(sql, views.tables_written(connection, effect.elsewhere))
+        written, are_found = views.tables_written(connection, effect.elsewhere)
+        return tables().effect_beyond(sql, written, are_found=are_found)
     except Exception as error:  # noqa: BLE001 -- as above
         pass_interrupt(error)
         emit(Event("error", reason=UNREAD, error=error))

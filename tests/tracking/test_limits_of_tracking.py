@@ -256,7 +256,7 @@ def test_names_are_forgotten_when_they_are_too_many(monkeypatch: pytest.MonkeyPa
 
 def test_name_without_letters_is_of_nothing() -> None:
     """No database is asked for it: PostgreSQL would raise an error, which ends the caller's transaction."""
-    assert views.tables_written(connections["default"], ["main."]) is None
+    assert (frozenset(), False) == views.tables_written(connections["default"], ["main."])
 
 
 def test_name_that_is_neither_table_nor_view_is_unknown() -> None:

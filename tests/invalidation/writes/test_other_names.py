@@ -99,7 +99,7 @@ def test_partition_is_a_part_of_what_is_at_the_top(engine: Engine) -> None:
         "CREATE TABLE box PARTITION OF far.tests_skill FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id)",
         "CREATE TABLE tray PARTITION OF box DEFAULT",
     ):
-        assert {"tests_skill"} == views.tables_written(engine.connection, ["tray"])
+        assert ({"tests_skill"}, True) == views.tables_written(engine.connection, ["tray"])
 
 
 @on("postgresql")
@@ -235,6 +235,26 @@ def test_view_is_found_behind_in(engine: Engine, alias: str) -> None:
         Skill.objects.using(alias).update(name="x")
 
         assert [(1,)] == is_shown(alias)
+
+
+@on("postgresql")
+def test_view_is_found_beside_a_name_that_another_reading_has(engine: Engine, alias: str) -> None:
+    """To MySQL the comment ends at the first mark: what is read so is no name of this database."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        engine.execute("BEGIN; UPDATE /* a /* b */ c */ shown SET name = 'x'; COMMIT")
+
+        assert {Skill} == ended(alias)
+        assert [] == stale(alias)
+
+
+@on("postgresql")
+def test_view_of_the_view_of_an_unmanaged_model_is_found(engine: Engine, alias: str) -> None:
+    """What is behind it are the tables at its end."""
+    with made(engine, "CREATE VIEW shown AS SELECT name FROM tests_squadview"):
+        names = names_in("shown")
+        names(alias)
+
+        assert names.peek(alias) is not MISSING
 
 
 @pytest.mark.parametrize(
