@@ -51,9 +51,7 @@ def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = 
             "`with`."
         )
         raise TypeError(msg)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        msg = f"{repr_of(function)} is a generator function: its body would run outside; use `with` inside it."
-        raise TypeError(msg)
+    refuse_generator(function)
     refused = f"{repr_of(function)} is async: {refusal}"
     if not iscoroutinefunction(function):  # asgiref's: on Python 3.11 inspect's knows no marked callables
 
@@ -83,6 +81,18 @@ def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = 
 async def _awaited(coroutine: Coroutine[Any, Any, Any], open_block: OpenBlock) -> Any:
     with open_block():
         return await coroutine
+
+
+def refuse_generator(function: object) -> None:
+    """
+    Refuse a generator function.
+
+    Raises:
+        TypeError: It is one: its body runs after the block.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        msg = f"{repr_of(function)} is a generator function: its body would run outside; use `with` inside it."
+        raise TypeError(msg)
 
 
 class Block(AbstractContextManager[None]):

@@ -5,16 +5,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, ParamSpec, TypeAlias
+from unittest import TestCase
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
+from cachedeco.functions.admission import admit_many
 from cachedeco.functions.base import CachedFunction
+from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
+from cachedeco.functions.bulk_calls import BulkCall
 from cachedeco.functions.bypassing import BypassError
 from cachedeco.functions.calls import MISSING
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.loading.lookup import look_up
+from cachedeco.loading.policy import CachePolicy
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import listening, runs_anywhere
 from cachedeco.runtime.modes import current_mode
@@ -25,6 +30,7 @@ from cachedeco.testing.isolation import isolated_test
 from cachedeco.testing.outages import fault_of
 
 P = ParamSpec("P")
+AnyCached: TypeAlias = AnyCachedQuery[P, Any] | CachedQueryMany[P, Any, Any] | AsyncCachedQueryMany[P, Any, Any]
 
 _NOT_ISOLATED: Final = (
     "{function} was served an entry from before the block, and nothing isolates the caches: it may be that of another "
@@ -83,9 +89,11 @@ def assert_misses(function: CachedFunction[..., Any], number: int, /) -> "CountA
     return CountAssertion("miss", "miss", function, number)
 
 
-def assert_invalidates(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":
+def assert_invalidates(function: AnyCached[P], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":
     """
     Fail unless a block ends the entry of one call: the entry from before the block is not served any more.
+
+    Of a call over many ids, the entries of all of them.
 
     ::
 
@@ -99,7 +107,7 @@ def assert_invalidates(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwa
     return EntryAssertion(function, args, kwargs, ends=True)
 
 
-def assert_keeps(function: AnyCachedQuery[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":
+def assert_keeps(function: AnyCached[P], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":
     """Fail if a block ends the entry of one call: the opposite of `assert_invalidates()`."""
     return EntryAssertion(function, args, kwargs, ends=False)
 
@@ -116,6 +124,19 @@ class CacheAssertions:
 
     Each test begins with empty caches, also with a runner that isolates nothing.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """
+        Refuse a test class whose `run()` Python finds before that of the mixin: its tests would not be isolated.
+
+        Raises:
+            TypeError: The mixin stands behind the TestCase.
+        """
+        super().__init_subclass__(**kwargs)
+        if issubclass(cls, TestCase) and cls.__mro__.index(CacheAssertions) > cls.__mro__.index(TestCase):
+            first = next(each.__name__ for each in cls.__bases__ if issubclass(each, TestCase))
+            msg = f"{cls.__name__} isolates nothing: write class {cls.__name__}(CacheAssertions, {first})."
+            raise TypeError(msg)
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the test with isolated caches."""
@@ -221,7 +242,7 @@ class EntryAssertion(EventAssertion):
 
     def __init__(
         self,
-        function: AnyCachedQuery[..., Any],
+        function: AnyCached[...],
         args: Sequence[object],
         kwargs: Mapping[str, object],
         *,
@@ -229,17 +250,18 @@ class EntryAssertion(EventAssertion):
     ) -> None:
         """Store the call."""
         super().__init__(function)
-        self._call = function.call(*args, **kwargs)
+        self._call: Any = function.call(*args, **kwargs)
+        self._is_many = isinstance(self._call, BulkCall)
         self._ends = ends
         self._call_text = format_call(function, args, kwargs)
-        self._found: object = None
+        self._found: dict[object, object] = {}
 
     def _begin(self) -> str:
         with capture_events(self._function) as events:
-            if self._call.peek() is MISSING:
+            if self._is_many or self._call.peek() is MISSING:
                 call_from_sync(self._call, (), {})
-        self._found = self._entry()
-        if self._found is not None:
+        self._found = self._entries()
+        if self._found and None not in self._found.values():
             return ""
         return (
             f"Nothing could be stored for {self._call_text}, so nothing can be invalidated.{self._about_cache()} "
@@ -247,28 +269,39 @@ class EntryAssertion(EventAssertion):
         )
 
     def _fault(self) -> str:
-        if (self._entry() == self._found) is not self._ends:
+        entries = self._entries()
+        wrong = [each for each, entry in self._found.items() if (entries.get(each) == entry) is self._ends]
+        if not wrong:
             return ""
-        what = "still served." if self._ends else f"not served any more. {self._why_not_served()}"
+        what = "still served." if self._ends else f"not served any more. {self._why_not_served(wrong[0])}"
+        one_id = f" for {repr_of(wrong[0])}" if self._is_many else ""
         ends = [event for event in self._events if event.kind in _ENDS]
         listed = f"Invalidated in the block:{_format_events(ends)}" if ends else "Nothing was invalidated in the block."
-        return f"The entry of {self._call_text} is {what} {listed}"
+        return f"The entry of {self._call_text}{one_id} is {what} {listed}"
 
-    def _why_not_served(self) -> str:
+    def _why_not_served(self, one_id: object) -> str:
         """Return as a sentence why the entry from before the block is not served."""
-        explained = self._call.explain()
+        explained = self._call.explain()[one_id] if self._is_many else self._call.explain()
         if explained.outcome in {"hit", "stale"}:
             return "Another one has taken its place."
         return str(explained).partition("\n")[0]
 
-    def _entry(self) -> object:
-        """Return the entry as it is stored, fresh or stale; None if it is not valid for this connection."""
+    def _entries(self) -> dict[object, object]:
+        """Return the entries as they are stored, fresh or stale, by id; None for one that this connection can't use."""
         try:
-            policy, keys = self._call._admit()  # noqa: SLF001 -- peek() gives only the value
+            policy, keys = self._admit()
         except BypassError:
-            return None
-        [found] = look_up(policy, [keys])
-        return found.raw[found.key] if found.raw and found.entry else None
+            return {}
+        found = zip(keys, look_up(policy, [*keys.values()]), strict=True)
+        return {each: one.raw[one.key] if one.raw and one.entry else None for each, one in found}
+
+    def _admit(self) -> tuple[CachePolicy, Mapping[object, list[str]]]:
+        """Return the policy, and the keys by id; one, of any name, if the function takes no ids."""
+        if self._is_many:
+            admitted = admit_many(self._call._spec, self._call._bulk_arguments)  # noqa: SLF001 -- as below
+            return admitted.policy, admitted.read_keys
+        policy, keys = self._call._admit()  # noqa: SLF001 -- peek() gives only the value
+        return policy, {None: keys}
 
 
 def name_of(function: object) -> str:
@@ -282,6 +315,18 @@ def name_of(function: object) -> str:
         msg = f"{repr_of(function)} is no cached function; the assertions take one that cached_query decorates."
         raise TypeError(msg)
     return function._spec.name
+
+
+def refuse_many(function: object, what: str) -> None:
+    """
+    Refuse a function over many ids.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if isinstance(function, CachedQueryMany | AsyncCachedQueryMany):
+        msg = f"{what} takes a function of one value, and {name_of(function)} takes many ids: use check_transparent()."
+        raise TypeError(msg)
 
 
 def format_call(function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> str:

@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 from unittest import TestCase
 
 from django.conf import settings
 from django.test.utils import TestContextDecorator, override_settings
 
+from cachedeco.runtime.blocks import refuse_generator
 from cachedeco.runtime.modes import mode
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import ModeName
 from cachedeco.testing.isolation import ensure_isolated
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_settings does
@@ -55,6 +58,16 @@ class cache_mode(TestContextDecorator):  # noqa: N801 -- reads as override_setti
     def disable(self) -> None:
         """Restore the mode from before."""
         self._entered.pop().close()
+
+    def decorate_callable(self, func: F) -> F:
+        """
+        Set the mode for each call of a function, async or not.
+
+        Raises:
+            TypeError: It is a generator function, as a fixture of pytest's may be, whose body runs after the block.
+        """
+        refuse_generator(func)
+        return super().decorate_callable(func)
 
     def decorate_class(self, cls: type) -> type:
         """Set the mode for each test of a class, instead of the mode of its base class."""

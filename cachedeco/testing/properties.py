@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.reprs import repr_of
-from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task
+from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task, refuse_many
 from cachedeco.testing.histories import Histories, Step
 from cachedeco.testing.isolation import isolated
 from cachedeco.testing.outcomes import Arguments, difference_of, format_place, format_result, outcome_of, plain_twin
@@ -62,7 +62,9 @@ def check_key(
     from hypothesis import strategies as st
 
     name = name_of(function)
+    refuse_many(function, "check_key()")
     refuse_in_task(function)
+    _refuse_no_strategy(calls)
 
     plain = plain_twin(function)
 
@@ -125,6 +127,7 @@ def check_transparent(
     """
     __tracebackhide__ = True
     refuse_in_task(function)
+    _refuse_no_strategy(calls)
     histories = Histories(function)
     with isolated(), capture_events(function) as events:
         fault = _simplest_fault(_histories_of(calls, _strategy_of(mutate)), histories.fault, settings)
@@ -138,6 +141,20 @@ def check_transparent(
 
 
 # --- strategies ---
+
+
+def _refuse_no_strategy(calls: object) -> None:
+    """
+    Refuse calls that are no strategy.
+
+    Raises:
+        TypeError: They are none.
+    """
+    from hypothesis import strategies as st
+
+    if not isinstance(calls, st.SearchStrategy):
+        msg = f"calls is {repr_of(calls)}; it takes a strategy of Hypothesis's: st.sampled_from([...]), st.integers()."
+        raise TypeError(msg)
 
 
 def _strategy_of(writes: "Writes") -> "SearchStrategy[Callable[[], object]]":

@@ -15,7 +15,7 @@ from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.reprs import shorten_error
-from cachedeco.testing.assertions import call_from_sync, format_call, name_of
+from cachedeco.testing.assertions import call_from_sync, format_call, name_of, refuse_many
 from cachedeco.tracking.collector import collect_dependencies
 
 P = ParamSpec("P")
@@ -49,6 +49,7 @@ class paused(Generic[P, V]):  # noqa: N801 -- reads as a verb: `with paused(club
     def __init__(self, function: AnyCachedQuery[P, V], *, timeout: float = 10.0) -> None:
         """Prepare the block."""
         name_of(function)
+        refuse_many(function, "paused()")
         self._function = function
         self._timeout = timeout
         self._call: _Call | None = None

@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.test import TestCase
 
-from cachedeco import CachedQuery, Namespace, cached_query, mode
+from cachedeco import CachedQuery, Namespace, cached_query, cached_query_many, mode
 from cachedeco.runtime import hooks
 from cachedeco.storage.connections import connection
 from cachedeco.testing import (
@@ -32,6 +32,18 @@ def half(number: int) -> float:
 async def async_half(number: int) -> float:
     """Return half of a number."""
     return number / 2
+
+
+@cached_query_many(over="numbers", namespace="half:{each}")
+def halves(numbers: list[int]) -> dict[int, float]:
+    """Return half of each number, and nothing of 0."""
+    return {each: each / 2 for each in numbers if each}
+
+
+@cached_query_many(over="numbers", namespace="half:{each}")
+async def async_halves(numbers: list[int]) -> dict[int, float]:
+    """Return half of each number, and nothing of 0."""
+    return {each: each / 2 for each in numbers if each}
 
 
 @cached_query
@@ -218,6 +230,22 @@ def test_failure_lists_what_was_invalidated_instead() -> None:
     ] == str(failure.value).splitlines()
 
 
+@pytest.mark.parametrize("function", [halves, async_halves], ids=["sync", "async"])
+def test_entries_of_many_ids_are_judged_one_by_one(function: Any) -> None:
+    """All must end, or stay, also those of ids that are stored as absent; a failure names the id."""
+    with assert_invalidates(function, [0, 1]), assert_keeps(function, [2]):
+        function.invalidate([0])
+        Namespace("half", 1).invalidate()
+
+    is_kept, has_ended = r"of .*halves\(\[1, 2\]\) for 2 is still", r"for 0 is not served any more\. .* was invalidated"
+    with pytest.raises(AssertionError, match=is_kept), assert_invalidates(function, [1, 2]):
+        function.invalidate([1])
+    with pytest.raises(AssertionError, match=has_ended), assert_keeps(function, [0, 1]):
+        function.invalidate([0])
+    with pytest.raises(AssertionError, match="Nothing could be stored"), assert_keeps(function, []):
+        """Never comes here."""
+
+
 def test_failure_without_invalidation_says_so() -> None:
     """Whoever invalidated nothing is told that."""
     with pytest.raises(AssertionError, match=r"Nothing was invalidated in the block\.$"), assert_invalidates(half, 1):
@@ -286,6 +314,12 @@ class InsideTestCaseTests(CacheAssertions, TestCase):
         half(1)
         with transaction.atomic(), self.assertInvalidates(half, 1):
             half.invalidate(1)
+
+    def test_ids_that_a_transaction_around_the_block_invalidates(self) -> None:
+        """Of many ids those count that it has invalidated, and no others."""
+        halves([1, 2])
+        with transaction.atomic(), self.assertInvalidates(halves, [1]), self.assertKeeps(halves, [2]):
+            halves.invalidate([1])
 
     def test_block_in_a_transaction_whose_values_are_not_stored(self) -> None:
         """What the transaction's snapshot forbids to store can't be watched, and the error says so."""

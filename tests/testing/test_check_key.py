@@ -3,14 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from cachedeco import cached_query
-from cachedeco.testing import call, check_key
+from cachedeco import cached_query, cached_query_many
+from cachedeco.testing import call, check_key, check_transparent
 from tests.models import Club, ClubClass
 from tests.support.frames import files_in
 from tests.support.sides import Side, both
@@ -284,3 +285,20 @@ def test_kit_is_imported_without_hypothesis() -> None:
     source = "import sys; sys.modules['hypothesis'] = None; import cachedeco.testing"
 
     subprocess.run([sys.executable, "-c", source], check=True)
+
+
+@pytest.mark.parametrize("check", [check_key, partial(check_transparent, mutate=[])], ids=["key", "transparent"])
+def test_calls_that_are_no_strategy_are_refused(check: Callable[..., object]) -> None:
+    """A list of calls is what sampled_from() takes: the error says so."""
+    with pytest.raises(TypeError, match=r"calls is \[1, 2\]; it takes a strategy of Hypothesis's: st\.sampled_from"):
+        check(cached_query(name="tests.check_key.no_strategy")(lambda number: number), [1, 2])
+
+
+def test_function_over_many_ids_has_no_key_to_check() -> None:
+    """Each id has a key of its own; check_transparent() takes such a function."""
+    many = cached_query_many(over="ids", name="tests.check_key.many", depends_on=())(lambda ids: dict.fromkeys(ids, 1))
+
+    with pytest.raises(TypeError, match=r"^check_key\(\) takes a function of one value, .* use check_transparent\(\)"):
+        check_key(many, st.lists(st.integers()))  # type: ignore[arg-type]
+
+    check_transparent(many, st.lists(st.integers(0, 3)), mutate=lambda: None)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The mode of a run, of a test class and of a test."""
 
 import unittest
+from collections.abc import Iterator
 
 import pytest
 from django.test.utils import override_settings
@@ -80,6 +81,16 @@ def test_cache_mode_refuses_what_is_no_mode() -> None:
     """A misspelt mode is an error where it is written."""
     with pytest.raises(ValueError, match="the mode is 'of'"):
         cache_mode("of")  # type: ignore[arg-type]
+
+
+def test_cache_mode_refuses_generator_functions() -> None:
+    """The body of a fixture runs after the block: it would have the mode of the test."""
+
+    def fixture() -> Iterator[None]:
+        yield
+
+    with pytest.raises(TypeError, match=r"fixture.* is a generator function: .* use `with` inside it"):
+        cache_mode("on")(fixture)
 
 
 def test_cache_mode_refuses_classes_that_unittest_does_not_run() -> None:

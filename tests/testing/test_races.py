@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.test import TestCase, TransactionTestCase
 
-from cachedeco import MISSING, cached_query, mode
+from cachedeco import MISSING, cached_query, cached_query_many, mode
 from cachedeco.testing import cache_mode, paused
 from tests.models import Club
 from tests.support.frames import files_in
@@ -218,6 +218,17 @@ def test_start_twice_and_finish_without_start_are_refused() -> None:
         computation.start(1)
         with pytest.raises(RuntimeError, match=r"^name_of\(1\) is under way already"):
             computation.start(2)
+
+
+def of_each(ids: list[int]) -> dict[int, int]:
+    """Be decorated."""
+    raise NotImplementedError
+
+
+def test_function_over_many_ids_is_refused() -> None:
+    """It has a key for each id: which to stop is not known."""
+    with pytest.raises(TypeError, match=r"^paused\(\) takes a function of one value, and \S+ takes many ids"):
+        paused(cached_query_many(over="ids", name="tests.races.many")(of_each))
 
 
 def test_plain_function_is_refused() -> None:
