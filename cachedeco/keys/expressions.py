@@ -7,6 +7,7 @@ at decoration.
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from inspect import Parameter, Signature
@@ -233,6 +234,9 @@ def _field_of(path: str, option: str, template: str) -> Expression:
     names = path.split(".")
     if not all(name.isidentifier() and not iskeyword(name) for name in names):
         msg = f"{option}= has the field {{{path}}}; it takes a parameter's name, with attributes: {{club.pk}}."
+        first = re.match(r"\w+", path)
+        if first and option in _TAKEN and ("[" in path or "(" in path):
+            msg = f"{msg[:-1]}; let a callable read items, and call: {option}=lambda {first[0]}: ..."
         raise ValueError(msg)
     return Expression(path, path, (names[0],), option=f"{option}={template!r}")
 
