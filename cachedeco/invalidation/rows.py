@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from enum import Enum
 from types import NoneType
 from typing import Any, Final, TypeAlias
@@ -83,7 +84,10 @@ def model_of(reference: ModelReference) -> type[Model]:
         try:
             model = apps.get_model(reference)
         except LookupError as error:
-            msg = f"{repr_of(reference)} names no model: {error}"
+            labels = [each._meta.label for each in apps.get_models()]
+            near = get_close_matches(reference, labels, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else "it takes 'app_label.Model' of an installed app."
+            msg = f"{repr_of(reference)} names no model: {str(error).removesuffix('.')}; {remedy}"
             raise TypeError(msg) from error
     if not isinstance(model, type) or not issubclass(model, Model):
         msg = f"{repr_of(reference)} is no model; it takes a model class or its name, 'app_label.Model'."

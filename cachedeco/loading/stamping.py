@@ -21,7 +21,7 @@ UNISOLATED_TEST: Final = (
     "inside a TestCase whose caches are not isolated: its rollback is not seen, and the next test would get its rows"
 )
 UNWATCHED_TABLE: Final = "it depends on the table {}, whose writes invalidate nothing: IGNORED_TABLES names it"
-NO_TOKENS: Final = "the cache has no tokens for it"
+NO_TOKENS: Final = "the cache has taken no tokens for it: it has failed, or keeps nothing"
 
 
 def build_stamps(policy: CachePolicy, misses: Sequence[Miss], claim: Claim | None = None) -> bool:

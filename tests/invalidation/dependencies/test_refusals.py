@@ -46,7 +46,11 @@ REFUSED: dict[str, tuple[object, str]] = {
     "the base of all models": ([Model], "is abstract and has no rows"),
     "rows of the base of all models": ([rows(Model, pk="{other}")], "is abstract and has no rows"),
     "part without brackets": ((Player, "squad_id"), "'squad_id' names no model; it takes 'app_label.Model'"),
-    "unknown app": (["nowhere.Squad"], "'nowhere.Squad' names no model: No installed app with label 'nowhere'"),
+    "unknown app": (
+        ["nowhere.Nothing"],
+        "'nowhere.Nothing' names no model: No installed app with label 'nowhere'; it takes",
+    ),
+    "misspelt model": (["tests.Sqaud"], "App 'tests' doesn't have a 'Sqaud' model; did you mean 'tests.Squad'?"),
     "unknown model": (["tests.Nobody"], "App 'tests' doesn't have a 'Nobody' model"),
     "unknown field": (
         [rows(Player, height="{other}")],
