@@ -5,7 +5,6 @@ A key belongs to one server, also while that is unreachable. The hash, and the s
 pymemcache's `HashClient`, so that a site which used it finds its keys.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -25,13 +24,11 @@ from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
 from cachedeco.backends.memcached_pickles import Pickles
 from cachedeco.backends.memcached_pool import Connection, Pool
 from cachedeco.backends.server import Server, kept_server
-from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write
+from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.cache_keys import LONGEST_KEY, is_valid_key
 from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
-
-logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
 Command = Callable[[Connection], T]
@@ -329,9 +326,7 @@ class Ring:
                 values[key] = self._serde.deserialize(key, data, flags)
             except Exception as error:  # noqa: BLE001 -- unpickling may raise anything
                 pass_interrupt(error)
-                logger.warning(
-                    "A value from memcached can't be read, and counts as missing: %s: %s", type(error).__name__, error
-                )
+                log_unreadable(PRODUCT, error)
         return values
 
 

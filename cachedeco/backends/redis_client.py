@@ -10,7 +10,7 @@ from redis.exceptions import DataError
 from cachedeco.backends.redis_errors import PRODUCT, RedisCacheError
 from cachedeco.backends.redis_options import Options, check_serializer
 from cachedeco.backends.redis_servers import Client, RedisServer, client_at
-from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, logger
+from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.redis_connections import Command, ask, ask_each, ask_many
 from cachedeco.storage.writers import LARGEST_IN_REDIS
@@ -221,9 +221,7 @@ class RedisClient(RedisCacheClient):
             return self._serializer.loads(data)
         except Exception as error:  # noqa: BLE001 -- unpickling may raise anything
             pass_interrupt(error)
-            logger.warning(
-                "A value from Redis can't be read, and counts as missing: %s: %s", type(error).__name__, error
-            )
+            log_unreadable(PRODUCT, error)
             return MISSING
 
 

@@ -1,4 +1,4 @@
-"""Writes of many keys, and writes that are lost: what our backends have in common."""
+"""Writes of many keys, and what is logged of lost writes and unreadable values: what our backends have in common."""
 
 import logging
 from collections.abc import Sequence
@@ -40,3 +40,14 @@ def chunks(things: Sequence[T], sizes: Sequence[int] = ()) -> Sequence[Sequence[
 def log_lost_write(product: str, operation: str, error: Exception) -> None:
     """Log a write that was lost, where OPTIONS has `ignore_exc`."""
     logger.error("A write to %s was lost, and ignored because of ignore_exc (%s): %s", product, operation, error)
+
+
+def log_unreadable(product: str, error: Exception) -> None:
+    """Log a value that can't be deserialized; not its key, which may have secret parts."""
+    logger.warning(
+        "A value from %s can't be read, and counts as missing: %s: %s. Another program, or another serializer, has "
+        "written it: give each a KEY_PREFIX of its own.",
+        product,
+        type(error).__name__,
+        error,
+    )

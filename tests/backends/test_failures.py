@@ -191,7 +191,8 @@ def test_value_that_cannot_be_read_is_missing(memcached_server: Memcached, caplo
 
     assert {"a": 1, "b": {"c": 2}} == found
     assert ("default", False) == (cache.get("broken", "default"), cache.has_key("broken"))
-    assert "can't be read, and counts as missing: UnpicklingError" in caplog.text
+    assert "A value from memcached can't be read, and counts as missing: UnpicklingError" in caplog.text
+    assert "Another program, or another serializer, has written it: give each a KEY_PREFIX" in caplog.text
 
 
 def test_proxy_that_has_no_server_is_out_of_reach() -> None:

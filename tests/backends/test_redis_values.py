@@ -119,6 +119,7 @@ def test_value_that_cannot_be_read_is_missing(
 
     assert ({"a": 1, "b": {"c": 2}}, "default") == (found, ours.get("broken", "default"))
     assert "A value from Redis can't be read, and counts as missing: UnpicklingError" in caplog.text
+    assert "Another program, or another serializer, has written it: give each a KEY_PREFIX" in caplog.text
 
 
 @pytest.mark.parametrize(
