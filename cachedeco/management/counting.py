@@ -1,7 +1,7 @@
 """`manage.py cachedeco stats` and `top`: what all processes have counted."""
 
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -82,15 +82,14 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
         "hits": f"{stats.hits}, {ratio_of(stats)}" if stats.hits else "0",
         "stale": stats.stale,
         "misses": stats.misses,
-        **_ranked(stats.reasons),
+        **{f"  {reason}": count for reason, count in _ranked(stats.reasons)},
         "shared": stats.shared,
         "bypassed": stats.bypassed,
         "computations": f"{stats.computations}, {duration(stats.seconds_computing)} in all",
         "needless": stats.unchanged,
         "saved": duration(stats.seconds_saved),
         "stored": f"{stats.stored}, {size(stats.bytes_stored)} in all",
-        "unstored": stats.unstored,
-        **_ranked(stats.unstored_reasons),
+        "unstored": "; ".join([str(stats.unstored), *_told(stats.unstored_reasons)]) if stats.unstored else "",
         "invalidated": stats.invalidated,
         "errors": stats.errors,
         "audited": stats.audited,
@@ -100,9 +99,15 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
     console.table(("", ""), rows, flexible=(1,))
 
 
-def _ranked(reasons: Mapping[str, int]) -> dict[str, int]:
-    """Return reasons, indented, and their counts: the most frequent first."""
-    return {f"  {reason}": count for reason, count in sorted(reasons.items(), key=lambda item: -item[1])}
+def _ranked(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return reasons and their counts: the most frequent first."""
+    return sorted(reasons.items(), key=lambda item: -item[1])
+
+
+def _told(reasons: Mapping[str, int]) -> Iterator[str]:
+    """Yield reasons that are sentences, each with its count."""
+    for reason, count in _ranked(reasons):
+        yield f"{count}: {reason}"
 
 
 def _say_whose(console: Console, found: "Statistics") -> None:

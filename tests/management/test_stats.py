@@ -76,12 +76,23 @@ clubs.queries.page()
     needless       3
     saved          45 s
     stored         9, 9 MB in all
-    unstored       1
-      too large    1
+    unstored       1; 1: too large
     invalidated    4
 """
         in said("stats", "clubs.queries").out
     )
+
+
+def test_reason_that_is_a_sentence_is_wrapped_beside_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why values are not stored is told in sentences: they leave the table as wide as the terminal."""
+    monkeypatch.setenv("COLUMNS", "60")
+    reasons = {"a part of it can't be serialized, so that each call computes; return plain data": 1, "too large": 2}
+    counted_by(monkeypatch, Statistics({"clubs.f": Stats(unstored=3, unstored_reasons=reasons)}))
+
+    out = said("stats", "clubs.f").out
+
+    assert "unstored      3; 2: too large; 1: a part of it" in out
+    assert 60 >= max(map(len, out.splitlines()))
 
 
 @pytest.mark.parametrize(
