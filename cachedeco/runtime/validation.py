@@ -223,7 +223,7 @@ def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
     if not isinstance(value, list | tuple):
         msg = f"the value is {repr_of(value)}; it takes a list of callables or of their dotted paths."
         raise TypeError(msg)
-    functions = tuple(import_string(item) if isinstance(item, str) else item for item in value)
+    functions = tuple(_callable_at(item) if isinstance(item, str) else item for item in value)
     for function in functions:
         if not callable(function):
             msg = f"{repr_of(function)} is not callable; it takes a list of callables or of their dotted paths."
@@ -231,6 +231,14 @@ def _vary_of(value: object) -> tuple[Callable[[], object], ...]:
         check_returns(function, what="one of them")
         check_arguments(function, what="one of them", advice="each is called without arguments")
     return functions
+
+
+def _callable_at(path: str) -> Any:
+    try:
+        return import_string(path)
+    except ImportError as error:
+        msg = f"{path!r} can't be imported: {error}. It takes dotted paths: 'django.utils.translation.get_language'."
+        raise ImportError(msg) from error
 
 
 def _prefix_of(value: object) -> str:
@@ -271,7 +279,7 @@ def _failures_of(value: object) -> int:
 
 
 def _pause_of(value: Seconds) -> float:
-    seconds = seconds_of(value, what="the pause")
+    seconds = 0.0 if value is None else span_of(value, what="the pause")
     if not seconds:
         msg = f"the pause is {repr_of(value)}; it takes more than 0 seconds."
         raise ValueError(msg)
