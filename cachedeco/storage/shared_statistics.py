@@ -30,6 +30,8 @@ from cachedeco.storage.store import Item, whole_items
 SLOTS: Final = 128
 # Functions whose counts are written, those with most calls first; the others are one.
 MOST_FUNCTIONS: Final = 500
+MOST_SENTENCES: Final = 2
+LONGEST_SENTENCE: Final = 300  # characters
 MOST_INVALIDATIONS: Final = 100
 MOST: Final = 2**63  # of a number, so that sums and shares of what others have written are numbers, too
 LIFETIMES: Final = 3  # intervals that counts stay in the cache
@@ -191,8 +193,14 @@ def _text_of(name: str, counts: Statistics) -> bytes:
     for _, each in ranked[MOST_FUNCTIONS:]:
         functions[OTHERS] = functions.get(OTHERS, Stats()) + each
     invalidations = dict(Counter(counts.invalidations).most_common(MOST_INVALIDATIONS))
-    several = {function: asdict(each) for function, each in functions.items()}
+    several = {function: _shortened(each) for function, each in functions.items()}
     return json.dumps([name, counts.processes, several, invalidations]).encode()
+
+
+def _shortened(stats: Stats) -> dict[str, Any]:
+    """Return counters with the most frequent reasons of what is not stored alone: these are sentences."""
+    most = Counter(stats.unstored_reasons).most_common(MOST_SENTENCES)
+    return {**asdict(stats), "unstored_reasons": {reason[:LONGEST_SENTENCE]: count for reason, count in most}}
 
 
 def _parse(data: bytes) -> tuple[str, Statistics] | None:

@@ -187,6 +187,19 @@ def test_busiest_functions_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> No
     assert {"b": Stats(hits=5), "(others)": Stats(hits=3)} == counts.functions
 
 
+def test_what_is_written_fits_into_memcached() -> None:
+    """A megabyte, also where no value of any function is stored, each for many reasons that are sentences."""
+    reasons = {f"{n} {'x' * 1000}": n for n in range(1, 11)}
+    each = Stats(misses=1, unstored=55, unstored_reasons=reasons)
+    counts = Statistics({f"shop.queries.function{n}": each for n in range(shared_statistics.MOST_FUNCTIONS)})
+
+    text = shared_statistics._text_of("web", counts)
+
+    _, read = shared_statistics._parse(text) or ("", Statistics())
+    assert 2**20 / 2 > len(text)
+    assert [10, 9] == [*read.functions["shop.queries.function1"].unstored_reasons.values()]
+
+
 def test_subjects_of_invalidations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first parts of namespaces may contain ids."""
     monkeypatch.setattr("cachedeco.runtime.statistics.MOST_SUBJECTS", 0)
