@@ -151,8 +151,17 @@ class CacheAssertions:
     assertComputations = staticmethod(assert_computations)  # noqa: N815 -- unittest's style of names
     assertHits = staticmethod(assert_hits)  # noqa: N815
     assertMisses = staticmethod(assert_misses)  # noqa: N815
-    assertInvalidates = staticmethod(assert_invalidates)  # noqa: N815
-    assertKeeps = staticmethod(assert_keeps)  # noqa: N815
+
+    # Not as the others: type checkers would not tie the arguments to the function.
+    @staticmethod
+    def assertInvalidates(function: AnyCached[P], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":  # noqa: N802
+        """Do as `assert_invalidates()`."""
+        return assert_invalidates(function, *args, **kwargs)
+
+    @staticmethod
+    def assertKeeps(function: AnyCached[P], /, *args: P.args, **kwargs: P.kwargs) -> "EntryAssertion":  # noqa: N802
+        """Do as `assert_keeps()`."""
+        return assert_keeps(function, *args, **kwargs)
 
 
 class EventAssertion(ABC):

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, asse
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
+from django.test import TestCase
 
 from cachedeco import (
     MISSING,
@@ -31,6 +32,7 @@ from cachedeco import (
     mode,
     remembered,
 )
+from cachedeco.testing import CacheAssertions, assert_invalidates, assert_keeps
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -387,3 +389,25 @@ def querysets(found: QuerySet[User]) -> None:
 
     assert_type(active(1).filter(pk=1).first(), User | None)
     active(1).name  # type: ignore[attr-defined]  # noqa: B018
+
+
+# --- the test kit ---
+
+
+@cached_query
+def squared(number: int) -> int:
+    """Be watched."""
+    raise NotImplementedError
+
+
+class KitTests(CacheAssertions, TestCase):
+    """The assertions tie the arguments to the function, as methods too, of one value and of many."""
+
+    def test_assertions(self) -> None:
+        """Never run."""
+        with self.assertInvalidates(squared, 2), self.assertKeeps(by_iterable, [1], lang="de"):
+            by_iterable.invalidate([1])
+        with assert_invalidates(squared, number=2), assert_keeps(by_iterable, ids={1}):
+            squared.invalidate(2)
+        self.assertInvalidates(squared, "2")  # type: ignore[arg-type]
+        self.assertKeeps(by_iterable, 1)  # type: ignore[arg-type]
