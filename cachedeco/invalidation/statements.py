@@ -413,13 +413,15 @@ def _names_among(tokens: Tokens) -> list[str]:
 
 
 def _defined_in(tokens: Tokens) -> list[str]:
-    """Return the names of the views that a statement makes, changes or drops, and of the tables that it drops."""
+    """Return the names of the views and tables that a statement changes or drops, of views also where it makes one."""
     at = next((at for at, word in enumerate(tokens) if word in KINDS), len(tokens))
     match tokens[0], tokens[at : at + 1]:
         case "drop", ["table" | "view"]:
             return _names_among(tokens[at + 1 :])
-        case _, ["view"]:
+        case ("alter", ["table" | "view"]) | (_, ["view"]):
             return _names_among(tokens[at + 1 :])[:1]
+        case "create", ["table"] if "partition" in tokens:  # of a table that may be a partition itself
+            return _names_among(tokens[tokens.index("partition") + 2 :])[:1]
     return []
 
 

@@ -49,6 +49,8 @@ LONGEST_TEXT: Final = 300
 # Statements that fail where there is no table of their name.
 ROW_VERBS: Final = DML | {"copy", "load"}
 SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
+# Of statements that may update rows, also beside others: without the columns that they set, these may be any.
+UPDATING: Final = frozenset({"update", "merge", "other", "begin", "commit"})
 
 
 class Effect(NamedTuple):
@@ -205,9 +207,10 @@ class Tables:
         return frozenset(concerned) - self.ignored
 
     def _sets_key(self, statement: Statement) -> bool:
-        """Tell whether an UPDATE sets a column that the database may follow: ON UPDATE CASCADE."""
-        columns = statement.columns or ()
-        return any(not self._pointed_columns[table].isdisjoint(columns) for table in statement.writes)
+        """Tell whether a statement may set a column that the database follows: ON UPDATE CASCADE."""
+        if statement.columns is None:
+            return statement.verb in UPDATING
+        return any(not self._pointed_columns[table].isdisjoint(statement.columns) for table in statement.writes)
 
     def _tables_behind(self, name: str, tables: Iterable[str]) -> list[str]:
         """Return the tables that a name stands for; what is no table of a model is a fault: no write ends it."""

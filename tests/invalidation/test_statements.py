@@ -399,7 +399,12 @@ def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> No
         ("UPDATE some_view SET a = 1; DELETE FROM part_1", {"some_view", "part_1"}),
         ("UPDATE shop_shop SET a = 1", set()),
         ("CREATE TABLE elsewhere (view int)", set()),
-        ("ALTER TABLE part_1 ADD COLUMN a int", set()),
+        ("ALTER TABLE IF EXISTS ONLY part_1 DETACH PARTITION part_2", {"part_1"}),
+        ("ALTER TABLE some_view RENAME TO other_view", {"some_view"}),
+        (
+            "CREATE TABLE part_2 PARTITION OF s.part_1 FOR VALUES IN (1); INSERT INTO part_2 VALUES (1)",
+            {"s.part_1", "part_2"},
+        ),
         ("DROP INDEX some_index", set()),
         ("CREATE", set()),
     ],

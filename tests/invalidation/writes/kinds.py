@@ -190,6 +190,11 @@ def _copy(alias: str) -> None:
         copy.write_row(["Copied"])
 
 
+def _stream(alias: str) -> None:
+    with connections[alias].cursor() as cursor:
+        assert [(1,), (1,)] == list(cursor.stream("UPDATE tests_skill SET name = 'Streamed' RETURNING 1"))
+
+
 LEFT_BY_SQUAD = (Fan, Scarf)  # what the database may delete with a squad
 
 KINDS = (
@@ -457,6 +462,7 @@ KINDS = (
     Kind("no text but an object", _psycopg_sql, [Skill], engines=["postgresql"]),
     Kind("bytes", sql(b"UPDATE tests_skill SET name = 'x'"), [Skill], engines=["postgresql"]),
     Kind("COPY", _copy, [Skill], engines=["postgresql"]),
+    Kind("stream()", _stream, [Skill], engines=["postgresql"]),
     Kind("CALL", sql("CALL rename_all_squads()"), [Squad, YouthSquad, SquadView], EVERYTHING, engines=["postgresql"]),
     Kind(
         "CALL of MariaDB", sql("CALL rename_squads()"), [Squad, YouthSquad, SquadView], EVERYTHING, engines=["mariadb"]
@@ -466,6 +472,7 @@ KINDS = (
         "through a view",
         lambda alias: SquadView.objects.using(alias).update(name="Seen"),
         SQUADS,
+        LEFT_BY_SQUAD,  # in the table it may be another column
         engines=["postgresql", "mariadb"],
     ),
     Kind(

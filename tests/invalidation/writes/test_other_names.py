@@ -13,6 +13,7 @@ from pytest_django import Settings
 from cachedeco import AUTO, MISSING, CachedQuery, cached_query
 from cachedeco.tracking import views
 from cachedeco.tracking.reads import UNREAD
+from tests.invalidation.writes.kinds import sql
 from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
 from tests.invalidation.writes.rows import fill
 from tests.models import Fan, League, Scarf, Skill, Squad, SquadTotal
@@ -90,6 +91,64 @@ def test_rows_of_a_part_that_go_end_the_whole(engine: Engine, alias: str, text: 
 
 
 @on("postgresql")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE old_skill NO INHERIT tests_skill",
+        "ALTER TABLE older_skill NO INHERIT old_skill",
+        "DROP TABLE older_skill",
+    ],
+)
+def test_part_that_is_taken_away_ends_the_whole(engine: Engine, alias: str, text: str) -> None:
+    """Also one of a part."""
+    with made(
+        engine,
+        "CREATE TABLE old_skill () INHERITS (tests_skill)",
+        "CREATE TABLE older_skill () INHERITS (old_skill)",
+    ):
+        engine.execute("INSERT INTO older_skill VALUES (70, 'Old')")
+        warm(alias)
+
+        engine.execute(text)
+
+        assert ([], False) == (stale(alias), "Old" in str(BY_AUTO[Skill](alias)))
+
+
+@on("postgresql")
+def test_partition_that_is_made_with_rows_ends_the_whole(engine: Engine, alias: str) -> None:
+    """It is not there yet when the database is asked, and what it is made of may be a partition itself."""
+    with made(
+        engine,
+        "CREATE SCHEMA far",
+        "CREATE TABLE far.tests_skill (LIKE tests_skill) PARTITION BY RANGE (id)",
+        "CREATE TABLE box PARTITION OF far.tests_skill FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id)",
+    ):
+        names = names_in("far.tests_skill")
+        assert [] == names(alias)
+
+        engine.execute("CREATE TABLE tray PARTITION OF box DEFAULT; INSERT INTO tray VALUES (1, 'x')")
+
+        assert [("x",)] == names(alias)
+
+
+@on("postgresql")
+def test_rows_that_are_streamed_are_read(alias: str) -> None:
+    """They come one by one, and past the wrappers of statements."""
+
+    @cached_query(depends_on=[AUTO], name="names_streamed")
+    def names(alias: str) -> list[Any]:
+        with connections[alias].cursor() as cursor:
+            return list(cursor.stream("SELECT name FROM tests_skill"))
+
+    names(alias)
+    assert names.peek(alias) is not MISSING
+
+    Skill.objects.using(alias).update(name="x")
+
+    assert [("x",), ("x",)] == names(alias)
+
+
+@on("postgresql")
 def test_partition_is_a_part_of_what_is_at_the_top(engine: Engine) -> None:
     """A partition of a partition, written by its own name, is a part of a table that is known in each schema."""
     with made(
@@ -120,7 +179,18 @@ def test_part_that_is_read_by_its_own_name_ends_with_the_whole(engine: Engine, a
 
 
 @on("postgresql")
-def test_key_that_changes_may_change_what_points_to_it(engine: Engine, alias: str) -> None:
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda alias: Fan.objects.using(alias).update(id=70),
+        sql("UPDATE tests_fan SET (id, squad_id) = (70, squad_id)"),
+        sql("SELECT 1; UPDATE tests_fan SET id = 70"),
+        sql("MERGE INTO tests_fan f USING tests_league l ON l.name = 'First' WHEN MATCHED THEN UPDATE SET id = 70"),
+    ],
+)
+def test_key_that_changes_may_change_what_points_to_it(
+    engine: Engine, alias: str, write: Callable[[str], object]
+) -> None:
     """By a constraint with ON UPDATE CASCADE, of which Django knows as little as of one with ON DELETE CASCADE."""
     found = "conrelid = 'tests_scarf'::regclass AND confrelid = 'tests_fan'::regclass"
     [[name, definition]] = engine.execute(f"SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE {found}")
@@ -130,7 +200,7 @@ def test_key_that_changes_may_change_what_points_to_it(engine: Engine, alias: st
         "FOREIGN KEY (fan_id) REFERENCES tests_fan (id) ON UPDATE CASCADE"
     )
     try:
-        Fan.objects.using(alias).update(id=70)
+        write(alias)
 
         assert ({Fan, Scarf}, []) == (ended(alias), stale(alias))
         assert "70" in str(BY_AUTO[Scarf](alias))
