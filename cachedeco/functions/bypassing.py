@@ -5,10 +5,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.functions.spec import FunctionSpec
-from cachedeco.invalidation.identities import PartTypeError
-from cachedeco.keys.encoders import KeyTypeError
-from cachedeco.keys.unsaved import UnsavedRowError
+from cachedeco.functions.spec import EXPLAINED, FunctionSpec
 from cachedeco.runtime.events import NO_KEY, BypassReason, Event
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.validation import ModeName
@@ -17,9 +14,6 @@ from cachedeco.tracking.collector import mark_unauditable
 
 NO_IDS: Final = ""
 BY_MODE: Final[Mapping[ModeName, BypassReason]] = {"bypass": "mode bypass", "off": "mode off"}
-
-# What KeyPlan.explain() says in words without arguments.
-EXPLAINED: Final = (KeyTypeError, PartTypeError, UnsavedRowError)
 
 NO_WHOLE_KEY: Final = "The KEY_FUNCTION of the cache failed, and the call bypassed it"
 

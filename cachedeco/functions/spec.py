@@ -20,8 +20,10 @@ from cachedeco.storage import shared_statistics
 
 Arguments = tuple[Sequence[Any], dict[str, Any]]  # of a call: positional, and by name
 
+# What KeyPlan.explain() says in words without arguments.
+EXPLAINED: Final = (KeyTypeError, PartTypeError, UnsavedRowError)
 # What may be raised where a key is made of a call.
-NO_KEYS: Final = (KeyTypeError, PartTypeError, UnsavedRowError, AttributeError, RecursionError, ValueError)
+RAISED_BY_KEYS: Final = (*EXPLAINED, AttributeError, RecursionError, ValueError)
 
 
 class FunctionSpec:
@@ -75,7 +77,7 @@ class FunctionSpec:
             variation = tuple(zip(self._vary, keys[count:], strict=True))
             keys = resolved.keyspace.finish(keys[:count])
             return policy, VariedKeys(keys if policy.tables is None else policy.tables.complete(keys), variation)
-        except NO_KEYS as error:
+        except RAISED_BY_KEYS as error:
             self._explain(error, args, kwargs)
             raise
         except TypeError as error:
@@ -103,7 +105,7 @@ class FunctionSpec:
         try:
             for args, kwargs in calls:
                 several.append(keys_of(*args, **kwargs))
-        except NO_KEYS as error:
+        except RAISED_BY_KEYS as error:
             self._explain(error, args, kwargs)
             raise
         several = resolved.keyspace.finish_each(several)
@@ -129,7 +131,7 @@ class FunctionSpec:
         resolved = self.resolve()
         try:
             own = resolved.compiled_keys.own(*args, **kwargs)
-        except NO_KEYS as error:
+        except RAISED_BY_KEYS as error:
             self._explain(error, args, kwargs)
             raise
         except TypeError as error:

@@ -23,7 +23,7 @@ from django.db.models import Model
 
 from cachedeco.functions.base import CachedFunction
 from cachedeco.functions.discovery import UnknownFunctionError, find_function
-from cachedeco.functions.spec import NO_KEYS
+from cachedeco.functions.spec import RAISED_BY_KEYS
 from cachedeco.invalidation.rows import model_of
 from cachedeco.keys.signatures import text_signature
 from cachedeco.management.subcommands import failed, misunderstood
@@ -140,7 +140,7 @@ def checked_call(function: CachedFunction[..., Any], arguments: Arguments) -> An
     call = callable_.call(*arguments[0], **arguments[1])
     try:
         call._own_tokens()  # noqa: SLF001 -- ours
-    except (TypeError, *NO_KEYS) as error:
+    except (TypeError, *RAISED_BY_KEYS) as error:
         msg = f"{error} A row is written app_label.Model:pk."
         raise misunderstood(msg) from None
     except Exception as error:  # of the settings, or of a backend: no fault of the arguments
