@@ -14,12 +14,11 @@ from django.core.cache.backends.memcached import BaseMemcachedCache
 
 from cachedeco.backends.async_methods import Timeout
 from cachedeco.backends.common import CommonMethods
-from cachedeco.backends.memcached_answers import STORING, Item
+from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_async import AsyncRing
 from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
 from cachedeco.backends.memcached_options import check_servers, resolve_options
-from cachedeco.storage.writers import Acknowledged
-from cachedeco.storage.writers import Item as RawItem
+from cachedeco.storage.writers import Acknowledged, WholeItem
 
 __all__ = ["MemcachedCache", "MemcachedConnectionError", "MemcachedError", "MemcachedTimeoutError"]
 
@@ -82,20 +81,20 @@ class RawClient:
         self.aread = self._ring.aread_each
         self.aread_chunks = self._ring.aread_chunks
 
-    def add_each(self, items: Sequence[RawItem]) -> Acknowledged:
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
         return self._ring.store_each("add_many", self._commands(b"add", items))
 
-    def set_each(self, items: Sequence[RawItem]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
         return self._ring.store_each("set_many", self._commands(b"set", items))
 
-    async def aset_each(self, items: Sequence[RawItem]) -> Acknowledged:
+    async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `set_each()`."""
         return await self._ring.astore_each(self._commands(b"set", items))
 
-    def _commands(self, command: bytes, items: Sequence[RawItem]) -> list[Item]:
-        commands: list[Item] = []
+    def _commands(self, command: bytes, items: Sequence[WholeItem]) -> list[KeyedCommand]:
+        commands: list[KeyedCommand] = []
         for key, value, seconds in items:
             # As memcached takes it, for which the backend needs some calls more: 0 is for ever there.
             expire = 0 if seconds is None else seconds if 0 < seconds <= LONGEST_SPAN else self._expiry(seconds)

@@ -25,7 +25,7 @@ _CLIENT: Final = Client("")  # which is never connected
 
 
 #: A value to store: its key, and the command that stores it.
-Item = tuple[str, bytes]
+KeyedCommand = tuple[str, bytes]
 
 
 def raise_errors(line: bytes, name: bytes) -> None:

@@ -8,7 +8,7 @@ from pymemcache.exceptions import MemcacheError
 
 from cachedeco.backends import memcached_exchanges as exchanges
 from cachedeco.backends.exchange import Exchange, Pipeline
-from cachedeco.backends.memcached_answers import Item
+from cachedeco.backends.memcached_answers import KeyedCommand
 from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_ring import Ring, failed_keys, note_stored, raise_first
 from cachedeco.backends.server import Server
@@ -93,7 +93,7 @@ class AsyncRing(Ring):
         items = self._items(values, expire)
         return failed_keys(items, await self.astore_each(items))
 
-    async def astore_each(self, items: Sequence[Item]) -> Acknowledged:
+    async def astore_each(self, items: Sequence[KeyedCommand]) -> Acknowledged:
         """See `store_each()`; it carries out `set`."""
         results = Acknowledged([False] * len(items))
         for server, places, commands in self._chunks_by_server(items):

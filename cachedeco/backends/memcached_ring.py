@@ -17,7 +17,7 @@ from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIl
 from pymemcache.serde import LegacyWrappingSerde, PickleSerde
 
 from cachedeco.backends.defaults import MOST_IDLE
-from cachedeco.backends.memcached_answers import STORING, Item
+from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
@@ -173,7 +173,7 @@ class Ring:
         items = self._items(values, expire)
         return failed_keys(items, self.store_each("set_many", items))
 
-    def store_each(self, operation: str, items: Sequence[Item]) -> Acknowledged:
+    def store_each(self, operation: str, items: Sequence[KeyedCommand]) -> Acknowledged:
         """Carry out `set` or `add` for each item, one send for each server; an unreachable server raises nothing."""
         results = Acknowledged([False] * len(items))
         for server, places, commands in self._chunks_by_server(items):
@@ -255,7 +255,7 @@ class Ring:
             log_lost_write(PRODUCT, operation, error)
             return lost
 
-    def _items(self, values: Mapping[str, Any], expire: int) -> list[Item]:
+    def _items(self, values: Mapping[str, Any], expire: int) -> list[KeyedCommand]:
         return [(key, self._storing(b"set", key, value, expire)) for key, value in values.items()]
 
     def _storing(self, command: bytes, key: str, value: object, expire: int) -> bytes:
@@ -263,7 +263,7 @@ class Ring:
         data, flags = self._dump(key, value)
         return STORING % (command, self._name(key), flags, expire, len(data), data)
 
-    def _chunks_by_server(self, items: Sequence[Item]) -> list[tuple[Server, Sequence[int], Sequence[bytes]]]:
+    def _chunks_by_server(self, items: Sequence[KeyedCommand]) -> list[tuple[Server, Sequence[int], Sequence[bytes]]]:
         """Return the commands that are sent at once, and the places of their items."""
         every, commands = range(len(items)), [command for _, command in items]
         sizes = [*map(len, commands)]
@@ -342,7 +342,7 @@ def raise_first(errors: Sequence[Exception]) -> None:
         raise errors[0]
 
 
-def failed_keys(items: Sequence[Item], results: Acknowledged) -> FailedKeys:
+def failed_keys(items: Sequence[KeyedCommand], results: Acknowledged) -> FailedKeys:
     """Return the keys of the items that were not stored, and the error."""
     failed = FailedKeys(item[0] for item, is_stored in zip(items, results, strict=True) if not is_stored)
     failed.error = results.error

@@ -23,7 +23,7 @@ from cachedeco.backends.redis_exchanges import Commands, ReadEach, ReadPickles
 from cachedeco.backends.redis_options import check_location, resolve_options
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
 from cachedeco.storage.readers import redis_chunks_reader, redis_reader
-from cachedeco.storage.writers import Acknowledged, Item, RedisWriter
+from cachedeco.storage.writers import Acknowledged, RedisWriter, WholeItem
 
 __all__ = ["RedisCache", "RedisCacheConnectionError", "RedisCacheError", "RedisCacheTimeoutError"]
 
@@ -118,7 +118,7 @@ class RawClient(RedisWriter):
         values = [*chain.from_iterable(answers)]
         return values if self._reading is ReadPickles else self._load_each(values)
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """
         Store values; tell which were acknowledged.
 
@@ -127,7 +127,7 @@ class RawClient(RedisWriter):
         """
         return self._insisting.set_each(items)
 
-    async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
+    async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `set_each()`."""
         commands = self.commands(items)
         if not commands:  # each value is too large

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from cachedeco.storage import connections
 from cachedeco.storage.connections import Connection
-from cachedeco.storage.writers import Acknowledged, Item, Writer
+from cachedeco.storage.writers import Acknowledged, WholeItem, Writer
 
 Q = TypeVar("Q")  # what is asked for, or sent
 A = TypeVar("A")  # what the cache answers
@@ -111,7 +111,7 @@ class _ObservedWriter:
         self.add_each = writer.add_each  # of tokens and leases
         self._set_each = _observed(writer.set_each, _note_write)
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `Writer`."""
         return self._set_each(items)
 
@@ -124,5 +124,5 @@ def _note_chunks(began: int, chunks: Sequence[Sequence[str]], values: Sequence[b
     _note_read(began, [*chain.from_iterable(chunks)], values)
 
 
-def _note_write(began: int, items: Sequence[Item], _acknowledged: Acknowledged) -> None:
+def _note_write(began: int, items: Sequence[WholeItem], _acknowledged: Acknowledged) -> None:
     last_write.set(Command(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))

@@ -12,7 +12,7 @@ from django.core.cache.backends.base import BaseCache
 
 from cachedeco.storage.direct_access import local_memory_of
 from cachedeco.storage.readers import Read, raw_client_of
-from cachedeco.storage.writers import Acknowledged, Item, Writer
+from cachedeco.storage.writers import Acknowledged, WholeItem, Writer
 
 #: As `Read`, for any event loop of any thread. A caller that is cancelled leaves no connection with an unread answer.
 AsyncRead = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
@@ -21,7 +21,7 @@ AsyncRead = Callable[[Sequence[str]], Awaitable[list[bytes | None]]]
 AsyncReadChunks = Callable[[Sequence[Sequence[str]]], Awaitable[list[bytes | None]]]
 
 #: As `Writer.set_each()`.
-AsyncWrite = Callable[[Sequence[Item]], Awaitable[Acknowledged]]
+AsyncWrite = Callable[[Sequence[WholeItem]], Awaitable[Acknowledged]]
 
 
 def async_reader_of(cache: BaseCache, read: Read) -> AsyncRead | None:
@@ -80,7 +80,7 @@ def async_writer_of(cache: BaseCache, writer: Writer) -> AsyncWrite | None:
     if local_memory_of(cache) is None:
         return None
 
-    async def awrite(items: Sequence[Item]) -> Acknowledged:
+    async def awrite(items: Sequence[WholeItem]) -> Acknowledged:
         return writer.set_each(items)
 
     return awrite

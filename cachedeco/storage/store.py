@@ -31,7 +31,7 @@ from cachedeco.storage.breaker import (
 from cachedeco.storage.connections import connection, on_loops
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
-from cachedeco.storage.writers import Acknowledged, delete
+from cachedeco.storage.writers import Acknowledged, WholeItem, delete
 
 T = TypeVar("T")
 
@@ -384,7 +384,7 @@ def _by_key(keys: Sequence[str], values: Sequence[bytes | None] | None) -> dict[
     return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
 
-def whole_items(items: Sequence[Item]) -> list[tuple[str, bytes, int | None]]:
+def whole_items(items: Sequence[Item]) -> list[WholeItem]:
     """
     Return items with timeouts for the backend: whole seconds, rounded up, and one more; None for ever.
 

@@ -22,8 +22,8 @@ from cachedeco.storage.direct_access import (
 from cachedeco.storage.readers import Ways, closing_if_interrupted, quickest, raw_client_of
 from cachedeco.storage.redis_connections import answers_to, pack
 
-#: Whole key, value, and whole seconds or None for ever.
-Item = tuple[str, bytes, int | None]
+#: What a backend is given: whole key, value, and whole seconds or None for ever.
+WholeItem = tuple[str, bytes, int | None]
 
 
 LARGEST_IN_REDIS: Final = 512 * 2**20 - 64  # its default proto-max-bulk-len; a pickle of bytes has a few bytes more
@@ -52,11 +52,11 @@ class Writer(Protocol):
     False proves nothing: the item may have been stored before the answer was lost.
     """
 
-    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
         ...
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
         ...
 
@@ -85,12 +85,12 @@ class GeneralWriter:
         """Use the methods of a cache."""
         self._cache = cache
 
-    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
         with closing_if_interrupted(self._cache):
             return Acknowledged(self._cache.add(key, value, seconds) is True for key, value, seconds in items)
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
         with closing_if_interrupted(self._cache):
             return _by_timeout(items, self._set_many)
@@ -117,15 +117,15 @@ class _LocalMemoryWriter:
     def __init__(self, memory: LocalMemory) -> None:
         self._memory = memory
 
-    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `Writer`."""
         return self._store_each(items, self._memory.has_expired)
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `Writer`."""
         return self._store_each(items, lambda _: True)
 
-    def _store_each(self, items: Sequence[Item], allows: Callable[[str], bool]) -> Acknowledged:
+    def _store_each(self, items: Sequence[WholeItem], allows: Callable[[str], bool]) -> Acknowledged:
         results = Acknowledged()
         pickled = [(key, pickle_bytes(value), seconds) for key, value, seconds in items]
         with self._memory.lock:
@@ -151,20 +151,20 @@ class RedisWriter:
         self._run = run
         self._dump = dump
 
-    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store each value whose key is absent; tell which were stored."""
         return self._store_each(items, "NX")
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Store values; tell which were acknowledged."""
         return self._store_each(items)
 
-    def _store_each(self, items: Sequence[Item], *options: str) -> Acknowledged:
+    def _store_each(self, items: Sequence[WholeItem], *options: str) -> Acknowledged:
         commands = self.commands(items, *options)
         command = partial(answers_to, [b"".join(commands)], len(commands))
         return self.acknowledged(items, self._run(command, writes=True) if commands else [])
 
-    def commands(self, items: Sequence[Item], *options: str) -> list[bytes]:
+    def commands(self, items: Sequence[WholeItem], *options: str) -> list[bytes]:
         """Return the commands that store the items that fit, packed: whole keys are ASCII, in any encoding."""
         return [
             pack(("SET", key, self._dump(value), *(() if seconds is None else ("EX", seconds)), *options))
@@ -172,7 +172,7 @@ class RedisWriter:
             if _fits(value)
         ]
 
-    def acknowledged(self, items: Sequence[Item], answers: Sequence[Any]) -> Acknowledged:
+    def acknowledged(self, items: Sequence[WholeItem], answers: Sequence[Any]) -> Acknowledged:
         """Return which items the answers to these commands acknowledge, and the first refusal."""
         from redis.exceptions import DataError
 
@@ -198,16 +198,16 @@ class _HashClientWriter:
         self._expiry = cache.get_backend_timeout
         self._general = GeneralWriter(cache)
 
-    def add_each(self, items: Sequence[Item]) -> Acknowledged:
+    def add_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `Writer`."""
         return self._store_each(items, self._add_many, self._general.add_each)
 
-    def set_each(self, items: Sequence[Item]) -> Acknowledged:
+    def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `Writer`."""
         return self._store_each(items, self._set_many, self._general.set_each)
 
     def _store_each(
-        self, items: Sequence[Item], store: "StoreMany", general: Callable[[Sequence[Item]], Acknowledged]
+        self, items: Sequence[WholeItem], store: "StoreMany", general: Callable[[Sequence[WholeItem]], Acknowledged]
     ) -> Acknowledged:
         if self._client._dead_clients:  # noqa: SLF001
             return general(items)
@@ -239,7 +239,7 @@ class _HashClientWriter:
 StoreMany = Callable[[dict[str, bytes], int | None], tuple[Iterable[str], Exception | None]]
 
 
-def _by_timeout(items: Sequence[Item], store: StoreMany) -> Acknowledged:
+def _by_timeout(items: Sequence[WholeItem], store: StoreMany) -> Acknowledged:
     """Store the items of each timeout together."""
     values_by_timeout: dict[int | None, dict[str, bytes]] = {}
     for key, value, seconds in items:

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from cachedeco.storage.readers import general_reader
-from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem
 from tests.schedules import simulation
 
 
@@ -127,7 +127,7 @@ class _RawClient(GeneralWriter):
     async def aread(self, keys: Sequence[str]) -> list[bytes | None]:
         return self.read(keys)
 
-    async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
+    async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         return self.set_each(items)
 
 

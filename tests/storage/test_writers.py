@@ -18,7 +18,7 @@ from redis.exceptions import DataError
 
 from cachedeco.backends.memcached import MemcachedError
 from cachedeco.storage.readers import reader_of
-from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item, Writer, delete, writer_of
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem, Writer, delete, writer_of
 from tests.storage.places import ALL, DIRECT, ON_SERVERS, Interrupt, SoftTimeLimit, Wire, cache_of, release
 from tests.support.forgetting import is_forgotten
 from tests.support.selection import of_length
@@ -116,7 +116,7 @@ def test_each_value_has_a_timeout_of_its_own(cache: BaseCache, key: Key, method:
 @every
 def test_many_values_are_stored_at_once(cache: BaseCache, key: Key) -> None:
     """Three hundred, added, and then set."""
-    items: list[Item] = [(key(n), b"%d" % n, 100) for n in range(300)]
+    items: list[WholeItem] = [(key(n), b"%d" % n, 100) for n in range(300)]
     writer = writer_of(cache)
 
     assert ([True] * 300, [False] * 300, [True] * 300) == (

@@ -28,7 +28,7 @@ from django.core.cache.backends.redis import RedisCache
 
 from cachedeco.storage.readers import general_reader
 from cachedeco.storage.redis_connections import RedisConnections
-from cachedeco.storage.writers import Acknowledged, GeneralWriter, Item
+from cachedeco.storage.writers import Acknowledged, GeneralWriter, WholeItem
 from tests.support.threads import PATIENCE_SECONDS
 
 # "memcached" and "redis" are Django's backends for them, "ours" and "our redis" our own.
@@ -204,7 +204,7 @@ class RawClient(GeneralWriter):
         await asyncio.sleep(0)
         return self.read(keys)
 
-    async def aset_each(self, items: Sequence[Item]) -> Acknowledged:
+    async def aset_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """Write in the thread of the loop, as above."""
         await asyncio.sleep(0)
         return self.set_each(items)

@@ -6,7 +6,7 @@ import pytest
 
 from cachedeco.storage.connections import connection
 from cachedeco.storage.store import Store
-from cachedeco.storage.writers import Acknowledged, Item
+from cachedeco.storage.writers import Acknowledged, WholeItem
 from cachedeco.testing import capture_events
 from tests.storage.failing.calls import fail
 from tests.support.backends import Commands
@@ -17,7 +17,7 @@ def test_chunk_that_is_not_added_ends_the_command(monkeypatch: pytest.MonkeyPatc
     """What was added before stands; another chunk would wait for the same server once more."""
     sizes: list[int] = []
 
-    def add_each(items: Sequence[Item]) -> Acknowledged:
+    def add_each(items: Sequence[WholeItem]) -> Acknowledged:
         sizes.append(len(items))
         if len(sizes) == 2:
             raise ConnectionError
