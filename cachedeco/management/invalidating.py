@@ -109,20 +109,8 @@ def find_targets(options: dict[str, Any]) -> Iterator[Target]:
     if path:
         function = function_of(path)
         yield target_of_call(function, texts) if texts else target_of_function(function._spec)
-    for text in options["namespace"]:
-        # Each part as it stands in a URL: a ":" inside a part is written %3A.
-        parts = [unquote(part) for part in text.split(":")]
-        if not all(parts):
-            msg = f"--namespace {repr_of(text)} has an empty part; write it as club:7."
-            raise misunderstood(msg)
-        namespace = Namespace(*parts)
-        names = functions_under(namespace)
-        note = f"of {', '.join(names)}" if names else "no function that is known here has a template like it"
-        yield Target(f"namespace {shorten(text)}", note, namespace.invalidate)
-    for name in options["model"]:
-        model = model_named(name)
-        label = model._meta.label
-        yield Target(f"all that depends on {label}", "", Namespace.for_model(model).invalidate)
+    yield from map(target_of_namespace, options["namespace"])
+    yield from map(target_of_model, options["model"])
     if options["all"]:
         yield from map(target_of_function, decorated_functions())
 
@@ -141,6 +129,37 @@ def target_of_call(function: CachedFunction[..., Any], texts: Sequence[str]) -> 
     """
     call = call_of(function, texts)
     return Target(f"the {repr(call)[1:-1]}", "", call.invalidate)
+
+
+def target_of_namespace(text: str) -> Target:
+    """
+    Return a namespace, and all below it.
+
+    Args:
+        text: Each part as it stands in a URL: a ":" inside a part is written %3A.
+
+    Raises:
+        CommandError: A part is empty.
+    """
+    parts = [unquote(part) for part in text.split(":")]
+    if not all(parts):
+        msg = f"--namespace {repr_of(text)} has an empty part; write it as club:7."
+        raise misunderstood(msg)
+    namespace = Namespace(*parts)
+    names = functions_under(namespace)
+    note = f"of {', '.join(names)}" if names else "no function that is known here has a template like it"
+    return Target(f"namespace {shorten(text)}", note, namespace.invalidate)
+
+
+def target_of_model(name: str) -> Target:
+    """
+    Return all that depends on a model, by its label.
+
+    Raises:
+        CommandError: There is no such model.
+    """
+    model = model_named(name)
+    return Target(f"all that depends on {model._meta.label}", "", Namespace.for_model(model).invalidate)
 
 
 def _invalidate_all(spec: FunctionSpec) -> None:

@@ -85,19 +85,21 @@ def find_target(what: str, data: Mapping[str, Any]) -> "Target":
     Raises:
         CommandError: The arguments mean nothing, or the function is not there any more.
     """
+    from cachedeco.management import invalidating
     from cachedeco.management.arguments import function_of
-    from cachedeco.management.invalidating import find_targets, target_of_call, target_of_function
     from cachedeco.management.subcommands import failed
 
     if current_mode() == "off":
         msg = "The mode is 'off' in this process, so that nothing is invalidated."
         raise failed(msg)
     if what == "call":
-        return target_of_call(function_of(data["function"]), data["arguments"])
+        return invalidating.target_of_call(function_of(data["function"]), data["arguments"])
     if what == "function":
-        return target_of_function(next(spec for spec in decorated_functions() if spec.name == data["function"]))
-    options = {"call": [], "namespace": [], "model": [], "all": False, what: [data[what]]}
-    return next(find_targets(options))
+        spec = next(spec for spec in decorated_functions() if spec.name == data["function"])
+        return invalidating.target_of_function(spec)
+    if what == "model":
+        return invalidating.target_of_model(data["model"])
+    return invalidating.target_of_namespace(data["namespace"])
 
 
 def invalidate(request: HttpRequest, target: "Target", label: str) -> None:
