@@ -143,7 +143,7 @@ def target_of_namespace(text: str) -> Target:
     """
     parts = [unquote(part) for part in text.split(":")]
     if not all(parts):
-        msg = f"--namespace {repr_of(text)} has an empty part; write it as club:7."
+        msg = f"The namespace {repr_of(text)} has an empty part; write it as club:7."
         raise misunderstood(msg)
     namespace = Namespace(*parts)
     names = functions_under(namespace)

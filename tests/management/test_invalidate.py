@@ -161,7 +161,7 @@ def test_question_names_some_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "expected"),
     [
         ([], "invalidate takes a function, --namespace, --model, or --all."),
-        (["--namespace", "club:"], "--namespace 'club:' has an empty part; write it as club:7."),
+        (["--namespace", "club:"], "The namespace 'club:' has an empty part; write it as club:7."),
         (["--model", "clubs.Nothing"], "names no model"),
         ([f"{HERE}.nameof"], "manage.py cachedeco list shows those that are known."),
         ([f"{HERE}.page_of", "7"], "A row is written app_label.Model:pk."),

@@ -146,7 +146,7 @@ def test_invalidation_without_acknowledgement_is_a_warning(browser: Client) -> N
         ({"what": "call", "function": f"{HERE}.name_of", "arguments": ""}, "missing a required argument: 'pk'"),
         ({"what": "call", "function": "shop.inner", "arguments": ""}, "no dotted path leads to it"),
         ({"what": "function", "function": "os.system"}, "Select a valid choice."),
-        ({"what": "namespace", "namespace": "club:"}, "has an empty part"),
+        ({"what": "namespace", "namespace": "club:"}, "The namespace 'club:' has an empty part"),
         ({"what": "namespace", "namespace": ""}, "This field is required."),
         ({"what": "model", "model": "nowhere.Model"}, "Select a valid choice."),
         ({"what": "everything"}, "Each button asks once more."),
