@@ -5,7 +5,7 @@ For each decorated function it generates two functions with the same signature, 
 arguments, at its own speed: one returns all keys of a call, the other the key of its own token.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from inspect import Parameter, Signature
 from itertools import accumulate
@@ -197,50 +197,47 @@ class KeyPlan:
         """Return the functions for the settings in force, and for the models that calls depend on under these."""
         keyed = self.keyed.copy()  # neither other settings nor another thread may see what is added here
         private_prefix = keyed.private_prefix
-        settings_vary = [keyed.call_source(function, "vary") for function in scheme.vary]
-        variables = [f"{private_prefix}varied{n}" for n in range(len(self.vary))]
-        varied = ",".join([*(f"{{{each}}}" for each in variables), *map(keyed.encode_source, settings_vary)])
-        versioned = "" if scheme.version is None else "|" + _escape_braces(encode(scheme.version))
         # Variables and no literals: functions of one form, and other prefixes, as in each test, need no other code.
-        start, name = scheme.start, keyed.key_name
         begins = {
-            "entry": f"{start}:e:{name}(",
-            "token": f"{start}:t:{name}(",
-            "function": token_of_function(start, name),
-            "start": start,
+            "entry": f"{scheme.start}:e:{keyed.key_name}(",
+            "token": f"{scheme.start}:t:{keyed.key_name}(",
+            "function": token_of_function(scheme.start, keyed.key_name),
+            "start": scheme.start,
             "table_start": scheme.table_start,
         }
         keyed.values |= {f"{private_prefix}{each}": text for each, text in begins.items()}
-        entry, token, p, t = (f"{{{private_prefix}{each}}}" for each in ("entry", "token", "start", "table_start"))
-        tables = dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(keyed))])
-        own = _fstring(f"{token}{{{private_prefix}anywhere}})")
-        keys = [
-            _fstring(
-                f"{entry}{self.mark}{{{private_prefix}call}}|{varied}{versioned}|{_escape_braces(scheme.release)})"
-            ),
-            own,
-            f"{private_prefix}function",
-            *(_fstring(f"{p}:n:{path}") for path in self.paths),
-            *(
-                f"*{keyed.paths_source(item, f'{private_prefix}start', f'{private_prefix}table_start')}"
-                for item in self.dynamic
-            ),
-            *(_fstring(f"{t}:n:{path}") for path in tables),
-            *variables,
-        ]
         keyed.values[f"{private_prefix}without"] = without_reads
+        varied = {f"{private_prefix}varied{n}": keyed.encode_source(each) for n, each in enumerate(self.vary)}
+        own = _fstring(f"{{{private_prefix}token}}{{{private_prefix}anywhere}})")
+        tokens = [own, f"{private_prefix}function", *self._token_sources(keyed, dependencies)]
+        keys = [self._entry_source(keyed, scheme, varied), *tokens, *varied]
         body = (
             f"({_parameters_source(keyed.signature)}):\n {private_prefix}call = {_fstring(self.call_text)}\n"
             f" {private_prefix}anywhere = {private_prefix}without({private_prefix}call)"
             f" if {READ_MARK!r} in {private_prefix}call else {private_prefix}call\n"
         )
-        vary_body = "".join(
-            f" {variable} = {_fstring(keyed.encode_source(item))}\n"
-            for variable, item in zip(variables, self.vary, strict=True)
-        )
+        vary_body = "".join(f" {variable} = {_fstring(source)}\n" for variable, source in varied.items())
         return CompiledKeys(
             keyed, f"def __keys{body}{vary_body} return [{', '.join(keys)}]\n", f"def __keys{body} return {own}\n"
         )
+
+    def _entry_source(self, keyed: KeyedFunction, scheme: KeyScheme, variables: Iterable[str]) -> str:
+        """Return the source of the key of the entry; *variables* hold what the callables of *vary* give."""
+        settings_vary = [keyed.encode_source(keyed.call_source(function, "vary")) for function in scheme.vary]
+        varied = ",".join([*(f"{{{each}}}" for each in variables), *settings_vary])
+        versioned = "" if scheme.version is None else "|" + _escape_braces(encode(scheme.version))
+        entry, call = (f"{{{keyed.private_prefix}{each}}}" for each in ("entry", "call"))
+        return _fstring(f"{entry}{self.mark}{call}|{varied}{versioned}|{_escape_braces(scheme.release)})")
+
+    def _token_sources(self, keyed: KeyedFunction, dependencies: Iterable[Dependency]) -> Iterator[str]:
+        """Yield the source of the key of each token of namespaces and tables."""
+        start, table_start = f"{keyed.private_prefix}start", f"{keyed.private_prefix}table_start"
+        for path in self.paths:
+            yield _fstring(f"{{{start}}}:n:{path}")
+        for item in self.dynamic:
+            yield f"*{keyed.paths_source(item, start, table_start)}"
+        for path in dict.fromkeys([*self.tables, *(path for item in dependencies for path in item.paths(keyed))]):
+            yield _fstring(f"{{{table_start}}}:n:{path}")
 
     def objects_in_key(self, args: Sequence[object], kwargs: dict[str, object]) -> Iterator[object]:
         """
