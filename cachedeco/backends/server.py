@@ -35,6 +35,8 @@ LONGEST_PAUSE: Final = 10.0
 # Processes that saw a server die at the same moment must not all probe it at the same moment.
 JITTER: Final = 0.25
 
+_lock = RLock()  # guards the outages of all servers
+
 
 class UnreachableError(OSError):
     """A cache server is unreachable; it is unknown whether a write was carried out."""
@@ -304,7 +306,6 @@ class Server:
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
-_lock = RLock()
 # By address and options: shared by the cache objects that Django makes for each thread and task.
 _servers: dict[tuple[object, ...], Server] = {}
 
