@@ -322,7 +322,7 @@ def at_commit(
     connection: BaseDatabaseWrapper,
     deliver: Callable[[list[T]], object],
     items: Collection[T],
-    invalidates: Iterable[str] = (),
+    invalidates: Iterable[str],
 ) -> None:
     """
     Deliver invalidations when the transaction of a connection commits; at once without a transaction.

@@ -204,7 +204,7 @@ def encode(
     nested_names.remember(policy.function, miss.key, nested_tokens)
 
 
-def store_entries(load: Load, on_failure: OnFailure = None, marks: Sequence[Item] = ()) -> None:
+def store_entries(load: Load, on_failure: OnFailure, marks: Sequence[Item] = ()) -> None:
     """
     Store the new entries of a load: at the last commit of the open transactions that may have written their values.
 
