@@ -281,7 +281,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         try:
             policy, keys = self._admit()
         except BypassError as bypass:
-            flow = bypass_flow(self._spec.name, bypass.reason, on_failure=self._invalidate_if_possible)
+            flow = bypass_flow(self._spec.name, bypass.reason, after=self._invalidate_if_possible)
             return only_value(flow)
         remember_kinds(self._spec, self._calls)
         arguments = self._spec.arguments_of(self._arguments(), self._kwargs)

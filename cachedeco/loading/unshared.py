@@ -26,10 +26,10 @@ NOTHING_KNOWN: Final = (
 
 
 def bypass_flow(
-    function: str, reason: str, ids: Sequence[Any] | None = None, on_failure: Callable[[], None] | None = None
+    function: str, reason: str, ids: Sequence[Any] | None = None, after: Callable[[], None] | None = None
 ) -> Flow[Values]:
     """
-    Compute and store nothing; then call *on_failure*, if there is one.
+    Compute and store nothing.
 
     Args:
         function: Its name, for events.
@@ -38,7 +38,7 @@ def bypass_flow(
 
         ids: Those of the call; None if the function takes none.
 
-        on_failure: Called after the computation.
+        after: Called after a computation that has returned: a refresh invalidates the entries that it can't replace.
     """
     takes_ids, ids = ids is not None, [None] if ids is None else list(ids)
     if not ids:
@@ -55,8 +55,8 @@ def bypass_flow(
                 outcome = yield partial(materialize, ValueOrigin(function), outcome.value, ids, takes_ids=True)
             else:
                 outcome = Ok({None: outcome.value})
-    if on_failure and isinstance(outcome, Ok):
-        yield on_failure
+    if after and isinstance(outcome, Ok):
+        yield after
     return outcome
 
 
