@@ -140,7 +140,7 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str
 def _read_entries(wanted: Sequence[Wanted], also: Collection[str] = (), *, serves: bool = False) -> list[Found]:
     """Fetch entries and their tokens by one read of each cache, and by a second one; perhaps to serve them."""
     asked = keys_to_ask_each(wanted)
-    raw = many_caches.read_caches(commands_for(wanted, asked, also), names=bool(nested_names.names_by_function))
+    raw = many_caches.read_caches(commands_for(wanted, asked, also), may_cross=bool(nested_names.names_by_function))
     results, unresolved = decode_each(wanted, asked, raw, serves=serves)
     return resolve(wanted, results, unresolved, also) if unresolved else results
 

@@ -51,7 +51,7 @@ def resolve(
 def _read_for_models_here(wanted: Sequence[Wanted], also: Collection[str]) -> list[Found]:
     """Read the entries of this release."""
     asked = keys_to_ask_each(wanted)
-    raw = many_caches.read_caches(commands_for(wanted, asked, also), names=bool(nested_names.names_by_function))
+    raw = many_caches.read_caches(commands_for(wanted, asked, also), may_cross=bool(nested_names.names_by_function))
     results, unresolved = decode_each(wanted, asked, raw)
     _resolve_nested_tokens(wanted, results, unresolved)
     return results

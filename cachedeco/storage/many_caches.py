@@ -14,7 +14,7 @@ Answers = tuple[dict[str, dict[str, Any]], list[str]]
 Asked = Sequence[tuple[Store, Sequence[str]]]  # what each of several stores is asked for
 
 
-def read_caches(asked: Asked, *, names: bool = True) -> Answers:
+def read_caches(asked: Asked, *, may_cross: bool = True) -> Answers:
     """
     Read what stores of different caches ask for, by one command of each cache.
 
@@ -22,10 +22,10 @@ def read_caches(asked: Asked, *, names: bool = True) -> Answers:
         asked: Names. A name is a key, or for one in another cache than that of the store its alias, a space, and the
             key. A cache is asked for the keys of its own store first, in their order.
 
-        names: Whether there may be one that is no key.
+        may_cross: Whether there may be a name with an alias.
     """
     # Sooner than to look at each name: nearly never is there one.
-    elsewhere = names and [
+    elsewhere = may_cross and [
         (store.alias, name) for store, several in asked if " " in "".join(several) for name in several if " " in name
     ]
     if len(asked) == 1 and not elsewhere:  # faster than the general case
