@@ -44,9 +44,8 @@ def submit(work: Work) -> bool:
 
     Threads are started when they are needed, and the interpreter waits for them at its end.
     """
-    if len(_futures) >= LONGEST_QUEUE:
-        _drop(_futures, Future.done)  # an interrupt may have come before the callback below
-    if len(_futures) >= LONGEST_QUEUE or _submission.is_under_way:
+    # An interrupt may have come before the callback below, and left there what is done.
+    if _submission.is_under_way or not _has_room(_futures, Future.done):
         return False
     try:
         _submission.is_under_way = True
@@ -71,6 +70,13 @@ class _Submission(local):
 
 
 _submission = _Submission()
+
+
+def _has_room(work: set[T], has_ended: Callable[[T], bool]) -> bool:
+    """Tell whether there is a place beside this work, in which what has ended may still be."""
+    if len(work) >= LONGEST_QUEUE:
+        _drop(work, has_ended)
+    return len(work) < LONGEST_QUEUE
 
 
 def _drop(work: set[T], has_ended: Callable[[T], bool]) -> None:
@@ -218,9 +224,7 @@ def start(work: AsyncWork) -> bool:
     Returns:
         Whether there was a place for it.
     """
-    if len(_tasks) >= LONGEST_QUEUE:
-        drop_closed(_tasks)
-    if len(_tasks) >= LONGEST_QUEUE:
+    if not _has_room(_tasks, _is_of_closed_loop):
         return False
     create_task(work, _tasks)
     return True
@@ -235,7 +239,11 @@ def create_task(work: AsyncWork, tasks: set[asyncio.Task[Any]]) -> None:
 
 def drop_closed(tasks: set[asyncio.Task[Any]]) -> None:
     """Remove tasks that never end, because their loop was closed and did not cancel them."""
-    _drop(tasks, lambda task: task.get_loop().is_closed())
+    _drop(tasks, _is_of_closed_loop)
+
+
+def _is_of_closed_loop(task: asyncio.Task[Any]) -> bool:
+    return task.get_loop().is_closed()
 
 
 async def _run_task(work: AsyncWork) -> None:
