@@ -181,7 +181,13 @@ class Pool:
                 connection, since = self._idle.pop()
             except IndexError:
                 return None
-            if monotonic() - since <= self._seconds and connection.sock and not (checked and connection.has_unread()):
+            try:
+                is_young = monotonic() - since <= self._seconds
+                is_usable = is_young and connection.sock and not (checked and connection.has_unread())
+            except BaseException:  # to ask a socket of gevent lets others run, and a Timeout fall
+                connection.close()
+                raise
+            if is_usable:
                 return connection
             connection.close()
 

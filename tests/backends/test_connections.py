@@ -8,6 +8,7 @@ from contextlib import closing
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from django.core.cache import cache as default_cache
@@ -300,6 +301,20 @@ def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> N
             getattr(cache, operation)(*OPERATIONS[operation])
 
     assert [2] == [len(commands) for commands in server.heard]
+
+
+def test_connection_that_is_interrupted_while_it_is_checked_is_closed(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask a socket of gevent whether it was closed lets other greenlets run, and a Timeout fall."""
+    connection = connected(pool)
+    pool.put(connection)
+    monkeypatch.setattr(connection, "has_unread", Mock(side_effect=Killed))
+
+    with pytest.raises(Killed):
+        pool.take()
+
+    assert connection.sock is None
 
 
 # --- never used again ---

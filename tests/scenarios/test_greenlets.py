@@ -1,0 +1,22 @@
+"""gevent: what holds for threads holds for the greenlets of one thread."""
+
+import json
+import subprocess
+import sys
+
+from tests.support import ROOT
+
+
+def test_greenlets_read_what_is_theirs_and_committed() -> None:
+    """No greenlet reads another's answer, an old value or one that was rolled back, whoever is ended by a Timeout."""
+    program = [sys.executable, "-W", "error", "-m", "gevent.monkey", "--module", "tests.scenarios.greenlets"]
+
+    run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert "ResourceWarning" not in run.stderr  # a connection that nobody closes
+    found = json.loads(run.stdout.splitlines()[-1])
+    expected = ("cached foreign", "cached old", "cached uncommitted", "own write unseen", "old at rest")
+    assert dict.fromkeys(expected, 0) == {name: found[name] for name in expected}
+    assert 0 < found["control old"], "reads and writes did not meet"
+    assert 0 < found["timeouts"]
+    assert 0 < found["hits"]
