@@ -65,7 +65,9 @@ def target_of(tokens: Tokens) -> int | None:
     name, rest = "".join(tokens[target : target + 1]), tokens[target + 1 :]
     match verb:
         case "insert" | "replace":
-            is_known = tokens[target - 1] == "into" and tokens.count("into") == 1
+            # MySQL and SQL Server need no INTO.
+            count = tokens.count("into")
+            is_known = (count == 1 and tokens[target - 1] == "into") or (count == 0 and bool(rest))
         case "update":
             is_known = "set" in rest[:2] or (rest[:1] == ["as"] and rest[2:3] == ["set"])
         case "delete":
@@ -75,6 +77,17 @@ def target_of(tokens: Tokens) -> int | None:
             is_known = "using" in rest[:3]
     is_name = name not in KEYWORDS and name not in {"", "as"} and len(names_in(name)) == 1
     return target if is_known and is_name else None
+
+
+def lists_of(tokens: Tokens, verbs: Iterable[int]) -> Tokens:
+    """Return a statement with FROM before each list of tables that an UPDATE, or a DELETE USING, may write."""
+    found = ["from" if word == "using" else word for word in tokens]
+    for at in reversed([at for at in verbs if tokens[at] == "update"]):
+        behind = at + 1
+        while behind < len(tokens) and tokens[behind] in _BEFORE_TARGET["update"]:
+            behind += 1
+        found[at:behind] = ["from"]
+    return found
 
 
 def kind_of(tokens: Tokens) -> str:

@@ -29,6 +29,7 @@ from cachedeco.invalidation.sql_forms import (
     columns_of,
     dml_in,
     kind_of,
+    lists_of,
     most_of,
     outside_parentheses,
     query_in,
@@ -72,6 +73,7 @@ class Statement(NamedTuple):
     #: Tables that are read; the target of a write only if it is read besides.
     reads: Names = NONE
     #: The first word, or that of the writing CTE, casefolded; "other" for several, "" for what concerns no table.
+    #: Of those that concern no table, ones that commit on MySQL have theirs.
     #: Of transactions: "begin", "commit", "rollback", "rollback to", "savepoint", "release", and "isolation" for a SET
     #: that changes properties of transactions. A text of several statements has the last of the first six, if any.
     verb: str = ""
@@ -107,8 +109,10 @@ _WORDS_OF_BEGIN: Final[Names] = frozenset(
     )
 ) | {","}
 
-# What stands among the names of TRUNCATE, DROP TABLE, and a definition of a view.
-_NO_NAMES: Final = frozenset(words_of("table only restart continue identity cascade restrict if not exists")) | {","}
+# What stands among the names of TRUNCATE, RENAME, DROP TABLE, and a definition of a view.
+_NO_NAMES: Final = frozenset(
+    words_of("table tables only restart continue identity cascade restrict if not exists nowait to user wait")
+) | {","}
 # What tables are in, or columns are of: to rename it, or a value of it, changes what tables show that are not named.
 _SHARED: Final = frozenset({"database", "domain", "extension", "owned", "schema", "type"})
 _DO: Final = re.compile(r"\s*do\b", re.IGNORECASE)
@@ -121,15 +125,15 @@ _EXECUTABLE: Final = DML | QUERIES | {"call", "create", "declare", "do", "exec",
 _SPARING: Final = frozenset(
     words_of("create alter drop comment analyze vacuum refresh reindex cluster truncate rename optimize select copy")
 )
-# They write and read nothing.
+# They write and read nothing. Those of the second set commit on MySQL.
 _NEUTRAL: Final = frozenset(
-    words_of(
-        """
-        attach checkpoint close deallocate detach discard flush grant kill listen lock move notify pragma reset revoke
-        show unlisten unlock use
-        """
-    )
+    words_of("attach checkpoint close deallocate detach discard kill listen move notify pragma show unlisten use")
 )
+_NEUTRAL_COMMITTING: Final = frozenset(words_of("flush grant lock reset revoke unlock"))
+# They commit there, too: SET autocommit = 1, SET PASSWORD.
+_COMMITTING_SETTINGS: Final = frozenset({"autocommit", "password"})
+# MariaDB's blocks outside of routines, as DO: what they write may be named nowhere.
+_COMPOUND: Final = frozenset({"case", "do", "for", "if", "loop", "repeat", "while"})
 
 # Functions in FROM that read no table but their arguments.
 _PURE_FUNCTIONS: Final = frozenset(
@@ -207,6 +211,8 @@ class Parser:
         parse = _PARSES.get(verb)
         if parse is not None and (tokens[0] == verb or verb in QUERIES):
             return parse(self, tokens)
+        if verb in _NEUTRAL_COMMITTING:
+            return Statement(verb=verb)
         return Statement() if verb in _NEUTRAL or not verb else self._named(tokens, verb)
 
     def _named(self, tokens: Tokens, verb: str) -> Statement:
@@ -216,12 +222,14 @@ class Parser:
         cascades: Cascade = ""
         elsewhere = NONE
         match verb:
-            case "do":  # its body is a literal, and writes what it may not name: a view, or by a function
+            case _ if verb in _COMPOUND:  # the body of DO is a literal, and writes what it may not name: a view
                 everything = True
             case "truncate":
                 cascades = "truncate"
                 elsewhere = self._elsewhere(_names_among(tokens[1:]))
                 everything = "cascade" in tokens and bool(elsewhere)
+            case "rename":
+                elsewhere = self._elsewhere(_names_among(tokens[1:]))
             case "drop" | "create" | "alter":
                 # SQLite deletes the rows first.
                 cascades = "delete" if verb == "drop" else ""
@@ -267,6 +275,8 @@ class Parser:
         is_known = len(targets) == len(verbs) and not any(map(partial(self._may_be_alias, tokens), verbs, targets))
         writes = NONE.union(*[self._tables.get(last_part(tokens[at]), NONE) for at in targets])
         if len(verbs) > 1 or not is_known:
+            if not is_known:  # UPDATE a JOIN b, DELETE a FROM a JOIN b: each may be written
+                elsewhere |= self._elsewhere(NamesAtPosition(lists_of(tokens, verbs)).names)
             named = self._mentioned(tokens)
             _, unknown = self._at_position(tokens)
             is_nothing = not named and not is_known
@@ -289,7 +299,9 @@ class Parser:
 
     def _explained(self, tokens: Tokens) -> Statement:
         """Tell of EXPLAIN and of MariaDB's ANALYZE, which execute the statement if they are to measure it."""
-        start = next((at for at, token in enumerate(tokens) if at and token in _EXECUTABLE), len(tokens))
+        # ANALYZE TABLE is maintenance, EXPLAIN ANALYZE TABLE a query.
+        executable = _EXECUTABLE - {"table"} if tokens[0] == "analyze" else _EXECUTABLE
+        start = next((at for at, token in enumerate(tokens) if at and token in executable), len(tokens))
         if "analyze" not in tokens[:start] and "analyse" not in tokens[:start]:
             return Statement(NONE, self._mentioned(tokens[start:]), "explain")
         return self._statement(tokens[start:]) if start < len(tokens) else self._named(tokens, "analyze")
@@ -325,15 +337,17 @@ class Parser:
         return Statement(writes, writes, tokens[0], everything=not writes)
 
     def _set(self, tokens: Tokens) -> Statement:
-        if tokens[1:2] == ["statement"]:  # MariaDB: settings for the statement behind them
-            return self._named(tokens, "other")
+        if tokens[1:2] == ["statement"] and "for" in tokens:  # MariaDB: settings for the statement behind them
+            return self._statement(tokens[tokens.index("for") + 1 :])
         start = next(
             (at for at, word in enumerate(tokens) if word in _STARTS and tokens[at + 1 : at + 2] != ["("]), None
         )
         if start is not None:  # of SQL Server, which needs nothing between two statements: SET NOCOUNT ON INSERT INTO t
             return self._changed(tokens[start:])
-        is_isolation = "transaction" in tokens or any("isolation" in token for token in tokens[:5])
-        return Statement(verb="isolation" if is_isolation else "")
+        if "transaction" in tokens or any("isolation" in token for token in tokens[:5]):
+            return Statement(verb="isolation")
+        reads, unknown = self._at_position(tokens)  # of MySQL's variables: SET @a = (SELECT ...)
+        return Statement(reads=reads, verb="set" if _COMMITTING_SETTINGS & set(tokens) else "", unknown=unknown)
 
     def _transaction(self, tokens: Tokens) -> Statement:
         verb = tokens[0]
@@ -341,7 +355,9 @@ class Parser:
             return EVERYTHING
         match verb:
             case "begin" | "start":
-                return Statement(verb="begin") if _WORDS_OF_BEGIN.issuperset(tokens) else self._named(tokens, "other")
+                if _WORDS_OF_BEGIN.issuperset(tokens):
+                    return Statement(verb="begin")
+                return self._named(tokens, "do" if verb == "begin" else "other")
             case "rollback" | "abort":
                 return Statement(verb="rollback to" if "to" in tokens else "rollback")
             case "end":

@@ -16,8 +16,8 @@ from cachedeco.invalidation.tables import tables
 
 # By vendor: a query that returns one row for a name, if there may be something of this name: whether it is a table, and
 # the definition of a view, or of what a table is a part of. On PostgreSQL it runs inside of the caller's transaction,
-# which an error would end: to_regclass() raises one for a schema that the role may not use. On MySQL there is always a
-# row: it has no list of temporary tables.
+# which an error would end: to_regclass() raises one for a schema that the role may not use. On MySQL there is a row
+# for a name of nothing, too: it has no list of temporary tables.
 QUERIES: Final = {
     "postgresql": (
         "SELECT relkind IN ('r', 'p'), CASE relkind WHEN 'v' THEN pg_get_viewdef(oid) ELSE (SELECT 'SELECT FROM ' || "
@@ -36,7 +36,9 @@ QUERIES: Final = {
     "mysql": (
         "SELECT coalesce(max(t.table_type = 'BASE TABLE'), 0), max(v.view_definition) "
         "FROM information_schema.tables t LEFT JOIN information_schema.views v USING (table_schema, table_name) "
-        "WHERE t.table_schema = coalesce(nullif(%(schema)s, ''), DATABASE()) AND t.table_name = %(name)s"
+        "WHERE t.table_schema = IF(%(schema)s IN ('', lower(DATABASE())), DATABASE(), %(schema)s) "
+        "AND lower(t.table_name) = lower(%(name)s) "
+        "HAVING coalesce(max(v.view_definition), 'none') <> ''"  # empty where the user may not see it
     ),
 }
 # Views of views: a name that is deeper is unknown, and a circle ends.

@@ -20,6 +20,7 @@ from django.db.backends.signals import connection_created
 
 from cachedeco.invalidation import boundaries, commits, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
+from cachedeco.invalidation.sql_forms import DML, QUERIES
 from cachedeco.invalidation.tables import Effect, Tables, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
@@ -34,16 +35,19 @@ UNREAD: Final = "A statement can't be understood, and counts as a write of every
 UNKNOWN_TABLES: Final = "The tables can't be worked out, so no statement invalidates anything until that is mended"
 
 # Of views, among others: what is behind them is asked anew.
-DEFINITIONS: Final = frozenset({"create", "drop", "alter"})
+DEFINITIONS: Final = frozenset({"create", "drop", "alter", "rename"})
 # Statements by which a caller begins and ends transactions by hand.
 BOUNDARIES: Final = frozenset({"begin", "commit", "rollback"})
 # What was computed since the transaction, or the savepoint, began is undone.
 UNDOING: Final = frozenset({"rollback", "rollback to"})
-# They commit what was written before them, also in the middle of a block; the second set where DDL can't be undone.
+# They commit what was written before them, also in the middle of a block.
 COMMITTING: Final = frozenset({"begin", "commit"})
-DDL: Final = DEFINITIONS | {"truncate", "rename"}
-# Those of them that write to no table are told all the same.
-TOLD: Final = BOUNDARIES | DDL | UNDOING
+# Where DDL can't be undone, all statements may but these: definitions, maintenance, procedures.
+KEEPING: Final = (
+    UNDOING | DML | QUERIES | {"", "declare", "explain", "fetch", "isolation", "load", "release", "savepoint"}
+)
+# Nothing is told of those of them that write to no table.
+UNTOLD: Final = KEEPING - UNDOING
 
 Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
 
@@ -67,7 +71,7 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     text = sql
     if _mark is not None and (effect.writes or effect.kept):
         text = _mark_text(_mark, context["connection"], sql, effect)
-    if not effect.writes and effect.verb not in TOLD:
+    if not effect.writes and effect.verb in UNTOLD:
         return execute(text, params, many, context)
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
@@ -178,7 +182,7 @@ def _end(
             transactions.note_boundary(connection, effect.verb)
             if commits.has_pending():
                 commits.deliver_ended()
-        if effect.verb in COMMITTING or (effect.verb in DDL and not connection.features.can_rollback_ddl):
+        if effect.verb in COMMITTING or (effect.verb not in KEEPING and not connection.features.can_rollback_ddl):
             boundaries.note_commit(connection)
     except Exception as error:  # noqa: BLE001 -- as above
         pass_interrupt(error)

@@ -298,13 +298,33 @@ def test_rollback_by_hand_in_a_block_drops_what_was_computed(engine: Engine, ali
     assert names.uncached(alias) == names(alias)
 
 
-@pytest.mark.parametrize("engine", ["sqlite", pytest.param("mariadb", marks=marks_of("mariadb"))], indirect=True)
-def test_definition_that_commits_counts(engine: Engine, alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On MySQL and Oracle each CREATE, ALTER and the like commits, and a rollback undoes nothing before it."""
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        ("sqlite", "DROP TABLE IF EXISTS aside"),
+        *[
+            pytest.param("mariadb", text, marks=marks_of("mariadb"))
+            for text in (
+                "DROP TABLE IF EXISTS aside",
+                "LOCK TABLES tests_skill READ; UNLOCK TABLES",
+                "ANALYZE TABLE tests_club",
+                "CHECK TABLE tests_club",
+                "FLUSH TABLES",
+                "SET autocommit = 1",
+                "SET STATEMENT max_statement_time = 9 FOR COMMIT",
+                "EXECUTE IMMEDIATE 'COMMIT'",
+            )
+        ],
+    ],
+    indirect=["engine"],
+)
+def test_statement_that_commits_counts(engine: Engine, alias: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On MySQL and Oracle each definition, and more, commits, and a rollback undoes nothing before it."""
     monkeypatch.setattr(engine.connection.features, "can_rollback_ddl", False)
     with suppress(Exception), transaction.atomic(using=alias):
         rename(alias)
-        engine.execute("DROP TABLE IF EXISTS aside")
+        for statement in text.split("; "):
+            engine.execute(statement)
         assert engine.name == "sqlite" or "x" in str(in_thread(lambda: SKILLS(alias)))
         raise Undone
 

@@ -17,7 +17,8 @@ from tests.invalidation.writes.kinds import sql
 from tests.invalidation.writes.roster import BY_AUTO, ended, readers, stale, warm
 from tests.invalidation.writes.rows import fill
 from tests.models import Fan, League, Scarf, Skill, Squad, SquadTotal
-from tests.support.engines import Engine
+from tests.support.databases import connected
+from tests.support.engines import Engine, marks_of
 from tests.support.events import heard
 
 
@@ -253,6 +254,57 @@ def test_view_is_found_beside_an_update_from_another_table(engine: Engine, alias
         assert {Skill, League} == ended(alias)
 
 
+@on(pytest.param("mariadb", marks=marks_of("mariadb")))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UPDATE SHOWN JOIN tests_league SET Shown.name = 'x'",
+        "UPDATE tests_league, Shown s SET s.name = 'x'",
+        "DELETE s FROM Shown s JOIN tests_league",
+        "DELETE FROM Shown, tests_league USING Shown JOIN tests_league",
+        "INSERT Shown (name) SELECT name FROM tests_league",
+        "SET STATEMENT max_statement_time = 9 FOR UPDATE Shown SET name = (SELECT max(name) FROM tests_league)",
+        "IF (SELECT count(*) FROM tests_league) THEN UPDATE Shown SET name = 'x'; END IF",
+    ],
+)
+def test_view_is_found_in_forms_of_mysql(engine: Engine, alias: str, text: str) -> None:
+    """In a list of tables that are written, without INTO, in a block; whatever its case, which such a server keeps."""
+    with made(engine, "CREATE VIEW Shown AS SELECT id, name FROM tests_skill"):
+        with suppress(Exception):  # of SHOWN, which there is not
+            engine.execute(text)
+
+        assert Skill in ended(alias)
+        assert [] == stale(alias)
+
+
+@on(pytest.param("mariadb", marks=marks_of("mariadb")))
+def test_view_that_is_renamed_ends_what_reads_it(engine: Engine, alias: str) -> None:
+    """By RENAME TABLE, which swaps two."""
+    with made(
+        engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill", "CREATE VIEW other AS SELECT 'Other' AS name"
+    ):
+        names = names_in("shown")
+        names(alias)
+        assert names.peek(alias) is not MISSING
+
+        engine.execute("RENAME TABLE shown TO third, other TO shown, third TO other")
+
+        assert [("Other",)] == [tuple(row) for row in names(alias)]
+
+
+@on(pytest.param("mariadb", marks=marks_of("mariadb")))
+def test_view_that_the_user_may_not_look_behind_may_be_any(engine: Engine, alias: str) -> None:
+    """Without the privilege SHOW VIEW its definition is empty: a write to it ends everything."""
+    with made(engine, "CREATE VIEW shown AS SELECT id, name FROM tests_skill"):
+        engine.execute("CREATE OR REPLACE USER visitor@127.0.0.1")
+        engine.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {engine.settings['NAME']}.* TO visitor@127.0.0.1")
+        warm(alias)
+        with connected("visitor", {**engine.settings, "USER": "visitor"}), connections["visitor"].cursor() as cursor:
+            cursor.execute("UPDATE shown SET name = 'x'")
+
+        assert [] == stale(alias)
+
+
 @on("postgresql")
 @pytest.mark.parametrize(
     "text",
@@ -273,7 +325,17 @@ def test_view_is_found_beside_a_cte_of_its_name(engine: Engine, alias: str, text
         assert [("x",), ("x",)] == names(alias)
 
 
-@pytest.mark.parametrize("kind", ["VIEW", "TEMPORARY VIEW"])
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        ("sqlite", "VIEW"),
+        ("sqlite", "TEMPORARY VIEW"),
+        ("postgresql", "VIEW"),
+        ("postgresql", "TEMPORARY VIEW"),
+        pytest.param("mariadb", "VIEW", marks=marks_of("mariadb")),
+    ],
+    indirect=["engine"],
+)
 def test_view_without_a_table_is_not_stored(engine: Engine, alias: str, kind: str) -> None:
     """Nothing would end the value when the view is gone, or another one."""
     views.forget()
