@@ -25,11 +25,11 @@ class _Parentheses(NamedTuple):
     """What parentheses are, and what holds again behind them."""
 
     before: str  #: the token before them
-    definition: str  #: the name of the CTE that they define
-    after_comma: list[str] | None
-    is_query: bool
-    is_recursive: bool
-    defined: Names
+    definition: str  #: the name of the CTE that they define; empty for other parentheses
+    after_comma: list[str] | None  #: where the name behind the next comma goes, outside
+    is_query: bool  #: whether FROM belongs to a query there
+    is_recursive: bool  #: whether WITH RECURSIVE began the CTEs there
+    defined: Names  #: the CTEs that a name may stand for there
 
 
 class NamesAtPosition:

@@ -179,7 +179,7 @@ class Parser:
         self._tables = {name: frozenset(concerned) for name, concerned in tables.items()}
         self._by_last_word = words
         self._stand_ins = frozenset(map(last_part, stand_ins))
-        self.remembered = lru_cache(PLACES)(self._parsed)
+        self.parse_cached = lru_cache(PLACES)(self._parse)
 
     def statement_of(self, sql: object) -> Statement:
         """Tell what a cursor does with what it is given. No text and no object makes this raise."""
@@ -191,33 +191,33 @@ class Parser:
         if len(text) > _LONG:
             text = shorten_lists(text)
             if len(text) > _TOO_LONG:
-                return self._parsed(text)
-        return self.remembered(text)
+                return self._parse(text)
+        return self.parse_cached(text)
 
-    def _parsed(self, text: str) -> Statement:
+    def _parse(self, text: str) -> Statement:
         if _DO.match(text):  # not read as other databases read the body
-            return self._named(words_of(text), "do")
+            return self._parse_by_names(words_of(text), "do")
         readings = readings_of(text)
         if not readings:  # a quote is open in all of them
-            return self._named(words_of(text), "other")
-        found = _join([self._statement(tokens) for reading in readings for tokens in _split(reading)])
+            return self._parse_by_names(words_of(text), "other")
+        found = _join([self._parse_statement(tokens) for reading in readings for tokens in _split(reading)])
         is_misread = (found.writes or found.elsewhere) and _UNICODE in text.casefold()
         return EVERYTHING if is_misread else found
 
     # --- statements by their verbs ---
 
-    def _statement(self, tokens: Tokens) -> Statement:
+    def _parse_statement(self, tokens: Tokens) -> Statement:
         verb = next((word for word in tokens if word != "("), "")
         parse = _PARSES.get(verb)
         if parse is not None and (tokens[0] == verb or verb in QUERIES):
             return parse(self, tokens)
         if verb in _NEUTRAL_COMMITTING:
             return Statement(verb=verb)
-        return Statement() if verb in _NEUTRAL or not verb else self._named(tokens, verb)
+        return Statement() if verb in _NEUTRAL or not verb else self._parse_by_names(tokens, verb)
 
-    def _named(self, tokens: Tokens, verb: str) -> Statement:
+    def _parse_by_names(self, tokens: Tokens, verb: str) -> Statement:
         """Return the statement that writes all tables that it names."""
-        writes = self._mentioned(tokens)
+        writes = self._mentioned_tables(tokens)
         everything = not writes and verb not in _SPARING
         cascades: Cascade = ""
         elsewhere = NONE
@@ -226,59 +226,59 @@ class Parser:
                 everything = True
             case "truncate":
                 cascades = "truncate"
-                elsewhere = self._elsewhere(_names_among(tokens[1:]))
+                elsewhere = self._names_elsewhere(_names_among(tokens[1:]))
                 everything = "cascade" in tokens and bool(elsewhere)
             case "rename":
-                elsewhere = self._elsewhere(_names_among(tokens[1:]))
+                elsewhere = self._names_elsewhere(_names_among(tokens[1:]))
             case "drop" | "create" | "alter":
                 # SQLite deletes the rows first.
                 cascades = "delete" if verb == "drop" else ""
                 everything = not _SHARED.isdisjoint(tokens[1:2]) and (verb == "drop" or "rename" in tokens)
-                elsewhere = self._elsewhere(_defined_in(tokens))
+                elsewhere = self._names_elsewhere(_names_defined_in(tokens))
         return Statement(writes, writes, verb, NONE, None, cascades, everything, elsewhere)
 
-    def _elsewhere(self, names: Iterable[str]) -> Names:
+    def _names_elsewhere(self, names: Iterable[str]) -> Names:
         """Return those of the names that belong to no known table."""
         return frozenset([_bare(name) for name in names if last_part(name) not in self._tables])
 
-    def _read(self, tokens: Tokens) -> Statement:
+    def _parse_query(self, tokens: Tokens) -> Statement:
         verb = next(word for word in tokens if word != "(")
-        reads, unknown = self._at_position(tokens)
+        reads, unknown = self._tables_at_position(tokens)
         writes = NONE
         if "into" in tokens:  # makes a table, or sets a variable
             if tokens.count("into") > 1:
-                return self._named(tokens, "select")
+                return self._parse_by_names(tokens, "select")
             made = [word for word in tokens[tokens.index("into") :] if word not in _BEFORE_MADE]
             writes = self._tables.get(last_part("".join(made[:1])), NONE)
         return Statement(writes, reads, "select" if verb == "with" else verb, unknown)
 
-    def _created(self, tokens: Tokens) -> Statement:
-        """Tell of CREATE; a table or a view that is made of a query writes nothing that the query reads."""
+    def _parse_create(self, tokens: Tokens) -> Statement:
+        """Parse CREATE: a table or a view that is made of a query writes nothing that the query reads."""
         query = query_in(tokens) if kind_of(tokens) in {"table", "view"} else None
         if query is None:
-            return self._named(tokens, "create")
-        made, read = self._named(tokens[:query], "create"), self._statement(tokens[query:])
+            return self._parse_by_names(tokens, "create")
+        made, read = self._parse_by_names(tokens[:query], "create"), self._parse_statement(tokens[query:])
         return read._replace(writes=made.writes | read.writes, verb="create", elsewhere=made.elsewhere | read.elsewhere)
 
-    def _changed(self, tokens: Tokens) -> Statement:
+    def _parse_dml(self, tokens: Tokens) -> Statement:
         verbs = list(dml_in(tokens))
         if not verbs:
-            return self._read(tokens)
+            return self._parse_query(tokens)
         if len(verbs) > _MOST_VERBS:
-            return self._named(tokens, "other")
+            return self._parse_by_names(tokens, "other")
         verb = tokens[verbs[0]] if len(verbs) == 1 else "other"
         cascades = most_of(cascade_of(tokens, at) for at in verbs)
         # Each up to the next verb: a CTE is a statement by itself.
         parts = list(zip(verbs, [*verbs[1:], len(tokens)], strict=True))
         targets = [at + place for at, end in parts if (place := target_of(tokens[at:end])) is not None]
-        elsewhere = self._elsewhere([tokens[at] for at in targets])
+        elsewhere = self._names_elsewhere([tokens[at] for at in targets])
         is_known = len(targets) == len(verbs) and not any(map(partial(self._may_be_alias, tokens), verbs, targets))
         writes = NONE.union(*[self._tables.get(last_part(tokens[at]), NONE) for at in targets])
         if len(verbs) > 1 or not is_known:
             if not is_known:  # UPDATE a JOIN b, DELETE a FROM a JOIN b: each may be written
-                elsewhere |= self._elsewhere(NamesAtPosition(lists_of(tokens, verbs)).names)
-            named = self._mentioned(tokens)
-            _, unknown = self._at_position(tokens)
+                elsewhere |= self._names_elsewhere(NamesAtPosition(lists_of(tokens, verbs)).names)
+            named = self._mentioned_tables(tokens)
+            _, unknown = self._tables_at_position(tokens)
             is_nothing = not named and not is_known
             return Statement(writes if is_known else named, named, verb, unknown, None, cascades, is_nothing, elsewhere)
         [target] = targets
@@ -286,7 +286,7 @@ class Parser:
         columns = columns_of(rest) if verb == "update" else None
         if "using" in rest[:3]:
             rest[rest.index("using")] = "from"
-        reads, unknown = self._at_position([*tokens[: verbs[0]], "select", *rest])
+        reads, unknown = self._tables_at_position([*tokens[: verbs[0]], "select", *rest])
         return Statement(writes, reads, verb, unknown, columns, cascades, elsewhere=elsewhere)
 
     def _may_be_alias(self, tokens: Tokens, verb: int, target: int) -> bool:
@@ -295,61 +295,61 @@ class Parser:
             return False
         # MySQL and SQL Server name it behind the alias. Words before it are none of the form if a table has that name.
         behind = {"delete": "using", "update": "from"}.get(tokens[verb])
-        return behind in outside_parentheses(tokens[target:]) or bool(self._mentioned(tokens[verb:target]))
+        return behind in outside_parentheses(tokens[target:]) or bool(self._mentioned_tables(tokens[verb:target]))
 
-    def _explained(self, tokens: Tokens) -> Statement:
-        """Tell of EXPLAIN and of MariaDB's ANALYZE, which execute the statement if they are to measure it."""
+    def _parse_explain(self, tokens: Tokens) -> Statement:
+        """Parse EXPLAIN and MariaDB's ANALYZE, which execute the statement if they are to measure it."""
         # ANALYZE TABLE is maintenance, EXPLAIN ANALYZE TABLE a query.
         executable = _EXECUTABLE - {"table"} if tokens[0] == "analyze" else _EXECUTABLE
         start = next((at for at, token in enumerate(tokens) if at and token in executable), len(tokens))
         if "analyze" not in tokens[:start] and "analyse" not in tokens[:start]:
-            return Statement(NONE, self._mentioned(tokens[start:]), "explain")
-        return self._statement(tokens[start:]) if start < len(tokens) else self._named(tokens, "analyze")
+            return Statement(NONE, self._mentioned_tables(tokens[start:]), "explain")
+        return self._parse_statement(tokens[start:]) if start < len(tokens) else self._parse_by_names(tokens, "analyze")
 
-    def _copied(self, tokens: Tokens) -> Statement:
-        """Tell of PostgreSQL's COPY, which copies from a table, to one, or from a query, which may write."""
+    def _parse_copy(self, tokens: Tokens) -> Statement:
+        """Parse PostgreSQL's COPY, which copies from a table, to one, or from a query, which may write."""
         if tokens[1:2] == ["("] and tokens[2:3] != ["copy"]:
-            return self._statement(tokens[2 : closing(tokens, 1)])
+            return self._parse_statement(tokens[2 : closing(tokens, 1)])
         name, behind = "".join(tokens[1:2]), 2
         if tokens[2:3] == ["("]:
             behind = closing(tokens, 2) + 1
         match tokens[behind : behind + 1]:
             case ["to"]:
-                reads, unknown = self._at_position(["from", name])
+                reads, unknown = self._tables_at_position(["from", name])
                 return Statement(NONE, reads, "copy", unknown)
             case ["from"]:
                 writes = self._tables.get(last_part(name), NONE)
-                return Statement(writes, verb="copy", elsewhere=self._elsewhere([name]))
-        return self._named(tokens, "other")
+                return Statement(writes, verb="copy", elsewhere=self._names_elsewhere([name]))
+        return self._parse_by_names(tokens, "other")
 
-    def _loaded(self, tokens: Tokens) -> Statement:
-        """Tell of MySQL's LOAD DATA; other forms of LOAD write no table."""
+    def _parse_load(self, tokens: Tokens) -> Statement:
+        """Parse MySQL's LOAD DATA; other forms of LOAD write no table."""
         if "table" not in tokens:
             return Statement()
         name = "".join(tokens[tokens.index("table") + 1 :][:1])
-        reads, unknown = self._at_position(tokens)
-        writes, elsewhere = self._tables.get(last_part(name), NONE), self._elsewhere([name])
+        reads, unknown = self._tables_at_position(tokens)
+        writes, elsewhere = self._tables.get(last_part(name), NONE), self._names_elsewhere([name])
         cascades: Cascade = "replace" if "replace" in tokens else ""
         return Statement(writes, reads, "load", unknown - elsewhere, None, cascades, elsewhere=elsewhere)
 
-    def _called(self, tokens: Tokens) -> Statement:
+    def _parse_call(self, tokens: Tokens) -> Statement:
         writes = self._tables.get(last_part(tokens[1]), NONE) if len(tokens) > 1 else NONE
         return Statement(writes, writes, tokens[0], everything=not writes)
 
-    def _set(self, tokens: Tokens) -> Statement:
+    def _parse_set(self, tokens: Tokens) -> Statement:
         if tokens[1:2] == ["statement"] and "for" in tokens:  # MariaDB: settings for the statement behind them
-            return self._statement(tokens[tokens.index("for") + 1 :])
+            return self._parse_statement(tokens[tokens.index("for") + 1 :])
         start = next(
             (at for at, word in enumerate(tokens) if word in _STARTS and tokens[at + 1 : at + 2] != ["("]), None
         )
         if start is not None:  # of SQL Server, which needs nothing between two statements: SET NOCOUNT ON INSERT INTO t
-            return self._changed(tokens[start:])
+            return self._parse_dml(tokens[start:])
         if "transaction" in tokens or any("isolation" in token for token in tokens[:5]):
             return Statement(verb="isolation")
-        reads, unknown = self._at_position(tokens)  # of MySQL's variables: SET @a = (SELECT ...)
+        reads, unknown = self._tables_at_position(tokens)  # of MySQL's variables: SET @a = (SELECT ...)
         return Statement(reads=reads, verb="set" if _COMMITTING_SETTINGS & set(tokens) else "", unknown=unknown)
 
-    def _transaction(self, tokens: Tokens) -> Statement:
+    def _parse_transaction(self, tokens: Tokens) -> Statement:
         verb = tokens[0]
         if "prepared" in tokens:  # what the prepared transaction has written is not known here
             return EVERYTHING
@@ -357,7 +357,7 @@ class Parser:
             case "begin" | "start":
                 if _WORDS_OF_BEGIN.issuperset(tokens):
                     return Statement(verb="begin")
-                return self._named(tokens, "do" if verb == "begin" else "other")
+                return self._parse_by_names(tokens, "do" if verb == "begin" else "other")
             case "rollback" | "abort":
                 return Statement(verb="rollback to" if "to" in tokens else "rollback")
             case "end":
@@ -366,7 +366,7 @@ class Parser:
 
     # --- names ---
 
-    def _at_position(self, tokens: Tokens) -> tuple[Names, Names]:
+    def _tables_at_position(self, tokens: Tokens) -> tuple[Names, Names]:
         """Return the tables that stand where tables stand, and the names there that are unknown."""
         if BEFORE_TABLES.isdisjoint(tokens) and not self._stand_ins:
             return NONE, NONE
@@ -387,7 +387,7 @@ class Parser:
                     reads |= self._tables[last_part(name)]
         return frozenset(reads), frozenset(unknown)
 
-    def _mentioned(self, tokens: Iterable[str]) -> Names:
+    def _mentioned_tables(self, tokens: Iterable[str]) -> Names:
         """Return the tables whose words all stand anywhere, outside of literals."""
         words = {word for token in tokens if not token.startswith("'") for word in words_of(token)}
         names = {
@@ -401,17 +401,17 @@ class Parser:
 
 # ruff: noqa: SLF001 -- the methods of the class above
 _PARSES: Final[Mapping[str, Callable[[Parser, Tokens], Statement]]] = {
-    **dict.fromkeys(("select", "values", "table", "fetch", "declare"), Parser._read),
-    **dict.fromkeys(("with", *DML), Parser._changed),
-    **dict.fromkeys(("explain", "describe", "desc", "analyze"), Parser._explained),
-    **dict.fromkeys(("call", "exec", "execute"), Parser._called),
+    **dict.fromkeys(("select", "values", "table", "fetch", "declare"), Parser._parse_query),
+    **dict.fromkeys(("with", *DML), Parser._parse_dml),
+    **dict.fromkeys(("explain", "describe", "desc", "analyze"), Parser._parse_explain),
+    **dict.fromkeys(("call", "exec", "execute"), Parser._parse_call),
     **dict.fromkeys(
-        ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"), Parser._transaction
+        ("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"), Parser._parse_transaction
     ),
-    "copy": Parser._copied,
-    "create": Parser._created,
-    "load": Parser._loaded,
-    "set": Parser._set,
+    "copy": Parser._parse_copy,
+    "create": Parser._parse_create,
+    "load": Parser._parse_load,
+    "set": Parser._parse_set,
 }
 
 
@@ -428,7 +428,7 @@ def _names_among(tokens: Tokens) -> list[str]:
     return [name for word in tokens if word not in _NO_NAMES for name in names_in(word)]
 
 
-def _defined_in(tokens: Tokens) -> list[str]:
+def _names_defined_in(tokens: Tokens) -> list[str]:
     """Return the names of the views and tables that a statement changes or drops, of views also where it makes one."""
     at = next((at for at, word in enumerate(tokens) if word in KINDS), len(tokens))
     match tokens[0], tokens[at : at + 1]:

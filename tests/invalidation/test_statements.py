@@ -613,8 +613,8 @@ def test_text_that_stays_long_is_not_remembered() -> None:
 
     assert SHOP == tables.statement_of(text).writes
     assert tables.statement_of(text) is not tables.statement_of(text)
-    assert PLACES == tables.remembered.cache_info().maxsize
-    assert 0 == tables.remembered.cache_info().currsize
+    assert PLACES == tables.parse_cached.cache_info().maxsize
+    assert 0 == tables.parse_cached.cache_info().currsize
 
 
 # Of each, a number of characters that a search from every place for what follows would need minutes for.
