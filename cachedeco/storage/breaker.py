@@ -52,9 +52,13 @@ class PendingInvalidation:
 
     function: str  #: empty for a namespace
     lifetime: float | None  #: seconds that a token of this key lives, None for ever
-    queued_at: float = field(default_factory=lambda: monotonic())  # noqa: PLW0108 -- looked up at the call: tests replace it
+    queued_at: float = field(init=False)  #: by the clock of this process
     refusals: int = 0  #: times that the cache answered, and refused it
     is_recorded: bool = False  #: whether a recorder, such as the outbox, delivers it if this process does not
+
+    def __post_init__(self) -> None:
+        """Begin its lifetime."""
+        self.queued_at = monotonic()
 
     def is_expired(self) -> bool:
         """
