@@ -21,7 +21,6 @@ class Advice:
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         """Begin with nothing; *tell* gets a reason."""
-        self.is_unreadable = False  #: whether this process could not read a value of it: from now on each is tried
         self._tell = tell
         self._told: set[str] = set()
         self._dead = 0

@@ -97,7 +97,7 @@ def _load_copy(
         miss.value = policy.codec.serializer.loads(serialized)  # from this process, or from an entry that was verified
     except Exception as error:  # noqa: BLE001 -- unpickling the user's class may raise anything
         pass_interrupt(error, reraised)
-        policy.advice.is_unreadable = True
+        policy.codec.tries_to_load = True
         policy.emit("error", miss.key, reason="The value can't be unpickled", error=error)
         return False
     propagate_dependencies(policy, miss.found, result)

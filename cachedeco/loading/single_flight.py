@@ -77,7 +77,7 @@ def _emit_misses(load: Load) -> None:
             policy.emit("bypassed", miss.key, reason=bypass_in_transaction(miss.found.keys))
         else:
             reason, seconds = miss_reason(policy, miss.found)
-            policy.advice.is_unreadable |= reason == UNREADABLE
+            policy.codec.tries_to_load |= reason == UNREADABLE
             policy.emit("miss", miss.key, seconds=seconds, reason=reason)
 
 

@@ -94,7 +94,7 @@ def prepare(policy: CachePolicy, value: object, reraised: Reraised = ()) -> Prep
         data, models = policy.codec.serializer.dumps(value)
         if type(value) is Raised:
             _check_restorable(policy, value, data)
-        elif policy.advice.is_unreadable and (failure_to_load := _try_to_load(policy, data, reraised)):
+        elif policy.codec.tries_to_load and (failure_to_load := _try_to_load(policy, data, reraised)):
             return Prepared(None, timeout, problem or UNRESTORABLE, failure_to_load)
         if has_csrf_token(data):
             return Prepared(None, timeout, problem or WITH_CSRF, error)

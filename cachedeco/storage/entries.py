@@ -104,12 +104,14 @@ class Origin(NamedTuple):
     statements: int  #: how many the computation has run on databases
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class EntryCodec:
     """Encodes and decodes the entries of a function: its store, and its serializer with the signature."""
 
     store: Store
     serializer: EntrySerializer
+    #: Whether each value is loaded before it is stored: this process has met one that can't be.
+    tries_to_load: bool = False
 
     def signature(self, key: str, body: bytes, trailer: bytes) -> bytes:
         """Return the signature of an entry under a key; empty if entries are not signed."""
