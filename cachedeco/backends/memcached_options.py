@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pymemcache.client.base import KeepaliveOpts, normalize_server_spec
 from pymemcache.client.rendezvous import RendezvousHash
 
-from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
+from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
 from cachedeco.backends.memcached_pickles import Pickles
 from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
 from cachedeco.runtime.validation import remedy_for
@@ -16,12 +16,12 @@ from cachedeco.runtime.validation import remedy_for
 # Options of pymemcache's Client, with our defaults: Django's for pymemcache, and timeouts for a server that hangs.
 CONNECTION: Final[Mapping[str, Any]] = {
     "allow_unicode_keys": True,
-    "connect_timeout": PATIENCE,
+    "connect_timeout": TIMEOUT_SECONDS,
     "encoding": "ascii",
     "key_prefix": b"",
     "no_delay": True,
     "socket_keepalive": None,
-    "timeout": PATIENCE,
+    "timeout": TIMEOUT_SECONDS,
     "tls_context": None,
 }
 OURS: Final[Mapping[str, Any]] = {

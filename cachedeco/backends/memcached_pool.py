@@ -25,7 +25,7 @@ from cachedeco.backends.exchange import Exchange, LastAnswer
 from cachedeco.backends.loops import Loops
 from cachedeco.backends.memcached_answers import check_answers, raise_errors
 from cachedeco.backends.memcached_exchanges import endpoint_of
-from cachedeco.backends.server import Command, Failures
+from cachedeco.backends.server import Failures, OnConnection
 from cachedeco.backends.sockets import send_nothing_after_close, unread_in
 from cachedeco.storage.memcached_replies import (
     Stored,
@@ -51,7 +51,7 @@ class _IdentitySerde:
         return stored
 
 
-class Connection(Client):
+class MemcachedConnection(Client):
     """One connection, which opens itself at the first command."""
 
     #: Tells whether the server has closed it while it was idle, or sent what no command has asked for.
@@ -141,11 +141,11 @@ class Pool:
         self._options = {**options, "serde": _IdentitySerde(), "default_noreply": False, "ignore_exc": False}
         self._most = most
         self._seconds = seconds or float("inf")
-        self._idle: deque[tuple[Connection, float]] = deque()
+        self._idle: deque[tuple[MemcachedConnection, float]] = deque()
         endpoint = endpoint_of(server, options, self._seconds)
         self.loops = endpoint and Loops(endpoint)
 
-    def run(self, command: Command[T], *, writes: bool) -> T:
+    def run(self, command: OnConnection[T], *, writes: bool) -> T:
         """
         Run a command on a connection that no other caller uses.
 
@@ -168,7 +168,7 @@ class Pool:
             self.put(connection)
         return result
 
-    def take(self, *, checked: bool = True) -> Connection | None:
+    def take(self, *, checked: bool = True) -> MemcachedConnection | None:
         """
         Return an idle connection; None if there is none.
 
@@ -191,11 +191,11 @@ class Pool:
                 return connection
             connection.close()
 
-    def connection(self) -> Connection:
+    def connection(self) -> MemcachedConnection:
         """Return a new connection, which is not open yet."""
-        return Connection(self._server, **self._options)
+        return MemcachedConnection(self._server, **self._options)
 
-    def put(self, connection: Connection) -> None:
+    def put(self, connection: MemcachedConnection) -> None:
         """Return a connection to the pool after a complete answer; close it if the pool is full."""
         if len(self._idle) < self._most:
             self._idle.append((connection, monotonic()))

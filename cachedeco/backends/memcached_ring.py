@@ -22,7 +22,7 @@ from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
 from cachedeco.backends.memcached_pickles import Pickles
-from cachedeco.backends.memcached_pool import Connection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -31,7 +31,7 @@ from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
-Command = Callable[[Connection], T]
+OnConnection = Callable[[MemcachedConnection], T]
 
 # Keys whose server is cached: pymemcache's hash takes ten microseconds for each server.
 MOST_KNOWN: Final = 4096
@@ -240,13 +240,13 @@ class Ring:
                 groups[server].append(keys)
         return groups
 
-    def _read(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
+    def _read(self, operation: str, server: Server, command: OnConnection[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=False)
         except self._ignored:
             return lost
 
-    def _write(self, operation: str, server: Server, command: Command[T], *, lost: T) -> T:
+    def _write(self, operation: str, server: Server, command: OnConnection[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=True)
         except (MemcachedError, MemcacheError) as error:
@@ -284,7 +284,7 @@ class Ring:
             log_lost_write(PRODUCT, operation, error)
         results.error = results.error or error
 
-    def _on_each(self, operation: str, commands: Iterable[tuple[Server, Command[Any]]]) -> None:
+    def _on_each(self, operation: str, commands: Iterable[tuple[Server, OnConnection[Any]]]) -> None:
         errors: list[Exception] = []
         for server, command in commands:
             try:
@@ -356,11 +356,11 @@ def note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledg
         results[place] = is_stored
 
 
-def _delete_command(keys: Sequence[str]) -> Command[Any]:
+def _delete_command(keys: Sequence[str]) -> OnConnection[Any]:
     return lambda one: one.delete_many(keys)
 
 
-def _stored_command(keys: list[str]) -> Command[dict[str, Stored]]:
+def _stored_command(keys: list[str]) -> OnConnection[dict[str, Stored]]:
     return lambda one: one.stored(keys)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
+from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
 from cachedeco.backends.ranges import COUNT, IDLE_TIME, TIMEOUT, Range, check_numbers
 from cachedeco.runtime.validation import remedy_for
 
@@ -20,7 +20,7 @@ OURS: Final[Mapping[str, Any]] = {
 # Options of Django's backend.
 OF_DJANGO: Final[Mapping[str, Any]] = {"parser_class": None, "pool_class": None, "serializer": None}
 # Options of redis-py's connections, with our defaults; those of others are redis-py's.
-CONNECTION: Final[Mapping[str, Any]] = {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE}
+CONNECTION: Final[Mapping[str, Any]] = {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS}
 OUR_NUMBERS: Final[Mapping[str, Range]] = {"max_pool_size": COUNT, "pool_idle_timeout": IDLE_TIME}
 # Of `OPTIONS`, or of a URL.
 NUMBERS: Final[Mapping[str, Range]] = dict.fromkeys(CONNECTION, TIMEOUT)

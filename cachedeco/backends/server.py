@@ -25,7 +25,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 logger = logging.getLogger("cachedeco")
 
 T = TypeVar("T")
-Command = Callable[[Any], T]  # what is done with a connection
+OnConnection = Callable[[Any], T]  # what is done with a connection
 
 # Seconds. A server that was slow once is probed soon; one that stays unreachable costs little after a while.
 FIRST_PAUSE: Final = 0.25
@@ -95,7 +95,7 @@ class Pool(Protocol):
         """Those of event loops; None where these have none of their own."""
         ...
 
-    def run(self, command: Command[T], /, *, writes: bool) -> T:
+    def run(self, command: OnConnection[T], /, *, writes: bool) -> T:
         """Run a command on a connection of its own: a write once, a read again if a kept connection was dead."""
         ...
 
@@ -163,7 +163,7 @@ class Server:
         """Whether its last command failed: nothing is sent to find out."""
         return self._outage is not None
 
-    def run(self, operation: str, command: Command[T], *, writes: bool, insists: bool = False) -> T:
+    def run(self, operation: str, command: OnConnection[T], *, writes: bool, insists: bool = False) -> T:
         """
         Run a command on a connection that no other caller uses.
 
@@ -188,7 +188,9 @@ class Server:
             self._raise_if_unreachable(operation, error, writes=writes)
             raise
 
-    def _run_in_outage(self, outage: Outage, operation: str, command: Command[T], *, writes: bool, insists: bool) -> T:
+    def _run_in_outage(
+        self, outage: Outage, operation: str, command: OnConnection[T], *, writes: bool, insists: bool
+    ) -> T:
         permission = self._permission(outage, operation, writes=writes, insists=insists)
         try:
             result = self.pool.run(command, writes=writes)

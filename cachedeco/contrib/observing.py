@@ -20,7 +20,7 @@ A = TypeVar("A")  # what the cache answers
 Note = Callable[[int, Q, A], None]  # takes when the command began, too, in nanoseconds since the epoch
 
 
-class Command:
+class ObservedCommand:
     """One command to a cache. It is made for each read, and so does no more than it must."""
 
     __slots__ = ("_by_key", "_keys", "_told", "_values", "began", "ended")
@@ -54,8 +54,8 @@ class Command:
         return True
 
 
-last_read: ContextVar[Command | None] = ContextVar("cachedeco_last_read", default=None)
-last_write: ContextVar[Command | None] = ContextVar("cachedeco_last_write", default=None)
+last_read: ContextVar[ObservedCommand | None] = ContextVar("cachedeco_last_read", default=None)
+last_write: ContextVar[ObservedCommand | None] = ContextVar("cachedeco_last_write", default=None)
 
 
 def observe() -> None:
@@ -63,13 +63,13 @@ def observe() -> None:
     connections.observe_with(_observe_connection)
 
 
-def read_of(key: str) -> Command | None:
+def read_of(key: str) -> ObservedCommand | None:
     """Return the last read of this context if it asked for this key."""
     command = last_read.get()
     return command if command is not None and key in command.values else None
 
 
-def write_of(key: str) -> Command | None:
+def write_of(key: str) -> ObservedCommand | None:
     """Return the last write of this context if it sent this key."""
     command = last_write.get()
     return command if command is not None and key in command.values else None
@@ -117,7 +117,7 @@ class _ObservedWriter:
 
 
 def _note_read(began: int, keys: Sequence[str], values: Sequence[bytes | None]) -> None:
-    last_read.set(Command(began, time_ns(), keys, values))
+    last_read.set(ObservedCommand(began, time_ns(), keys, values))
 
 
 def _note_chunks(began: int, chunks: Sequence[Sequence[str]], values: Sequence[bytes | None]) -> None:
@@ -125,4 +125,4 @@ def _note_chunks(began: int, chunks: Sequence[Sequence[str]], values: Sequence[b
 
 
 def _note_write(began: int, items: Sequence[WholeItem], _acknowledged: Acknowledged) -> None:
-    last_write.set(Command(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))
+    last_write.set(ObservedCommand(began, time_ns(), [each[0] for each in items], [each[1] for each in items]))

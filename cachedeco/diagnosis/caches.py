@@ -24,7 +24,7 @@ ANSWERS: Final = "Does it answer?"
 SHORT: Final = 1
 LONG: Final = 60
 # How long to wait for the first one: memcached's clock ticks once a second.
-PATIENCE: Final = 4.0
+LONGEST_WAIT: Final = 4.0
 PAUSE: Final = 0.1
 # Of several servers, each gets one of so many keys, but once in a billion times for three of them.
 KEYS_PER_SERVER: Final = 16
@@ -163,7 +163,7 @@ def _examine_timeouts(trials: Sequence[Trial], sleep: Callable[[float], object])
     """Wait until what lives for a second is gone from all caches."""
     question = "Does it honour timeouts?"
     waiting, waited = list(trials), 0.0
-    while waiting and waited < PATIENCE:
+    while waiting and waited < LONGEST_WAIT:
         sleep(PAUSE)
         waited += PAUSE
         for trial in list(waiting):

@@ -14,7 +14,7 @@ from cachedeco.runtime.reprs import shorten_error
 from cachedeco.runtime.units import counted, duration
 
 # Seconds for which a row may wait, and a deliverer be away: cron starts one each minute.
-PATIENCE: Final = 120.0
+LATE_SECONDS: Final = 120.0
 RUN_ONE: Final = "Run manage.py cachedeco deliver --loop as a service, or cachedeco deliver from cron each minute."
 
 
@@ -64,12 +64,12 @@ def _judge(subject: str, rows: QuerySet[Any]) -> Iterator[Finding]:
     waits = f"{counted(ages['count'], 'row')}, the oldest waits for {duration(age)}"
     if not ages["count"]:
         yield Finding(subject, question, "well", "yes, no row waits")
-    elif age <= PATIENCE:
+    elif age <= LATE_SECONDS:
         yield Finding(subject, question, "well", f"not yet: {waits}")
     else:
         yield Finding(subject, question, "wrong", f"no: {waits}", RUN_ONE)
     window = conf.settings().OUTBOX_SECONDS
-    old = rows.filter(acknowledged__lt=now - window - PATIENCE).count()
+    old = rows.filter(acknowledged__lt=now - window - LATE_SECONDS).count()
     if old:
         answer = f"no, {old} rows are older than OUTBOX_SECONDS, {duration(window)}: the table grows"
         yield Finding(subject, "Are old rows deleted?", "wrong", answer, RUN_ONE)
@@ -83,4 +83,6 @@ def _judge_beat(subject: str, beat: float | None) -> Finding:
         return Finding(subject, question, "wrong", "none has written to this cache within a day", RUN_ONE)
     age = max(0.0, time() - beat)
     answer = f"the last one wrote {duration(age)} ago"
-    return Finding(subject, question, "wrong" if age > PATIENCE else "well", answer, RUN_ONE if age > PATIENCE else "")
+    return Finding(
+        subject, question, "wrong" if age > LATE_SECONDS else "well", answer, RUN_ONE if age > LATE_SECONDS else ""
+    )

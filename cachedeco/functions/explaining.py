@@ -28,7 +28,7 @@ from cachedeco.storage.entries import age_of, is_token, own_tokens_of, read_orig
 from cachedeco.storage.looking import LookingStore
 from cachedeco.storage.store import Store
 
-Outcome = Literal[
+CallOutcome = Literal[
     "hit",
     "stale",  # the old value would be served, and one caller would refresh it
     "miss",
@@ -44,7 +44,7 @@ TokenState = Literal[
 ]
 WaitsFor = Literal["", "another caller of this process", "another process"]
 
-_WOULD: Final[Mapping[Outcome, str]] = {
+_WOULD: Final[Mapping[CallOutcome, str]] = {
     "hit": "would be a hit",
     "stale": "would be served a stale value",
     "miss": "would be a miss",
@@ -89,7 +89,7 @@ class Explanation:
 
     function: str  #: dotted name
     call: str  #: as source text, without secrets
-    outcome: Outcome
+    outcome: CallOutcome
     reason: str  #: as the event `miss` or `bypassed` has it, without secrets; empty of a hit or a stale value
     waits_for: WaitsFor  #: who computes it at this moment: a miss would wait for the result
     key: str  #: whole, as the server gets it, but for what sounds secret; empty if it can't be made
@@ -240,7 +240,7 @@ class _Looker:
     policy: CachePolicy
     store: LookingStore
 
-    def outcome_of(self, keys: CallKeys, found: Found, *, is_remembered: bool) -> tuple[Outcome, str]:
+    def outcome_of(self, keys: CallKeys, found: Found, *, is_remembered: bool) -> tuple[CallOutcome, str]:
         """Return what a call would do now, and why: in the order in which a call decides."""
         mode, policy = modes.current_mode(), self.policy
         if mode != "on":

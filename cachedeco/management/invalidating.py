@@ -38,7 +38,7 @@ class Target(NamedTuple):
     invalidate: Callable[[], object]
 
 
-class Outcome(NamedTuple):
+class TargetOutcome(NamedTuple):
     """What became of one target."""
 
     what: str
@@ -89,7 +89,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
         raise failed(msg)
     if options["dry_run"]:
         if console.as_json:
-            console.json([Outcome(target.what, [], [], is_recorded=False) for target in targets])
+            console.json([TargetOutcome(target.what, [], [], is_recorded=False) for target in targets])
         else:
             console.say("\n".join(_lines(targets, "Would invalidate")))
         return
@@ -188,14 +188,14 @@ def _lines(targets: Sequence[Target], verb: str) -> Iterator[str]:
         yield f"... and {len(targets) - MOST_SHOWN} more."
 
 
-def invalidate_target(target: Target) -> Outcome:
+def invalidate_target(target: Target) -> TargetOutcome:
     """Invalidate, and return what the caches have said."""
     events: list[Event] = []
     try:
         with listening(events.append):
             target.invalidate()
     except ImproperlyConfigured as error:  # of one function: the others are invalidated all the same
-        return Outcome(target.what, [], [], is_recorded=False, problem=str(error))
+        return TargetOutcome(target.what, [], [], is_recorded=False, problem=str(error))
     caches = {
         kind: list(dict.fromkeys(event.cache for event in events if event.kind == kind))
         for kind in (ACKNOWLEDGED, DELAYED)
@@ -204,10 +204,10 @@ def invalidate_target(target: Target) -> Outcome:
     recorded = bool(delayed) and all(event.reason for event in events if event.kind == DELAYED)
     if not delayed and not caches[ACKNOWLEDGED]:  # of the same key, which waits already, nothing is told again
         delayed = [alias for alias, breaker in breakers.items() if breaker.queue]
-    return Outcome(target.what, caches[ACKNOWLEDGED], delayed, recorded)
+    return TargetOutcome(target.what, caches[ACKNOWLEDGED], delayed, recorded)
 
 
-def _report(console: Console, outcomes: Sequence[Outcome]) -> None:
+def _report(console: Console, outcomes: Sequence[TargetOutcome]) -> None:
     """Print what became of each, and raise if a cache has not acknowledged one."""
     if console.as_json:
         console.json(outcomes)
@@ -219,7 +219,7 @@ def _report(console: Console, outcomes: Sequence[Outcome]) -> None:
         raise failed(trouble)
 
 
-def trouble_of(outcomes: Sequence[Outcome]) -> str:
+def trouble_of(outcomes: Sequence[TargetOutcome]) -> str:
     """Return what was not invalidated, or not acknowledged, and what to do; empty if all is well."""
     wrong = [each for each in outcomes if each.problem]
     if wrong:
@@ -234,7 +234,7 @@ def trouble_of(outcomes: Sequence[Outcome]) -> str:
     return f"{msg} Old values may be served; run this again when the cache answers: manage.py cachedeco doctor."
 
 
-def words_of(outcome: Outcome) -> str:
+def words_of(outcome: TargetOutcome) -> str:
     """Return the words before what was invalidated."""
     if outcome.problem:
         return "Not invalidated:"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cachedeco.backends.memcached_errors import MemcachedError
-from cachedeco.backends.memcached_pool import Connection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
 from cachedeco.backends.server import Server
 
 GONE = ConnectionRefusedError("nobody there")
@@ -28,7 +28,7 @@ class Asked:
         except MemcachedError as error:
             return type(error).__name__
 
-    def _answer(self, _connection: Connection) -> str:
+    def _answer(self, _connection: MemcachedConnection) -> str:
         self.times += 1
         if self.trouble is not None:
             raise self.trouble

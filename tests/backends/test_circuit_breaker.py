@@ -7,7 +7,7 @@ import pytest
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedError, MemcachedTimeoutError
-from cachedeco.backends.memcached_pool import Connection
+from cachedeco.backends.memcached_pool import MemcachedConnection
 from cachedeco.backends.server import FIRST_PAUSE, GROWTH, JITTER, LONGEST_PAUSE
 from tests.backends.asking import GONE, HANGS, Asked, Clock
 
@@ -94,7 +94,7 @@ def test_one_caller_asks_after_the_pause(asked: Asked, advance: Clock) -> None:
     advance(FIRST_PAUSE)
     others: list[str] = []
 
-    def slow(_connection: Connection) -> str:
+    def slow(_connection: MemcachedConnection) -> str:
         others.extend([asked.run(), asked.run(writes=True)])
         return "answer"
 
@@ -149,7 +149,7 @@ def test_server_that_was_gone_and_now_hangs_is_left_alone(asked: Asked, advance:
 def test_failure_of_who_began_before_is_no_second_one(asked: Asked, advance: Clock, trouble: Exception) -> None:
     """Callers who were under way when the server died make the pause no longer."""
 
-    def slow(_connection: Connection) -> str:
+    def slow(_connection: MemcachedConnection) -> str:
         asked.trouble = trouble
         asked.run()
         raise trouble
@@ -165,7 +165,7 @@ def test_failure_of_who_began_before_is_no_second_one(asked: Asked, advance: Clo
 def test_answer_of_who_began_before_proves_nothing(asked: Asked, advance: Clock) -> None:
     """It was given before the server failed."""
 
-    def slow(_connection: Connection) -> str:
+    def slow(_connection: MemcachedConnection) -> str:
         asked.trouble = HANGS
         asked.run()
         return "answer"
@@ -186,7 +186,7 @@ def test_second_answer_in_an_outage_is_nothing_new(
     asked.run()
     asked.trouble = None
 
-    def first(_connection: Connection) -> str:
+    def first(_connection: MemcachedConnection) -> str:
         return asked.run(writes=True)
 
     assert "answer" == asked.server.run("set", first, writes=True)

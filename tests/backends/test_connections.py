@@ -16,7 +16,7 @@ from django.core.cache import close_caches
 from pymemcache.client.base import Client
 
 from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.memcached_pool import Connection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
 from cachedeco.backends.server import forget_servers
 from cachedeco.runtime import state
 from tests.backends.caches import WAITS, cache_on
@@ -63,7 +63,7 @@ def pool(memcached_server: Memcached) -> Iterator[Pool]:
     pool.clear()
 
 
-def connected(pool: Pool) -> Connection:
+def connected(pool: Pool) -> MemcachedConnection:
     """Return a connection that is open."""
     connection = pool.connection()
     connection.version()

@@ -9,7 +9,7 @@ import pytest
 
 from cachedeco.backends import server as servers
 from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.memcached_pool import Connection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE, Server
 from tests.backends.asking import GONE, HANGS, Asked, Clock
 from tests.backends.caches import cache_at
@@ -88,7 +88,7 @@ def test_idle_connections_go_with_the_server(asked: Asked) -> None:
     connection = asked.server.pool.connection()
     connection.sock = here
 
-    def failing(_connection: Connection) -> None:
+    def failing(_connection: MemcachedConnection) -> None:
         asked.server.pool.put(connection)  # which another caller has used meanwhile
         raise ConnectionResetError
 
@@ -123,7 +123,7 @@ def test_read_does_without_every_connection_that_is_lost() -> None:
         connection.sock = here
         server.pool.put(connection)
 
-    def answer(connection: Connection) -> str:
+    def answer(connection: MemcachedConnection) -> str:
         if connection in [each for each, _ in lost]:
             raise ConnectionResetError
         return "answer"

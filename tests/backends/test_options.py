@@ -17,7 +17,7 @@ from pymemcache.exceptions import MemcacheIllegalInputError
 from pymemcache.serde import CompressedSerde
 
 from cachedeco.backends.memcached import MemcachedCache, MemcachedConnectionError
-from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL, OURS, PATIENCE, WITHOUT_EFFECT
+from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL, OURS, TIMEOUT_SECONDS, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerde
 from cachedeco.backends.server import forget_servers
 from tests.backends.caches import WAITS, cache_apart, cache_at, cache_on, opened_by
@@ -158,10 +158,10 @@ def test_waits_are_short_by_default(memcached_server: Memcached) -> None:
 
     clients = [opened_by(cache, connects=False) for cache in (usual, other)]
 
-    assert [(PATIENCE, PATIENCE, True), (None, None, False)] == [
+    assert [(TIMEOUT_SECONDS, TIMEOUT_SECONDS, True), (None, None, False)] == [
         (client.connect_timeout, client.timeout, client.no_delay) for client in clients
     ]
-    assert 0.2 < PATIENCE < 1
+    assert 0.2 < TIMEOUT_SECONDS < 1
 
 
 def test_connection_has_the_options_of_its_client(memcached_server: Memcached) -> None:

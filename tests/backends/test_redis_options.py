@@ -12,7 +12,7 @@ import redis
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, PATIENCE
+from cachedeco.backends.defaults import IDLE_SECONDS, MOST_IDLE, TIMEOUT_SECONDS
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_options import CONNECTION, OF_DJANGO, OURS, WITHOUT_EFFECT
 from cachedeco.backends.serializers import SignedSerializer
@@ -144,7 +144,9 @@ def test_waits_are_short_by_default() -> None:
 
     found = [connection_of(cache) for cache in caches]
 
-    assert [(PATIENCE, PATIENCE), (3, 3)] == [(each.socket_connect_timeout, each.socket_timeout) for each in found]
+    assert [(TIMEOUT_SECONDS, TIMEOUT_SECONDS), (3, 3)] == [
+        (each.socket_connect_timeout, each.socket_timeout) for each in found
+    ]
 
 
 def test_pool_sizes_have_defaults() -> None:
@@ -155,7 +157,7 @@ def test_pool_sizes_have_defaults() -> None:
     ]
 
     assert [(MOST_IDLE, IDLE_SECONDS), (3, float("inf"))] == [(pool._most, pool._seconds) for pool in pools]
-    assert {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE} == CONNECTION
+    assert {"socket_connect_timeout": TIMEOUT_SECONDS, "socket_timeout": TIMEOUT_SECONDS} == CONNECTION
     assert not WITHOUT_EFFECT & {*OURS, *OF_DJANGO, *CONNECTION}
 
 

@@ -19,7 +19,7 @@ from django.test import AsyncClient, Client, override_settings
 from cachedeco import Event, Namespace, bypass, remembered
 from cachedeco.contrib.debug_toolbar import panel, recording
 from cachedeco.contrib.debug_toolbar.recording import End, Ends, caller
-from cachedeco.contrib.observing import Command, last_read
+from cachedeco.contrib.observing import ObservedCommand, last_read
 from cachedeco.runtime.hooks import emit, remove_hook
 from cachedeco.storage import connections
 from tests.conftest import CacheConfig, UseCaches
@@ -313,7 +313,7 @@ def test_stale_value_and_shared_one_are_served() -> None:
     """What no read has found, and what another caller has computed, have saved the cost; others are known by time."""
 
     def act() -> None:
-        last_read.set(Command(0, 10**6, ["cd:e:site.gone(0||pickle-5.2)"], [None]))  # its transaction has it
+        last_read.set(ObservedCommand(0, 10**6, ["cd:e:site.gone(0||pickle-5.2)"], [None]))  # its transaction has it
         emit(Event("hit", "site.gone", key="cd:e:site.gone(0||pickle-5.2)", cache="default", seconds=0.125))
         emit(Event("stale", "site.gone", key="cd:e:site.gone(1||pickle-5.2)", cache="default", seconds=0.5))
         emit(Event("miss", "site.gone", key="cd:e:site.gone(2||pickle-5.2)", reason="invalidated: table a", seconds=75))

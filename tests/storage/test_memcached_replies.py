@@ -17,7 +17,7 @@ from pymemcache.exceptions import (
 
 from cachedeco.backends.memcached_errors import is_failure
 from cachedeco.backends.memcached_exchanges import ReadBytes
-from cachedeco.backends.memcached_pool import Connection
+from cachedeco.backends.memcached_pool import MemcachedConnection
 from cachedeco.storage import memcached_replies
 from cachedeco.storage.memcached_replies import Stored, cut_hits, read_values
 
@@ -29,7 +29,7 @@ Values = dict[bytes, Stored | None]
 
 def raise_errors(line: bytes, name: bytes) -> None:
     """Raise what a connection raises."""
-    Connection("there:1")._raise_errors(line, name)
+    MemcachedConnection("there:1")._raise_errors(line, name)
 
 
 def reply_of(values: dict[bytes, tuple[bytes, int]]) -> bytes:
@@ -47,7 +47,7 @@ def in_pieces(reply: bytes, *ends: int) -> Callable[[int], bytes]:
 
 def read_bytes(recv: Callable[[int], bytes], names: list[bytes]) -> list[bytes | None]:
     """Return what a connection reads that has this to receive."""
-    connection: Any = Connection("there:1")
+    connection: Any = MemcachedConnection("there:1")
     connection.sock = SimpleNamespace(sendall=lambda _: None, recv=recv)
     found: list[bytes | None] = connection.stored_bytes([name.decode() for name in names])
     return found

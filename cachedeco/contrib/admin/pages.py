@@ -20,7 +20,7 @@ from cachedeco.runtime.units import duration
 if TYPE_CHECKING:
     from cachedeco.diagnosis.findings import Finding
     from cachedeco.functions.explaining import Explanation
-    from cachedeco.management.invalidating import Outcome, Target
+    from cachedeco.management.invalidating import Target, TargetOutcome
 
 logger: Final = logging.getLogger("cachedeco")
 
@@ -125,7 +125,7 @@ def invalidate(request: HttpRequest, target: "Target", label: str) -> None:
     logger.info("%s %s, by the user with the primary key %s in the admin.", words_of(outcome), label, request.user.pk)
 
 
-def _write_down(request: HttpRequest, outcome: "Outcome", words: str) -> None:
+def _write_down(request: HttpRequest, outcome: "TargetOutcome", words: str) -> None:
     from django.contrib.admin.models import CHANGE, LogEntry
 
     caches = ", ".join([*outcome.acknowledged, *outcome.delayed])

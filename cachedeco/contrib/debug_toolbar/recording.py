@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from django.db import connections
 
-from cachedeco.contrib.observing import Command, read_of, write_of
+from cachedeco.contrib.observing import ObservedCommand, read_of, write_of
 from cachedeco.functions.spec import all_specs
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.frames import caller_frame
@@ -110,8 +110,8 @@ class Recording:
         self._find_end = find_end
         # By function and key, the last one last, each with the statements before.
         self._computing: dict[tuple[str, str], list[tuple[Call, int]]] = {}
-        self._served: dict[str, Command] = {}  # the read from which a key was served, by key
-        self._counted: Command | None = None  # the read whose time is in a call
+        self._served: dict[str, ObservedCommand] = {}  # the read from which a key was served, by key
+        self._counted: ObservedCommand | None = None  # the read whose time is in a call
         self._lock = RLock()
 
     def record(self, event: Event, where: str) -> None:
@@ -196,7 +196,7 @@ def _arguments_in(key: str) -> str:
     return shorten(_LENGTH.sub("", " | ".join(texts)))
 
 
-def _origin_of(event: Event, command: Command) -> Origin | None:
+def _origin_of(event: Event, command: ObservedCommand) -> Origin | None:
     """Return what the bytes of an entry say of its computation."""
     data = command.values[event.key]
     spec = next((spec for spec in all_specs() if spec.name == event.function), None)

@@ -30,7 +30,7 @@ from django.core.cache import caches
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Tracer
 
-from cachedeco.contrib.observing import Command, read_of, write_of
+from cachedeco.contrib.observing import ObservedCommand, read_of, write_of
 from cachedeco.contrib.opentelemetry.peers import peer_of
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.log import text_of_key
@@ -68,7 +68,7 @@ class Spans:
             attributes = {"sentry.op": "function", "sentry.description": event.function, **_about(event)}
             self._add("cachedeco.compute", SpanKind.INTERNAL, now - int(event.seconds * 1e9), now, attributes)
 
-    def _add_command(self, name: str, event: Event, command: Command, more: Attributes) -> None:
+    def _add_command(self, name: str, event: Event, command: ObservedCommand, more: Attributes) -> None:
         key = text_of_key(event.key)
         attributes = {
             "sentry.op": name,
