@@ -94,7 +94,7 @@ def names_of(cls: type) -> list[str]:
     return [f"{each.__module__}.{each.__qualname__}" for each in cls.__mro__]
 
 
-def unopened(cache: Cache) -> Iterator[CheckMessage]:
+def check_opening(cache: Cache) -> Iterator[CheckMessage]:
     """Refuse a cache that can't be opened: its backend, its client's package or its options are missing or wrong."""
     try:
         # The client of Django's backends for memcached and Redis is made at its first use; it connects later.
@@ -108,7 +108,7 @@ def unopened(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def timeouts(cache: Cache) -> Iterator[CheckMessage]:
+def check_timeouts(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that waits for ever."""
     is_ours = cache.is_one_of(*OUR_TIMEOUTS)
     for backend, names in (OUR_TIMEOUTS if is_ours else TIMEOUTS).items():
@@ -126,7 +126,7 @@ def timeouts(cache: Cache) -> Iterator[CheckMessage]:
             )
 
 
-def swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
+def check_swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that hides lost writes."""
     hiding = (
         *((each, "ignore_exc") for each in (OURS, OUR_REDIS, PYMEMCACHE)),
@@ -142,7 +142,7 @@ def swallowed_errors(cache: Cache) -> Iterator[CheckMessage]:
             )
 
 
-def several_memcached(cache: Cache) -> Iterator[CheckMessage]:
+def check_several_memcached(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that moves keys to other servers without an error."""
     if cache.is_one_of(PYMEMCACHE) and len(cache.servers) > 1:
         yield Warning(
@@ -153,7 +153,7 @@ def several_memcached(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
+def check_repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a client that may send one token twice."""
     given = [name for name in RETRIES if _retries(cache.option(name))]
     if cache.is_one_of(REDIS, *CLIENTS) and not cache.is_one_of(OUR_REDIS) and given:
@@ -165,7 +165,7 @@ def repeated_writes(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def replicas(cache: Cache) -> Iterator[CheckMessage]:
+def check_replicas(cache: Cache) -> Iterator[CheckMessage]:
     """Refuse replicas: a token read from one may be older than the invalidation."""
     # On our own backend cached functions read from the primary, and only `cache.get()` from replicas.
     is_ours = cache.is_one_of(OUR_REDIS) and cache.offers_raw_client
@@ -199,7 +199,7 @@ def _reason_for_replicas(cache: Cache) -> str:
     return ""
 
 
-def own_memory(cache: Cache) -> Iterator[CheckMessage]:
+def check_own_memory(cache: Cache) -> Iterator[CheckMessage]:
     """Warn, before a deployment, of a cache in the process's own memory, or of one that keeps nothing."""
     if cache.is_one_of(DUMMY):
         yield Warning(
@@ -215,7 +215,7 @@ def own_memory(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def few_entries(cache: Cache) -> Iterator[CheckMessage]:
+def check_few_entries(cache: Cache) -> Iterator[CheckMessage]:
     """Warn, before a deployment, of a cache that evicts entries early."""
     if cache.is_one_of(LOCMEM, DATABASE, FILE) and cache.max_entries < FEW_ENTRIES:
         yield Warning(
@@ -225,7 +225,7 @@ def few_entries(cache: Cache) -> Iterator[CheckMessage]:
         )
 
 
-def unpickling(cache: Cache) -> Iterator[CheckMessage]:
+def check_unpickling(cache: Cache) -> Iterator[CheckMessage]:
     """Warn of a backend that unpickles values before their signature is checked."""
     if not conf.settings().SIGNING_KEYS or cache.is_one_of(LOCMEM, DUMMY):
         return
@@ -244,15 +244,15 @@ def unpickling(cache: Cache) -> Iterator[CheckMessage]:
 
 Check = Callable[[Cache], Iterator[CheckMessage]]
 ALWAYS: Final[Sequence[Check]] = (
-    unopened,
-    replicas,
-    timeouts,
-    swallowed_errors,
-    several_memcached,
-    repeated_writes,
-    unpickling,
+    check_opening,
+    check_replicas,
+    check_timeouts,
+    check_swallowed_errors,
+    check_several_memcached,
+    check_repeated_writes,
+    check_unpickling,
 )
-BEFORE_DEPLOYMENT: Final[Sequence[Check]] = (own_memory, few_entries)
+BEFORE_DEPLOYMENT: Final[Sequence[Check]] = (check_own_memory, check_few_entries)
 
 
 @register("cachedeco")
