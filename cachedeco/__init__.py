@@ -1,8 +1,8 @@
 """Caching decorators for Django: exact invalidation, one command a hit, and tests that never meet the cache."""
 
-from difflib import get_close_matches
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cachedeco.lazy_names import fetch
 
 if TYPE_CHECKING:
     from cachedeco.functions.bulk import AsyncCachedQueryMany, CachedQueryMany
@@ -97,27 +97,12 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """
-    Fetch a name when it is first asked for, and `__version__` from the installed package.
-
-    pytest imports this package in every project that has it installed, for its plugin: that must not import Django.
-    """
+    """Fetch a name when it is first asked for, and `__version__` from the installed package."""
     if name == "__version__":
         from importlib.metadata import version  # as long to import as all of Python's own start
 
         return version("cachedeco")
-    if name not in _MODULES:
-        near = [] if name.startswith("_") else get_close_matches(name, __all__, n=3)
-        remedy = f"; did you mean {' or '.join(near)}?" if near else ""
-        msg = f"module {__name__!r} has no attribute {name!r}{remedy}"
-        raise AttributeError(msg)
-    try:
-        found = globals()[name] = getattr(import_module(f"cachedeco.{_MODULES[name]}"), name)
-    except AttributeError as error:
-        # Python would take it for "no such name", and say so without the cause.
-        msg = f"cachedeco.{name} can't be imported: {error}"
-        raise ImportError(msg, name=f"cachedeco.{_MODULES[name]}") from error
-    return found
+    return fetch(__name__, name, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,8 @@
 """The test kit: isolated caches for each test, assertions and property checks. A door: no other package imports it."""
 
-from difflib import get_close_matches
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from cachedeco.lazy_names import fetch
 
 if TYPE_CHECKING:
     from cachedeco.testing.assertions import (
@@ -73,20 +73,5 @@ def register() -> None:
 
 
 def __getattr__(name: str) -> object:
-    """
-    Import a name at its first use.
-
-    Settings for production may import `fresh_prefix()`, which must not import the modules for tests.
-    """
-    if name not in _MODULES:
-        near = [] if name.startswith("_") else get_close_matches(name, __all__, n=3)
-        remedy = f"; did you mean {' or '.join(near)}?" if near else ""
-        msg = f"module {__name__!r} has no attribute {name!r}{remedy}"
-        raise AttributeError(msg)
-    try:
-        found = globals()[name] = getattr(import_module(f"cachedeco.testing.{_MODULES[name]}"), name)
-    except AttributeError as error:
-        # As in `cachedeco`: Python would report a missing name, without the cause.
-        msg = f"cachedeco.testing.{name} can't be imported: {error}"
-        raise ImportError(msg, name=f"cachedeco.testing.{_MODULES[name]}") from error
-    return found
+    """Fetch a name when it is first asked for."""
+    return fetch(__name__, name, _MODULES)

@@ -250,7 +250,7 @@ def test_name_that_a_module_has_lost_is_an_import_error(
 ) -> None:
     """The same in this process."""
     monkeypatch.delitem(vars(package), name, raising=False)
-    monkeypatch.setattr(f"{package.__name__}.import_module", lambda _: object())  # type: ignore[attr-defined] # a module
+    monkeypatch.setattr("cachedeco.lazy_names.import_module", lambda _: object())
 
     with pytest.raises(ImportError, match=f"{name} can't be imported: 'object' object has no attribute '{name}'"):
         getattr(package, name)
