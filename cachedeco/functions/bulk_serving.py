@@ -1,6 +1,6 @@
 """The path of a call over many ids: serve what is stored of them, or return the work that computes what is missing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
@@ -90,18 +90,22 @@ class BulkServing(CachedFunction[P, U], Generic[P, K, V, U]):
         if len(values) == len(keys_by_id) and not sampled:
             return without_absent(call.ids, values)
         missing = {one_id: missing[one_id] for one_id in keys_by_id if one_id in missing}  # in the order of the call
-        remember_kinds(self._spec, partial(call.for_each, missing))
-        load = Load(
-            policy,
-            misses_of(missing, bypassed),
-            takes_ids=True,
-            reinvocation=RepeatMany(self, call),
-            arguments=(call.args, call.kwargs),
-        )
+        load = self._load(call, admitted, missing)
         flow = present_values(_complete(values, load.with_misses(misses_of(stale)), load), call.ids)
         if sampled:
             flow = auditor().audited_flow(load.with_misses(misses_of(sampled)), flow)
         return Work(flow, self._computation(call))
+
+    def _load(self, call: BulkArguments, admitted: AdmittedCall, missing: Mapping[Any, Found]) -> Load:
+        """Return the load of the ids that have no entry."""
+        remember_kinds(self._spec, partial(call.for_each, missing))
+        return Load(
+            admitted.policy,
+            misses_of(missing, admitted.bypassed),
+            takes_ids=True,
+            reinvocation=RepeatMany(self, call),
+            arguments=(call.args, call.kwargs),
+        )
 
     def _serve_later(self, call: BulkArguments, admitted: AdmittedCall, look_up: Callable[[], Sequence[Found]]) -> Work:
         """Return the work that ends a look-up in the thread in which a flow runs, and serves what it finds."""

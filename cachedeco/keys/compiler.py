@@ -376,37 +376,40 @@ def _check_accounted(keyed: KeyedFunction, ignore: Sequence[str], covered: set[s
         )
         raise TypeError(msg)
     for name in parameters:
-        if name not in covered and name == REQUEST:
-            msg = (
-                f"{keyed.name}() takes {name!r}, which its key never looks at. Put what the value depends on into "
-                "key=, such as {request.user.pk}; or let it take that alone."
-            )
-            raise TypeError(msg)
         if name not in covered:
-            msg = (
-                f"{keyed.name}() takes {name!r}, which its key never looks at: two calls that differ in it would "
-                f"share one entry. {do}, or say ignore=({name!r},) if it does not change the value."
-            )
-            raise TypeError(msg)
+            raise TypeError(_refusal_of_parameter(keyed, name, do))
     for name in sorted(keyed.free - covered):
-        if name == REQUEST:
-            msg = (
-                f"{keyed.name}() reads {name!r} from the function around it, and its key does not contain it. Make "
-                "what it needs of the request a parameter, such as user_id."
-            )
-            raise TypeError(msg)
-        if name in keyed.functions:
-            msg = (
-                f"{keyed.name}() calls {name!r}, a function, from the function around it, and its key does not "
-                "contain it. If a decorator is around it, put ours below that, or let it use functools.wraps(); else "
-                f"define {name!r} outside, or say ignore=({name!r},) if it changes nothing."
-            )
-            raise TypeError(msg)
-        msg = (
-            f"{keyed.name}() reads {name!r} from the function around it, and its key does not contain it. Make it a "
-            f"parameter, or say vary=lambda: {name} if it is a value, or ignore=({name!r},) if it changes nothing."
+        raise TypeError(_refusal_of_variable(keyed, name))
+
+
+def _refusal_of_parameter(keyed: KeyedFunction, name: str, do: str) -> str:
+    """Return the message for a parameter that the key never looks at."""
+    takes = f"{keyed.name}() takes {name!r}, which its key never looks at"
+    if name == REQUEST:
+        return (
+            f"{takes}. Put what the value depends on into key=, such as {{request.user.pk}}; or let it take that alone."
         )
-        raise TypeError(msg)
+    return (
+        f"{takes}: two calls that differ in it would share one entry. {do}, or say ignore=({name!r},) if it does not "
+        "change the value."
+    )
+
+
+def _refusal_of_variable(keyed: KeyedFunction, name: str) -> str:
+    """Return the message for a free variable that the key does not contain."""
+    reads = f"{name!r} from the function around it, and its key does not contain it"
+    if name == REQUEST:
+        return f"{keyed.name}() reads {reads}. Make what it needs of the request a parameter, such as user_id."
+    if name in keyed.functions:
+        return (
+            f"{keyed.name}() calls {name!r}, a function, from the function around it, and its key does not contain it. "
+            "If a decorator is around it, put ours below that, or let it use functools.wraps(); else define "
+            f"{name!r} outside, or say ignore=({name!r},) if it changes nothing."
+        )
+    return (
+        f"{keyed.name}() reads {reads}. Make it a parameter, or say vary=lambda: {name} if it is a value, or "
+        f"ignore=({name!r},) if it changes nothing."
+    )
 
 
 def _has_default(parameter: Parameter) -> bool:
