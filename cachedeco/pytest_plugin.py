@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker and `Isolation` if the option is set; otherwise pytest reports the marker as unknown."""
+    """Register the marker and `IsolationHooks` if the option is set; otherwise pytest reports the marker as unknown."""
     choice = config.getoption("--cachedeco") or config.getini(OPTION)
     if not choice:
         return
@@ -38,10 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
         msg = f"{OPTION} = {choice} in the ini file is unknown; accepted are {', '.join(CHOICES)}."
         raise pytest.UsageError(msg)
     config.addinivalue_line("markers", "cache_mode(name): run the test with cachedeco in a mode: on, bypass or off.")
-    config.pluginmanager.register(Isolation(choice), "cachedeco-isolation")
+    config.pluginmanager.register(IsolationHooks(choice), "cachedeco-isolation")
 
 
-class Isolation:
+class IsolationHooks:
     """The hooks that isolate tests; registered only if the option is set."""
 
     def __init__(self, choice: str) -> None:

@@ -15,7 +15,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from cachedeco.backends.writes import FailedKeys
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-Timeout = Any  # seconds, None for ever, or DEFAULT_TIMEOUT, which is Django's sentinel
+BackendTimeout = Any  # seconds, None for ever, or DEFAULT_TIMEOUT, which is Django's sentinel
 
 
 def by_sync_thread(name: str) -> Callable[..., Any]:
@@ -57,19 +57,23 @@ class AsyncMethods(BaseCache):
         return {names[made]: value for made, value in (await self._cache.aget_many(names)).items()}
 
     @native
-    async def aset(self, key: str, value: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+    async def aset(
+        self, key: str, value: Any, timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
         """See set()."""
         made = self.make_and_validate_key(key, version=version)
         await self._cache.aset(made, value, self.get_backend_timeout(timeout))
 
     @native
-    async def aadd(self, key: str, value: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    async def aadd(
+        self, key: str, value: Any, timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> bool:
         """See add()."""
         made = self.make_and_validate_key(key, version=version)
         return bool(await self._cache.aadd(made, value, self.get_backend_timeout(timeout)))
 
     @native
-    async def atouch(self, key: str, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    async def atouch(self, key: str, timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """See touch()."""
         made = self.make_and_validate_key(key, version=version)
         return bool(await self._cache.atouch(made, self.get_backend_timeout(timeout)))
@@ -95,7 +99,7 @@ class AsyncMethods(BaseCache):
 
     @native
     async def aset_many(
-        self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
+        self, data: Mapping[str, Any], timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
         """See set_many()."""
         keys, values = self._made(data, version)

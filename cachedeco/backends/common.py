@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from cachedeco.backends.async_methods import AsyncMethods, Timeout
+from cachedeco.backends.async_methods import AsyncMethods, BackendTimeout
 from cachedeco.backends.server import UnreachableError
 
 _MISSING = object()
@@ -18,7 +18,7 @@ class CommonMethods(AsyncMethods):
     _cache: Any
 
     def set_many(
-        self, data: Mapping[str, Any], timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None
+        self, data: Mapping[str, Any], timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
         """Store values; return the keys that a server refused, and the keys of unreachable servers."""
         keys, values = self._made(data, version)
@@ -28,7 +28,9 @@ class CommonMethods(AsyncMethods):
         """Keep the connections for the next request; close those that have been idle for too long."""
         self._cache.prune()
 
-    def get_or_set(self, key: str, default: Any, timeout: Timeout = DEFAULT_TIMEOUT, version: int | None = None) -> Any:
+    def get_or_set(
+        self, key: str, default: Any, timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> Any:
         """
         Return the stored value; if there is none, store *default*, or its result if it is callable, and return that.
 

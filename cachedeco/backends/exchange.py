@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from cachedeco.storage.replies import Parser
+from cachedeco.storage.replies import ReplyParser
 
 T = TypeVar("T")
 Answer_co = TypeVar("Answer_co", covariant=True)
@@ -35,7 +35,7 @@ class Exchange(Protocol[Answer_co]):
         """
         ...
 
-    def parse(self, data: bytes, /) -> Parser[tuple[Answer_co, bytes]]:
+    def parse(self, data: bytes, /) -> ReplyParser[tuple[Answer_co, bytes]]:
         """
         Parse the answer, of which the beginning is given; return it, and the bytes behind it.
 
@@ -65,7 +65,7 @@ class Pipeline(Generic[T]):
         """See `Exchange`."""
         return
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answers: list[T] = []
         for each in self._exchanges:

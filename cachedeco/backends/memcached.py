@@ -12,7 +12,7 @@ import pymemcache
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from cachedeco.backends.async_methods import Timeout
+from cachedeco.backends.async_methods import BackendTimeout
 from cachedeco.backends.common import CommonMethods
 from cachedeco.backends.memcached_answers import STORING, KeyedCommand
 from cachedeco.backends.memcached_async import AsyncRing
@@ -58,7 +58,7 @@ class MemcachedCache(CommonMethods, BaseMemcachedCache):
         self._class = AsyncRing
         self._options = resolve_options(params.get("OPTIONS") or {})
 
-    def get_backend_timeout(self, timeout: Timeout = DEFAULT_TIMEOUT) -> int:
+    def get_backend_timeout(self, timeout: BackendTimeout = DEFAULT_TIMEOUT) -> int:
         """Return the timeout as memcached takes it, limited to the year 2038."""
         return max(ALREADY_OVER, min(int(super().get_backend_timeout(timeout) or 0), LAST_MOMENT))
 

@@ -16,8 +16,8 @@ from cachedeco.backends.memcached_answers import (
     check_answers,
     raise_errors,
 )
-from cachedeco.storage.memcached_replies import REPLY_END, Stored, Values, cut_hits, parse_bytes, parse_values
-from cachedeco.storage.replies import FEW, Parser
+from cachedeco.storage.memcached_replies import REPLY_END, OrderedValues, Stored, cut_hits, parse_bytes, parse_values
+from cachedeco.storage.replies import FEW, ReplyParser
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
@@ -42,13 +42,13 @@ class ReadBytes:
         self._text = text = " ".join(keys).encode("ascii")
         self.command = b"get %b\r\n" % text
 
-    def cut(self, data: bytes, at: int) -> tuple[Values, int] | None:
+    def cut(self, data: bytes, at: int) -> tuple[OrderedValues, int] | None:
         """See `Exchange`."""
         end = data.find(REPLY_END, at) + len(REPLY_END)  # or, rarely, something in a value, and then this finds none
         hits = cut_hits(data, self._count, self._text, at, end)
         return None if hits is None else (hits, end)
 
-    def parse(self, data: bytes) -> Parser[tuple[Values, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[OrderedValues, bytes]]:
         """See `Exchange`."""
         return parse_bytes(self._text, raise_errors, data)
 
@@ -67,7 +67,7 @@ class ReadStored:
         """See `Exchange`."""
         return
 
-    def parse(self, data: bytes) -> Parser[tuple[dict[str, Stored], bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[dict[str, Stored], bytes]]:
         """See `Exchange`."""
         keys = self._keys_by_name
         found, rest = yield from parse_values([*keys], raise_errors, data)
@@ -94,7 +94,7 @@ class Lines(Generic[T]):
             return None
         return self._answer_of(lines), len(data) - len(rest)
 
-    def parse(self, data: bytes) -> Parser[tuple[T, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[T, bytes]]:
         """See `Exchange`."""
         while (cut := self.cut(data, 0)) is None:
             data += yield FEW

@@ -119,7 +119,7 @@ class MemcachedConnection(Client):
         raise_errors(line, name)
 
 
-class Pool:
+class MemcachedPool:
     """The idle connections to one server. Thread-safe."""
 
     failures: ClassVar[Failures] = memcached_errors

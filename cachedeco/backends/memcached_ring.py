@@ -22,7 +22,7 @@ from cachedeco.backends.memcached_errors import PRODUCT, MemcachedError
 from cachedeco.backends.memcached_exchanges import store_each
 from cachedeco.backends.memcached_options import CONNECTION, OPTIONAL
 from cachedeco.backends.memcached_pickles import Pickles
-from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
 from cachedeco.backends.server import Server, kept_server
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
@@ -331,7 +331,7 @@ class Ring:
 
 
 def _server(name: str, address: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> Server:
-    return Server(name, Pool(address, options, most, seconds))
+    return Server(name, MemcachedPool(address, options, most, seconds))
 
 
 def raise_first(errors: Sequence[Exception]) -> None:

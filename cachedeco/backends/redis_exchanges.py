@@ -16,7 +16,7 @@ from cachedeco.backends.redis_options import OF_DJANGO, WITHOUT_EFFECT
 from cachedeco.storage.direct_access import TOKEN_PICKLE_BYTES, bytes_in_pickle, bytes_in_pickles, pickled_tokens
 from cachedeco.storage.readers import packed_mget
 from cachedeco.storage.redis_connections import Part, pack, values_in
-from cachedeco.storage.replies import FEW, Parser, more
+from cachedeco.storage.replies import FEW, ReplyParser, more
 
 _OK: Final = b"+OK\r\n"
 _ARRAY, _BULK = b"*$"
@@ -60,7 +60,7 @@ class Commands:
         end = at + len(_OK) * self._count
         return ([b"OK"] * self._count, end) if data[at:end] == _OK * self._count else None
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answers = []
         at = 0
@@ -83,7 +83,7 @@ class Command(Commands):
         """See `Exchange`."""
         return _cut_bulks(data, at)
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answer, (data, at) = yield from parse_reply((data, 0))
         return answer, data[at:]
@@ -104,7 +104,7 @@ class ReadMany(Command):
         found = super().cut(data, at)
         return found if found is None or len(found[0]) == self._count else None
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answer, rest = yield from super().parse(data)
         return values_in(answer, self._count), rest
@@ -142,7 +142,7 @@ class ReadPickles(ReadEach):
             return [bytes_in_pickle(data[begin:end]), *parts[1::2]], behind
         return self._cut_others(data, at)
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answer, rest = yield from super().parse(data)
         return bytes_in_pickles(answer) if isinstance(answer, list) else answer, rest
@@ -178,7 +178,7 @@ def _cut_bulks(data: bytes, at: int) -> tuple[list[bytes | None], int] | None:
     return (values, end) if end <= len(data) and count >= 0 else None
 
 
-def parse_reply(position: At) -> Parser[tuple[Any, At]]:
+def parse_reply(position: At) -> ReplyParser[tuple[Any, At]]:
     """
     Parse one reply of RESP2; return it, a refusal as an error, and where it ends.
 

@@ -13,7 +13,7 @@ from cachedeco.backends.redis_exchanges import Command
 from cachedeco.backends.server import Failures, ServerLoops
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.storage.redis_connections import RedisConnections, answer_of, ask
-from cachedeco.storage.replies import Parser
+from cachedeco.storage.replies import ReplyParser
 
 T = TypeVar("T")
 
@@ -225,7 +225,7 @@ class AskRole(Command):
         """Pack it."""
         super().__init__("ROLE")
 
-    def parse(self, data: bytes) -> Parser[tuple[Any, bytes]]:
+    def parse(self, data: bytes) -> ReplyParser[tuple[Any, bytes]]:
         """See `Exchange`."""
         answer, rest = yield from super().parse(data)
         return _failure_in(answer), rest

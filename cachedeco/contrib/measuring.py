@@ -141,65 +141,65 @@ class Measures(ABC):
         return value
 
 
-def _call(event: Event) -> tuple[Measurement, ...]:
+def _measure_call(event: Event) -> tuple[Measurement, ...]:
     return ((CALLS, (event.function, event.kind, event.reason.partition(":")[0]), 1),)
 
 
-def _hit(event: Event) -> tuple[Measurement, ...]:
+def _measure_hit(event: Event) -> tuple[Measurement, ...]:
     return (CALLS, (event.function, "hit", ""), 1), (SAVED, (event.function,), event.seconds)
 
 
-def _computed(event: Event) -> tuple[Measurement, ...]:
+def _measure_computation(event: Event) -> tuple[Measurement, ...]:
     return ((COMPUTATION, (event.function,), event.seconds),)
 
 
-def _entry(event: Event) -> tuple[Measurement, ...]:
+def _measure_entry(event: Event) -> tuple[Measurement, ...]:
     return ((ENTRIES, (event.function, event.kind), 1),)
 
 
-def _invalidated(event: Event) -> tuple[Measurement, ...]:
+def _measure_invalidation(event: Event) -> tuple[Measurement, ...]:
     subject = event.subject
     measured = (INVALIDATIONS, (event.cache, subject.kind, subject.name), 1.0)
-    return (measured, _owed(event.cache)) if event.cache in breakers else (measured,)
+    return (measured, _measure_owed(event.cache)) if event.cache in breakers else (measured,)
 
 
-def _unacknowledged(event: Event) -> tuple[Measurement, ...]:
+def _measure_unacknowledged(event: Event) -> tuple[Measurement, ...]:
     outcome = event.kind.removeprefix("invalidation_")
-    return (UNACKNOWLEDGED, (event.cache, outcome), 1), _owed(event.cache)
+    return (UNACKNOWLEDGED, (event.cache, outcome), 1), _measure_owed(event.cache)
 
 
-def _owed(alias: str) -> Measurement:
+def _measure_owed(alias: str) -> Measurement:
     breaker = breakers.get(alias)
     return OWED, (alias,), 0 if breaker is None else len(breaker.queue)
 
 
-def _error(event: Event) -> tuple[Measurement, ...]:
+def _measure_error(event: Event) -> tuple[Measurement, ...]:
     return ((ERRORS, (event.function, event.cache), 1),)
 
 
-def _audit(event: Event) -> tuple[Measurement, ...]:
+def _measure_audit(event: Event) -> tuple[Measurement, ...]:
     return ((AUDITS, (event.function, event.kind), 1),)
 
 
-def _breaker(event: Event) -> tuple[Measurement, ...]:
-    return (BREAKER, (event.cache,), float(event.kind == "breaker_opened")), _owed(event.cache)
+def _measure_breaker(event: Event) -> tuple[Measurement, ...]:
+    return (BREAKER, (event.cache,), float(event.kind == "breaker_opened")), _measure_owed(event.cache)
 
 
 _MEASURES: Final[Mapping[Kind, Callable[[Event], tuple[Measurement, ...]]]] = {
-    "hit": _hit,
-    "miss": _call,
-    "stale": _call,
-    "shared": _call,
-    "bypassed": _call,
-    "computed": _computed,
-    "stored": _entry,
-    "unstored": _entry,
-    "invalidated": _invalidated,
-    "invalidation_delayed": _unacknowledged,
-    "invalidation_lost": _unacknowledged,
-    "error": _error,
-    "audited": _audit,
-    "inconsistent": _audit,
-    "breaker_opened": _breaker,
-    "breaker_closed": _breaker,
+    "hit": _measure_hit,
+    "miss": _measure_call,
+    "stale": _measure_call,
+    "shared": _measure_call,
+    "bypassed": _measure_call,
+    "computed": _measure_computation,
+    "stored": _measure_entry,
+    "unstored": _measure_entry,
+    "invalidated": _measure_invalidation,
+    "invalidation_delayed": _measure_unacknowledged,
+    "invalidation_lost": _measure_unacknowledged,
+    "error": _measure_error,
+    "audited": _measure_audit,
+    "inconsistent": _measure_audit,
+    "breaker_opened": _measure_breaker,
+    "breaker_closed": _measure_breaker,
 }

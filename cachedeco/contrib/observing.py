@@ -76,15 +76,15 @@ def write_of(key: str) -> ObservedCommand | None:
 
 
 def _observe_connection(connection: Connection) -> None:
-    connection.read = _observed(connection.read, _note_read)
-    connection.read_chunks = _observed(connection.read_chunks, _note_chunks)
-    connection.aread = connection.aread and _aobserved(connection.aread, _note_read)
-    connection.aread_chunks = connection.aread_chunks and _aobserved(connection.aread_chunks, _note_chunks)
-    connection.awrite = connection.awrite and _aobserved(connection.awrite, _note_write)
+    connection.read = _timed(connection.read, _note_read)
+    connection.read_chunks = _timed(connection.read_chunks, _note_chunks)
+    connection.aread = connection.aread and _atimed(connection.aread, _note_read)
+    connection.aread_chunks = connection.aread_chunks and _atimed(connection.aread_chunks, _note_chunks)
+    connection.awrite = connection.awrite and _atimed(connection.awrite, _note_write)
     connection.writer = _ObservedWriter(connection.writer)
 
 
-def _observed(send: Callable[[Q], A], note: Note[Q, A]) -> Callable[[Q], A]:
+def _timed(send: Callable[[Q], A], note: Note[Q, A]) -> Callable[[Q], A]:
     def observed(what: Q) -> A:
         began = time_ns()
         answer = send(what)
@@ -94,7 +94,7 @@ def _observed(send: Callable[[Q], A], note: Note[Q, A]) -> Callable[[Q], A]:
     return observed
 
 
-def _aobserved(send: Callable[[Q], Awaitable[A]], note: Note[Q, A]) -> Callable[[Q], Awaitable[A]]:
+def _atimed(send: Callable[[Q], Awaitable[A]], note: Note[Q, A]) -> Callable[[Q], Awaitable[A]]:
     async def observed(what: Q) -> A:
         began = time_ns()
         answer = await send(what)
@@ -109,7 +109,7 @@ class _ObservedWriter:
 
     def __init__(self, writer: Writer) -> None:
         self.add_each = writer.add_each  # of tokens and leases
-        self._set_each = _observed(writer.set_each, _note_write)
+        self._set_each = _timed(writer.set_each, _note_write)
 
     def set_each(self, items: Sequence[WholeItem]) -> Acknowledged:
         """See `Writer`."""

@@ -142,10 +142,12 @@ def _round_trip(trial: Trial) -> Iterator[Finding]:
         f"yes: a write took {duration(took_write)}, a read {duration(took_read)}",
         "Move it closer, or look at its load: each hit waits for one read." if slow else "",
     )
-    yield _kept(subject, written, [value for _, value, _ in items], found)
+    yield _judge_kept(subject, written, [value for _, value, _ in items], found)
 
 
-def _kept(subject: str, written: Sequence[bool], values: Sequence[bytes], found: Sequence[bytes | None]) -> Finding:
+def _judge_kept(
+    subject: str, written: Sequence[bool], values: Sequence[bytes], found: Sequence[bytes | None]
+) -> Finding:
     question = "Does it keep what it acknowledges?"
     if not all(written):
         answer = f"it has acknowledged {sum(written)} of {len(written)} writes, and gave no error"

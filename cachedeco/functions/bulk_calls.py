@@ -114,7 +114,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
 
     def explain(self) -> dict[K, Explanation]:
         """Say what a call would do now for each id, and why. Otherwise as `Call.explain()`."""
-        return self._explained()
+        return self._explanations()
 
     def keys(self) -> dict[K, str]:
         """Return the whole keys of the entries, by id, as the server gets them."""
@@ -156,7 +156,7 @@ class BulkCall(BaseCall[U, dict[K, V]], Generic[K, V, U]):
         call = self._bulk_arguments
         return [keys[0] for keys in self._spec.resolve_calls(call.for_each(call.ids))[1]]
 
-    def _explained(self) -> dict[Any, Explanation]:
+    def _explanations(self) -> dict[Any, Explanation]:
         call = self._bulk_arguments
         calls: dict[Any, Arguments] = dict(zip(call.ids, call.for_each(call.ids), strict=True))
         return explain_calls(self._spec, calls, {each: call_text(self._spec, *call.with_ids([each])) for each in calls})

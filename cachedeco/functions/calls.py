@@ -141,7 +141,7 @@ class BaseCall(Generic[U, R_co]):
         """Return the arguments of each entry's key."""
         return [(self._arguments(), self._kwargs)]
 
-    def _explained(self) -> dict[Any, Explanation]:
+    def _explanations(self) -> dict[Any, Explanation]:
         """Return the explanations of each entry's call, by number."""
         calls: dict[Hashable, Arguments] = dict(enumerate(self._calls()))
         return explain_calls(self._spec, calls, {n: call_text(self._spec, *each) for n, each in calls.items()})
@@ -249,7 +249,7 @@ class SingleCall(BaseCall[U, V], Generic[V, U]):
         Nothing is computed, changed, counted or told, and a cache that is out of reach is part of the answer. What a
         call that is refused would raise, this raises.
         """
-        [explanation] = self._explained().values()
+        [explanation] = self._explanations().values()
         return explanation
 
     def key(self) -> str:

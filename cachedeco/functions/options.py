@@ -37,7 +37,7 @@ def always(_value: object) -> bool:
 # --- checks: each takes the function's name, the option's name and the value ---
 
 
-def _kind(*kinds: type) -> Callable[[str, str, Any], None]:
+def _check_kind(*kinds: type) -> Callable[[str, str, Any], None]:
     def check(function: str, option: str, value: object) -> None:
         if not isinstance(value, kinds) or isinstance(value, bool):
             taken = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
@@ -47,23 +47,23 @@ def _kind(*kinds: type) -> Callable[[str, str, Any], None]:
     return check
 
 
-def _flag(function: str, option: str, value: object) -> None:
+def _check_flag(function: str, option: str, value: object) -> None:
     if not isinstance(value, bool):
         msg = f"{option}={repr_of(value)} for {function}(); it takes True or False."
         raise TypeError(msg)
 
 
-def _span(function: str, option: str, value: Any) -> None:
+def _check_span(function: str, option: str, value: Any) -> None:
     if value is not UNSET:
         span_of(value, what=f"{option} for {function}()")
 
 
-def _fraction(function: str, option: str, value: object) -> None:
+def _check_fraction(function: str, option: str, value: object) -> None:
     if value is not UNSET:
         fraction_of(value, what=f"{option} for {function}()")
 
 
-def _names(function: str, option: str, value: object) -> None:
+def _check_names(function: str, option: str, value: object) -> None:
     if isinstance(value, str):
         names = re.findall(r"[^\W\d]\w*", value)
         example = f": {repr_of((*names,))}" if names else ""
@@ -75,9 +75,9 @@ def _names(function: str, option: str, value: object) -> None:
         raise TypeError(msg)
 
 
-def _timeout(function: str, option: str, value: Any) -> None:
+def _check_timeout(function: str, option: str, value: Any) -> None:
     if callable(value):
-        _predicate(function, option, value)
+        _check_predicate(function, option, value)
     elif value is not UNSET and seconds_of(value, what=f"{option} for {function}()", or_callable=True) == 0:
         msg = (
             f"timeout=0 for {function}() would store nothing; use bypass(), or a callable that gives 0 for some values."
@@ -85,7 +85,7 @@ def _timeout(function: str, option: str, value: Any) -> None:
         raise ValueError(msg)
 
 
-def _exceptions(function: str, option: str, value: Any) -> None:
+def _check_exceptions(function: str, option: str, value: Any) -> None:
     if not isinstance(value, Mapping):
         taken = "a mapping of exceptions to timeouts: {Http404: 60}"
         msg = f"{option}={repr_of(value)} for {function}(); it takes {taken}."
@@ -103,7 +103,7 @@ def _exceptions(function: str, option: str, value: Any) -> None:
             raise ValueError(msg)
 
 
-def _beta(function: str, option: str, value: object) -> None:
+def _check_beta(function: str, option: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{option}={repr_of(value)} for {function}(); it takes XFetch's beta: 0 for never, 1 to begin with."
         raise TypeError(msg)
@@ -112,7 +112,7 @@ def _beta(function: str, option: str, value: object) -> None:
         raise ValueError(msg)
 
 
-def _predicate(function: str, option: str, value: object) -> None:
+def _check_predicate(function: str, option: str, value: object) -> None:
     if not callable(value):
         msg = f"{option}={repr_of(value)} for {function}(); it takes a callable of the value."
         raise TypeError(msg)
@@ -203,26 +203,26 @@ class CacheOptions(TypedDict, total=False):
             older value, and has no stale window. The serializer must be able to store it.
     """
 
-    timeout: Annotated[Timeout | Unset, Option(UNSET, _timeout)]
+    timeout: Annotated[Timeout | Unset, Option(UNSET, _check_timeout)]
     key: Annotated[KeyOption, Option(None, _leave_to_keys)]
-    ignore: Annotated[Sequence[str], Option((), _names)]
+    ignore: Annotated[Sequence[str], Option((), _check_names)]
     vary: Annotated[Callable[..., object] | Sequence[Callable[..., object]], Option((), _leave_to_keys)]
     namespace: Annotated[NamespaceOption | Sequence[NamespaceOption] | None, Option(None, _leave_to_keys)]
     depends_on: Annotated[Sequence[DependsOn] | Unset, Option(UNSET, _leave_to_keys)]
-    cache: Annotated[str | None, Option(None, _kind(str, NoneType))]
-    using: Annotated[str, Option(DEFAULT_DB_ALIAS, _kind(str))]
-    version: Annotated[int | str | None, Option(None, _kind(int, str, NoneType))]
+    cache: Annotated[str | None, Option(None, _check_kind(str, NoneType))]
+    using: Annotated[str, Option(DEFAULT_DB_ALIAS, _check_kind(str))]
+    version: Annotated[int | str | None, Option(None, _check_kind(int, str, NoneType))]
     name: Annotated[str | None, Option(None, _leave_to_keys)]
-    stale_while_revalidate: Annotated[Seconds, Option(0, _span)]
-    stale_if_error: Annotated[Seconds, Option(0, _span)]
-    early: Annotated[float, Option(0, _beta)]
-    jitter: Annotated[float | Unset, Option(UNSET, _fraction)]
-    wait: Annotated[Seconds | Unset, Option(UNSET, _span)]
-    nested: Annotated[bool, Option(default=True, check=_flag)]
+    stale_while_revalidate: Annotated[Seconds, Option(0, _check_span)]
+    stale_if_error: Annotated[Seconds, Option(0, _check_span)]
+    early: Annotated[float, Option(0, _check_beta)]
+    jitter: Annotated[float | Unset, Option(UNSET, _check_fraction)]
+    wait: Annotated[Seconds | Unset, Option(UNSET, _check_span)]
+    nested: Annotated[bool, Option(default=True, check=_check_flag)]
     serializer: Annotated[SerializerOption, Option("pickle", check_serializer)]
-    audit: Annotated[bool, Option(default=True, check=_flag)]
-    cache_if: Annotated[Callable[[Any], object], Option(always, _predicate)]
-    cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _exceptions)]
+    audit: Annotated[bool, Option(default=True, check=_check_flag)]
+    cache_if: Annotated[Callable[[Any], object], Option(always, _check_predicate)]
+    cache_exceptions: Annotated[Mapping[type[Exception], Seconds], Option(MappingProxyType({}), _check_exceptions)]
 
 
 # What the options are called elsewhere: by django-cache-memoize, cacheops, dogpile.cache, cashews, cachetools.

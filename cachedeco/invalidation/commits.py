@@ -40,7 +40,7 @@ from django.db import InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.transactions import (
-    Block,
+    AtomicBlock,
     blocks,
     driver_in_transaction,
     is_in_test,
@@ -85,7 +85,7 @@ class PendingEntry(Generic[T]):
 class Pending:
     """What waits for the commit of one transaction."""
 
-    def __init__(self, connection: BaseDatabaseWrapper | None, block: Block | None) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper | None, block: AtomicBlock | None) -> None:
         """Start empty; the block is None if the caller manages the transaction by hand, the connection for none."""
         # Weak: a connection goes with its thread.
         self.connection: Callable[[], BaseDatabaseWrapper | None] = ref(connection) if connection else lambda: None

@@ -145,14 +145,14 @@ class Namespace:
             return
         if django_settings.DEBUG and _look is not None and not is_of_tables(self):
             _look(self)
-        invalidate(using, *invalidations_of(self._ended()))
+        invalidate(using, *invalidations_of(self._ended_namespaces()))
 
     @alters_data
     async def ainvalidate(self, *, using: str = DEFAULT_DB_ALIAS) -> None:
         """Invalidate as `invalidate()` does, from async code."""
         await sync_verb(self.invalidate, using=using)
 
-    def _ended(self) -> "Iterable[Namespace]":
+    def _ended_namespaces(self) -> "Iterable[Namespace]":
         """Return the namespaces that an invalidation of this one ends."""
         return (self,)
 
@@ -172,7 +172,7 @@ class _ModelNamespace(Namespace):
         self.path = namespace.path
         self.table = table
 
-    def _ended(self) -> Iterable[Namespace]:
+    def _ended_namespaces(self) -> Iterable[Namespace]:
         """Return it with the whole model, or all rows of it, and with all that a write of its table ends beside it."""
         whole_model = table_namespace(self.table)
         yield self

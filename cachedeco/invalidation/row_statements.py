@@ -72,9 +72,9 @@ def _parse(sql: str) -> RowStatement | None:
     if any(mark in sql for mark in _SUSPICIOUS):
         return None
     if sql.startswith("INSERT "):
-        return _insert(sql)
+        return _parse_insert(sql)
     if sql.startswith("UPDATE "):
-        return _update(sql)
+        return _parse_update(sql)
     found = _DELETE.fullmatch(sql)
     if found is None or found["of"] != found["table"]:
         return None
@@ -85,12 +85,12 @@ def _parse(sql: str) -> RowStatement | None:
 _remembered = lru_cache(1_024)(_parse)
 
 
-def _insert(sql: str) -> RowStatement | None:
+def _parse_insert(sql: str) -> RowStatement | None:
     found = _INSERT.fullmatch(sql)
     if found is None:
         return None
     columns = tuple([_bare(name) for name in found["columns"].split(", ")])
-    rows = _lists(found["lists"]) if found["rows"] is None else _rows(found["rows"], len(columns))
+    rows = _parse_lists(found["lists"]) if found["rows"] is None else _parse_rows(found["rows"], len(columns))
     if rows is None or any(len(row) != len(columns) for row in rows):
         return None
     returned = found["returned"] or ""
@@ -105,12 +105,12 @@ def _insert(sql: str) -> RowStatement | None:
     )
 
 
-def _lists(text: str) -> tuple[tuple[Slot, ...], ...] | None:
+def _parse_lists(text: str) -> tuple[tuple[Slot, ...], ...] | None:
     lists = text.split(", ")
     return (tuple(range(len(lists))),) if all(map(_LIST.fullmatch, lists)) else None
 
 
-def _rows(text: str, width: int) -> tuple[tuple[Slot, ...], ...] | None:
+def _parse_rows(text: str, width: int) -> tuple[tuple[Slot, ...], ...] | None:
     count = text.count("%s")
     row = f"({', '.join(['%s'] * width)})"
     if text == ", ".join([row] * (count // width)):  # the common one, and that of long lists
@@ -120,13 +120,13 @@ def _rows(text: str, width: int) -> tuple[tuple[Slot, ...], ...] | None:
     for each in _split(text) or ():
         slots = []
         for value in _split(each[1:-1]) if each.startswith("(") and each.endswith(")") else ():
-            slots.append(_slot(value, position))
+            slots.append(_slot_of(value, position))
             position += value.count("%s")
         rows.append(tuple(slots))
     return tuple(rows) or None
 
 
-def _update(sql: str) -> RowStatement | None:
+def _parse_update(sql: str) -> RowStatement | None:
     found = _UPDATE.fullmatch(sql)
     if found is None or found["of"] != found["table"]:
         return None
@@ -138,7 +138,7 @@ def _update(sql: str) -> RowStatement | None:
         if part is None:
             return None
         columns.append(_bare(part[1]))
-        slots.append(_slot(part[2], position))
+        slots.append(_slot_of(part[2], position))
         position += each.count("%s")
     if not columns or sql.count("%s") != position + 1:
         return None
@@ -172,7 +172,7 @@ def _pieces(text: str) -> Iterator[str]:
     return (piece[0] for piece in _PIECE.finditer(text))
 
 
-def _slot(value: str, position: int) -> Slot:
+def _slot_of(value: str, position: int) -> Slot:
     if value == "%s":
         return position
     return None if value == "NULL" else UNKNOWN

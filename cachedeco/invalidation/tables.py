@@ -53,7 +53,7 @@ SAVEPOINTS: Final = frozenset({"savepoint", "release", "rollback to"})
 UPDATING: Final = frozenset({"update", "merge", "other", "begin", "commit"})
 
 
-class Effect(NamedTuple):
+class StatementEffect(NamedTuple):
     """What a statement does: names of tables, as in `Meta.db_table`."""
 
     reads: frozenset[str] = frozenset()
@@ -85,7 +85,7 @@ class Tables:
         named = {name: self._tables_behind(name, tables) for name, tables in settings.TABLES.items()}
         self._statement_of = statements.Parser(self.models, named).statement_of
         self._effect_of = lru_cache(MOST_EFFECTS)(self._expand)
-        self._by_text: dict[str, Effect] = {}
+        self._by_text: dict[str, StatementEffect] = {}
         self._own = frozenset(_tables_of_caches())
         self._families = _families(every_model)
         self._sides = _sides(every_model)
@@ -97,7 +97,7 @@ class Tables:
         self._by_any_key = _pointing_tables(every_model, None)
         self._pointed_columns = _pointed_columns(every_model)
 
-    def effect_of(self, sql: object) -> Effect:
+    def effect_of(self, sql: object) -> StatementEffect:
         """Return what a statement does; its text may be anything that the database driver takes."""
         known = self._by_text.get(sql) if type(sql) is str else None
         if known is not None:  # the usual case: each statement of a process comes here
@@ -111,7 +111,7 @@ class Tables:
             self._by_text[sql] = effect
         return effect
 
-    def effect_beyond(self, sql: object, written: frozenset[str], *, are_found: bool) -> Effect:
+    def effect_beyond(self, sql: object, written: frozenset[str], *, are_found: bool) -> StatementEffect:
         """
         Return what a statement does that writes to names beside those of managed tables.
 
@@ -178,10 +178,10 @@ class Tables:
         """Return all tables that are not ignored."""
         return frozenset(self.models) - self.ignored
 
-    def _expand(self, statement: Statement) -> Effect:
+    def _expand(self, statement: Statement) -> StatementEffect:
         reads = statement.reads - self.ignored
         writes = self._written_by(statement)
-        return Effect(
+        return StatementEffect(
             reads,
             writes,
             statement.writes - writes - self.ignored,

@@ -19,7 +19,8 @@ from cachedeco.invalidation.open_cursors import keep_snapshot
 from cachedeco.invalidation.raw_queries import ask
 from cachedeco.storage.connections import connection as cache_connection
 
-Block = tuple[Any, str | None]  # an Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`
+# An Atomic and its savepoint: the outermost has none, nor has `atomic(savepoint=False)`.
+AtomicBlock = tuple[Any, str | None]
 
 # States of a connection in libpq, as both versions of psycopg give them: a statement runs, in a transaction, and in one
 # that failed.
@@ -130,14 +131,14 @@ def is_in_test(connection: BaseDatabaseWrapper) -> bool:
     return bool(several) and several[0]._from_testcase
 
 
-def open_block(connection: BaseDatabaseWrapper) -> Block | None:
+def open_block(connection: BaseDatabaseWrapper) -> AtomicBlock | None:
     """Return the outermost open block that is not TestCase's."""
     if not connection.atomic_blocks:  # nearly always
         return None
     return next((block for block in blocks(connection) if not block[0]._from_testcase), None)
 
 
-def blocks(connection: BaseDatabaseWrapper) -> list[Block]:
+def blocks(connection: BaseDatabaseWrapper) -> list[AtomicBlock]:
     """Return the open blocks, the outermost first: `@atomic` is one object for all its calls, a savepoint is not."""
     several: list[Any] = connection.atomic_blocks
     savepoints: list[Any] = connection.savepoint_ids

@@ -101,7 +101,7 @@ def encode(value: object) -> str:
 def is_deep(error: RecursionError) -> bool:
     """Tell whether the stack has ended in a value that contains itself, or values in values many times over."""
     codes = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    own = encode.__code__, _beside.__code__
+    own = encode.__code__, _encode_beside.__code__
     return sum(code in own or code.co_name == "__cache_key__" for code in codes) > DEEP
 
 
@@ -146,11 +146,11 @@ def register_key_type(cls: type[T], identity: Callable[[T], object]) -> None:
     check_returns(identity, what=what)
     check_arguments(identity, None, what=what, advice="it is called with the value")
     _encoders.pop(cls, None)
-    _registered[cls] = lambda value: _by_identity(value, identity(value))
+    _registered[cls] = lambda value: _encode_by_identity(value, identity(value))
     _encoder_for.cache_clear()
 
 
-def _by_identity(value: object, identity: object) -> str:
+def _encode_by_identity(value: object, identity: object) -> str:
     """Return the text of an object whose class, or whose user, says what distinguishes it."""
     text = encode(identity)
     if is_place(identity, value) or holds_place(text, [value]):
@@ -163,7 +163,7 @@ def _by_identity(value: object, identity: object) -> str:
 def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for each rule, in their order
     """Find the encoder of a class: its own method, what users registered, its kind, the table."""
     if hasattr(cls, "__cache_key__"):
-        return lambda value: _by_identity(value, value.__cache_key__())
+        return lambda value: _encode_by_identity(value, value.__cache_key__())
     for base in cls.__mro__:
         if base in _registered:
             return _registered[base]
@@ -173,14 +173,14 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for
     if path_of(cls) in _BY_PATH:
         return _BY_PATH[path_of(cls)]
     if belongs_to_visitor(cls):
-        return _request if is_request(cls) else _of_one_visitor
+        return _refuse_request if is_request(cls) else _refuse_of_one_visitor
     if not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__)):
-        return _of_framework
+        return _refuse_of_framework
     # Not inherited: a subclass of a dataclass may add data that is no field, and a dataclass that is a list has items.
     if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
-        return _dataclass
+        return _encode_dataclass
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return _namedtuple
+        return _encode_namedtuple
     return _encoders.get(cls, _refuse)
 
 
@@ -209,12 +209,12 @@ encodes(bool, types.NoneType, float)(repr)
 
 
 @encodes(str)
-def _str(value: str) -> str:
+def _encode_str(value: str) -> str:
     return f"{len(value)}'{value}"
 
 
 @encodes(bytes, bytearray)
-def _bytes(value: bytes | bytearray) -> str:
+def _encode_bytes(value: bytes | bytearray) -> str:
     tag = "" if type(value) is bytes else "bytearray:"
     return f"{tag}{2 * len(value)}b{value.hex()}"
 
@@ -224,51 +224,51 @@ def _encode_all(values: Iterable[object]) -> str:
 
 
 @encodes(tuple)
-def _tuple(value: tuple[object, ...]) -> str:
+def _encode_tuple(value: tuple[object, ...]) -> str:
     return f"({_encode_all(value)})"
 
 
 @encodes(list)
-def _list(value: list[object]) -> str:
+def _encode_list(value: list[object]) -> str:
     return f"[{_encode_all(value)}]"
 
 
 @encodes(dict)
-def _dict(value: dict[object, object]) -> str:
+def _encode_dict(value: dict[object, object]) -> str:
     pairs = sorted((encode(key), encode(item)) for key, item in value.items())
     return "{" + ",".join([f"{key}={item}" for key, item in pairs]) + "}"
 
 
 @encodes(set, frozenset)
-def _set(value: set[object] | frozenset[object]) -> str:
+def _encode_set(value: set[object] | frozenset[object]) -> str:
     return f"{type(value).__name__}({','.join(sorted(map(encode, value)))})"
 
 
 # --- types of the standard library and of Django: the name of the type around its identity ---
 
 
-def _encode_by(identity: Callable[[Any], object], *classes: type) -> None:
+def _encodes_by(identity: Callable[[Any], object], *classes: type) -> None:
     def encoder(value: object) -> str:
         return f"{path_of(type(value))}({encode(identity(value))})"
 
     encodes(*classes)(encoder)
 
 
-_encode_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
-_encode_by(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
-_encode_by(str.__str__, SafeString)
-_encode_by(str, pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath)
-_encode_by(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
-_encode_by(lambda span: (span.start, span.stop, span.step), range, slice)
-_encode_by(list, deque)
-_encode_by(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
-_encode_by(dict, types.MappingProxyType)
-_encode_by(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
-_encode_by(lambda values: dict(values.lists()), MultiValueDict)
+_encodes_by(str, uuid.UUID, decimal.Decimal, fractions.Fraction, complex, dt.date)
+_encodes_by(str, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
+_encodes_by(str.__str__, SafeString)
+_encodes_by(str, pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath)
+_encodes_by(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
+_encodes_by(lambda span: (span.start, span.stop, span.step), range, slice)
+_encodes_by(list, deque)
+_encodes_by(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
+_encodes_by(dict, types.MappingProxyType)
+_encodes_by(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
+_encodes_by(lambda values: dict(values.lists()), MultiValueDict)
 
 
 @encodes(dt.datetime, dt.time)
-def _datetime(value: dt.datetime | dt.time) -> str:
+def _encode_datetime(value: dt.datetime | dt.time) -> str:
     # Two zones with the same offset today are two zones; `fold` distinguishes the repeated hour in autumn.
     zone = "" if value.tzinfo is None else f"{path_of(type(value.tzinfo))} {_zone_name(value.tzinfo)}"
     return f"{path_of(type(value))}({encode((value.isoformat(), value.fold, zone))})"
@@ -281,12 +281,12 @@ def _zone_name(zone: dt.tzinfo) -> str:
     return str(zone)
 
 
-def _model(row: Model) -> str:
+def _encode_model(row: Model) -> str:
     usual = vars(row).keys() <= _usual_names(row.__class__)
-    return _row(row) if usual else _row(row, _beside_fields(row, _usual_names(row.__class__)))
+    return _encode_row(row) if usual else _encode_row(row, _beside_fields(row, _usual_names(row.__class__)))
 
 
-def _row(row: Model, beside: str = "") -> str:
+def _encode_row(row: Model, beside: str = "") -> str:
     if not identities.is_saved(row):
         raise KeyTypeError(row, UNSAVED)
     label, has_integer_key = identities.describe_model(row.__class__)
@@ -301,7 +301,7 @@ def _read_mark(database: str, beside: str) -> str:
     return f"{READ_MARK}{quote(database, safe='')}{beside and ':'}{quote(beside, safe='')};"
 
 
-def _anonymous(user: object) -> str:
+def _encode_anonymous(user: object) -> str:
     beside = _beside_fields(user, frozenset())  # such as the tenant, which a middleware has set
     return path_of(type(user)) + (beside and _read_mark(DEFAULT_DB_ALIAS, beside))
 
@@ -310,7 +310,7 @@ def _anonymous(user: object) -> str:
 def _usual_names(model: type[Model]) -> frozenset[str]:
     """Return the names of what a row holds that its primary key stands for."""
     fields = {field.attname for field in model._meta.fields}
-    return frozenset({*fields, *_computed(model), "_state", "_prefetched_objects_cache"})
+    return frozenset({*fields, *_cached_properties(model), "_state", "_prefetched_objects_cache"})
 
 
 def _beside_fields(row: object, usual: frozenset[str]) -> str:
@@ -324,15 +324,15 @@ def _beside_fields(row: object, usual: frozenset[str]) -> str:
     for name in sorted(vars(row).keys() - usual):
         if not name.startswith("_"):
             with suppress(KeyTypeError):
-                texts.append(f"{name}={_beside(vars(row)[name])}")
+                texts.append(f"{name}={_encode_beside(vars(row)[name])}")
     return ",".join(texts)
 
 
-def _beside(value: Any) -> str:
+def _encode_beside(value: Any) -> str:
     if isinstance(value, Model):  # without what that has beside its fields: this row, perhaps
-        return _row(value)
+        return _encode_row(value)
     kind = type(value)
-    return f"{kind.__name__}({','.join(map(_beside, value))})" if kind in {list, tuple} else encode(value)
+    return f"{kind.__name__}({','.join(map(_encode_beside, value))})" if kind in {list, tuple} else encode(value)
 
 
 def without_reads(text: str) -> str:
@@ -345,20 +345,20 @@ def without_reads(text: str) -> str:
     return _READ.sub("", text)
 
 
-def _lazy(value: Any) -> str:
+def _encode_lazy_object(value: Any) -> str:
     if value._wrapped is empty:  # noqa: SLF001 -- as every subclass of LazyObject in Django does
         value._setup()  # noqa: SLF001
     return encode(value._wrapped)  # noqa: SLF001
 
 
-def _promise(lazy: Promise) -> str:
+def _encode_promise(lazy: Promise) -> str:
     try:
         return encode(identities.evaluate(lazy))
     except identities.UnknownNumberError as error:
         raise KeyTypeError(lazy, error.advice, shown="a lazy text") from None
 
 
-def _class(cls: type) -> str:
+def _encode_class(cls: type) -> str:
     if "<locals>" not in cls.__qualname__:
         return f"class:{path_of(cls)}()"
     if issubclass(cls, Model):
@@ -373,7 +373,7 @@ def _class(cls: type) -> str:
     return f"class:{path_of(cls)}({encode((cls.__bases__, held))})"
 
 
-def _enum(member: enum.Enum) -> str:
+def _encode_enum(member: enum.Enum) -> str:
     value = identities.plain_value(member)
     if value is not member:
         return encode(value)
@@ -385,10 +385,10 @@ def _enum(member: enum.Enum) -> str:
     return f"{path_of(type(member))}({text})"
 
 
-def _dataclass(value: Any) -> str:
+def _encode_dataclass(value: Any) -> str:
     names, cls = [field.name for field in dataclasses.fields(value)], value.__class__
     if _takes_more(cls):
-        names += sorted(getattr(value, "__dict__", {}).keys() - {*names, *_computed(cls)})
+        names += sorted(getattr(value, "__dict__", {}).keys() - {*names, *_cached_properties(cls)})
     pairs = [f"{name}={encode(getattr(value, name))}" for name in names]
     return f"{path_of(cls)}({','.join(pairs)})"
 
@@ -401,13 +401,13 @@ def _takes_more(cls: type) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _computed(cls: type) -> frozenset[str]:
+def _cached_properties(cls: type) -> frozenset[str]:
     """Return the names of cached properties, which an instance has only when they were asked for."""
     held = [item for base in cls.__mro__ for item in vars(base).items()]
     return frozenset(name for name, value in held if isinstance(value, cached_property | django_cached_property))
 
 
-def _namedtuple(value: Any) -> str:
+def _encode_namedtuple(value: Any) -> str:
     if getattr(value, "__dict__", None):
         return _refuse(value)
     # With their names: namedtuple() may make two classes of one name.
@@ -429,7 +429,7 @@ def refuse_query(value: object) -> NoReturn:
     raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
 
 
-def _of_framework(value: object) -> str:
+def _refuse_of_framework(value: object) -> str:
     advice = (
         "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
         "take that, and decorate the function"
@@ -437,7 +437,7 @@ def _of_framework(value: object) -> str:
     raise KeyTypeError(value, advice)
 
 
-def _request(value: object) -> str:
+def _refuse_request(value: object) -> str:
     advice = (
         "it is another one at each call. Views are not for this decorator: let a function take what the value depends "
         "on, such as request.user.pk, decorate that, and call it in the view; or cache the whole response with "
@@ -446,7 +446,7 @@ def _request(value: object) -> str:
     raise KeyTypeError(value, advice)
 
 
-def _of_one_visitor(value: object) -> str:
+def _refuse_of_one_visitor(value: object) -> str:
     advice = (
         "it belongs to one visitor. Let a function outside of it take what the value depends on, such as "
         "request.user.pk, and decorate that"
@@ -479,11 +479,11 @@ _OF_FRAMEWORKS: Final = {
 
 # Encoders for a class and its subclasses, tried in this order.
 _KINDS: dict[type | tuple[type, ...], Encoder] = {
-    Model: _model,
-    LazyObject: _lazy,
-    Promise: _promise,
-    enum.Enum: _enum,
-    type: _class,
+    Model: _encode_model,
+    LazyObject: _encode_lazy_object,
+    Promise: _encode_promise,
+    enum.Enum: _encode_enum,
+    type: _encode_class,
     zoneinfo.ZoneInfo: lambda zone: f"{path_of(type(zone))}({encode(_zone_name(zone))})",
     dt.timezone: lambda zone: f"{path_of(type(zone))}({encode(repr(zone))})",
     (QuerySet, Manager): refuse_query,
@@ -492,7 +492,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
 
 # By name: classes that can't be imported before the apps are ready, or that may not be installed.
 _BY_PATH: dict[str, Encoder] = {
-    "django.contrib.auth.models.AnonymousUser": _anonymous,
+    "django.contrib.auth.models.AnonymousUser": _encode_anonymous,
     "django.http.request.QueryDict": _encoders[MultiValueDict],
     "freezegun.api.FakeDate": _encoders[dt.date],
     "freezegun.api.FakeDatetime": _encoders[dt.datetime],

@@ -42,10 +42,10 @@ OUTCOME_SECONDS: Final = 5.0
 # Of a tombstone that an interrupt leaves: the server has read the `add` by then. The cache makes it a second or two.
 BRIEFLY: Final = 0.0
 # Lifetime of a lease, after which its holder counts as dead: ten times the last computation, within bounds, in seconds.
-LIFETIME_FACTOR: Final = 10
-SHORTEST_LIFETIME: Final = 2.0
-LONGEST_LIFETIME: Final = 30.0
-USUAL_LIFETIME: Final = 10.0
+LEASE_FACTOR: Final = 10
+SHORTEST_LEASE: Final = 2.0
+LONGEST_LEASE: Final = 30.0
+USUAL_LEASE: Final = 10.0
 # Seconds between two polls of a waiting caller: exponential backoff with jitter.
 FIRST_POLL: Final = 0.005
 POLL_GROWTH: Final = 1.6
@@ -123,9 +123,9 @@ class Held(list[Lease]):
 def lease_of(policy: CachePolicy, misses: Sequence[Miss], *, is_takeover: bool = False) -> Lease:
     """Return the lease for a computation under the stamps of these misses."""
     known = [miss.found.entry.seconds for miss in misses if miss.found.entry is not None]
-    lifetime = USUAL_LIFETIME
+    lifetime = USUAL_LEASE
     if len(known) == len(misses):
-        lifetime = min(max(SHORTEST_LIFETIME, LIFETIME_FACTOR * sum(known)), LONGEST_LIFETIME)
+        lifetime = min(max(SHORTEST_LEASE, LEASE_FACTOR * sum(known)), LONGEST_LEASE)
     digest = blake2b(b"%a %b" % (is_takeover, b"".join(map(_identity_of, misses))), digest_size=8).hexdigest()
     return Lease(policy.store, lease_key(misses[0].key, digest), urandom(8), lifetime, is_takeover)
 

@@ -44,7 +44,7 @@ class Remembered(NamedTuple):
 Recalled = tuple[Remembered, Entry]
 
 
-class Stored(NamedTuple):
+class StoredEntry(NamedTuple):
     """An entry that was computed and stored in the block, and not read since."""
 
     data: bytes
@@ -64,7 +64,7 @@ class Memory:
 
     def _forget(self) -> None:
         self.read: dict[str, Remembered] = {}
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, StoredEntry] = {}
         self.missed: dict[str, object] = {}  #: for calls without an entry what `epochs.last()` returned before
         self.size = 0  # of what is remembered, in bytes; threads may lose a little of it
 
@@ -133,7 +133,7 @@ class Memory:
         self.forget(key)
         if is_stored and self.is_open and since is not None and len(data) <= MOST_BYTES:
             self._make_room(len(data))
-            self.stored[key] = Stored(data, since, time() + SECONDS)
+            self.stored[key] = StoredEntry(data, since, time() + SECONDS)
 
     def forget(self, key: str) -> None:
         """Forget an entry: the next call reads it again."""

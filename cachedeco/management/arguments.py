@@ -1,5 +1,5 @@
 """
-Arguments of a call, as they are typed in a shell.
+ParsedArguments of a call, as they are typed in a shell.
 
 `name=value` is a keyword argument. A value is a row if it is written `app_label.Model:pk`; else JSON or a Python
 literal if it is one (`7`, `true`, `null`, `[1, 2]`, `None`, `(1, 2)`), and a text if it is none. Annotations are not
@@ -29,7 +29,7 @@ from cachedeco.keys.signatures import text_signature
 from cachedeco.management.subcommands import failed, misunderstood
 from cachedeco.runtime.reprs import repr_of, shorten, shorten_error
 
-Arguments = tuple[list[Any], dict[str, Any]]
+ParsedArguments = tuple[list[Any], dict[str, Any]]
 
 _ROW: Final = re.compile(r"([A-Za-z_]\w*\.[A-Za-z_]\w*):(.+)", re.DOTALL)
 _KEYWORD: Final = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
@@ -83,7 +83,7 @@ def model_named(name: str) -> type[Model]:
         raise misunderstood(str(error)) from None
 
 
-def parse_arguments(function: CachedFunction[..., Any], texts: Sequence[str], *, leading: int = 0) -> Arguments:
+def parse_arguments(function: CachedFunction[..., Any], texts: Sequence[str], *, leading: int = 0) -> ParsedArguments:
     """
     Return the arguments of a call; those that a method is bound to are left out.
 
@@ -129,7 +129,7 @@ def call_of(function: CachedFunction[..., Any], texts: Sequence[str]) -> Any:
     return checked_call(function, parse_arguments(function, texts))
 
 
-def checked_call(function: CachedFunction[..., Any], arguments: Arguments) -> Any:
+def checked_call(function: CachedFunction[..., Any], arguments: ParsedArguments) -> Any:
     """
     Return a call as an object, whose keys can be made.
 

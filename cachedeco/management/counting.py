@@ -82,14 +82,14 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
         "hits": f"{stats.hits}, {ratio_of(stats)}" if stats.hits else "0",
         "stale": stats.stale,
         "misses": stats.misses,
-        **{f"  {reason}": count for reason, count in _ranked(stats.reasons)},
+        **{f"  {reason}": count for reason, count in _by_count(stats.reasons)},
         "shared": stats.shared,
         "bypassed": stats.bypassed,
         "computations": f"{stats.computations}, {duration(stats.seconds_computing)} in all",
         "needless": stats.unchanged,
         "saved": duration(stats.seconds_saved),
         "stored": f"{stats.stored}, {size(stats.bytes_stored)} in all",
-        "unstored": "; ".join([str(stats.unstored), *_told(stats.unstored_reasons)]) if stats.unstored else "",
+        "unstored": "; ".join([str(stats.unstored), *_sentences(stats.unstored_reasons)]) if stats.unstored else "",
         "invalidated": stats.invalidated,
         "errors": stats.errors,
         "audited": stats.audited,
@@ -99,14 +99,14 @@ def _print_whole(console: Console, name: str, stats: "Stats") -> None:
     console.table(("", ""), rows, flexible=(1,))
 
 
-def _ranked(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
+def _by_count(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
     """Return reasons and their counts: the most frequent first."""
     return sorted(reasons.items(), key=lambda item: -item[1])
 
 
-def _told(reasons: Mapping[str, int]) -> Iterator[str]:
+def _sentences(reasons: Mapping[str, int]) -> Iterator[str]:
     """Yield reasons that are sentences, each with its count."""
-    for reason, count in _ranked(reasons):
+    for reason, count in _by_count(reasons):
         yield f"{count}: {reason}"
 
 

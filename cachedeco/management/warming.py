@@ -15,7 +15,14 @@ from django.db.models import Model
 from cachedeco.functions.base import CachedFunction
 from cachedeco.keys.signatures import bare_signature, parameters_of
 from cachedeco.loading.writing import NO_TIMEOUT, NOT_WANTED
-from cachedeco.management.arguments import HELP, Arguments, checked_call, function_of, model_named, parse_arguments
+from cachedeco.management.arguments import (
+    HELP,
+    ParsedArguments,
+    checked_call,
+    function_of,
+    model_named,
+    parse_arguments,
+)
 from cachedeco.management.printing import Console
 from cachedeco.management.progress import Progress
 from cachedeco.management.subcommands import Subcommand, failed, misunderstood
@@ -42,7 +49,7 @@ class Planned(NamedTuple):
     """A call to make."""
 
     text: str  #: what stands for it in messages
-    arguments: Callable[[], Arguments | None]  #: None if its row is gone
+    arguments: Callable[[], ParsedArguments | None]  #: None if its row is gone
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -153,7 +160,7 @@ def _plan(function: CachedFunction[..., Any], options: dict[str, Any]) -> tuple[
     if options["ids"] or options["rows"]:
         return _calls_of_rows(function, options, texts)
     arguments = parse_arguments(function, texts)
-    return 1, iter([Planned(_shown(function, arguments), lambda: arguments)])
+    return 1, iter([Planned(_source_text(function, arguments), lambda: arguments)])
 
 
 def _calls_of_lines(function: CachedFunction[..., Any]) -> Iterator[Planned]:
@@ -163,7 +170,7 @@ def _calls_of_lines(function: CachedFunction[..., Any]) -> Iterator[Planned]:
             yield Planned(f"line {number}", partial(_arguments_of_line, function, line))
 
 
-def _arguments_of_line(function: CachedFunction[..., Any], line: str) -> Arguments:
+def _arguments_of_line(function: CachedFunction[..., Any], line: str) -> ParsedArguments:
     try:
         texts = shlex.split(line)
     except ValueError as error:
@@ -205,16 +212,16 @@ def _first_argument(function: CachedFunction[..., Any]) -> str:
     return next(iter(bare_signature(function.uncached).parameters), "")
 
 
-def _with(first: object, rest: Arguments) -> Arguments:
+def _with(first: object, rest: ParsedArguments) -> ParsedArguments:
     return [first, *rest[0]], rest[1]
 
 
-def _with_row(model: type[Model], key: object, rest: Arguments) -> Arguments | None:
+def _with_row(model: type[Model], key: object, rest: ParsedArguments) -> ParsedArguments | None:
     row = model._default_manager.filter(pk=key).first()
     return None if row is None else _with(row, rest)
 
 
-def _shown(function: CachedFunction[..., Any], arguments: Arguments) -> str:
+def _source_text(function: CachedFunction[..., Any], arguments: ParsedArguments) -> str:
     return format_arguments(parameters_of(function.uncached), *arguments) or "()"
 
 

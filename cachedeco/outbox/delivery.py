@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from cachedeco.invalidation.delivery import Invalidation, attempt
 from cachedeco.invalidation.tables import tables
 from cachedeco.invalidation.writes import invalidations_of_tables
-from cachedeco.outbox.heartbeat import Heartbeat, State
+from cachedeco.outbox.heartbeat import CacheState, Heartbeat
 from cachedeco.outbox.models import BY_TRIGGER, Row, acknowledge, can_claim, claim, delete, outbox_databases, rows
 from cachedeco.runtime import conf, modes
 from cachedeco.runtime.events import Event
@@ -68,11 +68,11 @@ class Deliverer:
         """
         if modes.current_mode() == "off":
             return Report()
-        states: dict[str, State] = {alias: heart.beat() for alias, heart in self._hearts.items()}
+        states: dict[str, CacheState] = {alias: heart.beat() for alias, heart in self._hearts.items()}
         reports = [self._run_on(using, states, replay=replay) for using in self.databases]
         return Report(*map(sum, zip(*reports, strict=True)))
 
-    def _run_on(self, using: str, states: Mapping[str, State], *, replay: bool | None) -> Report:
+    def _run_on(self, using: str, states: Mapping[str, CacheState], *, replay: bool | None) -> Report:
         """Deliver, replay and delete for one database; an error is an event, and does not stop the other databases."""
         reached = [alias for alias, state in states.items() if state != "unreachable"]
         forgetful = [alias for alias in reached if replay or (replay is None and states[alias] == "forgetful")]

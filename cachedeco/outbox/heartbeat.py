@@ -17,7 +17,7 @@ from cachedeco.runtime import conf
 from cachedeco.storage import breaker
 from cachedeco.storage.store import Store, servers_of
 
-State = Literal[
+CacheState = Literal[
     "unreachable",
     "limping",  # some of its servers are unreachable: a replay would be repeated at each run
     "forgetful",  # it may have lost writes: replay
@@ -59,7 +59,7 @@ class Heartbeat:
         self._keys = [self._store.keyspace.table_key(f"{own}:{n}") for n in range(number)]
         self._written: dict[str, bytes] | None = None
 
-    def beat(self) -> State:
+    def beat(self) -> CacheState:
         """Return the state of the cache, and write new values."""
         before, self._written = self._written, None
         trouble = breaker.breakers.get(self._store.alias)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cachedeco.invalidation.raw_queries import ask
-from cachedeco.invalidation.tables import Effect
+from cachedeco.invalidation.tables import StatementEffect
 from cachedeco.outbox.triggers import LONGEST_MARK, TRIGGER
 from cachedeco.runtime import modes
 
@@ -17,7 +17,7 @@ UNMARKABLE: Final = frozenset("*':%")
 _has_triggers: dict[str, bool] = {}
 
 
-def mark(connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
+def mark(connection: BaseDatabaseWrapper, sql: Any, effect: StatementEffect) -> Any:
     """
     Return the text of a statement with a comment that names the tables which the watcher takes care of.
 

@@ -64,7 +64,7 @@ def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = 
             if refusal:
                 result.close()  # or Python warns that it was never awaited
                 raise TypeError(refused)
-            return _awaited(result, open_block)
+            return _await_inside(result, open_block)
 
         return inside
     if refusal:
@@ -78,7 +78,7 @@ def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = 
     return awaited_inside  # type: ignore[return-value] # a coroutine function for a coroutine function
 
 
-async def _awaited(coroutine: Coroutine[Any, Any, Any], open_block: OpenBlock) -> Any:
+async def _await_inside(coroutine: Coroutine[Any, Any, Any], open_block: OpenBlock) -> Any:
     with open_block():
         return await coroutine
 

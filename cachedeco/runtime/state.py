@@ -254,7 +254,11 @@ PIECES: Final = (
     Piece("keys.encoders", "_encoder_for", "encoders of other types, cached; register_key_type() clears it"),
     Piece("keys.encoders", "_usual_names", "names of a row's fields and cached properties, cached by class"),
     Piece("keys.encoders", "_takes_more", "dataclasses that take more than their fields, cached by class"),
-    Piece("keys.encoders", "_computed", "names of cached properties of rows and such dataclasses, cached by class"),
+    Piece(
+        "keys.encoders",
+        "_cached_properties",
+        "names of cached properties of rows and such dataclasses, cached by class",
+    ),
     Piece("keys.receivers", "proxy_mark_of", "marks of proxies in the keys of methods, cached by class"),
     Piece("keys.receivers", "_class_mark", "marks of classes in the keys of methods that ignore self, cached"),
     Piece("keys.expressions", "_values_under", "what generated source refers to, cached by the prefix of its names"),

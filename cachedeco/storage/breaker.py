@@ -36,7 +36,7 @@ OF_CACHES: Final = frozenset(
 )
 # The server has answered, and refused one command: too large an object, say, or no memory left.
 REFUSED_COMMANDS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
-TOO_LARGE: Final = ("too large", "TooBig", "invalid bulk length")
+SIZE_REFUSALS: Final = ("too large", "TooBig", "invalid bulk length")
 # A MemcacheServerError by its base class, but the server has closed the connection.
 CLOSED_CONNECTIONS: Final = frozenset({"MemcacheUnexpectedCloseError"})
 # A node of a Redis cluster has answered, for which one command may take the keys of one slot only; MovedError is an
@@ -249,7 +249,7 @@ def is_of_cluster(error: Exception | None) -> bool:
 def is_too_large(error: Exception) -> bool:
     """Tell whether a server has refused a value for its size: in the words of memcached, pylibmc or Redis."""
     text = f"{type(error).__name__} {error}"
-    return bool(_names_of(error)) and any(words in text for words in TOO_LARGE)
+    return bool(_names_of(error)) and any(words in text for words in SIZE_REFUSALS)
 
 
 def is_foreign(error: Exception, backend: type) -> bool:

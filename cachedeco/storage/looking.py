@@ -23,11 +23,11 @@ class LookingStore(Store):
 
     def read(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """Return the values, in the order of the keys; None if the cache failed, or the breaker is open."""
-        return self._look(lambda: self._checked(keys, connection(self.alias).read(keys)))
+        return self._look(lambda: self._check_reach(keys, connection(self.alias).read(keys)))
 
     def read_chunks(self, chunks: Sequence[Sequence[str]]) -> list[bytes | None] | None:
         """Do as `read()`, for chunks of keys."""
-        return self._look(lambda: self._checked([*chain(*chunks)], connection(self.alias).read_chunks(chunks)))
+        return self._look(lambda: self._check_reach([*chain(*chunks)], connection(self.alias).read_chunks(chunks)))
 
     def _look(self, read: Callable[[], list[bytes | None]]) -> list[bytes | None] | None:
         breaker = breakers.get(self.alias)
@@ -40,7 +40,7 @@ class LookingStore(Store):
             self.failures.append(error)
             return None
 
-    def _checked(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
+    def _check_reach(self, keys: Sequence[str], values: list[bytes | None]) -> list[bytes | None]:
         """Return the values; raise if a server is unreachable, of which our own backends read all as missing."""
         get_or_raise = getattr(connection(self.alias).cache, "get_or_raise", None)
         if get_or_raise is not None and None in values:

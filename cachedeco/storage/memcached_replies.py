@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 from pymemcache.exceptions import MemcacheUnexpectedCloseError, MemcacheUnknownError
 
 from cachedeco.storage.pipelining import pipeline
-from cachedeco.storage.replies import FEW, Parser, more
+from cachedeco.storage.replies import FEW, ReplyParser, more
 
 Stored = tuple[bytes, int]  # a serialized value, and its flags
-Values = list[bytes | None]  # in the order of the keys
+OrderedValues = list[bytes | None]  # in the order of the keys
 
 # A header stands at the beginning of the reply, or behind the line end of the value before it.
 _FIRST_HEADER: Final = re.compile(rb"VALUE ([^ \r]+) (\d+) (\d+)\r\n").match
@@ -43,7 +43,7 @@ T = TypeVar("T")
 RaiseErrors = Callable[[bytes, bytes], None]
 
 
-def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors, data: bytes) -> Values:
+def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErrors, data: bytes) -> OrderedValues:
     """
     Read the rest of a reply that `cut_hits()` does not cut; return the values as it does, None for missing ones.
 
@@ -65,7 +65,7 @@ def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErro
     return values
 
 
-def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: RaiseErrors) -> Values:
+def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: RaiseErrors) -> OrderedValues:
     """
     Read chunks of keys, pipelined; return all values, in order, as `read_rest()` does.
 
@@ -76,7 +76,7 @@ def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: Rai
 
         raise_errors: As for `read_values()`.
     """
-    values: Values = []
+    values: OrderedValues = []
     rest = b""  # of the next answer, what has come with the last one
     commands = (b"get %b\r\n" % " ".join(chunk).encode("ascii") for chunk in chunks)
     for command in pipeline(sock.sendall, lambda: sock, commands):
@@ -103,7 +103,7 @@ def plain_values(found: Mapping[bytes, Stored | None], names: Sequence[bytes]) -
     return [stored[0] if (stored := found[name]) and not stored[1] else None for name in names]
 
 
-def cut_hits(data: bytes, count: int, text: bytes, at: int, end: int) -> Values | None:
+def cut_hits(data: bytes, count: int, text: bytes, at: int, end: int) -> OrderedValues | None:
     """
     Return the values in the reply of one or a few hits; None for another reply, or half of one.
 
@@ -122,7 +122,7 @@ def cut_hits(data: bytes, count: int, text: bytes, at: int, end: int) -> Values 
 
         end: Where it ends.
     """
-    values: Values = []
+    values: OrderedValues = []
     key, _, left = text.partition(b" ")
     begin = data.find(b"\r\n", at) + 2
     tokens_at = end - _BEHIND_VALUE - 1 - _AROUND_TOKEN * (count - 1)  # before what their keys take
@@ -166,7 +166,7 @@ def _cut_miss(data: bytes, text: bytes) -> list[bytes | None] | None:
     return values if len(tokens) == len(values) - values.count(None) else None
 
 
-def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Parser[tuple[Values, bytes]]:
+def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> ReplyParser[tuple[OrderedValues, bytes]]:
     """
     Parse a whole reply; return the values that were stored without flags, in order, and the bytes behind the reply.
 
@@ -180,7 +180,7 @@ def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Pa
 
         data: The beginning of the reply, if it has been read.
     """
-    values: Values = []
+    values: OrderedValues = []
     # A key contains no null byte. Most values are tokens, so the headers of all keys are made for these.
     headers = (b"%b%b%b" % (_BEFORE_KEY, text.replace(b" ", _BETWEEN_KEYS), _AFTER_KEY)).split(b"\0")
     # As if it stood behind a value: there each header begins with a line end.
@@ -199,7 +199,7 @@ def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Pa
     return [other if value is None else value for value, other in zip(values, others, strict=True)], rest
 
 
-def _cut(data: bytes, at: int, headers: Sequence[bytes], values: Values) -> tuple[int, int]:
+def _cut(data: bytes, at: int, headers: Sequence[bytes], values: OrderedValues) -> tuple[int, int]:
     """
     Append the values that a part of a usual reply has, None for missing ones.
 
@@ -302,7 +302,7 @@ def read_values(
 
 def parse_values(
     names: Sequence[bytes], raise_errors: RaiseErrors, data: bytes = b""
-) -> Parser[tuple[dict[bytes, Stored | None], bytes]]:
+) -> ReplyParser[tuple[dict[bytes, Stored | None], bytes]]:
     """Parse a whole reply, as `read_values()` does; return the values by name, and the bytes behind the reply."""
     found: dict[bytes, Stored | None] = dict.fromkeys(names)
     at, header_at, end = 0, _FIRST_HEADER, _END
@@ -328,7 +328,7 @@ def parse_values(
         header_at, end = _NEXT_HEADER, REPLY_END
 
 
-def receive(parser: Parser[T], recv: Callable[[int], bytes]) -> T:
+def receive(parser: ReplyParser[T], recv: Callable[[int], bytes]) -> T:
     """Give a parser what it needs from a connection."""
     try:
         most = next(parser)

@@ -6,14 +6,14 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 #: Yields how many bytes it would like to have at most; is sent some, one at least.
-Parser = Generator[int, bytes, T]
+ReplyParser = Generator[int, bytes, T]
 
 # Bytes of one read: a usual reply comes in one; a large value needs no more memory than it has, and a megabyte.
 FEW: Final = 2**16
 MANY: Final = 2**20
 
 
-def more(data: bytes, size: int) -> Parser[bytes]:
+def more(data: bytes, size: int) -> ReplyParser[bytes]:
     """Return data with what follows it, *size* bytes at least."""
     pieces, missing = [data], size - len(data)
     while missing > 0:

@@ -193,11 +193,11 @@ def _text_of(name: str, counts: Statistics) -> bytes:
     for _, each in ranked[MOST_FUNCTIONS:]:
         functions[OTHERS] = functions.get(OTHERS, Stats()) + each
     invalidations = dict(Counter(counts.invalidations).most_common(MOST_INVALIDATIONS))
-    several = {function: _shortened(each) for function, each in functions.items()}
+    several = {function: _shorten_reasons(each) for function, each in functions.items()}
     return json.dumps([name, counts.processes, several, invalidations]).encode()
 
 
-def _shortened(stats: Stats) -> dict[str, Any]:
+def _shorten_reasons(stats: Stats) -> dict[str, Any]:
     """Return counters with the most frequent reasons of what is not stored alone: these are sentences."""
     most = Counter(stats.unstored_reasons).most_common(MOST_SENTENCES)
     return {**asdict(stats), "unstored_reasons": {reason[:LONGEST_SENTENCE]: count for reason, count in most}}

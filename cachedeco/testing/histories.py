@@ -19,7 +19,7 @@ from cachedeco.testing.assertions import about_cache, call_from_sync, format_cal
 from cachedeco.testing.isolation import fresh_scope
 from cachedeco.testing.outcomes import (
     Arguments,
-    Raised,
+    RaisedError,
     difference_of,
     format_outcome,
     format_place,
@@ -29,7 +29,7 @@ from cachedeco.testing.outcomes import (
 )
 
 
-class Step(NamedTuple):
+class HistoryStep(NamedTuple):
     """One step of a history: a write; if that is None, a call."""
 
     write: Callable[[], object] | None
@@ -49,7 +49,7 @@ class Histories:
         self._raised: Exception | None = None  # raised by the first call that raised
         self._returned = False
 
-    def fault(self, history: Sequence[Step]) -> str:
+    def fault(self, history: Sequence[HistoryStep]) -> str:
         """Run a history; return the steps to a difference from the plain function or to a failed write; else empty."""
         self._lines = []
         self.broken = None
@@ -99,7 +99,7 @@ class Histories:
 
     def _compare(self, each: Arguments) -> str | None:
         served, computed = outcome_of(self._function, each), outcome_of(self._plain, each)
-        if isinstance(served, Raised):
+        if isinstance(served, RaisedError):
             self._raised = self._raised or served.error
         else:
             self._returned = True

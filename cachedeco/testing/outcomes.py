@@ -19,7 +19,7 @@ class Arguments(NamedTuple):
     kwargs: Mapping[str, Any]
 
 
-class Raised(NamedTuple):
+class RaisedError(NamedTuple):
     """The error that a call raised."""
 
     error: Exception
@@ -31,16 +31,16 @@ def plain_twin(function: AnyCachedQuery[..., Any]) -> Callable[..., Any]:
 
 
 def outcome_of(function: Callable[..., Any], each: Arguments) -> object:
-    """Return the value of a call, or `Raised` with its error."""
+    """Return the value of a call, or `RaisedError` with its error."""
     try:
         return call_from_sync(function, each.args, each.kwargs)
     except Exception as error:  # noqa: BLE001 -- an error is an outcome, too
-        return Raised(error)
+        return RaisedError(error)
 
 
 def difference_of(one: object, other: object) -> str | None:
     """Return where two outcomes differ, as `difference()` does; errors are compared by class."""
-    if isinstance(one, Raised) and isinstance(other, Raised):
+    if isinstance(one, RaisedError) and isinstance(other, RaisedError):
         return None if type(one.error) is type(other.error) else ""
     return difference(one, other)
 
@@ -57,5 +57,5 @@ def format_place(found: str) -> str:
 
 def format_outcome(outcome: object) -> str:
     """Return an outcome as part of a message, cut to a readable length."""
-    text = f"raises {outcome.error!r}" if isinstance(outcome, Raised) else f"gives {outcome!r}"
+    text = f"raises {outcome.error!r}" if isinstance(outcome, RaisedError) else f"gives {outcome!r}"
     return hide_secrets(text if len(text) <= LONGEST_REPR else f"{text[:LONGEST_REPR]}...")

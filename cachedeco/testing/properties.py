@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task, refuse_many
-from cachedeco.testing.histories import Histories, Step
+from cachedeco.testing.histories import Histories, HistoryStep
 from cachedeco.testing.isolation import isolated
 from cachedeco.testing.outcomes import Arguments, difference_of, format_place, format_result, outcome_of, plain_twin
 
@@ -172,14 +172,14 @@ def _strategy_of(writes: "Writes") -> "SearchStrategy[Callable[[], object]]":
 
 def _histories_of(
     calls: "SearchStrategy[Any]", writes: "SearchStrategy[Callable[[], object]]"
-) -> "SearchStrategy[list[Step]]":
+) -> "SearchStrategy[list[HistoryStep]]":
     from hypothesis import strategies as st
 
     @st.composite
-    def histories(draw: "DrawFn") -> list[Step]:
+    def histories(draw: "DrawFn") -> list[HistoryStep]:
         pool = draw(st.lists(calls.map(_call_of), min_size=1, max_size=POOL))
-        calls_of_pool = st.sampled_from(pool).map(lambda each: Step(None, each))
-        write = writes.map(lambda each: Step(each, call()))
+        calls_of_pool = st.sampled_from(pool).map(lambda each: HistoryStep(None, each))
+        write = writes.map(lambda each: HistoryStep(each, call()))
         return draw(st.lists(st.one_of(calls_of_pool, write), min_size=1))
 
     return histories()

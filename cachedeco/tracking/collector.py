@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cachedeco.invalidation.tables import Effect
+from cachedeco.invalidation.tables import StatementEffect
 from cachedeco.invalidation.transactions import connections_here
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -226,7 +226,7 @@ def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object]
     computation.varied += [each for each in varied if each not in computation.varied]
 
 
-def note_statement(effect: Effect, connection: BaseDatabaseWrapper) -> None:
+def note_statement(effect: StatementEffect, connection: BaseDatabaseWrapper) -> None:
     """
     Note in the enclosing computation what a statement of it is about to read, and what it writes. Never raises.
 

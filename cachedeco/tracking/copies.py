@@ -12,10 +12,10 @@ from weakref import ref
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cachedeco.invalidation.tables import Effect
+from cachedeco.invalidation.tables import StatementEffect
 
-Before = Callable[[Any, BaseDatabaseWrapper], Effect]
-After = Callable[[BaseDatabaseWrapper, Effect], None]
+Before = Callable[[Any, BaseDatabaseWrapper], StatementEffect]
+After = Callable[[BaseDatabaseWrapper, StatementEffect], None]
 
 
 def follow(connection: BaseDatabaseWrapper, before: Before, after: After) -> None:
@@ -24,10 +24,14 @@ def follow(connection: BaseDatabaseWrapper, before: Before, after: After) -> Non
     factory = getattr(driver, "cursor_factory", None)
     if connection.vendor == "postgresql" and hasattr(factory, "copy"):
         # A pool gives connections again that have such a class already.
-        driver.cursor_factory = _watched(getattr(factory, "watched_class", factory), ref(connection), before, after)
+        driver.cursor_factory = _watched_class(
+            getattr(factory, "watched_class", factory), ref(connection), before, after
+        )
 
 
-def _watched(base: Any, connection: Callable[[], BaseDatabaseWrapper | None], before: Before, after: After) -> Any:
+def _watched_class(
+    base: Any, connection: Callable[[], BaseDatabaseWrapper | None], before: Before, after: After
+) -> Any:
     """Return a class of cursors; it lives as long as the driver's connection, and must not keep Django's alive."""
 
     @contextmanager

@@ -22,7 +22,7 @@ from django.db.models import Model, QuerySet
 
 from cachedeco.invalidation import transactions
 from cachedeco.invalidation.rows import table_of
-from cachedeco.invalidation.tables import Effect, tables
+from cachedeco.invalidation.tables import StatementEffect, tables
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME, mint
 from cachedeco.runtime import conf
 from cachedeco.storage.entries import is_token, new_token
@@ -73,9 +73,9 @@ class TableReads:
         self._new: dict[str, None] = {}  # those whose tokens are read here
         self.read: set[str] = set()
         self.written: set[str] = set()
-        self._noted: dict[tuple[int, str], Effect] = {}  # kept, so that no other effect gets its id
+        self._noted: dict[tuple[int, str], StatementEffect] = {}  # kept, so that no other effect gets its id
 
-    def note_statement(self, effect: Effect, connection: BaseDatabaseWrapper) -> Noted:
+    def note_statement(self, effect: StatementEffect, connection: BaseDatabaseWrapper) -> Noted:
         """Note what a statement is about to read, and what it writes."""
         self.written |= effect.writes
         mark = (id(effect), connection.alias)

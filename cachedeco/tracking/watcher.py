@@ -21,7 +21,7 @@ from django.db.backends.signals import connection_created
 from cachedeco.invalidation import boundaries, commits, transactions
 from cachedeco.invalidation.parts import ChangedParts, changed_parts, has_parts
 from cachedeco.invalidation.sql_forms import DML, QUERIES
-from cachedeco.invalidation.tables import Effect, Tables, tables
+from cachedeco.invalidation.tables import StatementEffect, Tables, tables
 from cachedeco.invalidation.writes import end_tables
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import emit
@@ -49,7 +49,7 @@ KEEPING: Final = (
 # Nothing is told of those of them that write to no table.
 UNTOLD: Final = KEEPING - UNDOING
 
-Mark = Callable[[BaseDatabaseWrapper, Any, Effect], Any]
+Mark = Callable[[BaseDatabaseWrapper, Any, StatementEffect], Any]
 
 # Swapped whole by mark_with().
 _mark: Mark | None = None
@@ -89,7 +89,7 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
             raise
 
 
-def _begin(sql: Any, connection: BaseDatabaseWrapper) -> Effect:
+def _begin(sql: Any, connection: BaseDatabaseWrapper) -> StatementEffect:
     effect = _effect_of(sql)
     if effect.elsewhere:
         effect = _effect_beyond(sql, effect, connection)
@@ -108,7 +108,7 @@ def mark_with(mark: Mark | None) -> None:
     _mark = mark
 
 
-def _mark_text(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Effect) -> Any:
+def _mark_text(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: StatementEffect) -> Any:
     try:
         return mark(connection, sql, effect)
     except Exception as error:  # noqa: BLE001 -- the user's statement runs, and without a mark the triggers record it
@@ -117,7 +117,7 @@ def _mark_text(mark: Mark, connection: BaseDatabaseWrapper, sql: Any, effect: Ef
         return sql
 
 
-def _effect_of(sql: Any) -> Effect:
+def _effect_of(sql: Any) -> StatementEffect:
     known: Tables | None = None
     try:
         known = tables()
@@ -126,12 +126,12 @@ def _effect_of(sql: Any) -> Effect:
         pass_interrupt(error)
         if known is None:
             _tell_fault(error)
-            return Effect(verb="other")
+            return StatementEffect(verb="other")
         emit(Event("error", reason=UNREAD, error=error))
-        return Effect(writes=known.everything(), verb="other", everything=True)
+        return StatementEffect(writes=known.everything(), verb="other", everything=True)
 
 
-def _effect_beyond(sql: Any, effect: Effect, connection: BaseDatabaseWrapper) -> Effect:
+def _effect_beyond(sql: Any, effect: StatementEffect, connection: BaseDatabaseWrapper) -> StatementEffect:
     """Return what a statement does that writes to a view, to a partition, or to a table of no model."""
     try:
         written, are_found = views.tables_written(connection, effect.elsewhere)
@@ -151,7 +151,7 @@ def _tell_fault(error: Exception) -> None:
         emit(Event("error", reason=UNKNOWN_TABLES, error=error))
 
 
-def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) -> ChangedParts | None:
+def _parts_of(effect: StatementEffect, sql: Any, params: Any, context: dict[str, Any]) -> ChangedParts | None:
     # What is read to know the parts is no read of the computation that writes.
     token = collector.innermost.set(None)
     try:
@@ -169,7 +169,7 @@ def _parts_of(effect: Effect, sql: Any, params: Any, context: dict[str, Any]) ->
 
 
 def _end(
-    connection: BaseDatabaseWrapper, effect: Effect, parts: ChangedParts | None = None, cursor: object = None
+    connection: BaseDatabaseWrapper, effect: StatementEffect, parts: ChangedParts | None = None, cursor: object = None
 ) -> None:
     try:
         if parts is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cachedeco.backends.memcached_errors import MemcachedError
-from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
 from cachedeco.backends.server import Server
 
 GONE = ConnectionRefusedError("nobody there")
@@ -19,7 +19,7 @@ class Asked:
         """Begin well."""
         self.times = 0
         self.trouble: BaseException | None = None
-        self.server = Server("there:1", Pool(("there", 1), {}, 1, 0))
+        self.server = Server("there:1", MemcachedPool(("there", 1), {}, 1, 0))
 
     def run(self, *, writes: bool = False) -> str:
         """Ask it; return its answer, or what is raised instead."""

@@ -16,7 +16,7 @@ from django.core.cache import close_caches
 from pymemcache.client.base import Client
 
 from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
 from cachedeco.backends.server import forget_servers
 from cachedeco.runtime import state
 from tests.backends.caches import WAITS, cache_on
@@ -56,14 +56,14 @@ asked: dict[Memcached, int] = {}
 
 
 @pytest.fixture
-def pool(memcached_server: Memcached) -> Iterator[Pool]:
+def pool(memcached_server: Memcached) -> Iterator[MemcachedPool]:
     """Give connections of which two are kept, each for ten seconds."""
-    pool = Pool((HOST, memcached_server.port), {"timeout": 1}, 2, 10)
+    pool = MemcachedPool((HOST, memcached_server.port), {"timeout": 1}, 2, 10)
     yield pool
     pool.clear()
 
 
-def connected(pool: Pool) -> MemcachedConnection:
+def connected(pool: MemcachedPool) -> MemcachedConnection:
     """Return a connection that is open."""
     connection = pool.connection()
     connection.version()
@@ -88,7 +88,7 @@ class GreenSocket:
 @pytest.mark.parametrize(("seconds", "kept"), [(0.5, (0, 500_000)), (2, (2, 0)), (1e-9, (0, 1))])
 def test_kernel_keeps_the_timeout(memcached_server: Memcached, seconds: float, kept: tuple[int, int]) -> None:
     """A hit does not poll its socket before it sends and receives; no timeout is rounded to none."""
-    connection = Pool((HOST, memcached_server.port), {"timeout": seconds}, 1, 1).connection()
+    connection = MemcachedPool((HOST, memcached_server.port), {"timeout": seconds}, 1, 1).connection()
     connection._connect()  # asks the server for nothing, which may take it longer
     sock: Any = connection.sock
 
@@ -103,7 +103,7 @@ def test_kernel_keeps_the_timeout(memcached_server: Memcached, seconds: float, k
 def test_python_keeps_the_timeout_of_other_sockets(memcached_server: Memcached) -> None:
     """A socket that is not the operating system's own, as gevent's, would wait for ever."""
     green = SimpleNamespace(**{**vars(socket), "socket": GreenSocket})
-    connection = connected(Pool((HOST, memcached_server.port), {"timeout": 0.5, "socket_module": green}, 1, 1))
+    connection = connected(MemcachedPool((HOST, memcached_server.port), {"timeout": 0.5, "socket_module": green}, 1, 1))
 
     with closing(connection):
         assert 0.5 == cast("socket.socket", connection.sock).gettimeout()
@@ -147,7 +147,7 @@ def test_caches_of_other_options_share_nothing(private_memcached: Memcached) -> 
     assert 2 == opened(private_memcached) - before
 
 
-def test_connections_are_taken_last_in_first_out(pool: Pool) -> None:
+def test_connections_are_taken_last_in_first_out(pool: MemcachedPool) -> None:
     """So that those which a burst needed can be closed."""
     first, second = connected(pool), connected(pool)
     pool.put(first)
@@ -158,7 +158,7 @@ def test_connections_are_taken_last_in_first_out(pool: Pool) -> None:
     second.close()
 
 
-def test_more_connections_than_are_kept_are_closed(pool: Pool) -> None:
+def test_more_connections_than_are_kept_are_closed(pool: MemcachedPool) -> None:
     """As many are open as callers are busy; two are kept."""
     connections = [connected(pool) for _ in range(3)]
 
@@ -170,7 +170,7 @@ def test_more_connections_than_are_kept_are_closed(pool: Pool) -> None:
 
 @pytest.mark.parametrize(("seconds", "is_kept"), [(10, True), (10.1, False)])
 def test_connection_that_nobody_needed_for_long_is_not_used(
-    pool: Pool,
+    pool: MemcachedPool,
     seconds: float,
     is_kept: bool,
     monkeypatch: pytest.MonkeyPatch,
@@ -214,7 +214,7 @@ def test_connections_kept_for_ever(memcached_server: Memcached, monkeypatch: pyt
     """With a `pool_idle_timeout` of 0, as pymemcache has it."""
     now = [1000.0]
     monkeypatch.setattr("cachedeco.backends.memcached_pool.monotonic", lambda: now[0])
-    pool = Pool((HOST, memcached_server.port), {}, 2, 0)
+    pool = MemcachedPool((HOST, memcached_server.port), {}, 2, 0)
     connection = connected(pool)
     pool.put(connection)
     now[0] += 10**9
@@ -253,7 +253,7 @@ def test_restart_of_the_server_is_seen_before_anything_is_sent(
 
 def test_connection_on_which_something_came_late_is_not_used(memcached_server: Memcached) -> None:
     """The rest of an answer would be taken for the next one."""
-    pool = Pool((HOST, memcached_server.port), {"timeout": 1}, 2, 10)
+    pool = MemcachedPool((HOST, memcached_server.port), {"timeout": 1}, 2, 10)
     connection = connected(pool)
     assert connection.sock
     connection.sock.sendall(b"version\r\n")
@@ -304,7 +304,7 @@ def test_write_whose_connection_is_lost_is_never_sent_again(operation: str) -> N
 
 
 def test_connection_that_is_interrupted_while_it_is_checked_is_closed(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch
+    pool: MemcachedPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To ask a socket of gevent whether it was closed lets other greenlets run, and a Timeout fall."""
     connection = connected(pool)

@@ -9,7 +9,7 @@ import pytest
 
 from cachedeco.backends import server as servers
 from cachedeco.backends.memcached_errors import MemcachedConnectionError, MemcachedTimeoutError
-from cachedeco.backends.memcached_pool import MemcachedConnection, Pool
+from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
 from cachedeco.backends.server import FIRST_PAUSE, LONGEST_PAUSE, Server
 from tests.backends.asking import GONE, HANGS, Asked, Clock
 from tests.backends.caches import cache_at
@@ -117,7 +117,7 @@ def test_write_that_failed_is_not_delivered_later() -> None:
 
 def test_read_does_without_every_connection_that_is_lost() -> None:
     """All of them, where the server was started again: the second attempt is on a new one."""
-    server = Server("there:1", Pool(("there", 1), {}, 2, 0))
+    server = Server("there:1", MemcachedPool(("there", 1), {}, 2, 0))
     lost = [(server.pool.connection(), socket.socketpair()) for _ in range(2)]
     for connection, (here, _) in lost:
         connection.sock = here

@@ -18,7 +18,7 @@ from django.test import AsyncClient, Client, override_settings
 
 from cachedeco import Event, Namespace, bypass, remembered
 from cachedeco.contrib.debug_toolbar import panel, recording
-from cachedeco.contrib.debug_toolbar.recording import End, Ends, caller
+from cachedeco.contrib.debug_toolbar.recording import SentInvalidation, SentInvalidations, caller
 from cachedeco.contrib.observing import ObservedCommand, last_read
 from cachedeco.runtime.hooks import emit, remove_hook
 from cachedeco.storage import connections
@@ -219,7 +219,7 @@ def test_invalidation_outside_requests_is_named_by_its_line(monkeypatch: pytest.
     site.names.invalidate(7)
     [here] = visit(lambda: site.names(7))["rows"]
     site.names.invalidate(7)
-    monkeypatch.setattr(panel, "_ends", Ends())  # as in another process
+    monkeypatch.setattr(panel, "_ends", SentInvalidations())  # as in another process
 
     [elsewhere] = visit(lambda: site.names(7))["rows"]
 
@@ -232,10 +232,10 @@ def test_invalidation_outside_requests_is_named_by_its_line(monkeypatch: pytest.
 def test_oldest_invalidation_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that runs for days remembers a thousand, and for each subject the last."""
     monkeypatch.setattr(recording, "MOST_ENDS", 2)
-    ends = Ends()
+    ends = SentInvalidations()
     for request in "abc":
-        ends.add(f"table {request}", End(time(), request, ""))
-    ends.add("table b", End(time(), "", ""))
+        ends.add(f"table {request}", SentInvalidation(time(), request, ""))
+    ends.add("table b", SentInvalidation(time(), "", ""))
 
     found = [ends.find(f"invalidated: table {table}", "", "") for table in "abc"]
 

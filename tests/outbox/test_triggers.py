@@ -284,7 +284,7 @@ def test_write_in_the_mode_off_is_recorded() -> None:
 )
 def test_statement_that_can_not_be_marked_is_left_alone(tables: frozenset[str]) -> None:
     """A mark would be too long, or its end be inside a name: the triggers record the statement."""
-    effect = watcher.Effect(writes=tables, verb="update")
+    effect = watcher.StatementEffect(writes=tables, verb="update")
 
     assert "UPDATE x" == marking.mark(connections[ALIAS], "UPDATE x", effect)
 
@@ -302,7 +302,7 @@ def test_table_with_a_schema_is_marked_as_its_trigger_knows_it(psql: Psql) -> No
     psql.execute('CREATE SCHEMA far; CREATE TABLE far."Club" (name text)')
     tables = ['far"."Club']
     run(AddTriggers(tables=tables))
-    effect = watcher.Effect(writes=frozenset({*tables, '"far"."member"'}), verb="update")
+    effect = watcher.StatementEffect(writes=frozenset({*tables, '"far"."member"'}), verb="update")
     try:
         text = marking.mark(connections[ALIAS], 'UPDATE far."Club" SET name = 1', effect)
         connections[ALIAS].connection.execute(text)
@@ -316,7 +316,7 @@ def test_database_without_triggers_sees_no_marks() -> None:
     """It is asked once, and its statements stay as they are."""
     run(RemoveTriggers(tables=TABLES))
     marking._has_triggers.clear()
-    effect = watcher.Effect(writes=frozenset({"tests_club"}), verb="update")
+    effect = watcher.StatementEffect(writes=frozenset({"tests_club"}), verb="update")
 
     texts = [marking.mark(connections[ALIAS], "UPDATE x", effect) for _ in range(2)]
 
@@ -327,7 +327,7 @@ def test_transaction_that_has_failed_is_asked_nothing() -> None:
     """The user's own error is the one that is raised, and the question is asked again later."""
     marking._has_triggers.clear()
 
-    effect = watcher.Effect(writes=frozenset({"tests_club"}), verb="update")
+    effect = watcher.StatementEffect(writes=frozenset({"tests_club"}), verb="update")
     texts = []
 
     with suppress(Undone), transaction.atomic(using=ALIAS):

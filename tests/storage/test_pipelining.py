@@ -18,7 +18,7 @@ from pymemcache.exceptions import MemcacheError
 import tests.backends
 from cachedeco.backends.exchange import Pipeline
 from cachedeco.backends.memcached_exchanges import ReadBytes
-from cachedeco.backends.memcached_pool import Pool, let_kernel_wait
+from cachedeco.backends.memcached_pool import MemcachedPool, let_kernel_wait
 from cachedeco.storage.async_readers import AsyncReadChunks, async_chunks_reader_of, async_reader_of
 from cachedeco.storage.connections import on_loops
 from cachedeco.storage.direct_access import bytes_in_pickles, pickle_bytes
@@ -280,7 +280,7 @@ def readers_at(kind: str, port: int) -> tuple[ReadChunks, Callable[[], None]]:
         connections = RedisConnections(lambda **_: clients)
         return redis_chunks_reader(connections.run, bytes_in_pickles), connections.clear
     if kind == "ours":
-        pool = Pool((HOST, port), {"timeout": PATIENCE_SECONDS}, 1, 0)
+        pool = MemcachedPool((HOST, port), {"timeout": PATIENCE_SECONDS}, 1, 0)
         return lambda chunks: pool.run(methodcaller("stored_chunks", chunks), writes=False), pool.clear
     cache = cache_of(kind, f"{HOST}:{port}", retry_timeout=-1)
     return chunks_reader_of(cache, pytest.fail), cache.close
@@ -401,7 +401,7 @@ def test_loop_connection_on_which_a_chunk_fails_is_not_used_again(failure: str) 
         failing.pop()
 
     async def read(server: OneByOne) -> list[bytes | None]:
-        loops = Pool((HOST, server.port), {"timeout": PATIENCE_SECONDS}, 1, 0).loops
+        loops = MemcachedPool((HOST, server.port), {"timeout": PATIENCE_SECONDS}, 1, 0).loops
         assert loops
         pipeline = Pipeline([ReadBytes(chunk) for chunk in CHUNKS[:3]])
         with hanging_after(failure, server), pytest.raises(Exception):  # noqa: B017, PT011 -- memcached's or the socket's

@@ -9,7 +9,7 @@ from debug_toolbar.panels import Panel
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
 
-from cachedeco.contrib.debug_toolbar.recording import End, Ends, Recording, caller
+from cachedeco.contrib.debug_toolbar.recording import Recording, SentInvalidation, SentInvalidations, caller
 from cachedeco.contrib.debug_toolbar.summary import summarize
 from cachedeco.contrib.observing import observe
 from cachedeco.runtime import conf
@@ -31,7 +31,7 @@ class _Request(NamedTuple):
 
 # The request that this context is in: threads and tasks serve several at the same time.
 _current: ContextVar[_Request | None] = ContextVar("cachedeco_panel", default=None)
-_ends = Ends()
+_ends = SentInvalidations()
 
 
 def record(event: Event) -> None:
@@ -40,7 +40,7 @@ def record(event: Event) -> None:
     if request is not None or event.kind == "invalidated":
         where = caller()
     if event.kind == "invalidated":
-        _ends.add(event.subject.text, End(time(), request.name if request else "", where))
+        _ends.add(event.subject.text, SentInvalidation(time(), request.name if request else "", where))
     if request is not None:
         request.recording.record(event, where)
 

@@ -38,7 +38,7 @@ MOST_ENDS: Final = 1000
 
 
 @dataclass
-class Call:
+class RecordedCall:
     """One call of a cached function, or one id of a call over many ids."""
 
     function: str
@@ -58,7 +58,7 @@ class Call:
     is_nested: bool = False  #: whether it lies inside the computation of another call
 
 
-class End(NamedTuple):
+class SentInvalidation(NamedTuple):
     """An invalidation that this process has sent."""
 
     at: float  #: seconds since the epoch
@@ -66,15 +66,15 @@ class End(NamedTuple):
     where: str
 
 
-class Ends:
+class SentInvalidations:
     """The last invalidations of this process, by what they were of. Thread-safe."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._by_subject: OrderedDict[str, End] = OrderedDict()
+        self._by_subject: OrderedDict[str, SentInvalidation] = OrderedDict()
         self._lock = RLock()
 
-    def add(self, subject: str, end: End) -> None:
+    def add(self, subject: str, end: SentInvalidation) -> None:
         """Remember one, and forget the oldest."""
         with self._lock:
             self._by_subject[subject] = end
@@ -104,12 +104,12 @@ class Recording:
 
     def __init__(self, find_end: Callable[[str, str, str], str]) -> None:
         """Begin with nothing; *find_end* says in words what has caused a miss."""
-        self.calls: list[Call] = []
+        self.calls: list[RecordedCall] = []
         self.invalidations: list[tuple[Event, str]] = []
         self.problems: list[tuple[Event, str]] = []
         self._find_end = find_end
         # By function and key, the last one last, each with the statements before.
-        self._computing: dict[tuple[str, str], list[tuple[Call, int]]] = {}
+        self._computing: dict[tuple[str, str], list[tuple[RecordedCall, int]]] = {}
         self._served: dict[str, ObservedCommand] = {}  # the read from which a key was served, by key
         self._counted: ObservedCommand | None = None  # the read whose time is in a call
         self._lock = RLock()
@@ -161,9 +161,9 @@ class Recording:
         elif (command := write_of(event.key)) is not None:
             call.size = len(command.values[event.key] or b"")
 
-    def _new_call(self, event: Event, where: str) -> Call:
+    def _new_call(self, event: Event, where: str) -> RecordedCall:
         command = read_of(event.key)
-        call = Call(event.function, _arguments_in(event.key), event.kind, where, shorten_reason(event.reason))
+        call = RecordedCall(event.function, _arguments_in(event.key), event.kind, where, shorten_reason(event.reason))
         call.is_nested = innermost.get() is not None
         if command is not None:
             if command is not self._counted:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from cachedeco.contrib.debug_toolbar.recording import Call, Recording
+from cachedeco.contrib.debug_toolbar.recording import RecordedCall, Recording
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.reprs import shorten, shorten_error
 from cachedeco.runtime.units import duration
@@ -29,14 +29,14 @@ def summarize(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _by_function(calls: Iterable[Call]) -> dict[str, list[Call]]:
-    functions: dict[str, list[Call]] = {}
+def _by_function(calls: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
+    functions: dict[str, list[RecordedCall]] = {}
     for call in calls:
         functions.setdefault(call.function, []).append(call)
     return functions
 
 
-def _summarize_function(item: tuple[str, list[Call]]) -> dict[str, Any]:
+def _summarize_function(item: tuple[str, list[RecordedCall]]) -> dict[str, Any]:
     function, calls = item
     module, _, name = function.rpartition(".")
     return {
@@ -49,7 +49,7 @@ def _summarize_function(item: tuple[str, list[Call]]) -> dict[str, Any]:
     }
 
 
-def _row(number: int, call: Call) -> dict[str, Any]:
+def _row(number: int, call: RecordedCall) -> dict[str, Any]:
     return {
         **asdict(call),
         "number": number,
@@ -62,7 +62,7 @@ def _row(number: int, call: Call) -> dict[str, Any]:
     }
 
 
-def _sums(calls: Iterable[Call], *, outermost: bool = False) -> dict[str, float]:
+def _sums(calls: Iterable[RecordedCall], *, outermost: bool = False) -> dict[str, float]:
     """Return the sums over calls; perhaps what only the outermost ones cost, which contains the cost of nested ones."""
     sums = {"look_up": 0.0, "saved": 0.0, "statements_saved": 0, "computing": 0.0, "statements": 0}
     for call in calls:

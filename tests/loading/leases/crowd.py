@@ -113,7 +113,7 @@ def main() -> None:
     django.setup()
     go, passed = Event(), [0.0]
     leases.monotonic = single_flight.monotonic = lambda: monotonic() + sum(passed)
-    leases.SHORTEST_LIFETIME = leases.USUAL_LIFETIME = leases.LONGEST_LIFETIME = PATIENCE_SECONDS
+    leases.SHORTEST_LEASE = leases.USUAL_LEASE = leases.LONGEST_LEASE = PATIENCE_SECONDS
 
     def compute() -> str:
         tell(f"computing {os.getpid()}")
