@@ -8,6 +8,7 @@ of a module which is not imported. Nothing here runs for a hit, and without `DEB
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from string import Formatter
 from typing import Final
@@ -26,6 +27,7 @@ from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import repr_of
 
 Parts = Sequence[str]
+Patterns = Sequence[re.Pattern[str]]  # of parts
 
 # Types of one argument that are remembered: a function that takes more of them takes any.
 MOST_KINDS: Final = 5
@@ -64,19 +66,22 @@ def look_at_calls(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], 
         for args, kwargs in calls():
             given = args[len(bound)] if bound and len(args) > len(bound) else None
             for label, value, kind in spec.kinds_in_key(args, kwargs):
-                kinds = spec.kinds_in_keys[label]
-                if not kinds or kind in {*kinds, "None"} or len(kinds) >= MOST_KINDS:
-                    continue
-                if value is given and any(value is each for each in bound):
-                    reason = f"it is bound to an object, and invalidate() got that again, as {label}: leave it out"
+                is_bound = value is given and any(value is each for each in bound)
+                if reason := _reason_against(label, kind, spec.kinds_in_keys[label], is_bound=is_bound):
                     spec.resolve().policy.advice.give(reason)
-                elif others := kinds - {"None"}:
-                    seen = " or ".join(sorted(others))
-                    reason = (
-                        f"invalidate() got {label} as {kind}, and in this process each key has had {seen} there, so it "
-                        "reaches none of those entries: pass what the calls pass"
-                    )
-                    spec.resolve().policy.advice.give(reason)
+
+
+def _reason_against(label: str, kind: str, kinds: AbstractSet[str], *, is_bound: bool) -> str:
+    """Return what is wrong with an argument of a type that no key has had; empty if nothing is."""
+    if not kinds or kind in {*kinds, "None"} or len(kinds) >= MOST_KINDS:
+        return ""
+    if is_bound:
+        return f"it is bound to an object, and invalidate() got that again, as {label}: leave it out"
+    seen = " or ".join(sorted(kinds - {"None"}))
+    return seen and (
+        f"invalidate() got {label} as {kind}, and in this process each key has had {seen} there, so it reaches none of "
+        "those entries: pass what the calls pass"
+    )
 
 
 def look_at_namespace(namespace: Namespace) -> None:
@@ -91,15 +96,19 @@ def look_at_namespace(namespace: Namespace) -> None:
                 "parameter namespace= does. Pass the values, as in Namespace('club', club.pk)"
             )
         elif any(":" in part for part in parts) and not any(_covers(parts, pattern) for _, _, pattern in templates):
-            split = ":".join(parts).split(":")
-            for function, template, pattern in templates:
-                if _covers(split, pattern):
-                    _advice.give(
-                        f"A Namespace with ':' inside one part was invalidated, and reaches nothing of {template!r}, a "
-                        f"namespace of {function}(): pass each part by itself, as in "
-                        f"Namespace({repr_of(split[0])}, ...)"
-                    )
-                    break
+            _advise_to_split(parts, templates)
+
+
+def _advise_to_split(parts: Parts, templates: Iterable[tuple[str, str, Patterns]]) -> None:
+    """Tell of a namespace with ":" inside a part, if each part by itself would reach something."""
+    split = ":".join(parts).split(":")
+    for function, template, pattern in templates:
+        if _covers(split, pattern):
+            _advice.give(
+                f"A Namespace with ':' inside one part was invalidated, and reaches nothing of {template!r}, a "
+                f"namespace of {function}(): pass each part by itself, as in Namespace({repr_of(split[0])}, ...)"
+            )
+            return
 
 
 def functions_under(namespace: Namespace) -> list[str]:
@@ -108,7 +117,7 @@ def functions_under(namespace: Namespace) -> list[str]:
     return sorted({function for function, _, pattern in _templates() if _covers(parts, pattern)})
 
 
-def _templates() -> Iterator[tuple[str, str, list[re.Pattern[str]]]]:
+def _templates() -> Iterator[tuple[str, str, Patterns]]:
     """Yield each namespace of a function that is a template or fixed, with patterns of its parts."""
     for spec in all_specs():
         for item in as_tuple(spec.options["namespace"]):
@@ -119,7 +128,7 @@ def _templates() -> Iterator[tuple[str, str, list[re.Pattern[str]]]]:
                 yield spec.name, ":".join(fixed), [re.compile(re.escape(part)) for part in fixed]
 
 
-def _patterns_of(template: str) -> list[re.Pattern[str]]:
+def _patterns_of(template: str) -> Patterns:
     parts = [""]
     for literal, field, *_ in Formatter().parse(template):
         first, *others = literal.split(":")
@@ -129,7 +138,7 @@ def _patterns_of(template: str) -> list[re.Pattern[str]]:
     return [re.compile(part, re.DOTALL) for part in parts]
 
 
-def _covers(parts: Parts, patterns: Sequence[re.Pattern[str]]) -> bool:
+def _covers(parts: Parts, patterns: Patterns) -> bool:
     """Tell whether a namespace may cover, or be, one of a template."""
     return len(parts) <= len(patterns) and all(
         pattern.fullmatch(part) for part, pattern in zip(parts, patterns, strict=False)

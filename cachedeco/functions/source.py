@@ -34,19 +34,7 @@ class Source(NamedTuple):
         if issubclass(type(function), classmethod | staticmethod):  # isinstance() would take cached functions for these
             binding = "class" if isinstance(function, classmethod) else "none"
             function = function.__func__
-        bound_args: tuple[object, ...] = ()
-        while isinstance(function, partial | types.MethodType):
-            if isinstance(function, partial) and function.keywords:
-                msg = (
-                    f"A partial of {repr_of(function.func)} sets keyword arguments; decorate the function itself, or a "
-                    "def that calls it."
-                )
-                raise TypeError(msg)
-            function, bound_args = (
-                (function.func, (*function.args, *bound_args))
-                if isinstance(function, partial)
-                else (function.__func__, (function.__self__, *bound_args))
-            )
+        function, bound_args = _unbind(function)
         if getattr(function, "__module__", None) == method_decorator.__module__:  # it tries decorators on a dummy first
             msg = (
                 "A method needs no method_decorator(): put our decorator right above it, and its verbs are bound too. "
@@ -63,6 +51,28 @@ class Source(NamedTuple):
             msg = f"{function.__qualname__}() is a generator: its values can be used only once. Return a list."
             raise TypeError(msg)
         return cls(function, "none" if bound_args else binding, bound_args)
+
+
+def _unbind(function: Any) -> tuple[Any, tuple[object, ...]]:
+    """
+    Return what is inside partials and bound methods, and the arguments that they put before those of a call.
+
+    Raises:
+        TypeError: A partial sets keyword arguments.
+    """
+    bound_args: tuple[object, ...] = ()
+    while isinstance(function, partial | types.MethodType):
+        if isinstance(function, types.MethodType):
+            function, bound_args = function.__func__, (function.__self__, *bound_args)
+            continue
+        if function.keywords:
+            msg = (
+                f"A partial of {repr_of(function.func)} sets keyword arguments; decorate the function itself, or a def "
+                "that calls it."
+            )
+            raise TypeError(msg)
+        function, bound_args = function.func, (*function.args, *bound_args)
+    return function, bound_args
 
 
 def _remedy_for(decorated: object) -> str:

@@ -204,9 +204,9 @@ def model_namespace(model: type[Model]) -> Namespace:
     return table_namespace(table_of(model))
 
 
-def rows_namespace(model: type[Model], *value: str) -> Namespace:
-    """Return the namespace of the entries that depend on rows of a model; on those with one value, of `text_of()`."""
-    return rows_of_table(table_of(model), *value)
+def rows_namespace(model: type[Model]) -> Namespace:
+    """Return the namespace of the entries that depend on rows of a model."""
+    return rows_of_table(table_of(model))
 
 
 def table_namespace(table: str) -> Namespace:

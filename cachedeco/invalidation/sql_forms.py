@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
-from cachedeco.invalidation.sql_positions import KEYWORDS
+from cachedeco.invalidation.sql_positions import KEYWORDS, Names
 from cachedeco.invalidation.sql_tokens import Tokens, last_part, names_in, words_of
-
-Names = frozenset[str]
 
 #: What the database may delete besides: children of deleted rows, children of replaced rows, tables that point here.
 Cascade = Literal["", "delete", "replace", "truncate"]

@@ -23,7 +23,6 @@ from cachedeco.invalidation.sql_forms import (
     QUERIES,
     ROUTINES,
     Cascade,
-    Names,
     cascade_of,
     closing,
     columns_of,
@@ -35,7 +34,7 @@ from cachedeco.invalidation.sql_forms import (
     query_in,
     target_of,
 )
-from cachedeco.invalidation.sql_positions import BEFORE_TABLES, NamesAtPosition
+from cachedeco.invalidation.sql_positions import BEFORE_TABLES, Names, NamesAtPosition
 from cachedeco.invalidation.sql_tokens import (
     Tokens,
     last_part,

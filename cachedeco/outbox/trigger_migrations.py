@@ -13,13 +13,10 @@ from django.db.migrations import Migration
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.writer import MigrationWriter
-from django.db.models import Model
 
-from cachedeco.invalidation.tables import tables
+from cachedeco.invalidation.tables import ModelClass, tables
 from cachedeco.outbox.models import Row, outbox_databases
 from cachedeco.outbox.triggers import AddTriggers, RemoveTriggers, TriggerOperation
-
-ModelClass = type[Model]
 
 NAME: Final = "cachedeco_triggers"
 

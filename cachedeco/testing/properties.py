@@ -1,6 +1,6 @@
 """Property checks for users' cached functions: Hypothesis searches for calls that violate them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cachedeco.functions.single import AnyCachedQuery
@@ -61,7 +61,7 @@ def check_key(
     __tracebackhide__ = True
     from hypothesis import strategies as st
 
-    name = name_of(function)
+    name_of(function)
     refuse_many(function, "check_key()")
     refuse_in_task(function)
     _refuse_no_strategy(calls)
@@ -69,25 +69,30 @@ def check_key(
     plain = plain_twin(function)
 
     def clash(sample: Sequence[Arguments]) -> str:
-        groups: dict[str, list[Arguments]] = {}
-        for each in (*sample, *(_between(*sample[:2]) if independent else ())):
-            groups.setdefault(function.key_for(*each.args, **each.kwargs), []).append(each)
-        for key, (first, *others) in groups.items():
-            value = outcome_of(plain, first) if others else None
-            for other in others:
-                theirs = outcome_of(plain, other)
-                found = difference_of(value, theirs)
-                if found is not None:
-                    return (
-                        f"Two calls of {name} share the key {key} and give different values:\n"
-                        f"1. {format_result(function, first, value)}\n"
-                        f"2. {format_result(function, other, theirs)}{format_place(found)}"
-                    )
-        return ""
+        return _find_clash(function, plain, [*sample, *(_between(*sample[:2]) if independent else ())])
 
     fault = _simplest_fault(st.lists(calls.map(_call_of), min_size=2), clash, settings)
     if fault:
         raise AssertionError(fault)
+
+
+def _find_clash(function: AnyCachedQuery[..., Any], plain: Callable[..., Any], calls: Iterable[Arguments]) -> str:
+    """Return, for the text of a failure, two calls that share a key and give different values; empty if none do."""
+    groups: dict[str, list[Arguments]] = {}
+    for each in calls:
+        groups.setdefault(function.key_for(*each.args, **each.kwargs), []).append(each)
+    for key, (first, *others) in groups.items():
+        value = outcome_of(plain, first) if others else None
+        for other in others:
+            theirs = outcome_of(plain, other)
+            found = difference_of(value, theirs)
+            if found is not None:
+                return (
+                    f"Two calls of {name_of(function)} share the key {key} and give different values:\n"
+                    f"1. {format_result(function, first, value)}\n"
+                    f"2. {format_result(function, other, theirs)}{format_place(found)}"
+                )
+    return ""
 
 
 def check_transparent(

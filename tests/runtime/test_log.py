@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.test import override_settings
 
 from cachedeco import Event, Namespace, add_hook, cached_query, cached_query_many, remove_hook
-from cachedeco.invalidation.namespaces import rows_namespace
+from cachedeco.invalidation.namespaces import rows_of_table
 from cachedeco.runtime.events import NO_KEY, Kind
 from cachedeco.runtime.frames import caller_line
 from cachedeco.runtime.hooks import emit
@@ -40,7 +40,7 @@ KEYS = {
     "entry": lambda: greet.key_for(MARKER),
     "token": lambda: greet.key_for(MARKER).replace(":e:", ":t:"),
     "namespace": lambda: f":1:cd:n:{Namespace('user', MARKER).path}",
-    "rows": lambda: f":1:cd:n:{rows_namespace(Club, MARKER).path}",
+    "rows": lambda: f":1:cd:n:{rows_of_table(Club._meta.db_table, MARKER).path}",
 }
 EVENTS: dict[str, dict[str, Any]] = {
     "error": {"reason": "Reading failed", "error": OSError("down")},
