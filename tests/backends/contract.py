@@ -1,7 +1,7 @@
 """
 What Django's documentation promises of a cache, one function for each sentence of it, on a `Place` for any backend.
 
-The functions stand in `promises_of_*.py`. Each raises where the promise is not kept; `broken_by` names the backends of
+The functions stand in `contract_of_*.py`. Each raises where the promise is not kept; `broken_by` names the backends of
 Django's that do not, so that the suite notices when one of them does.
 """
 

@@ -11,21 +11,16 @@ from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
-from django.core.cache import cache as default_cache
-from django.core.cache import close_caches
 from pymemcache.client.base import Client
 
 from cachedeco.backends.memcached import MemcachedConnectionError, MemcachedTimeoutError
 from cachedeco.backends.memcached_pool import MemcachedConnection, MemcachedPool
 from cachedeco.backends.server import forget_servers
-from cachedeco.runtime import state
 from tests.backends.caches import WAITS, cache_on
 from tests.backends.interrupts import INTERRUPTIBLE, InterruptibleSocket
 from tests.backends.scripted import Scripted
-from tests.conftest import CacheConfig, UseCaches
 from tests.support.hanging import BRIEFLY
 from tests.support.servers import HOST, Memcached
-from tests.support.threads import in_thread
 
 OPERATIONS: dict[str, tuple[object, ...]] = {
     "get": ("a",),
@@ -110,21 +105,6 @@ def test_python_keeps_the_timeout_of_other_sockets(memcached_server: Memcached) 
 
 
 # --- kept ---
-
-
-def test_connection_outlives_request_and_thread(
-    private_memcached: Memcached, use_caches: UseCaches, cache_config: CacheConfig
-) -> None:
-    """One caller after the other needs one connection, whatever Django closes between them."""
-    use_caches(default=cache_config("ours", server=private_memcached))
-    before = opened(private_memcached)
-
-    for number in range(3):
-        default_cache.set(f"{number}", number)
-        close_caches()
-        in_thread(lambda: default_cache.get("1"))
-
-    assert 1 == opened(private_memcached) - before
 
 
 def test_caches_of_the_same_options_share_connections(private_memcached: Memcached) -> None:
@@ -376,27 +356,3 @@ def test_connection_is_open_after_a_value_that_cannot_be_read(private_memcached:
 
     assert [None, 1] == [cache.get("broken"), cache.get("key")]
     assert 1 == opened(private_memcached) - before
-
-
-def test_forked_child_begins_without_connections(memcached_server: Memcached) -> None:
-    """What the hook does in the child: the parent's connections are closed there, and trouble is forgotten."""
-    cache = cache_on(memcached_server)
-    cache.set("key", 1)
-    [server] = cache._cache._servers.values()
-
-    state.reset_in_child()
-
-    assert server.pool.take() is None
-    assert 1 == cache.get("key")
-
-
-def test_settings_that_change_close_the_connections(private_memcached: Memcached, use_caches: UseCaches) -> None:
-    """Tests that override CACHES leave none behind."""
-    cache = cache_on(private_memcached)
-    cache.set("key", 1)
-    [server] = cache._cache._servers.values()
-
-    use_caches(default="locmem")
-
-    assert server.pool.take() is None
-    assert cache._cache is not cache_on(private_memcached)._cache

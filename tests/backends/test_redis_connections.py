@@ -9,23 +9,19 @@ from threading import Event
 from typing import Any
 
 import pytest
-from django.core.cache import cache as default_cache
-from django.core.cache import close_caches
 from redis.exceptions import ConnectionError as Lost
 
 from cachedeco.backends.redis import RedisCache, RedisCacheConnectionError
 from cachedeco.backends.redis_servers import RedisServer
 from cachedeco.backends.server import forget_servers
 from cachedeco.backends.sockets import CLOSE_AT_ONCE
-from cachedeco.runtime import state
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of
-from tests.backends.redis_caches import WAITS, opened_at, redis_at, redis_on
+from tests.backends.redis_caches import WAITS, redis_at, redis_on
 from tests.backends.scripted import Scripted
-from tests.conftest import CacheConfig, UseCaches
 from tests.storage.places import Interrupt, SoftTimeLimit, Wire
 from tests.support.servers import Redis
-from tests.support.threads import PATIENCE_SECONDS, in_thread, started
+from tests.support.threads import PATIENCE_SECONDS, started
 
 Operation = Callable[[RedisCache], object]
 
@@ -75,21 +71,6 @@ def _forgotten() -> Iterator[None]:
     """Leave no connection to a server that is gone."""
     yield
     forget_servers()
-
-
-def test_connection_outlives_request_and_thread(
-    private_redis: Redis, use_caches: UseCaches, cache_config: CacheConfig
-) -> None:
-    """One caller after the other needs one connection, whatever Django closes between them."""
-    use_caches(default=cache_config("our redis", server=private_redis))
-    before = opened_at(private_redis)
-
-    for number in range(3):
-        default_cache.set(f"{number}", number)
-        close_caches()
-        in_thread(lambda: default_cache.get("1"))
-
-    assert 1 == opened_at(private_redis) - before - 1
 
 
 def test_caches_of_the_same_options_share_a_server(private_redis: Redis) -> None:
@@ -255,29 +236,6 @@ def test_connection_that_is_closed_sends_no_more(private_redis: Redis) -> None:
     [connection] = kept(cache)
 
     assert CLOSE_AT_ONCE == connection._sock.getsockopt(SOL_SOCKET, SO_LINGER, len(CLOSE_AT_ONCE))
-
-
-def test_forked_child_begins_without_connections(redis_server: Redis) -> None:
-    """What the hook does in the child: the parent's connections are closed there, and trouble is forgotten."""
-    cache = redis_on(redis_server)
-    cache.set("key", 1)
-
-    state.reset_in_child()
-
-    assert [] == kept(cache)
-    assert 1 == cache.get("key")
-
-
-def test_settings_that_change_close_the_connections(redis_server: Redis, use_caches: UseCaches) -> None:
-    """Tests that override CACHES leave none behind."""
-    cache = redis_on(redis_server)
-    cache.set("key", 1)
-    server = server_of(cache)
-
-    use_caches(default="locmem")
-
-    assert [] == kept(cache)
-    assert server is not server_of(redis_on(redis_server))
 
 
 def test_connect_function_of_the_options_is_called(redis_server: Redis) -> None:

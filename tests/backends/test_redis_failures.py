@@ -1,9 +1,6 @@
 """What each method of our Redis backend does where its server is out of reach, and where the server refuses."""
 
 import asyncio
-import copy
-import logging
-import pickle
 from socket import gaierror
 from typing import Any
 
@@ -17,18 +14,14 @@ from cachedeco.backends.redis import (
     RedisCacheTimeoutError,
 )
 from cachedeco.backends.redis_errors import describe_error, is_failure, took_time
-from cachedeco.storage.breaker import is_outage, is_refused_at_once
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.writers import writer_of
+from tests.backends.calls import READS, called
 from tests.backends.on_loops import raw_of
 from tests.backends.redis_caches import client_of, opened_at, redis_apart, redis_on
-from tests.backends.test_failures import READS, called
-from tests.backends.test_failures import WRITES as OF_MEMCACHED
 from tests.support.servers import HOST, Redis, free_port
 from tests.support.sides import Side, both
 
-# The same methods give the same as on our memcached backend; clear() returns whether it has cleared.
-WRITES = {**OF_MEMCACHED, "clear": ((), False)}
 ERRORS = {"kill": RedisCacheConnectionError, "pause": RedisCacheTimeoutError}
 
 out_of_reach = pytest.mark.parametrize("way", ERRORS)
@@ -43,64 +36,23 @@ def cache(private_redis: Redis, request: pytest.FixtureRequest) -> RedisCache:
     return cache
 
 
-@both
 @out_of_reach
-def test_server_out_of_reach_has_nothing_and_writes_raise(cache: RedisCache, side: Side, way: str) -> None:
-    """Reads are misses; what was to be written is raised, returned, or, by get_or_set, given back."""
-    reads = {name: called(cache, side, name, arguments) for name, (arguments, _) in READS.items()}
-    writes = {name: called(cache, side, name, arguments) for name, (arguments, _) in WRITES.items()}
-
-    assert {name: expected for name, (_, expected) in READS.items()} == reads
-    assert dict.fromkeys(WRITES, ERRORS[way]) == writes
+def test_reader_has_nothing_and_the_writer_raises(cache: RedisCache, way: str) -> None:
+    """Those of cached functions, too."""
     assert [None] == reader_of(cache)(["key"])
     with pytest.raises(ERRORS[way]):
         writer_of(cache).set_each([("key", b"", None)])
 
 
-@both
-@pytest.mark.parametrize("cache", [{"ignore_exc": True}], indirect=True, ids=["ignore_exc"])
-@pytest.mark.parametrize("way", ["kill"])
-def test_lost_writes_are_logged_with_ignore_exc(
-    cache: RedisCache, side: Side, way: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Each of them, as an error, and the method returns as if there had been nothing to do."""
-    caplog.set_level(logging.ERROR, "cachedeco")
-    expected = {name: gives for name, (_, gives) in (READS | WRITES).items()}
-
-    found = {name: called(cache, side, name, arguments) for name, (arguments, _) in (READS | WRITES).items()}
-
-    assert expected == found
-    assert {"A write to Redis was lost, and ignored because of ignore_exc "} == {
-        record.getMessage().partition("(")[0] for record in caplog.records
-    }
-    assert all("key" not in record.getMessage() for record in caplog.records), way
-
-
 @out_of_reach
-def test_error_is_one_of_python_and_of_redis_py(cache: RedisCache, way: str) -> None:
-    """Code that catches either goes on; the breaker knows what happened; and the error can be copied and pickled."""
+def test_error_is_one_of_redis_py(cache: RedisCache, way: str) -> None:
+    """Code that catches redis-py's errors goes on."""
     theirs = redis.exceptions.ConnectionError if way == "kill" else redis.exceptions.TimeoutError
+
     with pytest.raises(RedisCacheError, match=r"set failed, as Redis server .*Start it") as caught:
         cache.set("key", 1)
 
     assert isinstance(caught.value, theirs)
-    assert isinstance(caught.value, ConnectionError if way == "kill" else TimeoutError)
-    assert (True, way == "kill") == (is_outage(caught.value), is_refused_at_once(caught.value))
-    for error in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):  # noqa: S301 -- it is our own
-        assert (ERRORS[way], str(caught.value), "set") == (type(error), str(error), error.operation)
-
-
-def test_restarted_server_is_used_at_once(private_redis: Redis) -> None:
-    """The first write that reaches it ends the outage."""
-    cache = redis_on(private_redis)
-    cache.set("key", 1)
-    private_redis.kill()
-    lost = cache.get("key")
-    private_redis.restart()
-
-    cache.set("key", 2)
-
-    assert (None, 2) == (lost, cache.get("key"))
 
 
 def test_refusals_are_no_failures(private_redis: Redis) -> None:
@@ -195,18 +147,6 @@ def test_replica_that_has_lost_its_primary_has_nothing(private_redis: Redis, red
     found = {name: called(cache, side, name, arguments) for name, (arguments, _) in reads.items()}
 
     assert {name: expected for name, (_, expected) in reads.items()} == found
-
-
-@pytest.mark.parametrize("method", ["get", "set", "get_many", "delete"])
-def test_key_that_has_no_bytes_is_its_callers_fault(redis_server: Redis, method: str) -> None:
-    """Half a surrogate pair, as JSON of anybody's may have it: Django's own raises as well, and the server is well."""
-    cache = redis_apart(redis_server)
-    arguments: dict[str, tuple[Any, ...]] = {"set": ("\ud800", 1), "get_many": (["\ud800"],)}
-
-    with pytest.raises(UnicodeEncodeError):
-        getattr(cache, method)(*arguments.get(method, ("\ud800",)))
-
-    assert cache.add("key", 1)
 
 
 @pytest.mark.parametrize(

@@ -107,21 +107,6 @@ def test_numbers_are_counted_by_the_server(ours: RedisCache, theirs: BaseCache, 
         assert b"33" == client.get(ours.make_key("number"))
 
 
-def test_value_that_cannot_be_read_is_missing(
-    ours: RedisCache, redis_server: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is logged; the other values of the same answer are found. Django's own raises."""
-    ours.set_many({"a": 1, "b": {"c": 2}})
-    with client_of(redis_server) as client:
-        client.set(ours.make_key("broken"), b"no pickle")
-
-    found = ours.get_many(["a", "broken", "b"])
-
-    assert ({"a": 1, "b": {"c": 2}}, "default") == (found, ours.get("broken", "default"))
-    assert "A value from Redis can't be read, and counts as missing: UnpicklingError" in caplog.text
-    assert "Another program, or another serializer, has written it: give each a KEY_PREFIX" in caplog.text
-
-
 @pytest.mark.parametrize(
     "serializer",
     [SignedSerializer(["only for the tests"]), Words, f"{__name__}.Words"],

@@ -130,7 +130,7 @@ def test_miss_after_an_invalidation_is_four_commands(side: Side, spaces: tuple[s
 @namespaces
 @pytest.mark.usefixtures("backend")
 def test_miss_without_wait_is_two_commands(side: Side, spaces: tuple[str, ...], commands: Commands) -> None:
-    """Where nobody is to wait there is no lease: a miss reads once and writes once."""
+    """With `wait=0` there is no lease: a miss reads once and writes once."""
 
     @side.cached(namespace=spaces, wait=0)
     def double(number: int) -> int:
