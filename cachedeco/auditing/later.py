@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from cachedeco.runtime import background
-from cachedeco.runtime.background import AsyncWork, Work
+from cachedeco.runtime.background import AsyncJob, Job
 
 # Capacity of the delay queue: each second look holds an entry.
 MOST_LATER: Final = 1000
@@ -27,17 +27,17 @@ class Delay(NamedTuple):
 
     seconds: float
 
-    def submit(self, work: Work) -> bool:
+    def submit(self, work: Job) -> bool:
         """Run work in a thread, with the context of this call; return False if the queue is full."""
         return _later.add(self.seconds, background.detach(work))
 
-    def start(self, work: AsyncWork) -> bool:
+    def start(self, work: AsyncJob) -> bool:
         """Run a coroutine in a task of the running loop; it is dropped if the loop ends first."""
         asyncio.get_running_loop().call_later(self.seconds, _start, work)
         return True
 
 
-def _start(work: AsyncWork) -> None:
+def _start(work: AsyncJob) -> None:
     background.drop_closed(_tasks)
     background.create_task(work, _tasks)
 
@@ -48,11 +48,11 @@ class _Later:
     def __init__(self) -> None:
         """Create an empty queue; the thread starts with the first item."""
         self._changed = Condition()
-        self._waiting: list[tuple[float, int, Work]] = []  # a heap
+        self._waiting: list[tuple[float, int, Job]] = []  # a heap
         self._number = count()  # orders items that start at the same time
         self._is_running = False
 
-    def add(self, after: float, work: Work) -> bool:
+    def add(self, after: float, work: Job) -> bool:
         """Run work after a number of seconds; return False if the queue is full."""
         with self._changed:
             if len(self._waiting) >= MOST_LATER:
@@ -72,7 +72,7 @@ class _Later:
                 thread.start()
                 thread.join()
 
-    def _next(self) -> Work | None:
+    def _next(self) -> Job | None:
         """Wait for the next item and return it; None if the queue is empty, and the thread ends."""
         with self._changed:
             while self._waiting:

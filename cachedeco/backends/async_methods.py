@@ -102,8 +102,8 @@ class AsyncMethods(BaseCache):
         self, data: Mapping[str, Any], timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
         """See set_many()."""
-        keys, values = self._made(data, version)
-        return self._given(keys, await self._cache.astore_many(values, self.get_backend_timeout(timeout)))
+        keys, values = self._make_keys(data, version)
+        return self._keys_given(keys, await self._cache.astore_many(values, self.get_backend_timeout(timeout)))
 
     @native
     async def adelete_many(self, keys: Iterable[str], version: int | None = None) -> None:
@@ -118,13 +118,13 @@ class AsyncMethods(BaseCache):
     aget_or_set = by_sync_thread("get_or_set")
     aincr_version = by_sync_thread("incr_version")
 
-    def _made(self, data: Mapping[str, Any], version: int | None) -> tuple[dict[str, str], dict[str, Any]]:
+    def _make_keys(self, data: Mapping[str, Any], version: int | None) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the keys by what is made of them, and the values by that."""
         keys = {self.make_and_validate_key(key, version=version): key for key in data}
         return keys, {made: data[key] for made, key in keys.items()}
 
     @staticmethod
-    def _given(keys: Mapping[str, str], failed: FailedKeys) -> FailedKeys:
+    def _keys_given(keys: Mapping[str, str], failed: FailedKeys) -> FailedKeys:
         """Return failed keys as they were given."""
         given = FailedKeys(keys[made] for made in failed)
         given.error = failed.error

@@ -21,8 +21,8 @@ class CommonMethods(AsyncMethods):
         self, data: Mapping[str, Any], timeout: BackendTimeout = DEFAULT_TIMEOUT, version: int | None = None
     ) -> list[str]:
         """Store values; return the keys that a server refused, and the keys of unreachable servers."""
-        keys, values = self._made(data, version)
-        return self._given(keys, self._cache.store_many(values, self.get_backend_timeout(timeout)))
+        keys, values = self._make_keys(data, version)
+        return self._keys_given(keys, self._cache.store_many(values, self.get_backend_timeout(timeout)))
 
     def close(self, **_: Any) -> None:
         """Keep the connections for the next request; close those that have been idle for too long."""

@@ -31,13 +31,13 @@ class AsyncRing(Ring):
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """See `get()`."""
-        return self._load(await self._astored("get", self._server_of(key), [key])).get(key, default)
+        return self._load(await self._aread_stored("get", self._server_of(key), [key])).get(key, default)
 
     async def aget_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """See `get_multi()`."""
         found: dict[str, Any] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(self._load(await self._astored("get_many", server, chunk)))
+            found.update(self._load(await self._aread_stored("get_many", server, chunk)))
         return found
 
     def aread_each(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
@@ -122,7 +122,7 @@ class AsyncRing(Ring):
 
     # --- servers ---
 
-    async def _astored(self, operation: str, server: Server, keys: Iterable[str]) -> dict[str, Stored]:
+    async def _aread_stored(self, operation: str, server: Server, keys: Iterable[str]) -> dict[str, Stored]:
         exchange = exchanges.ReadStored({self._name(key): key for key in keys})
         return await self._aread(operation, server, exchange, lost={})
 

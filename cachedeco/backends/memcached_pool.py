@@ -65,7 +65,7 @@ class MemcachedConnection(Client):
         if self.timeout is not None and kernel_can_wait(sock):
             let_kernel_wait(sock, self.timeout)
 
-    def stored(self, keys: Iterable[str]) -> dict[str, Stored]:
+    def read_stored(self, keys: Iterable[str]) -> dict[str, Stored]:
         """Return the values of some keys, serialized; missing keys are left out."""
         names = {self.check_key(key, self.key_prefix): key for key in keys}
         sock = self.sock or self._open()
@@ -73,7 +73,7 @@ class MemcachedConnection(Client):
         found = read_values(sock.recv, list(names), self._raise_errors)
         return {names[name]: stored for name, stored in found.items() if stored is not None}
 
-    def stored_bytes(self, keys: Sequence[str]) -> list[bytes | None]:
+    def read_bytes(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of valid keys that were stored without flags, in order."""
         sock, text = self.sock or self._open(), " ".join(keys).encode("ascii")
         sock.sendall(b"get %b\r\n" % text)
@@ -81,8 +81,8 @@ class MemcachedConnection(Client):
         hits = cut_hits(data, len(keys), text, 0, len(data))  # faster than the parser, which nearly no answer needs
         return read_rest(sock.recv, text, raise_errors, data) if hits is None else hits
 
-    def stored_chunks(self, chunks: Iterable[Sequence[str]]) -> list[bytes | None]:
-        """Return the values of chunks of valid keys, pipelined, as `stored_bytes()` does those of one."""
+    def read_chunks(self, chunks: Iterable[Sequence[str]]) -> list[bytes | None]:
+        """Return the values of chunks of valid keys, pipelined, as `read_bytes()` does those of one."""
         return read_chunks(self.sock or self._open(), chunks, self._raise_errors)
 
     def _open(self) -> socket:

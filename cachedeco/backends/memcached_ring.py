@@ -97,21 +97,21 @@ class Ring:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value; *default* if it is missing or unreadable, or the server is unreachable."""
-        return self._load(self._read("get", self._server_of(key), lambda one: one.stored([key]), lost={})).get(
+        return self._load(self._read("get", self._server_of(key), lambda one: one.read_stored([key]), lost={})).get(
             key, default
         )
 
     def get_or_raise(self, operation: str, key: str, default: Any = None) -> Any:
         """Return a value as `get()` does, but raise if the server is unreachable: for operations that report a miss."""
         nothing: dict[str, Stored] = {}
-        found = self._write(operation, self._server_of(key), lambda one: one.stored([key]), lost=nothing)
+        found = self._write(operation, self._server_of(key), lambda one: one.read_stored([key]), lost=nothing)
         return self._load(found).get(key, default)
 
     def get_multi(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of some keys, from the servers that answer."""
         found: dict[str, Any] = {}
         for server, chunk in self._group_by_server(keys).items():
-            found.update(self._load(self._read("get_many", server, _stored_command(chunk), lost={})))
+            found.update(self._load(self._read("get_many", server, _read_command(chunk), lost={})))
         return found
 
     def read_each(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -123,12 +123,12 @@ class Ring:
         only = self._only
         if only:  # not by `_read()`: each hit runs this
             try:
-                return only.run("get_many", methodcaller("stored_bytes", keys), writes=False)
+                return only.run("get_many", methodcaller("read_bytes", keys), writes=False)
             except self._ignored:
                 return [None] * len(keys)
         found: dict[str, bytes | None] = {}
         for server, chunk in self._group_by_server(keys).items():
-            values = self._read("get_many", server, methodcaller("stored_bytes", chunk), lost=())
+            values = self._read("get_many", server, methodcaller("read_bytes", chunk), lost=())
             found.update(zip(chunk, values, strict=False))
         return [found.get(key) for key in keys]
 
@@ -136,7 +136,7 @@ class Ring:
         """Do as `read_each()`, by one command for each server and chunk; those to one server are pipelined."""
         values: dict[str, bytes | None] = {}
         for server, several in self._chunks_of_servers(chunks).items():
-            found = self._read("get_many", server, methodcaller("stored_chunks", several), lost=())
+            found = self._read("get_many", server, methodcaller("read_chunks", several), lost=())
             values.update(zip(chain.from_iterable(several), found, strict=False))
         return [values.get(key) for chunk in chunks for key in chunk]
 
@@ -360,8 +360,8 @@ def _delete_command(keys: Sequence[str]) -> OnConnection[Any]:
     return lambda one: one.delete_many(keys)
 
 
-def _stored_command(keys: list[str]) -> OnConnection[dict[str, Stored]]:
-    return lambda one: one.stored(keys)
+def _read_command(keys: list[str]) -> OnConnection[dict[str, Stored]]:
+    return lambda one: one.read_stored(keys)
 
 
 @lru_cache(maxsize=16)

@@ -86,11 +86,11 @@ class Send(NamedTuple):
 class Executor(Protocol):
     """Runs work in the background, such as `runtime.background`. Its methods return False if it is full."""
 
-    def submit(self, work: background.Work, /) -> bool:
+    def submit(self, work: background.Job, /) -> bool:
         """Run work of sync code, in another thread."""
         ...
 
-    def start(self, work: background.AsyncWork, /) -> bool:
+    def start(self, work: background.AsyncJob, /) -> bool:
         """Run work of async code, in a task of the running loop."""
         ...
 

@@ -26,7 +26,7 @@ from cachedeco.functions.discovery import UnknownFunctionError, find_function
 from cachedeco.functions.spec import RAISED_BY_KEYS
 from cachedeco.invalidation.rows import model_of
 from cachedeco.keys.signatures import text_signature
-from cachedeco.management.subcommands import failed, misunderstood
+from cachedeco.management.subcommands import failure, misunderstanding
 from cachedeco.runtime.reprs import repr_of, shorten, shorten_error
 
 ParsedArguments = tuple[list[Any], dict[str, Any]]
@@ -62,7 +62,7 @@ def function_of(path: str) -> CachedFunction[..., Any]:
         return find_function(path)
     except UnknownFunctionError as error:
         msg = f"{error} manage.py cachedeco list shows those that are known."
-        raise misunderstood(msg) from None
+        raise misunderstanding(msg) from None
 
 
 def is_meant(name: str, beginnings: Sequence[str]) -> bool:
@@ -80,7 +80,7 @@ def model_named(name: str) -> type[Model]:
     try:
         return model_of(name)
     except TypeError as error:
-        raise misunderstood(str(error)) from None
+        raise misunderstanding(str(error)) from None
 
 
 def parse_arguments(function: CachedFunction[..., Any], texts: Sequence[str], *, leading: int = 0) -> ParsedArguments:
@@ -115,7 +115,7 @@ def parse_arguments(function: CachedFunction[..., Any], texts: Sequence[str], *,
     except TypeError as error:
         shown = ", ".join(parameters) or "no arguments"
         msg = f"{function._spec.name}(): {error}; it takes {shown}."
-        raise misunderstood(msg) from None
+        raise misunderstanding(msg) from None
     return positional, named
 
 
@@ -142,9 +142,9 @@ def checked_call(function: CachedFunction[..., Any], arguments: ParsedArguments)
         call._own_tokens()  # noqa: SLF001 -- ours
     except (TypeError, *RAISED_BY_KEYS) as error:
         msg = f"{error} A row is written app_label.Model:pk."
-        raise misunderstood(msg) from None
+        raise misunderstanding(msg) from None
     except Exception as error:  # of the settings, or of a backend: no fault of the arguments
-        raise failed(shorten_error(error)) from error
+        raise failure(shorten_error(error)) from error
     return call
 
 
@@ -186,7 +186,7 @@ def parse_value(text: str, annotation: str = "") -> Any:
             return make(text)
         except (ValueError, ArithmeticError):
             msg = f"{repr_of(text)} is no {annotation}, as its parameter is annotated."
-            raise misunderstood(msg) from None
+            raise misunderstanding(msg) from None
     return _literal(text)
 
 
@@ -231,4 +231,4 @@ def find_row(model: type[Model], key: str) -> Model:
         msg = f"There is no {name} with the primary key {shorten(key)}."
     except (ValueError, TypeError, ValidationError):
         msg = f"{shorten(key)} is no primary key of {name}."
-    raise misunderstood(msg)
+    raise misunderstanding(msg)

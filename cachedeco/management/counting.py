@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from cachedeco.management.arguments import is_meant
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, misunderstood, whole_number
+from cachedeco.management.subcommands import Subcommand, misunderstanding, whole_number
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.units import counted, duration, share, size
 
@@ -40,7 +40,7 @@ def run_stats(console: Console, options: dict[str, Any]) -> None:
     chosen = {name: stats for name, stats in sorted(found.functions.items()) if name and is_meant(name, names)}
     if names and not chosen:
         msg = f"Nothing was counted of a name that begins with {repr_of(names[0])}; stats without it shows all."
-        raise misunderstood(msg)
+        raise misunderstanding(msg)
     if console.as_json:
         shown = (replace(found, functions=chosen) if names else found).as_dict()
         shown["functions"].pop("", None)  # what belongs to no function

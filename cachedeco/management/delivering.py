@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import Error
 
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, misunderstood, seconds, whole_number
+from cachedeco.management.subcommands import Subcommand, misunderstanding, seconds, whole_number
 from cachedeco.runtime.modes import current_mode
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     unknown = sorted(set(options["database"] or ()).difference(databases))
     if unknown:
         msg = f"Database {unknown[0]!r} has no outbox; it is in {', '.join(databases)}."
-        raise misunderstood(msg)
+        raise misunderstanding(msg)
     _require_tables(options["database"] or databases)
     if current_mode() == "off":
         console.whisper("cachedeco's mode is 'off' in these settings: nothing is delivered.")

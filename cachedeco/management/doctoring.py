@@ -5,7 +5,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, failed
+from cachedeco.management.subcommands import Subcommand, failure
 from cachedeco.runtime.units import counted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run(console: Console, _options: dict[str, Any]) -> None:
     wrong = sum(each.state == "wrong" for each in findings)
     if wrong:
         msg = f"Something is wrong: {wrong} of {counted(len(findings), 'answer')}."
-        raise failed(msg)
+        raise failure(msg)
     if not console.as_json:
         console.say(f"\nNothing is wrong, in {len(findings)} answers.")
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cachedeco.management.arguments import HELP, call_of, function_of
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, failed
+from cachedeco.management.subcommands import Subcommand, failure
 from cachedeco.runtime.reprs import shorten_error
 
 
@@ -28,7 +28,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     except Exception as error:
         why = shorten_error(error)
         msg = f"The key can't be made here, as a callable of vary= or namespace= needs a request, or a tenant: {why}"
-        raise failed(msg) from error
+        raise failure(msg) from error
     several = list(explained.values()) if isinstance(explained, dict) else [explained]
     if console.as_json:
         console.json([each.as_dict() for each in several])

@@ -16,7 +16,7 @@ from cachedeco.invalidation.delivery import invalidate
 from cachedeco.invalidation.namespaces import Namespace
 from cachedeco.management.arguments import HELP, call_of, function_of, model_named
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, failed, misunderstood
+from cachedeco.management.subcommands import Subcommand, failure, misunderstanding
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
 from cachedeco.runtime.reprs import repr_of, shorten
@@ -83,10 +83,10 @@ def run(console: Console, options: dict[str, Any]) -> None:
     targets = list(find_targets(options))
     if not targets:
         msg = "invalidate takes a function, --namespace, --model, or --all."
-        raise misunderstood(msg)
+        raise misunderstanding(msg)
     if current_mode() == "off":
         msg = "The mode is 'off' in these settings, so that nothing is invalidated: use those of production."
-        raise failed(msg)
+        raise failure(msg)
     if options["dry_run"]:
         if console.as_json:
             console.json([TargetOutcome(target.what, [], [], is_recorded=False) for target in targets])
@@ -144,7 +144,7 @@ def target_of_namespace(text: str) -> Target:
     parts = [unquote(part) for part in text.split(":")]
     if not all(parts):
         msg = f"The namespace {repr_of(text)} has an empty part; write it as club:7."
-        raise misunderstood(msg)
+        raise misunderstanding(msg)
     namespace = Namespace(*parts)
     names = functions_under(namespace)
     note = f"of {', '.join(names)}" if names else "no function that is known here has a template like it"
@@ -175,10 +175,10 @@ def _ask(console: Console, targets: Sequence[Target]) -> None:
         answer = input()
     except EOFError:
         msg = "Nothing was invalidated: there was no answer. Say --yes where none can be given."
-        raise failed(msg) from None
+        raise failure(msg) from None
     if answer.strip().lower() not in {"y", "yes"}:
         msg = "Nothing was invalidated."
-        raise failed(msg)
+        raise failure(msg)
 
 
 def _lines(targets: Sequence[Target], verb: str) -> Iterator[str]:
@@ -216,7 +216,7 @@ def _report(console: Console, outcomes: Sequence[TargetOutcome]) -> None:
             console.say(f"{words_of(each)} {each.what}.")
     trouble = trouble_of(outcomes)
     if trouble:
-        raise failed(trouble)
+        raise failure(trouble)
 
 
 def trouble_of(outcomes: Sequence[TargetOutcome]) -> str:

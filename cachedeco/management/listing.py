@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cachedeco.management.arguments import is_meant, model_named
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import Subcommand, misunderstood
+from cachedeco.management.subcommands import Subcommand, misunderstanding
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.units import duration
 
@@ -33,7 +33,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
         msg = (
             f"No cached function has a name that begins with {repr_of(options['names'][0])}; list without it shows all."
         )
-        raise misunderstood(msg)
+        raise misunderstanding(msg)
     if console.as_json:
         console.json(found)
     elif not found:

@@ -24,12 +24,12 @@ class Subcommand(NamedTuple):
     has_json: bool = True
 
 
-def failed(text: str) -> CommandError:
+def failure(text: str) -> CommandError:
     """Return the error of what went wrong."""
     return CommandError(text, returncode=FAILED)
 
 
-def misunderstood(text: str) -> CommandError:
+def misunderstanding(text: str) -> CommandError:
     """Return the error of arguments that mean nothing."""
     return CommandError(text, returncode=MISUNDERSTOOD)
 

@@ -25,7 +25,7 @@ from cachedeco.management.arguments import (
 )
 from cachedeco.management.printing import Console
 from cachedeco.management.progress import Progress
-from cachedeco.management.subcommands import Subcommand, failed, misunderstood
+from cachedeco.management.subcommands import Subcommand, failure, misunderstanding
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import listening
 from cachedeco.runtime.modes import current_mode
@@ -80,7 +80,7 @@ def run(console: Console, options: dict[str, Any]) -> None:
     function = function_of(options["function"])
     if current_mode() != "on":
         msg = f"The mode is {current_mode()!r} in these settings, so that nothing would be stored."
-        raise failed(msg)
+        raise failure(msg)
     total, planned = _plan(function, options)
     warmer, is_interrupted = Warmer(function), False
     progress = Progress(console, total)
@@ -155,7 +155,7 @@ def _plan(function: CachedFunction[..., Any], options: dict[str, Any]) -> tuple[
     if options["stdin"]:
         if texts:
             msg = "--stdin has the arguments of each call in its lines: leave out those of the command line."
-            raise misunderstood(msg)
+            raise misunderstanding(msg)
         return None, _calls_of_lines(function)
     if options["ids"] or options["rows"]:
         return _calls_of_rows(function, options, texts)
@@ -175,7 +175,7 @@ def _arguments_of_line(function: CachedFunction[..., Any], line: str) -> ParsedA
         texts = shlex.split(line)
     except ValueError as error:
         msg = f"{error}, in a line that is read as a shell reads it."
-        raise misunderstood(msg) from None
+        raise misunderstanding(msg) from None
     return parse_arguments(function, texts)
 
 
@@ -196,7 +196,7 @@ def _calls_of_rows(
     if options["rows"]:
         if spec.over:
             msg = f"{spec.name}() takes many ids: say --ids {options['rows']}."
-            raise misunderstood(msg)
+            raise misunderstanding(msg)
         label = model._meta.label
         calls = [Planned(f"{label}:{key}", partial(_with_row, model, key, rest)) for key in keys]
         return len(calls), iter(calls)
@@ -249,10 +249,10 @@ def _report(console: Console, warmer: Warmer, total: int | None, *, is_interrupt
     if is_interrupted or warmer.is_in_vain:
         left = "" if total is None else f", {total - made} calls before the end"
         msg = f"{'Interrupted' if is_interrupted else 'Stopped, as the cache does not answer'}{left}."
-        raise failed(msg)
+        raise failure(msg)
     if counts["failed"]:
         msg = f"{counts['failed']} of {counted(made, 'call')} stored nothing."
-        raise failed(msg)
+        raise failure(msg)
 
 
 WORDS: Final = {

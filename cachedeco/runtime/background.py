@@ -27,8 +27,8 @@ THREADS: Final = 2
 # Of work in threads, and of tasks: queued and running together.
 LONGEST_QUEUE: Final = 64
 
-Work = Callable[[], object]
-AsyncWork = Callable[[], Coroutine[Any, Any, object]]
+Job = Callable[[], object]
+AsyncJob = Callable[[], Coroutine[Any, Any, object]]
 
 # Called in a thread of ours when its work has ended, beside closing what Django has opened there.
 at_end: Final[list[Callable[[], object]]] = []
@@ -38,7 +38,7 @@ _futures: set[Future[object]] = set()
 _tasks: set[asyncio.Task[Any]] = set()
 
 
-def submit(work: Work) -> bool:
+def submit(work: Job) -> bool:
     """
     Run some work in a thread of the pool, as `detach()` says; return False if the queue is full.
 
@@ -84,7 +84,7 @@ def _drop(work: set[T], has_ended: Callable[[T], bool]) -> None:
     work.difference_update([each for each in work.copy() if has_ended(each)])
 
 
-def detach(work: Work) -> Work:
+def detach(work: Job) -> Job:
     """
     Return some work with the context, the language and the time zone of this call, to be called in another thread.
 
@@ -94,7 +94,7 @@ def detach(work: Work) -> Work:
     return partial(_run_detached, copy_context(), localized)
 
 
-def _run_detached(context: Context, work: Work) -> None:
+def _run_detached(context: Context, work: Job) -> None:
     with suppress(Exception):  # the steps have reported it
         try:
             context.run(_with_own_caches, work)
@@ -109,7 +109,7 @@ def _close_all() -> None:
         close()
 
 
-def _in_language_and_zone(language: str, zone: tzinfo, work: Work) -> None:
+def _in_language_and_zone(language: str, zone: tzinfo, work: Job) -> None:
     """Work in a language and a time zone: with some releases of asgiref neither comes with the context."""
     with override(language), timezone.override(zone):
         work()
@@ -166,7 +166,7 @@ class _TaskThread:
         self._running: set[object] = set()
 
     @contextmanager
-    def entered(self) -> Generator[None]:
+    def enter(self) -> Generator[None]:
         """Make this the thread of the running task; after the last task, close the connections."""
         SyncToAsync.thread_sensitive_context.set(self._context)  # in the task's own context, which ends with it
         # Of a caller under `async_to_sync`: its thread, which asgiref would prefer, takes nothing any more after that.
@@ -212,7 +212,7 @@ def _thread_of_tasks() -> _TaskThread:
     return _task_thread
 
 
-def start(work: AsyncWork) -> bool:
+def start(work: AsyncJob) -> bool:
     """
     Run a coroutine in a task of the running loop, as what it awaits may belong to that loop.
 
@@ -230,7 +230,7 @@ def start(work: AsyncWork) -> bool:
     return True
 
 
-def create_task(work: AsyncWork, tasks: set[asyncio.Task[Any]]) -> None:
+def create_task(work: AsyncJob, tasks: set[asyncio.Task[Any]]) -> None:
     """Run a coroutine as `start()` does, for any number of tasks; the set keeps the task until it ends."""
     task = asyncio.get_running_loop().create_task(_run_task(work))
     tasks.add(task)  # a loop keeps only weak references to its tasks
@@ -246,8 +246,8 @@ def _is_of_closed_loop(task: asyncio.Task[Any]) -> bool:
     return task.get_loop().is_closed()
 
 
-async def _run_task(work: AsyncWork) -> None:
-    with _thread_of_tasks().entered():
+async def _run_task(work: AsyncJob) -> None:
+    with _thread_of_tasks().enter():
         await work()
 
 

@@ -43,7 +43,7 @@ class Background:
             self.jobs.append(Job(after, copy_context(), work))
         return self.has_room
 
-    def start(self, work: background.AsyncWork, after: float = 0.0) -> bool:
+    def start(self, work: background.AsyncJob, after: float = 0.0) -> bool:
         """Do as `background.start()`."""
 
         async def awaited() -> object:

@@ -49,7 +49,7 @@ def read_bytes(recv: Callable[[int], bytes], names: list[bytes]) -> list[bytes |
     """Return what a connection reads that has this to receive."""
     connection: Any = MemcachedConnection("there:1")
     connection.sock = SimpleNamespace(sendall=lambda _: None, recv=recv)
-    found: list[bytes | None] = connection.stored_bytes([name.decode() for name in names])
+    found: list[bytes | None] = connection.read_bytes([name.decode() for name in names])
     return found
 
 

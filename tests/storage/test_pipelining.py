@@ -281,7 +281,7 @@ def readers_at(kind: str, port: int) -> tuple[ReadChunks, Callable[[], None]]:
         return redis_chunks_reader(connections.run, bytes_in_pickles), connections.clear
     if kind == "ours":
         pool = MemcachedPool((HOST, port), {"timeout": PATIENCE_SECONDS}, 1, 0)
-        return lambda chunks: pool.run(methodcaller("stored_chunks", chunks), writes=False), pool.clear
+        return lambda chunks: pool.run(methodcaller("read_chunks", chunks), writes=False), pool.clear
     cache = cache_of(kind, f"{HOST}:{port}", retry_timeout=-1)
     return chunks_reader_of(cache, pytest.fail), cache.close
 

@@ -87,11 +87,11 @@ def find_target(what: str, data: Mapping[str, Any]) -> "Target":
     """
     from cachedeco.management import invalidating
     from cachedeco.management.arguments import function_of
-    from cachedeco.management.subcommands import failed
+    from cachedeco.management.subcommands import failure
 
     if current_mode() == "off":
         msg = "The mode is 'off' in this process, so that nothing is invalidated."
-        raise failed(msg)
+        raise failure(msg)
     if what == "call":
         return invalidating.target_of_call(function_of(data["function"]), data["arguments"])
     if what == "function":

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 
 from cachedeco.management import counting, delivering, doctoring, explaining, invalidating, listing, triggering, warming
 from cachedeco.management.printing import Console
-from cachedeco.management.subcommands import failed
+from cachedeco.management.subcommands import failure
 from cachedeco.runtime.reprs import shorten_error
 
 SUBCOMMANDS: Final = {
@@ -98,6 +98,6 @@ class Command(BaseCommand):
                 SUBCOMMANDS[options["what"]].run(console, options)
         except DatabaseError as error:
             msg = f"The database failed: {shorten_error(error)}. Start it, or migrate; doctor says more."
-            raise failed(msg) from error
+            raise failure(msg) from error
         finally:
             console.flush()
