@@ -1,7 +1,6 @@
 """System checks of the cached functions: their caches, databases and dependencies."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from django.apps import apps
@@ -13,8 +12,10 @@ from django.db import connections
 from cachedeco.functions.base import find_view_of, is_under_classmethod
 from cachedeco.functions.discovery import decorated_functions
 from cachedeco.functions.resolving import find_cache_fault, find_database_fault
+from cachedeco.functions.spec import FunctionSpec
 from cachedeco.invalidation.parts import are_parts_known
 from cachedeco.invalidation.rows import otherwise_compared
+from cachedeco.keys.dependencies import Dependency
 from cachedeco.runtime import conf
 from cachedeco.tracking.watcher import is_watched
 
@@ -109,25 +110,27 @@ def check_dependencies(**_: Any) -> Sequence[CheckMessage]:
 @register("cachedeco")
 def check_parts(**_: Any) -> Sequence[CheckMessage]:
     """Check that every process which writes knows the fields by which functions depend on rows."""
-    messages: list[CheckMessage] = []
-    for spec in decorated_functions():
-        for dependency in spec.dependencies:
-            with suppress(TypeError):  # reported by E008
-                model, field = dependency.resolve()
-                if field is not None and not are_parts_known(model, field):
-                    module = spec.source.function.__module__
-                    why = otherwise_compared(field)
-                    hint = "Name the model without rows(), or another field." if why else _hint_for(module)
-                    why = why or f"{module} is not imported when Django starts, so that other processes would not know"
-                    messages.append(
-                        Warning(
-                            f"{spec.name}() depends on every row of {model._meta.label}, and not on those of one "
-                            f"{field.name}: {why}.",
-                            hint=hint,
-                            id="cachedeco.W002",
-                        )
-                    )
-    return messages
+    specs = decorated_functions()
+    return [message for spec in specs for each in spec.dependencies for message in _check_part(spec, each)]
+
+
+def _check_part(spec: FunctionSpec, dependency: Dependency) -> Iterator[CheckMessage]:
+    """Warn of a dependency on rows that is one on the whole model."""
+    try:
+        model, field = dependency.resolve()
+    except TypeError:  # reported by E008
+        return
+    if field is None or are_parts_known(model, field):
+        return
+    module = spec.source.function.__module__
+    why = otherwise_compared(field)
+    hint = "Name the model without rows(), or another field." if why else _hint_for(module)
+    why = why or f"{module} is not imported when Django starts, so that other processes would not know"
+    yield Warning(
+        f"{spec.name}() depends on every row of {model._meta.label}, and not on those of one {field.name}: {why}.",
+        hint=hint,
+        id="cachedeco.W002",
+    )
 
 
 def _hint_for(module: str) -> str:

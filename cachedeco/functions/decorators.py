@@ -1,6 +1,6 @@
 """The decorators: `cached_query` and `cached_query_many`."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from enum import Enum
 from functools import wraps
@@ -91,27 +91,8 @@ def cached_query(first: object = _NOTHING, /, *more: Never, **options: Unpack[Ca
         ValueError: A template is malformed, or the timeout is 0, or a number is out of bounds.
         ImproperlyConfigured: depends_on is used, and "cachedeco" is not in INSTALLED_APPS.
     """
-    options_given: dict[str, Any] = dict(options)
-    if more:
-        given = ", ".join(map(repr_of, (first, *more)))
-        msg = (
-            f"cached_query({given}) takes one argument without a name, a timeout or the function; give all else by "
-            "name, as in @cached_query(60, key='{club.pk}')."
-        )
-        raise TypeError(msg)
-    if isinstance(first, int | float | timedelta) and not isinstance(first, bool):
-        if "timeout" in options_given:
-            both = f"{repr_of(first)}, timeout={repr_of(options_given['timeout'])}"
-            msg = f"cached_query({both}) has two timeouts; give one."
-            raise TypeError(msg)
-        options_given["timeout"], first = first, _NOTHING
-    elif first is not _NOTHING and not (callable(first) or hasattr(type(first), "__get__")):
-        msg = (
-            f"cached_query({repr_of(first)}): a positional argument is a timeout, in seconds or as a timedelta, or the "
-            "function; give all else by name, as in timeout=None or depends_on=[Club]."
-        )
-        raise TypeError(msg)
-    completed = complete(options_given, "cached_query")
+    first, given = _take_timeout(first, more, dict(options))
+    completed = complete(given, "cached_query")
 
     def decorate(function: object = _NOTHING, /) -> Any:
         _refuse_nothing(function, "cached_query")
@@ -121,6 +102,35 @@ def cached_query(first: object = _NOTHING, /, *more: Never, **options: Unpack[Ca
         return wrap_function(CachedQuery, spec)
 
     return decorate if first is _NOTHING else decorate(first)
+
+
+def _take_timeout(first: object, more: Sequence[object], options: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+    """
+    Return the function of a decorator without parentheses, if there is one, and the options with a positional timeout.
+
+    Raises:
+        TypeError: There is more than one positional argument, or it is neither, or there are two timeouts.
+    """
+    if more:
+        given = ", ".join(map(repr_of, (first, *more)))
+        msg = (
+            f"cached_query({given}) takes one argument without a name, a timeout or the function; give all else by "
+            "name, as in @cached_query(60, key='{club.pk}')."
+        )
+        raise TypeError(msg)
+    if isinstance(first, int | float | timedelta) and not isinstance(first, bool):
+        if "timeout" in options:
+            both = f"{repr_of(first)}, timeout={repr_of(options['timeout'])}"
+            msg = f"cached_query({both}) has two timeouts; give one."
+            raise TypeError(msg)
+        return _NOTHING, {**options, "timeout": first}
+    if first is not _NOTHING and not (callable(first) or hasattr(type(first), "__get__")):
+        msg = (
+            f"cached_query({repr_of(first)}): a positional argument is a timeout, in seconds or as a timedelta, or the "
+            "function; give all else by name, as in timeout=None or depends_on=[Club]."
+        )
+        raise TypeError(msg)
+    return first, options
 
 
 def _refuse_nothing(function: object, decorator: str) -> None:
