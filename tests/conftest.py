@@ -10,12 +10,14 @@ from typing import Any
 import hypothesis
 import pytest
 from _pytest.runner import runtestprotocol
+from django.apps import apps
 from django.contrib.contenttypes.management import create_contenttypes
 from django.core.management import call_command
 from django.db import connections
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
+from cachedeco.invalidation import parts
 from cachedeco.loading.advice import Advice
 from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
@@ -212,6 +214,14 @@ def _nothing_advised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the advice on namespaces be given anew: each is given once in a process, whichever test asks first."""
     advice = Advice(lambda reason: emit(Event("advice", reason=reason)))
     monkeypatch.setattr("cachedeco.functions.invalidation_advice._advice", advice)
+
+
+@pytest.fixture
+def _models_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in the midst of loading models, when a name may lead to one that comes later."""
+    monkeypatch.setattr(apps, "models_ready", False)
+    monkeypatch.setattr(apps, "ready", False)
+    monkeypatch.setattr(parts, "_requests", dict(parts._requests))
 
 
 @pytest.fixture(autouse=True)

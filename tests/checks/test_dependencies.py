@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
 
@@ -29,15 +28,7 @@ def found(*ids: str) -> Sequence[CheckMessage]:
     return [each for each in run_checks(tags=["cachedeco"]) if each.id in ids]
 
 
-@pytest.fixture
-def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be in the midst of loading models, when a name may lead to one that comes later."""
-    monkeypatch.setattr(apps, "models_ready", False)
-    monkeypatch.setattr(apps, "ready", False)
-    monkeypatch.setattr(parts, "_requests", dict(parts._requests))
-
-
-@pytest.mark.usefixtures("_loading")
+@pytest.mark.usefixtures("_models_loading")
 @pytest.mark.parametrize(
     ("depends_on", "expected"),
     [

@@ -16,23 +16,11 @@ from tests.conftest import UseCaches
 from tests.models import Club
 from tests.support.backends import Commands
 from tests.support.clocks import Clock
+from tests.support.computing import computed, note, nothing_computed  # noqa: F401 -- a fixture
 from tests.support.events import heard
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
 from tests.support.threads import PATIENCE_SECONDS
-
-computed: list[object] = []
-
-
-@pytest.fixture(autouse=True)
-def _nothing_computed() -> None:
-    computed.clear()
-
-
-def note(value: Any) -> Any:
-    """Note a computation, and return its value."""
-    computed.append(value)
-    return value
 
 
 class Shop:

@@ -91,22 +91,6 @@ def test_wrapper_of_ours_is_an_ordinary_classmethod(module: ModuleType) -> None:
     assert ["Misplaced 1!", "Derived 1!"] == [module.Misplaced.wrapped(), module.Derived.wrapped()]
 
 
-def test_method_may_take_a_class_as_its_first_argument() -> None:
-    """A method of a metaclass, or one that is reached through its class, is under no classmethod."""
-
-    class Meta(type):
-        @cached_query
-        def title(cls) -> str:
-            return cls.__name__
-
-    class Titled(metaclass=Meta):
-        pass
-
-    found = Titled.title(), Meta.title(Titled), Meta.title.peek(Titled)
-
-    assert ("Titled",) * 3 == found
-
-
 def test_check_names_each_before_anything_is_called(module: ModuleType) -> None:
     """What starts or checks the project says it, for every function that can be found by its name."""
     names = [f"{module.__name__}.Misplaced.{name}()" for name in ("many", "plain", "waiting", "waiting_many")]

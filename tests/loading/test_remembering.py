@@ -33,24 +33,13 @@ from tests.models import Club, ClubClass
 from tests.support.backends import Commands
 from tests.support.clocks import Clock, clock  # noqa: F401 -- a fixture
 from tests.support.clubs import Undone
+from tests.support.computing import computed, note, nothing_computed  # noqa: F401 -- a fixture
 from tests.support.events import heard
 from tests.support.faults import faulty
 from tests.support.sides import Side, both
 from tests.support.threads import in_thread
 
-computed: list[object] = []
 tenant = ContextVar("tenant", default="north")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_computed() -> None:
-    computed.clear()
-
-
-def note(value: Any) -> Any:
-    """Note a computation, and return its value."""
-    computed.append(value)
-    return value
 
 
 @cached_query(timeout=100, namespace="numbers:{number}")

@@ -16,18 +16,7 @@ from cachedeco import cached_query
 from cachedeco.testing import check_transparent
 from tests.models import Club, ClubClass
 from tests.support.sides import Side, both
-from tests.testing.checks import numbers, quickly
-
-source = {"value": 0}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_source() -> None:
-    source["value"] = 0
-
-
-def _raise() -> None:
-    source["value"] += 1
+from tests.testing.checks import fresh_source, increase, numbers, quickly, source  # noqa: F401 -- a fixture
 
 
 @both
@@ -39,11 +28,11 @@ def test_forgotten_invalidation_is_found_in_three_steps(side: Side) -> None:
         return source["value"] + number
 
     with pytest.raises(AssertionError) as failure:
-        check_transparent(value, st.integers(), mutate=st.just(_raise), settings=quickly)
+        check_transparent(value, st.integers(), mutate=st.just(increase), settings=quickly)
 
     first, one, two, three, *_ = str(failure.value).splitlines()
     assert f"{__name__}.{value.__qualname__} differs from the plain function:" == first
-    assert ["1. value(0) gives", "2. _raise()", "3. value(0) gives"] == [one[:17], two, three[:17]]
+    assert ["1. value(0) gives", "2. increase()", "3. value(0) gives"] == [one[:17], two, three[:17]]
     assert ", and the plain function gives " in three
 
 
@@ -118,7 +107,7 @@ def test_check_in_which_nothing_is_served_fails() -> None:
         return lambda: None
 
     with pytest.raises(AssertionError, match="nothing was learned: error: The value can't be stored"):
-        check_transparent(unpicklable, st.just(()), mutate=st.just(_raise), settings=quickly)
+        check_transparent(unpicklable, st.just(()), mutate=st.just(increase), settings=quickly)
 
 
 def test_check_in_which_every_call_misses_fails(dummy_backend: None) -> None:  # noqa: ARG001
@@ -129,7 +118,7 @@ def test_check_in_which_every_call_misses_fails(dummy_backend: None) -> None:  #
         return 1
 
     with pytest.raises(AssertionError, match="nothing was learned"):
-        check_transparent(value, st.just(()), mutate=st.just(_raise), settings=quickly)
+        check_transparent(value, st.just(()), mutate=st.just(increase), settings=quickly)
 
 
 def test_check_leaves_the_cache_as_it_was() -> None:
@@ -234,7 +223,7 @@ class WithoutDatabaseTests(SimpleTestCase):
         def value(number: int) -> int:
             return number
 
-        check_transparent(value, numbers, mutate=st.just(_raise), settings=quickly)
+        check_transparent(value, numbers, mutate=st.just(increase), settings=quickly)
 
 
 def test_check_in_a_task_names_the_remedy() -> None:
@@ -245,7 +234,7 @@ def test_check_in_a_task_names_the_remedy() -> None:
         return number
 
     async def check() -> None:
-        check_transparent(number_of, numbers, mutate=st.just(_raise))
+        check_transparent(number_of, numbers, mutate=st.just(increase))
 
     with pytest.raises(TypeError, match="sync_to_async"):
         async_to_sync(check)()

@@ -11,22 +11,11 @@ from cachedeco import MISSING, cached_query
 from cachedeco.testing import check_transparent
 from tests.support.frames import files_in
 from tests.support.sides import Side, both
-from tests.testing.checks import numbers, quickly
-
-source = {"value": 0}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_source() -> None:
-    source["value"] = 0
-
-
-def _raise() -> None:
-    source["value"] += 1
+from tests.testing.checks import fresh_source, increase, numbers, quickly, source  # noqa: F401 -- a fixture
 
 
 @pytest.mark.parametrize("error", [LookupError, LookupError()])
-def test_errors_of_writes_are_raised_with_their_history(error: Exception | type[Exception]) -> None:
+def test_errors_of_writes_areincreased_with_their_history(error: Exception | type[Exception]) -> None:
     """A write that fails is the test's mistake, not a difference; the shortest way to it is told with it, once."""
 
     @cached_query
@@ -79,11 +68,11 @@ def test_write_needs_no_strategy(wrap: Callable[[Callable[[], None]], Any]) -> N
     def value() -> int:
         return source["value"]
 
-    with pytest.raises(AssertionError, match=r"2\. _raise\(\)\n"):
-        check_transparent(value, st.just(()), mutate=wrap(_raise), settings=quickly)
+    with pytest.raises(AssertionError, match=r"2\. increase\(\)\n"):
+        check_transparent(value, st.just(()), mutate=wrap(increase), settings=quickly)
 
 
-@pytest.mark.parametrize("writes", [None, "write", {1: _raise}])
+@pytest.mark.parametrize("writes", [None, "write", {1: increase}])
 def test_what_cannot_write_is_refused(writes: Any) -> None:
     """The likeliest slip, to call the write instead of giving it, is told with what is accepted."""
 
@@ -96,7 +85,7 @@ def test_what_cannot_write_is_refused(writes: Any) -> None:
 
 
 @both
-def test_check_in_which_every_call_raises_tells_what(side: Side) -> None:
+def test_check_in_which_every_callincreases_tells_what(side: Side) -> None:
     """Calls of a wrong shape never meet the cache, and the message tells why."""
 
     @side.cached()
@@ -106,12 +95,12 @@ def test_check_in_which_every_call_raises_tells_what(side: Side) -> None:
     with pytest.raises(
         AssertionError, match=r"nothing was learned: every call raised TypeError: .*'number'"
     ) as failure:
-        check_transparent(value, st.just(()), mutate=_raise, settings=quickly)
+        check_transparent(value, st.just(()), mutate=increase, settings=quickly)
 
     assert isinstance(failure.value.__cause__, TypeError)
 
 
-def test_check_in_which_the_function_always_raises_tells_what() -> None:
+def test_check_in_which_the_function_alwaysincreases_tells_what() -> None:
     """A function that fails has nothing to cache."""
 
     @cached_query
@@ -119,10 +108,10 @@ def test_check_in_which_the_function_always_raises_tells_what() -> None:
         return number // 0
 
     with pytest.raises(AssertionError, match=r"learned: every call raised ZeroDivisionError: .* zero\.$"):
-        check_transparent(value, numbers, mutate=_raise, settings=quickly)
+        check_transparent(value, numbers, mutate=increase, settings=quickly)
 
 
-def test_check_in_which_some_calls_raise_does_not_say_that_all_did(dummy_backend: None) -> None:  # noqa: ARG001
+def test_check_in_which_some_callsincrease_does_not_say_that_all_did(dummy_backend: None) -> None:  # noqa: ARG001
     """A reason is told only where it is the reason."""
 
     @cached_query
@@ -130,7 +119,7 @@ def test_check_in_which_some_calls_raise_does_not_say_that_all_did(dummy_backend
         return 1 // number
 
     with pytest.raises(AssertionError, match=r"nothing was learned: all were misses\. \(Cache 'default' is"):
-        check_transparent(value, numbers, mutate=_raise, settings=quickly)
+        check_transparent(value, numbers, mutate=increase, settings=quickly)
 
 
 def test_failure_shows_the_lines_of_the_test_alone() -> None:
@@ -141,6 +130,6 @@ def test_failure_shows_the_lines_of_the_test_alone() -> None:
         return source["value"]
 
     with pytest.raises(AssertionError) as failure:
-        check_transparent(value, st.just(()), mutate=_raise, settings=quickly)
+        check_transparent(value, st.just(()), mutate=increase, settings=quickly)
 
     assert [__file__] == files_in(failure)

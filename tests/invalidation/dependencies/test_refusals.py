@@ -171,15 +171,7 @@ def test_collection_in_the_place_of_a_field_s_value_is_refused(value: object, st
         Namespace.for_model(Player, squad=value)
 
 
-@pytest.fixture
-def _loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be in the midst of loading models, when a name may lead to one that comes later."""
-    monkeypatch.setattr(apps, "models_ready", False)
-    monkeypatch.setattr(apps, "ready", False)
-    monkeypatch.setattr(parts, "_requests", dict(parts._requests))
-
-
-@pytest.mark.usefixtures("_loading")
+@pytest.mark.usefixtures("_models_loading")
 @pytest.mark.django_db
 def test_name_is_resolved_once_the_models_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function may depend on what is loaded after it: it is watched from when Django has started."""
