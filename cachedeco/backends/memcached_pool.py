@@ -27,6 +27,7 @@ from cachedeco.backends.memcached_answers import check_answers, raise_errors
 from cachedeco.backends.memcached_exchanges import endpoint_of
 from cachedeco.backends.server import Failures, OnConnection
 from cachedeco.backends.sockets import send_nothing_after_close, unread_in
+from cachedeco.runtime.state import reset_in_unannounced_child
 from cachedeco.storage.memcached_replies import (
     Stored,
     check_end,
@@ -176,6 +177,8 @@ class MemcachedPool:
             checked: Return only one that the server has not closed, and that has nothing to read. That takes a system
                 call: a write needs it, as it is sent once, and a read does not, as it is repeated.
         """
+        if checked:
+            reset_in_unannounced_child()  # whose connections are the parent's
         while True:
             try:
                 connection, since = self._idle.pop()

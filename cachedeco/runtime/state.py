@@ -5,7 +5,8 @@ A piece is a name at the top of a module. It stays a plain global there, since a
 finds it by its name, and imports no module of ours. Four events reset a piece:
 
 fork
-    A forked child has neither the threads of its parent nor the thread that held a lock.
+    A forked child has neither the threads of its parent nor the thread that held a lock. Python calls us; where a
+    server written in C forks without a word to Python, as uWSGI does, the child's next request tells.
 
 settings
     Django says that `CACHEDECO` or `CACHES` has changed (`override_settings`).
@@ -28,7 +29,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Final, Literal, NamedTuple
 
-from django.core.signals import setting_changed
+from django.core.signals import request_started, setting_changed
 
 UID: Final = "cachedeco.runtime.state"
 
@@ -82,8 +83,12 @@ EMPTIED: Final = Emptied()
 # Reentrant: a signal's handler, or a finalizer, may use the cache while its own thread holds the lock.
 NEW_LOCK: Final = Renewed(RLock)
 
+#: The process that all this is of.
+pid: int = os.getpid()
+
 PIECES: Final = (
     # --- runtime ---
+    Piece("runtime.state", "pid", "the process that all this is of", fork=Renewed(os.getpid)),
     Piece("runtime.conf", "in_force", "the settings in force, parsed", settings=By("forget"), test=By("forget")),
     Piece(
         "runtime.conf",
@@ -320,6 +325,7 @@ class Handler(NamedTuple):
 # No state, but listed nowhere else: the functions of ours that Python and Django call.
 HANDLERS: Final = (
     Handler("runtime.state", "os.register_at_fork", "a fork: resets the pieces"),
+    Handler("runtime.state", "request_started.connect", "a request begins: the process may be an unannounced child"),
     Handler("runtime.state", "setting_changed.connect", "a change of settings: resets the pieces"),
     Handler("storage.connections", "request_finished.connect", "the end of a request: closes the thread's caches"),
     Handler("invalidation.retry_queue", "atexit.register", "the exit: delivers what waits, once more"),
@@ -361,6 +367,12 @@ def reset_in_child() -> None:
     reset("fork")
 
 
+def reset_in_unannounced_child(**_: object) -> None:
+    """Reset in a child that a server written in C has forked, as uWSGI does, without a call of Python's handlers."""
+    if os.getpid() != pid:
+        reset_in_child()
+
+
 def follow_settings(*, setting: str, **_: object) -> None:
     """Reset what followed from the settings that have changed."""
     if setting in {"CACHEDECO", "CACHES", "INSTALLED_APPS"}:
@@ -376,5 +388,6 @@ def connect() -> None:
 
 
 connect()
+request_started.connect(reset_in_unannounced_child, dispatch_uid=UID)
 with suppress(AttributeError):  # on Windows, where nothing forks
     os.register_at_fork(after_in_child=reset_in_child)

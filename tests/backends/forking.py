@@ -7,6 +7,7 @@ In a process of its own, as pytest's has threads, with which Python 3.12 and new
 """
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import request_started
 from django.utils.module_loading import import_string
 
 from tests.backends.caches import WAITS as OF_MEMCACHED
@@ -31,9 +33,9 @@ BACKENDS: dict[str, tuple[str, dict[str, Any], str]] = {
 TURNS = 50
 
 
-def in_child(work: Callable[[], object]) -> bool:
+def in_child(work: Callable[[], object], fork: Callable[[], int] = os.fork) -> bool:
     """Tell whether some work ends in a child, and well."""
-    pid = os.fork()
+    pid = fork()
     if not pid:
         signal.alarm(PATIENCE_SECONDS)  # which kills a child that waits for a lock for ever
         try:
@@ -83,6 +85,15 @@ def main(kind: str, location: str) -> None:
     check(cache, "parent")
     if sockets == sockets_of(server) != []:
         print("the parent has kept its connection")  # noqa: T201 -- as above
+
+    def work_unannounced() -> None:
+        request_started.send(None)
+        check(cache, "child")
+        assert not set(sockets) & set(sockets_of(server))
+
+    # As a server written in C forks: Python's handlers are not called.
+    if in_child(work_unannounced, ctypes.PyDLL(None).fork) and sockets == sockets_of(server):
+        print("a child of which Python has not been told has its own connection")  # noqa: T201 -- as above
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(check_on_loop(cache, "parent"))

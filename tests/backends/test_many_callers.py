@@ -47,6 +47,7 @@ def test_fork_takes_no_connection_and_no_lock(kind: str, memcached_server: Memca
     assert [
         "the child reads what it has written",
         "the parent has kept its connection",
+        "a child of which Python has not been told has its own connection",
         "the child's event loop reads what it has written",
         "the parent's event loop has kept its connection",
         "the child waits for no lock",

@@ -1,16 +1,20 @@
 """The list of the process's state names all that the package keeps, and resets it."""
 
 import ast
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
-from django.core.signals import setting_changed
+from django.core.signals import request_started, setting_changed
 
 import cachedeco
+from cachedeco.backends.memcached_pool import Pool
+from cachedeco.loading import flights
 from cachedeco.runtime import state
 from cachedeco.runtime.state import EMPTIED, HANDLERS, NEW_LOCK, PIECES, By, Piece
 
@@ -217,6 +221,19 @@ def test_receiver_follows_two_settings(setting: str, expected: list[str], monkey
     setting_changed.send(sender=None, setting=setting, value=None, enter=True)
 
     assert expected == seen
+
+
+@pytest.mark.parametrize("begin", [lambda: request_started.send(None), lambda: Pool("nowhere", {}, 1, 1).take()])
+def test_unannounced_child_is_noticed(begin: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server in C forks without a call of Python's handlers: the next request, or write, resets the state, once."""
+    resets: list[str] = []
+    monkeypatch.setattr(state, "pid", -1)
+    monkeypatch.setattr(flights, "_flights", Mock(clear=lambda: resets.append("flights")))
+
+    begin()
+    begin()
+
+    assert (["flights"], os.getpid()) == (resets, state.pid)
 
 
 def test_receiver_is_connected_once_and_can_go_behind_others() -> None:
