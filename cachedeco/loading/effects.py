@@ -19,7 +19,7 @@ from functools import partial
 from time import sleep
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.loading.promise import Promise
@@ -280,11 +280,14 @@ async def _to_its_end(coroutine: Coroutine[Any, Any, T], cancelled: Err | None) 
 async def _aperform(effect: CallUser | Wait | Pause | Spawn, compute: Callable[..., Awaitable[Any]]) -> object:
     match effect:
         case CallUser(arguments):
+            thread = getattr(AsyncToSync.executors, "current", None)
             try:
                 return Ok(await compute(*arguments))
             except GeneratorExit:  # the coroutine is being closed, and can await nothing more
                 raise
             except BaseException as error:  # noqa: BLE001 -- a cancellation too is raised again, after the flow has cleaned up
+                # A cancelled sync_to_async() leaves that of an async_to_sync() inside it, which takes no more work.
+                AsyncToSync.executors.current = thread
                 return Err(error)
         case Wait(promise, seconds):
             await _wait_until_kept(promise, seconds)

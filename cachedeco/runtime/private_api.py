@@ -223,8 +223,8 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             "asgiref.sync:AsyncToSync",
             "executors",
-            ("runtime.background",),
-            "runs the sync code of background tasks in one thread",
+            ("loading.effects", "runtime.background"),
+            "runs the sync code of background tasks, and what a cancelled call cleans up, in the right thread",
         ),
         PrivateName(
             "asgiref.sync:SyncToAsync",

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextvars import ContextVar
 from threading import Event, get_ident
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.current_thread_executor import CurrentThreadExecutor
+from asgiref.sync import AsyncToSync, async_to_sync
 from django.core.exceptions import SynchronousOnlyOperation
 
 from cachedeco.loading.effects import CALL_USER, Anywhere, CallUser, Err, Ok, Pause, Send, Spawn, Wait, arun, run
@@ -297,6 +299,24 @@ def test_task_that_is_cancelled_twice_in_a_step_waits_for_its_end() -> None:
     asyncio.run(scene())
 
     assert (2, True) == (len(taken.answers), taken.is_left)
+
+
+def test_computation_that_is_cancelled_leaves_the_thread_to_the_clean_up() -> None:
+    """A cancelled `sync_to_async()` leaves its task to the `async_to_sync()` inside it, whose thread takes no work."""
+    taken = Taken(CALL_USER, int)
+
+    def ended() -> CurrentThreadExecutor:
+        executor, future = CurrentThreadExecutor(None), Future[None]()
+        future.set_result(None)
+        executor.run_until_future(future)
+        return executor
+
+    async def compute() -> None:
+        AsyncToSync.executors.current = await asyncio.to_thread(ended)
+        raise asyncio.CancelledError
+
+    assert 0 == asyncio.run(arun(taken.generator(), compute))
+    assert isinstance(taken.answers[0], Err)
 
 
 def test_timeout_of_the_caller_is_its_own() -> None:
