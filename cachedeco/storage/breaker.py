@@ -30,10 +30,6 @@ PAUSE_JITTER: Final = 0.25
 
 # Packages whose exceptions are known here by name, because none of them is a dependency.
 CLIENTS: Final = frozenset({"pymemcache", "pylibmc", "memcache", "redis", "valkey", "django_redis", "django_valkey"})
-# Packages whose exceptions a command of a cache may raise, beside those.
-OF_CACHES: Final = frozenset(
-    {"builtins", "cachedeco", "pickle", "_pickle", "zlib", "django", "sqlite3", "psycopg", "MySQLdb", "ssl"}
-)
 # The server has answered, and refused one command: too large an object, say, or no memory left.
 REFUSED_COMMANDS: Final = frozenset({"MemcacheClientError", "MemcacheServerError", "ResponseError", "DataError"})
 SIZE_REFUSALS: Final = ("too large", "TooBig", "invalid bulk length")
@@ -237,40 +233,27 @@ def is_outage(error: Exception, *, reading: bool = False) -> bool:
     """
     if isinstance(error, OSError | OperationalError | InterfaceError):
         return True
-    names = _names_of(error)
+    names = client_names_of(error)
     return bool(names) and (reading or not names & REFUSED_COMMANDS or bool(names & (CLOSED_CONNECTIONS | OF_CLUSTERS)))
 
 
 def is_of_cluster(error: Exception | None) -> bool:
     """Tell whether a node of a Redis cluster has refused a command: the same command never succeeds there."""
-    return error is not None and bool(_names_of(error) & OF_CLUSTERS)
+    return error is not None and bool(client_names_of(error) & OF_CLUSTERS)
 
 
 def is_too_large(error: Exception) -> bool:
     """Tell whether a server has refused a value for its size: in the words of memcached, pylibmc or Redis."""
     text = f"{type(error).__name__} {error}"
-    return bool(_names_of(error)) and any(words in text for words in SIZE_REFUSALS)
-
-
-def is_foreign(error: Exception, backend: type) -> bool:
-    """
-    Tell whether an exception is none of the cache: a handler of a signal may have raised it in the middle of a command.
-
-    Of the cache are OSError, what Python, Django or a database raises, what a client raises, and what is defined where
-    the backend is.
-    """
-    if isinstance(error, OSError) or _names_of(error):
-        return False
-    package = type(error).__module__.partition(".")[0]
-    return package not in OF_CACHES and package not in {cls.__module__.partition(".")[0] for cls in backend.__mro__}
+    return bool(client_names_of(error)) and any(words in text for words in SIZE_REFUSALS)
 
 
 def is_refused_at_once(error: Exception) -> bool:
     """Tell whether an exception means a refused connection, which takes no time, and not a timeout."""
-    return isinstance(error, ConnectionError) or bool(_names_of(error) & UNREACHABLE)
+    return isinstance(error, ConnectionError) or bool(client_names_of(error) & UNREACHABLE)
 
 
-def _names_of(error: Exception) -> set[str]:
+def client_names_of(error: Exception) -> set[str]:
     """Return the names of a client library's exception and of its bases; nothing for any other exception."""
     return {cls.__name__ for cls in type(error).__mro__ if cls.__module__.partition(".")[0] in CLIENTS}
 

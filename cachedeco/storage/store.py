@@ -21,7 +21,6 @@ from cachedeco.runtime.interrupts import is_interrupt
 from cachedeco.storage.breaker import (
     breakers,
     clusters,
-    is_foreign,
     is_of_cluster,
     is_outage,
     is_refused_at_once,
@@ -29,6 +28,7 @@ from cachedeco.storage.breaker import (
     record_failure,
 )
 from cachedeco.storage.connections import connection, on_loops
+from cachedeco.storage.foreign_exceptions import is_foreign
 from cachedeco.storage.keyspace import Keyspace, keyspace
 from cachedeco.storage.readers import NonsenseReadError
 from cachedeco.storage.writers import Acknowledged, WholeItem, delete
@@ -335,7 +335,7 @@ class Store:
     def pass_on(self, error: Exception) -> None:
         """Raise an exception that is none of the cache; the cache's own is an event, and the call goes on."""
         try:
-            if is_interrupt(error) or is_foreign(error, type(connection(self.alias).cache)):
+            if is_interrupt(error) or is_foreign(error, self.alias, connection(self.alias).cache):
                 raise error
         finally:
             del error  # or it and this frame would be a reference cycle
