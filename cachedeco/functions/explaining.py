@@ -20,6 +20,7 @@ from cachedeco.loading.reasons import MEANINGS, NOT_READ, TokenKind, bypass_in_t
 from cachedeco.loading.remembering import memory_in_use
 from cachedeco.loading.single_flight import must_compute_alone
 from cachedeco.loading.tables import look_closely
+from cachedeco.loading.unstored import UnstoredReasons
 from cachedeco.runtime import modes
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import format_arguments, hide_secrets, shorten, shorten_error, shorten_reason
@@ -99,6 +100,7 @@ class Explanation:
     tokens: tuple[ExplainedToken, ...]
     is_remembered: bool = False  #: whether the request, or block of `remembered()`, would serve it without the cache
     error: str = ""  #: what the cache or the key raised
+    unstored: str = ""  #: of a miss, why this process has returned its last value and not stored it; empty if it has
 
     @property
     def why(self) -> str:
@@ -136,6 +138,8 @@ class Explanation:
         entry = self.entry
         yield "key", self.key or "none"
         yield "cache", self.cache
+        if self.unstored:
+            yield "unstored", f"the last value in this process: {self.unstored}"
         if entry is None:
             yield "entry", "none"
             return
@@ -185,7 +189,7 @@ def explain_calls(
     policy, keys_of = several[0][0], [keys for _, keys in several]
     # In the mode "off" the cache is never touched.
     looked_up = [Found(keys) for keys in keys_of] if modes.current_mode() == "off" else look_closely(policy, keys_of)
-    looker = _Looker(spec, policy, store)
+    looker = _Looker(spec, policy, store, resolved.policy.unstored)
     found = dict(zip(calls, looked_up, strict=True))
     explained = {n: looker.explain(texts[n], keys, found[n]) for n, keys in zip(calls, keys_of, strict=True)}
     misses = {n: found[n] for n, each in explained.items() if each.outcome == "miss"}
@@ -239,6 +243,7 @@ class _Looker:
     spec: FunctionSpec
     policy: CachePolicy
     store: LookingStore
+    unstored: UnstoredReasons
 
     def outcome_of(self, keys: CallKeys, found: Found, *, is_remembered: bool) -> tuple[CallOutcome, str]:
         """Return what a call would do now, and why: in the order in which a call decides."""
@@ -279,6 +284,7 @@ class _Looker:
             tokens=tuple(self._tokens_of(found, data)),
             is_remembered=outcome == "hit" and is_remembered,
             error=shorten_error(failures[0]) if failures else "",
+            unstored=self.unstored.get(found.key) if outcome == "miss" else "",
         )
 
     def _entry_of(self, found: Found, data: Any) -> ExplainedEntry | None:

@@ -235,7 +235,7 @@ def _look_for_entries(load: Load, lease: Lease) -> Mapping[str, object] | None:
     if raw is None:
         for miss in misses:
             miss.stamp = None
-            policy.emit("unstored", miss.key, reason="the cache could not be asked")
+            policy.emit_unstored(miss.key, "the cache could not be asked")
         return None
     take_fresh(policy, misses, again)
     holder, left = raw.get(lease.key), load.unserved

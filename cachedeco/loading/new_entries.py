@@ -59,7 +59,7 @@ def stamp_if_cacheable(policy: CachePolicy, miss: Miss, dependencies: Dependenci
         return stamp, ""
     if stamp is not None:
         # A warning, once, where it is too large: a function that was stored until its data grew.
-        policy.emit("error" if is_large and policy.advice.is_first(problem) else "unstored", miss.key, reason=problem)
+        policy.emit_unstored(miss.key, problem, fault=problem if is_large else "")
     return None, dependencies.problem or _problem_inside(policy, problem)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cachedeco.loading.advice import Advice
+from cachedeco.loading.unstored import UnstoredReasons
 from cachedeco.runtime.events import Event, Kind
 from cachedeco.runtime.hooks import emit
 from cachedeco.runtime.interrupts import is_interrupt
@@ -39,6 +40,7 @@ class CachePolicy:
     asks_thread: bool = False
     audit: float = 0.0  #: probability that a hit is audited
     advice: Advice = field(init=False, compare=False)
+    unstored: UnstoredReasons = field(init=False, compare=False, default_factory=UnstoredReasons)
     inspects_hits: bool = field(init=False)  #: whether a fresh hit may be refreshed early, or audited
 
     def __post_init__(self) -> None:
@@ -81,3 +83,19 @@ class CachePolicy:
     ) -> None:
         """Emit an event about a call of this function."""
         emit(new_tuple(Event, (kind, self.function, key, self.store.alias, seconds, reason, error, size)))
+
+    def emit_unstored(self, key: str, reason: str, error: Exception | None = None, *, fault: str = "") -> None:
+        """
+        Emit that a value was returned and not stored, and remember why, for `explain()`.
+
+        Args:
+            key: That of the entry.
+
+            reason: Why.
+
+            error: What was raised.
+
+            fault: What the developer has to mend: it is an error, and so in the log, at the first time.
+        """
+        self.unstored.add(key, reason)
+        self.emit("error" if fault and self.advice.is_first(fault) else "unstored", key, reason=reason, error=error)

@@ -49,7 +49,7 @@ def build_stamps(policy: CachePolicy, misses: Sequence[Miss], claim: Claim | Non
             policy.tables.is_loaded = False  # the list of them may be lost, too
     for miss in wanted:
         if miss.stamp is None:
-            policy.emit("unstored", miss.key, reason=reason)
+            policy.emit_unstored(miss.key, reason)
     return is_claimed
 
 

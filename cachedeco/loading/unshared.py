@@ -80,7 +80,7 @@ def store_given(policy: CachePolicy, calls: Mapping[Any, Found], values: Values,
     tables, load = policy.tables, Load(policy, misses_of(calls))
     if tables is not None and not tables.is_known and not policy.declared:
         for miss in load.misses:
-            policy.emit("unstored", miss.key, reason=NOTHING_KNOWN)
+            policy.emit_unstored(miss.key, NOTHING_KNOWN)
     else:
         build_stamps(policy, load.misses)
     prepared = {each: prepare(policy, value) for each, value in values.items()}

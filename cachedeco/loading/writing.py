@@ -16,7 +16,7 @@ from cachedeco.loading import remembering
 from cachedeco.loading.effects import Anywhere, EffectFlow, Send
 from cachedeco.loading.load import Load, Miss, Prepared
 from cachedeco.loading.policy import CachePolicy
-from cachedeco.runtime.events import UNCHANGED, Kind
+from cachedeco.runtime.events import UNCHANGED
 from cachedeco.runtime.interrupts import Reraised, pass_interrupt
 from cachedeco.runtime.reprs import repr_of, shorten_error
 from cachedeco.storage.entries import Entry, Stamp, encode_entry
@@ -222,7 +222,7 @@ def store_entries(load: Load, on_failure: OnFailure, marks: Sequence[Item] = ())
     if batch.data:
         if not at_last_commit(write_entries, batch, batch.data):
             for key in batch.data:
-                policy.emit("unstored", key, reason=UNSEEN_COMMIT)
+                policy.emit_unstored(key, UNSEEN_COMMIT)
             batch = batch._replace(data={})
     elif marks:
         write_entries([batch])
@@ -274,14 +274,13 @@ def emit_problem(policy: CachePolicy, miss: Miss) -> None:
     """Emit why what was prepared is not stored: a fault as an error, and so in the log, at the first time."""
     prepared = miss.prepared
     is_fault = prepared.problem not in {NOT_WANTED, NO_TIMEOUT}
-    kind: Kind = "error" if is_fault and policy.advice.is_first(prepared.problem) else "unstored"
-    policy.emit(kind, miss.key, reason=prepared.problem, error=prepared.error)
+    policy.emit_unstored(miss.key, prepared.problem, prepared.error, fault=prepared.problem if is_fault else "")
 
 
 def _emit_too_large(policy: CachePolicy, size: int, key: str, error: Exception) -> None:
     """Emit that an entry is too large for the cache: as an error, and so in the log, at the first time."""
     reason = TOO_LARGE.format(size / 1_000_000)
-    policy.emit("error" if policy.advice.is_first(TOO_LARGE) else "unstored", key, reason=reason, error=error)
+    policy.emit_unstored(key, reason, error, fault=TOO_LARGE)
 
 
 def write_entries(batches: Sequence[WriteBatch]) -> None:
@@ -308,6 +307,7 @@ def _note_written(batch: WriteBatch, written: Acknowledged) -> list[str]:
         if memory is not None:  # before the event, whose hooks may call
             memory.note_stored(key, value, is_stored=is_written)
         if is_written:
+            policy.unstored.discard(key)
             policy.emit("stored", key, reason=UNCHANGED if key in unchanged else "", size=len(value))
         else:
             failed_keys.append(key)

@@ -4,8 +4,9 @@ import json
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
+from threading import RLock
 from time import monotonic, time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -28,6 +29,8 @@ from cachedeco.functions.explaining import explain_calls
 from cachedeco.loading import leases
 from cachedeco.loading.load import Miss
 from cachedeco.loading.lookup import look_up
+from cachedeco.loading.unstored import MOST_CALLS, UnstoredReasons
+from cachedeco.loading.writing import NOT_WANTED, UNSERIALIZABLE, WITH_CSRF
 from cachedeco.storage.store import Store
 from tests.conftest import CacheConfig, UseCaches
 from tests.loading.test_reasons import CAUSES, SITUATIONS, page, page_of_the_day, pages, price
@@ -39,6 +42,7 @@ from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.usefixtures("faulty_backend")
 
+CSRF_FIELD = f'<input type="hidden" name="csrfmiddlewaretoken" value="{"a" * 64}">'
 ASKS = {"miss", "bypassed", "hit", "stale"}
 
 
@@ -567,3 +571,53 @@ def test_tables_of_a_process_that_has_not_called_yet_are_known() -> None:
     assert "table tests_club" in [each.name for each in explained.tokens]
     tables: Any = clubs._spec.resolve().policy.tables
     assert frozenset() == tables.names
+
+
+class Results:
+    """What a function returns, by the name of the call."""
+
+    values: ClassVar[dict[str, Any]] = {"plain": 1, "unwanted": None, "lock": RLock(), "form": CSRF_FIELD}
+
+
+@cached_query(60, name="shop.result", cache_if=lambda value: value is not None)
+def result(name: str) -> object:
+    """Return what is stored, or is not."""
+    return Results.values[name]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("unwanted", NOT_WANTED), ("lock", UNSERIALIZABLE), ("form", WITH_CSRF)])
+def test_explanation_says_why_the_last_value_was_not_stored(name: str, reason: str) -> None:
+    """From the first call on, as the event does."""
+    result("plain")
+    for _ in range(2):
+        result(name)
+
+        explained = result.explain(name)
+
+        assert ("miss", reason) == (explained.outcome, explained.unstored)
+        assert reason in str(explained)
+        assert reason == explained.as_dict()["unstored"]
+    assert "" == result.explain("plain").unstored
+
+
+def test_explanation_of_a_value_that_is_stored_by_now_says_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier value was is forgotten, also once the entry has ended."""
+    result("unwanted")
+    monkeypatch.setitem(Results.values, "unwanted", 7)
+    result("unwanted")
+    result.invalidate("unwanted")
+
+    explained = result.explain("unwanted")
+
+    assert ("miss", "") == (explained.outcome, explained.unstored)
+
+
+def test_reasons_are_remembered_of_a_bounded_number_of_calls() -> None:
+    """Those of the last ones."""
+    reasons = UnstoredReasons()
+    for n in range(MOST_CALLS + 1):
+        reasons.add(f"key {n}", "why")
+    reasons.add("key 1", "another")
+    reasons.add("new", "why")
+
+    assert ["", "another", "", "why"] == [reasons.get(f"key {n}") for n in range(4)]
