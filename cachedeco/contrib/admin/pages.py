@@ -95,7 +95,10 @@ def find_target(what: str, data: Mapping[str, Any]) -> "Target":
     if what == "call":
         return invalidating.target_of_call(function_of(data["function"]), data["arguments"])
     if what == "function":
-        spec = next(spec for spec in decorated_functions() if spec.name == data["function"])
+        spec = next((spec for spec in decorated_functions() if spec.name == data["function"]), None)
+        if spec is None:  # one inside another function, which has ended since the form was read
+            msg = f"{data['function']}() is not there any more."
+            raise failure(msg)
         return invalidating.target_of_function(spec)
     if what == "model":
         return invalidating.target_of_model(data["model"])

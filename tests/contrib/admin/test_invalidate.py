@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -11,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 import cachedeco.diagnosis
 import cachedeco.management  # noqa: F401 -- the pages need both doors
 from cachedeco import MISSING, cached_query, mode
+from cachedeco.contrib.admin.pages import find_target
 from tests.contrib.admin.conftest import ADMIN, PAGES, read, text_of
 from tests.models import Club
 from tests.support import catalogue
@@ -214,3 +216,9 @@ def test_wrong_settings_are_told(browser: Client, what: str) -> None:
         ]
 
     assert [True, True] == ["the mode is 'of'" in text for text in told]
+
+
+def test_function_that_has_gone_since_the_form_was_read_is_no_target() -> None:
+    """A function inside another one may end at any time: the page says so."""
+    with pytest.raises(CommandError, match=r"shop\.gone\(\) is not there any more"):
+        find_target("function", {"function": "shop.gone"})
