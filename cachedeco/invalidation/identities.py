@@ -54,11 +54,12 @@ def primary_key_of(row: Any) -> Any:
     """
     key, fields = row.pk, row._meta.pk_fields
     if isinstance(key, tuple):
-        return tuple([_in_type_of(field, value) for field, value in zip(fields, key, strict=True)])
-    return _in_type_of(fields[0], key)
+        return tuple([in_type_of(field, value) for field, value in zip(fields, key, strict=True)])
+    return in_type_of(fields[0], key)
 
 
-def _in_type_of(field: Any, value: object) -> object:
+def in_type_of(field: Any, value: object) -> object:
+    """Return a value in the type of a field, as a query gives it; as it is if the field does not take it."""
     if value.__class__ not in _AS_GIVEN:
         return value
     try:

@@ -20,6 +20,7 @@ from django.db.models import Model
 
 from cachedeco.invalidation.namespaces import field_part
 from cachedeco.keys.encoders import encode
+from cachedeco.keys.field_values import is_text_as_read, value_as_read
 from cachedeco.keys.imports import text_of_import
 from cachedeco.keys.places import AT_PLACE
 from cachedeco.keys.receivers import class_mark_of, kind_of, proxy_mark_of
@@ -110,7 +111,7 @@ class KeyedFunction:
         Return the source of the text. An int is its own text; most keys are made of int and str.
 
         Others, what is false, and texts with "None" in them, are made by `path_text()` and `call_text()`, which refuse
-        rows without a primary key.
+        rows without a primary key. Text in a field of a row is as a query gives it.
         """
         source, private = expression.source, self.private_prefix
         first, *attributes = expression.path or [""]
@@ -120,13 +121,15 @@ class KeyedFunction:
         given = ", ".join(expression.given)
         if expression.is_folded:
             return f"{{{private}call_text({tool}, {source}, lambda {given}: {source}, {given})}}"
-        looked = (
-            f"{private}path_text({tool}, {value}, {first}, *{self.add_value(attributes)})"
-            if first
-            else f"{private}call_text({tool}, {value}, lambda {given}: {source}, {given})"
-        )
         is_plain = f"{kind} is str and {value} and {private}none not in {value}"
-        if not first:
+        if first:
+            holder, name = f"{private}holder", attributes[-1]
+            source = f"({holder} := {source.removesuffix(f'.{name}')}).{name}"
+            as_read = f"{private}value_as_read({holder}, {name!r}, {value})"
+            looked = f"{private}path_text({tool}, {as_read}, {first}, *{self.add_value(attributes)})"
+            is_plain += f" and {private}is_text_as_read({holder}, {name!r})"
+        else:
+            looked = f"{private}call_text({tool}, {value}, lambda {given}: {source}, {given})"
             is_plain += f" and {private}place not in {value}"
         return (
             f"{{{value} if ({kind} := ({value} := {source}).__class__) is int and {value} else "
@@ -193,6 +196,8 @@ def _values_under(private_prefix: str) -> Mapping[str, Any]:
         "class_mark": class_mark_of,
         "imported": text_of_import,
         "path_text": path_text,
+        "is_text_as_read": is_text_as_read,
+        "value_as_read": value_as_read,
         "call_text": call_text,
         "none": "None",
         "place": AT_PLACE,
