@@ -52,7 +52,7 @@ The bytes
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import urandom
 from socket import gethostname
 from struct import Struct
@@ -76,6 +76,7 @@ _header = Struct("<dddIIB")  # expiry, stale window, seconds of the computation,
 _HEADER_BYTES: Final = _header.size
 FIXED_BYTES: Final = _origin.size + _HEADER_BYTES
 MOST_TOKENS: Final = 0xFFFF  # the largest count
+MOST_REFUSED: Final = 100  # keys of a function whose bytes are known to be no entry
 HOST: Final = gethostname()[:24]
 IS_ERROR: Final = 1  # flag: the value is an exception that the call raised
 
@@ -112,6 +113,7 @@ class EntryCodec:
     serializer: EntrySerializer
     #: Whether each value is loaded before it is stored: this process has met one that can't be.
     tries_to_load: bool = False
+    _refused: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def signature(self, key: str, body: bytes, trailer: bytes) -> bytes:
         """Return the signature of an entry under a key; empty if entries are not signed."""
@@ -122,8 +124,17 @@ class EntryCodec:
         signer, start = self.serializer.signer, body_end + self.serializer.signature_bytes
         if signer is None or signer.accepts(data[body_end:start], _message(key, data[:body_end], data[start:])):
             return True
-        self.store.emit_failure("The entry is not signed by a key of the setting SIGNING_KEYS", key)
+        self.emit_refused("The entry is not signed by a key of the setting SIGNING_KEYS", key, data)
         return False
+
+    def emit_refused(self, what: str, key: str, data: bytes, error: Exception | None = None) -> None:
+        """Emit that the bytes under a key are no entry: once, though a call that waits for another looks many times."""
+        if self._refused.get(key) == hash(data):
+            return
+        if len(self._refused) >= MOST_REFUSED:
+            self._refused.clear()
+        self._refused[key] = hash(data)
+        self.store.emit_failure(what, key, error)
 
 
 def _message(key: str, body: bytes, trailer: bytes) -> bytes:
@@ -231,7 +242,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
         pass_interrupt(error)
         if isinstance(error, reraised):
             raise
-        codec.store.emit_failure("The entry can't be unpickled", key, error)
+        codec.emit_refused("The entry can't be unpickled", key, data, error)
         return None
     return new_tuple(Entry, (value, expires, seconds, stale, flags & IS_ERROR != 0, 0, b""))
 

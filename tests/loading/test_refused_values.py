@@ -479,6 +479,7 @@ def test_value_that_can_not_be_restored_is_told_once(
     assert ["absent", "unreadable", "absent", "absent", "absent"] == [
         event.reason.partition(":")[0] for event in told if event.kind == "miss"
     ]
+    assert 1 == len([event for event in told if "unpickled" in event.reason])  # though it is looked at twice
 
 
 @both

@@ -47,6 +47,29 @@ def test_waiter_gets_what_the_holder_stores(side: Side, clock: Clock) -> None:
     assert ["miss", "shared"] == [each.kind for each in events if each.kind != "stored"]
 
 
+class Brittle:
+    """Can be pickled, and not unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Name what fails."""
+        return int, ("no number",)
+
+
+@both
+def test_entry_that_can_not_be_read_is_told_of_once_while_a_call_waits(side: Side, clock: Clock) -> None:
+    """Each look finds it again."""
+    read, _ = reader(side, wait=0.5)
+    read.call(1).set(Brittle())
+    events: list[Event] = []
+
+    with listening(events.append):
+        held_lease(read, 1)
+        side.call(read, 1)
+
+    assert 1 < len(clock.pauses)
+    assert ["The entry can't be unpickled"] == [each.reason for each in events if each.kind == "error"]
+
+
 @both
 def test_pauses_grow_with_jitter_and_end_at_wait(side: Side, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses grow from 5 to 100 ms, each shortened at random to half of it at most, and come to `wait` together."""
