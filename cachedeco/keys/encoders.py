@@ -41,6 +41,7 @@ from django.utils.safestring import SafeString
 
 from cachedeco.invalidation import identities
 from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
+from cachedeco.keys.prefetched import chosen_rows
 from cachedeco.keys.signatures import parameters_of
 from cachedeco.runtime.reprs import describe, repr_of
 from cachedeco.runtime.validation import check_arguments, check_returns
@@ -309,22 +310,21 @@ def _encode_anonymous(user: object) -> str:
 @lru_cache(maxsize=1024)
 def _usual_names(model: type[Model]) -> frozenset[str]:
     """Return the names of what a row holds that its primary key stands for."""
-    fields = {field.attname for field in model._meta.fields}
-    return frozenset({*fields, *_cached_properties(model), "_state", "_prefetched_objects_cache"})
+    return frozenset({*(field.attname for field in model._meta.fields), *_cached_properties(model), "_state"})
 
 
 def _beside_fields(row: object, usual: frozenset[str]) -> str:
     """
-    Return what a row has beside the usual: from `annotate()`, from `Prefetch(to_attr=...)`, from code of the project.
+    Return what a row has beside the usual, which may be of one visitor: from `annotate()`, `Prefetch()` or code.
 
-    It may be of one visitor: whether he likes the row. What can't be in a key is left out, and so are private names:
-    there libraries keep what they know of the row.
+    What can't be in a key is left out, and so are private names: there libraries keep what they know of the row.
     """
-    texts = []
-    for name in sorted(vars(row).keys() - usual):
-        if not name.startswith("_"):
-            with suppress(KeyTypeError):
-                texts.append(f"{name}={_encode_beside(vars(row)[name])}")
+    texts, held = [], vars(row)
+    named = sorted(name for name in held.keys() - usual if not name.startswith("_"))
+    beside = [(f"{name}=", _encode_beside, held[name]) for name in named]
+    for start, text_of, value in [*beside, *((f"{name}:", _encode_list, rows) for name, rows in chosen_rows(row))]:
+        with suppress(KeyTypeError):
+            texts.append(start + text_of(value))
     return ",".join(texts)
 
 

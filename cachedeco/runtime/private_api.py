@@ -112,7 +112,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
         PrivateName(
             "django.db.models.query:prefetch_related_objects",
             "_prefetched_objects_cache",
-            ("storage.comparison", "tracking.reads"),
+            ("keys.prefetched", "storage.comparison", "tracking.reads"),
             "finds related rows that were prefetched",
         ),
         PrivateName(

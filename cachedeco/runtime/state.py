@@ -265,6 +265,7 @@ PIECES: Final = (
         "names of cached properties of rows and such dataclasses, cached by class",
     ),
     Piece("keys.field_values", "_field_of", "fields of rows whose values may be text as given, cached by class"),
+    Piece("keys.prefetched", "_usual_choice", "how rows that are prefetched are chosen, cached by class and relation"),
     Piece("keys.receivers", "proxy_mark_of", "marks of proxies in the keys of methods, cached by class"),
     Piece("keys.receivers", "_class_mark", "marks of classes in the keys of methods that ignore self, cached"),
     Piece("keys.expressions", "_values_under", "what generated source refers to, cached by the prefix of its names"),

@@ -5,13 +5,15 @@ from functools import cached_property, partial
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, Prefetch, Value
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, cached_query, cached_query_many
 from cachedeco.keys.encoders import encode
-from tests.models import Club, Member
+from cachedeco.testing import capture_events
+from tests.models import Club, ClubClass, Member, Trainee
 
 pytestmark = pytest.mark.django_db
 
@@ -93,6 +95,76 @@ def test_prefetched_rows_in_an_attribute_tell_calls_apart(club: Club) -> None:
         texts.add(encode(Club.objects.prefetch_related(known).get()))
 
     assert 3 == len(texts)
+
+
+MEMBERS: dict[str, Callable[[str], Any]] = {
+    "filtered": lambda name: Member.objects.filter(name=name),
+    "excluded": lambda name: Member.objects.exclude(name=name),
+    "annotated": lambda name: Member.objects.annotate(known=Value(name)),
+    "ordered": lambda name: Member.objects.order_by("name" if name == "Ann" else "-name"),
+    "of its own": lambda name: Member.objects.prefetch_related(
+        Prefetch("clubs", Club.objects.filter(name="North" if name == "Ann" else ""))
+    ).order_by("pk"),
+}
+
+
+@pytest.mark.parametrize("chosen", MEMBERS)
+def test_prefetched_rows_that_a_query_has_chosen_tell_calls_apart(club: Club, chosen: str) -> None:
+    """The function gets these instead of all, and they may be those that one visitor may see."""
+    for name in ("Ann", "Bob"):
+        Member.objects.create(name=name).clubs.add(club)
+
+    @cached_query
+    def card(club: Club) -> list[str]:
+        return [f"{each.name} {getattr(each, 'known', '')} {len(each.clubs.all())}" for each in club.members.all()]
+
+    def read(name: str) -> Club:
+        return Club.objects.prefetch_related(Prefetch("members", MEMBERS[chosen](name))).get()
+
+    expected = {name: card.uncached(read(name)) for name in ("Ann", "Bob")}
+    assert expected["Ann"] != expected["Bob"]
+
+    assert expected == {name: card(read(name)) for name in expected}
+    with capture_events(card) as events:
+        assert expected == {name: card(read(name)) for name in expected}
+    assert ["hit"] * 2 == [event.kind for event in events]
+    card.invalidate(club)
+    assert MISSING is card.peek(read("Ann"))
+
+
+@pytest.mark.parametrize(
+    ("make", "prefetch"),
+    [
+        (Club.objects.get, "members"),
+        (Club.objects.get, "classes"),
+        (Club.objects.get, Prefetch("classes", ClubClass.objects.select_related("club"))),
+        (lambda: Member.objects.create(name="Ann"), "clubs"),
+        (lambda: Trainee.objects.create(name="Ann"), "friends"),
+        (lambda: Trainee.objects.create(name="Ann"), "pupils"),
+        (lambda: Group.objects.create(name="all"), "permissions"),
+        (lambda: ContentType.objects.create(app_label="a", model="b"), "permission_set"),
+        (lambda: User.objects.create(username="Ann"), "groups"),
+        (lambda: Group.objects.create(name="all"), "user_set"),
+    ],
+)
+def test_all_rows_of_a_relation_tell_no_calls_apart(make: Callable[[], Any], prefetch: Any) -> None:
+    """The row's own query would fetch them, too."""
+    row = make()
+
+    again = type(row).objects.prefetch_related(prefetch).get(pk=row.pk)
+
+    assert again._prefetched_objects_cache
+    assert encode(row) == encode(again)
+
+
+def test_list_in_the_place_of_prefetched_rows_tells_calls_apart(club: Club) -> None:
+    """Code of a project has set it, whether or not there is such a relation."""
+    texts = [encode(club)]
+    for name, rows in (("members", []), ("members", [Club.objects.get()]), ("nothing", [1])):
+        club._prefetched_objects_cache = {name: rows}  # type: ignore[attr-defined] # as prefetch_related() does
+        texts.append(encode(club))
+
+    assert 4 == len({*texts})
 
 
 def _with(value: object) -> Callable[[Club], None]:

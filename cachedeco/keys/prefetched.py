@@ -1,0 +1,44 @@
+"""
+Prefetched rows that a query has chosen: those of `Prefetch("members", Member.objects.filter(...))`, without `to_attr`.
+
+`club.members.all()` gives them instead of all members, so they may be those that one visitor may see. What
+`prefetch_related("members")` has fetched is what the row's own query would fetch, and tells no two rows apart.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Final
+
+from django.db.models import Model
+
+CACHE: Final = "_prefetched_objects_cache"
+# Whether a query has chosen and arranged its rows, beside the condition that they belong to a row.
+_CHOICES: Final = ("annotations", "distinct", "extra", "extra_order_by", "order_by", "standard_ordering")
+
+
+def chosen_rows(row: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names under which a row holds prefetched rows that a query has chosen, with the rows."""
+    for name, rows in sorted(vars(row).get(CACHE, {}).items()):
+        if _choice_of(rows) != _usual_choice(row.__class__, name):
+            yield name, list(rows)
+
+
+def _choice_of(rows: Any) -> tuple[object, ...] | None:
+    """Return by what a query chooses rows, without values; None if it is none, as code of a project may set a list."""
+    query = getattr(rows, "query", None)
+    if query is None:
+        return None
+    return (len(query.where.children), query.where.negated, *(repr(getattr(query, name)) for name in _CHOICES))
+
+
+# Bounded, so that classes made at run time are collected in the end.
+@lru_cache(maxsize=1024)
+def _usual_choice(model: type[Model], name: str) -> tuple[object, ...]:
+    """Return how the rows under a name are chosen by the row's own query; nothing if that can't be told."""
+    options: Any = model._meta
+    identity = {field.attname: 1 for field in options.concrete_fields if field.unique or field in options.pk_fields}
+    for accessor in (name, f"{name}_set"):  # Django keeps some under the name that queries have for the relation
+        with suppress(AttributeError, TypeError, ValueError):
+            return _choice_of(getattr(model(**identity), accessor).get_queryset()) or ()
+    return ()
