@@ -261,7 +261,7 @@ _encodes_by(str.__str__, SafeString)
 _encodes_by(str, pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath)
 _encodes_by(lambda delta: (delta.days, delta.seconds, delta.microseconds), dt.timedelta)
 _encodes_by(lambda span: (span.start, span.stop, span.step), range, slice)
-_encodes_by(list, deque)
+_encodes_by(lambda items: list(items) if items.maxlen is None else (list(items), items.maxlen), deque)
 _encodes_by(lambda ordered: list(ordered.items()), OrderedDict)  # equal only in the same order, unlike a dict
 _encodes_by(dict, types.MappingProxyType)
 _encodes_by(lambda mapping: (mapping.default_factory, dict(mapping)), defaultdict)
