@@ -2,6 +2,7 @@
 
 # ruff: noqa: SLF001 -- the mark of the blocks of a TestCase is in private_api
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from django.test import TestCase
 
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.events import Event
+from cachedeco.runtime.log import logger
 from cachedeco.runtime.modes import mode
 from cachedeco.runtime.reprs import shorten_error
 from cachedeco.testing.assertions import about_cache, call_from_sync, format_call, name_of
@@ -107,6 +109,33 @@ class Histories:
         line = format_result(self._function, each, served)
         self._lines.append(line if found is None else f"{line}, and the plain function {format_outcome(computed)}")
         return found
+
+
+class _Once(logging.Filter):
+    """Drops what is logged again: a function begins anew in each history, and is given the same advice."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        super().__init__()
+        self._logged: set[tuple[object, ...]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether nothing like it was logged."""
+        what = tuple(getattr(record, f"cache_{name}", "") for name in ("event", "function", "reason"))
+        is_new = what not in self._logged
+        self._logged.add(what)
+        return is_new or record.levelno < logging.WARNING
+
+
+@contextmanager
+def logged_once() -> Generator[None]:
+    """Log each failure and each piece of advice of a function once, however many histories there are."""
+    once = _Once()
+    logger.addFilter(once)
+    try:
+        yield
+    finally:
+        logger.removeFilter(once)
 
 
 def _loaded_anew(call: Arguments) -> Arguments | None:

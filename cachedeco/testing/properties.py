@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from cachedeco.functions.single import AnyCachedQuery
 from cachedeco.runtime.reprs import repr_of
 from cachedeco.testing.assertions import capture_events, name_of, refuse_in_task, refuse_many
-from cachedeco.testing.histories import Histories, HistoryStep
+from cachedeco.testing.histories import Histories, HistoryStep, logged_once
 from cachedeco.testing.isolation import isolated
 from cachedeco.testing.outcomes import Arguments, difference_of, format_place, format_result, outcome_of, plain_twin
 
@@ -134,7 +134,7 @@ def check_transparent(
     refuse_in_task(function)
     _refuse_no_strategy(calls)
     histories = Histories(function)
-    with isolated(), capture_events(function) as events:
+    with logged_once(), isolated(), capture_events(function) as events:
         fault = _simplest_fault(_histories_of(calls, _strategy_of(mutate)), histories.fault, settings)
     if histories.broken is not None:
         histories.broken.add_note(fault)

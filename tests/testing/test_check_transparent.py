@@ -51,6 +51,24 @@ def test_write_that_invalidates_passes(side: Side) -> None:
     check_transparent(value, numbers, mutate=st.builds(partial, st.just(write), numbers), settings=quickly)
 
 
+@both
+def test_advice_is_logged_once_for_all_histories(side: Side, caplog: pytest.LogCaptureFixture) -> None:
+    """A function begins anew in each history; what else it says at DEBUG stays, and so does what it says afterwards."""
+    caplog.set_level("DEBUG", logger="cachedeco")
+
+    @side.cached(depends_on=["auto"])
+    def value(number: int) -> int:
+        return number
+
+    check_transparent(value, numbers, mutate=value.invalidate_all, settings=quickly)
+    side.call(value, 1)
+
+    advice = [record for record in caplog.records if record.__dict__["cache_event"] == "advice"]
+    assert 2 == len(advice)
+    assert "read no table" in advice[0].getMessage()
+    assert 2 < len([record for record in caplog.records if record.__dict__["cache_event"] == "miss"])
+
+
 def test_async_write_is_awaited() -> None:
     """A write may be async."""
 
