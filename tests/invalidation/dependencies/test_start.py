@@ -87,7 +87,7 @@ def shop(tmp_path: Path) -> Path:
     ids=["default", "none", "absent", "wrong"],
 )
 def test_started_process_knows_the_parts_of_what_it_writes(shop: Path, given: str, expected: str) -> None:
-    """Modules of the names in the setting are imported, models' modules by Django; of others the check tells."""
+    """Modules of the names in the setting are imported, and models' by Django; of others the check and the log tell."""
     root = str(Path(cachedeco.__file__).parent.parent)
 
     done = subprocess.run(
@@ -101,6 +101,7 @@ def test_started_process_knows_the_parts_of_what_it_writes(shop: Path, given: st
     )
 
     assert expected == done.stdout, done.stderr
+    assert ("E001" in expected) == ("Each cached call raises this until it is mended" in done.stderr)
 
 
 def test_model_that_is_defined_later_is_announced_too(monkeypatch: pytest.MonkeyPatch) -> None:
