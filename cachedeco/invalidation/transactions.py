@@ -125,6 +125,11 @@ def is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
+def is_begun_by_sql(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the caller has sent BEGIN itself: Django can't open a block in such a transaction."""
+    return not connection.in_atomic_block and connection.autocommit and is_managed_by_hand(connection)
+
+
 def is_in_test(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether the outermost block is that of a TestCase."""
     several: list[Any] = connection.atomic_blocks

@@ -9,6 +9,7 @@ from time import time
 from typing import Final, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DatabaseError
 
 from cachedeco.invalidation.last_commit import at_last_commit
 from cachedeco.invalidation.tokens import LONGEST_LIFETIME
@@ -42,6 +43,10 @@ UNSTORABLE_ERROR: Final = (
 )
 UNSERIALIZABLE: Final = (
     "The value can't be stored, since a part of it can't be serialized, so that each call computes; return plain data"
+)
+FAILED_QUERY: Final = (
+    "The value is not stored, since the database refuses a query in it, such as that of a QuerySet, which is run where "
+    "the value is stored"
 )
 UNRESTORABLE: Final = (
     "The value is not stored, since it can be serialized, and not be restored, so that each call computes; return "
@@ -103,7 +108,8 @@ def prepare(policy: CachePolicy, value: object, reraised: Reraised = ()) -> Prep
         pass_interrupt(failure, reraised)
         if problem:
             return Prepared(None, timeout, problem, error)
-        return Prepared(None, None, UNSTORABLE_ERROR if is_error else UNSERIALIZABLE, failure)
+        reason = FAILED_QUERY if isinstance(failure, DatabaseError) else UNSERIALIZABLE
+        return Prepared(None, None, UNSTORABLE_ERROR if is_error else reason, failure)
 
 
 def _decide(policy: CachePolicy, value: object, reraised: Reraised) -> tuple[str, float | None, Exception | None]:

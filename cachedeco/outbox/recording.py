@@ -25,6 +25,7 @@ from cachedeco.outbox.models import Row, acknowledge, has_table, rows
 from cachedeco.runtime.interrupts import pass_interrupt
 
 UNRECORDED: Final = "The outbox can't record an invalidation: if it is lost, nothing repeats it"
+BEGUN_BY_SQL: Final = f"{UNRECORDED}. Its transaction was begun by SQL, and not by atomic()"
 
 # Databases without the table in which `migrate` runs. Its other migrations write, too, and may come first; what they
 # invalidate is delivered as without an outbox, and no failure.
@@ -114,7 +115,8 @@ def _insert_in_savepoint(using: str, created: Sequence[Row], invalidation: Inval
             rows(using).bulk_create(created)  # it sends no signals
     except Exception as error:  # noqa: BLE001 -- the cache never breaks the call
         pass_interrupt(error)
-        _tell_failure(UNRECORDED, invalidation, error)
+        is_by_sql = transactions.is_begun_by_sql(connections[using])
+        _tell_failure(BEGUN_BY_SQL if is_by_sql else UNRECORDED, invalidation, error)
         return False
     return True
 

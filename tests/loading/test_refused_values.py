@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock, MagicMock, create_autospec
 import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.paginator import Page, Paginator
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -34,7 +34,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from cachedeco import MISSING, Event, bypass, cached_query, listening
-from cachedeco.loading.writing import UNRESTORABLE, UNSERIALIZABLE, WITH_CSRF
+from cachedeco.loading.writing import FAILED_QUERY, UNRESTORABLE, UNSERIALIZABLE, WITH_CSRF
 from tests.models import Club
 from tests.support.sides import Side, both
 
@@ -391,6 +391,22 @@ def test_part_that_can_not_be_pickled_is_an_event_and_not_refused() -> None:
 
     told = [(event.kind, event.reason) for event in seen if event.kind in NOT_STORED]
     assert [("error", UNSERIALIZABLE), ("unstored", UNSERIALIZABLE)] == told
+
+
+@pytest.mark.django_db
+def test_query_that_the_database_refuses_is_told_of_as_such() -> None:
+    """To return plain data would not help: the value has a lazy QuerySet, and its table is gone, say."""
+    seen: list[Event] = []
+
+    @cached_query
+    def answer() -> object:
+        return {"clubs": Club.objects.extra(where=["no_such_column = 1"])}
+
+    with listening(seen.append):
+        assert ["clubs"] == [*answer()]
+
+    [told] = [event for event in seen if event.kind in NOT_STORED]
+    assert ("error", FAILED_QUERY, OperationalError) == (told.kind, told.reason, type(told.error))
 
 
 class Lying:

@@ -211,6 +211,21 @@ def test_insert_in_autocommit_stays_without_the_table() -> None:
     assert 1 == Club.objects.using(ALIAS).filter(pk=key).count()
 
 
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_transaction_that_is_begun_by_sql_is_told_of(pk: int, end: str) -> None:
+    """Django can't insert rows into it: what it invalidates is delivered as without an outbox."""
+    with capture_events() as events, connections[ALIAS].cursor() as cursor:
+        cursor.execute("BEGIN")
+        for name in ("new", "newer"):
+            cursor.execute("UPDATE tests_club SET name = %s WHERE id = %s", [name, pk])
+        name_of.invalidate(pk)
+        cursor.execute(end)
+
+    [reason] = [event.reason for event in events if event.kind == "error"]
+    assert reason.endswith("Its transaction was begun by SQL, and not by atomic()")
+    assert ([], "old" if end == "ROLLBACK" else "newer") == (all_rows(), name_of(pk))
+
+
 def test_row_is_deleted_at_once_where_nothing_is_to_be_replayed(pk: int, settings: Settings) -> None:
     """With OUTBOX_SECONDS at 0 what is acknowledged leaves no row."""
     settings.CACHEDECO = {"OUTBOX_SECONDS": 0}
