@@ -4,7 +4,7 @@ ParsedArguments of a call, as they are typed in a shell.
 `name=value` is a keyword argument. A value is a row if it is written `app_label.Model:pk`; else JSON or a Python
 literal if it is one (`7`, `true`, `null`, `[1, 2]`, `None`, `(1, 2)`), and a text if it is none. Annotations are not
 evaluated. Where the name of one says text, the value stays a text: of `slug: str` the argument `7` is "7". Where it
-says date, datetime, time, Decimal or UUID, the text is made one.
+says date, datetime, time, Decimal or UUID, the text is made one; where it says int, float or bool, a text is refused.
 """
 
 import ast
@@ -45,6 +45,10 @@ _BY_NAME: Final[Mapping[str, Callable[[str], object]]] = {
     "Decimal": Decimal,
     "UUID": UUID,
 }
+
+# What no bare text stands for: that of a number is one, and in quotes it is meant.
+_NO_TEXTS: Final = frozenset({"int", "float", "bool"})
+_MISFIT: Final = "{} is no {}, as its parameter is annotated."
 
 HELP: Final = (
     "An argument: JSON (7, true, [1, 2]) or else text, a row as app_label.Model:pk, a keyword argument as name=value."
@@ -185,9 +189,11 @@ def parse_value(text: str, annotation: str = "") -> Any:
         try:
             return make(text)
         except (ValueError, ArithmeticError):
-            msg = f"{repr_of(text)} is no {annotation}, as its parameter is annotated."
-            raise misunderstanding(msg) from None
-    return _literal(text)
+            raise misunderstanding(_MISFIT.format(repr_of(text), annotation)) from None
+    value = _literal(text)
+    if annotation in _NO_TEXTS and value == text:
+        raise misunderstanding(_MISFIT.format(repr_of(text), annotation))
+    return value
 
 
 def _unquote(text: str) -> str:
