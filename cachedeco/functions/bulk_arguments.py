@@ -6,6 +6,7 @@ from inspect import Parameter, Signature
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db.models import Manager
 
 from cachedeco.functions.base import Args, Kwargs
 from cachedeco.invalidation.delivery import Invalidation, invalidate
@@ -69,7 +70,7 @@ class BulkSignature(NamedTuple):
             raise SynchronousOnlyOperation
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             given = repr_of(ids, self.over)
-            meant = "[] for none" if ids is None else f"[{given}]"
+            meant = "[] for none" if ids is None else "its all()" if isinstance(ids, Manager) else f"[{given}]"
             msg = f"{self.name}() got {self.over}={given}; it takes a collection of ids: {meant}."
             raise TypeError(msg)
         by_name = self.signature.parameters[self.over].kind is Parameter.KEYWORD_ONLY

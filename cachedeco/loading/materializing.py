@@ -47,7 +47,7 @@ def materialize(
     try:
         if not takes_ids:
             return Ok({ids[0]: _materialize(origin, returned, reraised)})
-        values = _values_by_id(origin, _materialize(origin, returned, reraised), ids)
+        values = _values_by_id(origin, _materialize(origin, returned, reraised, "a mapping of ids to values"), ids)
         return Ok({each: _materialize(origin, value, reraised) for each, value in values.items()})
     except reraised:
         raise
@@ -55,9 +55,20 @@ def materialize(
         return Err(error)
 
 
-def _materialize(origin: ValueOrigin, value: Any, reraised: Reraised) -> Any:
+def _materialize(
+    origin: ValueOrigin, value: Any, reraised: Reraised, instead: str = "a list, or what it awaits"
+) -> Any:
     """
     Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
+
+    Args:
+        origin: That of the value, for errors.
+
+        value: The result.
+
+        reraised: Exceptions that are raised as they are.
+
+        instead: What to return in place of an iterator.
 
     Raises:
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one
@@ -65,7 +76,7 @@ def _materialize(origin: ValueOrigin, value: Any, reraised: Reraised) -> Any:
     """
     cls = _class_of(value, reraised)
     if _is_for_one_use(cls):
-        again = "what it contains, such as its getvalue()" if hasattr(cls, "readline") else "a list, or what it awaits"
+        again = "what it contains, such as its getvalue()" if hasattr(cls, "readline") else instead
         msg = f"{origin.subject} {describe(value)}, which can be used only once; {origin.give} {again}."
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
