@@ -118,10 +118,9 @@ def _decide(policy: CachePolicy, value: object, reraised: Reraised) -> tuple[str
         return "", policy.timeout_of_error(value.error), None
     option = "cache_if"
     try:
-        is_wanted = policy.cache_if(value)
+        problem = "" if policy.cache_if(value) else NOT_WANTED
         option = "timeout"
         timeout = policy.timeout(value)
-        problem = "" if is_wanted else NOT_WANTED
     except Exception as failure:  # noqa: BLE001 -- as in `prepare()`
         pass_interrupt(failure, reraised)
         return FAILED_ON.format(f"{option}="), None, failure

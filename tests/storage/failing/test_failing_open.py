@@ -290,6 +290,30 @@ def test_option_that_raises_does_not_keep_the_value_from_the_caller(side: Side, 
     assert [FAILED_ON.format(f"{option}=")] * 2 == [event.reason for event in seen if event.error]
 
 
+class Several:
+    """Of several truths, as an array of numpy is."""
+
+    def __bool__(self) -> bool:
+        """Have none."""
+        msg = "The truth value of an array is ambiguous."
+        raise ValueError(msg)
+
+
+@both
+def test_answer_of_cache_if_that_is_neither_true_nor_false_is_told_of_as_such(side: Side) -> None:
+    """It is no fault of the timeout."""
+    seen: list[Event] = []
+
+    @side.cached(cache_if=lambda value: value)
+    def answer() -> Several:
+        return Several()
+
+    with listening(seen.append):
+        side.call(answer)
+
+    assert [FAILED_ON.format("cache_if=")] == [event.reason for event in seen if event.error]
+
+
 @both
 @pytest.mark.parametrize("seconds", [-1, "60", float("nan"), True, 10**400])
 def test_timeout_that_is_none_does_not_keep_the_value_from_the_caller(side: Side, seconds: object) -> None:
