@@ -1,12 +1,12 @@
 """
-COPY, and rows one by one: psycopg's `cursor.copy()` and `cursor.stream()` do not pass Django's wrappers of statements.
+COPY, and rows one by one: what psycopg's cursors do beside `execute()` does not pass Django's wrappers of statements.
 
-Its connections make cursors of any class that they are told. They get a subclass of the one that is there, which tells
-what such a statement reads before it begins, and what it writes when it has ended. psycopg 2 has no such place.
+Connections of psycopg, 2 and 3, make cursors of any class that they are told. They get a subclass of the one that is
+there, which tells what such a statement reads before it begins, and what it writes when it has ended.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import ref
 
@@ -16,23 +16,28 @@ from cachedeco.invalidation.tables import StatementEffect
 
 Before = Callable[[Any, BaseDatabaseWrapper], StatementEffect]
 After = Callable[[BaseDatabaseWrapper, StatementEffect], None]
+Telling = Callable[[Any], AbstractContextManager[None]]
 
 
 def follow(connection: BaseDatabaseWrapper, before: Before, after: After) -> None:
     """Tell what is copied and streamed on a connection that was just made, if it is one of psycopg's."""
+    if connection.vendor != "postgresql":
+        return
     driver: Any = connection.connection
-    factory = getattr(driver, "cursor_factory", None)
-    if connection.vendor == "postgresql" and hasattr(factory, "copy"):
-        # A pool gives connections again that have such a class already.
-        driver.cursor_factory = _watched_class(
-            getattr(factory, "watched_class", factory), ref(connection), before, after
-        )
+    backend: Any = connection
+    factory = driver.cursor_factory or backend.Database.extensions.cursor  # psycopg 2 begins with None
+    # A pool gives connections again that have such a class already.
+    factory = getattr(factory, "watched_class", factory)
+    make = _watched_class if hasattr(factory, "copy") else _watched_class_of_psycopg_2
+    driver.cursor_factory = make(factory, _telling(ref(connection), before, after))
 
 
-def _watched_class(
-    base: Any, connection: Callable[[], BaseDatabaseWrapper | None], before: Before, after: After
-) -> Any:
-    """Return a class of cursors; it lives as long as the driver's connection, and must not keep Django's alive."""
+def _telling(connection: Callable[[], BaseDatabaseWrapper | None], before: Before, after: After) -> Telling:
+    """
+    Return a context manager for a statement.
+
+    A class of cursors lives as long as the driver's connection, and must not keep Django's alive.
+    """
 
     @contextmanager
     def telling(statement: Any) -> Generator[None]:
@@ -46,6 +51,10 @@ def _watched_class(
         finally:
             after(owner, effect)
 
+    return telling
+
+
+def _watched_class(base: Any, telling: Telling) -> Any:
     class WatchedCursor(base):  # type: ignore[misc] # any class that is there
         watched_class = base
 
@@ -61,3 +70,29 @@ def _watched_class(
                 yield from super().stream(query, *args, **options)
 
     return WatchedCursor
+
+
+def _watched_class_of_psycopg_2(base: Any, telling: Telling) -> Any:
+    class WatchedCursor(base):  # type: ignore[misc] # as above
+        watched_class = base
+
+        def copy_expert(self, sql: Any, file: Any, *args: Any, **options: Any) -> Any:
+            """Copy as psycopg 2 does."""
+            with telling(sql):
+                return super().copy_expert(sql, file, *args, **options)
+
+        def copy_from(self, file: Any, table: str, *args: Any, **options: Any) -> Any:
+            """Copy as psycopg 2 does, which quotes the name."""
+            with telling(f"COPY {_quoted(table)} FROM STDIN"):
+                return super().copy_from(file, table, *args, **options)
+
+        def copy_to(self, file: Any, table: str, *args: Any, **options: Any) -> Any:
+            """Copy as psycopg 2 does, which quotes the name."""
+            with telling(f"COPY {_quoted(table)} TO STDOUT"):
+                return super().copy_to(file, table, *args, **options)
+
+    return WatchedCursor
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

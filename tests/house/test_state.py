@@ -13,7 +13,7 @@ import pytest
 from django.core.signals import request_started, setting_changed
 
 import cachedeco
-from cachedeco.backends.memcached_pool import Pool
+from cachedeco.backends.memcached_pool import MemcachedPool
 from cachedeco.loading import flights
 from cachedeco.runtime import state
 from cachedeco.runtime.state import EMPTIED, HANDLERS, NEW_LOCK, PIECES, By, Piece
@@ -223,7 +223,9 @@ def test_receiver_follows_two_settings(setting: str, expected: list[str], monkey
     assert expected == seen
 
 
-@pytest.mark.parametrize("begin", [lambda: request_started.send(None), lambda: Pool("nowhere", {}, 1, 1).take()])
+@pytest.mark.parametrize(
+    "begin", [lambda: request_started.send(None), lambda: MemcachedPool("nowhere", {}, 1, 1).take()]
+)
 def test_unannounced_child_is_noticed(begin: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server in C forks without a call of Python's handlers: the next request, or write, resets the state, once."""
     resets: list[str] = []
