@@ -25,6 +25,7 @@ from cachedeco.storage.async_readers import (
     async_reader_of,
     async_writer_of,
 )
+from cachedeco.storage.direct_access import redis_connections_of
 from cachedeco.storage.readers import Read, ReadChunks, chunks_reader_of, reader_of
 from cachedeco.storage.writers import GeneralWriter, Writer, writer_of
 
@@ -96,6 +97,9 @@ class _ByAlias(dict[str, Connection]):
     def __del__(self) -> None:
         with suppress(Exception):  # at the end of the interpreter
             self.close()
+            for each in self.values():
+                if connections := redis_connections_of(each.cache):  # Django's RedisCache closes none
+                    connections.clear()
 
 
 class _Connections(threading.local):

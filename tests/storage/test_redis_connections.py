@@ -7,12 +7,16 @@ import pytest
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import ConnectionError as Lost
 
+from cachedeco.storage.connections import connection
 from cachedeco.storage.direct_access import redis_connections_of
 from cachedeco.storage.readers import reader_of
 from cachedeco.storage.redis_connections import RedisConnections
+from cachedeco.storage.store import Store
 from cachedeco.storage.writers import writer_of
+from tests.conftest import CacheConfig, UseCaches
 from tests.storage.places import cache_of, release
 from tests.support.servers import Redis
+from tests.support.threads import in_thread
 
 Key = Callable[[object], str]
 
@@ -42,6 +46,21 @@ def connections(cache: Any) -> RedisConnections:
     found = redis_connections_of(cache)
     assert found
     return found
+
+
+def test_connections_of_a_thread_are_closed_when_it_ends(use_caches: UseCaches, cache_config: CacheConfig) -> None:
+    """Django's RedisCache closes none, and Python would say so of a socket that it frees by itself."""
+    use_caches(default=cache_config("redis") | {"BACKEND": "django.core.cache.backends.redis.RedisCache"})
+
+    def opened() -> list[Any]:
+        Store("default").read(["key"])
+        connections = redis_connections_of(connection("default").cache)
+        assert connections
+        return kept(connections)
+
+    [found] = in_thread(opened)
+
+    assert found._sock is None
 
 
 @pytest.mark.parametrize("writes", [True, False])
