@@ -42,7 +42,7 @@ Weather = Literal["up", "down", "full"]
 FAULTS: Final = ("foreign", "stale", "stuck", "raised", "swallowed", "waited", "failed")
 HEADS: Final = ("reads", "writes", "computed", "signals", "elsewhere", "unraisable", "cancelled", *FAULTS)
 # Seconds: what a process takes to start and to end on a machine that does ten other things.
-PATIENCE: Final = 60.0
+PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Size:
     computation: float = 0.0005
 
 
-SHORT: Final = Size(reads=300, seconds=PATIENCE)
+SHORT: Final = Size(reads=300, seconds=PATIENCE_SECONDS)
 LONG: Final = Size(reads=30_000, seconds=1800)
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     size = Size(reads=chosen.reads, seconds=LONG.seconds, signals=chosen.signals)
-    control = Size(reads=2000, seconds=PATIENCE, signals=0, computation=0.003)
+    control = Size(reads=2000, seconds=PATIENCE_SECONDS, signals=0, computation=0.003)
     faults = []
     print(" " * 16 + "".join(f"{head:>11}" for head in HEADS))
     for backend in BACKENDS if chosen.backend == "all" else (chosen.backend,):

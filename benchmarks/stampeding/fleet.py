@@ -18,7 +18,7 @@ from stampeding.source import SPAWN, Computation, Source
 # A caller sleeps until the moment: time enough for the word to reach the last process.
 NOTICE = 0.03
 # Longer than any round here lasts; what has not answered by then is hanging.
-PATIENCE = 120.0
+PATIENCE_SECONDS = 120.0
 
 Task = Callable[[Callable[[], int]], object]  #: takes the call to make, returns what is told of it; can be pickled
 
@@ -85,7 +85,7 @@ class Fleet:
             worker.line.send(moment)
         return moment
 
-    def collect(self, patience: float = PATIENCE) -> list[Report]:
+    def collect(self, patience: float = PATIENCE_SECONDS) -> list[Report]:
         """Return what the processes tell; the dead, and those that hang for *patience* seconds, tell nothing."""
         deadline = time.monotonic() + patience
         waiting = {worker.line: worker for worker in self._workers}

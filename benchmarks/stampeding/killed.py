@@ -14,7 +14,7 @@ COMPUTATION = 0.5
 PROCESSES = 4
 KILLS = {"cachedeco": 3, "dogpile.cache": 1}
 # Who still waits by then counts as waiting for ever: twenty computations.
-PATIENCE = 10.0
+PATIENCE_SECONDS = 10.0
 
 
 def run(backend: Backend, threads: int) -> None:
@@ -36,7 +36,7 @@ def run(backend: Backend, threads: int) -> None:
             table.add(name, str(kills), begun, str(missing), *waits(answers))
     table.show()
     print(f"One computation and cachedeco's wait of {wait:g} s: {milliseconds(COMPUTATION + wait)}.")
-    print(f"Unanswered: callers of processes that told nothing for {PATIENCE:g} s.")
+    print(f"Unanswered: callers of processes that told nothing for {PATIENCE_SECONDS:g} s.")
 
 
 def one_kill(fleet: Fleet, contender: str, number: int) -> tuple[int, list[Answer]]:
@@ -46,11 +46,11 @@ def one_kill(fleet: Fleet, contender: str, number: int) -> tuple[int, list[Answe
     earlier = fleet.source.counts
     fleet.park(Job(contender, f"killed:{number}", ask))
     moment = fleet.release()
-    while (now := fleet.source.counts) == earlier and time.monotonic() < moment + PATIENCE:
+    while (now := fleet.source.counts) == earlier and time.monotonic() < moment + PATIENCE_SECONDS:
         time.sleep(0.002)
     time.sleep(COMPUTATION / 2)
     fleet.kill(next(process for process, count in enumerate(now) if count > earlier[process]))
-    reports = fleet.collect(PATIENCE)
+    reports = fleet.collect(PATIENCE_SECONDS)
     return sum(fleet.source.counts) - sum(earlier), [answer for report in reports for answer in report.answers]
 
 

@@ -6,13 +6,13 @@ from random import Random
 from urllib.parse import unquote_to_bytes
 
 HOST = "127.0.0.1"
-PATIENCE = 2.0
+PATIENCE_SECONDS = 2.0
 AT_ONCE = 3
 
 
 def evict_some(backend: str, port: int, random: Random) -> None:
     """Drop a few keys."""
-    with socket.create_connection((HOST, port), PATIENCE) as connection, connection.makefile("rwb") as stream:
+    with socket.create_connection((HOST, port), PATIENCE_SECONDS) as connection, connection.makefile("rwb") as stream:
         if not backend.endswith("redis"):
             keys = _keys_in_memcached(stream)
             for key in random.sample(keys, min(AT_ONCE, len(keys))):

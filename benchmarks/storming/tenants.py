@@ -42,7 +42,7 @@ BACKEND_CLASSES: Final = {
 }
 # Longer than any storm: what is old stays old until it is invalidated.
 TIMEOUT: Final = 3600
-PATIENCE: Final = 30.0
+PATIENCE_SECONDS: Final = 30.0
 OURS: Final = Path(__file__).parents[2] / "cachedeco"
 SHARE: Final = 0.5  # of the calls under signals that a signal may interrupt
 TENANTS: Final = ("north", "south", "west")
@@ -279,7 +279,7 @@ class Control:
                 flight = self._flights[row] = Future()
                 leads = True
         if not leads:
-            return flight.result(PATIENCE)
+            return flight.result(PATIENCE_SECONDS)
         try:
             value = self._source.read(row)
             self._cache.set(f"control:{row}", value, TIMEOUT)
@@ -639,10 +639,10 @@ def configure(course: Course) -> None:
     import django
 
     options: dict[str, Any] = {
-        "redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE, "retry": None},
-        "our-redis": {"socket_connect_timeout": PATIENCE, "socket_timeout": PATIENCE},
+        "redis": {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS, "retry": None},
+        "our-redis": {"socket_connect_timeout": PATIENCE_SECONDS, "socket_timeout": PATIENCE_SECONDS},
         "locmem": {"MAX_ENTRIES": 100_000},
-    }.get(course.backend, {"connect_timeout": PATIENCE, "timeout": PATIENCE})
+    }.get(course.backend, {"connect_timeout": PATIENCE_SECONDS, "timeout": PATIENCE_SECONDS})
     settings.configure(
         CACHES={
             "default": {
