@@ -1,5 +1,5 @@
 """
-ParsedArguments of a call, as they are typed in a shell.
+Arguments of a call, as they are typed in a shell.
 
 `name=value` is a keyword argument. A value is a row if it is written `app_label.Model:pk`; else JSON or a Python
 literal if it is one (`7`, `true`, `null`, `[1, 2]`, `None`, `(1, 2)`), and a text if it is none. Annotations are not
