@@ -38,7 +38,9 @@ def _usual_choice(model: type[Model], name: str) -> tuple[object, ...]:
     """Return how the rows under a name are chosen by the row's own query; nothing if that can't be told."""
     options: Any = model._meta
     identity = {field.attname: 1 for field in options.concrete_fields if field.unique or field in options.pk_fields}
-    for accessor in (name, f"{name}_set"):  # Django keeps some under the name that queries have for the relation
+    # Django keeps some under the name that queries have for the relation.
+    queried = [each.get_accessor_name() for each in options.related_objects if each.name == name]
+    for accessor in (name, *queried):
         with suppress(AttributeError, TypeError, ValueError):
             return _choice_of(getattr(model(**identity), accessor).get_queryset()) or ()
     return ()
