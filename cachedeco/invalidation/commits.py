@@ -99,6 +99,7 @@ class Pending:
         # The undo log: each with the number of the last savepoint that had begun by then, as Django numbers those of a
         # connection. Savepoints that were released cost nothing: Django never rolls back to them.
         self._undo: list[tuple[int, Callable[[], object]]] = []
+        self.has_failed = False  # the database makes a rollback of a commit now
         self._was_open = False
         self._was_repeated = False
         self._thread = ANY_THREAD if connection and connection.allow_thread_sharing else get_ident()
@@ -159,6 +160,8 @@ class Pending:
 
     def commit(self) -> None:
         """Deliver, once: all that is there by now."""
+        if self.has_failed:
+            self.drop_entries()
         try:
             self._forget()
             self._deliver_items()
@@ -448,6 +451,12 @@ def pending_items(connection: BaseDatabaseWrapper, deliver: Callable[[list[T]], 
 def pending_of(connection: BaseDatabaseWrapper) -> list[Pending]:
     """Return what waits for the open transactions of a connection; what waits for ended ones is delivered first."""
     return [pending for pending in _pending_here() if pending.connection() is connection]
+
+
+def waiting_for(connection: BaseDatabaseWrapper) -> list[Pending]:
+    """Return what waits for transactions of a connection, also for one that ends now: nothing is delivered."""
+    several = (*waiting.get(get_ident(), ()), *waiting.get(ANY_THREAD, ()))
+    return [pending for pending in several if pending.connection() is connection]
 
 
 def _pending_here() -> list[Pending]:

@@ -72,11 +72,19 @@ def watch(execute: Execute, sql: Any, params: Any, many: bool, context: dict[str
     if _mark is not None and (effect.writes or effect.kept):
         text = _mark_text(_mark, context["connection"], sql, effect)
     if not effect.writes and effect.verb in UNTOLD:
-        return execute(text, params, many, context)
+        try:
+            return execute(text, params, many, context)
+        except BaseException:
+            boundaries.note_failure(context["connection"])
+            raise
     parts = _parts_of(effect, sql, params, context) if not many and has_parts(effect.writes) else None
     try:
         result = execute(text, params, many, context)
         returned_rows.fetch(context["connection"], context["cursor"])
+    except BaseException:
+        boundaries.note_failure(context["connection"])
+        raise
+    else:
         return result
     finally:
         if effect.verb in UNDOING:

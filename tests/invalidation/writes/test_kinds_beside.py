@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models.signals import post_save
 from pytest_django import Settings
 
@@ -296,6 +296,50 @@ def test_rollback_by_hand_in_a_block_drops_what_was_computed(engine: Engine, ali
         engine.execute("ROLLBACK")
 
     assert names.uncached(alias) == names(alias)
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        ("postgresql", "SELECT 1 / 0"),  # each COMMIT from here on is a ROLLBACK
+        ("postgresql", "UPDATE tests_skill SET nothing = 1"),
+        ("sqlite", "INSERT OR ROLLBACK INTO tests_league (id) VALUES (1)"),
+    ],
+    indirect=["engine"],
+)
+def test_error_that_undoes_the_block_drops_what_was_computed(engine: Engine, alias: str, text: str) -> None:
+    """The block swallows it, and its commit stores nothing that nobody has ever committed."""
+
+    @cached_query(key="{using}", depends_on=(), using=alias)
+    def names(using: str) -> list[str]:
+        return list(Skill.objects.using(using).values_list("name", flat=True))
+
+    with transaction.atomic(using=alias):
+        rename(alias)
+        names(alias)
+        with suppress(DatabaseError):
+            engine.execute(text)
+        if engine.name == "sqlite":
+            engine.execute("BEGIN")  # else Django's commit raises
+
+    assert names.uncached(alias) == names(alias)
+
+
+@on("postgresql")
+def test_error_in_a_savepoint_keeps_what_was_computed_before(engine: Engine, alias: str) -> None:
+    """The rollback to the savepoint undoes the error."""
+
+    @cached_query(key="{using}", depends_on=(), using=alias)
+    def names(using: str) -> list[str]:
+        return list(Skill.objects.using(using).values_list("name", flat=True))
+
+    with transaction.atomic(using=alias):
+        rename(alias)
+        names(alias)
+        with suppress(DatabaseError), transaction.atomic(using=alias):
+            engine.execute("SELECT 1 / 0")
+
+    assert {"x"} == {*names.peek(alias)}
 
 
 @pytest.mark.parametrize(
