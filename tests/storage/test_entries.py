@@ -13,6 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from cachedeco.storage.entries import (
+    MOST_REFUSED,
     TOKEN_BYTES,
     Entry,
     EntryCodec,
@@ -28,6 +29,7 @@ from cachedeco.storage.entries import (
 )
 from cachedeco.storage.serializers import ABSENT, Raised, build_serializer
 from cachedeco.storage.store import Store
+from cachedeco.testing import capture_events
 from tests.support.selection import of_length
 
 SECRET = b"a key of the tests, long enough"
@@ -210,3 +212,18 @@ def test_only_a_living_entry_of_other_models_has_an_entry_beside_it(name: str) -
     ]
     assert (None if codec.serializer.signer else key) == beside(cut=1)  # the value alone: the rest is as it was
     assert key_for_models_here(codec, ["key", "token"], {}) is None
+
+
+def test_bytes_that_are_no_entry_are_told_of_once_of_a_bounded_number_of_keys() -> None:
+    """Other bytes under the key are told of, too; an attacker's keys take no room."""
+    codec = EntryCodec(Store("default"), build_serializer("pickle", []))
+
+    def told(key: str, data: bytes) -> int:
+        with capture_events() as events:
+            codec.emit_refused("No entry", key, data)
+        return len(events)
+
+    assert [1, 0, 1] == [told("key", data) for data in (b"a", b"a", b"b")]
+    assert [1] * MOST_REFUSED == [told(f"key {n}", b"a") for n in range(MOST_REFUSED)]
+    assert 1 == told("key", b"b")
+    assert MOST_REFUSED >= len(codec._refused)
