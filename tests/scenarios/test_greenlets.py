@@ -13,6 +13,7 @@ def test_greenlets_read_what_is_theirs_and_committed() -> None:
 
     run = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
 
+    assert 0 == run.returncode, run.stderr
     assert "ResourceWarning" not in run.stderr  # a connection that nobody closes
     found = json.loads(run.stdout.splitlines()[-1])
     expected = ("cached foreign", "cached old", "cached uncommitted", "own write unseen", "old at rest")
