@@ -52,3 +52,4 @@ def note_failure(connection: BaseDatabaseWrapper) -> None:
             pending.has_failed = transactions.refuses_statements(connection)
             if not transactions.driver_in_transaction(connection):
                 pending.drop_entries()
+                pending.begin_anew()

@@ -114,12 +114,12 @@ def is_open(connection: BaseDatabaseWrapper) -> bool:
 
 def is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
     """
-    Tell whether autocommit is off, or the caller has sent BEGIN itself.
+    Tell whether autocommit is off, the caller has sent BEGIN itself, or, on SQLite, a block's transaction has ended.
 
     No `atomic()` block then commits at its end, and Django may never call a commit hook.
     """
     if connection.in_atomic_block:
-        return not connection.commit_on_exit
+        return not connection.commit_on_exit or _has_lost_transaction(connection)
     return connection.connection is not None and (
         not connection.autocommit or driver_in_transaction(connection) is True
     )
@@ -128,6 +128,12 @@ def is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
 def is_begun_by_sql(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether the caller has sent BEGIN itself: Django can't open a block in such a transaction."""
     return not connection.in_atomic_block and connection.autocommit and is_managed_by_hand(connection)
+
+
+def _has_lost_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether SQL of the caller's, or an error, has ended a block's transaction: SQLite commits each write."""
+    has_driver = connection.vendor == "sqlite" and connection.connection is not None
+    return has_driver and driver_in_transaction(connection) is False
 
 
 def is_in_test(connection: BaseDatabaseWrapper) -> bool:

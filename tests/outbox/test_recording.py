@@ -143,7 +143,7 @@ def test_rows_before_an_end_in_plain_sql_do_not_stand_for_what_follows(begin: st
         within = waiting_and_done()
 
     done = several if end == "COMMIT" else 0
-    assert ((several, done), (0, several + done)) == (within, waiting_and_done())
+    assert (several + done, (0, several + done)) == (sum(within), waiting_and_done())
 
 
 def test_statement_that_fails_is_no_failure_of_the_outbox(pk: int) -> None:

@@ -325,6 +325,23 @@ def test_error_that_undoes_the_block_drops_what_was_computed(engine: Engine, ali
     assert names.uncached(alias) == names(alias)
 
 
+@on("sqlite")
+@pytest.mark.parametrize("text", ["COMMIT", "ROLLBACK", "INSERT OR ROLLBACK INTO tests_league (id) VALUES (1)"])
+@pytest.mark.parametrize("before", ["", "y"])
+def test_write_behind_the_end_of_its_transaction_counts(engine: Engine, alias: str, text: str, before: str) -> None:
+    """From there to the end of the block SQLite commits each statement, and the block's rollback undoes nothing."""
+    with suppress(Undone), transaction.atomic(using=alias):
+        if before:
+            rename(alias, before)
+        with suppress(DatabaseError):
+            engine.execute(text)
+        rename(alias)
+        raise Undone
+
+    assert [] == stale(alias)
+    assert "x" in str(SKILLS(alias))
+
+
 @on("postgresql")
 def test_error_in_a_savepoint_keeps_what_was_computed_before(engine: Engine, alias: str) -> None:
     """The rollback to the savepoint undoes the error."""
