@@ -465,7 +465,12 @@ KINDS = (
     Kind("stream()", _stream, [Skill], engines=["postgresql"]),
     Kind("CALL", sql("CALL rename_all_squads()"), [Squad, YouthSquad, SquadView], EVERYTHING, engines=["postgresql"]),
     Kind(
-        "CALL of MariaDB", sql("CALL rename_squads()"), [Squad, YouthSquad, SquadView], EVERYTHING, engines=["mariadb"]
+        "CALL of MariaDB",  # which may commit: it counts at once, and a rollback takes nothing back
+        sql("CALL rename_squads()"),
+        [Squad, YouthSquad, SquadView],
+        EVERYTHING,
+        engines=["mariadb"],
+        can_roll_back=False,
     ),
     # --- by a name that no managed model has ---
     Kind(
