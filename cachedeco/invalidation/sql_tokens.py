@@ -104,7 +104,7 @@ def _text_of_part(part: Any) -> str:
     if isinstance(part, str):
         return part
     if part.format_spec == "i" and isinstance(part.value, str):
-        return '"' + part.value.replace('"', '""') + '"'
+        return quoted(part.value)
     if part.format_spec in {"i", "q"}:
         text = text_of(part.value)
         if text is None:
@@ -112,6 +112,11 @@ def _text_of_part(part: Any) -> str:
             raise TypeError(msg)
         return text
     return "%s"
+
+
+def quoted(name: str) -> str:
+    """Return a name as standard SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def shorten_lists(sql: str) -> str:

@@ -12,6 +12,7 @@ from weakref import ref
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cachedeco.invalidation.sql_tokens import quoted
 from cachedeco.invalidation.tables import StatementEffect
 
 Before = Callable[[Any, BaseDatabaseWrapper], StatementEffect]
@@ -83,16 +84,12 @@ def _watched_class_of_psycopg_2(base: Any, telling: Telling) -> Any:
 
         def copy_from(self, file: Any, table: str, *args: Any, **options: Any) -> Any:
             """Copy as psycopg 2 does, which quotes the name."""
-            with telling(f"COPY {_quoted(table)} FROM STDIN"):
+            with telling(f"COPY {quoted(table)} FROM STDIN"):
                 return super().copy_from(file, table, *args, **options)
 
         def copy_to(self, file: Any, table: str, *args: Any, **options: Any) -> Any:
             """Copy as psycopg 2 does, which quotes the name."""
-            with telling(f"COPY {_quoted(table)} TO STDOUT"):
+            with telling(f"COPY {quoted(table)} TO STDOUT"):
                 return super().copy_to(file, table, *args, **options)
 
     return WatchedCursor
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
