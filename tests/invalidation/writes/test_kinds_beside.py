@@ -9,7 +9,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models.signals import post_save
 from pytest_django import Settings
 
-from cachedeco import AUTO, MISSING, Namespace, cached_query, deferred_invalidation
+from cachedeco import AUTO, MISSING, CachedQuery, Namespace, cached_query, deferred_invalidation
 from tests.invalidation.writes.roster import BY_AUTO, DECLARED, ended, stale, warm
 from tests.invalidation.writes.rows import MODELS, ModelClass, fill
 from tests.models import Club, League, Player, Skill, Squad, SquadTotal, SquadView, YouthSquad
@@ -33,6 +33,16 @@ def alias(engine: Engine) -> Iterator[str]:
 def on(name: str) -> Any:
     """Run a test on one kind of database."""
     return pytest.mark.parametrize("engine", [name], indirect=True)
+
+
+def names_by_hand(alias: str) -> CachedQuery[[str], list[str]]:
+    """Return a function that reads what `rename()` writes, and that no write ends."""
+
+    @cached_query(key="{using}", depends_on=(), using=alias)
+    def names(using: str) -> list[str]:
+        return list(Skill.objects.using(using).values_list("name", flat=True))
+
+    return names
 
 
 def rename(alias: str, name: str = "x") -> None:
@@ -285,10 +295,7 @@ def test_commit_and_chain_counts(engine: Engine, alias: str) -> None:
 @on("postgresql")
 def test_rollback_by_hand_in_a_block_drops_what_was_computed(engine: Engine, alias: str) -> None:
     """The block goes on, and its commit stores nothing that nobody has ever committed."""
-
-    @cached_query(key="{using}", depends_on=(), using=alias)
-    def names(using: str) -> list[str]:
-        return list(Skill.objects.using(using).values_list("name", flat=True))
+    names = names_by_hand(alias)
 
     with transaction.atomic(using=alias):
         rename(alias)
@@ -309,10 +316,7 @@ def test_rollback_by_hand_in_a_block_drops_what_was_computed(engine: Engine, ali
 )
 def test_error_that_undoes_the_block_drops_what_was_computed(engine: Engine, alias: str, text: str) -> None:
     """The block swallows it, and its commit stores nothing that nobody has ever committed."""
-
-    @cached_query(key="{using}", depends_on=(), using=alias)
-    def names(using: str) -> list[str]:
-        return list(Skill.objects.using(using).values_list("name", flat=True))
+    names = names_by_hand(alias)
 
     with transaction.atomic(using=alias):
         rename(alias)
@@ -345,10 +349,7 @@ def test_write_behind_the_end_of_its_transaction_counts(engine: Engine, alias: s
 @on("postgresql")
 def test_error_in_a_savepoint_keeps_what_was_computed_before(engine: Engine, alias: str) -> None:
     """The rollback to the savepoint undoes the error."""
-
-    @cached_query(key="{using}", depends_on=(), using=alias)
-    def names(using: str) -> list[str]:
-        return list(Skill.objects.using(using).values_list("name", flat=True))
+    names = names_by_hand(alias)
 
     with transaction.atomic(using=alias):
         rename(alias)
