@@ -31,7 +31,7 @@ from cachedeco.storage.memcached_replies import Stored
 from cachedeco.storage.writers import Acknowledged
 
 T = TypeVar("T")
-OnConnection = Callable[[MemcachedConnection], T]
+MemcachedCommand = Callable[[MemcachedConnection], T]
 
 # Keys whose server is cached: pymemcache's hash takes ten microseconds for each server.
 MOST_KNOWN: Final = 4096
@@ -240,13 +240,13 @@ class Ring:
                 groups[server].append(keys)
         return groups
 
-    def _read(self, operation: str, server: Server, command: OnConnection[T], *, lost: T) -> T:
+    def _read(self, operation: str, server: Server, command: MemcachedCommand[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=False)
         except self._ignored:
             return lost
 
-    def _write(self, operation: str, server: Server, command: OnConnection[T], *, lost: T) -> T:
+    def _write(self, operation: str, server: Server, command: MemcachedCommand[T], *, lost: T) -> T:
         try:
             return server.run(operation, command, writes=True)
         except (MemcachedError, MemcacheError) as error:
@@ -284,7 +284,7 @@ class Ring:
             log_lost_write(PRODUCT, operation, error)
         results.error = results.error or error
 
-    def _on_each(self, operation: str, commands: Iterable[tuple[Server, OnConnection[Any]]]) -> None:
+    def _on_each(self, operation: str, commands: Iterable[tuple[Server, MemcachedCommand[Any]]]) -> None:
         errors: list[Exception] = []
         for server, command in commands:
             try:
@@ -356,11 +356,11 @@ def note_stored(results: Acknowledged, places: Iterable[int], stored: Acknowledg
         results[place] = is_stored
 
 
-def _delete_command(keys: Sequence[str]) -> OnConnection[Any]:
+def _delete_command(keys: Sequence[str]) -> MemcachedCommand[Any]:
     return lambda one: one.delete_many(keys)
 
 
-def _read_command(keys: list[str]) -> OnConnection[dict[str, Stored]]:
+def _read_command(keys: list[str]) -> MemcachedCommand[dict[str, Stored]]:
     return lambda one: one.read_stored(keys)
 
 

@@ -12,7 +12,7 @@ from cachedeco.backends.redis_options import Options, check_serializer
 from cachedeco.backends.redis_servers import Client, RedisServer, client_at
 from cachedeco.backends.writes import FailedKeys, chunks, log_lost_write, log_unreadable
 from cachedeco.runtime.interrupts import pass_interrupt
-from cachedeco.storage.redis_connections import OnConnection, ask, ask_each, ask_many
+from cachedeco.storage.redis_connections import RedisCommand, ask, ask_each, ask_many
 from cachedeco.storage.writers import LARGEST_IN_REDIS
 
 T = TypeVar("T")
@@ -159,13 +159,13 @@ class RedisClient(RedisCacheClient):
 
     # --- running a command ---
 
-    def _read(self, operation: str, key: str | None, command: OnConnection[T], *, lost: T) -> T:
+    def _read(self, operation: str, key: str | None, command: RedisCommand[T], *, lost: T) -> T:
         try:
             return raise_refusal(self.server_of(key, write=False).run(operation, command, writes=False))
         except RedisCacheError:  # `Server` logs an outage, once
             return lost
 
-    def _write(self, operation: str, key: str | None, command: OnConnection[T], *, lost: T) -> T:
+    def _write(self, operation: str, key: str | None, command: RedisCommand[T], *, lost: T) -> T:
         try:
             return raise_refusal(self.server_of(key, write=True).run(operation, command, writes=True))
         except RedisCacheError as error:

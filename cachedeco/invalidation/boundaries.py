@@ -34,8 +34,7 @@ def note_rollback(connection: BaseDatabaseWrapper, text: object) -> None:
         pending.has_failed = transactions.refuses_statements(connection)
     if not _TO_DJANGOS(str(text)):
         for pending in commits.pending_of(connection):
-            pending.drop_entries()
-            pending.begin_anew()
+            pending.begin_after_rollback()
 
 
 def note_failure(connection: BaseDatabaseWrapper) -> None:
@@ -51,5 +50,4 @@ def note_failure(connection: BaseDatabaseWrapper) -> None:
         for pending in commits.waiting_for(connection):
             pending.has_failed = transactions.refuses_statements(connection)
             if not transactions.driver_in_transaction(connection):
-                pending.drop_entries()
-                pending.begin_anew()
+                pending.begin_after_rollback()

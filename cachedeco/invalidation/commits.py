@@ -190,6 +190,11 @@ class Pending:
         self.items.clear()
         self.written.clear()
 
+    def begin_after_rollback(self) -> None:
+        """Drop the entries, and begin anew: the transaction goes on, without what it has written so far."""
+        self.drop_entries()
+        self.begin_anew()
+
     def drop(self) -> None:
         """Deliver nothing if Django has dropped the hook for a rollback; otherwise what has not been delivered yet."""
         self._forget()

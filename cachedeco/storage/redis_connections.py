@@ -16,7 +16,7 @@ from typing import Any, Final, Never, TypeVar
 from cachedeco.runtime.interrupts import pass_interrupt
 
 T = TypeVar("T")
-OnConnection = Callable[[Any], T]  # what is done with a connection of redis-py's
+RedisCommand = Callable[[Any], T]  # what is done with a connection of redis-py's
 Part = bytes | str | int | float  # of a command
 #: What redis-py's parsers raise for bytes that are no answer, beside its own InvalidResponse.
 UNPARSED: Final = (ValueError, TypeError)
@@ -46,7 +46,7 @@ class RedisConnections:
         self._idle: defaultdict[Any, Idle] = defaultdict(deque)
         self._lost = Lost
 
-    def run(self, command: OnConnection[T], *, writes: bool, is_first: bool = True) -> T:
+    def run(self, command: RedisCommand[T], *, writes: bool, is_first: bool = True) -> T:
         """
         Run a command on a connection that no other caller uses.
 
@@ -104,7 +104,7 @@ class RedisConnections:
         return None
 
 
-def ask(*arguments: Any) -> OnConnection[Any]:
+def ask(*arguments: Any) -> RedisCommand[Any]:
     """Return what sends one command, and returns its answer: see `answer_of()`."""
     arguments = _without_numbers(arguments)
 
@@ -115,13 +115,13 @@ def ask(*arguments: Any) -> OnConnection[Any]:
     return command
 
 
-def ask_many(keys: Sequence[Any]) -> OnConnection[Any]:
+def ask_many(keys: Sequence[Any]) -> RedisCommand[Any]:
     """Return what sends MGET, and returns its answer, which has a value for each key."""
     command = ask("MGET", *keys)
     return lambda connection: values_in(command(connection), len(keys))
 
 
-def ask_each(commands: Iterable[Sequence[Any]]) -> OnConnection[list[Any]]:
+def ask_each(commands: Iterable[Sequence[Any]]) -> RedisCommand[list[Any]]:
     """Return what sends several commands at once, and then returns all answers."""
     commands = list(map(_without_numbers, commands))
     return lambda connection: answers_to(connection.pack_commands(commands), len(commands), connection)

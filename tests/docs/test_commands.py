@@ -35,8 +35,8 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
         return ", ".join(f"`{name}`" for name in commands.names)
 
     def all_sent(*acts: Callable[[], object]) -> str:
-        [told] = {sent(act) for act in acts}
-        return told
+        [names] = {sent(act) for act in acts}
+        return names
 
     def past_the_cache() -> str:
         with bypass():
@@ -50,34 +50,32 @@ def test_commands_table_is_what_is_sent(commands: Commands) -> None:
             plain.invalidate(1)
             return sent(lambda: plain(1))
 
-    measured = [
-        sent(lambda: plain(1)),
-        sent(lambda: plain(2)),
-        sent(lambda: plain(2)),
-        sent(lambda: spaced(1)),
-        all_sent(lambda: plain.invalidate(1), plain.invalidate_all),
-        sent(lambda: plain(1)),
-        sent(lambda: unwaited(1)),
-        sent(Namespace("docs", 1).invalidate),
-        sent(lambda: plain.peek(1)),
-        all_sent(lambda: plain.refresh(1), lambda: plain.call(1).set(1)),
-        past_the_cache(),
-        invalidated_in_transaction(),
-    ]
-    new_function, new_call, hit, new_namespace, invalidate, invalidated, unwaited_miss, *others = measured
-    namespace, peek, refresh, *past = others
+    # In the order in which each finds the tokens that it needs: there already, or new.
+    new_function = sent(lambda: plain(1))
+    new_call = sent(lambda: plain(2))
+    hit = sent(lambda: plain(2))
+    new_namespace = sent(lambda: spaced(1))
+    invalidation = all_sent(lambda: plain.invalidate(1), plain.invalidate_all)
+    invalidated = sent(lambda: plain(1))
+    invalidated_unwaited = sent(lambda: unwaited(1))
+    namespace_invalidation = sent(Namespace("docs", 1).invalidate)
+    peek = sent(lambda: plain.peek(1))
+    refresh = all_sent(lambda: plain.refresh(1), lambda: plain.call(1).set(1))
+    bypassed = past_the_cache()
+    in_transaction = invalidated_in_transaction()
     [table] = tables_under(COSTS, "What each path costs")
 
     assert [
         hit,
         invalidated,
-        unwaited_miss,
+        invalidated_unwaited,
         new_call,
         new_function,
         new_namespace,
         peek,
         refresh,
-        invalidate,
-        namespace,
-        *past,
-    ] == [told for _, told in table]
+        invalidation,
+        namespace_invalidation,
+        bypassed,
+        in_transaction,
+    ] == [sent_by_table for _, sent_by_table in table]
