@@ -1,6 +1,6 @@
 """What `depends_on` names is looked at once all models are there, and whether writes reach it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,16 +11,6 @@ from cachedeco import cached_query, rows
 from cachedeco.invalidation import parts
 from cachedeco.tracking import watcher
 from tests.models import ClubClass, Player, Squad
-
-
-def decorated(depends_on: Any) -> Callable[..., object]:
-    """Decorate a function of two parameters."""
-
-    @cached_query(depends_on=depends_on, name="tests.checks.refused")
-    def refused(squad: object, other: int = 1) -> tuple[object, int]:
-        return squad, other
-
-    return refused
 
 
 def found(*ids: str) -> Sequence[CheckMessage]:
@@ -40,16 +30,20 @@ def found(*ids: str) -> Sequence[CheckMessage]:
 )
 def test_name_that_leads_nowhere_is_e008(monkeypatch: pytest.MonkeyPatch, depends_on: Any, expected: str) -> None:
     """What could not be known at decoration is a fault once all models are there, and an error of the call."""
-    function = decorated(depends_on)
+
+    @cached_query(depends_on=depends_on, name="tests.checks.misled")
+    def misled(squad: object, other: int = 1) -> tuple[object, int]:
+        return squad, other
+
     monkeypatch.undo()
 
     [message] = [each for each in found("cachedeco.E008") if expected in each.msg]
 
-    assert "depends_on= of tests.checks.refused()" in message.msg
+    assert "depends_on= of tests.checks.misled()" in message.msg
     assert message.hint
     parts.connect()
     with pytest.raises(TypeError, match="depends_on="):
-        function(1)
+        misled(1)
 
 
 @pytest.mark.django_db
