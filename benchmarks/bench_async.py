@@ -38,7 +38,7 @@ from rivals import Opened
 from rounds import beside_the_servers, stay_on_one_processor
 from servers import our_memcached, our_redis
 
-TASKS: Final = 100
+TASKS: Final = 100  # at once
 # What is asked of each cache: CPU of one task over sync code, and hits a second of all tasks over those by a thread.
 MARKS: Final = {"LocMemCache": (1.7, 2.5), OURS: (1.7, 8.0), OUR_REDIS: (1.7, 8.0)}
 # Microseconds of a hit by one task, and by all.

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "examples" / "clubsite")]
-RATIOS = (5, 50, 500)
-COMPARED = 0.1
+RATIOS = (5, 50, 500)  # reads for each write
+COMPARED = 0.1  # of the reads are compared with what the database has
 # Of a hundred writes: what an hour of a site brings, with a login as the most frequent one.
 CALLS = {"club_classes": 30, "club_statistics": 30, "next_closure": 30, "timetable": 8, "directory": 2}
 WRITES = {"login": 40, "class": 35, "closure": 10, "trainer": 10, "club": 5}

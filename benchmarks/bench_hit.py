@@ -41,7 +41,7 @@ from rivals import Blocks
 from rounds import Contenders, measured, stay_on_one_processor
 from servers import our_memcached, our_redis
 
-BYTES: Final = 684
+BYTES: Final = 684  # of a pickled value
 MANY_BYTES: Final = 10_000
 IDS: Final = list(range(100))
 OURS: Final = "our backend"

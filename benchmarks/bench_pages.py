@@ -63,6 +63,7 @@ SITES: Final = [
     Site("uvicorn", "RedisCache"),
     Site("uvicorn", "our Redis backend"),
 ]
+# What is asked: the CPU of one site is at most so many times that of another one.
 MARKS: Final = (
     (SITES[1], SITES[0], 0.8),
     (SITES[2], SITES[0], 0.7),

@@ -41,6 +41,7 @@ PAGES: Final = {
     "/worker/": ["/worker/"],
 }
 QUICK, FIRST, ON_LOOP = "quick reader", "first read", "on the loop"
+# The share of the hits that each kind of hit must have.
 LEAST: Final = 0.95
 
 

@@ -30,7 +30,7 @@ import django
 from django.conf import settings
 from servers import our_memcached
 
-PAGE = 50
+PAGE = 50  # queries
 NEW_TEXT = (
     'SELECT "auth_user"."id", "auth_user"."username" FROM "auth_user" INNER JOIN "auth_user_groups" ON ("auth_user"'
 )

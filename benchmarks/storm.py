@@ -41,11 +41,11 @@ from benchmarks.storming.scenarios import SCENARIOS
 from tests.support.postgres import PostgreSQL
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-AS_LONG_AS_IT_TAKES = 24 * 3600.0
+NO_LIMIT_SECONDS = 24 * 3600.0
 CONTROLS = ("get_or_set", *MODULES)
 HEADS = ("reads", "writes", "hits", "computed", "faults", "longest", "stale", "slow", "stuck", "raised", "lost")
 # Longer than the outbox takes to deliver what was lost in a fault.
-LONGEST_DELIVERY = 30.0
+LONGEST_DELIVERY_SECONDS = 30.0
 
 
 def line(result: Result) -> str:
@@ -88,7 +88,9 @@ def faults_of_audits(ours: Result, place: str) -> list[str]:
     """Return what is wrong with what the auditor has said, in words."""
     said, faults = ours.verdicts, []
     # What was lost for longer than the auditor waits is rightly reported.
-    is_delivered = not SCENARIOS[ours.scenario].loses or (ours.outbox and ours.audit_seconds >= LONGEST_DELIVERY)
+    is_delivered = not SCENARIOS[ours.scenario].loses or (
+        ours.outbox and ours.audit_seconds >= LONGEST_DELIVERY_SECONDS
+    )
     if said.accused and is_delivered:
         faults.append(f"{place}: the auditor has accused {said.accused} hits, such as {said.accusation}")
     if ours.hides and not ours.hidden:
@@ -134,7 +136,7 @@ def main() -> None:
     """Let the storms come, and print what they have shown."""
     chosen = options()
     size = SHORT if chosen.short else LONG
-    seconds = chosen.seconds or (AS_LONG_AS_IT_TAKES if chosen.reads else size.seconds)
+    seconds = chosen.seconds or (NO_LIMIT_SECONDS if chosen.reads else size.seconds)
     size = replace(size, seconds=seconds, reads=chosen.reads)
     backends = BACKENDS if chosen.backend == "all" else (chosen.backend,)
     audit = Audit(share=chosen.audit, seconds=chosen.audit_seconds, hide=chosen.hide) if chosen.audit else None

@@ -54,8 +54,8 @@ class Size:
     processes: int = 2
     threads: int = 3
     tasks: int = 4
-    signals: float = 0.003
-    computation: float = 0.0005
+    signals: float = 0.003  #: seconds between two; 0 for none
+    computation: float = 0.0005  #: seconds
 
 
 SHORT: Final = Size(reads=300, seconds=PATIENCE_SECONDS)

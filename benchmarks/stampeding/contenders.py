@@ -13,9 +13,9 @@ from stampeding.source import Computation
 # What herds and those who wait may take for an answer of the server: more than the documentation's half a second,
 # as 800 threads share two cores here, and an error that the machine has made would say nothing about a contender.
 SOCKET_SECONDS = 10
-TIMEOUT = 600  # seconds: nothing expires during a herd
-SHORT = 2.0  # seconds: what the section about expiry is about
-STALE = 60.0
+TIMEOUT_SECONDS = 600  # nothing expires during a herd
+SHORT_SECONDS = 2.0  # what the section about expiry is about
+STALE_SECONDS = 60.0
 
 DJANGO = {
     "memcached": ("django.core.cache.backends.memcached.PyMemcacheCache", ("connect_timeout", "timeout")),
@@ -61,13 +61,13 @@ def configure(caches: dict[str, dict[str, Any]]) -> None:
 def contenders(backend: Backend, compute: Computation) -> Contenders:
     """Return all of them; Django is configured already."""
     made = [
-        cachedeco("cachedeco", compute, timeout=TIMEOUT),
-        dogpile("dogpile.cache", compute, backend, TIMEOUT),
+        cachedeco("cachedeco", compute, timeout=TIMEOUT_SECONDS),
+        dogpile("dogpile.cache", compute, backend, TIMEOUT_SECONDS),
         cache_memoize(compute),
         get_or_set(compute),
-        cachedeco("cachedeco, no stale", compute, timeout=SHORT),
-        cachedeco("cachedeco, stale", compute, timeout=SHORT, stale_while_revalidate=STALE),
-        dogpile("dogpile.cache, short", compute, backend, SHORT),
+        cachedeco("cachedeco, no stale", compute, timeout=SHORT_SECONDS),
+        cachedeco("cachedeco, stale", compute, timeout=SHORT_SECONDS, stale_while_revalidate=STALE_SECONDS),
+        dogpile("dogpile.cache, short", compute, backend, SHORT_SECONDS),
     ]
     if has_cache_results():
         made.append(cache_results(compute))
@@ -113,7 +113,7 @@ def cache_memoize(compute: Computation) -> Contender:
     """Return django-cache-memoize, which has no lock."""
     from cache_memoize import cache_memoize as memoized  # type: ignore[import-untyped] # ships no types
 
-    @memoized(TIMEOUT)  # type: ignore[untyped-decorator] # as above
+    @memoized(TIMEOUT_SECONDS)  # type: ignore[untyped-decorator] # as above
     def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()
 
@@ -127,7 +127,7 @@ def cache_results(compute: Computation) -> Contender:
     def value(key: str) -> int:  # noqa: ARG001 -- in the cache's key
         return compute()
 
-    resulted: Any = resulting(timeout=TIMEOUT)(value)  # its types know no invalidate()
+    resulted: Any = resulting(timeout=TIMEOUT_SECONDS)(value)  # its types know no invalidate()
     return Contender("cache-results", resulted, resulted.invalidate)
 
 
@@ -136,6 +136,6 @@ def get_or_set(compute: Computation) -> Contender:
     from django.core.cache import cache
 
     def value(key: str) -> int:
-        return cast("int", cache.get_or_set(key, compute, TIMEOUT))
+        return cast("int", cache.get_or_set(key, compute, TIMEOUT_SECONDS))
 
     return Contender("get_or_set", value, cache.delete)

@@ -24,14 +24,14 @@ from cachedeco.loading.refreshing import xfetch_time
 from cachedeco.storage.entries import Entry
 from stampeding.tables import Table
 
-COMPUTATION = 0.2  # seconds
-RATE = 1000.0  # calls a second
+COMPUTATION_SECONDS = 0.2
+CALLS_PER_SECOND = 1000.0
 BETAS = (1.0, 1.5, 2.0)
 # One of so many simulated expiries is of cachedeco as it is, where a call is some forty times as dear as a decision.
 AS_IT_IS = 50
 # In computations and betas before the expiry: one call in e^15 is early by more, so three expiries in ten thousand.
 HORIZON = 15
-TIMEOUT = 60.0  # seconds
+TIMEOUT_SECONDS = 60.0
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 Expiry = tuple[int, float]  #: how many computations it caused, and how many seconds before it the first began
 
@@ -57,7 +57,7 @@ class Clock:
 
     def calls_until(self, end: Callable[[], float], call: Callable[[], object]) -> None:
         """Call at random moments until the end."""
-        while (moment := self.now + random.expovariate(RATE)) < end():
+        while (moment := self.now + random.expovariate(CALLS_PER_SECOND)) < end():
             self.now = moment
             call()
         self.now = end()
@@ -66,7 +66,8 @@ class Clock:
 def run(expiries: int) -> None:
     """Simulate so many expiries, two at least, and print the table."""
     clock = Clock()
-    title = f"Simulated, {RATE:g} calls a second, {COMPUTATION:g} s a computation: computations for each expiry"
+    title = f"Simulated, {CALLS_PER_SECOND:g} calls a second, {COMPUTATION_SECONDS:g} s a computation"
+    title += ": computations for each expiry"
     heads = "beta,expiries,no lease,e^(1/beta),first begun before,expiries,as it is,first begun before"
     table = Table(title, heads.split(","))
     with clock.read(), override_settings(CACHES={"default": LOCMEM}):
@@ -86,14 +87,14 @@ def cells(expiries: list[Expiry]) -> list[str]:
 
 def without_lease(clock: Clock, beta: float) -> Expiry:
     """Let everybody compute who decides to."""
-    entry = Entry(None, clock.now + HORIZON * beta * COMPUTATION, COMPUTATION)
+    entry = Entry(None, clock.now + HORIZON * beta * COMPUTATION_SECONDS, COMPUTATION_SECONDS)
     begun: list[float] = []
 
     def call() -> None:
         if xfetch_time(entry, beta) >= entry.expires:
             begun.append(clock.now)
 
-    clock.calls_until(lambda: begun[0] + COMPUTATION if begun else inf, call)
+    clock.calls_until(lambda: begun[0] + COMPUTATION_SECONDS if begun else inf, call)
     return len(begun), entry.expires - begun[0]
 
 
@@ -105,11 +106,11 @@ def as_it_is(clock: Clock, beta: float, number: int) -> list[Expiry]:
     def compute() -> None:
         begun.append(clock.now)
         if is_filled:
-            clock.calls_until(lambda: begun[0] + COMPUTATION, lambda: others.submit(value).result())
+            clock.calls_until(lambda: begun[0] + COMPUTATION_SECONDS, lambda: others.submit(value).result())
         else:
-            clock.now += COMPUTATION
+            clock.now += COMPUTATION_SECONDS
 
-    @cached_query(name=f"early {beta:g}", timeout=TIMEOUT, early=beta, ignore=["compute"])
+    @cached_query(name=f"early {beta:g}", timeout=TIMEOUT_SECONDS, early=beta, ignore=["compute"])
     def value() -> None:
         compute()
 
@@ -119,8 +120,8 @@ def as_it_is(clock: Clock, beta: float, number: int) -> list[Expiry]:
         is_filled = True
         for _ in range(number):
             begun.clear()
-            expires = clock.now + TIMEOUT
-            clock.now = expires - HORIZON * beta * COMPUTATION
+            expires = clock.now + TIMEOUT_SECONDS
+            clock.now = expires - HORIZON * beta * COMPUTATION_SECONDS
             clock.calls_until(lambda: clock.now if begun else inf, value)
             expiries.append((len(begun), expires - begun[0]))
     return expiries

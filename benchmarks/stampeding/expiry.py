@@ -3,35 +3,36 @@
 from statistics import median
 
 from stampeding.callers import Load
-from stampeding.contenders import SHORT, STALE, Backend, contenders
+from stampeding.contenders import SHORT_SECONDS, STALE_SECONDS, Backend, contenders
 from stampeding.fleet import Fleet, Job, Report
 from stampeding.source import Computation, Source
 from stampeding.tables import Table, milliseconds, percentile
 
-COMPUTATION = 0.2  # seconds
+COMPUTATION_SECONDS = 0.2
 PROCESSES, THREADS = 4, 5
-PAUSE = 0.01  # between two calls of a caller: the load is to leave the machine some room
-SECONDS = 10.5
+PAUSE_SECONDS = 0.01  # between two calls of a caller: the load has to leave the machine some room
+LOAD_SECONDS = 10.5
 # A window around an expiry reaches from a little before its first computation to twice the time that it takes.
-BEFORE, AFTER = 0.05, 2 * COMPUTATION
+BEFORE_SECONDS, AFTER_SECONDS = 0.05, 2 * COMPUTATION_SECONDS
 # Computations that begin within so long belong to one expiry: well under the timeout, well over a herd's spread.
-TOGETHER = SHORT / 2
+TOGETHER_SECONDS = SHORT_SECONDS / 2
 CONTENDERS = ("cachedeco, stale", "cachedeco, no stale", "dogpile.cache, short")
 
 
 def run(backend: Backend) -> None:
     """Measure on one server, and print the table."""
-    title = f"{backend.name}: {PROCESSES * THREADS} callers, each with a pause of {PAUSE * 1000:g} ms between calls, of"
-    title += f" one key with a timeout of {SHORT:g} s (stale: {STALE:g} s) and {COMPUTATION:g} s a computation"
+    title = f"{backend.name}: {PROCESSES * THREADS} callers, each with a pause of {PAUSE_SECONDS * 1000:g} ms between"
+    title += f" calls, of one key with a timeout of {SHORT_SECONDS:g} s (stale: {STALE_SECONDS:g} s) and"
+    title += f" {COMPUTATION_SECONDS:g} s a computation"
     heads = "contender,expiries,computations,around it p50,p99,max,waiting,quiet p50,p99,max,errors"
     table = Table(title, heads.split(","))
     with Fleet(backend, Source(PROCESSES), PROCESSES, THREADS) as fleet:
         ours = contenders(backend, Computation(fleet.source, 0))
         for name in CONTENDERS:
-            fleet.source.seconds = COMPUTATION
-            fleet.round(Job(name, "connected", Load(0.0, PAUSE)))
+            fleet.source.seconds = COMPUTATION_SECONDS
+            fleet.round(Job(name, "connected", Load(0.0, PAUSE_SECONDS)))
             ours[name].call("load")  # or the beginning would look like an expiry
-            table.add(name, *cells(fleet.round(Job(name, "load", Load(SECONDS, PAUSE)))))
+            table.add(name, *cells(fleet.round(Job(name, "load", Load(LOAD_SECONDS, PAUSE_SECONDS)))))
     table.show()
     print("Around it: calls that began while a window around an expiry was open.")
     print("Waiting: those of them, for each expiry, that took longer than half a computation.")
@@ -44,12 +45,12 @@ def cells(reports: list[Report]) -> list[str]:
     errors = str(sum(bool(call.error) for call in calls))
     if not groups:
         return ["0", *[""] * 8, errors]
-    windows = [(group[0] - BEFORE, group[0] + AFTER) for group in groups]
+    windows = [(group[0] - BEFORE_SECONDS, group[0] + AFTER_SECONDS) for group in groups]
     around = [call.seconds for call in calls if any(low <= call.began < high for low, high in windows)]
     quiet = [call.seconds for call in calls if not any(low <= call.began < high for low, high in windows)]
     counts = sorted(map(len, groups))
     sizes = f"{counts[0]} / {median(counts):g} / {counts[-1]}"
-    waiting = sum(seconds > COMPUTATION / 2 for seconds in around) / len(groups)
+    waiting = sum(seconds > COMPUTATION_SECONDS / 2 for seconds in around) / len(groups)
     return [str(len(groups)), sizes, *spread(around), f"{waiting:.1f}", *spread(quiet), errors]
 
 
@@ -57,7 +58,7 @@ def expiries(began: list[float]) -> list[list[float]]:
     """Return the moments at which computations began, those of one expiry together."""
     groups: list[list[float]] = []
     for moment in sorted(began):
-        if groups and moment < groups[-1][0] + TOGETHER:
+        if groups and moment < groups[-1][0] + TOGETHER_SECONDS:
             groups[-1].append(moment)
         else:
             groups.append([moment])

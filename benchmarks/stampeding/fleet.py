@@ -16,7 +16,7 @@ from stampeding.contenders import Backend, configure, contenders
 from stampeding.source import SPAWN, Computation, Source
 
 # A caller sleeps until the moment: time enough for the word to reach the last process.
-NOTICE = 0.03
+NOTICE_SECONDS = 0.03
 # Longer than any round here lasts; what has not answered by then is hanging.
 PATIENCE_SECONDS = 120.0
 
@@ -80,7 +80,7 @@ class Fleet:
 
     def release(self) -> float:
         """Let all callers go, and return the moment at which they do."""
-        moment = time.monotonic() + NOTICE
+        moment = time.monotonic() + NOTICE_SECONDS
         for worker in self._workers:
             worker.line.send(moment)
         return moment

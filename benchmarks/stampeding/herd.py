@@ -11,7 +11,7 @@ from stampeding.fleet import Fleet, Job
 from stampeding.source import Computation, Source
 from stampeding.tables import Table, milliseconds, percentile
 
-COMPUTATION = 0.2  # seconds
+COMPUTATION_SECONDS = 0.2
 SITUATIONS = ("cold", "invalidated")
 HEADS = ("contender", "situation", "rounds", "computations", "exactly one", "median", "p99", "max", "errors", "stale")
 
@@ -70,7 +70,7 @@ class Herd:
         if situation == "invalidated":
             self._source.seconds = 0.0
             contender.call(key)
-        self._source.seconds = COMPUTATION
+        self._source.seconds = COMPUTATION_SECONDS
 
         def before() -> None:
             if situation == "invalidated":
@@ -89,7 +89,8 @@ def run(backend: Backend, processes: int, threads: int, rounds: int, peer_rounds
         herd = Herd(backend, fleet)
         wanted = {name: rounds if name == "cachedeco" else peer_rounds for name in herd.names()}
         tallies = herd.measured(wanted)
-    table = Table(f"{backend.name}: {processes} processes of {threads} callers, {COMPUTATION:g} s a computation", HEADS)
+    title = f"{backend.name}: {processes} processes of {threads} callers, {COMPUTATION_SECONDS:g} s a computation"
+    table = Table(title, HEADS)
     for (name, situation), tally in tallies.items():
         table.add(name, situation, *cells(tally))
     table.show()

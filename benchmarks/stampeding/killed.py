@@ -10,7 +10,7 @@ from stampeding.source import Source
 from stampeding.tables import Table, milliseconds
 
 # Longer than in a herd, so that its middle is hit on a busy machine too.
-COMPUTATION = 0.5
+COMPUTATION_SECONDS = 0.5
 PROCESSES = 4
 KILLS = {"cachedeco": 3, "dogpile.cache": 1}
 # Who still waits by then counts as waiting for ever: twenty computations.
@@ -24,9 +24,9 @@ def run(backend: Backend, threads: int) -> None:
     title = f"{backend.name}: of {PROCESSES} processes of {threads} callers, the one that computes is killed"
     heads = ("contender", "kills", "computations", "unanswered", "median", "max", "errors")
     wait = settings().WAIT
-    table = Table(f"{title} after {COMPUTATION / 2:g} of {COMPUTATION:g} s", heads)
+    table = Table(f"{title} after {COMPUTATION_SECONDS / 2:g} of {COMPUTATION_SECONDS:g} s", heads)
     with Fleet(backend, Source(PROCESSES), PROCESSES, threads) as fleet:
-        fleet.source.seconds = COMPUTATION
+        fleet.source.seconds = COMPUTATION_SECONDS
         for name, kills in KILLS.items():
             rounds = [one_kill(fleet, name, number) for number in range(kills)]
             answers = [answer for _, each in rounds for answer in each]
@@ -35,7 +35,7 @@ def run(backend: Backend, threads: int) -> None:
             begun = f"{counts[0]} / {median(counts):g} / {counts[-1]}"
             table.add(name, str(kills), begun, str(missing), *waits(answers))
     table.show()
-    print(f"One computation and cachedeco's wait of {wait:g} s: {milliseconds(COMPUTATION + wait)}.")
+    print(f"One computation and cachedeco's wait of {wait:g} s: {milliseconds(COMPUTATION_SECONDS + wait)}.")
     print(f"Unanswered: callers of processes that told nothing for {PATIENCE_SECONDS:g} s.")
 
 
@@ -48,7 +48,7 @@ def one_kill(fleet: Fleet, contender: str, number: int) -> tuple[int, list[Answe
     moment = fleet.release()
     while (now := fleet.source.counts) == earlier and time.monotonic() < moment + PATIENCE_SECONDS:
         time.sleep(0.002)
-    time.sleep(COMPUTATION / 2)
+    time.sleep(COMPUTATION_SECONDS / 2)
     fleet.kill(next(process for process, count in enumerate(now) if count > earlier[process]))
     reports = fleet.collect(PATIENCE_SECONDS)
     return sum(fleet.source.counts) - sum(earlier), [answer for report in reports for answer in report.answers]

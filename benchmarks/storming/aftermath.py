@@ -19,7 +19,7 @@ from benchmarks.storming.plan import Plan, configure
 from benchmarks.storming.writers import Writer
 
 # Seconds after which a step of the race has failed: far more than it takes.
-LONGEST_STEP = 20
+LONGEST_STEP_SECONDS = 20
 
 
 def stuck(plan: Plan, contender: Contender) -> int:
@@ -37,13 +37,13 @@ def slow_reader_leaves_old(board: Board, writer: Writer, contender: Contender, r
 
     def hold() -> None:
         began.set()
-        written.wait(LONGEST_STEP)
+        written.wait(LONGEST_STEP_SECONDS)
 
     writer.write(row)  # whatever is stored is old now: the next read computes
     contender.computation.hold = hold
     reader = Thread(target=read)
     reader.start()
-    if not began.wait(LONGEST_STEP):
+    if not began.wait(LONGEST_STEP_SECONDS):
         msg = "The slow reader did not begin to compute."
         raise RuntimeError(msg)
     contender.computation.hold = partial(str)

@@ -10,7 +10,7 @@ from benchmarks.storming.plan import Plan
 # The functions of which one write in so many is hidden.
 HIDING = frozenset({"storm.hiding", "storm.ahiding"})
 # Seconds between a computation and the event of its audit, on a machine that does ten other things.
-LONGEST_EVENT = 5.0
+LONGEST_EVENT_SECONDS = 5.0
 
 
 @dataclass
@@ -71,7 +71,7 @@ def _judge(verdicts: Verdicts, is_reported: bool, row: int, seconds: float) -> N
             verdicts.rows.append(row)
     elif is_reported:
         verdicts.accused += 1
-    elif seconds > LONGEST_EVENT:
+    elif seconds > LONGEST_EVENT_SECONDS:
         verdicts.missed += 1
     else:
         verdicts.audited += 1

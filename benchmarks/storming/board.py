@@ -13,7 +13,7 @@ from benchmarks.storming.plan import HIDING_ROWS, READERS_PER_PROCESS, Plan
 
 # Times kept of each row: as many versions as a long storm may write of one.
 VERSIONS = 1 << 15
-WORD = 8
+WORD_BYTES = 8
 
 
 class Phase(IntEnum):
@@ -49,7 +49,7 @@ class Board:
     @classmethod
     def create(cls, plan: Plan) -> "Board":
         """Make the memory, all zeros, and open it."""
-        Path(plan.board).write_bytes(bytes(max(end for _, end in _places(plan).values()) * WORD))
+        Path(plan.board).write_bytes(bytes(max(end for _, end in _places(plan).values()) * WORD_BYTES))
         return cls(plan)
 
     # --- what was acknowledged ---

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from asgiref.sync import async_to_sync, sync_to_async
 
 from benchmarks.storming import rows
-from benchmarks.storming.plan import TIMEOUT, Plan
+from benchmarks.storming.plan import TIMEOUT_SECONDS, Plan
 
 # Of the writes that invalidate a namespace, one in so many takes the one that holds all rows.
 WHOLE_NAMESPACE = 16
@@ -73,7 +73,7 @@ class Cachedeco:
         async def amany(ids: list[int]) -> dict[int, int]:
             return {row: await computation.awaited(row) for row in ids}
 
-        options: dict[str, Any] = {"namespace": "row:{row}", "timeout": TIMEOUT, "ignore": ("computation",)}
+        options: dict[str, Any] = {"namespace": "row:{row}", "timeout": TIMEOUT_SECONDS, "ignore": ("computation",)}
         hiding = {**options, "namespace": None}
         self.computation = computation
         self.read: Any = cached_query(name="storm.read", **options)(read)
@@ -143,7 +143,7 @@ class GetOrSet:
         """Return the row's version, cached."""
         from django.core.cache import cache
 
-        found: Any = cache.get_or_set(f"get_or_set:{row}", lambda: self.computation(row), TIMEOUT)
+        found: Any = cache.get_or_set(f"get_or_set:{row}", lambda: self.computation(row), TIMEOUT_SECONDS)
         return int(found)
 
     def invalidate(self, row: int, _turn: int) -> None:
@@ -164,7 +164,7 @@ class CacheMemoize:
             return computation(row)
 
         self.computation = computation
-        self.read: Any = cache_memoize(TIMEOUT)(read)
+        self.read: Any = cache_memoize(TIMEOUT_SECONDS)(read)
 
     def invalidate(self, row: int, _turn: int) -> None:
         """Delete what is stored."""
@@ -182,7 +182,7 @@ class Dogpile:
             return computation(row)
 
         self.computation = computation
-        region = make_region().configure(expiration_time=TIMEOUT, **_region_settings(plan))
+        region = make_region().configure(expiration_time=TIMEOUT_SECONDS, **_region_settings(plan))
         self.read: Any = region.cache_on_arguments()(read)
 
     def invalidate(self, row: int, _turn: int) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from benchmarks.storming.audits import LONGEST_EVENT, Verdicts
+from benchmarks.storming.audits import LONGEST_EVENT_SECONDS, Verdicts
 from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.crew import Crew
 from benchmarks.storming.field import Field
@@ -23,17 +23,17 @@ from tests.support.servers import HOST, Memcached, Redis
 
 # Seconds that clients wait for the cache. Loopback answers in well under a millisecond, so that whoever meets a server
 # that does not answer can give up soon. Where every server answers, nothing is to be lost because the machine is busy.
-IMPATIENT = 0.2
-PATIENT = 10.0
+IMPATIENT_SECONDS = 0.2
+PATIENT_SECONDS = 10.0
 # Seconds of calm after each fault; no read may be stale in it, once all that was lost has been replayed.
-CALM = 1.0
+CALM_SECONDS = 1.0
 # The controls that are to be installed, and what is imported of them.
 MODULES = {"django-cache-memoize": "cache_memoize", "dogpile.cache": "dogpile"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much of everything."""
+    """How much of everything, in the units of `Plan`."""
 
     seconds: float
     reads: int | None = None  #: end when there are so many
@@ -43,8 +43,8 @@ class Size:
     threads: int = 4
     async_readers: int = 1
     tasks: int = 8
-    computation: float = 0.002
-    pause: float = 0.01
+    computation: float = 0.002  #: seconds
+    pause: float = 0.01  #: seconds
     control_share: int = 16
 
 
@@ -138,7 +138,7 @@ def storm(  # noqa: PLR0913 -- what a storm is made of
             scenario=name,
             backend=backend,
             cache_location=";".join([_location(backend, port) for port in ports]),
-            patience=IMPATIENT if scenario.hangs else PATIENT,
+            patience=IMPATIENT_SECONDS if scenario.hangs else PATIENT_SECONDS,
             database=_database_settings(database, directory, scenario),
             board=str(directory / "board"),
             contenders=("cachedeco", *(each for each in controls if _takes_part(each, backend, scenario))),
@@ -230,7 +230,7 @@ def _calm_down(field: Field) -> None:
     if field.plan.outbox:
         field.crew.replay()
         field.board.is_calm = True
-    field.wait(CALM)
+    field.wait(CALM_SECONDS)
 
 
 def _result(
@@ -265,7 +265,7 @@ def _result(
 
 def _hidden_long_ago(plan: Plan, board: Board) -> int:
     """Return of how many rows a write was hidden so long ago that both looks can be over."""
-    latest = monotonic() - 2 * plan.audit_seconds - LONGEST_EVENT
+    latest = monotonic() - 2 * plan.audit_seconds - LONGEST_EVENT_SECONDS
     return sum(0 < board.hidden_since(place) < latest for place in range(HIDING_ROWS))
 
 

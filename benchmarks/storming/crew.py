@@ -14,8 +14,8 @@ from benchmarks.storming.plan import Plan
 
 ROOT = Path(__file__).parent.parent.parent
 # Seconds: a machine that does ten other things starts a process in less, and ends one in less.
-LONGEST_START = 60.0
-LONGEST_END = 30.0
+LONGEST_START_SECONDS = 60.0
+LONGEST_END_SECONDS = 30.0
 
 
 class StormError(Exception):
@@ -56,7 +56,7 @@ class Process(NamedTuple):
     def told(self) -> Any:
         """Return what the process has printed, once it has ended well."""
         try:
-            self.popen.wait(LONGEST_END)
+            self.popen.wait(LONGEST_END_SECONDS)
         except subprocess.TimeoutExpired:
             msg = f"{self.popen.args!r} did not end."
             raise StormError(msg) from None
@@ -81,7 +81,7 @@ class Crew:
         self._deliverer: Process | None = None
         self._readers = [Process.start("readers", self._text, str(number)) for number in range(plan.readers)]
         self._writers = [Process.start("writers", self._text, str(number)) for number in range(plan.writers)]
-        deadline = monotonic() + LONGEST_START
+        deadline = monotonic() + LONGEST_START_SECONDS
         while not board.is_ready():
             self.look_after()
             if monotonic() > deadline:

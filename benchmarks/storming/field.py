@@ -5,7 +5,7 @@ from random import Random
 from time import monotonic, sleep
 
 from benchmarks.storming.board import Board
-from benchmarks.storming.crew import LONGEST_START, Crew, StormError
+from benchmarks.storming.crew import LONGEST_START_SECONDS, Crew, StormError
 from benchmarks.storming.plan import Plan
 from benchmarks.storming.proxy import Proxy
 from tests.support.servers import Memcached, Redis
@@ -34,7 +34,7 @@ class Field:
         """Whether there were reads enough, or the time is up; on a busy machine, not before everybody has begun."""
         if self.reads is not None and self.board.reads() >= self.reads:
             return True
-        if monotonic() > self.deadline + LONGEST_START:
+        if monotonic() > self.deadline + LONGEST_START_SECONDS:
             msg = "Somebody reads, or writes, nothing at all."
             raise StormError(msg)
         return monotonic() > self.deadline and self.board.has_begun()

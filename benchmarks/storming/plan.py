@@ -13,7 +13,7 @@ from django.conf import settings
 Backend = Literal["memcached", "redis", "our-redis", "two-memcached"]
 
 # Seconds that an entry lives: longer than any storm, so that what is old stays old until it is invalidated.
-TIMEOUT = 3600
+TIMEOUT_SECONDS = 3600
 HIDING_ROWS = 20  # rows behind the others, of which writes are hidden, where any are
 READERS_PER_PROCESS = 8  # places on the board for the threads of a process
 

@@ -41,7 +41,7 @@ BACKEND_CLASSES: Final = {
     "locmem": "django.core.cache.backends.locmem.LocMemCache",
 }
 # Longer than any storm: what is old stays old until it is invalidated.
-TIMEOUT: Final = 3600
+TIMEOUT_SECONDS: Final = 3600
 PATIENCE_SECONDS: Final = 30.0
 OURS: Final = Path(__file__).parents[2] / "cachedeco"
 SHARE: Final = 0.5  # of the calls under signals that a signal may interrupt
@@ -49,7 +49,7 @@ TENANTS: Final = ("north", "south", "west")
 ROWS: Final = 8
 # Of the writes that invalidate a namespace, one in so many takes the one above all rows.
 WHOLE_NAMESPACE: Final = 8
-WORD: Final = 8
+WORD_BYTES: Final = 8
 # What a test of the storm itself replaces cachedeco by: it serves old values, and shares flights between tenants.
 CONTROL: Final = "control"
 
@@ -166,7 +166,7 @@ class Board:
     @classmethod
     def create(cls, path: str, processes: int) -> None:
         """Make the memory."""
-        Path(path).write_bytes(bytes((2 * len(TENANTS) * ROWS + processes) * WORD))
+        Path(path).write_bytes(bytes((2 * len(TENANTS) * ROWS + processes) * WORD_BYTES))
 
     def end(self, process: int) -> None:
         """Tell that a process has made all its reads and writes."""
@@ -233,7 +233,7 @@ class Cachedeco:
         async def amany(ids: list[int]) -> dict[int, Value]:
             return {row: await source.aread(row) for row in ids}
 
-        single: dict[str, Any] = {"namespace": "row:{row}", "timeout": TIMEOUT, "ignore": ("source",)}
+        single: dict[str, Any] = {"namespace": "row:{row}", "timeout": TIMEOUT_SECONDS, "ignore": ("source",)}
         nested = {**single, "ignore": ("source", "self")}
         bulk: dict[str, Any] = {**single, "namespace": "row:{each}", "over": "ids"}
         self.read: Any = cached_query(name="storm.read", **single)(read)
@@ -282,7 +282,7 @@ class Control:
             return flight.result(PATIENCE_SECONDS)
         try:
             value = self._source.read(row)
-            self._cache.set(f"control:{row}", value, TIMEOUT)
+            self._cache.set(f"control:{row}", value, TIMEOUT_SECONDS)
             flight.set_result(value)
         finally:
             del self._flights[row]

@@ -25,7 +25,7 @@ from django.utils.translation import get_language
 from benchmarks.suites.recording import record
 from cachedeco import AUTO, cached_query
 
-TIMEOUT = 3600
+TIMEOUT_SECONDS = 3600
 DEPENDS_ON = [AUTO] if os.environ["SUITE_DEPENDS"] == "1" else []
 ASKED_AGAIN = 4
 # What the helpers read beside the database, and what tests override.
@@ -113,7 +113,7 @@ def with_oracle(
         counts["computed"] += 1
         return plain(*args, **kwargs)
 
-    cached = cached_query(TIMEOUT, name=f"oracle.{name}", depends_on=DEPENDS_ON, vary=world, **options)(compute)
+    cached = cached_query(TIMEOUT_SECONDS, name=f"oracle.{name}", depends_on=DEPENDS_ON, vary=world, **options)(compute)
 
     def ask(*args: Any, kind: str = "calls", **kwargs: Any) -> None:
         rows = [*args, *kwargs.values()]
