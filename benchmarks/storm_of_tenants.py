@@ -1,5 +1,5 @@
 """
-Does anybody get another tenant's value, or an old one, when signals, cancellations and bulk calls come together?
+Is another tenant's value, or an old one, ever served when signals, cancellations and bulk calls come together?
 
     make storm                                            # or: python benchmarks/storm_of_tenants.py
     python benchmarks/storm_of_tenants.py --backend redis --reads 1000000
@@ -21,27 +21,27 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final, Literal, get_args
 
 import redis
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.storming.processes import Process
 from benchmarks.storming.tenants import BACKENDS, CONTROL, Backend, Board, Course, Tally
 from tests.support.servers import HOST, Memcached, Redis, free_port
 
-ROOT: Final = Path(__file__).parent.parent
 # A server that answers, none at all, and one that takes no more memory.
 Weather = Literal["up", "down", "full"]
 FAULTS: Final = ("foreign", "stale", "stuck", "raised", "swallowed", "waited", "failed")
 HEADS: Final = ("reads", "writes", "computed", "signals", "elsewhere", "unraisable", "cancelled", *FAULTS)
-# Seconds: what a process takes to start and to end on a machine that does ten other things.
+# What a process takes to start and to end on a machine that does ten other things.
 PATIENCE_SECONDS: Final = 60.0
 
 
@@ -71,30 +71,23 @@ def storm(
     with TemporaryDirectory(prefix="cachedeco-storm-") as directory, served(backend, weather) as location:
         board = str(Path(directory, "board"))
         Board.create(board, processes)
-        running = [
-            started(
-                Course(
-                    contender=contender,
-                    backend=backend,
-                    location=location,
-                    board=board,
-                    process=number,
-                    processes=processes,
-                    threads=size.threads,
-                    tasks=size.tasks,
-                    reads=size.reads,
-                    computation=size.computation,
-                    signals=size.signals,
-                    is_up=weather == "up",
-                    seed=seed,
-                )
-            )
-            for number in range(processes)
-        ]
-        total, deadline = Tally(), monotonic() + size.seconds
-        for process in running:
-            total.add(ended(process, max(1.0, deadline - monotonic())))
-    return total
+        course = Course(
+            contender=contender,
+            backend=backend,
+            location=location,
+            board=board,
+            process=0,
+            processes=processes,
+            threads=size.threads,
+            tasks=size.tasks,
+            reads=size.reads,
+            computation=size.computation,
+            signals=size.signals,
+            is_up=weather == "up",
+            seed=seed,
+        )
+        with started(course) as running:
+            return outcome_of(running, size.seconds)
 
 
 @contextmanager
@@ -114,29 +107,40 @@ def served(backend: Backend, weather: Weather) -> Iterator[str]:
         yield server.location
 
 
-def started(course: Course) -> "subprocess.Popen[bytes]":
-    """Start one process."""
-    command = [sys.executable, "-m", "benchmarks.storming.tenants", json.dumps(asdict(course))]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603 -- our own
+@contextmanager
+def started(course: Course) -> Iterator[list[Process]]:
+    """Start all processes of a course, and end those that still run."""
+    with ExitStack() as stack:
+        running = []
+        for number in range(course.processes):
+            running.append(Process.start("tenants", json.dumps(asdict(replace(course, process=number)))))
+            stack.callback(running[-1].end)
+        yield running
 
 
-def ended(process: "subprocess.Popen[bytes]", seconds: float) -> Tally:
-    """Return what a process has printed; where it does not end, say where its threads stand."""
-    try:
-        output, errors = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGUSR1)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
-        process.kill()
-        _, errors = process.communicate()
-        return Tally(left=f"a process that does not end:\n{errors.decode()}")
-    if process.returncode:
-        return Tally(left=f"a process that ended with {process.returncode}:\n{errors.decode()}")
-    tally = Tally(**json.loads(output))
-    if errors:
-        tally.left = f"{tally.left}\n{errors.decode()}"
-    return tally
+def outcome_of(running: Iterable[Process], seconds: float) -> Tally:
+    """Return what the processes have met, or, at once, how one of them has failed: the others would wait for it."""
+    total, awaited, deadline = Tally(), [*running], monotonic() + seconds
+    while awaited:
+        for process in [each for each in awaited if each.popen.poll() is not None]:
+            if process.popen.returncode:
+                return Tally(left=process.complaint())
+            tally = Tally(**process.told())
+            tally.left += process.written_errors()
+            total.add(tally)
+            awaited.remove(process)
+        if awaited and monotonic() > deadline:
+            return Tally(left="\n".join(map(position_of, awaited)))
+        sleep(0.01)
+    return total
+
+
+def position_of(process: Process) -> str:
+    """Return where the threads of a process stand that does not end."""
+    process.popen.send_signal(signal.SIGUSR1)
+    with suppress(subprocess.TimeoutExpired):
+        process.popen.wait(1.0)
+    return process.complaint()
 
 
 def faults_of(tally: Tally) -> str:
@@ -172,7 +176,7 @@ def main() -> None:
         if found := faults_of(ours):
             faults.append(f"{backend}: {found}")
         if not theirs.stale + theirs.foreign:
-            faults.append(f"{backend}: the control has served nothing wrong, so this storm proves nothing.")
+            faults.append(f"{backend}: the control has served nothing wrong, so this storm proves nothing")
     if faults:
         sys.exit("\n".join(faults))
 

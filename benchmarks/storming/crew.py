@@ -1,75 +1,14 @@
-"""The processes of one storm, started, looked after and ended."""
+"""The readers and writers of one storm: started, looked after and ended."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from time import monotonic, sleep
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, Self
 
 from benchmarks.storming.board import Board, Phase
 from benchmarks.storming.plan import Plan
+from benchmarks.storming.processes import Process, StormError
 
-ROOT = Path(__file__).parent.parent.parent
-# Seconds: a machine that does ten other things starts a process in less, and ends one in less.
+# A machine that does ten other things starts a process in less.
 LONGEST_START_SECONDS = 60.0
-LONGEST_END_SECONDS = 30.0
-
-
-class StormError(Exception):
-    """The storm itself has failed, so that its figures would say nothing."""
-
-
-class Process(NamedTuple):
-    """One process, and where it writes."""
-
-    popen: "subprocess.Popen[bytes]"
-    output: IO[bytes]
-    errors: IO[bytes]
-
-    @classmethod
-    def start(cls, module: str, *arguments: str) -> Self:
-        """Run a module of this package."""
-        # The measurement of coverage would be most of what they do, and those that are killed would leave pieces.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 -- closed in end()
-        command = [sys.executable, "-m", f"benchmarks.storming.{module}", *arguments]
-        popen = subprocess.Popen(  # noqa: S603 -- our own program
-            command,
-            cwd=ROOT,
-            env={**environment, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-        )
-        return cls(popen, output, errors)
-
-    def end(self) -> None:
-        """Kill it, if it still runs, and forget what it has written."""
-        self.popen.kill()
-        self.popen.wait()
-        self.output.close()
-        self.errors.close()
-
-    def told(self) -> Any:
-        """Return what the process has printed, once it has ended well."""
-        try:
-            self.popen.wait(LONGEST_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            msg = f"{self.popen.args!r} did not end."
-            raise StormError(msg) from None
-        if self.popen.returncode:
-            raise StormError(self.complaint())
-        self.output.seek(0)
-        text = self.output.read()
-        return json.loads(text) if text else None
-
-    def complaint(self) -> str:
-        """Return why it has ended."""
-        self.errors.seek(0)
-        return f"A process ended with {self.popen.returncode}: {self.errors.read().decode()}"
 
 
 class Crew:

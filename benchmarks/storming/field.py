@@ -5,8 +5,9 @@ from random import Random
 from time import monotonic, sleep
 
 from benchmarks.storming.board import Board
-from benchmarks.storming.crew import LONGEST_START_SECONDS, Crew, StormError
+from benchmarks.storming.crew import LONGEST_START_SECONDS, Crew
 from benchmarks.storming.plan import Plan
+from benchmarks.storming.processes import StormError
 from benchmarks.storming.proxy import Proxy
 from tests.support.servers import Memcached, Redis
 

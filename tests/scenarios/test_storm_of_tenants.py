@@ -1,17 +1,17 @@
 """The storm of tenants, in small: threads, tasks, bulk calls and cancellations of three tenants on one cache."""
 
 from dataclasses import replace
+from math import inf
+from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
-from benchmarks.storm_of_tenants import SHORT, Weather, faults_of, storm
-from benchmarks.storming.tenants import BACKENDS, EMPTY_AT_REST, Backend
+from benchmarks.storm_of_tenants import SHORT, Weather, faults_of, outcome_of, started, storm
+from benchmarks.storming.tenants import BACKENDS, EMPTY_AT_REST, Backend, Board, Course
 from cachedeco.runtime.state import PIECES
 
-pytestmark = pytest.mark.usefixtures("_unmeasured_processes")
-
 CALM = replace(SHORT, signals=0)
-
 
 # The others with make soak.
 OFTEN = ("ours", "redis")
@@ -23,6 +23,21 @@ UNDER_SIGNALS = ["ours", *(pytest.param(each, marks=pytest.mark.soak) for each i
 def test_what_is_left_behind_is_looked_for_where_it_is() -> None:
     """Each name is one of the list of state, which a test compares with the code."""
     assert set(EMPTY_AT_REST) <= {(each.module, each.name) for each in PIECES}
+
+
+def test_process_that_is_killed_is_named_with_its_signal(tmp_path: Path) -> None:
+    """The storm does not wait for the others, which wait for the one that was killed; they are ended."""
+    board = str(tmp_path / "board")
+    Board.create(board, processes=2)
+    endless = {"contender": "cachedeco", "threads": 1, "tasks": 0, "reads": 10**9}
+    course = Course(backend="locmem", location="", board=board, process=0, processes=2, **endless)
+
+    with started(course) as running:
+        running[1].popen.kill()
+        tally = outcome_of(running, inf)
+
+    assert f"{running[1].popen.pid}, ended by SIGKILL" in tally.left
+    assert -SIGKILL == running[0].popen.returncode
 
 
 @pytest.mark.parametrize("backend", READERS)
