@@ -27,6 +27,8 @@ AtomicBlock = tuple[Any, str | None]
 ACTIVE: Final = 1
 FAILED: Final = 3
 IN_TRANSACTION: Final = (2, FAILED)
+# The state of a connection in psycopg 2, which begins no transaction where it has begun one that SQL has ended.
+BEGUN: Final = 2
 # Vendors whose drivers know whether a transaction is open.
 ASKED: Final = frozenset({"postgresql", "sqlite"})
 
@@ -114,7 +116,7 @@ def is_open(connection: BaseDatabaseWrapper) -> bool:
 
 def is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
     """
-    Tell whether autocommit is off, the caller has sent BEGIN itself, or, on SQLite, a block's transaction has ended.
+    Tell whether autocommit is off, the caller has sent BEGIN itself, or a block's transaction has ended.
 
     No `atomic()` block then commits at its end, and Django may never call a commit hook.
     """
@@ -131,9 +133,10 @@ def is_begun_by_sql(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _has_lost_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether SQL of the caller's, or an error, has ended a block's transaction: SQLite commits each write."""
-    has_driver = connection.vendor == "sqlite" and connection.connection is not None
-    return has_driver and driver_in_transaction(connection) is False
+    """Tell whether SQL, or an error, has ended a block's transaction: SQLite and psycopg 2 then commit each write."""
+    driver: Any = connection.connection
+    begins_no_other = connection.vendor == "sqlite" or getattr(driver, "status", None) == BEGUN
+    return driver is not None and begins_no_other and driver_in_transaction(connection) is False
 
 
 def is_in_test(connection: BaseDatabaseWrapper) -> bool:

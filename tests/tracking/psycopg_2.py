@@ -9,11 +9,12 @@ Prints what cached functions, which count rows, return before and after each wri
 import io
 import json
 import sys
+from contextlib import suppress
 
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from cachedeco import cached_query
 from tests.support.databases import postgresql_on
@@ -62,14 +63,34 @@ def execute_values() -> None:
     from psycopg2.extras import execute_values
 
     with connection.cursor() as cursor:
-        execute_values(cursor, "INSERT INTO django_content_type (app_label, model) VALUES %s", [("g", "h")])
+        execute_values(cursor, "INSERT INTO django_content_type (app_label, model) VALUES %s", [("g", str(count()))])
+
+
+def write_behind(end: str) -> None:
+    """Write a row where SQL has ended the transaction of a block, which then raises: psycopg 2 begins no other one."""
+    with suppress(ZeroDivisionError), transaction.atomic():
+        execute_values()
+        with connection.cursor() as cursor:
+            cursor.execute(end)
+            cursor.execute("INSERT INTO django_content_type (app_label, model) VALUES ('i', %s)", [end])
+        raise ZeroDivisionError
+
+
+def write_behind_commit() -> None:
+    """Write two rows."""
+    write_behind("COMMIT")
+
+
+def write_behind_rollback() -> None:
+    """Write a row, and another one that is undone."""
+    write_behind("ROLLBACK")
 
 
 def main() -> dict[str, list[list[int]]]:
     """Return for each write the counts before and after it: of each function, and of the table."""
     functions = [cached_query(60)(function) for function in (count, count_by_copy_to, count_by_copy_expert)]
     counts: dict[str, list[list[int]]] = {}
-    for write in (copy_from, copy_expert, execute_values):
+    for write in (copy_from, copy_expert, execute_values, write_behind_rollback, write_behind_commit):
         before = [function() for function in functions]
         write()
         counts[write.__name__] = [before, [function() for function in functions], [count()]]
