@@ -4,7 +4,7 @@ Delay queue for the second looks of audits.
 Delayed work does not wait in the background executor, where it would take a slot from a refresh. For sync functions one
 daemon thread waits, and runs one second look at a time in a non-daemon thread: at exit the interpreter waits for the
 running one, and drops those in the queue. The second look of an async function waits in the caller's event loop, and is
-dropped if that ends.
+dropped if that ends; under `async_to_sync()`, where it always ends, it is as of a sync function.
 """
 
 import asyncio
@@ -32,7 +32,9 @@ class Delay(NamedTuple):
         return _later.add(self.seconds, background.detach(work))
 
     def start(self, work: AsyncJob) -> bool:
-        """Run a coroutine in a task of the running loop; it is dropped if the loop ends first."""
+        """Run a coroutine in a task of the running loop, dropped if that ends first; in a thread if it will."""
+        if background.loop_ends_with_call():
+            return self.submit(background.in_loop_of_its_own(work))
         asyncio.get_running_loop().call_later(self.seconds, _start, work)
         return True
 

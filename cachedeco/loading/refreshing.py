@@ -10,6 +10,7 @@ expiry with a time ahead of the clock, by an exponentially distributed amount wh
 the last computation. Without a lease e^(1/beta) callers would refresh on average, for any number of callers.
 """
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
@@ -130,7 +131,7 @@ def _refresh_in_thread(flight: Flight, load: Load, held: Held) -> Flow[Any]:
         raise
     finally:
         flight.complete(NO_RESULTS)
-    if problem is not None:
+    if problem is not None and not isinstance(problem, CancelledError):  # a loop that ends has not failed
         load.policy.emit("error", load.misses[0].key, reason="The refresh failed", error=problem)
     return Ok(None)
 

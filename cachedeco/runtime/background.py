@@ -15,7 +15,7 @@ from functools import partial
 from threading import local
 from typing import Any, Final, TypeVar
 
-from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, async_to_sync
 from django.core.cache import BaseCache, caches
 from django.db import connections
 from django.utils import timezone
@@ -216,7 +216,8 @@ def start(work: AsyncJob) -> bool:
     """
     Run a coroutine in a task of the running loop, as what it awaits may belong to that loop.
 
-    What it does by `sync_to_async` is done in a thread of ours.
+    What it does by `sync_to_async` is done in a thread of ours. A loop that ends with its call can't run it to its end:
+    a thread does, in a loop of its own.
 
     Args:
         work: Returns the coroutine, when the task begins.
@@ -224,10 +225,31 @@ def start(work: AsyncJob) -> bool:
     Returns:
         Whether there was a place for it.
     """
+    if loop_ends_with_call():
+        return submit(in_loop_of_its_own(work))
     if not _has_room(_tasks, _is_of_closed_loop):
         return False
     create_task(work, _tasks)
     return True
+
+
+def loop_ends_with_call() -> bool:
+    """Tell whether the running loop is that of one call of `async_to_sync()`, as of a view under WSGI."""
+    return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+
+
+def in_loop_of_its_own(work: AsyncJob) -> Job:
+    """Return a coroutine as work for a thread."""
+
+    async def run() -> None:
+        await work()
+
+    def run_in_thread() -> None:
+        # That of the caller, which asgiref would prefer, takes nothing any more when its call has ended.
+        AsyncToSync.executors.current = None
+        async_to_sync(run)()
+
+    return run_in_thread
 
 
 def create_task(work: AsyncJob, tasks: set[asyncio.Task[Any]]) -> None:

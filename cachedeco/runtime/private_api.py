@@ -227,6 +227,12 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
             "runs the sync code of background tasks, and what a cancelled call cleans up, in the right thread",
         ),
         PrivateName(
+            "asgiref.sync:AsyncToSync",
+            "loop_thread_executors",
+            ("runtime.background",),
+            "leaves to a thread what a loop that ends with its call would not run to its end",
+        ),
+        PrivateName(
             "asgiref.sync:SyncToAsync",
             "context_to_thread_executor",
             ("runtime.background",),

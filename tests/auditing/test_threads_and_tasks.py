@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Semaphore
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.cache import caches
 
 from cachedeco import cached_query
@@ -68,6 +69,27 @@ def test_task_of_the_same_loop_looks_twice(told: Told, monkeypatch: pytest.Monke
 
     assert (1, 1) == asyncio.run(calls())
     assert ([AUDIT_SECONDS], 3, 1, ["inconsistent"]) == (slept, len(loops), len(set(loops)), told.kinds)
+
+
+def test_loop_of_one_call_leaves_both_looks_to_threads(
+    truth: Truth, told: Told, worked: Semaphore, hourglass: Hourglass
+) -> None:
+    """Under `async_to_sync()`, as in a view under WSGI, loops of threads of ours look: the caller's loop ends."""
+
+    @async_to_sync
+    @cached_query(timeout=TIMEOUT, ignore=("truth",))
+    async def read() -> object:
+        return truth.read()
+
+    read()
+    truth.value = "new"
+
+    found = read()
+
+    assert worked.acquire(timeout=PATIENCE_SECONDS)
+    hourglass.turn(AUDIT_SECONDS)
+    assert worked.acquire(timeout=PATIENCE_SECONDS)
+    assert ("old", 3, ["inconsistent"]) == (found, truth.read_count, told.kinds)
 
 
 @pytest.mark.parametrize("is_gathered", [True, False], ids=["after the first look", "before it"])

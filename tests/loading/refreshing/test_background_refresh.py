@@ -7,6 +7,7 @@ from threading import Semaphore
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from pytest_django import Settings
@@ -282,6 +283,63 @@ def test_async_full_pool_refuses_and_gives_the_lease_back(clock: Clock, monkeypa
     found = asyncio.run(read())
 
     assert (1, None, {}) == (found, mark_of(lease.key), flights._flights)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_loop_of_one_call_leaves_the_refresh_to_a_thread(clock: Clock, truth: Truth, worked: Semaphore) -> None:
+    """
+    Under `async_to_sync()`, as in a view under WSGI, a loop of a thread of ours refreshes: the caller's loop ends.
+
+    The defect: each stale value was an error event, as the task was cancelled, and was never refreshed.
+    """
+    threads: list[str] = []
+    seen: list[Event] = []
+
+    @async_to_sync
+    @cached_query(timeout=60, stale_while_revalidate=60, ignore=("truth", "threads"))
+    async def read() -> object:
+        await sync_to_async(lambda: threads.append(threading.current_thread().name))()
+        await User.objects.acount()
+        return truth.read()
+
+    read()
+    clock.now += 60
+    truth.value = "new"
+
+    with listening(seen.append):
+        found = read()
+        assert worked.acquire(timeout=PATIENCE_SECONDS)
+
+    assert ("old", "new", []) == (found, read(), [each for each in seen if each.kind == "error"])
+    assert [threading.current_thread().name.partition("_")[0], "cachedeco"] == [
+        name.partition("_")[0] for name in threads
+    ]
+
+
+def test_refresh_that_is_cancelled_is_no_event(clock: Clock) -> None:
+    """A loop that ends while the function computes anew has not failed."""
+    began = asyncio.Event()
+    stored: list[int] = []
+    seen: list[Event] = []
+
+    @cached_query(timeout=60, stale_while_revalidate=60, ignore=("began", "stored"))
+    async def read() -> int:
+        if stored:
+            began.set()
+            await asyncio.Event().wait()
+        return 1
+
+    async def again() -> int:
+        found = await read()
+        await began.wait()
+        return found
+
+    stored.append(asyncio.run(read()))
+    clock.now += 60
+    with listening(seen.append):
+        found = asyncio.run(again())
+
+    assert ([1], 1, []) == (stored, found, [each for each in seen if each.kind == "error"])
 
 
 @pytest.mark.parametrize("when", ["before its task begins", "before its first step", "in its first step"])
