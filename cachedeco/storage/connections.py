@@ -10,6 +10,7 @@ time, so its object serves all tasks that send their commands by this thread.
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Protocol
 
 from django.core.cache import caches
@@ -76,7 +77,9 @@ def _identity(key: str, *_: object, **__: object) -> str:
 
 def open_cache(alias: str) -> BaseCache:
     """Return a new cache object of an alias, as Django makes them."""
-    cache: BaseCache = caches.create_connection(alias)
+    # In a context of its own, since it outlives the request: debug-toolbar counts the commands of the cache objects
+    # that are opened in the context of a request, and goes on for ever in the panel of that request.
+    cache: BaseCache = Context().run(caches.create_connection, alias)
     return cache
 
 

@@ -12,12 +12,9 @@ from django.template import Context, Engine
 from cachedeco.contrib.debug_toolbar.recording import Recording, SentInvalidation, SentInvalidations, caller
 from cachedeco.contrib.debug_toolbar.summary import summarize
 from cachedeco.contrib.observing import observe
-from cachedeco.runtime import conf
 from cachedeco.runtime.events import Event
 from cachedeco.runtime.hooks import add_hook
-from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.units import counted
-from cachedeco.storage.connections import connection
 
 TEMPLATES: Final = str(Path(__file__).parent / "templates")
 
@@ -77,11 +74,10 @@ class CachedecoPanel(Panel):
         return Engine(dirs=[TEMPLATES]).get_template("panel.html").render(Context(self.get_stats()))
 
     def enable_instrumentation(self) -> None:
-        """Record the events of this request, and have the toolbar's panel of caches leave our commands out."""
+        """Record the events of this request."""
         request = self.toolbar.request
         self._recording = Recording(_ends.find)
         _current.set(_Request(f"{request.method} {request.path}", self._recording))
-        hide_from_cache_panel()
 
     def disable_instrumentation(self) -> None:
         """Stop recording."""
@@ -90,17 +86,3 @@ class CachedecoPanel(Panel):
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:  # noqa: ARG002 -- debug-toolbar's
         """Keep what was recorded, as plain data that the toolbar can store."""
         self.record_stats({**summarize(self._recording), "is_streamed": response.streaming})
-
-
-def hide_from_cache_panel() -> None:
-    """
-    Take our commands out of the panel of caches. Never raises: what is wrong with a cache is reported by the calls.
-
-    It counts each key of a command as a hit or a miss, six for one call of ours, and goes on with those of all later
-    requests in the first one's list, as it does not know that our cache objects outlive a request.
-    """
-    try:
-        for alias in conf.settings().ALIASES:
-            vars(connection(alias).cache)["_djdt_panel"] = None
-    except Exception as error:  # noqa: BLE001 -- settings, a backend or its client may raise anything
-        pass_interrupt(error)
