@@ -151,12 +151,12 @@ class Pending:
             return self.block not in blocks(connection)
         is_open = driver_in_transaction(connection)
         # Without a statement since the last commit there is no transaction yet: the invalidation came before its write.
-        self._was_open |= is_open is True
+        self._was_open |= is_open is not False
         return self._was_open and is_open is False
 
     def look(self, connection: BaseDatabaseWrapper) -> None:
         """Remember that the transaction is open: its end may come before the next look."""
-        self._was_open |= driver_in_transaction(connection) is True
+        self._was_open |= driver_in_transaction(connection) is not False
 
     def commit(self) -> None:
         """Deliver, once: all that is there by now."""

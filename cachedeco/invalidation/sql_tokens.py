@@ -26,10 +26,13 @@ _WORD: Final = r"[^\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]+"
 _QUOTED: Final = r'(?:"[^"]*(?:""[^"]*)*"|`[^`]*(?:``[^`]*)*`)'
 _DOT: Final = r"(?:\.|\s+\.(?!\d))\s*"  # SELECT .5 has none
 _NAME: Final = rf"(?:{_QUOTED}|{_WORD})(?:{_DOT}(?:{_QUOTED}|{_WORD}))*"
+# Before the name of a table, which MySQL takes with a dot before it: FROM .club
+_BEFORE_DOT: Final = r"(?:from|into|join|straight_join|table|truncate|update)(?=\s+\.)"
 _TEXT: Final = r"'[^']*'"  # to SQLite also a name, where it expects one: main.'club'
 _TOKEN: Final = re.compile(
     rf"""%s(?:,\ %s)*
     |[0-9]+\.(?![0-9])  # a number with its point, which is before no name: 2. FROM
+    |{_BEFORE_DOT}
     |{_QUOTED}(?:(?:,\ |{_DOT}){_QUOTED}|{_DOT}(?:{_WORD}|{_TEXT}))*
     |(?:{_WORD}|{_TEXT})(?:{_DOT}(?:{_QUOTED}|{_WORD}|{_TEXT}))*
     |[(),;]

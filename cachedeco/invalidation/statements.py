@@ -126,13 +126,26 @@ _SPARING: Final = frozenset(
 )
 # They write and read nothing. Those of the second set commit on MySQL.
 _NEUTRAL: Final = frozenset(
-    words_of("attach checkpoint close deallocate detach discard kill listen move notify pragma show unlisten use")
+    words_of("attach checkpoint close deallocate detach discard kill listen move notify unlisten use")
 )
 _NEUTRAL_COMMITTING: Final = frozenset(words_of("flush grant lock reset revoke unlock"))
 # They commit there, too: SET autocommit = 1, SET PASSWORD.
 _COMMITTING_SETTINGS: Final = frozenset({"autocommit", "password"})
 # MariaDB's blocks outside of routines, as DO: what they write may be named nowhere.
 _COMPOUND: Final = frozenset({"case", "do", "for", "if", "loop", "repeat", "while"})
+_LABELLED: Final = _COMPOUND | {"begin"}
+
+# What is shown of tables, by SHOW of MySQL's and PRAGMA: it changes with definitions, and with rows.
+_SHOWN: Final = frozenset(
+    words_of(
+        """
+        columns create databases events fields index indexes keys schemas table tables triggers
+        foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info
+        table_list table_xinfo
+        """
+    )
+)
+_CATALOGS: Final = {"show": "information_schema.tables", "pragma": "sqlite_master"}
 
 # Functions in FROM that read no table but their arguments.
 _PURE_FUNCTIONS: Final = frozenset(
@@ -212,7 +225,10 @@ class Parser:
             return parse(self, tokens)
         if verb in _NEUTRAL_COMMITTING:
             return Statement(verb=verb)
-        return Statement() if verb in _NEUTRAL or not verb else self._parse_by_names(tokens, verb)
+        if verb in _NEUTRAL or not verb:
+            return Statement()
+        is_block = not _LABELLED.isdisjoint(tokens[1:2])  # here: BEGIN ...
+        return self._parse_by_names(tokens, "do" if is_block else verb)
 
     def _parse_by_names(self, tokens: Tokens, verb: str) -> Statement:
         """Return the statement that writes all tables that it names."""
@@ -302,8 +318,18 @@ class Parser:
         executable = _EXECUTABLE - {"table"} if tokens[0] == "analyze" else _EXECUTABLE
         start = next((at for at, token in enumerate(tokens) if at and token in executable), len(tokens))
         if "analyze" not in tokens[:start] and "analyse" not in tokens[:start]:
-            return Statement(NONE, self._mentioned_tables(tokens[start:]), "explain")
+            # Without a statement it is MySQL's DESCRIBE of a table.
+            explained = tokens[start:] or ["from", "information_schema.columns"]
+            _, unknown = self._tables_at_position(explained)
+            return Statement(NONE, self._mentioned_tables(explained), "explain", unknown)
         return self._parse_statement(tokens[start:]) if start < len(tokens) else self._parse_by_names(tokens, "analyze")
+
+    def _parse_show(self, tokens: Tokens) -> Statement:
+        """Parse SHOW and PRAGMA, which show settings, or what the database's own tables have."""
+        if _SHOWN.isdisjoint(map(last_part, tokens[1:4])):
+            return Statement()
+        reads, unknown = self._tables_at_position(["from", _CATALOGS[tokens[0]]])
+        return Statement(reads=reads, verb="explain", unknown=unknown)
 
     def _parse_copy(self, tokens: Tokens) -> Statement:
         """Parse PostgreSQL's COPY, which copies from a table, to one, or from a query, which may write."""
@@ -411,6 +437,7 @@ _PARSES: Final[Mapping[str, Callable[[Parser, Tokens], Statement]]] = {
     "create": Parser._parse_create,
     "load": Parser._parse_load,
     "set": Parser._parse_set,
+    **dict.fromkeys(_CATALOGS, Parser._parse_show),
 }
 
 

@@ -123,7 +123,7 @@ def is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
     if connection.in_atomic_block:
         return not connection.commit_on_exit or _has_lost_transaction(connection)
     return connection.connection is not None and (
-        not connection.autocommit or driver_in_transaction(connection) is True
+        not connection.autocommit or driver_in_transaction(connection) is True or _autocommits(connection) is False
     )
 
 
@@ -133,10 +133,22 @@ def is_begun_by_sql(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _has_lost_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether SQL, or an error, has ended a block's transaction: SQLite and psycopg 2 then commit each write."""
+    """
+    Tell whether SQL, or an error, has ended a block's transaction, and each write is committed by itself.
+
+    So it is on SQLite and with psycopg 2, and on MySQL by SET autocommit = 1.
+    """
     driver: Any = connection.connection
     begins_no_other = connection.vendor == "sqlite" or getattr(driver, "status", None) == BEGUN
-    return driver is not None and begins_no_other and driver_in_transaction(connection) is False
+    return driver is not None and (
+        (begins_no_other and driver_in_transaction(connection) is False) or _autocommits(connection) is True
+    )
+
+
+def _autocommits(connection: BaseDatabaseWrapper) -> bool | None:
+    """Tell whether MySQL commits each statement, as its drivers know, and Django may not; None of others."""
+    ask = getattr(connection.connection, "get_autocommit", None)
+    return None if ask is None else bool(ask())
 
 
 def is_in_test(connection: BaseDatabaseWrapper) -> bool:
@@ -170,7 +182,10 @@ def driver_in_transaction(connection: BaseDatabaseWrapper) -> bool | None:
         status = driver.info.transaction_status
         # In a pipeline statements wait, and are one transaction.
         return status in IN_TRANSACTION or (status == ACTIVE and bool(getattr(driver.info, "pipeline_status", 0)))
-    return _open_by_text.get(connection) if connection in _open_by_text and connection.autocommit else None
+    autocommits = _autocommits(connection)
+    if autocommits is None:
+        autocommits = connection in _open_by_text and connection.autocommit
+    return _open_by_text.get(connection, False) if autocommits else None
 
 
 def refuses_statements(connection: BaseDatabaseWrapper) -> bool:

@@ -37,6 +37,7 @@ READS = [
     ("SELECT 1 FROM 'shop_shop'", SHOP),  # SQLite takes it
     ('SELECT 1 FROM "public"."shop_shop"', SHOP),
     ("SELECT 1 FROM public . shop_shop", SHOP),
+    ("SELECT 1 FROM .shop_shop, .order JOIN .shop_item ON 1", BOTH | {"order"}),  # MySQL takes it
     ('SELECT "my"."tab"."x" FROM "my"."tab"', {'my"."tab'}),
     ('SELECT 1 FROM "old table"', {"old table"}),
     ('SELECT 1 FROM "Shop_UPPER", café', {"Shop_UPPER", "café"}),
@@ -142,6 +143,8 @@ WRITES = [
     ("INSERT INTO shop_shop SELECT * FROM UNNEST(%s) ON CONFLICT (id) DO UPDATE SET name = excluded.name", SHOP, set()),
     ("INSERT INTO shop_shop (a) VALUES (1) ON DUPLICATE KEY UPDATE name = VALUES(name)", SHOP, set()),
     ("INSERT OR IGNORE INTO shop_shop VALUES (1)", SHOP, set()),
+    ("INSERT INTO .shop_shop SELECT 1 FROM .`shop_item`", SHOP, ITEM),
+    ("UPDATE .shop_shop SET a = 1", SHOP, set()),
     ("INSERT IGNORE INTO `shop_shop` VALUES (1)", SHOP, set()),
     ("INSERT INTO shop_shop WITH x AS (SELECT 1 FROM shop_item) SELECT * FROM x", SHOP, ITEM),
     ("REPLACE INTO shop_shop SELECT * FROM shop_item", SHOP, ITEM),
@@ -274,6 +277,8 @@ def test_write_names_its_target(sql: str, writes: set[str], reads: set[str]) -> 
         "BEGIN f(); END",
         "BEGIN NOT ATOMIC UPDATE some_view SET a = (SELECT 1 FROM shop_shop); END",
         "IF (SELECT 1 FROM shop_shop) THEN UPDATE some_view SET a = 1; END IF",
+        "here: BEGIN NOT ATOMIC UPDATE some_view SET a = (SELECT 1 FROM shop_shop); END",
+        "`a b`: LOOP UPDATE some_view SET a = (SELECT 1 FROM shop_shop); END LOOP",
         "SET STATEMENT max_statement_time = 1 FOR CALL f()",
         "START SLAVE",
         "frobnicate",
@@ -380,6 +385,19 @@ def test_what_concerns_other_tables_writes_nothing(sql: str) -> None:
         ("SELECT * FROM window WHERE 1", {"window"}),
         ("SELECT * FROM apply WHERE 1", {"apply"}),
         ("SELECT * FROM shop_shop CROSS APPLY f(1)", {"f"}),
+        ("EXPLAIN SELECT * FROM some_view", {"some_view"}),
+        # what tables there are
+        ("DESCRIBE shop_shop", {"information_schema.columns"}),
+        ("EXPLAIN shop_shop", {"information_schema.columns"}),
+        ("SHOW TABLES", {"information_schema.tables"}),
+        ("SHOW FULL COLUMNS FROM shop_shop", {"information_schema.tables"}),
+        ("SHOW CREATE VIEW some_view", {"information_schema.tables"}),
+        ("SHOW transaction_isolation", set()),
+        ("SHOW VARIABLES LIKE 'table%'", set()),
+        ("PRAGMA main.table_info(shop_shop)", {"sqlite_master"}),
+        ("PRAGMA foreign_key_check", {"sqlite_master"}),
+        ("PRAGMA foreign_keys", set()),
+        ("PRAGMA", set()),
     ],
 )
 def test_names_of_no_known_table_are_unknown(sql: str, expected: set[str]) -> None:

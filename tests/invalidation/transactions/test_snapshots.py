@@ -406,6 +406,19 @@ def test_driver_that_can_not_be_asked_may_be_in_a_transaction() -> None:
     assert transactions.driver_in_transaction(server) is None  # type: ignore[arg-type]
 
 
+def test_driver_that_knows_of_autocommit_is_in_no_transaction_with_it() -> None:
+    """Of MySQL only that is known: without autocommit each statement may have begun one."""
+    server: Any = PostgreSQL(None)
+    server.vendor = "mysql"
+
+    found = []
+    for is_on in (True, False):
+        server.get_autocommit = lambda is_on=is_on: is_on
+        found.append(transactions.driver_in_transaction(server))
+
+    assert [False, None] == found
+
+
 @pytest.mark.usefixtures("_by_hand")
 def test_invalidation_after_commit_by_hand_reaches_everybody(pk: int) -> None:
     """With autocommit off, whoever invalidates after the commit is right."""

@@ -393,6 +393,37 @@ def test_statement_that_commits_counts(engine: Engine, alias: str, text: str, mo
     assert (True, []) == (SKILLS.peek(alias) is MISSING or engine.name == "mariadb", stale(alias))
 
 
+@pytest.mark.parametrize("engine", [pytest.param("mariadb", marks=marks_of("mariadb"))], indirect=True)
+@pytest.mark.parametrize("before", ["", "y"])
+def test_write_counts_where_sql_has_switched_autocommit_on_in_a_block(alias: str, engine: Engine, before: str) -> None:
+    """From there to the end of the block MySQL commits each statement, and the block's rollback undoes nothing."""
+    with suppress(Undone), transaction.atomic(using=alias):
+        if before:
+            rename(alias, before)
+        engine.execute("SET autocommit = 1")
+        rename(alias)
+        raise Undone
+
+    assert [] == stale(alias)
+    assert "x" in str(SKILLS(alias))
+
+
+@pytest.mark.parametrize("engine", [pytest.param("mariadb", marks=marks_of("mariadb"))], indirect=True)
+@pytest.mark.parametrize("end", ["COMMIT", "SET autocommit = 1", "ROLLBACK"])
+def test_write_counts_where_sql_has_switched_autocommit_off(alias: str, engine: Engine, end: str) -> None:
+    """At once, and once more at the end: what another thread has stored in between ends."""
+    engine.execute("SET autocommit = 0")
+    rename(alias)
+    between = str(SKILLS(alias)), str(in_thread(lambda: SKILLS(alias)))
+    engine.execute(end)
+    engine.execute("SET autocommit = 1")
+
+    assert [] == stale(alias)
+    assert [True, False, end != "ROLLBACK"] == [
+        "x" in each for each in (*between, str(in_thread(lambda: SKILLS(alias))))
+    ]
+
+
 @on("postgresql")
 @pytest.mark.parametrize("block", ["transaction", "pipeline"])
 def test_block_of_the_driver_delivers_after_its_end(alias: str, block: str) -> None:

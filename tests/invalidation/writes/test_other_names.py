@@ -356,6 +356,48 @@ def test_view_without_a_table_is_not_stored(engine: Engine, alias: str, kind: st
         engine.execute("DROP VIEW shown")
 
 
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        ("sqlite", "PRAGMA table_info(tests_skill)"),
+        *[
+            pytest.param("mariadb", text, marks=marks_of("mariadb"))
+            for text in (
+                "DESCRIBE tests_skill",
+                "SHOW COLUMNS FROM tests_skill",
+                "SHOW CREATE TABLE tests_skill",
+                "SHOW TABLE STATUS",
+            )
+        ],
+    ],
+    indirect=["engine"],
+)
+def test_what_is_shown_of_tables_is_not_stored(engine: Engine, alias: str, text: str) -> None:
+    """It changes with definitions, and with rows, of which no write of a model tells."""
+    shown = rows_of(text)
+    shown(alias)
+    assert shown.peek(alias) is MISSING
+
+    engine.execute("ALTER TABLE tests_skill ADD COLUMN more varchar(9)")
+    try:
+        assert shown(alias) == shown.uncached(alias)
+    finally:
+        engine.execute("ALTER TABLE tests_skill DROP COLUMN more")
+
+
+@on(pytest.param("mariadb", marks=marks_of("mariadb")))
+def test_table_is_found_behind_a_dot(engine: Engine, alias: str) -> None:
+    """MySQL takes it before the name of a table."""
+    names = names_in(".tests_skill")
+    names(alias)
+    assert names.peek(alias) is not MISSING
+
+    engine.execute("UPDATE .tests_skill SET name = 'x'")
+
+    assert [("x",)] * 2 == [tuple(row) for row in names(alias)][:2]
+    assert [] == stale(alias)
+
+
 @on("sqlite")
 def test_view_is_found_behind_in(engine: Engine, alias: str) -> None:
     """SQLite takes the name of a table where others take a subquery."""
