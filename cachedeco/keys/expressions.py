@@ -167,9 +167,19 @@ class KeyedFunction:
         # Only free variables of the decorated function: one with the name of a parameter does not read the parameter.
         free_names = [*free_variables(function) & self.free]
         unfilled = False
-        for parameter in parameters_of(function):
+        parameters = parameters_of(function)
+        stars = {each.kind: each for each in parameters}
+        if option == "key" and stars.keys() >= {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
+            # As other libraries call it. What it made of the first would be one key for all calls.
+            why = "which would stay empty, since each parameter is given by its name: let it take those that count"
+            rest = stars[Parameter.VAR_POSITIONAL].name
+            msg = f"key= of {self.name}() asks for *{rest}, {why}; {self.describe_parameters()}."
+            raise TypeError(msg)
+        for parameter in parameters:
             name, by_position = parameter.name, parameter.kind is Parameter.POSITIONAL_ONLY
             is_all_ids = name == self.over != ONE_ID  # with a default too
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                continue
             if parameter.kind is Parameter.VAR_KEYWORD:
                 named += [own_name for own_name in own if own_name not in {*positional, *named}]
             elif name in own and not (by_position and unfilled):
@@ -177,7 +187,7 @@ class KeyedFunction:
             elif name not in own and parameter.default is not Parameter.empty and not is_all_ids:
                 free_names.append(name)  # lambda page=page: the default stands for a free variable
                 unfilled = unfilled or by_position  # a later positional argument would take its place
-            elif parameter.kind is not Parameter.VAR_POSITIONAL:
+            else:
                 why = "by position, behind a default of its own" if name in own else "which that does not take"
                 msg = f"{option}= of {self.name}() asks for {name!r}, {why}; {self.describe_parameters()}."
                 raise TypeError(msg)

@@ -112,6 +112,26 @@ def test_callable_that_asks_for_what_is_not_there_is_refused(option: str) -> Non
         cached_query(**options)(rows)
 
 
+def test_callable_key_of_any_arguments_is_refused() -> None:
+    """`*args`, as other libraries give them, would stay empty, and a key made of them would be one for all calls."""
+
+    def rows(club: object, page: object = 1) -> object:
+        return club, page
+
+    with pytest.raises(TypeError, match=r"asks for \*args, which would stay empty, .*; it has club, page\."):
+        cached_query(key=lambda *args, **_: args)(rows)
+
+
+def test_callable_key_does_not_fill_its_variadic_parameter_by_name() -> None:
+    """A parameter `*args` of a callable is not the function's own of this name."""
+
+    def rows(*args: object) -> object:
+        return args
+
+    with pytest.raises(TypeError, match=r"takes 'args', .* Let the callable of key= take it by this name"):
+        cached_query(key=lambda *args: args)(rows)
+
+
 def test_callable_with_a_default_by_position_only_is_refused_where_it_would_shift() -> None:
     """A default that no parameter fills, and that can't be named, would give its place to what comes after it."""
 
