@@ -72,6 +72,7 @@ _REFUSALS: Final = {
     "django.http.request.HttpHeaders": _OF_ONE_VISITOR,
     "django.contrib.sessions.backends.base.SessionBase": _OF_ONE_VISITOR,
     "graphql.type.definition.GraphQLResolveInfo": _OF_ONE_VISITOR,  # its context is the request
+    "strawberry.types.info.Info": _OF_ONE_VISITOR,  # has one
     "http.cookies.BaseCookie": _OF_ONE_VISITOR,
     "http.cookies.Morsel": _OF_ONE_VISITOR,
     "django.template.context.BaseContext": _OF_ONE_VISITOR,

@@ -48,6 +48,16 @@ class GraphQLResolveInfo(NamedTuple):
 GraphQLResolveInfo.__module__ = "graphql.type.definition"
 
 
+@dataclasses.dataclass
+class Info:
+    """What a resolver of strawberry is given, by the name of its class: a dataclass around the other."""
+
+    _raw_info: GraphQLResolveInfo
+
+
+Info.__module__ = "strawberry.types.info"
+
+
 class Money:
     """A class of a user's that says nothing about keys."""
 
@@ -127,6 +137,7 @@ class Described:
         (ContentFile(b"a"), "pass what it contains, or its name"),
         (Context({"club": 1}), "function outside of it"),
         (GraphQLResolveInfo("classes", RequestFactory().get("/")), "request.user.pk"),
+        (Info(GraphQLResolveInfo("classes", None)), "request.user.pk"),
         (weakref.ref(Described), "pass the object itself"),
         (weakref.proxy(Described), "pass the object itself"),
         ({}.items(), "pass a list, tuple, dict or bytes made of it"),
