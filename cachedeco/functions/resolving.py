@@ -66,7 +66,7 @@ def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) 
     """
     name = plan.keyed.name
     alias = settings.ALIASES[0] if options["cache"] is None else options["cache"]
-    if fault := find_cache_fault(name, alias, settings) or find_database_fault(name, options["using"]):
+    if fault := find_cache_fault(name, options["cache"], settings) or find_database_fault(name, options["using"]):
         raise ImproperlyConfigured(" ".join(fault))
     store = Store(alias, name)
     dependencies = plan.dependencies
@@ -181,8 +181,12 @@ class Fault(NamedTuple):
     remedy: str
 
 
-def find_cache_fault(name: str, alias: str, settings: conf.Settings) -> Fault | None:
+def find_cache_fault(name: str, alias: str | None, settings: conf.Settings) -> Fault | None:
     """Return what is wrong with the cache of a function: there is none, or invalidations do not reach it."""
+    if alias is None:
+        first = settings.ALIASES[0]
+        problem = f"CACHEDECO['ALIASES'] names {first!r}, which is not in CACHES."
+        return None if first in caches else Fault(problem, f"CACHES has {list(caches)!r}.")
     if alias not in caches:
         taken = ", ".join([each for each in settings.ALIASES if each in caches]) or "there is none in CACHES"
         return Fault(

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple, Self
 
 from django.db.models import Model
 from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property as django_cached_property
+from django.utils.functional import classproperty
 
 from cachedeco.functions.views import refuse_view
 from cachedeco.runtime.reprs import repr_of
@@ -80,7 +82,7 @@ def _remedy_for(decorated: object) -> str:
     kind = type(decorated)
     if hasattr(kind, "invalidate_all"):
         return ". It is cached already: decorate it once"
-    if issubclass(kind, property | cached_property):
+    if issubclass(kind, property | cached_property | django_cached_property | classproperty):
         return f". Put @{kind.__name__} above it: the property then returns what is cached"
     if isinstance(decorated, type) and issubclass(decorated, Model):
         return f". What it reads invalidates it by itself; to say so by hand: depends_on=[{decorated.__name__}]"

@@ -15,6 +15,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 from cachedeco.runtime.validation import PARSERS, UNSET, KeyErrors, ModeName, Refresher, Unset, remedy_for
 
+# What other libraries call the switch.
+_SWITCHES: Final = frozenset({"ENABLED", "ENABLE", "DISABLED", "DISABLE", "ACTIVE"})
+
 # Written at each request or by workers all the time, and hardly ever read by what is worth caching: labels of apps,
 # models, and tables without a model. Those that are not installed are no fault.
 IGNORED_TABLES: Final = (
@@ -77,7 +80,7 @@ class Settings:
             raise ImproperlyConfigured(msg)
         known = [field.name for field in fields(cls)]
         faults = [
-            f"CACHEDECO has no setting {name!r}; {remedy_for(str(name).upper(), known)}"
+            f"CACHEDECO has no setting {name!r}; {_remedy_for(str(name).upper(), known)}"
             for name in raw
             if name not in known
         ]
@@ -91,6 +94,10 @@ class Settings:
         if faults:
             raise ImproperlyConfigured(" ".join(faults))
         return cls(**values)
+
+
+def _remedy_for(name: str, known: list[str]) -> str:
+    return "to switch the cache off it is 'MODE': 'off'." if name in _SWITCHES else remedy_for(name, known)
 
 
 in_force: Settings | None = None  #: None until they are asked for after a change

@@ -11,6 +11,8 @@ from django.core.management import BaseCommand
 from django.db.models import Manager, QuerySet
 from django.dispatch import Signal
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import cached_property as django_cached_property
+from django.utils.functional import classproperty
 
 import cachedeco
 from cachedeco import (
@@ -58,6 +60,8 @@ NOT_DECORATED: dict[str, tuple[Any, str]] = {
     "lru_cache": (functools.lru_cache(plain), "<functools._lru_cache_wrapper object>; .* put ours below that one"),
     "property": (property(plain), "<property object>; it takes .* Put @property above it"),
     "cached_property": (functools.cached_property(plain), "Put @cached_property above it"),
+    "Django's cached_property": (django_cached_property(plain), "Put @cached_property above it"),
+    "classproperty": (classproperty(plain), "Put @classproperty above it"),
     "cached function": (cached_query(name="tests.messages.once")(plain), "It is cached already: decorate it once"),
     "result": (5, "can't decorate 5; it takes a function or method. It stands above a def"),
     "None": (None, "can't decorate None; it takes a function or method. It stands above a def"),

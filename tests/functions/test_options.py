@@ -177,6 +177,20 @@ def test_cache_is_the_first_of_the_setting_by_default(use_caches: UseCaches, set
     assert {"slow"} == {each.alias for each in commands}
 
 
+def test_alias_that_is_not_in_caches_is_a_fault_of_the_setting(settings: Any) -> None:
+    """A function that names no cache is not said to: the error names what does."""
+    settings.CACHEDECO = {"ALIASES": ["fast"]}
+
+    @cached_query(name="tests.options.fast")
+    def answer() -> int:
+        return 1
+
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^CACHEDECO\['ALIASES'\] names 'fast', which is not in CACHES\. CAC"
+    ):
+        answer()
+
+
 def test_cache_that_invalidations_would_not_reach_is_refused(use_caches: UseCaches) -> None:
     """An alias that the setting does not name is an error at the first call, with what to do."""
     use_caches(default="locmem", slow="locmem")

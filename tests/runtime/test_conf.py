@@ -170,6 +170,7 @@ def test_setting_is_read(name: str, value: object, expected: object) -> None:
         ("REFRESH", [], r"the value is \[\]"),
         ("MODES", "on", "CACHEDECO has no setting 'MODES'; did you mean 'MODE'?"),
         ("time_out", "on", "CACHEDECO has no setting 'time_out'; did you mean 'TIMEOUT'?"),
+        ("ENABLED", False, "CACHEDECO has no setting 'ENABLED'; to switch the cache off it is 'MODE': 'off'."),
         (7, "on", "CACHEDECO has no setting 7; it takes MODE, ALIASES, "),
     ],
 )  # fmt: skip
