@@ -47,7 +47,7 @@ NAMES: Final[dict[str, tuple[PrivateName, ...]]] = {
     "Django": (
         # --- transactions ---
         PrivateName(_WRAPPER, "run_on_commit", _COMMITS, "runs its commit hooks before those of the user"),
-        PrivateName(_WRAPPER, "execute_wrappers", ("tracking.watcher",), "watches statements, before other wrappers"),
+        PrivateName(_WRAPPER, "execute_wrappers", ("tracking.watcher",), "watches statements"),
         PrivateName("django.dispatch:Signal", "receivers", ("tracking.watcher",), "watches a connection before others"),
         PrivateName(_WRAPPER, "savepoint_ids", (*_COMMITS, *_TRANSACTIONS), "drops pending invalidations at rollbacks"),
         PrivateName(

@@ -1,10 +1,10 @@
 """
 The watcher: sees every statement that goes through Django, and tells what it writes and what it reads.
 
-It is a wrapper around the execution of statements, as `connection.execute_wrapper()` installs them, and stands at place
-0 of each connection's list: outermost, so that it sees the text before another wrapper adds comments to it. A user's
-block ends with a `pop()` of the last wrapper, and never takes this one. Whether it is there is asked of the list, and
-not remembered: when a connection is made, at the begin of a request and around computations.
+It is a wrapper around the execution of statements, as `connection.execute_wrapper()` installs them, and is put at place
+0 of each connection's list: a user's block ends with a `pop()` of the last wrapper, and never takes this one. A tool
+that traces statements may put its own before it. Whether it is in the list is asked, and not remembered: when a
+connection is made, at the begin of a request and around computations.
 
 Nothing here raises: a text that can't be understood has written every table. The exception: in a transaction, a row
 that is read to know which parts a statement changes may be locked in a deadlock, as the statement itself would be.
@@ -201,8 +201,8 @@ def _end(
 
 
 def is_watched(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether the watcher stands first in the list of a connection."""
-    return watch in connection.execute_wrappers[:1]
+    """Tell whether the watcher is in the list of a connection."""
+    return watch in connection.execute_wrappers
 
 
 def are_watched(connections: Iterable[BaseDatabaseWrapper]) -> bool:
@@ -213,8 +213,7 @@ def are_watched(connections: Iterable[BaseDatabaseWrapper]) -> bool:
 def install(connection: BaseDatabaseWrapper) -> None:
     """Put the watcher in front of the other wrappers of a connection, once."""
     if not is_watched(connection):
-        wrappers = connection.execute_wrappers
-        wrappers[:] = [watch, *(each for each in wrappers if each is not watch)]
+        connection.execute_wrappers.insert(0, watch)
 
 
 def watch_all() -> list[str]:

@@ -9,7 +9,6 @@ from django.db import connections
 
 from cachedeco import cached_query, rows
 from cachedeco.invalidation import parts
-from cachedeco.tracking import watcher
 from tests.models import ClubClass, Player, Squad
 
 
@@ -58,16 +57,6 @@ def test_connection_that_is_not_watched_is_w001(monkeypatch: pytest.MonkeyPatch)
     assert [] == before
     assert "Statements of the connection 'default' are not seen" in message.msg
     assert "use connection.execute_wrapper()" in (message.hint or "")
-
-
-@pytest.mark.django_db
-def test_wrapper_in_front_of_the_watcher_is_w001(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrapper that runs before the watcher may change the text that this sees."""
-    monkeypatch.setattr(
-        connections["default"], "execute_wrappers", [lambda execute, *args: execute(*args), watcher.watch]
-    )
-
-    assert 1 == len(found("cachedeco.W001"))
 
 
 def unknown_parts(function: str) -> list[CheckMessage]:

@@ -88,6 +88,31 @@ def test_block_that_ends_after_an_exception_leaves_the_watcher() -> None:
     assert ["new"] == clubs()
 
 
+def test_wrapper_that_each_connection_gets_in_front_of_it_changes_nothing() -> None:
+    """Scout APM puts its own at place 0: each connection is watched all the same, and told nothing of."""
+
+    def insert(connection: Any, **_: Any) -> None:
+        if mine not in connection.execute_wrappers:
+            connection.execute_wrappers.insert(0, mine)
+
+    connection.close()
+    receivers = list(connection_created.receivers)
+    connection_created.connect(insert)
+    try:
+        with heard() as events:
+            Club.objects.count()
+            request_started.send(None)
+            made()
+        wrappers, warnings = connection.execute_wrappers[:2], check_connections()
+    finally:
+        connection_created.receivers[:] = receivers
+        connection_created.sender_receivers_cache.clear()
+        connection.execute_wrappers.remove(mine)
+
+    assert ([mine, watcher.watch], [], ["new"]) == (wrappers, warnings, clubs())
+    assert {"unwatched", "unstored"}.isdisjoint(kinds(events))
+
+
 LOOKS: dict[str, Callable[[], object]] = {
     "request begins": lambda: request_started.send(None),
     "request ends": lambda: request_finished.send(None),
