@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from ssl import SSLSocket
 from time import monotonic
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
-from pymemcache.client.base import Client, Key
+from pymemcache.client.base import Key, PooledClient
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from cachedeco.backends import memcached_errors
@@ -38,6 +38,12 @@ from cachedeco.storage.memcached_replies import (
     receive,
 )
 from cachedeco.storage.replies import FEW
+
+if TYPE_CHECKING:
+    from pymemcache.client.base import Client
+else:
+    # Not by its name, under which a tracer, such as Datadog's, puts a wrapper that can't be inherited from.
+    Client = PooledClient.client_class
 
 T = TypeVar("T")
 
