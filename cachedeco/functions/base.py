@@ -13,7 +13,7 @@ from django.db.models import Model
 from cachedeco.functions.spec import FunctionSpec
 from cachedeco.functions.views import refuse_ignored_view
 from cachedeco.invalidation.delivery import invalidate
-from cachedeco.keys.encoders import refuse_function
+from cachedeco.keys.refusals import refuse_function
 from cachedeco.keys.signatures import bare_signature, forward_signature
 from cachedeco.runtime import modes
 from cachedeco.runtime.frames import sync_verb

@@ -11,7 +11,7 @@ from cachedeco.functions.source import Source
 from cachedeco.invalidation.delivery import Invalidation
 from cachedeco.invalidation.identities import PartTypeError
 from cachedeco.keys.compiler import KeyPlan, token_of_function
-from cachedeco.keys.encoders import KeyTypeError
+from cachedeco.keys.refusals import KeyTypeError
 from cachedeco.keys.unsaved import UnsavedRowError
 from cachedeco.loading.found import VariedKeys
 from cachedeco.loading.policy import CachePolicy

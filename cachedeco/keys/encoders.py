@@ -19,48 +19,32 @@ import enum
 import fractions
 import ipaddress
 import pathlib
-import re
 import types
 import uuid
-import weakref
 import zoneinfo
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from traceback import walk_tb
-from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import quote
+from typing import Any, Final, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Manager, Model, QuerySet
 from django.utils.datastructures import MultiValueDict
 from django.utils.functional import LazyObject, Promise, empty
-from django.utils.functional import cached_property as django_cached_property
 from django.utils.safestring import SafeString
 
 from cachedeco.invalidation import identities
 from cachedeco.keys.places import IN_MEMORY, holds_place, is_place
-from cachedeco.keys.prefetched import chosen_rows
+from cachedeco.keys.refusals import KeyTypeError, refusal_of, refuse, refuse_function, refuse_query
+from cachedeco.keys.saved_rows import cached_properties, encode_anonymous, encode_held, encode_row
 from cachedeco.keys.signatures import parameters_of
-from cachedeco.runtime.reprs import describe, repr_of
+from cachedeco.runtime.reprs import repr_of
 from cachedeco.runtime.validation import check_arguments, check_returns
-from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
+from cachedeco.storage.refusals import path_of
 
-UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
-FUNCTION: Final = (
-    "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
-)
-REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
-UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
 # A value that is nested so deeply is to blame where the stack ends; else its caller is.
 DEEP: Final = 20
-
-# Before how a row was read, behind the row; ";" ends it. Rows that are sorted have one order with it and without.
-READ_MARK: Final = "!read:"
-# Without another mark in it, so that a text with many of them takes no time that grows as its square.
-_READ: Final = re.compile(f"{READ_MARK}[^!;]*;")
-_WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
 
 T = TypeVar("T")
 Encoder = Callable[[Any], str]
@@ -79,16 +63,6 @@ _encoders = _Table()
 _registered: dict[type, Encoder] = {}
 
 
-class KeyTypeError(TypeError):
-    """A value can't be in a cache key: a fault in the key of a decorated function, or in its call."""
-
-    def __init__(self, value: object, advice: str, *, shown: str = "") -> None:
-        """Describe the value, by its class alone: the argument may be secret; *shown* says it in other words."""
-        self.what = shown or describe(value)
-        self.advice = advice
-        super().__init__(f"Can't encode {self.what} in a cache key; {advice}.")
-
-
 def encode(value: object) -> str:
     """
     Return text that no other value has, the same in every process.
@@ -102,7 +76,7 @@ def encode(value: object) -> str:
 def is_deep(error: RecursionError) -> bool:
     """Tell whether the stack has ended in a value that contains itself, or values in values many times over."""
     codes = [frame.f_code for frame, _ in walk_tb(error.__traceback__)]
-    own = encode.__code__, _encode_beside.__code__
+    own = encode.__code__, encode_held.__code__
     return sum(code in own or code.co_name == "__cache_key__" for code in codes) > DEEP
 
 
@@ -161,7 +135,7 @@ def _encode_by_identity(value: object, identity: object) -> str:
 
 # Bounded, so that classes made at run time are collected in the end.
 @lru_cache(maxsize=1024)
-def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for each rule, in their order
+def _encoder_for(cls: type) -> Encoder:  # noqa: PLR0911 -- one return for each rule, in their order
     """Find the encoder of a class: its own method, what users registered, its kind, the table."""
     if hasattr(cls, "__cache_key__"):
         return lambda value: _encode_by_identity(value, value.__cache_key__())
@@ -173,34 +147,14 @@ def _encoder_for(cls: type) -> Encoder:  # noqa: C901, PLR0911 -- one return for
             return encoder
     if path_of(cls) in _BY_PATH:
         return _BY_PATH[path_of(cls)]
-    if belongs_to_visitor(cls):
-        return _refuse_request if is_request(cls) else _refuse_of_one_visitor
-    if not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__)):
-        return _refuse_of_framework
+    if refusal := refusal_of(cls):
+        return refusal
     # Not inherited: a subclass of a dataclass may add data that is no field, and a dataclass that is a list has items.
     if "__dataclass_fields__" in vars(cls) and _encoders.keys().isdisjoint(cls.__mro__):
         return _encode_dataclass
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _encode_namedtuple
-    return _encoders.get(cls, _refuse)
-
-
-def _refuse(value: object) -> str:
-    # A subclass of one in the table may add data that the text of its base would ignore (a currency, say).
-    name = path_of(type(value))
-    if type(value) in _WEAK:
-        raise KeyTypeError(value, "it may be gone at any time: pass the object itself")
-    if hasattr(type(value), "__await__"):
-        raise KeyTypeError(value, "it has not been awaited: pass what await gives")
-    if hasattr(type(value), "readline"):
-        raise KeyTypeError(value, "a file may be read, and changed: pass what it contains, or its name")
-    if isinstance(value, Iterator):
-        raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")
-    if type(value) is object:
-        raise KeyTypeError(value, "it is another one in each process: take None, or a member of an enum, in its place")
-    if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
-        raise KeyTypeError(value, "it shows what another object has: pass a list, tuple, dict or bytes made of it")
-    raise KeyTypeError(value, f"register its type {name} {REGISTER}")
+    return _encoders.get(cls, refuse)
 
 
 # --- exact types that most keys are made of ---
@@ -282,69 +236,6 @@ def _zone_name(zone: dt.tzinfo) -> str:
     return str(zone)
 
 
-def _encode_model(row: Model) -> str:
-    usual = vars(row).keys() <= _usual_names(row.__class__)
-    return _encode_row(row) if usual else _encode_row(row, _beside_fields(row, _usual_names(row.__class__)))
-
-
-def _encode_row(row: Model, beside: str = "") -> str:
-    if not identities.is_saved(row):
-        raise KeyTypeError(row, UNSAVED)
-    label, has_integer_key = identities.describe_model(row.__class__)
-    if (pk := row.pk).__class__ is not int or not has_integer_key:
-        pk = encode(identities.primary_key_of(row))
-    database = row._state.db or DEFAULT_DB_ALIAS
-    how = _read_mark(database, beside) if beside or database != DEFAULT_DB_ALIAS else ""
-    return f"{label}:{pk}{how}"
-
-
-def _read_mark(database: str, beside: str) -> str:
-    return f"{READ_MARK}{quote(database, safe='')}{beside and ':'}{quote(beside, safe='')};"
-
-
-def _encode_anonymous(user: object) -> str:
-    beside = _beside_fields(user, frozenset())  # such as the tenant, which a middleware has set
-    return path_of(type(user)) + (beside and _read_mark(DEFAULT_DB_ALIAS, beside))
-
-
-@lru_cache(maxsize=1024)
-def _usual_names(model: type[Model]) -> frozenset[str]:
-    """Return the names of what a row holds that its primary key stands for."""
-    return frozenset({*(field.attname for field in model._meta.fields), *_cached_properties(model), "_state"})
-
-
-def _beside_fields(row: object, usual: frozenset[str]) -> str:
-    """
-    Return what a row has beside the usual, which may be of one visitor: from `annotate()`, `Prefetch()` or code.
-
-    What can't be in a key is left out, and so are private names: there libraries keep what they know of the row.
-    """
-    texts, held = [], vars(row)
-    named = sorted(name for name in held.keys() - usual if not name.startswith("_"))
-    beside = [(f"{name}=", _encode_beside, held[name]) for name in named]
-    for start, text_of, value in [*beside, *((f"{name}:", _encode_list, rows) for name, rows in chosen_rows(row))]:
-        with suppress(KeyTypeError):
-            texts.append(start + text_of(value))
-    return ",".join(texts)
-
-
-def _encode_beside(value: Any) -> str:
-    if isinstance(value, Model):  # without what that has beside its fields: this row, perhaps
-        return _encode_row(value)
-    kind = type(value)
-    return f"{kind.__name__}({','.join(map(_encode_beside, value))})" if kind in {list, tuple} else encode(value)
-
-
-def without_reads(text: str) -> str:
-    """
-    Return the text of a call without how its rows were read.
-
-    For the call's own token: a row that was saved on the primary server invalidates what its replica's row has stored.
-    Text arguments that look the same lose it too: then an invalidation reaches two calls.
-    """
-    return _READ.sub("", text)
-
-
 def _encode_lazy_object(value: Any) -> str:
     if value._wrapped is empty:  # noqa: SLF001 -- as every subclass of LazyObject in Django does
         value._setup()  # noqa: SLF001
@@ -388,7 +279,7 @@ def _encode_enum(member: enum.Enum) -> str:
 def _encode_dataclass(value: Any) -> str:
     names, cls = [field.name for field in dataclasses.fields(value)], value.__class__
     if _takes_more(cls):
-        names += sorted(getattr(value, "__dict__", {}).keys() - {*names, *_cached_properties(cls)})
+        names += sorted(getattr(value, "__dict__", {}).keys() - {*names, *cached_properties(cls)})
     pairs = [f"{name}={encode(getattr(value, name))}" for name in names]
     return f"{path_of(cls)}({','.join(pairs)})"
 
@@ -400,86 +291,17 @@ def _takes_more(cls: type) -> bool:
     return not names.issuperset([each.name for each in parameters_of(cls)])
 
 
-@lru_cache(maxsize=1024)
-def _cached_properties(cls: type) -> frozenset[str]:
-    """Return the names of cached properties, which an instance has only when they were asked for."""
-    held = [item for base in cls.__mro__ for item in vars(base).items()]
-    return frozenset(name for name, value in held if isinstance(value, cached_property | django_cached_property))
-
-
 def _encode_namedtuple(value: Any) -> str:
     if getattr(value, "__dict__", None):
-        return _refuse(value)
+        return refuse(value)
     # With their names: namedtuple() may make two classes of one name.
     pairs = [f"{name}={encode(item)}" for name, item in zip(value._fields, value, strict=True)]
     return f"{path_of(type(value))}({','.join(pairs)})"
 
 
-def refuse_query(value: object) -> NoReturn:
-    """
-    Refuse what selects rows.
-
-    Raises:
-        KeyTypeError: Always.
-    """
-    advice = (
-        "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; instead "
-        "of a method of a manager or QuerySet, decorate a function outside the class"
-    )
-    raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
-
-
-def _refuse_of_framework(value: object) -> str:
-    advice = (
-        "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
-        "take that, and decorate the function"
-    )
-    raise KeyTypeError(value, advice)
-
-
-def _refuse_request(value: object) -> str:
-    advice = (
-        "it is another one at each call. Views are not for this decorator: let a function take what the value depends "
-        "on, such as request.user.pk, decorate that, and call it in the view; or cache the whole response with "
-        "Django's cache_page()"
-    )
-    raise KeyTypeError(value, advice)
-
-
-def _refuse_of_one_visitor(value: object) -> str:
-    advice = (
-        "it belongs to one visitor. Let a function outside of it take what the value depends on, such as "
-        "request.user.pk, and decorate that"
-    )
-    raise KeyTypeError(value, advice)
-
-
-def refuse_function(value: object, *, shown: str = "") -> NoReturn:
-    """
-    Refuse a function as a part of a key.
-
-    Raises:
-        KeyTypeError: Always.
-    """
-    raise KeyTypeError(value, FUNCTION, shown=shown)
-
-
-# Bases of classes whose objects are made for a request, a command or a task. Their own decorators are often tried.
-_OF_FRAMEWORKS: Final = {
-    "celery.app.task.Task",
-    "django.contrib.admin.options.BaseModelAdmin",
-    "django.contrib.admin.sites.AdminSite",
-    "django.core.management.base.BaseCommand",
-    "django.forms.forms.BaseForm",
-    "django.forms.formsets.BaseFormSet",
-    "django.utils.deprecation.MiddlewareMixin",
-    "rest_framework.fields.Field",
-    "rest_framework.permissions.BasePermission",
-}
-
 # Encoders for a class and its subclasses, tried in this order.
 _KINDS: dict[type | tuple[type, ...], Encoder] = {
-    Model: _encode_model,
+    Model: partial(encode_row, encode=encode),
     LazyObject: _encode_lazy_object,
     Promise: _encode_promise,
     enum.Enum: _encode_enum,
@@ -492,7 +314,7 @@ _KINDS: dict[type | tuple[type, ...], Encoder] = {
 
 # By name: classes that can't be imported before the apps are ready, or that may not be installed.
 _BY_PATH: dict[str, Encoder] = {
-    "django.contrib.auth.models.AnonymousUser": _encode_anonymous,
+    "django.contrib.auth.models.AnonymousUser": partial(encode_anonymous, encode=encode),
     "django.http.request.QueryDict": _encoders[MultiValueDict],
     "freezegun.api.FakeDate": _encoders[dt.date],
     "freezegun.api.FakeDatetime": _encoders[dt.datetime],

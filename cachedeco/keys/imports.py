@@ -13,7 +13,8 @@ from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple
 
 from django.utils.functional import LazyObject
 
-from cachedeco.keys.encoders import KeyTypeError, encode
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.refusals import KeyTypeError
 from cachedeco.storage.refusals import path_of
 
 _FUNCTIONS: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})

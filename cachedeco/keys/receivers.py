@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from django.db.models import Manager, Model, QuerySet
 
-from cachedeco.keys.encoders import encode, refuse_query
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.refusals import refuse_query
 from cachedeco.storage.refusals import path_of
 
 # What selects rows.

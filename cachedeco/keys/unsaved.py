@@ -18,8 +18,8 @@ from django.utils.functional import LazyObject
 from cachedeco.invalidation.identities import UNSAVED as NAMELESS
 from cachedeco.invalidation.identities import PartTypeError, has_key
 from cachedeco.invalidation.namespaces import token_keys_of
-from cachedeco.keys.encoders import UNSAVED_ON_THE_WAY, KeyTypeError
 from cachedeco.keys.places import AT_PLACE_IN_PATH, IN_MEMORY, holds_place
+from cachedeco.keys.refusals import UNSAVED_ON_THE_WAY, KeyTypeError
 from cachedeco.runtime.interrupts import pass_interrupt
 from cachedeco.runtime.reprs import describe
 

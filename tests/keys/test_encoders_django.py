@@ -14,7 +14,9 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, Namespace, cached_query, cached_query_many
-from cachedeco.keys.encoders import READ_MARK, KeyTypeError, encode, without_reads
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.refusals import KeyTypeError
+from cachedeco.keys.saved_rows import READ_MARK, without_reads
 from tests.models import Club, ClubClass, Member, ProxyClub, SportsClub, UuidThing
 
 

@@ -29,7 +29,8 @@ from django.views import View
 
 from cachedeco import Namespace, cached_query, cached_query_many, register_key_type
 from cachedeco.keys import encoders
-from cachedeco.keys.encoders import KeyTypeError, encode
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.refusals import KeyTypeError
 from tests.models import Club, ClubClass, UuidThing
 
 

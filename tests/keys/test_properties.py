@@ -20,7 +20,8 @@ from cachedeco import Namespace, cached_query
 from cachedeco import rows as rows_of
 from cachedeco.invalidation.namespaces import part_of, token_keys
 from cachedeco.invalidation.rows import text_of
-from cachedeco.keys.encoders import KeyTypeError, encode
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.refusals import KeyTypeError
 from tests.models import Club, UuidThing
 from tests.support.selection import of_length
 from tests.support.stored import bare_each

@@ -12,7 +12,8 @@ from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
 from cachedeco import MISSING, Namespace, cached_query, cached_query_many
-from cachedeco.keys.encoders import KeyTypeError, encode
+from cachedeco.keys.encoders import encode
+from cachedeco.keys.refusals import KeyTypeError
 from cachedeco.keys.unsaved import UnsavedRowError, path_text
 from tests.models import Club, ClubClass, UuidThing
 

@@ -1,0 +1,119 @@
+"""Refusals: what can't be in a key, and what to pass instead."""
+
+import weakref
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from typing import Final, NoReturn
+
+from cachedeco.runtime.reprs import describe
+from cachedeco.storage.refusals import belongs_to_visitor, is_request, path_of
+
+UNSAVED_ON_THE_WAY: Final = "it is not saved, so nothing distinguishes it from another one: save it"
+FUNCTION: Final = (
+    "a function has no text that says what it does: pass key=, or name it in ignore= if it changes nothing"
+)
+REGISTER: Final = "with cachedeco.register_key_type(), give it a __cache_key__ method, or pass key="
+UNSAVED: Final = f"{UNSAVED_ON_THE_WAY}, or pass key="
+
+_WEAK: Final = (weakref.ref, *weakref.ProxyTypes)
+# Bases of classes whose objects are made for a request, a command or a task. Their own decorators are often tried.
+_OF_FRAMEWORKS: Final = {
+    "celery.app.task.Task",
+    "django.contrib.admin.options.BaseModelAdmin",
+    "django.contrib.admin.sites.AdminSite",
+    "django.core.management.base.BaseCommand",
+    "django.forms.forms.BaseForm",
+    "django.forms.formsets.BaseFormSet",
+    "django.utils.deprecation.MiddlewareMixin",
+    "rest_framework.fields.Field",
+    "rest_framework.permissions.BasePermission",
+}
+
+
+class KeyTypeError(TypeError):
+    """A value can't be in a cache key: a fault in the key of a decorated function, or in its call."""
+
+    def __init__(self, value: object, advice: str, *, shown: str = "") -> None:
+        """Describe the value, by its class alone: the argument may be secret; *shown* says it in other words."""
+        self.what = shown or describe(value)
+        self.advice = advice
+        super().__init__(f"Can't encode {self.what} in a cache key; {advice}.")
+
+
+def refuse(value: object) -> NoReturn:
+    """
+    Refuse a value for which no rule has an encoder.
+
+    Raises:
+        KeyTypeError: Always.
+    """
+    # A subclass of one in the table may add data that the text of its base would ignore (a currency, say).
+    name = path_of(type(value))
+    if type(value) in _WEAK:
+        raise KeyTypeError(value, "it may be gone at any time: pass the object itself")
+    if hasattr(type(value), "__await__"):
+        raise KeyTypeError(value, "it has not been awaited: pass what await gives")
+    if hasattr(type(value), "readline"):
+        raise KeyTypeError(value, "a file may be read, and changed: pass what it contains, or its name")
+    if isinstance(value, Iterator):
+        raise KeyTypeError(value, f"a {name} can be read only once: pass a list or tuple of what it gives")
+    if type(value) is object:
+        raise KeyTypeError(value, "it is another one in each process: take None, or a member of an enum, in its place")
+    if isinstance(value, KeysView | ValuesView | ItemsView | memoryview):
+        raise KeyTypeError(value, "it shows what another object has: pass a list, tuple, dict or bytes made of it")
+    raise KeyTypeError(value, f"register its type {name} {REGISTER}")
+
+
+def refuse_query(value: object) -> NoReturn:
+    """
+    Refuse what selects rows.
+
+    Raises:
+        KeyTypeError: Always.
+    """
+    advice = (
+        "pass what selects the rows (ids, a filter's value), as the rows themselves may change under the key; instead "
+        "of a method of a manager or QuerySet, decorate a function outside the class"
+    )
+    raise KeyTypeError(value, advice, shown=f"a {type(value).__name__}")
+
+
+def refuse_function(value: object, *, shown: str = "") -> NoReturn:
+    """
+    Refuse a function as a part of a key.
+
+    Raises:
+        KeyTypeError: Always.
+    """
+    raise KeyTypeError(value, FUNCTION, shown=shown)
+
+
+def refusal_of(cls: type) -> Callable[[object], NoReturn] | None:
+    """Return what refuses instances that are made for one visitor, or by a framework; None for other classes."""
+    if belongs_to_visitor(cls):
+        return _refuse_request if is_request(cls) else _refuse_of_one_visitor
+    return _refuse_of_framework if not _OF_FRAMEWORKS.isdisjoint(map(path_of, cls.__mro__)) else None
+
+
+def _refuse_of_framework(value: object) -> NoReturn:
+    advice = (
+        "it is made anew for each use, and does not say what the value depends on: let a function outside the class "
+        "take that, and decorate the function"
+    )
+    raise KeyTypeError(value, advice)
+
+
+def _refuse_request(value: object) -> NoReturn:
+    advice = (
+        "it is another one at each call. Views are not for this decorator: let a function take what the value depends "
+        "on, such as request.user.pk, decorate that, and call it in the view; or cache the whole response with "
+        "Django's cache_page()"
+    )
+    raise KeyTypeError(value, advice)
+
+
+def _refuse_of_one_visitor(value: object) -> NoReturn:
+    advice = (
+        "it belongs to one visitor. Let a function outside of it take what the value depends on, such as "
+        "request.user.pk, and decorate that"
+    )
+    raise KeyTypeError(value, advice)
