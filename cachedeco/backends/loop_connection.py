@@ -118,14 +118,8 @@ class LoopConnection(BufferedProtocol):
         """
         Create a connection that is not open yet; commands wait until it is.
 
-        Args:
-            loop: The running loop.
-
-            owner: What has to live as long as the connection.
-
-            on_close: Called once, when it can't be used any more, with whether commands have failed by that.
-
-            timeout: Seconds for each part of an answer.
+        *owner* has to live as long. *on_close* is called once, when it can't be used any more, with whether commands
+        have failed by that. *timeout* is in seconds, for each part of an answer.
         """
         self.loop = loop
         self.owner = owner

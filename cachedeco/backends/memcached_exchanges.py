@@ -176,16 +176,7 @@ def _acknowledged(lines: list[bytes]) -> Acknowledged:
 
 
 def endpoint_of(server: tuple[str, int] | str, options: Mapping[str, Any], idle_seconds: float) -> Endpoint | None:
-    """
-    Return how an event loop reaches a server; None if an option is of use for blocking sockets only.
-
-    Args:
-        server: Host and port, or the path of a Unix socket.
-
-        options: Options of pymemcache's `Client`.
-
-        idle_seconds: Seconds for which an idle connection is used again.
-    """
+    """Return how an event loop reaches a server; None if an option is of use for blocking sockets only."""
     if "socket_module" in options:
         return None
     tls, keepalive = options.get("tls_context"), options.get("socket_keepalive")

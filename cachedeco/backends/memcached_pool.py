@@ -133,16 +133,10 @@ class MemcachedPool:
 
     def __init__(self, server: tuple[str, int] | str, options: Mapping[str, Any], most: int, seconds: float) -> None:
         """
-        Create an empty pool.
+        Create an empty pool for a server: host and port, or the path of a Unix socket; with pymemcache's options.
 
-        Args:
-            server: Host and port, or the path of a Unix socket.
-
-            options: Options of pymemcache's `Client`.
-
-            most: Number of idle connections to keep; more are open while more callers need one at once.
-
-            seconds: Seconds to keep an idle connection; 0 is for ever.
+        It keeps *most* idle connections for so many seconds, 0 for ever; more are open while more callers need one at
+        once.
         """
         self._server = server
         self._options = {**options, "serde": _IdentitySerde(), "default_noreply": False, "ignore_exc": False}

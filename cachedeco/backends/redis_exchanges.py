@@ -226,14 +226,7 @@ def endpoint_of(location: str, pool: Any, arguments: Mapping[str, Any], idle_sec
     """
     Return how an event loop reaches a server; None if the options ask for what only redis-py's connections do.
 
-    Args:
-        location: A URL.
-
-        pool: redis-py's pool for it.
-
-        arguments: Options of redis-py, beside those in the URL.
-
-        idle_seconds: Seconds for which an idle connection is used again.
+    *arguments* are the options of redis-py beside those in the URL, whose pool this is.
     """
     kind = pool.connection_class
     known = _KNOWN | _KNOWN_OF_TLS if kind is redis.SSLConnection else _KNOWN

@@ -64,19 +64,10 @@ class SentinelPool(RedisPool):
         seconds: float,
     ) -> None:
         """
-        Ask nothing yet.
+        Ask nothing yet; the Sentinels know the primary by the name of a service. For the others see `RedisConnections`.
 
-        Args:
-            service: The name that the Sentinels have for the primary.
-
-            sentinels: Connections to each of them.
-
-            ways_to: Returns redis-py's pool for a host and port, and the connections of event loops; None if these can
-                have none.
-
-            most: See `RedisConnections`.
-
-            seconds: See `RedisConnections`.
+        *ways_to* returns redis-py's pool for a host and port, and the connections of event loops; None if these can
+        have none.
         """
         super().__init__(self._pool_of_primary, most=most, seconds=seconds)
         self._service = service

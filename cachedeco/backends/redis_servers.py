@@ -44,14 +44,8 @@ def client_at(location: str, pool_class: type, options: Options, arguments: Mapp
     """
     Return the client of a server, the same object for the same options.
 
-    Args:
-        location: A URL; with Sentinels, the name of the service is in the place of its host.
-
-        pool_class: redis-py's, for the client.
-
-        options: Those of the cache.
-
-        arguments: Those that redis-py takes, with what Django adds to them, which is another object each time.
+    In a URL with Sentinels, the name of the service is in the place of its host. *arguments* are what redis-py takes,
+    with what Django adds to the options, which is another object each time.
 
     Raises:
         ImproperlyConfigured: It is no such URL, or an option has an unknown name.

@@ -165,16 +165,10 @@ class Server:
 
     def run(self, operation: str, command: OnConnection[T], *, writes: bool, insists: bool = False) -> T:
         """
-        Run a command on a connection that no other caller uses.
+        Run a command on a connection that no other caller uses; a write is sent once.
 
-        Args:
-            operation: What is done, for the error.
-
-            command: Sends the command, and returns its result.
-
-            writes: Whether it writes, and so is sent once.
-
-            insists: Send it in a pause, too: the caller has a circuit breaker of its own.
+        A caller that *insists* has a circuit breaker of its own: its command is sent in a pause, too. In the error
+        *operation* says what is done.
 
         Raises:
             UnreachableError: The server is unreachable, or did not answer.
@@ -229,20 +223,7 @@ class Server:
         lost: Any = None,
     ) -> T:
         """
-        Send a command on a connection of the running loop, which other tasks use, too; see `run()`.
-
-        Args:
-            operation: As of `run()`.
-
-            exchange: The command.
-
-            writes: As of `run()`.
-
-            insists: As of `run()`.
-
-            ignored: Errors of which none is raised.
-
-            lost: What is returned in their place.
+        Do as `run()` on a connection of the running loop, which other tasks use; return *lost* for an ignored error.
 
         Raises:
             UnreachableError: The server is unreachable, or did not answer.
@@ -316,14 +297,9 @@ def kept_server(
     place: Iterable[object], options: Iterable[tuple[str, object]], make: Callable[[], AnyServer]
 ) -> AnyServer:
     """
-    Return a server of the process, the same object for the same place and options.
+    Return a server of the process, the same object for the same place and options; *make* keeps the options alive.
 
-    Args:
-        place: What names the server, and of which kind it is.
-
-        options: Names and values; those that have no hash are the same if they are one object.
-
-        make: Creates the server, and keeps the options alive.
+    Options that have no hash are the same if they are one object.
     """
     key = (*place, *((option, _identity(value)) for option, value in options))
     known = _servers.get(key)

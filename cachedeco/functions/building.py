@@ -22,12 +22,7 @@ def build_spec(decorated: object, options: Mapping[str, Any], over: str | None =
     """
     Check the function and the options, and return the spec of the function.
 
-    Args:
-        decorated: The function, or a classmethod, staticmethod, partial or bound method around one.
-
-        options: All options.
-
-        over: Name of the parameter that takes many ids. In keys it is replaced by one id, `each`.
+    *over* names the parameter that takes many ids. In keys it is replaced by one id, `each`.
     """
     source = Source.of(decorated, "cached_query" if over is None else "cached_query_many")
     name = name_of(source.function, options["name"])

@@ -38,16 +38,9 @@ def reason_without_key(
     spec: FunctionSpec, error: Exception, args: Sequence[object], kwargs: dict[str, Any]
 ) -> BypassReason | None:
     """
-    Return why a call bypasses the cache whose key can't be made; None if it raises the error.
+    Return why a call bypasses the cache whose key has raised an error; None if the call raises it.
 
-    Args:
-        spec: That of the function.
-
-        error: What the key raised.
-
-        args: The positional arguments. If the function does not accept these arguments, the call raises in any case.
-
-        kwargs: The keyword arguments.
+    A call whose arguments the function does not accept raises in any case.
     """
     if isinstance(error, KeyFunctionError):
         return "key function failed"

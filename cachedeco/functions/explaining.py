@@ -158,16 +158,7 @@ class Explanation:
 def explain_calls(
     spec: FunctionSpec, calls: Mapping[Hashable, Arguments], texts: Mapping[Hashable, str]
 ) -> dict[Any, Explanation]:
-    """
-    Explain some calls of one function; all are looked up by one read.
-
-    Args:
-        spec: That of the function.
-
-        calls: Their arguments, by id.
-
-        texts: How they are written, by id.
-    """
+    """Explain some calls of one function, by id; all are looked up by one read. *texts* are how they are written."""
     resolved = spec.resolve()
     store = LookingStore(resolved.policy.store.alias, spec.name)
     seen = _seen_through(spec, store)

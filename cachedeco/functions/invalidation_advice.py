@@ -52,13 +52,6 @@ def look_at_calls(spec: FunctionSpec, calls: Callable[[], Iterable[Arguments]], 
     Tell of calls that were invalidated, and whose arguments have other types than all keys have had.
 
     None is no type of its own: a call without an argument says nothing about those with one.
-
-    Args:
-        spec: The function.
-
-        calls: Returns the arguments of each call.
-
-        bound: The objects that the function is bound to.
     """
     if not django_settings.DEBUG or not spec.kinds_in_keys:
         return

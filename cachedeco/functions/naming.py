@@ -83,21 +83,10 @@ def key_name_of(function: Callable[..., Any], name: str) -> str:
 
 def take_names(user: object, function: Callable[..., Any], name: str, key_name: str, *, is_chosen: bool) -> None:
     """
-    Take the names of a function, for as long as an object lives.
-
-    Args:
-        user: What stands for the decorated function.
-
-        function: The decorated function.
-
-        name: The function's name.
-
-        key_name: Its name in keys.
-
-        is_chosen: Whether the option *name* gives it.
+    Take the name of a function, and its name in keys, for as long as *user* lives, which stands for the function.
 
     Raises:
-        TypeError: Another function has the name already.
+        TypeError: Another function has the name already; *is_chosen* tells whether the option *name* gives it.
     """
     innermost = inspect.unwrap(function)
     with _lock:

@@ -52,14 +52,7 @@ class ResolvedSpec:
 
 def resolve(plan: KeyPlan, options: Mapping[str, Any], settings: conf.Settings) -> ResolvedSpec:
     """
-    Resolve the options of a function against settings.
-
-    Args:
-        plan: What distinguishes its calls.
-
-        options: All options.
-
-        settings: Those in force.
+    Resolve the options of a function against the settings in force.
 
     Raises:
         ImproperlyConfigured: A cache or database is not in the settings, or invalidations do not reach the cache.

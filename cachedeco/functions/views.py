@@ -32,14 +32,7 @@ def refuse_annotated_view(
     """
     Refuse a function that says that it returns a response, or that a whole request is in its key.
 
-    Args:
-        function: The function.
-
-        signature: Its signature, with annotations that are not evaluated.
-
-        name: Its name.
-
-        options: All options.
+    Its annotations are not evaluated.
 
     Raises:
         TypeError: It says so.

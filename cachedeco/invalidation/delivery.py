@@ -54,11 +54,6 @@ def invalidate(using: str, *invalidations: Invalidation) -> None:
     Sends one command for each cache. Another database may hold what has changed, by a router or `using()`. So the
     tokens are replaced once more at the commit of each other transaction that is open in this thread: a reader may
     store the old value between the two commits.
-
-    Args:
-        using: Alias of the database.
-
-        invalidations: The tokens.
     """
     if not invalidations:
         return

@@ -38,12 +38,9 @@ def last() -> object:
 
 def moment_of(keys: Iterable[str], since: object) -> Moment | None:
     """
-    Return the epochs of tokens as they were when `last()` returned *since*; None if there was an invalidation since.
+    Return the epochs of two tokens or more as they were when `last()` returned *since*.
 
-    Args:
-        keys: The keys of the tokens, two at least.
-
-        since: What `last()` returned.
+    It returns None if there was an invalidation since.
     """
     of = itemgetter(*[hash(key) % SLOTS for key in keys])
     epochs = of(_epochs)

@@ -277,12 +277,7 @@ def token_keys_of(start: str, table_start: str, value: object) -> list[str]:
     """
     Return the keys of the tokens of the namespaces that a callable returned: one, or several.
 
-    Args:
-        start: What the keys begin with.
-
-        table_start: What those of tables begin with.
-
-        value: What the callable returned.
+    They begin with *start*, those of tables with *table_start*.
     """
     several = [value] if isinstance(value, Namespace) else value
     if isinstance(several, Iterable) and not isinstance(several, str):

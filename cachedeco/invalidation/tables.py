@@ -115,12 +115,7 @@ class Tables:
         """
         Return what a statement does that writes to names beside those of managed tables.
 
-        Args:
-            sql: Its text.
-
-            written: The tables for which these names stand.
-
-            are_found: Whether there is something of each name.
+        *written* are the tables for which these names stand; *are_found*, whether there is something of each name.
         """
         statement = self._statement_of(sql)
         # Without any, it will fail, or the text was misread.

@@ -354,14 +354,7 @@ def _check_accounted(keyed: KeyedFunction, ignore: Sequence[str], covered: set[s
     """
     Refuse a parameter or a free variable that nothing speaks for, and a name that nothing has.
 
-    Args:
-        keyed: The function.
-
-        ignore: The option.
-
-        covered: What is spoken for.
-
-        do: What puts a parameter into the key, for the error.
+    *do* says in the error what puts a parameter into the key.
 
     Raises:
         TypeError: There is one.

@@ -198,12 +198,8 @@ def refuse_auto_without_app(name: str, given: Sequence[DependsOn] | Unset) -> No
     """
     Refuse AUTO where the app is missing, which sees what is read; without a database nothing is read.
 
-    At decoration, and at the first call: before Django has started it is not known.
-
-    Args:
-        name: That of the function.
-
-        given: Its *depends_on*; the setting `DEPENDS_ON` if that is UNSET.
+    At decoration, and at the first call: before Django has started it is not known. *given* is the function's
+    *depends_on*; the setting `DEPENDS_ON` if that is UNSET.
 
     Raises:
         ImproperlyConfigured: Its values would be served until their timeout.

@@ -69,16 +69,7 @@ class UnsavedRowError(TypeError):
 
 def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str:
     """
-    Return the text of what a template's field has reached.
-
-    Args:
-        tool: Makes the text.
-
-        value: What was reached.
-
-        first: Where the path begins.
-
-        attributes: The path from there.
+    Return the text of the value that a template's field has reached, from *first* by these attributes.
 
     Raises:
         UnsavedRowError: It depends on the primary key of a row that has none.
@@ -94,16 +85,7 @@ def path_text(tool: Tool, value: object, first: object, *attributes: str) -> str
 
 def call_text(tool: Tool, value: object, function: Callable[..., object], *arguments: object) -> str:
     """
-    Return the text of what a callable has given.
-
-    Args:
-        tool: Makes the text.
-
-        value: What it has given.
-
-        function: Calls it.
-
-        arguments: What it was given.
+    Return the text of the value that a callable has given for these arguments; *function* calls it again.
 
     Raises:
         UnsavedRowError: The text depends on the primary key of a row that has none.
@@ -122,18 +104,9 @@ def call_paths(
     start: str, table_start: str, value: object, function: Callable[..., object], *arguments: object
 ) -> list[str]:
     """
-    Return the keys of the tokens of the namespaces that a callable has given.
+    Return the keys of the tokens of the namespaces that a callable has given for these arguments.
 
-    Args:
-        start: What the keys begin with.
-
-        table_start: What those of tables begin with.
-
-        value: What it has given.
-
-        function: Calls it.
-
-        arguments: What it was given.
+    They begin with *start*, those of tables with *table_start*; *function* calls it again.
 
     Raises:
         UnsavedRowError: A namespace depends on the primary key of a row that has none.
@@ -178,12 +151,7 @@ def _with_keys(value: Any, keyless: list[Model], steps: int = MOST_STEPS) -> Any
     """
     Return a value with `KEY` for each missing primary key of rows in it; the value itself if there are none.
 
-    Args:
-        value: A row; or a list, tuple, dict or object that holds rows.
-
-        keyless: The rows without a primary key are added to it.
-
-        steps: How far it looks.
+    It looks into lists, tuples, dicts and objects, so many steps deep, and adds these rows to *keyless*.
     """
     if type(value) in _PLAIN:
         return value

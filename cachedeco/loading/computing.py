@@ -108,12 +108,7 @@ def _needs_thread(policy: CachePolicy, computation: Computation, values: int) ->
     That thread stores at the commit what may be uncommitted, calls hooks and options of users, and tells of a
     connection from which the watcher was removed. And it serializes many values, during which the loop goes on.
 
-    Args:
-        policy: That of the function; not the load, which has the exception whose traceback has the caller of this.
-
-        computation: The computation.
-
-        values: How many it computes.
+    It takes no load: that has the exception whose traceback has the caller of this.
     """
     return (
         policy.asks_thread

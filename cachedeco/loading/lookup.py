@@ -71,16 +71,8 @@ def find_one(
     """
     Return what is among the values that were read for one call. This is the rest of what a hit does.
 
-    Args:
-        policy: That of the function.
-
-        keys: Those of the call.
-
-        asked: These, and the names of nested tokens that were asked for.
-
-        values: What was read, in this order; None if the cache failed.
-
-        reraised: As for `decode_values()`.
+    *asked* are the keys of the call and the names of nested tokens; *values*, what was read of them, in this order, or
+    None if the cache failed.
 
     Raises:
         SynchronousOnlyOperation: If *reraised* is that: there is no fresh entry, or only the database can tell.
@@ -122,16 +114,8 @@ def look_up(policy: CachePolicy, calls: Sequence[CallKeys], also: Collection[str
     """
     Fetch the entries of one function and their tokens by one read, and by a second one where they need it.
 
-    Args:
-        policy: That of the function.
-
-        calls: The keys of the calls.
-
-        also: Other keys to ask for, before these.
-
-    Returns:
-        What was found, in the order of the calls. The raw values are one dict for all. Entries that the transaction of
-        this thread stores at its commit are found, too.
+    *also* are other keys to ask for, before these. The raw values are one dict for all. Entries that the transaction of
+    this thread stores at its commit are found, too.
     """
     wanted = [(policy, renew_keys(policy, keys)) for keys in calls]
     return without_invalidated(wanted, _read_entries(wanted, also))

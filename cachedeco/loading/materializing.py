@@ -33,16 +33,8 @@ def materialize(
     """
     Return the evaluated value of each id, or the exception that this raises.
 
-    Args:
-        origin: That of the value, for errors.
-
-        returned: What the function returned, or what was given instead: a value, or a mapping of ids to values.
-
-        ids: Those of the call; one, of any name, if the function takes no ids.
-
-        reraised: Exceptions that are raised, and are no outcome.
-
-        takes_ids: Whether the function takes ids.
+    A function that takes ids returns a mapping of ids to values; else there is one id, of any name. Exceptions that are
+    *reraised* are no outcome.
     """
     try:
         if not takes_ids:
@@ -61,14 +53,7 @@ def _materialize(
     """
     Evaluate a lazy result: fetch a QuerySet's rows; reject what must not be stored.
 
-    Args:
-        origin: That of the value, for errors.
-
-        value: The result.
-
-        reraised: Exceptions that are raised as they are.
-
-        instead: What to return in place of an iterator.
+    *instead* says in the error what to return in place of an iterator.
 
     Raises:
         TypeError: The value can be used only once, so the next caller would get an empty one; or it belongs to one

@@ -88,14 +88,7 @@ class CachePolicy:
         """
         Emit that a value was returned and not stored, and remember why, for `explain()`.
 
-        Args:
-            key: That of the entry.
-
-            reason: Why.
-
-            error: What was raised.
-
-            fault: What the developer has to mend: it is an error, and so in the log, at the first time.
+        A *fault* is what the developer has to mend: it is an error, and so in the log, at the first time.
         """
         self.unstored.add(key, reason)
         self.emit("error" if fault and self.advice.is_first(fault) else "unstored", key, reason=reason, error=error)

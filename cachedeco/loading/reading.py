@@ -94,16 +94,8 @@ def decode_each(
     """
     Return what was found for each call, and the numbers of those that a second read may find: see `second_read`.
 
-    Args:
-        wanted: The calls.
-
-        asked: What was asked for, for each of them.
-
-        read: What was read.
-
-        reraised: As for `decode_values()`.
-
-        serves: Whether to leave out the values that were read for plain hits, as `look_up_one()` does.
+    With *serves*, the values that were read for plain hits are left out, as by `look_up_one()`. For *reraised* see
+    `decode_values()`.
     """
     raws, failed = read
     has_pending = commits.has_pending()

@@ -87,14 +87,7 @@ def bypass_in_transaction(keys: CallKeys) -> str:
 
 
 def token_name(keys: CallKeys, token: str) -> tuple[TokenKind, str]:
-    """
-    Return the kind of a token, and what it stands for.
-
-    Args:
-        keys: Those of the call.
-
-        token: The key of the token; of a nested call perhaps with an alias before it.
-    """
+    """Return the kind of a token, and what it stands for; the key of a nested call's may have an alias before it."""
     if token in keys[1:3]:
         return ("call", "this call") if token == keys[1] else ("function", "the function")
     kind, _, text = subject_of(token)

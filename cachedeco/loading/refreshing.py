@@ -141,14 +141,7 @@ def _begun() -> None:
 
 
 def find_key_mismatch(load: Load, remedy: str) -> Exception | None:
-    """
-    Return an error if a key differs in this thread (for example, `vary` reads a thread-local tenant).
-
-    Args:
-        load: The calls, with the keys that they have in the caller's thread.
-
-        remedy: What the error advises.
-    """
+    """Return an error, with a remedy, if a key differs in this thread, as where `vary` reads a thread-local tenant."""
     keys = [list(found.keys) for found in load.found]
     try:
         keys_here = load.reinvocation.resolve_keys(load.ids) if load.reinvocation else keys
@@ -172,13 +165,6 @@ def _enqueue_task(load: Load) -> bool:
 
 
 def enqueue(call: object, keys: Sequence[str]) -> None:
-    """
-    Enqueue a task that refreshes the entries of a call.
-
-    Args:
-        call: The call, which can be pickled, and has `refresh()`.
-
-        keys: Those of its entries, as they are in this thread.
-    """
+    """Enqueue a task that refreshes the entries of a call, whose keys are as they are in this thread."""
     tasks = import_module("cachedeco.loading.refresh_task")  # needs Django 6, as the setting's own check says
     tasks.refresh.enqueue(signing.dumps((call, list(keys)), salt=SALT, serializer=PickleSerializer, compress=True))

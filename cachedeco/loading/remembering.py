@@ -101,16 +101,9 @@ class Memory:
         self, keys: Sequence[str], entry_keys: Sequence[str], values: Sequence[Any], since: object
     ) -> Remembered | None:
         """
-        Remember what was read for a call, if this process has invalidated nothing meanwhile.
+        Remember what was read for a call; not if this process has invalidated something meanwhile.
 
-        Args:
-            keys: Those of the call.
-
-            entry_keys: These, and the names of nested tokens.
-
-            values: The bytes of the entry and of its tokens.
-
-            since: What `epochs.last()` returned before the read.
+        *since* is what `epochs.last()` returned before the read.
         """
         names = entry_keys[len(keys) :]
         moment = epochs.moment_of([*keys[1:], *[name.rpartition(" ")[2] for name in names]], since)

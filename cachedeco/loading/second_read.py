@@ -21,19 +21,10 @@ def resolve(
     wanted: Sequence[Wanted], results: list[Found], unresolved: Sequence[int], also: Collection[str] = ()
 ) -> list[Found]:
     """
-    Read what unresolved results need, and put what is found in their places.
+    Read what unresolved results need, put what is found in their places, and return the results.
 
-    Args:
-        wanted: The calls.
-
-        results: What was found for them.
-
-        unresolved: The numbers of those that can't be served as they were read.
-
-        also: Other keys to ask for, before these.
-
-    Returns:
-        The results.
+    *unresolved* are the numbers of those that can't be served as they were read; *also* are other keys to ask for,
+    before these.
     """
     valid = _resolve_nested_tokens(wanted, results, unresolved) if unresolved else ()
     keys_here: dict[int, str] = {}

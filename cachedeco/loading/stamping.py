@@ -28,12 +28,8 @@ def build_stamps(policy: CachePolicy, misses: Sequence[Miss], claim: Claim | Non
     """
     Give misses the stamps for a computation that begins after this call; create the tokens that are absent.
 
-    Args:
-        policy: That of the function.
-
-        misses: Those that are to have a stamp but get none are events.
-
-        claim: If it is given: an item to add with the new tokens, in the same trip. A lease.
+    What should have a stamp and gets none is an event. A *claim*, a lease, is added with the new tokens, in the same
+    trip.
 
     Returns:
         Whether the claim was added under exactly these stamps.

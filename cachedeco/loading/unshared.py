@@ -29,16 +29,9 @@ def bypass_flow(
     function: str, reason: str, ids: Sequence[Any] | None = None, after: Callable[[], None] | None = None
 ) -> Flow[Values]:
     """
-    Compute and store nothing.
+    Compute and store nothing; *after* is called after a computation that has returned.
 
-    Args:
-        function: Its name, for events.
-
-        reason: Why, for events.
-
-        ids: Those of the call; None if the function takes none.
-
-        after: Called after a computation that has returned: a refresh invalidates the entries that it can't replace.
+    A refresh does so to invalidate the entries that it can't replace. *ids* are None if the function takes none.
     """
     takes_ids, ids = ids is not None, [None] if ids is None else list(ids)
     if not ids:

@@ -86,12 +86,7 @@ def prepare(policy: CachePolicy, value: object, reraised: Reraised = ()) -> Prep
     """
     Serialize a value, and ask the policy whether it is stored. Nothing is an event yet.
 
-    Args:
-        policy: That of the function.
-
-        value: What it has returned.
-
-        reraised: Exceptions that are raised, and do not count as a failure to store it.
+    Exceptions that are *reraised* do not count as a failure to store it.
     """
     is_error = type(value) is Raised
     problem, timeout, error = _decide(policy, value, reraised)
@@ -157,17 +152,8 @@ def new_entry(
     """
     Return the entry of a prepared value, which is served from now on, and its timeout in the cache.
 
-    Args:
-        policy: That of the function.
-
-        prepared: The value.
-
-        ends: When the first of the nested values ends, seconds since the epoch. This entry ends then, its own stale
-            window counted: it contains the nested value.
-
-        seconds: What the computation took.
-
-        statements: How many it has run on databases.
+    *ends* is when the first of the nested values ends, in seconds since the epoch. This entry contains that value, and
+    so ends then, its own stale window counted. The computation took *seconds*, and so many statements on databases.
     """
     now, timeout = time(), prepared.timeout
     stale = 0.0 if prepared.is_error else policy.stale_while_revalidate
@@ -186,20 +172,7 @@ def new_entry(
 def encode(
     policy: CachePolicy, miss: Miss, entry: Entry, stamp: Stamp | None, nested_tokens: Mapping[str, bytes] = {}
 ) -> None:
-    """
-    Encode the new entry of a miss, if it is stored.
-
-    Args:
-        policy: That of the function.
-
-        miss: The call.
-
-        entry: The entry, its value serialized.
-
-        stamp: That of the entry; None if it is not stored, which is an event already.
-
-        nested_tokens: The tokens of nested calls, by name.
-    """
+    """Encode the new entry of a miss, if it is stored: without a stamp it is not, which is an event already."""
     if stamp is None:
         return
     if miss.prepared.problem or miss.prepared.serialized is None:

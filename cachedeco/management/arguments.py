@@ -89,14 +89,9 @@ def model_named(name: str) -> type[Model]:
 
 def parse_arguments(function: CachedFunction[..., Any], texts: Sequence[str], *, leading: int = 0) -> ParsedArguments:
     """
-    Return the arguments of a call; those that a method is bound to are left out.
+    Return the arguments of a call, as they are typed; those that a method is bound to are left out.
 
-    Args:
-        function: The function.
-
-        texts: The arguments, as they are typed.
-
-        leading: Number of positional arguments that will stand before these.
+    So many *leading* positional arguments will stand before these.
 
     Raises:
         CommandError: The function does not take them, or a row is not there.

@@ -214,16 +214,10 @@ def _thread_of_tasks() -> _TaskThread:
 
 def start(work: AsyncJob) -> bool:
     """
-    Run a coroutine in a task of the running loop, as what it awaits may belong to that loop.
+    Run a coroutine in a task of the running loop, as what it awaits may belong to it; return whether there was room.
 
     What it does by `sync_to_async` is done in a thread of ours. A loop that ends with its call can't run it to its end:
     a thread does, in a loop of its own.
-
-    Args:
-        work: Returns the coroutine, when the task begins.
-
-    Returns:
-        Whether there was a place for it.
     """
     if loop_ends_with_call():
         return submit(in_loop_of_its_own(work))

@@ -31,19 +31,13 @@ def refuse_arguments(block: str, given: Sequence[object]) -> None:
 
 def decorate(function: Callable[P, R], open_block: OpenBlock, *, refusal: str = "") -> Callable[P, R]:
     """
-    Return a function each call of which runs in a block of its own.
+    Return a function each call of which runs in a block of its own, which *open_block* opens.
 
     A sync function that returns a coroutine, as a decorator above an async function may be one, is async as well.
 
-    Args:
-        function: The function.
-
-        open_block: Opens the block, for each call anew.
-
-        refusal: Why an async function can't run inside; empty if it can.
-
     Raises:
-        TypeError: It is a generator function, whose body runs after the block, or a class; or it is async and refused.
+        TypeError: It is a generator function, whose body runs after the block, or a class; or it is async, and
+            *refusal* says why it can't run inside.
     """
     if inspect.isclass(function):
         msg = (
@@ -99,14 +93,7 @@ class Block(AbstractContextManager[None]):
     """A block that also decorates: `with block:`, `@block`."""
 
     def __init__(self, open_block: OpenBlock, *, refusal: str = "") -> None:
-        """
-        Prepare; nothing begins.
-
-        Args:
-            open_block: Opens the block, for each `with` and each call anew.
-
-            refusal: As for `decorate()`.
-        """
+        """Prepare; *open_block* opens the block, for each `with` and each call anew. For *refusal* see `decorate()`."""
         self._open_block = open_block
         self._refusal = refusal
         self._open: list[AbstractContextManager[None]] = []

@@ -60,10 +60,7 @@ def repr_of(value: object, name: str = "") -> str:
     """
     Return a repr for messages: at most `LONGEST` characters, without secrets. Never raises, and runs no query.
 
-    Args:
-        value: The value.
-
-        name: The name of its parameter, or the path of attributes to it: the value is hidden if it sounds secret.
+    The value is hidden if the name of its parameter, or the path of attributes to it, sounds secret.
     """
     if is_secret(name):
         return HIDDEN
@@ -109,12 +106,7 @@ def text_of_error(error: BaseException, key: str = "", shown: str = "") -> str:
     """
     Return the text of an exception in one line, without passwords in URLs; "" if it has none, or can't tell it.
 
-    Args:
-        error: The exception.
-
-        key: A key that may be in the text.
-
-        shown: What stands in its place.
+    *shown* stands in the place of a key that may be in the text.
     """
     try:
         text = str(error)

@@ -61,12 +61,7 @@ def span_of(span: Seconds, *, what: str, alternative: str = "") -> float:
     """
     Return a span of time as seconds; None, for ever, is refused.
 
-    Args:
-        span: The span.
-
-        what: The name of the option or setting, for the error.
-
-        alternative: What else the caller accepts, for the error.
+    *what* names the option or setting in the error, *alternative* what else the caller accepts.
 
     Raises:
         TypeError: It is no number of seconds and no `timedelta`.
@@ -140,12 +135,7 @@ def remedy_for(name: str, known: Collection[str]) -> str:
 
 def check_returns(function: Callable[..., object], *, what: str) -> None:
     """
-    Check that a callable of the user's returns its result when it is called.
-
-    Args:
-        function: The callable.
-
-        what: The name of the option or setting, for the error.
+    Check that a callable of the user's returns its result when it is called; *what* names it in the error.
 
     Raises:
         TypeError: It is async, or a generator function: what it returns would be taken for the result.
@@ -161,16 +151,9 @@ def check_returns(function: Callable[..., object], *, what: str) -> None:
 
 def check_arguments(function: Callable[..., object], *arguments: object, what: str, advice: str) -> None:
     """
-    Check that a callable of the user's can be called with some arguments.
+    Check that a callable of the user's can be called with these arguments.
 
-    Args:
-        function: The callable.
-
-        arguments: What it will be called with.
-
-        what: The name of the option or setting, for the error.
-
-        advice: What it is called with, for the error.
+    *what* names it in the error, and *advice* says what it is called with.
 
     Raises:
         TypeError: It can't, by its signature.

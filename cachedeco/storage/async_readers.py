@@ -26,15 +26,10 @@ AsyncWrite = Callable[[Sequence[WholeItem]], Awaitable[Acknowledged]]
 
 def async_reader_of(cache: BaseCache, read: Read) -> AsyncRead | None:
     """
-    Return the async reader of a cache object; None if there is none.
+    Return the async reader of a cache object whose `key_func` returns the key as it is; None if there is none.
 
     A backend offers one as it offers its reader: what its `raw_client()` returns has `natively_async` set, and the
     coroutine method `aread()`.
-
-    Args:
-        cache: Its `key_func` returns the key as it is.
-
-        read: Its reader.
     """
     client = raw_client_of(cache)
     if client is not None:
@@ -67,11 +62,6 @@ def async_writer_of(cache: BaseCache, writer: Writer) -> AsyncWrite | None:
     Return what stores values on event loops, by `Writer.set_each()` or a twin of it; None if there is none.
 
     A natively async backend offers one by a coroutine method `aset_each()` of what its `raw_client()` returns.
-
-    Args:
-        cache: As for a reader.
-
-        writer: Its writer.
     """
     client = raw_client_of(cache)
     if client is not None:

@@ -83,12 +83,7 @@ class Breaker:
         self.flush: Callable[[Breaker], bool] | None = None
 
     def allows_request(self, probe: Callable[[], bool]) -> bool:
-        """
-        Tell whether a command may be sent; after the pause, probe first, one caller at a time.
-
-        Args:
-            probe: Sends a command, and tells whether the cache answers.
-        """
+        """Tell whether a command may be sent; after the pause, one caller probes first whether the cache answers."""
         if self.retry_at is None:
             return True
         probes, cache_answers = False, None

@@ -132,10 +132,7 @@ def pickled_tokens(count: int, start: bytes = b"") -> tuple[struct.Struct, tuple
     """
     Return what takes the pickles of tokens apart, each in what is before the token and the token; and the former.
 
-    Args:
-        count: How many tokens.
-
-        start: What stands before each pickle.
+    *start* stands before each pickle.
     """
     before = start + _BEFORE_TOKEN
     return struct.Struct(f"{len(before)}s16s{len(_MEMOIZE_AND_STOP)}x" * count), (before,) * count

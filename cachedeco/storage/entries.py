@@ -148,20 +148,7 @@ def encode_entry(
     nested_tokens: Mapping[str, bytes],
     entry: Entry,
 ) -> bytes:
-    """
-    Return the bytes to store.
-
-    Args:
-        codec: That of the function.
-
-        key: The whole key of the entry.
-
-        stamp: The tokens that the call itself depends on.
-
-        nested_tokens: The tokens that nested calls depended on, by name.
-
-        entry: The entry, its value serialized.
-    """
+    """Return the bytes to store of an entry whose value is serialized; *stamp* are the tokens of the call itself."""
     names = "\n".join(nested_tokens).encode()
     process = f"{HOST}:{os.getpid()}".encode()
     flags = IS_ERROR if entry.is_error else 0
@@ -248,16 +235,7 @@ def decode_values(  # noqa: PLR0911 -- one return for each reason
 
 
 def decode_entry(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, Any] | None) -> Entry | None:
-    """
-    Return the entry if its stamp equals the tokens now, as `decode_values()` does.
-
-    Args:
-        codec: That of the function.
-
-        keys: The entry's key, then those of its tokens, nested ones included.
-
-        raw: What the cache holds under these keys.
-    """
+    """Return the entry if its stamp equals the tokens now, as `decode_values()` does; *raw* is what the cache holds."""
     return None if raw is None else decode_values(codec, keys[0], [raw.get(key) for key in keys])
 
 
@@ -298,12 +276,7 @@ def read_nested_names(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str, 
     """
     Return the names of an entry's nested tokens; None if there is no entry, or if its own stamp is dead.
 
-    Args:
-        codec: That of the function.
-
-        keys: The entry's key, then those of the tokens that the call itself depends on.
-
-        raw: What the cache holds under these keys.
+    *keys* are the entry's key, then those of the tokens that the call itself depends on.
     """
     data: Any = raw.get(keys[0])
     layout = _layout_of(codec, keys[0], data)
@@ -385,13 +358,6 @@ def key_for_models_here(codec: EntryCodec, keys: Sequence[str], raw: Mapping[str
 
     Processes of two releases of a project run side by side during a deployment. Each leaves the valid entries of the
     other alone: else the two would overwrite each other's, and each call would compute.
-
-    Args:
-        codec: That of the function.
-
-        keys: The entry's key, then those of its tokens, nested ones included.
-
-        raw: What the cache holds under these keys.
     """
     data: Any = raw.get(keys[0])
     layout = _layout_of(codec, keys[0], data)

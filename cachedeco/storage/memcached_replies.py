@@ -47,16 +47,8 @@ def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErro
     """
     Read the rest of a reply that `cut_hits()` does not cut; return the values as it does, None for missing ones.
 
-    A value that was stored with flags counts as missing. It raises what `read_values()` raises.
-
-    Args:
-        recv: Reads at most so many bytes from the connection.
-
-        text: The keys of the command, separated by spaces.
-
-        raise_errors: As for `read_values()`.
-
-        data: The beginning of the reply.
+    A value that was stored with flags counts as missing. *text* are the keys of the command, separated by spaces. It
+    raises what `read_values()` raises.
     """
     if len(text) <= _MOST_TEXT and data.endswith(_END) and (misses := _cut_miss(data, text)) is not None:
         return misses
@@ -66,16 +58,7 @@ def read_rest(recv: Callable[[int], bytes], text: bytes, raise_errors: RaiseErro
 
 
 def read_chunks(sock: socket, chunks: Iterable[Sequence[str]], raise_errors: RaiseErrors) -> OrderedValues:
-    """
-    Read chunks of keys, pipelined; return all values, in order, as `read_rest()` does.
-
-    Args:
-        sock: A connection with no answer due.
-
-        chunks: Keys, as many in each as one command takes.
-
-        raise_errors: As for `read_values()`.
-    """
+    """Read chunks of keys, as many in each as one command takes, pipelined; return all values as `read_rest()` does."""
     values: OrderedValues = []
     rest = b""  # of the next answer, what has come with the last one
     commands = (b"get %b\r\n" % " ".join(chunk).encode("ascii") for chunk in chunks)
@@ -171,14 +154,8 @@ def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Re
     Parse a whole reply; return the values that were stored without flags, in order, and the bytes behind the reply.
 
     The usual replies, in the order of the keys and without flags, are cut key by key, as they come in. What is left of
-    any other is parsed by `parse_values()`, which raises the same.
-
-    Args:
-        text: The keys of the command, separated by spaces.
-
-        raise_errors: As for `read_values()`.
-
-        data: The beginning of the reply, if it has been read.
+    any other is parsed by `parse_values()`, which raises the same. *text* are the keys, separated by spaces, and *data*
+    is the beginning of the reply.
     """
     values: OrderedValues = []
     # A key contains no null byte. Most values are tokens, so the headers of all keys are made for these.
@@ -201,16 +178,9 @@ def parse_bytes(text: bytes, raise_errors: RaiseErrors, data: bytes = b"") -> Re
 
 def _cut(data: bytes, at: int, headers: Sequence[bytes], values: OrderedValues) -> tuple[int, int]:
     """
-    Append the values that a part of a usual reply has, None for missing ones.
+    Append the values that a part of a usual reply has, None for missing ones, as far as they are here.
 
-    Args:
-        data: The part.
-
-        at: Where it begins, with a header.
-
-        headers: Those of all keys, as they are of tokens.
-
-        values: Those of the first keys; the others are appended, as far as they are here.
+    The part begins with a header, at an offset; *headers* are those of all keys, as they are of tokens.
 
     Returns:
         Where the last value ends, and how many bytes are needed from there on, at least, to go on.
@@ -279,14 +249,7 @@ def read_values(
     """
     Read a whole reply; return the values by name, None for missing ones, in the order of *names*.
 
-    Args:
-        recv: Reads at most so many bytes from the connection.
-
-        names: The keys of the command.
-
-        raise_errors: Raises the exception for a line that reports an error, and gets the line and the command's name.
-
-        data: The beginning of the reply, if it has been read.
+    *raise_errors* raises the exception for a line that reports an error, and gets the line and the command's name.
 
     Raises:
         MemcacheUnexpectedCloseError: The server closed the connection.

@@ -69,14 +69,9 @@ def reader_of(cache: BaseCache) -> Read:
 
 def chunks_reader_of(cache: BaseCache, read: Read) -> ReadChunks:
     """
-    Return the quickest reader of many keys of a cache object.
+    Return the quickest reader of many keys of a cache object whose `key_func` returns the key as it is.
 
     A backend offers one by the method `read_chunks()` of what its `raw_client()` returns.
-
-    Args:
-        cache: Its `key_func` returns the key as it is.
-
-        read: Its reader.
     """
     ways: Ways[ReadChunks] = {
         raw_client_of: lambda client: getattr(client, "read_chunks", None) or one_by_one(read),
@@ -164,14 +159,7 @@ def packed_mget(keys: Sequence[str]) -> bytes:
 
 
 def redis_reader(run: Callable[..., Any], load_each: Callable[[list[bytes | None]], list[bytes | None]]) -> Read:
-    """
-    Return a reader of a Redis by one MGET.
-
-    Args:
-        run: Runs a command on a connection, as `RedisConnections.run()` does.
-
-        load_each: Undoes what `RedisWriter` does to each value.
-    """
+    """Return a reader of a Redis by one MGET; *load_each* undoes what `RedisWriter` does to each value."""
 
     def read(keys: Sequence[str]) -> list[bytes | None]:
         packed = [packed_mget(keys)]

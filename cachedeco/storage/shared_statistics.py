@@ -141,16 +141,7 @@ class _Slots:
         return None if found is None else dict([each for each in map(_parse, found.values()) if each is not None])
 
     def write(self, name: str, counts: Statistics, slot: int | None) -> int | None:
-        """
-        Write the counts of this process, and return its slot.
-
-        Args:
-            name: That of this process, which no other one has.
-
-            counts: Those of this process.
-
-            slot: The slot that it has had so far, if it had one.
-        """
+        """Write the counts of this process, and return its slot; *slot* is the one that it has had, if any."""
         keys, data = self._keys(), _text_of(name, counts)
         if slot is not None:
             found = self._store.get_many([keys[slot]])

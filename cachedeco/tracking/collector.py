@@ -160,16 +160,10 @@ def collect_dependencies(
     alias: str, *, collects: bool, leads: bool = False, reads: TableReads | None = None
 ) -> Generator[Computation]:
     """
-    Collect the dependencies that nested calls and statements record while the block runs.
+    Collect the dependencies that nested calls and statements record while the block runs, for an entry in a cache.
 
-    Args:
-        alias: The cache of the new entry.
-
-        collects: Whether the entry depends on nested calls at all.
-
-        leads: Whether followers may wait for the computation.
-
-        reads: Where to note the tables that it reads, if the entry depends on them.
+    *collects* tells whether the entry depends on nested calls at all; *leads*, whether followers may wait. *reads*
+    notes the tables that are read, if the entry depends on them.
     """
     computation = Computation(alias, collects=collects, leads=leads, reads=reads)
     try:
@@ -200,18 +194,7 @@ def is_leading() -> bool:
 
 
 def record_dependency(alias: str, keys: Sequence[str], raw: Mapping[str, object], use: Use) -> None:
-    """
-    Record in the enclosing computation what a call depended on.
-
-    Args:
-        alias: The cache of the call.
-
-        keys: The key of its entry, then those of the tokens.
-
-        raw: The tokens, by key.
-
-        use: What else the computation takes over.
-    """
+    """Record in the enclosing computation what a call depended on: the key of its entry, then those of its tokens."""
     computation = _current_computation()
     if computation is None or not computation.collects:
         return
@@ -278,13 +261,8 @@ def find_problem(dependencies: Dependencies, variation: Variation, now: float) -
     """
     Return why a call with these variations and ends of nested calls can't be stored; empty if it can.
 
-    Args:
-        dependencies: Those of its computation.
-
-        variation: What the call itself varies by. It shares a variation of a nested call if the same callable has
-            given the same value.
-
-        now: Seconds since the epoch.
+    It shares a variation of a nested call if the same callable has given the same value. *now* is in seconds since the
+    epoch.
     """
     for function, item in dependencies.varied:
         if item not in variation:

@@ -33,16 +33,9 @@ class KnownTables:
         self, store: Store, list_key: str, key_of: Callable[[str], str], declared: frozenset[str] = frozenset()
     ) -> None:
         """
-        Begin with none.
+        Begin with none; *key_of* returns the whole key of a table's token.
 
-        Args:
-            store: The cache of the function's entries.
-
-            list_key: The whole key of the list.
-
-            key_of: Returns the whole key of a table's token.
-
-            declared: Tables that the function depends on without AUTO, by models or `rows()`: left to these.
+        Tables that are *declared* by models or `rows()` are left to these.
         """
         self.declared = declared
         self.names: frozenset[str] = frozenset()

@@ -109,12 +109,7 @@ def invalidate(request: HttpRequest, target: "Target", label: str) -> None:
     """
     Invalidate, tell the user what the caches say, and write it down: in the admin's log, and on the logger.
 
-    Args:
-        request: Whose user asks for it.
-
-        target: What to invalidate.
-
-        label: What it is, without arguments: for the log.
+    There *label* says what it is, without arguments.
     """
     from cachedeco.management.invalidating import invalidate_target, trouble_of, words_of
 
